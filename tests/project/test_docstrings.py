@@ -825,7 +825,7 @@ def test_containers_of_a_class_have_the_types_of_their_items():
 
 
 # Parameters and fields that take a value of any type: those of cards, settings and notes.
-ANY_VALUES = {"card_value", "content", "default", "noted", "result", "text", "value"}
+ANY_VALUES = {"card_value", "content", "default", "noted_facts", "result", "text", "value"}
 
 # An object, several in a row, the result of a function.
 OBJECTS = re.compile(r"(?:\w+\[|Callable\[.*, )?object(?:, \.\.\.)?\]?(?: \| None)?")

@@ -1,6 +1,6 @@
 """Frames and masters as the rule of matching sees them, for tests."""
 
-from ccdflow.kinds.matching.rule_values import Observation, OfferedMaster
+from ccdflow.kinds.matching.rule_values import CandidateMaster, Observation
 
 LFC = (("camera", "lfc"), ("binning", "1x1"), ("gain", "g1.1"))
 
@@ -15,4 +15,4 @@ def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
 def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
     about = Observation(setup, night, exptime, filter, **temperatures)
     product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
-    return OfferedMaster(product, kind, about, frames)
+    return CandidateMaster(product, kind, about, frames)

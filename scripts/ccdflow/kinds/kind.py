@@ -94,7 +94,7 @@ class Kind(PartlyPlanned, OnPages):
 
         Parameters
         ----------
-        settings : dict
+        settings : dict of str to object
             As `ccdflow.settings.load_settings` returns them.
 
         Returns
@@ -137,17 +137,17 @@ class Kind(PartlyPlanned, OnPages):
 
         Returns
         -------
-        dict
+        dict of str to object
             Values that JSON can hold.
         """
         raise NotImplementedError(f"kind {self.name} must define basis()")
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Return in a few words why a product is out of date.
 
         Parameters
         ----------
-        before, now : mapping
+        earlier_basis, current_basis : mapping of str to object
             Bases that differ: the recorded one, and the one that holds now.
 
         Returns

@@ -56,24 +56,24 @@ class PartlyPlanned:
         """
         return None
 
-    def restore(self, context, noted):
+    def restore(self, context, noted_facts):
         """Give a context that has closed nights the result of `facts_to_note`.
 
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
             Before the plan is made.
-        noted : object
+        noted_facts : object
         """
 
-    def nights_to_open(self, context, new):
+    def nights_to_open(self, context, new_groups):
         """Return the closed nights that new masters change.
 
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
             After the plan was made.
-        new : list of ccdflow.run.job.Group
+        new_groups : list of ccdflow.run.job.Group
             Masters and measurements of nights that are later than all others.
 
         Returns
@@ -146,7 +146,7 @@ class OnPages:
 
         Returns
         -------
-        dict
+        dict of str to object
         """
         keys = [
             [product, record.key]

@@ -20,7 +20,7 @@ def write_text_product(context, job, basis, content):
     ----------
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
-    basis : dict
+    basis : dict of str to object
         The sources of the product, as they turned out.
     content : str or bytes
 
@@ -54,11 +54,11 @@ def csv_text(rows, columns):
         numbers are written as floats.
     """
     cells = [_cells_of_column([row.get(name) for row in rows]) for name in columns]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*cells, strict=True))
-    return out.getvalue()
+    return buffer.getvalue()
 
 
 def _cells_of_column(values):
@@ -83,7 +83,7 @@ def record_of_text(context, job, basis):
     ----------
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
-    basis : dict
+    basis : dict of str to object
         The sources of the text, as they turned out.
 
     Returns
@@ -104,7 +104,7 @@ def record_of_text(context, job, basis):
 _LOADING = threading.RLock()
 # The last pictures: a page that is written again shows most of them unchanged.
 _MOST_DRAWN = 32
-_drawn = OrderedDict()
+_kept_pictures = OrderedDict()
 
 
 def draw_once(key, draw):
@@ -121,12 +121,12 @@ def draw_once(key, draw):
     -------
     bytes
     """
-    if key not in _drawn:
-        _drawn[key] = draw()
-    _drawn.move_to_end(key)
-    while len(_drawn) > _MOST_DRAWN:
-        _drawn.popitem(last=False)
-    return _drawn[key]
+    if key not in _kept_pictures:
+        _kept_pictures[key] = draw()
+    _kept_pictures.move_to_end(key)
+    while len(_kept_pictures) > _MOST_DRAWN:
+        _kept_pictures.popitem(last=False)
+    return _kept_pictures[key]
 
 
 def draw_ahead(key, draw):
@@ -137,7 +137,7 @@ def draw_ahead(key, draw):
     key, draw
         As of `draw_once`.
     """
-    if len(_drawn) < _MOST_DRAWN:
+    if len(_kept_pictures) < _MOST_DRAWN:
         draw_once(key, draw)
 
 

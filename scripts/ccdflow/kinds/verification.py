@@ -71,9 +71,9 @@ def _verdict_holds(line, record, is_made_now):
 
 def _read_verdicts(results):
     """Return {product: its line of the table}; edited lines count for nothing."""
-    needed = ("product", "key", "modified", "verdict", "reason", "ccdproc")
+    columns = ("product", "key", "modified", "verdict", "reason", "ccdproc")
     rows, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)
-    return {row["product"]: row for row in rows if all(row.get(n) is not None for n in needed)}
+    return {row["product"]: row for row in rows if all(row.get(n) is not None for n in columns)}
 
 
 def page_basis(context, night):
@@ -87,7 +87,7 @@ def page_basis(context, night):
 
     Returns
     -------
-    dict
+    dict of str to list
     """
     verdicts = verdicts_of(context, night)
     return {"verified": verdicts} if verdicts else {}
@@ -109,9 +109,9 @@ def section(context, night):
     verdicts = verdicts_of(context, night)
     if not verdicts:
         return None
-    verified = [line for line in verdicts if line[1] == _VERIFIED_WORD]
-    versions = ", ".join(sorted({line[3] for line in verified}))
-    text = f"{len(verified)} of {len(verdicts)} products that were looked at are verified"
+    verified_lines = [line for line in verdicts if line[1] == _VERIFIED_WORD]
+    versions = ", ".join(sorted({line[3] for line in verified_lines}))
+    text = f"{len(verified_lines)} of {len(verdicts)} products that were looked at are verified"
     text += f" with ccdproc {versions}." if versions else "."
     not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED_WORD]
     return Section(

@@ -130,7 +130,9 @@ def test_missing_masters_come_first_and_frames_without_gain_are_not_named():
 def test_new_darks_are_of_the_frames_exposure_and_take_its_bias():
     """A scaled dark of another night leaves half of a bias: new exact darks leave nothing of it."""
     bias, dark = Applied(3), Applied(5, scale=0.5, exptime=600.0, is_own=False)
-    exposure = BudgetedFrame(300.0, 8.0, masters={"bias": bias, "dark": dark}, needed=("dark",))
+    exposure = BudgetedFrame(
+        300.0, 8.0, masters={"bias": bias, "dark": dark}, needed_kinds=("dark",)
+    )
     (wish,) = wishes(exposure)
     now = 64 * (1 + 0.25 / 3 + 0.25 / 5)
     assert wish.gain == pytest.approx((now - 64 * (1 + 1 / 20)) / now)

@@ -49,7 +49,7 @@ def masters(context, night):
     """Return {frame: {step: (master, lag, scale, grade)}} of a night's plan; None for none."""
     masters_by_frame = {}
     for block in night_forecast.blocks_of(context, night):
-        for line in block.taken:
+        for line in block.masters:
             use = line.use
             choice = (
                 None if use is None else (Path(use.product).name, use.lag, use.scale, use.grade)
@@ -302,7 +302,7 @@ def test_thousands_of_nights_show_the_last_ones(tmp_path):
         archive, nights=33, frames_per_night=4, first_date="2020-01-01", workers=1
     )
     matrix = coverage.coverage_of(look(archive, tmp_path / "none"))
-    assert (len(matrix.nights), matrix.earlier) == (30, 3)
+    assert (len(matrix.nights), matrix.n_earlier) == (30, 3)
 
 
 # -- the scripts -----------------------------------------------------------------------------------

@@ -214,7 +214,9 @@ def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
     wanted = frame(setup=own)
     missing = missing_words(masters.choose("bias", wanted).missing)
     assert f"nearest (3, {NIGHT}) with size 64x64 instead of 32x32 pixels, binning 2x2" in missing
-    assert [m.about.setup for m, _ in masters.refused_masters("bias", wanted, {NIGHT})] == [full]
+    assert [m.observation.setup for m, _ in masters.refused_masters("bias", wanted, {NIGHT})] == [
+        full
+    ]
     alone = MasterChoice([master("bias", NIGHT, setup=other)])
     missing = missing_words(alone.choose("bias", wanted).missing)
     assert missing == "no bias of cami 32x32: there is none of this camera"
@@ -228,11 +230,11 @@ def test_masters_of_some_nights_are_found_among_those_of_ten_years(monkeypatch):
     asked, wanted, some = [], frame(setup=setups[0]), {nights[2000], nights[10], NIGHT}
     monkeypatch.setattr(rule, "_is_of_camera", lambda master, frame: asked.append(master) or True)
     passed = [each for each, _ in masters.refused_masters("bias", wanted, some)]
-    assert [each.about.night for each in passed] == [nights[10], nights[2000]]
-    assert [each.about.setup for each in passed] == [setups[1]] * 2
+    assert [each.observation.night for each in passed] == [nights[10], nights[2000]]
+    assert [each.observation.setup for each in passed] == [setups[1]] * 2
     assert len(asked) == 4
     fitting = masters.masters_that_fit("bias", wanted, some)
-    assert [each.about.night for each in fitting] == [nights[10], nights[2000]]
+    assert [each.observation.night for each in fitting] == [nights[10], nights[2000]]
 
 
 def test_the_tables_runner_up_is_the_pages(archive):
@@ -242,7 +244,7 @@ def test_the_tables_runner_up_is_the_pages(archive):
     archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan()
     (block,) = night_forecast.blocks_of(context, NIGHT)
-    assert [line.rival for line in block.taken] == [None, None, None]
+    assert [line.rival for line in block.masters] == [None, None, None]
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in table_lines(context)]
     assert [row["runner_up"] for row in rows] == ["", "", ""]
 
@@ -400,7 +402,7 @@ def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     archive.take("bias", NIGHT, 12)
     archive.take("science", NIGHT, exptime=300.0)
     (block,) = night_forecast.blocks_of(archive.plan(), NIGHT)
-    (line,) = (line for line in block.taken if line.kind == "bias")
+    (line,) = (line for line in block.masters if line.kind == "bias")
     assert (line.use.lag, line.rival.lag) == (1, 0)
     assert line.why_lost == "not the bias that the dark had subtracted"
     headings, rows = forecast_sentences.table([block])
@@ -451,7 +453,7 @@ def test_steps_have_the_hashes_of_their_values_in_order(archive):
     assert digest(bias) == digest(
         ["bias", bias.product, 0, 1.0, bias.variance, False, ["own night"], 0, "", ""]
     )
-    assert digest(flat) == digest(["flat", True, flat.missing])
+    assert digest(flat) == digest(["flat", True, flat.why_missing])
 
 
 def test_the_noise_of_a_master_is_that_in_a_frame_that_takes_it():

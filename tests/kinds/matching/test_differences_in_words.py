@@ -76,10 +76,12 @@ def test_another_gain_is_not_named_as_another_layout_as_well(archive):
 def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     missing = Missing("flat", MissingCause.TOO_FAINT, rest="flat.fits: none is bright enough")
     group = Group("calibrated/a.fits", NIGHT, "cam", (), ("a.fits",), kind="science")
-    line = planned_masters.PlannedMaster("flat", (group,), Answer(Step("flat"), missing=missing))
-    exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed=("flat",))
+    line = planned_masters.PlannedMaster(
+        "flat", (group,), Answer(Step("flat"), missing_master=missing)
+    )
+    exposure = BudgetedFrame(60.0, 5.0, sky=100.0, needed_kinds=("flat",))
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, sky_is_measured=True)
-    block = night_forecast.Block(NIGHT, "cam", (group,), taken=(line,), noises=(noise,))
+    block = night_forecast.Block(NIGHT, "cam", (group,), masters=(line,), noises=(noise,))
     assert noise.wishes == [
         Wish("flat", 5, has_more=False, gain=0.0, gain_without_light=0.0, is_missing=True)
     ]

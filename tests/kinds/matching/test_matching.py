@@ -125,7 +125,7 @@ def test_an_exact_dark_of_another_season_competes_with_scaled_ones_of_these_week
     assert name_of_best_dark(older, tonight) == tonight.product
     assert (
         name_of_best_dark(
-            old, replace(tonight, about=replace(tonight.about, night=date_after(-304)))
+            old, replace(tonight, observation=replace(tonight.observation, night=date_after(-304)))
         )
         == old.product
     )
@@ -160,7 +160,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     # The cooler failed: the sensor is far from the set point that the header still claims.
     failed = frame(set_temperature=-20.0, temperature=-5.0)
     assert best_use(DARK, [cold], frame=failed) is None
-    assert temperatures_apart(cold.about, failed) == pytest.approx(-14.2)
+    assert temperatures_apart(cold.observation, failed) == pytest.approx(-14.2)
 
 
 def test_a_short_exposure_needs_no_dark():
@@ -191,7 +191,7 @@ def test_refusals_name_the_criterion_and_the_existing_masters():
         " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, unknown gain instead of g1.1"
     )
     assert (choice.needed, choice.uses) == (True, ())
-    assert Answer(choice, missing=choice.missing).grade == "C"
+    assert Answer(choice, missing_master=choice.missing).grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
     assert missing_words(MasterChoice([dark]).choose(DARK, frame()).missing) == (
         "no dark for 300 s of lfc 1x1 g1.1: there are 70 s at -20 C (3, 2016-01-16), too short;"
@@ -295,7 +295,7 @@ def rank_by_documented_rule(kind, masters, asked, noise, rules):
     """Return the products that the rule of docs/calibration.md allows, best first."""
     ranked, near_exact, may_be_first = [], False, False
     for each in masters:
-        about = each.about
+        about = each.observation
         if each.kind != kind or about.setup != asked.setup:
             continue
         if kind == FLAT and about.filter != asked.filter:
@@ -358,7 +358,7 @@ def test_random_archives_have_the_choice_of_the_plain_rule(seed):
                 continue
             products = [use.product for use in choice.uses]
             assert products == rank_by_documented_rule(kind, masters, asked, noise, rules)
-            setups = {each.product: each.about.setup for each in masters}
+            setups = {each.product: each.observation.setup for each in masters}
             assert all(setups[product] == asked.setup for product in products)
             assert bool(choice.missing) == (not products)
 
@@ -371,7 +371,7 @@ def breaches(masters, asked, rules):
     )
     for kind in (BIAS, DARK, FLAT):
         for one in known.choose(kind, asked).uses:
-            about = offers[one.product].about
+            about = offers[one.product].observation
             off = degrees_between(about, asked) or 0.0
             is_exact = one.scale == 1
             same = abs((about.exptime or 0) - (asked.exptime or 0))
@@ -412,12 +412,14 @@ def test_an_added_night_changes_no_older_frame_that_had_all_it_needed():
     changed = 0
     for _ in range(400):
         masters, asked = archive(rng, masters=20)
-        last = max(day_of(m.about.night) for m in masters)
+        last = max(day_of(m.observation.night) for m in masters)
         asked = replace(asked, night=date.fromordinal(last).isoformat())
         added, _ = archive(rng, masters=6)
         tomorrow = date.fromordinal(last + rng.randint(1, 5)).isoformat()
         added = [
-            replace(m, product=f"new {m.product}", about=replace(m.about, night=tomorrow))
+            replace(
+                m, product=f"new {m.product}", observation=replace(m.observation, night=tomorrow)
+            )
             for m in added
         ]
         known, grown = MasterChoice(masters), MasterChoice(masters + added)
@@ -470,7 +472,7 @@ def draw_drifting_archive(rng):
 
 def cost(kind, one, asked, drift):
     """Return the true variance that a master adds to a frame; None if it may not be taken."""
-    about = one.about
+    about = one.observation
     if one.kind != kind or about.setup != asked.setup:
         return None
     scale = 1.0
@@ -494,7 +496,7 @@ def regrets(rng, kind):
             assert all(first_use(each, kind, asked) is None for each in both)
             continue
         days = {
-            m.product: (abs(day_of(m.about.night) - day_of(asked.night)), m.product)
+            m.product: (abs(day_of(m.observation.night) - day_of(asked.night)), m.product)
             for m in masters
             if m.product in costs
         }

@@ -21,9 +21,9 @@ from ccdflow.kinds.matching.ranking import (
 )
 from ccdflow.kinds.matching.rule_values import (
     EXACT_NIGHTS,
+    CandidateMaster,
     DetectorNoise,
     Observation,
-    OfferedMaster,
     Rules,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
@@ -35,7 +35,7 @@ NOISE = DetectorNoise(read_noise=10.0)
 
 def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
     about = Observation((), night, exptime, "g", **temperatures)
-    return OfferedMaster(f"{kind}_{night}_{frames}_{exptime}", kind, about, frames)
+    return CandidateMaster(f"{kind}_{night}_{frames}_{exptime}", kind, about, frames)
 
 
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
@@ -142,7 +142,7 @@ def columns_and_frame(rng):
     counts, times = rng.choice([(10,), (3, 10, 60)]), rng.choice([(60.0,), (30.0, 60.0, 200.0)])
     degrees = rng.choice([(None,), (-20.0, -20.0, -19.8), (-20.0, -10.0, None)])
     masters = [
-        OfferedMaster(
+        CandidateMaster(
             f"{kind}{number:03}",
             kind,
             Observation((), own, rng.choice(times), "g", rng.choice(degrees), rng.choice(degrees)),
@@ -183,7 +183,7 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
     for _ in range(150):
         kind, counts = rng.choice(["bias", "dark"]), rng.choice([(10,), (9, 10), (3, 10, 60)])
         masters = [
-            OfferedMaster(
+            CandidateMaster(
                 f"{kind}{rng.random()}",
                 kind,
                 Observation((), str(date(2024, 3, 10) + timedelta(day)), seconds, "g", -20.0),
@@ -212,8 +212,8 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
 def test_the_index_of_a_master_of_several_nights_is_its_first():
     nights = "2024-03-12", "2024-03-10", "2024-03-11"
     masters = [master("bias", night) for night in nights]
-    both = OfferedMaster(masters[1].product, "bias", masters[0].about, 10)
+    both = CandidateMaster(masters[1].product, "bias", masters[0].observation, 10)
     columns = columns_of_masters([masters[1], both, masters[2]])
     index = columns.index_of(masters[1].product)
-    assert columns.masters[index].about.night == "2024-03-10"
+    assert columns.masters[index].observation.night == "2024-03-10"
     assert columns.index_of("bias of another setup") is None

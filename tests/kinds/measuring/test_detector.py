@@ -301,7 +301,7 @@ def test_no_line_denies_a_card_that_another_line_names(header, claims, lacks):
     nothing = {f"read_noise{of}": np.nan for of in ("", "_error", "_used", "_header")}
     figures = {"amplifier": "B", "gain": 2.0, "gain_error": 0.01, "gain_used": np.nan}
     figures |= nothing | {"gain_header": header}
-    *others, last = detector_sentences.sentences_on_claims(figures, several=True)
+    *others, last = detector_sentences.sentences_on_claims(figures, has_several_amplifiers=True)
     assert [text.partition(" is measured, ")[2] for text in others] == claims
     assert last.startswith(f"amplifier B: {lacks}: the measured 2.00")
 

@@ -142,7 +142,7 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
     """All else has ended when pages are written: their pictures are drawn beside other jobs."""
     run, drawn_for = begin(), []
     draw = combined_picture.combined_bias_picture
-    monkeypatch.setattr(product_writing, "_drawn", OrderedDict())
+    monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
     monkeypatch.setattr(
         combined_picture,
         "combined_bias_picture",
@@ -155,7 +155,7 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
 
 
 def test_only_as_many_pictures_are_drawn_ahead_as_are_kept(monkeypatch):
-    monkeypatch.setattr(product_writing, "_drawn", OrderedDict())
+    monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
     monkeypatch.setattr(product_writing, "_MOST_DRAWN", 2)
     drawn = []
     for key in "abc":

@@ -46,10 +46,10 @@ def report_on_frame(file, record, pixels):
             figures.append(f"(predicted {image['sky_predicted']:.3g})")
     reasons = "; ".join(filter(None, [*data["reasons"], data["uncertain"]]))
     grade = f"grade {data['grade']}" + (f": {reasons}" if reasons else "")
-    saturated = data.get("saturated", 0)
-    if saturated:
-        figures.append(f"saturated {saturated} px")
-    why = unusual_saturation(saturated, pixels)
+    n_saturated = data.get("saturated", 0)
+    if n_saturated:
+        figures.append(f"saturated {n_saturated} px")
+    why = unusual_saturation(n_saturated, pixels)
     warnings = [f"saturated: {why}"] * bool(why)
     return file, "  ".join([*figures, grade]), warnings
 
@@ -124,25 +124,25 @@ def summary_of(context, records):
 
     Returns
     -------
-    dict
+    dict of str to (list, int or dict)
         Plain values. ``refused``: [product, reason] of each refused frame; ``made``: how many were
         made; ``without``: by the step that frames lack, and by the reason, [how many, the first
         product, the parts of the reason]; ``helps``: their `master_help.sums_of_effects`;
         ``noise``: `noise_sentences.nights_off` of the images.
     """
-    without, number_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
+    reasons_by_step, number_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
     for record in records:
         if record.status != job_records.MADE:
             continue
         number_made += 1
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
-        missing = reasons_of(record.product) if data["missing"] else {}
-        reasons = {kind: words_on_missing(each) for kind, each in missing.items()}
+        missing_masters = reasons_of(record.product) if data["missing"] else {}
+        reasons = {kind: words_on_missing(each) for kind, each in missing_masters.items()}
         if data["uncertain"]:
             reasons[_UNCERTAINTY] = MissingWords(data["uncertain"])
         for step, words in reasons.items():
-            reasons_of_step = without.setdefault(step, {})
+            reasons_of_step = reasons_by_step.setdefault(step, {})
             count_and_first = reasons_of_step.setdefault("".join(words), [0, record.product, words])
             count_and_first[0] += 1
             count_and_first[1] = min(count_and_first[1], record.product)
@@ -156,7 +156,7 @@ def summary_of(context, records):
     return {
         "refused": refused,
         "made": number_made,
-        "without": without,
+        "without": reasons_by_step,
         "helps": helps,
         "noise": noise,
     }
@@ -177,7 +177,7 @@ def _reasons_for_missing_masters(context):
     The reasons name other products and change with them, so that a frame's own record has only the
     kinds that it lacks. Frames that share their steps share the reasons.
     """
-    known = {}
+    reasons_by_steps = {}
 
     def reasons_of(product):
         """Return {kind: `ccdflow.run.job.Missing`} of a product; {} without a plan of it."""
@@ -186,8 +186,8 @@ def _reasons_for_missing_masters(context):
             return {}
         row = context.row(group.files[0])
         key = (row.recipe, row.geometry, *map(id, group.steps))
-        if key not in known:
-            known[key] = Calibration(context, group).missing
-        return known[key]
+        if key not in reasons_by_steps:
+            reasons_by_steps[key] = Calibration(context, group).missing
+        return reasons_by_steps[key]
 
     return reasons_of

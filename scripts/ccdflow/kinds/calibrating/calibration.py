@@ -82,12 +82,14 @@ class Calibration:
     @cached_property
     def missing(self):
         """Why masters are missing: {kind: `ccdflow.run.job.Missing`}."""
-        return {each.kind: each.missing for each in self._answers if each.missing}
+        return {each.kind: each.missing_master for each in self._answers if each.missing_master}
 
     @property
     def _missing_words(self):
         """Why masters are missing, in words that name those there are: {kind: text}."""
-        return {kind: missing_words(missing) for kind, missing in self.missing.items()}
+        return {
+            kind: missing_words(missing_master) for kind, missing_master in self.missing.items()
+        }
 
     def degrees_warmer(self, use):
         """Return the degrees by which a dark is warmer than the frame; None if unknown."""
@@ -109,9 +111,9 @@ class Calibration:
     @property
     def unneeded_steps(self):
         """The steps that the frame does without at any grade, with the reason."""
-        needed = {step.kind: step.needed for step in self.group.steps}
-        steps = [f"{kind}: no step of this frame" for kind in MASTER_KINDS if kind not in needed]
-        return steps + [f"{kind}: none is needed" for kind in needed if not needed[kind]]
+        is_needed = {step.kind: step.needed for step in self.group.steps}
+        steps = [f"{kind}: no step of this frame" for kind in MASTER_KINDS if kind not in is_needed]
+        return steps + [f"{kind}: none is needed" for kind in is_needed if not is_needed[kind]]
 
     @cached_property
     def is_refused(self):
@@ -128,8 +130,8 @@ class Calibration:
     @property
     def compression(self):
         """How its file is compressed: '' (not at all), lossless or quantised."""
-        wanted = self.settings["compress"]
-        return compressed_images.LOSSLESS_FORM if wanted is True else wanted or ""
+        setting = self.settings["compress"]
+        return compressed_images.LOSSLESS_FORM if setting is True else setting or ""
 
     @cached_property
     def shutter(self):

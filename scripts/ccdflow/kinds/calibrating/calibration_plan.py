@@ -33,7 +33,6 @@ from ccdflow.kinds.matching import association, master_library, measured_flats, 
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
-from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS
 from ccdflow.run.job import Group, Step
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.plan import Predecessors, WantedProduct
@@ -46,7 +45,7 @@ MAY_CHANGE = "a flat that competes is made again"
 # dark.
 _CHOICE_FACTS = (
     "type",
-    *setups.MATCHED_FACTS,
+    *setups.READOUT_FACTS,
     "part",
     "setting",
     "filter",
@@ -63,7 +62,7 @@ _choice_facts_of, _choice_facts_but_night_of = (
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
-_readout_of = picker(*SETUP_FACTS, "part")
+_readout_of = picker(*setups.READOUT_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
 # No basis has these control characters.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
@@ -90,7 +89,7 @@ class ChoiceNumbers:
         ----------
         seconds : float, int or str
             Its exposure as in the header.
-        degrees : tuple
+        degrees : tuple of (float, int or str)
             Its temperatures as in the header: set point and sensor.
         window_choices : sequence of ccdflow.kinds.matching.master_library.WindowChoice
 
@@ -170,7 +169,7 @@ class StepsChoice:
         ----------
         seconds : float, int or str
             Its exposure as in the header.
-        degrees : tuple
+        degrees : tuple of (float, int or str)
             Its temperatures as in the header: set point and sensor.
 
         Returns
@@ -193,24 +192,27 @@ class StepsChoice:
         tuple of ccdflow.run.job.Step
         """
         values = row.facts.values()
-        known = number_or_none(_seconds_of(values)), *map(number_or_none, _degrees_of(values))
-        known_steps = self._steps_by_numbers.get(numbers)
-        if known_steps is None:
-            chosen = tuple([each.step(*known) for each in self._window_choices])
+        exposure_and_degrees = (
+            number_or_none(_seconds_of(values)),
+            *map(number_or_none, _degrees_of(values)),
+        )
+        steps_of_equals = self._steps_by_numbers.get(numbers)
+        if steps_of_equals is None:
+            steps = tuple([each.step(*exposure_and_degrees) for each in self._window_choices])
             if numbers is not None:
-                self._steps_by_numbers[numbers] = chosen
+                self._steps_by_numbers[numbers] = steps
         else:
             # Frames with the same numbers differ in the scales of darks. The reason for a missing
             # master names the frame's own temperature.
-            chosen = tuple(
+            steps = tuple(
                 [
-                    each.step(*known) if step.kind == DARK or step.missing else step
-                    for each, step in zip(self._window_choices, known_steps, strict=True)
+                    each.step(*exposure_and_degrees) if step.kind == DARK or step.missing else step
+                    for each, step in zip(self._window_choices, steps_of_equals, strict=True)
                 ]
             )
         # Steps of members are kept with them, so that their ids stay their own.
-        paired = association.pair_masters(self._context, chosen, [row], row.night)
-        return self._equal_steps.setdefault(tuple(map(id, paired)), paired)
+        paired_steps = association.pair_masters(self._context, steps, [row], row.night)
+        return self._equal_steps.setdefault(tuple(map(id, paired_steps)), paired_steps)
 
 
 def _own_values_needed(steps):
@@ -257,7 +259,7 @@ class _SharedCalibration:
 
     Attributes
     ----------
-    after : ccdflow.run.plan.Predecessors
+    predecessors : ccdflow.run.plan.Predecessors
         The masters of this plan that are made before, and those of them that are only substitutes.
     shared_basis : SharedBasis
         The basis and key of such frames.
@@ -265,7 +267,7 @@ class _SharedCalibration:
         Whether flats that are made in this run may make them take another flat than planned.
     """
 
-    after: Predecessors
+    predecessors: Predecessors
     shared_basis: SharedBasis
     is_open: bool
 
@@ -284,7 +286,9 @@ class _PlannedFrames:
     steps : StepsChoice
     choice_numbers : ChoiceNumbers
         Those of ``steps``.
-    measurements, shared : tuple
+    measurements : tuple of str
+        As `ccdflow.run.job.Group` has them.
+    shared : tuple of (str, str)
         As `ccdflow.run.job.Group` has them.
     choices_by_numbers : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
         The steps of frames and their calibration, by the numbers of exposure and temperatures;
@@ -310,8 +314,8 @@ def _measurements_for(context, row):
     measurements = measured_nights.pixels_for(context, row) + shutter_correction.map_for(
         context, row
     )
-    measured = measured_nights.gain_choice_of(context, row)
-    return measurements, (*measured, *shutter_correction.shutter_choice_of(context, row))
+    gain_choice = measured_nights.gain_choice_of(context, row)
+    return measurements, (*gain_choice, *shutter_correction.shutter_choice_of(context, row))
 
 
 class FramePlanner:
@@ -357,12 +361,15 @@ class FramePlanner:
             if planned_frames is None:
                 planned_frames = known_frames[choice_key] = self._find_planned_frames(row)
             seconds, degrees = _seconds_of(values), _degrees_of(values)
-            kept = planned_frames.choice_numbers
-            numbers = kept.exposure_numbers.get(seconds), kept.temperature_numbers.get(degrees)
-            chosen = planned_frames.choices_by_numbers.get(numbers)
-            if chosen is None:
-                chosen = self._choose(row, product, planned_frames, seconds, degrees)
-            steps, calibration = chosen
+            numbers_kept = planned_frames.choice_numbers
+            numbers = (
+                numbers_kept.exposure_numbers.get(seconds),
+                numbers_kept.temperature_numbers.get(degrees),
+            )
+            steps_and_calibration = planned_frames.choices_by_numbers.get(numbers)
+            if steps_and_calibration is None:
+                steps_and_calibration = self._choose(row, product, planned_frames, seconds, degrees)
+            steps, calibration = steps_and_calibration
             night, shared_basis, basis = planned_frames.night, calibration.shared_basis, None
             groups[product] = Group(
                 product, night, camera, planned_frames.shared, (file,), planned_frames.nights, kind,
@@ -374,7 +381,9 @@ class FramePlanner:
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
             # By place, in the order of the fields: keywords are slow.
-            yield WantedProduct(product, night, basis, (frame.product,), (), calibration.after, key)
+            yield WantedProduct(
+                product, night, basis, (frame.product,), (), calibration.predecessors, key
+            )
 
     def _choose(self, row, product, planned_frames, seconds, degrees):
         """Return the steps of a frame and their `_SharedCalibration`, an equal frame's where known.
@@ -400,10 +409,10 @@ class FramePlanner:
         if calibration is None:
             calibration = self._shared_calibration(row, product, planned_frames, steps)
             planned_frames.calibrations[step_keys] = calibration
-        chosen = steps, calibration
+        steps_and_calibration = steps, calibration
         key = (*numbers, *(seconds, degrees)[: _own_values_needed(steps)])
-        planned_frames.choices_by_numbers[key] = chosen
-        return chosen
+        planned_frames.choices_by_numbers[key] = steps_and_calibration
+        return steps_and_calibration
 
     def _open_entry(self, product):
         """Return the entry of the basis of an earlier frame that may take another flat."""
@@ -424,8 +433,8 @@ class FramePlanner:
             *_choice_facts_but_night_of(row.facts),
         )
         if epoch_key not in self._choices_by_epoch:
-            first = steps_choice_of(context, self._kinds[type_], row)
-            self._choices_by_epoch[epoch_key] = first
+            first_choice = steps_choice_of(context, self._kinds[type_], row)
+            self._choices_by_epoch[epoch_key] = first_choice
         steps = self._choices_by_epoch[epoch_key].choice_of_night(row.night)
         # Frames of all filters and types have the same measurements.
         key = (row.night, row.camera, row.geometry, *_readout_of(row.facts))
@@ -454,8 +463,10 @@ class FramePlanner:
         """
         context, facts = self._context, row.facts
         # Planned frames whose steps are equal have one object of them.
-        needs, spare = association.needs_of(context, steps)
-        after = self._planner.predecessors_of((*needs, *planned_frames.measurements), spare)
+        needs, spare_masters = association.needs_of(context, steps)
+        predecessors = self._planner.predecessors_of(
+            (*needs, *planned_frames.measurements), spare_masters
+        )
         group = Group(
             product, planned_frames.night, row.camera, planned_frames.shared, (row.file,),
             planned_frames.nights, kind=self._kind.name, steps=steps,
@@ -465,7 +476,7 @@ class FramePlanner:
         # thousandth change only the scale of these. Frames of the same answers, camera and recipe
         # differ in their reduced frame and temperature.
         answers = [
-            (answer.kind, answer.step.needed, answer.use, answer.missing, answer.left_out)
+            (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)
         ]
         sources = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)
@@ -474,7 +485,7 @@ class FramePlanner:
             sources, lambda: SharedBasis(self._calibration(context, group))
         )
         return _SharedCalibration(
-            after, shared_basis, measured_flats.may_take_another(context, steps)
+            predecessors, shared_basis, measured_flats.may_take_another(context, steps)
         )
 
 
@@ -491,19 +502,20 @@ class SharedBasis:
         self._dark = calibration.uses.get("dark")
         self._ends, self._ends_of_degrees = {}, {}
         self._basis = calibration.basis
-        marked = self._basis_at(_FRAME, _DEGREES)
-        if measured := self._basis.get("detector"):
-            marked["detector"] = _MEASURED
-        before, _, behind_frame = canonical_text(marked).partition(_FRAME_TEXT)
-        self._between, _, self._after = behind_frame.partition(_DEGREES_TEXT)
-        if measured:
+        marked_basis = self._basis_at(_FRAME, _DEGREES)
+        if measurement_keys := self._basis.get("detector"):
+            marked_basis["detector"] = _MEASURED
+        text_before, _, behind_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
+        self._text_between, _, self._text_behind = behind_frame.partition(_DEGREES_TEXT)
+        if measurement_keys:
             # Most of the text is that of the detector's measurements, before the frame.
             measurements = calibration.group.measurements
             text = calibration.context.kept_by_key(
-                (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements), lambda: canonical_text(measured)
+                (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements),
+                lambda: canonical_text(measurement_keys),
             )
-            before = before.replace(_MEASURED_TEXT, text)
-        self._copy_of_hash = hashlib.sha256(f'{before}"'.encode()).copy
+            text_before = text_before.replace(_MEASURED_TEXT, text)
+        self._copy_of_hash = hashlib.sha256(f'{text_before}"'.encode()).copy
 
     def basis(self, frame, degrees, open_entry):
         """Return the basis of one of the frames.
@@ -512,14 +524,14 @@ class SharedBasis:
         ----------
         frame : str
             Key of the reduced frame.
-        degrees : tuple
+        degrees : tuple of (float, int or str)
             The frame's temperatures as in its header: set point and sensor.
-        open_entry : dict
+        open_entry : dict of str to bool
             Further entries of the basis.
 
         Returns
         -------
-        dict
+        dict of str to object
         """
         return {**self._basis_at(frame, self._warmer(degrees)), **open_entry}
 
@@ -552,7 +564,7 @@ class SharedBasis:
         ----------
         frame : str
             Key of the reduced frame.
-        degrees : tuple
+        degrees : tuple of (float, int or str)
             The frame's temperatures as in its header: set point and sensor.
 
         Returns
@@ -570,10 +582,10 @@ class SharedBasis:
     def _end(self, degrees):
         """Return the text of the basis behind the key of the reduced frame, encoded."""
         if self._dark is None:
-            return f'"{self._between}'.encode()
+            return f'"{self._text_between}'.encode()
         warmer = self._warmer(degrees)
         if warmer not in self._ends:
-            text = f'"{self._between}{canonical_text(warmer)}{self._after}'
+            text = f'"{self._text_between}{canonical_text(warmer)}{self._text_behind}'
             self._ends[warmer] = text.encode()
         return self._ends[warmer]
 

@@ -35,7 +35,7 @@ class DetectorCorrection:
     group : ccdflow.run.job.Group
         Of the frame.
     row : ccdflow.run.rawframes.rows.Row
-    settings : dict
+    settings : dict of str to object
         The block ``calibrate`` of the configuration.
     flat : ccdflow.run.job_records.Record, optional
         Of the combined flat that the frame is divided by.
@@ -103,9 +103,9 @@ class DetectorCorrection:
             return self._gains.get(amplifier.name, (amplifier.gain,))[0]
         if amplifier.name not in self._gains:
             return member_masters.gain_from_flats(self._flat, amplifier)
-        measured, error = self._gains[amplifier.name]
-        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
-            return measured
+        measured_gain, error = self._gains[amplifier.name]
+        if amplifier.gain is None or gain_differs(amplifier.gain, measured_gain, error):
+            return measured_gain
         return None
 
     @property
@@ -188,10 +188,13 @@ class DetectorCorrection:
         for figures in self._figures:
             if math.isfinite(figures["gain"]) and figures["gain_error"] > 0:
                 weight = figures["gain_error"] ** -2
-                total = sums.setdefault(figures["amplifier"], [0.0, 0.0])
-                total[0] += weight * figures["gain"]
-                total[1] += weight
-        return {name: (total / weights, weights**-0.5) for name, (total, weights) in sums.items()}
+                sums_of_amplifier = sums.setdefault(figures["amplifier"], [0.0, 0.0])
+                sums_of_amplifier[0] += weight * figures["gain"]
+                sums_of_amplifier[1] += weight
+        return {
+            name: (weighted_sum / weights, weights**-0.5)
+            for name, (weighted_sum, weights) in sums.items()
+        }
 
     def frame_corrections(self, shapes):
         """Return the `ccdflow.calibrate.frame_corrections.FrameCorrections` of a frame.
@@ -207,22 +210,22 @@ class DetectorCorrection:
         """
         cards, masks = [], ()
         shapes_of_frame = [list(shape) for shape in shapes]
-        usable = [
+        usable_records = [
             r for r in self.records if tells_of_pixels(r) and r.data["shapes"] == shapes_of_frame
         ]
-        if usable:
+        if usable_records:
             share = self._context.settings["detector"]["share"]
-            masks = pixel_tables.masks_of(self._context, usable, shapes, share)
-            newest = usable[-1]
+            masks = pixel_tables.masks_of(self._context, usable_records, shapes, share)
+            newest = usable_records[-1]
             cards += [
                 ("BPMIM", newest.product, "newest measurement of bad pixels"),
                 ("BPMKEY", newest.key, "its CCDFKEY"),
-                ("BPMNTS", len(usable), "nights whose bad pixels are in the mask"),
+                ("BPMNTS", len(usable_records), "nights whose bad pixels are in the mask"),
             ]
-            if len(usable) > 1:
+            if len(usable_records) > 1:
                 text = "part of the nights in which a bad pixel is bad"
                 cards.append(("BPMSHARE", float(share), text))
-            for number, record in enumerate(usable[-2::-1][:98], start=2):
+            for number, record in enumerate(usable_records[-2::-1][:98], start=2):
                 cards += [
                     (f"BPMIM{number:02d}", record.product, "measurement of bad pixels before it"),
                     (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),

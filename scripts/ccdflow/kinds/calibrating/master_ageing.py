@@ -82,31 +82,33 @@ def candidates(context):
 
 def _comparable_groups(context):
     """Return {(kind, name): groups} of the masters that are comparable."""
-    groups_of, known = {}, {}
+    groups_by_series, names_of_series = {}, {}
     for name in association.MASTER_KINDS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
             if day_of(group.night_of_page) is not None:
-                series = _series_of(context, kind, group, known)
-                groups_of.setdefault((name, series), []).append(group)
-    ordered = {
+                series = _series_of(context, kind, group, names_of_series)
+                groups_by_series.setdefault((name, series), []).append(group)
+    last_groups = {
         key: sorted(groups, key=lambda group: (group.night_of_page, group.product))[-_MOST_MASTERS:]
-        for key, groups in groups_of.items()
+        for key, groups in groups_by_series.items()
         if len({group.night_of_page for group in groups}) >= _FEWEST_NIGHTS
     }
-    first = sorted(ordered, key=lambda key: (association.MASTER_KINDS.index(key[0]), key[1]))
-    return {key: ordered[key] for key in first[:_MOST_SERIES]}
+    first_keys = sorted(
+        last_groups, key=lambda key: (association.MASTER_KINDS.index(key[0]), key[1])
+    )
+    return {key: last_groups[key] for key in first_keys[:_MOST_SERIES]}
 
 
-def _series_of(context, kind, group, known):
-    """Return the name of the series of a group; ``known`` keeps those of all setups.
+def _series_of(context, kind, group, names_of_series):
+    """Return the name of the series of a group; ``names_of_series`` keeps those of all setups.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
     group : ccdflow.run.job.Group
-    known : dict of tuple to str
+    names_of_series : dict of tuple to str
         Name of the series by kind, setup, epoch and shared values; a new one is added.
     """
     row = context.row(group.files[0])
@@ -115,9 +117,9 @@ def _series_of(context, kind, group, known):
         setups.epoch_of(context, row.camera, group.night_of_page),
         group.shared,
     )
-    if (kind.name, *setup_key) not in known:
-        known[kind.name, *setup_key] = _series_name(context, kind, group, row)
-    return known[kind.name, *setup_key]
+    if (kind.name, *setup_key) not in names_of_series:
+        names_of_series[kind.name, *setup_key] = _series_name(context, kind, group, row)
+    return names_of_series[kind.name, *setup_key]
 
 
 def _series_name(context, kind, group, row):
@@ -152,14 +154,14 @@ def master_series(context):
     """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
     all_series = []
     for (kind, name), groups in candidates(context).items():
-        read = [
+        values_of_masters = [
             series_of_group
             for group in groups
             if (series_of_group := _read_master(context, kind, group)) is not None
         ]
-        if len(read) < _FEWEST_NIGHTS:
+        if len(values_of_masters) < _FEWEST_NIGHTS:
             continue
-        samples, variances, days, degrees = zip(*read, strict=True)
+        samples, variances, days, degrees = zip(*values_of_masters, strict=True)
         pairs = structure_function(samples, variances, days, degrees)
         row = context.row(groups[-1].files[0])
         ageing_in_use = getattr(master_library.detector_noise_of(context, row), f"{kind}_ageing")
@@ -180,16 +182,20 @@ def _read_master(context, kind, group):
     row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     image = product_images(geometry, recipe)[0]
-    first = image.amplifiers[0]
-    figures = next((q for q in record.data["quality"] if q["amplifier"] == first.name), None)
-    factor = _factor_to_unit(kind, group, first)
+    first_amplifier = image.amplifiers[0]
+    figures = next(
+        (q for q in record.data["quality"] if q["amplifier"] == first_amplifier.name), None
+    )
+    factor = _factor_to_unit(kind, group, first_amplifier)
     variance = _noise_variance(kind, figures, factor)
     if factor is None or variance is None:
         return None
-    place = recipe.region_of(first)
-    down, across = place.slices
-    rows = np.unique(np.linspace(0, down.stop - down.start - 1, _ROWS_READ).round().astype(int))
-    data = stored_image(path, image.hdu)[rows + down.start, across]
+    place = recipe.region_of(first_amplifier)
+    row_slice, column_slice = place.slices
+    rows = np.unique(
+        np.linspace(0, row_slice.stop - row_slice.start - 1, _ROWS_READ).round().astype(int)
+    )
+    data = stored_image(path, image.hdu)[rows + row_slice.start, column_slice]
     sample = np.asarray(data, np.float64) * factor
     if kind != FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.
@@ -214,8 +220,8 @@ def _noise_variance(kind, figures, factor):
         quality = figures.get("signal_to_noise")
         return 1 / quality**2 if quality else None
     if kind == DARK:
-        added, seconds = figures.get("added"), figures.get("seconds")
-        return added / seconds**2 if added is not None and seconds else None
+        added_variance, seconds = figures.get("added"), figures.get("seconds")
+        return added_variance / seconds**2 if added_variance is not None and seconds else None
     noise = figures.get("predicted_noise")
     return (noise * factor) ** 2 if noise and not math.isnan(noise) else None
 

@@ -57,7 +57,7 @@ def field_and_light(row):
 
     Returns
     -------
-    tuple
+    tuple of (str or tuple)
         Hashable.
     """
     seconds = number_or_none(row.facts["exptime"])
@@ -65,14 +65,14 @@ def field_and_light(row):
     return row.camera, row.geometry, (exposure, *(row.facts[name] for name in _ALIKE_FACTS))
 
 
-def unusual_saturation(saturated, pixels, others=()):
+def unusual_saturation(n_saturated, n_pixels, numbers_alike=()):
     """Return in words why the number of saturated pixels of a frame is unusual; '' if it is not.
 
     Parameters
     ----------
-    saturated, pixels : int
+    n_saturated, n_pixels : int
         Numbers of the saturated pixels and of all pixels of the frame.
-    others : sequence of int
+    numbers_alike : sequence of int
         Numbers of the saturated pixels of the frames that are alike.
 
     Returns
@@ -88,12 +88,14 @@ def unusual_saturation(saturated, pixels, others=()):
     >>> unusual_saturation(79, 8_454_144, [0, 2])
     ''
     """
-    if saturated >= UNUSUAL_SATURATED * pixels:
-        return f"{saturated} pixels of it, 1 in {pixels / saturated:.0f}" if saturated else ""
-    if len(others) < _FEWEST_OTHERS or saturated < _LEAST_BESIDE_OTHERS * pixels:
+    if n_saturated >= UNUSUAL_SATURATED * n_pixels:
+        return (
+            f"{n_saturated} pixels of it, 1 in {n_pixels / n_saturated:.0f}" if n_saturated else ""
+        )
+    if len(numbers_alike) < _FEWEST_OTHERS or n_saturated < _LEAST_BESIDE_OTHERS * n_pixels:
         return ""
-    usual = float(median(others))
-    if saturated <= _FAR_ABOVE * usual:
+    usual_number = float(median(numbers_alike))
+    if n_saturated <= _FAR_ABOVE * usual_number:
         return ""
-    frames = count(len(others), "frame")
-    return f"{saturated} pixels of it; {usual:.0f} in the median of {frames} alike"
+    frames = count(len(numbers_alike), "frame")
+    return f"{n_saturated} pixels of it; {usual_number:.0f} in the median of {frames} alike"

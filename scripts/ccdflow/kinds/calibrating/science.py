@@ -98,20 +98,25 @@ class Science(Kind):
         """Return the sources of a calibrated frame, as they turned out."""
         return Calibration(context, context.group(job.product)).basis
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Say why a calibrated frame is out of date."""
-        if before.get("frame") != now["frame"]:
+        if earlier_basis.get("frame") != current_basis["frame"]:
             return "its reduced frame changed"
-        if before.get("masters") != now["masters"] or before.get("how") != now["how"]:
+        if (
+            earlier_basis.get("masters") != current_basis["masters"]
+            or earlier_basis.get("how") != current_basis["how"]
+        ):
             return "its masters changed"
-        if before.get("missing") != now["missing"]:
+        if earlier_basis.get("missing") != current_basis["missing"]:
             return "another step is missing"
-        if before.get("settings") != now["settings"]:
+        if earlier_basis.get("settings") != current_basis["settings"]:
             return "settings changed"
-        if before.get("detector") != now.get("detector"):
+        if earlier_basis.get("detector") != current_basis.get("detector"):
             return "the figures of its detector changed"
         return (
-            calibration_plan.MAY_CHANGE if calibration_plan.MAY_CHANGE in now else "new arithmetic"
+            calibration_plan.MAY_CHANGE
+            if calibration_plan.MAY_CHANGE in current_basis
+            else "new arithmetic"
         )
 
     # -- the job -----------------------------------------------------------------------------------
@@ -121,19 +126,21 @@ class Science(Kind):
         calibration = Calibration(context, context.group(job.product))
         if (
             job.why == calibration_plan.MAY_CHANGE
-            and (before := calibration.made_before) is not None
+            and (earlier_record := calibration.made_before) is not None
         ):
-            return before
+            return earlier_record
         return calibration.make()
 
     def rows_and_groups(self, context, job):
         """Return the frame's row, its steps, and the groups of the masters that it may take."""
         group = context.group(job.product)
-        before = [each for p in group.measurements if (each := context.find_group(p)) is not None]
+        measurement_groups = [
+            each for p in group.measurements if (each := context.find_group(p)) is not None
+        ]
         masters = masters_carried(context, group)
         rows = [context.row(group.files[0])]
         rows += shutter_correction.rows_needed(context, group)
-        return rows, [group, *masters, *before]
+        return rows, [group, *masters, *measurement_groups]
 
     def size(self, context, job):
         """Return the size of one frame."""
@@ -223,8 +230,8 @@ class Science(Kind):
         """Return the values of a night's calibrated frames in the last lines."""
         if not self.configuration(context)["enabled"]:
             return {}
-        calibrated = [record for record in records if record.kind == self.name]
-        return {_SUMMARY: calibrated_lines.summary_of(context, calibrated)}
+        calibrated_records = [record for record in records if record.kind == self.name]
+        return {_SUMMARY: calibrated_lines.summary_of(context, calibrated_records)}
 
     # -- pages -------------------------------------------------------------------------------------
 

@@ -73,9 +73,9 @@ def map_for(context, row):
 
     key = (*pixels_of(detector_setup_of(context, row)), epoch_of(context, row.camera, row.night))
     nights = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), products_by_setup).get(key, {})
-    before = [night for night in nights if night <= row.night]
-    chosen = max(before) if before else min(nights, default=None)
-    return () if chosen is None else (nights[chosen],)
+    earlier_nights = [night for night in nights if night <= row.night]
+    chosen_night = max(earlier_nights) if earlier_nights else min(nights, default=None)
+    return () if chosen_night is None else (nights[chosen_night],)
 
 
 def rows_needed(context, group):
@@ -161,8 +161,8 @@ class ShutterCorrection:
     def _is_longer(self):
         """Whether all exposures are known, and longer than the dead time of all pixels."""
         data = self.record.data
-        longest = 2 * (data["largest"] - data["least"]) + max(data["mean"] or 0.0, 0.0)
-        return all(each > longest for each in (self._seconds, *self._exposures_of_flat))
+        longest_dead_time = 2 * (data["largest"] - data["least"]) + max(data["mean"] or 0.0, 0.0)
+        return all(each > longest_dead_time for each in (self._seconds, *self._exposures_of_flat))
 
     @cached_property
     def _mean(self):

@@ -150,14 +150,14 @@ def _story_of_frame(results, product, header):
     row = _inventory_rows(results).get(raw, {})
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
     row = row | ({"grism": ""} if row.get("grism") == row.get("filter") else {})
-    about = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
-    lines = [f"{product}: {about}" if about else product]
+    description = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
+    lines = [f"{product}: {description}" if description else product]
     lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
     lines.append(f"  reduced  {_words_on_reduction(header)}")
     if product.startswith("calibrated/"):
-        chosen = _steps_of_product(results, product)
+        row_of_step = _steps_of_product(results, product)
         for kind in MASTER_KINDS:
-            lines += step_lines(results, kind, header, chosen.get(kind, {}))
+            lines += step_lines(results, kind, header, row_of_step.get(kind, {}))
         lines += _noise_lines(header)
     if row.get("reason"):
         lines.append(f"  remarks  {row['reason']}")
@@ -186,7 +186,7 @@ def _words_on_reduction(header):
     return "; ".join(subtractions)
 
 
-def step_lines(results, kind, header, chosen):
+def step_lines(results, kind, header, choice):
     """Return the lines on one master of a calibrated frame.
 
     Parameters
@@ -195,7 +195,7 @@ def step_lines(results, kind, header, chosen):
     kind : {'bias', 'dark', 'flat'}
     header : astropy.io.fits.Header
         Of the frame.
-    chosen : dict of str to str
+    choice : dict of str to str
         The step's line of the table of masters; {} for none.
 
     Returns
@@ -204,14 +204,14 @@ def step_lines(results, kind, header, chosen):
     """
     master = header.get(f"{kind.upper()}IM")
     if master is None:
-        why = chosen.get("reason") or "not asked for"
+        why = choice.get("reason") or "not asked for"
         return [f"  {kind:<8} none: {why}"]
     lines = [
         f"  {kind:<8} {master}: {_members_in_words(results, master)}",
         f"           {', '.join(_phrases_on_application(kind, header))}",
     ]
-    if chosen:
-        lines.append(f"           chosen: {_words_on_choice(results, kind, header, chosen)}")
+    if choice:
+        lines.append(f"           chosen: {_words_on_choice(results, kind, header, choice)}")
     return lines
 
 
@@ -232,29 +232,29 @@ def _phrases_on_application(kind, header):
     return phrases
 
 
-def _words_on_choice(results, kind, header, chosen):
+def _words_on_choice(results, kind, header, choice):
     """Return why a master was chosen, and the second one with the noise that it would add.
 
     Parameters
     ----------
     results : pathlib.Path
     kind : {'bias', 'dark', 'flat'}
-    header : mapping
+    header : astropy.io.fits.Header
         Of the product.
-    chosen : mapping
+    choice : dict of str to str
         The entry of the master in the product's record.
     """
-    if not chosen.get("runner_up"):
-        return chosen["reason"]
-    noises = map(chosen.get, ("runner_up_variance", "predicted_variance"))
-    second, first = (_as_noise(kind, value) for value in noises)
+    if not choice.get("runner_up"):
+        return choice["reason"]
+    noises = map(choice.get, ("runner_up_variance", "predicted_variance"))
+    noise_of_second, noise_of_first = (_as_noise(kind, value) for value in noises)
     cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
     if kind == DARK and header.get("DARKSCAL", 1.0) != 1:
         cancels = ", without the bias that a scaled dark leaves in the frame"
-    compared = _COMPARED_KINDS[chosen.get("variance_is", "nominal")]
+    comparison = _COMPARED_KINDS[choice.get("variance_is", "nominal")]
     why = (
-        f"{chosen['reason']}; second {chosen['runner_up']} ({compared},"
-        f" it adds {second}, the chosen one {first}{cancels})"
+        f"{choice['reason']}; second {choice['runner_up']} ({comparison},"
+        f" it adds {noise_of_second}, the chosen one {noise_of_first}{cancels})"
     )
     if kind == BIAS and _is_bias_of_dark(results, header):
         why += "; it is the bias of the dark as well, and two would add"
@@ -332,7 +332,7 @@ def _noise_lines(header):
 
 def _story_of_master(results, product, header):
     """Return the story of a master, a line each."""
-    files, out = (
+    files, files_left_out = (
         _values_of_numbered_cards(header, "IMCOM", "IMC"),
         _values_of_numbered_cards(header, "IMOUT", "IMO"),
     )
@@ -340,24 +340,24 @@ def _story_of_master(results, product, header):
     lines.append(f"  members  {_first_names(files)}")
     if "DATE-BEG" in header:
         lines.append(f"  taken    {header['DATE-BEG']} to {header['DATE-END']}")
-    if out:
-        lines.append(f"  left out {_first_names(out)}")
+    if files_left_out:
+        lines.append(f"  left out {_first_names(files_left_out)}")
     for kind in (BIAS, DARK):
         if f"{kind.upper()}IM" in header:
             lag = match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "them")
             lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each; {lag}")
     clip = f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
     clip = clip if "CLIPSIG" in header else "not clipped"
-    method, rejected = header.get("COMBMETH"), header.get("NREJECT")
-    lines.append(f"  how      {method}, {clip}; {rejected} values rejected")
+    method, n_rejected = header.get("COMBMETH"), header.get("NREJECT")
+    lines.append(f"  how      {method}, {clip}; {n_rejected} values rejected")
     figures = {
         "RNOISE": "read noise of one frame [adu]", "CNOISE": "noise of a pixel [adu]",
         "DARKRT": "dark rate [electron or adu a second]", "NHOT": "hot pixels",
         "FLATLVL": "level of one flat [adu]", "FLATSN": "signal to noise of a pixel",
     }  # fmt: skip
-    measured = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
-    if measured:
-        lines.append(f"  figures  {', '.join(measured)}")
+    measured_figures = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
+    if measured_figures:
+        lines.append(f"  figures  {', '.join(measured_figures)}")
     lines += [f"  remark   {text}" for text in _history_texts(header)[:_MOST_NAMED]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
     number = f"{len(users)} calibrated frame{'s' * (len(users) != 1)}"

@@ -177,13 +177,13 @@ def rule_line(context, product, master):
         return ""
     if answer.use is not None and answer.use.product == name:
         return "  rule     this master is the one that the frame takes"
-    others = {use.product: use for use in answer.step.uses}
-    if name in others and answer.use is not None:
-        why = match_sentences.why_lost(answer.use, others[name], master_library.rules(context))
+    candidates = {use.product: use for use in answer.step.uses}
+    if name in candidates and answer.use is not None:
+        why = match_sentences.why_lost(answer.use, candidates[name], master_library.rules(context))
         return f"  rule     it is not taken: {why}"
     night = path.parent.name
-    refused = association.refused_masters(context, kind, group, {night})
-    reasons = [why for offered, why in refused if offered.product == name]
+    refusals = association.refused_masters(context, kind, group, {night})
+    reasons = [why for candidate, why in refusals if candidate.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"
     is_causal = master_library.rules(context).direction != "nearest"
@@ -192,13 +192,13 @@ def rule_line(context, product, master):
     return ""
 
 
-def _is_later_than_taken(night, group, taken):
+def _is_later_than_taken(night, group, use):
     """Return whether a night is later than a frame's, and the frame has an earlier master.
 
     Masters of such nights do not compete, and are not refused either.
     """
     days = day_of(night), day_of(group.night)
-    if taken is None or match_sentences.is_later(taken) or None in days:
+    if use is None or match_sentences.is_later(use) or None in days:
         return False
     return days[0] > days[1]
 
@@ -218,8 +218,8 @@ def _calibrate_with(path, target, work, masters):
     calibration = FrameCalibration(masters, work.readouts(), limits=DarkLimits(np.inf, np.inf))
     calibrated = calibrate_file(path, target, calibration, name=work.group.product)
     with fits.open(target, memmap=False) as hdus:
-        first = next(hdu for hdu in hdus if hdu.data is not None)
-        return np.asarray(first.data, np.float32), calibrated
+        first_hdu = next(hdu for hdu in hdus if hdu.data is not None)
+        return np.asarray(first_hdu.data, np.float32), calibrated
 
 
 def _kind_of(context, master):

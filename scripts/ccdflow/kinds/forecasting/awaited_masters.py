@@ -47,17 +47,17 @@ def masters_awaited(context, night, frames, masters):
     if not is_dated(night):
         # An undated night has its place among the nights by its name.
         return [list(_ANY_LIGHT)] if frames or masters else []
-    awaited, known = {}, set()
+    properties, choices_seen = {}, set()
     for group in (*frames, *masters):
         row, seconds = context.row(group.files[0]), longest_of(context, group)
         for step in group.steps:
             choice = (id(step), *_light_and_seconds(step.kind, row, seconds))
-            if step.kind in MASTER_KINDS and choice not in known:
-                known.add(choice)
-                awaited |= dict.fromkeys(_awaited_properties(step, row.camera, *choice[1:]))
+            if step.kind in MASTER_KINDS and choice not in choices_seen:
+                choices_seen.add(choice)
+                properties |= dict.fromkeys(_awaited_properties(step, row.camera, *choice[1:]))
     for group in frames:
-        awaited |= dict.fromkeys(_measurements_awaited(context, night, group))
-    return sorted(map(list, awaited))
+        properties |= dict.fromkeys(_measurements_awaited(context, night, group))
+    return sorted(map(list, properties))
 
 
 def _light_and_seconds(kind, row, seconds):
@@ -119,29 +119,29 @@ def _measurements_awaited(context, night, group):
         yield SHUTTER.name, group.camera, "", 0.0
 
 
-def waiting_for(context, new):
+def waiting_for(context, new_groups):
     """Return the closed nights that wait for one of some new groups.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    new : list of ccdflow.run.job.Group
+    new_groups : list of ccdflow.run.job.Group
         Masters and measurements of new nights, which are later than all others.
 
     Returns
     -------
     set of str
     """
-    offered = {_ANY_LIGHT[:3]: math.inf} if new else {}
-    for group in new:
+    longest_by_master = {_ANY_LIGHT[:3]: math.inf} if new_groups else {}
+    for group in new_groups:
         row, seconds = context.row(group.files[0]), longest_of(context, group)
         light, _ = _light_and_seconds(group.kind, row, seconds)
         seconds = seconds if group.kind == DARK else math.inf
         for name in ((group.kind, "", ""), (group.kind, group.camera, light)):
-            offered[name] = max(seconds, offered.get(name, 0.0))
-        offered["", group.product, ""] = math.inf
+            longest_by_master[name] = max(seconds, longest_by_master.get(name, 0.0))
+        longest_by_master["", group.product, ""] = math.inf
     return {
         night
         for night, waits in context.summaries(AWAITED_NOTE).items()
-        if any(offered.get(tuple(name), 0.0) > seconds for *name, seconds in waits)
+        if any(longest_by_master.get(tuple(name), 0.0) > seconds for *name, seconds in waits)
     }

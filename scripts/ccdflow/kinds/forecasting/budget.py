@@ -103,7 +103,7 @@ class BudgetedFrame:
         Of the flat in a median pixel; 1 without a flat, and where it is not known.
     masters : dict of str to Applied
         By kind; a kind without a master is absent.
-    needed : tuple of str
+    needed_kinds : tuple of str
         The kinds of masters that the frame should have.
     is_bias_in_dark : bool
         Whether the dark's members had the frame's own bias subtracted.
@@ -121,7 +121,7 @@ class BudgetedFrame:
     sky: float | None = None
     response: float = 1.0
     masters: dict[str, Applied] = field(default_factory=dict)
-    needed: tuple[str, ...] = (BIAS, DARK, FLAT)
+    needed_kinds: tuple[str, ...] = (BIAS, DARK, FLAT)
     is_bias_in_dark: bool = True
     other_bias: Applied | None = None
     small_groups: dict[str, SmallGroup] = field(default_factory=dict)
@@ -214,7 +214,7 @@ def budget_of(frame):
     adds to that of the frame.
     """
     masters = frame.masters
-    read = frame.unlit
+    read_variance = frame.unlit
     bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))
     sky = max(frame.sky or 0.0, 0.0)
     share = 1.0 - dark.scale if dark is not None and frame.is_bias_in_dark else 1.0
@@ -233,8 +233,8 @@ def budget_of(frame):
         parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
     parts["photons"] = sky
     parts["dark current"] = frame.dark_rate * frame.exptime
-    parts["read noise"] = read
-    parts["overscan"] = frame.level_share * read * rows
+    parts["read noise"] = read_variance
+    parts["overscan"] = frame.level_share * read_variance * rows
     # A pixel of a low response collects less light, and its noise is divided by the response.
     parts["photons"] *= frame.response
     parts["flat"] *= frame.response**2
@@ -285,12 +285,12 @@ def wishes(frame):
     -------
     list of Wish
     """
-    ranked = []
-    for kind in frame.needed:
+    wishes_of_frame = []
+    for kind in frame.needed_kinds:
         small_group, master = frame.small_groups.get(kind), frame.masters.get(kind)
         if master is None:
             frames = small_group.lacking if small_group else _FIRST_FRAMES[kind]
-            ranked.append(
+            wishes_of_frame.append(
                 Wish(
                     kind,
                     frames,
@@ -302,54 +302,60 @@ def wishes(frame):
                 )
             )
             continue
-        ranked += [
+        wishes_of_frame += [
             wish
             for wish in _wishes_of(frame, kind)
             if wish.gain >= _LEAST_GAIN or (wish.completes and wish.completes.is_preferred)
         ]
     return sorted(
-        ranked, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.gain)
+        wishes_of_frame, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.gain)
     )
 
 
 def _wishes_of(frame, kind):
     """Yield the wishes for further frames of a master that a frame has, also of little gain."""
-    now, master, small_group = budget_of(frame), frame.masters[kind], frame.small_groups.get(kind)
+    current_budget, master, small_group = (
+        budget_of(frame),
+        frame.masters[kind],
+        frame.small_groups.get(kind),
+    )
 
-    def wish(frames, then, *, joins=True, completes=None):
-        gain = _saved_part(now.total, then.total)
-        gain_without_light = _saved_part(now.variance_without_light, then.variance_without_light)
+    def wish(frames, budget_then, *, joins=True, completes=None):
+        gain = _saved_part(current_budget.total, budget_then.total)
+        gain_without_light = _saved_part(
+            current_budget.variance_without_light, budget_then.variance_without_light
+        )
         return Wish(kind, frames, joins, gain, gain_without_light, completes=completes)
 
     if small_group is not None:
-        then = budget_of(_with_new(frame, kind, small_group.minimum))
-        yield wish(small_group.lacking, then, completes=small_group)
+        budget_then = budget_of(_with_new(frame, kind, small_group.minimum))
+        yield wish(small_group.lacking, budget_then, completes=small_group)
     if master.is_own:
         further_frames = min((_FRAMES_FACTOR - 1) * master.frames, _MOST_FURTHER_FRAMES)
-        better = replace(master, frames=master.frames + further_frames)
-        then = budget_of(replace(frame, masters={**frame.masters, kind: better}))
-        yield wish(further_frames, then)
+        larger_master = replace(master, frames=master.frames + further_frames)
+        budget_then = budget_of(replace(frame, masters={**frame.masters, kind: larger_master}))
+        yield wish(further_frames, budget_then)
         return
     frames = min(_FRAMES_FACTOR * master.frames, _MOST_FURTHER_FRAMES)
     # Those that there are count: further ones join them.
     frames_there = 0 if small_group is None else small_group.frames
     if small_group is None or frames > small_group.minimum:
-        then = budget_of(_with_new(frame, kind, frames))
-        yield wish(frames - frames_there, then, joins=frames_there > 0)
+        budget_then = budget_of(_with_new(frame, kind, frames))
+        yield wish(frames - frames_there, budget_then, joins=frames_there > 0)
 
 
 def _with_new(frame, kind, frames):
     """Return a frame with a master of its own night in the place of the one that it has."""
-    new = replace(frame.masters[kind], frames=frames, ageing=0.0)
+    new_master = replace(frame.masters[kind], frames=frames, ageing=0.0)
     if kind != DARK:
-        return replace(frame, masters={**frame.masters, kind: new})
+        return replace(frame, masters={**frame.masters, kind: new_master})
     # New darks are of the frame's own exposure, and take its own bias.
-    exact = replace(new, scale=1.0, exptime=frame.exptime)
+    exact_dark = replace(new_master, scale=1.0, exptime=frame.exptime)
     return replace(
-        frame, masters={**frame.masters, DARK: exact}, is_bias_in_dark=True, other_bias=None
+        frame, masters={**frame.masters, DARK: exact_dark}, is_bias_in_dark=True, other_bias=None
     )
 
 
-def _saved_part(now, then):
+def _saved_part(variance_now, variance_then):
     """Return the part of a variance that a change takes away."""
-    return (now - then) / now if now > 0 else 0.0
+    return (variance_now - variance_then) / variance_now if variance_now > 0 else 0.0

@@ -11,7 +11,7 @@ from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.rule_values import LONG_VALUES
-from ccdflow.kinds.matching.setups import MATCHED_FACTS, setup_of
+from ccdflow.kinds.matching.setups import READOUT_FACTS, setup_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import OK, picker
 
@@ -28,7 +28,7 @@ FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
 
 # Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
-_facts_of = picker(*MATCHED_FACTS, "part", "optics", "type", "filter", "grism")
+_facts_of = picker(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
 
 _TYPES_IN_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
@@ -48,7 +48,7 @@ class Coverage:
     ----------
     nights : tuple of str
         The last ones, oldest first.
-    earlier : int
+    n_earlier : int
         Nights before them.
     labels : tuple of str
         Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
@@ -57,15 +57,15 @@ class Coverage:
         How many frames there are, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
         the night took a master of another night; `NO_MASTERS` where some have none, also beside
         frames of another setup, and frames that could make no master.
-    left_out : int
+    n_left_out : int
         Kinds of frames that are not shown.
     """
 
     nights: tuple[str, ...]
-    earlier: int
+    n_earlier: int
     labels: tuple[str, ...]
     cells: dict[Cell, tuple[int, str]]
-    left_out: int = 0
+    n_left_out: int = 0
 
     def holes(self, state):
         """Return the cells of a state, the last night first.
@@ -80,7 +80,7 @@ class Coverage:
     def values(self):
         """Return all of it as plain values."""
         cells = sorted([*cell, *content] for cell, content in self.cells.items())
-        return [self.nights, self.earlier, self.labels, cells, self.left_out]
+        return [self.nights, self.n_earlier, self.labels, cells, self.n_left_out]
 
 
 def coverage_of(context):
@@ -95,14 +95,19 @@ def coverage_of(context):
     -------
     Coverage
     """
-    closed = {
+    closed_summaries = {
         night: summary
         for night, summary in context.summaries(COVERAGE_NOTE).items()
         if summary["dated"]
     }
-    nights = sorted({*closed, *(night for night in context.nights if _is_dated(context, night))})
+    nights = sorted(
+        {*closed_summaries, *(night for night in context.nights if _is_dated(context, night))}
+    )
     nights_shown = nights[-SHOWN_NIGHTS:]
-    summaries = {n: closed[n] if n in closed else night_coverage(context, n) for n in nights_shown}
+    summaries = {
+        n: closed_summaries[n] if n in closed_summaries else night_coverage(context, n)
+        for n in nights_shown
+    }
     names = _names_of_setups(summaries.values())
     counts, states, ranks = Counter(), {}, defaultdict(int)
     for night, summary in summaries.items():
@@ -115,16 +120,16 @@ def coverage_of(context):
             if state == NO_MASTERS or not counts[cell]:
                 states[cell] = max(states.get(cell, ""), state, key=_state_rank)
                 ranks[cell.label] += number * (not counts[cell])
-    chosen = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
+    labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
     cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
     cells |= {cell: (counts[cell], state) for cell, state in states.items()}
-    cells = {cell: content for cell, content in cells.items() if cell.label in chosen}
+    cells = {cell: content for cell, content in cells.items() if cell.label in labels_shown}
     return Coverage(
         tuple(nights_shown),
         len(nights) - len(nights_shown),
-        tuple(sorted(chosen, key=_label_order)),
+        tuple(sorted(labels_shown, key=_label_order)),
         cells,
-        len(ranks) - len(chosen),
+        len(ranks) - len(labels_shown),
     )
 
 
@@ -144,7 +149,7 @@ def night_coverage(context, night):
 
     Returns
     -------
-    dict
+    dict of str to (bool or list)
         ``dated``: whether the night has a date; ``frames``: [setup, kind of frames, how many];
         ``holes``: [setup, kind of frames, state, how many frames miss them]. A setup is a list of
         [name, value].
@@ -154,18 +159,18 @@ def night_coverage(context, night):
         if row.status == OK and not context.is_set_aside(row.file):
             # Hundreds of frames have one setup and label.
             rows_of_sorts.setdefault(_named_by(row), []).append(row)
-    for first, *further_rows in rows_of_sorts.values():
-        frames[_short_setup(context, first), _row_label(first)] += 1 + len(further_rows)
-    holes, elsewhere = Counter(), {}
+    for first_row, *further_rows in rows_of_sorts.values():
+        frames[_short_setup(context, first_row), _row_label(first_row)] += 1 + len(further_rows)
+    holes, answers_without_own_master = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
         # Hundreds of frames have the same steps, and most nights masters of their own.
         steps = id(group.steps)
-        if steps not in elsewhere:
-            elsewhere[steps] = [
-                answer for answer in answers_of(context, group) if _is_elsewhere(answer)
+        if steps not in answers_without_own_master:
+            answers_without_own_master[steps] = [
+                answer for answer in answers_of(context, group) if _lacks_master_of_night(answer)
             ]
-        if elsewhere[steps]:
-            holes.update(_coverage_holes(context, group, elsewhere[steps]))
+        if answers_without_own_master[steps]:
+            holes.update(_coverage_holes(context, group, answers_without_own_master[steps]))
     return {
         "dated": _is_dated(context, night),
         "frames": [[*setup_and_label, number] for setup_and_label, number in frames.items()],
@@ -203,13 +208,13 @@ def _names_of_setups(summaries):
     names = {}
     for setup in setups:
         camera = dict(setup)["camera"]
-        differing = [
+        differing_names = [
             n for n, _ in setup if len({each.get(n, "") for each in setups_of_cameras[camera]}) > 1
         ]
         # Another binning has another size.
-        differing = [n for n in differing if n != "size"] or differing
+        differing_names = [n for n in differing_names if n != "size"] or differing_names
         words = [camera] if len(setups_of_cameras) > 1 else []
-        words += [match_sentences.trait_words(n, v) for n, v in setup if n in differing and v]
+        words += [match_sentences.trait_words(n, v) for n, v in setup if n in differing_names and v]
         names[setup] = " ".join(filter(None, words))
     return names
 
@@ -244,9 +249,9 @@ def _type_label(frame_type, facts, seconds):
     return " ".join(filter(None, parts))
 
 
-def _is_elsewhere(answer):
+def _lacks_master_of_night(answer):
     """Return whether a frame's master is of another night, or missing."""
-    return bool(answer.missing) if answer.use is None else answer.use.lag != 0
+    return bool(answer.missing_master) if answer.use is None else answer.use.lag != 0
 
 
 def _coverage_holes(context, group, answers):

@@ -39,9 +39,9 @@ def paragraphs(context, nights, *, most_nights):
     list of str
     """
     lines, names = [], sorted(nights)
-    earlier = [group for night in names[:-most_nights] for group in nights[night]]
-    if earlier:
-        grades = _count_grades(context, earlier)
+    earlier_groups = [group for night in names[:-most_nights] for group in nights[night]]
+    if earlier_groups:
+        grades = _count_grades(context, earlier_groups)
         is_refusing = SCIENCE.configuration(context)["missing"] == "refuse"
         words = {"C": "not calibrated"} if is_refusing else {}
         counts = ", ".join(
@@ -50,7 +50,7 @@ def paragraphs(context, nights, *, most_nights):
         count = len(names) - most_nights
         lines.append(
             f"plan of {count} earlier night{'s' * (count != 1)}, from {names[0]}:"
-            f" {len(earlier)} frame{'s' * (len(earlier) != 1)}, {counts}"
+            f" {len(earlier_groups)} frame{'s' * (len(earlier_groups) != 1)}, {counts}"
         )
     for night in names[-most_nights:]:
         for block in night_forecast.blocks_of(context, night, foretell=True):
@@ -72,12 +72,12 @@ def paragraph(block):
     """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.Block`."""
     types = ", ".join(f"{count} {name}" for name, count in block.types)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
-    if block.refused:
+    if block.n_refused:
         lines.append(
-            f"  not calibrated: {block.refused} of {len(block.groups)}, as `calibrate: missing:"
+            f"  not calibrated: {block.n_refused} of {len(block.groups)}, as `calibrate: missing:"
             " refuse` wants whole frames only"
         )
-    for line in block.taken:
+    for line in block.masters:
         master_in_words, application = master_words(line), application_words(line, block)
         name = _frames_of_line(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
@@ -106,7 +106,7 @@ def _frames_of_line(line, block):
         return ""
     if line.kind == FLAT:
         masters = [
-            master_words(line_taken) for line_taken in block.taken if line_taken.kind == FLAT
+            master_words(line_taken) for line_taken in block.masters if line_taken.kind == FLAT
         ]
         if line.use is None or masters.count(master_words(line)) == 1:
             # The filter alone tells the lines apart.
@@ -158,15 +158,15 @@ def _words_of(group, use, frames, level=""):
     level : str
         Of a flat, in words.
     """
-    shared, night = dict(group.shared), group.night_of_page
+    shared_values, night = dict(group.shared), group.night_of_page
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
     date = night[5:] if is_near and day_of(night) is not None else night
     if group.kind == DARK:
-        return f"{frames} x {float(shared['exptime']):g} s of {date}"
+        return f"{frames} x {float(shared_values['exptime']):g} s of {date}"
     if group.kind == FLAT:
-        names = (shared.get("filter"), shared.get("grism"))
+        names = (shared_values.get("filter"), shared_values.get("grism"))
         # Where there are flats of the sky and of a lamp, the light distinguishes them.
-        light = f"{light_words(names)} {shared.get('light', '')}".strip()
+        light = f"{light_words(names)} {shared_values.get('light', '')}".strip()
         return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
 
@@ -189,13 +189,13 @@ def application_words(line, block=None):
         if line.is_unneeded:
             return WHY_UNNEEDED
         setup = f" of {block.setup}" if block is not None else ""
-        return (line.missing or line.answer.why_none).replace(setup, "", 1)
+        return (line.why_missing or line.answer.why_none).replace(setup, "", 1)
     words = list(line.reasons)
     if line.factors[1] == 0:
         words.append("cancels in the dark")
-    if line.unmeasured:
-        levels = "level" if line.unmeasured == 1 else "levels"
-        words.append(f"chosen by number, {line.unmeasured} {levels} not known yet")
+    if line.n_unmeasured:
+        levels = "level" if line.n_unmeasured == 1 else "levels"
+        words.append(f"chosen by number, {line.n_unmeasured} {levels} not known yet")
     return f"{', '.join(words)}{_words_on_added_variance(line, block)}"
 
 
@@ -207,11 +207,12 @@ def _words_on_added_variance(line, block):
         variance = _variance_of_master(line, block)
         variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
-    noise, about = _flat_noise(line, block), "" if line.level else "about "
-    cap, wide = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
+    noise, qualifier = _flat_noise(line, block), "" if line.level else "about "
+    pixel_limit, aperture_limit = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
     return (
-        f": {about}{100 * noise:.2g} % a pixel; limits S/N to {_two_digits(cap)} a pixel,"
-        f" {_two_digits(wide)} in an aperture of {APERTURE_PIXELS} pixels"
+        f": {qualifier}{100 * noise:.2g} % a pixel; limits S/N to"
+        f" {_two_digits(pixel_limit)} a pixel,"
+        f" {_two_digits(aperture_limit)} in an aperture of {APERTURE_PIXELS} pixels"
     )
 
 
@@ -324,22 +325,24 @@ def noise_words(noise):
 
 def wish_lines(block):
     """Return which further frames would gain most for the frames of a block, the best first."""
-    ranked = {}
+    ranks_and_gains = {}
     for noise in block.noises:
         for wish in noise.wishes:
-            missing = _missing_master(wish, noise, block)
-            if missing is not None and missing.cause is MissingCause.NO_BIAS:
+            missing_master = _missing_master(wish, noise, block)
+            if missing_master is not None and missing_master.cause is MissingCause.NO_BIAS:
                 # No further frames of these are of use: they lack nothing but a bias.
                 continue
-            wish_in_words = _wish_in_words(wish, noise, block, missing)
+            wish_in_words = _wish_in_words(wish, noise, block, missing_master)
             rank = (wish.is_missing, wish.completes is not None, wish.gain)
-            if wish_in_words not in ranked or rank > ranked[wish_in_words][0]:
-                ranked[wish_in_words] = (rank, _gain_words(wish, missing))
-    ordered = sorted(ranked.items(), key=lambda item: item[1][0], reverse=True)
-    return [f"{wish_in_words}{gain and f' ({gain})'}" for wish_in_words, (_, gain) in ordered]
+            if wish_in_words not in ranks_and_gains or rank > ranks_and_gains[wish_in_words][0]:
+                ranks_and_gains[wish_in_words] = (rank, _gain_words(wish, missing_master))
+    wishes_in_order = sorted(ranks_and_gains.items(), key=lambda item: item[1][0], reverse=True)
+    return [
+        f"{wish_in_words}{gain and f' ({gain})'}" for wish_in_words, (_, gain) in wishes_in_order
+    ]
 
 
-def _wish_in_words(wish, noise, block, missing):
+def _wish_in_words(wish, noise, block, missing_master):
     """Return the frames that are wished for: ``9 more darks of 300 s``.
 
     Parameters
@@ -349,12 +352,12 @@ def _wish_in_words(wish, noise, block, missing):
     noise : ccdflow.kinds.forecasting.night_noise.GroupNoise
         Of the frames that would gain by them.
     block : ccdflow.kinds.forecasting.night_forecast.Block
-    missing : ccdflow.run.job.Missing or None
+    missing_master : ccdflow.run.job.Missing or None
         Why there is no master now.
     """
     has_more, small_group = wish.has_more or wish.completes is not None, wish.completes
     adjective = "more " if has_more else ""
-    is_faint = missing is not None and missing.cause is MissingCause.TOO_FAINT
+    is_faint = missing_master is not None and missing_master.cause is MissingCause.TOO_FAINT
     adjective = "brighter " if is_faint and not adjective else adjective
     words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else _PLURALS[wish.kind]}"
     if wish.kind == DARK:
@@ -390,23 +393,27 @@ def _traits_of_flats(noise, block, *, has_more):
 
 def _level_of_flats(*, products, block):
     """Return the level of one of the flats that frames take, in words; '' if it is not known."""
-    lines = (line for line in block.taken if line.kind == FLAT)
+    lines = (line for line in block.masters if line.kind == FLAT)
     return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
 
 
 def _missing_master(wish, noise, block):
     """Return the `Missing` of frames that have no master of a kind, None where they have one."""
     products = set(noise.products)
-    lines = (line for line in block.taken if line.kind == wish.kind and line.answer.missing)
-    return next((x.answer.missing for x in lines if products & {g.product for g in x.groups}), None)
+    lines = (
+        line for line in block.masters if line.kind == wish.kind and line.answer.missing_master
+    )
+    return next(
+        (x.answer.missing_master for x in lines if products & {g.product for g in x.groups}), None
+    )
 
 
-def _gain_words(wish, missing):
+def _gain_words(wish, missing_master):
     """Return the gain of a wish in words, or the reason why its master is missing."""
     if wish.is_missing and wish.completes is not None:
         return ""
     if wish.is_missing:
-        if missing is not None and missing.is_of_unmade:
+        if missing_master is not None and missing_master.is_of_unmade:
             return "those that there are could not be made"
         return "there is none that fits"
     if wish.completes is not None and round(100 * wish.gain) < 1:
@@ -446,7 +453,7 @@ def _table_rows(blocks):
     """Return the rows of the table of a night's forecast."""
     rows = []
     for block in blocks:
-        for line in block.taken:
+        for line in block.masters:
             file_names = night_forecast.names_of_files(line.groups)
             if len(blocks) > 1:
                 # Cameras may have files of the same names.

@@ -31,12 +31,12 @@ class Block:
         Image types, and how many frames there are of each.
     frames : tuple of (str, int)
         Filter and exposure, and how many there are.
-    taken : tuple of ccdflow.kinds.forecasting.planned_masters.PlannedMaster
+    masters : tuple of ccdflow.kinds.forecasting.planned_masters.PlannedMaster
     noises : tuple of ccdflow.kinds.forecasting.night_noise.GroupNoise
         () where the gain is not known.
     refused_masters : tuple of (str, str)
         Masters that no frame takes, in words, and why.
-    refused : int
+    n_refused : int
         Frames that lack a master and are not calibrated for that, by the configuration.
     """
 
@@ -45,10 +45,10 @@ class Block:
     groups: tuple[Group, ...]
     types: tuple[tuple[str, int], ...] = ()
     frames: tuple[tuple[str, int], ...] = ()
-    taken: tuple[planned_masters.PlannedMaster, ...] = ()
+    masters: tuple[planned_masters.PlannedMaster, ...] = ()
     noises: tuple[night_noise.GroupNoise, ...] = ()
     refused_masters: tuple[tuple[str, str], ...] = ()
-    refused: int = 0
+    n_refused: int = 0
 
 
 def blocks_of(context, night, *, foretell=False):
@@ -85,7 +85,7 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
     ----------
     context : ccdflow.run.context.Context
     night : str
-    setup : tuple
+    setup : tuple of (str, str)
         As `ccdflow.kinds.matching.setups.setup_of` returns it.
     groups : list of ccdflow.run.job.Group
         One for each frame.
@@ -100,13 +100,14 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
-    planned = tuple(
+    masters = tuple(
         each for kind in kinds for each in planned_masters.planned_masters_of(context, kind, groups)
     )
     refused_masters = (
-        planned_masters.masters_refused_to_all(context, groups, planned) if foretell else ()
+        planned_masters.masters_refused_to_all(context, groups, masters) if foretell else ()
     )
-    lacking = {group.product for each in planned if each.missing for group in each.groups}
+    missing_masters = [each for each in masters if each.why_missing]
+    products_lacking = {group.product for each in missing_masters for group in each.groups}
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
         night=night,
@@ -114,10 +115,10 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
         groups=tuple(groups),
         types=tuple(Counter(context.row(g.files[0]).facts["type"] for g in groups).items()),
         frames=tuple(Counter(names.values()).items()),
-        taken=planned,
+        masters=masters,
         noises=tuple(noises),
         refused_masters=tuple(refused_masters),
-        refused=len(lacking) if is_refused else 0,
+        n_refused=len(products_lacking) if is_refused else 0,
     )
 
 

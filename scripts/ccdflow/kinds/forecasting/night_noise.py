@@ -103,8 +103,8 @@ def noise_of_group(context, name, groups, *, foretell):
         return None
     answers = answers_of(context, group)
     skies = map(partial(sky_prediction.measured_sky, context), groups)
-    measured = [sky for sky in skies if sky is not None]
-    sky = median(measured) if measured else None
+    measured_skies = [sky for sky in skies if sky is not None]
+    sky = median(measured_skies) if measured_skies else None
     if sky is None and foretell:
         sky = sky_prediction.predicted_sky(context, row, row.facts["exptime"])
     read_noise = _read_noise(context, answers, foretell=foretell)
@@ -113,7 +113,7 @@ def noise_of_group(context, name, groups, *, foretell):
         light_words((row.facts["filter"], row.facts["grism"])),
         tuple(group.product for group in groups),
         _budgeted_frame(context, group, answers, read_noise=read_noise, sky=sky),
-        bool(measured),
+        bool(measured_skies),
         read_noise is not None,
         degrees=_degrees_of(context, groups),
     )
@@ -155,7 +155,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
             kind: _master_in_budget(context, kind, uses[kind], record, noise, seconds)
             for kind, record in records.items()
         },
-        needed=tuple(answer.kind for answer in answers if _may_have_master(answer)),
+        needed_kinds=tuple(answer.kind for answer in answers if _may_have_master(answer)),
         is_bias_in_dark=dark is not None and shares_bias(context, dark, uses.get(BIAS)),
         other_bias=None if dark is None else _other_bias(context, dark, noise, seconds),
         small_groups=small_groups_of(context, group, answers),
@@ -166,8 +166,8 @@ def _may_have_master(answer):
     """Return whether frames have the master of an answer, or would take one if there were any."""
     if answer.use is not None:
         return True
-    missing = answer.missing
-    return missing is not None and missing.cause is not MissingCause.LEVEL_IN_FRAME
+    missing_master = answer.missing_master
+    return missing_master is not None and missing_master.cause is not MissingCause.LEVEL_IN_FRAME
 
 
 def _degrees_of(context, groups):
@@ -229,8 +229,8 @@ def _response_of_flat(context, group, use):
         row = context.row(group.files[0])
         geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
         sample = _sampled_rows(path, product_images(geometry, recipe)[0].hdu, np.s_[:])
-        lit = sample[sample > 0]
-        return float(np.median(lit)) if lit.size else 1.0
+        lit_pixels = sample[sample > 0]
+        return float(np.median(lit_pixels)) if lit_pixels.size else 1.0
 
     return context.lookup((Lookup.RESPONSE, use.product, record.key), median_of_flat)
 
@@ -261,9 +261,9 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     days = abs(use.lag or 0)
     if kind == FLAT:
         quality = mean_figure(record, "signal_to_noise")
-        single = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
+        noise_of_one = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
         ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
-        return Applied(frames, noise=single, ageing=ageing, is_own=use.lag == 0)
+        return Applied(frames, noise=noise_of_one, ageing=ageing, is_own=use.lag == 0)
     ageing = noise.bias_ageing * days + (noise.bias_warming * use.warmer) ** 2
     exptime = 0.0
     if kind == DARK:

@@ -51,9 +51,9 @@ class PlannedMaster:
         Of one of the flats, in words; '' where it is not measured.
     frames : int
         Number of frames combined; 0 where the master is not made yet.
-    unmeasured : int
+    n_unmeasured : int
         Of the flats that compete, those whose electrons are not known yet; 0 where none competes.
-    missing : str
+    why_missing : str
         Why there is no master that they need, in words for all of them; '' otherwise.
     """
 
@@ -68,8 +68,8 @@ class PlannedMaster:
     why_lost: str = ""
     level: str = ""
     frames: int = 0
-    unmeasured: int = 0
-    missing: str = ""
+    n_unmeasured: int = 0
+    why_missing: str = ""
 
     @property
     def use(self):
@@ -107,17 +107,17 @@ def planned_masters_of(context, kind, groups):
             if answer.kind == kind:
                 use = answer.use
                 application = None if use is None else _application_of_use(use)
-                reason = _reason_but_degrees(answer.missing) or answer.why_none
+                reason = _reason_but_degrees(answer.missing_master) or answer.why_none
                 frames_by_application[application or (answer.grade, reason)].append((group, answer))
     return [_planned_master(context, kind, uses) for uses in frames_by_application.values()]
 
 
-def _reason_but_degrees(missing):
+def _reason_but_degrees(missing_master):
     """Return why frames lack a master, in words, without their own temperatures.
 
     Frames with equal words share a line: those of 600 s and of 600.01 s.
     """
-    return missing and match_sentences.words_on_missing(replace(missing, degrees=""))
+    return missing_master and match_sentences.words_on_missing(replace(missing_master, degrees=""))
 
 
 def _application_of_use(use):
@@ -177,13 +177,13 @@ class StepWithoutMaster(NamedTuple):
     ----------
     kind : {'bias', 'dark', 'flat'}
     is_needed : bool
-    missing : str
+    why_missing : str
         Why there is no master that is needed.
     """
 
     kind: str
     is_needed: bool
-    missing: str
+    why_missing: str
 
 
 class StepLeftOut(NamedTuple):
@@ -191,7 +191,7 @@ class StepLeftOut(NamedTuple):
 
     Attributes
     ----------
-    kind, is_needed, missing
+    kind, is_needed, why_missing
         As of a `StepWithoutMaster`.
     why_none : str
         Why the master was left out.
@@ -199,7 +199,7 @@ class StepLeftOut(NamedTuple):
 
     kind: str
     is_needed: bool
-    missing: str
+    why_missing: str
     why_none: str
 
 
@@ -217,9 +217,13 @@ def plain_step(context, answer):
     """
     step, use = answer.step, answer.use
     if use is None:
-        missing = match_sentences.missing_words(answer.missing)
-        without = StepWithoutMaster(step.kind, step.needed, missing)
-        return StepLeftOut(*without, answer.why_none) if answer.left_out else without
+        why_missing = match_sentences.missing_words(answer.missing_master)
+        step_without_master = StepWithoutMaster(step.kind, step.needed, why_missing)
+        return (
+            StepLeftOut(*step_without_master, answer.why_none)
+            if answer.left_out
+            else step_without_master
+        )
     rival, why_lost = rival_of(context, answer)
     return StepWithMaster(
         kind=step.kind,
@@ -241,7 +245,7 @@ def _planned_master(context, kind, answers):
     answer = answers[0][1]
     use = answer.use
     if use is None:
-        return PlannedMaster(kind, groups, answer, missing=_words_on_missing(answers))
+        return PlannedMaster(kind, groups, answer, why_missing=_words_on_missing(answers))
     rival, why = rival_of(context, answer)
     span = [each.use.warmer for _, each in answers]
     warmth = match_sentences.span_words(span) if use.warmer else ""
@@ -258,7 +262,7 @@ def _planned_master(context, kind, answers):
         why_lost=why,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
-        unmeasured=_count_unmeasured(context, answer.step),
+        n_unmeasured=_count_unmeasured(context, answer.step),
     )
 
 
@@ -270,7 +274,7 @@ def _count_unmeasured(context, step):
 
 def _words_on_missing(answers):
     """Return why frames that lack the same master have none, in words; '' where none is wanted."""
-    reasons = dict.fromkeys(answer.missing for _, answer in answers if answer.missing)
+    reasons = dict.fromkeys(answer.missing_master for _, answer in answers if answer.missing_master)
     return match_sentences.reasons_words(map(match_sentences.words_on_missing, reasons))
 
 
@@ -306,8 +310,8 @@ def rival_of(context, answer):
 def _rival_of(context, answer):
     """Return the next candidate that competes and why it lost; (None, '') without one."""
     step, use, rules = answer.step, answer.use, master_library.rules(context)
-    after = step.uses[step.uses.index(use) + 1 :]
-    for candidate in after:
+    next_uses = step.uses[step.uses.index(use) + 1 :]
+    for candidate in next_uses:
         is_later = candidate.lag is not None and candidate.lag < 0
         is_taken_later = use.lag is not None and use.lag < 0
         if is_later and not is_taken_later and rules.direction != "nearest":
@@ -322,26 +326,26 @@ def _rival_of(context, answer):
 
 def _range_of_factors(context, answers):
     """Return the smallest and the largest part of a bias that is left in some frames."""
-    known = {}
+    factors_by_steps = {}
     for group, _ in answers:
         name = tuple(map(id, group.steps))
-        if name not in known:
+        if name not in factors_by_steps:
             uses = uses_applied(context, group)
             dark = uses.get(DARK)
             is_in_both = dark is not None and night_noise.shares_bias(context, dark, uses.get(BIAS))
-            known[name] = abs(1 - dark.scale) if is_in_both else 1.0
-    return min(known.values()), max(known.values())
+            factors_by_steps[name] = abs(1 - dark.scale) if is_in_both else 1.0
+    return min(factors_by_steps.values()), max(factors_by_steps.values())
 
 
 def _masters_that_failed(context, planned):
     """Yield the masters before those that are taken, which could not be made, and why."""
-    known = set()
+    products_named = set()
     for each in planned:
         uses = each.answer.step.uses
         for use in uses[: uses.index(each.use)] if each.use is not None else ():
             record = context.outcome(use.product)
-            if use.product not in known and record is not None and record.reason:
-                known.add(use.product)
+            if use.product not in products_named and record is not None and record.reason:
+                products_named.add(use.product)
                 path = Path(use.product)
                 yield f"{path.stem} of {path.parent.name}", record.reason
 
@@ -362,20 +366,20 @@ def masters_refused_to_all(context, groups, planned):
     list of (str, str)
     """
     nights = {groups[0].night} | {each.master.night for each in planned if each.master is not None}
-    refused = list(_masters_that_failed(context, planned))
+    refusals = list(_masters_that_failed(context, planned))
     for kind in dict.fromkeys(each.kind for each in planned):
-        needed = [each for each in planned if each.kind == kind and not each.is_unneeded]
-        asking = [group for each in needed for group in each.groups]
+        needed_masters = [each for each in planned if each.kind == kind and not each.is_unneeded]
+        groups_in_need = [group for each in needed_masters for group in each.groups]
         reasons = defaultdict(list)
-        for group in asking:
+        for group in groups_in_need:
             for master, why in association.refused_masters(context, kind, group, nights):
                 reasons[master].append(why)
-        refused += [
+        refusals += [
             (
                 f"{kind} {match_sentences.master_in_words(master, kind)}",
                 " or ".join(dict.fromkeys(whys)),
             )
             for master, whys in reasons.items()
-            if len(whys) == len(asking)
+            if len(whys) == len(groups_in_need)
         ]
-    return refused[:_MOST_REFUSED_MASTERS]
+    return refusals[:_MOST_REFUSED_MASTERS]

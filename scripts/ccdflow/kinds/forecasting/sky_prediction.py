@@ -47,8 +47,8 @@ def predicted_sky(context, row, seconds):
     float or None
     """
     rates = context.lookup((Lookup.SKY_RATES,), lambda: _sky_rates(context))
-    known = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
-    return median(known) * seconds if known else None
+    rates_of_light = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))
+    return median(rates_of_light) * seconds if rates_of_light else None
 
 
 def _sky_rates(context):
@@ -61,11 +61,11 @@ def _sky_rates(context):
         if context.earlier_record(group.product) is None:
             continue
         row = context.row(group.files[0])
-        known = rates[row.camera, row.facts["filter"], row.facts["grism"]]
+        rates_of_light = rates[row.camera, row.facts["filter"], row.facts["grism"]]
         seconds = row.facts["exptime"]
-        if len(known) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
+        if len(rates_of_light) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
             record = context.earlier_record(group.product)
             if record.status == job_records.MADE and record.data.get("unit") == "electron":
                 sky = record.data["images"][0]["sky"]
-                known += [] if sky is None else [sky / seconds]
+                rates_of_light += [] if sky is None else [sky / seconds]
     return rates

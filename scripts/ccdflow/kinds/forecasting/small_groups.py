@@ -41,15 +41,15 @@ def small_groups_of(context, group, answers):
 
 def _groups_for_missing_master(context, answer, group):
     """Yield the groups with too few members that would give a frame the master that it lacks."""
-    missing = answer.missing
-    is_named = missing is not None and missing.night == group.night
-    refused = [use.product for use in answer.step.uses if use.lag == 0]
-    for product in ([missing.product] if is_named else []) + refused:
+    missing_master = answer.missing_master
+    is_named = missing_master is not None and missing_master.night == group.night
+    products_of_night = [use.product for use in answer.step.uses if use.lag == 0]
+    for product in ([missing_master.product] if is_named else []) + products_of_night:
         master = context.find_group(product)
-        for count, minimum, about in (
+        for count, minimum, observation in (
             () if master is None else _groups_below_minimum(context, answer.kind, master)
         ):
-            yield SmallGroup(count, minimum, about.exptime, is_preferred=True)
+            yield SmallGroup(count, minimum, observation.exptime, is_preferred=True)
 
 
 def _groups_below_minimum(context, name, group):
@@ -79,16 +79,16 @@ def _groups_before_master(context, answer, group):
     row = context.row(group.files[0])
     frame, noise = observation_of(context, [row], kind, night=group.night), None
     for master in kind.night_groups(context, group.night):
-        for count, minimum, about in _groups_below_minimum(context, answer.kind, master):
+        for count, minimum, observation in _groups_below_minimum(context, answer.kind, master):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
-            if is_of_setting and _would_serve(context, kind, about, frame):
+            if is_of_setting and _would_serve(context, kind, observation, frame):
                 noise = noise or detector_noise_of(context, row)
                 is_preferred = _is_preferred(use, rules(context))
-                if is_preferred or _adds_less(answer, about, minimum, noise):
-                    yield SmallGroup(count, minimum, about.exptime, is_preferred)
+                if is_preferred or _adds_less(answer, observation, minimum, noise):
+                    yield SmallGroup(count, minimum, observation.exptime, is_preferred)
 
 
-def _would_serve(context, kind, about, frame):
+def _would_serve(context, kind, observation, frame):
     """Return whether a master of some frames could be taken by another frame.
 
     Darks also have its exposure: others would be scaled, and are worth no wish.
@@ -97,20 +97,20 @@ def _would_serve(context, kind, about, frame):
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
-    about : ccdflow.kinds.matching.rule_values.Observation
+    observation : ccdflow.kinds.matching.rule_values.Observation
         What the members of the master have in common.
     frame : ccdflow.kinds.matching.rule_values.Observation
     """
-    if about.setup != frame.setup:
+    if observation.setup != frame.setup:
         return False
     if kind.name == BIAS:
         return True
     if kind.name != DARK:
-        return about.light == frame.light
-    degrees = temperatures_apart(about, frame)
+        return observation.light == frame.light
+    degrees = temperatures_apart(observation, frame)
     is_apart = degrees is not None and abs(degrees) > rules(context).temperature_tolerance
-    is_known = about.exptime is not None and frame.exptime is not None
-    return is_known and not is_apart and bool(is_same_exposure(about.exptime, frame.exptime))
+    is_known = observation.exptime is not None and frame.exptime is not None
+    return is_known and not is_apart and bool(is_same_exposure(observation.exptime, frame.exptime))
 
 
 def _is_of_setting(context, kind, member, row):
@@ -123,8 +123,10 @@ def _is_of_setting(context, kind, member, row):
     member, row : ccdflow.run.rawframes.rows.Row
     """
     group_by = kind.configuration(context)["group_by"]
-    differing = identity.differing_keywords([member.facts["setting"], row.facts["setting"]])
-    return not any(identity.is_decisive(keyword, group_by) for keyword in differing)
+    differing_keywords = identity.differing_keywords(
+        [member.facts["setting"], row.facts["setting"]]
+    )
+    return not any(identity.is_decisive(keyword, group_by) for keyword in differing_keywords)
 
 
 def _is_preferred(use, rules_of_run):
@@ -145,14 +147,14 @@ def _is_preferred(use, rules_of_run):
     return is_ranked or rules_of_run.same_night
 
 
-def _adds_less(answer, about, minimum, noise):
+def _adds_less(answer, observation, minimum, noise):
     """Return whether a master of few frames adds less variance than the one that a frame has.
 
     Parameters
     ----------
     answer : ccdflow.kinds.matching.answers.Answer
         With a master.
-    about : ccdflow.kinds.matching.rule_values.Observation
+    observation : ccdflow.kinds.matching.rule_values.Observation
         Of the few frames.
     minimum : int
         How many it would have.
@@ -167,6 +169,6 @@ def _adds_less(answer, about, minimum, noise):
         return True
     variances = {
         BIAS: noise.read_noise**2,
-        DARK: noise.read_noise**2 + noise.dark_rate * (about.exptime or 0.0),
+        DARK: noise.read_noise**2 + noise.dark_rate * (observation.exptime or 0.0),
     }
     return variances.get(answer.kind, 1 / noise.flat_level) / minimum < answer.use.variance

@@ -104,7 +104,7 @@ def _closing_lines(context, blocks):
     if not blocks:
         types = " or ".join(SCIENCE.configuration(context)["types"])
         return [f"no {types} frame yet: nothing needs a master"]
-    lacking_lines = [line for block in blocks for line in block.taken if _is_lacking(line)]
+    lacking_lines = [line for block in blocks for line in block.masters if _is_lacking(line)]
     frames = {group.product for block in blocks for group in block.groups}
     lacking_frames = {group.product for line in lacking_lines for group in line.groups}
     if not lacking_lines:
@@ -113,9 +113,9 @@ def _closing_lines(context, blocks):
         return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
     verb = "lacks" if len(lacking_frames) == 1 else "lack"
     verdict = [f"missing: {len(lacking_frames)} of {frames_words(len(frames))} {verb} a master"]
-    return verdict + [f"  {line.missing}" for line in lacking_lines]
+    return verdict + [f"  {line.why_missing}" for line in lacking_lines]
 
 
 def _is_lacking(line):
     """Return whether frames of a line lack a master that they need."""
-    return bool(line.missing)
+    return bool(line.why_missing)

@@ -54,8 +54,8 @@ class BiasMaker(MasterMaker):
             amplifier.along,
         )
         hours = work.hours
-        subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
-        levels = _levels_of_members(work, amplifier, frames, subtracted=subtracted)
+        is_subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
+        levels = _levels_of_members(work, amplifier, frames, is_subtracted=is_subtracted)
         noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
         overscan = float(np.median(noises))
         figures = asdict(
@@ -70,12 +70,12 @@ class BiasMaker(MasterMaker):
             numbers = {name for name, value in figures.items() if isinstance(value, float)}
             figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
             pairs = ()
-        above = levels if subtracted else [0.0] * len(levels)
+        levels_above_zero = levels if is_subtracted else [0.0] * len(levels)
         return {
             **{name: short_number(value) for name, value in figures.items()},
             "gain": math.nan if gain is None else gain,
-            "subtracted": subtracted,
-            "cut_off": bias_warnings.is_cut_off(frames, above, figures["read_noise"]),
+            "subtracted": is_subtracted,
+            "cut_off": bias_warnings.is_cut_off(frames, levels_above_zero, figures["read_noise"]),
             "levels": levels,
             "hours": [short_number(hour) for hour in hours],
             "pairs": [short_number(pair) for pair in pairs],
@@ -95,7 +95,7 @@ class BiasMaker(MasterMaker):
             combined_header.write_clipping_noise_cards(cards, noises, unit)
 
 
-def _levels_of_members(work, amplifier, frames, *, subtracted):
+def _levels_of_members(work, amplifier, frames, *, is_subtracted):
     """Return the bias level of an amplifier in each member, adu.
 
     Parameters
@@ -104,10 +104,10 @@ def _levels_of_members(work, amplifier, frames, *, subtracted):
     amplifier : ccdflow.camera.geometry.Amplifier
     frames : numpy.ndarray of shape (n, rows, nx), float32
         Sampled rows of the members.
-    subtracted : bool
+    is_subtracted : bool
         Whether the overscan level was subtracted from them.
     """
-    if subtracted:
+    if is_subtracted:
         return [record.data["levels"][amplifier.name] for _, record in work.kept]
     # The level is still in the pixels.
     return [short_number(moments.clipped_moments(frame).mean) for frame in frames]

@@ -110,8 +110,8 @@ class CombineWork:
     def hours(self):
         """Hours from the first member to each of them; NaN where a date has no time."""
         times = np.array([_unix_seconds(text) for text in self.dates], dtype=np.float64)
-        known = times[np.isfinite(times)]
-        return ((times - known.min()) / 3600 if known.size else times).tolist()
+        known_times = times[np.isfinite(times)]
+        return ((times - known_times.min()) / 3600 if known_times.size else times).tolist()
 
     @property
     def flags(self):
@@ -195,7 +195,7 @@ def combine_group(kind, context, job, *, threads):
     """
     group = context.group(job.product)
     members = group_queries.reduced_members(context, group)
-    if missing := kind.lacks(context, group):
+    if why_missing := kind.lacks(context, group):
         selection = member_selection.Selection(
             tuple(range(len(members))), (), agrees=True, reason=""
         )
@@ -203,7 +203,7 @@ def combine_group(kind, context, job, *, threads):
             kind, context, job=job, members=members, selection=selection, threads=threads
         )
         work.record.data["quality"] = []
-        return replace(work.record, status=job_records.REFUSED, reason=missing)
+        return replace(work.record, status=job_records.REFUSED, reason=why_missing)
     selection = kind.maker.select(context, group, members)
     while True:
         try:
@@ -298,9 +298,9 @@ def _why_no_master(selection, available, minimum):
     count = len(selection.kept)
     if count >= minimum:
         return ""
-    among = f" of {available}" if count < available else ""
+    out_of_all = f" of {available}" if count < available else ""
     frames = "frame" if count == available == 1 else "frames"
-    return f"{count}{among} {frames}, fewer than the minimum of {minimum}"
+    return f"{count}{out_of_all} {frames}, fewer than the minimum of {minimum}"
 
 
 def is_below_minimum(record):
@@ -368,7 +368,9 @@ class _MasterFile:
         if is_first:
             maker.write_group_cards(work, cards)
         combined_header.write_clipping_cards(cards, combined.recipe)
-        remarks = maker.remarks(work, figures, several=len(work.images) * len(figures) > 1)
+        remarks = maker.remarks(
+            work, figures, has_several_amplifiers=len(work.images) * len(figures) > 1
+        )
         if combined.empty:
             text = f"{combined.empty} pixels have no value in any frame: they are NaN"
             remarks.append(("", text))

@@ -30,7 +30,7 @@ class Dark(ExposedMasterKind):
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count", "hot_rate")
     table = paths.DARK_QUALITY
     why_moved = "its darks no longer form this group"
-    before = ("bias",)
+    applied_kinds = ("bias",)
     maker = DarkMaker()
     not_in_name = ("part", "temperature")
     split_by_tolerance = ("temperature",)
@@ -38,19 +38,22 @@ class Dark(ExposedMasterKind):
     def split(self, context, rows):
         """Yield the darks of each exposure time and temperature."""
         tolerance = context.settings["calibrate"]["temperature_tolerance"]
-        timed = sorted(
+        rows_with_exposure = sorted(
             filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
         )
         for part in _runs_within_reach(
-            timed, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)
+            rows_with_exposure, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)
         ):
             for rows_alike in _split_by_temperature(part, tolerance):
-                common = observation_of(context, rows_alike, self, night=rows_alike[0].night)
-                degrees = common.set_temperature
-                degrees = common.temperature if degrees is None else degrees
-                shared = [("exptime", f"{common.exptime:.6g}")]
-                shared += [] if degrees is None else [("temperature", f"{degrees:.6g}")]
-                yield tuple(shared), sorted(rows_alike, key=lambda row: row.facts["date_obs"] or "")
+                common_values = observation_of(context, rows_alike, self, night=rows_alike[0].night)
+                degrees = common_values.set_temperature
+                degrees = common_values.temperature if degrees is None else degrees
+                shared_values = [("exptime", f"{common_values.exptime:.6g}")]
+                shared_values += [] if degrees is None else [("temperature", f"{degrees:.6g}")]
+                yield (
+                    tuple(shared_values),
+                    sorted(rows_alike, key=lambda row: row.facts["date_obs"] or ""),
+                )
 
     def name_part(self, name, value):
         """Return the exposure time as a name has it: as exact as its group."""
@@ -80,11 +83,14 @@ class Dark(ExposedMasterKind):
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
-        first, how_many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
+        first_dark, number_words = (
+            darks[0],
+            f" (the first of {len(darks)} darks)" * (len(darks) > 1),
+        )
         return [
             *lines,
-            f"in no combined dark: {printable_text(first.file)}{how_many}:"
-            f" it has {_exposure_words(first)};"
+            f"in no combined dark: {printable_text(first_dark.file)}{number_words}:"
+            f" it has {_exposure_words(first_dark)};"
             f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
         ]
 
@@ -141,16 +147,20 @@ def _split_by_temperature(rows, tolerance):
     Darks without a temperature are with the others, if these have one: level, noise and structure
     show whether they belong there. Of several they may have any, and are a group of their own.
     """
-    known = [row for row in rows if isinstance(row.facts["set_temperature"], int | float)]
-    known.sort(key=lambda row: row.facts["set_temperature"])
-    parts = list(_runs_within_reach(known, "set_temperature", lambda _: tolerance))
+    rows_with_set_point = [
+        row for row in rows if isinstance(row.facts["set_temperature"], int | float)
+    ]
+    rows_with_set_point.sort(key=lambda row: row.facts["set_temperature"])
+    parts = list(_runs_within_reach(rows_with_set_point, "set_temperature", lambda _: tolerance))
     without_set_point = [
         row for row in rows if not isinstance(row.facts["set_temperature"], int | float)
     ]
-    sensed = [row for row in without_set_point if isinstance(row.facts["temperature"], int | float)]
-    sensed.sort(key=lambda row: row.facts["temperature"])
+    rows_with_sensor = [
+        row for row in without_set_point if isinstance(row.facts["temperature"], int | float)
+    ]
+    rows_with_sensor.sort(key=lambda row: row.facts["temperature"])
     part = []
-    for row in sensed:
+    for row in rows_with_sensor:
         # A sensor drifts in small steps, so only a gap separates two settings.
         if part and row.facts["temperature"] - part[-1].facts["temperature"] > tolerance:
             parts.append(part)
@@ -158,9 +168,11 @@ def _split_by_temperature(rows, tolerance):
         part.append(row)
     if part:
         parts.append(part)
-    if unmeasured := [row for row in without_set_point if row not in sensed]:
+    if rows_without_temperature := [
+        row for row in without_set_point if row not in rows_with_sensor
+    ]:
         if len(parts) == 1:
-            parts[0] += unmeasured
+            parts[0] += rows_without_temperature
         else:
-            parts.append(unmeasured)
+            parts.append(rows_without_temperature)
     yield from parts

@@ -48,8 +48,8 @@ class DarkMaker(ExposedMasterMaker):
         statistics, lost, copies = self._statistics(members)
         if copies:
             # Copies distort the noise of differences: neither would seem to belong to the group.
-            copied = {out.index for out in copies}
-            originals = [index for index in range(len(records)) if index not in copied]
+            indices_of_copies = {each.index for each in copies}
+            originals = [index for index in range(len(records)) if index not in indices_of_copies]
             selection = self._select_alike(context, group, [records[index] for index in originals])
             return selecting.widen_selection(selection, originals, copies)
 
@@ -136,7 +136,7 @@ class DarkMaker(ExposedMasterMaker):
             )
 
         # The two read the same pixels.
-        measured, benefits = threaded_map(
+        rate_figures, benefit_figures = threaded_map(
             lambda figures: figures(),
             (measure, lambda: benefit.figures_of_dark(combined)),
             work.threads,
@@ -160,7 +160,7 @@ class DarkMaker(ExposedMasterMaker):
                 "noise_ratio_error": short_number(figures.noise_ratio.error),
                 "warnings": dark_warnings.warnings_on_dark(figures, unit=unit),
             }
-            for figures, structure in zip(measured, benefits, strict=True)
+            for figures, structure in zip(rate_figures, benefit_figures, strict=True)
         ]
 
     def write_image_cards(self, cards, combined, figures, texts, unit):

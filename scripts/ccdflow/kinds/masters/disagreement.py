@@ -57,15 +57,18 @@ def explain_left_out(context, members, members_kept, left_out):
     list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw file, and the reason with the cards.
     """
-    outs = [(members[out.index][0], out) for out in left_out]
-    if len(outs) < 2 or not members_kept:
-        return outs
-    records = [record for _, record in members_kept], [members[out.index][1] for out in left_out]
+    reasons_of_files = [(members[each.index][0], each) for each in left_out]
+    if len(reasons_of_files) < 2 or not members_kept:
+        return reasons_of_files
+    records = [record for _, record in members_kept], [members[each.index][1] for each in left_out]
     cards = differing_cards_in_words(
-        *([_header_values(context, each) for each in side] for side in records)
+        *(
+            [_header_values(context, record) for record in records_of_side]
+            for records_of_side in records
+        )
     )
     card_words = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
-    return [(file, replace(out, text=out.text + card_words)) for file, out in outs]
+    return [(file, replace(each, text=each.text + card_words)) for file, each in reasons_of_files]
 
 
 def _header_values(context, record):

@@ -43,8 +43,11 @@ class ExposedMasterKind(MasterKind):
         """Return the facts by which masters are chosen, and what some are made without."""
         groups = self.night_groups(context, night)
         reasons = {group.product: _missing_masters(context, group) for group in groups}
-        without = {product: why for product, why in reasons.items() if why}
-        return {**super().summary(context, night, records), self._name_in_summary: without}
+        reasons_by_product = {product: why for product, why in reasons.items() if why}
+        return {
+            **super().summary(context, night, records),
+            self._name_in_summary: reasons_by_product,
+        }
 
     def closing(self, context, records):
         """Return the lines on masters that were not made, or were made without another."""
@@ -55,15 +58,15 @@ class ExposedMasterKind(MasterKind):
         summaries = {}
         for summaries_of_night in context.summaries(self._name_in_summary).values():
             summaries |= summaries_of_night
-        without = [
+        reasons_of_masters = [
             summaries.get(product, {})
             if context.is_of_closed_night(product)
             else _missing_masters(context, context.group(product))
             for product in (record.product for record in made_records)
             if context.find_group(product) is not None
         ]
-        for kind in self.before:
-            reasons = [each[kind] for each in without if kind in each]
+        for kind in self.applied_kinds:
+            reasons = [each[kind] for each in reasons_of_masters if kind in each]
             if reasons:
                 number = f"{len(reasons)} of {len(made_records)} {self.nouns[1]}"
                 lines.append(f"{number} without {kind}: {match_sentences.reasons_words(reasons)}")
@@ -72,5 +75,9 @@ class ExposedMasterKind(MasterKind):
 
 def _missing_masters(context, group):
     """Return {kind: `match_sentences.MissingWords`} of the masters that members lack."""
-    missing = {step.kind: missing_master(context, step) for step in group.steps}
-    return {kind: match_sentences.words_on_missing(each) for kind, each in missing.items() if each}
+    missing_masters = {step.kind: missing_master(context, step) for step in group.steps}
+    return {
+        kind: match_sentences.words_on_missing(each)
+        for kind, each in missing_masters.items()
+        if each
+    }

@@ -32,7 +32,7 @@ class Flat(ExposedMasterKind):
     pixel_settings = ("minimum", "method", "clip", "clip_by", "iterations", "count")
     table = paths.FLAT_QUALITY
     why_moved = "its flats no longer form this group"
-    before = ("bias", "dark")
+    applied_kinds = ("bias", "dark")
     maker = FlatMaker()
     always_grouped_by = ("filter", "grism", "optics")
 

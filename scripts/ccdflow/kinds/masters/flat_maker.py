@@ -63,8 +63,8 @@ class FlatMaker(ExposedMasterMaker):
         selection = dark_flat_selection.select_flats(stats)
         if selection.agrees or None in members.seconds:
             return selection
-        least = context.settings["flat"]["minimum"]
-        return select_flats_of_one_exposure(stats, members.seconds, least) or selection
+        minimum = context.settings["flat"]["minimum"]
+        return select_flats_of_one_exposure(stats, members.seconds, minimum) or selection
 
     def _sample(self, members, image, reduction):
         """Return (numbers of some rows, those of an image of each flat less bias and dark)."""
@@ -131,13 +131,15 @@ class FlatMaker(ExposedMasterMaker):
         """Return the figures of each amplifier by the flats: a row of the table."""
         # Levels and noise are those of the members, which are in adu.
         factors = _gain_factors(work)
-        inverse = {name: 1 / factor for name, factor in factors.items()}
-        members = _multiply_amplifiers(work, image, combined, inverse) if factors else combined
-        measured = flat_figures.measure_flat(members, hours=work.hours)
+        inverse_factors = {name: 1 / factor for name, factor in factors.items()}
+        members = (
+            _multiply_amplifiers(work, image, combined, inverse_factors) if factors else combined
+        )
+        figures_by_flats = flat_figures.measure_flat(members, hours=work.hours)
         is_in_electrons = combined_header.is_electrons(unit)
         gains = [1.0 if is_in_electrons else amplifier.gain for amplifier in image.amplifiers]
         ratios = amplifier_ratios(combined, combined.noise.amplifiers)
-        odd = _shape_warnings(work, combined, image)
+        warnings_on_shape = _shape_warnings(work, combined, image)
         return [
             {
                 "amplifier": figures.amplifier,
@@ -159,22 +161,22 @@ class FlatMaker(ExposedMasterMaker):
                 "measured_gain_error": short_number(figures.measured_gain.error),
                 "warnings": _light_warnings(figures)
                 + _gain_warnings(gain, figures.measured_gain, unit)
-                + odd.get(figures.amplifier, []),
+                + warnings_on_shape.get(figures.amplifier, []),
             }
-            for figures, gain in zip(measured, gains, strict=True)
+            for figures, gain in zip(figures_by_flats, gains, strict=True)
         ]
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
         """Write level, signal to noise and ratios of an image into its header."""
         super().write_image_cards(cards, combined, figures, texts, unit)
-        worst = min(
+        least_signal_to_noise = min(
             (each["signal_to_noise"] for each in figures if each["signal_to_noise"] > 0),
             default=math.nan,
         )
         combined_header.write_flat_cards(
             cards,
             levels=combined.levels,
-            signal_to_noise=worst,
+            signal_to_noise=least_signal_to_noise,
             ratios=amplifier_ratios(combined, combined.noise.amplifiers),
         )
         combined_header.write_gain_cards(cards, [each["measured_gain"] for each in figures], unit)
@@ -238,11 +240,11 @@ def _multiply_amplifiers(work, image, combined, factors):
     arrays = [combined.image.copy(), combined.uncertainty.copy(), combined.sample.copy()]
     for amplifier in image.amplifiers:
         place = work.place(amplifier)
-        inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
+        is_inside = (combined.sample_rows >= place.y0) & (combined.sample_rows < place.y1)
         factor = factors[amplifier.name]
         for array in arrays[:2]:
             array[place.slices] *= array.dtype.type(factor)
-        arrays[2][:, inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
+        arrays[2][:, is_inside, place.x0 : place.x1] *= arrays[2].dtype.type(factor)
     pixels, uncertainty, sample = arrays
     return replace(combined, image=pixels, uncertainty=uncertainty, sample=sample)
 
@@ -254,20 +256,20 @@ def _shape_warnings(work, combined, image):
         return {}
     odd_shapes = {}
     for amplifier in image.amplifiers:
-        odd = None
+        odd_shape = None
         if amplifier.name not in work.flags:
-            odd = flat_shapes.find_odd_shape(work.sampled(combined, amplifier))
-        if odd is not None:
-            odd_shapes[amplifier.name] = odd
+            odd_shape = flat_shapes.find_odd_shape(work.sampled(combined, amplifier))
+        if odd_shape is not None:
+            odd_shapes[amplifier.name] = odd_shape
     if not odd_shapes:
         return {}
     name = max(odd_shapes, key=lambda name: odd_shapes[name].distance / odd_shapes[name].limit)
-    odd = odd_shapes[name]
+    odd_shape = odd_shapes[name]
     sentence = (
-        f"the shape of {printable_text(work.files[odd.index])} differs by"
-        f" {100 * odd.distance:.2g} % from that of the other flats (rms in 8 x 8 boxes, slopes"
-        f" taken off), more than {100 * odd.limit:.2g} %, and it is combined with them: another"
-        " filter than its card says, or another light: look at it"
+        f"the shape of {printable_text(work.files[odd_shape.index])} differs by"
+        f" {100 * odd_shape.distance:.2g} % from that of the other flats (rms in 8 x 8 boxes,"
+        f" slopes taken off), more than {100 * odd_shape.limit:.2g} %, and it is combined with"
+        " them: another filter than its card says, or another light: look at it"
     )
     return {name: [sentence]}
 
@@ -279,12 +281,14 @@ def _light_warnings(figures):
     return ["no pixel has light in any frame, and nothing is calibrated there: look at the flats"]
 
 
-def _gain_warnings(gain, measured, unit):
+def _gain_warnings(gain, measured_gain, unit):
     """Return the sentences on a gain that the flats contradict."""
-    if gain is None or not flat_figures.gain_differs(gain, measured.value, measured.error):
+    if gain is None or not flat_figures.gain_differs(
+        gain, measured_gain.value, measured_gain.error
+    ):
         return []
     return [
-        f"the flats show a gain of {measured.value:.4g} +- {measured.error:.2g} electrons per"
-        f" {unit}, profile or header say {gain:.4g}: UNCERT is made with what the flats show; if"
-        " you trust it, write `gain:` into the camera's profile"
+        f"the flats show a gain of {measured_gain.value:.4g} +- {measured_gain.error:.2g}"
+        f" electrons per {unit}, profile or header say {gain:.4g}: UNCERT is made with what"
+        " the flats show; if you trust it, write `gain:` into the camera's profile"
     ]

@@ -97,8 +97,8 @@ def nights_elsewhere(kind, context, night):
         """Return {night: later nights on whose pages its groups are}."""
         nights_by_earlier = {}
         for group in kind.groups(context):
-            for earlier in group.nights[:-1]:
-                nights_by_earlier.setdefault(earlier, set()).add(group.night_of_page)
+            for earlier_night in group.nights[:-1]:
+                nights_by_earlier.setdefault(earlier_night, set()).add(group.night_of_page)
         return nights_by_earlier
 
     return sorted(
@@ -150,9 +150,11 @@ def basis_lines(kind, context, groups):
                     (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),
                 )
-            failed = ["failed", record.reason] if record.status == job_records.FAILED else []
-            memory = _for_want_of_memory(context, record)
-            lines.append([group.product, key, *memory, *failed])
+            words_on_failure = (
+                ["failed", record.reason] if record.status == job_records.FAILED else []
+            )
+            words_on_memory = _for_want_of_memory(context, record)
+            lines.append([group.product, key, *words_on_memory, *words_on_failure])
     return lines
 
 

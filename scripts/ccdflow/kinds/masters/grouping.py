@@ -77,7 +77,7 @@ def groups_of(kind, context):
             files=files,
             nights=tuple(sorted(nights)),
             kind=kind.name,
-            steps=association.steps_of(context, kind.before, rows, night_of_steps),
+            steps=association.steps_of(context, kind.applied_kinds, rows, night_of_steps),
         )
     return groups
 
@@ -256,8 +256,8 @@ def possible_members(kind, context):
         and is_of_enabled_type(row, context.settings)
     ]
     rows.sort(key=_time_order)
-    copied = copies(rows)
-    rows = [row for row in rows if row.file not in copied]
+    copied_files = copies(rows)
+    rows = [row for row in rows if row.file not in copied_files]
     rows_of_files = [row for row in rows if not row.gone]
     nights = {(row.night, row.camera) for row in rows_of_files}
     contents = {row.fingerprint for row in rows_of_files}

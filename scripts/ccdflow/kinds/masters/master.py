@@ -47,7 +47,7 @@ class MasterKind(_ShownOnPages, Kind):
         How one is made of its members.
     table : str
         The table with its figures.
-    before : tuple of str
+    applied_kinds : tuple of str
         Kinds of masters that are applied to the members before they are combined.
     always_grouped_by : tuple of str
         Values that members must share whatever the configuration says.
@@ -65,7 +65,7 @@ class MasterKind(_ShownOnPages, Kind):
     pixel_settings = ()
     maker = MasterMaker()
     table = ""
-    before = ()
+    applied_kinds = ()
     always_grouped_by = ()
     not_in_name = ("part",)
     split_by_tolerance = ()
@@ -108,14 +108,15 @@ class MasterKind(_ShownOnPages, Kind):
             if context.is_of_closed_night(group.product):
                 planner.keep(group.product)
                 continue
-            masters, spare = association.needs_of(context, group.steps)
+            masters, spare_masters = association.needs_of(context, group.steps)
             needs = [*map(reduced_product, group.files), *masters]
             basis = self.group_basis(context, group)
             planner.want(
-                self, WantedProduct(group.product, group.night, basis, needs=needs, spare=spare)
+                self,
+                WantedProduct(group.product, group.night, basis, needs=needs, spare=spare_masters),
             )
-            if missing := basis.get("missing"):
-                context.foresee_refusal(group.product, missing)
+            if why_missing := basis.get("missing"):
+                context.foresee_refusal(group.product, why_missing)
 
     def basis(self, context, job):
         """Return the sources of a master: its members as they turned out."""
@@ -131,7 +132,7 @@ class MasterKind(_ShownOnPages, Kind):
 
         Returns
         -------
-        dict
+        dict of str to object
         """
         settings = self.configuration(context)
         members = group_queries.reduced_members(context, group)
@@ -147,8 +148,8 @@ class MasterKind(_ShownOnPages, Kind):
                 basis[name] = lost
         if masters := association.keys_of(context, group.steps):
             basis["masters"] = masters
-        if missing := self.lacks(context, group):
-            basis["missing"] = missing
+        if why_missing := self.lacks(context, group):
+            basis["missing"] = why_missing
         return basis
 
     def lacks(self, context, group):
@@ -165,16 +166,16 @@ class MasterKind(_ShownOnPages, Kind):
         """
         return ""
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Say why a master is out of date."""
-        if before.get("members") != now.get("members"):
+        if earlier_basis.get("members") != current_basis.get("members"):
             return "its frames changed"
-        if before.get("masters") != now.get("masters"):
+        if earlier_basis.get("masters") != current_basis.get("masters"):
             return "the masters of its frames changed"
         for name, words in (("settings", "settings changed"), ("arithmetic", "new arithmetic")):
-            if before.get(name) != now.get(name):
+            if earlier_basis.get(name) != current_basis.get(name):
                 return words
-        return super().what_changed(before, now)
+        return super().what_changed(earlier_basis, current_basis)
 
     def try_again(self, context, record):
         """Return why a master that was refused for want of memory is tried again, or ''."""
@@ -224,11 +225,11 @@ class MasterKind(_ShownOnPages, Kind):
         """Return the noises of detectors, and the cards that distinguish masters."""
         return master_snapshot.snapshot_of(context, self)
 
-    def restore(self, context, noted):
+    def restore(self, context, noted_facts):
         """Give a context the result of `facts_to_note`."""
-        master_snapshot.restore_noises(context, self, noted)
+        master_snapshot.restore_noises(context, self, noted_facts)
 
-    def nights_to_open(self, context, new):
+    def nights_to_open(self, context, new_groups):
         """Return no night; raise `NeedsWholePlan` where other cards distinguish masters.
 
         Raises
@@ -236,9 +237,9 @@ class MasterKind(_ShownOnPages, Kind):
         ccdflow.run.nights.note_lines.NeedsWholePlan
             If they do, and the names of closed nights' masters were made with the earlier ones.
         """
-        noted = context.closed_nights.head["kept"][self.name]
-        is_new = any(group.kind == self.name for group in new)
-        master_snapshot.check_snapshot(context, self, noted, is_new=is_new)
+        noted_facts = context.closed_nights.head["kept"][self.name]
+        is_new = any(group.kind == self.name for group in new_groups)
+        master_snapshot.check_snapshot(context, self, noted_facts, is_new=is_new)
         return set()
 
     # -- the job -----------------------------------------------------------------------------------

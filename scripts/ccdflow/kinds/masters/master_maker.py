@@ -60,22 +60,24 @@ class MasterMaker:
         -------
         list of ccdflow.detector.member_selection.LeftOut
         """
-        unlike = {}
+        left_out_by_index = {}
         for amplifier in image.amplifiers:
             if amplifier.name in work.flags:
                 continue
             frames = work.sampled(combined, amplifier)
-            turned = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-            where = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
-            outs = [
+            frames_along_rows = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
+            place_words = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
+            frames_left_out = [
                 *member_selection.find_copies(
                     frames, [printable_text(file) for file in work.files]
                 ),
-                *member_selection.find_unlike_frames(turned, threads=work.threads),
+                *member_selection.find_unlike_frames(frames_along_rows, threads=work.threads),
             ]
-            for out in outs:
-                unlike.setdefault(out.index, replace(out, text=where + out.text))
-        return [unlike[index] for index in sorted(unlike)]
+            for each in frames_left_out:
+                left_out_by_index.setdefault(
+                    each.index, replace(each, text=place_words + each.text)
+                )
+        return [left_out_by_index[index] for index in sorted(left_out_by_index)]
 
     # -- the combination ---------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class MasterMaker:
 
         Returns
         -------
-        dict
+        dict of str to object
         """
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
@@ -187,7 +189,7 @@ class MasterMaker:
         Parameters
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
-        figures : dict
+        figures : dict of str to object
             Of the amplifier, as `measure` returns them.
 
         Returns
@@ -196,7 +198,7 @@ class MasterMaker:
         """
         return []
 
-    def remarks(self, work, figures, *, several):
+    def remarks(self, work, figures, *, has_several_amplifiers):
         """Return the warnings on an image: (amplifier, sentence) of each.
 
         Parameters
@@ -204,7 +206,7 @@ class MasterMaker:
         work : ccdflow.kinds.masters.combining.CombineWork
         figures : list of dict
             Of each of its amplifiers, as `measure` returns them.
-        several : bool
+        has_several_amplifiers : bool
             Whether the master has more than one amplifier.
 
         Returns
@@ -218,9 +220,11 @@ class MasterMaker:
             if name in work.flags:
                 remarks.append((name, f"amplifier {name} is {work.flags[name]} throughout"))
                 continue
-            where = f"amplifier {name}: " if several else ""
+            place_words = f"amplifier {name}: " if has_several_amplifiers else ""
             warnings = self.warnings_of(work, figures_of_one)
-            remarks += [(name if several else "", where + text) for text in warnings]
+            remarks += [
+                (name if has_several_amplifiers else "", place_words + text) for text in warnings
+            ]
         return remarks
 
     def more_data(self, work):

@@ -33,14 +33,16 @@ def master_names(groups, *, prefix="", night=""):
     dict of str to ccdflow.pages.contents.NamedFile
     """
     groups = {group.product: group for group in groups}
-    first = {product: (_first_words(each), each.night_of_page) for product, each in groups.items()}
+    words_and_nights = {
+        product: (_first_words(each), each.night_of_page) for product, each in groups.items()
+    }
     names = {}
     for product, group in groups.items():
-        words, night_shown = first[product]
+        words, night_shown = words_and_nights[product]
         same_words = [
             groups[other_product]
             for other_product in groups
-            if first[other_product] == first[product]
+            if words_and_nights[other_product] == words_and_nights[product]
         ]
         night_words = () if night_shown == night else ("of", night_shown)
         names[product] = light_words(
@@ -60,17 +62,21 @@ def master_names(groups, *, prefix="", night=""):
 
 def _first_words(group):
     """Return the words that suffice for most masters: kind, filter, grism, exposure."""
-    shared = dict(group.shared)
-    seconds = shared.get("exptime")
-    light = (shared.get("filter"), shared.get("grism"), seconds and f"{float(seconds):g} s")
+    shared_values = dict(group.shared)
+    seconds = shared_values.get("exptime")
+    light = (
+        shared_values.get("filter"),
+        shared_values.get("grism"),
+        seconds and f"{float(seconds):g} s",
+    )
     return light_words((group.kind, *light))
 
 
 def _distinguishing_values(group, groups):
     """Return the shared values of a group, camera first, that not all of some groups have."""
     values = _shared_values_in_words(group)
-    common = set.intersection(*(set(_shared_values_in_words(each)) for each in groups))
-    return [words for name, words in values if (name, words) not in common]
+    common_values = set.intersection(*(set(_shared_values_in_words(each)) for each in groups))
+    return [words for name, words in values if (name, words) not in common_values]
 
 
 def _shared_values_in_words(group):

@@ -192,13 +192,13 @@ class Members:
             if amplifier.name not in self.flags:
                 place = reduction.region_of(amplifier)
                 is_inside[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1] = True
-        lost, whole = np.isnan(sample) & is_inside, max(np.count_nonzero(is_inside), 1)
+        lost, n_inside = np.isnan(sample) & is_inside, max(np.count_nonzero(is_inside), 1)
         counts = np.count_nonzero(lost, axis=(1, 2))
         planes = self._planes_without_level(image) or [None] * len(sample)
         return [
-            LostPart(count / whole)
-            if count <= _LEAST_LOST * whole
-            else LostPart(count / whole, self._causes(image, number, rows, lost[number], plane))
+            LostPart(count / n_inside)
+            if count <= _LEAST_LOST * n_inside
+            else LostPart(count / n_inside, self._causes(image, number, rows, lost[number], plane))
             for number, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
         ]
 
@@ -217,8 +217,8 @@ class Members:
             Mask of the pixels without a level.
         """
         member = self.members(image)[number]
-        stored = StoredImage(member.path, member.offset, member.dtype, member.shape)
-        is_empty = ~np.isfinite(np.asarray(stored[rows]))
+        stored_pixels = StoredImage(member.path, member.offset, member.dtype, member.shape)
+        is_empty = ~np.isfinite(np.asarray(stored_pixels[rows]))
         has_no_level = np.zeros(lost.shape, bool) if plane is None else plane[rows] != 0
         parts = {
             NOT_FINITE_WORDS: is_empty,
@@ -226,8 +226,10 @@ class Members:
             SATURATED_WORDS: ~has_no_level & ~is_empty,
         }
         counts = {words: int(np.count_nonzero(lost & part)) for words, part in parts.items()}
-        least = _LEAST_SHARE * max(np.count_nonzero(lost), 1)
-        causes = sorted((words for words in counts if counts[words] > least), key=counts.get)
+        fewest_pixels = _LEAST_SHARE * max(np.count_nonzero(lost), 1)
+        causes = sorted(
+            (words for words in counts if counts[words] > fewest_pixels), key=counts.get
+        )
         return tuple(reversed(causes))
 
     def _flaws(self, image, reduction):
@@ -282,11 +284,11 @@ class Members:
                 record.data.get("levels", {}).get(amplifier.name, 0.0)
                 for _, record in self.records_of_files
             ]
-            reduced = pixels[part]
+            reduced_pixels = pixels[part]
             if bias is not None:
-                reduced = reduced + np.asarray(open_image(bias.pixels)[part])
+                reduced_pixels = reduced_pixels + np.asarray(open_image(bias.pixels)[part])
             with np.errstate(invalid="ignore"):
-                is_beyond = reduced > amplifier.linear - np.median(levels)
+                is_beyond = reduced_pixels > amplifier.linear - np.median(levels)
             mask[part][is_beyond & (mask[part] & SATURATED == 0)] |= NOT_LINEAR
 
     def master(self, kind, image):
@@ -396,12 +398,12 @@ def gain_from_flats(record, amplifier):
         Electrons per adu; None where the flats confirm the gain of profile or header, or show none.
     """
     for figures in record.data.get("quality", ()) if record is not None else ():
-        measured = number_or_none(figures.get("measured_gain"))
-        if figures["amplifier"] != amplifier.name or not measured:
+        measured_gain = number_or_none(figures.get("measured_gain"))
+        if figures["amplifier"] != amplifier.name or not measured_gain:
             continue
         error = figures["measured_gain_error"]
-        if amplifier.gain is None or gain_differs(amplifier.gain, measured, error):
-            return measured
+        if amplifier.gain is None or gain_differs(amplifier.gain, measured_gain, error):
+            return measured_gain
     return None
 
 
@@ -416,27 +418,27 @@ def _noise_of_bias(record, image):
     return float(np.sqrt(np.mean(noises))) if noises else None
 
 
-def amplifier_noise(amplifier, reduction, measured=None):
+def amplifier_noise(amplifier, reduction, measured_noise=None):
     """Return the noise of an amplifier; a measured read noise is preferred to that of the profile.
 
     Parameters
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
-    measured : float, optional
+    measured_noise : float, optional
         Read noise from pairs of biases, adu.
 
     Returns
     -------
     ccdflow.combine.noise.AmplifierNoise
     """
-    noise = measured
+    noise = measured_noise
     if noise is None and amplifier.read_noise and amplifier.gain:
         noise = amplifier.read_noise / amplifier.gain
     level = 0.0
     if noise is not None and amplifier.overscan and reduction.subtract:
-        single = noise**2 + (0.0 if measured else ROUNDING)
-        level = math.sqrt(level_variance(amplifier, reduction, single))
+        variance_of_one = noise**2 + (0.0 if measured_noise else ROUNDING)
+        level = math.sqrt(level_variance(amplifier, reduction, variance_of_one))
     return AmplifierNoise(
         amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level
     )

@@ -60,19 +60,21 @@ def has_room_for_two(size, context):
     return max(_BYTES_OF_A_MASTER * size.largest, _BYTES_OF_A_MEMBER * size.pixels) <= half
 
 
-def least_megabytes(needed):
+def least_megabytes(bytes_needed):
     """Return the MB for which `bytes_for_combining` gives some bytes, rounded up to tens.
 
     Parameters
     ----------
-    needed : float
+    bytes_needed : float
         Bytes.
 
     Returns
     -------
     int
     """
-    limit = min(needed / _LEAST_COMBINING_SHARE, needed + _resident_bytes() + _WRITING_BYTES)
+    limit = min(
+        bytes_needed / _LEAST_COMBINING_SHARE, bytes_needed + _resident_bytes() + _WRITING_BYTES
+    )
     # Ten MB are 1e7 bytes.
     return math.ceil(limit / 1e7) * 10
 

@@ -27,9 +27,11 @@ def select_frames(context, frames, choose):
         return refusal
 
     def select_alike(sound_frames):
-        common = common_flags(sound_frames)
+        flags_of_all = common_flags(sound_frames)
         statistics = [record.data.get("statistics") or [] for _, record in sound_frames]
-        return select([[e for e in s if e["amplifier"] not in common] for s in statistics], choose)
+        return select(
+            [[e for e in s if e["amplifier"] not in flags_of_all] for s in statistics], choose
+        )
 
     return select_without_odd_flags(frames, select_alike)
 
@@ -40,9 +42,11 @@ def common_flags(frames):
     A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     """
     flags = [record.data.get("flags", {}) for _, record in frames]
-    first, *further_flags = flags or [{}]
+    flags_of_first, *further_flags = flags or [{}]
     return {
-        name: flag for name, flag in first.items() if all(name in each for each in further_flags)
+        name: flag
+        for name, flag in flags_of_first.items()
+        if all(name in each for each in further_flags)
     }
 
 
@@ -60,14 +64,14 @@ def select_without_odd_flags(frames, select_alike):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    common = common_flags(frames)
+    flags_of_all = common_flags(frames)
     left_out = {
         index: member_selection.LeftOut(
             index, f"{flag} amplifier", 1.0, 0.0, f"its amplifier {name} is {flag} throughout"
         )
         for index, (_, record) in enumerate(frames)
         for name, flag in record.data.get("flags", {}).items()
-        if name not in common
+        if name not in flags_of_all
     }
     if not left_out:
         return select_alike(frames)
@@ -92,11 +96,11 @@ def widen_selection(selection, indices, left_out):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    left_out_of_some = (replace(out, index=indices[out.index]) for out in selection.left_out)
+    left_out_of_some = (replace(each, index=indices[each.index]) for each in selection.left_out)
     return replace(
         selection,
         kept=tuple(indices[index] for index in selection.kept),
-        left_out=tuple(sorted((*left_out, *left_out_of_some), key=lambda out: out.index)),
+        left_out=tuple(sorted((*left_out, *left_out_of_some), key=lambda each: each.index)),
     )
 
 
@@ -153,11 +157,11 @@ def select(statistics, choose=member_selection.select_members):
     left_out, reasons = {}, []
     for name in names:
         selection = choose([as_statistics(frame[name]) for frame in entries_by_amplifier])
-        where = f"amplifier {name}: " if len(names) > 1 else ""
-        for out in selection.left_out:
-            left_out.setdefault(out.index, replace(out, text=f"{where}{out.text}"))
+        place_words = f"amplifier {name}: " if len(names) > 1 else ""
+        for each in selection.left_out:
+            left_out.setdefault(each.index, replace(each, text=f"{place_words}{each.text}"))
         if not selection.agrees:
-            reasons.append(f"{where}{selection.reason}")
+            reasons.append(f"{place_words}{selection.reason}")
     return member_selection.Selection(
         kept=tuple(index for index in range(count) if index not in left_out),
         left_out=tuple(left_out[index] for index in sorted(left_out)),

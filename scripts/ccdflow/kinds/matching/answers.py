@@ -25,14 +25,17 @@ WHY_UNNEEDED = "too short for its dark current"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A step of one frame, and the master that is applied.
+    """The master that a frame takes in one step of calibrating, or the reason why it takes none.
+
+    The step ranks the candidates before any of them is made. The answer is known once they are: the
+    first one that was made, unless it does harm or the frame still has its bias level.
 
     Attributes
     ----------
     step : ccdflow.run.job.Step
     use : ccdflow.run.job.Use or None
         None where no master is applied.
-    missing : ccdflow.run.job.Missing or None
+    missing_master : ccdflow.run.job.Missing or None
         Why one is missing; None where there is one, and where none is wanted.
     left_out : ccdflow.run.job.Use or None
         A dark that is there, and is not applied because it does harm.
@@ -40,7 +43,7 @@ class Answer:
 
     step: Step
     use: Use | None = None
-    missing: Missing | None = None
+    missing_master: Missing | None = None
     left_out: Use | None = None
 
     @property
@@ -53,7 +56,7 @@ class Answer:
         """The grade that this step gives the frame: A, B or C."""
         if self.use is not None:
             return self.use.grade
-        return "C" if self.missing else "B" if self.left_out else "A"
+        return "C" if self.missing_master else "B" if self.left_out else "A"
 
     @property
     def why_none(self):
@@ -62,7 +65,7 @@ class Answer:
             return ""
         if self.left_out is not None:
             return f"{LEFT_OUT} ({self.left_out.product})"
-        return match_sentences.missing_words(self.missing) or f"not needed: {WHY_UNNEEDED}"
+        return match_sentences.missing_words(self.missing_master) or f"not needed: {WHY_UNNEEDED}"
 
 
 def has_reasons_of_its_own(answer):
@@ -133,14 +136,20 @@ def _why_later(use, index, uses, rules):
     """
     if rules.direction == "nearest":
         return ""
-    earlier = [each for each in uses if each.lag is not None and not match_sentences.is_later(each)]
-    if not earlier:
+    earlier_uses = [
+        each for each in uses if each.lag is not None and not match_sentences.is_later(each)
+    ]
+    if not earlier_uses:
         # A list of full length may have lost earlier darks, which would have to be scaled up.
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
-    if earlier[0] in uses[:index]:
+    if earlier_uses[0] in uses[:index]:
         return "nothing earlier could be made"
-    when = match_sentences.lag_words(earlier[0].lag) if earlier[0].lag else "of the own night"
-    return f"one {when} {match_sentences.why_lost(use, earlier[0], rules)}"
+    when = (
+        match_sentences.lag_words(earlier_uses[0].lag)
+        if earlier_uses[0].lag
+        else "of the own night"
+    )
+    return f"one {when} {match_sentences.why_lost(use, earlier_uses[0], rules)}"
 
 
 def _temperatures_in_words(use, uses, rules):
@@ -148,16 +157,18 @@ def _temperatures_in_words(use, uses, rules):
 
     '' where all darks have one temperature.
     """
-    known = sorted(
+    temperatures = sorted(
         next(value for value in each.degrees if value is not None)
         for each in uses
         if each.is_of_unknown_temperature
         and any(value is not None for value in each.degrees)
         and match_sentences.is_later(each) <= match_sentences.is_later(use)
     )
-    apart = known[:1]
-    apart += [b for a, b in pairwise(known) if b - a > rules.temperature_tolerance]
-    words = [f"{round(value, 1):g} C" for value in apart]
+    distinct_temperatures = temperatures[:1]
+    distinct_temperatures += [
+        b for a, b in pairwise(temperatures) if b - a > rules.temperature_tolerance
+    ]
+    words = [f"{round(value, 1):g} C" for value in distinct_temperatures]
     return f"darks of {', '.join(words[:-1])} and {words[-1]} compete" if words[1:] else ""
 
 
@@ -212,8 +223,8 @@ def _applicable_answers(context, row, steps):
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
     if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
-        missing = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
-        answers[FLAT] = Answer(answers[FLAT].step, missing=missing)
+        missing_master = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
+        answers[FLAT] = Answer(answers[FLAT].step, missing_master=missing_master)
     is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
     if dark is not None and is_harmful_out and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)

@@ -80,10 +80,10 @@ def pair_masters(context, steps, rows, night):
         return steps
     pair = step_of_kind[BIAS], step_of_kind[DARK]
     # Frames of all filters share these steps.
-    best = context.kept_by_identity(
+    steps_of_pair = context.kept_by_identity(
         OutcomeKey.BEST_PAIR, pair, lambda: _best_pair(context, pair, rows, night)
     )
-    step_of_kind |= {step.kind: step for step in best}
+    step_of_kind |= {step.kind: step for step in steps_of_pair}
     return tuple(step_of_kind[step.kind] for step in steps)
 
 
@@ -130,8 +130,8 @@ def _best_pair(context, pair, rows, night):
     best_first = biases.best_pair_first(dark)
     # Equal steps share one object.
     return tuple(
-        step if step is before else equal_steps.setdefault(step, step)
-        for step, before in zip(best_first, pair, strict=True)
+        step if step is earlier_step else equal_steps.setdefault(step, step)
+        for step, earlier_step in zip(best_first, pair, strict=True)
     )
 
 
@@ -151,7 +151,7 @@ def library_of(context, kind):
 
 
 def refused_masters(context, name, group, nights):
-    """Return [(`rule_values.OfferedMaster`, why)] of masters that a frame may not take.
+    """Return [(`rule_values.CandidateMaster`, why)] of masters that a frame may not take.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def refused_masters(context, name, group, nights):
 
     Returns
     -------
-    list of (ccdflow.kinds.matching.rule_values.OfferedMaster, str)
+    list of (ccdflow.kinds.matching.rule_values.CandidateMaster, str)
     """
     kind = context.chain.by_name(name)
     rows = [context.row(file) for file in group.files]
@@ -275,20 +275,20 @@ def needs_of(context, steps):
 
     Returns
     -------
-    needs, spare : list of str
+    needs, spare_masters : list of str
     """
-    needs, spare = [], []
+    needs, spare_masters = [], []
     for step in (*steps, *_biases_without_dark(context, steps)):
         # Frames of all filters share the steps of bias and dark.
-        needs_of_step, spare_of_step = context.kept_by_identity(
+        needs_of_step, spare_masters_of_step = context.kept_by_identity(
             OutcomeKey.NEEDS, (step,), lambda step=step: _needs_of_step(context, step)
         )
         needs += needs_of_step
-        spare += spare_of_step
+        spare_masters += spare_masters_of_step
         # Each spare dark brings the bias that belongs to it.
-        known = {*needs, *spare} if step.pairs else ()
-        spare += [bias for _, bias in step.pairs if bias not in known]
-    return needs, spare
+        known_products = {*needs, *spare_masters} if step.pairs else ()
+        spare_masters += [bias for _, bias in step.pairs if bias not in known_products]
+    return needs, spare_masters
 
 
 def bias_without_dark(context, step):
@@ -319,27 +319,30 @@ def _biases_without_dark(context, steps):
     if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
         return []
     biases = [step for step in steps if step.kind == BIAS]
-    alone = [bias_without_dark(context, step) for step in biases]
-    return [new for new, step in zip(alone, biases, strict=True) if new is not step]
+    steps_without_dark = [bias_without_dark(context, step) for step in biases]
+    return [new for new, step in zip(steps_without_dark, biases, strict=True) if new is not step]
 
 
 def _needs_of_step(context, step):
     """Return the masters of a step that are made before its user, and those in their place."""
     # The choice among these flats is known only when all of them are made.
-    needs, spare = [use.product for use in measured_flats.competing_flats(context, step)], []
-    chosen = first_use(context, step)
+    needs, spare_masters = (
+        [use.product for use in measured_flats.competing_flats(context, step)],
+        [],
+    )
+    chosen_use = first_use(context, step)
     products = needs
     for use in measured_flats.order_by_measurement(context, step).uses:
         products.append(use.product)
-        if use is chosen:
-            products = spare
+        if use is chosen_use:
+            products = spare_masters
         if products is needs or context.will_be_made(use.product):
             continue
         if measured_flats.is_made(context, use):
             # If this flat is taken, the flats of its rank compete with it.
-            spare += measured_flats.flats_of_one_rank(context, step, use)
+            spare_masters += measured_flats.flats_of_one_rank(context, step, use)
             break
-    return needs, spare
+    return needs, spare_masters
 
 
 def keys_of(context, steps):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 from ccdflow.kinds.matching.temperatures import (
     degrees_warmer,
     temperature_differences,
@@ -44,7 +44,7 @@ class MasterColumns:
 
     Attributes
     ----------
-    masters : tuple of OfferedMaster
+    masters : tuple of CandidateMaster
     product_order : numpy.ndarray of shape (n,), int64
         Of each master its position in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,), float64
@@ -70,7 +70,7 @@ class MasterColumns:
         Those of a few keys, which `ccdflow.kinds.matching.terms.terms_of` keeps.
     """
 
-    masters: tuple[OfferedMaster, ...]
+    masters: tuple[CandidateMaster, ...]
     product_order: np.ndarray
     days: np.ndarray
     night_numbers: np.ndarray
@@ -97,7 +97,7 @@ class MasterColumns:
 
     def exptime_of(self, product):
         """Return the seconds of a master in the columns, None where they are unknown."""
-        return self.masters[self.index_of(product)].about.exptime
+        return self.masters[self.index_of(product)].observation.exptime
 
     def exposure_flags(self, seconds, rules):
         """Return which of the exposures are equal to another one, or may be scaled to it.
@@ -115,11 +115,11 @@ class MasterColumns:
         """
         if seconds not in self._exposure_flags:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                ratio = seconds / self.exposures
-            exact = is_same_exposure(self.exposures, seconds)
-            is_too_short = is_scaled_too_far(ratio, rules.scale_up)
-            is_scaled_up = ratio > HARMLESS_SCALE_UP
-            flags = IS_EXACT * exact + IS_SCALED_UP * is_scaled_up + IS_TOO_SHORT * is_too_short
+                scale = seconds / self.exposures
+            is_exact = is_same_exposure(self.exposures, seconds)
+            is_too_short = is_scaled_too_far(scale, rules.scale_up)
+            is_scaled_up = scale > HARMLESS_SCALE_UP
+            flags = IS_EXACT * is_exact + IS_SCALED_UP * is_scaled_up + IS_TOO_SHORT * is_too_short
             self._exposure_flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._exposure_flags[seconds]
 
@@ -162,16 +162,16 @@ class MasterColumns:
         bytes
             Of an array of float64.
         """
-        warmer = self._warmer.get(degrees)
-        if warmer is None:
+        warmth = self._warmer.get(degrees)
+        if warmth is None:
             # To 0.1 degree: without a cooler each frame would have an answer of its own.
-            rounded = tuple(map(tenths, degrees))
-            warmer = self._warmer.get(rounded)
-            if warmer is None:
-                warmer = degrees_warmer(*self.temperatures, rounded, rules).tobytes()
-                self._warmer[rounded] = warmer
-            self._warmer[degrees] = warmer
-        return warmer
+            rounded_degrees = tuple(map(tenths, degrees))
+            warmth = self._warmer.get(rounded_degrees)
+            if warmth is None:
+                warmth = degrees_warmer(*self.temperatures, rounded_degrees, rules).tobytes()
+                self._warmer[rounded_degrees] = warmth
+            self._warmer[degrees] = warmth
+        return warmth
 
 
 def columns_of_masters(masters):
@@ -179,7 +179,7 @@ def columns_of_masters(masters):
 
     Parameters
     ----------
-    masters : iterable of OfferedMaster
+    masters : iterable of CandidateMaster
         In the order of products.
 
     Returns
@@ -187,18 +187,20 @@ def columns_of_masters(masters):
     MasterColumns
     """
     masters = tuple(masters)
-    days = _numbers_of_cards([day_of(master.about.night) for master in masters])
-    order = np.argsort(days, kind="stable")
-    masters, days = tuple(masters[index] for index in order), days[order]
-    abouts = [master.about for master in masters]
-    exptimes = _numbers_of_cards([about.exptime for about in abouts])
-    night_numbers, number_of_night = _number_values(about.night for about in abouts)
+    days = _numbers_of_cards([day_of(master.observation.night) for master in masters])
+    order_by_day = np.argsort(days, kind="stable")
+    masters, days = tuple(masters[index] for index in order_by_day), days[order_by_day]
+    observations = [master.observation for master in masters]
+    exptimes = _numbers_of_cards([observation.exptime for observation in observations])
+    night_numbers, number_of_night = _number_values(
+        observation.night for observation in observations
+    )
     temperature_index, degrees = _number_values(
-        (about.set_temperature, about.temperature) for about in abouts
+        (observation.set_temperature, observation.temperature) for observation in observations
     )
     return MasterColumns(
         masters=masters,
-        product_order=order,
+        product_order=order_by_day,
         days=days,
         night_numbers=night_numbers,
         number_of_night=number_of_night,

@@ -15,12 +15,12 @@ from ccdflow.kinds.matching.rule_values import (
     EPOCH,
     MOST_CANDIDATES,
     WARMING_WITH_LEVEL,
+    CandidateMaster,
     DetectorNoise,
-    OfferedMaster,
     Rules,
 )
 from ccdflow.kinds.matching.setups import (
-    MATCHED_FACTS,
+    READOUT_FACTS,
     TEMPERATURE_FACTS,
     epoch_of,
     medians_of,
@@ -35,7 +35,7 @@ from ccdflow.run.rawframes.rows import digest, picker
 
 # Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
 # light as well.
-_settings_of = picker(*MATCHED_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
+_settings_of = picker(*READOUT_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
 _light_of = picker("filter", "grism", "optics")
 _sections_of = picker("datasec", "trimsec", "ccdsum")
 
@@ -73,7 +73,7 @@ def values_of_members(context, group):
 
     Returns
     -------
-    list
+    list of (list or float)
         `setups.medians_of` the members; a list of their settings, each once; and the variance that
         the bias of a dark adds.
     """
@@ -123,10 +123,12 @@ class MasterLibrary:
             (first, setup), count = first_members[group.product], len(group.files)
             medians, _, variance = self._members[group.product]
             self._chips.add(first, setup)
-            offered = masters if count >= self.minimum else masters_below_minimum
+            masters_of_size = masters if count >= self.minimum else masters_below_minimum
             for night in group.nights or (group.night,):
-                about = self._setup_with_settings(first, medians, night, setup)
-                offered.append(OfferedMaster(group.product, kind.name, about, count, variance))
+                observation = self._setup_with_settings(first, medians, night, setup)
+                masters_of_size.append(
+                    CandidateMaster(group.product, kind.name, observation, count, variance)
+                )
         rules_of_run = rules(context)
         self._is_causal = rules_of_run.direction != "nearest"
         self._masters = rule.MasterChoice(masters, rules_of_run, self.noises.get)
@@ -165,9 +167,9 @@ class MasterLibrary:
 
         Returns
         -------
-        distinguishing : dict of tuple to list of str
+        distinguishing_keywords : dict of tuple to list of str
             Keywords by setup.
-        common : dict of tuple to dict of str to str
+        common_cards : dict of tuple to dict of str to str
             Cards that all have alike, by setup.
         """
         settings_by_setup = {}
@@ -175,21 +177,21 @@ class MasterLibrary:
             settings = dict.fromkeys(self._members[product][1])
             settings_by_setup.setdefault(setup, {}).update(settings)
         group_by = self.kind.configuration(self._context)["group_by"]
-        distinguishing, common = {}, {}
+        distinguishing_keywords, common_cards = {}, {}
         for setup, settings in settings_by_setup.items():
-            differing = identity.differing_keywords(settings)
-            distinguishing[setup] = [
+            differing_keywords = identity.differing_keywords(settings)
+            distinguishing_keywords[setup] = [
                 keyword
-                for keyword in differing
+                for keyword in differing_keywords
                 if identity.tells_apart(keyword, group_by)
                 and not identity.is_of(keyword, ("temperature",))
             ]
-            common[setup] = {
+            common_cards[setup] = {
                 keyword: value
                 for keyword, value in identity.cards_of(next(iter(settings))).items()
-                if keyword not in differing and identity.is_decisive(keyword, group_by)
+                if keyword not in differing_keywords and identity.is_decisive(keyword, group_by)
             }
-        return distinguishing, common
+        return distinguishing_keywords, common_cards
 
     def _larger_windows(self, frame, row):
         """Return [(the frame as one of a larger window, its region there)], smallest first."""
@@ -222,7 +224,7 @@ class MasterLibrary:
         medians : list of (float or None)
             `medians_of` the members: exposure, set point and temperature.
         night : str
-        setup : tuple or None
+        setup : tuple of (str, str) or None
             Without the settings, where it is known.
         """
         setting = first.facts["setting"]
@@ -272,14 +274,14 @@ class MasterLibrary:
         """
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
-        longest = max(seconds, default=None)
+        longest_seconds = max(seconds, default=None)
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
-        step = self._step(replace(frame, exptime=longest), rows[0])
+        step = self._step(replace(frame, exptime=longest_seconds), rows[0])
         if step.missing is None or not step.missing.seconds:
             return step
-        if not seconds or is_same_exposure(min(seconds), longest):
+        if not seconds or is_same_exposure(min(seconds), longest_seconds):
             return step
-        return replace(step, missing=replace(step.missing, seconds=(min(seconds), longest)))
+        return replace(step, missing=replace(step.missing, seconds=(min(seconds), longest_seconds)))
 
     def bias_of(self, product):
         """Return the `Use` of the bias that the members of a dark have subtracted, or None.
@@ -357,10 +359,10 @@ class MasterLibrary:
 
     def _note_noise(self, setup, row):
         """Note the noise of a detector, which the first frame of a setup has."""
-        known = self.noises.get(setup)
-        if known is None:
+        known_noise = self.noises.get(setup)
+        if known_noise is None:
             self.noises[setup] = detector_noise_of(self._context, row)
-        elif self._context.closed_nights is not None and known != detector_noise_of(
+        elif self._context.closed_nights is not None and known_noise != detector_noise_of(
             self._context, row
         ):
             raise NeedsWholePlan("frames of one setup have two noises: the first counts")
@@ -378,25 +380,31 @@ class MasterLibrary:
 
     def _choose_step(self, choices, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        window_choice, larger = choices[0][0], choices[1:]
+        window_choice, larger_choices = choices[0][0], choices[1:]
         step = window_choice.choose(seconds, *degrees)
-        if step.uses and not larger:
+        if step.uses and not larger_choices:
             # Most frames take this way: they need no part of a larger window.
             return step
         cuts = []
         if step.needed:
-            cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger]
+            cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger_choices]
             cuts = [(larger_step, region) for larger_step, region in cuts if larger_step.uses]
-        missing = None
+        missing_master = None
         if not cuts and not step.uses:
-            missing = self._missing_master(window_choice.frame_with(seconds, *degrees), step)
-        key = (id(step), missing, *[(id(larger_step), region) for larger_step, region in cuts])
-        known = self._steps_with_cuts.get(key)
-        if known is None:
-            with_cuts = Step(step.kind, self._with_cuts(step.uses, cuts), step.needed, missing)
+            missing_master = self._missing_master(window_choice.frame_with(seconds, *degrees), step)
+        key = (
+            id(step),
+            missing_master,
+            *[(id(larger_step), region) for larger_step, region in cuts],
+        )
+        step_and_parts = self._steps_with_cuts.get(key)
+        if step_and_parts is None:
+            with_cuts = Step(
+                step.kind, self._with_cuts(step.uses, cuts), step.needed, missing_master
+            )
             # The steps of the key are kept, so that their ids stay their own.
-            known = self._steps_with_cuts[key] = with_cuts, step, cuts
-        return known[0]
+            step_and_parts = self._steps_with_cuts[key] = with_cuts, step, cuts
+        return step_and_parts[0]
 
     def _with_cuts(self, uses, cuts):
         """Return the masters of a window, and those that are cut from larger ones.
@@ -451,21 +459,22 @@ class MasterLibrary:
 
         Returns
         -------
-        list of (OfferedMaster, str)
+        list of (CandidateMaster, str)
         """
         frame, kind = self._setup_with_settings(rows[0], medians_of(rows), night), self.kind.name
         frames_in_larger = {
-            larger.setup: larger for larger, _ in self._larger_windows(frame, rows[0])
+            frame_in_larger.setup: frame_in_larger
+            for frame_in_larger, _ in self._larger_windows(frame, rows[0])
         }
-        refused = []
+        refusals = []
         for master, why in self._masters.refused_masters(kind, frame, nights):
-            larger = frames_in_larger.get(master.about.setup)
-            if larger is not None:
-                why = self._masters.why_not(kind, larger, master)
-            refused += [(master, why)] if why else []
+            frame_in_larger = frames_in_larger.get(master.observation.setup)
+            if frame_in_larger is not None:
+                why = self._masters.why_not(kind, frame_in_larger, master)
+            refusals += [(master, why)] if why else []
         why = f"fewer than the minimum of {self.minimum}"
         below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
-        return refused + [(master, why) for master in below_minimum]
+        return refusals + [(master, why) for master in below_minimum]
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
@@ -541,21 +550,25 @@ def detector_noise_of(context, row):
     -------
     ccdflow.kinds.matching.rule_values.DetectorNoise
     """
-    usual = DetectorNoise()
+    usual_noise = DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
     camera = next((camera for camera in context.cameras if camera.name == row.camera), None)
-    claimed = row.facts["rdnoise"]
-    claimed = claimed if isinstance(claimed, int | float) and claimed > 0 else usual.read_noise
+    claimed_noise = row.facts["rdnoise"]
+    claimed_noise = (
+        claimed_noise
+        if isinstance(claimed_noise, int | float) and claimed_noise > 0
+        else usual_noise.read_noise
+    )
     limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
     if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
         limits["bias_warming"] = WARMING_WITH_LEVEL
     limits |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
     return DetectorNoise(
-        read_noise=max(noises, default=claimed),
+        read_noise=max(noises, default=claimed_noise),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
-        flat_level=usual.flat_level * (min(gains) if gains else 1.0),
+        flat_level=usual_noise.flat_level * (min(gains) if gains else 1.0),
         **limits,
     )
 
@@ -588,7 +601,7 @@ def degrees_warmer_than(use, degrees):
     ----------
     use : ccdflow.run.job.Use
         Of a dark.
-    degrees : sequence
+    degrees : sequence of (float, int or str)
         The frame's temperatures as in its header: set point and sensor.
 
     Returns
@@ -605,17 +618,17 @@ def _numbers_of(degrees):
     return tuple(map(number_or_none, degrees))
 
 
-def _with_values_of(missing, frame):
+def _with_values_of(missing_master, frame):
     """Return why a frame has no master, with its own exposure and temperature.
 
     Frames of about the same exposure share a `Missing`; the temperature matters where a dark is of
     another one.
     """
-    seconds = missing.seconds
+    seconds = missing_master.seconds
     if seconds and frame.exptime is not None:
         seconds = (frame.exptime,)
-    degrees = match_sentences.degrees_words(frame) if missing.is_of_other_temperature else ""
-    return replace(missing, seconds=seconds, degrees=degrees)
+    degrees = match_sentences.degrees_words(frame) if missing_master.is_of_other_temperature else ""
+    return replace(missing_master, seconds=seconds, degrees=degrees)
 
 
 def _is_later(use):

@@ -21,7 +21,7 @@ def snapshot_of(context, kind):
 
     Returns
     -------
-    dict or None
+    dict of str to (list or dict), or None
         Plain values; None where no frame looked for such a master.
     """
     library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
@@ -42,7 +42,7 @@ def restore_noises(context, kind, snapshot):
     context : ccdflow.run.context.Context
         Before the plan is made.
     kind : ccdflow.kinds.masters.master.MasterKind
-    snapshot : dict or None
+    snapshot : dict of str to (list or dict), or None
     """
     noises = {
         tuple(map(tuple, setup)): DetectorNoise(*noise)
@@ -59,7 +59,7 @@ def check_snapshot(context, kind, snapshot, *, is_new):
     context : ccdflow.run.context.Context
         After the plan was made.
     kind : ccdflow.kinds.masters.master.MasterKind
-    snapshot : dict or None
+    snapshot : dict of str to (list or dict), or None
         As `snapshot_of` returned it.
     is_new : bool
         Whether there are new masters of the kind.

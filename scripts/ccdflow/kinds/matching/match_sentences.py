@@ -55,8 +55,8 @@ def lag_words(lag, than=""):
         return "own night"
     hours = round(24 * abs(lag))
     count, unit = (hours, "hour") if hours < 24 else (round(abs(lag), 1), "night")
-    later = "after" if than else "later"
-    words = f"{count:g} {unit}{'s' * (count != 1)} {'before' if lag > 0 else later}"
+    word_for_later = "after" if than else "later"
+    words = f"{count:g} {unit}{'s' * (count != 1)} {'before' if lag > 0 else word_for_later}"
     return f"{words} {than}".strip()
 
 
@@ -106,30 +106,30 @@ def span_words(degrees):
     >>> span_words([-4.1, -5.6, -4.8]), span_words([2.5, -3.0]), span_words([10.0])
     ('4.1 to 5.6 C colder', '3 C colder to 2.5 C warmer', '10 C warmer')
     """
-    low, high = min(degrees), max(degrees)
-    if low == high:
-        return warmer_words(low)
-    if low < 0 < high:
-        return f"{warmer_words(low)} to {warmer_words(high)}"
-    small, large = sorted((low, high), key=abs)
-    return f"{abs(small):.3g} to {warmer_words(large)}"
+    coldest, warmest = min(degrees), max(degrees)
+    if coldest == warmest:
+        return warmer_words(coldest)
+    if coldest < 0 < warmest:
+        return f"{warmer_words(coldest)} to {warmer_words(warmest)}"
+    lesser_change, larger_change = sorted((coldest, warmest), key=abs)
+    return f"{abs(lesser_change):.3g} to {warmer_words(larger_change)}"
 
 
-def degrees_words(about):
+def degrees_words(observation):
     """Return the temperature of a frame or master in words, '' where it is unknown.
 
     Parameters
     ----------
-    about : Observation
+    observation : Observation
 
     Returns
     -------
     str
     """
-    set_point, sensor = about.set_temperature, about.temperature
+    set_point, sensor = observation.set_temperature, observation.temperature
     if set_point is None or sensor is None or abs(set_point - sensor) <= SENSOR_SPREAD_DEGREES:
-        known = sensor if set_point is None else set_point
-        return "" if known is None else f"{round(known, 2):g} C"
+        degrees = sensor if set_point is None else set_point
+        return "" if degrees is None else f"{round(degrees, 2):g} C"
     return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
 
 
@@ -142,44 +142,46 @@ class MissingWords(NamedTuple):
 
     Attributes
     ----------
-    start, wanted, end : str
-        Joined they are the reason; ``wanted`` is the filter, or exposure and temperature.
+    start, wanted_trait, end : str
+        Joined they are the reason; ``wanted_trait`` is the filter, or exposure and temperature.
     """
 
     start: str
-    wanted: str = ""
+    wanted_trait: str = ""
     end: str = ""
 
 
-def words_on_missing(missing):
+def words_on_missing(missing_master):
     """Return the `MissingWords` of a `ccdflow.run.job.Missing`.
 
     Parameters
     ----------
-    missing : ccdflow.run.job.Missing
+    missing_master : ccdflow.run.job.Missing
 
     Returns
     -------
     MissingWords
     """
-    kind, end = missing.kind, f" of {missing.setup}: {missing.rest}"
-    if missing.cause is MissingCause.TOO_FEW:
-        frames = "frame" if missing.frames == 1 else "frames"
+    kind, end = missing_master.kind, f" of {missing_master.setup}: {missing_master.rest}"
+    if missing_master.cause is MissingCause.TOO_FEW:
+        frames = "frame" if missing_master.frames == 1 else "frames"
         return MissingWords(
-            f"no {kind}: {missing.product} would be of {missing.frames} {frames}, fewer than the"
-            f" minimum of {missing.minimum}"
+            f"no {kind}: {missing_master.product} would be of {missing_master.frames} {frames},"
+            f" fewer than the minimum of {missing_master.minimum}"
         )
-    if missing.cause is MissingCause.LEVEL_IN_FRAME:
+    if missing_master.cause is MissingCause.LEVEL_IN_FRAME:
         level = "the bias level is still in the frame, for want of overscan and bias"
         return MissingWords(f"no {kind}: {level}")
-    if missing.is_of_unmade:
-        return MissingWords(f"no {kind} could be made: {missing.rest}")
+    if missing_master.is_of_unmade:
+        return MissingWords(f"no {kind} could be made: {missing_master.rest}")
     if kind == FLAT:
-        return MissingWords(f"no {kind} in ", missing.light or "an unnamed filter", end)
+        return MissingWords(f"no {kind} in ", missing_master.light or "an unnamed filter", end)
     if kind != DARK:
         return MissingWords(f"no {kind}{end}")
-    degrees = f" at {missing.degrees}" if missing.degrees else ""
-    return MissingWords(f"no {kind} for ", f"{_exposure_words(missing.seconds)}{degrees}", end)
+    degrees = f" at {missing_master.degrees}" if missing_master.degrees else ""
+    return MissingWords(
+        f"no {kind} for ", f"{_exposure_words(missing_master.seconds)}{degrees}", end
+    )
 
 
 def _exposure_words(seconds):
@@ -195,22 +197,22 @@ def _exposure_words(seconds):
     return f"{' to '.join(f'{each:.4g}' for each in seconds)} s"
 
 
-def missing_words(missing):
+def missing_words(missing_master):
     """Return why a master is missing, '' where none is.
 
     Parameters
     ----------
-    missing : ccdflow.run.job.Missing or None
+    missing_master : ccdflow.run.job.Missing or None
 
     Returns
     -------
     str
     """
-    return "" if missing is None else "".join(words_on_missing(missing))
+    return "" if missing_master is None else "".join(words_on_missing(missing_master))
 
 
 def differences(master_setup, frame_setup):
-    """Return (name, their value, our value) of everything in which two setups differ.
+    """Return (name, master's value, frame's value) of everything in which two setups differ.
 
     Parameters
     ----------
@@ -229,12 +231,12 @@ def differences(master_setup, frame_setup):
     ]
 
 
-def why_lost(best, other, rules):
+def why_lost(winner, rival, rules):
     """Return why one master goes before another, in a few words.
 
     Parameters
     ----------
-    best, other : ccdflow.run.job.Use
+    winner, rival : ccdflow.run.job.Use
         The first one is taken.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
@@ -242,42 +244,42 @@ def why_lost(best, other, rules):
     -------
     str
     """
-    return _why_lost_by_rule(best, other, rules) or _why_lost_by_variance(best, other)
+    return _why_lost_by_rule(winner, rival, rules) or _why_lost_by_variance(winner, rival)
 
 
-def _why_lost_by_rule(best, other, rules):
+def _why_lost_by_rule(winner, rival, rules):
     """Return the rule that goes before the variance and decided between two masters, or ''."""
-    is_after = rules.direction != "nearest" and is_later(other)
-    if is_after and not is_later(best):
+    is_after = rules.direction != "nearest" and is_later(rival)
+    if is_after and not is_later(winner):
         return "of a later night"
-    if other.cut and not best.cut:
+    if rival.cut and not winner.cut:
         return "of a larger window"
-    if other.scale > HARMLESS_SCALE_UP >= best.scale:
-        return f"would be scaled up {other.scale:.3g} times"
-    if is_after and other.lag < best.lag:
+    if rival.scale > HARMLESS_SCALE_UP >= winner.scale:
+        return f"would be scaled up {rival.scale:.3g} times"
+    if is_after and rival.lag < winner.lag:
         return "further away in time"
-    if rules.same_night and best.lag == 0 and other.lag != 0:
+    if rules.same_night and winner.lag == 0 and rival.lag != 0:
         return "not of the own night"
-    is_near = abs(other.lag or 0) <= EXACT_NIGHTS < abs(best.lag or 0)
-    if best.scale == 1 != other.scale and not is_near:
-        return f"would be scaled by {other.scale:.3g}"
-    if other.lag is None is not best.lag:
+    is_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)
+    if winner.scale == 1 != rival.scale and not is_near:
+        return f"would be scaled by {rival.scale:.3g}"
+    if rival.lag is None is not winner.lag:
         return "of another night, days between unknown"
     return ""
 
 
-def _why_lost_by_variance(best, other):
+def _why_lost_by_variance(winner, rival):
     """Return by how much the variance of a master that lost is higher, or why a lower one lost."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
-    biases = [use.bias_left for use in (best, other)]
-    best_variance, other_variance = best.variance + biases[0], other.variance + biases[1]
+    biases = [use.bias_left for use in (winner, rival)]
+    best_variance, other_variance = winner.variance + biases[0], rival.variance + biases[1]
     if other_variance > best_variance:
-        warmer = f"{warmer_words(other.warmer)}, " if other.warmer else ""
+        warmth_words = f"{warmer_words(rival.warmer)}, " if rival.warmer else ""
         with_bias = "with its bias " if any(biases) else ""
-        return f"{warmer}{with_bias}{_more_words(other_variance / best_variance)}"
+        return f"{warmth_words}{with_bias}{_more_words(other_variance / best_variance)}"
     if other_variance < best_variance:
-        return _why_less_lost(best, other, other_variance / best_variance)
-    if abs(other.lag or 0) > abs(best.lag or 0):
+        return _why_less_lost(winner, rival, other_variance / best_variance)
+    if abs(rival.lag or 0) > abs(winner.lag or 0):
         return "as good, and further away in time"
     return "as good: of these the first by name is taken"
 
@@ -295,11 +297,11 @@ def _more_words(times):
     return f"adds {times:.3g} times the variance"
 
 
-def _why_less_lost(best, other, part):
+def _why_less_lost(winner, rival, ratio):
     """Return why a master that adds a smaller part of the variance lost."""
-    if best.is_measured:
-        return f"adds {part:.2g} times the variance, too small a difference"
-    if other.is_measured:
+    if winner.is_measured:
+        return f"adds {ratio:.2g} times the variance, too small a difference"
+    if rival.is_measured:
         return "the electrons of the one that is taken are not known"
     # Biases are ranked by variance alone, except the one that the dark's members had subtracted.
     return "not the bias that the dark had subtracted"
@@ -310,12 +312,12 @@ def is_later(use):
     return use.lag is not None and use.lag < 0
 
 
-def count_differences(about, frame):
+def count_differences(observation, frame):
     """Return in how many criteria a master and a frame differ.
 
     Parameters
     ----------
-    about : Observation
+    observation : Observation
         Of the master.
     frame : Observation
 
@@ -323,15 +325,15 @@ def count_differences(about, frame):
     -------
     int
     """
-    return len(differences(about.setup, frame.setup))
+    return len(differences(observation.setup, frame.setup))
 
 
-def differences_in_words(about, frame):
+def differences_in_words(observation, frame):
     """Return in words in which criteria another setup differs from a frame's.
 
     Parameters
     ----------
-    about : Observation
+    observation : Observation
         Of the master.
     frame : Observation
 
@@ -339,11 +341,13 @@ def differences_in_words(about, frame):
     -------
     str
     """
-    differing = differences(about.setup, frame.setup)
+    all_differences = differences(observation.setup, frame.setup)
     # A different size, binning or gain changes the layout, and masters of another setup are told
     # apart by other cards: these two are named if nothing else is.
-    shown = [each for each in differing if not _is_of_other_setup(*each)] or differing
-    return ", ".join(_difference_in_words(*each) for each in shown)
+    differences_named = [
+        each for each in all_differences if not _is_of_other_setup(*each)
+    ] or all_differences
+    return ", ".join(_difference_in_words(*each) for each in differences_named)
 
 
 def _is_of_other_setup(name, master_value, frame_value):
@@ -398,14 +402,19 @@ def _cards_that_differ(master_value, frame_value):
     >>> _cards_that_differ("DETSERNO 111, OFFSET 10", "DETSERNO absent, OFFSET 10")
     'DETSERNO 111 instead of none in the header'
     """
-    one_side, other_side = (_values_by_keyword(text) for text in (master_value, frame_value))
+    values_of_master, values_of_frame = (
+        _values_by_keyword(text) for text in (master_value, frame_value)
+    )
     words = []
-    for keyword in {**one_side, **other_side}:
-        one, other = one_side.get(keyword), other_side.get(keyword)
-        if one == other:
+    for keyword in {**values_of_master, **values_of_frame}:
+        master_card, frame_card = values_of_master.get(keyword), values_of_frame.get(keyword)
+        if master_card == frame_card:
             continue
-        first = f"no {keyword} in the header" if one is None else f"{keyword} {one}"
-        words.append(f"{first} instead of {'none in the header' if other is None else other}")
+        card_words = (
+            f"no {keyword} in the header" if master_card is None else f"{keyword} {master_card}"
+        )
+        value_words = "none in the header" if frame_card is None else frame_card
+        words.append(f"{card_words} instead of {value_words}")
     return ", ".join(words)
 
 
@@ -423,20 +432,20 @@ def _cards_in_words(text):
     >>> _cards_in_words("DETSERNO absent, OFFSET 10")
     'OFFSET 10 without DETSERNO in the header'
     """
-    cards, lacking = map(", ".join, _cards_there_and_lacking(text))
-    return f"{cards} without {lacking} in the header".strip() if lacking else cards
+    cards, absent_keywords = map(", ".join, _cards_there_and_lacking(text))
+    return f"{cards} without {absent_keywords} in the header".strip() if absent_keywords else cards
 
 
 def _cards_there_and_lacking(text):
     """Return the cards of a setting, and the keywords of those that the header lacks: two lists."""
     cards = text.split(", ")
-    lacking = [card.removesuffix(_ABSENT) for card in cards if card.endswith(_ABSENT)]
-    return [card for card in cards if not card.endswith(_ABSENT)], lacking
+    absent_keywords = [card.removesuffix(_ABSENT) for card in cards if card.endswith(_ABSENT)]
+    return [card for card in cards if not card.endswith(_ABSENT)], absent_keywords
 
 
-def _epoch_words(epoch, other):
+def _epoch_words(epoch, other_epoch):
     """Return an epoch in words; the first one has no beginning, and ends where the other begins."""
-    return f"from {epoch} on" if epoch else f"before {other}"
+    return f"from {epoch} on" if epoch else f"before {other_epoch}"
 
 
 def setup_words(setup):
@@ -489,30 +498,30 @@ def master_in_words(master, kind):
 
     Parameters
     ----------
-    master : OfferedMaster
+    master : CandidateMaster
     kind : {'bias', 'dark', 'flat'}
 
     Returns
     -------
     str
     """
-    about = master.about
-    seconds = f"{about.exptime:g} s" if about.exptime else "unknown exposure"
-    traits = {"flat": about.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
+    observation = master.observation
+    seconds = f"{observation.exptime:g} s" if observation.exptime else "unknown exposure"
+    traits = {"flat": observation.filter or "an unnamed filter", "dark": seconds}.get(kind, "")
     if kind == "dark":
-        degrees = degrees_words(about)
+        degrees = degrees_words(observation)
         traits += f" at {degrees}" if degrees else ""
-    return f"{traits} ({master.frames}, {about.night})".strip()
+    return f"{traits} ({master.frames}, {observation.night})".strip()
 
 
-def masters_in_words(masters, kind, most=6):
+def masters_in_words(masters, kind, most_named=6):
     """Return the first of some masters in words, and how many more there are.
 
     Parameters
     ----------
-    masters : sequence of OfferedMaster
+    masters : sequence of CandidateMaster
     kind : {'bias', 'dark', 'flat'}
-    most : int, optional
+    most_named : int, optional
         As many are named.
 
     Returns
@@ -520,8 +529,8 @@ def masters_in_words(masters, kind, most=6):
     str
     """
     words = [master_in_words(master, kind) for master in masters]
-    rest = len(words) - most
-    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
+    n_unnamed = len(words) - most_named
+    return ", ".join(words[:most_named]) + (f" and {n_unnamed} more" if n_unnamed > 0 else "")
 
 
 # A line names at most this many reasons of several products.
@@ -549,19 +558,21 @@ def reasons_words(reasons):
     'no dark for 3 s of x: none (1 of 2); no dark for 3 s of y: none (1 of 2)'
     """
     wanted_by_reason, counts = {}, Counter()
-    for start, wanted, end in reasons:
+    for start, wanted_trait, end in reasons:
         counts[start, end] += 1
-        wanted_by_reason.setdefault((start, end), {})[wanted] = None
+        wanted_by_reason.setdefault((start, end), {})[wanted_trait] = None
     texts = []
     for (start, end), count in counts.most_common(_MOST_REASONS):
         text = f"{start}{_list_names(wanted_by_reason[start, end])}{end}"
         texts.append(text + (f" ({count} of {counts.total()})" if len(counts) > 1 else ""))
-    rest = len(counts) - _MOST_REASONS
-    return "; ".join(texts) + (f"; and {rest} more reasons" if rest > 0 else "")
+    n_unnamed = len(counts) - _MOST_REASONS
+    return "; ".join(texts) + (f"; and {n_unnamed} more reasons" if n_unnamed > 0 else "")
 
 
-def _list_names(names, most=6):
+def _list_names(names, most_named=6):
     """Return names with commas, shortest exposures first; the rest is counted."""
-    ordered = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
-    rest = len(ordered) - most
-    return ", ".join(ordered[:most]) + (f" and {rest} more" if rest > 0 else "")
+    names_in_order = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
+    n_unnamed = len(names_in_order) - most_named
+    return ", ".join(names_in_order[:most_named]) + (
+        f" and {n_unnamed} more" if n_unnamed > 0 else ""
+    )

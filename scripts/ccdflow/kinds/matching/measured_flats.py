@@ -129,10 +129,10 @@ def _pair_first(context, step):
         for dark, bias in step.pairs
         if _has_record(context, dark) and _has_record(context, bias)
     )
-    best = next(biases_of_pairs, step.uses[0].product)
-    if best == step.uses[0].product:
+    best_bias = next(biases_of_pairs, step.uses[0].product)
+    if best_bias == step.uses[0].product:
         return step
-    uses = sorted(step.uses, key=lambda use: use.product != best)
+    uses = sorted(step.uses, key=lambda use: use.product != best_bias)
     return replace(step, uses=tuple(uses))
 
 
@@ -144,20 +144,26 @@ def _measured_flat_first(context, step):
     if is_first_plan and all(map(context.will_be_made, products)):
         # Nothing is measured yet.
         return step
-    known = {use.product: _measured_variance(context, use) for use in rivals}
-    if is_first_plan and not any(known.values()):
+    measured_variances = {use.product: _measured_variance(context, use) for use in rivals}
+    if is_first_plan and not any(measured_variances.values()):
         return step
-    first = preferred_flat(products, _expected_variances(context, rivals, known))
-    if first is None or (first == products[0] and not any(known.values())):
+    first_product = preferred_flat(
+        products, _expected_variances(context, rivals, measured_variances)
+    )
+    if first_product is None or (
+        first_product == products[0] and not any(measured_variances.values())
+    ):
         return step
     uses = [
-        use if known[use.product] is None else _as_measured(use, known[use.product])
+        use
+        if measured_variances[use.product] is None
+        else _as_measured(use, measured_variances[use.product])
         for use in rivals
     ]
-    uses.sort(key=lambda use: (use.product != first, use.variance))
+    uses.sort(key=lambda use: (use.product != first_product, use.variance))
     index = step.uses.index(rivals[0])
-    rest = [use for use in step.uses[index:] if use.product not in products]
-    return replace(step, uses=(*step.uses[:index], *uses, *rest))
+    other_uses = [use for use in step.uses[index:] if use.product not in products]
+    return replace(step, uses=(*step.uses[:index], *uses, *other_uses))
 
 
 def with_measured_variance(context, use):
@@ -181,10 +187,10 @@ def _as_measured(use, variance):
     return replace(use, variance=variance, is_measured=True)
 
 
-def _expected_variances(context, rivals, known):
+def _expected_variances(context, rivals, measured_variances):
     """Return {product: variance that it adds}, by its earlier record where it is made again."""
     return {
-        use.product: known[use.product]
+        use.product: measured_variances[use.product]
         or _variance_of_flat(use, context.earlier_record(use.product))
         for use in rivals
     }
@@ -216,11 +222,15 @@ def preferred_flat(products, variances):
     if not products:
         return None
     first_variance = variances.get(products[0])
-    known = {p: value for p in products if (value := variances.get(p)) is not None}
+    known_variances = {p: value for p in products if (value := variances.get(p)) is not None}
     if first_variance is None:
         return products[0]
-    best = min(known, key=known.get)
-    return best if known[best] * BETTER_FACTOR < first_variance else products[0]
+    best_product = min(known_variances, key=known_variances.get)
+    return (
+        best_product
+        if known_variances[best_product] * BETTER_FACTOR < first_variance
+        else products[0]
+    )
 
 
 def may_take_another(context, steps):
@@ -250,23 +260,27 @@ def _may_take_another(context, step):
         # All flats are new: no frame was calibrated by one of them.
         return False
     rivals = competing_flats(context, step)
-    pending = [use for use in rivals if context.will_be_made(use.product)]
-    if len(rivals) < 2 or not pending:
+    pending_uses = [use for use in rivals if context.will_be_made(use.product)]
+    if len(rivals) < 2 or not pending_uses:
         return False
-    known = {use.product: _measured_variance(context, use) for use in rivals}
+    measured_variances = {use.product: _measured_variance(context, use) for use in rivals}
     products, variances_now = (
         [use.product for use in rivals],
-        _expected_variances(context, rivals, known),
+        _expected_variances(context, rivals, measured_variances),
     )
-    first = preferred_flat(products, variances_now)
-    if pending[0] is rivals[0] and first not in (
+    first_product = preferred_flat(products, variances_now)
+    if pending_uses[0] is rivals[0] and first_product not in (
         products[0],
         preferred_flat(products[1:], variances_now),
     ):
         # All other flats are compared with this one, which may still be refused.
         return True
-    best = ({**variances_now, use.product: _least_variance(context, use)} for use in pending)
-    return any(preferred_flat(products, values) != first for values in best)
+    cases_of_least_variance = (
+        {**variances_now, use.product: _least_variance(context, use)} for use in pending_uses
+    )
+    return any(
+        preferred_flat(products, values) != first_product for values in cases_of_least_variance
+    )
 
 
 def is_made(context, use):
@@ -295,24 +309,24 @@ def _measured_variance(context, use):
     return _variance_of_flat(use, context.outcome(use.product))
 
 
-def _variance_of_flat(use, record, more=1.0):
+def _variance_of_flat(use, record, quality_factor=1.0):
     """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
     quality = mean_figure(record, "signal_to_noise")
-    return None if quality is None else 1 / (more * quality**2) + use.ageing
+    return None if quality is None else 1 / (quality_factor * quality**2) + use.ageing
 
 
 def _least_variance(context, use):
     """Return the least variance that a flat may have after this run."""
-    before = context.earlier_record(use.product)
-    known = {} if before is None else dict(before.basis.get("members", ()))
+    earlier_record = context.earlier_record(use.product)
+    earlier_keys = {} if earlier_record is None else dict(earlier_record.basis.get("members", ()))
     # A frame that was set aside stays in its group without a record, and brings no light.
     records = {
         file: record
         for file in context.group(use.product).files
         if (record := context.outcome(reduced_product(file))) is not None
     }
-    if not records or any(known.get(file) != record.key for file, record in records.items()):
+    if not records or any(earlier_keys.get(file) != record.key for file, record in records.items()):
         # A new frame may be of any brightness, so the least variance is assumed.
         return 0.0
-    share = len(records) / max(1, len(before.data.get("members", ())))
-    return _variance_of_flat(use, before, _SCATTER_FACTOR * share) or 0.0
+    share = len(records) / max(1, len(earlier_record.data.get("members", ())))
+    return _variance_of_flat(use, earlier_record, _SCATTER_FACTOR * share) or 0.0

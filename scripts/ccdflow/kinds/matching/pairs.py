@@ -103,7 +103,7 @@ class BiasesOfDarks:
             for bias_in_dark in biases_of_darks
         ]
         # {identity of an exact dark: ((the dark, its best bias), the dark)}
-        self._unscaled = {}
+        self._exact_darks = {}
         # {pairs of products: the step of the bias}
         self._bias_steps = {}
 
@@ -125,10 +125,13 @@ class BiasesOfDarks:
                 dark_and_bias = self._with_best_bias(number, use)
             else:
                 # The same object for frames of all exposures, which is kept with its id.
-                known = self._unscaled.get(id(use))
-                if known is None:
-                    known = self._unscaled[id(use)] = self._with_best_bias(number, use), use
-                dark_and_bias = known[0]
+                dark_and_step = self._exact_darks.get(id(use))
+                if dark_and_step is None:
+                    dark_and_step = self._exact_darks[id(use)] = (
+                        self._with_best_bias(number, use),
+                        use,
+                    )
+                dark_and_bias = dark_and_step[0]
             darks.append(dark_and_bias[0])
             best_biases.append(dark_and_bias[1])
         order = _order_of_darks(darks, _ranks_of_darks(dark.uses, self._rules))
@@ -165,9 +168,9 @@ class BiasesOfDarks:
                 variances[index] = variance_of_biases(
                     self._biases[index], use, bias_in_dark, self._ageing
                 )
-        least = min(variances)
-        dark = use if use.bias_left == least else use.with_bias_left(least)
-        return dark, self._biases[variances.index(least)]
+        least_variance = min(variances)
+        dark = use if use.bias_left == least_variance else use.with_bias_left(least_variance)
+        return dark, self._biases[variances.index(least_variance)]
 
 
 def _competing_biases(uses, biases_of_darks, rules, uses_of):
@@ -184,30 +187,33 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
         See `best_pair_first`.
     """
     rank = rank_of(uses[0], rules)
-    known = {use.product for use in uses}
+    products_of_frame = {use.product for use in uses}
     products = dict.fromkeys(
         [bias_in_dark.product for bias_in_dark in biases_of_darks if bias_in_dark is not None]
     )
-    other_biases = uses_of([product for product in products if product not in known])
-    rest = (*uses[1:], *other_biases)
-    return [uses[0], *[use for use in rest if rank_of(use, rules) == rank]]
+    other_biases = uses_of([product for product in products if product not in products_of_frame])
+    further_biases = (*uses[1:], *other_biases)
+    return [uses[0], *[use for use in further_biases if rank_of(use, rules) == rank]]
 
 
 def _order_of_darks(darks, ranks):
     """Return the indices of the darks: those of the first rank by the variance of their pair."""
-    competing = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
-    behind = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
+    indices_of_first_rank = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
+    other_indices = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
     # Equal ones keep their order.
-    return sorted(competing, key=lambda n: darks[n].variance + darks[n].bias_left) + behind
+    return (
+        sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_left)
+        + other_indices
+    )
 
 
-def _with_pairs(bias, best, pairs):
+def _with_pairs(bias, best_bias, pairs):
     """Return the step of the bias with the best one first, and the bias of each dark.
 
     Parameters
     ----------
     bias : ccdflow.run.job.Step
-    best : ccdflow.run.job.Use
+    best_bias : ccdflow.run.job.Use
         The bias of the best pair.
     pairs : sequence of (str, str)
         Dark and bias, the best pair first.
@@ -217,11 +223,11 @@ def _with_pairs(bias, best, pairs):
     ccdflow.run.job.Step
         The same object where nothing changes.
     """
-    rest = [use for use in bias.uses if use.product != best.product]
-    uses = (best, *rest)[:MOST_CANDIDATES]
+    other_uses = [use for use in bias.uses if use.product != best_bias.product]
+    uses = (best_bias, *other_uses)[:MOST_CANDIDATES]
     products = {use.product for use in uses}
     kept_pairs = tuple([pair for pair in pairs if pair[1] in products])
-    if {product for _, product in kept_pairs} <= {best.product}:
+    if {product for _, product in kept_pairs} <= {best_bias.product}:
         # One bias is the best with each dark: the order of the biases says all.
         kept_pairs = ()
     if (uses, kept_pairs) == (bias.uses, bias.pairs):
@@ -246,10 +252,10 @@ def bias_alone_first(step, rules):
     if not step.uses:
         return step
     rank = rank_of(step.uses[0], rules)
-    alone = [use for use in step.uses if rank_of(use, rules) == rank]
-    rest = [use for use in step.uses if rank_of(use, rules) != rank]
-    alone.sort(key=lambda use: (use.variance, abs(use.lag or 0), use.product))
-    uses = (*alone, *rest)
+    competing_uses = [use for use in step.uses if rank_of(use, rules) == rank]
+    other_uses = [use for use in step.uses if rank_of(use, rules) != rank]
+    competing_uses.sort(key=lambda use: (use.variance, abs(use.lag or 0), use.product))
+    uses = (*competing_uses, *other_uses)
     if uses == step.uses and not step.pairs:
         return step
     return Step(step.kind, uses, step.needed, step.missing)
@@ -265,7 +271,7 @@ def rank_of(use, rules):
 
     Returns
     -------
-    tuple
+    tuple of (int, bool, str or None)
         Nights to a later master; whether it is of another night where the own night's goes first;
         whether the days between are unknown; the region that is cut from a larger window.
     """
@@ -277,15 +283,15 @@ def rank_of(use, rules):
 def _ranks_of_darks(uses, rules):
     """Return the rank of each dark, as `ranking.rank_masters` would order them."""
     ranks = [(*rank_of(use, rules), use.scale > HARMLESS_SCALE_UP) for use in uses]
-    exact = [use.scale == 1 for use in uses]
-    if not all(exact):
+    is_exact = [use.scale == 1 for use in uses]
+    if not all(is_exact):
         # A rank begins with the nights to a later master that does not compete.
-        near = [
+        is_near = [
             abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
             for use, rank in zip(uses, ranks, strict=True)
         ]
         # The rule of `ranking.rank_masters`: exact darks of another season compete with scaled
         # darks of these weeks.
-        if not any(map(and_, exact, near)):
-            exact = list(map(or_, exact, near))
-    return [(*rank, is_first) for rank, is_first in zip(ranks, exact, strict=True)]
+        if not any(map(and_, is_exact, is_near)):
+            is_exact = list(map(or_, is_exact, is_near))
+    return [(*rank, is_first) for rank, is_first in zip(ranks, is_exact, strict=True)]

@@ -84,9 +84,9 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
     if (uses := rank_recent(terms, frame.night, rules)) is not None:
         return uses
     ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
-    reach = ranking.reach_of_others()
-    if reach > EXACT_NIGHTS:
-        ranking = Ranking(terms, frame.night, rules, reach)
+    days_of_reach = ranking.reach_of_others()
+    if days_of_reach > EXACT_NIGHTS:
+        ranking = Ranking(terms, frame.night, rules, days_of_reach)
     return ranking.uses()
 
 
@@ -115,19 +115,23 @@ def rank_recent(terms, night, rules):
     if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
     start = max(0, end - _LAST_ONES)
-    fixed, warming, ties = unscaled.fixed, unscaled.warming, unscaled.ties
+    fixed_variance, warming, ties = unscaled.fixed_variance, unscaled.warming, unscaled.ties
     bias_left = unscaled.bias_left
-    ranked = []
+    variances_and_lags = []
     for index in range(start, end):
         # The sums are those of `Ranking`, and so is their rounding.
         lag = day - days[index]
         ageing = ageing_a_day * lag + warming[index]
-        variance = fixed[index] + ageing
-        ranked.append((variance + bias_left[index], lag, ties[index], index, variance, ageing))
-    ranked.sort()
+        variance = fixed_variance[index] + ageing
+        variances_and_lags.append(
+            (variance + bias_left[index], lag, ties[index], index, variance, ageing)
+        )
+    variances_and_lags.sort()
     if start:
-        least = unscaled.least[start - 1] + ageing_a_day * (day - days[start - 1])
-        if least <= ranked[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
+        least_variance = unscaled.least_variances[start - 1] + ageing_a_day * (
+            day - days[start - 1]
+        )
+        if least_variance <= variances_and_lags[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
             return None
     return tuple(
         [
@@ -136,7 +140,7 @@ def rank_recent(terms, night, rules):
                 warmer=unscaled.warmer[index],
                 has_known_temperature=unscaled.has_known_temperature[index],
             )
-            for _, lag, _, index, variance, ageing in ranked[:MOST_CANDIDATES]
+            for _, lag, _, index, variance, ageing in variances_and_lags[:MOST_CANDIDATES]
         ]
     )  # fmt: skip
 
@@ -160,12 +164,12 @@ def use_at(columns, index, kind, frame, noise, rules):
     """
     terms, master = terms_of(columns, kind, frame, noise, rules, None), columns.masters[index]
     lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
-    if master.about.night == frame.night:
+    if master.observation.night == frame.night:
         lag = 0.0
     ageing = terms.ageing_a_day * (0.0 if math.isnan(lag) else abs(lag)) + float(
         terms.warming[index]
     )
-    variance = float(terms.fixed[index]) + ageing
+    variance = float(terms.fixed_variance[index]) + ageing
     warmer = float(terms.warmer[index])
     return _unscaled_use(
         master, frame.night, lag, variance, ageing, warmer=warmer, has_known_temperature=True
@@ -188,29 +192,31 @@ class Ranking:
     def __init__(self, terms, night, rules, reach=math.inf):
         self._terms, self._day = terms, number_or_nan(day_of(night))
         self._is_causal = rules.direction != "nearest"
-        compared = self._compared = terms.within(self._day, reach, is_causal=self._is_causal)
-        self._lags = self._day - terms.days[compared]
-        self._is_of_own_night = terms.night_numbers[compared] == terms.columns.number_of_night.get(
+        selection = self._selection = terms.masters_within(
+            self._day, reach, is_causal=self._is_causal
+        )
+        self._lags = self._day - terms.days[selection]
+        self._is_of_own_night = terms.night_numbers[selection] == terms.columns.number_of_night.get(
             night, -1
         )
         self._lags[self._is_of_own_night] = 0
         days_apart = np.abs(self._lags)
-        undated = _none_if_unset(np.isnan(days_apart))
-        if undated is not None:
-            days_apart[undated] = 0.0
-        self._ageing = terms.ageing_a_day * days_apart + terms.warming[compared]
-        self._variance = terms.fixed[compared] + self._ageing
-        self._added = self._variance + terms.bias_left[compared]
-        self._order = self._first_indices(days_apart, undated, rules)
+        is_undated = _none_if_unset(np.isnan(days_apart))
+        if is_undated is not None:
+            days_apart[is_undated] = 0.0
+        self._ageing = terms.ageing_a_day * days_apart + terms.warming[selection]
+        self._variance = terms.fixed_variance[selection] + self._ageing
+        self._added_variance = self._variance + terms.bias_left[selection]
+        self._order = self._first_indices(days_apart, is_undated, rules)
 
-    def _first_indices(self, days_apart, undated, rules):
+    def _first_indices(self, days_apart, is_undated, rules):
         """Return the indices of the masters that come first; note the ranks before variance.
 
         Parameters
         ----------
         days_apart : numpy.ndarray of float64 of shape (n,)
             Days between master and frame, 0 where they are unknown.
-        undated : numpy.ndarray of bool of shape (n,) or None
+        is_undated : numpy.ndarray of bool of shape (n,) or None
             Where they are unknown.
         rules : Rules
 
@@ -218,38 +224,43 @@ class Ranking:
         -------
         numpy.ndarray of int
         """
-        terms, compared, later = self._terms, self._compared, None
+        terms, selection, is_later = self._terms, self._selection, None
         if self._is_causal:
-            later = _none_if_unset(~self._is_of_own_night & ~(self._lags >= 0))
-        scaled_up = _none_if_unset(terms.is_scaled_up[compared])
-        not_preferred = self._not_preferred(days_apart, later)
-        tier = None if scaled_up is None else _SCALED_UP_TIER * scaled_up
-        if later is not None:
-            tier = _LATER_TIER * later + (0 if tier is None else tier)
-        keys = [tier, ~self._is_of_own_night if rules.same_night else None, not_preferred, undated]
+            is_later = _none_if_unset(~self._is_of_own_night & ~(self._lags >= 0))
+        is_scaled_up = _none_if_unset(terms.is_scaled_up[selection])
+        is_not_preferred = self._not_preferred(days_apart, is_later)
+        tier = None if is_scaled_up is None else _SCALED_UP_TIER * is_scaled_up
+        if is_later is not None:
+            tier = _LATER_TIER * is_later + (0 if tier is None else tier)
+        keys = [
+            tier,
+            ~self._is_of_own_night if rules.same_night else None,
+            is_not_preferred,
+            is_undated,
+        ]
         keys += [
-            None if later is None else np.where(later, days_apart, 0.0),
-            self._added,
+            None if is_later is None else np.where(is_later, days_apart, 0.0),
+            self._added_variance,
             days_apart,
         ]
         # A master further away goes before one of which any of these is set.
-        ranks = (tier, undated, not_preferred)
+        ranks = (tier, is_undated, is_not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.
-        return _sort_first([key for key in keys if key is not None], terms.ties[compared])
+        return _sort_first([key for key in keys if key is not None], terms.ties[selection])
 
-    def _not_preferred(self, days_apart, later):
+    def _not_preferred(self, days_apart, is_later):
         """Return which darks come behind the exact ones, whatever they add; None for none."""
-        terms, compared = self._terms, self._compared
+        terms, selection = self._terms, self._selection
         if not terms.is_dark:
             return None
-        preferred, near = terms.is_exact[compared], days_apart <= EXACT_NIGHTS
-        if later is not None:
-            near &= ~later
-        if not np.count_nonzero(preferred & near):
+        is_preferred, is_near = terms.is_exact[selection], days_apart <= EXACT_NIGHTS
+        if is_later is not None:
+            is_near &= ~is_later
+        if not np.count_nonzero(is_preferred & is_near):
             # Exact darks of another season compete with scaled darks of these weeks.
-            preferred = preferred | (near & ~terms.is_scaled_up[compared])
-        return _none_if_unset(~preferred)
+            is_preferred = is_preferred | (is_near & ~terms.is_scaled_up[selection])
+        return _none_if_unset(~is_preferred)
 
     def reach_of_others(self):
         """Return the days beyond which no other master comes among the first of these.
@@ -265,21 +276,23 @@ class Ranking:
         if any(each[order[-1]] for each in self._ranks_before_variance):
             return math.inf
         # Darks that are further away go first only without a scale.
-        least = terms.least_beyond(self._day, EXACT_NIGHTS, is_causal=self._is_causal)
-        last = self._added[order[-1]]
-        if least > last:
+        least_variance = terms.least_variance_beyond(
+            self._day, EXACT_NIGHTS, is_causal=self._is_causal
+        )
+        last_variance = self._added_variance[order[-1]]
+        if least_variance > last_variance:
             return 0
         # One day more allows for the rounding.
         return (
-            (last * _SURELY_MORE - least) / terms.ageing_a_day + 1
+            (last_variance * _SURELY_MORE - least_variance) / terms.ageing_a_day + 1
             if terms.ageing_a_day
             else math.inf
         )
 
     def uses(self):
         """Return the `Use` of each of the first of them."""
-        terms, order, compared = self._terms, self._order, self._compared
-        indices = order + compared.start if isinstance(compared, slice) else compared[order]
+        terms, order, selection = self._terms, self._order, self._selection
+        indices = order + selection.start if isinstance(selection, slice) else selection[order]
         values = RankedMaster(
             [terms.columns.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
@@ -318,9 +331,9 @@ def _sort_first(keys, ties):
     indices = np.arange(len(ties))
     for key in keys:
         values = key[indices]
-        last = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
-        indices = indices[values <= last]
-        if values.min() < last:
+        last_value = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
+        indices = indices[values <= last_value]
+        if values.min() < last_value:
             # Later keys decide among equals only.
             break
     return indices[np.lexsort([ties[indices], *(key[indices] for key in reversed(keys))])][
@@ -333,7 +346,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
 
     Parameters
     ----------
-    master : OfferedMaster
+    master : CandidateMaster
     night : str
         Of the frame.
     lag : float
@@ -347,7 +360,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     has_known_temperature : bool
         Whether the temperatures of both are known.
     """
-    remarks = () if master.about.night == night else (match_sentences.remark_on_lag(lag),)
+    remarks = () if master.observation.night == night else (match_sentences.remark_on_lag(lag),)
     if not has_known_temperature:
         remarks += (TEMPERATURE_UNKNOWN,)
     if warmer:
@@ -383,5 +396,5 @@ def _use_of(ranked):
 
 def _degrees_of(master):
     """Return a dark's set point and its sensor's temperature; () of other masters."""
-    about = master.about
-    return (about.set_temperature, about.temperature) if master.kind == DARK else ()
+    observation = master.observation
+    return (observation.set_temperature, observation.temperature) if master.kind == DARK else ()

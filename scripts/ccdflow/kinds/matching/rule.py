@@ -26,11 +26,11 @@ from ccdflow.run.job import Missing, MissingCause, Step
 
 
 class MasterChoice:
-    """The rule on some offered masters: plain values of a frame in, the `Step` of it out.
+    """The rule on some candidate masters: plain values of a frame in, the `Step` of it out.
 
     Parameters
     ----------
-    masters : iterable of OfferedMaster
+    masters : iterable of CandidateMaster
     rules : Rules, optional
     noise : callable, optional
         Takes a setup and returns its `DetectorNoise`.
@@ -43,7 +43,7 @@ class MasterChoice:
         masters_by_setup = defaultdict(list)
         for master in sorted(masters, key=lambda master: master.product):
             self._masters_by_kind[master.kind].append(master)
-            masters_by_setup[_setup_key(master.kind, master.about)].append(master)
+            masters_by_setup[_setup_key(master.kind, master.observation)].append(master)
         self._columns = {
             key: columns_of_masters(masters_of_setup)
             for key, masters_of_setup in masters_by_setup.items()
@@ -102,13 +102,13 @@ class MasterChoice:
 
         Returns
         -------
-        list of (OfferedMaster, str)
+        list of (CandidateMaster, str)
         """
-        refused = []
+        refusals = []
         for master in self._masters_of_nights(kind, nights):
             if _is_of_camera(master, frame) and (why := self.why_not(kind, frame, master)):
-                refused.append((master, why))
-        return refused
+                refusals.append((master, why))
+        return refusals
 
     def masters_that_fit(self, kind, frame, nights):
         """Return the masters of some nights that a frame may take, whatever their number of frames.
@@ -121,7 +121,7 @@ class MasterChoice:
 
         Returns
         -------
-        list of OfferedMaster
+        list of CandidateMaster
         """
         masters = self._masters_of_nights(kind, nights)
         return [master for master in masters if not self.why_not(kind, frame, master)]
@@ -139,7 +139,7 @@ class MasterChoice:
         places = defaultdict(list)
         for masters in self._masters_by_kind.values():
             for number, master in enumerate(masters):
-                places[master.kind, master.about.night].append((number, master))
+                places[master.kind, master.observation.night].append((number, master))
         return places
 
     def why_not(self, kind, frame, master):
@@ -149,19 +149,19 @@ class MasterChoice:
         ----------
         kind : {'bias', 'dark', 'flat'}
         frame : Observation
-        master : OfferedMaster
+        master : CandidateMaster
 
         Returns
         -------
         str
         """
-        about = master.about
+        observation = master.observation
         # An observer compares the filters of flats first: a wrong filter is named before the rest.
-        reasons = ["other filter"] if kind == FLAT and about.light != frame.light else []
-        if about.setup != frame.setup:
-            return ", ".join([*reasons, match_sentences.differences_in_words(about, frame)])
+        reasons = ["other filter"] if kind == FLAT and observation.light != frame.light else []
+        if observation.setup != frame.setup:
+            return ", ".join([*reasons, match_sentences.differences_in_words(observation, frame)])
         if kind == DARK:
-            reasons += [fault.own_words for fault in self._dark_faults(about, frame)]
+            reasons += [fault.own_words for fault in self._dark_faults(observation, frame)]
         return reasons[0] if reasons else ""
 
     def why_none(self, kind, frame, seconds=None):
@@ -179,26 +179,29 @@ class MasterChoice:
         ccdflow.run.job.Missing
         """
         # The criteria are those of the frame's own exposure: a rounded one may meet them.
-        named = frame if seconds is None else replace(frame, exptime=seconds)
+        named_frame = frame if seconds is None else replace(frame, exptime=seconds)
         masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
         if not masters_of_camera:
-            which = "of this camera" if self._masters_by_kind[kind] else "at all"
-            return _none_fits(kind, named, f"there is none {which}")
-        same_setup = [m for m in masters_of_camera if m.about.setup == frame.setup]
-        other_setups = [m for m in masters_of_camera if m.about.setup != frame.setup]
-        if kind == FLAT and any(m.about.light == frame.light for m in other_setups):
-            other_setups = [m for m in other_setups if m.about.light == frame.light]
+            place_words = "of this camera" if self._masters_by_kind[kind] else "at all"
+            return _none_fits(kind, named_frame, f"there is none {place_words}")
+        same_setup = [m for m in masters_of_camera if m.observation.setup == frame.setup]
+        other_setups = [m for m in masters_of_camera if m.observation.setup != frame.setup]
+        if kind == FLAT and any(m.observation.light == frame.light for m in other_setups):
+            other_setups = [m for m in other_setups if m.observation.light == frame.light]
         parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
         if other_setups and (kind == FLAT or not same_setup):
-            nearest = min(other_setups, key=lambda master: _distance_key(kind, master, named))
+            nearest = min(other_setups, key=lambda master: _distance_key(kind, master, named_frame))
             words = match_sentences.master_in_words(nearest, kind)
-            differing = match_sentences.differences_in_words(nearest.about, frame)
-            parts.append(f"nearest {words} with {differing}")
+            difference_words = match_sentences.differences_in_words(nearest.observation, frame)
+            parts.append(f"nearest {words} with {difference_words}")
         is_of_other_temperature = kind == DARK and any(
-            self._degrees_beyond_tolerance(dark.about, frame) is not None for dark in same_setup
+            self._degrees_beyond_tolerance(dark.observation, frame) is not None
+            for dark in same_setup
         )
-        rest = "; ".join(parts)
-        return _none_fits(kind, named, rest, is_of_other_temperature=is_of_other_temperature)
+        rest_words = "; ".join(parts)
+        return _none_fits(
+            kind, named_frame, rest_words, is_of_other_temperature=is_of_other_temperature
+        )
 
     def _words_on_own_setup(self, kind, masters, frame):
         """Return the masters of the frame's own setup in words; of darks also faults and limits."""
@@ -206,25 +209,25 @@ class MasterChoice:
             return f"there are {match_sentences.masters_in_words(masters, kind)}"
         darks_by_faults = defaultdict(list)
         for dark in masters:
-            faults = self._dark_faults(dark.about, frame)
+            faults = self._dark_faults(dark.observation, frame)
             darks_by_faults[" and ".join(fault.common_words for fault in faults)].append(dark)
-        refused = "; ".join(
+        refusal_words = "; ".join(
             f"{match_sentences.masters_in_words(darks, kind)}, {faults}"
             for faults, darks in darks_by_faults.items()
         )
-        most = self.rules.scale_up
-        limit = f"scaled up {most:g} times at most" if most > 1 else "not scaled up"
+        most_scale = self.rules.scale_up
+        limit = f"scaled up {most_scale:g} times at most" if most_scale > 1 else "not scaled up"
         return (
-            f"there are {refused}; allowed: {limit}, and a"
+            f"there are {refusal_words}; allowed: {limit}, and a"
             f" temperature within {self.rules.temperature_tolerance:g} C"
         )
 
-    def _dark_faults(self, about, frame):
+    def _dark_faults(self, observation, frame):
         """Return the `_DarkFault` of each criterion that a dark of a frame's setup does not meet.
 
         Parameters
         ----------
-        about : Observation
+        observation : Observation
             Of the dark.
         frame : Observation
 
@@ -233,21 +236,21 @@ class MasterChoice:
         list of _DarkFault
         """
         faults = []
-        degrees = self._degrees_beyond_tolerance(about, frame)
+        degrees = self._degrees_beyond_tolerance(observation, frame)
         if degrees is not None:
             words = match_sentences.warmer_words(degrees)
             faults.append(_DarkFault("of another temperature", words))
-        if frame.exptime is None or not about.exptime:
+        if frame.exptime is None or not observation.exptime:
             faults.append(_DarkFault("an exposure is unknown", "an exposure is unknown"))
-        elif not is_same_exposure(about.exptime, frame.exptime):
-            scale = frame.exptime / about.exptime
+        elif not is_same_exposure(observation.exptime, frame.exptime):
+            scale = frame.exptime / observation.exptime
             if is_scaled_too_far(scale, self.rules.scale_up):
                 faults.append(_DarkFault("too short", f"would be scaled up {scale:.2g} times"))
         return faults
 
-    def _degrees_beyond_tolerance(self, about, frame):
+    def _degrees_beyond_tolerance(self, observation, frame):
         """Return the degrees that a dark is warmer; None within the tolerance, or if unknown."""
-        degrees = temperatures_apart(about, frame)
+        degrees = temperatures_apart(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
 
@@ -282,7 +285,7 @@ class SetupChoice:
     def __init__(self, masters, kind, columns, noise):
         self.masters, self.rules = masters, masters.rules
         self.kind, self.columns, self.noise = kind, columns, noise
-        self.unneeded = Step(kind, needed=False)
+        self.unneeded_step = Step(kind, needed=False)
 
 
 class NightChoice:
@@ -321,14 +324,14 @@ class NightChoice:
         -------
         Observation
         """
-        return self.frame.like(self.frame.night, seconds, set_point, sensor)
+        return self.frame.observation_at(self.frame.night, seconds, set_point, sensor)
 
     def choice_of_night(self, night):
         """Return the choice of the same frames in another night."""
         choices = self._night_choices
         if night not in choices:
             own_frame = self.frame
-            frame = own_frame.like(
+            frame = own_frame.observation_at(
                 night, own_frame.exptime, own_frame.set_temperature, own_frame.temperature
             )
             choices[night] = NightChoice(self._setup_choice, frame, choices)
@@ -366,7 +369,7 @@ class NightChoice:
 
         Returns
         -------
-        tuple
+        bytes
         """
         return temperature_key(self._columns, self._kind, (set_point, sensor), self._rules)
 
@@ -383,7 +386,7 @@ class NightChoice:
         ccdflow.run.job.Step
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
-            return self._setup_choice.unneeded
+            return self._setup_choice.unneeded_step
         key, rounded_seconds = choice_key(
             self._columns, self._kind, seconds, (set_point, sensor), self._rules
         )
@@ -398,11 +401,11 @@ class NightChoice:
             return step
         key = (key, seconds)
         if key not in self._steps:
-            rescaled = [
+            rescaled_uses = [
                 rescale_use(use, self._columns.exptime_of(use.product), seconds)
                 for use in step.uses
             ]
-            self._steps[key] = Step(step.kind, tuple(rescaled)), True
+            self._steps[key] = Step(step.kind, tuple(rescaled_uses)), True
         return self._steps[key][0]
 
     def uses(self, products, set_point, sensor):
@@ -467,12 +470,12 @@ class NightChoice:
                 uses.setdefault(use.product, use)
         if uses:
             return Step(self._kind, tuple(uses.values()))
-        missing = self._setup_choice.masters.why_none(self._kind, frame, seconds)
-        return Step(self._kind, missing=missing)
+        missing_master = self._setup_choice.masters.why_none(self._kind, frame, seconds)
+        return Step(self._kind, missing=missing_master)
 
 
 def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
-    """Return why a frame has no master of a kind: none of those offered meets all criteria.
+    """Return why a frame has no master of a kind: no candidate meets all criteria.
 
     Parameters
     ----------
@@ -505,20 +508,20 @@ def _distance_key(kind, master, frame):
     The number of criteria in which they differ goes first, then the ratio of the exposures of
     darks, then the name of the product.
     """
-    times = (master.about.exptime, frame.exptime) if kind == DARK else ()
+    times = (master.observation.exptime, frame.exptime) if kind == DARK else ()
     # Darks are scaled, so that the ratio of two exposures is their distance.
     ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
-    return match_sentences.count_differences(master.about, frame), ratio, master.product
+    return match_sentences.count_differences(master.observation, frame), ratio, master.product
 
 
 def _is_of_camera(master, frame):
     """Return whether master and frame are of one camera: a refusal names no other masters."""
-    return dict(master.about.setup).get("camera") == dict(frame.setup).get("camera")
+    return dict(master.observation.setup).get("camera") == dict(frame.setup).get("camera")
 
 
-def _setup_key(kind, about):
+def _setup_key(kind, observation):
     """Return the key of the columns with the masters for a frame, or with a master itself."""
-    return kind, about.setup, about.light if kind == FLAT else ""
+    return kind, observation.setup, observation.light if kind == FLAT else ""
 
 
 def _needs_dark(seconds, noise):

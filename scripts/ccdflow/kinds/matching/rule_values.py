@@ -1,4 +1,4 @@
-"""The values that a choice of masters is made from: rules, noise, frames, masters on offer."""
+"""The values that a choice of masters is made from: rules, noise, frames, candidate masters."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class Observation:
     temperature: float | None = None
     wheels: str = ""
 
-    def like(self, night, exptime, set_temperature, temperature):
+    def observation_at(self, night, exptime, set_temperature, temperature):
         """Return the observation of another frame of this setup and filter.
 
         Parameters
@@ -176,15 +176,15 @@ class Observation:
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class OfferedMaster:
-    """A combined bias, dark or flat, made or to be made.
+class CandidateMaster:
+    """A combined bias, dark or flat that any frame of its setup may take, made or to be made.
 
     Attributes
     ----------
     product : str
         Its path relative to the results folder.
     kind : {'bias', 'dark', 'flat'}
-    about : Observation
+    observation : Observation
         What its members have in common.
     frames : int
         Members, as the inventory counts them.
@@ -194,6 +194,6 @@ class OfferedMaster:
 
     product: str
     kind: str
-    about: Observation
+    observation: Observation
     frames: int
     bias_variance: float = 0.0

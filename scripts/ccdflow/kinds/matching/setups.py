@@ -25,12 +25,15 @@ _SPELLED_FACTS = {
 
 _spelled_facts_of = picker("readmode", "filter", "type")
 
-MATCHED_FACTS = ("ccdsum", "window", "readmode", "gain")
-"""Header values in which a frame and its masters agree, if masters are grouped by them."""
+READOUT_FACTS = ("ccdsum", "window", "readmode", "gain")
+"""Header values of the way a detector was read out.
+
+A frame and its masters agree in those by which masters are grouped.
+"""
 
 _facts_without_optics_of, _facts_with_optics_of = (
-    picker(*MATCHED_FACTS, "part"),
-    picker(*MATCHED_FACTS, "part", "optics"),
+    picker(*READOUT_FACTS, "part"),
+    picker(*READOUT_FACTS, "part", "optics"),
 )
 
 TEMPERATURE_FACTS = ("set_temperature", "temperature")
@@ -59,15 +62,15 @@ def setup_of(context, row, kind):
 
 def _setup_for_masters(context, row, kind):
     """Return ((name, value), ...) that a frame shares with its masters."""
-    by = kind.configuration(context)["group_by"]
+    group_by = kind.configuration(context)["group_by"]
     geometry = context.store.shared[row.geometry]
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
         *(
             (name, known_spelling(context, name, row.facts[name]))
-            for name in MATCHED_FACTS
-            if name in by
+            for name in READOUT_FACTS
+            if name in group_by
         ),
         *((name, row.facts[name]) for name in _names_of_optics(kind) if row.facts[name]),
         ("part", row.facts["part"]),
@@ -134,13 +137,13 @@ def _texts_of(rows):
     ]
 
 
-def restore_spellings(context, before):
+def restore_spellings(context, noted_spellings):
     """Spell readout modes and filters of frames of some nights as in the plan of all nights.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    before : dict of str to str
+    noted_spellings : dict of str to str
         As `spellings` returned it.
 
     Raises
@@ -149,10 +152,10 @@ def restore_spellings(context, before):
         If a new frame may have another spelling.
     """
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
-    if any(before.get(key, text) != text for key, text in _texts_of(rows)):
+    if any(noted_spellings.get(key, text) != text for key, text in _texts_of(rows)):
         raise NeedsWholePlan("a readout mode or a filter has two spellings")
     spellings_now = _first_spellings(rows)
-    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: spellings_now | before)
+    context.lookup((Lookup.SPELLINGS, "readmode"), lambda: spellings_now | noted_spellings)
 
 
 def _layout_text(context, row):
@@ -189,8 +192,8 @@ def common_geometry(context, row):
     def name_of_geometry():
         """Return the row's geometry, or the hash of that in the first HDU."""
         geometry = context.store.shared[row.geometry]
-        common = _geometry_in_first_hdu(geometry)
-        return row.geometry if common is geometry else digest(common)
+        geometry_in_first_hdu = _geometry_in_first_hdu(geometry)
+        return row.geometry if geometry_in_first_hdu is geometry else digest(geometry_in_first_hdu)
 
     return context.lookup((Lookup.GEOMETRY, row.geometry), name_of_geometry)
 
@@ -253,13 +256,13 @@ def medians_of(rows):
     return [_median_of_fact(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
-def observation_of_members(context, first, medians, kind, *, night, setup=None, entries=()):
+def observation_of_members(context, first_row, medians, kind, *, night, setup=None, entries=()):
     """Return the `rule_values.Observation` of a group, as `observation_of` does.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    first : ccdflow.run.rawframes.rows.Row
+    first_row : ccdflow.run.rawframes.rows.Row
         Of its first member.
     medians : list of (float or None)
         `medians_of` all members.
@@ -276,17 +279,17 @@ def observation_of_members(context, first, medians, kind, *, night, setup=None, 
     -------
     ccdflow.kinds.matching.rule_values.Observation
     """
-    setup = setup_of(context, first, kind) if setup is None else setup
-    if epoch := epoch_of(context, first.camera, night):
+    setup = setup_of(context, first_row, kind) if setup is None else setup
+    if epoch := epoch_of(context, first_row.camera, night):
         setup = (*setup, (EPOCH, epoch))
     return Observation(
         setup=(*setup, *entries) if entries else setup,
         night=night,
         exptime=medians[0],
-        filter=_as_written(first.facts["filter"], first.facts["grism"]),
+        filter=_as_written(first_row.facts["filter"], first_row.facts["grism"]),
         set_temperature=medians[1],
         temperature=medians[2],
-        wheels=filter_and_grism(first.facts),
+        wheels=filter_and_grism(first_row.facts),
     )
 
 
@@ -297,7 +300,7 @@ def filter_and_grism(facts):
 
     Parameters
     ----------
-    facts : mapping
+    facts : mapping of str to object
         Header values of a frame.
 
     Returns

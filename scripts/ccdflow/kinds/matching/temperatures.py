@@ -8,12 +8,12 @@ from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.rule_values import SENSOR_SPREAD_DEGREES
 
 
-def temperatures_apart(about, frame):
+def temperatures_apart(observation, frame):
     """Return by how many degrees a master is warmer than a frame, None where unknown.
 
     Parameters
     ----------
-    about : Observation
+    observation : Observation
         Of the master.
     frame : Observation
 
@@ -22,7 +22,8 @@ def temperatures_apart(about, frame):
     float or None
     """
     return degrees_apart(
-        (about.set_temperature, about.temperature), (frame.set_temperature, frame.temperature)
+        (observation.set_temperature, observation.temperature),
+        (frame.set_temperature, frame.temperature),
     )
 
 

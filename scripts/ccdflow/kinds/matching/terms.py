@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.master_columns import (
     MasterColumns,
     is_scaled_too_far,
 )
-from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, OfferedMaster
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 
 # The terms of at most this many keys are kept. A night has a few; an archive of a sensor without a
 # cooler has a million.
@@ -72,8 +72,8 @@ def exposure_key(columns, kind, seconds, rules):
     if columns is None or seconds is None:
         return seconds, seconds
     # The exposure alone decides the rounding: other frames of the archive do not change it.
-    rounded = float(f"{seconds:.3g}")
-    return (rounded, columns.exposure_flags(seconds, rules)), rounded
+    rounded_seconds = float(f"{seconds:.3g}")
+    return (rounded_seconds, columns.exposure_flags(seconds, rules)), rounded_seconds
 
 
 def temperature_key(columns, kind, degrees, rules):
@@ -103,7 +103,7 @@ class RankedMaster(NamedTuple):
 
     Attributes
     ----------
-    master : OfferedMaster
+    master : CandidateMaster
     lag, scale, variance, warmer, ageing : float
         Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
     is_own, is_exact, is_scaled_up, has_known_temperature : bool
@@ -111,7 +111,7 @@ class RankedMaster(NamedTuple):
         temperature that is known.
     """
 
-    master: OfferedMaster
+    master: CandidateMaster
     lag: float
     is_own: bool
     scale: float
@@ -130,26 +130,26 @@ class UnscaledMasters(NamedTuple):
 
     Attributes
     ----------
-    masters : list of OfferedMaster
-    days, fixed, warming, bias_left, warmer : list of float
+    masters : list of CandidateMaster
+    days, fixed_variance, warming, bias_left, warmer : list of float
         As of `Terms`.
     ties : list of int
         As of `Terms`.
     has_known_temperature : list of bool
         As of `Terms`.
-    least : list of float
+    least_variances : list of float
         The least variance, without ageing, of each one and those before it.
     """
 
-    masters: list[OfferedMaster]
+    masters: list[CandidateMaster]
     days: list[float]
-    fixed: list[float]
+    fixed_variance: list[float]
     warming: list[float]
     bias_left: list[float]
     warmer: list[float]
     ties: list[int]
     has_known_temperature: list[bool]
-    least: list[float]
+    least_variances: list[float]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Terms:
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
     warmer : numpy.ndarray of shape (n,), float64
         Degrees by which a bias or flat is warmer than the frame.
-    fixed, warming, bias_left : numpy.ndarray of shape (n,), float64
+    fixed_variance, warming, bias_left : numpy.ndarray of shape (n,), float64
         The variance that it adds without ageing; that for the degrees between; and of a dark that
         of the bias which its scale leaves behind.
     ageing_a_day : float
@@ -181,7 +181,7 @@ class Terms:
     is_scaled_up: np.ndarray
     has_known_temperature: np.ndarray
     warmer: np.ndarray
-    fixed: np.ndarray
+    fixed_variance: np.ndarray
     warming: np.ndarray
     bias_left: np.ndarray
     ageing_a_day: float
@@ -193,7 +193,7 @@ class Terms:
         return self.columns.days[self.indices]
 
     @cached_property
-    def dated(self):
+    def dated_days(self):
         """The days of the masters that have one: (k,), float64."""
         return self.days[np.isfinite(self.days)]
 
@@ -211,27 +211,29 @@ class Terms:
     def unscaled(self):
         """The dated masters that are taken as they are, as `UnscaledMasters`."""
         indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
-        variances = (self.fixed[indices] + self.warming[indices]) + self.bias_left[indices]
+        variances = (self.fixed_variance[indices] + self.warming[indices]) + self.bias_left[indices]
         return UnscaledMasters(
             masters=[self.columns.masters[index] for index in self.indices[indices].tolist()],
             days=self.days[indices].tolist(),
-            fixed=self.fixed[indices].tolist(),
+            fixed_variance=self.fixed_variance[indices].tolist(),
             warming=self.warming[indices].tolist(),
             bias_left=self.bias_left[indices].tolist(),
             warmer=self.warmer[indices].tolist(),
             ties=self.ties[indices].tolist(),
             has_known_temperature=self.has_known_temperature[indices].tolist(),
-            least=np.minimum.accumulate(variances).tolist(),
+            least_variances=np.minimum.accumulate(variances).tolist(),
         )
 
     @cached_property
-    def least(self):
+    def least_variances(self):
         """The least variance of an unscaled master up to each one, and from each one on."""
-        added = (self.fixed + self.warming) + self.bias_left
-        added = np.where(self.is_exact, added, np.inf)
-        return np.minimum.accumulate(added), np.minimum.accumulate(added[::-1])[::-1]
+        added_variance = (self.fixed_variance + self.warming) + self.bias_left
+        added_variance = np.where(self.is_exact, added_variance, np.inf)
+        return np.minimum.accumulate(added_variance), np.minimum.accumulate(added_variance[::-1])[
+            ::-1
+        ]
 
-    def within(self, day, reach, *, is_causal):
+    def masters_within(self, day, reach, *, is_causal):
         """Return the masters at most that many days from a day, and the undated ones.
 
         A causal rule has later ones among them where ``reach`` is infinite only.
@@ -248,16 +250,16 @@ class Terms:
         -------
         slice or numpy.ndarray of int, shape (k,)
         """
-        count, dated = len(self.indices), self.dated
+        count, dated_days = len(self.indices), self.dated_days
         if math.isnan(day) or math.isinf(reach):
             return slice(0, count)
-        first = int(dated.searchsorted(day - reach))
-        last = int(dated.searchsorted(day if is_causal else day + reach, "right"))
-        if len(dated) == count:
+        first = int(dated_days.searchsorted(day - reach))
+        last = int(dated_days.searchsorted(day if is_causal else day + reach, "right"))
+        if len(dated_days) == count:
             return slice(first, last)
-        return np.concatenate([np.arange(first, last), np.arange(len(dated), count)])
+        return np.concatenate([np.arange(first, last), np.arange(len(dated_days), count)])
 
-    def least_beyond(self, day, reach, *, is_causal):
+    def least_variance_beyond(self, day, reach, *, is_causal):
         """Return the least variance, without ageing, of an unscaled master further away.
 
         Parameters
@@ -270,12 +272,12 @@ class Terms:
         -------
         float
         """
-        first = self.dated.searchsorted(day - reach)
-        least = self.least[0][first - 1] if first else math.inf
-        last = self.dated.searchsorted(day + reach, "right")
-        if is_causal or last == len(self.dated):
+        first = self.dated_days.searchsorted(day - reach)
+        least = self.least_variances[0][first - 1] if first else math.inf
+        last = self.dated_days.searchsorted(day + reach, "right")
+        if is_causal or last == len(self.dated_days):
             return least
-        return min(least, self.least[1][last])
+        return min(least, self.least_variances[1][last])
 
 
 def terms_of(columns, kind, frame, noise, rules, seconds, *, key=None):
@@ -324,31 +326,31 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     seconds : float or None
         The exposure that masters are scaled for.
     """
-    wanted, exptimes = number_or_nan(frame.exptime), columns.exptimes
-    is_exact = is_same_exposure(exptimes, wanted)
+    frame_seconds, exptimes = number_or_nan(frame.exptime), columns.exptimes
+    is_exact = is_same_exposure(exptimes, frame_seconds)
     scale = np.where(is_exact, 1.0, number_or_nan(seconds) / exptimes)
     scale[~is_exact & ~(exptimes > 0)] = np.nan
-    is_scaled_up = ~is_exact & (wanted / exptimes > HARMLESS_SCALE_UP)
+    is_scaled_up = ~is_exact & (frame_seconds / exptimes > HARMLESS_SCALE_UP)
     flags = columns.temperature_flags((frame.set_temperature, frame.temperature), rules)
     flags = np.frombuffer(flags, np.uint8)[columns.temperature_index]
-    usable = np.isfinite(scale) & (flags & HAS_OTHER_TEMPERATURE == 0)
-    usable &= is_exact | ~is_scaled_too_far(wanted / exptimes, rules.scale_up)
+    is_usable = np.isfinite(scale) & (flags & HAS_OTHER_TEMPERATURE == 0)
+    is_usable &= is_exact | ~is_scaled_too_far(frame_seconds / exptimes, rules.scale_up)
     variance_of_a_member = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
     # A dark of a vanishing exposure has a scale without end, and is no candidate.
     bias_left = (1 - scale) ** 2 * columns.bias_variances
-    zeros = np.zeros(np.count_nonzero(usable))
+    zeros = np.zeros(np.count_nonzero(is_usable))
     return Terms(
         columns=columns,
-        indices=np.flatnonzero(usable),
-        scale=scale[usable],
-        is_exact=is_exact[usable],
-        is_scaled_up=is_scaled_up[usable],
-        has_known_temperature=(flags & HAS_KNOWN_TEMPERATURE > 0)[usable],
+        indices=np.flatnonzero(is_usable),
+        scale=scale[is_usable],
+        is_exact=is_exact[is_usable],
+        is_scaled_up=is_scaled_up[is_usable],
+        has_known_temperature=(flags & HAS_KNOWN_TEMPERATURE > 0)[is_usable],
         warmer=zeros,
-        fixed=(scale**2 * variance_of_a_member / columns.member_counts)[usable],
+        fixed_variance=(scale**2 * variance_of_a_member / columns.member_counts)[is_usable],
         warming=zeros,
-        bias_left=bias_left[usable],
+        bias_left=bias_left[is_usable],
         ageing_a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
         is_dark=True,
     )
@@ -370,10 +372,10 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
     degrees = frame.set_temperature, frame.temperature
     warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.temperature_index]
     count = len(warmer)
-    fixed = noise.read_noise**2 / columns.member_counts
+    fixed_variance = noise.read_noise**2 / columns.member_counts
     ageing_a_day, warming = noise.bias_ageing, noise.bias_warming
     if kind == FLAT:
-        fixed = 1 / (columns.member_counts * noise.flat_level)
+        fixed_variance = 1 / (columns.member_counts * noise.flat_level)
         ageing_a_day, warming = noise.flat_ageing, noise.flat_warming
     return Terms(
         columns=columns,
@@ -383,7 +385,7 @@ def _terms_of_others(columns, kind, frame, noise, rules, seconds):
         is_scaled_up=np.zeros(count, bool),
         has_known_temperature=np.ones(count, bool),
         warmer=warmer,
-        fixed=fixed,
+        fixed_variance=fixed_variance,
         warming=(warming * warmer) ** 2,
         bias_left=np.zeros(count),
         ageing_a_day=ageing_a_day,

@@ -70,9 +70,13 @@ def window_place_of(context, row):
     WindowPlace or None
     """
     facts = row.facts
-    known = (row.geometry, row.recipe, *(facts[name] for name in ("part", "datasec", "trimsec")))
-    known += (_origin_of(row), facts["ccdsum"])
-    return context.lookup((Lookup.PLACE, *known), lambda: _window_place(context, row))
+    place_key = (
+        row.geometry,
+        row.recipe,
+        *(facts[name] for name in ("part", "datasec", "trimsec")),
+    )
+    place_key += (_origin_of(row), facts["ccdsum"])
+    return context.lookup((Lookup.PLACE, *place_key), lambda: _window_place(context, row))
 
 
 def _window_place(context, row):
@@ -158,7 +162,7 @@ class ChipWindows:
     def __init__(self, context):
         self._context = context
         self._windows = {}
-        self._larger = {}
+        self._larger_windows_by_place = {}
 
     def add(self, row, setup):
         """Note the setup of a master; ``row`` is one of its members.
@@ -200,24 +204,24 @@ class ChipWindows:
             return []
         facts = row.facts
         key = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
-        if key not in self._larger:
+        if key not in self._larger_windows_by_place:
             windows = []
-            for (other, _), member in windows_of_chip.items():
+            for (other_setup, _), member in windows_of_chip.items():
                 place = window_place_of(context, member)
                 region = region_of(window_place_of(context, row), place, kind)
                 if region is not None:
                     size = place.shape[0] * place.shape[1]
-                    windows.append((size, other, member.facts["setting"], region))
-            self._larger[key] = [each[1:] for each in sorted(windows)]
-        return self._larger[key]
+                    windows.append((size, other_setup, member.facts["setting"], region))
+            self._larger_windows_by_place[key] = [each[1:] for each in sorted(windows)]
+        return self._larger_windows_by_place[key]
 
 
-def placed_as(cards, larger):
+def placed_as(cards, cards_of_larger):
     """Return the cards of device and setting of a frame, as if it lay where a larger window does.
 
     Parameters
     ----------
-    cards, larger : dict of str to str
+    cards, cards_of_larger : dict of str to str
         As `ccdflow.camera.identity.cards_of` returns them.
 
     Returns
@@ -228,16 +232,18 @@ def placed_as(cards, larger):
         name: value for name, value in cards.items() if not identity.is_of(name, _PLACE_MEANINGS)
     }
     places = {
-        name: value for name, value in larger.items() if identity.is_of(name, _PLACE_MEANINGS)
+        name: value
+        for name, value in cards_of_larger.items()
+        if identity.is_of(name, _PLACE_MEANINGS)
     }
     return other_cards | places
 
 
 def _chip_of(context, row, setup):
     """Return the shared values of frames of all windows of one chip."""
-    shared = tuple(each for each in setup if each[0] not in _WINDOW_VALUES)
+    shared_values = tuple(each for each in setup if each[0] not in _WINDOW_VALUES)
     recipe = context.lookup((Lookup.CHIP_RECIPE, row.recipe), lambda: _without_order(context, row))
-    return shared, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
+    return shared_values, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
 
 
 def _without_order(context, row):
@@ -284,12 +290,17 @@ def _same_amplifiers(frame_place, master_place, region):
     """Return whether each amplifier of a window lies in the master's of the same name and gain."""
     amplifiers_of_master = {each.name: each for each in master_place.amplifiers}
     for amplifier in frame_place.amplifiers:
-        whole = amplifiers_of_master.get(amplifier.name)
-        if whole is None or not whole.place.contains(amplifier.place.shifted(region.y0, region.x0)):
+        amplifier_of_master = amplifiers_of_master.get(amplifier.name)
+        if amplifier_of_master is None or not amplifier_of_master.place.contains(
+            amplifier.place.shifted(region.y0, region.x0)
+        ):
             return False
-        if (amplifier.flip_x, amplifier.flip_y) != (whole.flip_x, whole.flip_y):
+        if (amplifier.flip_x, amplifier.flip_y) != (
+            amplifier_of_master.flip_x,
+            amplifier_of_master.flip_y,
+        ):
             return False
-        gains = amplifier.gain, whole.gain
+        gains = amplifier.gain, amplifier_of_master.gain
         if None in gains and gains != (None, None):
             return False
         if None not in gains and abs(gains[0] - gains[1]) > _SAME_GAIN * gains[1]:

@@ -129,10 +129,10 @@ class NightDetector(MeasurementKind):
             basis["pairs"] = "tell the gain"
         return basis
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Say why a measurement is out of date."""
         for name, words in (("masters", "its masters changed"), ("settings", "settings changed")):
-            if before[name] != now[name]:
+            if earlier_basis[name] != current_basis[name]:
                 return words
         return "new arithmetic"
 

@@ -15,21 +15,21 @@ _DEPARTURE_ERRORS = 3.0
 _ABOVE_FULL_WELL = 1.02
 
 
-def sentences_on_claims(figures, *, several):
+def sentences_on_claims(figures, *, has_several_amplifiers):
     """Return the sentences on a gain and read noise that differ from header or profile.
 
     Parameters
     ----------
-    figures : dict
+    figures : dict of str to (str or float)
         Of an amplifier, as `ccdflow.kinds.measuring.night_measurement.measure_night` finds them.
-    several : bool
+    has_several_amplifiers : bool
         Whether the detector has more than one amplifier.
 
     Returns
     -------
     list of str
     """
-    where = f"amplifier {figures['amplifier']}: " if several else ""
+    place_words = f"amplifier {figures['amplifier']}: " if has_several_amplifiers else ""
     remarks = []
     for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):
         value, error = figures[name], figures[f"{name}_error"]
@@ -49,29 +49,29 @@ def sentences_on_claims(figures, *, several):
             claims += ["the profile has the right one"] * (len(claims) == 1)
         if claims:
             remarks.append(
-                f"{where}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
+                f"{place_words}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
                 f" measured, {', '.join(claims)}"
             )
         if name == "gain" and not math.isfinite(value_used):
             # A profile that leaves out an amplifier's gain is believed before the header.
             lacks = "the profile" if math.isfinite(header) else "neither profile nor header"
             remarks.append(
-                f"{where}{lacks} has {'no' if math.isfinite(header) else 'a'} gain: the measured"
-                f" {with_error(value, error)} electrons per adu is used"
+                f"{place_words}{lacks} has {'no' if math.isfinite(header) else 'a'} gain:"
+                f" the measured {with_error(value, error)} electrons per adu is used"
             )
     return remarks
 
 
-def sentences_on_full_pixels(night, amplifier, figures, *, several):
+def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifiers):
     """Return [a sentence on full pixels], or [] if a card or the profile has their value.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     amplifier : ccdflow.camera.geometry.Amplifier
-    figures : dict
+    figures : dict of str to (str or float)
         Of the amplifier, as for `sentences_on_claims`.
-    several : bool
+    has_several_amplifiers : bool
         Whether the detector has more than one amplifier.
 
     Returns
@@ -85,10 +85,10 @@ def sentences_on_full_pixels(night, amplifier, figures, *, several):
     raw = well + levels[amplifier.name]
     if saturation is not None and saturation < _ABOVE_FULL_WELL * raw:
         return []
-    where = f"amplifier {figures['amplifier']}: " if several else ""
+    place_words = f"amplifier {figures['amplifier']}: " if has_several_amplifiers else ""
     says = (
         "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
         if saturation is None
         else f"profile or header say {saturation:g}"
     )
-    return [f"{where}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]
+    return [f"{place_words}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]

@@ -6,10 +6,8 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.kinds.matching.match_sentences import trait_words
+from ccdflow.kinds.matching.setups import READOUT_FACTS
 from ccdflow.run.rawframes.rows import digest
-
-SETUP_FACTS = ("ccdsum", "window", "readmode", "gain")
-"""Facts of a row that say how a detector was read out."""
 
 PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
 """Values that name the pixels of a frame: gain and speed of the readout make no other pixels."""
@@ -32,7 +30,7 @@ def detector_setup_of(context, row):
     values = [
         ("camera", row.camera),
         ("size", "{1}x{0}".format(*geometry["shape"])),
-        *((name, str(row.facts[name])) for name in SETUP_FACTS),
+        *((name, str(row.facts[name])) for name in READOUT_FACTS),
         ("part", row.facts["part"]),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
@@ -58,22 +56,29 @@ def setups_in_words(setups):
 
     Parameters
     ----------
-    setups : collection of tuple
+    setups : collection of tuple of (str, str)
         As of `detector_setup_of`.
 
     Returns
     -------
-    dict
+    dict of tuple to str
     """
     cameras = {}
     for setup in setups:
         cameras.setdefault(dict(setup)["camera"], []).append(setup)
     words = {}
     for camera, setups_of_camera in cameras.items():
-        same = set.intersection(*map(set, setups_of_camera))
+        common_values = set.intersection(*map(set, setups_of_camera))
         for setup in setups_of_camera:
             words[setup] = " ".join(
-                [camera, *(trait_words(*pair) for pair in setup if pair not in same and pair[1])]
+                [
+                    camera,
+                    *(
+                        trait_words(*pair)
+                        for pair in setup
+                        if pair not in common_values and pair[1]
+                    ),
+                ]
             )
     return words
 
@@ -88,8 +93,8 @@ def names_of_setups(setups):
 
     Returns
     -------
-    dict
-        {(night, setup): name}
+    dict of (str, tuple) to str
+        By night and setup.
     """
     names = {key: name_of_setup(key[1]) for key in setups}
     folded_names = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from ccdflow.camera.profiles import MEASURED
-from ccdflow.kinds.matching.setups import epoch_of
+from ccdflow.kinds.matching.setups import READOUT_FACTS, epoch_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
-from ccdflow.kinds.measuring.detector_setups import SETUP_FACTS, detector_setup_of, pixels_of
+from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 
@@ -38,7 +38,7 @@ def pixels_for(context, row):
             nights_by_setup.setdefault(key, {}).setdefault(group.night, []).append(group.product)
         return {key: (sorted(nights), nights) for key, nights in nights_by_setup.items()}
 
-    values_of_setup = tuple(row.facts[name] for name in (*SETUP_FACTS, "part"))
+    values_of_setup = tuple(row.facts[name] for name in (*READOUT_FACTS, "part"))
     setup = context.lookup(
         (Lookup.DETECTOR_SETUP, row.camera, row.geometry, values_of_setup),
         lambda: detector_setup_of(context, row),
@@ -47,15 +47,15 @@ def pixels_for(context, row):
 
     def choose():
         """Return the measurements of the last nights up to the row's, the nearest first."""
-        none = ([], {})
+        nothing = ([], {})
         nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), products_by_setup)
-        sorted_nights, nights = nights_by_setup.get(key, none)
+        sorted_nights, nights = nights_by_setup.get(key, nothing)
         end, most_nights = (
             bisect_right(sorted_nights, row.night),
             context.settings["detector"]["nights"],
         )
-        chosen = sorted_nights[max(0, end - most_nights) : end] if end else sorted_nights[:1]
-        return tuple(product for night in reversed(chosen) for product in nights[night])
+        chosen_nights = sorted_nights[max(0, end - most_nights) : end] if end else sorted_nights[:1]
+        return tuple(product for night in reversed(chosen_nights) for product in nights[night])
 
     return context.lookup((Lookup.PIXELS_OF_ROW, row.night, *key), choose)
 

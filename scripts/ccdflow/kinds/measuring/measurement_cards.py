@@ -17,7 +17,7 @@ def cards_of_pixels(night, findings, settings):
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     findings : ccdflow.kinds.measuring.night_findings.NightFindings
-    settings : dict
+    settings : dict of str to (float or bool)
         As `ccdflow.kinds.measuring.night_measurement.measure_night` takes them.
 
     Returns
@@ -96,6 +96,6 @@ def cards_of_shutter(night, series):
             (f"IMFLT{position:03d}", flat_position, "its number in SERIESnn"),
             (f"IMSEC{position:03d}", seconds, "[s] exposure"),
         ]
-    first = [image.amplifiers[0] for image in night.images]
-    noises = [night.read_noise(each)[0] for each in first]
-    return cards + _noise_cards(noises, [each.gain or 1.0 for each in first])
+    first_amplifiers = [image.amplifiers[0] for image in night.images]
+    noises = [night.read_noise(each)[0] for each in first_amplifiers]
+    return cards + _noise_cards(noises, [each.gain or 1.0 for each in first_amplifiers])

@@ -44,7 +44,7 @@ class MeasurementKind(Kind):
 
         Returns
         -------
-        dict
+        dict of str to object
         """
         raise NotImplementedError(f"kind {self.name} must define group_basis()")
 
@@ -54,8 +54,10 @@ class MeasurementKind(Kind):
         """Return the members of its masters, the masters, and theirs."""
         group = context.group(job.product)
         masters = masters_carried(context, group)
-        before = [each for master in masters for each in masters_carried(context, master)]
-        return [context.row(file) for file in group.files], [group, *masters, *before]
+        masters_of_masters = [
+            each for master in masters for each in masters_carried(context, master)
+        ]
+        return [context.row(file) for file in group.files], [group, *masters, *masters_of_masters]
 
     def size(self, context, job):
         """Return the size of a measurement: that of one frame to combine for each member."""

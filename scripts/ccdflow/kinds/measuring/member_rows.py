@@ -52,8 +52,8 @@ class MemberRows:
         """Return some rows, (n, k, nx) float32; NaN where a member's mask has any bit."""
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
         nx = self._image.shape[1]
-        out = np.empty((len(self._files), len(rows), nx), np.float32)
-        for values, (file, hdu, mask, name) in zip(out, self._files, strict=True):
+        values_of_members = np.empty((len(self._files), len(rows), nx), np.float32)
+        for values, (file, hdu, mask, name) in zip(values_of_members, self._files, strict=True):
             at = 0
             for run in runs:
                 part = values[at : at + len(run)]
@@ -63,7 +63,7 @@ class MemberRows:
                 at += len(run)
             if self._bias is not None:
                 values -= self._bias[rows]
-        return out
+        return values_of_members
 
 
 def _read_rows(file, hdu, run, name):
@@ -79,18 +79,18 @@ def _read_rows(file, hdu, run, name):
     name : str
         Of the file, for errors.
     """
-    stored = np.empty((len(run), hdu.shape[1]), hdu.dtype)
-    read_rows(file, hdu, int(run[0]), stored, name=name)
-    return stored
+    values = np.empty((len(run), hdu.shape[1]), hdu.dtype)
+    read_rows(file, hdu, int(run[0]), values, name=name)
+    return values
 
 
-def whole_image(path, which):
+def whole_image(path, extension):
     """Return an image of a product, of an HDU's index or name: native float32, or int16.
 
     Parameters
     ----------
     path : pathlib.Path
-    which : int or str
+    extension : int or str
         Index of the HDU, or its EXTNAME.
 
     Returns
@@ -103,12 +103,14 @@ def whole_image(path, which):
         If there is no such extension.
     """
     hdus = read_stored_hdus(path)
-    if isinstance(which, int):
-        hdu = hdus[which]
+    if isinstance(extension, int):
+        hdu = hdus[extension]
     else:
-        hdu = next((each for each in hdus if each.name == which), None)
+        hdu = next((each for each in hdus if each.name == extension), None)
     if hdu is None:
-        raise FrameError(f"the master has no extension {which}", file=str(path), remedy=MAKE_AGAIN)
+        raise FrameError(
+            f"the master has no extension {extension}", file=str(path), remedy=MAKE_AGAIN
+        )
     with path.open("rb", buffering=0) as file:
         image = np.empty(hdu.shape, np.float32 if np.dtype(hdu.dtype).kind == "f" else np.int16)
         for first in range(0, len(image), _ROWS_AT_ONCE):

@@ -110,12 +110,12 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     rate = whole_image(path, image.hdu)[part] * factor
     error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
     level = float(median_of_numbers(rate))
-    usual = float(median_of_numbers(error))
+    usual_error = float(median_of_numbers(error))
     with np.errstate(invalid="ignore"):
-        above = rate - surroundings(rate, level)
-        hot = above > np.maximum(hot_rate, 5 * np.fmax(error, usual))
-    mask[part][hot | ~np.isfinite(rate)] |= HOT
-    sigma = np.nan_to_num((rate - level) / usual, nan=0.0).astype(np.float32)
+        excess = rate - surroundings(rate, level)
+        is_hot = excess > np.maximum(hot_rate, 5 * np.fmax(error, usual_error))
+    mask[part][is_hot | ~np.isfinite(rate)] |= HOT
+    sigma = np.nan_to_num((rate - level) / usual_error, nan=0.0).astype(np.float32)
     _flag_columns(mask, place, sums_of_parts(sigma))
     return level
 

@@ -38,9 +38,9 @@ def transfer_of(night, image, amplifier):
         Empty where no two flats of one exposure are without their bias level.
     """
     flats = [r for r in (*night.flats, *night.pairs) if night.is_level_removed(r, amplifier)]
-    usable = [night.members_of_known_exposure(r) for r in flats]
-    usable = [r for r in usable if len(r.data["members"]) > 1]
-    if not usable:
+    usable_records = [night.members_of_known_exposure(r) for r in flats]
+    usable_records = [r for r in usable_records if len(r.data["members"]) > 1]
+    if not usable_records:
         return Transfer()
     noise, error, _ = night.read_noise(amplifier)
     place = night.place(amplifier)
@@ -49,7 +49,7 @@ def transfer_of(night, image, amplifier):
     rows = band_rows(place.y0, place.y1)
 
     def groups():
-        for record in usable:
+        for record in usable_records:
             with MemberRows(night, record, image) as stack:
                 values = stack.rows(rows)[:, :, place.x0 : place.x1]
             yield night.seconds(record), values
@@ -91,13 +91,13 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     bad_pixels.masks["deep"][expand(deep, image.shape[0])] |= BAD_COLUMN
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
-    low = contrasts.response(low_sigma)
-    if low.low_part > _MOST_LOW:
+    response = contrasts.response(low_sigma)
+    if response.low_part > _MOST_LOW:
         return {"deep"}, [
-            f"{100 * low.low_part:.2g} % of the lit pixels of its flats are lower than their"
+            f"{100 * response.low_part:.2g} % of the lit pixels of its flats are lower than their"
             f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
         ]
-    bad_pixels.masks["flat"], bad_pixels.weak = low.mask, low.weak
+    bad_pixels.masks["flat"], bad_pixels.weak = response.mask, response.weak
     return {"deep", "flat"}, []
 
 

@@ -214,8 +214,8 @@ class NightMasters:
         for record in self.darks:
             shared = dict(self.context.group(record.product).shared)
             records_by_temperature.setdefault(shared.get("temperature", ""), []).append(record)
-        best = max(records_by_temperature.values(), key=len, default=[])
-        return sorted(best, key=lambda record: record.data["seconds"])
+        records_of_temperature = max(records_by_temperature.values(), key=len, default=[])
+        return sorted(records_of_temperature, key=lambda record: record.data["seconds"])
 
 
 def exposure_of(row):

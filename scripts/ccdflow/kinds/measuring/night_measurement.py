@@ -78,20 +78,24 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             values = _figures_of_amplifier(night, amplifier, transfers[amplifier.name])
             values |= _bad_pixel_counts(night, mask[night.place(amplifier).slices], looked)
             figures.append(values | {"dark_rate": rates[amplifier.name]})
-            several = len(figures) > 1 or len(image.amplifiers) > 1
-            remarks += detector_sentences.sentences_on_claims(values, several=several)
+            has_several_amplifiers = len(figures) > 1 or len(image.amplifiers) > 1
+            remarks += detector_sentences.sentences_on_claims(
+                values, has_several_amplifiers=has_several_amplifiers
+            )
             remarks += detector_sentences.sentences_on_full_pixels(
-                night, amplifier, values, several=several
+                night, amplifier, values, has_several_amplifiers=has_several_amplifiers
             )
     return NightFindings(images, figures, sorted(looked), remarks)
 
 
 def _bad_pixel_counts(night, mask, looked):
     """Return the numbers of an amplifier's bad pixels; NaN where nothing could show them."""
-    several = len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
+    has_several_exposures = (
+        len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
+    )
     bits = {
         "hot": (HOT, "dark" in looked),
-        "varies": (VARIES, "dark" in looked and several),
+        "varies": (VARIES, "dark" in looked and has_several_exposures),
         "low": (DEAD, "flat" in looked),
         "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & looked)),
     }

@@ -75,25 +75,35 @@ def nights_off(context, records, *, spectra=True):
         if row.geometry not in chances:
             chances[row.geometry] = _chance_of(context, row)
         for image in data["images"]:
-            measured, predicted = image["sky_rms"], image["sky_predicted"]
-            if measured and predicted:
+            measured_noise, predicted_noise = image["sky_rms"], image["sky_predicted"]
+            if measured_noise and predicted_noise:
                 light = light_words([row.facts["filter"], row.facts["grism"]])
                 unit = {"electron": "e-"}.get(data["unit"], data["unit"])
                 setup = row.camera, light, unit, group.night
                 reason = _likely_reasons(
-                    measured / predicted, is_spectrum(row), _steps_not_taken(group, data)
+                    measured_noise / predicted_noise,
+                    is_spectrum(row),
+                    _steps_not_taken(group, data),
                 )
                 noises_by_setup[setup].append(
-                    (measured / predicted, measured, predicted, row.file, reason)
+                    (
+                        measured_noise / predicted_noise,
+                        measured_noise,
+                        predicted_noise,
+                        row.file,
+                        reason,
+                    )
                 )
                 limits[setup] = max(limits[setup], chances[row.geometry])
     nights = []
     for setup, frames in sorted(noises_by_setup.items()):
         middle = median(ratio for ratio, *_ in frames)
-        ratio, measured, predicted, _, reason = min(frames, key=lambda f: abs(f[0] - middle))
+        ratio, measured_noise, predicted_noise, _, reason = min(
+            frames, key=lambda f: abs(f[0] - middle)
+        )
         if abs(middle - 1) > limits[setup]:
             files = len({file for *_, file, _ in frames})
-            nights.append([*setup, files, ratio, measured, predicted, reason])
+            nights.append([*setup, files, ratio, measured_noise, predicted_noise, reason])
     return nights
 
 
@@ -111,21 +121,21 @@ def _steps_not_taken(group, data):
     ----------
     group : ccdflow.run.job.Group
         Of the calibrated frame.
-    data : dict
+    data : dict of str to object
         Of its record.
 
     Returns
     -------
     set of str
     """
-    taken = {step.kind for step in group.steps if step.needed}
-    return {*data["missing"], *(kind for kind in MASTER_KINDS if kind not in taken)}
+    needed_kinds = {step.kind for step in group.steps if step.needed}
+    return {*data["missing"], *(kind for kind in MASTER_KINDS if kind not in needed_kinds)}
 
 
 def _lacks_signal(context, row):
     """Return whether an amplifier of a frame has no signal, and no noise to compare."""
-    reduced = context.outcome(reduced_product(row.file))
-    return reduced is not None and bool(reduced.data.get("flags"))
+    reduced_record = context.outcome(reduced_product(row.file))
+    return reduced_record is not None and bool(reduced_record.data.get("flags"))
 
 
 def sentences_on_noise(nights):
@@ -145,20 +155,20 @@ def sentences_on_noise(nights):
         entries_by_light[camera, light, unit].append((figures, night, files))
     sentences = []
     for (camera, light, unit), entries in sorted(entries_by_light.items()):
-        (ratio, measured, predicted, reason), _, _ = sorted(entries)[len(entries) // 2]
+        (ratio, measured_noise, predicted_noise, reason), _, _ = sorted(entries)[len(entries) // 2]
         frames = count(sum(files for _, _, files in entries), "calibrated frame")
-        several = f" of {len(entries)} nights" if len(entries) > 1 else ""
+        nights_words = f" of {len(entries)} nights" if len(entries) > 1 else ""
         sentences.append(
-            f"{camera}: the noise of {frames}{several}"
+            f"{camera}: the noise of {frames}{nights_words}"
             + f" ({light})" * bool(light)
-            + f" is {figure(measured, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
-            f" {'above' if ratio > 1 else 'below'} the {figure(predicted, 3)} {unit} that UNCERT"
-            f" predicts: {reason}"
+            + f" is {figure(measured_noise, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
+            f" {'above' if ratio > 1 else 'below'} the {figure(predicted_noise, 3)} {unit} that"
+            f" UNCERT predicts: {reason}"
         )
     return sentences
 
 
-def _likely_reasons(ratio, is_spectral, missing):
+def _likely_reasons(ratio, is_spectral, kinds_not_taken):
     """Return the likely reasons for a noise that is not the predicted one."""
     if ratio < 1:
         return (
@@ -170,9 +180,9 @@ def _likely_reasons(ratio, is_spectral, missing):
             "lines of the sky, and the object's profile across the slit, count as noise here:"
             " before you distrust UNCERT, subtract two frames of one field"
         )
-    if "flat" in missing:
+    if "flat" in kinds_not_taken:
         return "no flat was divided: the response of the pixels is in it"
-    if "dark" in missing:
+    if "dark" in kinds_not_taken:
         return "no dark was subtracted: hot pixels are in it, or the gain in use is too large"
     return (
         "stars as close as pixels or a pattern of the readout are in it, or the gain in use is too"

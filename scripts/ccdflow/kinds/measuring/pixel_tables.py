@@ -170,18 +170,18 @@ def read_seen(path, night, looked, shapes, *, weak=False):
     names = (PIXELS_EXTENSION, WEAK_EXTENSION) if weak else (PIXELS_EXTENSION,)
     columns = read_plain_columns(path, names, cards)
     tables, shares = columns or read_columns_by_astropy(path, names, cards)
-    values, low = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
+    values, weak_table = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
     images = []
     for number, (_, nx) in enumerate(shapes):
         index, is_of_image = _pixels_of_image(values, number, nx)
         # Older results: tables lack the columns of newer sources.
-        none = np.zeros(len(values["X"]), np.int16)
-        bits = {n: values.get(n.upper(), none)[is_of_image].astype(np.int16) for n in SOURCES}
-        faint = None
+        no_bits = np.zeros(len(values["X"]), np.int16)
+        bits = {n: values.get(n.upper(), no_bits)[is_of_image].astype(np.int16) for n in SOURCES}
+        weak_pixels = None
         if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
-            where, which = _pixels_of_image(low, number, nx)
-            faint = WeakPixels(where, low["SIGMA"][which], own_part)
-        images.append(NightBadPixels(night, frozenset(looked), index, bits, faint))
+            index_of_weak, is_weak = _pixels_of_image(weak_table, number, nx)
+            weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], own_part)
+        images.append(NightBadPixels(night, frozenset(looked), index, bits, weak_pixels))
     return images
 
 
@@ -226,8 +226,8 @@ def read_columns_by_astropy(path, names, cards):
     """
     with fits.open(path, memmap=False) as hdus:
         tables = {name: _columns_by_name(hdus[name]) for name in names}
-        first = hdus[0].header
-        return tables, {card: first[card] for card in cards if card in first}
+        first_header = hdus[0].header
+        return tables, {card: first_header[card] for card in cards if card in first_header}
 
 
 def _columns_by_name(hdu):

@@ -75,13 +75,13 @@ def can_tell_shutter(seconds):
     -------
     bool
     """
-    usable = sorted(time for time in seconds if math.isfinite(time))
-    if len(usable) == len(seconds) == _LEAST_FLATS:
-        return usable[-1] / usable[0] >= _LEAST_RATIO and usable[0] <= _MOST_SECONDS
+    known_times = sorted(time for time in seconds if math.isfinite(time))
+    if len(known_times) == len(seconds) == _LEAST_FLATS:
+        return known_times[-1] / known_times[0] >= _LEAST_RATIO and known_times[0] <= _MOST_SECONDS
     return (
-        len(usable) == len(seconds) > _LEAST_FLATS
-        and min(usable[-1] / usable[1], usable[-2] / usable[0]) >= _LEAST_RATIO
-        and usable[1] <= _MOST_SECONDS
+        len(known_times) == len(seconds) > _LEAST_FLATS
+        and min(known_times[-1] / known_times[1], known_times[-2] / known_times[0]) >= _LEAST_RATIO
+        and known_times[1] <= _MOST_SECONDS
     )
 
 
@@ -131,7 +131,7 @@ class Shutter(MeasurementKind):
             series = {}
             for flat in flats:
                 series.setdefault(_light_of(flat), []).append(flat)
-            usable = tuple(
+            uses_of_flats = tuple(
                 Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
                 for flats_of_light in series.values()
                 if can_tell_shutter(
@@ -143,16 +143,16 @@ class Shutter(MeasurementKind):
                 )
                 for flat in flats_of_light
             )
-            if not usable:
+            if not uses_of_flats:
                 continue
             camera = dict(setup)["camera"]
             product = paths.shutter_map(camera, night, setup_names[night, setup])
             shared = (*setup, ("epoch", epoch_of(context, camera, night)))
-            names = {use.product for use in usable}
+            names = {use.product for use in uses_of_flats}
             files = sorted({f for flat in flats if flat.product in names for f in flat.files})
             groups[product] = Group(
                 product=product, night=night, camera=camera, shared=shared, files=tuple(files),
-                nights=(night,), kind=self.name, steps=(Step("flat", usable),),
+                nights=(night,), kind=self.name, steps=(Step("flat", uses_of_flats),),
             )  # fmt: skip
         return groups
 
@@ -165,9 +165,13 @@ class Shutter(MeasurementKind):
         ]
         return {"arithmetic": self.version, "flats": flats}
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Say why a map is out of date."""
-        return "its flats changed" if before["flats"] != now["flats"] else "new arithmetic"
+        return (
+            "its flats changed"
+            if earlier_basis["flats"] != current_basis["flats"]
+            else "new arithmetic"
+        )
 
     # -- the job -----------------------------------------------------------------------------------
 
@@ -177,13 +181,13 @@ class Shutter(MeasurementKind):
         basis = self.group_basis(context, group)
         key = digest(basis)
         night = NightMasters(context, group, flats=_usable_flats(context, group))
-        used = [
+        flats_and_series = [
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
             if can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
             and (one_series := _flat_series(night, flats)) is not None
         ]
-        series = [one_series for _, one_series in used]
+        series = [one_series for _, one_series in flats_and_series]
         if not series:
             reason = (
                 f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
@@ -195,24 +199,29 @@ class Shutter(MeasurementKind):
             return job_records.Record(
                 job.product, self.name, key, job_records.REFUSED, reason, basis=basis
             )
-        measured = dead_time.measure_dead_time(series)
-        if measured.chi2 > _MOST_CHI2:
+        dead_times = dead_time.measure_dead_time(series)
+        if dead_times.chi2 > _MOST_CHI2:
             reason = (
-                f"its flats scatter about straight lines in 1/t with {measured.chi2:.3g} times the"
-                f" variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
+                f"its flats scatter about straight lines in 1/t with {dead_times.chi2:.3g} times"
+                f" the variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
             return job_records.Record(
                 job.product, self.name, key, job_records.REFUSED, reason, basis=basis
             )
-        data = {**_record_entries(group, night, series, measured), "header": self.header_version}
+        data = {
+            **_record_entries(group, night, series, dead_times),
+            "header": self.header_version,
+        }
         record = job_records.Record(job.product, self.name, key, basis=basis, data=data)
         images = []
-        for image, excess, error in zip(night.images, measured.excess, measured.error, strict=True):
+        for image, excess, error in zip(
+            night.images, dead_times.excess, dead_times.error, strict=True
+        ):
             images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
             images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
         cards = _header_cards(group, record.data)
-        cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in used])
+        cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in flats_and_series])
         return pixel_tables.write_product(context, record, cards, images)
 
     # -- lines and sections ------------------------------------------------------------------------
@@ -255,25 +264,26 @@ class Shutter(MeasurementKind):
         def share_of(seconds):
             return record.data["sure"] * abs(1 / seconds - record.data["inverse"])
 
-        affected = sorted(
+        affected_times = sorted(
             t for t in _exposures_to_calibrate(context, group) if share_of(t) > _LEAST_ERROR
         )
-        if not affected:
+        if not affected_times:
             return ""
-        share = max(map(share_of, affected))
-        times = f"of {_span_of_times(affected)} s"
-        flats, by = record.data["exposures"], ""
-        if record.data["inverse"] > 1 / affected[0]:
-            by = f", because their flats are of {_span_of_times(flats)} s"
+        share = max(map(share_of, affected_times))
+        times = f"of {_span_of_times(affected_times)} s"
+        flats, words_on_flats = record.data["exposures"], ""
+        if record.data["inverse"] > 1 / affected_times[0]:
+            words_on_flats = f", because their flats are of {_span_of_times(flats)} s"
         is_done = corrects(context, group.camera)
-        end = (
+        remedy = (
             "they are corrected"
             if is_done
             else "`shutter: measured` in the camera's profile corrects them"
         )
+        frames = "frame" if len(affected_times) == 1 else "frames"
         return (
-            f"{len(affected)} {'frame' if len(affected) == 1 else 'frames'} of its night, {times},"
-            f" would be off by up to {100 * share:.2g} % between parts of the image{by}: {end}"
+            f"{len(affected_times)} {frames} of its night, {times}, would be off by up to"
+            f" {100 * share:.2g} % between parts of the image{words_on_flats}: {remedy}"
         )
 
     def page_basis(self, context, night):
@@ -282,8 +292,8 @@ class Shutter(MeasurementKind):
         for group in self.groups(context) if basis else ():
             if group.night == night:
                 seconds = sorted(_exposures_to_calibrate(context, group))
-                shown = [seconds, corrects(context, group.camera), *_epoch_shown(group)]
-                basis[group.product] = shown
+                values_shown = [seconds, corrects(context, group.camera), *_epoch_shown(group)]
+                basis[group.product] = values_shown
         return basis
 
     def section(self, context, night):
@@ -355,15 +365,15 @@ def _usable_flats(context, group):
     Flats that were left out for their exposure are included: they show most. Flats that were left
     out for another reason are not, because no shutter makes them unlike the others.
     """
-    usable = []
+    usable_records = []
     for use in group.steps[0].uses:
         record = context.outcome(use.product)
         if record is None or "members" not in record.data:
             continue
         unusable = {
             file
-            for file, _, differing, *_ in record.data["left_out"]
-            if differing != member_selection.OTHER_EXPOSURE
+            for file, _, figure, *_ in record.data["left_out"]
+            if figure != member_selection.OTHER_EXPOSURE
         }
         members = [
             file
@@ -374,8 +384,8 @@ def _usable_flats(context, group):
             and "saturated" not in frame.data.get("flags", {}).values()
         ]
         if members:
-            usable.append(replace(record, data={**record.data, "members": members}))
-    return usable
+            usable_records.append(replace(record, data={**record.data, "members": members}))
+    return usable_records
 
 
 def _light_of(flat):
@@ -391,21 +401,21 @@ def _group_by_light(context, records):
     return list(records_by_light.values())
 
 
-def _record_entries(group, night, series, measured):
+def _record_entries(group, night, series, dead_times):
     """Return the entries of a map's record.
 
     Parameters
     ----------
     group : ccdflow.run.job.Group
     night : ccdflow.kinds.measuring.night_masters.NightMasters
-    series : list
+    series : list of ccdflow.detector.dead_time.FlatSeries
         The flats of each light.
-    measured : ccdflow.detector.dead_time.DeadTime
+    dead_times : ccdflow.detector.dead_time.DeadTime
     """
-    excess = np.concatenate([cells.ravel() for cells in measured.excess])
-    error = np.concatenate([cells.ravel() for cells in measured.error])
+    excess = np.concatenate([cells.ravel() for cells in dead_times.excess])
+    error = np.concatenate([cells.ravel() for cells in dead_times.error])
     seconds = [float(t) for flats in series for t in flats.seconds]
-    is_known = math.isfinite(measured.mean) and math.isfinite(measured.mean_error)
+    is_known = math.isfinite(dead_times.mean) and math.isfinite(dead_times.mean_error)
     return {
         "night": group.night,
         "shapes": [list(image.shape) for image in night.images],
@@ -414,11 +424,11 @@ def _record_entries(group, night, series, measured):
         "least": short_number(float(np.nanmin(excess))),
         "largest": short_number(float(np.nanmax(excess))),
         "error": short_number(float(np.nanmedian(error))),
-        "sure": short_number(measured.effect(1.0)),
+        "sure": short_number(dead_times.effect(1.0)),
         "inverse": short_number(_mean_inverse_exposure(night)),
-        "mean": short_number(measured.mean) if is_known else None,
-        "mean_error": short_number(measured.mean_error) if is_known else None,
-        "chi2": short_number(measured.chi2),
+        "mean": short_number(dead_times.mean) if is_known else None,
+        "mean_error": short_number(dead_times.mean_error) if is_known else None,
+        "chi2": short_number(dead_times.chi2),
     }
 
 
@@ -492,8 +502,8 @@ def _cell_means(night, flats, image):
     stacks = [MemberRows(night, flat, image) for flat in flats]
     darks = [_SubtractedDark(night, flat, image) for flat in flats]
     sums, counts = 0.0, 0.0
-    for first in range(0, image.shape[0], _ROWS_AT_ONCE):
-        rows = slice(first, min(first + _ROWS_AT_ONCE, image.shape[0]))
+    for first_row in range(0, image.shape[0], _ROWS_AT_ONCE):
+        rows = slice(first_row, min(first_row + _ROWS_AT_ONCE, image.shape[0]))
         values = []
         for stack, dark in zip(stacks, darks, strict=True):
             with stack:
@@ -533,8 +543,8 @@ class _SubtractedDark:
     def subtract(self, values, rows):
         """Subtract it from some rows of the members, (n, k, nx), in place; return them."""
         if self._pixels is not None:
-            for one, factor in zip(values, self._factors, strict=True):
-                one -= np.float32(factor) * self._pixels[rows]
+            for values_of_member, factor in zip(values, self._factors, strict=True):
+                values_of_member -= np.float32(factor) * self._pixels[rows]
         return values
 
 
@@ -550,7 +560,7 @@ def corrects(context, camera):
     -------
     bool
     """
-    profile = next((known for known in context.cameras if known.name == camera), None)
+    profile = next((each for each in context.cameras if each.name == camera), None)
     return profile is not None and profile.measures_shutter
 
 

@@ -77,32 +77,32 @@ class FigureSeries:
 
 def _finite_median(values):
     """Return the median of the finite values; NaN without any."""
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.median(finite)) if finite else math.nan
+    finite_values = [value for value in values if math.isfinite(value)]
+    return float(np.median(finite_values)) if finite_values else math.nan
 
 
 def groups_with_figures(context):
     """Return the groups with figures of the detector: biases, measurements of darks and flats."""
     biases = BIAS_KIND.groups(context) if BIAS_KIND.is_enabled(context) else []
-    dated = [group for group in biases if day_of(group.night) is not None]
-    return dated, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]
+    dated_biases = [group for group in biases if day_of(group.night) is not None]
+    return dated_biases, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]
 
 
-def figure_series(context, *, since=""):
+def figure_series(context, *, first_night=""):
     """Return the `FigureSeries` of all cameras, sorted.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    since : str
+    first_night : str
         The first night that counts.
 
     Returns
     -------
     list of FigureSeries
     """
-    biases, measured = (
-        [group for group in groups if group.night >= since]
+    biases, measurements = (
+        [group for group in groups if group.night >= first_night]
         for groups in groups_with_figures(context)
     )
     series_by_key = {}
@@ -119,8 +119,8 @@ def figure_series(context, *, since=""):
                     name=name,
                     point=(value, error, figures["read_noise"]),
                 )
-    temperatures = _dark_temperatures(context, measured)
-    for group in measured:
+    temperatures = _dark_temperatures(context, measurements)
+    for group in measurements:
         setup = paths.stem(group.product).removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
         for figures in _quality_of_group(context, group):
@@ -168,7 +168,7 @@ def _add_point(series, group, setup, amplifier, name, point):
         series[key].points[group.night] = point
 
 
-def _dark_temperatures(context, measured):
+def _dark_temperatures(context, measurements):
     """Return {measurement: (temperature, exposures by figure)} of the darks used, in words.
 
     Darks of another temperature, or of one exposure in the place of several, give another rate.
@@ -176,7 +176,7 @@ def _dark_temperatures(context, measured):
     darks, temperatures_by_setup = {}, {}
     for night in context.summaries(DARKS_OF).values():
         darks |= night
-    for group in measured:
+    for group in measurements:
         if group.product not in darks:
             darks[group.product] = darks_of(context, group)
         temperatures_by_setup.setdefault((group.camera, group.shared), set()).add(
@@ -188,7 +188,7 @@ def _dark_temperatures(context, measured):
         for setup, temperatures in temperatures_by_setup.items()
     }
     figures_of_products = {}
-    for group in measured:
+    for group in measurements:
         degrees, seconds = darks[group.product]
         words = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
         rate = "several exposures" if len(seconds) > 1 else words

@@ -76,9 +76,9 @@ class Trends(Kind):
 
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""
-        biases, measured = groups_with_figures(context)
+        biases, measurements = groups_with_figures(context)
         lines = basis_lines(BIAS_KIND, context, biases)
-        outcomes = [(group.product, context.outcome(group.product)) for group in measured]
+        outcomes = [(group.product, context.outcome(group.product)) for group in measurements]
         lines += [[product, r.key, r.status] for product, r in outcomes if r is not None]
         return {
             "version": self.version,
@@ -94,9 +94,13 @@ class Trends(Kind):
         groups = DETECTOR.night_groups(context, night)
         return {DARKS_OF: {group.product: darks_of(context, group) for group in groups}}
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Say why the table is out of date."""
-        return "other epochs" if before["epochs"] != now["epochs"] else "its nights changed"
+        return (
+            "other epochs"
+            if earlier_basis["epochs"] != current_basis["epochs"]
+            else "its nights changed"
+        )
 
     def make(self, context, job, *, threads):
         """Find the steps, and write them: a row for each amplifier and figure."""
@@ -134,7 +138,7 @@ class Trends(Kind):
         if len(nights) < 2:
             return None
         events = record.data["events"]
-        pictures = _camera_pictures(context, figure_series(context, since=nights[0]), events)
+        pictures = _camera_pictures(context, figure_series(context, first_night=nights[0]), events)
         if not pictures and not events:
             return None
         return _overview_section(context, events, pictures)
@@ -206,7 +210,7 @@ def _recorded_events(context, rows):
         {
             "night": night,
             "camera": camera,
-            "after": sum(other >= night for other in nights[camera]),
+            "after": sum(each >= night for each in nights[camera]),
             "steps": steps,
         }
         for (night, camera), steps in steps_by_epoch.items()
@@ -224,10 +228,10 @@ def _event_words(event):
     parts = []
     for trend in TRENDS:
         if steps := changes.get(trend.name):
-            most = max(steps, key=lambda step: step["sigma"])
+            largest_step = max(steps, key=lambda step: step["sigma"])
             amplifiers = unique(step["amplifier"] for step in steps)
-            where = f" of {listing(amplifiers)}" if amplifiers else ""
-            parts.append(f"{trend.words}{where} {_change_in_words(most)}")
+            amplifier_words = f" of {listing(amplifiers)}" if amplifiers else ""
+            parts.append(f"{trend.words}{amplifier_words} {_change_in_words(largest_step)}")
     return f"{event['camera']}: a step with night {event['night']}: {'; '.join(parts)}"
 
 
@@ -244,7 +248,7 @@ def _change_in_words(step):
 
 def _profile_line(context, event, *, has_whole_path=False):
     """Return the line for the profile; a page names it without its folder, which may move."""
-    camera = next((known for known in context.cameras if known.name == event["camera"]), None)
+    camera = next((each for each in context.cameras if each.name == event["camera"]), None)
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
     if camera is None or not camera.path:
@@ -267,22 +271,22 @@ def _step_cells(step):
 
 def _overview_section(context, events, pictures):
     """Return the section of the overview: what a step is, the newest events, their table."""
-    shown = list(reversed(events[-_MOST_EVENTS:]))
-    rows = [_step_cells(step) for event in shown for step in event["steps"]]
-    recent = [event for event in events if event["after"] <= RECENT_NIGHTS]
-    earlier = len(events) - len(shown)
+    events_shown = list(reversed(events[-_MOST_EVENTS:]))
+    rows = [_step_cells(step) for event in events_shown for step in event["steps"]]
+    recent_events = [event for event in events if event["after"] <= RECENT_NIGHTS]
+    n_earlier = len(events) - len(events_shown)
     return Section(
         "steps",
         "Steps in the detector",
-        tuple(f"{_event_words(event)}." for event in recent),
+        tuple(f"{_event_words(event)}." for event in recent_events),
         (
             f"A step is a change that stays for {FEWEST_NIGHTS_A_SIDE} nights or more,"
             f" {LEAST_STEP_SIGMA:g} standard errors beyond drift and scatter. If the camera was"
             " changed then, the night belongs into `epochs:` of its profile: the detector counts"
             " as another one from then on, and the step is no longer shown.",
             *([] if events else ["No step is seen."]),
-            *(f"{_event_words(event)}: {_profile_line(context, event)}." for event in shown),
-            *([f"The {earlier} before them are in {paths.EVENTS_FILE}."] if earlier else []),
+            *(f"{_event_words(event)}: {_profile_line(context, event)}." for event in events_shown),
+            *([f"The {n_earlier} before them are in {paths.EVENTS_FILE}."] if n_earlier else []),
         ),
         headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
         rows=tuple(rows),
@@ -298,8 +302,8 @@ def _overview_section(context, events, pictures):
 def _camera_pictures(context, series, events):
     """Return a picture for each camera that has several nights."""
     pictures = []
-    for camera in sorted({one.camera for one in series})[:_MOST_CAMERAS]:
-        lines = [one for one in series if one.camera == camera and len(one.points) > 1]
+    for camera in sorted({each.camera for each in series})[:_MOST_CAMERAS]:
+        lines = [each for each in series if each.camera == camera and len(each.points) > 1]
         if lines:
             steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
             pictures.append(
@@ -325,21 +329,24 @@ def _picture_of_camera(camera, series, steps, epochs):
     Parameters
     ----------
     camera : str
-    series, steps, epochs : sequence
-        Of the camera.
+    series : sequence of ccdflow.kinds.measuring.trend_series.FigureSeries
+    steps : sequence of dict of str to object
+        Rows of the table of steps.
+    epochs : sequence of str
+        Nights with which its epochs begin.
     """
     draw = drawing_module("step_picture")
-    nights = sorted({night for one in series for night in one.points})
+    nights = sorted({night for each in series for night in each.points})
     names = _names_of_series(series)
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []
     for trend in TRENDS:
         lines = [
             draw.AmplifierLine(
-                names[one.key], {night: point[0] for night, point in one.points.items()}
+                names[each.key], {night: point[0] for night, point in each.points.items()}
             )
-            for one in series
-            if one.figure == trend.name
+            for each in series
+            if each.figure == trend.name
         ]
         marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
         if lines:

@@ -52,39 +52,39 @@ def absent_settings(rows, group_by):
         if not any(row.facts["type"] in _MASTERS for row in frames):
             continue
         for name in filter(group_by.__contains__, _SETTINGS):
-            absent = [row for row in frames if row.facts[name] in (None, "")]
+            frames_without = [row for row in frames if row.facts[name] in (None, "")]
             values = sorted({str(row.facts[name]) for row in frames} - {"None", ""})
-            if not absent or not values:
+            if not frames_without or not values:
                 continue
-            few, text = _few_and_text(name, frames, absent, values)
-            for row in few:
+            few_frames, text = _few_and_text(name, frames, frames_without, values)
+            for row in few_frames:
                 warnings[row.file].append((f"absent {name}", text))
     return dict(warnings)
 
 
-def _few_and_text(name, frames, absent, values):
+def _few_and_text(name, frames, frames_without, values):
     """Return the few of the frames, those with a setting or those without, and their warning.
 
     Parameters
     ----------
     name : str
         Of the setting.
-    frames, absent : list
+    frames, frames_without : list of ccdflow.run.rawframes.rows.Row
         All frames of the night, and those without the setting.
     values : list of str
         Of the others.
     """
     setting, remedy = _SETTINGS[name]
-    number, frames_words = len(absent), f"of the {len(frames)} frames of its night"
+    number, frames_words = len(frames_without), f"of the {len(frames)} frames of its night"
     if 2 * number <= len(frames):
-        few = absent
+        few_frames = frames_without
         text = f"no {setting} in its header, as in {number} {frames_words}; the others have "
         text += " or ".join(values)
     else:
-        lacking = {row.file for row in absent}
-        few = [row for row in frames if row.file not in lacking]
+        files_without = {row.file for row in frames_without}
+        few_frames = [row for row in frames if row.file not in files_without]
         text = f"a {setting} in its header, which {number} {frames_words} lack"
     text += (
         f": frames with and without it share no masters; allowed: the card in all of them; {remedy}"
     )
-    return few, text
+    return few_frames, text

@@ -128,17 +128,17 @@ class Frame(Kind):
         """Return the version of the header that a frame was given."""
         return ledger.common_basis(record).get("header", 1)
 
-    def what_changed(self, before, now):
+    def what_changed(self, earlier_basis, current_basis):
         """Say why a reduced frame is out of date."""
-        if before.get("fingerprint") != now["fingerprint"]:
+        if earlier_basis.get("fingerprint") != current_basis["fingerprint"]:
             return "raw changed"
-        if before.get("file") != now["file"]:
+        if earlier_basis.get("file") != current_basis["file"]:
             return "raw file has another name"
-        if before.get("arithmetic") != now["arithmetic"]:
+        if earlier_basis.get("arithmetic") != current_basis["arithmetic"]:
             return "new arithmetic"
-        if before.get("camera") != now["camera"]:
-            return f"camera {now['camera']} instead of {before.get('camera')}"
-        return f"camera {now['camera']} edited"
+        if earlier_basis.get("camera") != current_basis["camera"]:
+            return f"camera {current_basis['camera']} instead of {earlier_basis.get('camera')}"
+        return f"camera {current_basis['camera']} edited"
 
     def make(self, context, job, *, threads):
         """Reduce a frame, or set it aside."""
@@ -177,14 +177,14 @@ class Frame(Kind):
         facts = row.facts
         seconds = f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
         words = [facts["type"], facts["filter"], seconds, facts["object"]]
-        about = "  ".join(str(word) for word in words if word)
+        description = "  ".join(str(word) for word in words if word)
         if record.status != job_records.MADE:
-            return [(row.file, about, [f"{record.status}: {record.reason}"])]
+            return [(row.file, description, [f"{record.status}: {record.reason}"])]
         figures = _figure_of_amplifiers("level", record.data["levels"], 1)
         figures += _figure_of_amplifiers("noise", record.data["noises"], 2)
         warnings = [f"warning: {text}" for text in row.warnings.splitlines()]
         warnings += [f"amplifier {a} is {f} throughout" for a, f in record.data["flags"].items()]
-        return [(row.file, "  ".join([about, *figures]), warnings)]
+        return [(row.file, "  ".join([description, *figures]), warnings)]
 
     def closing(self, context, records):
         """Return the lines on frames with warnings.
@@ -256,9 +256,9 @@ class Frame(Kind):
             "warnings": {file: warned[file].texts for file in warned_files if file in warned},
         }
 
-    def restore(self, context, noted):
+    def restore(self, context, noted_facts):
         """Restore the spelling of readout modes."""
-        setups.restore_spellings(context, noted["spelled"])
+        setups.restore_spellings(context, noted_facts["spelled"])
 
 
 FRAME = Frame()
@@ -293,15 +293,15 @@ def _warnings_of_frames(context, records):
     warned_of_open = frame_warnings.gather(
         rows, record_of, frame_warnings.separating_settings(context)
     )
-    closed = list(context.summaries(_GATHERED_WARNINGS).values())
-    warned = frame_warnings.frames_with_warning([warned_of_open, *closed])
-    if closed:
-        before = context.closed_nights.head["kept"]["frame"]["warnings"]
-        for file in (file for night in closed for file in night["open"]):
+    gathered_of_closed = list(context.summaries(_GATHERED_WARNINGS).values())
+    warned = frame_warnings.frames_with_warning([warned_of_open, *gathered_of_closed])
+    if gathered_of_closed:
+        noted_warnings = context.closed_nights.head["kept"]["frame"]["warnings"]
+        for file in (file for night in gathered_of_closed for file in night["open"]):
             texts = warned[file].texts if file in warned else []
-            if list(map(list, texts)) != before.get(file, []):
+            if list(map(list, texts)) != noted_warnings.get(file, []):
                 raise NeedsWholePlan("warnings on frames of closed nights change")
-    return warned, [file for part in (warned_of_open, *closed) for file in part["open"]]
+    return warned, [file for part in (warned_of_open, *gathered_of_closed) for file in part["open"]]
 
 
 def _figure_of_amplifiers(name, values, digits):

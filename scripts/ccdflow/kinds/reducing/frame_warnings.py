@@ -195,15 +195,17 @@ def frames_with_warning(gathered):
             levels[camera, frame_type] += levels_of_night
         for setup, noises in part["biases"]:
             biases[tuple(setup)] += noises
-    usual = _UsualFigures(levels, {setup: _usual_noise(noises) for setup, noises in biases.items()})
+    usual_figures = _UsualFigures(
+        levels, {setup: _usual_noise(noises) for setup, noises in biases.items()}
+    )
     for part in gathered:
         for file, camera, texts in part["warnings"]:
             warned[file] = Warned(camera, list(map(tuple, texts)))
         for file, camera, level in part["even"]:
             frame = warned.setdefault(file, Warned(camera, []))
-            frame.texts.extend(_flat_warning(file, camera, level, usual))
+            frame.texts.extend(_flat_warning(file, camera, level, usual_figures))
         for file, camera, amplifiers in part["noises"]:
-            texts = _noise_texts(amplifiers, usual.noises)
+            texts = _noise_texts(amplifiers, usual_figures.noises)
             if texts:
                 frame = warned.setdefault(file, Warned(camera, []))
                 frame.texts[:] = [pair for pair in frame.texts if pair[0] != NOISE]
@@ -240,7 +242,7 @@ class _UsualFigures:
         return self._flat_limits[camera]
 
 
-def _flat_warning(file, camera, level, usual):
+def _flat_warning(file, camera, level, usual_figures):
     """Yield the warning for a science frame that is even, if it is as bright as a flat.
 
     Parameters
@@ -248,9 +250,9 @@ def _flat_warning(file, camera, level, usual):
     file, camera : str
     level : float
         Of the frame, adu.
-    usual : _UsualFigures
+    usual_figures : _UsualFigures
     """
-    bias_level, limit = usual.flat_limit(camera)
+    bias_level, limit = usual_figures.flat_limit(camera)
     light = level - bias_level
     if light >= limit:
         yield (
@@ -288,13 +290,13 @@ def _noises_to_judge(noises, biases):
     biases : dict of str to dict
         As `_noises_of_biases` returns it.
     """
-    usual = {
+    usual_noises = {
         night: {setup: _usual_noise(values) for setup, values in noises_of_setups.items()}
         for night, noises_of_setups in biases.items()
     }
     to_judge = []
     for file, (row, noise_of_amplifier) in noises.items():
-        usual_of_night = usual.get(row.night, {})
+        usual_of_night = usual_noises.get(row.night, {})
         amplifiers = [
             [name, noise, usual_of_night.get(key := _setup_of_noise(row, name)), list(key)]
             for name, noise in noise_of_amplifier.items()
@@ -309,15 +311,15 @@ def _is_odd(noise, normal):
     return not 1 / NOISIER_FACTOR <= max(noise, _LEAST_NOISE) / normal <= NOISIER_FACTOR
 
 
-def _noise_texts(amplifiers, usual):
+def _noise_texts(amplifiers, usual_noises):
     """Return warnings on biases whose noise is unlike that of the others."""
     texts = []
     for name, noise, usual_of_night, key in amplifiers:
-        normal = usual.get(tuple(key)) if usual_of_night is None else usual_of_night
+        normal = usual_noises.get(tuple(key)) if usual_of_night is None else usual_of_night
         if normal and _is_odd(noise, normal):
-            where = f"amplifier {name}: " if len(amplifiers) > 1 else ""
+            place_words = f"amplifier {name}: " if len(amplifiers) > 1 else ""
             texts.append(
-                f"{where}the overscan has a noise of {noise:.4g} adu, that of the camera's"
+                f"{place_words}the overscan has a noise of {noise:.4g} adu, that of the camera's"
                 f" biases is {normal:.4g}: light, structure or another readout is in it; look"
                 " at `overscan:` in the camera's profile"
             )

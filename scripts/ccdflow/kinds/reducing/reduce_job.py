@@ -83,11 +83,11 @@ class _FrameJob:
         """Whether a small image is made of it: for the contact sheet, or to see if it is a flat."""
         return self.write_small_picture is not None or self.row.facts["type"] == "science"
 
-    def use_small_image(self, small):
+    def use_small_image(self, image):
         """Write the small picture, if it is wanted; return the level of an even science frame."""
         if self.write_small_picture is not None:
-            self.write_small_picture(small)
-        return even_level(small) if self.row.facts["type"] == "science" else None
+            self.write_small_picture(image)
+        return even_level(image) if self.row.facts["type"] == "science" else None
 
     @property
     def header_form(self):
@@ -246,13 +246,18 @@ def _reduce_by_rows(frame):
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
-        small = SmallImage(shape, rows_read(frame.row)) if frame.is_looked_at else None
+        image_builder = SmallImage(shape, rows_read(frame.row)) if frame.is_looked_at else None
         streamed = streaming.stream_frame(
-            rows, writer, frame.geometry, frame.recipe, sample=frame.rows(shape), small_image=small
+            rows,
+            writer,
+            frame.geometry,
+            frame.recipe,
+            sample=frame.rows(shape),
+            small_image=image_builder,
         )
         _refuse_lit_overscan(frame, streamed.reduced)
         # Done before the product: little should happen between its renaming and its record.
-        even = None if small is None else frame.use_small_image(small.result())
+        even = None if image_builder is None else frame.use_small_image(image_builder.result())
         header = frame.header(headers.first_header, streamed.reduced)
         if not writer.finish(header):
             return None

@@ -34,27 +34,29 @@ def size_warnings(rows, data_of):
     dict of str to list of (str, str)
         Topic and text of the warnings, by raw file.
     """
-    unstated, lit, dark = defaultdict(list), set(), set()
+    sizes_by_axis, lit_sizes, dark_sizes = defaultdict(list), set(), set()
     for row in rows:
         strips = data_of.get(row.file, {}).get("strips")
         if strips is not None:
             axis = f"naxis{strips['axis']}"
             key = row.camera, row.night, axis, row.facts[axis]
-            unstated[key[:3]].append((row.file, key))
+            sizes_by_axis[key[:3]].append((row.file, key))
             if strips["dark"]:
-                dark.add(key)
+                dark_sizes.add(key)
         elif row.status == SET_ASIDE and row.has(RowMark.LIT_OVERSCAN):
-            lit |= {(row.camera, row.night, axis, row.facts[axis]) for axis in ("naxis1", "naxis2")}
+            lit_sizes |= {
+                (row.camera, row.night, axis, row.facts[axis]) for axis in ("naxis1", "naxis2")
+            }
     warnings = {}
-    for frames in unstated.values():
-        longest = max(key for _, key in frames)
+    for frames in sizes_by_axis.values():
+        longest_size = max(key for _, key in frames)
         for file, key in frames:
-            if key in lit:
+            if key in lit_sizes:
                 why = "in a frame of its size, with light, the strip holds data and is no overscan"
-            elif key != longest and key not in dark:
+            elif key != longest_size and key not in dark_sizes:
                 why = (
-                    f"others of the night have {longest[3]}, and neither a card nor a frame of its"
-                    " size with light shows that it has an overscan"
+                    f"others of the night have {longest_size[3]}, and neither a card nor a frame of"
+                    " its size with light shows that it has an overscan"
                 )
             else:
                 continue

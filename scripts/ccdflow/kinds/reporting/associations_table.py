@@ -140,7 +140,7 @@ class Associations(Kind):
             coverage.COVERAGE_NOTE: coverage.night_coverage(context, night),
         }
 
-    def nights_to_open(self, context, new):
+    def nights_to_open(self, context, new_groups):
         """Return the closed nights with a frame that awaits one of the new masters.
 
         The last calibrated night is among them: a dry run has a line on it.
@@ -153,14 +153,16 @@ class Associations(Kind):
         if not SCIENCE.configuration(context)["enabled"]:
             return set()
         summaries = context.summaries(_SUMMARY)
-        closed = [night for night in summaries if summaries[night]["lines"]]
+        closed_nights = [night for night in summaries if summaries[night]["lines"]]
         record = context.earlier_record(self.path_prefix)
         stamp = atomic_write.stamp_of(context.results / self.path_prefix)
-        if closed and (record is None or record.stamp != stamp):
+        if closed_nights and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("associations.csv is not as it was written")
-        last = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
-        nights = {max(closed)} if closed and max(closed) > last else set()
-        return nights | awaited_masters.waiting_for(context, new)
+        last_night = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
+        nights = (
+            {max(closed_nights)} if closed_nights and max(closed_nights) > last_night else set()
+        )
+        return nights | awaited_masters.waiting_for(context, new_groups)
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
@@ -175,8 +177,12 @@ class Associations(Kind):
                 nights.setdefault(group.night, []).append(group)
         if not nights:
             groups = SCIENCE.calibrated_groups(context)
-            last = max((group.night for group in groups), default="")
-            nights = {last: [group for group in groups if group.night == last]} if last else {}
+            last_night = max((group.night for group in groups), default="")
+            nights = (
+                {last_night: [group for group in groups if group.night == last_night]}
+                if last_night
+                else {}
+            )
         return forecast_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
 
     def closing(self, context, records):
@@ -226,17 +232,17 @@ class Associations(Kind):
         """Return the section on the frames of each night and type, and on the missing ones."""
         if not self.index_basis(context):
             return None
-        covered = _kept_coverage(context)
-        if not covered.nights:
+        matrix = _kept_coverage(context)
+        if not matrix.nights:
             # All frames are undated.
             return None
-        sentence = _coverage_words(covered)
+        sentence = _coverage_words(matrix)
         png = drawing_module("coverage_picture").coverage_picture(
-            list(covered.nights),
-            list(covered.labels),
-            covered.cells,
-            title=f"Frames of {_nights_in_words(covered)}",
-            explanation=_coverage_notes(covered),
+            list(matrix.nights),
+            list(matrix.labels),
+            matrix.cells,
+            title=f"Frames of {_nights_in_words(matrix)}",
+            explanation=_coverage_notes(matrix),
         )
         return Section(
             "coverage", "Coverage", (sentence,), pictures=(Picture(png, f"Coverage: {sentence}"),)
@@ -247,15 +253,15 @@ class Associations(Kind):
         blocks = _forecast_blocks(context, night)
         if not blocks:
             return None
-        several = len(blocks) > 1
+        has_several_blocks = len(blocks) > 1
         wishes = [
-            f"{block.setup}: {text}" if several else text
+            f"{block.setup}: {text}" if has_several_blocks else text
             for block in blocks
             for text in forecast_sentences.wish_lines(block)
         ]
         to_gain = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
         noises = [
-            (f"{block.setup} {name}" if several else name, text)
+            (f"{block.setup} {name}" if has_several_blocks else name, text)
             for block in blocks
             for name, text in forecast_sentences.noise_entries(block)
         ]
@@ -286,19 +292,25 @@ ASSOCIATIONS = Associations()
 def _rule_words(context):
     """Return the rule by which masters are chosen, in a sentence or two."""
     rules = master_library.rules(context)
-    usual = _USUAL_RULE
+    rule_sentence = _USUAL_RULE
     if rules.direction == "nearest":
-        usual = (
+        rule_sentence = (
             "Among the masters of the same setup, of earlier and later nights, that of the least"
             " predicted variance is taken."
         )
-    return f"{usual} One of the frame's own night goes first." if rules.same_night else usual
+    return (
+        f"{rule_sentence} One of the frame's own night goes first."
+        if rules.same_night
+        else rule_sentence
+    )
 
 
 def _has_frames(context):
     """Return whether any frame of the archive is calibrated."""
-    closed = context.summaries(_SUMMARY).values()
-    return bool(SCIENCE.calibrated_groups(context)) or any(notes["lines"] for notes in closed)
+    closed_summaries = context.summaries(_SUMMARY).values()
+    return bool(SCIENCE.calibrated_groups(context)) or any(
+        notes["lines"] for notes in closed_summaries
+    )
 
 
 def _digest_of(context, night):
@@ -323,41 +335,47 @@ def _kept_coverage(context):
     return context.kept_by_key((OutcomeKey.COVERAGE,), lambda: coverage.coverage_of(context))
 
 
-def _nights_in_words(covered):
+def _nights_in_words(matrix):
     """Return the nights of a coverage in words: the name of a single one, else their number."""
-    if len(covered.nights) == 1:
-        return f"night {covered.nights[0]}"
-    return f"the last {len(covered.nights)} nights"
+    if len(matrix.nights) == 1:
+        return f"night {matrix.nights[0]}"
+    return f"the last {len(matrix.nights)} nights"
 
 
-def _coverage_words(covered):
+def _coverage_words(matrix):
     """Return sentences on the holes of a `ccdflow.kinds.forecasting.coverage.Coverage`."""
-    missing = covered.holes(coverage.NO_MASTERS)
-    if not missing:
-        return f"No frame of {_nights_in_words(covered)} lacks a master."
-    frames_named = ", ".join(f"{label} ({night})" for label, night in missing[:_MOST_NAMED])
-    unnamed = f" and {len(missing) - _MOST_NAMED} more" if missing[_MOST_NAMED:] else ""
+    cells_without_master = matrix.holes(coverage.NO_MASTERS)
+    if not cells_without_master:
+        return f"No frame of {_nights_in_words(matrix)} lacks a master."
+    frames_named = ", ".join(
+        f"{label} ({night})" for label, night in cells_without_master[:_MOST_NAMED]
+    )
+    unnamed = (
+        f" and {len(cells_without_master) - _MOST_NAMED} more"
+        if cells_without_master[_MOST_NAMED:]
+        else ""
+    )
     return f"Missing: {frames_named}{unnamed}."
 
 
-def _coverage_notes(covered):
+def _coverage_notes(matrix):
     """Return the sentences below the picture of a `ccdflow.kinds.forecasting.coverage.Coverage`."""
     notes = [
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
     ]
-    if any(count and state == coverage.NO_MASTERS for count, state in covered.cells.values()):
+    if any(count and state == coverage.NO_MASTERS for count, state in matrix.cells.values()):
         notes.append("x beside a number: none that fits some frames of the night.")
-    if covered.earlier:
-        notes.append(f"{covered.earlier} nights before them are not shown.")
-    if covered.left_out:
-        notes.append(f"{covered.left_out} rarer kinds of frames are left out.")
+    if matrix.n_earlier:
+        notes.append(f"{matrix.n_earlier} nights before them are not shown.")
+    if matrix.n_left_out:
+        notes.append(f"{matrix.n_left_out} rarer kinds of frames are left out.")
     return " ".join(notes)
 
 
 def _harmful_darks(context, groups):
     """Return {dark: frames} of the darks that do more harm than good to some frames."""
-    answers, harmed = {}, {}
+    answers, frames_by_dark = {}, {}
     for group in groups:
         uses = {step.kind: first_use(context, step) for step in group.steps}
         dark, bias = uses.get("dark"), uses.get("bias")
@@ -367,21 +385,21 @@ def _harmful_darks(context, groups):
         if masters not in answers:
             answers[masters] = association.dark_harms(context, uses)
         if answers[masters]:
-            harmed.setdefault(dark.product, []).append(group.product)
-    return harmed
+            frames_by_dark.setdefault(dark.product, []).append(group.product)
+    return frames_by_dark
 
 
 def _harm_words(context, dark):
     """Return the noise that a dark adds, the structure that it takes away, and the remedy."""
     figures = context.outcome(dark).data["quality"]
-    added = max(each["added"] for each in figures)
+    added_variance = max(each["added"] for each in figures)
     structure = max(0.0, *(each["structure"] for each in figures))
     unit = "e2" if figures[0]["unit"] == "electron" else "adu2"
     is_out = SCIENCE.configuration(context)["skip_harmful"]
     remedy = "it was left out" if is_out else "`calibrate: skip_harmful: true` leaves it out"
     return (
-        f"it adds {added:.3g} {unit} of noise a pixel and takes {structure:.2g} of structure away;"
-        f" {remedy}, more darks make it useful"
+        f"it adds {added_variance:.3g} {unit} of noise a pixel and takes {structure:.2g} of"
+        f" structure away; {remedy}, more darks make it useful"
     )
 
 
@@ -452,14 +470,14 @@ def digests_by_steps(context, groups, values_of):
 
 def _digest_of_answer(context, values_of, answer):
     """Return the hash of an answer's values; frames of the same answer share it."""
-    about = (answer,)
+    key_objects = (answer,)
     if answer.use is not None and has_reasons_of_its_own(answer):
         # Page and table name the next candidate as well. Those behind it are scaled anew for each
         # exposure, and change nothing.
-        about = answer.use, planned_masters.rival_of(context, answer)[0]
+        key_objects = answer.use, planned_masters.rival_of(context, answer)[0]
     return context.kept_by_identity(
         OutcomeKey.STEP_LINE,
-        about,
+        key_objects,
         lambda: digest(values_of(context, answer)),
         values_of.__name__,
     )

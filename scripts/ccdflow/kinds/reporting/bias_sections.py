@@ -192,7 +192,7 @@ def _draw_combined(context, group, data, name):
     ----------
     context : ccdflow.run.context.PageContext
     group : ccdflow.run.job.Group
-    data : mapping
+    data : mapping of str to object
         Of the record.
     name : str
         Of the combined bias, for its title.
@@ -276,23 +276,27 @@ def trend(context, groups, highlight=None):
     return (contents.Picture(png, "Bias level, read noise and combined noise over the nights"),)
 
 
-def _ratio_or_nan(value, expected):
+def _ratio_or_nan(value, expected_value):
     """Return a value over the one that is expected; NaN where that is not above 0."""
-    return value / expected if expected > 0 else math.nan
+    return value / expected_value if expected_value > 0 else math.nan
 
 
 def _sentences_on_claims(context, groups):
     """Return sentences on amplifiers whose read noise differs from their header's."""
     notes = []
     for group, figures in night_figures(context, groups):
-        measured = figures["read_noise_electrons"]
+        measured_noise = figures["read_noise_electrons"]
         claim = figures["header_read_noise_electrons"]
-        if not (measured > 0 and claim > 0) or abs(measured / claim - 1) <= CLAIM_TOLERANCE:
+        if (
+            not (measured_noise > 0 and claim > 0)
+            or abs(measured_noise / claim - 1) <= CLAIM_TOLERANCE
+        ):
             continue
-        percent = f"{100 * abs(measured / claim - 1):.0f} %"
+        percent = f"{100 * abs(measured_noise / claim - 1):.0f} %"
         notes.append(
-            f"{group.camera} {figures['amplifier']}: the read noise is {measured:.3g} electrons, "
-            f"{percent} {'more' if measured > claim else 'less'} than the {claim:.3g} that are "
-            f"claimed; this, or the gain of {figures['gain']:.3g} electrons per adu, is wrong."
+            f"{group.camera} {figures['amplifier']}: the read noise is {measured_noise:.3g}"
+            f" electrons, {percent} {'more' if measured_noise > claim else 'less'} than the"
+            f" {claim:.3g} that are claimed; this, or the gain of {figures['gain']:.3g}"
+            " electrons per adu, is wrong."
         )
     return notes

@@ -222,9 +222,11 @@ class MastersPicture(CalibrationPicture):
     def page_basis(self, context, night):
         """Return the picture's key, and why masters were made without others: no key has that."""
         groups = self.drawn_groups(context, night)
-        without = [[g.product, why] for g in groups if (why := _missing_masters(context, g))]
-        reasons_for_none = {"without": without} if without else {}
-        return super().page_basis(context, night) | reasons_for_none
+        reasons_by_product = [
+            [g.product, why] for g in groups if (why := _missing_masters(context, g))
+        ]
+        entry = {"without": reasons_by_product} if reasons_by_product else {}
+        return super().page_basis(context, night) | entry
 
     def section(self, context, night):
         """Return the section on a night's darks and flats."""
@@ -289,24 +291,26 @@ class SciencePicture(CalibrationPicture):
     def _first_of_each_light(self, context, night):
         """Return the first groups of each camera, filter and grism, as many as are asked for."""
         most_drawn = context.settings["pictures"]["per_type"]
-        drawn, count = [], Counter()
+        drawn_groups, count = [], Counter()
         for group in SCIENCE.night_groups(context, night):
             kind = group.camera, _light_of(context.row(group.files[0]).facts.values())
             if most_drawn == "all" or count[kind] < most_drawn:
                 count[kind] += 1
-                drawn.append(group)
-        return drawn
+                drawn_groups.append(group)
+        return drawn_groups
 
     def row(self, context, group, name):
         """Return a reduced frame beside the calibrated one."""
         image = _first_image(context, group)
         record, row = context.outcome(group.product), context.row(group.files[0])
-        before = _read_pixels_later(context, reduced_product(group.files[0]), image.hdu)
-        after = _read_pixels_later(context, group.product, image.hdu)
+        reduced_pixels = _read_pixels_later(context, reduced_product(group.files[0]), image.hdu)
+        calibrated_pixels = _read_pixels_later(context, group.product, image.hdu)
         light = light_words((row.facts["filter"], row.facts["grism"]))
         headline = f"{row.file}: {light}, grade {record.data['grade']}"
         return _image_row(
-            headline, (before, "adu", "Reduced"), (after, record.data["unit"], "Calibrated")
+            headline,
+            (reduced_pixels, "adu", "Reduced"),
+            (calibrated_pixels, record.data["unit"], "Calibrated"),
         )
 
     def section(self, context, night):
@@ -390,13 +394,15 @@ def _master_lines(context, group, name):
         yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
     outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
-    without = [f"without {kind}: {why}" for kind, why in _missing_masters(context, group).items()]
+    words_on_missing = [
+        f"without {kind}: {why}" for kind, why in _missing_masters(context, group).items()
+    ]
     names = [each["amplifier"] for each in record.data["quality"]]
     for number, each in enumerate(record.data["quality"]):
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
         notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
-            notes = [*without, *notes, *outs]
+            notes = [*words_on_missing, *notes, *outs]
         cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
         yield *cells, "; ".join(notes)
 
@@ -412,8 +418,8 @@ def _remarks_on(amplifier, names, data):
     """
     remarks = data.get("remarks", ())
     subjects = data.get("remarks_on") or [_subject_formerly(text, names) for text in remarks]
-    shown = (amplifier, "") if amplifier == names[0] else (amplifier,)
-    return [text for text, name in zip(remarks, subjects, strict=True) if name in shown]
+    subjects_shown = (amplifier, "") if amplifier == names[0] else (amplifier,)
+    return [text for text, name in zip(remarks, subjects, strict=True) if name in subjects_shown]
 
 
 def _subject_formerly(remark, names):
@@ -519,13 +525,13 @@ def _frame_line(context, group, uses, names):
     masters = [_master_cell(uses.get(kind), names) for kind in ("bias", "dark", "flat")]
     image = record.data["images"][0]
     sky = [_figure_text(image[name]) for name in ("sky", "sky_rms", "sky_predicted")]
-    missing = [f"without {kind}" for kind in record.data["missing"]]
+    words_on_missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
-    linked = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
+    linked_file = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
     # Frames without a mask have no such number.
     saturated = str(record.data.get("saturated", "–"))
-    words = "; ".join([*missing, *remarks])
-    return _FrameLine(linked, record.data["grade"], *masters, *sky, saturated, words)
+    words = "; ".join([*words_on_missing, *remarks])
+    return _FrameLine(linked_file, record.data["grade"], *masters, *sky, saturated, words)
 
 
 def _master_cell(use, names):

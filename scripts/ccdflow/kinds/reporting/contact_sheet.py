@@ -78,14 +78,14 @@ class Sheet(NightPicture):
         if stamps == record.data.get("pictures"):
             return True
         try:
-            listed = json.loads(atomic_write.read_bytes(context.results / product))["files"]
+            listed_sums = json.loads(atomic_write.read_bytes(context.results / product))["files"]
             sums = {
                 entry.name: _length_and_checksum(atomic_write.read_bytes(entry.path))
                 for entry in _entries_of_folder(folder)
             }
         except (OSError, ValueError, KeyError):
             return False
-        if sums != listed:
+        if sums != listed_sums:
             return False
         data = {**record.data, "pictures": stamps}
         context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
@@ -101,12 +101,12 @@ class Sheet(NightPicture):
 
     def frame_reports(self, context, record):
         """Return the width of the stars of frames of the sky."""
-        listed = (
+        entries = (
             _listed_before(context, record.product) if record.status == job_records.MADE else {}
         )
         return [
             (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
-            for file, each in listed.items()
+            for file, each in entries.items()
             if each.get("width")
         ]
 
@@ -125,12 +125,12 @@ class Sheet(NightPicture):
 
     def sections(self, context, night):
         """Return the contact sheet, and the strip of time."""
-        listed = {}
+        entries = {}
         for product in self.products_on_page(context, night):
             # The list may not have been made.
             with suppress(FileNotFoundError):
-                listed = json.loads(atomic_write.read_bytes(context.results / product))["frames"]
-        tiles = NightTiles(context, night, listed)
+                entries = json.loads(atomic_write.read_bytes(context.results / product))["frames"]
+        tiles = NightTiles(context, night, entries)
         sections = (tiles.sheet(), tiles.strip())
         return [section for section in sections if section is not None]
 
@@ -150,7 +150,7 @@ def sheet_basis(context, night):
 
     Returns
     -------
-    dict
+    dict of str to (int or list)
     """
     lines = []
     for row, *records in _rows_with_pictures(context, night):
@@ -160,17 +160,23 @@ def sheet_basis(context, night):
 
 def _rows_with_pictures(context, night):
     """Yield the rows of a night with the records of products that have pictures: one or two."""
-    calibrated = {
+    calibrated_records = {
         group.files[0]: record
         for group, record in SCIENCE.night_records(context, night)
         if record is not None and record.status == job_records.MADE
     }
-    for row, reduced in zip(context.rows_of(night), frame_records(context, night), strict=True):
-        calibrated_record = calibrated.get(row.file)
+    for row, reduced_record in zip(
+        context.rows_of(night), frame_records(context, night), strict=True
+    ):
+        calibrated_record = calibrated_records.get(row.file)
         if row.status == OK:
-            if reduced is None or reduced.status != job_records.MADE:
+            if reduced_record is None or reduced_record.status != job_records.MADE:
                 continue
-            yield (row, reduced) if calibrated_record is None else (row, reduced, calibrated_record)
+            yield (
+                (row, reduced_record)
+                if calibrated_record is None
+                else (row, reduced_record, calibrated_record)
+            )
         elif calibrated_record is not None:
             yield row, calibrated_record
 
@@ -188,7 +194,7 @@ def write_sheet(context, job):
     ccdflow.run.job_records.Record
     """
     basis = sheet_basis(context, job.night)
-    before = _listed_before(context, job.product)
+    earlier_entries = _listed_before(context, job.product)
     frames, files = {}, {}
     for row, *records in _rows_with_pictures(context, job.night):
         pictures = []
@@ -198,8 +204,8 @@ def write_sheet(context, job):
             name = paths.small_picture(job.night, each.product).rpartition("/")[2]
             files[name] = _length_and_checksum(content)
             pictures.append({"product": each.product, "file": name, **vars(values)})
-        last = records[-1]
-        width = _median_width(context, row, last.product, last.key, before)
+        last_record = records[-1]
+        width = _median_width(context, row, last_record.product, last_record.key, earlier_entries)
         frames[row.file] = {"pictures": pictures, **width}
     folder = _picture_folder(context, job.product)
     for entry in _entries_of_folder(folder):
@@ -210,7 +216,7 @@ def write_sheet(context, job):
     return replace(record, data={"pictures": _stamps_of(folder)})
 
 
-def _median_width(context, row, product, key, before):
+def _median_width(context, row, product, key, earlier_entries):
     """Return the width of the stars of a frame of the sky, measured before or now; {} for none.
 
     Parameters
@@ -219,19 +225,21 @@ def _median_width(context, row, product, key, before):
     row : ccdflow.run.rawframes.rows.Row
     product, key : str
         The product that is measured, and its key.
-    before : dict of str to dict
+    earlier_entries : dict of str to dict
         The entries of the list on the disk, by raw file.
     """
     if row.facts["type"] not in _SKY_TYPES:
         return {}
-    known = before.get(row.file, {})
-    if known.get("measured") == key:
-        return {name: known[name] for name in ("measured", "width", "stars")}
+    entry = earlier_entries.get(row.file, {})
+    if entry.get("measured") == key:
+        return {name: entry[name] for name in ("measured", "width", "stars")}
     pixels = mapped_image_of(context, row, product)
-    small = small_image(pixels)
-    width, stars = star_width(pixels, step=pixels_per_small_pixel(pixels.shape), small_image=small)
-    rounded = None if math.isnan(width) else round(width, 2)
-    return {"measured": key, "width": rounded, "stars": stars}
+    small_pixels = small_image(pixels)
+    width, stars = star_width(
+        pixels, step=pixels_per_small_pixel(pixels.shape), small_image=small_pixels
+    )
+    rounded_width = None if math.isnan(width) else round(width, 2)
+    return {"measured": key, "width": rounded_width, "stars": stars}
 
 
 def _listed_before(context, product):

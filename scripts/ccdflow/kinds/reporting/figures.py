@@ -5,14 +5,17 @@ from __future__ import annotations
 
 def names_of_groups(groups):
     """Return {product: name} of groups: the camera, and the traits that distinguish its groups."""
-    traits, same = [(group, _shared_values(group)) for group in groups], {}
+    traits, common_traits = [(group, _shared_values(group)) for group in groups], {}
     for group, traits_of_group in traits:
-        same[group.camera] = same.get(group.camera, set(traits_of_group)).intersection(
-            traits_of_group
-        )
+        common_traits[group.camera] = common_traits.get(
+            group.camera, set(traits_of_group)
+        ).intersection(traits_of_group)
     return {
         group.product: " ".join(
-            [group.camera, *(trait for trait in traits_of_group if trait not in same[group.camera])]
+            [
+                group.camera,
+                *(trait for trait in traits_of_group if trait not in common_traits[group.camera]),
+            ]
         )
         for group, traits_of_group in traits
     }

@@ -172,7 +172,7 @@ def drawn_frames(context, night, *, gone=False):
     list of ccdflow.run.rawframes.rows.Row
     """
     most_drawn = context.settings["pictures"]["per_type"]
-    drawn, count = [], Counter()
+    drawn_rows, count = [], Counter()
     for row in context.rows_of(night):
         if row.status != OK or (row.gone and not gone):
             continue
@@ -182,8 +182,8 @@ def drawn_frames(context, night, *, gone=False):
         record = context.outcome(reduced_product(row.file))
         if record is not None and record.status == job_records.MADE:
             count[key] += 1
-            drawn.append(row)
-    return drawn
+            drawn_rows.append(row)
+    return drawn_rows
 
 
 def picture_basis(context, night, *, gone=False):
@@ -199,7 +199,7 @@ def picture_basis(context, night, *, gone=False):
 
     Returns
     -------
-    dict
+    dict of str to (int or list)
     """
     rows = drawn_frames(context, night, gone=gone)
     return {
@@ -319,8 +319,8 @@ def raw_values(context, row, hdu):
     with raw:
         layout = raw.layout(whole=False)
         data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
-    stored, offset = decoding.stored_pixels(data, layout.hdus[hdu], row.file)
-    image = stored.astype(np.float32)
+    stored_values, offset = decoding.stored_pixels(data, layout.hdus[hdu], row.file)
+    image = stored_values.astype(np.float32)
     image += offset
     return image
 

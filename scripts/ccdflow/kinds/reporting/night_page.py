@@ -98,13 +98,13 @@ def basis_of_page(context, night):
 
     Returns
     -------
-    dict
+    dict of str to object
     """
     basis = {"version": [PAGES_VERSION, frame_pictures.PICTURES_VERSION]}
-    if outs := list(left_out(context, night)):
-        basis["left out"] = digest(outs)
-    if missing := undrawn_products(context, night):
-        basis["undrawn"] = missing
+    if frames_left_out := list(left_out(context, night)):
+        basis["left out"] = digest(frames_left_out)
+    if products_undrawn := undrawn_products(context, night):
+        basis["undrawn"] = products_undrawn
     for kind in context.chain:
         basis |= kind.page_basis(context, night)
     return basis
@@ -208,10 +208,10 @@ def _sentences_on_left_out(context, night):
 def _sentences_on_odd_frames(context, night):
     """Return sentences on frames with warnings."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS}
-    warned = frame_warnings.warned_frames(
+    warnings_by_file = frame_warnings.warned_frames(
         rows.values(), context.outcome, frame_warnings.separating_settings(context)
     )
-    return frame_warnings.sentences_on_warnings(warned)
+    return frame_warnings.sentences_on_warnings(warnings_by_file)
 
 
 def _sentences_on_calibration(context, night):

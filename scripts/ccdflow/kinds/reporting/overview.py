@@ -90,13 +90,13 @@ def write_index(context, job):
         _SUMMARY
     )
     lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
-    aside = [
+    frames_set_aside = [
         _shown_frame(frame) for night in sorted(summaries) for frame in summaries[night]["aside"]
     ]
     content = page.index_page_html(
         page.IndexContent(
             nights=tuple(reversed(lines)),
-            aside=tuple(aside),
+            aside=tuple(frames_set_aside),
             sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
             provenance=provenance(),
             last_run=paths.LAST_RUN,
@@ -109,9 +109,13 @@ def _summary_of(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
     statuses = Counter(frame.status for frame in frames)
-    science = [context.outcome(group.product) for group in SCIENCE.night_groups(context, night)]
-    calibrated = [record for record in science if record and record.status == job_records.MADE]
-    grades = Counter(record.data["grade"] for record in calibrated)
+    records_of_science = [
+        context.outcome(group.product) for group in SCIENCE.night_groups(context, night)
+    ]
+    calibrated_records = [
+        record for record in records_of_science if record and record.status == job_records.MADE
+    ]
+    grades = Counter(record.data["grade"] for record in calibrated_records)
     line = page.NightLine(
         night=night,
         page=paths.night_page(night),
@@ -122,10 +126,10 @@ def _summary_of(context, night):
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
         combined=tuple(_combined_groups(context, night)),
         grades=tuple(sorted(grades.items())),
-        uncalibrated=len(science) - len(calibrated),
+        uncalibrated=len(records_of_science) - len(calibrated_records),
     )
-    aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
-    return {"line": asdict(line), "aside": aside}
+    frames_set_aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
+    return {"line": asdict(line), "aside": frames_set_aside}
 
 
 def _combined_groups(context, night):

@@ -102,7 +102,7 @@ def quality_basis(context, night):
 
     Returns
     -------
-    dict
+    dict of str to (int or list)
     """
     groups = group_queries.basis_lines(BIAS_KIND, context, BIAS_KIND.night_groups(context, night))
     return {"version": frame_pictures.PICTURES_VERSION, "groups": groups}

@@ -153,7 +153,7 @@ def quality_rows(context, groups, columns=COLUMNS):
         data = dict(record.data.items())
         note = record.reason if record.status != job_records.MADE else ""
         is_made = record.status == job_records.MADE
-        common = {
+        shared_cells = {
             "night": group.night,
             "camera": group.camera,
             "group": paths.stem(group.product),
@@ -161,15 +161,15 @@ def quality_rows(context, groups, columns=COLUMNS):
         }
         outs = [f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())]
         remarks = data.get("remarks", ())
-        common["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
+        shared_cells["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
         if _LIGHT in columns:
-            shared = dict(group.shared)
-            common[_LIGHT] = light_words(map(shared.get, ("filter", "grism")))
+            shared_values = dict(group.shared)
+            shared_cells[_LIGHT] = light_words(map(shared_values.get, ("filter", "grism")))
         figures = data.get("quality", ())
         if note and not figures:
-            rows.append({**common, "frames": len(data.get("members", ()))})
+            rows.append({**shared_cells, "frames": len(data.get("members", ()))})
         rows += [
-            {**common, **{name: each[name] for name in columns if name != _LIGHT}}
+            {**shared_cells, **{name: each[name] for name in columns if name != _LIGHT}}
             for each in figures
         ]
     return rows

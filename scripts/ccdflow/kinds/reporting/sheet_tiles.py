@@ -161,17 +161,19 @@ class NightTiles:
         counts = self._saturated_pixels
         if frame.file in counts:
             row = self.rows[frame.file]
-            alike = self._frames_alike[field_and_light(row)]
+            files_alike = self._frames_alike[field_and_light(row)]
             return unusual_saturation(
                 counts[frame.file],
                 number_of_pixels(self.context, row),
-                [counts[file] for file in alike if file != frame.file],
+                [counts[file] for file in files_alike if file != frame.file],
             )
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         if not pictures or not data.get("levels"):
             return ""
-        first, row = pictures[0], self.rows[frame.file]
-        highest = first["centre"] + first["scale"] * math.sinh(first["high"])
+        first_picture, row = pictures[0], self.rows[frame.file]
+        highest = first_picture["centre"] + first_picture["scale"] * math.sinh(
+            first_picture["high"]
+        )
         highest += max(data["levels"].values())
         amplifiers = self.context.store.geometry(row.geometry).amplifiers
         tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
