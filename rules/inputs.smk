@@ -46,9 +46,9 @@ def batch_file(wildcards):
 
 def earlier_batch_records(wildcards):
     """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
-    planned = RUN.jobs.batch(wildcards.name, wildcards.key)
-    if planned:
-        records = planned.earlier_records
+    batch = RUN.jobs.batch(wildcards.name, wildcards.key)
+    if batch:
+        records = batch.earlier_records
     else:
         records = batch_files.earlier_batch_records(batch_path(wildcards))
     return [ancient(f"{RESULTS}/{name}") for name in records]
@@ -56,8 +56,8 @@ def earlier_batch_records(wildcards):
 
 def size_of(wildcards):
     """Return the size of a batch, without planning: cluster nodes call this as well."""
-    planned = RUN.jobs.batch(wildcards.name, wildcards.key)
-    return planned.size if planned else batch_files.size_of(batch_path(wildcards))
+    batch = RUN.jobs.batch(wildcards.name, wildcards.key)
+    return batch.size if batch else batch_files.size_of(batch_path(wildcards))
 
 
 def cores_of(wildcards):

@@ -206,7 +206,7 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
         def get(self, key):
             return None
 
-    for name in ("_known", "_known_before"):
+    for name in ("_recent_cards", "_older_cards"):
         monkeypatch.setattr(rawheader, name, {})
     # A new card of a usual keyword is else told by its first ten letters.
     monkeypatch.setattr(rawheader, "_usual_heads", Forgetful())
@@ -219,8 +219,8 @@ def test_cards_that_come_again_are_read_once_and_others_are_forgotten(monkeypatc
         header = rawheader.parse_raw_header("".join([*usual, own, "END".ljust(80)]))
         assert header["FRAME"] == frame
         assert header["CARD4"] == 4
-        assert len(rawheader._known) <= 10
-        assert len(rawheader._known_before) <= 10
+        assert len(rawheader._recent_cards) <= 10
+        assert len(rawheader._older_cards) <= 10
     assert len(read) == 40 + len(usual)
 
 

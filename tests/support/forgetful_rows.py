@@ -27,7 +27,7 @@ def rows_read_without_memory(values):
     read_by_reader = row_reader.RawRowReader.read_rows
 
     def read_alone(*arguments):
-        for known in (rawheader._known, rawheader._known_before, rawheader._usual_heads):
+        for known in (rawheader._recent_cards, rawheader._older_cards, rawheader._usual_heads):
             known.clear()
         rawheader._keyword_orders.clear()
         rawheader._last_headers.clear()

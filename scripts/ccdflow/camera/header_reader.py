@@ -94,7 +94,7 @@ class HeaderReader:
         )
         self.images = self._positions.images
         self.warnings = []
-        self._known, self._made = {}, {}
+        self._readings, self._made = {}, {}
 
     def order(self, name):
         """Return the HDUs in which a value is looked for."""
@@ -136,10 +136,10 @@ class HeaderReader:
         -------
         ccdflow.files.card_search.Reading
         """
-        if name not in self._known:
+        if name not in self._readings:
             positions = self.positions_of(name, keywords)
             if not positions:
-                return self._known.setdefault(name, _EMPTY_READING)
+                return self._readings.setdefault(name, _EMPTY_READING)
             contents_in_order = contents_at(self.headers, positions)
             reading = first_readable(
                 contents_in_order, reader, problem=problem, silent=AMBIGUOUS_CARDS
@@ -147,8 +147,8 @@ class HeaderReader:
             for text in reading.problems:
                 ending = f"; {remedy}" if remedy else ""
                 self.warn(text + (f": {reading.keyword} is used" if reading.keyword else ending))
-            self._known[name] = reading
-        return self._known[name]
+            self._readings[name] = reading
+        return self._readings[name]
 
     def kept(self, name, make):
         """Return the result of a function for this frame, which is called once.

@@ -279,10 +279,10 @@ def _factors_of_light(images):
     if any(image.noise is None for image in images):
         return None
     gains = [[amplifier.gain for amplifier in image.noise.amplifiers] for image in images]
-    known = [gain for gains_of_image in gains for gain in gains_of_image if gain]
-    if len(set(known)) < 2:
+    measured_gains = [gain for gains_of_image in gains for gain in gains_of_image if gain]
+    if len(set(measured_gains)) < 2:
         return None
-    mean = float(np.mean(known))
+    mean = float(np.mean(measured_gains))
     return [[gain or mean for gain in gains_of_image] for gains_of_image in gains]
 
 

@@ -50,18 +50,18 @@ _MOST_ORDERS = 1 << 10
 
 # By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
 # the text that is read.
-_known = {}
-# The cards known before `_known` was emptied the last time: one that is met again is kept.
-_known_before = {}
-# The cards of `_known` and `_known_before`, by their bytes.
-_known_bytes, _known_bytes_before = {}, {}
+_recent_cards = {}
+# The cards met before `_recent_cards` was emptied the last time: one that is met again is kept.
+_older_cards = {}
+# The cards of `_recent_cards` and `_older_cards`, by their bytes.
+_recent_bytes, _older_bytes = {}, {}
 # By the keywords of a header.
 _keyword_orders = {}
 # (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
 _heads = {}
 # The same by the first ten letters of a card, for plain keywords but CONTINUE and END.
 _usual_heads = {}
-# The entry of `_known` for a card that goes on with the text before.
+# The entry of `_recent_cards` for a card that goes on with the text before.
 _NEXT = ((_CONTINUE, ""), "")
 # The last header of so many cards, see `_LastHeader`.
 _last_headers = {}
@@ -192,7 +192,7 @@ def parse_raw_header(text):
     -------
     RawHeader
     """
-    find, end = _known.get, _end_of(text)
+    find, end = _recent_cards.get, _end_of(text)
     parsed = [
         find(card := text[i : i + CARD_BYTES]) or _parse_card(card)
         for i in range(0, end, CARD_BYTES)
@@ -243,7 +243,7 @@ def parse_usual_header(data):
         end = cards.index(_END_BYTES)
     except ValueError:
         return None
-    find = _known_bytes.get
+    find = _recent_bytes.get
     parsed = [find(card) or _learn_bytes(card) for card in cards[:end]]
     if not parsed:
         return None
@@ -289,7 +289,7 @@ def _header_like(last, data):
     if not data.endswith(rest):
         return None
     cards = split(data)
-    texts, find = list(texts), _known_bytes.get
+    texts, find = list(texts), _recent_bytes.get
     for position in compress(range(len(cards)), map(ne, cards, cards_before)):
         card = cards[position]
         head, text = find(card) or _learn_bytes(card)
@@ -311,7 +311,7 @@ def _card_splitter(count):
 
 def _learn_bytes(card):
     """Return (head, text) of a card of a file; the head is None for an odd one."""
-    head_and_text = _known_bytes_before.get(card)
+    head_and_text = _older_bytes.get(card)
     if head_and_text is None:
         text = readable_cards(card)
         head = _usual_heads.get(text[:10])
@@ -321,10 +321,10 @@ def _learn_bytes(card):
         else:
             head_and_text = (None, text) if text == _END else _parse_text(text)
             head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
-    if len(_known_bytes) < _MOST_TEXTS:
-        _known_bytes[card] = head_and_text
+    if len(_recent_bytes) < _MOST_TEXTS:
+        _recent_bytes[card] = head_and_text
     else:
-        _remember_card(_known_bytes, _known_bytes_before, card, head_and_text)
+        _remember_card(_recent_bytes, _older_bytes, card, head_and_text)
     return head_and_text
 
 
@@ -362,8 +362,8 @@ def _end_of(text):
 
 def _parse_card(card):
     """Return (head, text) of a card that was not seen lately; the head is None for a record."""
-    head_and_text = _known_before.get(card) or _parse_text(card)
-    _remember_card(_known, _known_before, card, head_and_text)
+    head_and_text = _older_cards.get(card) or _parse_text(card)
+    _remember_card(_recent_cards, _older_cards, card, head_and_text)
     return head_and_text
 
 
@@ -381,22 +381,22 @@ def _parse_text(card):
     return head_and_text
 
 
-def _remember_card(known, before, card, head_and_text):
-    """Remember a card; the cards known before are forgotten where there are too many.
+def _remember_card(cards, older_cards, card, head_and_text):
+    """Remember a card; the older cards are forgotten where there are too many.
 
     Parameters
     ----------
-    known, before : dict
-        The cards met lately, and those met before `known` was emptied; changed in place.
+    cards, older_cards : dict
+        The cards met lately, and those met before `cards` was emptied; changed in place.
     card : str or bytes
     head_and_text : tuple
         As `_parse_text` returns it.
     """
-    if len(known) >= _MOST_TEXTS:
-        before.clear()
-        before.update(known)
-        known.clear()
-    known[card] = head_and_text
+    if len(cards) >= _MOST_TEXTS:
+        older_cards.clear()
+        older_cards.update(cards)
+        cards.clear()
+    cards[card] = head_and_text
 
 
 def _head_of(text):

@@ -160,10 +160,10 @@ class RunContents(FixedContents):
         object
             The result of ``make()``.
         """
-        known = self._lookups.get(key, _UNKNOWN)
-        if known is _UNKNOWN:
-            known = self._lookups[key] = make()
-        return known
+        result = self._lookups.get(key, _UNKNOWN)
+        if result is _UNKNOWN:
+            result = self._lookups[key] = make()
+        return result
 
     @property
     def lookups(self):
@@ -421,18 +421,18 @@ class _KeptOutcomes:
     def kept_by_key(self, key, make):
         """Return the first result of ``make()`` for this key."""
         # A plan asks thousands of times: each key is hashed once where the value is known.
-        known = self._kept.get(key, _UNKNOWN)
-        if known is _UNKNOWN:
-            known = self._kept[key] = make()
-        return known
+        result = self._kept.get(key, _UNKNOWN)
+        if result is _UNKNOWN:
+            result = self._kept[key] = make()
+        return result
 
     def kept_by_identity(self, outcome_key, objects, make, *values):
         """Return the first result of ``make()`` for these objects."""
         key = (outcome_key, *map(id, objects), *values)
-        known = self._kept.get(key)
-        if known is None:
-            known = self._kept[key] = make(), objects
-        return known[0]
+        entry = self._kept.get(key)
+        if entry is None:
+            entry = self._kept[key] = make(), objects
+        return entry[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,9 +459,9 @@ class PlanContext(_KeptOutcomes, Context):
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done; or None."""
         # A plan asks about ten times for the record of a new product, so it is kept.
-        known, job = self._foreseen.get(product), self.jobs.get(product)
-        if known is not None and job is not None and known.key == job.key:
-            return known
+        foreseen_record, job = self._foreseen.get(product), self.jobs.get(product)
+        if foreseen_record is not None and job is not None and foreseen_record.key == job.key:
+            return foreseen_record
         if product not in self.planned_products and not self.is_planned(product):
             return None
         if self.settings["types"] != "all" and not self._is_of_enabled_type(product):

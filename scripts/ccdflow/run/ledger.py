@@ -277,7 +277,7 @@ def _line_of_record(record, index_of_common):
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
-def fold(results, ledger, *, checks_files, known=None, jobs=None):
+def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -288,7 +288,7 @@ def fold(results, ledger, *, checks_files, known=None, jobs=None):
     checks_files : bool
         Whether to compare the products' checksums: for records that an earlier, interrupted run
         left.
-    known : dict of str to Record, optional
+    noted_records : dict of str to Record, optional
         Records that this process has seen, beside those of the ledger.
     jobs : dict of str to ccdflow.run.job.Job, optional
         By product, of this run, which began beside jobs of an earlier one: once a job has left its
@@ -303,7 +303,7 @@ def fold(results, ledger, *, checks_files, known=None, jobs=None):
         read.
     """
     files, unmade = [], {}
-    known, jobs = known or {}, jobs or {}
+    noted_records, jobs = noted_records or {}, jobs or {}
     for path, record in job_records.unfolded_records(results):
         files.append(path)
         if record is None or record.kind in _BATCH_KINDS:
@@ -317,7 +317,7 @@ def fold(results, ledger, *, checks_files, known=None, jobs=None):
             if record.status != job_records.REFUSED:
                 continue
         elif checks_files and not any(
-            _is_known(results, each.get(record.product), record) for each in (known, ledger)
+            _is_noted(results, each.get(record.product), record) for each in (noted_records, ledger)
         ):
             if not job_records.is_as_made(results, record):
                 continue
@@ -332,12 +332,13 @@ def _is_superseded(results, path, job):
     return path != own_path and os.path.exists(own_path)  # noqa: PTH110
 
 
-def _is_known(results, known, record):
+def _is_noted(results, noted_record, record):
     """Return whether this process has taken in the record, and the product's file is unchanged."""
     return (
-        known is not None
-        and (known.key, known.content, known.stamp) == (record.key, record.content, record.stamp)
-        and known.stamp == atomic_write.stamp_of(Path(results) / record.product)
+        noted_record is not None
+        and (noted_record.key, noted_record.content, noted_record.stamp)
+        == (record.key, record.content, record.stamp)
+        and noted_record.stamp == atomic_write.stamp_of(Path(results) / record.product)
     )
 
 

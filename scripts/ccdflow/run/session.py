@@ -304,9 +304,9 @@ def _session_of_all_nights(run_start):
         outdated_files=outdated,
         cameras=run_start.reading.cameras,
     )
-    planned = plan.make_plan(context, forced, records=files, is_dry=request.is_dry)
+    new_plan = plan.make_plan(context, forced, records=files, is_dry=request.is_dry)
     session = Session(
-        planned,
+        new_plan,
         request.is_dry,
         run_start.lock,
         busy_batches,
@@ -344,7 +344,7 @@ def _notes_of_earlier_runs(run_start):
     read = last_round.read_notes if last_round is not None else None
     store, records = read_notes(run_start.results) if read is None else read()
     files, unmade = ledger.fold(
-        run_start.results, records, checks_files=True, known=run_start.unsaved_records
+        run_start.results, records, checks_files=True, noted_records=run_start.unsaved_records
     )
     take_aside(store, unmade)
     return store, records, files

@@ -98,11 +98,13 @@ def write_batch(session, batch, *, is_queued=False):
     return path
 
 
-def _jobs_of_other_batches(planned, jobs, needed):
+def _jobs_of_other_batches(jobs_by_product, jobs, products_needed):
     """Return the jobs of other batches whose records these jobs read."""
     products = {job.product for job in jobs}
-    products_read = needed.union(*(job.needs for job in jobs)) - products
-    return [planned[product] for product in sorted(products_read) if product in planned]
+    products_read = products_needed.union(*(job.needs for job in jobs)) - products
+    return [
+        jobs_by_product[product] for product in sorted(products_read) if product in jobs_by_product
+    ]
 
 
 def _rows_and_groups(context, jobs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from ccdflow import paths
 from ccdflow.run.batches.batch_files import path_of, write_batch
@@ -75,22 +75,29 @@ def split(session, *, is_split_by_night, writes_files=True):
         most_jobs,
         is_split_by_night,
     )
-    options = (session.plan, frames, jobs_by_kind, most_jobs, is_split_by_night)
-    parts, batch_by_product = _jobs_of_batches(*options, gathers_nights=is_split_by_night)
+    split_jobs = partial(
+        _jobs_of_batches,
+        session.plan,
+        frames=frames,
+        jobs_by_kind=jobs_by_kind,
+        most_jobs=most_jobs,
+        is_split_by_night=is_split_by_night,
+    )
+    parts, batch_by_product = split_jobs(gathers_nights=is_split_by_night)
     count = sum(map(len, (*frames.values(), *jobs_by_kind.values())))
     if not is_split_by_night and count - len(batch_by_product) > most_jobs:
-        parts, batch_by_product = _jobs_of_batches(*options, gathers_nights=True)
-    places = {product: place for place, product in enumerate(session.plan.jobs)}
-    planned = session.plan.jobs
+        parts, batch_by_product = split_jobs(gathers_nights=True)
+    jobs_by_product = session.plan.jobs
+    places = {product: place for place, product in enumerate(jobs_by_product)}
     batches = {}
-    for name, jobs in parts.items():
-        products = sorted((job.product for job in jobs), key=places.__getitem__)
-        ordered = list(map(planned.__getitem__, products))
+    for name, jobs_of_batch in parts.items():
+        products = sorted((job.product for job in jobs_of_batch), key=places.__getitem__)
+        jobs = list(map(jobs_by_product.__getitem__, products))
         earlier_names = {
-            batch_by_product[need] for need in _needs_of(ordered) if need in batch_by_product
+            batch_by_product[need] for need in _needs_of(jobs) if need in batch_by_product
         } - {name}
         batch = _batch_of_jobs(
-            session.context, name, ordered, [batches[earlier] for earlier in sorted(earlier_names)]
+            session.context, name, jobs, [batches[earlier] for earlier in sorted(earlier_names)]
         )
         batches[name] = batch
         if writes_files:
@@ -105,7 +112,7 @@ def _needs_of(jobs):
     return firsts.union(*{job.needs[1:] for job in jobs})
 
 
-def needs_batches(planned):
+def needs_batches(plan):
     """Return whether a plan has more jobs than one machine's Snakemake is given one by one.
 
     The larger of two numbers counts: that of the frames to reduce, and that of all other jobs that
@@ -113,34 +120,32 @@ def needs_batches(planned):
 
     Parameters
     ----------
-    planned : ccdflow.run.plan.Plan
+    plan : ccdflow.run.plan.Plan
 
     Returns
     -------
     bool
     """
-    frames, *other_kinds = map(len, _jobs_by_kind(planned).values())
-    return max(frames, sum(other_kinds)) > planned.context.settings["frames_per_batch"]
+    frames, *other_kinds = map(len, _jobs_by_kind(plan).values())
+    return max(frames, sum(other_kinds)) > plan.context.settings["frames_per_batch"]
 
 
-def _jobs_by_kind(planned):
+def _jobs_by_kind(plan):
     """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
-    chain = planned.context.chain
+    chain = plan.context.chain
     jobs = {kind.name: [] for kind in chain if kind.stage or kind is chain.first}
-    for job in planned.jobs.values():
+    for job in plan.jobs.values():
         if job.kind in jobs:
             jobs[job.kind].append(job)
     return jobs
 
 
-def _jobs_of_batches(
-    planned, frames, jobs_by_kind, most_jobs, is_split_by_night, *, gathers_nights
-):
+def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night, gathers_nights):
     """Return ({name: jobs} of batches, {product: name of its batch}).
 
     Parameters
     ----------
-    planned : ccdflow.run.plan.Plan
+    plan : ccdflow.run.plan.Plan
     frames : dict of str to list of ccdflow.run.job.Job
         The frames of each batch, to which other jobs are joined.
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
@@ -155,15 +160,15 @@ def _jobs_of_batches(
     parts = {name: list(jobs) for name, jobs in frames.items()}
     batch_by_product = {job.product: name for name, jobs in parts.items() for job in jobs}
     for kind, jobs_of_kind in jobs_by_kind.items():
-        unjoined_jobs = _join_batch(jobs_of_kind, planned.jobs, parts, batch_by_product)
+        unjoined_jobs = _join_batch(jobs_of_kind, plan.jobs, parts, batch_by_product)
         if not gathers_nights:
             continue
         # Jobs of nights without new frames wait for no other job.
         free_jobs = [
-            job for job in unjoined_jobs if not any(need in planned.jobs for need in job.needs)
+            job for job in unjoined_jobs if not any(need in plan.jobs for need in job.needs)
         ]
         waiting_jobs = [
-            job for job in unjoined_jobs if any(need in planned.jobs for need in job.needs)
+            job for job in unjoined_jobs if any(need in plan.jobs for need in job.needs)
         ]
         for jobs, suffix in ((free_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
             for nights, jobs_of_nights in _split_nights(
@@ -175,7 +180,7 @@ def _jobs_of_batches(
     return parts, batch_by_product
 
 
-def _join_batch(jobs, planned, parts, batch_by_product):
+def _join_batch(jobs, jobs_by_product, parts, batch_by_product):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
@@ -184,7 +189,7 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     Parameters
     ----------
     jobs : list of ccdflow.run.job.Job
-    planned : dict of str to ccdflow.run.job.Job
+    jobs_by_product : dict of str to ccdflow.run.job.Job
         All jobs of the plan.
     parts : dict of str to list of ccdflow.run.job.Job
         The jobs of each batch; some are added.
@@ -197,8 +202,10 @@ def _join_batch(jobs, planned, parts, batch_by_product):
         first, masters = job.needs[:1], job.needs[1:]
         names = names_by_needs.get(masters)
         if names is None:
-            names = names_by_needs[masters] = _batch_names_of(masters, planned, batch_by_product)
-        names = names | _batch_names_of(first, planned, batch_by_product)
+            names = names_by_needs[masters] = _batch_names_of(
+                masters, jobs_by_product, batch_by_product
+            )
+        names = names | _batch_names_of(first, jobs_by_product, batch_by_product)
         if None in names:
             continue
         if len(names) == 1:
@@ -210,20 +217,20 @@ def _join_batch(jobs, planned, parts, batch_by_product):
     return unjoined_jobs
 
 
-def _batch_names_of(needs, planned, batch_by_product):
+def _batch_names_of(needs, jobs_by_product, batch_by_product):
     """Return the batches of some needs: None among them for one that is made outside all batches.
 
     Parameters
     ----------
     needs : iterable of str
-    planned : dict of str to ccdflow.run.job.Job
+    jobs_by_product : dict of str to ccdflow.run.job.Job
         All jobs of the plan: only planned needs count.
     batch_by_product : dict of str to str
         The batch of each product.
     """
     names = set(map(batch_by_product.get, needs))
     return (
-        {batch_by_product.get(need) for need in needs if need in planned}
+        {batch_by_product.get(need) for need in needs if need in jobs_by_product}
         if None in names
         else names
     )

@@ -91,9 +91,9 @@ def _lines_on_jobs(plan):
     for kind in kinds:
         jobs_of_kind = jobs[kind.name]
         if kind is plan.context.chain.first:
-            planned = counted_noun(plan.planned_counts[kind.name], kind.nouns)
+            planned_count = counted_noun(plan.planned_counts[kind.name], kind.nouns)
             lines.append(
-                f"{len(jobs_of_kind)} of {planned} to {kind.verb}:"
+                f"{len(jobs_of_kind)} of {planned_count} to {kind.verb}:"
                 f" {_reasons_in_words(jobs_of_kind)}"
             )
         elif not kind.is_report:
@@ -138,8 +138,8 @@ def _subject_up_to_date(plan):
 def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
-    moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
-    products_named = set(moved[:_MOST_LINES])
+    moved_products = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    products_named = set(moved_products[:_MOST_LINES])
     why = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if products_named else ())
@@ -148,11 +148,11 @@ def _lines_on_moves(plan):
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
         + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _REASON_OF_MOVE))
-        for product in moved[:_MOST_LINES]
+        for product in moved_products[:_MOST_LINES]
     ]
-    if len(moved) > _MOST_LINES:
-        lines.append(f"... and {len(moved) - _MOST_LINES} more")
-    if removed := len(plan.leaving) - len(moved):
+    if len(moved_products) > _MOST_LINES:
+        lines.append(f"... and {len(moved_products) - _MOST_LINES} more")
+    if removed := len(plan.leaving) - len(moved_products):
         number = (
             "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
         )

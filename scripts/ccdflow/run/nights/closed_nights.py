@@ -519,7 +519,7 @@ def _ranges_of_night(context, homes, name, night):
     return homes.ranges[name].get(night, [])
 
 
-def _group_of(values, steps, known):
+def _group_of(values, steps, shared_values):
     """Return the group of the values of `_GROUP_FIELDS`; ``steps`` is called for its steps.
 
     Parameters
@@ -527,14 +527,14 @@ def _group_of(values, steps, known):
     values : list of object
         One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
-    known : dict of object to object
+    shared_values : dict of object to object
         The values of other groups by themselves: an equal one is taken from it, another is added.
     """
     group = dict(zip(_GROUP_FIELDS, values, strict=True))
     group |= {name: tuple(group[name]) for name in ("files", "nights", "measurements")}
     group["shared"] = tuple(map(tuple, group["shared"]))
     for name in ("night", "camera", "shared", "nights", "kind", "measurements"):
-        group[name] = known.setdefault(group[name], group[name])
+        group[name] = shared_values.setdefault(group[name], group[name])
     return ClosedGroup(**group, steps=steps)
 
 

@@ -289,7 +289,7 @@ class _PlanAttempt:
             return {}
         earlier_records = dict(records)
         self.files, unmade = ledger.fold(
-            self._notes.results, records, checks_files=True, known=unsaved
+            self._notes.results, records, checks_files=True, noted_records=unsaved
         )
         take_aside(store, unmade)
         return changed_values(records, earlier_records)

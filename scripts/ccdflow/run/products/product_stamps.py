@@ -21,13 +21,13 @@ class ProductStamps:
     results : pathlib.Path
     folders : iterable of str, optional
         Folders of products whose files are all read at once.
-    known : dict of str to tuple, optional
+    stamps : dict of str to tuple, optional
         The stamps of all products there are: none is read later.
     """
 
-    def __init__(self, results, folders=(), *, known=None):
-        self._results, self._is_complete = results, known is not None
-        self._known = {} if known is None else known
+    def __init__(self, results, folders=(), *, stamps=None):
+        self._results, self._is_complete = results, stamps is not None
+        self._stamps = {} if stamps is None else stamps
         for name in folders:
             if not paths.is_of_small_pictures(name):
                 self._read_folder(name.rstrip("/"))
@@ -38,27 +38,27 @@ class ProductStamps:
             with os.scandir(self._results / folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith(".") and not entry.is_dir():
-                        self._known[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
+                        self._stamps[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
         except FileNotFoundError:
             pass
 
     @property
     def names(self):
         """The products whose stamps are known: those of the folders, and those asked for."""
-        return self._known.keys()
+        return self._stamps.keys()
 
     def stamp_of(self, product):
         """Return the stamp of a product."""
-        stamp = self._known.get(product)
+        stamp = self._stamps.get(product)
         if stamp is None:
             if self._is_complete:
                 return ()
-            stamp = self._known[product] = atomic_write.stamp_of(self._results / product)
+            stamp = self._stamps[product] = atomic_write.stamp_of(self._results / product)
         return stamp
 
     def forget(self, product):
         """Let a product count as missing."""
-        self._known[product] = ()
+        self._stamps[product] = ()
 
 
 def product_stamps(results, chain, raw):
@@ -85,7 +85,7 @@ def product_stamps(results, chain, raw):
             sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
             sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
-    return ProductStamps(Path(results), known=sweep.stamps), sweep.problems
+    return ProductStamps(Path(results), stamps=sweep.stamps), sweep.problems
 
 
 class FolderProblem(NamedTuple):

@@ -125,13 +125,13 @@ class RawRowReader:
         -------
         list of ReadRow
         """
-        opened = [(known, self._open(known[0])) for known in files]
+        opened_files = [(file_values, self._open(file_values[0])) for file_values in files]
         rows, waiting, cards = [], [], 0
-        for known, read in opened:
+        for file_values, read in opened_files:
             if read.raw is not None:
-                self._read_headers(read, earlier_row=known[2])
+                self._read_headers(read, earlier_row=file_values[2])
                 cards += sum(map(len, read.raw.headers))
-            waiting.append((known, read))
+            waiting.append((file_values, read))
             if cards > _MOST_CARDS:
                 rows += self._rows_read(waiting)
                 waiting, cards = [], 0
@@ -139,7 +139,7 @@ class RawRowReader:
 
     def _rows_read(self, read):
         """Return the `ReadRow` of each (file as `read_rows` takes it, its `_ReadValues`)."""
-        return [self._row_read(*known, values) for known, values in read]
+        return [self._row_read(*file_values, values) for file_values, values in read]
 
     def _row_read(self, file, stamp, earlier_row, read):
         """Return the `ReadRow` of a file whose headers were read.

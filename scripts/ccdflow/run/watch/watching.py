@@ -319,11 +319,11 @@ class Watch:
                     part.context, part.jobs, self.say, is_short=True,
                     begun_lines=self._pace.open_lines, nights_put_off=part.nights_put_off,
                 )  # fmt: skip
-                planned = time.monotonic()
+                plan_time = time.monotonic()
                 work_result = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
                 if not part.nights_put_off:
                     lines.end()
-                seconds = time.monotonic() - lines.last_frame_at + planned - began
+                seconds = time.monotonic() - lines.last_frame_at + plan_time - began
                 self._pace.note(part.nights_put_off, seconds)
         except note_lines.NeedsWholePlan as error:
             _LOG.debug("a short round is not enough: %s", error)

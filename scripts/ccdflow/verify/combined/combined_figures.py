@@ -252,18 +252,21 @@ def _limits_of_light(remade):
         for hdu in models
         for tail in tails_of(headers[hdu])
     )
-    known = [each.gain for models_of_image in models.values() for each in models_of_image]
-    known = [gain for gain in known if gain]
-    if not lacks_gain or len(set(known)) < 2:
+    gains = [
+        model.gain for models_of_image in models.values() for model in models_of_image if model.gain
+    ]
+    if not lacks_gain or len(set(gains)) < 2:
         return [((slice(None), slice(None)), _LEAST_LIT_RESPONSE, 0.0)]
-    usual, light, count = float(np.mean(known)), 0.0, 0
+    usual, light, count = float(np.mean(gains)), 0.0, 0
     for hdu, models_of_image in models.items():
         pixels, names = remade.hdus[hdu].data, [each.name for each in remade.hdus]
         mask = remade.hdus[names.index(f"MASK{hdu or ''}")].data
         for model in models_of_image:
-            good = (mask[model.place] == 0) & np.isfinite(pixels[model.place])
-            light += (model.gain or usual) * pixels[model.place].sum(where=good, dtype=np.float64)
-            count += np.count_nonzero(good)
+            is_good = (mask[model.place] == 0) & np.isfinite(pixels[model.place])
+            light += (model.gain or usual) * pixels[model.place].sum(
+                where=is_good, dtype=np.float64
+            )
+            count += np.count_nonzero(is_good)
     return [
         (model.place, _LEAST_LIT_RESPONSE * light / count / (model.gain or usual), _NEAR_LIMIT)
         for model in models[remade.hdu]
