@@ -89,7 +89,7 @@ def run(options):
         raise UserError("no frame is given", remedy="name the reduced frames")
     repeated = [word for word, count in Counter(options.words).items() if count > 1]
     if repeated:
-        raise UserError("is given twice", file=repeated[0], remedy="give each frame once")
+        raise UserError("the frame is given twice", file=repeated[0], remedy="give each frame once")
     commandline.check_products([product], options.words, overwrite=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,

@@ -55,6 +55,7 @@ def run(options):
             "one file is explained at a time",
             keyword="FILE",
             value=" ".join(files) or "none",
+            allowed="one file",
             remedy="give one file",
         )
     file = Path(files[0])
@@ -73,6 +74,7 @@ def run(options):
             file=file,
             keyword="results",
             value=str(results),
+            allowed="a folder that holds the file",
             remedy="give results=FOLDER with the folder of the file",
         ) from None
     context = None

@@ -120,7 +120,7 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     picture_path = picture_path or profile_path.with_suffix(".png")
     if profile_path.exists():
         raise UserError(
-            "the file is there already", file=profile_path, remedy="give another: out=PROFILE.yaml"
+            "the file exists already", file=profile_path, remedy="give another: out=PROFILE.yaml"
         )
     images_shown = images if second_images is None else brighter_images(images, second_images)
     atomic_write.write_text(profile_path, proposal.yaml)
@@ -220,6 +220,7 @@ def run(options):
             "one or two frames are needed",
             keyword="FRAME",
             value=" ".join(options.words) or "none",
+            allowed="one or two frames",
             remedy="name a bias and a flat, or one of them",
         )
     first_frame, second_frame = map(Path, [*options.words, *options.words][:2])

@@ -183,7 +183,7 @@ def release(options, *, root=ROOT, day=None):
     commandline.no_more_words(options)
     if not re.fullmatch(_VERSION, version):
         raise UserError(
-            "is no version" if version else "is not given",
+            "is not a version" if version else "is not given",
             keyword="VERSION",
             value=version or None,
             allowed="three numbers, such as 1.2.3",
@@ -192,7 +192,13 @@ def release(options, *, root=ROOT, day=None):
     new_texts = texts(root, version, day or datetime.datetime.now(datetime.UTC).date())
     tag = f"v{version}"
     if git(root, "tag", "--list", tag):
-        raise UserError("is there already", keyword="tag", value=tag, remedy="give a new version")
+        raise UserError(
+            "the tag exists already",
+            keyword="tag",
+            value=tag,
+            allowed="a tag that git does not have",
+            remedy="give a new version",
+        )
     if options.check:
         return f"{tag} can be released: git has no such tag, and version and changelog agree"
     if git(root, "status", "--porcelain"):

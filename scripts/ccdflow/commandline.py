@@ -135,7 +135,11 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
         # NaN is neither below nor above.
         if not least <= value <= most:
             raise UserError(
-                "is not allowed", keyword=name, value=word, allowed=allowed, remedy="see --help"
+                "the value is not allowed",
+                keyword=name,
+                value=word,
+                allowed=allowed,
+                remedy="see --help",
             )
         return value
 
@@ -218,10 +222,13 @@ def split_words(words, *, allowed):
             rest.append(word)
         elif name not in allowed:
             raise UserError(
-                "unknown word", keyword=name, allowed=_as_words(allowed), remedy="correct its name"
+                "the setting is unknown",
+                keyword=name,
+                allowed=_as_words(allowed),
+                remedy="correct its name",
             )
         elif not value or name in given:
-            problem = "is given twice" if value else "has no value"
+            problem = "the setting is given twice" if value else "the setting has no value"
             raise UserError(problem, keyword=name, remedy=f"write {name}=VALUE once")
         else:
             given[name] = value
@@ -314,7 +321,7 @@ def check_products(products, sources, *, overwrite):
             )
         if identity is not None and not overwrite:
             raise UserError(
-                "is there already", file=product, remedy="give another place, or --overwrite"
+                "the file exists already", file=product, remedy="give another place, or --overwrite"
             )
         checked_products.add(os.fspath(product))
 
@@ -338,7 +345,7 @@ def no_more_words(options):
     """
     if options.words:
         raise UserError(
-            "is not understood",
+            "the word is not understood",
             keyword=options.words[0],
             allowed=_as_words(options.names),
             remedy="see --help",

@@ -497,7 +497,7 @@ def test_by_hand_processes_share_the_work_and_a_bad_frame_costs_no_other(tmp_pat
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    problem = "bytes: the product is cut (found 2880)"
+    problem = "bytes: the product is cut (found 2880); allowed: 5760 or more"
     assert done.stderr == f"ccdflow: {frames[2]}: {problem}; {MAKE_AGAIN}\n"
     monkeypatch.setattr(forked_frames.threading, "active_count", lambda: 2)
     assert calibrate.main([f"out={tmp_path / 'one'}", *frames[:2], *frames[3:]]) == 0

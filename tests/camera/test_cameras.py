@@ -21,7 +21,9 @@ def test_the_most_specific_profile_wins(tmp_path):
     made = header(12, 9, INSTRUME="PROBE", DETECTOR="e2v")
     assert identify([header(), made], [wide, exact], file="a").name == "exact"
     assert identify([header(), made], [wide, small, exact], file="a").name == "small"
-    with pytest.raises(FrameError, match=r"recognise this frame equally well.*exact.*twin"):
+    with pytest.raises(
+        FrameError, match=r"recognise this frame equally well.*exact.*twin.*; allowed: one profile"
+    ):
         identify([made], [exact, twin], file="a.fits")
     # Windows of one camera: the size decides between profiles that are recognised alike.
     sized = replace(twin, name="sized", size=(12, 9))

@@ -22,7 +22,7 @@ from ccdflow import simulate
 from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import frame_figures, member_selection
-from ccdflow.errors import FrameError
+from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files.fits_products.hdus import versions
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
@@ -786,11 +786,38 @@ def test_headers_of_products_are_read_back_as_they_were_written(tmp_path):
             assert got.member.shape == hdu.data.shape
             assert got.member.dtype == hdu.data.dtype
         assert fits.Card.fromstring(hdus_read[0].cards["REMARK"]).value == hdus[0].header["REMARK"]
-    with pytest.raises(FrameError, match="count: has fewer than 3 HDUs, or is cut"):
+    with pytest.raises(
+        FrameError, match=r"HDUs: has fewer than 3 HDUs, or is cut .found 2.; allowed: 3 or"
+    ):
         read_hdus(path, 3)
     path.write_bytes(path.read_bytes()[:-2880])
     with pytest.raises(FrameError, match="ends before its pixels do"):
         read_hdus(path, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"NAXIS   =", b"NAXES   ="),
+        (b"NAXIS1  =", b"NAXISX  ="),
+        (b"BITPIX  =                  -32", b"BITPIX  =                  -33"),
+        (b"BITPIX  =                  -32", b"BITPIX  =                 3.25"),
+        (b"NAXIS1  =                    8", b"NAXIS1  =                   -8"),
+        (b"OBJECT  = 'sky", b"OBJECT  = 'sk\xff"),
+    ],
+    ids=["no axes", "no first axis", "unknown type", "type as text", "below zero", "byte"],
+)
+def test_damaged_headers_of_products_are_refused(tmp_path, old, new):
+    path = tmp_path / "a.fits"
+    header = fits.Header({"OBJECT": "sky"})
+    fits.PrimaryHDU(np.zeros((8, 8), np.float32), header).writeto(path)
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    assert len(old) == len(new)
+    path.write_bytes(content.replace(old, new))
+    problem = r"HDU: the header of the product is damaged \(found 0\); allowed: NAXIS"
+    with pytest.raises(DamagedProduct, match=problem):
+        read_hdus(path, 1)
 
 
 @pytest.mark.parametrize(("level", "signed"), [(0, False), (0, True), (40, False)])

@@ -570,7 +570,7 @@ def test_a_dark_with_its_bias_in_is_refused(tmp_path):
     t = truth()
     members = write(tmp_path, flats(t, [20_000] * 3))
     dark = master(t.rate * 300, seconds=300.0, file="dark.fits")
-    with pytest.raises(UserError, match=r"dark\.fits: a dark that still holds its bias"):
+    with pytest.raises(UserError, match=r"dark\.fits: BIASKEY: a dark that still holds its bias"):
         combine_flats(
             members, bias=master(t.bias), dark=ScaledDark(dark, [5.0] * 3), amplifiers=amplifiers()
         )
@@ -603,7 +603,11 @@ def test_a_dark_is_scaled_unless_the_times_agree(dark_seconds, seconds, expected
 @pytest.mark.parametrize(
     ("dark_seconds", "seconds", "text"),
     [
-        (10.0, [26.0], r"scale_up: the dark would be lengthened too far .found 2\.6.; allowed: up"),
+        (
+            10.0,
+            [26.0],
+            r"scale_up: the dark would be scaled up beyond the limit .found 2\.6.; allowed: up",
+        ),
         (None, [1.0], "EXPTIME: the exposure time of a dark is missing"),
         (0.0, [1.0], "EXPTIME: the exposure time of a dark is missing"),
         (float("nan"), [1.0], "EXPTIME"),
@@ -623,7 +627,9 @@ def test_exposure_times_are_as_many_as_flats(tmp_path):
     t = truth()
     members = write(tmp_path, flats(t, [20_000] * 3))
     dark = ScaledDark(true_dark(t), (1.0, 2.0))
-    with pytest.raises(UserError, match=r"^seconds: 2 exposure times for 3 flats; give one"):
+    with pytest.raises(
+        UserError, match=r"^seconds: 2 exposure times for 3 flats .found 2.; allowed: 3; give one"
+    ):
         combine_flats(members, bias=master(t.bias), dark=dark, amplifiers=amplifiers())
 
 

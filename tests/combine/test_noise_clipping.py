@@ -333,7 +333,7 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
             "uncertainty: .* needs gain and read noise",
         ),
         ({"noise": model((5, 5))}, r"noise model is of another shape .*\(37, 61\)"),
-        ({"scale": [1.0, 2.0]}, "scale: 2 values for 3 frames; give one"),
+        ({"scale": [1.0, 2.0]}, "scale: 2 values for 3 frames .found 2.; allowed: 3; give one"),
         ({"scale": [1.0, 0.0, 1.0]}, "scale: frame 2 cannot be divided by its level"),
         ({"scale": [1.0, 1.0, float("nan")]}, "scale: frame 3 cannot be divided"),
         ({"subtract": [SubtractedTerm(np.zeros((3, 4)))]}, "master has another shape"),
@@ -359,10 +359,27 @@ def test_values_that_do_not_fit_are_refused(write, options, text):
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
-        ({"read_noise": -1.0}, "read_noise: the noise of amplifier A is out of range"),
+        (
+            {"read_noise": -1.0},
+            "read_noise: the value of amplifier A is out of range.*; give it in the unit",
+        ),
         ({"read_noise": float("nan")}, "read_noise: .*0 or more"),
-        ({"read_noise": 3.0, "gain": 0.0}, "gain: .*a positive number"),
-        ({"read_noise": 3.0, "gain": float("inf")}, "gain"),
+        (
+            {"read_noise": 3.0, "gain": 0.0},
+            "gain: the value of amplifier A .*a positive number; give electrons per",
+        ),
+        (
+            {"read_noise": 3.0, "gain": float("inf")},
+            r"gain: the value of amplifier A .* .found inf.",
+        ),
+        (
+            {"level_noise": -1.0},
+            "level_noise: the value of amplifier A .* 0 or more; give it in the unit",
+        ),
+        (
+            {"factor": 0.0},
+            "factor: the value of amplifier A is out of range .*; give a ratio, 1 for none",
+        ),
     ],
 )
 def test_impossible_noise_is_refused(kwargs, text):
@@ -426,7 +443,7 @@ def test_the_command_clips_three_frames_by_their_read_noise(write, tmp_path, cap
     assert "clipping by noise needs gain and read noise" in capsys.readouterr().err
     wrong = [str(out), *files, "--overwrite", "--read-noise", "-5"]
     assert command.main(wrong) == 1
-    assert "--read-noise: is not allowed (found '-5')" in capsys.readouterr().err
+    assert "--read-noise: the value is not allowed (found '-5')" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("share", "factor"), [(1.0, 1.0), (1.005, 1.0), (1.1, 1.1)])

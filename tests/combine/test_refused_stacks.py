@@ -84,7 +84,7 @@ def test_factors_of_masters_are_a_finite_number_for_each_frame(members):
     pixels = np.ones(SHAPE, np.float32)
     assert refusal_of(combine, members, subtract=[SubtractedTerm(pixels, [1.0, 2.0])]) == (
         UserError,
-        "factors: 2 values for 3 frames; give one for each frame",
+        "factors: 2 values for 3 frames (found 2); allowed: 3; give one for each frame",
     )
     assert refusal_of(combine, members, subtract=[SubtractedTerm(pixels, [1.0, np.nan, 1.0])]) == (
         UserError,

@@ -58,8 +58,8 @@ def test_a_file_of_2001_hdus_is_refused(tmp_path):
     path.write_bytes(first + 2000 * next_one)
     assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
         FrameError,
-        "n1/a.fits: the file has more headers than any camera writes; allowed: 2000 HDUs, 16 MB "
-        "of headers; move it out of the raw folder",
+        "n1/a.fits: headers: the file has more headers than any camera writes; allowed: 2000 HDUs, "
+        "16 MB of headers; move it out of the raw folder",
     )
 
 

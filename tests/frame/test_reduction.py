@@ -271,7 +271,9 @@ def test_data_without_a_finite_pixel_are_refused():
     values = raw_frame("float32")
     values[:, :32] = np.nan
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
-    with pytest.raises(FrameError, match=r"amplifier A holds no finite value.*all NaN"):
+    with pytest.raises(
+        FrameError, match=r"amplifier A holds no finite value.*one finite pixel.*all NaN"
+    ):
         reduce_pixels(values, where)
 
 
@@ -352,6 +354,18 @@ def test_too_few_levels_for_a_model_are_refused():
     strip, _ = drifting_strip(5)
     with pytest.raises(FrameError, match=r"too few good levels for a spline of order 3.*7 or more"):
         overscan.levels_along([strip], "rows", ReductionRecipe(model="spline", order=3))
+
+
+def test_a_gap_of_the_levels_limits_the_pieces_of_a_spline():
+    levels = np.arange(60.0)
+    levels[12:58] = np.nan
+    problem = r"too few good levels for a spline of 9 pieces .found 9.; allowed: at most"
+    with pytest.raises(FrameError, match=problem) as caught:
+        overscan.smooth_levels(levels, ReductionRecipe(model="spline", order=9))
+    most = 3
+    assert f"at most {most};" in str(caught.value)
+    smooth = overscan.smooth_levels(levels, ReductionRecipe(model="spline", order=most))
+    np.testing.assert_allclose(smooth, np.arange(60.0), atol=1e-9)
 
 
 @pytest.mark.parametrize("along", ["rows", "columns", "frame"])

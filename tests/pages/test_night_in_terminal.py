@@ -239,7 +239,7 @@ def text_of_page(others):
         ([], "results: is not given; write results=FOLDER"),
         (["results=/nix"], "there is no inventory"),
         (["results=HERE", "2020"], "allowed: 2019-12-31 to 2020-01-01, 2 in all"),
-        (["results=HERE", "a", "b"], "b: is not understood"),
+        (["results=HERE", "a", "b"], "b: the word is not understood"),
     ],
 )
 def test_a_wrong_call_is_one_line(tmp_path, capsys, words, message):

@@ -66,8 +66,12 @@ def test_a_check_changes_nothing(root):
     ("version", "before", "message"),
     [
         ("0.3.0", None, "the first section is of something else"),
-        ("2", None, "VERSION: is no version"),
-        ("0.2.0", lambda root: git(root, "tag", "v0.2.0"), "is there already"),
+        ("2", None, "VERSION: is not a version"),
+        (
+            "0.2.0",
+            lambda root: git(root, "tag", "v0.2.0"),
+            "tag: the tag exists already .found 'v0.2.0'.; allowed: a tag that git does not have",
+        ),
         ("0.2.0", lambda root: (root / "new").touch(), "changes that are not committed"),
         (
             "0.2.0",

@@ -72,7 +72,7 @@ def test_examples_are_understood(name):
 def test_an_unknown_word_is_one_line(name, capsys):
     assert importlib.import_module(name).main(["resluts=there"]) == 1
     message = capsys.readouterr().err
-    assert message.startswith("ccdflow: resluts: unknown word; allowed: ")
+    assert message.startswith("ccdflow: resluts: the setting is unknown; allowed: ")
     assert message.count("\n") == 1
 
 
@@ -84,7 +84,7 @@ def test_an_unknown_word_is_one_line(name, capsys):
         ("simulate", "raw: is not given; write raw=FOLDER"),
         ("combine", "out: is not given; write out=FILE"),
         ("calibrate", "out: is not given; write out=FOLDER"),
-        ("new_camera", "FRAME: one or two frames are needed (found 'none')"),
+        ("new_camera", "FRAME: one or two frames are needed (found 'none'); allowed: one or two"),
     ],
 )
 def test_a_missing_word_is_one_line(name, missing, capsys):
@@ -115,9 +115,9 @@ def test_settings_and_other_words_are_distinguished(tmp_path, monkeypatch):
     assert given == {"raw": "a=b", "results": "r"}
     assert rest == ["x=1.fits", "reduced/y=2.fits"]
     for wrong, reason in (
-        (["raw=a", "raw=b"], "raw: is given twice"),
-        (["raw="], "raw: has no value"),
-        (["row=a"], "row: unknown word; allowed: raw=... results=..."),
+        (["raw=a", "raw=b"], "raw: the setting is given twice"),
+        (["raw="], "raw: the setting has no value"),
+        (["row=a"], "row: the setting is unknown; allowed: raw=... results=..."),
     ):
         with pytest.raises(UserError, match=re.escape(reason)):
             commandline.split_words(wrong, allowed=allowed)
@@ -226,10 +226,8 @@ def test_an_impossible_number_is_one_line_with_the_allowed_ones(name, words, all
     assert importlib.import_module(name).main([*words[:-1], words[-1]]) == 1
     message = capsys.readouterr().err
     option, number = words[-2:]
-    assert (
-        message
-        == f"ccdflow: {option}: is not allowed (found '{number}'); allowed: {allowed}; see --help\n"
-    )
+    problem = f"the value is not allowed (found '{number}'); allowed: {allowed}; see --help"
+    assert message == f"ccdflow: {option}: {problem}\n"
 
 
 @pytest.mark.parametrize("raw", ["source", "source/tonight", ".", "link", "beside"])
@@ -320,8 +318,12 @@ def frames(tmp_path):
             "out=b.fits a.fits c.fits --overwrite",
             "the product would take the place of a file that is read; give another place as out",
         ),
-        ("combine", "out=new.fits a.fits a.fits", "is given twice"),
-        ("combine", "out=b.fits a.fits", "is there already; give another place, or --overwrite"),
+        ("combine", "out=new.fits a.fits a.fits", "the frame is given twice"),
+        (
+            "combine",
+            "out=b.fits a.fits",
+            "the file exists already; give another place, or --overwrite",
+        ),
         (
             "calibrate",
             "out=. a.fits --overwrite",
@@ -337,11 +339,11 @@ def frames(tmp_path):
             "out=../of bias=b.fits b.fits ./b.fits",
             "several frames would have this product; give each frame once",
         ),
-        ("calibrate", "out=new a.fits --gain nan", "--gain: is not allowed"),
-        ("calibrate", "out=new a.fits --read-noise -1", "--read-noise: is not allowed"),
-        ("calibrate", "out=new a.fits --saturation 0", "--saturation: is not allowed"),
-        ("combine", "out=new.fits a.fits --memory nan", "--memory: is not allowed"),
-        ("combine", "out=new.fits a.fits --clip inf", "--clip: is not allowed"),
+        ("calibrate", "out=new a.fits --gain nan", "--gain: the value is not allowed"),
+        ("calibrate", "out=new a.fits --read-noise -1", "--read-noise: the value is not allowed"),
+        ("calibrate", "out=new a.fits --saturation 0", "--saturation: the value is not allowed"),
+        ("combine", "out=new.fits a.fits --memory nan", "--memory: the value is not allowed"),
+        ("combine", "out=new.fits a.fits --clip inf", "--clip: the value is not allowed"),
         ("combine", "out=new.fits ''", "no frame is given"),
         ("calibrate", "out=new ''", "no frame is given"),
     ],
@@ -363,7 +365,7 @@ def test_a_calibrated_frame_is_replaced_where_that_is_wanted(frames, monkeypatch
     made = (frames / "new" / "a.fits").read_bytes()
     assert calibrate.main(["out=new", "a.fits", "--gain", "3"]) == 1
     assert (
-        "new/a.fits: is there already; give another place, or --overwrite"
+        "new/a.fits: the file exists already; give another place, or --overwrite"
         in capsys.readouterr().err
     )
     assert (frames / "new" / "a.fits").read_bytes() == made
@@ -470,7 +472,10 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(frames, monkeyp
     monkeypatch.setattr(calibrate, "calibrate", kill_child)
     assert calibrate.main(["out=new", "a.fits", "b.fits", "c.fits", "--cores", "2"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    problem = "a process that worked on frames was killed, perhaps for lack of memory (found 2)"
+    problem = (
+        "a process that worked on frames was killed, perhaps for lack of memory (found 2);"
+        " allowed: as many as have room in the memory"
+    )
     assert line.endswith(
         f"--cores: {problem}; give fewer cores, and the frames that are missing once more"
     )

@@ -561,7 +561,10 @@ def test_the_profile_of_a_detector_is_read_by_ccdflow(detector, tmp_path):
 
 
 def test_two_frames_of_one_name_are_refused(detector, tmp_path):
-    with pytest.raises(UserError, match=r"file: two simulated frames have one name .*b1\.fits"):
+    with pytest.raises(
+        UserError,
+        match=r"file: two simulated frames have one name .*b1\.fits.*; allowed: one frame of",
+    ):
         simulate.expose_night(tmp_path, detector, [*plan(), plan()[0]])
     with pytest.raises(UserError, match="no truth of simulated frames"):
         simulate.read_night(tmp_path)

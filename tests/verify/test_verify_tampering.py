@@ -472,7 +472,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     assert status == 1
     assert (
         "ccdflow: cannot be made again (stranger): reduced/other/mine.fits: no run here has noted"
-        " it: it is no product of this results folder"
+        " it: it is not a product of this results folder"
     ) in lines
     assert any("its file cannot be read: No such file" in line for line in lines)
     assert lines[-1].endswith(", 2 cannot be made again")

@@ -186,7 +186,7 @@ REACHED_REASONS = {
         box, change_cells=lines_elsewhere
     ),
     "a raw file is missing": lambda box, _: gone_night(box),
-    "{} is no plain name": lambda box, _: odd_name(box),
+    "{} is not a plain name": lambda box, _: odd_name(box),
     "{} was not noted of all nights": lambda box, _: rewrite(box, change_cells=no_summary),
     "the nights that have to be opened do not come to an end": lambda box, patch: (
         take(box, NIGHTS[1], "OBJECT") or patch.setattr(partial_plan, "_MOST_ATTEMPTS", 0)

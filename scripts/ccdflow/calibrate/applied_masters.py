@@ -323,6 +323,8 @@ def _check_flat(masters, readouts, name):
         raise FrameError(
             "the frame's bias level is still in it and would be divided by the flat",
             file=name,
+            keyword="OVERSCAN, BIASIM",
+            value="absent",
             allowed="a combined bias, or a camera with overscan",
             remedy="take biases, or calibrate without flat",
         )

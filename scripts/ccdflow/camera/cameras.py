@@ -325,6 +325,7 @@ def identify(headers, cameras, *, file):
         file=file,
         keyword="recognise",
         value=" and ".join(Path(camera.path).name for camera in fitting_cameras[:2]),
+        allowed="one profile for each frame",
         remedy="add a card to `recognise` of one of them that the other's frames do not have, or "
         "the `size` that each is for",
     )

@@ -144,6 +144,7 @@ def _amplifiers_of_profile(profile, *, file):
             file=file,
             keyword="amplifiers",
             value=names,
+            allowed="each name once",
             remedy="give each amplifier a `name` of its own",
         )
     if profile.get("overscan") == "none" and any(amplifier.overscan for amplifier in amplifiers):

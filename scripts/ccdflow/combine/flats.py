@@ -182,6 +182,8 @@ def _terms_of_flats(n, bias, dark):
         raise UserError(
             "a dark without its bias cannot be subtracted from flats with theirs",
             file=dark.master.file,
+            keyword="bias",
+            value="absent",
             remedy="subtract the combined bias from the flats as well",
         )
     factors = dark.factors
@@ -189,6 +191,8 @@ def _terms_of_flats(n, bias, dark):
         raise UserError(
             f"{len(factors)} exposure times for {n} flats",
             keyword="seconds",
+            value=len(factors),
+            allowed=f"{n}",
             remedy="give one for each flat",
         )
     return (*subtract, SubtractedTerm(dark.master.pixels, factors, is_charge=True))

@@ -198,6 +198,7 @@ def _fill_with_pixels(descriptor, member, start, out):
                 file=member.path,
                 keyword="bytes",
                 value=position,
+                allowed=f"{position + len(view)} or more",
                 remedy=MAKE_AGAIN,
             )
         view, position = view[count:], position + count

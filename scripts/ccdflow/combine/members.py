@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.combine.member_reader import Member
-from ccdflow.errors import MAKE_AGAIN, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.headertext import is_commentary
 from ccdflow.files.rawheader import CARD_BYTES
@@ -48,6 +48,8 @@ def read_hdus(path, count):
     ------
     FrameError
         If the file cannot be read or ends before its pixels do.
+    DamagedProduct
+        If a header does not tell the size of its pixels, or holds bytes other than ASCII.
     """
     path = Path(path)
     hdus, offset = [], 0
@@ -55,7 +57,17 @@ def read_hdus(path, count):
         with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
             while len(hdus) < count:
                 text = fits_structure.read_header_bytes(file, offset)
-                hdu, size = _hdu_and_data(text, path, offset + len(text))
+                try:
+                    hdu, size = _hdu_and_data(text, path, offset + len(text))
+                except (KeyError, ValueError):
+                    raise DamagedProduct(
+                        "the header of the product is damaged",
+                        file=path,
+                        keyword="HDU",
+                        value=len(hdus),
+                        allowed="NAXIS, NAXIS1, NAXIS2 and BITPIX of an image, in ASCII",
+                        remedy=MAKE_AGAIN,
+                    ) from None
                 offset += (
                     len(text)
                     + -(-size // fits_structure.FITS_BLOCK_BYTES) * fits_structure.FITS_BLOCK_BYTES
@@ -67,7 +79,9 @@ def read_hdus(path, count):
         raise FrameError(
             f"has fewer than {count} HDUs, or is cut",
             file=path,
-            keyword="count",
+            keyword="HDUs",
+            value=len(hdus),
+            allowed=f"{count} or more",
             remedy=f"give a smaller number, or {MAKE_AGAIN}",
         ) from None
     except OSError as error:
@@ -80,7 +94,13 @@ def read_hdus(path, count):
 
 
 def _hdu_and_data(text, path, offset):
-    """Return the `ProductHdu` of a header, and the bytes of its data."""
+    """Return the `ProductHdu` of a header, and the bytes of its data.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If a card of the pixels' layout is missing or wrong, or a byte is not ASCII.
+    """
     cards, last_keyword = {}, ""
     for start in range(0, len(text), CARD_BYTES):
         card = text[start : start + CARD_BYTES].decode("ascii")
@@ -102,6 +122,8 @@ def _hdu_and_data(text, path, offset):
     if not axes:
         return ProductHdu(cards, None), 0
     shape = int(_value_text(cards["NAXIS2"])), int(_value_text(cards["NAXIS1"]))
+    if min(shape) < 1:
+        raise ValueError(shape)
     dtype = fits_structure.DTYPES[int(_value_text(cards["BITPIX"]))]
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     return ProductHdu(cards, Member(path, offset, shape, dtype)), size

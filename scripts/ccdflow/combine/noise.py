@@ -20,6 +20,9 @@ _TRIALS = 40_000
 _TRIAL_VALUES = 400_000
 # Seed of the random numbers: another one would change UNCERT of medians.
 _TRIAL_SEED = 20160118
+# Divisors are not smaller: the pixels are of this type.
+_LEAST_POSITIVE = float(np.finfo(np.float32).tiny)
+_NOISE_REMEDY = "give it in the unit of the frames"
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,19 @@ class AmplifierNoise:
 
     def __post_init__(self):
         object.__setattr__(self, "region", Region.of_ends(self.region))
-        for keyword, value, limit in (
-            ("read_noise", self.read_noise, 0.0),
-            ("gain", self.gain, float(np.finfo(np.float32).tiny)),
-            ("level_noise", self.level_noise, 0.0),
-            ("factor", self.factor, float(np.finfo(np.float32).tiny)),
+        for keyword, value, limit, remedy in (
+            ("read_noise", self.read_noise, 0.0, _NOISE_REMEDY),
+            ("gain", self.gain, _LEAST_POSITIVE, "give electrons per unit of the frames"),
+            ("level_noise", self.level_noise, 0.0, _NOISE_REMEDY),
+            ("factor", self.factor, _LEAST_POSITIVE, "give a ratio, 1 for none"),
         ):
             if value is not None and not limit <= value < np.inf:
                 raise UserError(
-                    f"the noise of amplifier {self.name} is out of range",
+                    f"the value of amplifier {self.name} is out of range",
                     keyword=keyword,
                     value=value,
                     allowed="a positive number" if limit else "0 or more",
-                    remedy="give the value in electrons from the camera's manual or its profile",
+                    remedy=remedy,
                 )
 
     @property

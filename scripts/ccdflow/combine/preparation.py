@@ -243,6 +243,8 @@ def _one_for_each(values, n, keyword):
         raise UserError(
             f"{len(values)} values for {n} frames",
             keyword=keyword,
+            value=len(values),
+            allowed=f"{n}",
             remedy="give one for each frame",
         )
     return values

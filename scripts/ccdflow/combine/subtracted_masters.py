@@ -132,6 +132,8 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
         raise UserError(
             "a dark that still holds its bias would subtract the bias twice",
             file=dark.file,
+            keyword="BIASKEY",
+            value="absent",
             remedy="subtract the combined bias from the darks before they are combined",
         )
     if dark.seconds is None or not 0 < dark.seconds < _MOST_SECONDS:
@@ -157,7 +159,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
         factors.append(1.0 if is_exact else time / dark.seconds)
     if max(factors, default=0.0) > scale_up * (1 + _SAME_PART):
         raise UserError(
-            "the dark would be lengthened too far",
+            "the dark would be scaled up beyond the limit",
             file=dark.file,
             keyword="scale_up",
             value=round(max(factors), 3),

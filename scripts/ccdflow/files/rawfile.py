@@ -388,6 +388,7 @@ def _read_hdus(stream, length, memory, name, parsed_headers):
             raise FrameError(
                 "the file has more headers than any camera writes",
                 file=name,
+                keyword="headers",
                 allowed=f"{_MOST_HDUS} HDUs, {_MOST_BYTES_OF_ALL_HEADERS >> 20} MB of headers",
                 remedy="move it out of the raw folder",
             )

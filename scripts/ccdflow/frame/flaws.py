@@ -134,6 +134,7 @@ def flag_of(sample, offset, amplifier):
             f"amplifier {amplifier.name} holds no finite value",
             keyword="data",
             value=amplifier.data.to_fits(),
+            allowed="at least one finite pixel",
             remedy="look at the frame: its product would be all NaN",
         )
     top = saturation_of(sample.dtype, offset, amplifier)

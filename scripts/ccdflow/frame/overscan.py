@@ -324,13 +324,20 @@ def _fitted_levels(positions, levels, is_good, recipe):
     from scipy.interpolate import LSQUnivariateSpline
 
     ends = positions[is_good][[0, -1]].astype(float)
-    knots = np.linspace(*ends, recipe.order + 1)[1:-1]
-    try:
-        return LSQUnivariateSpline(positions[is_good], levels[is_good], knots, k=3)(positions)
-    except ValueError:
-        raise FrameError(
-            f"the overscan has too few good levels for a spline of {recipe.order} pieces",
-            keyword="reduction: order",
-            value=recipe.order,
-            remedy="lower the order in the camera's profile",
-        ) from None
+    for order in range(recipe.order, 0, -1):
+        knots = np.linspace(*ends, order + 1)[1:-1]
+        try:
+            spline = LSQUnivariateSpline(positions[is_good], levels[is_good], knots, k=3)
+        except ValueError:
+            # The levels are enough in all, and a piece has too few: that of a gap.
+            continue
+        if order == recipe.order:
+            return spline(positions)
+        break
+    raise FrameError(
+        f"the overscan has too few good levels for a spline of {recipe.order} pieces",
+        keyword="reduction: order",
+        value=recipe.order,
+        allowed=f"at most {order}",
+        remedy="lower the order in the camera's profile",
+    )

@@ -101,6 +101,7 @@ def map_forked(work, paths, cores):
             "a process that worked on frames was killed, perhaps for lack of memory",
             keyword="--cores",
             value=cores,
+            allowed="as many as have room in the memory",
             remedy="give fewer cores, and the frames that are missing once more",
         )
     return results

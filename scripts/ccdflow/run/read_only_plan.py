@@ -38,7 +38,7 @@ def settings_of(values_given):
         part = yamltext.parse_yaml(text, file=f"{name}=")
         if not isinstance(part, dict):
             raise UserError(
-                "is no group of settings", keyword=name, value=text,
+                "is not a group of settings", keyword=name, value=text,
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
         parts[name] = {**(written.get(name) or {}), **part}

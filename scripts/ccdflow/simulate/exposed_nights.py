@@ -132,6 +132,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", with_t
             "two simulated frames have one name",
             keyword="file",
             value=max(files, key=files.count),
+            allowed="one frame of each name",
             remedy="give each exposure of the plan a name of its own",
         )
     exposures = {}

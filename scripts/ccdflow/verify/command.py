@@ -19,7 +19,7 @@ from ccdflow.verify.reading.verdict import (
 )
 
 # Lines on files, products and notes that the verdicts leave out.
-_STRANGER = "no run here has noted it: it is no product of this results folder"
+_STRANGER = "no run here has noted it: it is not a product of this results folder"
 _TOO_LARGE = (
     "{} tables of bad pixels and maps of shutters are in no sample: their frames have more than"
     f" {selection.MOST_BYTES / 1e6:.0f} MB"

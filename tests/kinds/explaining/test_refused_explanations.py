@@ -30,7 +30,7 @@ def test_a_product_that_is_no_calibrated_frame_tries_no_master(group):
     context = SimpleNamespace(find_group=lambda product: group)
     assert refusal_of(what_if.try_master, context, FRAME, "bias.fits") == (
         UserError,
-        f"{FRAME}: is no calibrated frame; allowed: a file below calibrated/; give a calibrated "
+        f"{FRAME}: is not a calibrated frame; allowed: a file below calibrated/; give a calibrated "
         "frame",
     )
 

@@ -338,10 +338,10 @@ def test_tonight_names_the_criterion_and_the_existing_masters(guide, tmp_path, c
     ("words", "message"),
     [
         ([], "raw: is not given; write raw=FOLDER"),
-        (["raw=/nowhere", "raw=/there"], "raw: is given twice; write raw=VALUE once"),
-        (["raw="], "raw: has no value; write raw=VALUE once"),
+        (["raw=/nowhere", "raw=/there"], "raw: the setting is given twice; write raw=VALUE once"),
+        (["raw="], "raw: the setting has no value; write raw=VALUE once"),
         (["raw=/nowhere"], "there is no such folder (found '/nowhere')"),
-        (["raw={guide}", "2016-01-15"], "2016-01-15: is not understood"),
+        (["raw={guide}", "2016-01-15"], "2016-01-15: the word is not understood"),
         (
             ["raw={guide}", "night=1999-01-01"],
             "there is no frame of this night (found '1999-01-01')",

@@ -292,7 +292,7 @@ def test_a_group_of_settings_is_given_to_the_scripts_as_to_a_run(archive, monkey
     assert (
         values["calibrate"]["missing"] == read_only_plan.settings_of(given)["calibrate"]["missing"]
     )
-    with pytest.raises(UserError, match="is no group of settings"):
+    with pytest.raises(UserError, match="is not a group of settings"):
         read_only_plan.settings_of({**given, "calibrate": "true"})
     words = ["raw=raw", "results=results", "calibrate={scale_up: 1}"]
     assert tonight.parse(words).given["calibrate"] == "{scale_up: 1}"

@@ -124,7 +124,8 @@ def _pixels_of_hdu(image, shape, file):
             "the two frames are not of the same size",
             file=file,
             keyword="(ny, nx)",
-            value=f"{np.shape(image)} and {shape}",
+            value=np.shape(image),
+            allowed=f"{shape}",
             remedy="give a bias and a flat of one window and binning",
         )
     return np.reshape(image, shape)

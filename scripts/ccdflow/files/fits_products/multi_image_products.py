@@ -91,7 +91,12 @@ def read_stored_hdus(path, *, name=None):
         ) from None
     if offset != size or not hdus:
         raise DamagedProduct(
-            "the product is cut", file=name, keyword="bytes", value=size, remedy=MAKE_AGAIN
+            "the product is cut",
+            file=name,
+            keyword="bytes",
+            value=size,
+            allowed=f"{max(offset, FITS_BLOCK_BYTES)} or more",
+            remedy=MAKE_AGAIN,
         )
     return hdus
 

@@ -104,7 +104,7 @@ def try_master(context, product, master):
     group = context.find_group(product)
     if group is None or group.kind != SCIENCE.name:
         raise UserError(
-            "is no calibrated frame",
+            "is not a calibrated frame",
             file=product,
             allowed="a file below calibrated/",
             remedy="give a calibrated frame",

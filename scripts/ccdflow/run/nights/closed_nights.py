@@ -428,7 +428,7 @@ def _refuse_open_nights(context, homes):
         raise NeedsWholePlan("the settings let nights depend on one another")
     for file in homes.night_by_file:
         if not is_plain_name(file):
-            raise NeedsWholePlan(f"{file!r} is no plain name")
+            raise NeedsWholePlan(f"{file!r} is not a plain name")
     if context.unreadable_folders:
         raise NeedsWholePlan("a folder cannot be looked into")
 

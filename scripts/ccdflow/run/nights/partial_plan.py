@@ -190,7 +190,7 @@ class _Changes:
             if posixpath.dirname(file) in changed and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
             if not is_plain_name(file):
-                raise NeedsWholePlan(f"{file!r} is no plain name")
+                raise NeedsWholePlan(f"{file!r} is not a plain name")
         for name in self.products:
             if not _is_of_open_night(name, folders, segments):
                 raise NeedsWholePlan(f"{name} belongs to no open night")
