@@ -106,8 +106,8 @@ def column_medians(lines):
 
     Parameters
     ----------
-    lines : numpy.ndarray
-        Shape ``(n, m)``, floats; not changed.
+    lines : numpy.ndarray of shape (n, m), floats
+        Not changed.
 
     Returns
     -------
@@ -139,8 +139,8 @@ def row_medians(rows):
 
     Parameters
     ----------
-    rows : numpy.ndarray
-        Shape ``(m, n)``, floats; not changed. The rows should be short: all of one is sorted.
+    rows : numpy.ndarray of shape (m, n), floats
+        Not changed. The rows should be short: all of one is sorted.
 
     Returns
     -------
@@ -171,8 +171,8 @@ def median_of_each_pixel(frames, *, median=np.nanmedian):
 
     Parameters
     ----------
-    frames : numpy.ndarray
-        Shape ``(n, ny, nx)``, floats; not changed.
+    frames : numpy.ndarray of shape (n, ny, nx), floats
+        Not changed.
     median : callable
         The function for values that are not all finite: `numpy.nanmedian` or `numpy.median`.
 

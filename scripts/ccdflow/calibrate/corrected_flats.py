@@ -25,8 +25,8 @@ class CorrectedImage(MasterImage):
     ----------
     flat : MasterImage
         The flat itself.
-    factor_variance : numpy.ndarray
-        (ny, nx), float32: relative variance of the factor.
+    factor_variance : numpy.ndarray of shape (ny, nx), float32
+        Relative variance of the factor.
     """
 
     flat: MasterImage | None = None

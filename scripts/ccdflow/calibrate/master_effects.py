@@ -116,8 +116,8 @@ def effects(frame, masters, factors=1.0, shares=None):
 
     Parameters
     ----------
-    frame : numpy.ndarray
-        (2 k, nx), float32: pairs of rows that are neighbours.
+    frame : numpy.ndarray of shape (2 k, nx), float32
+        Pairs of rows that are neighbours.
     masters : dict of str to (numpy.ndarray, float)
         Of bias, dark and flat those that there are: the same rows, (2 k, nx), and their factor.
     factors : numpy.ndarray of shape (2 k, nx), float32, or float
@@ -157,10 +157,10 @@ class _EffectSample:
 
     Parameters
     ----------
-    values : numpy.ndarray
-        (ny, nx), float32; boxes are taken from them.
-    smooth_values : numpy.ndarray of float32, optional
-        (ny, nx): the differences of neighbours are taken from these; default: from `values`.
+    values : numpy.ndarray of shape (ny, nx), float32
+        Boxes are taken from them.
+    smooth_values : numpy.ndarray of shape (ny, nx), float32, optional
+        The differences of neighbours are taken from these; default: from `values`.
     """
 
     def __init__(self, values, smooth_values=None):

@@ -51,9 +51,9 @@ class Tiles:
 
     Attributes
     ----------
-    edges : numpy.ndarray of int, shape (k + 1,)
+    edges : numpy.ndarray of shape (k + 1,), int
         First row of each tile, and the end of the last.
-    rows : list of numpy.ndarray of int, shape (k,)
+    rows : list of numpy.ndarray of shape (k,), int
         Sampled rows of each tile.
     """
 
@@ -93,8 +93,8 @@ class Background:
     Parameters
     ----------
     tiles : Tiles
-    sample : numpy.ndarray of float32
-        (k, nx): the image on ``tiles.all_rows``; values that are not finite are ignored.
+    sample : numpy.ndarray of shape (k, nx), float32
+        The image on ``tiles.all_rows``; values that are not finite are ignored.
     size : int
         Columns of a tile, about.
     """
@@ -125,7 +125,7 @@ class Background:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray of int, shape (k,)
+        rows : slice or numpy.ndarray of shape (k,), int
             Rows of the image, in order.
         out : numpy.ndarray of shape (k, nx), float32
 
@@ -203,14 +203,13 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, *, s
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        (k + 2, nx), contiguous, calibrated: a block of rows and one row on either side.
-    background : numpy.ndarray of float32
-        (k, nx), for the rows in the middle.
-    variance : numpy.ndarray of float32
-        (k, nx), the pixels' variance if the background is their signal.
-    flat : numpy.ndarray of float32 or None
-        (k, nx).
+    image : numpy.ndarray of shape (k + 2, nx), float32
+        Contiguous, calibrated: a block of rows and one row on either side.
+    background : numpy.ndarray of shape (k, nx), float32
+        For the rows in the middle.
+    variance : numpy.ndarray of shape (k, nx), float32
+        The pixels' variance if the background is their signal.
+    flat : numpy.ndarray of shape (k, nx), float32, or None
     photon : float
         Variance of the photons over their signal.
     scratch : numpy.ndarray

@@ -36,17 +36,17 @@ class PixelNoise:
 
     Attributes
     ----------
-    read_variance, photon_slope : numpy.ndarray of float32 or float64
-        Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the
-        variance added by a unit of light.
-    levels : numpy.ndarray of float64
-        Shape ``(n,)``: level L of each member.
-    dark : numpy.ndarray of float32 or float64, or None
-        Shape ``(k,)``: the charge that was subtracted.
-    factors : numpy.ndarray of float64 or None
-        Shape ``(n,)``: factor on that charge in each member.
-    expected_light : numpy.ndarray of float32 or float64, or None
-        Shape ``(k,)``: light of the pixels, estimated from their surroundings.
+    read_variance, photon_slope : numpy.ndarray of shape (k,), float32 or float64
+        Or ``(1,)`` if all pixels are alike: variance without light, and the variance added by a
+        unit of light.
+    levels : numpy.ndarray of shape (n,), float64
+        Level L of each member.
+    dark : numpy.ndarray of shape (k,), float32 or float64, or None
+        The charge that was subtracted.
+    factors : numpy.ndarray of shape (n,), float64, or None
+        Factor on that charge in each member.
+    expected_light : numpy.ndarray of shape (k,), float32 or float64, or None
+        Light of the pixels, estimated from their surroundings.
     """
 
     read_variance: np.ndarray
@@ -106,10 +106,9 @@ class PixelNoise:
 
         Parameters
         ----------
-        centre : numpy.ndarray of float64
-            Shape ``(k,)``.
-        is_kept : numpy.ndarray of bool, optional
-            Shape ``(n, k)``; default: all values.
+        centre : numpy.ndarray of shape (k,), float64
+        is_kept : numpy.ndarray of shape (n, k), bool, optional
+            Default: all values.
 
         Returns
         -------
@@ -147,8 +146,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Shape ``(n, width)``.
+    values : numpy.ndarray of shape (n, width), float32 or float64
     order : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
@@ -159,12 +157,11 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
 
     Returns
     -------
-    value : numpy.ndarray of float64
-        Shape ``(width,)``.
+    value : numpy.ndarray of shape (width,), float64
     spread : numpy.ndarray of the type of `values`, or None
         Shape ``(width,)``: uncertainty times the root of the number of values.
-    proven : numpy.ndarray of bool
-        Shape ``(width,)``: False if a value is not finite or may be beyond the clipping limit.
+    proven : numpy.ndarray of shape (width,), bool
+        False if a value is not finite or may be beyond the clipping limit.
     """
     n = len(values)
     total = np.add.reduce(values, axis=0, dtype=np.float64)
@@ -198,8 +195,8 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     ----------
     values : numpy.ndarray
         Shape ``(n, width)``; overwritten.
-    mean : numpy.ndarray of float64
-        Shape ``(width,)``: of all values.
+    mean : numpy.ndarray of shape (width,), float64
+        Of all values.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     want_spread : bool
         Whether to compute the scatter.
@@ -442,10 +439,8 @@ def combine_kept(values, is_kept, recipe, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray of float64
-        Shape ``(n, k)``.
-    is_kept : numpy.ndarray of bool
-        Shape ``(n, k)``.
+    values : numpy.ndarray of shape (n, k), float64
+    is_kept : numpy.ndarray of shape (n, k), bool
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise, optional
 

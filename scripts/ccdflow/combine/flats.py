@@ -156,8 +156,8 @@ def flat_levels(members, *, bias, dark, masks=None):
 
     Returns
     -------
-    numpy.ndarray of float64
-        Shape ``(n,)``; NaN if no value is good.
+    numpy.ndarray of shape (n,), float64
+        NaN if no value is good.
 
     Raises
     ------

@@ -61,10 +61,10 @@ def sample_members(
 
     Returns
     -------
-    rows : numpy.ndarray of int
-        Shape ``(k,)``: indices of the rows.
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``; NaN where a member is masked.
+    rows : numpy.ndarray of shape (k,), int
+        Indices of the rows.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        NaN where a member is masked.
     """
     n, (ny, nx) = len(members), members[0].shape
     source = np.dtype(members[0].dtype)
@@ -116,13 +116,13 @@ def levels_of_members(sample):
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``, after all subtractions.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        After all subtractions.
 
     Returns
     -------
-    numpy.ndarray of float64
-        Shape ``(n,)``; NaN if no value is finite.
+    numpy.ndarray of shape (n,), float64
+        NaN if no value is finite.
     """
     levels = np.array([_median_of_finite(frame) for frame in sample])
     if len(sample) < 2 or not (levels > 0).all():
@@ -160,8 +160,8 @@ def measured_noise(amplifiers, shape, rows, sample, *, levels=None, has_light=Tr
     rows : numpy.ndarray of shape (k,), int
     sample : numpy.ndarray of shape (n, k, nx), float32 or float64
         Results of `sample_members`.
-    levels : numpy.ndarray of float64, optional
-        Shape ``(n,)``: divisors of the sample; default: 1.
+    levels : numpy.ndarray of shape (n,), float64, optional
+        Divisors of the sample; default: 1.
     has_light : bool
         Whether the members hold light: biases do not.
     threads : int
@@ -315,8 +315,7 @@ def _grid_of(rows, frames):
 
     Parameters
     ----------
-    rows : numpy.ndarray of int
-        Shape ``(k,)``.
+    rows : numpy.ndarray of shape (k,), int
     frames : numpy.ndarray
         Shape ``(n, k, nx)``.
 

@@ -133,8 +133,8 @@ class LightGrid:
         Of the amplifier.
     rows, columns : numpy.ndarray of float64
         Shapes ``(k,)`` and ``(m,)``: the positions of the values in the amplifier, ascending.
-    values : numpy.ndarray of float64
-        Shape ``(k, m)``, in the unit of the members.
+    values : numpy.ndarray of shape (k, m), float64
+        In the unit of the members.
     """
 
     region: Region
@@ -329,8 +329,8 @@ class NoiseModel:
 
         Parameters
         ----------
-        positions : numpy.ndarray of int
-            Indices of pixels in the image, counted row by row, shape ``(k,)``.
+        positions : numpy.ndarray of shape (k,), int
+            Indices of pixels in the image, counted row by row.
 
         Returns
         -------

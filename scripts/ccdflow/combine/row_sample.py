@@ -30,7 +30,7 @@ def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):
 
     Returns
     -------
-    numpy.ndarray of int, shape (k,)
+    numpy.ndarray of shape (k,), int
         At most about `rows_wanted` rows, fewer for very many frames.
     """
     affordable = _SAMPLE_BYTES // (n * nx * itemsize)

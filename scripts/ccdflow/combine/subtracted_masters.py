@@ -50,7 +50,7 @@ class SubtractedMaster:
 
         Parameters
         ----------
-        rows : numpy.ndarray of int, shape (k,), optional
+        rows : numpy.ndarray of shape (k,), int, optional
             Rows to use; default: all.
 
         Returns

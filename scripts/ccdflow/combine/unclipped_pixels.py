@@ -29,8 +29,8 @@ def is_unclipped_of_many(values, mean, order, clip):
     ----------
     values : numpy.ndarray of shape (n, width), float32 or float64
         Of members that are too many for a network (`Ordering.is_by_pixel`).
-    mean : numpy.ndarray of float64
-        Shape ``(width,)``: of all values.
+    mean : numpy.ndarray of shape (width,), float64
+        Of all values.
     order : ccdflow.combine.ordering.Ordering
         Its room is overwritten.
     clip : float
@@ -38,8 +38,7 @@ def is_unclipped_of_many(values, mean, order, clip):
 
     Returns
     -------
-    numpy.ndarray of bool
-        Shape ``(width,)``.
+    numpy.ndarray of shape (width,), bool
     """
     n, width = values.shape
     if n < _LEAST_COUNTED_MEMBERS:
@@ -148,8 +147,7 @@ def is_within(largest, centre, mad, clip):
 
     Returns
     -------
-    numpy.ndarray of bool
-        Shape ``(k,)``.
+    numpy.ndarray of shape (k,), bool
     """
     float_type = largest.dtype.type
     limit = mad * float_type(MAD_TO_SIGMA * clip)

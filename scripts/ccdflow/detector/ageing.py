@@ -39,9 +39,9 @@ def structure_function(samples, variances, days, temperatures=None):
 
     Parameters
     ----------
-    samples : sequence of numpy.ndarray of float32
-        (k, nx): the same rows of each master. NaN does not count, nor what a clip at 5 sigma
-        leaves out: a hot pixel that came in between is no ageing of the others.
+    samples : sequence of numpy.ndarray of shape (k, nx), float32
+        The same rows of each master. NaN does not count, nor what a clip at 5 sigma leaves out: a
+        hot pixel that came in between is no ageing of the others.
     variances : sequence of float
         Of the noise of a pixel of each.
     days : sequence of int

@@ -42,8 +42,8 @@ def measure_read_noise(frames):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases, of one amplifier, in adu.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def measure_structure(image, noise):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``, adu, of one amplifier.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu, of one amplifier.
     noise : float
         White noise of its pixels, adu.
 
@@ -127,8 +127,8 @@ def member_structure(frames, noise, threads=1):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``, adu, of one amplifier.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Adu, of one amplifier.
     noise : float
         Read noise, adu.
     threads : int, optional
@@ -403,8 +403,8 @@ def disagreement(frames, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases, of one amplifier, in adu.
     noise : float
         White noise of a pixel, adu.
 

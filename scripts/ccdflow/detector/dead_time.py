@@ -105,8 +105,8 @@ def cell_sums(values, rows, shape):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        (n, k, nx): some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
+    values : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
     rows : slice
         Of the image, k of them.
     shape : (int, int)
@@ -114,10 +114,10 @@ def cell_sums(values, rows, shape):
 
     Returns
     -------
-    sums : numpy.ndarray
-        (n, rows of cells, cells in a row), float64; 0 in cells that the rows do not touch.
-    count : numpy.ndarray of float64
-        (rows of cells, cells in a row), likewise.
+    sums : numpy.ndarray of shape (n, rows of cells, cells in a row), float64
+        0 in cells that the rows do not touch.
+    count : numpy.ndarray of shape (rows of cells, cells in a row), float64
+        Likewise.
     """
     y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
     is_good = np.isfinite(values).all(axis=0)
@@ -213,7 +213,7 @@ class _CellLines(NamedTuple):
 
     Attributes
     ----------
-    excess, error : numpy.ndarray of float64, shape (n,)
+    excess, error : numpy.ndarray of shape (n,), float64
         D of each cell and its error, in seconds.
     squares : float
         Sum of the squared residuals, each over its variance.
@@ -287,8 +287,7 @@ def interpolate_cells(cells, shape):
 
     Parameters
     ----------
-    cells : numpy.ndarray of floats
-        (rows of cells, cells in a row).
+    cells : numpy.ndarray of shape (rows of cells, cells in a row), floats
     shape : (int, int)
 
     Returns
@@ -369,8 +368,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
 
     Returns
     -------
-    factor, variance : numpy.ndarray
-        (ny, nx), float32.
+    factor, variance : numpy.ndarray of shape (ny, nx), float32
 
     Raises
     ------

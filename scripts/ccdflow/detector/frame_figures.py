@@ -53,8 +53,8 @@ def white_part(image):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``; NaN is ignored.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        NaN is ignored.
 
     Returns
     -------
@@ -113,8 +113,8 @@ def frame_statistics(image, overscan=()):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu; NaN is ignored. At least 8 x 8 pixels.
     overscan : sequence of float, or numpy.ndarray of shape (k,)
         Overscan levels that were subtracted, in adu; empty if there was no overscan.
 

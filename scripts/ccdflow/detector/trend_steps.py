@@ -338,8 +338,7 @@ class _Nights:
 
     Parameters
     ----------
-    days, values, errors : numpy.ndarray of float64
-        (n,)
+    days, values, errors : numpy.ndarray of shape (n,), float64
     floor : float
     """
 

@@ -122,8 +122,8 @@ def statistic_along(strips, along, recipe):
 
     Returns
     -------
-    numpy.ndarray of float32 or float64
-        (ny,), (nx,) or (1,), adu: for each row or column of the data, or for the frame.
+    numpy.ndarray of shape (ny,), (nx,) or (1,), float32 or float64
+        Adu: for each row or column of the data, or for the frame.
     """
     if along == "frame":
         values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]
@@ -251,8 +251,8 @@ def smooth_levels(levels, recipe):
 
     Parameters
     ----------
-    levels : numpy.ndarray of float32 or float64
-        Shape (n,), adu; NaN is left out.
+    levels : numpy.ndarray of shape (n,), float32 or float64
+        Adu; NaN is left out.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with
         ``model=Polynomial1D(order)``), or 'spline': cubic, of ``order`` equal pieces. Levels
@@ -261,8 +261,7 @@ def smooth_levels(levels, recipe):
 
     Returns
     -------
-    numpy.ndarray
-        Shape (n,), float64.
+    numpy.ndarray of shape (n,), float64
 
     Raises
     ------

@@ -34,12 +34,12 @@ class Image:
 
     Attributes
     ----------
-    data : numpy.ndarray of float32 or float64
-        Shape (ny, nx), adu, big-endian; a view of a buffer that this thread reuses.
+    data : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu, big-endian; a view of a buffer that this thread reuses.
     words : int
         FITS checksum sum of ``data``.
-    mask : numpy.ndarray or None
-        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
+    mask : numpy.ndarray of shape (ny, nx), uint8, or None
+        A sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
     """
 
     data: np.ndarray

@@ -25,13 +25,13 @@ class Sample:
 
     Attributes
     ----------
-    lines : numpy.ndarray of any integer or float type
-        Shape (n, m), adu, as read: `m` pixels of each of `n` rows (columns, if the levels are
-        along columns), see `sampled_lines`.
-    levels, own_levels : numpy.ndarray of float32 or float64
-        Shape (n,), adu: the level subtracted from each of these lines, and the line's own level.
-    strip : numpy.ndarray of any integer or float type
-        Shape (n, k), adu: the overscan of the same lines.
+    lines : numpy.ndarray of shape (n, m), any integer or float type
+        Adu, as read: `m` pixels of each of `n` rows (columns, if the levels are along columns), see
+        `sampled_lines`.
+    levels, own_levels : numpy.ndarray of shape (n,), float32 or float64
+        Adu: the level subtracted from each of these lines, and the line's own level.
+    strip : numpy.ndarray of shape (n, k), any integer or float type
+        Adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
     top : float

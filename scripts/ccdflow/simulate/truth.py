@@ -59,10 +59,10 @@ class Truth:
         By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
         (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
         column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
-    structure : numpy.ndarray of float64
-        Shape (nx,): level of each science column above the overscan, in adu.
-    hot_pixels : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons per second.
+    structure : numpy.ndarray of shape (nx,), float64
+        Level of each science column above the overscan, in adu.
+    hot_pixels : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons per second.
     folder : pathlib.Path
     drift : dict of str to numpy.ndarray
         By file, shape (ny,): bias level of each row less the frame's `level`, in adu.

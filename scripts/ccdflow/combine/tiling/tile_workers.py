@@ -185,7 +185,7 @@ class _Worker:
 
         Returns
         -------
-        numpy.ndarray of int, shape (k,)
+        numpy.ndarray of shape (k,), int
             Indices of the loaded pixels, all of them checked, that are not proved.
         """
         job, totals, width = self.job, self.totals, stop - start

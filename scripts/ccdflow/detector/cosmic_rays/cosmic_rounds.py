@@ -53,10 +53,8 @@ def hits_of_rounds(data, variance, is_bad, settings):
 
     Parameters
     ----------
-    data, variance : numpy.ndarray
-        (ny, nx), float32.
-    is_bad : numpy.ndarray
-        (ny, nx), bool.
+    data, variance : numpy.ndarray of shape (ny, nx), float32
+    is_bad : numpy.ndarray of shape (ny, nx), bool
     settings : dict
         Arguments of ``astroscrappy.detect_cosmics``.
 
@@ -101,10 +99,10 @@ class _ImageWithoutHits:
 
     Parameters
     ----------
-    data, variance : numpy.ndarray
-        (ny, nx), float32; not changed.
-    is_bad : numpy.ndarray
-        (ny, nx), bool: pixels that replace no other.
+    data, variance : numpy.ndarray of shape (ny, nx), float32
+        Not changed.
+    is_bad : numpy.ndarray of shape (ny, nx), bool
+        Pixels that replace no other.
 
     Attributes
     ----------
@@ -202,8 +200,8 @@ def _find_inside(find, planes, firsts, reach, hits):
         Of `_parts_about_boxes`.
     reach : int
         See `_REACH_PIXELS`.
-    hits : numpy.ndarray
-        (ny, nx), bool: hits are added.
+    hits : numpy.ndarray of shape (ny, nx), bool
+        Hits are added.
     """
     side = 4 * reach + _WIDTH_OF_A_HIT
     steps = np.arange(side)
@@ -244,8 +242,8 @@ def _find_at_edge(find, planes, windows, axis_across, hits):
         Of `_parts_about_boxes`: they are put one behind the other along the edge.
     axis_across : int
         Axis at whose end they lie; all are taken as deep as the deepest.
-    hits : numpy.ndarray
-        (ny, nx), bool: hits are added.
+    hits : numpy.ndarray of shape (ny, nx), bool
+        Hits are added.
     """
     axis_along = 1 - axis_across
     depth_slice = slice(

@@ -52,8 +52,8 @@ def ccdmask(
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), bool: True where a pixel is bad.
+    numpy.ndarray of shape (ny, nx), bool
+        True where a pixel is bad.
 
     Raises
     ------

@@ -42,8 +42,8 @@ def deep_columns(pairs):
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), bool: whole parts of `PART_ROWS` rows.
+    numpy.ndarray of shape (ny, nx), bool
+        Whole parts of `PART_ROWS` rows.
     """
     is_deep = None
     for flat, error in pairs:

@@ -106,17 +106,14 @@ def surrounding_medians_of_pixels(image, rows, columns, *, usual):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        Shape ``(ny, nx)``.
-    rows, columns : numpy.ndarray of int
-        Shape ``(k,)``.
+    image : numpy.ndarray of shape (ny, nx), float32
+    rows, columns : numpy.ndarray of shape (k,), int
     usual : float
         Takes the place of NaN and of infinite values.
 
     Returns
     -------
-    numpy.ndarray of float32
-        Shape ``(k,)``.
+    numpy.ndarray of shape (k,), float32
     """
     blocks = _blocks_of(image)
     shape = blocks.shape[:2]
@@ -151,7 +148,7 @@ def _between_blocks(pixels, count):
 
     Parameters
     ----------
-    pixels : numpy.ndarray of int, shape (k,)
+    pixels : numpy.ndarray of shape (k,), int
     count : int
         Number of blocks along the axis.
     """
@@ -168,10 +165,9 @@ class Illumination(NamedTuple):
 
     Attributes
     ----------
-    across, along : numpy.ndarray of float32
-        Terms of the rows, (ny, k), and of the columns, (nx, m).
-    coefficients : numpy.ndarray of float32
-        (k, m)
+    across, along : numpy.ndarray of shape (nx, m), float32
+        Terms of the rows, (ny, k), and of the columns.
+    coefficients : numpy.ndarray of shape (k, m), float32
     """
 
     across: np.ndarray

@@ -279,9 +279,8 @@ class PlanesWriter:
         Parameters
         ----------
         plane : Plane
-        block : numpy.ndarray
-            (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
-            plane hold a multiple of four bytes.
+        block : numpy.ndarray of shape (k, nx), native float32 or int16
+            Big-endian afterwards. All but the last block of a plane hold a multiple of four bytes.
         """
         plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
         data = memoryview(block).cast("B")

@@ -268,10 +268,10 @@ class Members:
         ----------
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
-        pixels : numpy.ndarray of float32
-            Shape ``(ny, nx)``: the combined dark, less its bias.
-        mask : numpy.ndarray of int16
-            Shape ``(ny, nx)``; gets the bit 512 where the bit of saturation is not set.
+        pixels : numpy.ndarray of shape (ny, nx), float32
+            The combined dark, less its bias.
+        mask : numpy.ndarray of shape (ny, nx), int16
+            Gets the bit 512 where the bit of saturation is not set.
         """
         bias = self.master("bias", image)
         for amplifier in image.amplifiers:

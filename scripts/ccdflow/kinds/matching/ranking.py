@@ -208,9 +208,9 @@ class Ranking:
 
         Parameters
         ----------
-        days_apart : numpy.ndarray of float64 of shape (n,)
+        days_apart : numpy.ndarray of shape (n,), float64
             Days between master and frame, 0 where they are unknown.
-        undated : numpy.ndarray of bool of shape (n,) or None
+        undated : numpy.ndarray of shape (n,), bool, or None
             Where they are unknown.
         rules : Rules
 
@@ -306,7 +306,7 @@ def _sort_first(keys, ties):
     Parameters
     ----------
     keys : list of numpy.ndarray of shape (n,)
-    ties : numpy.ndarray of int of shape (n,)
+    ties : numpy.ndarray of shape (n,), int
         They decide between equal ones.
 
     Returns

@@ -159,10 +159,10 @@ class Terms:
     Attributes
     ----------
     columns : MasterColumns
-    indices : numpy.ndarray of int of shape (n,)
+    indices : numpy.ndarray of shape (n,), int
         Of each master its index in the columns: oldest first, undated ones last.
     scale : numpy.ndarray of shape (n,), float64
-    is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of bool of shape (n,)
+    is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of shape (n,), bool
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
     warmer : numpy.ndarray of shape (n,), float64
         Degrees by which a bias or flat is warmer than the frame.
@@ -246,7 +246,7 @@ class Terms:
 
         Returns
         -------
-        slice or numpy.ndarray of int, shape (k,)
+        slice or numpy.ndarray of shape (k,), int
         """
         count, dated = len(self.indices), self.dated
         if math.isnan(day) or math.isinf(reach):

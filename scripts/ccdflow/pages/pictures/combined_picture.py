@@ -33,7 +33,7 @@ class CombinedPanels:
     ----------
     name : str
         The product.
-    image : ndarray, shape (ny, nx)
+    image : numpy.ndarray, shape (ny, nx)
         Its pixels; NaN is left out.
     members : int
         Number of frames combined.

@@ -21,7 +21,7 @@ def part_in_rows(place, rows):
     ----------
     place : (slice, slice)
         In the image.
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
         Rows of the image.
 
     Returns

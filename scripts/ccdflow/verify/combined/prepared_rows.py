@@ -42,8 +42,8 @@ class RemadeRows:
     variances : (numpy.ndarray, numpy.ndarray) of float64 or None
         (ny, nx), by the noise model, of the mean of the kept values; the second where a decision
         on its light went the other way.
-    stack : numpy.ndarray of float64 or None
-        (n, ny, nx): the values.
+    stack : numpy.ndarray of shape (n, ny, nx), float64, or None
+        The values.
     kept : (numpy.ndarray, numpy.ndarray) of bool or None
         (n, ny, nx), which of them were kept in `image` and in `alternative`; None where nobody
         asked.
@@ -70,8 +70,8 @@ class PreparedRows(NamedTuple):
     ----------
     stack, bits : numpy.ndarray of float64, and of int16
         (n, ny, nx): values, and their mask; a value with any bit is left out.
-    dark : numpy.ndarray of float32 or float64, or None
-        (ny, nx): the dark that was subtracted.
+    dark : numpy.ndarray of shape (ny, nx), float32 or float64, or None
+        The dark that was subtracted.
     scale : float
         The largest value that went into a sum.
     """
@@ -128,7 +128,7 @@ def prepare_rows(account, results, hdu, rows):
     account : ccdflow.verify.reading.accounts.CombinedAccount
     results : pathlib.Path
     hdu : int
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
 
     Returns
     -------

@@ -31,7 +31,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     prepared : PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
     surroundings : callable
         Called with rows; returns the light around each of their pixels, (ny, nx).
 
@@ -143,7 +143,7 @@ def add_variances(remade, prepared, account, hdu, rows, surroundings):
     prepared : PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
     surroundings : callable
         Called with rows; returns the light around each of their pixels, (ny, nx).
 

@@ -172,8 +172,7 @@ def check_bits(mask, possible_bits):
 
     Parameters
     ----------
-    mask : numpy.ndarray of integers, any byte order
-        (ny, nx).
+    mask : numpy.ndarray of shape (ny, nx), integers, any byte order
     possible_bits : int or numpy.ndarray of shape (ny, nx)
         The bits, of all pixels or of each.
 

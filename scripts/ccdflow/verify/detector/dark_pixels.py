@@ -85,8 +85,8 @@ class LinesThroughDarks:
 
     Parameters
     ----------
-    sample : numpy.ndarray of float64
-        (n, k, nx): some rows of all darks, electrons; NaN where masked.
+    sample : numpy.ndarray of shape (n, k, nx), float64
+        Some rows of all darks, electrons; NaN where masked.
     seconds : sequence of float
         Exposure of each.
     read_noise : float
@@ -155,8 +155,8 @@ class LinesThroughDarks:
 
         Parameters
         ----------
-        darks : numpy.ndarray of float64
-            (n, k, nx), electrons.
+        darks : numpy.ndarray of shape (n, k, nx), float64
+            Electrons.
 
         Returns
         -------

@@ -188,8 +188,8 @@ def faint_and_bright(levels):
 
     Parameters
     ----------
-    levels : numpy.ndarray of float64
-        (n,), adu.
+    levels : numpy.ndarray of shape (n,), float64
+        Adu.
 
     Returns
     -------
@@ -217,17 +217,17 @@ def average_flats(values, levels, noise):
 
     Parameters
     ----------
-    values : numpy.ndarray of float64
-        (n, k, nx), adu; NaN where masked.
-    levels : numpy.ndarray of float64
-        (n,), adu.
+    values : numpy.ndarray of shape (n, k, nx), float64
+        Adu; NaN where masked.
+    levels : numpy.ndarray of shape (n,), float64
+        Adu.
     noise : (float, float)
         Electrons per adu, and read noise, adu.
 
     Returns
     -------
-    mean, variance : numpy.ndarray of float64
-        (k, nx); NaN where they are masked, or differ.
+    mean, variance : numpy.ndarray of shape (k, nx), float64
+        NaN where they are masked, or differ.
     is_open : numpy.ndarray of shape (k, nx), bool
         Whether float32 decides if they differ.
     """
@@ -304,8 +304,8 @@ def weak_pixels(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray of float64
-        (ny, nx), of a `Contrast`.
+    sigma : numpy.ndarray of shape (ny, nx), float64
+        Of a `Contrast`.
 
     Returns
     -------

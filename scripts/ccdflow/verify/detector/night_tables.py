@@ -130,7 +130,7 @@ class NightMaster:
         hdu : int
         suffix : str
             Number behind the names of its extensions.
-        rows : numpy.ndarray of int, shape (k,)
+        rows : numpy.ndarray of shape (k,), int
 
         Returns
         -------

@@ -185,8 +185,8 @@ def column_sums(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray of float64
-        (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
+    sigma : numpy.ndarray of shape (k, nx), float64
+        Finite; k is a multiple of 32, or the rows are the last of the image.
 
     Returns
     -------
@@ -240,17 +240,15 @@ def _runs_with_a_step(is_high, sums, least):
 
     Parameters
     ----------
-    is_high : numpy.ndarray of bool
-        (nx,)
-    sums : numpy.ndarray of float64
-        (nx,): sums of the parts.
+    is_high : numpy.ndarray of shape (nx,), bool
+    sums : numpy.ndarray of shape (nx,), float64
+        Sums of the parts.
     least : float
         Size of a step.
 
     Returns
     -------
-    numpy.ndarray of bool
-        (nx,)
+    numpy.ndarray of shape (nx,), bool
     """
     is_step = np.abs(np.diff(sums)) >= least
     touches = np.pad(is_step, (1, 0)) | np.pad(is_step, (0, 1))
