@@ -33,8 +33,8 @@ def median(values):
 
     Parameters
     ----------
-    values : numpy.ndarray of any integer or float type
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, any integer or float type
+        Not changed.
 
     Returns
     -------
@@ -67,8 +67,8 @@ def median_of_numbers(values):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, float32 or float64
+        Not changed.
 
     Returns
     -------
@@ -89,8 +89,8 @@ def is_median_at_least(values, limit):
 
     Parameters
     ----------
-    values : numpy.ndarray of any integer or float type
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, any integer or float type
+        Not changed.
     limit : float
 
     Returns
@@ -111,8 +111,8 @@ def column_medians(lines):
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(m,)``, in the type of the lines; NaN where one of the values is, or if there is
+    numpy.ndarray of shape (m,), the type of the lines
+        NaN where one of the values is, or if there is
         no line.
 
     Examples
@@ -144,8 +144,8 @@ def row_medians(rows):
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(m,)``, in the type of the rows; NaN where one of the values is, or if rows have no
+    numpy.ndarray of shape (m,), the type of the rows
+        NaN where one of the values is, or if rows have no
         values.
 
     Examples
@@ -178,8 +178,7 @@ def median_of_each_pixel(frames, *, median=np.nanmedian):
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(ny, nx)``, in the type of the frames.
+    numpy.ndarray of shape (ny, nx), the type of the frames
 
     Examples
     --------

@@ -159,8 +159,8 @@ class ImageCalibration(ImageMasters):
         ----------
         rows : slice
             Of the frame.
-        reduced : numpy.ndarray of shape (k, nx)
-            The reduced pixels of these rows, adu or electrons.
+        reduced : numpy.ndarray of shape (k, nx), float32
+            The reduced pixels of these rows, adu.
         out : numpy.ndarray of shape (k, nx), int16
             Their mask, which gets the bits.
         highest : float
@@ -246,8 +246,8 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
 
     Parameters
     ----------
-    reduced : numpy.ndarray
-        (ny, nx), adu, float32; not changed.
+    reduced : numpy.ndarray of shape (ny, nx), float32
+        Adu; not changed.
     readouts : tuple of ccdflow.frame.readout.Readout
     masters : FrameMasters
     mask : numpy.ndarray of shape (ny, nx), uint8, optional

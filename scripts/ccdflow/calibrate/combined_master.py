@@ -375,8 +375,8 @@ def master_image_of(
     pixels : numpy.ndarray of shape (ny, nx), float32 or float64
         Adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
-    mask : numpy.ndarray, optional
-        (ny, nx) integers, bits of `ccdflow.maskbits`. Without it the pixels of a flat below
+    mask : numpy.ndarray of shape (ny, nx), integers, optional
+        Bits of `ccdflow.maskbits`. Without it the pixels of a flat below
         `ccdflow.maskbits.UNLIT_BELOW` are unlit.
     error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.

@@ -54,9 +54,8 @@ def correct_flat_for_shutter(master, factors):
     ----------
     master : ccdflow.calibrate.combined_master.Master
         The flat.
-    factors : sequence of (numpy.ndarray, numpy.ndarray)
-        Of each image, the factor on the calibrated frame and its relative variance, (ny, nx)
-        float32.
+    factors : sequence of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float32
+        For each image, the factor on the calibrated frame and its relative variance.
 
     Returns
     -------

@@ -245,8 +245,8 @@ class PixelVariance:
             Contiguous: these rows calibrated, and one row on either side.
         background : ccdflow.calibrate.signal.Background
         out : numpy.ndarray of shape (k, nx), float32
-        scratch : numpy.ndarray
-            (3, (k + 2) nx), float32; overwritten.
+        scratch : numpy.ndarray of shape (3, (k + 2) nx), float32
+            Overwritten.
         flags : numpy.ndarray of shape (k + 2, nx), int16, optional
             The mask of all these rows; bad pixels do not count for their neighbours.
         strip : int, optional
@@ -298,11 +298,11 @@ class PixelVariance:
             Rows of the block.
         indices : numpy.ndarray of shape (n,), int
             Pixels of the flattened block.
-        signal_before : numpy.ndarray of shape (k, nx)
+        signal_before : numpy.ndarray of shape (k, nx), float32
             Signal of all pixels that the variance has.
-        signal_after : numpy.ndarray of shape (n,)
+        signal_after : numpy.ndarray of shape (n,), float32
             Signal of these pixels that it gets.
-        out : numpy.ndarray of shape (k, nx)
+        out : numpy.ndarray of shape (k, nx), float32
             The variance, changed in place.
         """
 

@@ -36,9 +36,9 @@ class PixelNoise:
 
     Attributes
     ----------
-    read_variance, photon_slope : numpy.ndarray of shape (k,), float32 or float64
-        Or ``(1,)`` if all pixels are alike: variance without light, and the variance added by a
-        unit of light.
+    read_variance, photon_slope : numpy.ndarray of shape (k,) or (1,), float32 or float64
+        Variance without light, and the variance added by a unit of light; of shape (1,) if all
+        pixels are alike.
     levels : numpy.ndarray of shape (n,), float64
         Level L of each member.
     dark : numpy.ndarray of shape (k,), float32 or float64, or None
@@ -158,8 +158,8 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     Returns
     -------
     value : numpy.ndarray of shape (width,), float64
-    spread : numpy.ndarray of the type of `values`, or None
-        Shape ``(width,)``: uncertainty times the root of the number of values.
+    spread : numpy.ndarray of shape (width,), float32 or float64, or None
+        Uncertainty times the root of the number of values.
     proven : numpy.ndarray of shape (width,), bool
         False if a value is not finite or may be beyond the clipping limit.
     """
@@ -193,21 +193,21 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
 
     Parameters
     ----------
-    values : numpy.ndarray
-        Shape ``(n, width)``; overwritten.
+    values : numpy.ndarray of shape (n, width), float32 or float64
+        Overwritten.
     mean : numpy.ndarray of shape (width,), float64
         Of all values.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     want_spread : bool
         Whether to compute the scatter.
-    spare : numpy.ndarray
+    spare : numpy.ndarray of shape (n, width), float32 or float64
         See `ccdflow.combine.ordering.Ordering`.
 
     Returns
     -------
     value, spread
         See `estimate`.
-    is_unclipped : numpy.ndarray of bool, or True
+    is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.
     """
     n = len(values)
@@ -249,7 +249,7 @@ def _are_within_noise(low, high, clip, n, noise):
 
     Parameters
     ----------
-    low, high : numpy.ndarray of shape (k,)
+    low, high : numpy.ndarray of shape (k,), float32 or float64
         The lowest and highest value of each pixel.
     clip : float
         Limit in standard deviations.

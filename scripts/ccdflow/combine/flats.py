@@ -218,7 +218,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
         The terms that are subtracted from the members, each with its factors.
     bias : SubtractedMaster or None
     dark : ScaledDark or None
-    levels : numpy.ndarray of shape (n,)
+    levels : numpy.ndarray of shape (n,), float64
         Level L of each member, adu.
     rows : sequence of int
         Those of the masters that are looked at.

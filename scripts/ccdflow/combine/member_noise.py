@@ -200,10 +200,10 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
     Parameters
     ----------
     amplifier : AmplifierNoise
-    frames : numpy.ndarray
-        Shape ``(n, k, nx)``: sampled rows of the amplifier.
-    levels : numpy.ndarray
-        Shape ``(n,)``: divisors of the frames.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Sampled rows of the amplifier.
+    levels : numpy.ndarray of shape (n,), float64
+        Divisors of the frames.
     map_pairs : callable
         As `map`: of a pool of threads.
     has_light : bool
@@ -316,12 +316,14 @@ def _grid_of(rows, frames):
     Parameters
     ----------
     rows : numpy.ndarray of shape (k,), int
-    frames : numpy.ndarray
-        Shape ``(n, k, nx)``.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
 
     Returns
     -------
-    rows, columns, light : numpy.ndarray
+    rows : numpy.ndarray of shape (ky,), float64
+    columns : numpy.ndarray of shape (kx,), float64
+    light : numpy.ndarray of shape (ky, kx), float64
+        In the unit of the members over their levels.
     """
     light = light_around(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
     middles = (
@@ -366,7 +368,7 @@ class _MemberPair(NamedTuple):
     light : float
         Median of the mean of the two, in units of their levels.
     first_level, second_level : float
-        Levels of the two.
+        Levels of the two, adu; 1 where the members are not divided by one.
     """
 
     moments: Moments
@@ -423,10 +425,9 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     ----------
     amplifier : AmplifierNoise
         Without a gain, with a read noise.
-    frames : numpy.ndarray
-        Shape ``(n, k, nx)``: sampled rows of the amplifier, over their levels.
-    levels : numpy.ndarray
-        Shape ``(n,)``.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Sampled rows of the amplifier, over their levels.
+    levels : numpy.ndarray of shape (n,), float64
 
     Returns
     -------

@@ -19,8 +19,8 @@ class SubtractedTerm:
 
     Attributes
     ----------
-    pixels : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
-        Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
+    pixels : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
+        In the unit of the members; of a file, read on access.
     factors : float or sequence of float
         Its factor, one for all members or one for each.
     is_charge : bool
@@ -37,13 +37,12 @@ def open_image(source):
 
     Parameters
     ----------
-    source : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
-        Shape (ny, nx).
+    source : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
 
     Returns
     -------
-    numpy.ndarray of float32 or float64, or ccdflow.files.fits_products.stored_images.StoredImage
-        Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
+    numpy.ndarray of shape (ny, nx), float32 or float64, or StoredImage
+        Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
         return np.asarray(source)
@@ -85,9 +84,8 @@ class Preparation:
         Number of members.
     dtype : numpy.dtype
         Native type of the members.
-    terms : tuple of (numpy.ndarray, numpy.ndarray, bool)
-        For each master: its pixels, shape ``(ny * nx,)``, its factors, shape ``(n,)``, and whether
-        it is charge.
+    terms : tuple of (numpy.ndarray of shape (ny * nx,), numpy.ndarray of shape (n,), bool)
+        For each master: its pixels, its factors, and whether it is charge.
     scales : numpy.ndarray of shape (n,), float64, or None
         The level of each member.
     read_mask : callable or None

@@ -47,7 +47,7 @@ def rows_within(rows, region):
 
     Parameters
     ----------
-    rows : numpy.ndarray of int
+    rows : numpy.ndarray of shape (k,), int
         In ascending order, as `sampled_rows` returns them.
     region : ccdflow.camera.sections.Region
 

@@ -65,8 +65,8 @@ class Combined:
         NaN only where no member has a value, and only if allowed.
     count : numpy.ndarray of shape (ny, nx), int16
         Number of values combined in each pixel; 0 if all are masked.
-    uncertainty : numpy.ndarray of float32 or None
-        Shape ``(ny, nx)``: standard error of `image`. With the noise model it is that of the
+    uncertainty : numpy.ndarray of shape (ny, nx), float32, or None
+        Standard error of `image`. With the noise model it is that of the
         members alone, without the noise of the images subtracted from all of them. Otherwise it
         follows from the scatter of the kept values: for an average s / sqrt(count), with s the
         sample standard deviation (``ddof=1``; `ccdproc.combine` uses ``ddof=0``, smaller by sqrt(1

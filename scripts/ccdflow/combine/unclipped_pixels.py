@@ -140,7 +140,7 @@ def is_within(largest, centre, mad, clip):
 
     Parameters
     ----------
-    largest, centre, mad : numpy.ndarray of shape (k,)
+    largest, centre, mad : numpy.ndarray of shape (k,), float32 or float64
         Largest deviation from the median, median and MAD of each pixel, in the members' type.
     clip : float
         Limit of deviations, in sigma by the MAD.

@@ -265,27 +265,28 @@ class AmplifierQuality:
     amplifier : str
     frames : int
     level, level_error, level_span : float
-        The mean level of the members, and the largest less the smallest.
+        The mean level of the members, its error, and the largest less the smallest, adu.
     drift_an_hour, drift_an_hour_error : float
-        Slope of the level over time.
+        Slope of the level over time, adu an hour.
     read_noise, read_noise_error : float
-        From differences of consecutive members.
+        Noise of a pixel by differences of consecutive members, adu.
     read_noise_electrons, header_read_noise_electrons : float
-        The same by the gain, and the header's or profile's.
+        The same by the gain, and the header's or profile's, electrons.
     row_structure, row_structure_error, column_structure, column_structure_error : float
-        Noise that the pixels of a row, or of a column, share in a member.
+        Noise that the pixels of a row, or of a column, share in a member, adu.
     combined_row_structure, combined_column_structure : float
-        The same in the combined bias.
+        The same in the combined bias, adu.
     combined_noise, combined_noise_error : float
-        Noise of a pixel of the combined bias.
+        Noise of a pixel of the combined bias, adu.
     predicted_noise, root_n_noise : float
-        Its prediction by the recipe, and the read noise over the root of the number of members.
+        Its prediction by the recipe, and the read noise over the root of the number of members,
+        adu.
     clipped_fraction : float
         Part of the values that were rejected.
     disagreement : float
         The result of the function of that name.
     pair_noise : tuple of float
-        The read noise from each pair of consecutive members.
+        The read noise from each pair of consecutive members, adu.
     """
 
     amplifier: str

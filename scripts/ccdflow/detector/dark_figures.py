@@ -274,9 +274,10 @@ def _level_error(amplifier, rows, level):
     Parameters
     ----------
     amplifier : ccdflow.combine.noise.AmplifierNoise
-    rows : numpy.ndarray of int
+    rows : numpy.ndarray of shape (k,), int
         Rows of the sample.
     level : float
+        Level of the member, in the unit of the members.
 
     Returns
     -------
@@ -325,7 +326,7 @@ def _median_rate(values, errors, levels, per_second):
 
     Parameters
     ----------
-    values, errors : numpy.ndarray of shape (n,)
+    values, errors : numpy.ndarray of shape (n,), float32 or float64
         Good pixels of the dark, and their standard errors.
     levels : sequence of float
         Of the members.

@@ -50,9 +50,9 @@ class DeadTime:
 
     Attributes
     ----------
-    excess, error : tuple of numpy.ndarray
-        Of each image, (rows of cells, cells in a row), float64, seconds: dead time less its mean
-        over all images, and its standard error; NaN in a cell without good pixels.
+    excess, error : tuple of numpy.ndarray of shape (rows of cells, cells in a row), float64
+        Dead time of each image less its mean over all images, and its standard error, seconds; NaN
+        in a cell without good pixels.
     mean, mean_error : float
         Seconds; NaN where no lamp was steady.
     chi2 : float
@@ -140,11 +140,10 @@ class FlatSeries:
 
     Attributes
     ----------
-    seconds : numpy.ndarray of float64
-        (n,) exposures.
-    means : list of numpy.ndarray of float64
-        Of each image, (n, rows of cells, cells in a row), adu above bias and dark; NaN in a cell
-        without good pixels.
+    seconds : numpy.ndarray of shape (n,), float64
+        Exposures.
+    means : list of numpy.ndarray of shape (n, rows of cells, cells in a row), float64
+        Means of each image, adu above bias and dark; NaN in a cell without good pixels.
     variances : list of numpy.ndarray of the same shapes, float64
         Of these means, adu^2: the scatter of the flats corrects their level.
     counts : list of numpy.ndarray of the same shapes, float64

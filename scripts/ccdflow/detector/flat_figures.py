@@ -337,9 +337,9 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 
     Returns
     -------
-    squares, photons, fixed_variance : numpy.ndarray
-        Shape ``(k, pixels of a block)``, of the blocks with enough light: the expectation of the
-        first is the second over the gain, plus the third.
+    squares, photons, fixed_variance : numpy.ndarray of shape (k, pixels of a block), float64
+        Values of the blocks with enough light: the expectation of the first is the second over the
+        gain, plus the third.
     """
     rows, columns = (size // step for size, step in zip(first.shape, _GAIN_BLOCK, strict=True))
     if not rows or not columns:

@@ -46,7 +46,7 @@ def measure_overscan(strips, amplifier, recipe):
 
     Parameters
     ----------
-    strips : list of numpy.ndarray of shape (ny, nx)
+    strips : list of numpy.ndarray of shape (ny, nx), any integer or float type
         Its strips in native byte order, adu, each as long as its data; pixels that are not finite
         are ignored.
     amplifier : ccdflow.camera.geometry.Amplifier
@@ -74,7 +74,7 @@ def mean_level(levels, statistic, top):
 
     Parameters
     ----------
-    levels, statistic : numpy.ndarray of float32 or float64
+    levels, statistic : numpy.ndarray of shape (k,), float32 or float64
         See `Overscan`.
     top : float or None
         Value of a saturated pixel, adu; None where it is unknown.
@@ -96,8 +96,8 @@ def levels_along(strips, along, recipe):
 
     Parameters
     ----------
-    strips : list of numpy.ndarray of any integer or float type
-        Native values, adu: each (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
+    strips : list of numpy.ndarray of shape (ny, k) or (k, nx), any integer or float type
+        Native values, adu: (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
         'frame'.
     along : {'rows', 'columns', 'frame'}
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe

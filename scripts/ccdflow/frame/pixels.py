@@ -43,8 +43,8 @@ def subtract_level(source, offset, level, target, *, exact):
 
     Parameters
     ----------
-    source : numpy.ndarray
-        Stored pixels, (k, nx), any byte order.
+    source : numpy.ndarray of shape (k, nx), any integer or float type, any byte order
+        Stored pixels.
     offset : int
         To be added to the stored pixels.
     level : numpy.ndarray of shape (k, 1), (1, nx) or (1, 1), float32 or float64, or None
@@ -95,8 +95,8 @@ def subtract_blocks(source, offset, levels, target):
 
     Parameters
     ----------
-    source : numpy.ndarray
-        Stored pixels, (ny, nx), any byte order.
+    source : numpy.ndarray of shape (ny, nx), any integer or float type, any byte order
+        Stored pixels.
     offset : int
         To be added to the stored pixels.
     levels : numpy.ndarray of shape (ny, 1), (1, nx) or (1, 1), float32 or float64, or None

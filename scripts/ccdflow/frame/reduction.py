@@ -84,9 +84,9 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
 
     Parameters
     ----------
-    stored : dict of int to (numpy.ndarray, int)
-        For each HDU used: the stored pixels (ny, nx) and the offset to add, as
-        `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
+    stored : dict of int to (numpy.ndarray of shape (ny, nx), int)
+        For each HDU used: the stored pixels, of any integer or float type, and the offset to add,
+        as `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     tops : dict of int to (float or None), optional

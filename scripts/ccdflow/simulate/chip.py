@@ -134,10 +134,10 @@ class Detector:
         Columns without any response.
     traps : numpy.ndarray of shape (n, 3), float64
         Row, column, electrons that the charge of this row and of those above loses.
-    illumination : dict of str to numpy.ndarray
-        By filter: float32, shape (ny, nx): vignetting and dust, 1 where nothing is lost.
-    dead_time : numpy.ndarray of float64 or float
-        Seconds, shape (ny, nx): the part of an exposure in which no light reaches a pixel.
+    illumination : dict of str to numpy.ndarray of shape (ny, nx), float32
+        By filter: vignetting and dust, 1 where nothing is lost.
+    dead_time : numpy.ndarray of shape (ny, nx), float64, or float
+        Seconds: the part of an exposure in which no light reaches a pixel.
     full_well : float
         Electrons; charge above runs along the column.
     saturation : int
@@ -239,8 +239,8 @@ class Detector:
 
         Returns
         -------
-        numpy.ndarray
-            Electrons: float64, shape (ny, nx).
+        numpy.ndarray of shape (ny, nx), float64
+            Electrons.
         """
         time = exptime * self.dark_factor(temperature)
         charge = np.full(self.shape, self.dark_current * time)

@@ -21,25 +21,24 @@ class Exposure:
 
     Attributes
     ----------
-    raw : numpy.ndarray
-        uint16, `Detector.raw_shape`, in adu.
+    raw : numpy.ndarray of shape `Detector.raw_shape`, uint16
+        Adu.
     image_type, filter : str
     exptime, temperature : float
         Seconds, degrees Celsius.
-    incident : numpy.ndarray
+    incident : numpy.ndarray of shape (ny, nx), float64
         Light before anything is lost, exposure time as asked for: a perfect calibrated frame. Mean
-        electrons, float64, shape (ny, nx).
-    response : numpy.ndarray
-        Of each pixel, float64, shape (ny, nx); 1 where no light fell.
-    light, dark, glow : numpy.ndarray
-        Mean electrons, float64, shape (ny, nx): light after response and shutter, dark current,
-        glow of the amplifier.
+        electrons.
+    response : numpy.ndarray of shape (ny, nx), float64
+        Response of each pixel; 1 where no light fell.
+    light, dark, glow : numpy.ndarray of shape (ny, nx), float64
+        Mean electrons: light after response and shutter, dark current, glow of the amplifier.
     cosmics : numpy.ndarray of shape (n, 3), float64
         Row, column, electrons of each pixel that a cosmic ray hit.
     blinking : numpy.ndarray of shape (n,), bool
         Whether each of the blinking pixels is on.
-    electrons : numpy.ndarray
-        The drawn electrons, before traps, wells and amplifiers: float64, shape (ny, nx).
+    electrons : numpy.ndarray of shape (ny, nx), float64
+        The drawn electrons, before traps, wells and amplifiers.
     saturated : numpy.ndarray of shape (ny, nx), bool
         At the full well, or at the converter's last step.
     level : numpy.ndarray of shape (number of amplifiers, ny), float64
@@ -195,8 +194,8 @@ def read_out(detector, electrons, *, rng):
 
     Returns
     -------
-    raw : numpy.ndarray
-        uint16, `Detector.raw_shape`, in adu.
+    raw : numpy.ndarray of shape `Detector.raw_shape`, uint16
+        Adu.
     saturated : numpy.ndarray of shape (ny, nx), bool
         At the full well, or at the converter's last step.
     level : numpy.ndarray of shape (number of amplifiers, ny), float64

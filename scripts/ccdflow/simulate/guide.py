@@ -204,7 +204,7 @@ def _electrons_of_pixels(camera, detector, frame, realisation, response):
     detector : Detector
     frame : LogLine
     realisation : Realisation
-    response : numpy.ndarray of shape (ny, nx), or None
+    response : numpy.ndarray of shape (ny, nx), float32, or None
         Flat field of the frame's filter; None for a frame without light.
     """
     if frame.exptime == 0:
@@ -246,8 +246,8 @@ def _add_star(image, y, x, electrons, *, sigma):
 
     Parameters
     ----------
-    image : numpy.ndarray
-        Shape (ny, nx), electrons, changed in place.
+    image : numpy.ndarray of shape (ny, nx), float64
+        Electrons; changed in place.
     y, x : float
         The centre, pixels from 0.
     electrons : float

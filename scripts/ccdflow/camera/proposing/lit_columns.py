@@ -88,8 +88,8 @@ class AxisLevels:
     ----------
     name : str
         'columns' or 'rows'.
-    levels, noises : numpy.ndarray of float64, and of float32 or float64
-        Clipped mean and noise of each column (row), shape (columns,), adu.
+    levels, noises : numpy.ndarray of shape (columns,), float64, and float32 or float64
+        Clipped mean and noise of each column (row), adu.
     read_noise : float
         Of the darkest columns, adu.
     lit_ranges : tuple of (int, int)

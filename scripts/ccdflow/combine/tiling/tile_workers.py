@@ -56,7 +56,7 @@ class Totals:
         Parameters
         ----------
         job : CombineJob
-        positions : numpy.ndarray of int
+        positions : numpy.ndarray of shape (k,), int
             Pixels of the flattened image.
         exact : ccdflow.combine.clipping.ExactResults
             Their values, counts and spreads.

@@ -46,10 +46,10 @@ class DarkLines:
 
     Attributes
     ----------
-    rate, rate_error : numpy.ndarray of float32, and of float64
-        Shape (ny, nx), electrons a second.
-    offset, offset_error : numpy.ndarray of float32, and of float64
-        (ny, nx), electrons at an exposure of zero.
+    rate, rate_error : numpy.ndarray of shape (ny, nx), float32 and float64
+        Electrons a second.
+    offset, offset_error : numpy.ndarray of shape (ny, nx), float32 and float64
+        Electrons at an exposure of zero.
     misfit : numpy.ndarray of shape (ny, nx), float32
         Chi^2 of the means of the exposures about the line.
     misfit_freedom : int
@@ -436,7 +436,7 @@ def surroundings(rate, level):
     rate : numpy.ndarray of shape (ny, nx), float32
         Electrons a second.
     level : float
-        Rate of a usual pixel of the whole amplifier.
+        Rate of a usual pixel of the whole amplifier, electrons a second.
 
     Returns
     -------

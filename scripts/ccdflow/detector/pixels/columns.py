@@ -31,8 +31,8 @@ def bad_columns(sigma):
     Parameters
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float32
-        Number of standard deviations by which each pixel is above its neighbours, of -sigma those too low
-        are found; 0 where nobody knows.
+        Number of standard deviations by which each pixel is above its neighbours; of -sigma those
+        too low are found. 0 where nobody knows.
 
     Returns
     -------

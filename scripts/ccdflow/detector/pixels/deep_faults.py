@@ -36,8 +36,8 @@ def deep_columns(pairs):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float32
-        Combined flats and the standard errors of their pixels, each (ny, nx). An error that is not
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float32
+        Combined flats and the standard errors of their pixels. An error that is not
         finite leaves the pixel out.
 
     Returns
@@ -57,7 +57,7 @@ def deep_parts_of_flat(flat, error):
 
     Parameters
     ----------
-    flat, error : numpy.ndarray of float32
+    flat, error : numpy.ndarray of shape (ny, nx), float32
         As `deep_columns` takes them.
 
     Returns

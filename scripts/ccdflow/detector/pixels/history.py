@@ -130,8 +130,8 @@ def _history_of_source(nights, index, source, share):
     ----------
     nights : list
         With their bits, in order.
-    index : numpy.ndarray of int
-        Of the pixels in the flattened image.
+    index : numpy.ndarray of shape (n,), int
+        Indices of the pixels in the flattened image.
     source : str
     share : float
         The part of the nights in which a bad pixel has to be bad.

@@ -44,8 +44,8 @@ def box_median(image, size):
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), the type of the image; of an even number of values the upper one of the middle.
+    numpy.ndarray of shape (ny, nx), the type of the image
+        Of an even number of values the upper one of the middle.
     """
     rank = size[0] * size[1] // 2
     padded, medians = pad_image(image, size), np.empty_like(image)

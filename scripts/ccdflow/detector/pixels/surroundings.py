@@ -28,15 +28,14 @@ def finite_values(values, nan=0.0):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, float32 or float64
+        Not changed.
     nan : float
         Takes the place of NaN.
 
     Returns
     -------
-    numpy.ndarray of float32 or float64
-        The shape and type of the values.
+    numpy.ndarray of the same shape and type
     """
     return values if np.isfinite(values).all() else np.nan_to_num(values, nan=nan)
 
@@ -165,9 +164,11 @@ class Illumination(NamedTuple):
 
     Attributes
     ----------
-    across, along : numpy.ndarray of shape (nx, m), float32
-        Terms of the rows, (ny, k), and of the columns.
+    across : numpy.ndarray of shape (ny, k), float32
+        Terms of the rows.
     coefficients : numpy.ndarray of shape (k, m), float32
+    along : numpy.ndarray of shape (nx, m), float32
+        Terms of the columns.
     """
 
     across: np.ndarray

@@ -44,8 +44,8 @@ def split_levels(levels):
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray) of int64 or None
-        Indices of the faint and the bright ones, (k,) each; None where they are of one level, or a
+    (numpy.ndarray, numpy.ndarray) of shape (k,), int64, or None
+        Indices of the faint and the bright ones; None where they are of one level, or a
         level has fewer than two.
     """
     levels = np.asarray(levels, float)

@@ -142,8 +142,7 @@ def read_rows(file, hdu, first, buffer, *, name):
     hdu : StoredHdu
     first : int
         The first row.
-    buffer : numpy.ndarray
-        (k, nx), of the stored type.
+    buffer : numpy.ndarray of shape (k, nx), the stored type
     name : str
         For the error.
 
@@ -163,8 +162,8 @@ def read_each_row(file, hdu, rows, buffer, *, name):
     file, hdu, name
         See `read_rows`.
     rows : sequence of int
-    buffer : numpy.ndarray
-        (k, nx), of the stored type, contiguous.
+    buffer : numpy.ndarray of shape (k, nx), the stored type
+        Contiguous.
 
     Raises
     ------

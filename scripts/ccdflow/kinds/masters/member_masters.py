@@ -210,10 +210,10 @@ class Members:
         image : ccdflow.frame.products.ProductImage
         number : int
             Of the member.
-        rows : numpy.ndarray of shape (k,)
-        lost : numpy.ndarray of shape (k, nx)
+        rows : numpy.ndarray of shape (k,), int
+        lost : numpy.ndarray of shape (k, nx), bool
             The sampled pixels without a value.
-        plane : numpy.ndarray of shape (ny, nx), or None
+        plane : numpy.ndarray of shape (ny, nx), uint8, or None
             Mask of the pixels without a level.
         """
         member = self.members(image)[number]

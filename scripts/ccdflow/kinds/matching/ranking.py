@@ -148,7 +148,7 @@ def use_at(columns, index, kind, frame, noise, rules):
     ----------
     columns : MasterColumns
     index : int
-        Of the master in the columns.
+        Index of the master in the columns.
     kind : {'bias', 'flat'}
     frame : Observation
     noise : DetectorNoise
@@ -179,7 +179,7 @@ class Ranking:
     ----------
     terms : Terms
     night : str
-        Of the frame.
+        Night of the frame.
     rules : Rules
     reach : float, optional
         Masters at most that many days away are compared, as of `Terms.within`.
@@ -216,7 +216,7 @@ class Ranking:
 
         Returns
         -------
-        numpy.ndarray of int
+        numpy.ndarray of shape (k,), int64
         """
         terms, compared, later = self._terms, self._compared, None
         if self._is_causal:
@@ -305,13 +305,14 @@ def _sort_first(keys, ties):
 
     Parameters
     ----------
-    keys : list of numpy.ndarray of shape (n,)
+    keys : list of numpy.ndarray of shape (n,), bool, int or float64
     ties : numpy.ndarray of shape (n,), int
         They decide between equal ones.
 
     Returns
     -------
-    numpy.ndarray of int
+    numpy.ndarray of shape (k,), int64
+        At most `MOST_CANDIDATES`.
     """
     if len(ties) <= _FEW_MASTERS:
         return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
@@ -335,15 +336,16 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     ----------
     master : OfferedMaster
     night : str
-        Of the frame.
+        Night of the frame.
     lag : float
         Days between the two nights; NaN where one is no date.
     variance : float
-        That the master adds to a pixel of the frame.
+        Variance that the master adds to a pixel of the frame: electrons^2; of a flat, relative to
+        the signal^2.
     ageing : float
-        The part of it that is due to the lag.
+        The part of it that is due to the lag, in the same unit.
     warmer : float
-        Degrees that the master is warmer; 0 where they are alike or unknown.
+        Degrees Celsius that the master is warmer; 0 where they are alike or unknown.
     has_known_temperature : bool
         Whether the temperatures of both are known.
     """

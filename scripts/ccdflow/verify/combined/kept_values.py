@@ -26,7 +26,7 @@ def part_in_rows(place, rows):
 
     Returns
     -------
-    (slice or numpy.ndarray of int, shape (k,); slice)
+    (slice or numpy.ndarray of shape (k,), int; slice)
     """
     if not isinstance(rows, slice):
         indices = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))

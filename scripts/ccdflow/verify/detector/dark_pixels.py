@@ -306,8 +306,8 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
     bits : ccdflow.verify.detector.pixel_bits.OpenBits
         Changed in place.
     place : (slice, slice)
-    rate, error : numpy.ndarray of float64
-        (ny, nx) of the amplifier, electrons a second.
+    rate, error : numpy.ndarray of shape (ny, nx), float64
+        Rates of the amplifier's pixels, electrons a second.
     hot_rate : float
     """
     level, usual_error = float(np.nanmedian(rate)), float(np.nanmedian(error))

@@ -84,8 +84,8 @@ def measure_contrast(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float64
-        Pixels of a combined flat and their errors, (ny, nx) each, infinite where they do not count.
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64
+        Pixels of a combined flat and their errors, infinite where they do not count.
     bits : OpenBits
         Changed in place.
     low_sigma : float
@@ -193,8 +193,8 @@ def faint_and_bright(levels):
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray) of int64 or None
-        Sorted indices into ``levels``, (k,) each.
+    (numpy.ndarray, numpy.ndarray) of shape (k,), int64, or None
+        Sorted indices into ``levels``.
     """
     order = np.argsort(levels, kind="stable")
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
@@ -256,9 +256,9 @@ def open_bits_of_levels(parts, *, like_ccdmask):
 
     Parameters
     ----------
-    parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of float64, float64 and bool
-        Mean, variance and is_open, each (ny, nx), of the faint flats and of the bright ones:
-        `average_flats`.
+    parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of shape (ny, nx)
+        Mean (float64), variance (float64) and is_open (bool) of the faint flats and of the bright
+        ones: `average_flats`.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
 
@@ -309,8 +309,8 @@ def weak_pixels(sigma):
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray)
-        Flat indices of the weak pixels, and of those that float32 may count among them, (k,) each.
+    (numpy.ndarray, numpy.ndarray) of shape (k,), int64
+        Flat indices of the weak pixels, and of those that float32 may count among them.
     """
     flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
     return tuple(np.flatnonzero(flat < -_WEAK_SIGMA - sign * NEAR_LIMIT_PART) for sign in (1, -1))

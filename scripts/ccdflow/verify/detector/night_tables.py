@@ -372,7 +372,7 @@ def _check_bits(bits_by_source, lines, columns, shape):
     Parameters
     ----------
     bits_by_source : dict of str to ccdflow.verify.detector.pixel_bits.OpenBits
-    lines : (numpy.ndarray, numpy.ndarray)
+    lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
         As `_lines_of` returns them.
     columns : list of str
         Of the table: one for each source that was looked at.

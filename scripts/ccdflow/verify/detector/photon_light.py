@@ -52,8 +52,7 @@ def tiles(ny, size=_TILE_SIDE):
 
     Returns
     -------
-    (numpy.ndarray, list of numpy.ndarray)
-        Of int, (k + 1,) and (rows in a tile,).
+    (numpy.ndarray, list of numpy.ndarray) of shape (k + 1,) and (rows in a tile,), int
     """
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
@@ -250,13 +249,13 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
 
     Parameters
     ----------
-    pixels : numpy.ndarray of shape (n,)
+    pixels : numpy.ndarray of shape (n,), float32 or float64
         All pixels of the image with an edge row on either side, flattened.
-    places : numpy.ndarray of shape (k,)
+    places : numpy.ndarray of shape (k,), int64
         Indices in ``pixels``.
     width : int
         Columns of the image.
-    smooth, needed_variance, photon : numpy.ndarray of shape (k,)
+    smooth, needed_variance, photon : numpy.ndarray of shape (k,), float32 or float64
         Smooth light there, the variance without that of more light, and the variance that one unit
         of light adds.
     """
