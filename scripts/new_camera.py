@@ -177,13 +177,12 @@ def brighter_images(first_images, second_images):
 
     Parameters
     ----------
-    first_images, second_images : sequence of (numpy.ndarray of any type or None)
-        Images of two files, (ny, nx) each.
+    first_images, second_images : sequence of (numpy.ndarray of shape (ny, nx), any type, or None)
+        Images of two files.
 
     Returns
     -------
-    list of (numpy.ndarray of any type or None)
-        (ny, nx) each.
+    list of (numpy.ndarray of shape (ny, nx), any type, or None)
     """
     return [
         first_image

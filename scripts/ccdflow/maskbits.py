@@ -74,8 +74,8 @@ def flagged_indices(mask):
 
     Parameters
     ----------
-    mask : numpy.ndarray
-        Any shape, int16, contiguous.
+    mask : numpy.ndarray of any shape, int16
+        Contiguous.
 
     Returns
     -------

@@ -33,8 +33,8 @@ def median(values):
 
     Parameters
     ----------
-    values : numpy.ndarray of any integer or float type
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, any integer or float type
+        Not changed.
 
     Returns
     -------
@@ -67,8 +67,8 @@ def median_of_numbers(values):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, float32 or float64
+        Not changed.
 
     Returns
     -------
@@ -89,8 +89,8 @@ def is_median_at_least(values, limit):
 
     Parameters
     ----------
-    values : numpy.ndarray of any integer or float type
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, any integer or float type
+        Not changed.
     limit : float
 
     Returns
@@ -106,13 +106,13 @@ def column_medians(lines):
 
     Parameters
     ----------
-    lines : numpy.ndarray
-        Shape ``(n, m)``, floats; not changed.
+    lines : numpy.ndarray of shape (n, m), floats
+        Not changed.
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(m,)``, in the type of the lines; NaN where one of the values is, or if there is
+    numpy.ndarray of shape (m,), the type of the lines
+        NaN where one of the values is, or if there is
         no line.
 
     Examples
@@ -139,13 +139,13 @@ def row_medians(rows):
 
     Parameters
     ----------
-    rows : numpy.ndarray
-        Shape ``(m, n)``, floats; not changed. The rows should be short: all of one is sorted.
+    rows : numpy.ndarray of shape (m, n), floats
+        Not changed. The rows should be short: all of one is sorted.
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(m,)``, in the type of the rows; NaN where one of the values is, or if rows have no
+    numpy.ndarray of shape (m,), the type of the rows
+        NaN where one of the values is, or if rows have no
         values.
 
     Examples
@@ -171,15 +171,14 @@ def median_of_each_pixel(frames, *, median=np.nanmedian):
 
     Parameters
     ----------
-    frames : numpy.ndarray
-        Shape ``(n, ny, nx)``, floats; not changed.
+    frames : numpy.ndarray of shape (n, ny, nx), floats
+        Not changed.
     median : callable
         The function for values that are not all finite: `numpy.nanmedian` or `numpy.median`.
 
     Returns
     -------
-    numpy.ndarray
-        Shape ``(ny, nx)``, in the type of the frames.
+    numpy.ndarray of shape (ny, nx), the type of the frames
 
     Examples
     --------

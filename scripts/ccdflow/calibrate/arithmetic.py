@@ -83,10 +83,10 @@ class ImageCalibration(ImageMasters):
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray of int, shape (k,)
+        rows : slice or numpy.ndarray of shape (k,), int
             Rows of the image.
-        values : numpy.ndarray
-            (k, nx), native float32; values that are not finite stay so.
+        values : numpy.ndarray of shape (k, nx), native float32
+            Values that are not finite stay so.
         """
         flat = self.plane("flat")
         if self.images and self.offset is not None:
@@ -121,12 +121,11 @@ class ImageCalibration(ImageMasters):
         Parameters
         ----------
         rows : slice
-        reduced : numpy.ndarray
-            (k, nx), float32: the reduced pixels.
-        stored : numpy.ndarray of uint8 or None
-            (k, nx): the reduced frame's own mask, or None.
-        out : numpy.ndarray
-            (k, nx), int16.
+        reduced : numpy.ndarray of shape (k, nx), float32
+            The reduced pixels.
+        stored : numpy.ndarray of shape (k, nx), uint8, or None
+            The reduced frame's own mask, or None.
+        out : numpy.ndarray of shape (k, nx), int16
         """
         if stored is not None:
             out[...] = stored
@@ -161,8 +160,8 @@ class ImageCalibration(ImageMasters):
         ----------
         rows : slice
             Of the frame.
-        reduced : numpy.ndarray of shape (k, nx)
-            The reduced pixels of these rows, adu or electrons.
+        reduced : numpy.ndarray of shape (k, nx), float32
+            The reduced pixels of these rows, adu.
         out : numpy.ndarray of shape (k, nx), int16
             Their mask, which gets the bits.
         highest : float
@@ -227,10 +226,9 @@ class ImageCalibration(ImageMasters):
         Parameters
         ----------
         rows : slice
-        variance : numpy.ndarray of float32
-            (k, nx), the product's.
-        out : numpy.ndarray
-            (k, nx), int16.
+        variance : numpy.ndarray of shape (k, nx), float32
+            The product's.
+        out : numpy.ndarray of shape (k, nx), int16
         """
         if self.masters.scale <= 1:
             return
@@ -249,13 +247,13 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
 
     Parameters
     ----------
-    reduced : numpy.ndarray
-        (ny, nx), adu, float32; not changed.
+    reduced : numpy.ndarray of shape (ny, nx), float32
+        Adu; not changed.
     readouts : tuple of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         The first image of each is applied.
-    mask : numpy.ndarray of uint8, optional
-        (ny, nx), the reduced frame's mask.
+    mask : numpy.ndarray of shape (ny, nx), uint8, optional
+        The reduced frame's mask.
     unit : str
         Of the reduced frame.
     noise : bool
@@ -263,12 +261,12 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
 
     Returns
     -------
-    data : numpy.ndarray
-        (ny, nx), float32, electrons if every gain is known, otherwise adu.
-    error : numpy.ndarray or None
-        (ny, nx), float32, its standard error.
-    flags : numpy.ndarray
-        (ny, nx), int16, bits of `ccdflow.maskbits`.
+    data : numpy.ndarray of shape (ny, nx), float32
+        Electrons if every gain is known, otherwise adu.
+    error : numpy.ndarray of shape (ny, nx), float32, or None
+        Its standard error.
+    flags : numpy.ndarray of shape (ny, nx), int16
+        Bits of `ccdflow.maskbits`.
 
     Raises
     ------

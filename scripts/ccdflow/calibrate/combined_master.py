@@ -103,8 +103,8 @@ class MasterImage:
 
     Attributes
     ----------
-    data : numpy.ndarray
-        (ny, nx), float32, native and finite: adu; of a flat, relative to its mean.
+    data : numpy.ndarray of shape (ny, nx), float32
+        Native and finite: adu; of a flat, relative to its mean.
     flags : ccdflow.calibrate.sparse_masks.SparseMask
         Its bad pixels, as bits of a calibrated frame's mask.
     error : callable or None
@@ -149,8 +149,8 @@ class MasterImage:
 
         Returns
         -------
-        numpy.ndarray
-            (ny, nx), float32, finite, above 0.
+        numpy.ndarray of shape (ny, nx), float32
+            Finite, above 0.
         """
         return self._plane(("variance", readouts), lambda: variance_of(self, master, readouts))
 
@@ -369,11 +369,11 @@ def master_image_of(pixels, kind, *, mask=None, error=None, is_error_measured=Tr
 
     Parameters
     ----------
-    pixels : numpy.ndarray of float32 or float64
-        (ny, nx), adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
+    pixels : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu; of a flat, with mean 1. Values that are not finite are replaced and flagged.
     kind : {'bias', 'dark', 'flat'}
-    mask : numpy.ndarray, optional
-        (ny, nx) integers, bits of `ccdflow.maskbits`. Without it the pixels of a flat below
+    mask : numpy.ndarray of shape (ny, nx), integers, optional
+        Bits of `ccdflow.maskbits`. Without it the pixels of a flat below
         `ccdflow.maskbits.UNLIT_BELOW` are unlit.
     error : numpy.ndarray of shape (ny, nx), float32 or float64, or callable, optional
         Standard errors, or a function that returns them.

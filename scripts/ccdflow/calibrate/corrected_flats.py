@@ -25,8 +25,8 @@ class CorrectedImage(MasterImage):
     ----------
     flat : MasterImage
         The flat itself.
-    factor_variance : numpy.ndarray
-        (ny, nx), float32: relative variance of the factor.
+    factor_variance : numpy.ndarray of shape (ny, nx), float32
+        Relative variance of the factor.
     """
 
     flat: MasterImage | None = None
@@ -54,9 +54,8 @@ def correct_flat_for_shutter(master, factors):
     ----------
     master : ccdflow.calibrate.combined_master.Master
         The flat.
-    factors : sequence of (numpy.ndarray, numpy.ndarray)
-        Of each image, the factor on the calibrated frame and its relative variance, (ny, nx)
-        float32.
+    factors : sequence of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float32
+        For each image, the factor on the calibrated frame and its relative variance.
 
     Returns
     -------

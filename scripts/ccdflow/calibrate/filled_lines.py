@@ -16,8 +16,8 @@ def fill_lines(image, first, regions):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        (k, nx): rows of an image. Inside the context it has the other values.
+    image : numpy.ndarray of shape (k, nx), float32
+        Rows of an image. Inside the context it has the other values.
     first : int
         The row of the image that they begin with.
     regions : sequence of (ccdflow.camera.sections.Region, bool)

@@ -30,10 +30,10 @@ def fill_pixels(image, flags, smooth_rows, bits=FILLED_BITS):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        (k + 2, nx), contiguous: rows of an image. Inside the context it has the other values.
-    flags : numpy.ndarray of int16 or None
-        (k + 2, nx), contiguous: their mask. None fills nothing.
+    image : numpy.ndarray of shape (k + 2, nx), float32
+        Contiguous: rows of an image. Inside the context it has the other values.
+    flags : numpy.ndarray of shape (k + 2, nx), int16, or None
+        Contiguous: their mask. None fills nothing.
     smooth_rows : callable
         Takes an array of int, some of the k + 2 rows in order, and returns their smooth light,
         (n, nx).

@@ -104,7 +104,7 @@ def sparse_mask(pixels, shape):
 
     Parameters
     ----------
-    pixels : dict of str to numpy.ndarray of shape (k,)
+    pixels : dict of str to numpy.ndarray of shape (k,), any integer type
         ``row``, ``column`` (from 0) and ``bits`` of each pixel.
     shape : (int, int)
         (ny, nx).

@@ -99,8 +99,8 @@ class ImageSample:
 
         Parameters
         ----------
-        mask : numpy.ndarray
-            (ny, nx), int16: the frame's, complete.
+        mask : numpy.ndarray of shape (ny, nx), int16
+            The frame's, complete.
 
         Returns
         -------

@@ -36,14 +36,14 @@ class Effect:
     Attributes
     ----------
     noise : float
-        Variance of a pixel, without that of stars and hot pixels.
+        Variance of a pixel, in the frame's unit^2, without that of stars and hot pixels.
     noise_without : float
         The same without the master. Without a flat: at the flat's own smooth level, so that
         vignetting does not count as noise.
     structure, structure_without : float
-        Variance from one box of 2 x 32 pixels to another.
+        Variance from one box of 2 x 32 pixels to another, in the frame's unit^2.
     noise_error, structure_error : float
-        Standard errors of the master's changes of noise and of structure.
+        Standard errors of the master's changes of noise and of structure, in the frame's unit^2.
     """
 
     noise: float
@@ -149,10 +149,10 @@ def effects(frame, masters, factors=1.0, shares=None):
 
     Parameters
     ----------
-    frame : numpy.ndarray
-        (2 k, nx), float32: pairs of rows that are neighbours.
-    masters : dict of str to (numpy.ndarray, float)
-        Of bias, dark and flat those that there are: the same rows, (2 k, nx), and their factor.
+    frame : numpy.ndarray of shape (2 k, nx), float32
+        Pairs of rows that are neighbours.
+    masters : dict of str to (numpy.ndarray of shape (2 k, nx), float32, float)
+        Those of bias, dark and flat that there are: the same rows, and their factor.
     factors : numpy.ndarray of shape (2 k, nx), float32, or float
         Factors that bring bias and dark to the unit of the frame.
     shares : dict of str to float, optional
@@ -190,10 +190,10 @@ class _EffectSample:
 
     Parameters
     ----------
-    values : numpy.ndarray
-        (ny, nx), float32; boxes are taken from them.
-    smooth_values : numpy.ndarray of float32, optional
-        (ny, nx): the differences of neighbours are taken from these; default: from `values`.
+    values : numpy.ndarray of shape (ny, nx), float32
+        Boxes are taken from them.
+    smooth_values : numpy.ndarray of shape (ny, nx), float32, optional
+        The differences of neighbours are taken from these; default: from `values`.
     """
 
     def __init__(self, values, smooth_values=None):

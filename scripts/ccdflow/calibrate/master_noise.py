@@ -152,8 +152,8 @@ def predicted_variance(image, master, readouts, rows):
 
     Returns
     -------
-    numpy.ndarray
-        (k, nx), float32, as `MasterImage.variance`; 1 outside all amplifiers.
+    numpy.ndarray of shape (k, nx), float32
+        As `MasterImage.variance`; 1 outside all amplifiers.
     """
     frames = max(master.frames or 1, 1)
     variances = np.ones(image.data[rows].shape, np.float32)

@@ -51,9 +51,9 @@ class Tiles:
 
     Attributes
     ----------
-    edges : numpy.ndarray of int, shape (k + 1,)
+    edges : numpy.ndarray of shape (k + 1,), int
         First row of each tile, and the end of the last.
-    rows : list of numpy.ndarray of int, shape (k,)
+    rows : list of numpy.ndarray of shape (k,), int
         Sampled rows of each tile.
     """
 
@@ -93,8 +93,8 @@ class Background:
     Parameters
     ----------
     tiles : Tiles
-    sample : numpy.ndarray of float32
-        (k, nx): the image on ``tiles.all_rows``; values that are not finite are ignored.
+    sample : numpy.ndarray of shape (k, nx), float32
+        The image on ``tiles.all_rows``; values that are not finite are ignored.
     size : int
         Columns of a tile, about.
     """
@@ -125,7 +125,7 @@ class Background:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray of int, shape (k,)
+        rows : slice or numpy.ndarray of shape (k,), int
             Rows of the image, in order.
         out : numpy.ndarray of shape (k, nx), float32
 
@@ -152,14 +152,14 @@ def _interpolation_indices(middles, length):
 
     Parameters
     ----------
-    middles : numpy.ndarray of shape (n,)
+    middles : numpy.ndarray of shape (n,), float64
         In increasing order.
     length : int
         Number of positions, from 0.
 
     Returns
     -------
-    index, fraction : numpy.ndarray of shape (length,)
+    index, fraction : numpy.ndarray of shape (length,), int64 and float64
         Below the first and beyond the last middle the fraction is below 0 or above 1.
     """
     if len(middles) == 1:
@@ -203,26 +203,25 @@ def pixels_of_structure(image, background, variance, flat, photon, scratch, *, s
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        (k + 2, nx), contiguous, calibrated: a block of rows and one row on either side.
-    background : numpy.ndarray of float32
-        (k, nx), for the rows in the middle.
-    variance : numpy.ndarray of float32
-        (k, nx), the pixels' variance if the background is their signal.
-    flat : numpy.ndarray of float32 or None
-        (k, nx).
+    image : numpy.ndarray of shape (k + 2, nx), float32
+        Contiguous, calibrated: a block of rows and one row on either side.
+    background : numpy.ndarray of shape (k, nx), float32
+        For the rows in the middle.
+    variance : numpy.ndarray of shape (k, nx), float32
+        The pixels' variance if the background is their signal.
+    flat : numpy.ndarray of shape (k, nx), float32, or None
     photon : float
         Variance of the photons over their signal.
-    scratch : numpy.ndarray
-        float32, two rows of at least (k + 2) nx; overwritten.
+    scratch : numpy.ndarray of shape (2, n), float32
+        Rows of at least (k + 2) nx; overwritten.
     strip : int, optional
         Rows within which the least variance is sought; default: all.
 
     Returns
     -------
-    indices : numpy.ndarray
-        Indices in the flattened block, int.
-    light : numpy.ndarray of the same shape, float32
+    indices : numpy.ndarray of shape (n,), int64
+        Indices in the flattened block.
+    light : numpy.ndarray of shape (n,), float32
         Their expected signal.
     """
     indices, deviation = _pixels_with_signal(
@@ -251,7 +250,7 @@ def _pixels_with_signal(image, background, variance, scratch, strip):
     ----------
     image : numpy.ndarray of shape (k + 2, nx), float32
         With a row more on either side.
-    background, variance : numpy.ndarray of shape (k, nx)
+    background, variance : numpy.ndarray of shape (k, nx), float32
         Smooth level, and the variance of a pixel about it.
     scratch : numpy.ndarray of shape (2, n), float32
         Room for the sums, which are overwritten.
@@ -312,9 +311,9 @@ def _expected_signal(image, indices, level, variance, photon):
         With a row more on either side.
     indices : numpy.ndarray of shape (n,), int64
         Places of the pixels in the flattened image.
-    level, variance : numpy.ndarray of shape (n,)
+    level, variance : numpy.ndarray of shape (n,), float32
         Smooth level, and the variance at that level.
-    photon : numpy.ndarray of shape (n,), or numpy.float32
+    photon : numpy.ndarray of shape (n,), float32, or numpy.float32
         The variance that one unit of light adds.
     """
     width = image.shape[1]

@@ -57,8 +57,8 @@ def level_and_noise(first, second):
 
     Parameters
     ----------
-    first, second : numpy.ndarray of float32
-        (k, nx): rows of an image, and the row after each.
+    first, second : numpy.ndarray of shape (k, nx), float32
+        Rows of an image, and the row after each.
 
     Returns
     -------

@@ -17,13 +17,11 @@ def bits_of_master(mask):
 
     Parameters
     ----------
-    mask : numpy.ndarray
-        (ny, nx), integers.
+    mask : numpy.ndarray of shape (ny, nx), integers
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), int16.
+    numpy.ndarray of shape (ny, nx), int16
     """
     mask = mask.astype(np.int16, order="C")
     # Few pixels have any bit.
@@ -42,10 +40,10 @@ class SparseMask:
 
     Attributes
     ----------
-    index : numpy.ndarray
-        int64, (n,): indices of the set pixels in the flattened image, in order.
-    value : numpy.ndarray
-        int16, (n,): their bits.
+    index : numpy.ndarray of shape (n,), int64
+        Indices of the set pixels in the flattened image, in order.
+    value : numpy.ndarray of shape (n,), int16
+        Their bits.
     width : int
         Number of columns of the image.
     """

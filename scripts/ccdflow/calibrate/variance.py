@@ -157,14 +157,13 @@ class PixelVariance:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray of int, shape (k,)
+        rows : slice or numpy.ndarray of shape (k,), int
             Rows of the image.
-        light : numpy.ndarray of float32
-            (k, nx): the expected signal of the calibrated pixels, never negative.
-        out : numpy.ndarray
-            (k, nx), float32.
-        scratch : numpy.ndarray
-            (k, nx), float32; overwritten.
+        light : numpy.ndarray of shape (k, nx), float32
+            The expected signal of the calibrated pixels, never negative.
+        out : numpy.ndarray of shape (k, nx), float32
+        scratch : numpy.ndarray of shape (k, nx), float32
+            Overwritten.
         """
         flat = self._image.plane("flat")
         if flat is None:
@@ -242,15 +241,14 @@ class PixelVariance:
         Parameters
         ----------
         rows : slice
-        image : numpy.ndarray of float32
-            (k + 2, nx), contiguous: these rows calibrated, and one row on either side.
+        image : numpy.ndarray of shape (k + 2, nx), float32
+            Contiguous: these rows calibrated, and one row on either side.
         background : ccdflow.calibrate.signal.Background
-        out : numpy.ndarray of float32
-            (k, nx).
-        scratch : numpy.ndarray
-            (3, (k + 2) nx), float32; overwritten.
-        flags : numpy.ndarray of int16, optional
-            (k + 2, nx): the mask of all these rows; bad pixels do not count for their neighbours.
+        out : numpy.ndarray of shape (k, nx), float32
+        scratch : numpy.ndarray of shape (3, (k + 2) nx), float32
+            Overwritten.
+        flags : numpy.ndarray of shape (k + 2, nx), int16, optional
+            The mask of all these rows; bad pixels do not count for their neighbours.
         strip : int, optional
             See `ccdflow.calibrate.signal.pixels_of_structure`.
         """
@@ -298,13 +296,13 @@ class PixelVariance:
         ----------
         rows : slice
             Rows of the block.
-        indices : numpy.ndarray of int, shape (n,)
+        indices : numpy.ndarray of shape (n,), int
             Pixels of the flattened block.
-        signal_before : numpy.ndarray of shape (k, nx)
+        signal_before : numpy.ndarray of shape (k, nx), float32
             Signal of all pixels that the variance has.
-        signal_after : numpy.ndarray of shape (n,)
+        signal_after : numpy.ndarray of shape (n,), float32
             Signal of these pixels that it gets.
-        out : numpy.ndarray of shape (k, nx)
+        out : numpy.ndarray of shape (k, nx), float32
             The variance, changed in place.
         """
 

@@ -144,13 +144,11 @@ class Region:
 
         Parameters
         ----------
-        rows : numpy.ndarray of int
-            Shape ``(k,)``.
+        rows : numpy.ndarray of shape (k,), int
 
         Returns
         -------
-        numpy.ndarray of bool
-            Shape ``(k,)``.
+        numpy.ndarray of shape (k,), bool
         """
         return (rows >= self.y0) & (rows < self.y1)
 

@@ -36,17 +36,17 @@ class PixelNoise:
 
     Attributes
     ----------
-    read_variance, photon_slope : numpy.ndarray of float32 or float64
-        Shape ``(k,)``, or ``(1,)`` if all pixels are alike: variance without light, and the
-        variance added by a unit of light.
-    levels : numpy.ndarray of float64
-        Shape ``(n,)``: level L of each member.
-    dark : numpy.ndarray of float32 or float64, or None
-        Shape ``(k,)``: the charge that was subtracted.
-    factors : numpy.ndarray of float64 or None
-        Shape ``(n,)``: factor on that charge in each member.
-    expected_light : numpy.ndarray of float32 or float64, or None
-        Shape ``(k,)``: light of the pixels, estimated from their surroundings.
+    read_variance, photon_slope : numpy.ndarray of shape (k,) or (1,), float32 or float64
+        Variance without light, and the variance added by a unit of light; of shape (1,) if all
+        pixels are alike.
+    levels : numpy.ndarray of shape (n,), float64
+        Level L of each member.
+    dark : numpy.ndarray of shape (k,), float32 or float64, or None
+        The charge that was subtracted.
+    factors : numpy.ndarray of shape (n,), float64, or None
+        Factor on that charge in each member.
+    expected_light : numpy.ndarray of shape (k,), float32 or float64, or None
+        Light of the pixels, estimated from their surroundings.
     """
 
     read_variance: np.ndarray
@@ -106,10 +106,9 @@ class PixelNoise:
 
         Parameters
         ----------
-        centre : numpy.ndarray of float64
-            Shape ``(k,)``.
-        is_kept : numpy.ndarray of bool, optional
-            Shape ``(n, k)``; default: all values.
+        centre : numpy.ndarray of shape (k,), float64
+        is_kept : numpy.ndarray of shape (n, k), bool, optional
+            Default: all values.
 
         Returns
         -------
@@ -147,8 +146,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Shape ``(n, width)``.
+    values : numpy.ndarray of shape (n, width), float32 or float64
     order : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
@@ -159,12 +157,11 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
 
     Returns
     -------
-    value : numpy.ndarray of float64
-        Shape ``(width,)``.
-    spread : numpy.ndarray of the type of `values`, or None
-        Shape ``(width,)``: uncertainty times the root of the number of values.
-    proven : numpy.ndarray of bool
-        Shape ``(width,)``: False if a value is not finite or may be beyond the clipping limit.
+    value : numpy.ndarray of shape (width,), float64
+    spread : numpy.ndarray of shape (width,), float32 or float64, or None
+        Uncertainty times the root of the number of values.
+    proven : numpy.ndarray of shape (width,), bool
+        False if a value is not finite or may be beyond the clipping limit.
     """
     n = len(values)
     total = np.add.reduce(values, axis=0, dtype=np.float64)
@@ -196,21 +193,21 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
 
     Parameters
     ----------
-    values : numpy.ndarray
-        Shape ``(n, width)``; overwritten.
-    mean : numpy.ndarray of float64
-        Shape ``(width,)``: of all values.
+    values : numpy.ndarray of shape (n, width), float32 or float64
+        Overwritten.
+    mean : numpy.ndarray of shape (width,), float64
+        Of all values.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     want_spread : bool
         Whether to compute the scatter.
-    spare : numpy.ndarray
+    spare : numpy.ndarray of shape (n, width), float32 or float64
         See `ccdflow.combine.ordering.Ordering`.
 
     Returns
     -------
     value, spread
         See `estimate`.
-    is_unclipped : numpy.ndarray of bool, or True
+    is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.
     """
     n = len(values)
@@ -252,7 +249,7 @@ def _are_within_noise(low, high, clip, n, noise):
 
     Parameters
     ----------
-    low, high : numpy.ndarray of shape (k,)
+    low, high : numpy.ndarray of shape (k,), float32 or float64
         The lowest and highest value of each pixel.
     clip : float
         Limit in standard deviations.
@@ -442,10 +439,8 @@ def combine_kept(values, is_kept, recipe, noise=None):
 
     Parameters
     ----------
-    values : numpy.ndarray of float64
-        Shape ``(n, k)``.
-    is_kept : numpy.ndarray of bool
-        Shape ``(n, k)``.
+    values : numpy.ndarray of shape (n, k), float64
+    is_kept : numpy.ndarray of shape (n, k), bool
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : PixelNoise, optional
 

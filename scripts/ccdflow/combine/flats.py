@@ -158,8 +158,8 @@ def flat_levels(members, *, bias, dark, masks=None):
 
     Returns
     -------
-    numpy.ndarray of float64
-        Shape ``(n,)``; NaN if no value is good.
+    numpy.ndarray of shape (n,), float64
+        NaN if no value is good.
 
     Raises
     ------
@@ -224,7 +224,7 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
         The terms that are subtracted from the members, each with its factors.
     bias : SubtractedMaster or None
     dark : ScaledDark or None
-    levels : numpy.ndarray of shape (n,)
+    levels : numpy.ndarray of shape (n,), float64
         Level L of each member, adu.
     rows : sequence of int
         Those of the masters that are looked at.

@@ -76,7 +76,10 @@ def sample_members(
 
     Returns
     -------
-    MemberSample
+    rows : numpy.ndarray of shape (k,), int
+        Indices of the rows.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        NaN where a member is masked.
     """
     n, (ny, nx) = len(members), members[0].shape
     source = np.dtype(members[0].dtype)
@@ -128,13 +131,13 @@ def levels_of_members(sample):
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``, after all subtractions.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        After all subtractions.
 
     Returns
     -------
-    numpy.ndarray of float64
-        Shape ``(n,)``; NaN if no value is finite.
+    numpy.ndarray of shape (n,), float64
+        NaN if no value is finite.
     """
     levels = np.array([_median_of_finite(frame) for frame in sample])
     if len(sample) < 2 or not (levels > 0).all():
@@ -169,9 +172,11 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
     amplifiers : sequence of AmplifierNoise
     shape : tuple of int
         ``(ny, nx)`` of the members.
-    sample : MemberSample
-    levels : numpy.ndarray of float64, optional
-        Shape ``(n,)``: divisors of the sample; default: 1.
+    rows : numpy.ndarray of shape (k,), int
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Results of `sample_members`.
+    levels : numpy.ndarray of shape (n,), float64, optional
+        Divisors of the sample; default: 1.
     has_light : bool
         Whether the members hold light: biases do not.
     threads : int
@@ -211,10 +216,10 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
     Parameters
     ----------
     amplifier : AmplifierNoise
-    frames : numpy.ndarray
-        Shape ``(n, k, nx)``: sampled rows of the amplifier.
-    levels : numpy.ndarray
-        Shape ``(n,)``: divisors of the frames.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Sampled rows of the amplifier.
+    levels : numpy.ndarray of shape (n,), float64
+        Divisors of the frames.
     map_pairs : callable
         As `map`: of a pool of threads.
     has_light : bool
@@ -325,14 +330,15 @@ def _grid_of(rows, frames):
 
     Parameters
     ----------
-    rows : numpy.ndarray of int
-        Shape ``(k,)``.
-    frames : numpy.ndarray
-        Shape ``(n, k, nx)``.
+    rows : numpy.ndarray of shape (k,), int
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
 
     Returns
     -------
-    rows, columns, light : numpy.ndarray
+    rows : numpy.ndarray of shape (ky,), float64
+    columns : numpy.ndarray of shape (kx,), float64
+    light : numpy.ndarray of shape (ky, kx), float64
+        In the unit of the members over their levels.
     """
     light = light_around(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
     middles = (
@@ -377,7 +383,7 @@ class _MemberPair(NamedTuple):
     light : float
         Median of the mean of the two, in units of their levels.
     first_level, second_level : float
-        Levels of the two.
+        Levels of the two, adu; 1 where the members are not divided by one.
     """
 
     moments: Moments
@@ -434,10 +440,9 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     ----------
     amplifier : AmplifierNoise
         Without a gain, with a read noise.
-    frames : numpy.ndarray
-        Shape ``(n, k, nx)``: sampled rows of the amplifier, over their levels.
-    levels : numpy.ndarray
-        Shape ``(n,)``.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Sampled rows of the amplifier, over their levels.
+    levels : numpy.ndarray of shape (n,), float64
 
     Returns
     -------

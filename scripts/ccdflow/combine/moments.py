@@ -42,8 +42,8 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Any shape; NaN and infinite values are ignored.
+    values : numpy.ndarray of any shape, float32 or float64
+        NaN and infinite values are ignored.
     rounding : float
         Noise of rounding to whole adu, in the unit of the values: outliers are no nearer to the
         mean than those of this scatter. The default is for values in adu.

@@ -12,7 +12,10 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import UserError
 
 DIGITAL_NOISE = 1 / np.sqrt(12)
-"""Noise of rounding to whole numbers: no camera is taken to be quieter."""
+"""Noise of rounding to whole numbers: no camera is taken to be quieter.
+
+The error is uniform from -1/2 to 1/2; its variance is the integral of x^2 between them, 1/12.
+"""
 
 # Drawn samples of normal values, at least: they give the variance of a median to 1 %.
 _TRIALS = 40_000
@@ -72,13 +75,13 @@ class AmplifierNoise:
 
     @property
     def variance_without_light(self):
-        """Variance of a pixel without light."""
+        """Variance of a pixel without light, in the unit of the members squared."""
         read_noise = max(self.read_noise or 0.0, DIGITAL_NOISE)
         return self.factor**2 * (read_noise**2 + self.level_noise**2)
 
     @property
     def variance_per_light(self):
-        """Variance added by a unit of light."""
+        """Variance added by a unit of light, in the unit of the members."""
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
@@ -134,10 +137,10 @@ class LightGrid:
     ----------
     region : ccdflow.camera.sections.Region
         Of the amplifier.
-    rows, columns : numpy.ndarray of float64
-        Shapes ``(k,)`` and ``(m,)``: the positions of the values in the amplifier, ascending.
-    values : numpy.ndarray of float64
-        Shape ``(k, m)``, in the unit of the members.
+    rows, columns : numpy.ndarray of shape (k,) and (m,), float64
+        The positions of the values in the amplifier, ascending.
+    values : numpy.ndarray of shape (k, m), float64
+        In the unit of the members.
     """
 
     region: Region
@@ -186,13 +189,13 @@ class LightGrid:
 
         Parameters
         ----------
-        rows, columns : numpy.ndarray of int
+        rows, columns : numpy.ndarray of any shape, int
             Indices in the image, of one shape.
 
         Returns
         -------
-        numpy.ndarray of float64
-            Of the same shape.
+        numpy.ndarray of the same shape, float64
+            In the unit of the members.
         """
         lines, steps = self._lines
         low, part = (each[rows - self.region.y0] for each in self._knots)
@@ -250,13 +253,13 @@ class ExpectedLight:
 
         Parameters
         ----------
-        rows, columns : numpy.ndarray of int
+        rows, columns : numpy.ndarray of any shape, int
             Indices in the image, of one shape.
 
         Returns
         -------
-        numpy.ndarray, float64
-            Of the same shape.
+        numpy.ndarray of the same shape, float64
+            In the unit of the members.
         """
         light = np.zeros(rows.shape)
         for grid in self.grids:
@@ -332,13 +335,12 @@ class NoiseModel:
 
         Parameters
         ----------
-        positions : numpy.ndarray of int
-            Indices of pixels in the image, counted row by row, shape ``(k,)``.
+        positions : numpy.ndarray of shape (k,), int
+            Indices of pixels in the image, counted row by row.
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray) of float64
-            Of shape (k,) each.
+        (numpy.ndarray, numpy.ndarray) of shape (k,), float64
         """
         read_variance, photon_slope, bands = self._patterns
         rows, columns = np.divmod(positions, self.shape[1])
@@ -356,8 +358,7 @@ class NoiseModel:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray) of type `dtype`
-            Of shape (stop - start,) each.
+        (numpy.ndarray, numpy.ndarray) of shape (stop - start,), of type `dtype`
         """
         read_variance, photon_slope, bands = self._patterns
         return tuple(
@@ -407,7 +408,7 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
 
     Parameters
     ----------
-    pattern : numpy.ndarray of shape (kinds, nx)
+    pattern : numpy.ndarray of shape (kinds, nx), float64
         A row for each kind of row of the image.
     bands : numpy.ndarray of shape (ny,), int
         The kind of each row.

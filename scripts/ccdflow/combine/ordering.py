@@ -51,8 +51,8 @@ class Ordering:
         Parameters
         ----------
         values : numpy.ndarray of shape (n, width), float32 or float64
-        places : numpy.ndarray of int
-            Shape ``(k,)``: columns of `values`, at most a half of them.
+        places : numpy.ndarray of shape (k,), int
+            Columns of `values`, at most a half of them.
 
         Returns
         -------

@@ -19,8 +19,8 @@ class SubtractedTerm:
 
     Attributes
     ----------
-    pixels : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
-        Shape ``(ny, nx)``, in the unit of the members; of a file, read on access.
+    pixels : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
+        In the unit of the members; of a file, read on access.
     factors : float or sequence of float
         Its factor, one for all members or one for each.
     is_charge : bool
@@ -37,13 +37,12 @@ def open_image(source):
 
     Parameters
     ----------
-    source : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
-        Shape (ny, nx).
+    source : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
 
     Returns
     -------
-    numpy.ndarray of float32 or float64, or ccdflow.files.fits_products.stored_images.StoredImage
-        Shape ``(ny, nx)``. Access raises `FrameError` if the file cannot be read or is cut.
+    numpy.ndarray of shape (ny, nx), float32 or float64, or StoredImage
+        Access raises `FrameError` if the file cannot be read or is cut.
     """
     if not isinstance(source, Member):
         return np.asarray(source)
@@ -62,8 +61,8 @@ class MemberMasks:
         Bits of the masks that exclude a value; default: all.
     ceilings : sequence of (float or None), or None
         Value of each member, before any subtraction, at which it saturates.
-    flaws : numpy.ndarray of int16, or None
-        Shape ``(ny, nx)``: mask bits of pixels that are bad in all members.
+    flaws : numpy.ndarray of shape (ny, nx), int16, or None
+        Mask bits of pixels that are bad in all members.
     """
 
     planes: Sequence[Member | np.ndarray | None] | None = None
@@ -85,19 +84,18 @@ class Preparation:
         Number of members.
     dtype : numpy.dtype
         Native type of the members.
-    terms : tuple of (numpy.ndarray, numpy.ndarray, bool)
-        For each master: its pixels, shape ``(ny * nx,)``, its factors, shape ``(n,)``, and whether
-        it is charge.
-    scales : numpy.ndarray or None
-        Shape ``(n,)``, float64: the level of each member.
+    terms : tuple of (numpy.ndarray of shape (ny * nx,), numpy.ndarray of shape (n,), bool)
+        For each master: its pixels, its factors, and whether it is charge.
+    scales : numpy.ndarray of shape (n,), float64, or None
+        The level of each member.
     read_mask : callable or None
         ``read(index, start, out)`` fills `out`, int16, with the mask of a member.
     bits : int
         Bits of a mask that exclude a value.
     ceilings : tuple of (float or None) or None
         Raw value of each member at which it saturates.
-    flaws : numpy.ndarray or None
-        Shape ``(ny * nx,)``, int16: mask bits of pixels that are bad in all members.
+    flaws : numpy.ndarray of shape (ny * nx,), int16, or None
+        Mask bits of pixels that are bad in all members.
     """
 
     n: int
@@ -134,9 +132,8 @@ class Preparation:
 
         Parameters
         ----------
-        values : numpy.ndarray of float32 or float64
-            Shape ``(n, k)``.
-        positions : slice or numpy.ndarray of int, shape (k,)
+        values : numpy.ndarray of shape (n, k), float32 or float64
+        positions : slice or numpy.ndarray of shape (k,), int
             Indices of the pixels in the image.
         """
         for pixels, factors, _ in self.terms:

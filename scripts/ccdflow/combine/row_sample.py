@@ -30,7 +30,7 @@ def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):
 
     Returns
     -------
-    numpy.ndarray of int, shape (k,)
+    numpy.ndarray of shape (k,), int
         At most about `rows_wanted` rows, fewer for very many frames.
     """
     affordable = _SAMPLE_BYTES // (n * nx * itemsize)
@@ -47,7 +47,7 @@ def rows_within(rows, region):
 
     Parameters
     ----------
-    rows : numpy.ndarray of int
+    rows : numpy.ndarray of shape (k,), int
         In ascending order, as `sampled_rows` returns them.
     region : ccdflow.camera.sections.Region
 

@@ -61,36 +61,36 @@ class Combined:
 
     Attributes
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``; NaN only where no member has a value, and only if allowed.
-    count : numpy.ndarray of int16
-        Shape ``(ny, nx)``: number of values combined in each pixel; 0 if all are masked.
-    uncertainty : numpy.ndarray of float32 or None
-        Shape ``(ny, nx)``: standard error of `image`. With the noise model it is that of the
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        NaN only where no member has a value, and only if allowed.
+    count : numpy.ndarray of shape (ny, nx), int16
+        Number of values combined in each pixel; 0 if all are masked.
+    uncertainty : numpy.ndarray of shape (ny, nx), float32, or None
+        Standard error of `image`. With the noise model it is that of the
         members alone, without the noise of the images subtracted from all of them. Otherwise it
         follows from the scatter of the kept values: for an average s / sqrt(count), with s the
         sample standard deviation (``ddof=1``; `ccdproc.combine` uses ``ddof=0``, smaller by sqrt(1
         - 1/count)); for a median sqrt(pi/2) 1.4826 MAD / sqrt(count); NaN if fewer than two values
         are left.
-    clipped : numpy.ndarray of int64
-        Shape ``(n,)``: number of pixels of each member that were rejected as outliers.
-    invalid : numpy.ndarray of int64
-        Shape ``(n,)``: number of pixels of each member that were NaN, infinite or masked.
+    clipped : numpy.ndarray of shape (n,), int64
+        Number of pixels of each member that were rejected as outliers.
+    invalid : numpy.ndarray of shape (n,), int64
+        Number of pixels of each member that were NaN, infinite or masked.
     empty : int
         Number of pixels without any value.
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: some rows of every member as they were combined, for figures that
-        need single members; NaN where a member is masked.
-    sample_rows : numpy.ndarray of int
-        Shape ``(k,)``: indices of these rows, from 0.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Some rows of every member as they were combined, for figures that need single members; NaN
+        where a member is masked.
+    sample_rows : numpy.ndarray of shape (k,), int
+        Indices of these rows, from 0.
     recipe : CombineRecipe
         The recipe used; its `clip_by` is never ``auto``.
-    mask : numpy.ndarray of int16 or None
-        Shape ``(ny, nx)``: mask bits of the pixels, if the members had masks.
+    mask : numpy.ndarray of shape (ny, nx), int16, or None
+        Mask bits of the pixels, if the members had masks.
     noise : NoiseModel or None
         The noise model of the members, with its measured parameters.
-    levels : numpy.ndarray of float64 or None
-        Shape ``(n,)``: divisors of the members.
+    levels : numpy.ndarray of shape (n,), float64, or None
+        Divisors of the members.
     shared : dict of str to float
         Noise common to all members, by the keyword of its card: ``MBNOISE`` of the subtracted
         bias, ``MDNOISE`` of the dark, rms in the unit of the image. `uncertainty` excludes it.
@@ -231,8 +231,7 @@ def combine_arrays(
 
     Parameters
     ----------
-    stack : numpy.ndarray
-        Shape ``(n, ny, nx)``, float32 or float64.
+    stack : numpy.ndarray of shape (n, ny, nx), float32 or float64
     recipe, allow_empty, memory, noise
         See `combine`.
     uncertainty : bool

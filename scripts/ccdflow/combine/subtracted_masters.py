@@ -27,8 +27,8 @@ class SubtractedMaster:
 
     Attributes
     ----------
-    pixels : numpy.ndarray of float32 or float64, or ccdflow.combine.member_reader.Member
-        Shape ``(ny, nx)``, in the unit of the frames.
+    pixels : numpy.ndarray of shape (ny, nx), float32 or float64, or Member
+        In the unit of the frames.
     uncertainty : numpy.ndarray of shape (ny, nx), float32 or float64, Member, float or None
         Its standard error; None if unknown.
     seconds : float or None
@@ -50,7 +50,7 @@ class SubtractedMaster:
 
         Parameters
         ----------
-        rows : numpy.ndarray of int, shape (k,), optional
+        rows : numpy.ndarray of shape (k,), int, optional
             Rows to use; default: all.
 
         Returns

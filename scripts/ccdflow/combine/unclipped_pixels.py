@@ -29,8 +29,8 @@ def is_unclipped_of_many(values, mean, order, clip):
     ----------
     values : numpy.ndarray of shape (n, width), float32 or float64
         Of members that are too many for a network (`Ordering.is_by_pixel`).
-    mean : numpy.ndarray of float64
-        Shape ``(width,)``: of all values.
+    mean : numpy.ndarray of shape (width,), float64
+        Of all values.
     order : ccdflow.combine.ordering.Ordering
         Its room is overwritten.
     clip : float
@@ -38,8 +38,7 @@ def is_unclipped_of_many(values, mean, order, clip):
 
     Returns
     -------
-    numpy.ndarray of bool
-        Shape ``(width,)``.
+    numpy.ndarray of shape (width,), bool
     """
     n, width = values.shape
     if n < _LEAST_COUNTED_MEMBERS:
@@ -141,15 +140,14 @@ def is_within(largest, centre, mad, clip):
 
     Parameters
     ----------
-    largest, centre, mad : numpy.ndarray of shape (k,)
+    largest, centre, mad : numpy.ndarray of shape (k,), float32 or float64
         Largest deviation from the median, median and MAD of each pixel, in the members' type.
     clip : float
         Limit of deviations, in sigma by the MAD.
 
     Returns
     -------
-    numpy.ndarray of bool
-        Shape ``(k,)``.
+    numpy.ndarray of shape (k,), bool
     """
     float_type = largest.dtype.type
     limit = mad * float_type(MAD_TO_SIGMA * clip)

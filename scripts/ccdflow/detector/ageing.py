@@ -23,9 +23,10 @@ class Pair:
     days : int
         Between them.
     degrees : float
-        Difference of their temperatures; NaN where one is not known.
+        Difference of their temperatures, degrees Celsius; NaN where one is not known.
     excess, error : float
-        Variance of their difference less that of their noises, and its standard error.
+        Variance of their difference less that of their noises, and its standard error, in the
+        masters' unit squared: adu^2, of flats a relative variance.
     """
 
     days: int
@@ -39,15 +40,15 @@ def structure_function(samples, variances, days, temperatures=None):
 
     Parameters
     ----------
-    samples : sequence of numpy.ndarray of float32
-        (k, nx): the same rows of each master. NaN does not count, nor what a clip at 5 sigma
-        leaves out: a hot pixel that came in between is no ageing of the others.
+    samples : sequence of numpy.ndarray of shape (k, nx), float32
+        The same rows of each master. NaN does not count, nor what a clip at 5 sigma leaves out: a
+        hot pixel that came in between is no ageing of the others.
     variances : sequence of float
-        Of the noise of a pixel of each.
+        Variances of the noise of a pixel of each, in the unit of the samples squared.
     days : sequence of int
         The days on which they were taken.
     temperatures : sequence of float, optional
-        Degrees.
+        Degrees Celsius.
 
     Returns
     -------

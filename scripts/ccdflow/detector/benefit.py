@@ -39,10 +39,10 @@ def benefit_of(image, errors, is_good, *, gain=1.0):
 
     Parameters
     ----------
-    image, errors : numpy.ndarray of float32
-        (ny, nx): pixels and their standard errors, adu.
-    is_good : numpy.ndarray
-        (ny, nx), bool: pixels that count.
+    image, errors : numpy.ndarray of shape (ny, nx), float32
+        Pixels and their standard errors, adu.
+    is_good : numpy.ndarray of shape (ny, nx), bool
+        Pixels that count.
     gain : float
         Electrons per adu.
 

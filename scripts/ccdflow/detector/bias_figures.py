@@ -42,8 +42,8 @@ def measure_read_noise(frames):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases, of one amplifier, in adu.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def measure_structure(image, noise):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``, adu, of one amplifier.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu, of one amplifier.
     noise : float
         White noise of its pixels, adu.
 
@@ -127,8 +127,8 @@ def member_structure(frames, noise, threads=1):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``, adu, of one amplifier.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Adu, of one amplifier.
     noise : float
         Read noise, adu.
     threads : int, optional
@@ -265,27 +265,28 @@ class AmplifierQuality:
     amplifier : str
     frames : int
     level, level_error, level_span : float
-        The mean level of the members, and the largest less the smallest.
+        The mean level of the members, its error, and the largest less the smallest, adu.
     drift_an_hour, drift_an_hour_error : float
-        Slope of the level over time.
+        Slope of the level over time, adu an hour.
     read_noise, read_noise_error : float
-        From differences of consecutive members.
+        Noise of a pixel by differences of consecutive members, adu.
     read_noise_electrons, header_read_noise_electrons : float
-        The same by the gain, and the header's or profile's.
+        The same by the gain, and the header's or profile's, electrons.
     row_structure, row_structure_error, column_structure, column_structure_error : float
-        Noise that the pixels of a row, or of a column, share in a member.
+        Noise that the pixels of a row, or of a column, share in a member, adu.
     combined_row_structure, combined_column_structure : float
-        The same in the combined bias.
+        The same in the combined bias, adu.
     combined_noise, combined_noise_error : float
-        Noise of a pixel of the combined bias.
+        Noise of a pixel of the combined bias, adu.
     predicted_noise, root_n_noise : float
-        Its prediction by the recipe, and the read noise over the root of the number of members.
+        Its prediction by the recipe, and the read noise over the root of the number of members,
+        adu.
     clipped_fraction : float
         Part of the values that were rejected.
     disagreement : float
         The result of the function of that name.
     pair_noise : tuple of float
-        The read noise from each pair of consecutive members.
+        The read noise from each pair of consecutive members, adu.
     """
 
     amplifier: str
@@ -444,8 +445,8 @@ def disagreement(frames, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases, of one amplifier, in adu.
     noise : float
         White noise of a pixel, adu.
 

@@ -142,8 +142,8 @@ def is_cut_off(frames, levels, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases, of one amplifier, in adu.
     levels : sequence of float
         Level subtracted from each frame, adu; 0 if none was.
     noise : float

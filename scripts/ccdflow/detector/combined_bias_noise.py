@@ -95,8 +95,8 @@ def measure_combined_noise(frames, recipe=None):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of all members, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of all members, of one amplifier, in adu.
     recipe : CombineRecipe, optional
         Recipe of the combination; default: the guide's.
 

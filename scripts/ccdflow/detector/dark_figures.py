@@ -106,8 +106,8 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
 
     Returns
     -------
-    numpy.ndarray of int16
-        Shape ``(ny, nx)``: `dark.mask` with the bit 8 set for hot pixels.
+    numpy.ndarray of shape (ny, nx), int16
+        `dark.mask` with the bit 8 set for hot pixels.
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
@@ -136,8 +136,8 @@ def _pixels_above(values, middle, limit):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32
-        Shape ``(ny, nx)``; NaN is above nothing.
+    values : numpy.ndarray of shape (ny, nx), float32
+        NaN is above nothing.
     middle, limit : numpy.floating
     """
     indices = []
@@ -155,8 +155,8 @@ def flag_trails(dark, mask):
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
-    mask : numpy.ndarray of int16
-        Shape ``(ny, nx)``: the mask of the dark; gets the bit 1024.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        The mask of the dark; gets the bit 1024.
     """
     for amplifier in dark.noise.amplifiers:
         part = amplifier.region.slices
@@ -189,8 +189,8 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
         Times of the members, in hours.
     hot_rate : float
         See `hot_mask`.
-    mask : numpy.ndarray of int16, optional
-        Shape ``(ny, nx)``: the result of `hot_mask`, which is called if this is absent.
+    mask : numpy.ndarray of shape (ny, nx), int16, optional
+        The result of `hot_mask`, which is called if this is absent.
 
     Returns
     -------
@@ -274,9 +274,10 @@ def _level_error(amplifier, rows, level):
     Parameters
     ----------
     amplifier : ccdflow.combine.noise.AmplifierNoise
-    rows : numpy.ndarray of int
+    rows : numpy.ndarray of shape (k,), int
         Rows of the sample.
     level : float
+        Level of the member, in the unit of the members.
 
     Returns
     -------
@@ -325,7 +326,7 @@ def _median_rate(values, errors, levels, per_second):
 
     Parameters
     ----------
-    values, errors : numpy.ndarray of shape (n,)
+    values, errors : numpy.ndarray of shape (n,), float32 or float64
         Good pixels of the dark, and their standard errors.
     levels : sequence of float
         Of the members.

@@ -50,9 +50,9 @@ class DeadTime:
 
     Attributes
     ----------
-    excess, error : tuple of numpy.ndarray
-        Of each image, (rows of cells, cells in a row), float64, seconds: dead time less its mean
-        over all images, and its standard error; NaN in a cell without good pixels.
+    excess, error : tuple of numpy.ndarray of shape (rows of cells, cells in a row), float64
+        Dead time of each image less its mean over all images, and its standard error, seconds; NaN
+        in a cell without good pixels.
     mean, mean_error : float
         Seconds; NaN where no lamp was steady.
     chi2 : float
@@ -105,8 +105,8 @@ def cell_sums(values, rows, shape):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        (n, k, nx): some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
+    values : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
     rows : slice
         Of the image, k of them.
     shape : (int, int)
@@ -114,10 +114,10 @@ def cell_sums(values, rows, shape):
 
     Returns
     -------
-    sums : numpy.ndarray
-        (n, rows of cells, cells in a row), float64; 0 in cells that the rows do not touch.
-    count : numpy.ndarray of float64
-        (rows of cells, cells in a row), likewise.
+    sums : numpy.ndarray of shape (n, rows of cells, cells in a row), float64
+        0 in cells that the rows do not touch.
+    count : numpy.ndarray of shape (rows of cells, cells in a row), float64
+        Likewise.
     """
     y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
     is_good = np.isfinite(values).all(axis=0)
@@ -140,11 +140,10 @@ class FlatSeries:
 
     Attributes
     ----------
-    seconds : numpy.ndarray of float64
-        (n,) exposures.
-    means : list of numpy.ndarray of float64
-        Of each image, (n, rows of cells, cells in a row), adu above bias and dark; NaN in a cell
-        without good pixels.
+    seconds : numpy.ndarray of shape (n,), float64
+        Exposures.
+    means : list of numpy.ndarray of shape (n, rows of cells, cells in a row), float64
+        Means of each image, adu above bias and dark; NaN in a cell without good pixels.
     variances : list of numpy.ndarray of the same shapes, float64
         Of these means, adu^2: the scatter of the flats corrects their level.
     counts : list of numpy.ndarray of the same shapes, float64
@@ -213,7 +212,7 @@ class _CellLines(NamedTuple):
 
     Attributes
     ----------
-    excess, error : numpy.ndarray of float64, shape (n,)
+    excess, error : numpy.ndarray of shape (n,), float64
         D of each cell and its error, in seconds.
     squares : float
         Sum of the squared residuals, each over its variance.
@@ -287,8 +286,7 @@ def interpolate_cells(cells, shape):
 
     Parameters
     ----------
-    cells : numpy.ndarray of floats
-        (rows of cells, cells in a row).
+    cells : numpy.ndarray of shape (rows of cells, cells in a row), floats
     shape : (int, int)
 
     Returns
@@ -369,8 +367,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
 
     Returns
     -------
-    factor, variance : numpy.ndarray
-        (ny, nx), float32.
+    factor, variance : numpy.ndarray of shape (ny, nx), float32
 
     Raises
     ------

@@ -99,11 +99,11 @@ def bring_to_one_gain(sample, rows, noises):
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: rows of flats minus bias and dark, adu. Becomes electrons if all gains
-        are known and some differ; otherwise unchanged.
-    rows : numpy.ndarray of int
-        Shape ``(k,)``: the rows of the image.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Rows of flats minus bias and dark, adu. Becomes electrons if all gains are known and some
+        differ; otherwise unchanged.
+    rows : numpy.ndarray of shape (k,), int
+        The rows of the image.
     noises : sequence of ccdflow.combine.noise.AmplifierNoise
         Of the amplifiers with signal.
 
@@ -131,8 +131,8 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32 or float64
-        Shape ``(k, nx)``: rows of a flat minus bias and dark; NaN where masked. See
+    sample : numpy.ndarray of shape (k, nx), float32 or float64
+        Rows of a flat minus bias and dark; NaN where masked. See
         `ccdflow.combine.member_noise.sample_members`.
     gain : float or None
         Electrons per unit of the sample; 1 if unknown.
@@ -337,9 +337,9 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 
     Returns
     -------
-    squares, photons, fixed_variance : numpy.ndarray
-        Shape ``(k, pixels of a block)``, of the blocks with enough light: the expectation of the
-        first is the second over the gain, plus the third.
+    squares, photons, fixed_variance : numpy.ndarray of shape (k, pixels of a block), float64
+        Values of the blocks with enough light: the expectation of the first is the second over the
+        gain, plus the third.
     """
     rows, columns = (size // step for size, step in zip(first.shape, _GAIN_BLOCK, strict=True))
     if not rows or not columns:

@@ -60,8 +60,8 @@ def find_odd_shape(sample):
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32 or float64
-        Shape (n, k, nx): some rows of an amplifier in each flat, over its level; NaN where masked.
+    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
+        Some rows of an amplifier in each flat, over its level; NaN where masked.
 
     Returns
     -------

@@ -53,8 +53,8 @@ def white_part(image):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``; NaN is ignored.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        NaN is ignored.
 
     Returns
     -------
@@ -113,9 +113,9 @@ def frame_statistics(image, overscan=()):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape ``(ny, nx)``, adu; NaN is ignored. At least 8 x 8 pixels.
-    overscan : sequence of float, or numpy.ndarray of shape (k,)
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu; NaN is ignored. At least 8 x 8 pixels.
+    overscan : sequence of float, or numpy.ndarray of shape (k,), float32 or float64
         Overscan levels that were subtracted, in adu; empty if there was no overscan.
 
     Returns
@@ -153,10 +153,10 @@ class CleanImage:
     Attributes
     ----------
     values : numpy.ndarray of shape (ny, nx), float32 or float64
-        Less the mean level; 0 where `is_good` is False.
+        Adu, less the mean level; 0 where `is_good` is False.
     is_good : numpy.ndarray of shape (ny, nx), bool
     level : float
-        The mean of the good pixels.
+        The mean of the good pixels, adu.
     """
 
     values: np.ndarray
@@ -200,7 +200,13 @@ class CleanImage:
         return Estimate(float(value), float(error / (2 * value)))
 
     def boxes(self):
-        """Return the means of the boxes minus the mean level, shape ``(BOXES, BOXES)``."""
+        """Return the means of the boxes minus the mean level.
+
+        Returns
+        -------
+        numpy.ndarray of shape (COARSE_BOXES, COARSE_BOXES), float64
+            Adu; NaN for a box without good pixels.
+        """
         rows, columns = (
             np.arange(COARSE_BOXES + 1) * size // COARSE_BOXES for size in self.values.shape
         )

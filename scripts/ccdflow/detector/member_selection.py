@@ -133,8 +133,8 @@ class Figure:
     Attributes
     ----------
     name : str
-    values : numpy.ndarray of float64
-        A value for each frame, shape ``(n,)``; NaN where a frame has none.
+    values : numpy.ndarray of shape (n,), float64
+        A value for each frame; NaN where a frame has none.
     floor : float
         Least scatter that is assumed, in ``unit``.
     unit : str
@@ -298,8 +298,8 @@ def find_copies(frames, names):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases or darks.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases or darks.
     names : sequence of str
         Names of the frames.
 
@@ -328,8 +328,8 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float32 or float64
-        Shape ``(n, k, nx)``: the same pixels of `n` biases or darks, of one amplifier, in adu.
+    frames : numpy.ndarray of shape (n, k, nx), float32 or float64
+        The same pixels of `n` biases or darks, of one amplifier, in adu.
     thresholds : Thresholds, optional
         The defaults if not given.
     threads : int, optional

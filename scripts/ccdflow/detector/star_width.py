@@ -35,8 +35,8 @@ def star_width(image, *, step, small_image, top=math.inf):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64, any byte order
-        Shape (ny, nx); may be a memory map.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
+        May be a memory map.
     step : int
         Pixels of the image along a pixel of the small one.
     small_image : numpy.ndarray of shape (rows, columns), float32

@@ -261,10 +261,12 @@ def _event_of_all_nights(event, indices, values, scatter):
     ----------
     event : Event
         By the indices of the nights that do not stand alone.
-    indices : numpy.ndarray
+    indices : numpy.ndarray of shape (k,), int64
         Those nights among all.
-    values : numpy.ndarray
+    values : numpy.ndarray of shape (n,), float64
+        Values of all nights, in the figure's unit; NaN for a night without one.
     scatter : float
+        Scatter of the nights about a steady state, in the same unit.
     """
     first, last = int(indices[event.first]), int(indices[event.last_before])
     nights_between = np.arange(last + 1, first)
@@ -338,8 +340,7 @@ class _Nights:
 
     Parameters
     ----------
-    days, values, errors : numpy.ndarray of float64
-        (n,)
+    days, values, errors : numpy.ndarray of shape (n,), float64
     floor : float
     """
 
@@ -504,8 +505,8 @@ class _Nights:
 
         Parameters
         ----------
-        residuals : numpy.ndarray
-            The values without their steps, (n,).
+        residuals : numpy.ndarray of shape (n,), float64
+            The values without their steps.
         steps : int
             Steps that were taken out.
         """

@@ -41,8 +41,8 @@ def stored_pixels(data, hdu, name=None):
 
     Returns
     -------
-    stored : numpy.ndarray of any integer or float type, big-endian
-        Shape (ny, nx). For integers with the FITS unsigned offset the *stored* signed values.
+    stored : numpy.ndarray of shape (ny, nx), any integer or float type, big-endian
+        For integers with the FITS unsigned offset the *stored* signed values.
     offset : int
         Number added to the stored integers to get the values: 0, 2**15, 2**31 ...
 

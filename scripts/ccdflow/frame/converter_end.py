@@ -56,14 +56,14 @@ class ConverterEnd:
 
         Parameters
         ----------
-        values : numpy.ndarray of float32 or float64, shape (k, m)
+        values : numpy.ndarray of shape (k, m), float32 or float64
             Reduced pixels of the amplifier, adu.
         y0, x0 : int
             Place of the first of them in the image.
 
         Returns
         -------
-        numpy.ndarray of bool, shape (k, m)
+        numpy.ndarray of shape (k, m), bool
         """
         ny, nx = values.shape
         with np.errstate(invalid="ignore"):
@@ -144,11 +144,11 @@ class FullPixels:
 
         Parameters
         ----------
-        stored : numpy.ndarray of any integer or float type, any byte order, shape (k, nx)
+        stored : numpy.ndarray of shape (k, nx), any integer or float type, any byte order
             Stored pixels.
         offset : int
             To be added to them.
-        reduced : numpy.ndarray of float32 or float64, shape (k, nx)
+        reduced : numpy.ndarray of shape (k, nx), float32 or float64
             The same pixels, reduced, in the same orientation.
         first : int
             Number of the first row in the amplifier's data.

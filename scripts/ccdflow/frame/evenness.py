@@ -31,8 +31,8 @@ def even_level(small_image):
 
     Parameters
     ----------
-    small_image : numpy.ndarray of float32
-        Shape (ny, nx), adu: means of squares of the reduced frame (`ccdflow.frame.small_images`).
+    small_image : numpy.ndarray of shape (ny, nx), float32
+        Adu: means of squares of the reduced frame (`ccdflow.frame.small_images`).
 
     Returns
     -------

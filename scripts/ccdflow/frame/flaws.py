@@ -47,16 +47,16 @@ def mask_of_amplifier(stored, offset, amplifier):
 
     Parameters
     ----------
-    stored : numpy.ndarray of any integer or float type, any byte order
-        Its stored pixels, (ny, nx).
+    stored : numpy.ndarray of shape (ny, nx), any integer or float type, any byte order
+        Its stored pixels.
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), uint8, a sum of SATURATED and NOT_FINITE; 0 is a good pixel.
+    numpy.ndarray of shape (ny, nx), uint8
+        A sum of SATURATED and NOT_FINITE; 0 is a good pixel.
     """
     values = native_values(stored, offset)
     mask = np.zeros(values.shape, dtype=np.uint8)

@@ -23,8 +23,8 @@ def noise_of_neighbours(*series, least_sigma=0.0):
 
     Parameters
     ----------
-    *series : numpy.ndarray of float32 or float64
-        Of one shape, (n, ...), adu: neighbours along the first axis.
+    *series : numpy.ndarray of shape (n, ...), float32 or float64
+        Neighbours along the first axis, adu; all of one shape.
     least_sigma : float
         Least sigma of a difference by which outliers are found, adu.
 

@@ -46,7 +46,7 @@ def measure_overscan(strips, amplifier, recipe):
 
     Parameters
     ----------
-    strips : list of numpy.ndarray of shape (ny, nx)
+    strips : list of numpy.ndarray of shape (ny, nx), any integer or float type
         Its strips in native byte order, adu, each as long as its data; pixels that are not finite
         are ignored.
     amplifier : ccdflow.camera.geometry.Amplifier
@@ -74,7 +74,7 @@ def mean_level(levels, statistic, top):
 
     Parameters
     ----------
-    levels, statistic : numpy.ndarray of float32 or float64
+    levels, statistic : numpy.ndarray of shape (k,), float32 or float64
         See `Overscan`.
     top : float or None
         Value of a saturated pixel, adu; None where it is unknown.
@@ -96,8 +96,8 @@ def levels_along(strips, along, recipe):
 
     Parameters
     ----------
-    strips : list of numpy.ndarray of any integer or float type
-        Native values, adu: each (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
+    strips : list of numpy.ndarray of shape (ny, k) or (k, nx), any integer or float type
+        Native values, adu: (ny, k) for ``along='rows'``, (k, nx) for 'columns', any for
         'frame'.
     along : {'rows', 'columns', 'frame'}
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
@@ -122,8 +122,8 @@ def statistic_along(strips, along, recipe):
 
     Returns
     -------
-    numpy.ndarray of float32 or float64
-        (ny,), (nx,) or (1,), adu: for each row or column of the data, or for the frame.
+    numpy.ndarray of shape (ny,), (nx,) or (1,), float32 or float64
+        Adu: for each row or column of the data, or for the frame.
     """
     if along == "frame":
         values = np.concatenate([strip.ravel() for strip in strips])[np.newaxis]
@@ -251,8 +251,8 @@ def smooth_levels(levels, recipe):
 
     Parameters
     ----------
-    levels : numpy.ndarray of float32 or float64
-        Shape (n,), adu; NaN is left out.
+    levels : numpy.ndarray of shape (n,), float32 or float64
+        Adu; NaN is left out.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         ``model`` 'polynomial' of degree ``order`` (as `ccdproc.subtract_overscan` fits it with
         ``model=Polynomial1D(order)``), or 'spline': cubic, of ``order`` equal pieces. Levels
@@ -261,8 +261,7 @@ def smooth_levels(levels, recipe):
 
     Returns
     -------
-    numpy.ndarray
-        Shape (n,), float64.
+    numpy.ndarray of shape (n,), float64
 
     Raises
     ------

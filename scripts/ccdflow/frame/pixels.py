@@ -43,14 +43,13 @@ def subtract_level(source, offset, level, target, *, exact):
 
     Parameters
     ----------
-    source : numpy.ndarray
-        Stored pixels, (k, nx), any byte order.
+    source : numpy.ndarray of shape (k, nx), any integer or float type, any byte order
+        Stored pixels.
     offset : int
         To be added to the stored pixels.
-    level : numpy.ndarray of float32 or float64, or None
-        (k, 1), (1, nx) or (1, 1), adu.
-    target : numpy.ndarray
-        (k, nx), native float32 or float64.
+    level : numpy.ndarray of shape (k, 1), (1, nx) or (1, 1), float32 or float64, or None
+        Adu.
+    target : numpy.ndarray of shape (k, nx), native float32 or float64
     exact : bool
         Whether no step can round, see `is_exact`.
     """
@@ -96,14 +95,13 @@ def subtract_blocks(source, offset, levels, target):
 
     Parameters
     ----------
-    source : numpy.ndarray
-        Stored pixels, (ny, nx), any byte order.
+    source : numpy.ndarray of shape (ny, nx), any integer or float type, any byte order
+        Stored pixels.
     offset : int
         To be added to the stored pixels.
-    levels : numpy.ndarray of float32 or float64, or None
-        (ny, 1), (1, nx) or (1, 1), adu; None to subtract nothing.
-    target : numpy.ndarray
-        (ny, nx), native float32 or float64.
+    levels : numpy.ndarray of shape (ny, 1), (1, nx) or (1, 1), float32 or float64, or None
+        Adu; None to subtract nothing.
+    target : numpy.ndarray of shape (ny, nx), native float32 or float64
     """
     exact = is_exact(source.dtype, levels)
     rows = max(1, BLOCK_BYTES // (4 * max(1, source.shape[1])))

@@ -34,12 +34,12 @@ class Image:
 
     Attributes
     ----------
-    data : numpy.ndarray of float32 or float64
-        Shape (ny, nx), adu, big-endian; a view of a buffer that this thread reuses.
+    data : numpy.ndarray of shape (ny, nx), float32 or float64
+        Adu, big-endian; a view of a buffer that this thread reuses.
     words : int
         FITS checksum sum of ``data``.
-    mask : numpy.ndarray or None
-        Shape (ny, nx), uint8, a sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
+    mask : numpy.ndarray of shape (ny, nx), uint8, or None
+        A sum of the bits of `ccdflow.maskbits`; 0 is a good pixel.
     """
 
     data: np.ndarray
@@ -84,9 +84,9 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
 
     Parameters
     ----------
-    stored : dict of int to (numpy.ndarray, int)
-        For each HDU used: the stored pixels (ny, nx) and the offset to add, as
-        `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
+    stored : dict of int to (numpy.ndarray of shape (ny, nx), int)
+        For each HDU used: the stored pixels, of any integer or float type, and the offset to add,
+        as `ccdflow.files.decoding.stored_pixels` returns them. Not changed.
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     tops : dict of int to (float or None), optional

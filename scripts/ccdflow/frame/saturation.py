@@ -27,8 +27,8 @@ def flag_neighbours(mask, pixels):
 
     Parameters
     ----------
-    mask : numpy.ndarray
-        (ny, nx), int16; gets the bit `BLEED`. A saturated pixel has its own bit only.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Gets the bit `BLEED`. A saturated pixel has its own bit only.
     pixels : callable
         Takes the first row and the one after the last; returns their pixels, (k, nx).
     """
@@ -75,8 +75,8 @@ def _flag_bleeding(mask, pixels, column, end, direction):
 
     Parameters
     ----------
-    mask : numpy.ndarray of int16
-        Shape (ny, nx), changed in place.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Changed in place.
     pixels : callable
         Gives the rows from a first one up to another: (k, nx) of any float type, adu.
     column : int

@@ -48,10 +48,10 @@ class _Squares:
         Rows of a square that are read, and the distance between them.
     uncut, cut_start : int
         Squares of a row that are not cut, and the column behind them.
-    ones, cut_ones : numpy.ndarray of float32
-        Shape (columns,), 1 for each column of a square, and of the one that is cut.
-    pixels : numpy.ndarray of float32
-        Shape (squares along y, squares along x): how many pixels of each square are read.
+    ones, cut_ones : numpy.ndarray of shape (columns,), float32
+        1 for each column of a square, and of the one that is cut.
+    pixels : numpy.ndarray of shape (squares along y, squares along x), float32
+        Number of pixels of each square that are read.
     """
 
     step: int
@@ -114,8 +114,7 @@ class SmallImage:
         ----------
         first : int
             Number of the first one, from 0. Blocks come in their order, and none is left out.
-        rows : numpy.ndarray of float32 or float64, any byte order
-            Shape (k, nx).
+        rows : numpy.ndarray of shape (k, nx), float32 or float64, any byte order
         """
         step = self._squares.row_step
         rows_sampled = rows[-first % step :: step]
@@ -151,15 +150,14 @@ def small_image(image, rows=SQUARE_ROWS):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64, any byte order
-        Shape (ny, nx); of a memory map only the rows that are needed are read.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
+        Of a memory map only the rows that are needed are read.
     rows : int, optional
         See `SmallImage`.
 
     Returns
     -------
-    numpy.ndarray of shape (rows, columns)
-        float32.
+    numpy.ndarray of shape (rows, columns), float32
     """
     collector = SmallImage(image.shape, rows)
     collector.add(0, image)

@@ -33,9 +33,8 @@ class Streamed:
     ----------
     reduced : ccdflow.frame.reduction.Reduced
         Its image has shape, type and checksum sum, but only a placeholder for the pixels.
-    sample : numpy.ndarray of shape (k, nx)
-        Some rows of the product, native byte order, as selected by
-        `ccdflow.combine.row_sample.sampled_rows`.
+    sample : numpy.ndarray of shape (k, nx), float32 or float64, native byte order
+        Some rows of the product, as selected by `ccdflow.combine.row_sample.sampled_rows`.
     """
 
     reduced: Reduced

@@ -25,13 +25,13 @@ class Sample:
 
     Attributes
     ----------
-    lines : numpy.ndarray of any integer or float type
-        Shape (n, m), adu, as read: `m` pixels of each of `n` rows (columns, if the levels are
-        along columns), see `sampled_lines`.
-    levels, own_levels : numpy.ndarray of float32 or float64
-        Shape (n,), adu: the level subtracted from each of these lines, and the line's own level.
-    strip : numpy.ndarray of any integer or float type
-        Shape (n, k), adu: the overscan of the same lines.
+    lines : numpy.ndarray of shape (n, m), any integer or float type
+        Adu, as read: `m` pixels of each of `n` rows (columns, if the levels are along columns), see
+        `sampled_lines`.
+    levels, own_levels : numpy.ndarray of shape (n,), float32 or float64
+        Adu: the level subtracted from each of these lines, and the line's own level.
+    strip : numpy.ndarray of shape (n, k), any integer or float type
+        Adu: the overscan of the same lines.
     noise : float
         Of a pixel of the overscan, adu.
     top : float
@@ -88,7 +88,7 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     ----------
     lines : numpy.ndarray of shape (rows, columns), any integer or float type
         Pixels of its frame that `sampled_lines` selects, adu.
-    strips : list of numpy.ndarray of any integer or float type
+    strips : list of numpy.ndarray of shape (ny, nx), any integer or float type
         Its strips, adu, as for `ccdflow.frame.overscan.measure_overscan`.
     overscan : ccdflow.frame.overscan.Overscan
     amplifier : ccdflow.camera.geometry.Amplifier
@@ -133,8 +133,8 @@ def _empty_lines(strip):
 
     Parameters
     ----------
-    strip : numpy.ndarray
-        Shape (n, k), adu.
+    strip : numpy.ndarray of shape (n, k), any integer or float type
+        Adu.
     """
     fewest = max(_FEWEST_EMPTY, -(-_FEWEST_PIXELS // strip.shape[1]))
     # Two pixels distinguish most lines.

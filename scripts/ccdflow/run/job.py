@@ -135,11 +135,12 @@ class Use:
     remarks : tuple of Remark
         Reasons for a grade below A.
     degrees : tuple of (float or None)
-        A dark's set point and its sensor's temperature, None where unknown; () of other masters.
+        A dark's set point and its sensor's temperature, degrees Celsius; None where unknown; () of
+        other masters.
     cut : str
         The FITS section of a larger master that is applied; '' for all of it.
     warmer : float
-        Degrees by which a bias or flat is warmer than the frame; 0 within the tolerance.
+        Degrees Celsius by which a bias or flat is warmer than the frame; 0 within the tolerance.
     bias_left : float
         Of a dark: variance that stays of its bias and the frame's, electrons^2.
     ageing : float

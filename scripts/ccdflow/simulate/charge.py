@@ -10,11 +10,11 @@ def trap(electrons, traps):
 
     Parameters
     ----------
-    electrons : numpy.ndarray of float64
-        Shape (ny, nx); changed in place.
-    traps : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons. The charge of this row and of all above it in the
-        column passes the trap on its way to row 0 and loses that charge, or all it has.
+    electrons : numpy.ndarray of shape (ny, nx), float64
+        Changed in place.
+    traps : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons. The charge of this row and of all above it in the column passes the
+        trap on its way to row 0 and loses that charge, or all it has.
     """
     for row, column, depth in traps:
         passing_charge = electrons[int(row) :, int(column)]
@@ -26,8 +26,8 @@ def spill(electrons, full_well):
 
     Parameters
     ----------
-    electrons : numpy.ndarray of float64
-        Shape (ny, nx); changed in place. Charge that runs over an edge is lost.
+    electrons : numpy.ndarray of shape (ny, nx), float64
+        Changed in place. Charge that runs over an edge is lost.
     full_well : float
         Electrons that one pixel holds.
     """

@@ -110,34 +110,34 @@ class Detector:
         They cover all columns, from left to right.
     n_overscan : int
         Overscan columns of each amplifier. They follow the science columns, amplifier by amplifier.
-    structure : numpy.ndarray of float64
-        Bias level above that of the overscan, in adu: shape (nx,) or (ny, nx).
+    structure : numpy.ndarray of shape (nx,) or (ny, nx), float64
+        Bias level above that of the overscan, in adu.
     dark_current : float
         Electrons per second and pixel at `temperature`.
-    hot_pixels : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons per second at `temperature` on top of `dark_current`.
-    filling_pixels : numpy.ndarray of float64
-        Shape (n, 4): row, column, electrons per second in the beginning, electrons in the end.
-        Their charge is end x (1 - exp(-rate x time / end)): not linear in time.
-    blinking_pixels : numpy.ndarray of float64
-        Shape (n, 4): row, column, electrons per second, part of the frames in which they are on.
+    hot_pixels : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons per second at `temperature` on top of `dark_current`.
+    filling_pixels : numpy.ndarray of shape (n, 4), float64
+        Row, column, electrons per second in the beginning, electrons in the end. Their charge is
+        end x (1 - exp(-rate x time / end)): not linear in time.
+    blinking_pixels : numpy.ndarray of shape (n, 4), float64
+        Row, column, electrons per second, part of the frames in which they are on.
     temperature, doubling : float
         Temperature at which the dark current is as given, and the difference that doubles it: for
         all dark current, hot pixels included. Degrees Celsius.
     glow : Glow, optional
         Does not depend on temperature.
-    pixel_response : numpy.ndarray
-        float32, shape (ny, nx): each pixel's response in all filters, defects included.
-    low_pixels : numpy.ndarray of float64
-        Shape (n, 3): row, column, response relative to the neighbours'; 0 for a dead pixel.
+    pixel_response : numpy.ndarray of shape (ny, nx), float32
+        Each pixel's response in all filters, defects included.
+    low_pixels : numpy.ndarray of shape (n, 3), float64
+        Row, column, response relative to the neighbours'; 0 for a dead pixel.
     dead_columns : tuple of int
         Columns without any response.
-    traps : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons that the charge of this row and of those above loses.
-    illumination : dict of str to numpy.ndarray
-        By filter: float32, shape (ny, nx): vignetting and dust, 1 where nothing is lost.
-    dead_time : numpy.ndarray of float64 or float
-        Seconds, shape (ny, nx): the part of an exposure in which no light reaches a pixel.
+    traps : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons that the charge of this row and of those above loses.
+    illumination : dict of str to numpy.ndarray of shape (ny, nx), float32
+        By filter: vignetting and dust, 1 where nothing is lost.
+    dead_time : numpy.ndarray of shape (ny, nx), float64, or float
+        Seconds: the part of an exposure in which no light reaches a pixel.
     full_well : float
         Electrons; charge above runs along the column.
     saturation : int
@@ -203,8 +203,7 @@ class Detector:
 
         Returns
         -------
-        numpy.ndarray
-            float64, shape (ny, nx).
+        numpy.ndarray of shape (ny, nx), float64
 
         Raises
         ------
@@ -240,8 +239,8 @@ class Detector:
 
         Returns
         -------
-        numpy.ndarray
-            Electrons: float64, shape (ny, nx).
+        numpy.ndarray of shape (ny, nx), float64
+            Electrons.
         """
         time = exptime * self.dark_factor(temperature)
         charge = np.full(self.shape, self.dark_current * time)
@@ -271,9 +270,9 @@ class Detector:
 
         Returns
         -------
-        numpy.ndarray
-            int16, shape (ny, nx): `HOT_BIT` (hot, or not linear in the dark), `LOW_BIT` (dead or of
-            low response), `COLUMN_BIT` (dead column, or behind a trap), `VARIES_BIT` (blinking).
+        numpy.ndarray of shape (ny, nx), int16
+            `HOT_BIT` (hot, or not linear in the dark), `LOW_BIT` (dead or of low response),
+            `COLUMN_BIT` (dead column, or behind a trap), `VARIES_BIT` (blinking).
         """
         mask = np.zeros(self.shape, dtype=np.int16)
 

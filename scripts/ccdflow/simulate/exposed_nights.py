@@ -266,8 +266,8 @@ def read_night(folder):
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        By the names in the table of this module, with their shapes.
+    dict of str to numpy.ndarray of the shapes in the table of this module
+        By the names in it.
 
     Raises
     ------

@@ -21,29 +21,28 @@ class Exposure:
 
     Attributes
     ----------
-    raw : numpy.ndarray
-        uint16, `Detector.raw_shape`, in adu.
+    raw : numpy.ndarray of shape `Detector.raw_shape`, uint16
+        Adu.
     image_type, filter : str
     exptime, temperature : float
         Seconds, degrees Celsius.
-    incident : numpy.ndarray
+    incident : numpy.ndarray of shape (ny, nx), float64
         Light before anything is lost, exposure time as asked for: a perfect calibrated frame. Mean
-        electrons, float64, shape (ny, nx).
-    response : numpy.ndarray
-        Of each pixel, float64, shape (ny, nx); 1 where no light fell.
-    light, dark, glow : numpy.ndarray
-        Mean electrons, float64, shape (ny, nx): light after response and shutter, dark current,
-        glow of the amplifier.
-    cosmics : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
-    blinking : numpy.ndarray
-        bool, shape (n,): whether each of the blinking pixels is on.
-    electrons : numpy.ndarray
-        The drawn electrons, before traps, wells and amplifiers: float64, shape (ny, nx).
-    saturated : numpy.ndarray
-        bool, shape (ny, nx): at the full well, or at the converter's last step.
-    level : numpy.ndarray
-        float64, shape (number of amplifiers, ny): bias level of each row, in adu.
+        electrons.
+    response : numpy.ndarray of shape (ny, nx), float64
+        Response of each pixel; 1 where no light fell.
+    light, dark, glow : numpy.ndarray of shape (ny, nx), float64
+        Mean electrons: light after response and shutter, dark current, glow of the amplifier.
+    cosmics : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons of each pixel that a cosmic ray hit.
+    blinking : numpy.ndarray of shape (n,), bool
+        Whether each of the blinking pixels is on.
+    electrons : numpy.ndarray of shape (ny, nx), float64
+        The drawn electrons, before traps, wells and amplifiers.
+    saturated : numpy.ndarray of shape (ny, nx), bool
+        At the full well, or at the converter's last step.
+    level : numpy.ndarray of shape (number of amplifiers, ny), float64
+        Bias level of each row, in adu.
     """
 
     raw: np.ndarray
@@ -99,8 +98,8 @@ def expose(
         Grains that lie on the window in this frame, beside those of the detector.
     cosmic_rays : float
         Per pixel and second.
-    cosmics : numpy.ndarray of float64, optional
-        Shape (n, 3): row, column, electrons; instead of cosmic rays drawn by chance.
+    cosmics : numpy.ndarray of shape (n, 3), float64, optional
+        Row, column, electrons; instead of cosmic rays drawn by chance.
 
     Returns
     -------
@@ -190,18 +189,17 @@ def read_out(detector, electrons, *, rng):
     Parameters
     ----------
     detector : Detector
-    electrons : numpy.ndarray of float64
-        Shape (ny, nx).
+    electrons : numpy.ndarray of shape (ny, nx), float64
     rng : numpy.random.Generator
 
     Returns
     -------
-    raw : numpy.ndarray
-        uint16, `Detector.raw_shape`, in adu.
-    saturated : numpy.ndarray
-        bool, shape (ny, nx): at the full well, or at the converter's last step.
-    level : numpy.ndarray
-        float64, shape (number of amplifiers, ny), in adu.
+    raw : numpy.ndarray of shape `Detector.raw_shape`, uint16
+        Adu.
+    saturated : numpy.ndarray of shape (ny, nx), bool
+        At the full well, or at the converter's last step.
+    level : numpy.ndarray of shape (number of amplifiers, ny), float64
+        In adu.
     """
     ny, nx = detector.shape
     charge_read = electrons.copy()
@@ -239,8 +237,8 @@ def row_drift(rng, ny, rms):
 
     Returns
     -------
-    numpy.ndarray
-        float64, shape (ny,), of standard deviation `rms`.
+    numpy.ndarray of shape (ny,), float64
+        Of standard deviation `rms`.
     """
     walk = np.cumsum(rng.standard_normal(ny))
     walk -= np.linspace(walk[0], walk[-1], ny)

@@ -16,8 +16,8 @@ def write_frame(path, raw, cards):
     Parameters
     ----------
     path : pathlib.Path
-    raw : numpy.ndarray
-        uint16, shape (ny, naxis1), in adu.
+    raw : numpy.ndarray of shape (ny, naxis1), uint16
+        In adu.
     cards : list of (str, object, str)
         As `frame_bytes` takes them.
     """

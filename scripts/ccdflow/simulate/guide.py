@@ -150,8 +150,8 @@ def render(camera, detector, frame, realisation, *, response=None):
 
     Returns
     -------
-    numpy.ndarray
-        uint16, shape (ny, naxis1), in adu. Saturates at 65535.
+    numpy.ndarray of shape (ny, naxis1), uint16
+        In adu. Saturates at 65535.
 
     Notes
     -----
@@ -204,7 +204,7 @@ def _electrons_of_pixels(camera, detector, frame, realisation, response):
     detector : Detector
     frame : LogLine
     realisation : Realisation
-    response : numpy.ndarray of shape (ny, nx), or None
+    response : numpy.ndarray of shape (ny, nx), float32, or None
         Flat field of the frame's filter; None for a frame without light.
     """
     if frame.exptime == 0:
@@ -229,12 +229,11 @@ def add_light(image, signal, stars):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        Shape (ny, nx).
+    image : numpy.ndarray of shape (ny, nx), float32
     signal : float
         Electrons in each pixel.
-    stars : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons.
+    stars : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons.
     """
     image += np.float32(signal)
     fwhm = max(2.5, 6.0 * image.shape[1] / 2048)
@@ -247,8 +246,8 @@ def _add_star(image, y, x, electrons, *, sigma):
 
     Parameters
     ----------
-    image : numpy.ndarray
-        Shape (ny, nx), electrons, changed in place.
+    image : numpy.ndarray of shape (ny, nx), float64
+        Electrons; changed in place.
     y, x : float
         The centre, pixels from 0.
     electrons : float

@@ -208,8 +208,8 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
     Returns
     -------
     detector : Detector
-    responses : dict of str to numpy.ndarray
-        By filter, float32 (ny, nx); the filters in which a frame of `realisations` has light.
+    responses : dict of str to numpy.ndarray of shape (ny, nx), float32
+        By filter; the filters in which a frame of `realisations` has light.
     """
     detector = make_detector(camera, seed=seed)
     responses = _responses_by_filter(camera, realisations, seed)

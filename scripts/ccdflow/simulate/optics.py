@@ -94,8 +94,7 @@ def vignetting(shape, loss):
 
     Returns
     -------
-    numpy.ndarray
-        float32, shape (ny, nx).
+    numpy.ndarray of shape (ny, nx), float32
     """
     y, x = coordinates(shape)
     return 1 - loss * (x**2 + y**2)
@@ -115,8 +114,8 @@ def flat_response(camera, band, *, seed):
 
     Returns
     -------
-    numpy.ndarray
-        float32, shape (ny, nx), about 1.
+    numpy.ndarray of shape (ny, nx), float32
+        About 1.
     """
     rng = generator(seed, text_seed(camera.instrument), 2)
     ny, nx = camera.ny, camera.nx

@@ -149,8 +149,8 @@ def frame_bytes(raw, cards):
 
     Parameters
     ----------
-    raw : numpy.ndarray
-        uint16, shape (ny, naxis1), in adu.
+    raw : numpy.ndarray of shape (ny, naxis1), uint16
+        In adu.
     cards : list of (str, object, str)
         The whole header, with BZERO 32768 and without END.
 

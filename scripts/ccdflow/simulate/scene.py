@@ -27,9 +27,9 @@ class Sky:
         Electrons per second that the sky or lamp leaves in a pixel of response 1 in the centre.
     gradient : (float, float)
         Relative change of that from the centre to the last row, and to the last column.
-    stars : numpy.ndarray of float64
-        Shape (n, 3): row, column (zero-based among the science pixels), electrons per second for a
-        response of 1; by default none.
+    stars : numpy.ndarray of shape (n, 3), float64
+        Row, column (zero-based among the science pixels), electrons per second for a response of 1;
+        by default none.
     fwhm : float
         Full width at half maximum of the stars, in pixels; the default is chosen: a usual seeing,
         well sampled.
@@ -146,8 +146,8 @@ def draw_stars(shape, count, *, flux, seed, margin=0.0):
 
     Returns
     -------
-    numpy.ndarray of float64
-        Shape (count, 3), as in `Sky.stars`.
+    numpy.ndarray of shape (count, 3), float64
+        As in `Sky.stars`.
 
     Examples
     --------

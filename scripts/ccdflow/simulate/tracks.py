@@ -31,9 +31,8 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
 
     Returns
     -------
-    numpy.ndarray
-        float64, shape (n, 3): row, column and electrons of each pixel that was hit; each pixel
-        stands once, rows first.
+    numpy.ndarray of shape (n, 3), float64
+        Row, column and electrons of each pixel that was hit; each pixel stands once, rows first.
     """
     ny, nx = shape
     tracks = [_points_of_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
@@ -67,10 +66,10 @@ def add_pixels(image, pixels):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        Shape (ny, nx), in electrons.
-    pixels : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons. A pixel may stand more than once.
+    image : numpy.ndarray of shape (ny, nx), float32
+        In electrons.
+    pixels : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons. A pixel may stand more than once.
     """
     rows, columns = pixels[:, :2].astype(int).T
     np.add.at(image, (rows, columns), pixels[:, 2])

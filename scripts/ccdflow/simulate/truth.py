@@ -59,17 +59,17 @@ class Truth:
         By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
         (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
         column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
-    structure : numpy.ndarray of float64
-        Shape (nx,): level of each science column above the overscan, in adu.
-    hot_pixels : numpy.ndarray of float64
-        Shape (n, 3): row, column, electrons per second.
+    structure : numpy.ndarray of shape (nx,), float64
+        Level of each science column above the overscan, in adu.
+    hot_pixels : numpy.ndarray of shape (n, 3), float64
+        Row, column, electrons per second.
     folder : pathlib.Path
-    drift : dict of str to numpy.ndarray
-        By file, shape (ny,): bias level of each row less the frame's `level`, in adu.
-    stars : dict of str to numpy.ndarray
-        By file, shape (n, 3): row, column, electrons (before response).
-    cosmics : dict of str to numpy.ndarray
-        By file, shape (n, 3): row, column, electrons of each pixel that a cosmic ray hit.
+    drift : dict of str to numpy.ndarray of shape (ny,), float64
+        By file: bias level of each row less the frame's `level`, in adu.
+    stars : dict of str to numpy.ndarray of shape (n, 3), float64
+        By file: row, column, electrons (before response).
+    cosmics : dict of str to numpy.ndarray of shape (n, 3), float64
+        By file: row, column, electrons of each pixel that a cosmic ray hit.
     """
 
     parameters: dict[str, object]
@@ -107,8 +107,8 @@ class Truth:
 
         Returns
         -------
-        numpy.ndarray
-            Mean electrons: float32, shape (ny, nx).
+        numpy.ndarray of shape (ny, nx), float32
+            Mean electrons.
         """
         image = np.zeros(self.glow.shape, dtype=np.float32)
         add_light(image, self.frames[file]["signal"], self.stars[file])
@@ -257,8 +257,8 @@ def write_truth_arrays(folder, detector, realisations, responses):
     folder : pathlib.Path
     detector : Detector
     realisations : dict of LogLine to Realisation
-    responses : dict of str to numpy.ndarray
-        By filter, shape (ny, nx).
+    responses : dict of str to numpy.ndarray of shape (ny, nx), float32
+        By filter.
     """
     arrays = {"structure": detector.structure, "hot_pixels": detector.hot_pixels}
     if any(frame.exptime for frame in realisations):

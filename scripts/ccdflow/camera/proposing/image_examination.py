@@ -93,10 +93,10 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     headers : list of astropy.io.fits.Header
     index : int
         The HDU.
-    flat : numpy.ndarray of any integer or float type
-        Shape (ny, nx), adu: the frame with most light.
-    dark : numpy.ndarray of any integer or float type, optional
-        Shape (ny, nx), adu: a bias of the same camera.
+    flat : numpy.ndarray of shape (ny, nx), any integer or float type
+        Adu: the frame with most light.
+    dark : numpy.ndarray of shape (ny, nx), any integer or float type, optional
+        Adu: a bias of the same camera.
     frame_type : str
         The type of frame that `flat` is, as far as known.
     header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
@@ -188,8 +188,8 @@ def _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers
     ----------
     index : int
         The HDU.
-    flat : numpy.ndarray of any integer or float type
-        Shape (ny, nx), adu.
+    flat : numpy.ndarray of shape (ny, nx), any integer or float type
+        Adu.
     columns : AxisLevels
     claimed_sections : tuple of (str, Region)
         The sections of the header, by keyword.

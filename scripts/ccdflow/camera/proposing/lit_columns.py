@@ -88,8 +88,8 @@ class AxisLevels:
     ----------
     name : str
         'columns' or 'rows'.
-    levels, noises : numpy.ndarray of float64, and of float32 or float64
-        Clipped mean and noise of each column (row), shape (columns,), adu.
+    levels, noises : numpy.ndarray of shape (columns,), float64, and float32 or float64
+        Clipped mean and noise of each column (row), adu.
     read_noise : float
         Of the darkest columns, adu.
     lit_ranges : tuple of (int, int)
@@ -127,8 +127,8 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32 or float64
-        Shape (rows, columns), adu.
+    image : numpy.ndarray of shape (rows, columns), float32 or float64
+        Adu.
     name : str
         The word for its columns.
     read_noise : float, optional
@@ -180,8 +180,8 @@ def without_drift(image, strip, read_noise):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        Shape (rows, columns), adu.
+    image : numpy.ndarray of shape (rows, columns), float32
+        Adu.
     strip : (int, int)
         Its columns.
     read_noise : float
@@ -302,8 +302,8 @@ def _dark_range(levels, start, stop, groups, least_light):
 
     Parameters
     ----------
-    levels : numpy.ndarray of float64
-        Shape (n,), adu: the mean of each column.
+    levels : numpy.ndarray of shape (n,), float64
+        Adu: the mean of each column.
     start, stop : int
         The dark run, half-open.
     groups : list of (int, int)

@@ -53,8 +53,8 @@ def propose(headers, arrays, *, other_arrays=None, file):
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU of the first frame.
-    arrays : list of numpy.ndarray of any type or None
-        The pixels of each HDU, shape (ny, nx), adu; not changed.
+    arrays : list of numpy.ndarray of shape (ny, nx), any type, or None
+        The pixels of each HDU, adu; not changed.
     other_arrays : list of numpy.ndarray of shape (ny, nx), any type, optional
         The pixels of a second frame of the same camera: of the two the brighter counts as the flat.
     file : str

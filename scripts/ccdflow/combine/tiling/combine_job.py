@@ -221,7 +221,7 @@ class CombineJob:
 
         Parameters
         ----------
-        positions : numpy.ndarray of int, shape (k,), or slice
+        positions : numpy.ndarray of shape (k,), int, or slice
             Indices of the pixels (float64 result), or a slice (result in the type of the members).
 
         Returns

@@ -56,7 +56,7 @@ class Totals:
         Parameters
         ----------
         job : CombineJob
-        positions : numpy.ndarray of int
+        positions : numpy.ndarray of shape (k,), int
             Pixels of the flattened image.
         exact : ccdflow.combine.clipping.ExactResults
             Their values, counts and spreads.
@@ -185,7 +185,7 @@ class _Worker:
 
         Returns
         -------
-        numpy.ndarray of int, shape (k,)
+        numpy.ndarray of shape (k,), int
             Indices of the loaded pixels, all of them checked, that are not proved.
         """
         job, totals, width = self.job, self.totals, stop - start

@@ -53,10 +53,8 @@ def hits_of_rounds(data, variance, is_bad, settings):
 
     Parameters
     ----------
-    data, variance : numpy.ndarray
-        (ny, nx), float32.
-    is_bad : numpy.ndarray
-        (ny, nx), bool.
+    data, variance : numpy.ndarray of shape (ny, nx), float32
+    is_bad : numpy.ndarray of shape (ny, nx), bool
     settings : dict
         Arguments of ``astroscrappy.detect_cosmics``.
 
@@ -101,15 +99,15 @@ class _ImageWithoutHits:
 
     Parameters
     ----------
-    data, variance : numpy.ndarray
-        (ny, nx), float32; not changed.
-    is_bad : numpy.ndarray
-        (ny, nx), bool: pixels that replace no other.
+    data, variance : numpy.ndarray of shape (ny, nx), float32
+        Not changed.
+    is_bad : numpy.ndarray of shape (ny, nx), bool
+        Pixels that replace no other.
 
     Attributes
     ----------
-    planes : tuple of numpy.ndarray
-        (ny, nx) each: image and variance with hits replaced (float32), and bad pixels (bool).
+    planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
+        Image and variance with hits replaced (float32), and bad pixels (bool).
     """
 
     def __init__(self, data, variance, is_bad):
@@ -163,7 +161,7 @@ def _parts_about_boxes(boxes, shape, reach):
 
     Returns
     -------
-    firsts : numpy.ndarray of shape (n, 2)
+    firsts : numpy.ndarray of shape (n, 2), int64
         First row and column of the parts within the image, four times the reach and a hit wide;
         their cores begin behind one reach.
     edge_parts : list of ((slice, slice), (slice, slice))
@@ -196,14 +194,14 @@ def _find_inside(find, planes, firsts, reach, hits):
     ----------
     find : callable
         Takes three arrays, and returns their hits.
-    planes : tuple of numpy.ndarray
-        (ny, nx): the image, its variance, bad pixels.
-    firsts : numpy.ndarray of shape (n, 2)
-        Of `_parts_about_boxes`.
+    planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
+        The image and its variance (float32), bad pixels (bool).
+    firsts : numpy.ndarray of shape (n, 2), int64
+        First pixels of the parts, as `_parts_about_boxes` returns them.
     reach : int
         See `_REACH_PIXELS`.
-    hits : numpy.ndarray
-        (ny, nx), bool: hits are added.
+    hits : numpy.ndarray of shape (ny, nx), bool
+        Hits are added.
     """
     side = 4 * reach + _WIDTH_OF_A_HIT
     steps = np.arange(side)
@@ -238,14 +236,14 @@ def _find_at_edge(find, planes, windows, axis_across, hits):
     ----------
     find : callable
         Takes three arrays, and returns their hits.
-    planes : tuple of numpy.ndarray
-        (ny, nx): the image, its variance, bad pixels.
+    planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
+        The image and its variance (float32), bad pixels (bool).
     windows : list of ((slice, slice), (slice, slice))
         Of `_parts_about_boxes`: they are put one behind the other along the edge.
     axis_across : int
         Axis at whose end they lie; all are taken as deep as the deepest.
-    hits : numpy.ndarray
-        (ny, nx), bool: hits are added.
+    hits : numpy.ndarray of shape (ny, nx), bool
+        Hits are added.
     """
     axis_along = 1 - axis_across
     depth_slice = slice(

@@ -53,8 +53,8 @@ class Search:
 
     Attributes
     ----------
-    hits : numpy.ndarray
-        (ny, nx), bool; none where the result is discarded.
+    hits : numpy.ndarray of shape (ny, nx), bool
+        None where the result is discarded.
     is_kept : bool
         Whether the hits spare the stars.
     sigma, contrast : float
@@ -75,12 +75,12 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
 
     Parameters
     ----------
-    image : numpy.ndarray
-        Shape (ny, nx), float32, electrons or adu. Not changed.
-    errors : numpy.ndarray of float32
-        (ny, nx): standard errors of a model (UNCERT).
-    mask : numpy.ndarray
-        (ny, nx), int16: pixels with any bit are no hits, and are left out of the surroundings.
+    image : numpy.ndarray of shape (ny, nx), float32
+        Electrons or adu. Not changed.
+    errors : numpy.ndarray of shape (ny, nx), float32
+        Standard errors of a model (UNCERT).
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Pixels with any bit are no hits, and are left out of the surroundings.
     sigma, contrast : float
         ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and how
         much sharper than a star. The defaults are those of astroscrappy and of the configuration.

@@ -58,10 +58,10 @@ class Stars:
 
     Parameters
     ----------
-    data, errors : numpy.ndarray
-        (ny, nx), float32, finite.
-    is_bad : numpy.ndarray
-        (ny, nx), bool: pixels that are not used.
+    data, errors : numpy.ndarray of shape (ny, nx), float32
+        Finite.
+    is_bad : numpy.ndarray of shape (ny, nx), bool
+        Pixels that are not used.
 
     Attributes
     ----------

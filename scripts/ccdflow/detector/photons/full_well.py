@@ -67,8 +67,8 @@ class FullWell:
 
         Parameters
         ----------
-        flats : numpy.ndarray of float32
-            Shape (n, k, nx), adu above bias, n from 2; NaN where masked. Not changed.
+        flats : numpy.ndarray of shape (n, k, nx), float32
+            Adu above bias, n from 2; NaN where masked. Not changed.
         """
         step = max(1, math.isqrt(flats[0].size // _MOST_PIXELS))
         for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):

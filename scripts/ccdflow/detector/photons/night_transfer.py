@@ -174,8 +174,8 @@ def _linearity_of_filter(times, levels, sets, level):
     ----------
     times : sequence of float
         Exposure of each flat, seconds.
-    levels : numpy.ndarray of shape (n,)
-        Of each flat, adu.
+    levels : numpy.ndarray of shape (n,), float64
+        Level of each flat, adu.
     sets : list of list of int
         Flats of one exposure, none of them full.
     level : float

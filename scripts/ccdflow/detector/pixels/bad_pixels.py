@@ -46,16 +46,16 @@ class DarkLines:
 
     Attributes
     ----------
-    rate, rate_error : numpy.ndarray of float32, and of float64
-        Shape (ny, nx), electrons a second.
-    offset, offset_error : numpy.ndarray of float32, and of float64
-        (ny, nx), electrons at an exposure of zero.
-    misfit : numpy.ndarray of float32
-        (ny, nx): chi^2 of the means of the exposures about the line.
+    rate, rate_error : numpy.ndarray of shape (ny, nx), float32 and float64
+        Electrons a second.
+    offset, offset_error : numpy.ndarray of shape (ny, nx), float32 and float64
+        Electrons at an exposure of zero.
+    misfit : numpy.ndarray of shape (ny, nx), float32
+        Chi^2 of the means of the exposures about the line.
     misfit_freedom : int
         Its degrees of freedom: 0 where there are two exposures.
-    scatter : numpy.ndarray of float32
-        (ny, nx): chi^2 of the frames about the means of their exposures.
+    scatter : numpy.ndarray of shape (ny, nx), float32
+        Chi^2 of the frames about the means of their exposures.
     scatter_freedom : int
     """
 
@@ -74,8 +74,8 @@ class DarkFit:
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32
-        Shape (n, k, nx): some rows of each dark, electrons, bias subtracted.
+    sample : numpy.ndarray of shape (n, k, nx), float32
+        Some rows of each dark, electrons, bias subtracted.
     times : sequence of float
         Exposure times in seconds; at least two different ones.
     read_noise : float
@@ -250,10 +250,10 @@ class _Hits(NamedTuple):
 
     Attributes
     ----------
-    pixels : numpy.ndarray of int64
-        Shape (k,): the pixels that have one, sorted indices in the flattened image.
-    is_hit : numpy.ndarray of bool
-        (n, k): which value of the pixel is one.
+    pixels : numpy.ndarray of shape (k,), int64
+        The pixels that have one, sorted indices in the flattened image.
+    is_hit : numpy.ndarray of shape (n, k), bool
+        Index of the value among those of the pixel.
     """
 
     pixels: np.ndarray
@@ -401,11 +401,11 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), int16: `HOT` for hot pixels, and those that are not linear in time: they follow no
-        line, or one that is off its neighbours' by five errors at an exposure of zero, as of a
-        pixel that fills up in the shortest dark. `VARIES` for those that scatter between frames of
-        one exposure by more than their noise.
+    numpy.ndarray of shape (ny, nx), int16
+        `HOT` for hot pixels, and those that are not linear in time: they follow no line, or one
+        that is off its neighbours' by five errors at an exposure of zero, as of a pixel that fills
+        up in the shortest dark. `VARIES` for those that scatter between frames of one exposure by
+        more than their noise.
     """
     excess = lines.rate - surroundings(
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
@@ -433,14 +433,14 @@ def surroundings(rate, level):
 
     Parameters
     ----------
-    rate : numpy.ndarray of float32
-        Shape (ny, nx), electrons a second.
+    rate : numpy.ndarray of shape (ny, nx), float32
+        Electrons a second.
     level : float
-        Rate of a usual pixel of the whole amplifier.
+        Rate of a usual pixel of the whole amplifier, electrons a second.
 
     Returns
     -------
-    numpy.ndarray of float32
-        (ny, nx): the median of the neighbours, at least `level`.
+    numpy.ndarray of shape (ny, nx), float32
+        The median of the neighbours, at least `level`.
     """
     return np.maximum(surrounding_medians(finite_values(rate, nan=level)), level)

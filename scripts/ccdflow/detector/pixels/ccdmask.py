@@ -45,15 +45,15 @@ def ccdmask(
 
     Parameters
     ----------
-    ratio : numpy.ndarray
-        (ny, nx): the ratio of two flats, float32 or float64 (others take ccdmask's time).
+    ratio : numpy.ndarray of shape (ny, nx), float32 or float64
+        The ratio of two flats (other types take ccdmask's time).
     findbadcolumns, byblocks, ncmed, nlmed, ncsig, nlsig, lsigma, hsigma, ngood
         As of `ccdproc.ccdmask`.
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), bool: True where a pixel is bad.
+    numpy.ndarray of shape (ny, nx), bool
+        True where a pixel is bad.
 
     Raises
     ------
@@ -179,11 +179,11 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (n,)
-    boxes : numpy.ndarray of shape (ny, nx, height, width)
+    values : numpy.ndarray of shape (n,), float32 or float64
+    boxes : numpy.ndarray of shape (ny, nx, height, width), float32 or float64
         The box around each pixel of a tile.
-    pixels : tuple of numpy.ndarray
-        Rows and columns, (n,) each, of the values in the tile.
+    pixels : tuple of numpy.ndarray of shape (n,), int64
+        Rows and columns of the values in the tile.
     ranks : (int, int)
         Of the lower and upper percentile among the sorted values of a box.
     limits : (float, float)
@@ -210,8 +210,8 @@ def _doubtful_pixels(values, wide_tile, size, ranks, limits):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (ny, nx)
-    wide_tile : numpy.ndarray of shape (ny + height - 1, nx + width - 1)
+    values : numpy.ndarray of shape (ny, nx), float32 or float64
+    wide_tile : numpy.ndarray of shape (ny + height - 1, nx + width - 1), float32 or float64
         The tile with half a box more on each side.
     size : (int, int)
         Height and width of a box.

@@ -30,14 +30,14 @@ def bad_columns(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray of float32
-        (ny, nx): by how many standard deviations each pixel is above its neighbours, of -sigma
-        those too low are found; 0 where nobody knows.
+    sigma : numpy.ndarray of shape (ny, nx), float32
+        Number of standard deviations by which each pixel is above its neighbours; of -sigma those
+        too low are found. 0 where nobody knows.
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), bool: whole parts of `PART_ROWS` rows.
+    numpy.ndarray of shape (ny, nx), bool
+        Whole parts of `PART_ROWS` rows.
     """
     return expand(high_parts(sums_of_parts(sigma)), len(sigma))
 

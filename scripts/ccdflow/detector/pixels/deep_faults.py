@@ -36,14 +36,14 @@ def deep_columns(pairs):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float32
-        Combined flats and the standard errors of their pixels, each (ny, nx). An error that is not
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float32
+        Combined flats and the standard errors of their pixels. An error that is not
         finite leaves the pixel out.
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), bool: whole parts of `PART_ROWS` rows.
+    numpy.ndarray of shape (ny, nx), bool
+        Whole parts of `PART_ROWS` rows.
     """
     is_deep = None
     for flat, error in pairs:
@@ -57,7 +57,7 @@ def deep_parts_of_flat(flat, error):
 
     Parameters
     ----------
-    flat, error : numpy.ndarray of float32
+    flat, error : numpy.ndarray of shape (ny, nx), float32
         As `deep_columns` takes them.
 
     Returns

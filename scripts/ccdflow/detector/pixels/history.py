@@ -30,10 +30,10 @@ class NightBadPixels:
     night : str
     looked : frozenset of str
         Those of `SOURCES` that could show bad pixels in this night.
-    index : numpy.ndarray
-        int64, (n,): indices in the flattened image, sorted.
-    bits : dict of str to numpy.ndarray
-        int16, (n,): the bits that each of the sources gives.
+    index : numpy.ndarray of shape (n,), int64
+        Indices in the flattened image, sorted.
+    bits : dict of str to numpy.ndarray of shape (n,), int16
+        The bits that each of the sources gives.
     weak : ccdflow.detector.pixels.response.WeakPixels, optional
         Pixels that are low in its flats, whether or not enough to be bad.
     """
@@ -51,15 +51,14 @@ class History:
 
     Attributes
     ----------
-    index : numpy.ndarray
-        int64, (n,): indices in the flattened image of all that were ever seen bad, sorted.
-    bits : numpy.ndarray
-        int16, (n,): the flag of each; 0 for one that is not bad any more, or was by
-        chance.
-    first, last : numpy.ndarray of int64
-        (n,), indices of ``nights``.
-    seen, looked : numpy.ndarray of int32
-        (n,): nights in which it was bad; nights from the first one on that could tell.
+    index : numpy.ndarray of shape (n,), int64
+        Indices in the flattened image of all that were ever seen bad, sorted.
+    bits : numpy.ndarray of shape (n,), int16
+        The flag of each; 0 for one that is not bad any more, or was by chance.
+    first, last : numpy.ndarray of shape (n,), int64
+        Indices of ``nights``.
+    seen, looked : numpy.ndarray of shape (n,), int32
+        Nights in which it was bad; nights from the first one on that could tell.
     nights : tuple of str
     """
 
@@ -131,8 +130,8 @@ def _history_of_source(nights, index, source, share):
     ----------
     nights : list
         With their bits, in order.
-    index : numpy.ndarray of int
-        Of the pixels in the flattened image.
+    index : numpy.ndarray of shape (n,), int
+        Indices of the pixels in the flattened image.
     source : str
     share : float
         The part of the nights in which a bad pixel has to be bad.

@@ -21,15 +21,13 @@ def pad_image(image, size):
 
     Parameters
     ----------
-    image : numpy.ndarray of any type
-        (ny, nx)
+    image : numpy.ndarray of shape (ny, nx), any type
     size : (int, int)
         Rows and columns of a box.
 
     Returns
     -------
-    numpy.ndarray of any type
-        (ny + rows - 1, nx + columns - 1)
+    numpy.ndarray of shape (ny + rows - 1, nx + columns - 1), any type
     """
     return np.pad(image, [(n // 2, n - 1 - n // 2) for n in size], mode="symmetric")
 
@@ -39,15 +37,15 @@ def box_median(image, size):
 
     Parameters
     ----------
-    image : numpy.ndarray
-        (ny, nx), float32 or float64, without NaN.
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
+        Without NaN.
     size : (int, int)
         Rows and columns of the box, `MOST_BOX_PIXELS` pixels at most.
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), the type of the image; of an even number of values the upper one of the middle.
+    numpy.ndarray of shape (ny, nx), the type of the image
+        Of an even number of values the upper one of the middle.
     """
     rank = size[0] * size[1] // 2
     padded, medians = pad_image(image, size), np.empty_like(image)

@@ -33,10 +33,10 @@ class WeakPixels:
 
     Attributes
     ----------
-    index : numpy.ndarray
-        int64, (n,): indices in the flattened image, sorted.
-    sigma : numpy.ndarray
-        float32, (n,): by how much they are off their neighbours, all below -`WEAK_SIGMA`.
+    index : numpy.ndarray of shape (n,), int64
+        Indices in the flattened image, sorted.
+    sigma : numpy.ndarray of shape (n,), float32
+        Their distance from their neighbours, all below -`WEAK_SIGMA`.
     noise_share : float
         Part of a pixel's variance that is noise of the night: the rest, the response of good
         pixels, is the same in the next night.
@@ -53,9 +53,9 @@ class Response:
 
     Attributes
     ----------
-    mask : numpy.ndarray
-        (ny, nx), int16: `DEAD` where all flats together are low enough, `BAD_COLUMN` along
-        columns, or parts of them, that are.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        `DEAD` where all flats together are low enough, `BAD_COLUMN` along columns, or parts of
+        them, that are.
     weak : WeakPixels
     low_part : float
         Part of the pixels that the flats tell of, outside bad columns, that are low by
@@ -108,9 +108,8 @@ class ContrastSum:
 
         Parameters
         ----------
-        flat, error : numpy.ndarray of float32
-            (ny, nx): pixels and their standard errors. An error that is not finite leaves the pixel
-            out.
+        flat, error : numpy.ndarray of shape (ny, nx), float32
+            Pixels and their standard errors. An error that is not finite leaves the pixel out.
         """
         flat = np.asarray(flat, np.float32)
         if self._total is None:
@@ -158,8 +157,7 @@ def _add_contrasts(flat, error, total, weights):
 
     Parameters
     ----------
-    flat, error, total, weights : numpy.ndarray of float32
-        (ny, nx)
+    flat, error, total, weights : numpy.ndarray of shape (ny, nx), float32
     """
     light, medians = illumination(flat), BlockMedians(flat.shape, np.float32)
     for rows in medians.bands:

@@ -28,15 +28,14 @@ def finite_values(values, nan=0.0):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32 or float64
-        Any shape; not changed.
+    values : numpy.ndarray of any shape, float32 or float64
+        Not changed.
     nan : float
         Takes the place of NaN.
 
     Returns
     -------
-    numpy.ndarray of float32 or float64
-        The shape and type of the values.
+    numpy.ndarray of the same shape and type
     """
     return values if np.isfinite(values).all() else np.nan_to_num(values, nan=nan)
 
@@ -106,17 +105,14 @@ def surrounding_medians_of_pixels(image, rows, columns, *, usual):
 
     Parameters
     ----------
-    image : numpy.ndarray of float32
-        Shape ``(ny, nx)``.
-    rows, columns : numpy.ndarray of int
-        Shape ``(k,)``.
+    image : numpy.ndarray of shape (ny, nx), float32
+    rows, columns : numpy.ndarray of shape (k,), int
     usual : float
         Takes the place of NaN and of infinite values.
 
     Returns
     -------
-    numpy.ndarray of float32
-        Shape ``(k,)``.
+    numpy.ndarray of shape (k,), float32
     """
     blocks = _blocks_of(image)
     shape = blocks.shape[:2]
@@ -151,7 +147,7 @@ def _between_blocks(pixels, count):
 
     Parameters
     ----------
-    pixels : numpy.ndarray of int, shape (k,)
+    pixels : numpy.ndarray of shape (k,), int
     count : int
         Number of blocks along the axis.
     """
@@ -168,10 +164,11 @@ class Illumination(NamedTuple):
 
     Attributes
     ----------
-    across, along : numpy.ndarray of float32
-        Terms of the rows, (ny, k), and of the columns, (nx, m).
-    coefficients : numpy.ndarray of float32
-        (k, m)
+    across : numpy.ndarray of shape (ny, k), float32
+        Terms of the rows.
+    coefficients : numpy.ndarray of shape (k, m), float32
+    along : numpy.ndarray of shape (nx, m), float32
+        Terms of the columns.
     """
 
     across: np.ndarray

@@ -31,18 +31,18 @@ def pixels_of_trails(values, errors, *, is_full, gain):
 
     Parameters
     ----------
-    values, errors : numpy.ndarray of float32
-        Shape ``(ny, nx)``: pixels of a dark and their standard errors, adu.
-    is_full : numpy.ndarray of bool
-        Shape ``(ny, nx)``: the saturated pixels that are known.
+    values, errors : numpy.ndarray of shape (ny, nx), float32
+        Pixels of a dark and their standard errors, adu.
+    is_full : numpy.ndarray of shape (ny, nx), bool
+        The saturated pixels that are known.
     gain : float or None
         Electrons per adu.
 
     Returns
     -------
-    numpy.ndarray of int64
-        Shape ``(k,)``: their indices in the flattened image. Charge runs along the columns; a full
-        pixel may spill into the next ones in its row as well.
+    numpy.ndarray of shape (k,), int64
+        Their indices in the flattened image. Charge runs along the columns; a full pixel may spill
+        into the next ones in its row as well.
     """
     middle = np.float32(median_of_numbers(values))
     least_charge = _LEAST_WELL / (gain or 1.0)
@@ -90,9 +90,9 @@ def _reached_from(sources, has_charge, shape):
 
     Parameters
     ----------
-    sources : numpy.ndarray of int, shape (n,)
+    sources : numpy.ndarray of shape (n,), int
         Indices in the flattened image.
-    has_charge : numpy.ndarray of bool, shape (ny * nx,)
+    has_charge : numpy.ndarray of shape (ny * nx,), bool
     shape : (int, int)
         (ny, nx).
     """
@@ -122,7 +122,7 @@ def _neighbour_steps(indices, shape, *, down=0, right=0):
 
     Parameters
     ----------
-    indices : numpy.ndarray of int, shape (k,)
+    indices : numpy.ndarray of shape (k,), int
         Of pixels in the flattened image.
     shape : (int, int)
         (ny, nx).

@@ -44,8 +44,8 @@ def split_levels(levels):
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray) of int64 or None
-        Indices of the faint and the bright ones, (k,) each; None where they are of one level, or a
+    (numpy.ndarray, numpy.ndarray) of shape (k,), int64, or None
+        Indices of the faint and the bright ones; None where they are of one level, or a
         level has fewer than two.
     """
     levels = np.asarray(levels, float)
@@ -68,10 +68,10 @@ def average_levels(values, levels, groups, noise):
 
     Parameters
     ----------
-    values : numpy.ndarray of float32
-        (n, k, nx): rows of the flats, adu above bias; NaN where masked. Not changed.
-    levels : numpy.ndarray of float64
-        (n,): level of each flat, adu.
+    values : numpy.ndarray of shape (n, k, nx), float32
+        Rows of the flats, adu above bias; NaN where masked. Not changed.
+    levels : numpy.ndarray of shape (n,), float64
+        Level of each flat, adu.
     groups : (numpy.ndarray, numpy.ndarray) of int64
         As `split_levels` returns them.
     noise : (float, float)
@@ -79,9 +79,9 @@ def average_levels(values, levels, groups, noise):
 
     Returns
     -------
-    numpy.ndarray
-        (4, k, nx), float32: faint and bright, and the variances of both; NaN where a flat is
-        masked, or those of one level differ.
+    numpy.ndarray of shape (4, k, nx), float32
+        Faint and bright, and the variances of both; NaN where a flat is masked, or those of one
+        level differ.
     """
     gain, read_noise = noise
     means, variances = [], []
@@ -105,15 +105,15 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
 
     Parameters
     ----------
-    averages : numpy.ndarray of float32
-        (4, ny, nx): as `average_levels` returns them.
+    averages : numpy.ndarray of shape (4, ny, nx), float32
+        As `average_levels` returns them.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds in their ratio count as well.
 
     Returns
     -------
-    numpy.ndarray
-        (ny, nx), int16: `BAD_COLUMN` ("a bad column or trap").
+    numpy.ndarray of shape (ny, nx), int16
+        `BAD_COLUMN` ("a bad column or trap").
     """
     faint, bright, faint_variance, bright_variance = averages
     mask = np.zeros(faint.shape, np.int16)

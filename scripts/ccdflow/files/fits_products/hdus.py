@@ -33,8 +33,8 @@ def array_hdu(cards, data, *, name=None, primary=False):
     ----------
     cards : ccdflow.files.headertext.CardList
         Without the cards that describe the array.
-    data : numpy.ndarray or None
-        Shape (ny, nx); uint8, int16, int32, float32 or float64, any byte order; None for a
+    data : numpy.ndarray of shape (ny, nx), any byte order, or None
+        Of type uint8, int16, int32, float32 or float64; None for a
         primary HDU without an image.
     name : str or CardList, optional
         EXTNAME, or the cards that name the extension.
@@ -73,8 +73,8 @@ class BigEndian:
 
     Parameters
     ----------
-    data : numpy.ndarray
-        Any shape, byte order and memory layout; not changed, and to be left as it is until the
+    data : numpy.ndarray of any shape, any type, byte order and memory layout
+        Not changed, and to be left as it is until the
         pieces are written.
     """
 

@@ -147,8 +147,7 @@ def read_rows(file, hdu, first, buffer, *, name):
     hdu : StoredHdu
     first : int
         The first row.
-    buffer : numpy.ndarray
-        (k, nx), of the stored type.
+    buffer : numpy.ndarray of shape (k, nx), the stored type
     name : str
         For the error.
 
@@ -168,8 +167,8 @@ def read_each_row(file, hdu, rows, buffer, *, name):
     file, hdu, name
         See `read_rows`.
     rows : sequence of int
-    buffer : numpy.ndarray
-        (k, nx), of the stored type, contiguous.
+    buffer : numpy.ndarray of shape (k, nx), the stored type
+        Contiguous.
 
     Raises
     ------
@@ -284,9 +283,8 @@ class PlanesWriter:
         Parameters
         ----------
         plane : Plane
-        block : numpy.ndarray
-            (k, nx), native float32 or int16; big-endian afterwards. All but the last block of a
-            plane hold a multiple of four bytes.
+        block : numpy.ndarray of shape (k, nx), native float32 or int16
+            Big-endian afterwards. All but the last block of a plane hold a multiple of four bytes.
         """
         plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
         data = memoryview(block).cast("B")

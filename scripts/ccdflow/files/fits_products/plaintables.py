@@ -50,8 +50,8 @@ class PlainTables:
     ----------
     cards : dict of str to object
         Values of the primary header, by keyword.
-    tables : dict of str to numpy.ndarray
-        Structured, (n,), big-endian as stored, by the names of the HDUs; only those asked for.
+    tables : dict of str to numpy.ndarray of shape (n,), a structured type
+        Big-endian as stored, by the names of the HDUs; only those asked for.
     """
 
     cards: dict[str, object]

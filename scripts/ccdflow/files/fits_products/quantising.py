@@ -41,8 +41,8 @@ class Quantised:
 
     Attributes
     ----------
-    numbers : numpy.ndarray of shape (k,)
-        int32, the pixels in their order; `EMPTY_PIXEL` where there is no value.
+    numbers : numpy.ndarray of shape (k,), int32
+        The pixels in their order; `EMPTY_PIXEL` where there is no value.
     step, zero : float
     """
 
@@ -76,8 +76,7 @@ def dither(start, count):
 
     Returns
     -------
-    numpy.ndarray
-        (count,), float32.
+    numpy.ndarray of shape (count,), float32
     """
     values, pieces, length = randoms(), [], 0
     while length < count:
@@ -92,8 +91,7 @@ def noise_of_tile(tile):
 
     Parameters
     ----------
-    tile : numpy.ndarray
-        (ny, nx), float32.
+    tile : numpy.ndarray of shape (ny, nx), float32
 
     Returns
     -------
@@ -110,8 +108,7 @@ def quantise(tile, start):
 
     Parameters
     ----------
-    tile : numpy.ndarray
-        (ny, nx), native float32.
+    tile : numpy.ndarray of shape (ny, nx), native float32
     start : int
         As for `dither`.
 

@@ -134,8 +134,7 @@ def stored_image(path, hdu):
 
     Returns
     -------
-    StoredImage or numpy.ndarray
-        Shape (ny, nx), of the stored type.
+    StoredImage or numpy.ndarray of shape (ny, nx), the stored type
     """
     with fits.open(path, memmap=False) as hdus:
         image = (hdus if isinstance(hdu, str) else hdus_in_plain_order(hdus))[hdu]

@@ -38,8 +38,8 @@ class WhatIf:
 
     Attributes
     ----------
-    now, then : numpy.ndarray
-        (ny, nx), float32, in ``unit``: the first image of the frame.
+    now, then : numpy.ndarray of shape (ny, nx), float32
+        In ``unit``: the first image of the frame.
     unit : str
     noise, noise_then : float
         Of a sky pixel, measured.

@@ -145,7 +145,8 @@ class StepWithMaster(NamedTuple):
     scale : float
         Factor of the master.
     variance : float
-        That it adds, as predicted.
+        Variance that it adds to a pixel, as predicted: electrons^2; of a flat, relative to the
+        signal^2.
     is_measured : bool
         Whether the electrons of the master are measured.
     reasons : list of str

@@ -62,7 +62,7 @@ def cut_pixels(member, use):
 
     Returns
     -------
-    ccdflow.combine.member_reader.Member or numpy.ndarray
+    ccdflow.combine.member_reader.Member or numpy.ndarray of shape (ny, nx), the stored type
         The plane itself where all of it is used.
     """
     return open_image(member)[Region.from_fits(use.cut).slices] if use.cut else member

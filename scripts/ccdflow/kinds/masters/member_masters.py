@@ -210,10 +210,10 @@ class Members:
         image : ccdflow.frame.products.ProductImage
         number : int
             Of the member.
-        rows : numpy.ndarray of shape (k,)
-        lost : numpy.ndarray of shape (k, nx)
+        rows : numpy.ndarray of shape (k,), int
+        lost : numpy.ndarray of shape (k, nx), bool
             The sampled pixels without a value.
-        plane : numpy.ndarray of shape (ny, nx), or None
+        plane : numpy.ndarray of shape (ny, nx), uint8, or None
             Mask of the pixels without a level.
         """
         member = self.members(image)[number]
@@ -270,10 +270,10 @@ class Members:
         ----------
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
-        pixels : numpy.ndarray of float32
-            Shape ``(ny, nx)``: the combined dark, less its bias.
-        mask : numpy.ndarray of int16
-            Shape ``(ny, nx)``; gets the bit 512 where the bit of saturation is not set.
+        pixels : numpy.ndarray of shape (ny, nx), float32
+            The combined dark, less its bias.
+        mask : numpy.ndarray of shape (ny, nx), int16
+            Gets the bit 512 where the bit of saturation is not set.
         """
         bias = self.master("bias", image)
         for amplifier in image.amplifiers:

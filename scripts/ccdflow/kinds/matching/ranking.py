@@ -152,7 +152,7 @@ def use_at(columns, index, kind, frame, noise, rules):
     ----------
     columns : MasterColumns
     index : int
-        Of the master in the columns.
+        Index of the master in the columns.
     kind : {'bias', 'flat'}
     frame : Observation
     noise : DetectorNoise
@@ -183,7 +183,7 @@ class Ranking:
     ----------
     terms : Terms
     night : str
-        Of the frame.
+        Night of the frame.
     rules : Rules
     reach : float, optional
         Masters at most that many days away are compared, as of `Terms.within`.
@@ -214,15 +214,15 @@ class Ranking:
 
         Parameters
         ----------
-        days_apart : numpy.ndarray of float64 of shape (n,)
+        days_apart : numpy.ndarray of shape (n,), float64
             Days between master and frame, 0 where they are unknown.
-        is_undated : numpy.ndarray of bool of shape (n,) or None
+        is_undated : numpy.ndarray of shape (n,), bool, or None
             Where they are unknown.
         rules : Rules
 
         Returns
         -------
-        numpy.ndarray of int
+        numpy.ndarray of shape (k,), int64
         """
         terms, selection, is_later = self._terms, self._selection, None
         if self._is_causal:
@@ -318,13 +318,14 @@ def _sort_first(keys, ties):
 
     Parameters
     ----------
-    keys : list of numpy.ndarray of shape (n,)
-    ties : numpy.ndarray of int of shape (n,)
+    keys : list of numpy.ndarray of shape (n,), bool, int or float64
+    ties : numpy.ndarray of shape (n,), int
         They decide between equal ones.
 
     Returns
     -------
-    numpy.ndarray of int
+    numpy.ndarray of shape (k,), int64
+        At most `MOST_CANDIDATES`.
     """
     if len(ties) <= _FEW_MASTERS:
         return np.lexsort([ties, *reversed(keys)])[:MOST_CANDIDATES]
@@ -348,15 +349,16 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     ----------
     master : CandidateMaster
     night : str
-        Of the frame.
+        Night of the frame.
     lag : float
         Days between the two nights; NaN where one is no date.
     variance : float
-        That the master adds to a pixel of the frame.
+        Variance that the master adds to a pixel of the frame: electrons^2; of a flat, relative to
+        the signal^2.
     ageing : float
-        The part of it that is due to the lag.
+        The part of it that is due to the lag, in the same unit.
     warmer : float
-        Degrees that the master is warmer; 0 where they are alike or unknown.
+        Degrees Celsius that the master is warmer; 0 where they are alike or unknown.
     has_known_temperature : bool
         Whether the temperatures of both are known.
     """

@@ -249,7 +249,7 @@ class MasterChoice:
         return faults
 
     def _degrees_beyond_tolerance(self, observation, frame):
-        """Return the degrees that a dark is warmer; None within the tolerance, or if unknown."""
+        """Return by how many degrees Celsius a dark is warmer; None within the tolerance."""
         degrees = temperatures_apart(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
@@ -318,7 +318,7 @@ class NightChoice:
         Parameters
         ----------
         seconds, set_point, sensor : float or None
-            Exposure, and temperatures in degrees.
+            Exposure in seconds, and temperatures in degrees Celsius.
 
         Returns
         -------
@@ -365,7 +365,7 @@ class NightChoice:
         Parameters
         ----------
         set_point, sensor : float or None
-            Degrees.
+            Degrees Celsius.
 
         Returns
         -------
@@ -379,7 +379,7 @@ class NightChoice:
         Parameters
         ----------
         seconds, set_point, sensor : float or None
-            Exposure, and temperatures in degrees.
+            Exposure in seconds, and temperatures in degrees Celsius.
 
         Returns
         -------
@@ -416,7 +416,7 @@ class NightChoice:
         products : sequence of str
             Of biases or flats.
         set_point, sensor : float or None
-            Degrees.
+            Degrees Celsius.
 
         Returns
         -------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ccdflow.run.job import Remark, RemarkKind
 
 SENSOR_SPREAD_DEGREES = 2.0
-"""Sensors kept at one set point differ by at most this many degrees.
+"""Sensors kept at one set point differ by at most this many degrees Celsius.
 
 A sensor at its set point moves by a few steps of its converter, of 0.4 degrees each; a cooler that
 did not reach its set point is off by more.
@@ -70,9 +70,9 @@ class Rules:
         A dark is scaled up to an exposure longer by this factor at most; 1 forbids it. Twice the
         dark of 80 s leaves 2 % of the dark current of 160 s, no dark leaves all of it.
     temperature_tolerance : float
-        Degrees by which a dark's temperature may differ from the frame's; a bias or flat that
-        differs by more is reported. A sensor that moves by one step of its converter, 0.4 degrees,
-        is within 0.5; BANZAI takes a dark by the same 0.5.
+        Degrees Celsius by which a dark's temperature may differ from the frame's; a bias or flat
+        that differs by more is reported. A sensor that moves by one step of its converter, 0.4
+        degrees, is within 0.5; BANZAI takes a dark by the same 0.5.
     """
 
     direction: str = "causal"
@@ -107,11 +107,11 @@ class DetectorNoise:
         Relative variance of a flat for each day between. 1e-7 makes a pixel depart by 0.03 % in a
         day and by 0.17 % in a month, as dust moves.
     bias_warming : float
-        Electrons by which a bias departs from the truth for each degree between. 0.1: the overscan
-        takes the level away, and the structure changes little.
+        Electrons by which a bias departs from the truth for each degree Celsius between. 0.1: the
+        overscan takes the level away, and the structure changes little.
     flat_warming : float
-        Part of itself by which a pixel of a flat departs from the truth for each degree between.
-        2e-4 makes ten degrees count as much as 40 days, 0.2 %.
+        Part of itself by which a pixel of a flat departs from the truth for each degree Celsius
+        between. 2e-4 makes ten degrees count as much as 40 days, 0.2 %.
     """
 
     read_noise: float = 8.0
@@ -138,7 +138,7 @@ class Observation:
         Seconds.
     filter : str
     set_temperature, temperature : float or None
-        Degrees: the set point of the cooler, and the sensor.
+        Degrees Celsius: the set point of the cooler, and the sensor.
     wheels : str
         The filter whatever the order of the wheels and the signs between its words; '' as written.
     """
@@ -158,7 +158,7 @@ class Observation:
         ----------
         night : str
         exptime, set_temperature, temperature : float or None
-            Seconds; degrees.
+            Seconds; degrees Celsius.
 
         Returns
         -------

@@ -9,12 +9,12 @@ from ccdflow.kinds.matching.rule_values import SENSOR_SPREAD_DEGREES
 
 
 def temperatures_apart(observation, frame):
-    """Return by how many degrees a master is warmer than a frame, None where unknown.
+    """Return by how many degrees Celsius a master is warmer than a frame, None where unknown.
 
     Parameters
     ----------
     observation : Observation
-        Of the master.
+        Observation of the master.
     frame : Observation
 
     Returns
@@ -28,12 +28,12 @@ def temperatures_apart(observation, frame):
 
 
 def degrees_apart(master, frame):
-    """Return by how many degrees a master is warmer than a frame, None where unknown.
+    """Return by how many degrees Celsius a master is warmer than a frame, None where unknown.
 
     Parameters
     ----------
     master, frame : sequence of (float or None)
-        Set point and sensor.
+        Set point and sensor, degrees Celsius.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def degrees_apart(master, frame):
 
 
 def temperature_differences(set_points, sensors, degrees):
-    """Return by how many degrees each master differs: NaN where one of the two is unknown.
+    """Return by how many degrees Celsius each master differs: NaN where one is unknown.
 
     Set points are compared where both have one: a sensor moves by a step of its converter. Where
     it moves by more, the cooler did not reach its set point.
@@ -58,14 +58,14 @@ def temperature_differences(set_points, sensors, degrees):
     Parameters
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
-        Of the masters, NaN where they are not known.
+        Set points and sensors of the masters, degrees Celsius; NaN where they are not known.
     degrees : (float or None, float or None)
-        Set point and sensor of the frame.
+        Set point and sensor of the frame, degrees Celsius.
 
     Returns
     -------
     numpy.ndarray of shape (n,), float64
-        At least 0.
+        Degrees Celsius, at least 0.
     """
     set_points_off = np.abs(set_points - number_or_nan(degrees[0]))
     sensors_off = np.abs(sensors - number_or_nan(degrees[1]))
@@ -83,7 +83,7 @@ def tenths(degrees):
 
 
 def degrees_warmer(set_points, sensors, degrees, rules):
-    """Return by how many degrees each bias or flat is warmer than a frame: 0 for nothing.
+    """Return by how many degrees Celsius each bias or flat is warmer than a frame, or 0.
 
     These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
     scatter where nobody set it, is no difference. The others count to a tenth of a degree.
@@ -91,14 +91,15 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     Parameters
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
+        Set points and sensors of the masters, degrees Celsius.
     degrees : (float or None, float or None)
-        Set point and sensor of the frame.
+        Set point and sensor of the frame, degrees Celsius.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     numpy.ndarray of shape (n,), float64
-        Degrees, of each master.
+        Degrees Celsius, of each master.
     """
     set_points_off = set_points - number_or_nan(degrees[0])
     sensors_off = sensors - number_or_nan(degrees[1])

@@ -38,7 +38,7 @@ def choice_key(columns, kind, seconds, degrees, rules):
     kind : {'bias', 'dark', 'flat'}
     seconds : float or None
     degrees : (float or None, float or None)
-        Set point and sensor.
+        Set point and sensor, degrees Celsius.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -84,7 +84,7 @@ def temperature_key(columns, kind, degrees, rules):
     columns : MasterColumns or None
     kind : {'bias', 'dark', 'flat'}
     degrees : (float or None, float or None)
-        Set point and sensor.
+        Set point and sensor, degrees Celsius.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -105,7 +105,8 @@ class RankedMaster(NamedTuple):
     ----------
     master : CandidateMaster
     lag, scale, variance, warmer, ageing : float
-        Days between, NaN for an unknown night; factor; electrons^2; degrees; electrons^2.
+        Days between, NaN for an unknown night; factor; electrons^2 (of a flat, relative to the
+        signal^2); degrees Celsius; the unit of the variance.
     is_own, is_exact, is_scaled_up, has_known_temperature : bool
         Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
         temperature that is known.
@@ -138,7 +139,8 @@ class UnscaledMasters(NamedTuple):
     has_known_temperature : list of bool
         As of `Terms`.
     least_variances : list of float
-        The least variance, without ageing, of each one and those before it.
+        The least variance, without ageing, of each one and those before it, electrons^2; of flats,
+        relative to the signal^2.
     """
 
     masters: list[CandidateMaster]
@@ -159,18 +161,18 @@ class Terms:
     Attributes
     ----------
     columns : MasterColumns
-    indices : numpy.ndarray of int of shape (n,)
+    indices : numpy.ndarray of shape (n,), int
         Of each master its index in the columns: oldest first, undated ones last.
     scale : numpy.ndarray of shape (n,), float64
-    is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of bool of shape (n,)
+    is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of shape (n,), bool
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.
     warmer : numpy.ndarray of shape (n,), float64
-        Degrees by which a bias or flat is warmer than the frame.
+        Degrees Celsius by which a bias or flat is warmer than the frame.
     fixed_variance, warming, bias_left : numpy.ndarray of shape (n,), float64
         The variance that it adds without ageing; that for the degrees between; and of a dark that
-        of the bias which its scale leaves behind.
+        of the bias which its scale leaves behind. Electrons^2; of a flat, relative to the signal^2.
     ageing_a_day : float
-        The variance that a day between adds.
+        The variance that a day between adds, in the same unit.
     is_dark : bool
     """
 
@@ -248,7 +250,7 @@ class Terms:
 
         Returns
         -------
-        slice or numpy.ndarray of int, shape (k,)
+        slice or numpy.ndarray of shape (k,), int
         """
         count, dated_days = len(self.indices), self.dated_days
         if math.isnan(day) or math.isinf(reach):

@@ -74,7 +74,7 @@ def _read_rows(file, hdu, run, name):
     file : int
         Descriptor of the open file.
     hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
-    run : numpy.ndarray of int, shape (k,)
+    run : numpy.ndarray of shape (k,), int
         Indices of the rows.
     name : str
         Of the file, for errors.

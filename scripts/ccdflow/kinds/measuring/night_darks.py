@@ -101,8 +101,8 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
         Electrons per adu.
     hot_rate : float
         Electrons a second: more than this above the surroundings is hot.
-    mask : numpy.ndarray
-        Shape (ny, nx), changed in place.
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Changed in place.
     """
     path, seconds = night.context.results / record.product, record.data["seconds"]
     part = place.slices

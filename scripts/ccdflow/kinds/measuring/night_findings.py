@@ -15,8 +15,8 @@ class BadPixelsOfImage:
 
     Attributes
     ----------
-    masks : dict of str to numpy.ndarray
-        By `ccdflow.detector.pixels.history.SOURCES`: (ny, nx), int16.
+    masks : dict of str to numpy.ndarray of shape (ny, nx), int16
+        Masks by `ccdflow.detector.pixels.history.SOURCES`.
     weak : ccdflow.detector.pixels.response.WeakPixels or None
         None where flats do not show it.
     """

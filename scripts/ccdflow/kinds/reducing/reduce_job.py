@@ -214,7 +214,7 @@ class _WrittenFrame(NamedTuple):
     reduced : ccdflow.frame.reduction.Reduced
     headers : list of bytes
         Of the HDUs of its file.
-    samples : list of numpy.ndarray of float32 or float64, shape (k, nx)
+    samples : list of numpy.ndarray of shape (k, nx), float32 or float64
         Some rows of each image.
     even : float or None
         Level of an even science frame, adu; None for all others.

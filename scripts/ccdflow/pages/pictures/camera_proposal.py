@@ -31,8 +31,8 @@ def proposal_picture(findings, images, *, title):
     findings : sequence
         Of each image that was looked at: what was found in it, as a
         `ccdflow.camera.proposing.image_examination.ImageFindings`.
-    images : list of numpy.ndarray of any integer or float type, or None
-        The pixels of each HDU, shape (ny, nx), adu; not changed.
+    images : list of numpy.ndarray of shape (ny, nx), any integer or float type, or None
+        The pixels of each HDU, adu; not changed.
     title : str
 
     Returns

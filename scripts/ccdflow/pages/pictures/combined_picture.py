@@ -33,7 +33,7 @@ class CombinedPanels:
     ----------
     name : str
         The product.
-    image : ndarray, shape (ny, nx)
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
         Its pixels; NaN is left out.
     members : int
         Number of frames combined.
@@ -159,8 +159,7 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
     raster : Raster
     box : (float, float, float, float)
         Left, top, width and height, inches.
-    image : numpy.ndarray
-        Shape (ny, nx).
+    image : numpy.ndarray of shape (ny, nx), float32 or float64
     unit : str
     axis : {0, 1}
     """

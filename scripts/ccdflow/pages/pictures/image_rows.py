@@ -26,8 +26,8 @@ class ImageRow:
     Attributes
     ----------
     headline : str
-    images : tuple of (numpy.ndarray, str, str)
-        Pixels, (ny, nx); their unit; their name.
+    images : tuple of (numpy.ndarray of shape (ny, nx), float32 or float64, str, str)
+        Pixels, their unit, their name.
     """
 
     headline: str

@@ -50,9 +50,9 @@ class FrameImages:
         The raw file, as the reader knows it.
     image_type : str
         bias, dark, flat, science, arc or other.
-    raw : ndarray, shape (ny, nx)
+    raw : numpy.ndarray of shape (ny, nx), any integer or float type
         The pixels as they were read; NaN is drawn as blank.
-    reduced : ndarray, shape (my, mx)
+    reduced : numpy.ndarray of shape (my, mx), float32 or float64
         The pixels of the product.
     strips : tuple of OverscanStrip
         The overscan used; empty where none was subtracted.
@@ -299,7 +299,7 @@ class ShrunkImage:
 
     Attributes
     ----------
-    values : ndarray of float64, shape (ceil(ny / step), ceil(nx / step))
+    values : numpy.ndarray of shape (ceil(ny / step), ceil(nx / step)), float64
         Means of square blocks, those at the far edges maybe smaller; NaN where a block has no
         finite pixel.
     step : int
@@ -325,8 +325,8 @@ def shrink(image, limit):
 
     Parameters
     ----------
-    image : ndarray, shape (ny, nx)
-        Any real type; NaN and infinities are left out of the averages.
+    image : numpy.ndarray of shape (ny, nx), any integer or float type
+        NaN and infinities are left out of the averages.
     limit : int
         Longest side wanted, in pixels.
 
@@ -354,9 +354,9 @@ class Profile:
     ----------
     strips : tuple of OverscanStrip
         The strips.
-    columns : ndarray of int
+    columns : numpy.ndarray of shape (n,), int
         Columns from a little before the strips to a little beyond, counted from 0.
-    lines : tuple of ndarray
+    lines : tuple of numpy.ndarray of shape (n,), float64
         Typical value of each column in the frame's unit, one line for each range of rows that the
         strips have: four quadrants with overscan in the same columns give two.
     limits : tuple of float or None

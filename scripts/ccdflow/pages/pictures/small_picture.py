@@ -70,8 +70,8 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
 
     Parameters
     ----------
-    image : numpy.ndarray
-        Shape (ny, nx), float32; the first row is drawn at the bottom. NaN is left transparent.
+    image : numpy.ndarray of shape (ny, nx), float32
+        The first row is drawn at the bottom. NaN is left transparent.
     key : str
         Of the frame.
     unit : str, optional

@@ -76,10 +76,10 @@ def hits_of(header, image, errors, mask):
     ----------
     header : astropy.io.fits.Header
         With CRSIGMA, CRCONTR and CRFWHM.
-    image, errors : numpy.ndarray of float32, any byte order
-        (ny, nx): pixels and UNCERT of the product.
-    mask : numpy.ndarray of int16, any byte order
-        (ny, nx): its mask without cosmic rays.
+    image, errors : numpy.ndarray of shape (ny, nx), float32, any byte order
+        Pixels and UNCERT of the product.
+    mask : numpy.ndarray of shape (ny, nx), int16, any byte order
+        Its mask without cosmic rays.
 
     Returns
     -------
@@ -205,8 +205,8 @@ def _find_sharper(data, smooth, errors, y, x, width):
         The pixels, and the median over a wide box.
     errors : numpy.ndarray of shape (ny, nx), float32
         Standard errors.
-    y, x : numpy.ndarray of int
-        Shape (n,): the pixels in question.
+    y, x : numpy.ndarray of shape (n,), int
+        The pixels in question.
     width : float
         Sigma of the stars, pixels.
     """

@@ -157,12 +157,11 @@ class StoredPlanes:
 
     Attributes
     ----------
-    pixels : numpy.ndarray of float32, any byte order
-        (ny, nx).
+    pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
     step : float
         Half of the steps in which the pixels are stored, 0 where there are none.
-    errors : numpy.ndarray of float32, any byte order, or None
-        UNCERT, (ny, nx); None where it cannot be compared.
+    errors : numpy.ndarray of shape (ny, nx), float32, any byte order, or None
+        UNCERT; None where it cannot be compared.
     error_step : float
         Half of the steps in which the errors are stored.
     noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None

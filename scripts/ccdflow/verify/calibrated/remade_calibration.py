@@ -69,8 +69,8 @@ class CalibratedImage:
     Attributes
     ----------
     account : ccdflow.verify.reading.accounts.CalibratedAccount
-    reduced : numpy.ndarray of float32 or float64, any byte order
-        (ny, nx), as it is in the reduced frame's file.
+    reduced : numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
+        As it is in the reduced frame's file.
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     unit : str
@@ -119,7 +119,7 @@ class CalibratedImage:
 
         Parameters
         ----------
-        rows : slice or numpy.ndarray of int, shape (k,)
+        rows : slice or numpy.ndarray of shape (k,), int
             Of the image.
 
         Returns

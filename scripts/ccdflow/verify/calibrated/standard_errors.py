@@ -119,8 +119,7 @@ class VarianceTerms:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray) of float64 and float32
-            Each of the shape of the part.
+        (numpy.ndarray, numpy.ndarray) of the shape of the part, float64 and float32
         """
         plane, first = self.planes["dark"], readout.place[0].start
         variance = plane.errors[place].astype(np.float64) ** 2
@@ -175,8 +174,8 @@ class VarianceTerms:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray or float)
-            Each (k, nx), float64; the variance is 0.0 without a flat.
+        (numpy.ndarray, numpy.ndarray or float) of shape (k, nx), float64
+            The variance is 0.0 without a flat.
         """
         if "flat" not in self.planes:
             return np.ones((rows.stop - rows.start, nx)), 0.0
@@ -319,7 +318,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray), of shape (k, nx), bool and float64
+    (numpy.ndarray, numpy.ndarray) of shape (k, nx), bool and float64
         True for an error that differs; and the expected errors, in the unit of the pixels.
     """
     nx = pixels_with_edges.shape[1]

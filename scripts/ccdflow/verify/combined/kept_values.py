@@ -21,12 +21,12 @@ def part_in_rows(place, rows):
     ----------
     place : (slice, slice)
         In the image.
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
         Rows of the image.
 
     Returns
     -------
-    (slice or numpy.ndarray of int, shape (k,); slice)
+    (slice or numpy.ndarray of shape (k,), int; slice)
     """
     if not isinstance(rows, slice):
         indices = np.flatnonzero((rows >= place[0].start) & (rows < place[0].stop))

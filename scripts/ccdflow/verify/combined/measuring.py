@@ -71,7 +71,7 @@ def rows_measured_on(ny, nx, count, row_count):
 
     Returns
     -------
-    numpy.ndarray of int, shape (k,)
+    numpy.ndarray of shape (k,), int
     """
     affordable = _SAMPLE_BYTES // (count * nx * 4)
     row_count = min(row_count, max(affordable, min(16, 5 * affordable)))
@@ -112,17 +112,15 @@ def smooth_light(sampled_rows, sample, ny):
 
     Parameters
     ----------
-    sampled_rows : numpy.ndarray of int64
-        (k,): the sampled rows, counted from the amplifier's first.
-    sample : numpy.ndarray of float32
-        (n, k, nx).
+    sampled_rows : numpy.ndarray of shape (k,), int64
+        The sampled rows, counted from the amplifier's first.
+    sample : numpy.ndarray of shape (n, k, nx), float32
     ny : int
         Rows of the amplifier.
 
     Returns
     -------
-    numpy.ndarray of float64
-        (ny, nx)
+    numpy.ndarray of shape (ny, nx), float64
     """
     positions = sampled_rows, np.arange(sample.shape[2])
     middles = [
@@ -203,8 +201,8 @@ def has_scatter(frames, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float64
-        (n, k, nx), adu.
+    frames : numpy.ndarray of shape (n, k, nx), float64
+        Adu.
     noise : float
         Predicted noise of a value, adu.
 
@@ -291,8 +289,7 @@ def _combined_values(values, method, clip, deviation, iterations):
 
     Parameters
     ----------
-    values : numpy.ndarray of float64
-        Shape (n, k).
+    values : numpy.ndarray of shape (n, k), float64
     method : {'average', 'median'}
     clip : float or None
         Limit in units of the deviation; None for no clipping.
@@ -347,11 +344,10 @@ def model_factor(frames, levels, light, fixed, slope):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float64
-        (n, k, nx), over their levels.
+    frames : numpy.ndarray of shape (n, k, nx), float64
+        Over their levels.
     levels : sequence of float
-    light : numpy.ndarray of float64
-        (k, nx).
+    light : numpy.ndarray of shape (k, nx), float64
     fixed, slope : float
         Of the variance, without the factor.
 
@@ -379,8 +375,8 @@ def gain_of_pairs(frames, levels, noise):
 
     Parameters
     ----------
-    frames : numpy.ndarray of float64
-        (n, k, nx), each over its level; five are enough.
+    frames : numpy.ndarray of shape (n, k, nx), float64
+        Each over its level; five are enough.
     levels : sequence of float
     noise : float
         Read noise, in the unit of the levels.

@@ -35,17 +35,17 @@ class RemadeRows:
         The largest value that went into a sum: float32 is rounded at its scale.
     maker : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
-    rejected_counts : (numpy.ndarray, numpy.ndarray) of int64
-        (ny, nx): how many values of each pixel are rejected in `image` and in `alternative`.
+    rejected_counts : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), int64
+        Number of values of each pixel that are rejected in `image` and in `alternative`.
     invalid_counts : numpy.ndarray of shape (ny, nx), int
         How many are not finite.
-    variances : (numpy.ndarray, numpy.ndarray) of float64 or None
-        (ny, nx), by the noise model, of the mean of the kept values; the second where a decision
+    variances : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64, or None
+        Variances, by the noise model, of the mean of the kept values; the second where a decision
         on its light went the other way.
-    stack : numpy.ndarray of float64 or None
-        (n, ny, nx): the values.
-    kept : (numpy.ndarray, numpy.ndarray) of bool or None
-        (n, ny, nx), which of them were kept in `image` and in `alternative`; None where nobody
+    stack : numpy.ndarray of shape (n, ny, nx), float64, or None
+        The values.
+    kept : (numpy.ndarray, numpy.ndarray) of shape (n, ny, nx), bool, or None
+        Flags of those that were kept in `image` and in `alternative`; None where nobody
         asked.
     mask : numpy.ndarray of shape (ny, nx), int16, or None
         The bits that all members share.
@@ -68,10 +68,10 @@ class PreparedRows(NamedTuple):
 
     Attributes
     ----------
-    stack, bits : numpy.ndarray of float64, and of int16
-        (n, ny, nx): values, and their mask; a value with any bit is left out.
-    dark : numpy.ndarray of float32 or float64, or None
-        (ny, nx): the dark that was subtracted.
+    stack, bits : numpy.ndarray of shape (n, ny, nx), float64 and int16
+        Values, and their mask; a value with any bit is left out.
+    dark : numpy.ndarray of shape (ny, nx), float32 or float64, or None
+        The dark that was subtracted.
     scale : float
         The largest value that went into a sum.
     """
@@ -128,7 +128,7 @@ def prepare_rows(account, results, hdu, rows):
     account : ccdflow.verify.reading.accounts.CombinedAccount
     results : pathlib.Path
     hdu : int
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
 
     Returns
     -------
@@ -192,9 +192,9 @@ def _masks_of_members(paths, hdu, rows, values, account):
     paths : list of pathlib.Path
         Of the members.
     hdu : int
-    rows : slice or numpy.ndarray of int
-    values : list of numpy.ndarray
-        Pixels of those rows of each member: (ny, nx).
+    rows : slice or numpy.ndarray of shape (k,), int
+    values : list of numpy.ndarray of shape (ny, nx), float32 or float64
+        Pixels of those rows of each member.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     """
     bits = np.zeros((len(paths), *values[0].shape), np.int16)
@@ -243,7 +243,7 @@ def _add_parts_at_end(bits, values, header, rows):
         Pixels of these rows.
     header : astropy.io.fits.Header
         Of the member's image.
-    rows : slice or numpy.ndarray of int
+    rows : slice or numpy.ndarray of shape (k,), int
     """
     for tail in tails_of(header):
         for (y, x), value in least_values(header, tail)[1]:

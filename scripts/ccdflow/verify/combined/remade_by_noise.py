@@ -31,7 +31,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     prepared : PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
     surroundings : callable
         Called with rows; returns the light around each of their pixels, (ny, nx).
 
@@ -102,8 +102,8 @@ def _variance_by_source(image, is_kept, model, levels, charge, light):
         The combined pixels.
     is_kept : numpy.ndarray of shape (n, ny, nx), bool
         Whether each value is in the mean.
-    model : (numpy.ndarray, numpy.ndarray)
-        Fixed variance and its slope with light, each (ny, nx).
+    model : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64
+        Fixed variance and its slope with light.
     levels : numpy.ndarray of shape (n, 1, 1), float64
         Level that each member was divided by.
     charge : numpy.ndarray of shape (n, ny, nx), float64, or float
@@ -143,7 +143,7 @@ def add_variances(remade, prepared, account, hdu, rows, surroundings):
     prepared : PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
     surroundings : callable
         Called with rows; returns the light around each of their pixels, (ny, nx).
 

@@ -172,9 +172,8 @@ def check_bits(mask, possible_bits):
 
     Parameters
     ----------
-    mask : numpy.ndarray of integers, any byte order
-        (ny, nx).
-    possible_bits : int or numpy.ndarray of shape (ny, nx)
+    mask : numpy.ndarray of shape (ny, nx), integers, any byte order
+    possible_bits : int or numpy.ndarray of shape (ny, nx), any integer type
         The bits, of all pixels or of each.
 
     Raises

@@ -85,8 +85,8 @@ class LinesThroughDarks:
 
     Parameters
     ----------
-    sample : numpy.ndarray of float64
-        (n, k, nx): some rows of all darks, electrons; NaN where masked.
+    sample : numpy.ndarray of shape (n, k, nx), float64
+        Some rows of all darks, electrons; NaN where masked.
     seconds : sequence of float
         Exposure of each.
     read_noise : float
@@ -155,8 +155,8 @@ class LinesThroughDarks:
 
         Parameters
         ----------
-        darks : numpy.ndarray of float64
-            (n, k, nx), electrons.
+        darks : numpy.ndarray of shape (n, k, nx), float64
+            Electrons.
 
         Returns
         -------
@@ -306,8 +306,8 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
     bits : ccdflow.verify.detector.pixel_bits.OpenBits
         Changed in place.
     place : (slice, slice)
-    rate, error : numpy.ndarray of float64
-        (ny, nx) of the amplifier, electrons a second.
+    rate, error : numpy.ndarray of shape (ny, nx), float64
+        Rates of the amplifier's pixels, electrons a second.
     hot_rate : float
     """
     level, usual_error = float(np.nanmedian(rate)), float(np.nanmedian(error))

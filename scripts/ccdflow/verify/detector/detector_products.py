@@ -146,7 +146,7 @@ class PixelHistory(NamedTuple):
 
     Attributes
     ----------
-    index : numpy.ndarray of int64, shape (n,)
+    index : numpy.ndarray of shape (n,), int64
         Places in the flattened image.
     bits : numpy.ndarray of shape (n,), int16
     first, last : numpy.ndarray of shape (n,), str
@@ -168,11 +168,11 @@ class _JointlyLow(NamedTuple):
 
     Attributes
     ----------
-    index : numpy.ndarray of int64, shape (n,)
+    index : numpy.ndarray of shape (n,), int64
         Places in the flattened image.
-    first, last : numpy.ndarray of int64, shape (n,)
+    first, last : numpy.ndarray of shape (n,), int64
         Indices of the first and last night.
-    times_low, nights_looked : numpy.ndarray of int64, shape (n,)
+    times_low, nights_looked : numpy.ndarray of shape (n,), int64
         Number of nights in which the pixel was listed, and of those that could tell.
     """
 

@@ -84,8 +84,8 @@ def measure_contrast(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float64
-        Pixels of a combined flat and their errors, (ny, nx) each, infinite where they do not count.
+    pairs : iterable of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64
+        Pixels of a combined flat and their errors, infinite where they do not count.
     bits : OpenBits
         Changed in place.
     low_sigma : float
@@ -188,13 +188,13 @@ def faint_and_bright(levels):
 
     Parameters
     ----------
-    levels : numpy.ndarray of float64
-        (n,), adu.
+    levels : numpy.ndarray of shape (n,), float64
+        Adu.
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray) of int64 or None
-        Sorted indices into ``levels``, (k,) each.
+    (numpy.ndarray, numpy.ndarray) of shape (k,), int64, or None
+        Sorted indices into ``levels``.
     """
     order = np.argsort(levels, kind="stable")
     if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
@@ -217,17 +217,17 @@ def average_flats(values, levels, noise):
 
     Parameters
     ----------
-    values : numpy.ndarray of float64
-        (n, k, nx), adu; NaN where masked.
-    levels : numpy.ndarray of float64
-        (n,), adu.
+    values : numpy.ndarray of shape (n, k, nx), float64
+        Adu; NaN where masked.
+    levels : numpy.ndarray of shape (n,), float64
+        Adu.
     noise : (float, float)
         Electrons per adu, and read noise, adu.
 
     Returns
     -------
-    mean, variance : numpy.ndarray of float64
-        (k, nx); NaN where they are masked, or differ.
+    mean, variance : numpy.ndarray of shape (k, nx), float64
+        NaN where they are masked, or differ.
     is_open : numpy.ndarray of shape (k, nx), bool
         Whether float32 decides if they differ.
     """
@@ -256,9 +256,9 @@ def open_bits_of_levels(parts, *, like_ccdmask):
 
     Parameters
     ----------
-    parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of float64, float64 and bool
-        Mean, variance and is_open, each (ny, nx), of the faint flats and of the bright ones:
-        `average_flats`.
+    parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of shape (ny, nx)
+        Mean (float64), variance (float64) and is_open (bool) of the faint flats and of the bright
+        ones: `average_flats`.
     like_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
 
@@ -304,13 +304,13 @@ def weak_pixels(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray of float64
-        (ny, nx), of a `Contrast`.
+    sigma : numpy.ndarray of shape (ny, nx), float64
+        Of a `Contrast`.
 
     Returns
     -------
-    (numpy.ndarray, numpy.ndarray)
-        Flat indices of the weak pixels, and of those that float32 may count among them, (k,) each.
+    (numpy.ndarray, numpy.ndarray) of shape (k,), int64
+        Flat indices of the weak pixels, and of those that float32 may count among them.
     """
     flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
     return tuple(np.flatnonzero(flat < -_WEAK_SIGMA - sign * NEAR_LIMIT_PART) for sign in (1, -1))

@@ -130,7 +130,7 @@ class NightMaster:
         hdu : int
         suffix : str
             Number behind the names of its extensions.
-        rows : numpy.ndarray of int, shape (k,)
+        rows : numpy.ndarray of shape (k,), int
 
         Returns
         -------
@@ -372,7 +372,7 @@ def _check_bits(bits_by_source, lines, columns, shape):
     Parameters
     ----------
     bits_by_source : dict of str to ccdflow.verify.detector.pixel_bits.OpenBits
-    lines : (numpy.ndarray, numpy.ndarray)
+    lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
         As `_lines_of` returns them.
     columns : list of str
         Of the table: one for each source that was looked at.

@@ -52,8 +52,7 @@ def tiles(ny, size=_TILE_SIDE):
 
     Returns
     -------
-    (numpy.ndarray, list of numpy.ndarray)
-        Of int, (k + 1,) and (rows in a tile,).
+    (numpy.ndarray, list of numpy.ndarray) of shape (k + 1,) and (rows in a tile,), int
     """
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
@@ -68,8 +67,8 @@ class SmoothLight:
 
     Parameters
     ----------
-    sample : numpy.ndarray of float32 or float64
-        (k, nx): the rows that `tiles` names.
+    sample : numpy.ndarray of shape (k, nx), float32 or float64
+        The rows that `tiles` names.
     ny : int
         Rows of the image.
     size : int
@@ -150,12 +149,12 @@ class MeasuredLight:
 
     Attributes
     ----------
-    places : numpy.ndarray of int, shape (k,)
+    places : numpy.ndarray of shape (k,), int
         Their places in the block, flattened.
     light : numpy.ndarray of shape (k,), float64
         Their own light.
-    other_lights : numpy.ndarray of float64
-        (4, k): what they would have if a decision had gone the other way.
+    other_lights : numpy.ndarray of shape (4, k), float64
+        What they would have if a decision had gone the other way.
     closeness : numpy.ndarray of shape (k,), float64
         How near the nearest decision was: 0 on its limit.
     brightest : numpy.ndarray of shape (k,), float64
@@ -174,10 +173,10 @@ def light_of_block(image, smooth, variance, flat, photon):
 
     Parameters
     ----------
-    image : numpy.ndarray of float64
-        (k + 2, nx): the block with a row on either side.
-    smooth, variance, flat : numpy.ndarray of float64
-        (k, nx); the variance with the smooth light, before the flat.
+    image : numpy.ndarray of shape (k + 2, nx), float64
+        The block with a row on either side.
+    smooth, variance, flat : numpy.ndarray of shape (k, nx), float64
+        The variance with the smooth light, before the flat.
     photon : float
         Variance of a unit of light.
 
@@ -230,12 +229,12 @@ class _SurfaceLight(NamedTuple):
 
     Attributes
     ----------
-    light : numpy.ndarray of float32 or float64, shape (n,)
-    other_lights : numpy.ndarray of float32 or float64, shape (3, n)
+    light : numpy.ndarray of shape (n,), float32 or float64
+    other_lights : numpy.ndarray of shape (3, n), float32 or float64
         The lights that it may be, where a limit is near.
-    closeness : numpy.ndarray of float32 or float64, shape (n,)
+    closeness : numpy.ndarray of shape (n,), float32 or float64
         Distance to the nearest limit, as a part of it.
-    brightest : numpy.ndarray of float32 or float64, shape (n,)
+    brightest : numpy.ndarray of shape (n,), float32 or float64
         The largest size of a value among the pixels around.
     """
 
@@ -250,13 +249,13 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
 
     Parameters
     ----------
-    pixels : numpy.ndarray of shape (n,)
+    pixels : numpy.ndarray of shape (n,), float32 or float64
         All pixels of the image with an edge row on either side, flattened.
-    places : numpy.ndarray of shape (k,)
+    places : numpy.ndarray of shape (k,), int64
         Indices in ``pixels``.
     width : int
         Columns of the image.
-    smooth, needed_variance, photon : numpy.ndarray of shape (k,)
+    smooth, needed_variance, photon : numpy.ndarray of shape (k,), float32 or float64
         Smooth light there, the variance without that of more light, and the variance that one unit
         of light adds.
     """

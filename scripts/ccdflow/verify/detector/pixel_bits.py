@@ -59,7 +59,7 @@ class OpenBits:
         bit : int
             Of the mask.
         value, limit : numpy.ndarray of the shape of the place, float64, or float
-            Of the pixels of the place. A value that is NaN is above no limit.
+            Those of the pixels of the place. A value that is NaN is above no limit.
         place : index, optional
             Part of the image.
         margin : float
@@ -76,7 +76,7 @@ class OpenBits:
         ----------
         bit : int
         is_required, is_allowed : numpy.ndarray of the shape of the place, bool
-            Of the pixels of the place.
+            Flags of the pixels of the place.
         place : index, optional
         """
         self.required_bits[place] |= np.where(is_required, bit, 0).astype(np.int16)
@@ -118,7 +118,7 @@ def interpolate_blocks(medians, rows, nx):
 
     Parameters
     ----------
-    medians : numpy.ndarray of float64
+    medians : numpy.ndarray of shape (ny / 8, nx / 8), float64
         As `block_medians` returns them.
     rows : slice
         Of the image.
@@ -185,8 +185,8 @@ def column_sums(sigma):
 
     Parameters
     ----------
-    sigma : numpy.ndarray of float64
-        (k, nx), finite; k is a multiple of 32, or the rows are the last of the image.
+    sigma : numpy.ndarray of shape (k, nx), float64
+        Finite; k is a multiple of 32, or the rows are the last of the image.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def bad_parts(sums, ny):
 
     Parameters
     ----------
-    sums : numpy.ndarray of float64
+    sums : numpy.ndarray of shape (parts, nx), float64
         As `column_sums` returns them, of all rows.
     ny : int
 
@@ -240,17 +240,15 @@ def _runs_with_a_step(is_high, sums, least):
 
     Parameters
     ----------
-    is_high : numpy.ndarray of bool
-        (nx,)
-    sums : numpy.ndarray of float64
-        (nx,): sums of the parts.
+    is_high : numpy.ndarray of shape (nx,), bool
+    sums : numpy.ndarray of shape (nx,), float64
+        Sums of the parts.
     least : float
         Size of a step.
 
     Returns
     -------
-    numpy.ndarray of bool
-        (nx,)
+    numpy.ndarray of shape (nx,), bool
     """
     is_step = np.abs(np.diff(sums)) >= least
     touches = np.pad(is_step, (1, 0)) | np.pad(is_step, (0, 1))

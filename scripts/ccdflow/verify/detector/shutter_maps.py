@@ -187,8 +187,8 @@ def _compare_cells(hdus, excess, error):
     ----------
     hdus : sequence of astropy.io.fits.ImageHDU
         EXCESS and ERROR of each image.
-    excess, error : numpy.ndarray of shape (cells,)
-        Those of all images as they were made again.
+    excess, error : numpy.ndarray of shape (cells,), float64
+        Those of all images as they were made again, seconds.
     """
     largest_difference, first_cell = 0.0, 0
     for place in range(0, len(hdus), 2):

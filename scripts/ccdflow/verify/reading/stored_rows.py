@@ -93,7 +93,7 @@ def rows_of(path, hdu, rows, word, cut=None):
     ----------
     path : pathlib.Path
     hdu : int or str
-    rows : slice or numpy.ndarray of int, shape (k,)
+    rows : slice or numpy.ndarray of shape (k,), int
         A slice has no step.
     word : str
         The word for it in the reason.

@@ -228,7 +228,7 @@ def _model_of_overscan(values, axis, account):
 
     Parameters
     ----------
-    values : numpy.ndarray of two dimensions, float64 or of the raw type
+    values : numpy.ndarray of shape (ny, nx), float64 or of the raw type
         The overscan, adu.
     axis : int
         The axis across the overscan.
