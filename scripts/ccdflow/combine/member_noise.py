@@ -76,10 +76,7 @@ def sample_members(
 
     Returns
     -------
-    rows : numpy.ndarray of shape (k,), int
-        Indices of the rows.
-    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
-        NaN where a member is masked.
+    MemberSample
     """
     n, (ny, nx) = len(members), members[0].shape
     source = np.dtype(members[0].dtype)
@@ -172,9 +169,7 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
     amplifiers : sequence of AmplifierNoise
     shape : tuple of int
         ``(ny, nx)`` of the members.
-    rows : numpy.ndarray of shape (k,), int
-    sample : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Results of `sample_members`.
+    sample : MemberSample
     levels : numpy.ndarray of shape (n,), float64, optional
         Divisors of the sample; default: 1.
     has_light : bool
