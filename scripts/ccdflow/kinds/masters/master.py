@@ -236,7 +236,7 @@ class MasterKind(_ShownOnPages, Kind):
         ccdflow.run.nights.note_lines.NeedsWholePlan
             If they do, and the names of closed nights' masters were made with the earlier ones.
         """
-        noted = context.closed_nights.head["kept"][self.name]
+        noted = context.closed_nights.notes_of_kind(self.name)
         is_new = any(group.kind == self.name for group in new)
         master_snapshot.check_snapshot(context, self, noted, is_new=is_new)
         return set()
