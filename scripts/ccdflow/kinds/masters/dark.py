@@ -80,7 +80,8 @@ class Dark(ExposedMasterKind):
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
-        first, how_many = darks[0], f" (the first of {len(darks)} darks)" * (len(darks) > 1)
+        first = darks[0]
+        how_many = f" (the first of {len(darks)} darks)" if len(darks) > 1 else ""
         return [
             *lines,
             f"in no combined dark: {printable_text(first.file)}{how_many}:"

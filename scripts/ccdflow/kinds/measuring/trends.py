@@ -271,6 +271,7 @@ def _overview_section(context, events, pictures):
     rows = [_step_cells(step) for event in shown for step in event["steps"]]
     recent = [event for event in events if event["after"] <= RECENT_NIGHTS]
     earlier = len(events) - len(shown)
+    headings = ("First night", "Amplifier", "Figure", "Before", "After", "Errors")
     return Section(
         "steps",
         "Steps in the detector",
@@ -284,7 +285,7 @@ def _overview_section(context, events, pictures):
             *(f"{_event_words(event)}: {_profile_line(context, event)}." for event in shown),
             *([f"The {earlier} before them are in {paths.EVENTS_FILE}."] if earlier else []),
         ),
-        headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
+        headings=headings if rows else (),
         rows=tuple(rows),
         pictures=tuple(pictures),
         order=81,
