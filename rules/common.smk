@@ -97,9 +97,9 @@ def begin():
         host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:
         if type(handler) is not logging.FileHandler:
-            handler.addFilter(is_no_crash)
+            handler.addFilter(pass_unless_crash)
             if RUN.targets and SETTINGS["progress"] != "none":
-                handler.addFilter(is_shown)
+                handler.addFilter(hear_and_filter)
 
 
 def wanted(wildcards):
@@ -184,16 +184,16 @@ def end_after_a_crash():
 atexit.register(end_as_module if IS_MODULE else end_after_a_crash)
 
 
-def is_no_crash(message):
-    """Return whether a message is shown as it is; a traceback becomes one line."""
+def pass_unless_crash(message):
+    """Report a crash of Snakemake in one line; return whether a message is another, shown as is."""
     return not RUN.messages.report_crash(message.getMessage())
 
 
-def is_shown(message):
-    """Return whether a message of Snakemake is shown; its log file has all of them."""
+def hear_and_filter(message):
+    """Hear a message of Snakemake; return whether it is shown, as its log file has all of them."""
     text, event = message.getMessage(), getattr(message, "event", "")
     RUN.messages.hear(text)
-    return RUN.messages.is_shown(
+    return RUN.messages.prepare_to_show(
         text,
         is_warning=message.levelno >= logging.WARNING,
         event=getattr(event, "value", event),

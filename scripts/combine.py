@@ -24,6 +24,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
+from ccdflow.pages.text_formatting import count
 
 
 def parse(arguments=None):
@@ -111,7 +112,7 @@ def run(options):
     for path in product.parent.iterdir():
         atomic_write.remove_abandoned(path)
     return (
-        f"{product}: {len(members)} frame{'s' * (len(members) != 1)}, {result.recipe}; "
+        f"{product}: {count(len(members), 'frame')}, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
 

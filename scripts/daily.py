@@ -122,7 +122,8 @@ def news(count, reported, troubled, seconds):
     number_reduced = count["frames"] - count["set_aside"]
     if not (number_reduced or count["other_products"] or set_aside or missing):
         return ""
-    phrases = [f"{number_reduced} frame{'s' * (number_reduced != 1)} reduced"]
+    frames = "1 frame" if number_reduced == 1 else f"{number_reduced} frames"
+    phrases = [f"{frames} reduced"]
     if count["other_products"]:
         phrases.append(f"{others_made(count)} made")
     if set_aside:

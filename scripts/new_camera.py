@@ -222,8 +222,8 @@ def run(options):
             allowed="one or two frames",
             remedy="name a bias and a flat, or one of them",
         )
-    first_frame, second_frame = map(Path, [*options.words, *options.words][:2])
-    second_frame = second_frame if len(options.words) == 2 else None
+    first_frame = Path(options.words[0])
+    second_frame = Path(options.words[1]) if len(options.words) == 2 else None
     return "\n".join(
         new_camera(
             first_frame, second_frame, profile_path=options.out, picture_path=options.picture

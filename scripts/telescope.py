@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 
 from ccdflow import commandline
+from ccdflow.pages.text_formatting import count
 from ccdflow.simulate.telescope import observe
 
 
@@ -32,13 +33,13 @@ def run(options):
     source = commandline.path(options, "source", must_exist=True)
     raw = commandline.path(options, "raw")
     commandline.no_more_words(options)
-    count, has_ended = 0, True
+    number, has_ended = 0, True
     try:
         for _ in observe(source, raw, every=options.every):
-            count += 1
+            number += 1
     except KeyboardInterrupt:
         has_ended = False
-    line = f"{count} frame{'s' * (count != 1)} arrived in {raw}"
+    line = f"{count(number, 'frame')} arrived in {raw}"
     if has_ended:
         return line
     return (

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -68,6 +69,14 @@ def extensions(*shapes):
 
 def pack_gzip(content, level=6):
     return gzip.compress(content, level, mtime=0)
+
+
+def test_gzip_is_read_where_isal_lacks_its_private_reader(monkeypatch):
+    content = random.Random(1).randbytes(300_000)
+    monkeypatch.delattr(gzip_inflation.isal_zlib, "_GzipReader")
+    reader, buffer = gzip_inflation.GzipFile(io.BytesIO(pack_gzip(content))), bytearray(400_000)
+    assert gzip_inflation.fill(reader, memoryview(buffer)) == 300_000
+    assert buffer[:300_000] == content
 
 
 def put(folder, content, name="a.fits.gz"):

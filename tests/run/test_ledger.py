@@ -1,7 +1,9 @@
 """Records, the ledger that they become, and products in doubt after the machine fell."""
 
 import json
+import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records, late_notes, ledger, unparsed_mapping
 from ccdflow.run.job_records import Record
+from ccdflow.run.plan import Planner
 from ccdflow.run.products import noted_products
+from ccdflow.run.products.product_stamps import ProductStamps
 
 
 def fits_product(results, product, key, *, seed=1):
@@ -262,3 +266,32 @@ def test_late_notes_that_a_run_merges_meanwhile_are_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(late_notes, "read_late_notes", merge_and_read)
     assert ledger.load_ledger(tmp_path).keys() == {"reduced/a.fits", "reduced/b.fits"}
+
+
+def planner_of(results, records, doubtful=()):
+    """Return a planner of some records, with a context that has no more than it asks for."""
+    context = SimpleNamespace(
+        results=results, ledger=records, earlier_record=records.get, planned_products=set()
+    )
+    return Planner(context, ProductStamps(results), set(doubtful), frozenset(), records=())
+
+
+def test_a_check_of_a_product_notes_nothing_and_keeping_it_notes_its_times(tmp_path):
+    sound, damaged = (
+        fits_product(tmp_path, f"reduced/{name}.fits", KEYS[0]) for name in ("sound", "damaged")
+    )
+    later = (tmp_path / damaged.product).stat().st_mtime_ns + 10**9
+    os.utime(tmp_path / sound.product, ns=(later, later))
+    (tmp_path / damaged.product).write_bytes((tmp_path / damaged.product).read_bytes()[:-1])
+    records = {record.product: record for record in (sound, damaged)}
+    planner = planner_of(tmp_path, records, doubtful=[sound.product])
+    stamp = atomic_write.stamp_of(tmp_path / sound.product)
+    for _ in range(2):
+        assert planner.check_product(sound.product) == ("", stamp, False)
+        assert planner.check_product(damaged.product) == ("product damaged", (), False)
+        assert records == {sound.product: sound, damaged.product: damaged}
+    assert planner.keep_unless_damaged(sound.product)
+    assert not planner.keep_unless_damaged(damaged.product)
+    assert records[sound.product].stamp == stamp != sound.stamp
+    assert planner.check_product(sound.product) == ("", (), False)
+    assert planner.context.planned_products == {sound.product}

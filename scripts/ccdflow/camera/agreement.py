@@ -87,8 +87,10 @@ def look_at_dates(reader, moment, exptime):
         return
     # A day at most: a longer exposure is a wrong card.
     tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
-    tolerance += _SCALE_TOLERANCE * bool(AHEAD_SCALES.search(reader.text("time_system")))
-    tolerance += timedelta(hours=MOST_HOURS) * moment.is_local
+    if AHEAD_SCALES.search(reader.text("time_system")):
+        tolerance += _SCALE_TOLERANCE
+    if moment.is_local:
+        tolerance += timedelta(hours=MOST_HOURS)
     time = moment.time
     if not moment.is_exact:
         time, tolerance = time + _DAY / 2, max(tolerance, DAY_TOLERANCE)

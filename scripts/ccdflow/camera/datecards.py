@@ -228,9 +228,8 @@ def _clock_of_card(content, system):
         day, clock = None, clock_of_number(number, content.comment)
     if clock is None:
         return None
-    stamp = CardTime(
-        content.keyword, day and day.day, None, clock.time, clock.zone, remark=clock.remark
-    )
+    date = day.day if day else None
+    stamp = CardTime(content.keyword, date, None, clock.time, clock.zone, remark=clock.remark)
     return _stamp_with_zone(stamp, content, system)
 
 

@@ -126,7 +126,7 @@ def warnings_on_bias(figures, recipe):
     if clipped_part > expected_part + _EXCESS_REJECTION:
         sentences.append(
             f"{100 * clipped_part:.2g} % of the values were rejected, where noise alone would have"
-            f" {100 * expected_part:.2g} %" + _WHOLE_NUMBERS * (figures["read_noise"] < 1)
+            f" {100 * expected_part:.2g} %" + (_WHOLE_NUMBERS if figures["read_noise"] < 1 else "")
         )
     return sentences
 

@@ -45,10 +45,8 @@ class UnpackedFile(io.RawIOBase):
     def __init__(self, file, name, packing):
         magic, self._packing_name, new_decompressor = packing
         slices = Slices(file, name, self._packing_name, magic)
-        self._name, self._unpacker = (
-            name,
-            StreamUnpacker(slices, new_decompressor, _DECOMPRESSION_ERRORS),
-        )
+        self._name = name
+        self._unpacker = StreamUnpacker(slices, new_decompressor, _DECOMPRESSION_ERRORS)
         self._buffer = b""
 
     def readable(self):

@@ -199,7 +199,8 @@ def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None)
             file=name,
             keyword=keyword,
             value=value,
-            allowed=f"an integer of at least {low}" + f", at most {high}" * (high < _MOST_BYTES),
+            allowed=f"an integer of at least {low}"
+            + (f", at most {high}" if high < _MOST_BYTES else ""),
             remedy="move it out of the raw folder: it has no image that can be found",
         )
     return value

@@ -172,11 +172,15 @@ class GzipFile:
     """A gzip file's inflated bytes, put straight into the reader's buffer.
 
     ``igzip.open`` gives the same bytes by way of two more copies, each into new pages. The reader
-    inside it, which checks checksum and length, can do without them.
+    inside it, which checks checksum and length, can do without them; another version of isal may
+    lack this reader, as its name is private.
     """
 
     def __init__(self, file):
-        self._reader = isal_zlib._GzipReader(file, igzip.READ_BUFFER_SIZE)
+        reader_class = getattr(isal_zlib, "_GzipReader", None)
+        self._reader = (
+            igzip.open(file) if reader_class is None else reader_class(file, igzip.READ_BUFFER_SIZE)
+        )
 
     def readinto(self, buffer):
         """Fill (part of) a buffer; 0 at the end."""

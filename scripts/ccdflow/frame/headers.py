@@ -282,8 +282,9 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
             set_card("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
         if amplifier.hdu:
             set_card("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
-        if recipe.trim and (flip := "x" * amplifier.flip_x + "y" * amplifier.flip_y):
-            set_card("AMPFLIP", "AMPFLP", flip, "axes along which raw pixels were reversed")
+        flipped_axes = ("x" if amplifier.flip_x else "") + ("y" if amplifier.flip_y else "")
+        if recipe.trim and flipped_axes:
+            set_card("AMPFLIP", "AMPFLP", flipped_axes, "axes along which raw pixels were reversed")
         if amplifier.saturation is not None:
             set_card(
                 "AMPSAT", "AMPSAT", float(amplifier.saturation), "[adu] raw value that is saturated"

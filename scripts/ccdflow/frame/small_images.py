@@ -74,7 +74,7 @@ def _squares_of_shape(shape, rows):
     row_step = step // read_rows
     uncut, cut_columns = divmod(nx, step)
     counts = np.bincount(np.arange(-(-ny // row_step)) // read_rows).astype(np.float32)
-    columns = np.array([step] * uncut + [cut_columns] * (cut_columns > 0), np.float32)
+    columns = np.array([step] * uncut + ([cut_columns] if cut_columns else []), np.float32)
     ones = np.ones(step, np.float32)
     pixels = counts[:, None] * columns
     return _Squares(

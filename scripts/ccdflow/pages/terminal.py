@@ -7,7 +7,7 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import count, light_words
 
 # The order of types in the lines of a night; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
@@ -196,7 +196,7 @@ def _words_on_statuses(frames):
         if not other_statuses
         else f"{n_readable} readable, {', '.join(other_statuses)}"
     )
-    return f"{total} frame{'s' * (total != 1)}: {readable}"
+    return f"{count(total, 'frame')}: {readable}"
 
 
 def _type_rank(image_type):
@@ -290,9 +290,10 @@ def _master_lines(tables):
             _master_line("dark", _words_on_master(subject, row, rows_of_subject), row, figures)
         )
     for row in _first_rows_of_groups(tables.flats):
+        unit = "electrons" if row["unit"] == "electron" else row["unit"]
         figures = _figures_in_words(
             _rows_of_group(row, tables.flats),
-            ("level", f"{{}} {row['unit']}" + "s" * (row["unit"] == "electron"), ".0f"),
+            ("level", f"{{}} {unit}", ".0f"),
             ("signal_to_noise", "S/N {} a pixel", ".0f"),
         )
         subject = row.get("light", "")
@@ -372,7 +373,7 @@ def _master_line(kind, words_on_master, row, figures):
 
 def _frames_of(names):
     """Return the number of some frames in words: ``1 frame``, ``2 frames``."""
-    return f"{len(names)} frame{'s' * (len(names) != 1)}"
+    return count(len(names), "frame")
 
 
 def _counts_of_grades(steps):
@@ -401,7 +402,7 @@ def _counts_of_grades(steps):
         f"; {_frames_of(uncalibrated_frames)} not calibrated" if uncalibrated_frames else ""
     )
     n_unnamed = len(ranked_reasons) - _MOST_NAMED
-    last_line = f"and {n_unnamed} more reason{'s' * (n_unnamed != 1)}, see associations.csv"
+    last_line = f"and {count(n_unnamed, 'more reason')}, see associations.csv"
     return [
         f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated_words}",
         *(f"{_frames_of(reasons[reason])}: {reason}" for reason in ranked_reasons[:_MOST_NAMED]),

@@ -99,6 +99,28 @@ class Predecessors(NamedTuple):
 _NO_PREDECESSORS = Predecessors()
 
 
+class ProductCheck(NamedTuple):
+    """What a product shows beside its record.
+
+    Attributes
+    ----------
+    why_again : str
+        Why it is to be made again; '' if it is current.
+    new_stamp : tuple of int
+        Size and times of a file that has the content of its record, though they are others or were
+        in doubt; () where nothing is to be noted.
+    is_left_over : bool
+        Whether a file is there though the product was refused.
+    """
+
+    why_again: str = ""
+    new_stamp: tuple[int, ...] = ()
+    is_left_over: bool = False
+
+
+_SOUND = ProductCheck()
+
+
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
 @dataclass(slots=True)
 class WantedProduct:
@@ -276,7 +298,12 @@ class Planner:
             )
             return
         key = wanted_product.key or _key_of(wanted_product.basis)
-        why = "new" if is_new else self._why_again(kind, product, key, wanted_product.basis)
+        if is_new:
+            why = "new"
+        else:
+            check = self._compare(kind, product, key, wanted_product.basis)
+            self._note_check(product, check)
+            why = check.why_again
         if not why and wanted_product.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):
@@ -347,8 +374,8 @@ class Planner:
         ):
             self.older_headers[kind.name].append(product)
 
-    def is_current(self, kind, product, basis):
-        """Return whether a product is there as it should be, and not asked for again.
+    def keep_if_current(self, kind, product, basis):
+        """Keep a product that is there as it should be, and is not asked for again.
 
         Parameters
         ----------
@@ -362,11 +389,16 @@ class Planner:
         Returns
         -------
         bool
+            Whether it is kept.
         """
         if self.context.earlier_record(product) is None:
             return False
-        is_as_it_should_be = not self._why_again(kind, product, _key_of(basis), basis)
-        return is_as_it_should_be and not self.is_forced(kind, product)
+        check = self._compare(kind, product, _key_of(basis), basis)
+        self._note_check(product, check)
+        if check.why_again or self.is_forced(kind, product):
+            return False
+        self.keep(product)
+        return True
 
     def is_forced(self, kind, product):
         """Return whether a product is to be made again though it is current.
@@ -383,21 +415,58 @@ class Planner:
         """
         return bool(self._forced & {kind.name, product})
 
-    def is_damaged(self, product):
-        """Return whether a product exists but was changed after its making."""
+    def keep_unless_damaged(self, product):
+        """Keep a product, unless it exists and was changed after its making.
+
+        Parameters
+        ----------
+        product : str
+            Path relative to the results folder.
+
+        Returns
+        -------
+        bool
+            Whether it is kept.
+        """
+        check = self.check_product(product)
+        self._note_check(product, check)
+        if check.why_again:
+            return False
+        self.keep(product)
+        return True
+
+    def check_product(self, product):
+        """Compare a product that exists with its record; nothing is noted here.
+
+        Parameters
+        ----------
+        product : str
+            Path relative to the results folder.
+
+        Returns
+        -------
+        ProductCheck
+        """
         record, stamp = self.context.earlier_record(product), self.stamps.stamp_of(product)
         if record is None or not stamp or record.status != job_records.MADE:
-            return False
+            return _SOUND
         if stamp == record.stamp and product not in self._doubtful:
-            return False
+            return _SOUND
         if not job_records.is_as_made(self.context.results, record):
-            return True
-        self.context.ledger[product] = replace(record, stamp=stamp, boot="")
-        self._doubtful.discard(product)
-        return False
+            return ProductCheck("product damaged")
+        return ProductCheck(new_stamp=stamp)
 
-    def _why_again(self, kind, product, key, basis):
-        """Return why a product with a record is to be made, '' if it is current.
+    def _note_check(self, product, check):
+        """Bring ledger and plan up to date with the check of a product."""
+        if check.new_stamp:
+            record = self.context.earlier_record(product)
+            self.context.ledger[product] = replace(record, stamp=check.new_stamp, boot="")
+            self._doubtful.discard(product)
+        if check.is_left_over:
+            self.products_to_retire.add(product)
+
+    def _compare(self, kind, product, key, basis):
+        """Return the `ProductCheck` of a product with a record.
 
         A product that was refused is current as long as nothing would change that; a file of its
         name, of a time before the refusal, is moved away.
@@ -411,16 +480,16 @@ class Planner:
         """
         record = self.context.earlier_record(product)
         if record.key != key:
-            return kind.what_changed(record.basis, basis() if callable(basis) else basis)
+            return ProductCheck(
+                kind.what_changed(record.basis, basis() if callable(basis) else basis)
+            )
         if record.status == job_records.REFUSED:
             if why := kind.try_again(self.context, record):
-                return why
-            if self.stamps.stamp_of(product):
-                self.products_to_retire.add(product)
-            return ""
+                return ProductCheck(why)
+            return ProductCheck(is_left_over=bool(self.stamps.stamp_of(product)))
         if not self.stamps.stamp_of(product):
-            return "product missing"
-        return "product damaged" if self.is_damaged(product) else ""
+            return ProductCheck("product missing")
+        return self.check_product(product)
 
     def strays(self):
         """Return products that ccdflow once made and that no record is left of.

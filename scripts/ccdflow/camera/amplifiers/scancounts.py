@@ -319,15 +319,12 @@ def _blocks_of_outputs(reader, outputs, sides):
             "the outputs do not divide the frame evenly", "ESO DET OUTPUTS", count
         )
     width, height = nx // columns, ny // rows
-    return [
-        Region(
-            height * (top and rows == 2),
-            height * (1 + (top and rows == 2)),
-            width * (right and columns == 2),
-            width * (1 + (right and columns == 2)),
-        )
-        for right, top in sides
-    ]
+    blocks = []
+    for right, top in sides:
+        y_start = height if top and rows == 2 else 0
+        x_start = width if right and columns == 2 else 0
+        blocks.append(Region(y_start, y_start + height, x_start, x_start + width))
+    return blocks
 
 
 def _check_output(reader, output, data):

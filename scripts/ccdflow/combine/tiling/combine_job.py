@@ -139,8 +139,8 @@ class CombineJob:
         """Return the memory of the results."""
         sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
         pixel = self.dtype.itemsize + COUNT_TYPE.itemsize
-        pixel += UNCERTAINTY_TYPE.itemsize * bool(self.uncertainty)
-        pixel += MASK_TYPE.itemsize * self.preparation.has_masks
+        pixel += UNCERTAINTY_TYPE.itemsize if self.uncertainty else 0
+        pixel += MASK_TYPE.itemsize if self.preparation.has_masks else 0
         return self.size * pixel + sample
 
     def doubtful_pixels(self):
@@ -162,10 +162,10 @@ class CombineJob:
         int
         """
         value_bytes = _ARRAYS_OF_VALUES * self.source.itemsize
-        value_bytes += MASK_TYPE.itemsize * self.preparation.has_masks
-        value_bytes += _GROWTH_BYTES * bool(self.halo)
+        value_bytes += MASK_TYPE.itemsize if self.preparation.has_masks else 0
+        value_bytes += _GROWTH_BYTES if self.halo else 0
         pixel_bytes = self.n * value_bytes + _PIXEL_BYTES
-        pixel_bytes += _NOISE_BYTES * (self.noise is not None)
+        pixel_bytes += 0 if self.noise is None else _NOISE_BYTES
         margin = 2 * self.halo * self.shape[1]
         doubtful_bytes = self.doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
         return self.result_bytes() + threads * (doubtful_bytes + (width + margin) * pixel_bytes)

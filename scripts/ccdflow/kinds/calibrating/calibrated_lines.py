@@ -50,7 +50,7 @@ def report_on_frame(file, record, pixels):
     if n_saturated:
         figures.append(f"saturated {n_saturated} px")
     why = unusual_saturation(n_saturated, pixels)
-    warnings = [f"saturated: {why}"] * bool(why)
+    warnings = [f"saturated: {why}"] if why else []
     return file, "  ".join([*figures, grade]), warnings
 
 

@@ -18,7 +18,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure
+from ccdflow.pages.text_formatting import count, figure
 from ccdflow.run import job_records
 
 # A master harms if the variance that it adds is at least this many of its standard errors.
@@ -178,26 +178,26 @@ def sums_of_effects(records):
             for exact_sum, value in zip(total[1], squares, strict=True)
         ]
     return [
-        [*master_key, count, list(map(str, sums))] for master_key, (count, sums) in totals.items()
+        [*master_key, frames, list(map(str, sums))] for master_key, (frames, sums) in totals.items()
     ]
 
 
 def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
-    for kind, product, unit, count, values in (entry for part in sums for entry in part):
+    for kind, product, unit, frames, values in (entry for part in sums for entry in part):
         total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
-        total[0] += count
+        total[0] += frames
         total[1] = [
             _EXACT_CONTEXT.add(exact_sum, Decimal(value))
             for exact_sum, value in zip(total[1], values, strict=True)
         ]
     helps = []
-    for (kind, product, unit), (count, values) in sorted(totals.items(), key=_place_of_kind):
-        means = [float(value / count) for value in values[:-2]]
+    for (kind, product, unit), (frames, values) in sorted(totals.items(), key=_place_of_kind):
+        means = [float(value / frames) for value in values[:-2]]
         # The sums are exact, so that their order does not matter; one root of each needs no more.
-        errors = [math.sqrt(value) / count for value in values[-2:]]
-        helps.append(MasterHelp(kind, product, count, Effect(*means, *errors), unit))
+        errors = [math.sqrt(value) / frames for value in values[-2:]]
+        helps.append(MasterHelp(kind, product, frames, Effect(*means, *errors), unit))
     return helps
 
 
@@ -259,8 +259,8 @@ def lines_on_harm(sums):
     sums_without_darks = ([entry for entry in part if entry[0] != "dark"] for part in sums)
     harmful = [master for master in _helps_of_sums(sums_without_darks) if master.harms]
     sentences = [
-        f"{master.kind} does harm: {master.product}: {master.words()}; {master.frames}"
-        f" frame{'s' * (master.frames != 1)}; more of its frames would help"
+        f"{master.kind} does harm: {master.product}: {master.words()};"
+        f" {count(master.frames, 'frame')}; more of its frames would help"
         for master in harmful
     ]
     unnamed = len(sentences) - _MOST_LINES

@@ -7,7 +7,7 @@ from collections import Counter
 from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import count, light_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 # At most this many frames that are set aside or incomplete are named.
@@ -70,13 +70,13 @@ def _line_on_sound_frames(night, rows):
     """Return the line on the sound frames of a night: how many of each type and light."""
     sound_rows = [row for row in rows if row.status == OK]
     counts_of_sorts = Counter(_sort_words(row) for row in sound_rows)
-    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts_of_sorts.items()))
+    listed = ", ".join(f"{number} {name}" for name, number in sorted(counts_of_sorts.items()))
     return f"night {night}: {frames_words(len(sound_rows))}: {listed}"
 
 
-def frames_words(count):
+def frames_words(number):
     """Return a number of frames in words: ``1 frame``, ``2 frames``."""
-    return f"{count} frame{'s' * (count != 1)}"
+    return count(number, "frame")
 
 
 def _sort_words(row):

@@ -83,10 +83,8 @@ class Dark(ExposedMasterKind):
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
-        first_dark, number_words = (
-            darks[0],
-            f" (the first of {len(darks)} darks)" * (len(darks) > 1),
-        )
+        first = darks[0]
+        number_words = f" (the first of {len(darks)} darks)" if len(darks) > 1 else ""
         return [
             *lines,
             f"in no combined dark: {printable_text(first_dark.file)}{number_words}:"

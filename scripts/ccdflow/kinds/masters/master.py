@@ -237,7 +237,7 @@ class MasterKind(_ShownOnPages, Kind):
         ccdflow.run.nights.note_lines.NeedsWholePlan
             If they do, and the names of closed nights' masters were made with the earlier ones.
         """
-        noted_facts = context.closed_nights.head["kept"][self.name]
+        noted_facts = context.closed_nights.notes_of_kind(self.name)
         is_new = any(group.kind == self.name for group in new_groups)
         master_snapshot.check_snapshot(context, self, noted_facts, is_new=is_new)
         return set()

@@ -27,9 +27,8 @@ def snapshot_of(context, kind):
     library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
     if library is None:
         # Nobody asked for a master: what was kept before holds.
-        return (
-            None if context.closed_nights is None else context.closed_nights.head["kept"][kind.name]
-        )
+        nights = context.closed_nights
+        return None if nights is None else nights.notes_of_kind(kind.name)
     noises = [[setup, astuple(noise)] for setup, noise in library.noises.items()]
     return {"noises": noises, "telling": library.card_hashes}
 

@@ -56,7 +56,8 @@ def lag_words(lag, than=""):
     hours = round(24 * abs(lag))
     count, unit = (hours, "hour") if hours < 24 else (round(abs(lag), 1), "night")
     word_for_later = "after" if than else "later"
-    words = f"{count:g} {unit}{'s' * (count != 1)} {'before' if lag > 0 else word_for_later}"
+    noun = unit if count == 1 else f"{unit}s"
+    words = f"{count:g} {noun} {'before' if lag > 0 else word_for_later}"
     return f"{words} {than}".strip()
 
 

@@ -275,6 +275,7 @@ def _overview_section(context, events, pictures):
     rows = [_step_cells(step) for event in events_shown for step in event["steps"]]
     recent_events = [event for event in events if event["after"] <= RECENT_NIGHTS]
     n_earlier = len(events) - len(events_shown)
+    headings = ("First night", "Amplifier", "Figure", "Before", "After", "Errors")
     return Section(
         "steps",
         "Steps in the detector",
@@ -288,7 +289,7 @@ def _overview_section(context, events, pictures):
             *(f"{_event_words(event)}: {_profile_line(context, event)}." for event in events_shown),
             *([f"The {n_earlier} before them are in {paths.EVENTS_FILE}."] if n_earlier else []),
         ),
-        headings=("First night", "Amplifier", "Figure", "Before", "After", "Errors") * bool(rows),
+        headings=headings if rows else (),
         rows=tuple(rows),
         pictures=tuple(pictures),
         order=81,

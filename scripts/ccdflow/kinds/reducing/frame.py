@@ -98,14 +98,17 @@ class Frame(Kind):
     def _plan_other_row(self, planner, row):
         """Keep the product of a row that is not to be reduced, or have it moved away."""
         context, product = planner.context, reduced_product(row.file)
-        if row.gone and (row.has(RowMark.PRODUCT_IN_THE_WAY) or planner.is_damaged(product)):
+        if row.gone:
+            is_in_the_way = row.has(RowMark.PRODUCT_IN_THE_WAY)
+            if not is_in_the_way and planner.keep_unless_damaged(product):
+                return
             # It cannot be made again: no job is planned.
             planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:
                 # The next run finds the row unread and without a product.
                 context.store.rows[row.file] = unreadable_row(row)
-        elif row.status != SET_ASIDE or row.gone:
+        elif row.status != SET_ASIDE:
             planner.keep(product)
         elif planner.stamps.stamp_of(product):
             planner.products_to_retire.add(product)
@@ -296,7 +299,7 @@ def _warnings_of_frames(context, records):
     gathered_of_closed = list(context.summaries(_GATHERED_WARNINGS).values())
     warned = frame_warnings.frames_with_warning([warned_of_open, *gathered_of_closed])
     if gathered_of_closed:
-        noted_warnings = context.closed_nights.head["kept"]["frame"]["warnings"]
+        noted_warnings = context.closed_nights.notes_of_kind(FRAME.name)["warnings"]
         for file in (file for night in gathered_of_closed for file in night["open"]):
             texts = warned[file].texts if file in warned else []
             if list(map(list, texts)) != noted_warnings.get(file, []):

@@ -24,6 +24,7 @@ from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, r
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
+from ccdflow.pages.text_formatting import count
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -195,8 +196,8 @@ class Associations(Kind):
             frames.update(summary["harm"])
         is_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
-            f"dark does harm: {dark}: {_harm_words(context, dark)}; {number}"
-            f" frame{'s' * (number != 1)} {'without' if is_out else 'with'} it"
+            f"dark does harm: {dark}: {_harm_words(context, dark)}; "
+            f"{count(number, 'frame')} {'without' if is_out else 'with'} it"
             for dark, number in sorted(frames.items())
         ]
         unnamed = len(lines) - _MOST_NAMED

@@ -94,9 +94,8 @@ class FramesPicture(NightPicture):
         for night in shown_nights(context):
             for product in self.products_on_page(context, night):
                 with_gone = partial(picture_basis, context, night, gone=True)
-                if planner.is_current(self, product, with_gone):
-                    # It shows a frame whose raw file is gone, so it cannot be drawn again.
-                    planner.keep(product)
+                # It may show a frame whose raw file is gone, and cannot be drawn again then.
+                if planner.keep_if_current(self, product, with_gone):
                     continue
                 basis = partial(picture_basis, context, night)
                 needs = FRAME.products_on_page(context, night)

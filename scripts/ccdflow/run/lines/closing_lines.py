@@ -26,7 +26,8 @@ def why_failed(session):
     """Return one line on why a completed run counts as a failure."""
     count = len(session.failed_records)
     if count:
-        return f"{count} job{'s' * (count != 1)} failed; all else is made, see the lines above"
+        jobs = counted_noun(count, ("job", "jobs"))
+        return f"{jobs} failed; all else is made, see the lines above"
     if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"

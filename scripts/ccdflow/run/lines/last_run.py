@@ -50,7 +50,7 @@ def values_of_run(session):
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),
         "made": [
-            [words[kind][number != 1], number, why]
+            [words[kind][0 if number == 1 else 1], number, why]
             for (kind, why), number in jobs_by_reason.items()
         ],
         "failed": [[record.product, record.reason] for record in session.failed_records],

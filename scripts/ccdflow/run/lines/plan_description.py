@@ -28,7 +28,7 @@ def counted_noun(number, words):
     -------
     str
     """
-    return f"{number} {words[number != 1]}"
+    return f"{number} {words[0 if number == 1 else 1]}"
 
 
 def lines_on_plan(plan):
@@ -75,7 +75,7 @@ def unknown_lines(context):
     )
     if not unknown:
         return []
-    names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
+    names = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
     return [
         f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}),"
         " because the notes on the headers were lost: the products are kept, in no table and no"
@@ -183,9 +183,8 @@ def _reasons_in_words(jobs):
     if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
         # All products are of the same nights.
         words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
-        return (
-            words + "; " * bool(_nights_in_words(reasons[0][1])) + _nights_in_words(reasons[0][1])
-        )
+        nights_words = _nights_in_words(reasons[0][1])
+        return f"{words}; {nights_words}" if nights_words else words
     return "; ".join(
         f"{len(nights_of_reason)} {why}, {_nights_in_words(nights_of_reason)}".rstrip(", ")
         for why, nights_of_reason in reasons

@@ -86,6 +86,21 @@ class ClosedNights:
     def __contains__(self, night):
         return night in self._index_of
 
+    def notes_of_kind(self, name):
+        """Return what a kind of products noted on the archive: its `facts_to_note`.
+
+        Parameters
+        ----------
+        name : str
+            Of the kind.
+
+        Returns
+        -------
+        object
+            As JSON has it.
+        """
+        return self.head["kept"][name]
+
     def is_beside(self, results):
         """Return whether header values and ledger of a results folder are those it is about."""
         return self.head["files"] == _stamps_of_open_notes(results)

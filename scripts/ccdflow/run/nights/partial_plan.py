@@ -387,7 +387,7 @@ def _restore_closed_nights(context):
             context.groups[group.product] = group
     nights.masters = frozenset(context.groups)
     for kind in context.chain:
-        kind.restore(context, nights.head["kept"][kind.name])
+        kind.restore(context, nights.notes_of_kind(kind.name))
 
 
 def plan_again(context):

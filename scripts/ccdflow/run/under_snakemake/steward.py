@@ -405,9 +405,8 @@ class Steward:
         unfinished_batches = [batch for batch in self.batches if not self.jobs.is_made(batch)]
         if not unfinished_batches:
             return
-        names = ", ".join(batch.name for batch in unfinished_batches[:4]) + ", ..." * (
-            len(unfinished_batches) > 4
-        )
+        names = ", ".join(batch.name for batch in unfinished_batches[:4])
+        names += ", ..." if len(unfinished_batches) > 4 else ""
         count = f"{len(unfinished_batches)} of {len(self.batches)} batches were not finished"
         yield f"{count} ({names}): run again"
         if self.messages.signals and not self.was_interrupted:

@@ -70,8 +70,8 @@ class TerminalMessages:
         lock_file = session.lock if session else None
         return lock_file is not None and not lock.is_in_place(lock_file, self._steward.results)
 
-    def is_shown(self, text, **message):
-        """Return whether a message of Snakemake goes to the terminal in this run.
+    def prepare_to_show(self, text, **message):
+        """Take the line of progress away where a message of Snakemake goes to the terminal.
 
         Parameters
         ----------
@@ -83,13 +83,14 @@ class TerminalMessages:
         Returns
         -------
         bool
+            Whether the message is shown in this run.
         """
         host, progress = self._steward.host, self._steward.progress
         if self._steward.full_disk:
             return False
         is_dry = host is not None and host.is_dry
         is_local = host is None or host.is_local
-        shown = snakemake_messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
-        if shown and progress is not None and not is_dry:
+        is_shown = snakemake_messages.is_shown(text, is_dry=is_dry, is_local=is_local, **message)
+        if is_shown and progress is not None and not is_dry:
             progress.clear()
-        return shown
+        return is_shown

@@ -334,7 +334,7 @@ def steps_of_measured(header):
     >>> steps_of_measured({}), steps_of_measured({"GAINMEAS": 10.3152})
     (2, 43)
     """
-    steps = MOST_STEPS + _SHUTTER_STEPS * ("SHUTCOR" in header)
+    steps = MOST_STEPS + (_SHUTTER_STEPS if "SHUTCOR" in header else 0)
     gain = number_of_card(header.get("GAINMEAS"))
     if gain:
         half_digit = 0.5 * 10.0 ** (math.floor(math.log10(gain)) - 5)
@@ -425,7 +425,8 @@ def _check_gain(header, first_header, image, reduced_header, results):
             raise CannotRemake(
                 f"{paths.DETECTOR_FILE}, which has its {keyword}, is missing", MISSING
             )
-        gains = gains or [gain_of_flat] * (gain_of_flat is not None)
+        if not gains and gain_of_flat is not None:
+            gains = [gain_of_flat]
         if not gains:
             reason = f"no flat and no line of {paths.DETECTOR_FILE} has its {keyword}"
             raise CannotRemake(reason, MISSING)

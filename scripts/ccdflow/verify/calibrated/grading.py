@@ -128,8 +128,8 @@ def _patterns_of_reasons(first_header, masters):
     patterns = []
     for kind, master in masters.items():
         if lag := first_header.get(f"{kind.upper()}DT", 0):
-            plural = "s" * (abs(lag) != 1)
-            patterns.append(f"{kind} {abs(lag)} night{plural} {'before' if lag > 0 else 'later'}$")
+            noun = "night" if abs(lag) == 1 else "nights"
+            patterns.append(f"{kind} {abs(lag)} {noun} {'before' if lag > 0 else 'later'}$")
         if master.cut is not None:
             patterns.append(
                 f"{kind} cut to its pixels {re.escape(first_header[f'{kind.upper()}CUT'])}$"

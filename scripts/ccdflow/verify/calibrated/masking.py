@@ -263,7 +263,7 @@ def _named_measurements(first_header, results):
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
     missing_cards = [
-        name for name in (*names, *["BPMSHARE"] * (count > 1)) if name not in first_header
+        name for name in (*names, *(["BPMSHARE"] if count > 1 else [])) if name not in first_header
     ]
     if missing_cards or count > _MOST_NAMED:
         raise CannotRemake(

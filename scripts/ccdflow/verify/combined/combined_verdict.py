@@ -239,7 +239,7 @@ class _RemadeImage:
         alternative = np.where(np.isnan(remade.image), np.nan, remade.alternative)
         nearer = np.abs(image - alternative) < np.abs(image - remade.image)
         nearest = np.where(nearer, alternative, remade.image)
-        steps = tolerances.MOST_FLOAT_STEPS + 2 * bool(account.levels)
+        steps = tolerances.MOST_FLOAT_STEPS + (2 if account.levels else 0)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.match_doubtful_pixels(
             image,
