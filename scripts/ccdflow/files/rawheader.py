@@ -386,10 +386,10 @@ def _remember_card(known, before, card, head_and_text):
 
     Parameters
     ----------
-    known, before : dict
+    known, before : dict of (str or bytes) to tuple
         The cards met lately, and those met before `known` was emptied; changed in place.
     card : str or bytes
-    head_and_text : tuple
+    head_and_text : tuple of (tuple or None, str)
         As `_parse_text` returns it.
     """
     if len(known) >= _MOST_TEXTS:

@@ -69,15 +69,15 @@ class Plan:
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
-        wanted, pending = set(), list(products)
-        while pending:
-            job = self.jobs.get(pending.pop())
-            if job is not None and job.product not in wanted:
-                wanted.add(job.product)
-                pending += set(job.needs) - set(job.spare)
+        products_wanted, products_to_look_at = set(), list(products)
+        while products_to_look_at:
+            job = self.jobs.get(products_to_look_at.pop())
+            if job is not None and job.product not in products_wanted:
+                products_wanted.add(job.product)
+                products_to_look_at += set(job.needs) - set(job.spare)
                 # A key that is made later would be made without the jobs that are left out here.
                 _ = job.key
-        for product in set(self.jobs) - wanted:
+        for product in set(self.jobs) - products_wanted:
             del self.jobs[product]
 
 
@@ -248,39 +248,47 @@ class Planner:
         pending = tuple(filter(is_pending, dict.fromkeys((*needs, *spare))))
         return Predecessors(pending, tuple(filterfalse(set(needs).__contains__, pending)))
 
-    def want(self, kind, wanted):
+    def want(self, kind, wanted_product):
         """Put a product into the plan if it is not current.
 
         Parameters
         ----------
         kind : ccdflow.kinds.kind.Kind
-        wanted : WantedProduct
+        wanted_product : WantedProduct
         """
-        context, product = self.context, wanted.product
+        context, product = self.context, wanted_product.product
         self.planned_counts[kind.name] += 1
         context.planned_products.add(product)
         if context.unreadable_folders and context.problem_of(product):
             # The folder cannot be looked into, and nothing can be put there.
             return
         is_new = context.earlier_record(product) is None
-        if is_new and self._makes_keys_later and callable(wanted.basis) and not wanted.key:
-            key, (needs, spare) = partial(_key_of, wanted.basis), self._predecessors(wanted)
+        if (
+            is_new
+            and self._makes_keys_later
+            and callable(wanted_product.basis)
+            and not wanted_product.key
+        ):
+            key, (needs, spare) = (
+                partial(_key_of, wanted_product.basis),
+                self._predecessors(wanted_product),
+            )
             context.jobs[product] = UnhashedJob(
-                kind.name, product, key, "new", wanted.night, needs, 0, spare
+                kind.name, product, key, "new", wanted_product.night, needs, 0, spare
             )
             return
-        key = wanted.key or _key_of(wanted.basis)
-        why = "new" if is_new else self._why_again(kind, product, key, wanted.basis)
-        if not why and wanted.is_open:
+        key = wanted_product.key or _key_of(wanted_product.basis)
+        why = "new" if is_new else self._why_again(kind, product, key, wanted_product.basis)
+        if not why and wanted_product.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):
             self._note_header(kind, product)
             return
         why = why or "asked for again"
-        pending, spare = self._predecessors(wanted)
+        pending, spare = self._predecessors(wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
-            kind.name, product, key, why, wanted.night, pending, attempt, spare
+            kind.name, product, key, why, wanted_product.night, pending, attempt, spare
         )
 
     def want_all(self, kind, products):
@@ -297,26 +305,28 @@ class Planner:
         jobs, plan_product = context.jobs, context.planned_products.add
         # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
         has_remains = bool(context.unreadable_folders or self._records)
-        for wanted in products:
-            if has_remains or wanted.basis is not None:
-                self.want(kind, wanted)
+        for wanted_product in products:
+            if has_remains or wanted_product.basis is not None:
+                self.want(kind, wanted_product)
                 continue
             count += 1
-            product, (needs, spare) = wanted.product, wanted.after
+            product, (needs, spare) = wanted_product.product, wanted_product.after
             plan_product(product)
-            needs = (*filter(jobs.__contains__, wanted.needs), *needs)
-            jobs[product] = Job(name, product, wanted.key, "new", wanted.night, needs, 0, spare)
+            needs = (*filter(jobs.__contains__, wanted_product.needs), *needs)
+            jobs[product] = Job(
+                name, product, wanted_product.key, "new", wanted_product.night, needs, 0, spare
+            )
         if count:
             self.planned_counts[name] += count
 
-    def _predecessors(self, wanted):
+    def _predecessors(self, wanted_product):
         """Return the `Predecessors` of a product: its own, and those that it shares with others."""
-        pending, spare = wanted.after
-        if wanted.spare:
-            predecessors = self.predecessors_of(wanted.needs, wanted.spare)
+        pending, spare = wanted_product.after
+        if wanted_product.spare:
+            predecessors = self.predecessors_of(wanted_product.needs, wanted_product.spare)
             return Predecessors(predecessors.pending + pending, predecessors.spare + spare)
         # Most products come after a few others.
-        needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted.needs))
+        needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted_product.needs))
         return Predecessors((*needs, *pending), spare)
 
     def _attempt(self, product, key):

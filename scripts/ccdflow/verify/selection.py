@@ -97,7 +97,7 @@ def sample_of_products(results, noted_products):
 
     Returns
     -------
-    chosen : list of str
+    chosen_products : list of str
     large_products : list of str
         Products of `KINDS_FROM_ALL_PIXELS` that take too long for a sample.
 
@@ -106,7 +106,7 @@ def sample_of_products(results, noted_products):
     UserError
         If there is no inventory.
     """
-    results, chosen, large_products = Path(results), {}, []
+    results, chosen_products, large_products = Path(results), {}, []
     rows = _rows_of(results)
     for product, notes in noted_products.items():
         folder, *folders, name = product.split("/")
@@ -123,8 +123,10 @@ def sample_of_products(results, noted_products):
         else:
             group = *folders, name.partition("_")[0]
         group = (notes.kind, *group)
-        chosen[group] = min(chosen.get(group, product), product, key=_hash_of_name)
-    return sorted(chosen.values()), large_products
+        chosen_products[group] = min(
+            chosen_products.get(group, product), product, key=_hash_of_name
+        )
+    return sorted(chosen_products.values()), large_products
 
 
 def _bytes_of_frames(product, results):

@@ -57,7 +57,7 @@ def hits_of_rounds(data, variance, is_bad, settings):
         (ny, nx), float32.
     is_bad : numpy.ndarray
         (ny, nx), bool.
-    settings : dict
+    settings : dict of str to object
         Arguments of ``astroscrappy.detect_cosmics``.
 
     Returns

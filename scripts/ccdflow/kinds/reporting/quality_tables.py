@@ -50,7 +50,7 @@ class MasterTable(Kind):
     ----------
     master : ccdflow.kinds.masters.master.MasterKind
     columns : tuple of str
-        Those of `figures` that are in it.
+        Names of the figures in it.
     is_always : bool
         Whether it is there where there is no such master, too.
     """

@@ -98,10 +98,10 @@ def write_batch(session, batch, *, is_queued=False):
     return path
 
 
-def _jobs_of_other_batches(planned, jobs, needed):
+def _jobs_of_other_batches(planned, jobs, products_needed):
     """Return the jobs of other batches whose records these jobs read."""
     products = {job.product for job in jobs}
-    products_read = needed.union(*(job.needs for job in jobs)) - products
+    products_read = products_needed.union(*(job.needs for job in jobs)) - products
     return [planned[product] for product in sorted(products_read) if product in planned]
 
 

@@ -85,12 +85,15 @@ def split(session, *, is_split_by_night, writes_files=True):
     batches = {}
     for name, jobs in parts.items():
         products = sorted((job.product for job in jobs), key=places.__getitem__)
-        ordered = list(map(planned.__getitem__, products))
+        jobs_in_order = list(map(planned.__getitem__, products))
         earlier_names = {
-            batch_by_product[need] for need in _needs_of(ordered) if need in batch_by_product
+            batch_by_product[need] for need in _needs_of(jobs_in_order) if need in batch_by_product
         } - {name}
         batch = _batch_of_jobs(
-            session.context, name, ordered, [batches[earlier] for earlier in sorted(earlier_names)]
+            session.context,
+            name,
+            jobs_in_order,
+            [batches[earlier] for earlier in sorted(earlier_names)],
         )
         batches[name] = batch
         if writes_files:

@@ -152,11 +152,11 @@ class _Call:
     def seconds_held(self, pause):
         """Return the seconds for which no thread of the call has had the processor."""
         now = time.monotonic()
-        passed = now - self._last_look
-        if passed >= pause:
+        seconds_passed = now - self._last_look
+        if seconds_passed >= pause:
             turns = {thread.native_id: _turns_of(thread.native_id) for thread in self._threads()}
             is_on = turns != self._turns or _RUNNING_STATE in turns.values()
-            self._held = 0.0 if is_on else self._held + min(passed, 2 * pause)
+            self._held = 0.0 if is_on else self._held + min(seconds_passed, 2 * pause)
             self._last_look, self._turns = now, turns
         return self._held
 

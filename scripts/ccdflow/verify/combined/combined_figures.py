@@ -261,9 +261,11 @@ def _limits_of_light(remade):
         pixels, names = remade.hdus[hdu].data, [each.name for each in remade.hdus]
         mask = remade.hdus[names.index(f"MASK{hdu or ''}")].data
         for model in models_of_image:
-            good = (mask[model.place] == 0) & np.isfinite(pixels[model.place])
-            light += (model.gain or usual) * pixels[model.place].sum(where=good, dtype=np.float64)
-            count += np.count_nonzero(good)
+            is_good = (mask[model.place] == 0) & np.isfinite(pixels[model.place])
+            light += (model.gain or usual) * pixels[model.place].sum(
+                where=is_good, dtype=np.float64
+            )
+            count += np.count_nonzero(is_good)
     return [
         (model.place, _LEAST_LIT_RESPONSE * light / count / (model.gain or usual), _NEAR_LIMIT)
         for model in models[remade.hdu]

@@ -328,9 +328,11 @@ def _account_with_clipping(header, first_header, account):
 
 def _check_names(headers, account):
     """Raise unless darks and flats have their extensions, and errors the unit of the image."""
-    needed = ("UNCERT", "MASK") if account.has_light else ()
+    needed_kinds = ("UNCERT", "MASK") if account.has_light else ()
     kinds = ("UNCERT", "MASK", "COUNT")
-    check_extensions(headers, account.hdus, kinds, needed_kinds=needed, pixel_types=(-32, -64))
+    check_extensions(
+        headers, account.hdus, kinds, needed_kinds=needed_kinds, pixel_types=(-32, -64)
+    )
     names = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
         if f"UNCERT{hdu or ''}" in names:

@@ -100,9 +100,9 @@ def box_medians(sample):
     for y in range(0, count, _BOX_SHAPE[0]):
         for x in range(0, nx, _BOX_SHAPE[1]):
             box = sample[:, y : y + _BOX_SHAPE[0], x : x + _BOX_SHAPE[1]]
-            finite = box[np.isfinite(box)]
+            finite_values = box[np.isfinite(box)]
             light[y : y + _BOX_SHAPE[0], x : x + _BOX_SHAPE[1]] = (
-                np.median(finite) if finite.size else np.nan
+                np.median(finite_values) if finite_values.size else np.nan
             )
     return light
 
@@ -136,8 +136,8 @@ def smooth_light(sampled_rows, sample, ny):
     boxes = box_medians(sample)[:: _BOX_SHAPE[0], :: _BOX_SHAPE[1]][
         : len(middles[0]), : len(middles[1])
     ]
-    finite = boxes[np.isfinite(boxes)]
-    boxes[np.isnan(boxes)] = np.median(finite) if finite.size else 0.0
+    finite_values = boxes[np.isfinite(boxes)]
+    boxes[np.isnan(boxes)] = np.median(finite_values) if finite_values.size else 0.0
     lines = lines_between_middles(middles[1], boxes.T, positions[1]).T
     return lines_between_middles(middles[0], lines, np.arange(ny))
 
@@ -359,9 +359,11 @@ def model_factor(frames, levels, light, fixed, slope):
     -------
     (float, float)
     """
-    lit, variances, count = np.maximum(light, 0), [], 0
+    positive_light, variances, count = np.maximum(light, 0), [], 0
     for i, j in pairwise(range(len(frames))):
-        variance = sum((fixed + slope * lit * level) / level**2 for level in (levels[i], levels[j]))
+        variance = sum(
+            (fixed + slope * positive_light * level) / level**2 for level in (levels[i], levels[j])
+        )
         noise = np.sqrt(variance)
         smallest = np.min(noise, where=np.isfinite(noise), initial=np.inf)
         least = _LEAST_SIGMA / min(levels[i], levels[j]) / smallest
@@ -394,11 +396,15 @@ def gain_of_pairs(frames, levels, noise):
         difference = first - second
         steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
         mean = (first + second) / 2
-        lit = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / level + 1 / next_level)
+        light_of_pair = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / level + 1 / next_level)
         read_variance = np.full(steps.shape, noise**2 * (1 / level**2 + 1 / next_level**2))
         with np.errstate(invalid="ignore"):
-            is_usable = np.isfinite(steps) & (lit > _GAIN_LIGHT * read_variance)
-        for parts, values in ((squares, steps**2), (photons, lit), (fixed, read_variance)):
+            is_usable = np.isfinite(steps) & (light_of_pair > _GAIN_LIGHT * read_variance)
+        for parts, values in (
+            (squares, steps**2),
+            (photons, light_of_pair),
+            (fixed, read_variance),
+        ):
             parts.append(values[is_usable])
     squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
     if squares.size < _GAIN_PIXELS:

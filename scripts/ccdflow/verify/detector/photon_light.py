@@ -91,8 +91,8 @@ class SmoothLight:
                 for low, high in pairwise(ends)
             ]
         )
-        finite = np.isfinite(medians)
-        medians[~finite] = np.median(medians[finite]) if finite.any() else 0.0
+        is_finite = np.isfinite(medians)
+        medians[~is_finite] = np.median(medians[is_finite]) if is_finite.any() else 0.0
         middles = width * np.arange(count) + (width - 1) / 2
         self._grid = lines_between_middles(middles, medians.T, np.arange(nx)).T
         self._middles_of_tiles = (edges[:-1] + edges[1:] - 1) / 2

@@ -374,11 +374,11 @@ def _mean_of(series):
 
 def _weighted_mean(pairs):
     """Return the mean of values by their errors, and its error; NaN where none is known."""
-    finite = np.array([pair for pair in pairs if np.isfinite(pair).all()])
-    if not len(finite):
+    finite_pairs = np.array([pair for pair in pairs if np.isfinite(pair).all()])
+    if not len(finite_pairs):
         return np.nan, np.nan
-    weights = finite[:, 1] ** -2.0
-    return float((finite[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
+    weights = finite_pairs[:, 1] ** -2.0
+    return float((finite_pairs[:, 0] * weights).sum() / weights.sum()), float(weights.sum() ** -0.5)
 
 
 def _check_cards(first_header, flats, chi2, mean):
