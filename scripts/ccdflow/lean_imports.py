@@ -136,7 +136,7 @@ def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
     Parameters
     ----------
     name : str
-    globals_, locals_ : dict or None
+    globals_, locals_ : dict of str to object, or None
     names : tuple of str
     level : int
         As of `builtins.__import__`.

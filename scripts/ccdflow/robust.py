@@ -122,16 +122,16 @@ def column_medians(lines):
     """
     if not 2 < len(lines) <= _FEW_LINES or lines.ndim != 2:
         return row_medians(lines.T)
-    ordered = list(lines)
+    sorted_lines = list(lines)
     # Odd-even transposition: n rounds sort n lines. Minima and maxima are NaN where a value is.
-    for first in range(len(ordered)):
-        for low in range(first % 2, len(ordered) - 1, 2):
-            pair = ordered[low : low + 2]
-            ordered[low : low + 2] = np.minimum(*pair), np.maximum(*pair)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle] + ordered[middle - 1]) / 2
+    for first in range(len(sorted_lines)):
+        for low in range(first % 2, len(sorted_lines) - 1, 2):
+            pair = sorted_lines[low : low + 2]
+            sorted_lines[low : low + 2] = np.minimum(*pair), np.maximum(*pair)
+    middle = len(sorted_lines) // 2
+    if len(sorted_lines) % 2:
+        return sorted_lines[middle]
+    return (sorted_lines[middle] + sorted_lines[middle - 1]) / 2
 
 
 def row_medians(rows):

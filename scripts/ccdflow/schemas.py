@@ -25,7 +25,7 @@ def check_values(values, schema, *, file, words=None):
 
     Parameters
     ----------
-    values : dict
+    values : dict of str to object
         Value by key, as read from YAML.
     schema : str
         File name of the schema.
@@ -305,7 +305,7 @@ def allowed_values(schema, error):
 
     Parameters
     ----------
-    schema : dict
+    schema : dict of str to object
         The part of the schema that is violated.
     error : jsonschema.ValidationError
 

@@ -78,7 +78,7 @@ def load_settings(config, *, folders=()):
 
     Parameters
     ----------
-    config : dict
+    config : dict of str to object
         The values of the configuration file and the command line, as Snakemake passes them. Not
         changed.
     folders : sequence of str
@@ -87,7 +87,7 @@ def load_settings(config, *, folders=()):
 
     Returns
     -------
-    dict
+    dict of str to object
         Plain values, with every key of the schema.
 
     Raises
@@ -115,7 +115,7 @@ def notices(config):
 
     Parameters
     ----------
-    config : dict
+    config : dict of str to object
         As for `load_settings`.
 
     Returns

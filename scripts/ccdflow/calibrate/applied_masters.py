@@ -336,7 +336,7 @@ def _check_origin(master, readouts, camera, unit, name):
     Parameters
     ----------
     master : Master
-    readouts : sequence
+    readouts : sequence of ccdflow.frame.readout.Readout
         The readout of each amplifier of the frame.
     camera : str
         Of the frame; '' where it is unknown.

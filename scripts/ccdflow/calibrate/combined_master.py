@@ -191,7 +191,7 @@ class MasterImage:
 
         Parameters
         ----------
-        name : tuple
+        name : tuple of hashable
             Its first entry is the sort of plane: of each sort the last few are kept.
         make : callable
             Computes the plane.
@@ -324,7 +324,7 @@ def _master_of_header(kind, images, gains, header, name):
     ----------
     kind : str
         "bias", "dark" or "flat".
-    images : sequence
+    images : sequence of MasterImage
         The images of the master.
     gains : tuple of float
         Of its amplifiers, electrons per adu.

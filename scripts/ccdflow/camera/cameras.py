@@ -39,7 +39,7 @@ class Condition:
     ----------
     card : CardSpec
         In any HDU, unless it names one.
-    values : tuple
+    values : tuple of (str or float)
         Globs or numbers, one of which it must be.
     """
 
@@ -247,7 +247,7 @@ class Camera:
 
         Parameters
         ----------
-        defaults : dict
+        defaults : dict of str to object
             The configuration's settings, by the names of `ReductionRecipe`; not changed.
 
         Returns

@@ -127,7 +127,7 @@ class TypeRule:
     ----------
     type : str
         One of TYPES.
-    imagetyp : tuple
+    imagetyp : tuple of str
         Allowed image types; empty: any.
     exptime_min, exptime_max : float or None
         Bounds of the exposure in seconds, both included.

@@ -163,7 +163,7 @@ def check_profile(profile, *, file):
 
     Parameters
     ----------
-    profile : dict
+    profile : dict of str to object
         As read from YAML.
     file : path-like
         Named in errors.

@@ -428,7 +428,7 @@ def read_region(value, *, file=None, keyword=None):
 
     Parameters
     ----------
-    value : dict
+    value : dict of str to str
         ``{"fits": "[2056:2080,1:4128]"}``, ``{"python": "[:, 2055:]"}`` or
         ``{"keyword": "BIASSEC"}``.
     file : path-like, optional

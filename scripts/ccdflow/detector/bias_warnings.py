@@ -91,7 +91,7 @@ def warnings_on_bias(figures, recipe):
 
     Parameters
     ----------
-    figures : dict
+    figures : dict of str to object
         Figures of an amplifier, named as in `AmplifierQuality`, and ``cut_off``, see `is_cut_off`.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
 

@@ -151,7 +151,7 @@ def _select_within_limits(beyond_limits, stats, select):
     ----------
     beyond_limits : list of LeftOut
         The first reason of a frame counts.
-    stats : sequence
+    stats : sequence of (FrameStatistics or ccdflow.detector.flat_figures.FlatStatistics)
         Figures of all frames.
     select : callable
         Takes the figures of the other frames, and returns their `Selection`.

@@ -12,14 +12,14 @@ def threaded_map(function, values, threads):
     ----------
     function : callable
         Its result for one value does not depend on the others.
-    values : sequence
+    values : sequence of object
         Arguments of the function, one for each call.
     threads : int
         Number of threads; the results do not depend on it.
 
     Returns
     -------
-    list
+    list of object
     """
     if threads < 2 or len(values) < 2:
         return list(map(function, values))

@@ -162,9 +162,9 @@ def write_whole(path, parts):
     Parameters
     ----------
     path : path-like
-    parts : list
-        The content in order: bytes-like, or an iterable of such. Of a FITS file headers and data
-        units, each padded to 2880 bytes.
+    parts : list of bytes-like
+        The content in order; an iterable of such may stand for several. Of a FITS file headers and
+        data units, each padded to 2880 bytes.
 
     Raises
     ------

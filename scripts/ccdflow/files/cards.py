@@ -459,7 +459,7 @@ def matches(value, patterns):
     ----------
     value : str, int, float, bool or None
         None matches nothing.
-    patterns : sequence
+    patterns : sequence of (str, int, float or bool)
         Globs, numbers or booleans.
 
     Returns

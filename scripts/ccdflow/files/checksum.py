@@ -93,7 +93,7 @@ def headers_among(parts):
 
     Parameters
     ----------
-    parts : iterable
+    parts : iterable of bytes-like
         Headers as bytes, and data units.
 
     Returns

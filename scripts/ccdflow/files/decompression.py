@@ -38,7 +38,7 @@ class UnpackedFile(io.RawIOBase):
         At its first byte; not closed with this.
     name : str
         The name that errors carry.
-    packing : tuple
+    packing : tuple of (bytes, str, callable)
         As `packing_of` gives it.
     """
 

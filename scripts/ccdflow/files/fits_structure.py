@@ -278,7 +278,7 @@ def _pixels_of_axes(header, keyword, axes, name):
 
     Parameters
     ----------
-    header : mapping
+    header : mapping of str to object
         Value by keyword.
     keyword : {'NAXIS', 'ZNAXIS'}
     axes : int

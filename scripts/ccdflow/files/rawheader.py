@@ -386,10 +386,10 @@ def _remember_card(cards, older_cards, card, head_and_text):
 
     Parameters
     ----------
-    cards, older_cards : dict
+    cards, older_cards : dict of (str or bytes) to tuple
         The cards met lately, and those met before `cards` was emptied; changed in place.
     card : str or bytes
-    head_and_text : tuple
+    head_and_text : tuple of (tuple or None, str)
         As `_parse_text` returns it.
     """
     if len(cards) >= _MOST_TEXTS:

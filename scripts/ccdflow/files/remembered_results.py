@@ -68,7 +68,7 @@ class Remembered:
         Parameters
         ----------
         key : hashable
-        positions : frozenset
+        positions : frozenset of int
             The places of the cards that were seen.
         texts : sequence of str
             Of all cards.

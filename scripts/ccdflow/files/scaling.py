@@ -88,7 +88,7 @@ def _number_of_card(header, keyword, default, name):
 
     Parameters
     ----------
-    header : mapping
+    header : mapping of str to object
         Value by keyword.
     keyword : {'BZERO', 'BSCALE'}
     default : float

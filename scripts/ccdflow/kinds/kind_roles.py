@@ -6,7 +6,8 @@ from __future__ import annotations
 class PartlyPlanned:
     """The answers of a kind while nights that have nothing to do are closed.
 
-    `ccdflow.run.nights.closed_nights` notes them, `ccdflow.run.nights.partial_plan` asks.
+    `ccdflow.run.nights.closed_nights` notes them, `ccdflow.run.nights.partial_plan`
+    asks for them.
 
     Attributes
     ----------

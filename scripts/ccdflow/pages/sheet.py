@@ -28,7 +28,7 @@ class SmallPicture:
         'reduced' or 'calibrated'.
     product : str
         Path of the frame itself, relative to the page.
-    shown : dict
+    shown : dict of str to object
         As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.PictureValues`.
     """
 

@@ -360,7 +360,7 @@ def _master_line(kind, words_on_master, row, figures):
     ----------
     kind, words_on_master : str
         The kind of master, and its exposure or filter.
-    row : mapping
+    row : mapping of str to str
         Its line in the table.
     figures : str
     """

@@ -120,7 +120,10 @@ class Remark(NamedTuple):
 
 @dataclass(slots=True)
 class Use:
-    """A master that a frame, or the frames of a master, may take.
+    """The use of a candidate master for a frame: how it would be applied, and what it would add.
+
+    A master is a candidate for many frames, and for each of them its age, its factor and the
+    variance that it adds are others. The frame may also be the members of another master.
 
     Attributes
     ----------

@@ -69,15 +69,15 @@ class Plan:
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
         self.is_part = True
-        wanted_products, pending = set(), list(products)
-        while pending:
-            job = self.jobs.get(pending.pop())
-            if job is not None and job.product not in wanted_products:
-                wanted_products.add(job.product)
-                pending += set(job.needs) - set(job.spare)
+        products_wanted, products_to_look_at = set(), list(products)
+        while products_to_look_at:
+            job = self.jobs.get(products_to_look_at.pop())
+            if job is not None and job.product not in products_wanted:
+                products_wanted.add(job.product)
+                products_to_look_at += set(job.needs) - set(job.spare)
                 # A key that is made later would be made without the jobs that are left out here.
                 _ = job.key
-        for product in set(self.jobs) - wanted_products:
+        for product in set(self.jobs) - products_wanted:
             del self.jobs[product]
 
 
@@ -291,19 +291,16 @@ class Planner:
             and callable(wanted_product.basis)
             and not wanted_product.key
         ):
-            key = partial(_key_of, wanted_product.basis)
-            needs, spare = self._predecessors(wanted_product)
+            key, (needs, spare) = (
+                partial(_key_of, wanted_product.basis),
+                self._predecessors(wanted_product),
+            )
             context.jobs[product] = UnhashedJob(
                 kind.name, product, key, "new", wanted_product.night, needs, 0, spare
             )
             return
         key = wanted_product.key or _key_of(wanted_product.basis)
-        if is_new:
-            why = "new"
-        else:
-            check = self._compare(kind, product, key, wanted_product.basis)
-            self._note_check(product, check)
-            why = check.why_again
+        why = "new" if is_new else self._compare(kind, product, key, wanted_product.basis)
         if not why and wanted_product.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):

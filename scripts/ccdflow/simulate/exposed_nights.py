@@ -76,7 +76,7 @@ class Shot:
         Per pixel and second.
     object : str
         Name of the target in the header.
-    cards : dict
+    cards : dict of str to object
         More header cards, or others: keyword and value. None leaves a card out.
     detector : Detector, optional
         Where the detector has changed since the night's: another epoch.

@@ -50,9 +50,9 @@ class Truth:
 
     Attributes
     ----------
-    parameters : dict
+    parameters : dict of str to object
         The arguments of the simulator.
-    camera : dict
+    camera : dict of str to object
         Scalars of the camera, and its true regions as FITS sections: `overscan` (usable), `data`,
         `leaked` (columns, counted from 1).
     frames : dict of str to dict
@@ -209,7 +209,7 @@ def frame_truth(frame, realisation):
 
     Returns
     -------
-    dict
+    dict of str to object
     """
     return {
         "imagetyp": frame.imagetyp,
@@ -234,7 +234,7 @@ def write_truth_file(folder, *, complete, parameters, camera, frames):
     folder : pathlib.Path
     complete : bool
         Whether all frames and arrays are there.
-    parameters : dict
+    parameters : dict of str to object
         The arguments of the simulator.
     camera : SimulatedCamera
     frames : dict of str to dict
@@ -279,7 +279,7 @@ def check_simulation_folder(folder, frames, parameters, *, overwrite):
     folder : pathlib.Path
     frames : iterable of LogLine
         The frames to write.
-    parameters : dict
+    parameters : dict of str to object
         The arguments of the simulator.
     overwrite : bool
         Whether another simulation is replaced.

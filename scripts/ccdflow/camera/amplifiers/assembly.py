@@ -363,7 +363,7 @@ def _check_places(placed_drafts, shape, notes, *, file):
         With their places.
     shape : (int, int)
         (ny, nx) of the image.
-    notes : list
+    notes : list of Note
         A note on pixels without data is added.
     file : str
         Named in errors.

@@ -193,7 +193,7 @@ def _read_stated(header, keyword, axis, shape):
 
     Parameters
     ----------
-    header : mapping
+    header : mapping of str to object
         Value by keyword.
     keyword : str
     axis : {0, 1}

@@ -55,7 +55,7 @@ def hits_of_rounds(data, variance, is_bad, settings):
     ----------
     data, variance : numpy.ndarray of shape (ny, nx), float32
     is_bad : numpy.ndarray of shape (ny, nx), bool
-    settings : dict
+    settings : dict of str to object
         Arguments of ``astroscrappy.detect_cosmics``.
 
     Returns

@@ -158,7 +158,7 @@ def _sharpness_settings(width, contrast):
 
     Returns
     -------
-    dict
+    dict of str to object
         Arguments of ``astroscrappy.detect_cosmics``.
     """
     if not width * FWHM_OVER_SIGMA < _UNDERSAMPLED_FWHM:

@@ -128,7 +128,7 @@ def _history_of_source(nights, index, source, share):
 
     Parameters
     ----------
-    nights : list
+    nights : list of NightBadPixels
         With their bits, in order.
     index : numpy.ndarray of shape (n,), int
         Indices of the pixels in the flattened image.

@@ -94,7 +94,7 @@ def hdus_in_plain_order(hdus):
 
     Returns
     -------
-    list
+    list of object
     """
     is_packed = hdus[0].header.get("NAXIS") == 0 and len(hdus) > 1 and "SIMPLE" in hdus[1].header
     return list(hdus[1:]) if is_packed else list(hdus)

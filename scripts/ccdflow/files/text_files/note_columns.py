@@ -28,7 +28,7 @@ class Columns:
 
     Attributes
     ----------
-    first : dict
+    first : dict of str to object
         Values that describe all of them.
     names : list of str
         Names of the things that the cells of each column describe, in their order.
@@ -116,7 +116,7 @@ def values(cells):
 
     Returns
     -------
-    list
+    list of object
     """
     # One call keeps keys that many texts have once.
     return json.loads(b"[%b]" % b",".join([cell or b"null" for cell in cells]))
@@ -136,7 +136,7 @@ def write_columns(path, columns, *, first, names):
     columns : iterable of (str, list of bytes)
         Name and cells of each column, one for each name: b"" where there is no value. They are
         never together in memory.
-    first : dict
+    first : dict of str to object
         Plain values that describe all names.
     names : list of str
 

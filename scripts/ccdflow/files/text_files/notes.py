@@ -112,7 +112,7 @@ def read_headed(path):
 
     Returns
     -------
-    head : dict
+    head : dict of str to object
         {} if the lines are not as written, or the first one is no JSON object: another version
         wrote the file, in a form that is unknown here.
     lines : iterator over str

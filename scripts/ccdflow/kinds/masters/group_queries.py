@@ -107,7 +107,7 @@ def nights_elsewhere(kind, context, night):
 
 
 def masters_carried(context, group):
-    """Return the groups of all masters that a group or frame may take, and of those in them.
+    """Return the groups of all masters that a group or frame may take, as far as they are planned.
 
     Parameters
     ----------

@@ -266,7 +266,7 @@ def candidates_of(groups):
 
 
 def needs_of(context, steps):
-    """Return the masters that are made before their user, and those taken in their place.
+    """Return the masters that are made before the frame, and second choices in case of a refusal.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def _biases_without_dark(context, steps):
 
 
 def _needs_of_step(context, step):
-    """Return the masters of a step that are made before its user, and those in their place."""
+    """Return the masters of a step that are made before the frame, and its second choices."""
     # The choice among these flats is known only when all of them are made.
     needs, spare_masters = (
         [use.product for use in measured_flats.competing_flats(context, step)],

@@ -25,10 +25,10 @@ from ccdflow.run.job import RemarkKind, Use
 _LATER_TIER, _SCALED_UP_TIER = 2, 1
 # Up to this many masters are sorted. Of more, only the first ones are looked for.
 _FEW_MASTERS = 128
-# The masters of this many nights before the frame's are compared first, by themselves.
-_LAST_ONES = 16
+# As many of the last masters up to the frame's night are compared first, by themselves.
+_RECENT_MASTERS = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
-_SURELY_MORE = 1 + 1e-9
+_ROUNDING_MARGIN = 1 + 1e-9
 # Looked up once: a plan scales hundreds of thousands of darks.
 _SCALE_KIND = RemarkKind.SCALE
 
@@ -114,7 +114,7 @@ def rank_recent(terms, night, rules):
     end = bisect_right(days, day)
     if end < MOST_CANDIDATES or (terms.is_dark and day - days[end - 1] > EXACT_NIGHTS):
         return None
-    start = max(0, end - _LAST_ONES)
+    start = max(0, end - _RECENT_MASTERS)
     fixed_variance, warming, ties = unscaled.fixed_variance, unscaled.warming, unscaled.ties
     bias_left = unscaled.bias_left
     variances_and_lags = []
@@ -131,7 +131,7 @@ def rank_recent(terms, night, rules):
         least_variance = unscaled.least_variances[start - 1] + ageing_a_day * (
             day - days[start - 1]
         )
-        if least_variance <= variances_and_lags[MOST_CANDIDATES - 1][0] * _SURELY_MORE:
+        if least_variance <= variances_and_lags[MOST_CANDIDATES - 1][0] * _ROUNDING_MARGIN:
             return None
     return tuple(
         [
@@ -284,7 +284,7 @@ class Ranking:
             return 0
         # One day more allows for the rounding.
         return (
-            (last_variance * _SURELY_MORE - least_variance) / terms.ageing_a_day + 1
+            (last_variance * _ROUNDING_MARGIN - least_variance) / terms.ageing_a_day + 1
             if terms.ageing_a_day
             else math.inf
         )

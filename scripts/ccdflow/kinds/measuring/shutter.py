@@ -372,8 +372,8 @@ def _usable_flats(context, group):
             continue
         unusable = {
             file
-            for file, _, figure, *_ in record.data["left_out"]
-            if figure != member_selection.OTHER_EXPOSURE
+            for file, _, reason_figure, *_ in record.data["left_out"]
+            if reason_figure != member_selection.OTHER_EXPOSURE
         }
         members = [
             file

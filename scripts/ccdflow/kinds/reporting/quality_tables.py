@@ -50,7 +50,7 @@ class MasterTable(Kind):
     ----------
     master : ccdflow.kinds.masters.master.MasterKind
     columns : tuple of str
-        Names of the columns.
+        Names of the figures in it.
     is_always : bool
         Whether it is there where there is no such master, too.
     """

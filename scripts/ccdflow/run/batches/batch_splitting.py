@@ -90,14 +90,17 @@ def split(session, *, is_split_by_night, writes_files=True):
     jobs_by_product = session.plan.jobs
     places = {product: place for place, product in enumerate(jobs_by_product)}
     batches = {}
-    for name, jobs_of_batch in parts.items():
-        products = sorted((job.product for job in jobs_of_batch), key=places.__getitem__)
-        jobs = list(map(jobs_by_product.__getitem__, products))
+    for name, jobs in parts.items():
+        products = sorted((job.product for job in jobs), key=places.__getitem__)
+        jobs_in_order = list(map(planned.__getitem__, products))
         earlier_names = {
-            batch_by_product[need] for need in _needs_of(jobs) if need in batch_by_product
+            batch_by_product[need] for need in _needs_of(jobs_in_order) if need in batch_by_product
         } - {name}
         batch = _batch_of_jobs(
-            session.context, name, jobs, [batches[earlier] for earlier in sorted(earlier_names)]
+            session.context,
+            name,
+            jobs_in_order,
+            [batches[earlier] for earlier in sorted(earlier_names)],
         )
         batches[name] = batch
         if writes_files:

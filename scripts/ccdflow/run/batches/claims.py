@@ -269,11 +269,11 @@ def removable_records(files, records_of_busy_batches, results):
     """
     if not records_of_busy_batches:
         return files
-    products_needed = set().union(*records_of_busy_batches.values())
+    records_needed = set().union(*records_of_busy_batches.values())
     return [
         path
         for path in files
-        if paths.parse_done(os.path.relpath(path, results))[0] not in products_needed
+        if paths.parse_done(os.path.relpath(path, results))[0] not in records_needed
     ]
 
 

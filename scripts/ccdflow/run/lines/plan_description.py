@@ -138,8 +138,8 @@ def _subject_up_to_date(plan):
 def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
-    moved_products = [product for product in plan.leaving if not paths.is_shown_only(product)]
-    products_named = set(moved_products[:_MOST_LINES])
+    products_moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    products_named = set(products_moved[:_MOST_LINES])
     why = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if products_named else ())
@@ -148,13 +148,13 @@ def _lines_on_moves(plan):
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
         + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _REASON_OF_MOVE))
-        for product in moved_products[:_MOST_LINES]
+        for product in products_moved[:_MOST_LINES]
     ]
-    if len(moved_products) > _MOST_LINES:
-        lines.append(f"... and {len(moved_products) - _MOST_LINES} more")
-    if removed := len(plan.leaving) - len(moved_products):
+    if len(products_moved) > _MOST_LINES:
+        lines.append(f"... and {len(products_moved) - _MOST_LINES} more")
+    if n_deleted := len(plan.leaving) - len(products_moved):
         number = (
-            "1 page, picture or table" if removed == 1 else f"{removed} pages, pictures, tables"
+            "1 page, picture or table" if n_deleted == 1 else f"{n_deleted} pages, pictures, tables"
         )
         lines.append(f"{number} to be removed: nothing is left to be shown there")
     return lines

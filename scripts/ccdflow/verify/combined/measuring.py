@@ -355,10 +355,10 @@ def model_factor(frames, levels, light, fixed, slope):
     -------
     (float, float)
     """
-    clipped_light, variances, count = np.maximum(light, 0), [], 0
+    positive_light, variances, count = np.maximum(light, 0), [], 0
     for i, j in pairwise(range(len(frames))):
         variance = sum(
-            (fixed + slope * clipped_light * level) / level**2 for level in (levels[i], levels[j])
+            (fixed + slope * positive_light * level) / level**2 for level in (levels[i], levels[j])
         )
         noise = np.sqrt(variance)
         smallest = np.min(noise, where=np.isfinite(noise), initial=np.inf)
@@ -392,11 +392,15 @@ def gain_of_pairs(frames, levels, noise):
         difference = first - second
         steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
         mean = (first + second) / 2
-        light = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / level + 1 / next_level)
+        light_of_pair = (mean[:, 1:] + mean[:, :-1]) / 2 * (1 / level + 1 / next_level)
         read_variance = np.full(steps.shape, noise**2 * (1 / level**2 + 1 / next_level**2))
         with np.errstate(invalid="ignore"):
-            is_usable = np.isfinite(steps) & (light > _GAIN_LIGHT * read_variance)
-        for parts, values in ((squares, steps**2), (photons, light), (fixed, read_variance)):
+            is_usable = np.isfinite(steps) & (light_of_pair > _GAIN_LIGHT * read_variance)
+        for parts, values in (
+            (squares, steps**2),
+            (photons, light_of_pair),
+            (fixed, read_variance),
+        ):
             parts.append(values[is_usable])
     squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
     if squares.size < _GAIN_PIXELS:

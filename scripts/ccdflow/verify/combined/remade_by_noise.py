@@ -56,8 +56,10 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     for sign, is_kept in is_kept_by_sign.items():
         for _ in range(account.iterations):
             centre = np.where(is_empty, 0, _lower_median(stack, is_kept))
-            noise_light = _light_of_noise(centre, light, fixed, slope, len(stack))
-            variance = (fixed + slope * np.maximum(noise_light * levels + charge, 0)) / levels**2
+            light_of_pixels = _light_of_noise(centre, light, fixed, slope, len(stack))
+            variance = (
+                fixed + slope * np.maximum(light_of_pixels * levels + charge, 0)
+            ) / levels**2
             count = np.maximum(is_kept.sum(axis=0), 1)
             total_variance = variance + np.where(is_kept, variance, 0).sum(axis=0) / count**2
             limit = account.clip * np.sqrt(total_variance) * (1 + sign * _NEAR_LIMIT)
@@ -116,8 +118,8 @@ def _variance_by_source(image, is_kept, model, levels, charge, light):
     inverse_sum = np.where(is_kept, inverse_levels, 0).sum(axis=0)
     charges = np.where(is_kept, charge * inverse_levels**2, 0).sum(axis=0)
 
-    def variance_of(pixel_light):
-        light_sum = np.maximum(pixel_light * inverse_sum + charges, 0)
+    def variance_of(light_of_pixels):
+        light_sum = np.maximum(light_of_pixels * inverse_sum + charges, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return (fixed * sum_of_squares + slope * light_sum) / count**2
 

@@ -239,8 +239,8 @@ def other_bits(product, remade):
     is_same[are_nan] = _is_sound_nan(product[are_nan], remade[are_nan])
     with np.errstate(invalid="ignore"):
         difference = np.abs(product[~is_same].astype(np.float64) - remade[~is_same])
-    finite_differences = difference[np.isfinite(difference)]
-    return int(np.count_nonzero(~is_same)), float(finite_differences.max(initial=0.0))
+    finite_values = difference[np.isfinite(difference)]
+    return int(np.count_nonzero(~is_same)), float(finite_values.max(initial=0.0))
 
 
 def _bits_of(values):
