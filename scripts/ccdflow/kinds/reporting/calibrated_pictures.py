@@ -317,7 +317,7 @@ class SciencePicture(CalibrationPicture):
         records = [record for g in groups if (record := context.outcome(g.product)) is not None]
         grades = Counter(r.data["grade"] for r in records if r.status == job_records.MADE)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
-        sentence = count(sum(grades.values()), "calibrated frame")
+        sentence = counted(sum(grades.values()), "calibrated frame")
         units = {_short_unit(r.data["unit"]) for r in records if r.status == job_records.MADE}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
