@@ -21,6 +21,7 @@ from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.pages.contents import NamedFile, Picture, Section
+from ccdflow.pages.text_formatting import count as counted
 from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
