@@ -36,7 +36,7 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
-from ccdflow.pages.text_formatting import count
+from ccdflow.pages.text_formatting import count as counted
 from ccdflow.run.forked_frames import map_forked
 
 MASTERS = ("bias", "dark", "flat")
@@ -250,7 +250,7 @@ def run(options):
     if lines:
         return "", 1
     units = " and ".join(dict.fromkeys(outcome.unit for outcome in outcomes))
-    return f"{folder}: {count(len(outcomes), 'frame')}, in {units}"
+    return f"{folder}: {counted(len(outcomes), 'frame')}, in {units}"
 
 
 def lines_of_errors(errors, folder):

@@ -24,7 +24,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
-from ccdflow.pages.text_formatting import count
+from ccdflow.pages.text_formatting import count as counted
 
 
 def parse(arguments=None):
@@ -112,7 +112,7 @@ def run(options):
     for path in product.parent.iterdir():
         atomic_write.remove_abandoned(path)
     return (
-        f"{product}: {count(len(members), 'frame')}, {result.recipe}; "
+        f"{product}: {counted(len(members), 'frame')}, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
 

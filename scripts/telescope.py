@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 from ccdflow import commandline
-from ccdflow.pages.text_formatting import count
+from ccdflow.pages.text_formatting import count as counted
 from ccdflow.simulate.telescope import observe
 
 
@@ -39,7 +39,7 @@ def run(options):
             number += 1
     except KeyboardInterrupt:
         has_ended = False
-    line = f"{count(number, 'frame')} arrived in {raw}"
+    line = f"{counted(number, 'frame')} arrived in {raw}"
     if has_ended:
         return line
     return (

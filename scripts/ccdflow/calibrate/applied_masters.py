@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ccdflow.camera.usual_times import EXACT_PART, is_same_exposure
 from ccdflow.errors import FrameError
 
 if TYPE_CHECKING:
@@ -21,39 +22,11 @@ ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 # Words of BUNIT for the numbers of a converter.
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 
-EXACT_SECONDS = 0.1
-"""Exposures that differ by fewer seconds count as equal: shutters and clocks are no more exact."""
-
-EXACT_PART = 1e-3
-"""Exposures that differ by less than this fraction count as equal: cards may be measured times."""
-
 SCALE_UP = 2.5
 """A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
 
 # Gains that differ by less than this part are equal: cards have a few digits.
 _SAME_GAIN = 1e-3
-
-
-def is_same_exposure(seconds, reference):
-    """Return whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
-
-    Parameters
-    ----------
-    seconds : float or numpy.ndarray of any shape, float64
-        Seconds.
-    reference : float
-        Seconds; the tolerance is of this one.
-
-    Returns
-    -------
-    bool or numpy.ndarray of the same shape, bool
-
-    Examples
-    --------
-    >>> is_same_exposure(300.0, 300.2), is_same_exposure(1.0, 1.2)
-    (True, False)
-    """
-    return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_PART * abs(reference))
 
 
 def dark_scale(seconds, dark, *, file, card_value=None):

@@ -228,8 +228,10 @@ def _clock_of_card(content, system):
         day, clock = None, clock_of_number(number, content.comment)
     if clock is None:
         return None
-    date = day.day if day else None
-    stamp = CardTime(content.keyword, date, None, clock.time, clock.zone, remark=clock.remark)
+    day_of_card = day.day if day else None
+    stamp = CardTime(
+        content.keyword, day_of_card, None, clock.time, clock.zone, remark=clock.remark
+    )
     return _stamp_with_zone(stamp, content, system)
 
 

@@ -7,14 +7,12 @@ from os import PathLike
 
 import numpy as np
 
+from ccdflow.camera.usual_times import EXACT_PART, is_same_exposure
 from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError
 from ccdflow.maskbits import NO_DATA
 
-# Exposures that differ by less than these seconds, or this fraction, count as equal, as some cards
-# have the measured time: 300.02 s are 2.5 times 120 s.
-_SAME_SECONDS, _SAME_PART = 0.1, 1e-3
 # Seconds, 68 years: a card with a longer exposure is damaged.
 _MOST_SECONDS = 2**31
 # Pixels that are noisier than the median one by this factor are hot.
@@ -155,9 +153,9 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
                 allowed="0 s or more, below 2^31 s",
                 remedy="write EXPTIME, in seconds, into the frame's header, or leave the frame out",
             )
-        is_exact = abs(time - dark.seconds) <= max(_SAME_SECONDS, _SAME_PART * dark.seconds)
-        factors.append(1.0 if is_exact else time / dark.seconds)
-    if max(factors, default=0.0) > scale_up * (1 + _SAME_PART):
+        factors.append(1.0 if is_same_exposure(time, dark.seconds) else time / dark.seconds)
+    # Exposures scatter by a little: 300.02 s are not more than 2.5 times 120 s.
+    if max(factors, default=0.0) > scale_up * (1 + EXACT_PART):
         raise UserError(
             "the dark would be scaled up beyond the limit",
             file=dark.file,

@@ -7,7 +7,8 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from ccdflow.pages.text_formatting import count, light_words
+from ccdflow.pages.text_formatting import count as counted
+from ccdflow.pages.text_formatting import light_words
 
 # The order of types in the lines of a night; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
@@ -196,7 +197,7 @@ def _words_on_statuses(frames):
         if not other_statuses
         else f"{n_readable} readable, {', '.join(other_statuses)}"
     )
-    return f"{count(total, 'frame')}: {readable}"
+    return f"{counted(total, 'frame')}: {readable}"
 
 
 def _type_rank(image_type):
@@ -373,7 +374,7 @@ def _master_line(kind, words_on_master, row, figures):
 
 def _frames_of(names):
     """Return the number of some frames in words: ``1 frame``, ``2 frames``."""
-    return count(len(names), "frame")
+    return counted(len(names), "frame")
 
 
 def _counts_of_grades(steps):
@@ -402,7 +403,7 @@ def _counts_of_grades(steps):
         f"; {_frames_of(uncalibrated_frames)} not calibrated" if uncalibrated_frames else ""
     )
     n_unnamed = len(ranked_reasons) - _MOST_NAMED
-    last_line = f"and {count(n_unnamed, 'more reason')}, see associations.csv"
+    last_line = f"and {counted(n_unnamed, 'more reason')}, see associations.csv"
     return [
         f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated_words}",
         *(f"{_frames_of(reasons[reason])}: {reason}" for reason in ranked_reasons[:_MOST_NAMED]),

@@ -100,7 +100,7 @@ _NO_PREDECESSORS = Predecessors()
 
 
 class ProductCheck(NamedTuple):
-    """What a product shows beside its record.
+    """A product compared with its record.
 
     Attributes
     ----------

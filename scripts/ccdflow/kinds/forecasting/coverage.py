@@ -119,8 +119,7 @@ def coverage_of(context):
             cell = Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
             if state == NO_MASTERS or not counts[cell]:
                 states[cell] = max(states.get(cell, ""), state, key=_state_rank)
-                if not counts[cell]:
-                    ranks[cell.label] += number
+                ranks[cell.label] += number * (not counts[cell])
     labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
     cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
     cells |= {cell: (counts[cell], state) for cell, state in states.items()}

@@ -12,7 +12,8 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.pages.text_formatting import count, light_words
+from ccdflow.pages.text_formatting import count as counted
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.job import MissingCause
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
@@ -47,9 +48,9 @@ def paragraphs(context, nights, *, most_nights):
         counts = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
-        nights_words = count(len(names) - most_nights, "earlier night")
+        nights_words = counted(len(names) - most_nights, "earlier night")
         lines.append(
-            f"plan of {nights_words}, from {names[0]}: {count(len(earlier), 'frame')}, {counts}"
+            f"plan of {nights_words}, from {names[0]}: {counted(len(earlier), 'frame')}, {counts}"
         )
     for night in names[-most_nights:]:
         for block in night_forecast.blocks_of(context, night, foretell=True):

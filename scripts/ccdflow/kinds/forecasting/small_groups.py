@@ -5,8 +5,9 @@ Only the rows of the night and the masters of the frame are asked, so that page 
 
 from __future__ import annotations
 
-from ccdflow.calibrate.applied_masters import BIAS, DARK, is_same_exposure
+from ccdflow.calibrate.applied_masters import BIAS, DARK
 from ccdflow.camera import identity
+from ccdflow.camera.usual_times import is_same_exposure
 from ccdflow.kinds.forecasting.budget import SmallGroup
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.kinds.matching import match_sentences

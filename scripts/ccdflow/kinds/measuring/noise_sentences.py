@@ -157,10 +157,10 @@ def sentences_on_noise(nights):
     for (camera, light, unit), entries in sorted(entries_by_light.items()):
         (ratio, measured_noise, predicted_noise, reason), _, _ = sorted(entries)[len(entries) // 2]
         frames = count(sum(files for _, _, files in entries), "calibrated frame")
-        light_words = f" ({light})" if light else ""
+        words_on_light = f" ({light})" if light else ""
         several = f" of {len(entries)} nights" if len(entries) > 1 else ""
         sentences.append(
-            f"{camera}: the noise of {frames}{several}{light_words}"
+            f"{camera}: the noise of {frames}{several}{words_on_light}"
             f" is {figure(measured, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
             f" {'above' if ratio > 1 else 'below'} the {figure(predicted, 3)} {unit} that UNCERT"
             f" predicts: {reason}"

@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, r
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.text_formatting import count
+from ccdflow.pages.text_formatting import count as counted
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -197,7 +197,7 @@ class Associations(Kind):
         is_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
             f"dark does harm: {dark}: {_harm_words(context, dark)}; "
-            f"{count(number, 'frame')} {'without' if is_out else 'with'} it"
+            f"{counted(number, 'frame')} {'without' if is_out else 'with'} it"
             for dark, number in sorted(frames.items())
         ]
         unnamed = len(lines) - _MOST_NAMED

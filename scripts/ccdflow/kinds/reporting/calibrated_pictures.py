@@ -21,7 +21,8 @@ from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.pages.contents import NamedFile, Picture, Section
-from ccdflow.pages.text_formatting import count, figure, light_words, with_error
+from ccdflow.pages.text_formatting import count as counted
+from ccdflow.pages.text_formatting import figure, light_words, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -321,7 +322,7 @@ class SciencePicture(CalibrationPicture):
         records = [record for g in groups if (record := context.outcome(g.product)) is not None]
         grades = Counter(r.data["grade"] for r in records if r.status == job_records.MADE)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
-        sentence = count(sum(grades.values()), "calibrated frame")
+        sentence = counted(sum(grades.values()), "calibrated frame")
         units = {_short_unit(r.data["unit"]) for r in records if r.status == job_records.MADE}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(

@@ -87,7 +87,7 @@ class ClosedNights:
         return night in self._index_of
 
     def notes_of_kind(self, name):
-        """Return what a kind of products noted on the archive: its `facts_to_note`.
+        """Return the facts that a kind of products noted on the archive, its `facts_to_note`.
 
         Parameters
         ----------
