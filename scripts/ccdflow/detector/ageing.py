@@ -25,7 +25,7 @@ class Pair:
     degrees : float
         Difference of their temperatures; NaN where one is not known.
     excess, error : float
-        Variance of their difference less that of their noises, and its standard error.
+        Variance of their difference minus that of their noises, and its standard error.
     """
 
     days: int
@@ -41,7 +41,7 @@ def structure_function(samples, variances, days, temperatures=None):
     ----------
     samples : sequence of numpy.ndarray of float32
         (k, nx): the same rows of each master. NaN does not count, nor what a clip at 5 sigma
-        leaves out: a hot pixel that came in between is no ageing of the others.
+        leaves out: a hot pixel that came in between is not an ageing of the others.
     variances : sequence of float
         Of the noise of a pixel of each.
     days : sequence of int

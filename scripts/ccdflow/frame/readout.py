@@ -136,7 +136,7 @@ def readout_of(
     gain = amplifier.gain if gain is None else gain
     # A frame whose level was not subtracted has a bias that is not known here.
     is_measured = amplifier.saturation is None and full_well is not None and level is not None
-    # Amplifiers that share a flat made in adu share a factor, which is no gain of their own.
+    # Amplifiers that share a flat made in adu share a factor, which is not a gain of their own.
     own_gain = amplifier.gain or measured_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
         read_noise = amplifier.read_noise / own_gain

@@ -269,7 +269,7 @@ class Members:
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
         pixels : numpy.ndarray of float32
-            Shape ``(ny, nx)``: the combined dark, less its bias.
+            Shape ``(ny, nx)``: the combined dark, minus its bias.
         mask : numpy.ndarray of int16
             Shape ``(ny, nx)``; gets the bit 512 where the bit of saturation is not set.
         """

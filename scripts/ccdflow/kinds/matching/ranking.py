@@ -337,7 +337,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     night : str
         Of the frame.
     lag : float
-        Days between the two nights; NaN where one is no date.
+        Days between the two nights; NaN where one is not a date.
     variance : float
         That the master adds to a pixel of the frame.
     ageing : float

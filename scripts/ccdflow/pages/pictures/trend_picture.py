@@ -159,7 +159,7 @@ def _lines_of_figure(points, key, positions_by_night):
 
 
 def _draw_trend(axes, line, label, number, level_unit):
-    """Draw one line; levels less their median, so that unlike levels share a scale.
+    """Draw one line; levels minus their median, so that unlike levels share a scale.
 
     Parameters
     ----------
