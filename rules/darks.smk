@@ -3,7 +3,7 @@ are those of biases (rules/combine.smk) for other products."""
 
 
 use rule combine as combine_darks with:
-    """Reduced darks of a group -> combined dark: less the combined bias, outliers left out."""
+    """Reduced darks of a group -> combined dark: minus the combined bias, outliers left out."""
     wildcard_constraints:
         product=r"combined/[^/]+/dark.+",
     localrule: True

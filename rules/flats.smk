@@ -3,7 +3,7 @@ are those of biases (rules/combine.smk) for other products."""
 
 
 use rule combine as combine_flats with:
-    """Reduced flats of a group -> combined flat: less bias and dark, mean 1."""
+    """Reduced flats of a group -> combined flat: minus bias and dark, mean 1."""
     wildcard_constraints:
         product=r"combined/[^/]+/flat.+",
     localrule: True

@@ -39,7 +39,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # the time of their collection, and again and again while they run.
 gc.disable()
 # New objects after which they are looked through, 700 by default: trees of the library's code,
-# which some tests make, are looked through a thousand times else.
+# which some tests make, are otherwise looked through a thousand times.
 _NEW_OBJECTS = 50_000
 
 TESTS = Path(__file__).parent

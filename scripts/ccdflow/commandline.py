@@ -270,7 +270,7 @@ def path(options, name, *, placeholder="FOLDER", old_form=False, must_exist=Fals
     Raises
     ------
     UserError
-        If it is not given, or is no folder.
+        If it is not given, or is not a folder.
     """
     value = options.given.get(name)
     # Older results: the commands that made them gave a folder without its name.

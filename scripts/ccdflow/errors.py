@@ -13,7 +13,7 @@ OCCUPIED_PATH_ERRORS = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMP
 _DISK_ERRORS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
 ACTIONS = {
     **dict.fromkeys(FULL_DISK, "make room"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "repair the permissions"),
     **dict.fromkeys(OCCUPIED_PATH_ERRORS, "a file or folder is in the way: move it"),
     **dict.fromkeys(_DISK_ERRORS, "check the disk or the network"),
 }

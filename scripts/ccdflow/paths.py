@@ -613,7 +613,7 @@ def folded_name(name):
 
 
 def _safe_letters(text):
-    """Return a text with _ for all that is no letter, digit, or one of ``_.+-``."""
+    """Return a text with _ for all that is not a letter, digit, or one of ``_.+-``."""
     return re.sub(r"[^\w.+-]+", "_", str(text), flags=re.ASCII).strip("._") or "unknown"
 
 

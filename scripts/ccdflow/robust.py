@@ -18,10 +18,10 @@ decide otherwise for one of them, and so change the bytes of products."""
 FWHM_OVER_SIGMA = 2.3548
 """Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
 
-# A chi^2 is known for probabilities from one to the other: there a test compares it with scipy's.
+# Quantiles of chi^2 are valid between these two probabilities: a test compares them with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
 # Up to so many lines are sorted by minima and maxima of whole lines, faster than pixel by
-# pixel: three in a fifth of it.
+# pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
 
 

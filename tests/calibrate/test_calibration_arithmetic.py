@@ -205,7 +205,7 @@ def test_steep_wings_scatter_by_their_errors(level, peak):
     known = Readout(Region(0, side, 0, side), gain=1.0, read_noise=noise, rounding=0.0)
     data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
     pulls = (data - scene) / error
-    # Before, up to 41 in the wings of the brightest, and a scatter of 6.
+    # An earlier estimate of the errors gave up to 41 in the wings of the brightest, and a scatter of 6.
     assert np.abs(pulls).max() < 6
     for low, high in ((0, 50), (50, 1500), (1500, 4000), (4000, 1e6)):
         chosen = pulls[(scene - level >= low) & (scene - level < high)]
@@ -234,7 +234,7 @@ def test_light_in_the_outermost_columns_has_its_photons():
     bright = scene[:, [0, -1]] > 300
     assert np.count_nonzero(bright) > 200
     assert np.std(np.array(pulls)[:, bright]) == pytest.approx(1, abs=0.06)
-    # Before, it was that of the sky: 0.25.
+    # An earlier estimate gave the error of the sky: 0.25.
     assert np.median(np.array(ratios)[:, scene[:, [0, -1]] > 1000]) == pytest.approx(1, abs=0.1)
 
 
@@ -318,12 +318,12 @@ def test_the_level_of_a_camera_quieter_than_one_adu_has_all_its_rounding(count, 
     made = readout_of(
         amplifier, recipe, AmplifierReduction(level=1000.0), MeasuredReadout(read_noise=measured)
     )
-    # Before, 9 % too small for six pixels and a noise of 0.02 adu.
+    # Without the rounding of the strip: 9 % too small for six pixels and a noise of 0.02 adu.
     assert made.level_variance**0.5 == pytest.approx(truth, rel=0.05)
     header = Header({"OVERSCAN": strip.to_fits(), "OSCAXIS": "rows", "OSCSTAT": "median"})
     own = level_noise(header, "", measured, made.rounding)
     assert made.level_variance**0.5 == pytest.approx(own, rel=0.02)
-    # MODLN of darks and flats. Before, 0.260 for 0.288 adu.
+    # MODLN of darks and flats. Without the rounding of the strip: 0.260 for 0.288 adu.
     member = amplifier_noise(amplifier, recipe, measured)
     assert member.level_noise == pytest.approx(truth, rel=0.05)
 

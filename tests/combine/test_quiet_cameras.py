@@ -39,7 +39,7 @@ def test_frames_that_hardly_scatter_are_as_quiet_as_rounding(columns, noise):
     frames = np.rint(random.normal(size=(6, *SHAPE)) * noise + level)
     frames -= np.median(overscan, axis=2, keepdims=True)
     made = model_of(frames, read_noise=noise, gain=20.0, level_noise=DIGITAL_NOISE)
-    # Before, the prediction of 0.41 adu stood where the steps were left out as outliers.
+    # Where the steps are left out as outliers, the prediction of 0.41 adu stands.
     assert made.variance_without_light**0.5 == pytest.approx(DIGITAL_NOISE, rel=0.01)
 
 
@@ -51,6 +51,6 @@ def test_hits_in_flats_do_not_change_the_gain_that_they_show():
     frames = random.poisson(light) / gain + random.normal(size=light.shape) * noise
     frames[random.random(frames.shape) < 0.002] += 3_000
     made = model_of(frames / levels[:, None, None], levels=levels, read_noise=noise)
-    # Before, a third of it.
+    # With the hits: a third of it.
     assert made.gain == pytest.approx(gain, rel=0.02)
     assert made.factor == pytest.approx(1, abs=0.01)

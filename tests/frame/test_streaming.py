@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_tried_again(
     monkeypatch.setattr(rawfile.RawFile, "readinto", fail_at_end)
     record = kinds.make(running.context, second)
     running.lock.close()
-    # A disk may be mended, so the frame is not called bad; and what it fails in is no writing.
+    # A disk may be repaired, so the frame is not called bad; and what it fails in is no writing.
     assert record.status == job_records.GONE
     assert "cannot be read (Input/output error)" in record.reason
     assert not (tmp_path / "results/reduced/b1.fits").exists()

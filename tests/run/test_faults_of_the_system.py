@@ -204,7 +204,7 @@ def test_a_fault_at_each_touch_in_a_job(archive):
 
 
 def check_main(archive, place, name, *, lasting):
-    """A fault in the run's own work costs one line; the next run mends all."""
+    """A fault in the run's own work costs one line; the next run repairs all."""
     message, lines = "", []
     shutil.rmtree(archive.results, ignore_errors=True)
     try:

@@ -28,7 +28,7 @@ OTHER_REMEDIES = ("did you mean ", "was the frame read ", "-n lists ")
     ("number", "action"),
     [
         (errno.ENOSPC, "make room"),
-        (errno.EROFS, "mend the permissions"),
+        (errno.EROFS, "repair the permissions"),
         (errno.ENOTDIR, "a file or folder is in the way: move it"),
         (errno.ESTALE, "check the disk or the network"),
     ],

@@ -146,7 +146,7 @@ def test_masters_of_a_camera_quieter_than_one_adu_are_verified(tmp_path):
     run = run_jobs(raw, results, {"cam": profile}, kinds=("frame", "bias", "dark"))
     masters = [product for product in run.records if product.startswith("combined/")]
     bias, dark = (run.open(product)[0].header for product in sorted(masters))
-    # Before, 0.35 by the profile's read noise and the rounding of the level, and 1.
+    # An earlier prediction, by the profile's read noise and the level's rounding: 0.35, and 1.
     assert (bias["CLIPRN"], dark["MODFC"]) == pytest.approx((12**-0.5, 0.5**0.5), rel=1e-3)
     assert "times the predicted noise" in str(dark["HISTORY"])
     outcomes = [look(product, (raw, results), all_rows=True) for product in (FRAME, *masters)]

@@ -1,4 +1,4 @@
-"""Folders and disks that let ccdflow down: one line each, no traceback, the next run mends all."""
+"""Folders and disks that fail ccdflow: one line each, no traceback; the next run repairs all."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def test_an_error_of_the_system_is_one_line_of_a_script_with_its_remedy(capsys):
         raise PermissionError(13, "Permission denied", "notes.json")
 
     assert commandline.run(refuse_permission, lambda arguments: None, []) == 1
-    line = "ccdflow: notes.json: Permission denied; mend the permissions\n"
+    line = "ccdflow: notes.json: Permission denied; repair the permissions\n"
     assert capsys.readouterr().err == line
 
 

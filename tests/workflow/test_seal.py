@@ -262,7 +262,7 @@ def test_a_young_raw_file_leaves_none(sandbox):
 
 
 def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
-    """The next run reads it again: its disk may be mended with its times unchanged."""
+    """The next run reads it again: its disk may be repaired with its times unchanged."""
     opener = rawfile.open_at_once
 
     def refuse_raw_file(path, flags):

@@ -175,7 +175,7 @@ def is_level_removed(masters, readouts):
 
 @dataclass(frozen=True)
 class DarkLimits:
-    """The limits of a dark: its factor, and its temperature less that of the frame.
+    """The limits of a dark: its factor, and its temperature minus that of the frame.
 
     Attributes
     ----------

@@ -454,10 +454,10 @@ def _check_flat(data, flags, name, *, has_mask):
     """
 
     def lit_pixels(rows):
-        # A pixel that was saturated in all flats has their highest level, which is no response.
+        # A pixel that was saturated in all flats has their highest level, which is not a response.
         return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
 
-    # A sample is faster and shows whether this is a flat. If it is no flat, all pixels count.
+    # A sample is faster and shows whether this is a flat. If it is not a flat, all pixels count.
     lit_values = lit_pixels(slice(None, None, max(1, data.shape[0] // _CHECKED_ROWS)))
     lit_values = lit_values if lit_values.size else lit_pixels(slice(None))
     if not lit_values.size:

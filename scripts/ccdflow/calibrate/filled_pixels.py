@@ -16,7 +16,7 @@ FILLED_BITS = (
     | maskbits.UNCALIBRATED
     | maskbits.VARIES
 )
-"""Flags of pixels whose value is no light: of the detector, or of a master. Charge of a saturated
+"""Flags of pixels whose value is not light: of the detector, or of a master. Charge of a saturated
 pixel and of a cosmic ray is there, with its noise."""
 
 

@@ -103,7 +103,7 @@ def _measured_variance(image, master, error, rows):
 
 
 def _degrees_of_freedom(master):
-    """Return the number of members less one, at least 1."""
+    """Return the number of members minus one, at least 1."""
     return max((master.frames or 2) - 1, 1)
 
 

@@ -19,7 +19,7 @@ AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 
 # Clocks of these scales may be as far ahead of UT.
 _SCALE_TOLERANCE = timedelta(seconds=70)
-# Two clocks are compared around the day, and a day is as good as its noon.
+# Two clocks are compared around the day; a date without a time counts as noon.
 _DAY = timedelta(days=1)
 
 DAY_TOLERANCE = timedelta(days=1.5)
@@ -44,7 +44,7 @@ class _Claim:
     text : str
         The card's value; '' for a time that is shown in ``form``.
     uncertainty : datetime.timedelta
-        Largest distance of the time that is no contradiction.
+        Largest distance of the time that is not a contradiction.
     form : str
         Of `datetime.datetime.strftime`.
     is_clock : bool
@@ -139,7 +139,7 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
     keywords : tuple of str
         The cards that it is from.
     tolerance : datetime.timedelta
-        Largest distance of another card's time that is no contradiction.
+        Largest distance of another card's time that is not a contradiction.
     """
     system = time_system(reader)
     read_stamp = stamp_reader(system)

@@ -204,7 +204,7 @@ def clocks(reader, system, *, by_name=True):
     def listed_clocks(reader):
         return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
 
-    # The zone of a frame is one.
+    # All cards of a frame have one time zone, so the reading is kept.
     listed = reader.kept("clocks", listed_clocks)
     if listed or not by_name:
         return listed
@@ -222,7 +222,7 @@ def _clock_of_card(content, system):
     if clock is None:
         day = read_day(value)
         clock = read_clock(day.remainder, follows_date=True) if day else None
-    # A text with a colon is no number.
+    # '12:30:00' is a time of day, not a number.
     number = None if type(value) is str and ":" in value else as_number(value)
     if number is not None and not re.fullmatch(r"\d{6}(\.\d*)?", str(value)):
         day, clock = None, clock_of_number(number, content.comment)

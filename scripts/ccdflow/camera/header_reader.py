@@ -335,7 +335,7 @@ class HeaderReader:
                 self.warn(
                     f"{reading.keyword}: no gain (found {reading.content.value}); {_TRUE_GAIN}"
                 )
-            # 0 is no gain: the frame is one of those whose gain is unknown.
+            # 0 is not a gain: the frame is one of those whose gain is unknown.
             return reading.value or None
         self.warn(
             f"{reading.keyword}: {reading.content.value} is a setting of the readout, "

@@ -75,7 +75,7 @@ class Region:
         Raises
         ------
         FrameError or UserError
-            If the text is no section, or begins before pixel 1.
+            If the text is not a section, or begins before pixel 1.
         """
         return parse_fits(text, shape=shape, file=file, keyword=keyword, error=error).region
 
@@ -101,7 +101,7 @@ class Region:
         Raises
         ------
         FrameError or UserError
-            If the text is no slice, is empty, or leaves the array.
+            If the text is not a slice, is empty, or leaves the array.
         """
         axes = parse_python(text, file=file, keyword=keyword, error=error)
         ends = []
@@ -330,7 +330,7 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     Raises
     ------
     FrameError or UserError
-        If the text is no section, or begins before pixel 1.
+        If the text is not a section, or begins before pixel 1.
 
     Examples
     --------

@@ -34,7 +34,7 @@ _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
 # A card is written in another way, or has another time than the others.
 _UNUSUAL = "no usual time"
-# Two clocks are compared around the day, and a day is as good as its noon.
+# Two clocks are compared around the day; a date without a time counts as noon.
 _DAY = timedelta(days=1)
 _HALF_DAY = timedelta(hours=12)
 # An exposure excuses no more than a day, seconds.

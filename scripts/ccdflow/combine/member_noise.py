@@ -387,7 +387,7 @@ class _MemberPair(NamedTuple):
     second_level: float
 
     def excess(self, amplifier):
-        """Return the measured variance of the difference less that of a noise model."""
+        """Return the measured variance of the difference minus that of a noise model."""
         predicted = _predicted_variance(amplifier, self.light, self.first_level, self.second_level)
         return self.moments.sigma**2 - predicted
 

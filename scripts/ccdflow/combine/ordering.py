@@ -114,7 +114,7 @@ def mad_of_sorted(deviations, spare):
     Parameters
     ----------
     deviations : numpy.ndarray of shape (n, k), float32 or float64
-        Sorted values less their median.
+        Sorted values minus their median.
     spare : numpy.ndarray of shape (n, k), float32 or float64
         Room for intermediate values; overwritten.
 

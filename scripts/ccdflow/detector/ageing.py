@@ -25,7 +25,7 @@ class Pair:
     degrees : float
         Difference of their temperatures, degrees Celsius; NaN where one is not known.
     excess, error : float
-        Variance of their difference less that of their noises, and its standard error, in the
+        Variance of their difference minus that of their noises, and its standard error, in the
         masters' unit squared: adu^2, of flats a relative variance.
     """
 
@@ -42,7 +42,7 @@ def structure_function(samples, variances, days, temperatures=None):
     ----------
     samples : sequence of numpy.ndarray of shape (k, nx), float32
         The same rows of each master. NaN does not count, nor what a clip at 5 sigma leaves out: a
-        hot pixel that came in between is no ageing of the others.
+        hot pixel that came in between is not an ageing of the others.
     variances : sequence of float
         Variances of the noise of a pixel of each, in the unit of the samples squared.
     days : sequence of int

@@ -61,7 +61,7 @@ def benefit_of(image, errors, is_good, *, gain=1.0):
 
 
 def _mean_powers(values, middle):
-    """Return the means of second and fourth powers of values, (n,), less a number, in float64."""
+    """Return the means of second and fourth powers of values, (n,), minus a number, in float64."""
     second, fourth = 0.0, 0.0
     for first in range(0, len(values), _VALUES_AT_ONCE):
         squares = np.subtract(values[first : first + _VALUES_AT_ONCE], middle, dtype=np.float64)

@@ -265,7 +265,7 @@ class AmplifierQuality:
     amplifier : str
     frames : int
     level, level_error, level_span : float
-        The mean level of the members, its error, and the largest less the smallest, adu.
+        The mean level of the members, its error, and the largest minus the smallest, adu.
     drift_an_hour, drift_an_hour_error : float
         Slope of the level over time, adu an hour.
     read_noise, read_noise_error : float

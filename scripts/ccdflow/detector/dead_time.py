@@ -51,7 +51,7 @@ class DeadTime:
     Attributes
     ----------
     excess, error : tuple of numpy.ndarray of shape (rows of cells, cells in a row), float64
-        Dead time of each image less its mean over all images, and its standard error, seconds; NaN
+        Dead time of each image minus its mean over all images, and its standard error, seconds; NaN
         in a cell without good pixels.
     mean, mean_error : float
         Seconds; NaN where no lamp was steady.
@@ -72,7 +72,7 @@ class DeadTime:
         Parameters
         ----------
         inverse : float
-            1/s: one over the frame's exposure, less the mean of one over those of its flat.
+            1/s: one over the frame's exposure, minus the mean of one over those of its flat.
         sigmas : float
             Errors that are taken off the dead time of each cell: chance exceeds the default in one
             cell of 370.

@@ -45,7 +45,7 @@ class Thresholds:
     disagree : float
         The frames of a group disagree if their scatter exceeds this many floors; for the level,
         `level` floors, whether the overscan was subtracted or not. The default is chosen: below
-        `sigma`, because a scatter is a typical distance, and three times what is no difference.
+        `sigma`, because a scatter is a typical distance, and three times a disagreement is more.
     left_out : float
         The frames of a group also disagree if more than this fraction (and more than one frame) is
         left out. The default is chosen: of fewer than three quarters nobody knows which are odd.

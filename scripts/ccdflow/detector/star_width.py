@@ -112,7 +112,7 @@ def _width_of_star(image, middle, step, top):
     sky = float(np.median(edge))
     noise = MAD_TO_SIGMA * float(np.median(np.abs(edge - sky)))
     peak = float(values[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS])
-    # An image without noise, such as a simulated one: its sky is no star.
+    # An image without noise, such as a simulated one: its sky is not a star.
     if peak >= top or peak < values.max() or peak - sky < _LEAST_PEAK * max(noise, 1e-9):
         return None
     rows, columns = np.nonzero(_connected_to_middle(values > sky + (peak - sky) / 2))

@@ -305,7 +305,7 @@ class _FittedStep(NamedTuple):
     step, variance : float
         The step, and the square of its error as the weights have it.
     before, after : float
-        The ends of the line before and after it, less the median of the figure.
+        The ends of the line before and after it, minus the median of the figure.
     """
 
     step: float

@@ -295,7 +295,7 @@ def parse_by_astropy(keyword, card):
     try:
         value = card.value
     except (VerifyError, ValueError):
-        # A property of astropy's card would mend it, which changes the header.
+        # A property of astropy's card would repair it, which changes the header.
         return _content_of_broken(keyword, card._image)
     if isinstance(value, str):
         value = value.strip()
@@ -356,7 +356,7 @@ def card_value(header, keyword, occurrence="first"):
 
 
 def as_text(content):
-    """Return a card's value as text without needless blanks; None for a card that is no FITS."""
+    """Return a card's value as text without needless blanks; None for a card that is not FITS."""
     if isinstance(content.value, Broken):
         return None
     return " ".join(str(content.value).split())

@@ -81,7 +81,7 @@ def open_raw(path, name=None):
     OSError
         If it cannot be opened.
     UnreadableRawFile
-        If it is no regular file.
+        If it is not a regular file.
     IncompleteRawFile
         If it is empty.
     """

@@ -9,7 +9,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import contents
 from ccdflow.files.values import as_number
 
-# The remedy for a card that is no number.
+# The remedy for a card that is not a number.
 _REMEDY = "find out its origin, and correct the card in a copy of the file"
 
 
@@ -121,7 +121,7 @@ def _blank_value(header, name):
 
 
 def _refusal_of_card(keyword, value, allowed, name):
-    """Return the error of a card that is no usable number.
+    """Return the error of a card that is not a usable number.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ def as_number(value, units=None):
 
 
 def number_or_none(value):
-    """Return a value of a row or record as a finite float, None where it is no number.
+    """Return a value of a row or record as a finite float, None where it is not a number.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def number_or_none(value):
 
 
 def number_or_nan(value):
-    """Return a value of a row or record as a float, NaN where it is no number.
+    """Return a value of a row or record as a float, NaN where it is not a number.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
     gain = amplifier.gain if measured_readout.gain is None else measured_readout.gain
     # A frame whose level was not subtracted has a bias that is not known here.
     is_full_well_used = amplifier.saturation is None and full_well is not None and level is not None
-    # Amplifiers that share a flat made in adu share a factor, which is no gain of their own.
+    # Amplifiers that share a flat made in adu share a factor, which is not a gain of their own.
     own_gain = amplifier.gain or measured_readout.photon_gain or gain
     if read_noise is None and amplifier.read_noise is not None and own_gain:
         read_noise = amplifier.read_noise / own_gain

@@ -110,7 +110,7 @@ def _find_seam(left, right, left_data, right_data):
 
 
 def _profile_across(left, right, left_data, right_data):
-    """Return ((means of sampled columns less their levels, the columns), index of the split).
+    """Return ((means of sampled columns minus their levels, the columns), index of the split).
 
     Parameters
     ----------

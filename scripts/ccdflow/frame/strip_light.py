@@ -71,13 +71,13 @@ class Likeness(NamedTuple):
     Attributes
     ----------
     step : float
-        Level of the data less that of the strip, adu.
+        Level of the data minus that of the strip, adu.
     noise, data_noise : float
         Noise of a pixel of the strip and of the data, without that of columns and rows, adu.
     level : float
         Of the strip, adu.
     brightest : float
-        Level of the brightest line of the data, along the strip, less that of the strip, adu.
+        Level of the brightest line of the data, along the strip, minus that of the strip, adu.
     """
 
     step: float

@@ -38,7 +38,7 @@ _ROW_NOISE_ERRORS = 3
 NOISIER_FACTOR = 1.5
 """Warn if a strip is noisier than the image, or than in other frames, by more than this factor."""
 
-# Adu. An image with less noise is no measure for its overscan: most of it is rounding, 0.29 adu.
+# Adu. An image with less noise is not a measure for its overscan: most is rounding, 0.29 adu.
 _LEAST_IMAGE_NOISE = 0.5
 # Adu. No strip is quieter: rounding to whole numbers alone scatters by 0.29.
 _LEAST_STRIP_NOISE = 0.3

@@ -77,7 +77,7 @@ def calendar(nights):
     Returns
     -------
     list of Year
-        The last one first; nights whose name is no date come at the end.
+        The last one first; nights whose name is not a date come at the end.
     """
     years = defaultdict(list)
     for line in nights:

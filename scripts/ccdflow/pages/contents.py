@@ -123,7 +123,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class LeftOutBias:
-    """A bias that is no member of the combined bias.
+    """A bias that is not a member of the combined bias.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class AmplifierFigures:
     biases : int
         Number of biases the figures come from.
     level, span : float
-        Bias level, and its highest less its lowest value through the night, in adu.
+        Bias level, and its highest minus its lowest value through the night, in adu.
     drift, drift_error : float
         Slope of the level through the night and its statistical error, in adu an hour.
     read_noise, read_noise_error : float

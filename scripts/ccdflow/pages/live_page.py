@@ -1,6 +1,6 @@
 """The page of a watch: it shows the page of the night and loads it again when it changes.
 
-It is no product: `snakemake` does not make it, and no product depends on it.
+It is not a product: `snakemake` does not make it, and no product depends on it.
 """
 
 from __future__ import annotations

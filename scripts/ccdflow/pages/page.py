@@ -169,7 +169,7 @@ def night_page_html(page):
     Raises
     ------
     ValueError
-        If a picture is no PNG or has no alternative text.
+        If a picture is not a PNG or has no alternative text.
     """
     sections = ordered_sections(page.sections)
     check_pictures(_section_pictures(sections), page.night)
@@ -199,7 +199,7 @@ def index_page_html(page):
     Raises
     ------
     ValueError
-        If a picture is no PNG or has no alternative text.
+        If a picture is not a PNG or has no alternative text.
     """
     sections = ordered_sections(page.sections)
     check_pictures(_section_pictures(sections), page.title)

@@ -225,7 +225,7 @@ def check_pictures(pictures, page):
     Raises
     ------
     ValueError
-        For the first such picture: the kind that drew it is wrong, and no user can mend it.
+        For the first such picture: the kind that drew it is wrong, and no user can repair it.
     """
     for picture in pictures:
         if not picture.png.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -402,7 +402,7 @@ class Context(RunContents, ABC):
         return ""
 
     def _is_of_enabled_type(self, product):
-        """Return whether the product is no frame, or the configuration asks for its frame type.
+        """Return whether the product is not a frame, or the configuration asks for its frame type.
 
         An older product of a type that is no longer requested counts as absent.
         """

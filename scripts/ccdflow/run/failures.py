@@ -61,7 +61,7 @@ def remedy_of(error):
     if isinstance(error, MemoryError):
         return _REMEDIES[errno.ENOMEM]
     if isinstance(error, CcdflowError):
-        return error.remedy or "run again once this is mended"
+        return error.remedy or "run again once this is repaired"
     if isinstance(error, OSError):
         return _REMEDIES.get(error.errno, "run again; if it fails again, check the disk")
     return _REPORT

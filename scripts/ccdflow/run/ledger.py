@@ -36,7 +36,7 @@ _COMMON_KEYS = frozenset(
 )  # fmt: skip
 # Between the parts of a line: the record's short values, its own part of the basis, its data.
 _SEPARATOR = "\t"
-# The fields without which a line is no record, and the values of those that it may lack.
+# The fields without which a line is not a record, and the values of those that it may lack.
 _REQUIRED_FIELDS = {"product", "kind", "key", "stamp"}
 _EMPTY_FIELDS = Record("", "", "").as_dict()
 

@@ -12,7 +12,7 @@ glow                (ny, nx)       glow of the amplifier, electrons per second; 
                                    frames are biases
 response/<filter>   (ny, nx)       relative response: pixels, dust, vignetting; only where a frame
                                    has light in this filter
-drift/<file>        (ny,)          bias level of a row less the frame's level, adu
+drift/<file>        (ny,)          bias level of a row minus the frame's level, adu
 stars/<file>        (n, 3)         row, column, electrons (before response)
 cosmics/<file>      (n, 3)         row, column, electrons of each pixel that a cosmic ray hit
 =================== ============== ===============================================================
@@ -65,7 +65,7 @@ class Truth:
         Row, column, electrons per second.
     folder : pathlib.Path
     drift : dict of str to numpy.ndarray of shape (ny,), float64
-        By file: bias level of each row less the frame's `level`, in adu.
+        By file: bias level of each row minus the frame's `level`, in adu.
     stars : dict of str to numpy.ndarray of shape (n, 3), float64
         By file: row, column, electrons (before response).
     cosmics : dict of str to numpy.ndarray of shape (n, 3), float64

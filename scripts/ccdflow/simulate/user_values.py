@@ -47,7 +47,7 @@ def parse_date(text):
     Raises
     ------
     UserError
-        Where the text is no date.
+        Where the text is not a date.
     """
     try:
         return Date.fromisoformat(str(text))

@@ -188,5 +188,5 @@ def test_a_trail_in_a_hot_column_is_the_trail_alone(level):
     errors = np.sqrt((light + 25) / 4).astype(np.float32)
     values = (light + errors * random.normal(size=light.shape)).astype(np.float32)
     trail = pixels_of_trails(values, errors, is_full=np.zeros(light.shape, bool), gain=1.0)
-    # Before, all 400.
+    # An earlier search flagged all 400 pixels of the column.
     np.testing.assert_array_equal(trail, np.flatnonzero(truth))

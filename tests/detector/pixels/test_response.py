@@ -201,7 +201,7 @@ def test_no_column_is_bad_where_light_falls_off_towards_the_edges():
         np.count_nonzero((response([vignetted_flat((64, 80), seed)]).mask & BAD_COLUMN).any(axis=0))
         for seed in range(30)
     ]
-    # Before, one column in three frames.
+    # An earlier limit flagged one column in three frames.
     assert sum(flagged) == 0
 
 

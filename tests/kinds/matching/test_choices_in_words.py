@@ -167,7 +167,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
 
 
 def test_a_group_of_the_own_night_is_completed_also_where_later_masters_are_better(archive):
-    """Of later nights masters are taken for want of others: three of the own night go first."""
+    """Of later nights masters are taken for lack of others: three of the own night go first."""
     archive.calibrations(NIGHT, frames=2)
     archive.take("science", NIGHT, exptime=300.0)
     archive.calibrations(NIGHT_AFTER, frames=8)

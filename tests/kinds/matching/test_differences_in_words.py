@@ -133,7 +133,7 @@ def test_an_unknown_exposure_and_a_long_one_have_different_keys(archive):
     assert "scaled up by 2.4" in darks[1]
     assert "no dark for an unknown exposure" in darks[2]
     gain = next(line for line in lines if line.startswith("to gain most: "))
-    # More darks of 10 s would not mend that they are scaled up.
+    # More darks of 10 s would not change that they are scaled up.
     assert "darks of 24 s of this night" in gain
     assert "darks of 10 s" not in gain
 

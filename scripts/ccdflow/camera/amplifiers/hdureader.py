@@ -42,7 +42,7 @@ def section_text(header, keyword, *, file):
     Raises
     ------
     FrameError
-        If a card is there and is no text in quotes: a number, or no FITS.
+        If a card is there and is not a text in quotes: a number, or not FITS.
     """
     for content in contents(header, keyword):
         if is_silent(content.value):
@@ -112,7 +112,7 @@ class HduReader:
         Raises
         ------
         FrameError
-            If the card is there and is no whole number from 0 on.
+            If the card is there and is not a whole number from 0 on.
         """
         for index in (self.index, 0):
             for content in contents(self.headers[index], keyword):
@@ -144,7 +144,7 @@ class HduReader:
         Raises
         ------
         FrameError
-            If a card is there and is no text: a card that cannot be read is not an absent one.
+            If a card is there and is not a text: a card that cannot be read is not an absent one.
         """
         hdus = (self.index, 0) if self.is_alone or self.inherits else (self.index,)
         for keyword in keywords:
@@ -212,7 +212,7 @@ class HduReader:
         Raises
         ------
         FrameError
-            If it is no section; the error has a remedy.
+            If it is not a section; the error has a remedy.
         """
         return parse_fits(
             text, shape=shape, file=self.file, keyword=keyword, remedy=AMPLIFIERS_REMEDY

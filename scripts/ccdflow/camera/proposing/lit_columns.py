@@ -176,7 +176,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
 
 
 def without_drift(image, strip, read_noise):
-    """Return the image less the drift of rows that a strip of columns shows, and the error left.
+    """Return the image minus the drift of rows that a strip of columns shows, and the error left.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def _dark_range(levels, start, stop, groups, least_light):
     groups : list of (int, int)
         Its ranges of equal level.
     least_light : float
-        adu: a step below it is no end of the light.
+        adu: a step below it is not an end of the light.
     """
     if not 1 <= len(groups) <= MOST_GROUPS:
         return None

@@ -153,7 +153,7 @@ class _ScaledBlocks(NamedTuple):
     Attributes
     ----------
     differences : numpy.ndarray of shape (n, ny, nx), float64
-        Pixels of each frame less their mean, adu; 0 where a pixel is not good.
+        Pixels of each frame minus their mean, adu; 0 where a pixel is not good.
     middle : numpy.ndarray of shape (ny, nx), float64
         This mean, adu.
     is_good : numpy.ndarray of shape (ny, nx), bool

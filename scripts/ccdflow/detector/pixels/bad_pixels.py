@@ -135,7 +135,7 @@ class DarkFit:
         scales.append(
             _deviation_by_mad(lines.offset) / float(median_of_numbers(lines.offset_error))
         )
-        # A difference within the scatter of a median is no fault of the noise.
+        # A difference within the scatter of a median is not a fault of the noise.
         return tuple(scale if scale > _SAME_NOISE else 1.0 for scale in scales)
 
     def lines(self, darks):

@@ -1,6 +1,6 @@
 """The mask of `ccdproc.ccdmask`, every pixel of it, in less than a twentieth of its time.
 
-`ccdmask` compares each pixel less the median about it with percentiles of a box about it. Both are
+`ccdmask` compares each pixel minus the median about it with percentiles of a box about it. Both are
 ranks of boxes, and scipy sorts each box. Medians are those of `medians`. Counting shows most pixels
 to be good: where enough pixels of a box are above one value and enough are below another, its
 percentiles are as far apart at least. Boxes of the few other pixels are sorted.

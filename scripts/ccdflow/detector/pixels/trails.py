@@ -47,7 +47,7 @@ def pixels_of_trails(values, errors, *, is_full, gain):
     middle = np.float32(median_of_numbers(values))
     least_charge = _LEAST_WELL / (gain or 1.0)
     with np.errstate(invalid="ignore"):
-        # NaN is no charge, and is the highest value where there is one.
+        # NaN is not charge, and is the highest value where there is one.
         highest = values.max()
         highest = np.nanmax(values) if np.isnan(highest) and is_full.size else highest
         if not (is_full.any() or highest - middle >= least_charge):

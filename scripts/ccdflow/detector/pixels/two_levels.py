@@ -23,7 +23,7 @@ good ones do by chance."""
 # from linearity shows too little; with more, few nights have two levels.
 _LEAST_RATIO = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
-# Chosen: twilights without a gap in level are no two levels.
+# Chosen: twilights without a gap in level are not two levels.
 _LEAST_GAP = 1.1
 # Flats that each level needs at least: two differ at a hit, which one alone does not show.
 _FEWEST_OF_A_LEVEL = 2

@@ -113,7 +113,7 @@ def read_headed(path):
     Returns
     -------
     head : dict of str to object
-        {} if the lines are not as written, or the first one is no JSON object: another version
+        {} if the lines are not as written, or the first one is not a JSON object: another version
         wrote the file, in a form that is unknown here.
     lines : iterator over str
     """

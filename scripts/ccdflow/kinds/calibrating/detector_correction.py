@@ -99,7 +99,7 @@ class DetectorCorrection:
         if self.gain(amplifier) is not None:
             if len(self._amplifiers) == 1:
                 return None
-            # The factor of the pixels is no gain of this amplifier alone.
+            # The factor of the pixels is not a gain of this amplifier alone.
             return self._gains.get(amplifier.name, (amplifier.gain,))[0]
         if amplifier.name not in self._gains:
             return member_masters.gain_from_flats(self._flat, amplifier)

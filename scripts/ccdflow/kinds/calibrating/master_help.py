@@ -110,7 +110,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     unit : str
         Of the calibrated frame.
     is_spectrum : bool
-        Whether the structure of frame and flat is that of light through a grism: it is no fault.
+        Whether the structure of frame and flat is that of light through a grism: it is not a fault.
     name : str
         Of the frame, for errors.
 

@@ -1,4 +1,4 @@
-"""Calibrated frames: reduced frames less bias and dark, over the flat; uncertainty and mask."""
+"""Calibrated frames: reduced frames minus bias and dark, over the flat; uncertainty and mask."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUMMARY = "calibrated"
 
 
 class Science(Kind):
-    """Calibrated frames: less bias and dark, over the flat, with standard errors and mask."""
+    """Calibrated frames: minus bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"
     rule = "calibrate"

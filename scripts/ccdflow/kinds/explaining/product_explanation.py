@@ -74,7 +74,7 @@ def explain_product(results, product, context=None):
     Raises
     ------
     UserError
-        If the file is not there, or is no FITS file.
+        If the file is not there, or is not a FITS file.
     """
     path = Path(results) / product
     if not path.is_file():
@@ -112,7 +112,7 @@ def _header_of(path):
     Raises
     ------
     UserError
-        If it is no FITS file, or a damaged one.
+        If it is not a FITS file, or a damaged one.
     """
     with warnings.catch_warnings():
         # The error says everything about a damaged file.

@@ -165,7 +165,7 @@ def rule_line(context, product, master):
     Raises
     ------
     UserError
-        If the file is no master.
+        If the file is not a master.
     """
     group, path = context.group(product), Path(master).resolve()
     kind = _kind_of(context, master)

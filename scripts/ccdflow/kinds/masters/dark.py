@@ -1,4 +1,4 @@
-"""The combined dark: darks of one exposure and temperature, each less the combined bias."""
+"""The combined dark: darks of one exposure and temperature, each minus the combined bias."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ccdflow.run.rawframes.rows import OK
 
 
 class Dark(ExposedMasterKind):
-    """Combined darks: less the bias, of one exposure and temperature; hot pixels in the mask."""
+    """Combined darks: minus the bias, of one exposure and temperature; hot pixels in the mask."""
 
     name = "dark"
     rule = "combine_darks"
@@ -67,7 +67,7 @@ class Dark(ExposedMasterKind):
         return why_missing(context, group.steps[0])
 
     def flags(self, context, records):
-        """Yield the flags of all masters, and darks in no group for want of an exposure time."""
+        """Yield the flags of all masters, and darks in no group for lack of an exposure time."""
         yield from super().flags(context, records)
         if not self.is_enabled(context):
             return

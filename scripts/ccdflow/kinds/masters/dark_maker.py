@@ -187,7 +187,7 @@ def _seconds_of(group):
 
 
 def _subtract_pattern(frames):
-    """Return frames less the pattern that they share, hot pixels and glow; the level is kept.
+    """Return frames minus the pattern that they share, hot pixels and glow; the level is kept.
 
     The result has shape (n, k, nx). The remaining differences show which frames are alike.
     """

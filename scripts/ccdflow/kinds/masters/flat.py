@@ -1,4 +1,4 @@
-"""The combined flat: flats of one filter, less bias and dark, each over its own level; mean 1."""
+"""The combined flat: flats of one filter, minus bias and dark, each over its own level; mean 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|T
 
 
 class Flat(ExposedMasterKind):
-    """Combined flats: of one filter, less bias and dark, those of the sky and of a lamp apart."""
+    """Combined flats: of one filter, minus bias and dark, those of the sky and of a lamp apart."""
 
     name = "flat"
     rule = "combine_flats"

@@ -67,7 +67,7 @@ class FlatMaker(ExposedMasterMaker):
         return select_flats_of_one_exposure(stats, members.seconds, minimum) or selection
 
     def _sample(self, members, image, reduction):
-        """Return (numbers of some rows, those of an image of each flat less bias and dark)."""
+        """Return (numbers of some rows, those of an image of each flat minus bias and dark)."""
         bias, dark = _bias_and_dark(members, image)
         subtract = [] if bias is None else [SubtractedTerm(bias.pixels)]
         if dark is not None:

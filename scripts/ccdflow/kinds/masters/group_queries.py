@@ -153,15 +153,15 @@ def basis_lines(kind, context, groups):
             words_on_failure = (
                 ["failed", record.reason] if record.status == job_records.FAILED else []
             )
-            words_on_memory = _for_want_of_memory(context, record)
+            words_on_memory = _for_lack_of_memory(context, record)
             lines.append([group.product, key, *words_on_memory, *words_on_failure])
     return lines
 
 
-def _for_want_of_memory(context, record):
-    """Return ['memory'] for a master that was refused, or will be, for want of it, else [].
+def _for_lack_of_memory(context, record):
+    """Return ['memory'] for a master that was refused, or will be, for lack of it, else [].
 
-    The limit is no part of the master's key, but a product that shows the group is made again once
+    The limit is not part of the master's key, but a product that shows the group is made again once
     a higher limit lets the master be made.
     """
     if record.status != job_records.REFUSED or "memory" not in record.data:

@@ -178,7 +178,7 @@ class MasterKind(_ShownOnPages, Kind):
         return super().what_changed(earlier_basis, current_basis)
 
     def try_again(self, context, record):
-        """Return why a master that was refused for want of memory is tried again, or ''."""
+        """Return why a master that was refused for lack of memory is tried again, or ''."""
         if "memory" in record.data and record.data["memory"] != memory_limits.megabytes_allowed(
             context
         ):

@@ -271,7 +271,7 @@ class Members:
         image : ccdflow.frame.products.ProductImage
         reduction : ccdflow.camera.reduction_recipe.ReductionRecipe
         pixels : numpy.ndarray of shape (ny, nx), float32
-            The combined dark, less its bias.
+            The combined dark, minus its bias.
         mask : numpy.ndarray of shape (ny, nx), int16
             Gets the bit 512 where the bit of saturation is not set.
         """

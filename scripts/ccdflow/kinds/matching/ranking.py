@@ -351,7 +351,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     night : str
         Night of the frame.
     lag : float
-        Days between the two nights; NaN where one is no date.
+        Days between the two nights; NaN where one is not a date.
     variance : float
         Variance that the master adds to a pixel of the frame: electrons^2; of a flat, relative to
         the signal^2.

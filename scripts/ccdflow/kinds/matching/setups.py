@@ -17,7 +17,7 @@ from ccdflow.run.rawframes.rows import digest, picker
 # Properties of an amplifier that are about its noise, not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
 
-# The key of all spellings of a value: those of a filter begin like no readout mode.
+# The key of all spellings of a value: the prefix 'filter: ' keeps filters and readout modes apart.
 _SPELLED_FACTS = {
     "readmode": str.casefold,
     "filter": lambda text: f"filter: {filter_in_any_order(text)}",
@@ -310,14 +310,16 @@ def filter_and_grism(facts):
     return _filter_and_grism(facts["filter"], facts["grism"])
 
 
-# A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
+# A camera has some tens of pairs of filter and grism. A pair that has left the cache is
+# computed again.
 @lru_cache(maxsize=1000)
 def _as_written(filter_name, grism):
     """Return filter and grism in words, in the order of the wheels as written."""
     return light_words((filter_name, grism))
 
 
-# A camera has some tens of pairs of filter and grism. The pair beyond 1000 is only worded again.
+# A camera has some tens of pairs of filter and grism. A pair that has left the cache is
+# computed again.
 @lru_cache(maxsize=1000)
 def _filter_and_grism(filter_name, grism):
     """Return filter and grism in words, the same for filters in any order of the wheels."""

@@ -86,7 +86,7 @@ def degrees_warmer(set_points, sensors, degrees, rules):
     """Return by how many degrees Celsius each bias or flat is warmer than a frame, or 0.
 
     These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    scatter where nobody set it, is no difference. The others count to a tenth of a degree.
+    scatter where nobody set it, is not a difference. The others count to a tenth of a degree.
 
     Parameters
     ----------
@@ -110,5 +110,5 @@ def degrees_warmer(set_points, sensors, degrees, rules):
         is_far = (np.abs(sensors_off) > SENSOR_SPREAD_DEGREES) & ~(
             np.abs(sensors_off) <= np.abs(set_points_beyond)
         )
-    # Added to 0, as -0 would be another answer.
+    # Added to 0: -0.0 becomes 0.0, because the bytes are part of a key.
     return np.round(np.where(is_far, sensors_off, set_points_beyond), 1) + 0.0

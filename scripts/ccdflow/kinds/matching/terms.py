@@ -340,7 +340,7 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     is_usable &= is_exact | ~is_scaled_too_far(frame_seconds / exptimes, rules.scale_up)
     variance_of_a_member = noise.read_noise**2 + noise.dark_rate * exptimes
     # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
-    # A dark of a vanishing exposure has a scale without end, and is no candidate.
+    # A dark of a vanishing exposure has a scale without end, and is not a candidate.
     bias_left = (1 - scale) ** 2 * columns.bias_variances
     zeros = np.zeros(np.count_nonzero(is_usable))
     return Terms(

@@ -45,7 +45,7 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
             claims.append(f"the {'header' if is_of_header else 'profile'} has {claim:g}")
         if not is_of_header and abs(value - header) > limit:
             claims.append(f"the header has {header:g}")
-            # A wrong card of the header is no fault where the profile has a better value.
+            # A wrong card of the header is not a fault where the profile has a better value.
             claims += ["the profile has the right one"] * (len(claims) == 1)
         if claims:
             remarks.append(

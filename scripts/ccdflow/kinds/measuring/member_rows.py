@@ -1,4 +1,4 @@
-"""Rows of the members of a master, less its bias, read in parts; whole images of products."""
+"""Rows of the members of a master, minus its bias, read in parts; whole images of products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 32
 
 
 class MemberRows:
-    """The members of a master, less its bias: rows of all of them at a time.
+    """The members of a master, minus its bias: rows of all of them at a time.
 
     Parameters
     ----------

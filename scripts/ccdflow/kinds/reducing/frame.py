@@ -39,7 +39,7 @@ _DIGEST, _GATHERED_WARNINGS = "frames", "warnings"
 
 
 class Frame(Kind):
-    """Reduced frames: each raw frame less its overscan, trimmed to its science pixels."""
+    """Reduced frames: each raw frame minus its overscan, trimmed to its science pixels."""
 
     name = "frame"
     rule = "reduce"

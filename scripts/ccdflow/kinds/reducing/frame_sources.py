@@ -18,7 +18,7 @@ _NOT_MADE = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
 def frame_basis(row):
     """Return the sources of a reduced frame; the header names the raw file.
 
-    The version of the header is no part of the key: see `ccdflow.frame.reduction.HEADER_VERSION`.
+    The version of the header is not part of the key: see `ccdflow.frame.reduction.HEADER_VERSION`.
     """
     return {
         "arithmetic": reduction.PIXELS_VERSION,

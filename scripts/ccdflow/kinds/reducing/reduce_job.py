@@ -296,7 +296,8 @@ def _reduce_any_frame(frame):
 def _refuse_lit_overscan(frame, reduced):
     """Refuse a flat whose overscan holds data: its columns would be lost.
 
-    The sky of another frame may be none, and the same noise that of the readout.
+    Only flats are refused: other frames may have no light, so that equal noise in both regions is
+    read noise.
     """
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
         for kind, problem in reduced.warnings:
@@ -345,7 +346,7 @@ def _figures_of_frame(frame, reduced, samples, even):
     if warnings := _warnings_that_count(frame, reduced):
         figures["warnings"] = warnings
     if _is_unstated(frame):
-        # Other frames beside it may show that the strip in its profile is no overscan.
+        # Other frames beside it may show that the strip in its profile is not an overscan.
         dark = [rows.is_strip_dark for rows in reduced.rows.values()]
         figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:

@@ -320,7 +320,7 @@ def _tile_caption(frame):
 
 
 def _time_of(text):
-    """Return the moment of a header's text, without its zone; None where it is no date."""
+    """Return the moment of a header's text, without its zone; None where it is not a date."""
     try:
         return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
     except ValueError:

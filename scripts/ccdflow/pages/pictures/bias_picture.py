@@ -152,7 +152,7 @@ def _finite_values(values):
 
 
 def _draw_drift(raster, box, amplifiers, unit):
-    """Draw the levels less their median, so that amplifiers of unlike level share a scale.
+    """Draw the levels minus their median, so that amplifiers of unlike level share a scale.
 
     Parameters
     ----------

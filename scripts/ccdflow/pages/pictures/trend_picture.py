@@ -173,7 +173,7 @@ def _draw_trends(axes, points, key, positions_by_night, level_unit):
 
 
 def _draw_trend(axes, line, label, number, level_unit):
-    """Draw one line; levels less their median, so that unlike levels share a scale.
+    """Draw one line; levels minus their median, so that unlike levels share a scale.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ COUNTS_NOTE = "counts"
 
 
 EXPOSURE_LIMIT = 2.0**31
-"""Exposure times are below this, seconds; a larger number is no exposure."""
+"""Exposure times are below this, seconds; a larger number is not an exposure."""
 
 
 def counts_of_night(context, night, records, older_headers):

@@ -101,7 +101,7 @@ class _Sweep:
     Parameters
     ----------
     raw : path-like
-        The raw folder: what lies in it is no product, wherever a link leads.
+        The raw folder: what lies in it is not a product, wherever a link leads.
     """
 
     def __init__(self, raw):

@@ -124,7 +124,7 @@ def _no_raw_folder(raw, problem, error_class=UserError):
 
 
 def is_plain_name(file):
-    """Return whether a raw file's name can stand in tables unquoted, and is no folder of products.
+    """Return whether a raw file's name can stand unquoted in tables and is not a product folder.
 
     Examples
     --------

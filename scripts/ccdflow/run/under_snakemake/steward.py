@@ -392,7 +392,7 @@ class Steward:
             lines, has_failed = session.finish(self.session)
         except UserError as error:
             self.say(str(error))
-            return "the run's notes could not be written; the next run mends that"
+            return "the run's notes could not be written; the next run repairs that"
         for line in lines:
             self.say(line)
         self._sum_up()
@@ -413,7 +413,7 @@ class Steward:
             names = ", ".join(sorted(self.messages.signals))
             yield (
                 f"a process was ended from outside ({names});"
-                " if nobody did that, it may have been for want of memory"
+                " if nobody did that, it may have been for lack of memory"
             )
 
     def _done_elsewhere(self):

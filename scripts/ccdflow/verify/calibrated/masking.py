@@ -35,7 +35,7 @@ _NOT_ALL_NAMED = "it names not all of its measurements of bad pixels"
 _HOT_RATE = 20.0
 # Part of a limit within which a pixel may be on either side: cards have six digits.
 _NEAR_LIMIT = 1e-4
-# Flags of pixels whose value is no light, whose neighbours are compared without them: hot, dead,
+# Flags of pixels whose value is not light, whose neighbours are compared without them: hot, dead,
 # bad column, unlit, varies.
 _BITS_WITHOUT_LIGHT = 8 | 16 | 32 | 128 | 4096
 # Adu by which a level is uncertain: cards have six digits.
@@ -110,7 +110,7 @@ class ExpectedMask:
 
 
 def add_not_linear(expected, mask, image, header, reduced_header):
-    """Expect the bit of pixels beyond the linear range that LINRAW names, less the level.
+    """Expect the bit of pixels beyond the linear range that LINRAW names, minus the level.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ _SKY_ITERATIONS = 4
 _SKY_QUANTILES = 4001
 # Variance of a normal distribution that is cut at three sigma.
 _KEPT_VARIANCE = 0.97334
-# Adu by which a pixel less its level may be below the limit and saturated: levels differ along the
+# Adu by which a pixel minus its level may be below the limit and saturated: levels differ along the
 # rows.
 _SATURATION_MARGIN = 3.0
 # Relative tolerance of the noise of the sky: pixels are float32, and the median of their squares
@@ -164,7 +164,7 @@ class CalibratedImage:
 
 
 def subtract_dark(ccd, master, scale):
-    """Return an image less a dark times a scale, by ccdproc.
+    """Return an image minus a dark times a scale, by ccdproc.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def saturation(header, reduced_header, tail):
 
 
 def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
-    """Return which reduced pixels are saturated, by a value less the level that was subtracted.
+    """Return which reduced pixels are saturated, by a value minus the level that was subtracted.
 
     Parameters
     ----------
@@ -423,7 +423,7 @@ def check_noise_cards(header, image, noise):
 def _noise_of_bias(noise, image, factor):
     """Return MBNOISE: the noise of the bias as applied, and of one in the dark alone.
 
-    A bias that the dark has as well counts with 1 less the dark's factor; a dark of another bias
+    A bias that the dark has as well counts with 1 minus the dark's factor; a dark of another bias
     adds that one's variance.
     """
     other_variance = factor**2 * noise.dark_bias_variance

@@ -264,7 +264,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
 def _shares_of_masters(planes, account):
     """Return the factors of bias and dark, and the variance of a dark's own bias.
 
-    A frame with the bias of its dark has it less the dark's share of it; another bias in the dark
+    A frame with the bias of its dark has it minus the dark's share of it; another bias in the dark
     adds its noise.
     """
     bias, dark = planes.get("bias"), planes.get("dark")

@@ -64,7 +64,7 @@ class RemadeRows:
 
 
 class PreparedRows(NamedTuple):
-    """Some rows of all members of a combined frame, less their masters, over their levels.
+    """Some rows of all members of a combined frame, minus their masters, over their levels.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ def bands(rows, count, height):
 
 
 def prepare_rows(account, results, hdu, rows):
-    """Return some rows of all members, less their masters, over their levels.
+    """Return some rows of all members, minus their masters, over their levels.
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ def check_names(header, source, *, must_have=True):
     ----------
     header, source : astropy.io.fits.Header
     must_have : bool
-        Whether an image that is no first HDU has the names that its source has.
+        Whether an image that is not a first HDU has the names that its source has.
 
     Raises
     ------

@@ -123,7 +123,7 @@ class NightMaster:
         return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first_header)
 
     def rows(self, hdu, suffix, rows):
-        """Return some rows of the members less their bias; NaN where masked.
+        """Return some rows of the members minus their bias; NaN where masked.
 
         Parameters
         ----------

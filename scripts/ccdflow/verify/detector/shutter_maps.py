@@ -63,7 +63,7 @@ class ShutterFlat:
     factor: float
 
     def rows(self, hdu, suffix, rows):
-        """Return some rows less bias and dark; NaN where masked.
+        """Return some rows minus bias and dark; NaN where masked.
 
         Parameters
         ----------
@@ -319,7 +319,7 @@ def _cells_of(flats, numbers, images, noises):
 
 
 def _fit_excess(series, mean):
-    """Return dead time less its mean and its error, each (cells,), and chi^2 over its freedom."""
+    """Return dead time minus its mean and its error, each (cells,), and chi^2 over its freedom."""
     weights = values = squares = freedom = 0.0
     for cells in series:
         x, ratios = 1 / (cells.seconds - mean)[:, None], cells.means / cells.levels[:, None]

@@ -16,7 +16,7 @@ def slices_of(text):
     Raises
     ------
     CannotRemake
-        If the text is no section.
+        If the text is not a section.
 
     Examples
     --------
