@@ -62,7 +62,7 @@ class Calibrated:
     Attributes
     ----------
     images : tuple of ccdflow.calibrate.image_figures.ImageFigures
-        Of each image.
+        Figures of each image.
     unit : str
         'electron', 'adu', or the unit of the frame.
     content : str
@@ -99,7 +99,7 @@ def calibrate_file(
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
-        Of each image of the frame, its amplifiers.
+        Readouts of each image of the frame, its amplifiers.
     key : str
         CCDFKEY of the product.
     grading : ccdflow.calibrate.calibrated_header.Grading, optional

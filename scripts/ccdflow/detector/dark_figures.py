@@ -297,7 +297,7 @@ def is_drifting(levels, hours, *, error):
     Parameters
     ----------
     levels : sequence of float
-        Of the members; NaN if unknown.
+        Levels of the members; NaN if unknown.
     hours : sequence of float or None
         Their times; NaN if unknown.
     error : float
@@ -329,7 +329,7 @@ def _median_rate(values, errors, levels, per_second):
     values, errors : numpy.ndarray of shape (n,), float32 or float64
         Good pixels of the dark, and their standard errors.
     levels : sequence of float
-        Of the members.
+        Levels of the members.
     per_second : float
         Factor from the unit of the dark to that of rates.
     """

@@ -179,7 +179,7 @@ class CleanImage:
         Parameters
         ----------
         noise : float
-            Of a pixel.
+            Noise of a pixel.
         axis : int
             0 for means of columns, 1 for means of rows.
 

@@ -32,7 +32,8 @@ class Readout:
         Electrons per adu from pairs of flats, where `gain` is unknown or differs from it
         significantly: the noise of the photons is computed with it.
     read_noise : float or None
-        Of a pixel, adu. A value measured from pairs of biases takes precedence over the header's.
+        Read noise of a pixel, adu. A value measured from pairs of biases takes precedence over the
+        header's.
     rounding : float
         Variance added by rounding to whole adu, adu^2; 0 if ``read_noise`` was measured on rounded
         pixels, and thus includes it.
@@ -255,7 +256,7 @@ def median_rounding(count, noise):
     ----------
     count : int
     noise : float
-        Of an unrounded pixel, adu.
+        Noise of an unrounded pixel, adu.
 
     Returns
     -------

@@ -109,11 +109,11 @@ def measure_effects(path, masters, readouts, *, hdus, unit, is_spectrum, name):
     hdus : sequence of int
         The HDU of each image.
     unit : str
-        Of the calibrated frame.
+        Unit of the calibrated frame.
     is_spectrum : bool
         Whether the structure of frame and flat is that of light through a grism: it is no fault.
     name : str
-        Of the frame, for errors.
+        Name of the frame, for errors.
 
     Returns
     -------
@@ -212,7 +212,8 @@ def helps_of(records):
     Parameters
     ----------
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames; those that were not made, and those without helps, do not count.
+        Records of calibrated frames; those that were not made, and those without helps, do not
+        count.
 
     Returns
     -------
@@ -274,7 +275,7 @@ def section_on_effects(context, records):
     ----------
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames.
+        Records of calibrated frames.
 
     Returns
     -------

@@ -194,7 +194,7 @@ def step_lines(results, kind, header, chosen):
     results : pathlib.Path
     kind : {'bias', 'dark', 'flat'}
     header : astropy.io.fits.Header
-        Of the frame.
+        Header of the frame.
     chosen : dict of str to str
         The step's line of the table of masters; {} for none.
 
@@ -240,7 +240,7 @@ def _words_on_choice(results, kind, header, chosen):
     results : pathlib.Path
     kind : {'bias', 'dark', 'flat'}
     header : mapping
-        Of the product.
+        Header of the product.
     chosen : mapping
         The entry of the master in the product's record.
     """

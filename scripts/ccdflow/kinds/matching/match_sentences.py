@@ -95,7 +95,7 @@ def span_words(degrees):
     Parameters
     ----------
     degrees : sequence of float
-        Of each frame.
+        Degrees Celsius, one value for each frame.
 
     Returns
     -------
@@ -316,7 +316,7 @@ def count_differences(about, frame):
     Parameters
     ----------
     about : Observation
-        Of the master.
+        Observation of the master.
     frame : Observation
 
     Returns
@@ -332,7 +332,7 @@ def differences_in_words(about, frame):
     Parameters
     ----------
     about : Observation
-        Of the master.
+        Observation of the master.
     frame : Observation
 
     Returns
@@ -455,7 +455,7 @@ def trait_words(name, value):
     Parameters
     ----------
     name : str
-        Of the value, such as ``gain``.
+        Name of the value, such as ``gain``.
     value : str
         Not empty.
 

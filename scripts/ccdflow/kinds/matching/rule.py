@@ -225,7 +225,7 @@ class MasterChoice:
         Parameters
         ----------
         about : Observation
-            Of the dark.
+            Observation of the dark.
         frame : Observation
 
         Returns
@@ -411,7 +411,7 @@ class NightChoice:
         Parameters
         ----------
         products : sequence of str
-            Of biases or flats.
+            Products of biases or flats.
         set_point, sensor : float or None
             Degrees Celsius.
 

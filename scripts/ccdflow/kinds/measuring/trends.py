@@ -326,7 +326,7 @@ def _picture_of_camera(camera, series, steps, epochs):
     ----------
     camera : str
     series, steps, epochs : sequence
-        Of the camera.
+        Series, steps and epochs of the camera.
     """
     draw = drawing_module("step_picture")
     nights = sorted({night for one in series for night in one.points})
