@@ -282,6 +282,10 @@ def _level_error(amplifier, rows, level):
     Returns
     -------
     float
+
+    Notes
+    -----
+    The median of n normal values has pi / 2 times the variance of their mean, if n is large.
     """
     region = amplifier.region
     pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
@@ -332,6 +336,10 @@ def _median_rate(values, errors, levels, per_second):
         Levels of the members.
     per_second : float
         Factor from the unit of the dark to that of rates.
+
+    Notes
+    -----
+    The median of n normal values has sqrt(pi / 2) times the error of their mean, if n is large.
     """
     if not values.size:
         return UNKNOWN_FIGURE

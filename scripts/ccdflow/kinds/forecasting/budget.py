@@ -36,8 +36,8 @@ class Applied:
     exptime : float
         Exposure time of a dark, seconds.
     noise : float or None
-        Noise of a single member: of a flat relative to its level; None for the prediction (a bias or
-        dark).
+        Noise of a single member: of a flat relative to its level; None for the prediction (a bias
+        or dark).
     ageing : float
         Variance for the days between: electrons^2; of a flat, relative.
     is_own : bool
