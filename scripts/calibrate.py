@@ -161,7 +161,7 @@ def degrees_of(header, dark):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the frame.
+        Header of the frame.
     dark : path-like
         The combined dark.
 

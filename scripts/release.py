@@ -103,7 +103,7 @@ def replace_version(text, pattern, version, *, name):
     Parameters
     ----------
     text : str
-        Of the file.
+        Text of the file.
     pattern : str
         A regular expression with a group before and one behind the version.
     version : str
@@ -141,7 +141,7 @@ def texts(root, version, day):
         The checkout.
     version : str
     day : datetime.date
-        Of the release.
+        Day of the release.
 
     Returns
     -------

@@ -76,7 +76,7 @@ def number_type(name, *, above=None, allowed, number_class=float):
     Parameters
     ----------
     name : str
-        Of the option, as the line on a wrong value shows it.
+        Name of the option, as the line on a wrong value shows it.
     above : float, optional
         The number has to be larger; without it 0 or more.
     allowed : str
@@ -98,7 +98,7 @@ def seconds_type(name, *, least):
     Parameters
     ----------
     name : str
-        Of the option, as the line on a wrong value shows it.
+        Name of the option, as the line on a wrong value shows it.
     least : float
 
     Returns
@@ -119,7 +119,7 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
     ----------
     number_class : {int, float}
     name : str
-        Of the option.
+        Name of the option.
     least, most : float
         The limits, both allowed.
     allowed : str

@@ -247,7 +247,7 @@ def home_of(folder):
     Parameters
     ----------
     folder : str
-        Of products, relative to the results folder.
+        Folder of products, relative to the results folder.
 
     Returns
     -------

@@ -910,3 +910,21 @@ def test_no_docstring_begins_with_tell_or_want():
         and begins.match(ast.get_docstring(node, clean=False) or "")
     ]
     assert beginnings == []
+
+
+# `light : Of the frame.`, but not "Of two files none is reduced", a sentence.
+_OF_ALONE = re.compile(
+    r"^ +\*?\w[\w, ]* : .*\n +Of (?:the|this|its|their|all|each|one of)\b.*", re.M
+)
+
+
+def test_a_description_begins_with_its_noun():
+    """ "Header of the product", not "Of the product": the entry `first` has no noun in its name."""
+    assert _OF_ALONE.search("    row : Row\n        Of the frame.")
+    assert not _OF_ALONE.search("    row : Row\n        Row of the frame.")
+    lacking = [
+        f"{module.path.name}: {entry[0].strip()}"
+        for module in modules()
+        for entry in _OF_ALONE.finditer(module.text)
+    ]
+    assert lacking == []

@@ -162,7 +162,7 @@ def is_level_removed(masters, readouts):
     ----------
     masters : FrameMasters
     readouts : sequence of ccdflow.frame.readout.Readout
-        Of the amplifiers of an image.
+        Readouts of the amplifiers of an image.
 
     Returns
     -------
@@ -197,9 +197,9 @@ def check_masters(masters, readouts, *, camera="", unit="adu", limits=None, name
     ----------
     masters : FrameMasters
     readouts : tuple of ccdflow.frame.readout.Readout
-        Of all images.
+        Readouts of all images.
     camera : str
-        Of the frame; '' if unknown.
+        Camera of the frame; '' if unknown.
     unit : str
         BUNIT of the frame.
     limits : DarkLimits, optional
@@ -312,9 +312,9 @@ def _check_origin(master, readouts, camera, unit, name):
     readouts : sequence of ccdflow.frame.readout.Readout
         The readout of each amplifier of the frame.
     camera : str
-        Of the frame; '' where it is unknown.
+        Camera of the frame; '' where it is unknown.
     unit : str
-        Of the frame: "adu" or "electron".
+        Unit of the frame: "adu" or "electron".
     name : str
         The frame's file, for the message.
     """

@@ -159,7 +159,7 @@ class ImageCalibration(ImageMasters):
         Parameters
         ----------
         rows : slice
-            Of the frame.
+            Rows of the frame.
         reduced : numpy.ndarray of shape (k, nx), float32
             The reduced pixels of these rows, adu.
         out : numpy.ndarray of shape (k, nx), int16
@@ -255,7 +255,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
     mask : numpy.ndarray of shape (ny, nx), uint8, optional
         The reduced frame's mask.
     unit : str
-        Of the reduced frame.
+        Unit of the reduced frame.
     noise : bool
         Whether to compute the standard errors.
 

@@ -67,7 +67,7 @@ class Calibrated:
     Attributes
     ----------
     images : tuple of ccdflow.calibrate.image_figures.ImageFigures
-        Of each image.
+        Figures of each image.
     unit : str
         'electron', 'adu', or the unit of the frame.
     content : str
@@ -89,9 +89,14 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     ----------
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
-    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+        The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
+    readouts : sequence of sequence of ccdflow.frame.readout.Readout
+        Readouts of each image of the frame, its amplifiers.
+    key : str
+        CCDFKEY of the product.
     provenance : ccdflow.calibrate.calibrated_header.FrameProvenance, optional
-        The key and grade for its header; default: no key, grade A.
+        Default: grade A.
     form : ProductForm, optional
         Default: all extensions, not compressed.
     name : str, optional

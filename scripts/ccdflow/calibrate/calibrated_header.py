@@ -96,7 +96,9 @@ def primary_cards(hdu, masters, provenance, corrections=None):
     hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The reduced frame's first HDU.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-    provenance : FrameProvenance
+    key : str
+        Key of the calibrated frame.
+    grading : Grading
     corrections : ccdflow.calibrate.frame_corrections.FrameCorrections, optional
         The corrections that were applied beside the masters, and their cards.
 
@@ -186,7 +188,7 @@ def write_calibrated_cards(cards, calibration, figures):
         Changed in place; its length never depends on the figures.
     calibration : ccdflow.calibrate.arithmetic.ImageCalibration
     figures : ccdflow.calibrate.image_figures.ImageFigures
-        Of the image.
+        Figures of the image.
     """
     unit = calibration.unit
     _rename_camera_cards(cards, calibration.is_converted)
@@ -243,7 +245,7 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
         They are added to it.
     readouts : tuple of ccdflow.frame.readout.Readout
     figures : ccdflow.calibrate.image_figures.ImageFigures
-        Of the calibrated image.
+        Figures of the calibrated image.
     unit : {'adu', 'electron'}
     """
     for number, readout in enumerate(readouts, start=1):

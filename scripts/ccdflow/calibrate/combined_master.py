@@ -58,7 +58,7 @@ class Master:
     bias_key : str
         CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
     bias_noise : float
-        Of that bias, adu; needed only if the frame gets another bias.
+        Noise of that bias, adu; needed only if the frame gets another bias.
     level_subtracted : bool
         Whether the overscan level of its members was subtracted.
     level : float or None
@@ -162,7 +162,7 @@ class MasterImage:
         master : Master
             The master that the image is of.
         readouts : tuple of ccdflow.frame.readout.Readout
-            Of the amplifiers of the image.
+            Readouts of the amplifiers of the image.
 
         Returns
         -------
@@ -327,10 +327,10 @@ def _master_of_header(kind, images, gains, header, name):
     images : sequence of MasterImage
         The images of the master.
     gains : tuple of float
-        Of its amplifiers, electrons per adu.
+        Gains of its amplifiers, electrons per adu.
     header : astropy.io.fits.Header
     name : str
-        Of the file.
+        Name of the file.
     """
 
     def text(keyword):
@@ -448,7 +448,7 @@ def _check_flat(data, flags, name, *, has_mask):
     data : numpy.ndarray of shape (ny, nx), float32
     flags : numpy.ndarray of shape (ny, nx), int16
     name : str
-        Of the file.
+        Name of the file.
     has_mask : bool
         Whether the flat has a mask of its own, which tells its unlit pixels.
     """

@@ -55,7 +55,7 @@ class FrameCorrections:
     Attributes
     ----------
     bad_pixels : tuple of ccdflow.calibrate.sparse_masks.SparseMask
-        Of each image; () for none.
+        Bad pixels of each image; () for none.
     find_cosmics : callable or None
         See `ImageCorrections`.
     cards : tuple of (str, object, str)

@@ -39,7 +39,7 @@ def variance_of(image, master, readouts):
     master : ccdflow.calibrate.combined_master.Master
         The master that the image is of.
     readouts : tuple of ccdflow.frame.readout.Readout
-        Of the amplifiers of the image.
+        Readouts of the amplifiers of the image.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def _measured_variance(image, master, error, rows):
     image : ccdflow.calibrate.combined_master.MasterImage
     master : ccdflow.calibrate.combined_master.Master
     error : numpy.ndarray of shape (rows, nx), float32
-        Of these rows.
+        Error of these rows.
     rows : slice
     """
     variances = np.square(error, dtype=np.float32)
@@ -194,7 +194,7 @@ def signal_of(image, master, readouts):
     master : ccdflow.calibrate.combined_master.Master
         The master that the image is of.
     readouts : tuple of ccdflow.frame.readout.Readout
-        Of the amplifiers of the image.
+        Readouts of the amplifiers of the image.
 
     Returns
     -------

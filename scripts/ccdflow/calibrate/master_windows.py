@@ -28,7 +28,7 @@ def window_in(frame, master, *, file, name):
     frame, master : ccdflow.files.fits_products.multi_image_products.StoredHdu
         HDUs of the reduced frame and of the master.
     file, name : str
-        Of the frame and the master, for errors.
+        File and name of the frame and the master, for errors.
 
     Returns
     -------
@@ -161,11 +161,11 @@ def check_cut(master, header, *, file):
     Parameters
     ----------
     master : ccdflow.calibrate.combined_master.Master
-        Of one image.
+        The part of the master for one image.
     header : astropy.io.fits.Header
-        Of the reduced frame.
+        Header of the reduced frame.
     file : str
-        Of the frame, for the error.
+        File of the frame, for the error.
 
     Raises
     ------
@@ -205,11 +205,11 @@ def master_for(store, kind, path, frame, *, file, name):
     store : ccdflow.calibrate.master_store.MasterStore
     kind : {'bias', 'dark', 'flat'}
     path : path-like
-        Of the master.
+        Path of the master.
     frame : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The frame's image.
     file, name : str
-        Of the frame and the master, for errors.
+        File and name of the frame and the master, for errors.
 
     Returns
     -------

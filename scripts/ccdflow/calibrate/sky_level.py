@@ -14,7 +14,8 @@ _SAMPLED_ROWS = 64
 _COLUMN_LAG = 4
 # Differences beyond this many sigma are stars.
 _STAR_SIGMA = 3.0
-# The variance of a normal distribution that is cut there.
+# The variance of a normal distribution of variance 1 that is cut there:
+# 1 - 6 phi(3) / (2 Phi(3) - 1), phi its density and Phi its distribution function.
 _CLIPPED_VARIANCE = 0.97334
 # Rounds of clipping.
 _CLIPPING_ITERATIONS = 4
@@ -116,6 +117,12 @@ def expected_noise(sigmas):
     -------
     float
         NaN if there is none above 0.
+
+    Notes
+    -----
+    The start is the standard deviation whose median absolute deviation halves the pixels. Each
+    round of clipping at t sigmas keeps of a pixel's normal distribution the part
+    2 Phi(t) - 1 and the second moment s^2 (2 Phi(t) - 1 - 2 t phi(t)).
 
     Examples
     --------

@@ -30,7 +30,7 @@ class PixelVariance:
     Parameters
     ----------
     image : ccdflow.calibrate.image_masters.ImageMasters
-        Of amplifiers whose gain and read noise are known.
+        An image of amplifiers whose gain and read noise are known.
     """
 
     def __init__(self, image):

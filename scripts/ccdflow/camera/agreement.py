@@ -46,7 +46,7 @@ class _Claim:
     uncertainty : datetime.timedelta
         Largest distance of the time that is not a contradiction.
     form : str
-        Of `datetime.datetime.strftime`.
+        A format of `datetime.datetime.strftime`.
     is_clock : bool
         Whether it is a time of day, without a date.
     """

@@ -127,7 +127,7 @@ def _stamp_of_text(keyword, text, comment, system):
     Parameters
     ----------
     keyword, text, comment : str
-        Of the card.
+        Keyword, text and comment of the card.
     system : timedelta, str or None
         As `time_system` returns it.
     """

@@ -102,7 +102,7 @@ class FrameFacts(NamedTuple):
     exptime : float or None
         Seconds.
     naxis1, naxis2 : int or None
-        Of the first image.
+        Columns and rows of the first image.
     biassec, trimsec, datasec, ccdsec : str
         As in the header.
     ccdsum : str

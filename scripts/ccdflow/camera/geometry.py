@@ -110,7 +110,7 @@ class Note(NamedTuple):
     ----------
     text : str
     topic : str
-        Of a warning: the card or the part that it is about, one line for each; '' of other notes.
+        The card or the part that a warning is about, one line for each; '' of other notes.
     mark : {'', 'no_overscan', 'doubted_strip'}
         `NO_OVERSCAN` or `LIT_STRIP_BY_CARD` where other code asks whether a frame has such a note.
     """

@@ -79,7 +79,7 @@ class HeaderReader:
     file : str
         Named in errors.
     positions : FactPositions, optional
-        Of these headers and cards, where they are known.
+        Positions of the facts in these headers and cards, where they are known.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class HeaderReader:
         Parameters
         ----------
         name : str
-            Of `KEYWORDS`.
+            One of the names in `KEYWORDS`.
         reader : callable
             Called with a `Content`; None for a value that is no use.
         problem : str
@@ -316,7 +316,7 @@ class HeaderReader:
         Parameters
         ----------
         pattern, excluded : re.Pattern
-            Of whole keywords.
+            Patterns of whole keywords.
 
         Returns
         -------

@@ -196,7 +196,7 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     values : numpy.ndarray of shape (n, width), float32 or float64
         Overwritten.
     mean : numpy.ndarray of shape (width,), float64
-        Of all values.
+        Mean of all values.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     want_spread : bool
         Whether to compute the scatter.

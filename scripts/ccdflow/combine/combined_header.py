@@ -148,7 +148,7 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     noises : sequence of float
-        Of each amplifier: sigma of the clipping is it times sqrt(1 + 1 / number of values).
+        Noises of each amplifier: sigma of the clipping is it times sqrt(1 + 1 / number of values).
     unit : str
     """
     for number, noise in enumerate(noises, start=1):
@@ -180,7 +180,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
     remarks : sequence of str
         Warnings on the image.
     unit : str
-        Of the pixels.
+        Unit of the pixels.
     """
     for text in remarks:
         cards.add_history(f"ccdflow: {printable_sentence(text)}")
@@ -214,7 +214,7 @@ def write_noise_cards(cards, combined, unit="adu"):
         Changed in place.
     combined : ccdflow.combine.stack.Combined
     unit : str
-        Of the pixels.
+        Unit of the pixels.
     """
     comments = {
         "MBNOISE": "noise of the bias in it, not in UNCERT",
@@ -246,7 +246,7 @@ def write_flat_cards(cards, *, levels, signal_to_noise, ratios):
     levels : sequence of float
         Levels of the members, in their unit.
     signal_to_noise : float
-        Of a pixel of the flat: the upper limit for a frame divided by it.
+        That of a pixel of the flat: the upper limit for a frame divided by it.
     ratios : dict of str to float
         Mean of each amplifier, as `ccdflow.combine.flats.amplifier_ratios` returns them.
     """
@@ -271,9 +271,9 @@ def write_gain_cards(cards, gains, unit="adu"):
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     gains : sequence of (float or None)
-        Of each amplifier, electrons per `unit`; NaN or None where it is not measured.
+        Gains of each amplifier, electrons per `unit`; NaN or None where it is not measured.
     unit : str
-        Of the members.
+        Unit of the members.
     """
     for number, gain in enumerate(gains, start=1):
         if gain is not None and math.isfinite(gain):
@@ -311,7 +311,7 @@ def write_dark_cards(cards, *, seconds, rates, hot_pixels, hot_limit, units):
     hot_limit : float
         A pixel is hot above this rate over its neighbours, in its amplifier's unit a second.
     units : sequence of str
-        Of each amplifier: ``electron``, or ``adu`` if its gain is unknown.
+        Unit of each amplifier: ``electron``, or ``adu`` if its gain is unknown.
     """
     cards.set("EXPTIME", float(seconds), "[s] exposure time of each dark")
     for number, (rate, unit) in enumerate(zip(rates, units, strict=True), start=1):

@@ -22,7 +22,7 @@ def write_combined_image(path, result, files, *, unit="adu"):
     files : list of str
         The members, in their order.
     unit : str
-        Of their pixels.
+        Unit of their pixels.
     """
     data = result.image.astype(">f4")
     header = fits.Header()

@@ -303,8 +303,8 @@ def _mean_and_limits(images, factors):
     -------
     mean : float
     limits : list of list of (ccdflow.camera.sections.Region or None, float)
-        Of each image, its regions and the value below which a pixel there is not lit, in units of
-        the mean; None is all of the image.
+        Regions of each image and the value below which a pixel there is not lit, in
+        units of the mean; None is all of the image.
     """
     if factors is None:
         parts = [(image, None, 1.0) for image in images]

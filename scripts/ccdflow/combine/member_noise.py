@@ -254,7 +254,7 @@ def _pulls_of_pairs(amplifier, frames, levels, map_pairs):
     frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
         Sampled rows of the members.
     levels : sequence of float
-        Of the light of each member.
+        Levels of the light of each member.
     map_pairs : callable
         Called with a function and the pairs of indices; several threads work on them.
     """
@@ -374,7 +374,7 @@ class _MemberPair(NamedTuple):
     Attributes
     ----------
     moments : ccdflow.combine.moments.Moments
-        Of the difference.
+        Moments of the difference.
     light : float
         Median of the mean of the two, in units of their levels.
     first_level, second_level : float
@@ -405,7 +405,7 @@ def _moments_of_pair(frames, levels, i, j):
     frames : numpy.ndarray of shape (n, rows, nx), float32 or float64
         Sampled rows of the members.
     levels : sequence of float
-        Of the light of each member.
+        Levels of the light of each member.
     i, j : int
     """
     difference = frames[i] - frames[j]

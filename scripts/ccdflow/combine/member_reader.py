@@ -175,7 +175,7 @@ def _fill_with_pixels(descriptor, member, start, out):
     Parameters
     ----------
     descriptor : int
-        Of the open file.
+        Descriptor of the open file.
     member : Member
     start : int
     out : numpy.ndarray of shape (k,)

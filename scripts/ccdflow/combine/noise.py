@@ -136,7 +136,7 @@ class LightGrid:
     Attributes
     ----------
     region : ccdflow.camera.sections.Region
-        Of the amplifier.
+        Region of the amplifier.
     rows, columns : numpy.ndarray of shape (k,) and (m,), float64
         The positions of the values in the amplifier, ascending.
     values : numpy.ndarray of shape (k, m), float64
@@ -415,7 +415,7 @@ def _pattern_pixels(pattern, bands, start, stop, dtype):
     start, stop : int
         Places in the flattened image.
     dtype : numpy.dtype
-        Of the result.
+        Type of the result.
     """
     nx = pattern.shape[1]
     first, last = start // nx, -(-stop // nx)

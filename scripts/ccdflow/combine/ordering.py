@@ -25,7 +25,7 @@ class Ordering:
     width : int
         Pixels that are sorted at once.
     dtype : numpy.dtype
-        Of the members' values.
+        Type of the members' values.
     """
 
     def __init__(self, n, width, dtype):

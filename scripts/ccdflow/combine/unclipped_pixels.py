@@ -28,9 +28,9 @@ def is_unclipped_of_many(values, mean, order, clip):
     Parameters
     ----------
     values : numpy.ndarray of shape (n, width), float32 or float64
-        Of members that are too many for a network (`Ordering.is_by_pixel`).
+        Values of members that are too many for a network (`Ordering.is_by_pixel`).
     mean : numpy.ndarray of shape (width,), float64
-        Of all values.
+        Mean of all values.
     order : ccdflow.combine.ordering.Ordering
         Its room is overwritten.
     clip : float

@@ -54,6 +54,10 @@ def structure_function(samples, variances, days, temperatures=None):
     -------
     list of Pair
 
+    Notes
+    -----
+    The variance s^2 of n independent normal values has the standard error s^2 sqrt(2 / n).
+
     Examples
     --------
     Two biases, a month apart, between which each pixel wandered by 3 adu:
@@ -101,6 +105,10 @@ def ageing_of(pairs):
     -------
     (float, float)
         NaN where there are too few pairs of different nights.
+
+    Notes
+    -----
+    Least squares with weights. The number m of masters solves m (m - 1) / 2 = number of pairs.
     """
     pairs_apart = [pair for pair in pairs if pair.days > 0]
     if len(pairs_apart) < _FEWEST_NIGHTS:

@@ -76,11 +76,12 @@ def harms(figures, *, scale=1.0, bias_variance=0.0):
     Parameters
     ----------
     figures : iterable of dict
-        Of each amplifier: ``structure``, ``structure_error`` and ``added``, as of `Benefit`.
+        Figures of each amplifier: ``structure``, ``structure_error`` and ``added``, as of
+        `Benefit`.
     scale : float
         Factor on the dark.
     bias_variance : float
-        Of the combined bias: it cancels, or nearly so, where a dark is subtracted.
+        Variance of the combined bias: it cancels, or nearly so, where a dark is subtracted.
 
     Returns
     -------

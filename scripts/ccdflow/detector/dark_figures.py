@@ -282,6 +282,10 @@ def _level_error(amplifier, rows, level):
     Returns
     -------
     float
+
+    Notes
+    -----
+    The median of n normal values has pi / 2 times the variance of their mean, if n is large.
     """
     region = amplifier.region
     pixels = np.count_nonzero(region.has_rows(rows)) * (region.x1 - region.x0)
@@ -297,7 +301,7 @@ def is_drifting(levels, hours, *, error):
     Parameters
     ----------
     levels : sequence of float
-        Of the members; NaN if unknown.
+        Levels of the members; NaN if unknown.
     hours : sequence of float or None
         Their times; NaN if unknown.
     error : float
@@ -329,9 +333,13 @@ def _median_rate(values, errors, levels, per_second):
     values, errors : numpy.ndarray of shape (n,), float32 or float64
         Good pixels of the dark, and their standard errors.
     levels : sequence of float
-        Of the members.
+        Levels of the members.
     per_second : float
         Factor from the unit of the dark to that of rates.
+
+    Notes
+    -----
+    The median of n normal values has sqrt(pi / 2) times the error of their mean, if n is large.
     """
     if not values.size:
         return UNKNOWN_FIGURE

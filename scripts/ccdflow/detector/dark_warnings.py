@@ -16,7 +16,7 @@ def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
     ----------
     figures : ccdflow.detector.dark_figures.DarkFigures
     unit : {'adu', 'electron'}
-        Of the members' levels.
+        Unit of the members' levels.
     drift_fraction : float
         Warn about levels that drift, and span more than this fraction of the dark level. The
         default is chosen: a cold detector holds its dark current better than to 10 %.

@@ -56,8 +56,8 @@ class DeadTime:
     mean, mean_error : float
         Seconds; NaN where no lamp was steady.
     chi2 : float
-        Of all lines, over their degrees of freedom; NaN without any. Errors are multiplied by its
-        root, where it is of few degrees only if it is above 1.
+        Chi^2 of all lines, over their degrees of freedom; NaN without any. Errors are multiplied by
+        its root, where it is of few degrees only if it is above 1.
     """
 
     excess: tuple[np.ndarray, ...]
@@ -108,7 +108,7 @@ def cell_sums(values, rows, shape):
     values : numpy.ndarray of shape (n, k, nx), float32 or float64
         Some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
     rows : slice
-        Of the image, k of them.
+        Rows of the image, k of them.
     shape : (int, int)
         (ny, nx) of the image.
 
@@ -145,7 +145,7 @@ class FlatSeries:
     means : list of numpy.ndarray of shape (n, rows of cells, cells in a row), float64
         Means of each image, adu above bias and dark; NaN in a cell without good pixels.
     variances : list of numpy.ndarray of the same shapes, float64
-        Of these means, adu^2: the scatter of the flats corrects their level.
+        Variances of these means, adu^2: the scatter of the flats corrects their level.
     counts : list of numpy.ndarray of the same shapes, float64
         Good pixels of each cell.
     """
@@ -355,7 +355,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     Parameters
     ----------
     excess, error : numpy.ndarray of shape (rows of cells, cells in a row), float64
-        Of the cells of one image, see `DeadTime`.
+        Excess and error of the cells of one image, see `DeadTime`.
     mean : float
         Mean dead time, seconds. With NaN the frame keeps its mean, and differences between pixels
         alone are corrected.

@@ -72,7 +72,7 @@ class FlatStatistics:
     lost : ccdflow.detector.lost_pixels.LostPart
         The part of its pixels that has no value: saturated ones, mostly.
     signal_to_noise : float
-        Of a pixel at this level.
+        Signal to noise of a pixel at this level.
     shape, spots : tuple of float
         Medians of 8 x 8 and of 32 x 32 boxes divided by the level, row by row; NaN for a box
         without good pixels.
@@ -105,14 +105,15 @@ def bring_to_one_gain(sample, rows, noises):
     rows : numpy.ndarray of shape (k,), int
         The rows of the image.
     noises : sequence of ccdflow.combine.noise.AmplifierNoise
-        Of the amplifiers with signal.
+        Noises of the amplifiers with signal.
 
     Returns
     -------
     gain : float or None
         Electrons per unit of the sample now; None if unknown.
     read_noise : float
-        Of a typical pixel, in the same unit: the root of the mean variance of the amplifiers.
+        Read noise of a typical pixel, in the same unit: the root of the mean variance of the
+        amplifiers.
     """
     gains = [noise.gain for noise in noises]
     if None in gains or len(set(gains)) == 1:
@@ -375,7 +376,7 @@ def gain_differs(gain, measured_gain, error):
     Parameters
     ----------
     gain : float
-        Of the profile or header, electrons per adu.
+        Gain of the profile or header, electrons per adu.
     measured_gain, error : float
         The measured gain and its standard error; NaN where unknown.
 

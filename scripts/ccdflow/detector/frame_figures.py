@@ -172,14 +172,14 @@ class CleanImage:
     def excess(self, noise, *, axis):
         """Return the scatter of the means along `axis` in excess of white noise.
 
-        The variance of the means minus noise^2 / (values in each). Its error is that of a
-        variance, v sqrt(2 / (k - 1)), propagated through the root; if no excess is left, the error
-        is the smallest detectable excess.
+        The variance of the means minus noise^2 / (values in each). Its error is that of a variance
+        v of k normal values, v sqrt(2 / (k - 1)), propagated through the root; if no excess is
+        left, the error is the smallest detectable excess.
 
         Parameters
         ----------
         noise : float
-            Of a pixel.
+            Noise of a pixel.
         axis : int
             0 for means of columns, 1 for means of rows.
 

@@ -23,7 +23,7 @@ def half_split(combined, region):
     combined : ccdflow.combine.stack.Combined
         With a sample of its members and a noise model.
     region : ccdflow.camera.sections.Region
-        Of an amplifier.
+        Region of an amplifier.
 
     Returns
     -------

@@ -21,7 +21,7 @@ class LostPart:
     Attributes
     ----------
     part : float
-        Of the pixels of amplifiers with signal, 0 to 1.
+        Part of the pixels of amplifiers with signal, 0 to 1.
     causes : tuple of str
         The causes in words, the most frequent one first.
 

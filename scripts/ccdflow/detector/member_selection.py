@@ -377,7 +377,7 @@ def figures_of(stats, limits):
     Parameters
     ----------
     stats : sequence of FrameStatistics
-        Of each frame.
+        Statistics of each frame.
     limits : Thresholds
 
     Yields
@@ -434,7 +434,7 @@ def sentences_on_shapes(stats, limits):
     Parameters
     ----------
     stats : sequence of FrameStatistics
-        Of each frame.
+        Statistics of each frame.
     limits : Thresholds
 
     Returns
@@ -493,7 +493,7 @@ def _left_out_by(figure, index, centre, reach):
     ----------
     figure : Figure
     index : int
-        Of the frame.
+        Index of the frame.
     centre, reach : float
         The middle of the values that are allowed, and the distance allowed from it.
     """

@@ -322,11 +322,11 @@ class _JudgedCut(NamedTuple):
     cut : int
         Index of the first night of the new state.
     fit : _FittedStep
-        Of that night.
+        Fit of that night.
     sigma : float
         The step over its error as a normal distribution has it; 0 where the step is small.
     error : float
-        Of the step, in the figure's unit.
+        Error of the step, in the figure's unit.
     """
 
     cut: int

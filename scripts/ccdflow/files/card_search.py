@@ -135,7 +135,7 @@ class CardPositions:
         order : sequence of int
             HDUs to search, one after the other.
         pattern, excluded : re.Pattern
-            Of whole keywords.
+            Patterns of whole keywords.
 
         Returns
         -------

@@ -175,7 +175,7 @@ def raw_file_errors(name):
     Parameters
     ----------
     name : str
-        Of the raw file, named in errors.
+        Name of the raw file, named in errors.
 
     Returns
     -------

@@ -186,7 +186,7 @@ def _integer_of(header, keyword, name, *, low=0, high=_MOST_BYTES, default=None)
     header : astropy.io.fits.Header
     keyword : str
     name : str
-        Of the file, named in the error.
+        Name of the file, named in the error.
     low, high : int
         The limits, both allowed.
     default : int, optional
@@ -284,7 +284,7 @@ def _pixels_of_axes(header, keyword, axes, name):
     axes : int
         Number of axes.
     name : str
-        Of the file, for errors.
+        Name of the file, for errors.
     """
     return prod(_integer_of(header, f"{keyword}{axis}", name) for axis in range(1, axes + 1))
 

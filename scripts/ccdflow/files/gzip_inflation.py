@@ -150,7 +150,7 @@ class InflatedStart:
         Parameters
         ----------
         offset, size : int
-            Of the unpacked bytes.
+            Offset and size of the unpacked bytes.
 
         Returns
         -------
@@ -195,7 +195,7 @@ def fill(file, buffer):
     file : file object
         Open for reading, binary.
     buffer : memoryview
-        Of bytes.
+        A buffer of bytes.
 
     Returns
     -------

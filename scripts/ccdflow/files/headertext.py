@@ -166,7 +166,7 @@ class CardList:
         data_sum : int
             The sum of the data unit's words, see `ccdflow.files.checksum.sum_words`.
         comments : (str, str)
-            Of the two cards.
+            Comments of the two cards.
 
         Returns
         -------

@@ -277,7 +277,7 @@ class RawFile(io.RawIOBase):
         Parameters
         ----------
         fingerprint : str
-            Of the file that they should be; '' if only its headers count.
+            Fingerprint of the file that they should be; '' if only its headers count.
 
         Raises
         ------
@@ -298,7 +298,7 @@ class RawFile(io.RawIOBase):
         memory : int
             The most bytes that one frame may ask for.
         fingerprint : str, optional
-            Of the content that it should be; the layout's if absent.
+            Fingerprint of the content that it should be; the layout's if absent.
 
         Returns
         -------
@@ -432,7 +432,7 @@ def _header_at(stream, offset, name, *, first):
         The open file.
     offset : int
     name : str
-        Of the file, for errors.
+        Name of the file, for errors.
     first : bool
         Whether the header is that of the first HDU.
     """

@@ -73,7 +73,7 @@ class KeywordOrder:
     Parameters
     ----------
     heads : sequence of (str, str)
-        Of each card its keyword, and its name in astropy's index.
+        Keyword of each card, and its name in astropy's index.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ class Remembered:
         Parameters
         ----------
         name : hashable
-            Of the function, together with all else that its result depends on.
+            Name of the function, together with all else that its result depends on.
         function : callable
             Its result is never changed by anybody.
         headers : list of astropy.io.fits.Header
@@ -71,9 +71,9 @@ class Remembered:
         positions : frozenset of int
             The places of the cards that were seen.
         texts : sequence of str
-            Of all cards.
+            Texts of all cards.
         result : object
-            Of the function.
+            Result of the function.
         """
         table = self._tables.get(key, {})
         if positions not in table:

@@ -20,7 +20,7 @@ class RowStream:
         Its image is stored plainly, see `is_plain`.
     name : str
     fingerprint : str, optional
-        Of the content that it should be; the layout's if absent.
+        Fingerprint of the content that it should be; the layout's if absent.
     """
 
     def __init__(self, file, layout, hdu, name, fingerprint=None):

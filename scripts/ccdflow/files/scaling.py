@@ -35,7 +35,7 @@ def scaling_of(header, name=None):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of an image; its BITPIX is one of FITS.
+        Header of an image; its BITPIX is one of FITS.
     name : str, optional
         The file, for the error.
 
@@ -72,7 +72,7 @@ def _check_range(bzero, bscale, bitpix, name):
     bzero, bscale : float
     bitpix : int
     name : str or None
-        Of the file, for errors.
+        Name of the file, for errors.
     """
     if not _SMALLEST_SCALE <= abs(bscale) <= _LARGEST_SCALE:
         raise _refusal_of_card(
@@ -94,7 +94,7 @@ def _number_of_card(header, keyword, default, name):
     default : float
         Without the card.
     name : str or None
-        Of the file, for errors.
+        Name of the file, for errors.
     """
     if keyword not in header:
         return default
@@ -129,7 +129,7 @@ def _refusal_of_card(keyword, value, allowed, name):
     value : object
     allowed : str
     name : str
-        Of the file.
+        Name of the file.
     """
     return FrameError(
         "not a usable number", file=name, keyword=keyword, value=value, allowed=allowed,

@@ -110,7 +110,7 @@ def top_of_converter(dtype, offset=0):
     Parameters
     ----------
     dtype : numpy.dtype
-        Of the stored pixels.
+        Type of the stored pixels.
     offset : int
         To be added to the stored pixels.
 

@@ -26,7 +26,7 @@ def saturation_of(dtype, offset, amplifier):
     Parameters
     ----------
     dtype : numpy.dtype
-        Of the stored pixels.
+        Type of the stored pixels.
     offset : int
         To be added to the stored pixels.
     amplifier : ccdflow.camera.geometry.Amplifier

@@ -228,7 +228,7 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
     ----------
     cards : ccdflow.files.headertext.CardList
     headers : list of astropy.io.fits.Header
-        Of the raw frame.
+        Headers of the raw frame.
     product_image : ccdflow.frame.products.ProductImage
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
@@ -317,7 +317,7 @@ def _set_numbered(cards, number, keyword, stem, value, comment):
     ----------
     cards : ccdflow.files.headertext.CardList
     number : int or None
-        Of the amplifier; None if the image has only one.
+        Number of the amplifier; None if the image has only one.
     keyword, stem : str
         The keyword without a number, and the one that a number follows.
     value : object

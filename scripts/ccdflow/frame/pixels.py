@@ -71,7 +71,7 @@ def is_exact(dtype, levels):
     Parameters
     ----------
     dtype : numpy.dtype
-        Of the raw pixels.
+        Type of the raw pixels.
     levels : numpy.ndarray of shape (k,), float32 or float64, or None
         Adu; None where none is subtracted.
 

@@ -102,7 +102,7 @@ def correct_cards(cards, headers, amplifiers, shape):
     cards : ccdflow.files.headertext.CardList
         Changed in place; without the cards `is_about_raw_pixels`.
     headers : list of astropy.io.fits.Header
-        Of the raw file.
+        Headers of the raw file.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         Those of this image.
     shape : (int, int)
@@ -130,7 +130,7 @@ def detector_section(headers, amplifiers, shape, keyword):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-        Of the raw file.
+        Headers of the raw file.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
         Those of the image.
     shape : (int, int)

@@ -32,7 +32,8 @@ class Readout:
         Electrons per adu from pairs of flats, where `gain` is unknown or differs from it
         significantly: the noise of the photons is computed with it.
     read_noise : float or None
-        Of a pixel, adu. A value measured from pairs of biases takes precedence over the header's.
+        Read noise of a pixel, adu. A value measured from pairs of biases takes precedence over the
+        header's.
     rounding : float
         Variance added by rounding to whole adu, adu^2; 0 if ``read_noise`` was measured on rounded
         pixels, and thus includes it.
@@ -250,7 +251,8 @@ def mean_variance(count):
 def median_variance(count):
     """Return the variance of the median of ``count`` normal values of variance 1.
 
-    Fits to the integrals over order statistics, good to 0.4 % up to a hundred values.
+    Fits to the integrals over order statistics, good to 0.4 % up to a hundred values; of many it is
+    pi / 2 times the variance of their mean.
 
     Examples
     --------
@@ -279,7 +281,7 @@ def median_rounding(count, noise):
     ----------
     count : int
     noise : float
-        Of an unrounded pixel, adu.
+        Noise of an unrounded pixel, adu.
 
     Returns
     -------

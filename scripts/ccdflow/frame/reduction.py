@@ -192,7 +192,7 @@ def parts_without_level(amplifiers, recipe, overscans, samples, flags):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     overscans : dict of str to ccdflow.frame.overscan.Overscan or None
     samples : dict of str to ccdflow.frame.strip_samples.Sample
-        Of the amplifiers with an overscan.
+        Samples of the amplifiers with an overscan.
     flags : dict of str to str
         An amplifier that is saturated or dead throughout is reported as such.
 

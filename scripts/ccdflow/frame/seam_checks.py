@@ -72,7 +72,7 @@ def _find_seam(left, right, left_data, right_data):
     Parameters
     ----------
     left, right : ccdflow.frame.strip_samples.Sample
-        Of the two amplifiers.
+        Values of the two amplifiers.
     left_data, right_data : ccdflow.camera.sections.Region
         Their data: the split is between the two.
 
@@ -115,7 +115,7 @@ def _profile_across(left, right, left_data, right_data):
     Parameters
     ----------
     left, right : ccdflow.frame.strip_samples.Sample
-        Of the amplifiers at both sides.
+        Values of the amplifiers at both sides.
     left_data, right_data : ccdflow.camera.sections.Region
         Their science pixels.
     """

@@ -151,7 +151,7 @@ def small_image(image, rows=SQUARE_ROWS):
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
-        Of a memory map only the rows that are needed are read.
+        Only the rows that are needed are read of a memory map.
     rows : int, optional
         See `SmallImage`.
 

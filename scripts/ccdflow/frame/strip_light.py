@@ -75,7 +75,7 @@ class Likeness(NamedTuple):
     noise, data_noise : float
         Noise of a pixel of the strip and of the data, without that of columns and rows, adu.
     level : float
-        Of the strip, adu.
+        Level of the strip, adu.
     brightest : float
         Level of the brightest line of the data, along the strip, minus that of the strip, adu.
     """

@@ -33,7 +33,7 @@ class Sample:
     strip : numpy.ndarray of shape (n, k), any integer or float type
         Adu: the overscan of the same lines.
     noise : float
-        Of a pixel of the overscan, adu.
+        Noise of a pixel of the overscan, adu.
     top : float
         Value of a saturated pixel, adu; infinite where it is unknown.
     full_rows, rows : int

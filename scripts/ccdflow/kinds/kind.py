@@ -163,7 +163,7 @@ class Kind(PartlyPlanned, OnPages):
         ----------
         context : ccdflow.run.context.PlanContext
         record : ccdflow.run.job_records.Record
-            Of the refused product.
+            Record of the refused product.
 
         Returns
         -------
@@ -278,7 +278,7 @@ class Kind(PartlyPlanned, OnPages):
         ----------
         context : ccdflow.run.context.JobContext
         record : ccdflow.run.job_records.Record
-            Of the product that was made.
+            Record of the product that was made.
 
         Returns
         -------

@@ -36,10 +36,10 @@ class PartlyPlanned:
         Parameters
         ----------
         context : ccdflow.run.context.PlanContext
-            Of a plan in which nothing is to be done.
+            Context of a plan in which nothing is to be done.
         night : str
         records : list of ccdflow.run.job_records.Record
-            Of all kinds, about this night alone.
+            Records of all kinds, about this night alone.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class OnPages:
     Attributes
     ----------
     name : str
-        Of the kind.
+        Name of the kind.
     """
 
     name = ""

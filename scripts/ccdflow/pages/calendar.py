@@ -30,7 +30,7 @@ class CalendarDay:
     Attributes
     ----------
     day : int
-        Of the month.
+        Day of the month.
     page : str
         Path of the night's page; empty where it has none.
     level : int

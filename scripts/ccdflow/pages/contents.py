@@ -75,9 +75,9 @@ class NamedFile(str):
     Attributes
     ----------
     path : str
-        Of the file, relative to the page, for a link to it; empty for none.
+        Path of the file, relative to the page, for a link to it; empty for none.
     file : str
-        Of the file, below the results folder.
+        Path of the file, below the results folder.
     """
 
     def __new__(cls, words, *, path="", file=""):
@@ -262,7 +262,7 @@ class Section:
     facts : tuple of (str, str)
         Names and values.
     headings : tuple of str
-        Of the columns of a table; () for no table.
+        Headings of the columns of a table; () for no table.
     rows : tuple of tuple of str
         Cells of the table.
     pictures : tuple of Picture

@@ -36,7 +36,7 @@ class NightContent:
     cameras : tuple of str
         Cameras used.
     sections : tuple of Section
-        Of the kinds of products.
+        Sections of the kinds of products.
     notes : tuple of str
         Sentences that ask for a look: warnings, missing pictures.
     index : str
@@ -132,7 +132,7 @@ class IndexContent:
     aside : tuple of ShownFrame
         Frames set aside, of all nights and of none.
     sections : tuple of Section
-        Of the kinds of products.
+        Sections of the kinds of products.
     provenance : tuple of (str, str)
         Names and values.
     last_run : str

@@ -188,7 +188,7 @@ class Column:
     Attributes
     ----------
     index : int
-        Of its cells in the rows.
+        Index of its cells in the rows.
     heading, hint : str
     is_number : bool
         Whether all its values are numbers.

@@ -27,12 +27,13 @@ class Tables:
     Attributes
     ----------
     frames : list of dict
-        Of ``inventory.csv``.
+        Frames of ``inventory.csv``.
     biases, darks, flats : list of dict
-        Of ``bias_quality.csv``, ``dark_quality.csv`` and ``flat_quality.csv``.
+        Biases, darks and flats of ``bias_quality.csv``, ``dark_quality.csv`` and
+        ``flat_quality.csv``.
     steps : list of dict
-        Of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated for want
-        of a master.
+        Steps of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated
+        for want of a master.
     """
 
     frames: list[dict[str, str]]
@@ -49,7 +50,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
     ----------
     night : str
     tables : Tables
-        Of this night alone.
+        Tables of this night alone.
     page : str, optional
         Path of the night's page, for the last line.
     other_nights : sequence of str, optional

@@ -320,7 +320,7 @@ class Context(RunContents, ABC):
         Parameters
         ----------
         context : Context
-            Of any type.
+            A context of any class.
 
         Returns
         -------
@@ -386,7 +386,7 @@ class Context(RunContents, ABC):
         Parameters
         ----------
         groups : iterable of ccdflow.run.job.Group
-            Of one frame each.
+            Groups of one frame each.
 
         Returns
         -------
@@ -580,7 +580,7 @@ def is_of_enabled_type(row, settings):
     Parameters
     ----------
     row : ccdflow.run.rawframes.rows.Row
-        Of a raw frame.
+        Row of a raw frame.
     settings : dict of str to object
         The checked configuration.
 

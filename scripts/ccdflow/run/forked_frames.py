@@ -145,7 +145,7 @@ def _serve_frames(link, links, work, paths):
     Parameters
     ----------
     link : multiprocessing.connection.Connection
-        Of this process.
+        Link of this process.
     links : list of multiprocessing.connection.Connection
         Those of the other processes, which are closed.
     work : callable

@@ -145,7 +145,7 @@ class Use:
     warmer : float
         Degrees Celsius by which a bias or flat is warmer than the frame; 0 within the tolerance.
     bias_left : float
-        Of a dark: variance that stays of its bias and the frame's, electrons^2.
+        Variance that stays of a dark's bias and the frame's, electrons^2.
     ageing : float
         The part of the variance that is for the days and degrees between.
     is_measured : bool
@@ -284,10 +284,10 @@ class Missing:
     kind : {'bias', 'dark', 'flat'}
     cause : MissingCause
     seconds : tuple of (float or None)
-        Of a dark: the exposure that is wanted, None where it is unknown; or the shortest and the
-        longest one.
+        The exposure of the dark that is wanted, seconds, None where it is unknown; or the shortest
+        and the longest one.
     light : str
-        Of a flat: the filter that is wanted.
+        The filter of the flat that is wanted.
     degrees : str
         The temperature that is wanted, in words, where darks are of another one.
     setup : str

@@ -191,7 +191,7 @@ class RecordReader:
         Parameters
         ----------
         values : list of object
-            Of the short fields, as their line has them.
+            Values of the short fields, as their line has them.
         unshared, data, common : str
             JSON of the record's own basis, of its data, and of the basis that it shares.
         """
@@ -211,7 +211,7 @@ def late_line(record, night):
     Parameters
     ----------
     record : Record
-        Of a `Ledger`.
+        Record of a `Ledger`.
     night : str
         The night that it is about, '' for none.
 

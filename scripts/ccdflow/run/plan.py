@@ -171,7 +171,7 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     forced : set of str
         Kinds and products that are made again though they are current.
     stamps : ccdflow.run.products.product_stamps.ProductStamps, optional
-        Of some products, where nights are closed.
+        Stamps of some products, where nights are closed.
     records : iterable of str, optional
         Paths of the records that are in the ledger and still on the disk (default: all on the
         disk). One that a job of an earlier run leaves later is the record of the job that is

@@ -88,7 +88,7 @@ class KindFacts:
     versions : list of [str, object]
         Name and versions of each kind.
     path_prefixes : list of str
-        Of their products.
+        Path prefixes of their products.
     further_files : list of str
         Paths of files that planning looks at besides.
     """
@@ -106,12 +106,12 @@ class State:
     Attributes
     ----------
     general : str
-        Of settings, profiles, code, and of files that kinds look at.
+        Fingerprint of settings, profiles, code, and of files that kinds look at.
     tables : str
-        Of names, sizes and times of products at the top of the results folder.
+        Fingerprint of names, sizes and times of products at the top of the results folder.
     folders : dict of str to str
-        Of names, sizes and times in each folder that holds any: of raw frames below ``raw/``, of
-        products.
+        Fingerprints of names, sizes and times in each folder that holds any: of raw frames below
+        ``raw/``, of products.
     passed_over : tuple of str
         Files below the raw folder that look like raw frames and are not read.
     kinds : KindFacts

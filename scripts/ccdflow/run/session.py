@@ -116,7 +116,7 @@ def start(
     request : ccdflow.run.run_start.RunRequest, optional
         Without it the run plans all nights, and writes what has changed.
     last_round : ccdflow.run.run_start.LastRound, optional
-        Of a watch, of which this run is a round. No seal is looked at then.
+        Last round of a watch, of which this run is a round. No seal is looked at then.
     cores : int
         How many processes may read headers.
     progress : callable, optional

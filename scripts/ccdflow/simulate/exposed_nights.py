@@ -68,7 +68,7 @@ class Shot:
     sky : Sky, optional
         As in `expose`.
     temperature : float, optional
-        Of the detector, degrees Celsius (default: the detector's own).
+        Temperature of the detector, degrees Celsius (default: the detector's own).
     set_temperature : float, optional
         Set point of the cooling, degrees Celsius (default: `temperature`).
     dust : tuple of Dust

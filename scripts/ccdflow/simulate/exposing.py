@@ -93,7 +93,7 @@ def expose(
     sky : Sky, optional
         Light of lamp, twilight, night sky and stars; for flats and science frames only.
     temperature : float, optional
-        Of the detector, degrees Celsius (default: the detector's own).
+        Temperature of the detector, degrees Celsius (default: the detector's own).
     dust : sequence of Dust
         Grains that lie on the window in this frame, beside those of the detector.
     cosmic_rays : float

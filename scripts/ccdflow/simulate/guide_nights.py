@@ -200,7 +200,7 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
     frames : list of LogLine
     camera : SimulatedCamera
     realisations : dict of LogLine to Realisation
-        Of all frames.
+        Realisations of all frames.
     seed : int
     workers : int
         Threads.

@@ -21,7 +21,7 @@ class Dust:
     y, x : float
         Row and column of the centre, zero-based among the science pixels.
     radius : float
-        Of the ring's middle, in pixels. 0 makes a spot, darkest in its centre.
+        Radius of the ring's middle, in pixels. 0 makes a spot, darkest in its centre.
     width : float
         Distance from the ring's middle at which the depth falls to 1/e, in pixels.
     depth : float
@@ -46,7 +46,7 @@ def box(y, x, radius, shape):
     radius : float
         Pixels.
     shape : (int, int)
-        Of the array.
+        Shape of the array.
 
     Returns
     -------

@@ -74,7 +74,7 @@ def hash_with_sources(product, content, raw, results, product_notes):
     ----------
     product : str
     content : bytes
-        Of its file.
+        Content of its file.
     raw, results : pathlib.Path
     product_notes : ccdflow.verify.reading.verdict.NotedProduct
 
@@ -139,7 +139,7 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
     products : list of str
         Relative to the results folder.
     noted_products : dict of str to ccdflow.verify.reading.verdict.NotedProduct
-        Of all products that may be in the table.
+        Entries of all products that may be in the table.
     raw, results : path-like
         Folders.
     all_rows : bool
@@ -150,7 +150,7 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
     Returns
     -------
     verdicts : list of Verdict
-        Of these products, in their order.
+        Verdicts of these products, in their order.
     fresh_count : int
         How many of those that are verified were made again now.
     remarks : list of str

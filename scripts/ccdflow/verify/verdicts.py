@@ -57,9 +57,9 @@ class _Task(NamedTuple):
     Attributes
     ----------
     headers : list of astropy.io.fits.Header
-        Of the product.
+        Headers of the product.
     path : pathlib.Path
-        Of the product.
+        Path of the product.
     raw, results : pathlib.Path
         Folders.
     all_rows : bool
@@ -124,7 +124,7 @@ def verify(product, *, raw, results, all_rows=False, product_notes=None, content
     product_notes : ccdflow.verify.reading.verdict.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
     content : bytes, optional
-        Of its file, where it was read.
+        Content of its file, where it was read.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def _compare_product(product, raw, results, all_rows, product_notes, content):
         Whether all rows of a combined frame are made again.
     product_notes : NotedProduct
     content : bytes or None
-        Of the product's file; None if it was not read yet.
+        Content of the product's file; None if it was not read yet.
     """
     path = results / product
     content = read_product(path) if content is None else content

@@ -212,7 +212,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
     ----------
     drafts : list of Draft
     headers : sequence of mapping
-        Of the HDUs, by index.
+        Headers of the HDUs, by index.
     factors : dict of int to tuple
         The binning of each HDU.
     file : str

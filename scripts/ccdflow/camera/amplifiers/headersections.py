@@ -93,9 +93,9 @@ def _drafts_of_hdu(reader, position, images, *, overscan):
     Parameters
     ----------
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
-        Of the HDU.
+        Reader of the HDU.
     position : int
-        Of the HDU among the images.
+        Position of the HDU among the images.
     images : int
         Number of images.
     overscan : bool

@@ -133,7 +133,7 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
     index : int
         The HDU.
     shape : (int, int)
-        Of its image: (ny, nx).
+        Shape of its image: (ny, nx).
     cards : Cards
     file : str
         Named in the error.

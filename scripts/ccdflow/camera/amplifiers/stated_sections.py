@@ -60,7 +60,7 @@ class _CheckedStrip(NamedTuple):
     factor : int
         Binning along the axis.
     shape : (int, int)
-        Of the frame: (ny, nx).
+        Shape of the frame: (ny, nx).
     profile_size : (int or None, int or None)
         NAXIS1, NAXIS2 that the profile is made for; None for any.
     """
@@ -197,7 +197,7 @@ def _read_stated(header, keyword, axis, shape):
         Value by keyword.
     keyword : str
     axis : {0, 1}
-        Of the array: rows or columns.
+        Axis of the array: rows or columns.
     shape : (int, int)
         (ny, nx) of the raw image.
     """

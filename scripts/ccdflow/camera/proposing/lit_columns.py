@@ -91,7 +91,7 @@ class AxisLevels:
     levels, noises : numpy.ndarray of shape (columns,), float64, and float32 or float64
         Clipped mean and noise of each column (row), adu.
     read_noise : float
-        Of the darkest columns, adu.
+        Read noise of the darkest columns, adu.
     lit_ranges : tuple of (int, int)
         Ranges that light reaches, each (start, stop).
     strips : tuple of Strip

@@ -239,7 +239,7 @@ def _find_at_edge(find, planes, windows, axis_across, hits):
     planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
         The image and its variance (float32), bad pixels (bool).
     windows : list of ((slice, slice), (slice, slice))
-        Of `_parts_about_boxes`: they are put one behind the other along the edge.
+        Windows of `_parts_about_boxes`: they are put one behind the other along the edge.
     axis_across : int
         Axis at whose end they lie; all are taken as deep as the deepest.
     hits : numpy.ndarray of shape (ny, nx), bool

@@ -60,7 +60,7 @@ class Search:
     sigma, contrast : float
         ``sigclip`` and ``objlim`` of astroscrappy, as they were in the end.
     fwhm : float
-        Of the frame's stars, pixels; 0 for too few stars.
+        FWHM of the frame's stars, pixels; 0 for too few stars.
     """
 
     hits: np.ndarray

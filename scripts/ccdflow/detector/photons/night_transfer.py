@@ -145,7 +145,8 @@ def _mean_departure(lines, level, limit):
     Parameters
     ----------
     lines : list of (sequence of float, numpy.ndarray, list of list of int)
-        Of each filter: exposures and levels of the flats, and which of them are of one exposure.
+        Lines of each filter: exposures and levels of the flats, and which of them are of one
+        exposure.
     level : float
         Level at which it is evaluated, adu.
     limit : float

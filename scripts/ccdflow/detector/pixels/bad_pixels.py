@@ -211,7 +211,7 @@ class DarkFit:
         lines : DarkLines
             The lines fitted, changed in place.
         values : numpy.ndarray of shape (n, k), float32
-            Of each frame and pixel.
+            Values of each frame and pixel.
         hits : numpy.ndarray of shape (n, k), bool, or None
             Values that are left out.
         pixels : (numpy.ndarray of shape (k,), numpy.ndarray of shape (k,)), int

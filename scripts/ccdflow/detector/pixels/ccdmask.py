@@ -185,7 +185,7 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
     pixels : tuple of numpy.ndarray of shape (n,), int64
         Rows and columns of the values in the tile.
     ranks : (int, int)
-        Of the lower and upper percentile among the sorted values of a box.
+        Ranks of the lower and upper percentile among the sorted values of a box.
     limits : (float, float)
         In standard deviations, below and above.
     """
@@ -216,7 +216,7 @@ def _doubtful_pixels(values, wide_tile, size, ranks, limits):
     size : (int, int)
         Height and width of a box.
     ranks : (int, int)
-        Of the lower and upper percentile among the sorted values of a box.
+        Ranks of the lower and upper percentile among the sorted values of a box.
     limits : (float, float)
         In standard deviations, below and above.
     """

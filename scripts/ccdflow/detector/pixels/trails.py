@@ -72,7 +72,7 @@ def _level_of_column(excess, errors):
     Parameters
     ----------
     excess, errors : numpy.ndarray of shape (ny,), float32
-        Of its pixels above their surroundings, and their standard errors, adu.
+        Excess and errors of its pixels above their surroundings, and their standard errors, adu.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def _neighbour_steps(indices, shape, *, down=0, right=0):
     Parameters
     ----------
     indices : numpy.ndarray of shape (k,), int
-        Of pixels in the flattened image.
+        Indices of pixels in the flattened image.
     shape : (int, int)
         (ny, nx).
     down, right : int

@@ -40,7 +40,7 @@ def split_levels(levels):
     Parameters
     ----------
     levels : sequence of float
-        Of flats of one filter, adu.
+        Levels of flats of one filter, adu.
 
     Returns
     -------

@@ -257,7 +257,7 @@ class _Packer:
         Parameters
         ----------
         cards : ccdflow.files.headertext.CardList
-            Of the image, with those that describe the array.
+            Cards of the image, with those that describe the array.
         """
         is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGEST_COUNT
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")

@@ -34,8 +34,8 @@ def array_hdu(cards, data, *, name=None, primary=False):
     cards : ccdflow.files.headertext.CardList
         Without the cards that describe the array.
     data : numpy.ndarray of shape (ny, nx), any byte order, or None
-        Of type uint8, int16, int32, float32 or float64; None for a
-        primary HDU without an image.
+        Pixels, of type uint8, int16, int32, float32 or float64; None for a primary HDU without an
+        image.
     name : str or CardList, optional
         EXTNAME, or the cards that name the extension.
     primary : bool

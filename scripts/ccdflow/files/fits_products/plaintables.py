@@ -68,7 +68,7 @@ def table_hdu(name, columns, *, comments):
     columns : dict of str to (str, numpy.ndarray)
         By their names: TFORM, "I", "J", "E" or "10A" for texts of ten letters, and values, (n,).
     comments : (str, str)
-        Of the cards CHECKSUM and DATASUM.
+        Comments of the cards CHECKSUM and DATASUM.
 
     Returns
     -------

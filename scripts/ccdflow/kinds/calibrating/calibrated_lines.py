@@ -120,7 +120,7 @@ def summary_of(context, records):
     ----------
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames.
+        Records of calibrated frames.
 
     Returns
     -------

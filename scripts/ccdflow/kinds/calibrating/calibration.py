@@ -50,7 +50,7 @@ class Calibration:
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of one frame.
+        Group of one frame.
     """
 
     def __init__(self, context, group):

@@ -121,7 +121,7 @@ def steps_choice_of(context, kinds, row):
     kinds : sequence of ccdflow.kinds.masters.master.MasterKind
         All their groups are known.
     row : ccdflow.run.rawframes.rows.Row
-        Of one of the frames.
+        That of one of the frames.
 
     Returns
     -------
@@ -341,7 +341,7 @@ class FramePlanner:
         Parameters
         ----------
         frames : iterable of (ccdflow.run.rawframes.rows.Row, str, ccdflow.run.job_records.Record)
-            Of each: its row, the product, and the record of its reduced frame.
+            The row of each frame, the product, and the record of its reduced frame.
         """
         self._planner.want_all(self._kind, self._wanted_products(frames))
 
@@ -457,7 +457,7 @@ class FramePlanner:
         ----------
         row : ccdflow.run.rawframes.rows.Row
         product : str
-            Of one of the frames.
+            That of one of the frames.
         planned_frames : _PlannedFrames
         steps : tuple of ccdflow.run.job.Step
         """
@@ -495,7 +495,7 @@ class SharedBasis:
     Parameters
     ----------
     calibration : ccdflow.kinds.calibrating.calibration.Calibration
-        Of one of them.
+        Calibration of one of them.
     """
 
     def __init__(self, calibration):

@@ -33,12 +33,12 @@ class DetectorCorrection:
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of the frame.
+        Group of the frame.
     row : ccdflow.run.rawframes.rows.Row
     settings : dict of str to object
         The block ``calibrate`` of the configuration.
     flat : ccdflow.run.job_records.Record, optional
-        Of the combined flat that the frame is divided by.
+        Record of the combined flat that the frame is divided by.
     """
 
     def __init__(self, context, group, row, settings, flat=None):

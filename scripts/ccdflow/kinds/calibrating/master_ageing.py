@@ -131,7 +131,7 @@ def _series_name(context, kind, group, row):
     kind : ccdflow.kinds.masters.master.MasterKind
     group : ccdflow.run.job.Group
     row : ccdflow.run.rawframes.rows.Row
-        Of its first member.
+        Row of its first member.
     """
     setup = setups.observation_of(context, [row], kind, night=group.night_of_page).setup
     shared = dict(group.shared)

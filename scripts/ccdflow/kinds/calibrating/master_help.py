@@ -108,11 +108,11 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     hdus : sequence of int
         The HDU of each image.
     unit : str
-        Of the calibrated frame.
+        Unit of the calibrated frame.
     is_spectrum : bool
         Whether the structure of frame and flat is that of light through a grism: it is not a fault.
     name : str
-        Of the frame, for errors.
+        Name of the frame, for errors.
 
     Returns
     -------
@@ -214,7 +214,8 @@ def helps_of(records):
     Parameters
     ----------
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames; those that were not made, and those without helps, do not count.
+        Records of calibrated frames; those that were not made, and those without helps, do not
+        count.
 
     Returns
     -------
@@ -276,7 +277,7 @@ def section_on_effects(context, records):
     ----------
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames.
+        Records of calibrated frames.
 
     Returns
     -------

@@ -37,7 +37,7 @@ def number_of_pixels(context, row):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
-        Of the raw frame.
+        Row of the raw frame.
 
     Returns
     -------

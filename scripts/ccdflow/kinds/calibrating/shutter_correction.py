@@ -54,7 +54,7 @@ def map_for(context, row):
     ----------
     context : ccdflow.run.context.PlanContext
     row : ccdflow.run.rawframes.rows.Row
-        Of the frame.
+        Row of the frame.
 
     Returns
     -------
@@ -104,7 +104,7 @@ class ShutterCorrection:
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of the frame.
+        Group of the frame.
     row : ccdflow.run.rawframes.rows.Row
     flat : ccdflow.run.job_records.Record or None
         The combined flat that the frame is divided by.

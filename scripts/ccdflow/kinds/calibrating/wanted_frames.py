@@ -28,7 +28,7 @@ def frames_to_calibrate(planner, types):
     product : str
         The calibrated frame.
     record : ccdflow.run.job_records.Record
-        Of the reduced frame.
+        Record of the reduced frame.
     """
     context, wanted_types = planner.context, {}
     # A loop over all frames of an archive: each type is looked up once.

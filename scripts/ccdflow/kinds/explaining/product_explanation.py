@@ -195,7 +195,7 @@ def step_lines(results, kind, header, choice):
     results : pathlib.Path
     kind : {'bias', 'dark', 'flat'}
     header : astropy.io.fits.Header
-        Of the frame.
+        Header of the frame.
     choice : dict of str to str
         The step's line of the table of masters; {} for none.
 
@@ -241,7 +241,7 @@ def _words_on_choice(results, kind, header, choice):
     results : pathlib.Path
     kind : {'bias', 'dark', 'flat'}
     header : astropy.io.fits.Header
-        Of the product.
+        Header of the product.
     choice : dict of str to str
         The entry of the master in the product's record.
     """

@@ -42,7 +42,7 @@ class WhatIf:
         In ``unit``: the first image of the frame.
     unit : str
     noise, noise_then : float
-        Of a sky pixel, measured.
+        Noise of a sky pixel, measured.
     """
 
     now: np.ndarray
@@ -211,7 +211,7 @@ def _calibrate_with(path, target, work, masters):
     path, target : pathlib.Path
         The reduced frame, and the file to write.
     work : ccdflow.kinds.calibrating.calibration.Calibration
-        Of the frame.
+        Work of the frame.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters of each image.
     """

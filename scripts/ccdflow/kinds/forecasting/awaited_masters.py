@@ -90,7 +90,7 @@ def _awaited_properties(step, camera, light, seconds):
     ----------
     step : ccdflow.run.job.Step
     camera, light : str
-        Of the frame; its light is its filter.
+        Camera and filter of the frame.
     seconds : float or None
         Its exposure.
     """

@@ -34,10 +34,10 @@ class Applied:
     scale : float
         The factor of a dark.
     exptime : float
-        Of a dark, seconds.
+        Exposure time of a dark, seconds.
     noise : float or None
-        Of a single member: of a flat relative to its level; None for the prediction (a bias or
-        dark).
+        Noise of a single member: of a flat relative to its level; None for the prediction (a bias
+        or dark).
     ageing : float
         Variance for the days between: electrons^2; of a flat, relative.
     is_own : bool
@@ -63,7 +63,7 @@ class SmallGroup:
     minimum : int
         How many a master needs.
     exptime : float or None
-        Of a dark, seconds.
+        Exposure time of a dark, seconds.
     is_preferred : bool
         Whether a master of them is taken whatever its noise, as that of the own night before one
         of a later night.
@@ -100,7 +100,7 @@ class BudgetedFrame:
     sky : float or None
         Electrons in a pixel; None if it is not known.
     response : float
-        Of the flat in a median pixel; 1 without a flat, and where it is not known.
+        Response of the flat in a median pixel; 1 without a flat, and where it is not known.
     masters : dict of str to Applied
         By kind; a kind without a master is absent.
     needed_kinds : tuple of str

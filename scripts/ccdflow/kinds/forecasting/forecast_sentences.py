@@ -156,7 +156,7 @@ def _words_of(group, use, frames, level=""):
     frames : int
         Number of frames combined.
     level : str
-        Of a flat, in words.
+        Level of a flat, in words.
     """
     shared_values, night = dict(group.shared), group.night_of_page
     is_near = use.lag is not None and abs(use.lag) <= _HALF_A_YEAR
@@ -350,7 +350,7 @@ def _wish_in_words(wish, noise, block, missing_master):
     wish : ccdflow.kinds.forecasting.budget.Wish
         Frames of one kind that would lower the noise.
     noise : ccdflow.kinds.forecasting.night_noise.GroupNoise
-        Of the frames that would gain by them.
+        Noise of the frames that would gain by them.
     block : ccdflow.kinds.forecasting.night_forecast.Block
     missing_master : ccdflow.run.job.Missing or None
         Why there is no master now.

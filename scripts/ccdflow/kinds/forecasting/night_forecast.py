@@ -148,7 +148,7 @@ def files_words(groups):
     Parameters
     ----------
     groups : sequence of ccdflow.run.job.Group
-        Of one frame each.
+        Groups of one frame each.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def names_of_files(groups):
     Parameters
     ----------
     groups : sequence of ccdflow.run.job.Group
-        Of one frame each.
+        Groups of one frame each.
 
     Returns
     -------

@@ -207,7 +207,7 @@ def _other_bias(context, dark, noise, seconds):
     context : ccdflow.run.context.Context
     dark : ccdflow.run.job.Use
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
-        Of the frame's readout.
+        Noise of the frame's readout.
     seconds : float
         The frame's exposure.
     """
@@ -250,7 +250,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     kind : {'bias', 'dark', 'flat'}
     use : ccdflow.run.job.Use
     record : ccdflow.run.job_records.Record or None
-        Of the master; None if it was not made yet.
+        Record of the master; None if it was not made yet.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     seconds : float
         Exposure of the frame.
@@ -285,11 +285,11 @@ def _mean_dark_rate(context, row, use, record, noise):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
-        Of the frame.
+        Row of the frame.
     use : ccdflow.run.job.Use or None
-        Of the dark.
+        Use of the dark.
     record : ccdflow.run.job_records.Record or None
-        Of the dark.
+        Record of the dark.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
         With the rate where no dark has measured it.
     """
@@ -325,7 +325,7 @@ def shares_bias(context, dark, bias):
     context : ccdflow.run.context.Context
     dark : ccdflow.run.job.Use
     bias : ccdflow.run.job.Use or None
-        Of the frame.
+        Bias of the frame.
 
     Returns
     -------

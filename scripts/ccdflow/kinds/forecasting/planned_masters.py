@@ -34,25 +34,25 @@ class PlannedMaster:
     groups : tuple of ccdflow.run.job.Group
         The frames.
     answer : ccdflow.kinds.matching.answers.Answer
-        Of each of the frames.
+        The answer for each of the frames.
     master : ccdflow.run.job.Group or None
     factors : tuple of float
-        Of a bias: the parts of it that are left in these frames, the smallest and the largest.
-        Its dark has it as well: 1 - k where that is multiplied by k.
+        The smallest and the largest part of a bias that is left in these frames. Its dark has it as
+        well: 1 - k where that is multiplied by k.
     reasons : tuple of str
         How near the master is, and how it is applied.
     rival : ccdflow.run.job.Use or None
         The next one among those that compete.
     rival_master : ccdflow.run.job.Group or None
-        Of the rival, where this run knows its frames.
+        Group of the rival, where this run knows its frames.
     why_lost : str
         Why the rival lost.
     level : str
-        Of one of the flats, in words; '' where it is not measured.
+        Level of one of the flats, in words; '' where it is not measured.
     frames : int
         Number of frames combined; 0 where the master is not made yet.
     n_unmeasured : int
-        Of the flats that compete, those whose electrons are not known yet; 0 where none competes.
+        Number of flats that compete and whose electrons are not known yet.
     why_missing : str
         Why there is no master that they need, in words for all of them; '' otherwise.
     """
@@ -152,7 +152,7 @@ class StepWithMaster(NamedTuple):
     reasons : list of str
         How near the master is, and how it is applied.
     rank : int
-        Of the master among the candidates, from 0.
+        Rank of the master among the candidates, from 0.
     rival : str
         The product of the next candidate; '' without one.
     why_lost : str
@@ -360,7 +360,7 @@ def masters_refused_to_all(context, groups, planned):
     groups : list of ccdflow.run.job.Group
         One for each frame.
     planned : sequence of PlannedMaster
-        Of these frames.
+        The plan of these frames.
 
     Returns
     -------

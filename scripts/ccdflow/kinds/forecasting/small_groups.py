@@ -23,7 +23,7 @@ def small_groups_of(context, group, answers):
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of the frame.
+        Group of the frame.
     answers : iterable of ccdflow.kinds.matching.answers.Answer
         The masters that it takes.
 
@@ -156,7 +156,7 @@ def _adds_less(answer, observation, minimum, noise):
     answer : ccdflow.kinds.matching.answers.Answer
         With a master.
     observation : ccdflow.kinds.matching.rule_values.Observation
-        Of the few frames.
+        Observation of the few frames.
     minimum : int
         How many it would have.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise

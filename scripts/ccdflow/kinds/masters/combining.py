@@ -315,7 +315,7 @@ def are_too_few(record):
     Parameters
     ----------
     record : ccdflow.run.job_records.Record
-        Of a master.
+        Record of a master.
 
     Returns
     -------
@@ -336,7 +336,7 @@ class _MasterFile:
     ----------
     work : CombineWork
     hdus_of_members : list of list of ccdflow.combine.members.ProductHdu
-        Of each member.
+        HDUs of each member.
     """
 
     def __init__(self, work, hdus_of_members):

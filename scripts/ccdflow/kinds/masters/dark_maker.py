@@ -67,7 +67,7 @@ class DarkMaker(ExposedMasterMaker):
         -------
         statistics : list of list of dict
         lost : list of ccdflow.detector.lost_pixels.LostPart
-            Of the image that has lost most.
+            Lost parts of the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
             Those with another one's pixels.
         """

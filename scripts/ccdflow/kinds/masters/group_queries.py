@@ -113,7 +113,7 @@ def masters_carried(context, group):
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of a master, or of a calibrated frame.
+        Group of a master, or of a calibrated frame.
 
     Returns
     -------

@@ -118,7 +118,7 @@ def _key_of_row(context, row, names, *, is_of_one_night):
     context : ccdflow.run.context.PlanContext
     row : ccdflow.run.rawframes.rows.Row
     names : list of str
-        Of the header values in which members agree, without the night.
+        Names of the header values in which members agree, without the night.
     is_of_one_night : bool
         Whether all members of its group are of its night.
     """

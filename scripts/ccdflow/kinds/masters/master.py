@@ -296,7 +296,7 @@ class MasterKind(_ShownOnPages, Kind):
         Parameters
         ----------
         name : str
-            Of the value, such as ``gain``.
+            Name of the value, such as ``gain``.
         value : str
 
         Returns

@@ -52,7 +52,7 @@ class MasterMaker:
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
         combined : ccdflow.combine.stack.Combined
-            Of one image; it has the sample of the members.
+            Result of one image; it has the sample of the members.
         image : ccdflow.frame.products.ProductImage
             The image and its amplifiers.
 
@@ -134,7 +134,7 @@ class MasterMaker:
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
         hdus_of_members : list of list of ccdflow.combine.members.ProductHdu
-            Of each member.
+            HDUs of each member.
 
         Yields
         ------
@@ -153,11 +153,11 @@ class MasterMaker:
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
         combined : ccdflow.combine.stack.Combined
-            Of this image.
+            Result of this image.
         image : ccdflow.frame.products.ProductImage
             The image and its amplifiers.
         unit : {'adu', 'electron'}
-            Of the combined pixels.
+            Unit of the combined pixels.
 
         Returns
         -------
@@ -172,10 +172,10 @@ class MasterMaker:
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
         combined : ccdflow.combine.stack.Combined
-            Of its image.
+            Result of its image.
         amplifier : ccdflow.camera.geometry.Amplifier
         unit : {'adu', 'electron'}
-            Of the combined pixels.
+            Unit of the combined pixels.
 
         Returns
         -------
@@ -190,7 +190,7 @@ class MasterMaker:
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
         figures : dict of str to object
-            Of the amplifier, as `measure` returns them.
+            Figures of the amplifier, as `measure` returns them.
 
         Returns
         -------
@@ -205,7 +205,7 @@ class MasterMaker:
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
         figures : list of dict
-            Of each of its amplifiers, as `measure` returns them.
+            Figures of each of its amplifiers, as `measure` returns them.
         has_several_amplifiers : bool
             Whether the master has more than one amplifier.
 
@@ -260,13 +260,13 @@ class MasterMaker:
         cards : ccdflow.files.headertext.CardList
             Changed in place.
         combined : ccdflow.combine.stack.Combined
-            Of this image.
+            Result of this image.
         figures : list of dict
-            Of its amplifiers, as `measure` returns them.
+            Figures of its amplifiers, as `measure` returns them.
         texts : list of str
             Warnings on the image.
         unit : {'adu', 'electron'}
-            Of the combined pixels.
+            Unit of the combined pixels.
         """
         combined_header.write_combined_cards(cards, combined, figures, texts, unit)
 
@@ -278,11 +278,11 @@ class MasterMaker:
         work : ccdflow.kinds.masters.combining.CombineWork
             Its settings ask for them.
         combined : ccdflow.combine.stack.Combined
-            Of one image.
+            Result of one image.
         suffix : str
             Appended to the names of its extensions.
         unit : {'adu', 'electron'}
-            Of the combined pixels.
+            Unit of the combined pixels.
 
         Returns
         -------

@@ -209,7 +209,7 @@ class Members:
         ----------
         image : ccdflow.frame.products.ProductImage
         number : int
-            Of the member.
+            Number of the member.
         rows : numpy.ndarray of shape (k,), int
         lost : numpy.ndarray of shape (k, nx), bool
             The sampled pixels without a value.
@@ -341,7 +341,7 @@ def saturation_ceiling(image, record):
     ----------
     image : ccdflow.frame.products.ProductImage
     record : ccdflow.run.job_records.Record
-        Of the reduced frame.
+        Record of the reduced frame.
 
     Returns
     -------
@@ -369,9 +369,9 @@ def measured_read_noise(record, name):
     Parameters
     ----------
     record : ccdflow.run.job_records.Record or None
-        Of a combined bias.
+        Record of a combined bias.
     name : str
-        Of the amplifier.
+        Name of the amplifier.
 
     Returns
     -------
@@ -389,7 +389,7 @@ def gain_from_flats(record, amplifier):
     Parameters
     ----------
     record : ccdflow.run.job_records.Record or None
-        Of the combined flat.
+        Record of the combined flat.
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
@@ -451,7 +451,7 @@ def recipe_and_images(context, row):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
-        Of the raw frame.
+        Row of the raw frame.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def has_room_for_two(size, context):
     Parameters
     ----------
     size : ccdflow.run.job.Size
-        Of one of them.
+        Size of one of them.
     context : ccdflow.run.context.JobContext
 
     Returns

@@ -130,7 +130,7 @@ def _why_later(use, index, uses, rules):
     ----------
     use : ccdflow.run.job.Use
     index : int
-        Of the use among the uses.
+        Index of the use among the uses.
     uses : sequence of ccdflow.run.job.Use
     rules : ccdflow.kinds.matching.rule_values.Rules
     """
@@ -179,7 +179,7 @@ def answers_of(context, group):
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of one frame.
+        Group of one frame.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def uses_applied(context, group):
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of one frame.
+        Group of one frame.
 
     Returns
     -------

@@ -94,9 +94,9 @@ def _best_pair(context, pair, rows, night):
     ----------
     context : ccdflow.run.context.Context
     pair : (ccdflow.run.job.Step, ccdflow.run.job.Step)
-        Of bias and dark.
+        Steps of bias and dark.
     rows : sequence of ccdflow.run.rawframes.rows.Row
-        Of the frame or of the members.
+        Rows of the frame or of the members.
     night : str
     """
     bias_library, dark_library, rules, equal_steps = context.lookup(
@@ -251,7 +251,7 @@ def candidates_of(groups):
     Parameters
     ----------
     groups : iterable of ccdflow.run.job.Group
-        Of calibrated frames.
+        Groups of calibrated frames.
 
     Returns
     -------
@@ -300,7 +300,7 @@ def bias_without_dark(context, step):
     ----------
     context : ccdflow.run.context.Context
     step : ccdflow.run.job.Step
-        Of the bias, with the dark.
+        Step of the bias, with the dark.
 
     Returns
     -------

@@ -46,7 +46,7 @@ class MasterColumns:
     ----------
     masters : tuple of CandidateMaster
     product_order : numpy.ndarray of shape (n,), int64
-        Of each master its position in the order of products, which decides between equal ones.
+        Position of each master in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,), float64
         Its night as a day, NaN where it has none.
     night_numbers : numpy.ndarray of shape (n,), int64
@@ -58,14 +58,14 @@ class MasterColumns:
     exptimes : numpy.ndarray of shape (n,), float64
         Seconds; NaN where it is not known.
     bias_variances : numpy.ndarray of shape (n,), float64
-        Of the bias that was subtracted from the members.
+        Variances of the bias that was subtracted from the members.
     exposures : numpy.ndarray of shape (k,), float64
         Each exposure time once.
     temperatures : tuple of numpy.ndarray of shape (k,), float64
         Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
         not known.
     temperature_index : numpy.ndarray of shape (n,), int64
-        Of each master the index of its pair of temperatures.
+        Index of the pair of temperatures of each master.
     terms : dict of tuple to ccdflow.kinds.matching.terms.Terms
         Those of a few keys, which `ccdflow.kinds.matching.terms.terms_of` keeps.
     """

@@ -293,7 +293,7 @@ class MasterLibrary:
         Parameters
         ----------
         product : str
-            Of a dark; of other masters it is None.
+            Product of the dark; None of other masters.
 
         Returns
         -------
@@ -580,9 +580,9 @@ def degrees_of_use(use, row):
     Parameters
     ----------
     use : ccdflow.run.job.Use
-        Of a dark.
+        Use of a dark.
     row : ccdflow.run.rawframes.rows.Row
-        Of the frame.
+        Row of the frame.
 
     Returns
     -------
@@ -601,7 +601,7 @@ def degrees_warmer_than(use, degrees):
     Parameters
     ----------
     use : ccdflow.run.job.Use
-        Of a dark.
+        Use of a dark.
     degrees : sequence of (float, int or str)
         The frame's temperatures as in its header: set point and sensor.
 

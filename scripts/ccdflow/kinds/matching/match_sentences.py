@@ -96,7 +96,7 @@ def span_words(degrees):
     Parameters
     ----------
     degrees : sequence of float
-        Of each frame.
+        Degrees Celsius, one value for each frame.
 
     Returns
     -------
@@ -319,7 +319,7 @@ def count_differences(observation, frame):
     Parameters
     ----------
     observation : Observation
-        Of the master.
+        Observation of the master.
     frame : Observation
 
     Returns
@@ -335,7 +335,7 @@ def differences_in_words(observation, frame):
     Parameters
     ----------
     observation : Observation
-        Of the master.
+        Observation of the master.
     frame : Observation
 
     Returns
@@ -465,7 +465,7 @@ def trait_words(name, value):
     Parameters
     ----------
     name : str
-        Of the value, such as ``gain``.
+        Name of the value, such as ``gain``.
     value : str
         Not empty.
 

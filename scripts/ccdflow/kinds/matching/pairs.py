@@ -85,7 +85,7 @@ class BiasesOfDarks:
     Parameters
     ----------
     bias : ccdflow.run.job.Step
-        Of the frames, the best alone first.
+        Step of the bias of the frames, the best alone first.
     biases_of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
     rules, ageing, uses_of
@@ -150,7 +150,7 @@ class BiasesOfDarks:
         Parameters
         ----------
         number : int
-            Of the dark, in the order of the biases of darks.
+            Number of the dark, in the order of the biases of darks.
         use : ccdflow.run.job.Use
             The dark, scaled for the frame.
 

@@ -229,7 +229,7 @@ class MasterChoice:
         Parameters
         ----------
         observation : Observation
-            Of the dark.
+            Observation of the dark.
         frame : Observation
 
         Returns
@@ -415,7 +415,7 @@ class NightChoice:
         Parameters
         ----------
         products : sequence of str
-            Of biases or flats.
+            Products of biases or flats.
         set_point, sensor : float or None
             Degrees Celsius.
 

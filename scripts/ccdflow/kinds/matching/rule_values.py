@@ -189,7 +189,7 @@ class CandidateMaster:
     frames : int
         Members, as the inventory counts them.
     bias_variance : float
-        Of a dark: variance of the bias that its members had subtracted, electrons^2.
+        Variance of the bias that the members of a dark had subtracted, electrons^2.
     """
 
     product: str

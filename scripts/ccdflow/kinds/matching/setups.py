@@ -238,11 +238,11 @@ def observation_of(context, rows, kind, *, night):
     ----------
     context : ccdflow.run.context.Context
     rows : sequence of ccdflow.run.rawframes.rows.Row
-        Of the frame, or of the group's members.
+        Rows of the frame, or of the group's members.
     kind : ccdflow.kinds.kind.Kind
-        Of the master that is looked for.
+        Kind of the master that is looked for.
     night : str
-        Of the frame or group.
+        Night of the frame or group.
 
     Returns
     -------
@@ -263,13 +263,13 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
     ----------
     context : ccdflow.run.context.Context
     first_row : ccdflow.run.rawframes.rows.Row
-        Of its first member.
+        Row of its first member.
     medians : list of (float or None)
         `medians_of` all members.
     kind : ccdflow.kinds.kind.Kind
-        Of the master that is looked for.
+        Kind of the master that is looked for.
     night : str
-        Of the group.
+        Night of the group.
     setup : tuple of (str, str), optional
         As `setup_of` returns it for the first member, where it is known.
     entries : tuple of (str, str), optional

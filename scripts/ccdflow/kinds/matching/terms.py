@@ -163,7 +163,7 @@ class Terms:
     ----------
     columns : MasterColumns
     indices : numpy.ndarray of shape (n,), int
-        Of each master its index in the columns: oldest first, undated ones last.
+        Index of each master in the columns: oldest first, undated ones last.
     scale : numpy.ndarray of shape (n,), float64
     is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of shape (n,), bool
         Whether it is not scaled; whether it is scaled up; whether its temperature is known.

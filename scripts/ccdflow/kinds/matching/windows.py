@@ -130,7 +130,7 @@ def _sections_by_origin(row, origin, image, shape):
     ----------
     row : ccdflow.run.rawframes.rows.Row
     origin : tuple of float
-        Of the image on the chip, by the cards of the header.
+        Origin of the image on the chip, by the cards of the header.
     image : ccdflow.frame.products.ProductImage
     shape : (int, int)
         (ny, nx) of the reduced image.
@@ -170,9 +170,9 @@ class ChipWindows:
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
-            Of a member of the master.
+            Row of a member of the master.
         setup : tuple of (str, str)
-            Of the master.
+            Setup of the master.
         """
         origin = _origin_of(row)
         if row.facts["part"] or origin:
@@ -188,7 +188,7 @@ class ChipWindows:
         row : ccdflow.run.rawframes.rows.Row
             The frame.
         setup : tuple of (str, str)
-            Of the frame.
+            Setup of the frame.
         kind : {'bias', 'dark', 'flat'}
 
         Returns
@@ -261,7 +261,7 @@ def region_of(frame_place, master_place, kind):
     Parameters
     ----------
     frame_place, master_place : WindowPlace or None
-        Of the frames, and of a master.
+        Places of the frames, and of a master.
     kind : {'bias', 'dark', 'flat'}
 
     Returns

@@ -21,7 +21,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
     Parameters
     ----------
     figures : dict of str to (str or float)
-        Of an amplifier, as `ccdflow.kinds.measuring.night_measurement.measure_night` finds them.
+        Figures of an amplifier, as `ccdflow.kinds.measuring.night_measurement.measure_night` finds
+        them.
     has_several_amplifiers : bool
         Whether the detector has more than one amplifier.
 
@@ -70,7 +71,7 @@ def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifier
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     amplifier : ccdflow.camera.geometry.Amplifier
     figures : dict of str to (str or float)
-        Of the amplifier, as for `sentences_on_claims`.
+        Figures of the amplifier, as for `sentences_on_claims`.
     has_several_amplifiers : bool
         Whether the detector has more than one amplifier.
 

@@ -19,7 +19,7 @@ def pixels_for(context, row):
     ----------
     context : ccdflow.run.context.PlanContext
     row : ccdflow.run.rawframes.rows.Row
-        Of the frame.
+        Row of the frame.
 
     Returns
     -------

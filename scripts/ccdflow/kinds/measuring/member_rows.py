@@ -22,7 +22,7 @@ class MemberRows:
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     record : ccdflow.run.job_records.Record
-        Of the master.
+        Record of the master.
     image : ccdflow.frame.products.ProductImage
         The image of the frames whose rows are read.
     """
@@ -77,7 +77,7 @@ def _read_rows(file, hdu, run, name):
     run : numpy.ndarray of shape (k,), int
         Indices of the rows.
     name : str
-        Of the file, for errors.
+        Name of the file, for errors.
     """
     values = np.empty((len(run), hdu.shape[1]), hdu.dtype)
     read_rows(file, hdu, int(run[0]), values, name=name)

@@ -32,7 +32,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     gain : float
         Electrons per adu; NaN where it is not known: 1 is taken.
     mask : numpy.ndarray of shape (ny, nx), int16
-        Of the image; changed in place.
+        Mask of the image; changed in place.
     hot_rate : float
         A pixel is hot at this many electrons a second above the median.
     threads : int
@@ -94,9 +94,9 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
     place : ccdflow.camera.sections.Region
-        Of an amplifier in the image.
+        Place of an amplifier in the image.
     record : ccdflow.run.job_records.Record
-        Of the combined dark.
+        Record of the combined dark.
     gain : float
         Electrons per adu.
     hot_rate : float

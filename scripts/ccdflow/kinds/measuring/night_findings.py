@@ -33,7 +33,7 @@ class NightFindings:
     ----------
     images : list of BadPixelsOfImage
     figures : list of dict
-        Of each amplifier.
+        Figures of each amplifier.
     looked : list of str
         Those of `SOURCES` that could show bad pixels.
     remarks : list of str

@@ -138,9 +138,9 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
     image : ccdflow.frame.products.ProductImage
     amplifier : ccdflow.camera.geometry.Amplifier
     gain : float
-        Of the amplifier, electrons per adu; NaN where it is not known: no pixel is flagged.
+        Gain of the amplifier, electrons per adu; NaN where it is not known: no pixel is flagged.
     masks : dict of str to numpy.ndarray of shape (ny, nx), int
-        Of the image, by source; changed in place, after the darks flagged theirs.
+        Masks of the image, by source; changed in place, after the darks flagged theirs.
     like_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds are bad as well.
 

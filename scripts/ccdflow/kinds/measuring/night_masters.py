@@ -29,7 +29,7 @@ class NightMasters:
     ----------
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
-        Of the measurement.
+        Group of the measurement.
     flats : list of ccdflow.run.job_records.Record, optional
         The combined flats; those of the group if not given.
 
@@ -97,7 +97,7 @@ class NightMasters:
         Parameters
         ----------
         record : ccdflow.run.job_records.Record
-            Of the other.
+            Record of the other.
         kind : {'bias', 'dark'}
 
         Returns
@@ -130,7 +130,7 @@ class NightMasters:
         Parameters
         ----------
         record : ccdflow.run.job_records.Record
-            Of the combined flat.
+            Record of the combined flat.
         image : ccdflow.frame.products.ProductImage
         place : ccdflow.camera.sections.Region
             The part of the image.
@@ -169,8 +169,8 @@ class NightMasters:
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
         record : ccdflow.run.job_records.Record, optional
-            Of the only dark or flat whose bias is asked for; by default the first one that has a
-            bias with a measured noise gives it.
+            Record of the only dark or flat whose bias is asked for; by default the first one that
+            has a bias with a measured noise gives it.
 
         Returns
         -------
@@ -194,7 +194,7 @@ class NightMasters:
         Parameters
         ----------
         record : ccdflow.run.job_records.Record
-            Of the combined dark or flat.
+            Record of the combined dark or flat.
         amplifier : ccdflow.camera.geometry.Amplifier
 
         Returns

@@ -36,7 +36,7 @@ def noise_sentences(context, records, *, spectra=True):
     ----------
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames.
+        Records of calibrated frames.
     spectra : bool
         Whether spectra count, whose lines are noise to the measurement.
 
@@ -54,7 +54,7 @@ def nights_off(context, records, *, spectra=True):
     ----------
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames.
+        Records of calibrated frames.
     spectra : bool
         Whether spectra count.
 
@@ -120,9 +120,9 @@ def _steps_not_taken(group, data):
     Parameters
     ----------
     group : ccdflow.run.job.Group
-        Of the calibrated frame.
+        Group of the calibrated frame.
     data : dict of str to object
-        Of its record.
+        Data of its record.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def lamp_sentences(context, records):
     ----------
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
-        Of calibrated frames.
+        Records of calibrated frames.
 
     Returns
     -------

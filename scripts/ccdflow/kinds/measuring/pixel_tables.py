@@ -34,7 +34,7 @@ def write_product(context, record, cards, images=(), **tables):
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
     cards : list of (str, object, str)
-        Of the primary HDU.
+        Cards of the primary HDU.
     images : sequence of (str, numpy.ndarray)
         Name and pixels, (ny, nx) each.
     **tables : dict of str to (str, numpy.ndarray)
@@ -192,7 +192,7 @@ def read_plain_columns(path, names, cards):
     ----------
     path : path-like
     names : sequence of str
-        Of the tables.
+        Names of the tables.
     cards : sequence of str
         Keywords of the first header; those that it lacks are left out.
 
@@ -253,7 +253,7 @@ def masks_of(context, records, shapes, share):
     ----------
     context : ccdflow.run.context.Context
     records : sequence of ccdflow.run.job_records.Record
-        Of `ccdflow.kinds.measuring.detector_measurement`, by night.
+        Records of `ccdflow.kinds.measuring.detector_measurement`, by night.
     shapes : sequence of (int, int)
     share : float
 

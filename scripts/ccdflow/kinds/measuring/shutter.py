@@ -526,7 +526,7 @@ class _SubtractedDark:
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
     flat : ccdflow.run.job_records.Record
-        Of the combined flat.
+        Record of the combined flat.
     image : ccdflow.frame.products.ProductImage
     """
 

@@ -68,11 +68,11 @@ def _few_and_text(name, frames, frames_without, values):
     Parameters
     ----------
     name : str
-        Of the setting.
+        Name of the setting.
     frames, frames_without : list of ccdflow.run.rawframes.rows.Row
         All frames of the night, and those without the setting.
     values : list of str
-        Of the others.
+        Values of the others.
     """
     setting, remedy = _SETTINGS[name]
     number, frames_words = len(frames_without), f"of the {len(frames)} frames of its night"

@@ -48,7 +48,7 @@ def rows_and_records(context, records):
     context : ccdflow.run.context.Context
         Settings, rows, ledger and groups of the run.
     records : iterable of ccdflow.run.job_records.Record
-        Of reduced frames.
+        Records of reduced frames.
 
     Returns
     -------
@@ -221,9 +221,9 @@ class _UsualFigures:
     Parameters
     ----------
     levels : dict of (str, str) to list of float
-        Of biases and flats, by camera and type.
+        Levels of biases and flats, by camera and type.
     noises : dict of tuple to float
-        Of biases, by what they have in common.
+        Noises of biases, by what they have in common.
     """
 
     def __init__(self, levels, noises):
@@ -249,7 +249,7 @@ def _flat_warning(file, camera, level, usual_figures):
     ----------
     file, camera : str
     level : float
-        Of the frame, adu.
+        Level of the frame, adu.
     usual_figures : _UsualFigures
     """
     bias_level, limit = usual_figures.flat_limit(camera)

@@ -11,7 +11,7 @@ def without_level_of(record):
     Parameters
     ----------
     record : ccdflow.run.job_records.Record or None
-        Of the reduced frame.
+        Record of the reduced frame.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def recorded_regions(record):
     Parameters
     ----------
     record : ccdflow.run.job_records.Record or None
-        Of the reduced frame.
+        Record of the reduced frame.
 
     Returns
     -------

@@ -51,7 +51,7 @@ class _FrameJob:
     ----------
     row : ccdflow.run.rawframes.rows.Row
     raw : ccdflow.files.rawfile.RawFile
-        Open.
+        The raw file, open.
     target : pathlib.Path
         The product.
     layout : ccdflow.files.fits_structure.RawLayout
@@ -60,7 +60,7 @@ class _FrameJob:
     memory : int
         Bytes that the frame may take.
     key : str
-        Of the job, for the header.
+        Key of the job, for the header.
     is_sampled : bool
         Whether frames of its type are combined: its statistics are taken from some rows.
     write_small_picture : callable or None
@@ -167,7 +167,7 @@ def _reduce_raw_file(context, job, row, raw):
     job : ccdflow.run.job.Job
     row : ccdflow.run.rawframes.rows.Row
     raw : ccdflow.files.rawfile.RawFile
-        Open.
+        The raw file, open.
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
@@ -213,7 +213,7 @@ class _WrittenFrame(NamedTuple):
     ----------
     reduced : ccdflow.frame.reduction.Reduced
     headers : list of bytes
-        Of the HDUs of its file.
+        Headers of the HDUs of its file.
     samples : list of numpy.ndarray of shape (k, nx), float32 or float64
         Some rows of each image.
     even : float or None

@@ -72,11 +72,11 @@ def values_shown(context, row, product, key, unit="adu"):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
-        Of the raw frame.
+        Row of the raw frame.
     product, key : str
         A reduced or calibrated frame as it is.
     unit : str, optional
-        Of its pixels.
+        Unit of its pixels.
 
     Returns
     -------

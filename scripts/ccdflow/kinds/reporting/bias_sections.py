@@ -146,7 +146,7 @@ def _combined_picture(context, group, record, name):
     group : ccdflow.run.job.Group
     record : ccdflow.run.job_records.Record
     name : str
-        Of the combined bias, for its title.
+        Name of the combined bias, for its title.
     """
     png = draw_once(*_key_and_drawing(context, group, record, name))
     return (contents.Picture(png, f"The combined {name}: image, profiles, distribution"),)
@@ -179,7 +179,7 @@ def _key_and_drawing(context, group, record, name):
     group : ccdflow.run.job.Group
     record : ccdflow.run.job_records.Record
     name : str
-        Of the combined bias, for its title.
+        Name of the combined bias, for its title.
     """
     key = (record.product, record.key, record.content, name)
     return key, lambda: _draw_combined(context, group, record.data, name)
@@ -193,9 +193,9 @@ def _draw_combined(context, group, data, name):
     context : ccdflow.run.context.PageContext
     group : ccdflow.run.job.Group
     data : mapping of str to object
-        Of the record.
+        Data of the record.
     name : str
-        Of the combined bias, for its title.
+        Name of the combined bias, for its title.
     """
     row = context.row_of(reduced_frame(data["members"][0]))
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
@@ -245,7 +245,7 @@ def trend(context, groups, highlight=None):
     ----------
     context : ccdflow.run.context.Context
     groups : iterable of ccdflow.run.job.Group
-        Of combined biases.
+        Groups of combined biases.
     highlight : str, optional
         The night that is marked.
 

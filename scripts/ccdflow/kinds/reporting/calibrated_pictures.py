@@ -49,7 +49,7 @@ class CalibrationPicture(NightPicture):
     ----------
     title, explanation, alt : str
     scale : {'linear', 'asinh'}
-        Of the images.
+        Scale of the images.
     """
 
     stage = 7
@@ -89,7 +89,7 @@ class CalibrationPicture(NightPicture):
         context : ccdflow.run.context.Context
         group : ccdflow.run.job.Group
         name : str
-            Of the product among those that are drawn.
+            Name of the product among those that are drawn.
         """
         raise NotImplementedError(f"kind {self.name} must define row()")
 
@@ -487,7 +487,7 @@ class _FrameLine(NamedTuple):
     file : str
     grade : str
     bias, dark, flat : str or ccdflow.pages.contents.NamedFile
-        Of each master, the name or why there is none.
+        Bias, dark and flat of each master, the name or why there is none.
     sky, sky_rms, sky_predicted : str
         Level of the sky, its standard deviation, and that predicted from the noise.
     saturated : str
@@ -518,7 +518,7 @@ def _frame_line(context, group, uses, names):
     uses : dict of str to ccdflow.run.job.Use, or None
         By kind of master; None where the frame was not calibrated.
     names : dict of str to str
-        Of the masters, by product.
+        Names of the masters, by product.
     """
     file, record = group.files[0], context.outcome(group.product)
     if uses is None:

@@ -38,7 +38,7 @@ def night_figures(context, groups):
     ----------
     context : ccdflow.run.context.Context
     groups : iterable of ccdflow.run.job.Group
-        Of combined biases.
+        Groups of combined biases.
 
     Yields
     ------

@@ -122,7 +122,7 @@ def new_figure(title, explanation, *, height):
     explanation : str
         Broken into lines.
     height : float
-        Of the panels, inches.
+        Height of the panels, inches.
 
     Returns
     -------

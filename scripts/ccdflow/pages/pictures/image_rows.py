@@ -44,7 +44,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     title, explanation : str
         Headline, and the text below all.
     scale : {'linear', 'asinh'}, optional
-        Of all images, see `ccdflow.pages.pictures.imagepanel.draw_image`.
+        Scale of all images, see `ccdflow.pages.pictures.imagepanel.draw_image`.
 
     Returns
     -------

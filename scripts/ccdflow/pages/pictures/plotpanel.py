@@ -264,7 +264,7 @@ class PlotPanel:
         y : int
             The least pixel from the top of the picture that is wanted.
         height : int
-            Of the text, pixels.
+            Height of the text, pixels.
 
         Returns
         -------

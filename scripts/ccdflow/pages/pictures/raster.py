@@ -260,7 +260,7 @@ def new_picture(title, explanation, height):
     ----------
     title, explanation : str
     height : float
-        Of the panels, inches.
+        Height of the panels, inches.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class PictureValues:
     Attributes
     ----------
     key : str
-        Of the frame that it was made of.
+        Key of the frame that it was made of.
     unit : str
         Unit of the values.
     centre, scale : float
@@ -73,7 +73,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
     image : numpy.ndarray of shape (ny, nx), float32
         The first row is drawn at the bottom. NaN is left transparent.
     key : str
-        Of the frame.
+        Key of the frame.
     unit : str, optional
         Unit of its values.
     rows : int, optional

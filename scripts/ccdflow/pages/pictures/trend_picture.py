@@ -183,7 +183,7 @@ def _draw_trend(axes, line, label, number, level_unit):
     label : str
         Text of the legend.
     number : int
-        Of the line, for its style.
+        Number of the line, for its style.
     level_unit : str
         Unit of a bias level; empty for another figure.
     """

@@ -29,7 +29,7 @@ def path_of(name, key):
     Parameters
     ----------
     name : str
-        Of the batch.
+        Name of the batch.
     key : str
         Hash of its jobs.
 

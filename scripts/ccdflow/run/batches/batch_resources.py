@@ -41,7 +41,7 @@ def memory(size, *, attempt=1, combine_memory=1000, threads=2):
     Parameters
     ----------
     size : ccdflow.run.job.Size
-        Of the batch.
+        Size of the batch.
     attempt : int
         Each further attempt asks for the same amount again.
     combine_memory : float
@@ -65,7 +65,7 @@ def runtime(size, *, attempt=1, threads=2):
     Parameters
     ----------
     size : ccdflow.run.job.Size
-        Of the batch.
+        Size of the batch.
     attempt : int, optional
         From 1; each further attempt asks for the same amount again.
     threads : int, optional

@@ -247,7 +247,7 @@ def _batch_of_jobs(context, name, jobs, earlier_batches):
     context : ccdflow.run.context.Context
     name : str
     jobs : list of ccdflow.run.job.Job
-        Of one process, in the order in which they are made.
+        Jobs of one process, in the order in which they are made.
     earlier_batches : list of Batch
         Batches whose records it waits for.
     """

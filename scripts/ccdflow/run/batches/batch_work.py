@@ -144,7 +144,7 @@ def record_batch(context, path):
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
-        Of the batch's process.
+        Context of the batch's process.
     path : path-like
         The batch's file.
 

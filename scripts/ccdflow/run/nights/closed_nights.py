@@ -161,7 +161,7 @@ class ClosedNights:
         Parameters
         ----------
         name : str
-            Of the column.
+            Name of the column.
         night : str
 
         Returns
@@ -179,7 +179,7 @@ class ClosedNights:
         Parameters
         ----------
         name : str
-            Of the column.
+            Name of the column.
         night : str
 
         Returns
@@ -291,7 +291,7 @@ def note_all_nights(context, state, older_headers):
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
-        Of an empty plan; its inventory and ledger are as they are on the disk.
+        Context of an empty plan; its inventory and ledger are as they are on the disk.
     state : ccdflow.run.seal.State
         From before the plan was made.
     older_headers : dict of str to list of str
@@ -329,7 +329,7 @@ def note_other_ranges(results, nights, ranges):
     nights : ClosedNights
         As it was read before the notes were written anew.
     ranges : dict of str to (dict of str to list of [int, int])
-        Of the rows and of the records, by night; of records of no single night under ''.
+        Ranges of the rows and of the records, by night; of records of no single night under ''.
 
     Raises
     ------

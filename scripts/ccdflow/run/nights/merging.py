@@ -88,7 +88,7 @@ def _merge_records(path, late, homes):
     Parameters
     ----------
     path : pathlib.Path
-        Of the ledger.
+        Path of the ledger.
     late : ccdflow.run.late_notes.LateNotes
     homes : list of (int, int, str)
         See `_merge_lines`.

@@ -46,7 +46,7 @@ def plan_changed_nights(run_start, archive_state):
     run_start : ccdflow.run.run_start.RunStart
         Its unsaved records are taken in if they are among those that jobs have left.
     archive_state : ccdflow.run.seal.State or None
-        Of the archive as it is now.
+        State of the archive as it is now.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def read_nights(run_start, archive_state):
     ----------
     run_start : ccdflow.run.run_start.RunStart
     archive_state : ccdflow.run.seal.State or None
-        Of the archive as it is now; None where there is work left over.
+        State of the archive as it is now; None where there is work left over.
 
     Returns
     -------
@@ -115,7 +115,7 @@ class _Changes:
     raw : pathlib.Path
         The raw folder.
     archive_state : ccdflow.run.seal.State
-        Of the archive as it is now.
+        State of the archive as it is now.
     nights : ccdflow.run.nights.closed_nights.ClosedNights
         With their notes.
     """
@@ -176,7 +176,7 @@ class _Changes:
         Parameters
         ----------
         rows : dict of str to ccdflow.run.rawframes.rows.Row
-            Of the open nights.
+            Rows of the open nights.
 
         Raises
         ------
@@ -396,7 +396,7 @@ def plan_again(context):
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
-        Of a run that has ended.
+        Context of a run that has ended.
 
     Returns
     -------
@@ -431,6 +431,6 @@ def save_partial_plan(context):
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
-        Of a plan of open nights.
+        Context of a plan of open nights.
     """
     context.closed_nights.notes.save(context)

@@ -56,7 +56,7 @@ class HeaderStore:
     has_late_notes : bool
         Whether some of the rows are in the late notes; the next writing puts them among the others.
     tracebacks : dict of str to str
-        Of unforeseen errors in the reading of files.
+        Tracebacks of unforeseen errors in the reading of files.
     rewritten : set of str
         Files that keep their rows, as the last reading found them incomplete or changing.
     texts : dict of str to str

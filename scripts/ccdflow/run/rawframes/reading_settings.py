@@ -69,7 +69,7 @@ class ReadingHashes:
         Parameters
         ----------
         headers : sequence of ccdflow.files.rawheader.RawHeader
-            Of all HDUs.
+            Headers of all HDUs.
         cameras : tuple of ccdflow.camera.cameras.Camera
         file : str
             Named in errors.

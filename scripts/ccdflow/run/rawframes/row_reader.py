@@ -46,13 +46,13 @@ class _ReadValues:
     Attributes
     ----------
     values : dict of str to object
-        Of the row.
+        Values of the row.
     geometry, recipe : dict of str to object, or None
         In canonical form.
     raw : ccdflow.files.rawfile.RawFile or None
         Closed once its headers are read; None where the file could not be opened.
     headers : sequence of ccdflow.files.rawheader.RawHeader
-        Of all HDUs; () where not all could be read.
+        Headers of all HDUs; () where not all could be read.
     error : Exception or None
         Why the reading ended before its end.
     """
@@ -74,7 +74,7 @@ class ReadRow(NamedTuple):
     geometry, recipe : dict of str to object, or None
         In canonical form; None where they could not be read, or the row before stays.
     traceback : str
-        Of an unforeseen error, with the file's name; '' for none.
+        Traceback of an unforeseen error, with the file's name; '' for none.
     """
 
     row: Row
@@ -118,8 +118,8 @@ class RawRowReader:
         Parameters
         ----------
         files : list of (str, tuple of int, Row or None)
-            Of each file its path relative to the raw folder, which is named in errors; its size,
-            mtime and ctime in ns; and its row of the last run.
+            Path of each file relative to the raw folder, which is named in errors; its size, mtime
+            and ctime in ns; and its row of the last run.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class RawRowReader:
         file : str
         stamp : tuple of int
         earlier_row : Row or None
-            Of the file, as `read_rows` takes them.
+            Row of the file in the last run, as `read_rows` takes them.
         read : _ReadValues
             With the headers; the values of the cards are added.
         """
@@ -355,7 +355,7 @@ def _row_values(file, camera, headers, remembered):
         Named in errors.
     camera : ccdflow.camera.cameras.Camera
     headers : sequence of ccdflow.files.rawheader.RawHeader
-        Of all HDUs.
+        Headers of all HDUs.
     remembered : ccdflow.files.remembered_results.Remembered
         Values of equal headers of the same camera, which are found once.
 
@@ -383,7 +383,7 @@ def _values_of_notes(values, notes):
     Parameters
     ----------
     values : dict of str to object
-        Of the cards.
+        Values of the cards.
     notes : sequence of ccdflow.camera.geometry.Note
 
     Returns
@@ -415,7 +415,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
         Named in errors.
     camera : ccdflow.camera.cameras.Camera
     headers : sequence of ccdflow.files.rawheader.RawHeader
-        Of all HDUs.
+        Headers of all HDUs.
     settings : ReadingSettings
 
     Returns

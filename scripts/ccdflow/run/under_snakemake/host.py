@@ -211,7 +211,7 @@ def read_host(workflow, arguments=()):
     ----------
     workflow : snakemake.workflow.Workflow
     arguments : sequence of str, optional
-        Of the command line.
+        Arguments of the command line.
 
     Returns
     -------

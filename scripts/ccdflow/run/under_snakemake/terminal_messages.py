@@ -12,7 +12,7 @@ class TerminalMessages:
     Parameters
     ----------
     steward : ccdflow.run.under_snakemake.steward.Steward
-        Of the run; it writes the lines.
+        The steward of the run; it writes the lines.
 
     Attributes
     ----------

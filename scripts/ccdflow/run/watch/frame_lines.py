@@ -20,7 +20,7 @@ class FrameLines:
     ----------
     context : ccdflow.run.context.JobContext
     jobs : iterable of ccdflow.run.job.Job
-        Of the round.
+        Jobs of the round.
     say : callable
         Takes a line.
     is_short : bool

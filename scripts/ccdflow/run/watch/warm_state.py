@@ -38,7 +38,7 @@ class ShortPlan:
     context : ccdflow.run.context.JobContext
     jobs : list of ccdflow.run.job.Job
     rows : list of ccdflow.run.rawframes.rows.Row
-        Of the new frames, as they were read.
+        Rows of the new frames, as they were read.
     leaves_masters : bool
         Whether a master has to be made of these frames by a whole plan.
     nights_put_off : set of str

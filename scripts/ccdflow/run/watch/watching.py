@@ -60,7 +60,8 @@ class Round:
     Attributes
     ----------
     records : list of ccdflow.run.job_records.Record
-        Of the products that were made, refused or failed, in the order in which they were done.
+        Records of the products that were made, refused or failed, in the order in which they were
+        done.
     nights : list of str
         Nights with a product made in this round, in order, but those whose pages were put off.
     problem : str

@@ -148,7 +148,7 @@ class OpenedFrame:
     Attributes
     ----------
     headers : list of astropy.io.fits.Header
-        Of the calibrated frame.
+        Headers of the calibrated frame.
     hdus : list of astropy.io.fits.ImageHDU
         The same, uncompressed; the first one may be a primary HDU.
     frame : astropy.io.fits.HDUList
@@ -259,11 +259,11 @@ def _verify_errors(header, error_header, image, stored_planes, smooth_light, has
     Parameters
     ----------
     header, error_header : astropy.io.fits.Header
-        Of the image, and of its UNCERT extension.
+        Headers of the image, and of its UNCERT extension.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
-        Of the image.
+        Smooth light of the image.
     has_no_light : numpy.ndarray of shape (ny, nx), bool
         Pixels that do not count for the errors of their neighbours.
     """
@@ -323,7 +323,7 @@ def steps_of_measured(header):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the first HDU.
+        Header of the first HDU.
 
     Returns
     -------
@@ -371,7 +371,7 @@ def _check_steps(header, first_header, image, account):
     Parameters
     ----------
     header, first_header : astropy.io.fits.Header
-        Of the image, and of the first HDU.
+        Headers of the image, and of the first HDU.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     account : ccdflow.verify.reading.accounts.CalibratedAccount
     """
@@ -402,10 +402,10 @@ def _check_gain(header, first_header, image, reduced_header, results):
     Parameters
     ----------
     header, first_header : astropy.io.fits.Header
-        Of the image, and of the first HDU.
+        Headers of the image, and of the first HDU.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     reduced_header : astropy.io.fits.Header
-        Of the reduced frame's image.
+        Header of the reduced frame's image.
     results : pathlib.Path
     """
     flat = image.planes.get("flat")
@@ -453,7 +453,7 @@ def _check_masters(first_header, reduced_header, account, files):
     Parameters
     ----------
     first_header, reduced_header : astropy.io.fits.Header
-        Of the product, and of its reduced frame.
+        Headers of the product, and of its reduced frame.
     account : ccdflow.verify.reading.accounts.CalibratedAccount
     files : dict of str to pathlib.Path
         The masters by kind.
@@ -495,7 +495,7 @@ def _check_dark(first_header, reduced_header, dark_header, scale):
     Parameters
     ----------
     first_header, reduced_header, dark_header : astropy.io.fits.Header
-        Of the product, of its reduced frame, and of the dark.
+        Headers of the product, of its reduced frame, and of the dark.
     scale : float
         The factor of the dark.
     """
@@ -529,7 +529,7 @@ class MaskSources:
     hdu : int
         The image.
     header : astropy.io.fits.Header
-        Of the image, with the cards that all images share.
+        Header of the image, with the cards that all images share.
     stored : ccdflow.verify.calibrated.masking.StoredPlanes
     """
 

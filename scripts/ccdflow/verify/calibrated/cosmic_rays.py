@@ -180,7 +180,7 @@ def _clear_stars(hits, data, errors, width):
     hits : numpy.ndarray of shape (ny, nx), bool
     data, errors : numpy.ndarray of shape (ny, nx), float32 or float64
     width : float
-        Of stars, pixels.
+        Width of stars, pixels.
     """
     sky = ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     is_bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors

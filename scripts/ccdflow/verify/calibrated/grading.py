@@ -39,7 +39,7 @@ def check_grade(first_header, masters):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-        Of the first HDU of a calibrated frame.
+        Header of the first HDU of a calibrated frame.
     masters : dict of str to ccdflow.verify.reading.accounts.NamedMaster
         Those that its header names.
 

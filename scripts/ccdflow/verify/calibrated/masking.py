@@ -79,7 +79,7 @@ class ExpectedMask:
         Parameters
         ----------
         bit : int
-            Of the mask.
+            Bit of the mask.
         is_required : numpy.ndarray of the shape of the place, bool
             The pixels of the place that must have it.
         place : index, optional
@@ -120,9 +120,9 @@ def add_not_linear(expected, mask, image, header, reduced_header):
         The product's.
     image : CalibratedImage
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     reduced_header : astropy.io.fits.Header
-        Of the reduced frame.
+        Header of the reduced frame.
     """
     for readout in image.readouts:
         linear_limit = number_of_card(card(header, "LINRAW", readout.tail))
@@ -168,7 +168,7 @@ class StoredPlanes:
     is_in_electrons : bool
         Whether the reduced frame is in electrons.
     number : int
-        Of the image among those of the frame, from 0.
+        Number of the image among those of the frame, from 0.
     """
 
     pixels: np.ndarray
@@ -231,7 +231,7 @@ def add_bad_pixels(expected, first_header, results, number_of_image):
     expected : ExpectedMask
         Changed in place.
     first_header : astropy.io.fits.Header
-        Of the calibrated frame's first HDU.
+        Header of the calibrated frame's first HDU.
     results : pathlib.Path
         The results folder.
     number_of_image : int
@@ -327,9 +327,9 @@ def add_neighbours(expected, mask, pixels, step):
     ----------
     expected : ExpectedMask
     mask : numpy.ndarray of shape (ny, nx), int16
-        Of the product.
+        Mask of the product.
     pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
-        Of the product.
+        Pixels of the product.
     step : float
         By how much pixels that are stored in steps are off.
     """
@@ -418,7 +418,7 @@ def add_cosmics(expected, mask, header, image, errors):
     mask : numpy.ndarray of shape (ny, nx), int16
         The product's.
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     image, errors : numpy.ndarray of shape (ny, nx), float32, any byte order
         Pixels and UNCERT of the product.
 

@@ -45,9 +45,9 @@ class MasterPlane:
     errors : numpy.ndarray of shape (ny, nx), float32, or None
         UNCERT.
     header, first_header : astropy.io.fits.Header
-        Of the image and of the first HDU.
+        Headers of the image and of the first HDU.
     light : dict of str to numpy.ndarray of shape (k, m), float32
-        Of a dark: the expected light by the text of a place, filled by `expected_dark_light`.
+        Expected light of a dark by the text of a place, filled by `expected_dark_light`.
     """
 
     kind: str
@@ -109,7 +109,7 @@ def _plane_of(path, hdu, kind, section, size, time):
     section : ((int, int), (int, int)) or None
         Rows and columns of the part, half-open; None for all.
     size, time : int
-        Of the file: a file that was replaced is read again.
+        Size and time of the file: a file that was replaced is read again.
     """
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as hdus:

@@ -120,7 +120,7 @@ class CalibratedImage:
         Parameters
         ----------
         rows : slice or numpy.ndarray of shape (k,), int
-            Of the image.
+            Rows of the image.
 
         Returns
         -------
@@ -194,9 +194,9 @@ def saturation(header, reduced_header, tail):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     reduced_header : astropy.io.fits.Header
-        Of the reduced frame.
+        Header of the reduced frame.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
 
@@ -215,7 +215,7 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
     ----------
     image : numpy.ndarray of shape (ny, nx), float32, any byte order
     header, reduced_header : astropy.io.fits.Header
-        Of the calibrated image, and of the reduced one.
+        Headers of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     margin : float
         Adu that are added to the value.
@@ -243,7 +243,7 @@ def check_sky(header, image, noise, smooth_light, mask):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     image : CalibratedImage
     noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight or None
@@ -388,7 +388,7 @@ def check_noise_cards(header, image, noise):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     image : CalibratedImage
     noise : VarianceTerms or None
 
@@ -446,10 +446,10 @@ def check_saturation(header, image, reduced_header):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     image : CalibratedImage
     reduced_header : astropy.io.fits.Header
-        Of the reduced frame.
+        Header of the reduced frame.
 
     Raises
     ------
@@ -490,11 +490,12 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     Parameters
     ----------
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
-        Of the product, with its errors and their noise. Its pixels are compared with the errors,
-        but where they are stored in steps: then the errors are made of those before the rounding.
+        Stored planes of the product, with its errors and their noise. Its pixels are compared with
+        the errors, but where they are stored in steps: then the errors are made of those before the
+        rounding.
     image : CalibratedImage
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
-        Of the frame.
+        Smooth light of the frame.
     has_no_light : numpy.ndarray of shape (ny, nx), bool
         Pixels that do not count for the errors of their neighbours.
 
@@ -557,7 +558,7 @@ def check_overscan_noise(header, image, noise):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     image : CalibratedImage
     noise : VarianceTerms
 

@@ -213,7 +213,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of the calibrated image.
+        Header of the calibrated image.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     account : ccdflow.verify.reading.accounts.CalibratedAccount

@@ -328,7 +328,7 @@ def _expect_hot(bits, part, values, errors, is_usable, limit):
     Parameters
     ----------
     bits : ccdflow.verify.detector.pixel_bits.OpenBits
-        Of the image; changed in place.
+        Bits of the image; changed in place.
     part : (slice, slice)
         The amplifier.
     values, errors : numpy.ndarray of shape (ny, nx), float64 and float32
@@ -352,7 +352,7 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
     Parameters
     ----------
     bits : ccdflow.verify.detector.pixel_bits.OpenBits
-        Of the image; changed in place.
+        Bits of the image; changed in place.
     part : (slice, slice)
         The amplifier.
     values, errors : numpy.ndarray of shape (ny, nx), float64 and float32

@@ -117,7 +117,7 @@ def _bands_of(headers, account, hdu, all_rows):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-        Of all HDUs.
+        Headers of all HDUs.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
     all_rows : bool
@@ -140,7 +140,7 @@ class _CombinedProduct:
     hdus : astropy.io.fits.HDUList
         The open file.
     headers : list of astropy.io.fits.Header
-        Of all HDUs.
+        Headers of all HDUs.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     results : pathlib.Path
         The results folder.
@@ -428,9 +428,9 @@ def _check_levels(header, first_headers, paths, hdu):
     ----------
     header : astropy.io.fits.Header
     first_headers : list of astropy.io.fits.Header
-        Of the first HDU of each member.
+        Headers of the first HDU of each member.
     paths : list of pathlib.Path
-        Of the members.
+        Paths of the members.
     hdu : int
     """
     for tail in tails_of(header):

@@ -43,7 +43,7 @@ def factors_in_rows(gains, rows, shape):
     gains : sequence of ((slice, slice), float)
         Place in the image, and factor, of each amplifier; () for a factor of 1 everywhere.
     rows : slice
-        Of the image.
+        Rows of the image.
     shape : (int, int)
         Number of these rows, and of the columns.
 

@@ -242,7 +242,7 @@ def predicted_noise(noise, count, account):
     Parameters
     ----------
     noise : float
-        Of a single frame.
+        Noise of a single frame.
     count : int
         Number of frames.
     account : CombinedAccount
@@ -349,7 +349,7 @@ def model_factor(frames, levels, light, fixed, slope):
     levels : sequence of float
     light : numpy.ndarray of shape (k, nx), float64
     fixed, slope : float
-        Of the variance, without the factor.
+        Fixed part and slope of the variance, without the factor.
 
     Returns
     -------

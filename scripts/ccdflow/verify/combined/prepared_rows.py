@@ -104,7 +104,7 @@ def bands(rows, count, height):
     Parameters
     ----------
     rows : int
-        Of the image.
+        Rows of the image.
     count : int
         Number of bands.
     height : int
@@ -168,7 +168,7 @@ def _subtract_master(values, kind, master, factor):
     kind : {'bias', 'dark'}
     master : astropy.nddata.CCDData
     factor : float
-        Of a dark.
+        Factor of a dark.
     """
     member = CCDData(values, unit=units.adu)
     if kind == "bias":
@@ -190,7 +190,7 @@ def _masks_of_members(paths, hdu, rows, values, account):
     Parameters
     ----------
     paths : list of pathlib.Path
-        Of the members.
+        Paths of the members.
     hdu : int
     rows : slice or numpy.ndarray of shape (k,), int
     values : list of numpy.ndarray of shape (ny, nx), float32 or float64
@@ -242,7 +242,7 @@ def _add_parts_at_end(bits, values, header, rows):
     values : numpy.ndarray of shape (k, nx), float32 or float64
         Pixels of these rows.
     header : astropy.io.fits.Header
-        Of the member's image.
+        Header of the member's image.
     rows : slice or numpy.ndarray of shape (k,), int
     """
     for tail in tails_of(header):

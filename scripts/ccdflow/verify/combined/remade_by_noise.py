@@ -210,7 +210,7 @@ def _noise_terms(models, rows, shape, missing_card="MODRN"):
         One for each amplifier.
     rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
-        Of the rows.
+        Shape of the rows.
     missing_card : str
         The keyword that an older header lacks, for the error.
     """

@@ -91,7 +91,7 @@ def places_without_level(header, tail):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of a reduced image.
+        Header of a reduced image.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
 
@@ -108,7 +108,7 @@ def raw_top(header, tail):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of a reduced image.
+        Header of a reduced image.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
 
@@ -125,7 +125,7 @@ def least_values(header, tail):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of a reduced image.
+        Header of a reduced image.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
 
@@ -158,7 +158,7 @@ def pixels_at_end(image, header, place, tail):
     ----------
     image : numpy.ndarray of shape (ny, nx), float32, any byte order
     header : astropy.io.fits.Header
-        Of the reduced image.
+        Header of the reduced image.
     place : (slice, slice)
         The pixels of the amplifier.
     tail : str
@@ -182,7 +182,7 @@ def header_with_recipe(header, first_header):
     Parameters
     ----------
     header, first_header : astropy.io.fits.Header
-        Of the image and of the first HDU.
+        Headers of the image and of the first HDU.
 
     Returns
     -------
@@ -208,9 +208,9 @@ def readouts_of(header, first_header, reduced_header, bias):
     Parameters
     ----------
     header, first_header, reduced_header : astropy.io.fits.Header
-        Of the image, of the first HDU, and of the reduced image.
+        Headers of the image, of the first HDU, and of the reduced image.
     bias : astropy.io.fits.Header or None
-        Of the combined bias: its RNOISE was measured on pixels that were rounded.
+        Header of the combined bias: its RNOISE was measured on pixels that were rounded.
 
     Returns
     -------
@@ -279,10 +279,10 @@ def level_noise(header, tail, read_noise, rounding):
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of an image that has OVERSCAN, OSCAXIS, OSCSTAT.
+        Header of an image that has OVERSCAN, OSCAXIS, OSCSTAT.
     tail : str
     read_noise : float
-        Of a pixel, adu.
+        Read noise of a pixel, adu.
     rounding : float
         Variance of rounding that is not in it.
 

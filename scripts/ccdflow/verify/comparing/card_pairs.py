@@ -28,7 +28,7 @@ def check_required(header, first_header, sort):
     Parameters
     ----------
     header, first_header : astropy.io.fits.Header
-        Of an image and of the first HDU.
+        Headers of an image and of the first HDU.
     sort : {'frame', 'combined', 'calibrated'}
 
     Raises

@@ -56,7 +56,7 @@ def check_extensions(headers, images, kinds, *, needed_kinds=(), pixel_types=(-3
     images : iterable of int
         HDUs that hold an image.
     kinds : sequence of str
-        Of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
+        Kinds of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
     needed_kinds : sequence of str
         Those that each image has.
     pixel_types : tuple of int
@@ -133,7 +133,7 @@ def check_packed(first_header, image):
     Parameters
     ----------
     first_header, image : astropy.io.fits.Header
-        Of the first HDU, which has no pixels, and of the image that is packed behind it.
+        Headers of the first HDU, which has no pixels, and of the image that is packed behind it.
 
     Raises
     ------

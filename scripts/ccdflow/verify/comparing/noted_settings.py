@@ -26,9 +26,9 @@ def check_settings(headers, kind, basis):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-        Of its HDUs.
+        Headers of its HDUs.
     kind : str
-        Of the chain of kinds.
+        A kind of the chain.
     basis : mapping of str to object
         As the run noted it; {} where nothing was.
 

@@ -99,7 +99,7 @@ def check_combined(header, first_header, kind, tails):
     Parameters
     ----------
     header, first_header : astropy.io.fits.Header
-        Of an image, and of the first HDU.
+        Headers of an image, and of the first HDU.
     kind : {'bias', 'dark', 'flat'}
     tails : sequence of str
         Numbers of the image's amplifiers, '' for the only one.
@@ -139,7 +139,7 @@ def _check_warning(text, header, kind, tails):
     text : str
     header : astropy.io.fits.Header
     kind : str
-        Of product.
+        Kind of product.
     tails : list of str
         Behind the keywords of each amplifier's cards.
     """
@@ -190,7 +190,7 @@ def check_plain(header, pattern):
     ----------
     header : astropy.io.fits.Header
     pattern : re.Pattern
-        Of whole sentences.
+        Pattern of whole sentences.
 
     Raises
     ------

@@ -239,7 +239,7 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
     Parameters
     ----------
     bits : ccdflow.verify.detector.pixel_bits.OpenBits
-        Of the image; changed in place.
+        Bits of the image; changed in place.
     place : (slice, slice)
         The amplifier.
     read : callable
@@ -286,9 +286,9 @@ def _flag_filling_pixels(bits, part, lines, fit):
     part : (slice, slice)
         Rows and columns of the pixels in the image.
     lines : PixelLines
-        Of these pixels.
+        Lines of these pixels.
     fit : LinesThroughDarks
-        Of the amplifier.
+        Fit of the amplifier.
     """
     offset = np.nan_to_num(lines.offset)
     square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2

@@ -211,7 +211,7 @@ def pixel_history(nights, number, shape, share):
     nights : sequence of NightOfMap
         Oldest first.
     number : int
-        Of the image.
+        Number of the image.
     shape : (int, int)
         (ny, nx) of the image.
     share : float
@@ -288,7 +288,7 @@ def _find_jointly_low(nights, number, shape, share):
     nights : sequence of NightOfMap
         Oldest first.
     number : int
-        Of the image.
+        Number of the image.
     shape : (int, int)
         (ny, nx).
     share : float

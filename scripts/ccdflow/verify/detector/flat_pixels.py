@@ -305,7 +305,7 @@ def weak_pixels(sigma):
     Parameters
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float64
-        Of a `Contrast`.
+        Sigma of a `Contrast`.
 
     Returns
     -------

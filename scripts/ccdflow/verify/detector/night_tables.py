@@ -171,9 +171,9 @@ class NightImage:
     Attributes
     ----------
     hdu : int
-        Of the masters.
+        HDU of the masters.
     header : astropy.io.fits.Header
-        Of a master's image.
+        Header of a master's image.
     noises : dict of str to (float, float or None)
         By the amplifiers' tails: read noise, adu, and electrons per adu.
     """
@@ -199,7 +199,7 @@ def masters_named(first_header, results):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-        Of the table's first HDU.
+        Header of the table's first HDU.
     results : pathlib.Path
 
     Returns
@@ -234,7 +234,7 @@ def night_images(first_header, masters, results):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-        Of the table's first HDU.
+        Header of the table's first HDU.
     masters : list of NightMaster
     results : pathlib.Path
 
@@ -278,7 +278,7 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-        Of the table's first HDU.
+        Header of the table's first HDU.
     keywords : (str, str)
         Cards of read noise and gain.
     values : (float, float or None)
@@ -375,7 +375,7 @@ def _check_bits(bits_by_source, lines, columns, shape):
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
         As `_lines_of` returns them.
     columns : list of str
-        Of the table: one for each source that was looked at.
+        Columns of the table: one for each source that was looked at.
     shape : (int, int)
         (ny, nx) of the image.
     """
@@ -421,7 +421,7 @@ def _check_weak(first_header, number, contrast, lines):
     ----------
     first_header : astropy.io.fits.Header
     number : int
-        Of the image.
+        Number of the image.
     contrast : ccdflow.verify.detector.flat_pixels.Contrast or None
         Made again; None without flats that show bad pixels.
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
@@ -533,7 +533,7 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
         Gets the bad pixels.
     image : NightImage
     tail : str
-        Of the amplifier.
+        End of the amplifier's keywords.
     place : (slice, slice)
         Its rows and columns.
     darks : list of NightMaster
@@ -571,7 +571,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
     ----------
     image : NightImage
     tail : str
-        Of the amplifier.
+        End of the amplifier's keywords.
     place : (slice, slice)
         Its rows and columns.
     flat : NightMaster

@@ -57,7 +57,7 @@ class OpenBits:
         Parameters
         ----------
         bit : int
-            Of the mask.
+            Bit of the mask.
         value, limit : numpy.ndarray of the shape of the place, float64, or float
             Those of the pixels of the place. A value that is NaN is above no limit.
         place : index, optional
@@ -121,7 +121,7 @@ def interpolate_blocks(medians, rows, nx):
     medians : numpy.ndarray of shape (ny / 8, nx / 8), float64
         As `block_medians` returns them.
     rows : slice
-        Of the image.
+        Rows of the image.
     nx : int
 
     Returns

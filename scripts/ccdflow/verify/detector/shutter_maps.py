@@ -46,7 +46,7 @@ class ShutterFlat:
     Attributes
     ----------
     path : pathlib.Path
-        Of its reduced frame.
+        Path of its reduced frame.
     seconds : float
     series : int
         Number of its light.
@@ -91,7 +91,7 @@ def flats_named(first_header, results):
     Parameters
     ----------
     first_header : astropy.io.fits.Header
-        Of the map.
+        Header of the first HDU of the map.
     results : pathlib.Path
 
     Returns
@@ -280,7 +280,7 @@ def _cells_of(flats, numbers, images, noises):
     Parameters
     ----------
     flats : list of ShutterFlat
-        Of one light.
+        Flats of one light.
     numbers : list of int
         The HDUs.
     images : dict of int to object

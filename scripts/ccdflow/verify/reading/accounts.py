@@ -72,7 +72,7 @@ class FrameAccount:
     model : str
         Along it; '' where each row or column has its own level.
     order, iterations : int
-        Of the model: degree or number of pieces, and rounds of rejection.
+        Degree or number of pieces of the model, and rounds of rejection.
     sigma : float
         Limit of rejection, in standard deviations about the median.
     images : dict of int to tuple of AmplifierAccount
@@ -241,7 +241,7 @@ def account_of_frame(headers):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-        Of each HDU of the product.
+        Headers of each HDU of the product.
 
     Returns
     -------

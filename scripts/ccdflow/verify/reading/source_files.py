@@ -25,7 +25,7 @@ def named_files(product, first_header, raw, results):
     product : str
         Relative to the results folder.
     first_header : astropy.io.fits.Header
-        Of its first HDU.
+        Header of its first HDU.
     raw, results : pathlib.Path
         Folders.
 

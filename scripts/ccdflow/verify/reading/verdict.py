@@ -47,7 +47,7 @@ class Verdict:
     product : str
         Relative to the results folder.
     kind : str
-        Of the chain of kinds: 'frame', 'bias', 'dark', 'flat', 'science' ...
+        A kind of the chain: 'frame', 'bias', 'dark', 'flat', 'science' ...
     compared : str
         The comparison, and its closeness.
     pixels : int
@@ -55,7 +55,7 @@ class Verdict:
     largest : float
         Largest difference; NaN where none was compared.
     unit : str
-        Of that: adu or electron of pixels, s of a shutter's dead time, sigma of a table of bad
+        Unit of that: adu or electron of pixels, s of a shutter's dead time, sigma of a table of bad
         pixels; '' where no difference was measured, and of a flat, whose mean is 1.
     verdict : {'verified', 'differs', 'cannot be made again', 'verification failed'}
     reason : str
@@ -84,7 +84,7 @@ class NotedProduct:
     Attributes
     ----------
     kind : str
-        Of the chain of kinds.
+        A kind of the chain.
     key : str
         CCDFKEY of the product; '' where nothing was noted.
     content : str

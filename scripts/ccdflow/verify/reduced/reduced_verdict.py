@@ -140,7 +140,7 @@ def _check_pixels(image, amplifiers, account, raw):
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64
     amplifiers : tuple of ccdflow.verify.reading.accounts.AmplifierAccount
-        Of the image.
+        Amplifiers of the image.
     account : ccdflow.verify.reading.accounts.FrameAccount
     raw : dict of int to astropy.nddata.CCDData
         The HDUs of the raw file that are used.
@@ -175,7 +175,7 @@ def _check_mask(hdus, hdu, account, raw):
     Parameters
     ----------
     hdus : astropy.io.fits.HDUList
-        Of the product.
+        HDUs of the product.
     hdu : int
         Index of the image.
     account : ccdflow.verify.reading.accounts.FrameAccount
@@ -444,9 +444,9 @@ def _moved_section(keyword, header, raw, amplifier):
     ----------
     keyword : str
     header : astropy.io.fits.Header
-        Of the product.
+        Header of the product.
     raw : list of astropy.io.fits.Header
-        Of the raw file's HDUs.
+        Headers of the raw file's HDUs.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
         The first one of the image.
     """

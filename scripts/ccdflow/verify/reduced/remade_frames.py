@@ -37,7 +37,7 @@ class SourceFile:
     images : dict of int to astropy.nddata.CCDData
         Pixels of the HDUs that are used, adu.
     headers : list of astropy.io.fits.Header
-        Of all HDUs.
+        Headers of all HDUs.
     tops : dict of int to (float or None)
         Highest value that the pixels of the HDUs that are used can have, adu; None for floats and
         for integers of more than 16 bits.
