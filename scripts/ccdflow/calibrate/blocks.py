@@ -89,14 +89,9 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     ----------
     path, target : path-like
         The reduced frame, and the product, which gets its name once it is whole.
-    masters : ccdflow.calibrate.applied_masters.FrameMasters
-        The masters, of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
-    readouts : sequence of sequence of ccdflow.frame.readout.Readout
-        Readouts of each image of the frame, its amplifiers.
-    key : str
-        CCDFKEY of the product.
+    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
     provenance : ccdflow.calibrate.calibrated_header.FrameProvenance, optional
-        Default: grade A.
+        The key and grade for its header; default: no key, grade A.
     form : ProductForm, optional
         Default: all extensions, not compressed.
     name : str, optional

@@ -96,9 +96,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
     hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
         The reduced frame's first HDU.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-    key : str
-        Key of the calibrated frame.
-    grading : Grading
+    provenance : FrameProvenance
     corrections : ccdflow.calibrate.frame_corrections.FrameCorrections, optional
         The corrections that were applied beside the masters, and their cards.
 

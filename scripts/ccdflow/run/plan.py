@@ -291,16 +291,19 @@ class Planner:
             and callable(wanted_product.basis)
             and not wanted_product.key
         ):
-            key, (needs, spare) = (
-                partial(_key_of, wanted_product.basis),
-                self._predecessors(wanted_product),
-            )
+            key = partial(_key_of, wanted_product.basis)
+            needs, spare = self._predecessors(wanted_product)
             context.jobs[product] = UnhashedJob(
                 kind.name, product, key, "new", wanted_product.night, needs, 0, spare
             )
             return
         key = wanted_product.key or _key_of(wanted_product.basis)
-        why = "new" if is_new else self._compare(kind, product, key, wanted_product.basis)
+        if is_new:
+            why = "new"
+        else:
+            check = self._compare(kind, product, key, wanted_product.basis)
+            self._note_check(product, check)
+            why = check.why_again
         if not why and wanted_product.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):

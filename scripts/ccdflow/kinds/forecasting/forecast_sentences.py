@@ -49,9 +49,8 @@ def paragraphs(context, nights, *, most_nights):
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
         nights_words = counted(len(names) - most_nights, "earlier night")
-        lines.append(
-            f"plan of {nights_words}, from {names[0]}: {counted(len(earlier), 'frame')}, {counts}"
-        )
+        frames_words = counted(len(earlier_groups), "frame")
+        lines.append(f"plan of {nights_words}, from {names[0]}: {frames_words}, {counts}")
     for night in names[-most_nights:]:
         for block in night_forecast.blocks_of(context, night, foretell=True):
             lines += paragraph(block)

@@ -87,8 +87,8 @@ class Dark(ExposedMasterKind):
         number_words = f" (the first of {len(darks)} darks)" if len(darks) > 1 else ""
         return [
             *lines,
-            f"in no combined dark: {printable_text(first_dark.file)}{number_words}:"
-            f" it has {_exposure_words(first_dark)};"
+            f"in no combined dark: {printable_text(first.file)}{number_words}:"
+            f" it has {_exposure_words(first)};"
             f" allowed: above 0 s and below 2^31 s; correct its EXPTIME",
         ]
 

@@ -161,9 +161,9 @@ def sentences_on_noise(nights):
         several = f" of {len(entries)} nights" if len(entries) > 1 else ""
         sentences.append(
             f"{camera}: the noise of {frames}{several}{words_on_light}"
-            f" is {figure(measured, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
-            f" {'above' if ratio > 1 else 'below'} the {figure(predicted, 3)} {unit} that UNCERT"
-            f" predicts: {reason}"
+            f" is {figure(measured_noise, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
+            f" {'above' if ratio > 1 else 'below'} the {figure(predicted_noise, 3)} {unit}"
+            f" that UNCERT predicts: {reason}"
         )
     return sentences
 

@@ -330,8 +330,11 @@ def _picture_of_camera(camera, series, steps, epochs):
     Parameters
     ----------
     camera : str
-    series, steps, epochs : sequence
-        Series, steps and epochs of the camera.
+    series : sequence of ccdflow.kinds.measuring.trend_series.FigureSeries
+    steps : sequence of dict of str to object
+        Rows of the table of steps.
+    epochs : sequence of str
+        Nights with which its epochs begin.
     """
     draw = drawing_module("step_picture")
     nights = sorted({night for each in series for night in each.points})

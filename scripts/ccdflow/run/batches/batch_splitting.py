@@ -92,7 +92,7 @@ def split(session, *, is_split_by_night, writes_files=True):
     batches = {}
     for name, jobs in parts.items():
         products = sorted((job.product for job in jobs), key=places.__getitem__)
-        jobs_in_order = list(map(planned.__getitem__, products))
+        jobs_in_order = list(map(jobs_by_product.__getitem__, products))
         earlier_names = {
             batch_by_product[need] for need in _needs_of(jobs_in_order) if need in batch_by_product
         } - {name}
