@@ -205,7 +205,7 @@ def test_steep_wings_scatter_by_their_errors(level, peak):
     known = Readout(Region(0, side, 0, side), gain=1.0, read_noise=noise, rounding=0.0)
     data, error, _ = calibrate_arrays(values, (known,), FrameMasters())
     pulls = (data - scene) / error
-    # Errors of single pixels gave up to 41 in the wings of the brightest, and a scatter of 6.
+    # An earlier estimate gave up to 41 in the wings of the brightest, and a scatter of 6.
     assert np.abs(pulls).max() < 6
     for low, high in ((0, 50), (50, 1500), (1500, 4000), (4000, 1e6)):
         chosen = pulls[(scene - level >= low) & (scene - level < high)]
