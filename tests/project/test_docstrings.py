@@ -913,18 +913,18 @@ def test_no_docstring_begins_with_tell_or_want():
 
 
 # `light : Of the frame.`, but not "Of two files none is reduced", a sentence.
-_OF_ALONE = re.compile(
+_FRAGMENT_WITH_OF = re.compile(
     r"^ +\*?\w[\w, ]* : .*\n +Of (?:the|this|its|their|all|each|one of)\b.*", re.M
 )
 
 
 def test_a_description_begins_with_its_noun():
     """ "Header of the product", not "Of the product": the entry `first` has no noun in its name."""
-    assert _OF_ALONE.search("    row : Row\n        Of the frame.")
-    assert not _OF_ALONE.search("    row : Row\n        Row of the frame.")
+    assert _FRAGMENT_WITH_OF.search("    row : Row\n        Of the frame.")
+    assert not _FRAGMENT_WITH_OF.search("    row : Row\n        Row of the frame.")
     lacking = [
         f"{module.path.name}: {entry[0].strip()}"
         for module in modules()
-        for entry in _OF_ALONE.finditer(module.text)
+        for entry in _FRAGMENT_WITH_OF.finditer(module.text)
     ]
     assert lacking == []

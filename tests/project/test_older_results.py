@@ -20,7 +20,7 @@ PLACES = [
     ("ccdflow/kinds/reporting/calibrated_pictures.py", "starts = {name:"),
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
     ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
-    ("ccdflow/kinds/measuring/pixel_tables.py", "none = np.zeros"),
+    ("ccdflow/kinds/measuring/pixel_tables.py", "no_bits = np.zeros"),
     ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
     ("ccdflow/kinds/reducing/converter_ends.py", "return record is not None and"),
     ("ccdflow/pages/pictures/small_picture.py", "return PictureValues("),

@@ -336,7 +336,7 @@ def test_a_disk_that_takes_no_seal_is_no_failure(sandbox, monkeypatch):
 def test_the_command_line_prints_the_same_with_the_seal(sandbox):
     (sandbox.results / paths.SEAL).unlink()
     without = sandbox.snakemake()
-    assert (without.status, read_seal(sandbox)["description"]) == (0, without.lines[:1])
+    assert (without.status, read_seal(sandbox)["plan_lines"]) == (0, without.lines[:1])
     sealed, dry = sandbox.snakemake(), sandbox.snakemake("-n")
     assert (sealed.status, sealed.lines) == (0, without.lines)
     assert (dry.status, dry.lines[0]) == (0, without.lines[0])

@@ -196,7 +196,7 @@ def _check_frame(hdus, first_index, calibration, name):
         Index of the HDU with the first image.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
     name : str
-        Of the frame, for errors.
+        Name of the frame, for errors.
     """
     unit = str(card_value(hdus[first_index].header, "BUNIT") or "adu")
     camera = str(card_value(hdus[0].header, "CCDFCAM") or "")
@@ -269,7 +269,7 @@ class _OpenFrame(NamedTuple):
     Attributes
     ----------
     descriptor : int
-        Of the open file.
+        Descriptor of the open file.
     hdus : sequence of ccdflow.files.fits_products.multi_image_products.StoredHdu
     name : str
         For errors.

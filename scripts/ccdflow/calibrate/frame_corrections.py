@@ -81,7 +81,7 @@ class FrameCalibration:
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         Of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
-        Of each image of the frame, its amplifiers.
+        The readouts of the amplifiers of each image of the frame.
     corrections : FrameCorrections
         Bad pixels, the search for cosmic rays, the shutter.
     limits : ccdflow.calibrate.applied_masters.DarkLimits

@@ -106,7 +106,7 @@ def effects_of(pairs, amplifiers, masters, *, index=0, factor=None):
     Parameters
     ----------
     pairs : RowPairs
-        Of the image.
+        Pairs of rows of the image.
     amplifiers : sequence of ccdflow.frame.readout.Readout
     masters : ccdflow.calibrate.applied_masters.FrameMasters
     index : int

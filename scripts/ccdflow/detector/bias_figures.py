@@ -322,7 +322,7 @@ class _SampleFigures:
     Attributes
     ----------
     pairs : list of ccdflow.combine.moments.Moments
-        Of the difference of each pair of consecutive biases.
+        Moments of the difference of each pair of consecutive biases.
     noise, combined_noise : Estimate
         Of a pixel of a single bias, and of their combination.
     structure : Structure

@@ -146,7 +146,7 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
         By which the frame was reduced.
     reduction : AmplifierReduction
-        Of the frame.
+        The frame's own.
     measured_readout : MeasuredReadout
         Its gain and read noise take precedence over the amplifier's own, its full well does not
         over a saturation.

@@ -289,13 +289,13 @@ class Calibration:
                 without_level=without_level.get(amplifier.name, ()),
                 converter=converters.get(amplifier.name),
             )
-            measured = MeasuredReadout(
+            measurements = MeasuredReadout(
                 read_noise=measured_read_noise(bias, amplifier.name),
                 gain=self.detector.gain(amplifier),
                 photon_gain=self.detector.gain_of_noise(amplifier),
                 full_well=self.detector.full_well(amplifier),
             )
-            return readout_of(amplifier, recipe, reduction, measured)
+            return readout_of(amplifier, recipe, reduction, measurements)
 
         return [
             [readout(amplifier) for amplifier in image.amplifiers]

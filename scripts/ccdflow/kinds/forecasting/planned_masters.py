@@ -338,10 +338,10 @@ def _range_of_factors(context, answers):
     return min(factors_by_steps.values()), max(factors_by_steps.values())
 
 
-def _masters_that_failed(context, planned):
+def _masters_that_failed(context, masters):
     """Yield the masters before those that are taken, which could not be made, and why."""
     products_named = set()
-    for each in planned:
+    for each in masters:
         uses = each.answer.step.uses
         for use in uses[: uses.index(each.use)] if each.use is not None else ():
             record = context.outcome(use.product)
@@ -351,7 +351,7 @@ def _masters_that_failed(context, planned):
                 yield f"{path.stem} of {path.parent.name}", record.reason
 
 
-def masters_refused_to_all(context, groups, planned):
+def masters_refused_to_all(context, groups, masters):
     """Return the masters of these nights that none of the frames may take, in words, and why.
 
     Parameters
@@ -359,17 +359,17 @@ def masters_refused_to_all(context, groups, planned):
     context : ccdflow.run.context.Context
     groups : list of ccdflow.run.job.Group
         One for each frame.
-    planned : sequence of PlannedMaster
+    masters : sequence of PlannedMaster
         The plan of these frames.
 
     Returns
     -------
     list of (str, str)
     """
-    nights = {groups[0].night} | {each.master.night for each in planned if each.master is not None}
-    refusals = list(_masters_that_failed(context, planned))
-    for kind in dict.fromkeys(each.kind for each in planned):
-        needed_masters = [each for each in planned if each.kind == kind and not each.is_unneeded]
+    nights = {groups[0].night} | {each.master.night for each in masters if each.master is not None}
+    refusals = list(_masters_that_failed(context, masters))
+    for kind in dict.fromkeys(each.kind for each in masters):
+        needed_masters = [each for each in masters if each.kind == kind and not each.is_unneeded]
         groups_in_need = [group for each in needed_masters for group in each.groups]
         reasons = defaultdict(list)
         for group in groups_in_need:

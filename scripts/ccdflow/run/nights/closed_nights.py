@@ -92,7 +92,7 @@ class ClosedNights:
         Parameters
         ----------
         name : str
-            Of the kind.
+            Name of the kind.
 
         Returns
         -------
