@@ -542,9 +542,17 @@ def test_masters_that_physics_forbids_are_refused_in_one_line(words, uses, more)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan, -1.0, 20173.0])
-def test_a_flat_that_is_none_is_refused(value):
-    with pytest.raises(FrameError, match="flat"):
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (0.0, "the flat holds no lit pixel"),
+        (-1.0, "the flat holds no lit pixel"),
+        (np.nan, "the combined flat holds no finite value"),
+        (20173.0, "the flat is not normalised"),
+    ],
+)
+def test_a_flat_that_is_none_is_refused(value, problem):
+    with pytest.raises(FrameError, match=problem):
         any_master("flat", np.full((6, 8), value))
 
 

@@ -140,7 +140,7 @@ def test_raw_frames_are_not_refused(cards):
 def test_masters_are_known_by_the_cards_of_their_type_alone(keyword):
     headers = [header(), header(12, 9, **{keyword: "Master bias"})]
     assert is_called_master(headers)
-    with pytest.raises(FrameError, match="masters"):
+    with pytest.raises(FrameError, match="reduced already, by a program that makes masters"):
         refuse_reduced(headers, file="a.fits")
     assert refuse_reduced(headers, file="a.fits", is_master_sought=False) is None
     assert not is_called_master([header(12, 9, **{keyword: 14}), header(OBJECT="Master bias")])

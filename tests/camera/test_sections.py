@@ -114,9 +114,16 @@ def test_a_region_of_a_profile_says_its_notation():
             read_region(value, file="lfc.yaml", keyword="amplifiers[0].data")
 
 
-@pytest.mark.parametrize("value", [{"fits": "[:, 3:]"}, {"python": "[1:2:3,*]"}, {"pixels": "x"}])
-def test_a_region_in_the_wrong_notation_is_refused(value):
-    with pytest.raises(UserError, match=r"lfc\.yaml"):
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"fits": "[:, 3:]"}, "not a FITS section"),
+        ({"python": "[1:2:3,*]"}, "not a Python slice"),
+        ({"pixels": "x"}, "not a notation of regions"),
+    ],
+)
+def test_a_region_in_the_wrong_notation_is_refused(value, problem):
+    with pytest.raises(UserError, match=rf"lfc\.yaml.*amplifiers\[0\]\.data.*{problem}"):
         read_region(value, file="lfc.yaml", keyword="amplifiers[0].data")
 
 

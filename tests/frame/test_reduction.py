@@ -258,12 +258,18 @@ def test_pixels_that_are_not_finite_do_not_spoil_the_level_of_their_row():
     assert result.overscans["A"].noise == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("rows", "model"), [(slice(9, 10), None), (slice(None), "polynomial")])
-def test_an_overscan_without_a_finite_pixel_is_refused(rows, model):
+@pytest.mark.parametrize(
+    ("rows", "model", "problem"),
+    [
+        (slice(9, 10), None, "the overscan holds values that are not finite"),
+        (slice(None), "polynomial", "the overscan has too few good levels"),
+    ],
+)
+def test_an_overscan_without_a_finite_pixel_is_refused(rows, model, problem):
     values = raw_frame("float32")
     values[rows, 35:] = np.nan
     where = geometry(SHAPE, amplifier("1:32,1:23", "36:40,1:23"))
-    with pytest.raises(FrameError, match="overscan"):
+    with pytest.raises(FrameError, match=problem):
         reduce_pixels(values, where, model=model)
 
 

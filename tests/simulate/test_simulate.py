@@ -520,9 +520,16 @@ def test_two_cameras_of_one_seed_have_different_pixels(tmp_path):
     assert not np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("wrong", [{"overscan_side": "top"}, {"n_leaked": 32}, {"nx": 4}])
-def test_an_impossible_camera_is_refused(wrong):
-    with pytest.raises(UserError, match="allowed"):
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"overscan_side": "top"}, "unknown side of the overscan"),
+        ({"n_leaked": 32}, "no overscan column is left"),
+        ({"nx": 4}, "the simulated frame is too small"),
+    ],
+)
+def test_an_impossible_camera_is_refused(wrong, problem):
+    with pytest.raises(UserError, match=problem):
         simulate.SimulatedCamera(**wrong)
 
 
