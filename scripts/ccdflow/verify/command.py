@@ -47,7 +47,8 @@ class VerifyRequest:
     all_rows : bool
         Whether all rows of combined frames are compared.
     expected : tuple of str
-        Words for why a product cannot be made again that are no failure: `verify_expected`.
+        The reasons, in one word each, for which a product may fail to be made again without being
+        a failure: `verify_expected`.
     threads : int
         The default is for a small machine.
     """

@@ -18,7 +18,7 @@ from ccdflow.verify.reading.restated_numbers import (
 )
 from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
-# A pixel of a smaller response is divided by nothing, and is not calibrated.
+# A pixel of a smaller response is not divided by it, and is not calibrated.
 _LEAST_FLAT = 1e-3
 # A pixel of a smaller response is not lit.
 _LEAST_LIT_RESPONSE = 0.2

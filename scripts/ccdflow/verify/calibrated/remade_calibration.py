@@ -490,9 +490,9 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     Parameters
     ----------
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
-        Stored planes of the product, with its errors and their noise. Its pixels are compared with
-        the errors, but where they are stored in steps: then the errors are made of those before the
-        rounding.
+        Stored planes of the product, with its errors and their noise. The errors are made again
+        from its pixels. Where these are stored in steps, they are made from pixels before the
+        rounding, which are made again as well.
     image : CalibratedImage
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
         Smooth light of the frame.

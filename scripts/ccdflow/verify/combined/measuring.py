@@ -125,12 +125,14 @@ def smooth_light(sampled_rows, sample, ny):
     positions = sampled_rows, np.arange(sample.shape[2])
     middles = [
         np.array(
-            [part.mean() for part in np.split(positions_of_axis, range(length,
-            len(positions_of_axis), length))
-             if 4 * len(part) >= length or len(positions_of_axis) < length]
+            [
+                part.mean()
+                for part in np.split(places, range(length, len(places), length))
+                if 4 * len(part) >= length or len(places) < length
+            ]
         )
-        for positions_of_axis, length in zip(positions, _BOX_SHAPE, strict=True)
-    ]  # fmt: skip
+        for places, length in zip(positions, _BOX_SHAPE, strict=True)
+    ]
     boxes = box_medians(sample)[:: _BOX_SHAPE[0], :: _BOX_SHAPE[1]][
         : len(middles[0]), : len(middles[1])
     ]

@@ -80,7 +80,6 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
         (is_good & ~values).sum(axis=0) for values in (is_kept_by_sign[-1], is_kept_by_sign[1])
     )
     variances = variances if account.method == "average" else None
-    is_kept = is_kept_by_sign[-1], is_kept_by_sign[1]
     return RemadeRows(
         *images,
         prepared.scale,
@@ -88,7 +87,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
         rejected_counts,
         count_invalid(stack, is_masked),
         variances,
-        kept=is_kept,
+        kept=(is_kept_by_sign[-1], is_kept_by_sign[1]),
     )
 
 

@@ -131,11 +131,11 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
             arguments[name] *= (1 + _LIMIT_SHIFT) / (1 - _LIMIT_SHIFT)
         alternative = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
         alternative[is_incomplete] = image[is_incomplete]
-    is_kept = [
+    kept_pair = tuple(
         kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
-    ]
-    counts = _count_rejected(stack, is_masked, is_kept)
-    return RemadeRows(image, alternative, scale, "ccdproc", *counts, kept=tuple(is_kept))
+    )
+    counts = _count_rejected(stack, is_masked, kept_pair)
+    return RemadeRows(image, alternative, scale, "ccdproc", *counts, kept=kept_pair)
 
 
 def _zero_errors(values, axis):
@@ -189,12 +189,12 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
                 stack[:, is_empty], is_masked[:, is_empty], account
             )
         images.append(image)
-    is_kept = [
+    kept_pair = tuple(
         kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
-    ]
+    )
     maker = "ccdproc and repeated clipping by astropy"
     return RemadeRows(
-        *images, scale, maker, *_count_rejected(stack, is_masked, is_kept), kept=tuple(is_kept)
+        *images, scale, maker, *_count_rejected(stack, is_masked, kept_pair), kept=kept_pair
     )
 
 

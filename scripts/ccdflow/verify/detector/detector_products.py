@@ -127,7 +127,7 @@ class NightOfMap(NamedTuple):
     ----------
     night : str
     sources : list of str
-        The sources that showed bad pixels in this night, out of "dark", "flat", "levels" and
+        The sources that could show bad pixels in this night, out of "dark", "flat", "levels" and
         "deep".
     lines, weak : astropy.io.fits.FITS_rec
         The bad pixels, and those that may be low.

@@ -30,12 +30,12 @@ _SIGNIFICANT_SIGMA = 4.0
 _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
-# A squared difference from this part of its limit on is near a decision, as the comparison of
+# A squared difference that reaches this part of its limit is near a decision, as the comparison of
 # errors needs it: `_NEAR_LIMIT` of calibrated/standard_errors.py, 5e-3, is well within it.
 _NEAR_PART = 0.99
-# A difference, not its square, from this part of the least limit of a block on is looked at. It is
-# nearer to 1 than `_NEAR_PART` on purpose: rounding, 2e-5, lifts no smaller one over the limit, and
-# each pixel that is looked at takes time.
+# A difference, not its square, is looked at if it reaches this part of the least limit of a block.
+# The part is nearer to 1 than `_NEAR_PART` on purpose: rounding, 2e-5, lifts no smaller difference
+# over the limit, and each pixel that is looked at takes time.
 _EXAMINED_PART = 0.999
 # One row in this many gives the least variance.
 _SAMPLED_ROWS = 4

@@ -51,7 +51,7 @@ class ShutterFlat:
     series : int
         Number of its light.
     bias, dark : pathlib.Path or None
-        SubtractedTerm; the dark times `factor`.
+        The masters that are subtracted, the dark times `factor`.
     factor : float
     """
 

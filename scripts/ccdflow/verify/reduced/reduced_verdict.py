@@ -398,8 +398,11 @@ def _check_world(header, raw, amplifier):
     starts = [amplifier.kept_section[axis].start for axis in (1, 0)]
     pixels = np.floor(_COMPARED_PLACES * sizes) + starts + 1
     pixels_of_product = np.array([
-        [sign * x + shift for x, (sign, shift) in zip(pixel, _signs_and_shifts(amplifier),
-        strict=True)] for pixel in pixels
+        [
+            sign * x + shift
+            for x, (sign, shift) in zip(pixel, _signs_and_shifts(amplifier), strict=True)
+        ]
+        for pixel in pixels
     ])  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
