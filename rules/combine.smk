@@ -12,7 +12,7 @@ rule combine:
         log_of("{product}"),
     wildcard_constraints:
         product=r"combined/[^/]+/bias.+",
-    # Pictures and tables, which nothing waits for but pages, come last.
+    # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
     threads: some_cores

@@ -185,12 +185,12 @@ atexit.register(end_as_module if IS_MODULE else end_after_a_crash)
 
 
 def pass_unless_crash(message):
-    """Report a crash of Snakemake in one line; return whether a message is another, shown as is."""
+    """Report a crash of Snakemake in one line; return True for another message, which is shown."""
     return not RUN.messages.report_crash(message.getMessage())
 
 
 def hear_and_filter(message):
-    """Hear a message of Snakemake; return whether it is shown, as its log file has all of them."""
+    """Note a message of Snakemake; return whether it is shown. Its log file has all of them."""
     text, event = message.getMessage(), getattr(message, "event", "")
     RUN.messages.hear(text)
     return RUN.messages.prepare_to_show(

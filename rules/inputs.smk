@@ -29,7 +29,7 @@ def all_cores(wildcards):
 
 
 def some_cores(wildcards):
-    """Return the cores for a job that takes all of them, or half where another one is like it."""
+    """Return the cores for a master: all, or half of them beside others of its kind."""
     return RUN.jobs.cores_of(wildcards.product, host.cores_of_run(workflow))
 
 

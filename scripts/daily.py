@@ -238,10 +238,8 @@ def daily(arguments):
         log.seek(0)
         output = log.read()
         run_summary = summary.read_summary(folder)
-        reported, troubled = (
-            reported_frames(run_summary.results),
-            troubled_frames(run_summary.inventory),
-        )
+        reported = reported_frames(run_summary.results)
+        troubled = troubled_frames(run_summary.inventory)
     if run_summary.end.get("busy"):
         return DailyReport(f"ccdflow: nothing done: {run_summary.end['error']}", 0)
     if "error" in run_summary.end:

@@ -163,8 +163,8 @@ def write_whole(path, parts):
     ----------
     path : path-like
     parts : list of bytes-like
-        The content in order; an iterable of such may stand for several. Of a FITS file headers and
-        data units, each padded to 2880 bytes.
+        The content, in order; a part may also be an iterable of bytes-like pieces. The parts of a
+        FITS file are its headers and data units, each padded to 2880 bytes.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def write_text(path, text):
 
 
 def _pieces_of_data(data):
-    """Return the pieces of some data: bytes in one, or the data themselves, an iterable."""
+    """Return the pieces of a part: the bytes as one piece, or the iterable that the part is."""
     try:
         return (memoryview(data).cast("B"),)
     except TypeError:

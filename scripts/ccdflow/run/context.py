@@ -44,7 +44,7 @@ reduced_product = cache(paths.reduced_frame)
 
 @cache
 def calibrated_product(file):
-    """Return the path of a raw frame's calibrated frame, by that of its reduced one.
+    """Return the path of a raw frame's calibrated frame, made from that of its reduced frame.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class RunContents(FixedContents):
     ====================================  =======================================================
     ``jobs`` ``planned_products``         `ccdflow.run.plan.Planner`, in a plan
     ``groups``                            the kind of the group, in its ``plan``
-    ``unreadable_folders``                 `ccdflow.run.plan.make_plan`, before the kinds plan
+    ``unreadable_folders``                `ccdflow.run.plan.make_plan`, before the kinds plan
     ``ledger``                            a plan, where a product's times moved; the session,
                                           before the plan and after the jobs
     ``store``                             the kind of raw frames, in its ``plan``; the session,

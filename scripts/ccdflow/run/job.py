@@ -69,8 +69,8 @@ _values_of_job = attrgetter(*(each.name for each in fields(Job)))
 class UnhashedJob(Job):
     """A job of a dry run whose key is made when somebody asks for it.
 
-    No record is of its product, so that no key is compared to know that it is new. The name of its
-    record, which nobody writes, is without the key.
+    Its product has no record, and so is new whatever its key. Nobody writes its own record, whose
+    name is without the key.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ class Remark(NamedTuple):
 class Use:
     """The use of a candidate master for a frame: how it would be applied, and what it would add.
 
-    A master is a candidate for many frames, and for each of them its age, its factor and the
-    variance that it adds are others. The frame may also be the members of another master.
+    A master is a candidate for many frames. Its age, its factor and the variance that it adds
+    differ from frame to frame. The frame may also be the members of another master.
 
     Attributes
     ----------

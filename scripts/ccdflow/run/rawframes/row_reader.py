@@ -243,7 +243,7 @@ class RawRowReader:
             values |= _values_of_notes(values, notes)
         except Exception as error:
             read.error = error
-            # That of a file whose cards are good.
+            # `packed` is noted only for a file whose cards are good.
             values.pop("packed", None)
 
     def _row_of(self, file, stamp, values):

@@ -38,8 +38,8 @@ class JobList:
             record = self.record_of_batch(batch)
             self._record_of_batch.update(dict.fromkeys(batch.products, record))
             earlier_records = [f"{results}/{each}" for each in batch.earlier_records]
-            still_earlier = (self._earlier_records[each] for each in earlier_records)
-            self._earlier_records[record] = set(earlier_records).union(*still_earlier)
+            records_before_these = (self._earlier_records[each] for each in earlier_records)
+            self._earlier_records[record] = set(earlier_records).union(*records_before_these)
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -72,8 +72,8 @@ class JobList:
     def records_of(self, products):
         """Return the records of those products that this run makes.
 
-        The record of a batch stands for those of the batches that it waits for: Snakemake takes
-        half a millisecond for each record that a job needs.
+        A batch ends after the batches that it waits for, whose records are left out where its own
+        is there: Snakemake takes half a millisecond for each record that a job needs.
         """
         jobs, record_of_batch, records = self._plan.jobs, self._record_of_batch, {}
         for product in products:

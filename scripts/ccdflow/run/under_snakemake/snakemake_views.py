@@ -61,10 +61,8 @@ class View:
         -------
         (list of str, list of str)
         """
-        is_shown = raw is not None and not _MARKS & set(raw)
-        return [need for need in job.needs if need in self.drawn_products], [
-            raw
-        ] if is_shown else []
+        raw_files = [raw] if raw is not None and not _MARKS & set(raw) else []
+        return [need for need in job.needs if need in self.drawn_products], raw_files
 
     def newer_files(self, job):
         """Return the files that are newer than a job's product where it is not current."""

@@ -50,10 +50,8 @@ class FrameLines:
         for job in jobs:
             kind = self._chain.by_name(job.kind)
             if kind.reach == OF_A_FRAME:
-                file, former_record = (
-                    self._raw_file(job.product),
-                    context.earlier_record(job.product),
-                )
+                file = self._raw_file(job.product)
+                former_record = context.earlier_record(job.product)
                 self._products_left.setdefault(file, set()).add(job.product)
                 if former_record is not None and former_record.status == job_records.MADE:
                     self._frames_made_again.add(file)

@@ -85,10 +85,8 @@ class Looks:
         self._complain("", "look")
         self._last_end = time.monotonic()
         self._seconds = self._last_end - began
-        self.unseen_files, self.lost_files = (
-            self.seen.unseen_stamps(stamps),
-            self.seen.missing_files(stamps),
-        )
+        self.unseen_files = self.seen.unseen_stamps(stamps)
+        self.lost_files = self.seen.missing_files(stamps)
         return stamps
 
     def readable_files(self, files):

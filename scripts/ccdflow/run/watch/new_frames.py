@@ -118,7 +118,7 @@ class SettledFiles:
         self._stamp_of_open_files = {}
 
     def unchanged_stamps(self, stamps):
-        """Return the files that did not change since the last look."""
+        """Return {file: stamp} of the files that did not change since the last look."""
         unchanged = {
             name: stamp
             for name, stamp in stamps.items()

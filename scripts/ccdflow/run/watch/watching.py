@@ -48,8 +48,8 @@ PAUSE_SECONDS = 1.0
 """Seconds between two looks at the raw folder."""
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
-# In a round of more jobs no line waits for the width of the stars. Chosen: the
-# list of a night with more frames comes long after its first frame.
+# In a round of more jobs no line waits for the width of the stars. Chosen: the list of a night with
+# more frames comes long after its first frame.
 _MOST_JOBS = 200
 
 
@@ -224,10 +224,8 @@ class Watch:
         """
         has_events = frame_source.way == arrivals.EVENTS_WAY
         # A folder that is looked through tells by the pause whether a frame still grows.
-        stamps, news = (
-            None,
-            frame_source.news(self._pace.wait(self.pause) if has_events else self.pause),
-        )
+        stamps = None
+        news = frame_source.news(self._pace.wait(self.pause) if has_events else self.pause)
         self._frames.note_news(news)
         if news.needs_look or self.looks.is_due:
             stamps = self.looks.look()
