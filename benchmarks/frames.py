@@ -242,7 +242,7 @@ def measure_contender(contender, frames, work, *, number):
     ]
     if contender.runs_twice:
         before = {path: path.stat().st_mtime_ns for path in products}
-        second = measure.run(command, log=log.with_suffix(".runs_twice.log"), **options)
+        second = measure.run(command, log=log.with_suffix(".again.log"), **options)
         if {path: path.stat().st_mtime_ns for path in products} != before:
             raise BenchmarkError(f"{contender.name} made frames again that were there")
         runs.append(

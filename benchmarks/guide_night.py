@@ -23,9 +23,8 @@ PAGES = ("report.html", "nights/2016-01-15/report.html")
 # The guide clips three darks and flats by their median absolute deviation, and so loses good values
 # in a fifth of the pixels; in the others the two differ by the rounding of their sums.
 MOST_DIFFERENCE = 0.05  # of the uncertainty of a pixel: the median difference of two calibrations
-MOST_LEVEL_DIFFERENCE = (
-    0.005  # by which the levels may differ: means of flats of which other pixels count
-)
+# The levels may differ by this part: they are means of flats of which other pixels count.
+MOST_LEVEL_DIFFERENCE = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)

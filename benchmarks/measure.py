@@ -338,8 +338,8 @@ def typical(results, key=lambda result: result.contender):
 class Bar:
     """A figure to be reached.
 
-    `at_least` says on which side of `limit` `value` has to lie; `value` is None where
-    what it needs was not run.
+    `value` has to be at least `limit`, or at most `limit` where `at_least` is False. It is None
+    where the runs that it needs are missing.
     """
 
     name: str

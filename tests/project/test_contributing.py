@@ -24,7 +24,7 @@ PLACES = (
     ROOT / "tests",
     ROOT / "scripts" / "ccdflow" / "camera",
 )
-# Names that CONTRIBUTING.md gives as bad ones, and the stem of a file's name.
+# The stem of a file's name.
 OTHER_NAMES = {"PROVENANCE"}
 SUFFIXES = {"py", "yaml", "json", "md", "txt", "smk", "csv", "html", "png", "fits"}
 NAMED_FILES = sorted(set(re.findall(r"`([\w./-]+(?:\.(?:py|yaml|json|md|txt|smk)|/))`", TEXT)))

@@ -25,8 +25,8 @@ BARE_NAME = re.compile(
 # Prepositions at the beginning of a variable, argument or attribute: ``of_light`` was a variance,
 # ``by_name`` a dict of rows, ``in_block`` a pair of slices.
 PREPOSITION = re.compile(r"_*of|_*(?:of|by|in|at|on)_\w+")
-# Adverbs, prepositions and pronouns that leave open what is there: ``elsewhere`` was a count of
-# frames, ``inside`` a pair of slices, ``others`` cards, columns or a number of products.
+# Adverbs, prepositions and pronouns: as names they do not tell the content. ``elsewhere`` was a
+# count of frames, ``inside`` a pair of slices, ``others`` cards, columns or a number of products.
 ADVERBS = {
     "above", "across", "after", "again", "against", "along", "among", "around", "aside", "before",
     "behind", "below", "beneath", "beside", "between", "beyond", "down", "elsewhere", "every",

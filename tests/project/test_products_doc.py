@@ -10,8 +10,10 @@ from ccdflow.kinds.reporting import quality_tables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "products.md").read_text("utf-8")
 NAMES = set(re.findall(r"`([A-Za-z0-9_-]+)`", TEXT))
-STANDARD_CARDS = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT",
-            "GCOUNT", "EXTNAME", "HISTORY", "COMMENT", ""}  # fmt: skip
+STANDARD_CARDS = {
+    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT",
+    "EXTNAME", "HISTORY", "COMMENT", "",
+}  # fmt: skip
 TWO_AMPLIFIERS = """\
 recognise: {INSTRUME: TESTCAM}
 amplifiers:

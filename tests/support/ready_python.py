@@ -44,7 +44,7 @@ from types import SimpleNamespace
 
 # Threads of OpenMP and OpenBLAS that wait for each other use the cores of other tests meanwhile:
 # test_cosmics.py alone took 20 s of CPU beside others, and takes 2 with one thread. It is here that
-# the tests' environment is completed: a run with another one than `_AT_FIRST` is no fork.
+# the tests' environment is completed: a run with another one than `_FIRST_ENVIRONMENT` is no fork.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ with two amplifiers and faults of every kind, as raw files::
 
     chain = small_chain.make(tmp_path / "raw")
     run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile})
-    chain.of("science", filter="g")  # files
-    chain.perfect(file)              # what a calibrated frame should hold, electrons
-    chain.good_pixels(file)                 # pixels without fault, cosmic ray or saturation
+    chain.files_of_type("science", filter="g")
+    chain.perfect(file)      # the true content of a calibrated frame, electrons
+    chain.good_pixels(file)  # pixels without fault, cosmic ray or saturation
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Touches:
                 return super().write(data)
 
         def open_guarded(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
-                   closefd=True, opener=None):  # fmt: skip
+                         closefd=True, opener=None):  # fmt: skip
             if not (_now and _now[-1] is self and self._is_below(file)):
                 return function(file, mode, buffering, encoding, errors, newline, closefd, opener)
             raw = Watched(file, mode.replace("b", "").replace("t", ""), closefd, opener)
