@@ -116,7 +116,7 @@ def start(
     request : ccdflow.run.run_start.RunRequest, optional
         Without it the run plans all nights, and writes what has changed.
     last_round : ccdflow.run.run_start.LastRound, optional
-        Last round of a watch, of which this run is a round. No seal is looked at then.
+        The last round, if this run is a round of a watch. No seal is looked at then.
     cores : int
         How many processes may read headers.
     progress : callable, optional
@@ -383,7 +383,7 @@ def _busy_with_current(context, busy_batches, files):
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
-        Planned.
+        The context of the plan.
     busy_batches : dict of str to dict of str to str
         As `claims.withdraw` returns it.
     files : list of str

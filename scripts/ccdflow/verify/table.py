@@ -139,7 +139,7 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
     products : list of str
         Relative to the results folder.
     noted_products : dict of str to ccdflow.verify.reading.verdict.NotedProduct
-        Entries of all products that may be in the table.
+        The notes on all products that may be in the table.
     raw, results : path-like
         Folders.
     all_rows : bool

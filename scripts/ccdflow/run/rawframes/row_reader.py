@@ -46,7 +46,7 @@ class _ReadValues:
     Attributes
     ----------
     values : dict of str to object
-        Values of the row.
+        Those of the row's fields that could be read, by name.
     geometry, recipe : dict of str to object, or None
         In canonical form.
     raw : ccdflow.files.rawfile.RawFile or None
@@ -383,7 +383,7 @@ def _values_of_notes(values, notes):
     Parameters
     ----------
     values : dict of str to object
-        Values of the cards.
+        The row's values by its cards, as `_row_values` returns them.
     notes : sequence of ccdflow.camera.geometry.Note
 
     Returns

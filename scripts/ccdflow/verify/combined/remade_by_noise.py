@@ -209,7 +209,7 @@ def _noise_terms(models, rows, shape, missing_card="MODRN"):
         One for each amplifier.
     rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
-        Shape of the rows.
+        Number of these rows, and of the columns.
     missing_card : str
         The keyword that an older header lacks, for the error.
     """

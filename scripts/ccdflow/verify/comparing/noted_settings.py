@@ -28,7 +28,7 @@ def check_settings(headers, kind, basis):
     headers : list of astropy.io.fits.Header
         Headers of its HDUs.
     kind : str
-        A kind of the chain.
+        The kind of the product.
     basis : mapping of str to object
         As the run noted it; {} where nothing was.
 

@@ -171,7 +171,7 @@ class NightImage:
     Attributes
     ----------
     hdu : int
-        HDU of the masters.
+        Index of the image's HDU in the masters.
     header : astropy.io.fits.Header
         Header of a master's image.
     noises : dict of str to (float, float or None)

@@ -59,7 +59,7 @@ class OpenBits:
         bit : int
             Bit of the mask.
         value, limit : numpy.ndarray of the shape of the place, float64, or float
-            Those of the pixels of the place. A value that is NaN is above no limit.
+            Values of the pixels of the place, and their limits. NaN is above no limit.
         place : index, optional
             Part of the image.
         margin : float
