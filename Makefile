@@ -119,11 +119,13 @@ help: ## list these verbs
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-# The folder of the environment, for a Python that is new enough.
+# The folder of the environment, for a Python that is new enough. An environment that works stays, with
+# the Python that it has: venv cannot put another one in its place. `make clean` removes it.
 define MAKE_VENV
-@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccdflow needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
-@echo 'Making the environment in $(VENV): a minute or two.'
-$(PYTHON) -m venv $(VENV)
+@$(BIN)/python -c 'import pip' 2>/dev/null || { \
+  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ccdflow needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")' && \
+  echo 'Making the environment in $(VENV): a minute or two.' && \
+  $(PYTHON) -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV); }
 endef
 
 $(RUNTIME): envs/requirements.txt envs/constraints.txt

@@ -4,6 +4,8 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -140,3 +142,47 @@ def _texts():
         folders[:] = [f for f in folders if f not in made and not f.endswith("cache__")]
         names += [(inside / file).as_posix() for file in files if file.endswith(endings)]
     return sorted(names)
+
+
+# A Python that writes down its arguments, and copies itself where it is to make an environment.
+RECORDING_PYTHON = """#!/bin/sh
+echo "$0 $*" >> {log}
+case "$*" in
+  "-m venv "*) for folder; do :; done; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python" ;;
+  "-c import pip") [ ! -e {broken} ] ;;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("contents", "venv_calls"),
+    [
+        ([], ["-m venv {venv}"]),
+        # Of another Python: `make demo` makes it, then `.ci/run` chooses its own.
+        (["pyvenv.cfg", "bin/python"], []),
+        # One that a kill or an upgrade of the system has broken is made anew.
+        (["pyvenv.cfg", "bin/python", "broken"], ["-m venv --clear {venv}"]),
+        # A folder of something else is never emptied.
+        (["notes.txt"], ["-m venv {venv}"]),
+    ],
+    ids=["none", "another one", "a broken one", "no environment"],
+)
+def test_an_environment_that_works_stays_and_a_broken_one_is_made_anew(
+    contents, venv_calls, tmp_path
+):
+    venv, log, python = tmp_path / "venv", tmp_path / "calls", tmp_path / "python"
+    python.write_text(RECORDING_PYTHON.format(log=log, broken=venv / "broken"))
+    python.chmod(0o755)
+    for name in contents:
+        (venv / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(python, venv / name)
+    target = f"{venv}/.ccdflow-developer"
+    command = ["make", "-s", f"VENV={venv}", f"PYTHON={python}", "CORES=1", target]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    calls = [line.partition(" ")[2] for line in log.read_text().splitlines()]
+    assert [call for call in calls if call.startswith("-m venv")] == [
+        call.format(venv=venv) for call in venv_calls
+    ]
+    assert (venv / ".ccdflow-developer").exists()
+    assert all((venv / name).exists() for name in contents)
