@@ -33,14 +33,14 @@ def run(options):
     source = commandline.path(options, "source", must_exist=True)
     raw = commandline.path(options, "raw")
     commandline.no_more_words(options)
-    number, has_ended = 0, True
+    number, is_complete = 0, True
     try:
         for _ in observe(source, raw, every=options.every):
             number += 1
     except KeyboardInterrupt:
-        has_ended = False
+        is_complete = False
     line = f"{counted(number, 'frame')} arrived in {raw}"
-    if has_ended:
+    if is_complete:
         return line
     return (
         f"ccdflow: ended by Ctrl-C: {line}; one more may be half-written",
