@@ -163,8 +163,8 @@ def write_whole(path, parts):
     ----------
     path : path-like
     parts : list of bytes-like
-        The content in order; an iterable of such may stand for several. Of a FITS file headers and
-        data units, each padded to 2880 bytes.
+        The content, in order. A part may also be an iterable of parts. Those of a FITS file are its
+        headers and data units, each padded to 2880 bytes.
 
     Raises
     ------
