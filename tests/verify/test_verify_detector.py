@@ -10,7 +10,7 @@ from astropy.io import fits
 from verified_chain import make_chain
 
 from ccdflow import simulate
-from ccdflow.detector.pixels import response
+from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.maskbits import DEAD
 from ccdflow.run.products.noted_products import noted_records
 from ccdflow.verify import selection, verdicts
@@ -83,6 +83,12 @@ def test_all_products_of_the_detector_are_verified(measured_night):
         }  # fmt: skip
 
 
+def response(flat, error, parts):
+    contrasts = ContrastSum(parts)
+    contrasts.add(flat, error)
+    return contrasts.response()
+
+
 @pytest.mark.parametrize("shape", [(262, 130), (517, 60), (40, 300)])
 @pytest.mark.parametrize("several", [False, True])
 def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several):
@@ -95,7 +101,7 @@ def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several
     parts = [np.s_[:, :middle], np.s_[:, middle:]] if several else [np.s_[:, :]]
     flat[parts[-1]] *= np.float32(1.05 if several else 1)
     error = np.full(shape, 0.01, np.float32)
-    made = response.response([(flat, error)], parts=parts)
+    made = response(flat, error, parts)
     bits = OpenBits(shape)
     again = flat_pixels.measure_contrast([(flat.astype(float), error)], bits, parts=parts)
     assert bits.count_wrong(made.mask) == 0
@@ -244,7 +250,7 @@ def test_amplifiers_without_gains_are_compared_each_with_itself():
     flat[40, 30] = 0.92
     flat[parts[1]] *= 0.7
     pair = flat, 0.01 * flat
-    mask = response.response([pair], parts=parts).mask
+    mask = response(*pair, parts).mask
     assert mask[40, 30] == DEAD
     wrong = []
     for own in (parts, [np.s_[:, :]]):

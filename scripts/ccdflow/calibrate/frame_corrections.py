@@ -85,7 +85,7 @@ class FrameCalibration:
     corrections : FrameCorrections
         Bad pixels, the search for cosmic rays, the shutter.
     limits : ccdflow.calibrate.applied_masters.DarkLimits
-        Beyond which the dark is refused.
+        The dark is refused beyond them.
     """
 
     masters: FrameMasters

@@ -152,7 +152,7 @@ def effects(frame, masters, factors=1.0, shares=None):
     frame : numpy.ndarray of shape (2 k, nx), float32
         Pairs of rows that are neighbours.
     masters : dict of str to (numpy.ndarray of shape (2 k, nx), float32, float)
-        Those of bias, dark and flat that there are: the same rows, and their factor.
+        By kind, for each master of the frame: the same rows, and its factor.
     factors : numpy.ndarray of shape (2 k, nx), float32, or float
         Factors that bring bias and dark to the unit of the frame.
     shares : dict of str to float, optional

@@ -370,7 +370,7 @@ def clock_of_number(number, comment=""):
 # A camera has up to ten cards of dates, each with one comment: 256 hold those of many cameras.
 @lru_cache(maxsize=256)
 def order_of(comment):
-    """Return the one, 'day' or 'month', that a comment such as 'dd/mm/yy' puts first."""
+    """Return 'day' or 'month', whichever a comment such as 'dd/mm/yy' puts first."""
     words = re.sub(r"[^a-z]", "", comment.lower())
     if re.search(r"dd?mm?y|days?months?y", words):
         return "day"

@@ -1,5 +1,7 @@
 """The begin of an exposure, by headers that state it as nearly all do, in cards that agree.
 
+`is_same_exposure` compares exposure times.
+
 All other headers are for `ccdflow.camera.nights` and `ccdflow.camera.agreement`, which read each
 way of writing and word the warnings: here they give None. A test compares the two.
 """

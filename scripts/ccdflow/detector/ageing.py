@@ -41,8 +41,8 @@ def structure_function(samples, variances, days, temperatures=None):
     Parameters
     ----------
     samples : sequence of numpy.ndarray of shape (k, nx), float32
-        The same rows of each master. NaN does not count, nor what a clip at 5 sigma leaves out: a
-        hot pixel that came in between is not an ageing of the others.
+        The same rows of each master. NaN and values beyond 5 sigma do not count: a hot
+        pixel that came in between is not an ageing of the others.
     variances : sequence of float
         Variances of the noise of a pixel of each, in the unit of the samples squared.
     days : sequence of int

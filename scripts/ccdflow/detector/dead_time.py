@@ -72,7 +72,7 @@ class DeadTime:
         Parameters
         ----------
         inverse : float
-            1/s: one over the frame's exposure, minus the mean of one over those of its flat.
+            1/s: the inverse of the frame's exposure, minus the mean inverse of its flats'.
         sigmas : float
             Errors that are taken off the dead time of each cell: chance exceeds the default in one
             cell of 370.

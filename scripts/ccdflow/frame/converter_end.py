@@ -76,7 +76,7 @@ class ConverterEnd:
         return is_full
 
     def to_record(self):
-        """Return it as a dict for JSON, without the values that there are none of."""
+        """Return the values that there are, as a dict for JSON."""
         data = {"top": self.top}
         if self.least is not None:
             data["least"] = self.least

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ccdflow.detector.pixels.bad_pixels import dark_mask, fit_darks
-from ccdflow.detector.pixels.response import response
+from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.detector.pixels.surroundings import (
     surrounding_medians,
     surrounding_medians_of_pixels,
@@ -146,6 +146,13 @@ def test_two_exposures_give_a_rate_and_no_misfit():
         fit_darks(darks(rng, rate)[:3], TIMES[:3], READ_NOISE)
 
 
+def response_mask(flats, error):
+    contrasts = ContrastSum()
+    for flat in flats:
+        contrasts.add(flat, error)
+    return contrasts.response().mask
+
+
 def test_low_pixels_and_columns_are_found_at_five_sigma():
     """Two flats, as in the guide's night: a contrast of five sigma of each."""
     rng = np.random.default_rng(4)
@@ -158,7 +165,7 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
     truth[:, 77] = 1 - 5 * error
     truth.ravel()[low[:20]] = 0
     flats = [light * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
-    mask = response(zip(flats, [light * error] * 2, strict=True)).mask
+    mask = response_mask(flats, light * error)
     assert (mask.ravel()[low] & DEAD > 0).mean() >= 0.99
     assert (mask[:, 77] & BAD_COLUMN > 0).all()
     good = np.ones(SHAPE, bool)
@@ -169,7 +176,7 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
     # Five sigma of both flats together: all of the column, and of single pixels those above 4.5.
     truth[truth == 1 - 5 * error] = 1 - 5 * error / 2**0.5
     flats = [light * truth * rng.normal(1, error, SHAPE) for _ in range(2)]
-    mask = response(zip(flats, [light * error] * 2, strict=True)).mask
+    mask = response_mask(flats, light * error)
     assert (mask[:, 77] & BAD_COLUMN > 0).all()
     assert 0.62 < (mask.ravel()[low[20:]] & DEAD > 0).mean() < 0.74
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.detector.pixels.deep_faults import deep_columns
+from ccdflow.detector.pixels.columns import expand
+from ccdflow.detector.pixels.deep_faults import deep_parts_of_flat
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
-from ccdflow.detector.pixels.response import LOW_SIGMA, response
+from ccdflow.detector.pixels.response import LOW_SIGMA, ContrastSum
 from ccdflow.maskbits import BAD_COLUMN, DEAD
 
 SHAPE, ERROR = (200, 300), 0.003
@@ -23,6 +24,19 @@ def sky(rng, *, sigma=5.0, pixels=400, own=0.0):
 
 def flats(rng, truth, count):
     return [(truth * rng.normal(1, ERROR, SHAPE), np.full(SHAPE, ERROR)) for _ in range(count)]
+
+
+def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
+    contrasts = ContrastSum(parts)
+    for flat, error in pairs:
+        contrasts.add(flat, error)
+    return contrasts.response(low_sigma)
+
+
+def deep_columns(pairs):
+    """Return the mask of the parts of columns that are deep in all flats."""
+    deep = np.all([deep_parts_of_flat(flat, error) for flat, error in pairs], axis=0)
+    return expand(deep, len(pairs[0][0]))
 
 
 def measure_night(rng, truth, night, count=1):

@@ -309,7 +309,7 @@ def _dark_range(levels, start, stop, groups, least_light):
     groups : list of (int, int)
         Its ranges of equal level.
     least_light : float
-        adu: a step below it is not an end of the light.
+        Adu: a step below it is not an end of the light.
     """
     if not 1 <= len(groups) <= MOST_GROUPS:
         return None

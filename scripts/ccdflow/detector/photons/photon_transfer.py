@@ -263,7 +263,7 @@ def _scatter_by_level(blocks, read_noise):
     """
     n = len(blocks.differences)
     levels = blocks.middle[blocks.is_good]
-    # Of sorted values quantiles are found in no time.
+    # Quantiles of sorted values take no time.
     levels.sort()
     edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
     # As `numpy.searchsorted` counts, which looks for each pixel by itself.

@@ -253,7 +253,7 @@ class _Hits(NamedTuple):
     pixels : numpy.ndarray of shape (k,), int64
         The pixels that have one, sorted indices in the flattened image.
     is_hit : numpy.ndarray of shape (n, k), bool
-        Index of the value among those of the pixel.
+        Whether each value of these pixels is the hit.
     """
 
     pixels: np.ndarray

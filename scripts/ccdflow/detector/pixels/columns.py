@@ -32,7 +32,7 @@ def bad_columns(sigma):
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float32
         Number of standard deviations by which each pixel is above its neighbours; of -sigma those
-        too low are found. 0 where nobody knows.
+        too low are found. 0 where it is not known.
 
     Returns
     -------

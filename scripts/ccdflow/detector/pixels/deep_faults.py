@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.detector.pixels.columns import PART_ROWS, expand
+from ccdflow.detector.pixels.columns import PART_ROWS
 from ccdflow.detector.pixels.medians import box_median
 from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
@@ -26,8 +26,8 @@ _COLUMNS_BETWEEN = 3
 _MOST_DEEP = 0.01
 
 
-def deep_columns(pairs):
-    """Find parts of columns that are far below both sides in all flats of a night.
+def deep_parts_of_flat(flat, error):
+    """Find the parts of columns that are far below both sides in a flat.
 
     A limit in electrons is of no use where the light itself has structure as fine as pixels, as in
     spectra and fringes. The limit here is a fifth of the light, or five times the scatter of
@@ -36,33 +36,14 @@ def deep_columns(pairs):
 
     Parameters
     ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float32
-        Combined flats and the standard errors of their pixels. An error that is not
-        finite leaves the pixel out.
-
-    Returns
-    -------
-    numpy.ndarray of shape (ny, nx), bool
-        Whole parts of `PART_ROWS` rows.
-    """
-    is_deep = None
-    for flat, error in pairs:
-        deep_in_flat = deep_parts_of_flat(flat, error)
-        is_deep, ny = (deep_in_flat if is_deep is None else is_deep & deep_in_flat), len(flat)
-    return expand(is_deep, ny)
-
-
-def deep_parts_of_flat(flat, error):
-    """Return the mask of parts that are deep in one flat, (number of parts, nx) bool.
-
-    Parameters
-    ----------
     flat, error : numpy.ndarray of shape (ny, nx), float32
-        As `deep_columns` takes them.
+        A combined flat, and the standard errors of its pixels. An error that is not finite leaves
+        the pixel out.
 
     Returns
     -------
     numpy.ndarray of shape (number of parts, nx), bool
+        A row for each `PART_ROWS` rows of the flat: `expand` makes it a mask of pixels.
     """
     parts = [slice(start, start + PART_ROWS) for start in range(0, len(flat), PART_ROWS)]
     levels = np.array([column_medians(flat[rows]) for rows in parts])

@@ -67,28 +67,6 @@ class Response:
     low_part: float
 
 
-def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
-    """Find the pixels and columns of an image that respond less than their neighbours.
-
-    Parameters
-    ----------
-    pairs : iterable of (numpy.ndarray, numpy.ndarray) of float32
-        Combined flats and the standard errors of their pixels, as `ContrastSum.add` takes them.
-    low_sigma : float
-        Sigma by which a low pixel is below its neighbours.
-    parts : sequence of tuple of slice
-        As of `ContrastSum`.
-
-    Returns
-    -------
-    Response
-    """
-    contrasts = ContrastSum(parts)
-    for flat, error in pairs:
-        contrasts.add(flat, error)
-    return contrasts.response(low_sigma)
-
-
 class ContrastSum:
     """The contrasts of pixels to their neighbours, summed over the flats of a night.
 

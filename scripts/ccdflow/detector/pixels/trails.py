@@ -72,7 +72,7 @@ def _level_of_column(excess, errors):
     Parameters
     ----------
     excess, errors : numpy.ndarray of shape (ny,), float32
-        Excess and errors of its pixels above their surroundings, and their standard errors, adu.
+        Excess of its pixels above their surroundings, and their standard errors, adu.
 
     Returns
     -------

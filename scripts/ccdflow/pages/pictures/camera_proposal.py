@@ -29,7 +29,7 @@ def proposal_picture(findings, images, *, title):
     Parameters
     ----------
     findings : sequence of ccdflow.camera.proposing.image_examination.ImageFindings
-        `ccdflow.camera.proposing.image_examination.ImageFindings` of each image that was looked at.
+        The findings on each image that was examined.
     images : list of numpy.ndarray of shape (ny, nx), any integer or float type, or None
         The pixels of each HDU, adu; not changed.
     title : str
