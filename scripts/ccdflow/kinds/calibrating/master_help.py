@@ -104,7 +104,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     path : path-like
         The reduced frame.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
-        What the frame was calibrated with.
+        Masters and readouts by which the frame was calibrated.
     hdus : sequence of int
         The HDU of each image.
     unit : str

@@ -487,7 +487,7 @@ class _FrameLine(NamedTuple):
     file : str
     grade : str
     bias, dark, flat : str or ccdflow.pages.contents.NamedFile
-        Bias, dark and flat of each master, the name or why there is none.
+        Name of each master, or why there is none.
     sky, sky_rms, sky_predicted : str
         Level of the sky, its standard deviation, and that predicted from the noise.
     saturated : str
