@@ -73,6 +73,20 @@ def test_size_and_error_of_a_step_are_those_injected():
     assert abs(np.mean(pulls)) < 0.4
 
 
+def test_errors_of_steps_are_large_enough_where_nights_resemble_their_neighbours():
+    """Neighbours correlate by 0.7: of 200 steps the pulls scatter by 1.1, by 1.4 if none did."""
+    rng, correlation, pulls = np.random.default_rng(26), 0.7, []
+    for _ in range(200):
+        noise = rng.standard_normal(200)
+        for night in range(1, 200):
+            new_part = math.sqrt(1 - correlation**2) * noise[night]
+            noise[night] = correlation * noise[night - 1] + new_part
+        events = find_steps(np.arange(200.0), 100 + noise + 30 * (np.arange(200) >= 100))
+        pulls += [(event.size - 30) / event.error for event in events if event.first == 100]
+    assert len(pulls) > 190
+    assert 0.9 < np.std(pulls) < 1.25
+
+
 def test_two_steps_are_two_events_and_a_step_back_is_one():
     rng = np.random.default_rng(4)
     values = 10 + 0.1 * rng.standard_normal(120)

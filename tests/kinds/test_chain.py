@@ -348,7 +348,7 @@ def test_masters_and_measurements_take_all_cores():
 
 
 def test_pictures_and_tables_wait_for_the_products_that_others_need():
-    """They begin when a core has nothing else to do: a night ends up to a second earlier."""
+    """Pictures begin when a core has nothing else to do: a night ends up to a second earlier."""
     text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
     rules = re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
     first = {name for name, body in rules if "    priority: 1\n" in body}

@@ -7,8 +7,7 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from ccdflow.pages.text_formatting import count as counted
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import count, light_words
 
 # The order of types in the lines of a night; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")
@@ -191,14 +190,14 @@ def _words_on_statuses(frames):
     n_readable = counts.pop("ok", 0)
     words = {"arriving": "still being written"}
     other_statuses = [
-        f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())
+        f"{number} {words.get(status, status)}" for status, number in sorted(counts.items())
     ]
     readable = (
         f"all {total} readable"
         if not other_statuses
         else f"{n_readable} readable, {', '.join(other_statuses)}"
     )
-    return f"{counted(total, 'frame')}: {readable}"
+    return f"{count(total, 'frame')}: {readable}"
 
 
 def _type_rank(image_type):
@@ -369,13 +368,13 @@ def _master_line(kind, words_on_master, row, figures):
     if not row["product"]:
         reason = row["note"] or "no reason given"
         return f"{kind} {words_on_master}: not made: {reason}".replace(" :", ":")
-    count = int(float(row["frames"]))
-    return f"{f'{kind} {words_on_master}':<16}{count:>3} frames  {figures}".rstrip()
+    n_frames = int(float(row["frames"]))
+    return f"{f'{kind} {words_on_master}':<16}{n_frames:>3} frames  {figures}".rstrip()
 
 
 def _frames_of(names):
     """Return the number of some frames in words: ``1 frame``, ``2 frames``."""
-    return counted(len(names), "frame")
+    return count(len(names), "frame")
 
 
 def _counts_of_grades(steps):
@@ -404,7 +403,7 @@ def _counts_of_grades(steps):
         f"; {_frames_of(uncalibrated_frames)} not calibrated" if uncalibrated_frames else ""
     )
     n_unnamed = len(ranked_reasons) - _MOST_NAMED
-    last_line = f"and {counted(n_unnamed, 'more reason')}, see associations.csv"
+    last_line = f"and {count(n_unnamed, 'more reason')}, see associations.csv"
     return [
         f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated_words}",
         *(f"{_frames_of(reasons[reason])}: {reason}" for reason in ranked_reasons[:_MOST_NAMED]),
@@ -445,8 +444,8 @@ def _frame_warnings(frames):
     lines = []
     for files_and_texts in sorted(warned_files.values(), key=len, reverse=True):
         (first, text), files = files_and_texts[0], {file for file, _ in files_and_texts}
-        count = f" (the first of {_frames_of(files)})" if len(files_and_texts) > 1 else ""
-        lines.append(f"{first}{count}: {text}")
+        more = f" (the first of {_frames_of(files)})" if len(files_and_texts) > 1 else ""
+        lines.append(f"{first}{more}: {text}")
     return lines
 
 

@@ -94,7 +94,7 @@ def test_a_frame_whose_raw_file_is_gone_stays_unless_its_night_is_reduced_anew()
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1.0), (0.0, -0.0), (1.5, "1.5")])
 def test_equal_values_in_two_spellings_are_grouped_as_each_alone(one, other, tmp_path):
-    """Rows of like header values are looked at once: what is like is told by the written value."""
+    """Groups compare header values as written: 1 and 1.0 make two groups, 1.5 and "1.5" one."""
     facts = {"type": "bias", "night": "2024-03-01", "gain": one}
     rows = [
         Row(f"{number}.fits", (), Facts.of({**facts, "gain": gain}), "cam", "g", "r", str(number))

@@ -18,8 +18,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import count as counted
-from ccdflow.pages.text_formatting import figure
+from ccdflow.pages.text_formatting import count, figure
 from ccdflow.run import job_records
 
 # A master harms if the variance that it adds is at least this many of its standard errors.
@@ -104,7 +103,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     path : path-like
         The reduced frame.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
-        What the frame was calibrated with.
+        Masters and readouts by which the frame was calibrated.
     hdus : sequence of int
         The HDU of each image.
     unit : str
@@ -262,7 +261,7 @@ def lines_on_harm(sums):
     harmful = [master for master in _helps_of_sums(sums_without_darks) if master.harms]
     sentences = [
         f"{master.kind} does harm: {master.product}: {master.words()};"
-        f" {counted(master.frames, 'frame')}; more of its frames would help"
+        f" {count(master.frames, 'frame')}; more of its frames would help"
         for master in harmful
     ]
     unnamed = len(sentences) - _MOST_LINES

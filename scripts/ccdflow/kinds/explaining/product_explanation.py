@@ -18,7 +18,7 @@ from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.pages.text_formatting import count as counted
+from ccdflow.pages.text_formatting import count
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import OK
 
@@ -361,7 +361,7 @@ def _story_of_master(results, product, header):
         lines.append(f"  figures  {', '.join(measured_figures)}")
     lines += [f"  remark   {text}" for text in _history_texts(header)[:_MOST_NAMED]]
     users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
-    number = counted(len(users), "calibrated frame")
+    number = count(len(users), "calibrated frame")
     lines.append(f"  used by  {number}: {_first_names(users)}" if users else f"  used by  {number}")
     return lines
 

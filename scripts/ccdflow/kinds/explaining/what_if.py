@@ -39,10 +39,10 @@ class WhatIf:
     Attributes
     ----------
     now, then : numpy.ndarray of shape (ny, nx), float32
-        In ``unit``: the first image of the frame.
+        First image of the frame, in ``unit``: with its own master, and with the other one.
     unit : str
     noise, noise_then : float
-        Noise of a sky pixel, measured.
+        Measured noise of a sky pixel, with either of them.
     """
 
     now: np.ndarray
@@ -211,7 +211,7 @@ def _calibrate_with(path, target, work, masters):
     path, target : pathlib.Path
         The reduced frame, and the file to write.
     work : ccdflow.kinds.calibrating.calibration.Calibration
-        Work of the frame.
+        Calibration of the frame.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters of each image.
     """

@@ -12,8 +12,7 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.pages.text_formatting import count as counted
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import count, light_words
 from ccdflow.run.job import MissingCause
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
@@ -48,8 +47,8 @@ def paragraphs(context, nights, *, most_nights):
         counts = ", ".join(
             f"{grades[grade]} {words.get(grade, f'of grade {grade}')}" for grade in sorted(grades)
         )
-        nights_words = counted(len(names) - most_nights, "earlier night")
-        frames_words = counted(len(earlier_groups), "frame")
+        nights_words = count(len(names) - most_nights, "earlier night")
+        frames_words = count(len(earlier_groups), "frame")
         lines.append(f"plan of {nights_words}, from {names[0]}: {frames_words}, {counts}")
     for night in names[-most_nights:]:
         for block in night_forecast.blocks_of(context, night, foretell=True):
@@ -69,7 +68,7 @@ def _count_grades(context, groups):
 
 def paragraph(block):
     """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.Block`."""
-    types = ", ".join(f"{count} {name}" for name, count in block.types)
+    types = ", ".join(f"{number} {name}" for name, number in block.types)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
     if block.n_refused:
         lines.append(
@@ -94,7 +93,7 @@ def paragraph(block):
 
 def _frames_of(block):
     """Return the frames of a block in words, the first `_MOST_NAMED` sorts by name."""
-    parts = [f"{count} x {name}" if count > 1 else name for name, count in block.frames]
+    parts = [f"{number} x {name}" if number > 1 else name for name, number in block.frames]
     unnamed = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
     return ", ".join(parts[:_MOST_NAMED]) + unnamed
 
@@ -364,8 +363,8 @@ def _wish_in_words(wish, noise, block, missing_master):
     elif wish.kind == FLAT:
         words += _traits_of_flats(noise, block, has_more=has_more)
     if small_group is not None:
-        verb, count = "makes" if wish.frames == 1 else "make", small_group.frames
-        members = "one that there is" if count == 1 else f"{count} that there are"
+        verb, number = "makes" if wish.frames == 1 else "make", small_group.frames
+        members = "one that there is" if number == 1 else f"{number} that there are"
         return f"{words} {verb} a combined {wish.kind} of the {members}"
     return words if has_more else f"{words} of this night"
 

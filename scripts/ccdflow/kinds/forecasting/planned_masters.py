@@ -360,7 +360,7 @@ def masters_refused_to_all(context, groups, masters):
     groups : list of ccdflow.run.job.Group
         One for each frame.
     masters : sequence of PlannedMaster
-        The plan of these frames.
+        Planned masters of these frames.
 
     Returns
     -------

@@ -7,8 +7,7 @@ from collections import Counter
 from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
-from ccdflow.pages.text_formatting import count as counted
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import count, light_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 # At most this many frames that are set aside or incomplete are named.
@@ -77,7 +76,7 @@ def _line_on_sound_frames(night, rows):
 
 def frames_words(number):
     """Return a number of frames in words: ``1 frame``, ``2 frames``."""
-    return counted(number, "frame")
+    return count(number, "frame")
 
 
 def _sort_words(row):

@@ -66,7 +66,7 @@ def least_megabytes(bytes_needed):
     Parameters
     ----------
     bytes_needed : float
-        Bytes.
+        Least memory for the combining, bytes.
 
     Returns
     -------

@@ -130,8 +130,9 @@ def _why_later(use, index, uses, rules):
     ----------
     use : ccdflow.run.job.Use
     index : int
-        Index of the use among the uses.
+        Its place among the candidates.
     uses : sequence of ccdflow.run.job.Use
+        All candidates, the best first.
     rules : ccdflow.kinds.matching.rule_values.Rules
     """
     if rules.direction == "nearest":

@@ -125,13 +125,13 @@ class BiasesOfDarks:
                 dark_and_bias = self._with_best_bias(number, use)
             else:
                 # The same object for frames of all exposures, which is kept with its id.
-                dark_and_step = self._exact_darks.get(id(use))
-                if dark_and_step is None:
-                    dark_and_step = self._exact_darks[id(use)] = (
+                pair_and_dark = self._exact_darks.get(id(use))
+                if pair_and_dark is None:
+                    pair_and_dark = self._exact_darks[id(use)] = (
                         self._with_best_bias(number, use),
                         use,
                     )
-                dark_and_bias = dark_and_step[0]
+                dark_and_bias = pair_and_dark[0]
             darks.append(dark_and_bias[0])
             best_biases.append(dark_and_bias[1])
         order = _order_of_darks(darks, _ranks_of_darks(dark.uses, self._rules))

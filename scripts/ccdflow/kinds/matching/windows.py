@@ -261,7 +261,7 @@ def region_of(frame_place, master_place, kind):
     Parameters
     ----------
     frame_place, master_place : WindowPlace or None
-        Places of the frames, and of a master.
+        Place of the frame, and of the master.
     kind : {'bias', 'dark', 'flat'}
 
     Returns

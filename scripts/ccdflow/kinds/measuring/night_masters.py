@@ -97,7 +97,7 @@ class NightMasters:
         Parameters
         ----------
         record : ccdflow.run.job_records.Record
-            Record of the other.
+            Record of the master whose members are meant.
         kind : {'bias', 'dark'}
 
         Returns

@@ -72,7 +72,7 @@ def _few_and_text(name, frames, frames_without, values):
     frames, frames_without : list of ccdflow.run.rawframes.rows.Row
         All frames of the night, and those without the setting.
     values : list of str
-        Values of the others.
+        Values of the setting in the other frames.
     """
     setting, remedy = _SETTINGS[name]
     number, frames_words = len(frames_without), f"of the {len(frames)} frames of its night"

@@ -223,7 +223,7 @@ class _UsualFigures:
     levels : dict of (str, str) to list of float
         Levels of biases and flats, by camera and type.
     noises : dict of tuple to float
-        Noises of biases, by what they have in common.
+        Usual noise of biases, adu, by what they have in common.
     """
 
     def __init__(self, levels, noises):

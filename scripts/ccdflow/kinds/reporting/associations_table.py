@@ -24,7 +24,7 @@ from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, r
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.text_formatting import count as counted
+from ccdflow.pages.text_formatting import count
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -197,7 +197,7 @@ class Associations(Kind):
         is_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
             f"dark does harm: {dark}: {_harm_words(context, dark)}; "
-            f"{counted(number, 'frame')} {'without' if is_out else 'with'} it"
+            f"{count(number, 'frame')} {'without' if is_out else 'with'} it"
             for dark, number in sorted(frames.items())
         ]
         unnamed = len(lines) - _MOST_NAMED
@@ -365,7 +365,7 @@ def _coverage_notes(matrix):
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
     ]
-    if any(count and state == coverage.NO_MASTERS for count, state in matrix.cells.values()):
+    if any(number and state == coverage.NO_MASTERS for number, state in matrix.cells.values()):
         notes.append("x beside a number: none that fits some frames of the night.")
     if matrix.n_earlier:
         notes.append(f"{matrix.n_earlier} nights before them are not shown.")

@@ -21,8 +21,7 @@ from ccdflow.kinds.product_writing import drawing_module, write_text_product
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.frame_pictures import NightPicture
 from ccdflow.pages.contents import NamedFile, Picture, Section
-from ccdflow.pages.text_formatting import count as counted
-from ccdflow.pages.text_formatting import figure, light_words, with_error
+from ccdflow.pages.text_formatting import count, figure, light_words, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -292,11 +291,11 @@ class SciencePicture(CalibrationPicture):
     def _first_of_each_light(self, context, night):
         """Return the first groups of each camera, filter and grism, as many as are asked for."""
         most_drawn = context.settings["pictures"]["per_type"]
-        drawn_groups, count = [], Counter()
+        drawn_groups, drawn_counts = [], Counter()
         for group in SCIENCE.night_groups(context, night):
             kind = group.camera, _light_of(context.row(group.files[0]).facts.values())
-            if most_drawn == "all" or count[kind] < most_drawn:
-                count[kind] += 1
+            if most_drawn == "all" or drawn_counts[kind] < most_drawn:
+                drawn_counts[kind] += 1
                 drawn_groups.append(group)
         return drawn_groups
 
@@ -322,7 +321,7 @@ class SciencePicture(CalibrationPicture):
         records = [record for g in groups if (record := context.outcome(g.product)) is not None]
         grades = Counter(r.data["grade"] for r in records if r.status == job_records.MADE)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
-        sentence = counted(sum(grades.values()), "calibrated frame")
+        sentence = count(sum(grades.values()), "calibrated frame")
         units = {_short_unit(r.data["unit"]) for r in records if r.status == job_records.MADE}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
@@ -487,7 +486,7 @@ class _FrameLine(NamedTuple):
     file : str
     grade : str
     bias, dark, flat : str or ccdflow.pages.contents.NamedFile
-        Bias, dark and flat of each master, the name or why there is none.
+        Name of each master, or why there is none.
     sky, sky_rms, sky_predicted : str
         Level of the sky, its standard deviation, and that predicted from the noise.
     saturated : str
