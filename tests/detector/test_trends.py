@@ -74,7 +74,7 @@ def test_size_and_error_of_a_step_are_those_injected():
 
 
 def test_errors_of_steps_are_large_enough_where_nights_resemble_their_neighbours():
-    """Neighbours correlate by 0.7: of 200 steps the pulls scatter by 1.1, by 1.4 if none did."""
+    """Neighbours correlate by 0.7: of 200 steps the pulls scatter by 1.1, by 1.3 if none did."""
     rng, correlation, pulls = np.random.default_rng(26), 0.7, []
     for _ in range(200):
         noise = rng.standard_normal(200)
