@@ -9,7 +9,8 @@ import pytest
 import small_chain
 from small_frames import begin
 
-from ccdflow.kinds.reporting import contact_sheet, night_page
+from ccdflow.kinds.reporting.contact_sheet import SHEET
+from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.run import plan
 from ccdflow.run.batches import batch_splitting
 from ccdflow.run.context import JobContext, PlanContext
@@ -89,12 +90,12 @@ def test_the_jobs_of_a_dry_run_are_those_of_the_run(contents, share_made):
 
 def test_a_dry_run_makes_no_basis_of_a_new_page(contents, monkeypatch):
     asked = []
-    pages, sheets = night_page.basis_of_page, contact_sheet.sheet_basis
+    pages, sheets = NIGHT_PAGE.night_basis, SHEET.night_basis
     monkeypatch.setattr(
-        night_page, "basis_of_page", lambda *about: asked.append("page") or pages(*about)
+        NIGHT_PAGE, "night_basis", lambda *about: asked.append("page") or pages(*about)
     )
     monkeypatch.setattr(
-        contact_sheet, "sheet_basis", lambda *about: asked.append("sheet") or sheets(*about)
+        SHEET, "night_basis", lambda *about: asked.append("sheet") or sheets(*about)
     )
     dry = plan.make_plan(fresh(contents, {}), is_dry=True)
     session = Session(dry, is_dry=True)

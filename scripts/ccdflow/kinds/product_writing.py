@@ -101,6 +101,25 @@ def record_of_text(context, job, basis):
     )
 
 
+def refused_record(job, basis, reason):
+    """Return the record of a product that is not made.
+
+    Parameters
+    ----------
+    job : ccdflow.run.job.Job
+    basis : dict of str to object
+        The sources of the product, as they turned out.
+    reason : str
+
+    Returns
+    -------
+    ccdflow.run.job_records.Record
+    """
+    return job_records.Record(
+        job.product, job.kind, digest(basis), job_records.REFUSED, reason, basis=basis
+    )
+
+
 _LOADING = threading.RLock()
 # The last pictures: a page that is written again shows most of them unchanged.
 _MOST_DRAWN = 32

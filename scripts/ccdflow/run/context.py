@@ -333,6 +333,11 @@ class Context(RunContents, ABC):
     def outcome(self, product):
         """Return the `ccdflow.run.job_records.Record` of a product, or None."""
 
+    def made_record(self, product):
+        """Return the `outcome` of a product that was made or, while planning, will be; or None."""
+        record = self.outcome(product)
+        return record if record is not None and record.status == job_records.MADE else None
+
     @abstractmethod
     def will_be_made(self, product):
         """Return whether the making of a product is still to come."""

@@ -32,7 +32,7 @@ from workflow.sandbox import products
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.reporting import night_page
+from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.run import job_records, lock, session, worker
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, watching
@@ -203,22 +203,22 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
         Counter(),
         [],
         association._first_made_use,
-        night_page.write_page,
+        NIGHT_PAGE.make,
     )
 
     def count_decisions(context, step):
         asked.update([id(step)] if is_writing else [])
         return decide(context, step)
 
-    def write_and_note(context, job):
+    def write_and_note(context, job, *, threads):
         is_writing.append(job)
         try:
-            return write(context, job)
+            return write(context, job, threads=threads)
         finally:
             is_writing.clear()
 
     monkeypatch.setattr(association, "_first_made_use", count_decisions)
-    monkeypatch.setattr(night_page, "write_page", write_and_note)
+    monkeypatch.setattr(NIGHT_PAGE, "make", write_and_note)
     assert watched_night.arrive(LATE[0]).is_short
     # The two frames share three steps, and the flats have a dark of their own.
     assert sorted(asked.values()) == [1, 1, 1, 1]

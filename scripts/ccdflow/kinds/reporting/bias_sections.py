@@ -10,7 +10,8 @@ from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import draw_ahead, draw_once, drawing_module
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
-from ccdflow.kinds.reporting.frame_pictures import file_picture, stored_image_of
+from ccdflow.kinds.reporting.frame_pictures import stored_image_of
+from ccdflow.kinds.reporting.night_products import file_picture
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
 from ccdflow.paths import FROM_NIGHT, reduced_frame

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,18 +14,17 @@ from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
-from ccdflow.kinds.masters.group_queries import groups_by_night
 from ccdflow.kinds.masters.master_names import master_names
-from ccdflow.kinds.product_writing import drawing_module, write_text_product
+from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
+from ccdflow.kinds.reducing.small_pictures import is_drawn
 from ccdflow.kinds.reporting import frame_pictures
-from ccdflow.kinds.reporting.frame_pictures import NightPicture
-from ccdflow.pages.contents import NamedFile, Picture, Section
+from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
+from ccdflow.pages.contents import NamedFile, Section
 from ccdflow.pages.text_formatting import count, figure, light_words, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
-from ccdflow.run.plan import WantedProduct
-from ccdflow.run.rawframes.rows import digest, value_picker
+from ccdflow.run.rawframes.rows import value_picker
 
 _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
@@ -55,31 +53,6 @@ class CalibrationPicture(NightPicture):
     title = explanation = alt = ""
     scale = "linear"
 
-    def drawn_groups(self, context, night):
-        """Return the groups whose products are drawn, if they are made.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        list of ccdflow.run.job.Group
-        """
-        raise NotImplementedError(f"kind {self.name} must define drawn_groups()")
-
-    def nights(self, context):
-        """Return the nights that may have such products: a set of str."""
-        raise NotImplementedError(f"kind {self.name} must define nights()")
-
-    @staticmethod
-    def _groups_with_names(groups, night):
-        """Return (group, name) of each product that is drawn."""
-        names = master_names(groups, night=night)
-        return [(group, names[group.product]) for group in groups]
-
     def row(self, context, group, name):
         """Return the `ccdflow.pages.pictures.image_rows.ImageRow` of a product.
 
@@ -92,34 +65,16 @@ class CalibrationPicture(NightPicture):
         """
         raise NotImplementedError(f"kind {self.name} must define row()")
 
-    def plan(self, planner):
-        """Plan the picture of each night that has calibrated frames."""
-        context = planner.context
-        nights = self.nights(context)
-        for night in sorted(night for night in nights if not context.is_closed(night)):
-            for product in self.products_on_page(context, night):
-                groups = self.drawn_groups(context, night)
-                needs = [group.product for group in groups]
-                basis = partial(self._basis, context, night)
-                planner.want(self, WantedProduct(product, night, basis, needs=needs))
+    def is_wanted(self, context, night):
+        """Return whether a night has such products."""
+        return bool(is_drawn(context) and self.drawn_groups(context, night))
 
-    def products_on_page(self, context, night):
-        """Return the picture of a night that has such products."""
-        is_drawn = context.settings["pictures"]["per_type"] != 0 and self.drawn_groups(
-            context, night
-        )
-        return [self.product(night)] if is_drawn else []
-
-    def basis(self, context, job):
-        """Return the sources of the picture of a night."""
-        return self._basis(context, job.night)
-
-    def _basis(self, context, night):
-        """Return the basis of the picture: its version, and the keys of the products drawn."""
-        drawn_groups = self._made_groups(context, night)
+    def night_basis(self, context, night):
+        """Return the sources of the picture: its version, and the keys of the products drawn."""
+        made_groups = self._made_groups(context, night)
         return {
             "version": frame_pictures.PICTURES_VERSION + self.version - 1,
-            "products": [[g.product, context.outcome(g.product).key] for g in drawn_groups],
+            "products": [[g.product, context.outcome(g.product).key] for g in made_groups],
         }
 
     def _made_groups(self, context, night):
@@ -127,45 +82,22 @@ class CalibrationPicture(NightPicture):
 
         Products that were refused or failed have no pixels to draw, and take no row from others.
         """
-        outcomes = [
-            (group, context.outcome(group.product)) for group in self.drawn_groups(context, night)
-        ]
-        drawn_groups = [
-            g for g, record in outcomes if record is not None and record.status == job_records.MADE
-        ]
-        return drawn_groups[:_MOST_ROWS]
+        groups = self.drawn_groups(context, night)
+        return [g for g in groups if context.made_record(g.product) is not None][:_MOST_ROWS]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""
-        basis, drawn_groups = self._basis(context, job.night), self._made_groups(context, job.night)
-        if not drawn_groups:
-            return job_records.Record(
-                job.product,
-                self.name,
-                digest(basis),
-                job_records.REFUSED,
-                "none was made",
-                basis=basis,
-            )
+        basis, groups = self.basis(context, job), self._made_groups(context, job.night)
+        if not groups:
+            return refused_record(job, basis, "none was made")
+        names = master_names(groups, night=job.night)
         png = drawing_module("image_rows").image_rows(
-            (
-                self.row(context, group, name)
-                for group, name in self._groups_with_names(drawn_groups, job.night)
-            ),
+            (self.row(context, group, names[group.product]) for group in groups),
             title=f"{self.title}: night {job.night}",
             explanation=self.explanation,
             scale=self.scale,
         )
         return write_text_product(context, job, basis, png)
-
-    def rows_and_groups(self, context, job):
-        """Return the rows and groups of the drawn products."""
-        groups = self.drawn_groups(context, job.night)
-        return [context.row(file) for group in groups for file in group.files], groups
-
-    def page_basis(self, context, night):
-        """Return the picture's key."""
-        return self.keys_on_page(context, night)
 
     def pictures(self, context, night):
         """Return the picture for the page, () where it is not there.
@@ -180,11 +112,9 @@ class CalibrationPicture(NightPicture):
         -------
         tuple of ccdflow.pages.contents.Picture
         """
-        for product in self.products_on_page(context, night):
-            record, path = context.outcome(product), context.results / product
-            if record is not None and record.status == job_records.MADE and path.is_file():
-                return (Picture(path.read_bytes(), self.alt),)
-        return ()
+        if not self.is_wanted(context, night):
+            return ()
+        return file_picture(context, self.product(night), self.alt)
 
 
 class MastersPicture(CalibrationPicture):
@@ -198,10 +128,6 @@ class MastersPicture(CalibrationPicture):
     title = "Combined darks and flats"
     explanation = "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the standard error of each pixel."  # noqa: E501
     alt = "Combined darks and flats of the night, each with its standard error"
-
-    def nights(self, context):
-        """Return the nights that have darks or flats."""
-        return {n for kind in (DARK_KIND, FLAT_KIND) for n in groups_by_night(kind, context)}
 
     def drawn_groups(self, context, night):
         """Return the darks and flats of a night."""
@@ -276,10 +202,6 @@ class SciencePicture(CalibrationPicture):
     title = "Before and after calibrating"
     explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has an asinh scale of its own, so that faint structure and bright stars are seen."  # noqa: E501
     alt = "One frame of each filter, reduced and calibrated"
-
-    def nights(self, context):
-        """Return the nights that have calibrated frames."""
-        return SCIENCE.nights(context)
 
     def drawn_groups(self, context, night):
         """Return frames of each camera and filter, up to the number in the configuration."""

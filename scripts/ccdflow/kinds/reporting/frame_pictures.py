@@ -13,69 +13,17 @@ from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.product_writing import drawing_module, write_text_product
+from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
-from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.pages.contents import Picture
+from ccdflow.kinds.reducing.small_pictures import is_drawn
+from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
-from ccdflow.run.job import OF_A_NIGHT, Size
-from ccdflow.run.plan import WantedProduct
-from ccdflow.run.rawframes.rows import OK, digest
+from ccdflow.run.rawframes.rows import OK
 
 PICTURES_VERSION = 10
 """Raise it when a change alters any picture: all pictures and pages are then made again."""
-
-
-class NightPicture(Kind):
-    """A picture in a night's folder.
-
-    Attributes
-    ----------
-    file : str
-        Its name there.
-    """
-
-    file = ""
-    progress_noun = "pictures"
-    path_prefix = "nights/"
-    reach = OF_A_NIGHT
-
-    def has_name(self, product):
-        """Return whether a path is that of the picture of a night."""
-        return is_file_of_night(product, self.file)
-
-    def product(self, night):
-        """Return the path of a night's picture."""
-        return f"{paths.night_folder(night)}/{self.file}"
-
-    def size(self, context, job):
-        """Return the size of one picture."""
-        return Size(pictures=1)
-
-    def page_basis(self, context, night):
-        """Add nothing: the page depends on the sources of the picture."""
-        return {}
-
-
-def is_file_of_night(product, file):
-    """Return whether a path is that of a file in a night's folder.
-
-    Parameters
-    ----------
-    product : str
-        Path relative to the results folder.
-    file : str
-        Name of the file.
-
-    Returns
-    -------
-    bool
-    """
-    top, _, path_below = product.partition("/")
-    return top == "nights" and path_below.count("/") == 1 and path_below.endswith(f"/{file}")
 
 
 class FramesPicture(NightPicture):
@@ -88,37 +36,66 @@ class FramesPicture(NightPicture):
     stage = 1
     file = paths.BEFORE_AFTER
 
-    def plan(self, planner):
-        """Plan the picture of each night that has frames."""
-        context = planner.context
-        for night in shown_nights(context):
-            for product in self.products_on_page(context, night):
-                with_gone = partial(picture_basis, context, night, gone=True)
-                # It may show a frame whose raw file is gone, and cannot be drawn again then.
-                if planner.keep_if_current(self, product, with_gone):
-                    continue
-                basis = partial(picture_basis, context, night)
-                needs = FRAME.products_on_page(context, night)
-                planner.want(self, WantedProduct(product, night, basis, needs=needs))
+    def is_wanted(self, context, night):
+        """Return whether a night has frames to draw."""
+        return bool(is_drawn(context) and FRAME.products_on_page(context, night))
 
-    def basis(self, context, job):
-        """Return the sources of the picture of a night."""
-        return picture_basis(context, job.night)
+    def needs(self, context, night):
+        """Return all reduced frames of a night."""
+        return FRAME.products_on_page(context, night)
+
+    def stays(self, planner, night):
+        """Return whether the picture is current, be it with frames whose raw file is gone.
+
+        Such a picture cannot be drawn again.
+        """
+        basis = partial(self.night_basis, planner.context, night, gone=True)
+        return planner.keep_if_current(self, self.product(night), basis)
+
+    def night_basis(self, context, night, *, gone=False):
+        """Return the sources of the picture of a night.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+        gone : bool, optional
+            Whether frames whose raw file is missing are drawn.
+
+        Returns
+        -------
+        dict of str to (int or list)
+        """
+        rows = drawn_frames(context, night, gone=gone)
+        return {
+            "version": PICTURES_VERSION,
+            "frames": [
+                [r.file, context.outcome(reduced_product(r.file)).key, r.facts["biassec"]]
+                for r in rows
+            ],
+        }
 
     def make(self, context, job, *, threads):
-        """Draw the frames of a night."""
-        return draw_frames(context, job)
+        """Draw one frame of each image type of a night, raw beside reduced."""
+        rows, basis = drawn_frames(context, job.night), self.basis(context, job)
+        if not rows:
+            return refused_record(job, basis, "no frame of this night was reduced")
+        panels = (frame_panels(context, row) for row in rows)
+        try:
+            png = drawing_module("before_after").overview(
+                panels, title=f"Before and after: night {job.night}"
+            )
+        except FrameError as error:
+            # A raw file went away or changed: the page is made without the picture, and says so.
+            return job_records.Record(
+                job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis
+            )
+        return write_text_product(context, job, basis, png)
 
     def rows_and_groups(self, context, job):
         """Return the rows of the night."""
         return context.rows_of(job.night), []
-
-    def products_on_page(self, context, night):
-        """Return the picture of a night that has frames to draw."""
-        is_drawn = context.settings["pictures"]["per_type"] != 0 and FRAME.products_on_page(
-            context, night
-        )
-        return [self.product(night)] if is_drawn else []
 
     def page_basis(self, context, night):
         """Return the picture's key."""
@@ -132,28 +109,6 @@ class FramesPicture(NightPicture):
 
 FRAMES_PICTURE = FramesPicture()
 """The kind of a night's picture of raw and reduced frames."""
-
-
-def file_picture(context, product, alt):
-    """Return a picture that another job has drawn, or nothing if it was not to be drawn.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    product : str
-        Path relative to the results folder.
-    alt : str
-        The text in its place.
-
-    Returns
-    -------
-    tuple of ccdflow.pages.contents.Picture
-    """
-    path = context.results / product
-    record = context.outcome(product)
-    if record is None or record.status != job_records.MADE or not path.is_file():
-        return ()
-    return (Picture(path.read_bytes(), alt),)
 
 
 def drawn_frames(context, night, *, gone=False):
@@ -178,67 +133,10 @@ def drawn_frames(context, night, *, gone=False):
         key = (row.camera, row.facts["type"])
         if most_drawn != "all" and count[key] >= most_drawn:
             continue
-        record = context.outcome(reduced_product(row.file))
-        if record is not None and record.status == job_records.MADE:
+        if context.made_record(reduced_product(row.file)) is not None:
             count[key] += 1
             drawn_rows.append(row)
     return drawn_rows
-
-
-def picture_basis(context, night, *, gone=False):
-    """Return the sources of the picture of frames before and after.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    night : str
-        YYYY-MM-DD, or the folder of undated frames.
-    gone : bool
-        Whether frames whose raw file is missing are drawn.
-
-    Returns
-    -------
-    dict of str to (int or list)
-    """
-    rows = drawn_frames(context, night, gone=gone)
-    return {
-        "version": PICTURES_VERSION,
-        "frames": [
-            [r.file, context.outcome(reduced_product(r.file)).key, r.facts["biassec"]] for r in rows
-        ],
-    }
-
-
-def draw_frames(context, job):
-    """Draw one frame of each image type of a night, raw beside reduced.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    job : ccdflow.run.job.Job
-
-    Returns
-    -------
-    ccdflow.run.job_records.Record
-    """
-    rows = drawn_frames(context, job.night)
-    basis = picture_basis(context, job.night)
-    if not rows:
-        reason = "no frame of this night was reduced"
-        return job_records.Record(
-            job.product, job.kind, digest(basis), job_records.REFUSED, reason, basis=basis
-        )
-    panels = (frame_panels(context, row) for row in rows)
-    try:
-        png = drawing_module("before_after").overview(
-            panels, title=f"Before and after: night {job.night}"
-        )
-    except FrameError as error:
-        # A raw file went away or changed: the page is made without the picture, and says so.
-        return job_records.Record(
-            job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis
-        )
-    return write_text_product(context, job, basis, png)
 
 
 def frame_panels(context, row):

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.files.fits_products.hdus import versions
 from ccdflow.kinds.calibrating.science import SCIENCE
-from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing import frame_warnings
-from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.reporting import frame_pictures
-from ccdflow.kinds.reporting.frame_pictures import is_file_of_night, level_in_words
+from ccdflow.kinds.reporting.frame_pictures import level_in_words
 from ccdflow.kinds.reporting.night_frames import NOT_NOW, left_out, page_frames
+from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
-from ccdflow.run.job import OF_A_NIGHT
-from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
 PAGES_VERSION = 16
@@ -33,42 +29,55 @@ _REACH_WORDS = {
 }
 
 
-class NightPage(Kind):
+class NightPage(NightProduct):
     """``nights/<night>/report.html``: the sections that all kinds have on the night."""
 
     name = "page"
     rule = "page"
     plans_some_nights = True
     nouns = ("night's page", "nights' pages")
-    path_prefix = "nights/"
-    reach = OF_A_NIGHT
+    file = paths.REPORT_PAGE
 
     @property
     def versions(self):
         """The versions of pages and pictures."""
         return [PAGES_VERSION, frame_pictures.PICTURES_VERSION]
 
-    def has_name(self, product):
-        """Return whether a path is that of the page of a night."""
-        return is_file_of_night(product, Path(paths.REPORT_PAGE).name)
+    def needs(self, context, night):
+        """Return all products that the page of a night shows."""
+        return [need for kind in context.chain for need in kind.products_on_page(context, night)]
 
-    def plan(self, planner):
-        """Plan the page of each night."""
-        context = planner.context
-        for night in shown_nights(context):
-            needs = [
-                need for kind in context.chain for need in kind.products_on_page(context, night)
-            ]
-            product, basis = paths.night_page(night), partial(basis_of_page, context, night)
-            planner.want(self, WantedProduct(product, night, basis, needs=needs))
-
-    def basis(self, context, job):
-        """Return the sources of the page of a night."""
-        return basis_of_page(context, job.night)
+    def night_basis(self, context, night):
+        """Return the sources of the page of a night: the sources of each kind's part."""
+        basis = {"version": self.versions}
+        if frames_left_out := list(left_out(context, night)):
+            basis["left out"] = digest(frames_left_out)
+        if products_undrawn := _undrawn_products(context, night):
+            basis["undrawn"] = products_undrawn
+        for kind in context.chain:
+            basis |= kind.page_basis(context, night)
+        return basis
 
     def make(self, context, job, *, threads):
         """Write the page of a night."""
-        return write_page(context, job)
+        night = job.night
+        sections = [section for kind in context.chain for section in kind.sections(context, night)]
+        content = page.night_page_html(
+            page.NightContent(
+                night=night,
+                cameras=tuple(_cameras_of_night(context, night)),
+                sections=tuple(sections),
+                notes=(
+                    *_sentences_on_amplifiers(context, night),
+                    *_sentences_on_undrawn(context, night),
+                    *_sentences_on_left_out(context, night),
+                    *_sentences_on_odd_frames(context, night),
+                    *_sentences_on_calibration(context, night),
+                ),
+                index="../../" + paths.REPORT_PAGE,
+            )
+        )
+        return write_text_product(context, job, self.basis(context, job), content)
 
     def sections(self, context, night):
         """Return the sections on frames, on frames set aside, on recipes and versions."""
@@ -87,83 +96,16 @@ NIGHT_PAGE = NightPage()
 """The kind of a night's page."""
 
 
-def basis_of_page(context, night):
-    """Return the sources of the page of a night: the sources of each kind's part.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    night : str
-        YYYY-MM-DD, or the folder of undated frames.
-
-    Returns
-    -------
-    dict of str to object
-    """
-    basis = {"version": [PAGES_VERSION, frame_pictures.PICTURES_VERSION]}
-    if frames_left_out := list(left_out(context, night)):
-        basis["left out"] = digest(frames_left_out)
-    if products_undrawn := undrawn_products(context, night):
-        basis["undrawn"] = products_undrawn
-    for kind in context.chain:
-        basis |= kind.page_basis(context, night)
-    return basis
-
-
-def undrawn_products(context, night):
-    """Return [[product, why]] of products that a page shows and that could not be made in this run.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    night : str
-        YYYY-MM-DD, or the folder of undated frames.
-
-    Returns
-    -------
-    list of [str, str]
-    """
+def _undrawn_products(context, night):
+    """Return [[product, why]] of pictures that could not be drawn in this run."""
     products = [
         product
         for kind in context.chain
-        if isinstance(kind, frame_pictures.NightPicture)
+        if isinstance(kind, NightPicture)
         for product in kind.products_on_page(context, night)
     ]
     records = filter(None, map(context.outcome, products))
     return [[r.product, r.reason] for r in records if r.status in NOT_NOW]
-
-
-def write_page(context, job):
-    """Write the page of a night.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    job : ccdflow.run.job.Job
-
-    Returns
-    -------
-    ccdflow.run.job_records.Record
-    """
-    night = job.night
-    basis = basis_of_page(context, night)
-    sections = [section for kind in context.chain for section in kind.sections(context, night)]
-    content = page.night_page_html(
-        page.NightContent(
-            night=night,
-            cameras=tuple(_cameras_of_night(context, night)),
-            sections=tuple(sections),
-            notes=(
-                *_sentences_on_amplifiers(context, night),
-                *_sentences_on_undrawn(context, night),
-                *_sentences_on_left_out(context, night),
-                *_sentences_on_odd_frames(context, night),
-                *_sentences_on_calibration(context, night),
-            ),
-            index="../../" + paths.REPORT_PAGE,
-        )
-    )
-    return write_text_product(context, job, basis, content)
 
 
 def _cameras_of_night(context, night):
@@ -190,7 +132,7 @@ def _sentences_on_undrawn(context, night):
     """Return sentences on pictures that are missing from the page."""
     return [
         f"The picture {Path(product).name} could not be drawn: {reason}. The next run draws it."
-        for product, reason in undrawn_products(context, night)
+        for product, reason in _undrawn_products(context, night)
     ]
 
 

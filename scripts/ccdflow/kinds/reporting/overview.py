@@ -44,12 +44,15 @@ class Overview(Kind):
             # Its grades fill the calendar.
             paths.ASSOCIATIONS_FILE,
         ]
-        basis = partial(index_basis, context)
+        basis = partial(self.basis, context, None)
         planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
 
     def basis(self, context, job):
-        """Return the sources of the overview."""
-        return index_basis(context)
+        """Return the sources of the overview: the sources of each kind's part."""
+        basis = {"version": night_page.PAGES_VERSION}
+        for kind in context.chain:
+            basis |= kind.index_basis(context)
+        return basis
 
     def summary(self, context, night, records):
         """Return the line of a night, and its frames that are set aside."""
@@ -57,52 +60,29 @@ class Overview(Kind):
 
     def make(self, context, job, *, threads):
         """Write the overview."""
-        return write_index(context, job)
+        nights = {row.night for row in context.store.rows.values()}
+        summaries = {night: _summary_of(context, night) for night in nights}
+        summaries |= context.summaries(_SUMMARY)
+        lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
+        frames_set_aside = [
+            _shown_frame(frame)
+            for night in sorted(summaries)
+            for frame in summaries[night]["aside"]
+        ]
+        content = page.index_page_html(
+            page.IndexContent(
+                nights=tuple(reversed(lines)),
+                aside=tuple(frames_set_aside),
+                sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
+                provenance=provenance(),
+                last_run=paths.LAST_RUN,
+            )
+        )
+        return write_text_product(context, job, self.basis(context, job), content)
 
 
 OVERVIEW = Overview()
 """The kind of the page of all nights."""
-
-
-def index_basis(context):
-    """Return the sources of the overview: the sources of each kind's part."""
-    basis = {"version": night_page.PAGES_VERSION}
-    for kind in context.chain:
-        basis |= kind.index_basis(context)
-    return basis
-
-
-def write_index(context, job):
-    """Write the overview of all nights.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    job : ccdflow.run.job.Job
-
-    Returns
-    -------
-    ccdflow.run.job_records.Record
-    """
-    basis = index_basis(context)
-    summaries = {row.night: None for row in context.store.rows.values()}
-    summaries = {night: _summary_of(context, night) for night in summaries} | context.summaries(
-        _SUMMARY
-    )
-    lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
-    frames_set_aside = [
-        _shown_frame(frame) for night in sorted(summaries) for frame in summaries[night]["aside"]
-    ]
-    content = page.index_page_html(
-        page.IndexContent(
-            nights=tuple(reversed(lines)),
-            aside=tuple(frames_set_aside),
-            sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
-            provenance=provenance(),
-            last_run=paths.LAST_RUN,
-        )
-    )
-    return write_text_product(context, job, basis, content)
 
 
 def _summary_of(context, night):
@@ -112,9 +92,7 @@ def _summary_of(context, night):
     records_of_science = [
         context.outcome(group.product) for group in SCIENCE.night_groups(context, night)
     ]
-    calibrated_records = [
-        record for record in records_of_science if record and record.status == job_records.MADE
-    ]
+    calibrated_records = [r for r in records_of_science if r and r.status == job_records.MADE]
     grades = Counter(record.data["grade"] for record in calibrated_records)
     line = page.NightLine(
         night=night,
@@ -136,10 +114,7 @@ def _combined_groups(context, night):
     """Yield image type, combined groups and all groups of each kind of masters of a night."""
     for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         groups = kind.night_groups(context, night)
-        outcomes = [context.outcome(group.product) for group in groups]
-        number_made = sum(
-            record is not None and record.status == job_records.MADE for record in outcomes
-        )
+        number_made = sum(context.made_record(group.product) is not None for group in groups)
         if groups:
             yield kind.type, number_made, len(groups)
 

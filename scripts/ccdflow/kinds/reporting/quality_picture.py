@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 
 from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.masters.bias import BIAS_KIND
-from ccdflow.kinds.product_writing import drawing_module, write_text_product
-from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.bias_sections import (
     COMBINING_OFF_NOTE,
@@ -18,12 +16,9 @@ from ccdflow.kinds.reporting.bias_sections import (
     trend,
 )
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
-from ccdflow.kinds.reporting.frame_pictures import NightPicture
+from ccdflow.kinds.reporting.night_products import NightPicture
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
-from ccdflow.run import job_records
-from ccdflow.run.plan import WantedProduct
-from ccdflow.run.rawframes.rows import digest
 
 # Nights of the trend on the overview.
 _MOST_NIGHTS = 366
@@ -39,33 +34,42 @@ class QualityPicture(NightPicture):
     stage = 2
     file = "bias_quality.png"
 
-    def plan(self, planner):
-        """Plan the picture of each night that has groups of biases."""
-        context = planner.context
-        for night in shown_nights(context):
-            for product in self.products_on_page(context, night):
-                needs = [group.product for group in BIAS_KIND.night_groups(context, night)]
-                basis = partial(quality_basis, context, night)
-                planner.want(self, WantedProduct(product, night, basis, needs=needs))
+    def is_wanted(self, context, night):
+        """Return whether a night has groups of biases."""
+        return bool(self.drawn_groups(context, night))
 
-    def basis(self, context, job):
-        """Return the sources of the picture of a night."""
-        return quality_basis(context, job.night)
+    def drawn_groups(self, context, night):
+        """Return the groups of biases of a night."""
+        return BIAS_KIND.night_groups(context, night)
+
+    def night_basis(self, context, night):
+        """Return the sources of the picture of a night: its groups of biases."""
+        groups = group_queries.basis_lines(BIAS_KIND, context, self.drawn_groups(context, night))
+        return {"version": frame_pictures.PICTURES_VERSION, "groups": groups}
 
     def make(self, context, job, *, threads):
-        """Draw the figures of the biases of a night."""
-        record = draw_quality(context, job)
+        """Draw the figures of each amplifier by the biases of a night."""
+        record = self._draw_figures(context, job)
         draw_combined_biases(context, job.night)
         return record
 
-    def rows_and_groups(self, context, job):
-        """Return the groups of the night, and their members."""
-        groups = BIAS_KIND.night_groups(context, job.night)
-        return [context.row(file) for group in groups for file in group.files], groups
+    def _draw_figures(self, context, job):
+        """Draw the picture; return its record."""
+        basis, groups = self.basis(context, job), self.drawn_groups(context, job.night)
+        names = names_of_groups(groups)
+        amplifiers = [
+            _amplifier_night(figures, names[group.product])
+            for group, figures in night_figures(context, groups)
+        ]
+        if not amplifiers:
+            return refused_record(job, basis, "there are not two biases to compare")
+        draw = drawing_module("bias_picture").night_quality_picture
+        png = draw(amplifiers, title=f"Figures of the biases: night {job.night}")
+        return write_text_product(context, job, basis, png)
 
-    def products_on_page(self, context, night):
-        """Return the picture of a night that has groups of biases."""
-        return [self.product(night)] if BIAS_KIND.night_groups(context, night) else []
+    def page_basis(self, context, night):
+        """Add nothing: the page depends on the sources of the picture."""
+        return {}
 
     def sections(self, context, night):
         """Return the sections on combined biases, on noise, and on the trend."""
@@ -89,52 +93,6 @@ class QualityPicture(NightPicture):
 
 QUALITY_PICTURE = QualityPicture()
 """The kind of a night's picture of the quality of its biases."""
-
-
-def quality_basis(context, night):
-    """Return the sources of the picture of a night's biases.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    night : str
-        YYYY-MM-DD, or the folder of undated frames.
-
-    Returns
-    -------
-    dict of str to (int or list)
-    """
-    groups = group_queries.basis_lines(BIAS_KIND, context, BIAS_KIND.night_groups(context, night))
-    return {"version": frame_pictures.PICTURES_VERSION, "groups": groups}
-
-
-def draw_quality(context, job):
-    """Draw the figures of each amplifier by the biases of a night.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    job : ccdflow.run.job.Job
-
-    Returns
-    -------
-    ccdflow.run.job_records.Record
-    """
-    basis = quality_basis(context, job.night)
-    groups = BIAS_KIND.night_groups(context, job.night)
-    names = names_of_groups(groups)
-    amplifiers = [
-        _amplifier_night(figures, names[group.product])
-        for group, figures in night_figures(context, groups)
-    ]
-    if not amplifiers:
-        reason = "there are not two biases to compare"
-        return job_records.Record(
-            job.product, job.kind, digest(basis), job_records.REFUSED, reason, basis=basis
-        )
-    draw = drawing_module("bias_picture").night_quality_picture
-    png = draw(amplifiers, title=f"Figures of the biases: night {job.night}")
-    return write_text_product(context, job, basis, png)
 
 
 def _amplifier_night(figures, name):
