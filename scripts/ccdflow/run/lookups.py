@@ -17,7 +17,6 @@ class Lookup(StrEnum):
     GROUPS_BY_NIGHT = "groups by night"
     NIGHTS_OF_GROUPS = "nights of groups"
     GROUPS_ELSEWHERE = "groups elsewhere"
-    MEASUREMENTS_BY_NIGHT = "by night"
     MASTER_LIBRARY = "master library"
     # On setups, cameras and masters.
     MASTER_LIBRARIES = "master libraries"
@@ -39,7 +38,6 @@ class Lookup(StrEnum):
     # On all frames.
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
-    CALIBRATED_BY_NIGHT = "calibrated by night"
     AGEING = "ageing"
     NOISES = "noises"
     PAIRS = "pairs of bias and dark"
@@ -54,7 +52,7 @@ class Lookup(StrEnum):
         """Whether the values are on groups of one kind: frames of the sky change no masters."""
         return self in (
             Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
-            Lookup.GROUPS_ELSEWHERE, Lookup.MEASUREMENTS_BY_NIGHT, Lookup.MASTER_LIBRARY,
+            Lookup.GROUPS_ELSEWHERE, Lookup.MASTER_LIBRARY,
         )  # fmt: skip
 
     @property

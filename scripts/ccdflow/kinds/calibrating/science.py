@@ -15,7 +15,7 @@ from ccdflow.kinds.calibrating.ageing_section import ageing_section
 from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.calibrating.saturated_frames import number_of_pixels
-from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
@@ -28,7 +28,7 @@ from ccdflow.run.rawframes.rows import digest
 _SUMMARY = "calibrated"
 
 
-class Science(Kind):
+class Science(GroupedKind):
     """Calibrated frames: minus bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"
@@ -149,7 +149,10 @@ class Science(Kind):
     # -- the frames that are calibrated ------------------------------------------------------------
 
     def calibrated_groups(self, context):
-        """Return the frames that are calibrated: see `wanted_frames.calibrated_groups`.
+        """Return the frames that are calibrated, as groups, sorted by product.
+
+        A frame that a job of this run has set aside is none of them, as in the next run: pages and
+        tables that showed it would be made anew then.
 
         Parameters
         ----------
@@ -159,26 +162,17 @@ class Science(Kind):
         -------
         list of ccdflow.run.job.Group
         """
-        return wanted_frames.calibrated_groups(context, self)
+        return context.kept_by_key(
+            (OutcomeKey.CALIBRATED_FRAMES,),
+            lambda: context.without_set_aside(self.groups(context)),
+        )
 
     def night_groups(self, context, night):
-        """Return those of `calibrated_groups` that are of a night.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        list of ccdflow.run.job.Group
-        """
-        return wanted_frames.night_groups(context, self, night)
-
-    def nights(self, context):
-        """Return the nights that have frames to calibrate: a set of str."""
-        return set(wanted_frames.groups_of_nights(context, self))
+        """Return those of `calibrated_groups` that are of a night."""
+        return context.kept_by_key(
+            (OutcomeKey.CALIBRATED_FRAMES, night),
+            lambda: context.without_set_aside(super(Science, self).night_groups(context, night)),
+        )
 
     def night_records(self, context, night):
         """Return the frames of a night with their records: the sheet, the page and tables ask.
@@ -234,10 +228,6 @@ class Science(Kind):
         return {_SUMMARY: calibrated_lines.summary_of(context, calibrated_records)}
 
     # -- pages -------------------------------------------------------------------------------------
-
-    def products_on_page(self, context, night):
-        """Return the calibrated frames of a night."""
-        return [group.product for group in self.night_groups(context, night)]
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""

@@ -1,13 +1,10 @@
-"""Which frames are calibrated: the plan of a run, and its calibrated frames by night."""
+"""Which frames are calibrated: those of the wanted types that were or will be reduced."""
 
 from __future__ import annotations
-
-from operator import attrgetter
 
 from ccdflow.kinds.reducing.frame_sources import frame_records
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, type_is_enabled
-from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, value_picker
 
 _type_of = value_picker("type")
@@ -68,79 +65,3 @@ def keep_products_without_row(planner, kind):
     for record in records:
         if record.product not in products:
             planner.keep(record.product)
-
-
-def calibrated_groups(context, kind):
-    """Return the frames that are calibrated, as groups, sorted by product.
-
-    A frame that a job of this run has set aside is none of them, as in the next run: pages and
-    tables that showed it would be made anew then.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    kind : ccdflow.kinds.calibrating.science.Science
-
-    Returns
-    -------
-    list of ccdflow.run.job.Group
-    """
-    return context.kept_by_key(
-        (OutcomeKey.CALIBRATED_FRAMES,),
-        lambda: context.without_set_aside(_planned_groups(context, kind)),
-    )
-
-
-def night_groups(context, kind, night):
-    """Return those of `calibrated_groups` that are of a night.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    kind : ccdflow.kinds.calibrating.science.Science
-    night : str
-        YYYY-MM-DD, or the folder of undated frames.
-
-    Returns
-    -------
-    list of ccdflow.run.job.Group
-    """
-    return context.kept_by_key(
-        (OutcomeKey.CALIBRATED_FRAMES, night),
-        lambda: context.without_set_aside(groups_of_nights(context, kind).get(night, ())),
-    )
-
-
-def groups_of_nights(context, kind):
-    """Return all frames of the plan that are calibrated, also those set aside since, by night.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    kind : ccdflow.kinds.calibrating.science.Science
-
-    Returns
-    -------
-    dict of str to list of ccdflow.run.job.Group
-        Those of a night are sorted by product.
-    """
-
-    def groups_by_night():
-        """Return {night: its groups}, each sorted by product."""
-        groups = {}
-        for group in _planned_groups(context, kind):
-            groups.setdefault(group.night, []).append(group)
-        return groups
-
-    return context.lookup((Lookup.CALIBRATED_BY_NIGHT,), groups_by_night)
-
-
-def _planned_groups(context, kind):
-    """Return all frames of the plan that are calibrated, sorted by product."""
-
-    def sorted_groups():
-        """Return the groups of this kind, sorted by product."""
-        groups = (group for group in context.groups.values() if group.kind == kind.name)
-        return sorted(groups, key=attrgetter("product"))
-
-    return context.lookup((Lookup.GROUPS, kind.name), sorted_groups)

@@ -55,6 +55,12 @@ class Bias(MasterKind):
         """Return whether groups are of one night each, and there is any bias."""
         return super().can_close(context) and bool(archive_counts.type_counts(context)[self.type])
 
+    def products_on_page(self, context, night):
+        """Return the masters of a night, and those whose figures its page shows beside them."""
+        trend = group_queries.trend_groups(self, context, night)
+        groups = [*self.night_groups(context, night), *trend]
+        return list(dict.fromkeys(group.product for group in groups))
+
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""
         nights_elsewhere = group_queries.nights_elsewhere(self, context, night)

@@ -13,10 +13,6 @@ class ExposedMasterKind(MasterKind):
 
     leaves_out_bad_pixels = True
 
-    def products_on_page(self, context, night):
-        """Return the masters of a night."""
-        return [group.product for group in self.night_groups(context, night)]
-
     def why_without(self, context, group):
         """Return {kind: why} of the masters that the members are combined without.
 

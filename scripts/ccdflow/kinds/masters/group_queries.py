@@ -34,29 +34,6 @@ def reduced_members(context, group):
     return members
 
 
-def groups_by_night(kind, context):
-    """Return {night: groups that its page shows, sorted by product}.
-
-    Parameters
-    ----------
-    kind : ccdflow.kinds.masters.master.MasterKind
-    context : ccdflow.run.context.Context
-
-    Returns
-    -------
-    dict of str to list of ccdflow.run.job.Group
-    """
-
-    def groups_by_night():
-        """Return {night of the page: its groups}."""
-        groups = {}
-        for group in kind.groups(context):
-            groups.setdefault(group.night_of_page, []).append(group)
-        return groups
-
-    return context.lookup((Lookup.GROUPS_BY_NIGHT, kind.name), groups_by_night)
-
-
 def trend_groups(kind, context, night):
     """Return the groups of a night and of the nights before it, oldest first.
 
@@ -71,7 +48,7 @@ def trend_groups(kind, context, night):
     -------
     list of ccdflow.run.job.Group
     """
-    groups_of_nights = groups_by_night(kind, context)
+    groups_of_nights = kind.groups_by_night(context)
     nights = context.lookup((Lookup.NIGHTS_OF_GROUPS, kind.name), lambda: sorted(groups_of_nights))
     end = bisect_right(nights, night)
     nights_shown = nights[max(0, end - TREND_NIGHTS) : end]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.files import checksum
-from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_library, master_snapshot
@@ -12,27 +12,11 @@ from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
-from ccdflow.run.lookups import Lookup
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 
-class _ShownOnPages:
-    """The part of a kind of masters that pages ask for."""
-
-    def index_basis(self, context):
-        """Return the sources of the overview: all masters."""
-        lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
-        return {self.name: digest(lines)} if lines else {}
-
-    def products_on_page(self, context, night):
-        """Return the masters of a night, and those whose figures its page shows beside them."""
-        trend = group_queries.trend_groups(self, context, night)
-        groups = [*self.night_groups(context, night), *trend]
-        return list(dict.fromkeys(group.product for group in groups))
-
-
-class MasterKind(_ShownOnPages, Kind):
+class MasterKind(GroupedKind):
     """A kind of product that is combined of frames of one image type.
 
     Attributes
@@ -250,31 +234,6 @@ class MasterKind(_ShownOnPages, Kind):
 
     # -- groups ------------------------------------------------------------------------------------
 
-    def groups(self, context):
-        """Return all groups of this kind, sorted by product."""
-        return context.lookup(
-            (Lookup.GROUPS, self.name),
-            lambda: sorted(
-                (group for group in context.groups.values() if group.kind == self.name),
-                key=lambda group: group.product,
-            ),
-        )
-
-    def night_groups(self, context, night):
-        """Return the groups that belong to a night, sorted by product.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        night : str
-            YYYY-MM-DD, or the folder of undated frames.
-
-        Returns
-        -------
-        list of ccdflow.run.job.Group
-        """
-        return group_queries.groups_by_night(self, context).get(night, [])
-
     def split(self, context, rows):
         """Yield parts of frames that agree in all written values, with the values that each shares.
 
@@ -306,6 +265,11 @@ class MasterKind(_ShownOnPages, Kind):
         return f"{name[0]}{value}" if name in ("gain", "exptime") else value
 
     # -- lines, sections, flags --------------------------------------------------------------------
+
+    def index_basis(self, context):
+        """Return the sources of the overview: all masters."""
+        lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
+        return {self.name: digest(lines)} if lines else {}
 
     def flags(self, context, records):
         """Return the flags of copies, and of frames that are not in the master."""

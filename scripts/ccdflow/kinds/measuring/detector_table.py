@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 from ccdflow import paths
-from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import name_of_setup
 from ccdflow.kinds.product_writing import csv_text, write_text_product
-from ccdflow.run import job_records
-from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 COLUMNS = (
@@ -22,7 +19,7 @@ COLUMNS = (
 """The columns of figures in detector.csv."""
 
 
-class DetectorTable(Kind):
+class DetectorTable(ArchiveProduct):
     """``detector.csv``: gain, read noise, linearity and bad pixels of each night and amplifier."""
 
     name = "detector table"
@@ -32,16 +29,13 @@ class DetectorTable(Kind):
     progress_noun = "tables"
     path_prefix = paths.DETECTOR_FILE
 
-    def plan(self, planner):
-        """Plan the table if there are measurements; keep it if none is made."""
-        context = planner.context
-        if not DETECTOR.is_enabled(context):
-            planner.keep(self.path_prefix)
-            return
-        needs = [group.product for group in DETECTOR.groups(context)]
-        if needs:
-            basis = partial(self.basis, context, None)
-            planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
+    def is_enabled(self, context):
+        """Return whether the configuration asks for measurements."""
+        return DETECTOR.is_enabled(context)
+
+    def needs(self, context):
+        """Return all measurements."""
+        return [group.product for group in DETECTOR.groups(context)]
 
     def basis(self, context, job):
         """Return the sources of the table: all measurements."""
@@ -54,8 +48,8 @@ class DetectorTable(Kind):
         columns = ["night", "camera", "setup", *COLUMNS, "product", "note"]
         rows = []
         for group in DETECTOR.groups(context):
-            record = context.outcome(group.product)
-            if record is None or record.status != job_records.MADE:
+            record = context.made_record(group.product)
+            if record is None:
                 continue
             note = "; ".join(record.data["remarks"])
             for each in record.data["quality"]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import PurePath
 
 from ccdflow import paths
 from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, LEAST_STEP_SIGMA, TRENDS
 from ccdflow.files.values import short_number
-from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.master_columns import day_of
@@ -25,7 +24,6 @@ from ccdflow.pages.contents import Picture, Section
 from ccdflow.pages.text_formatting import count, figure, listing, unique
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
-from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 COLUMNS = (
@@ -48,7 +46,7 @@ _MOST_CAMERAS = 6
 _MOST_EVENTS = 20
 
 
-class Trends(Kind):
+class Trends(ArchiveProduct):
     """``events.csv``: the nights on which a figure of a detector changed for good."""
 
     name = "trends"
@@ -59,20 +57,23 @@ class Trends(Kind):
     version = 2
     path_prefix = paths.EVENTS_FILE
 
+    def is_enabled(self, context):
+        """Return whether the configuration asks for measurements."""
+        return DETECTOR.is_enabled(context)
+
+    def needs(self, context):
+        """Return all biases and measurements with figures of a detector."""
+        return [group.product for groups in groups_with_figures(context) for group in groups]
+
     def plan(self, planner):
         """Plan the table if any night has figures of a detector."""
         context = planner.context
-        if not DETECTOR.is_enabled(context):
-            planner.keep(self.path_prefix)
-            return
-        needs = [group.product for groups in groups_with_figures(context) for group in groups]
-        if needs:
+        if self.is_enabled(context) and self.needs(context):
             # The overview needs all groups, and shows the steps: it waits for this product as well.
             context.groups[self.path_prefix] = Group(
                 self.path_prefix, "", "", (), (), kind=self.name
             )
-            basis = partial(self.basis, context, None)
-            planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
+        super().plan(planner)
 
     def basis(self, context, job):
         """Return the sources of the table: biases, measurements, epochs; not their order."""

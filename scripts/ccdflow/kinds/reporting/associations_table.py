@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from itertools import chain
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import tables
+from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import (
@@ -18,7 +18,6 @@ from ccdflow.kinds.forecasting import (
     night_forecast,
     planned_masters,
 )
-from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.matching import association, master_library
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.association import first_use
@@ -29,7 +28,6 @@ from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 # A dry run has a paragraph for this many nights.
@@ -55,7 +53,7 @@ _USUAL_RULE = (
 )
 
 
-class Associations(Kind):
+class Associations(ArchiveProduct):
     """``associations.csv``: the masters of each frame, the second choices, and the reasons."""
 
     name = "associations"
@@ -71,25 +69,29 @@ class Associations(Kind):
         """The versions of the table and of the sections on it."""
         return [self.version, _SECTIONS_VERSION]
 
-    def plan(self, planner):
-        """Plan the table if there are frames to calibrate."""
-        context = planner.context
-        if not SCIENCE.configuration(context)["enabled"]:
-            planner.keep(self.path_prefix)
-            return
+    def is_enabled(self, context):
+        """Return whether the configuration asks for calibrated frames."""
+        return SCIENCE.configuration(context)["enabled"]
+
+    def needs(self, context):
+        """Return the frames that are calibrated, and the masters that they may take."""
         groups = SCIENCE.calibrated_groups(context)
-        needs = [group.product for group in groups] + _masters_for_frames(context, groups)
-        # Where a master is refused during the run, another one or no master takes its place.
-        is_open = bool(context.jobs) and any(map(context.will_be_made, _source_products(context)))
-        if _has_frames(context):
-            basis = partial(self.basis, context, None)
-            planner.want(
-                self, WantedProduct(self.path_prefix, "", basis, needs=needs, is_open=is_open)
-            )
+        return [group.product for group in groups] + _masters_for_frames(context, groups)
+
+    def is_wanted(self, context, needs):
+        """Return whether any frame of the archive is calibrated, be it of a closed night."""
+        return _has_frames(context)
+
+    def is_open(self, context):
+        """Return whether a source is still to be made.
+
+        Where a master is refused during the run, another one or no master takes its place.
+        """
+        return bool(context.jobs) and any(map(context.will_be_made, _source_products(context)))
 
     def basis(self, context, job):
         """Return the basis of the table: each line of it."""
-        nights = SCIENCE.nights(context)
+        nights = SCIENCE.groups_by_night(context)
         digests = {night: text for night in nights if (text := _digest_of(context, night))}
         for night, summary in context.summaries(_SUMMARY).items():
             if summary["lines"]:
@@ -118,7 +120,7 @@ class Associations(Kind):
 
     def can_close(self, context):
         """Return whether each line of the table is one line of its file."""
-        if not SCIENCE.configuration(context)["enabled"] or context.closed_nights is not None:
+        if not self.is_enabled(context) or context.closed_nights is not None:
             return True
         steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
         path = context.results / self.path_prefix
@@ -126,7 +128,7 @@ class Associations(Kind):
 
     def summary(self, context, night, records):
         """Return a night's part of the table, the overview and the last lines."""
-        if not SCIENCE.configuration(context)["enabled"]:
+        if not self.is_enabled(context):
             return {}
         groups = SCIENCE.night_groups(context, night)
         darks = _harmful_darks(context, groups)
@@ -151,7 +153,7 @@ class Associations(Kind):
         NeedsWholePlan
             If the table is not as it was written: it would lose the lines of closed nights.
         """
-        if not SCIENCE.configuration(context)["enabled"]:
+        if not self.is_enabled(context):
             return set()
         summaries = context.summaries(_SUMMARY)
         closed_nights = [night for night in summaries if summaries[night]["lines"]]
@@ -188,7 +190,7 @@ class Associations(Kind):
 
     def closing(self, context, records):
         """Return the lines on darks that do more harm than good."""
-        if not SCIENCE.configuration(context)["enabled"]:
+        if not self.is_enabled(context):
             return []
         harmful = _harmful_darks(context, SCIENCE.calibrated_groups(context))
         frames = Counter({dark: len(products) for dark, products in harmful.items()})
@@ -206,13 +208,13 @@ class Associations(Kind):
 
     def products_on_page(self, context, night):
         """Return the masters that frames of a night may take: its page shows which comes next."""
-        if not SCIENCE.configuration(context)["enabled"]:
+        if not self.is_enabled(context):
             return []
         return _masters_for_frames(context, SCIENCE.night_groups(context, night))
 
     def page_basis(self, context, night):
         """Return the sources of the section on a night's masters: the choices."""
-        if not SCIENCE.configuration(context)["enabled"]:
+        if not self.is_enabled(context):
             return {}
         groups = SCIENCE.night_groups(context, night)
         digests = digests_by_steps(context, groups, planned_masters.plain_step)
@@ -223,7 +225,7 @@ class Associations(Kind):
 
     def index_basis(self, context):
         """Return the basis of the overview's matrix, and of the grades in its calendar."""
-        if not SCIENCE.configuration(context)["enabled"] or not _has_frames(context):
+        if not self.is_enabled(context) or not _has_frames(context):
             return {}
         coverage_now = digest(_kept_coverage(context).values())
         grades = getattr(context.outcome(self.path_prefix), "key", "")
@@ -251,7 +253,7 @@ class Associations(Kind):
 
     def section(self, context, night):
         """Return the section on which master each frame of a night took, and on its noise."""
-        blocks = _forecast_blocks(context, night)
+        blocks = night_forecast.blocks_of(context, night) if self.is_enabled(context) else []
         if not blocks:
             return None
         has_several_blocks = len(blocks) > 1
@@ -408,13 +410,6 @@ def _harm_sentences(context, night):
     """Return a sentence for each dark that does harm to science frames of a night."""
     darks = _harmful_darks(context, SCIENCE.night_groups(context, night))
     return [f"The dark {dark} does harm: {_harm_words(context, dark)}." for dark in sorted(darks)]
-
-
-def _forecast_blocks(context, night):
-    """Return the forecast's blocks of a night; [] where science frames are not calibrated."""
-    if not SCIENCE.configuration(context)["enabled"]:
-        return []
-    return night_forecast.blocks_of(context, night)
 
 
 def _masters_for_frames(context, groups):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 
 from ccdflow import paths
+from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.calibrating.science import SCIENCE
-from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
@@ -20,13 +19,12 @@ from ccdflow.kinds.reporting.night_page import provenance
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import job_records
-from ccdflow.run.plan import WantedProduct
 
 # The key of a closed night's summary.
 _SUMMARY = "overview"
 
 
-class Overview(Kind):
+class Overview(ArchiveProduct):
     """``report.html``: a calendar of all nights, links to their pages, trends of the detectors."""
 
     name = "index"
@@ -35,17 +33,10 @@ class Overview(Kind):
     nouns = ("overview of all nights", "overviews")
     path_prefix = paths.REPORT_PAGE
 
-    def plan(self, planner):
-        """Plan the overview."""
-        context = planner.context
-        needs = [
-            *context.groups,
-            *(paths.night_page(night) for night in shown_nights(context)),
-            # Its grades fill the calendar.
-            paths.ASSOCIATIONS_FILE,
-        ]
-        basis = partial(self.basis, context, None)
-        planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
+    def needs(self, context):
+        """Return all groups and pages, and the table whose grades fill the calendar."""
+        pages = map(paths.night_page, shown_nights(context))
+        return [*context.groups, *pages, paths.ASSOCIATIONS_FILE]
 
     def basis(self, context, job):
         """Return the sources of the overview: the sources of each kind's part."""

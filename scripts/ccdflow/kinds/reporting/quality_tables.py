@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ccdflow import paths
-from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
@@ -13,7 +11,6 @@ from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.product_writing import csv_text, write_text_product
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
-from ccdflow.run.plan import WantedProduct
 
 COLUMNS = (
     "amplifier", "frames", "level", "level_error", "level_span", "drift_an_hour",
@@ -43,7 +40,7 @@ FLAT_COLUMNS = (
 """The columns of figures in flat_quality.csv."""
 
 
-class MasterTable(Kind):
+class MasterTable(ArchiveProduct):
     """The table of the figures of all masters of a kind.
 
     Attributes
@@ -60,16 +57,17 @@ class MasterTable(Kind):
     columns = ()
     is_always = False
 
-    def plan(self, planner):
-        """Plan the table; keep it if no such masters are made."""
-        context = planner.context
-        if not self.master.configuration(context)["enabled"]:
-            planner.keep(self.path_prefix)
-            return
-        needs = [group.product for group in self.master.groups(context)]
-        if needs or self.is_always:
-            basis = partial(self.basis, context, None)
-            planner.want(self, WantedProduct(self.path_prefix, "", basis, needs=needs))
+    def is_enabled(self, context):
+        """Return whether such masters are made."""
+        return self.master.configuration(context)["enabled"]
+
+    def needs(self, context):
+        """Return all masters of the kind."""
+        return [group.product for group in self.master.groups(context)]
+
+    def is_wanted(self, context, needs):
+        """Return whether there is any master, or a table without one is wanted."""
+        return bool(needs) or self.is_always
 
     def basis(self, context, job):
         """Return the sources of the table: all masters of the kind."""

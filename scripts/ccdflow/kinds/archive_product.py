@@ -1,0 +1,71 @@
+"""The base of products on the whole archive: tables, and the overview of all nights."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ccdflow.kinds.kind import Kind
+from ccdflow.run.plan import WantedProduct
+
+
+class ArchiveProduct(Kind):
+    """One file on all nights, whose path is the ``path_prefix`` of its kind."""
+
+    def is_enabled(self, context):
+        """Return whether the configuration asks for it; it is kept as it is otherwise.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+
+        Returns
+        -------
+        bool
+        """
+        return True
+
+    def needs(self, context):
+        """Return the products that come before it.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+
+        Returns
+        -------
+        list of str
+        """
+        raise NotImplementedError(f"kind {self.name} must define needs()")
+
+    def is_wanted(self, context, needs):
+        """Return whether there is anything to show: by default where it needs any product.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+        needs : list of str
+            As `needs` returns them.
+
+        Returns
+        -------
+        bool
+        """
+        return bool(needs)
+
+    def is_open(self, context):
+        """Return whether it shows products of this run that may be refused (`WantedProduct`)."""
+        return False
+
+    def plan(self, planner):
+        """Plan it if there is anything to show; keep it if it is not asked for."""
+        context = planner.context
+        if not self.is_enabled(context):
+            planner.keep(self.path_prefix)
+            return
+        needs = self.needs(context)
+        if self.is_wanted(context, needs):
+            basis = partial(self.basis, context, None)
+            is_open = self.is_open(context)
+            planner.want(
+                self, WantedProduct(self.path_prefix, "", basis, needs=needs, is_open=is_open)
+            )

@@ -1,0 +1,75 @@
+"""The base of kinds whose products are made of groups of frames: masters, measurements, frames."""
+
+from __future__ import annotations
+
+from ccdflow.kinds.kind import Kind
+from ccdflow.run.lookups import Lookup
+
+
+class GroupedKind(Kind):
+    """A kind of which each product has a `ccdflow.run.job.Group` in the plan."""
+
+    def groups(self, context):
+        """Return all groups of this kind, in their `group_order`.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
+
+        def sorted_groups():
+            """Return the groups of this kind, sorted."""
+            groups = (group for group in context.groups.values() if group.kind == self.name)
+            return sorted(groups, key=self.group_order)
+
+        return context.lookup((Lookup.GROUPS, self.name), sorted_groups)
+
+    @staticmethod
+    def group_order(group):
+        """Return the key that groups are sorted by: the product."""
+        return group.product
+
+    def groups_by_night(self, context):
+        """Return the groups by the night whose page shows them.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+
+        Returns
+        -------
+        dict of str to list of ccdflow.run.job.Group
+            Those of a night are in their `group_order`.
+        """
+
+        def by_night():
+            """Return {night of the page: its groups}."""
+            groups = {}
+            for group in self.groups(context):
+                groups.setdefault(group.night_of_page, []).append(group)
+            return groups
+
+        return context.lookup((Lookup.GROUPS_BY_NIGHT, self.name), by_night)
+
+    def night_groups(self, context, night):
+        """Return the groups that the page of a night shows, in their `group_order`.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        night : str
+            YYYY-MM-DD, or the folder of undated frames.
+
+        Returns
+        -------
+        list of ccdflow.run.job.Group
+        """
+        return self.groups_by_night(context).get(night, [])
+
+    def products_on_page(self, context, night):
+        """Return the products of a night."""
+        return [group.product for group in self.night_groups(context, night)]
