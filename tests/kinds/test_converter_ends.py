@@ -10,7 +10,11 @@ from chain_runs import DARKS, FEW_FRAMES, FLATS, KINDS, take
 from small_frames import begin, run_jobs
 
 from ccdflow.kinds.masters.member_masters import saturation_ceiling
-from ccdflow.kinds.reducing.converter_ends import lacks_ends, noted_ends, noted_full_pixels
+from ccdflow.kinds.reducing.record_entries import (
+    lacks_ends,
+    plain_ends,
+    plain_ends_of_full_pixels,
+)
 from ccdflow.maskbits import SATURATED
 from ccdflow.verify import verdicts
 
@@ -110,8 +114,8 @@ def test_records_without_the_entry_are_as_they_were():
     amplifiers = [SimpleNamespace(name=name, saturation=None) for name in "AB"]
     image = SimpleNamespace(amplifiers=amplifiers)
     assert [saturation_ceiling(image, record) for record in (older, newer)] == [None, 64500.0]
-    assert (noted_full_pixels(older), noted_ends(older)) == ({}, {})
-    assert noted_full_pixels(newer) == {"A": full["converter"]["A"]}
+    assert (plain_ends_of_full_pixels(older), plain_ends(older)) == ({}, {})
+    assert plain_ends_of_full_pixels(newer) == {"A": full["converter"]["A"]}
     foreseen = SimpleNamespace(data={})
     assert [lacks_ends(each) for each in (older, newer, foreseen)] == [True, False, False]
     # A lower value of the profile takes precedence.

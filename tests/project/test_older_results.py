@@ -22,7 +22,7 @@ PLACES = [
     ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
     ("ccdflow/kinds/measuring/pixel_tables.py", "no_bits = np.zeros"),
     ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
-    ("ccdflow/kinds/reducing/converter_ends.py", "return record is not None and"),
+    ("ccdflow/kinds/reducing/record_entries.py", "return record is not None and"),
     ("ccdflow/pages/pictures/small_picture.py", "return PictureValues("),
     ("ccdflow/run/late_notes.py", 'count, heads = first.get("count")'),
     ("ccdflow/run/ledger.py", "_BATCH_KINDS ="),

@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.photons.night_transfer import group_by_exposure
-from ccdflow.detector.photons.photon_transfer import measure_linearity
+from ccdflow.detector.photons.night_transfer import group_by_exposure, linearity_of_filter
 from ccdflow.errors import FrameError
 
 # Cells of a map along an axis at most. Chosen: fewer blur the edges of the blades, more have larger
@@ -32,10 +31,6 @@ from ccdflow.errors import FrameError
 _MOST_CELLS = 16
 # Pixels along a side of a cell at least: the noise of 256 pixels is a sixteenth of that of one.
 _LEAST_SIDE = 16
-# The lamp is not steady if the levels of flats of one exposure scatter by more than this part.
-# Chosen as for linearity (photons/night_transfer.py): with a larger one the mean dead time is the
-# lamp's.
-_MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this: no error is zero.
 _LEAST_LAMP_SCATTER = 1e-4
 # With this many degrees of freedom the scatter alone gives the errors: it is known to 10 %.
@@ -252,18 +247,9 @@ def _mean_dead_time(flats):
     _, _, levels = _flat_levels(flats)
     seconds = np.asarray(flats.seconds, dtype=np.float64)
     sets = group_by_exposure(list(seconds))
-    repeated_sets = [members for members in sets if len(members) > 1]
-    if len(sets) < 3 or not repeated_sets:
-        return _UNKNOWN_FIGURE
-    rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated_sets]
-    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_LAMP_SCATTER)
-    if lamp > _MOST_LAMP_SCATTER:
-        return _UNKNOWN_FIGURE
-    averages = np.array([levels[members].mean() for members in sets])
-    errors = averages * lamp / np.sqrt([len(members) for members in sets])
-    times = [float(np.mean(seconds[members])) for members in sets]
-    line = measure_linearity(times, averages, errors, averages.max() / 2)
-    return -line.shutter, line.shutter_error
+    middle = max(levels[members].mean() for members in sets) / 2
+    line = linearity_of_filter(seconds, levels, sets, middle, least_scatter=_LEAST_LAMP_SCATTER)
+    return _UNKNOWN_FIGURE if line is None else (-line.shutter, line.shutter_error)
 
 
 def _weighted_mean(pairs):

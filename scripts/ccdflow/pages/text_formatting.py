@@ -184,3 +184,37 @@ def count(number, one, many=None):
     str
     """
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def first_named(names, most):
+    """Write the first of some names with commas, and how many more there are.
+
+    Examples
+    --------
+    >>> first_named(["a", "b"], 2), first_named(["a", "b", "c"], 2)
+    ('a, b', 'a, b and 1 more')
+    """
+    further = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + further
+
+
+def first_lines(lines, most, rest="more"):
+    """Return the first of some lines, and one on how many more there are: ``... and 3 more``.
+
+    Parameters
+    ----------
+    lines : list of str
+    most : int
+    rest : str, optional
+        The words behind the number of the others.
+
+    Returns
+    -------
+    list of str
+    """
+    return lines[:most] + ([f"... and {len(lines) - most} {rest}"] if len(lines) > most else [])
+
+
+def short_unit(unit):
+    """Return a unit as pages and lines write it: e- for electrons."""
+    return "e-" if unit == "electron" else unit

@@ -153,7 +153,7 @@ def _mean_departure(lines, level, limit):
         Flats of this level or more are full.
     """
     filter_linearities = [
-        _linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], level)
+        linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], level)
         for times, levels, sets in lines
     ]
     departures = [
@@ -168,7 +168,7 @@ def _mean_departure(lines, level, limit):
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def _linearity_of_filter(times, levels, sets, level):
+def linearity_of_filter(times, levels, sets, level, *, least_scatter=_LEAST_ERROR):
     """Return the linearity that flats of one filter show; None for too few or too unsteady ones.
 
     Parameters
@@ -181,6 +181,8 @@ def _linearity_of_filter(times, levels, sets, level):
         Flats of one exposure, none of them full.
     level : float
         Level at which it is evaluated, adu.
+    least_scatter : float, optional
+        Every lamp is taken to scatter by at least this part.
 
     Returns
     -------
@@ -190,7 +192,7 @@ def _linearity_of_filter(times, levels, sets, level):
     if len(sets) < 3 or not repeated_sets:
         return None
     rms = [np.std(levels[members], ddof=1) / np.mean(levels[members]) for members in repeated_sets]
-    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), _LEAST_ERROR)
+    lamp = max(float(np.sqrt(np.mean(np.square(rms)))), least_scatter)
     if lamp > _MOST_LAMP_SCATTER:
         return None
     means = np.array([levels[members].mean() for members in sets])

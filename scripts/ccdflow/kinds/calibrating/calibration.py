@@ -10,12 +10,10 @@ from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
-from ccdflow.camera.filters import is_open
 from ccdflow.detector.cosmic_rays import cosmics
 from ccdflow.errors import DamagedProduct, FrameError
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products import compressed_images
-from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import AmplifierReduction, MeasuredReadout, readout_of
 from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
@@ -24,8 +22,14 @@ from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.kinds.reducing.converter_ends import lacks_ends, recorded_ends
-from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
+from ccdflow.kinds.measuring.noise_sentences import is_spectrum
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
+from ccdflow.kinds.reducing.record_entries import (
+    converter_ends_of,
+    lacks_ends,
+    plain_regions_without_level,
+    regions_without_level,
+)
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
@@ -120,11 +124,15 @@ class Calibration:
         """Whether the configuration asks for whole frames only, and this one would not be."""
         return bool(self.missing) and self.settings["missing"] == "refuse"
 
+    def _record_of_master(self, kind):
+        """Return the record of the master of a kind that is applied; None without one."""
+        use = self.uses.get(kind)
+        return None if use is None else self.context.outcome(use.product)
+
     @cached_property
     def detector(self):
         """The corrections by the measurements of its detector."""
-        use = self.uses.get("flat")
-        flat = None if use is None else self.context.outcome(use.product)
+        flat = self._record_of_master("flat")
         return DetectorCorrection(self.context, self.group, self.row, self.settings, flat)
 
     @property
@@ -136,8 +144,7 @@ class Calibration:
     @cached_property
     def shutter(self):
         """How its shutter is corrected."""
-        use = self.uses.get("flat")
-        flat = None if use is None else self.context.outcome(use.product)
+        flat = self._record_of_master("flat")
         return shutter_correction.ShutterCorrection(self.context, self.group, self.row, flat)
 
     @cached_property
@@ -166,7 +173,7 @@ class Calibration:
             basis["detector"] = self._measurement_basis
         if self.settings["cosmic_rays"]:
             basis["search"] = cosmics.VERSION
-        if lost := without_level_of(self.reduced_record):
+        if lost := plain_regions_without_level(self.reduced_record):
             basis["without_level"] = lost
         # The content of the raw file, which the frame's key has, determines them otherwise.
         if lacks_ends(self.reduced_record):
@@ -235,7 +242,8 @@ class Calibration:
             )
             for kind, use in self.uses.items()
         }
-        corrections = self.detector.frame_corrections([image.shape for image in self._images])
+        _, images = recipe_and_images(context, self.row)
+        corrections = self.detector.frame_corrections([image.shape for image in images])
         if self.shutter.is_applied:
             uses["flat"] = replace(
                 uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
@@ -259,27 +267,20 @@ class Calibration:
         helps = master_help.measure_effects(
             path,
             calibration,
-            hdus=[image.hdu for image in self._images],
+            hdus=[image.hdu for image in images],
             unit=calibrated.unit,
-            is_spectrum=bool(grism := self.row.facts["grism"]) and not is_open(grism),
+            is_spectrum=is_spectrum(self.row),
             name=self.group.product,
         )
         return calibrated, helps
 
-    @property
-    def _images(self):
-        store = self.context.store
-        return product_images(store.geometry(self.row.geometry), store.recipe(self.row.recipe))
-
     def readouts(self):
         """Return the `Readout` of each amplifier of each image of the frame."""
-        store = self.context.store
-        geometry, recipe = store.geometry(self.row.geometry), store.recipe(self.row.recipe)
-        use = self.uses.get("bias")
-        bias = None if use is None else self.context.outcome(use.product)
+        recipe, images = recipe_and_images(self.context, self.row)
+        bias = self._record_of_master("bias")
         levels, flags = (self.reduced_record.data.get(name, {}) for name in ("levels", "flags"))
-        without_level = recorded_regions(self.reduced_record)
-        converters = recorded_ends(self.reduced_record)
+        without_level = regions_without_level(self.reduced_record)
+        converters = converter_ends_of(self.reduced_record)
 
         def readout(amplifier):
             """Return the `Readout` of an amplifier, with the figures that were measured."""
@@ -297,10 +298,7 @@ class Calibration:
             )
             return readout_of(amplifier, recipe, reduction, measurements)
 
-        return [
-            [readout(amplifier) for amplifier in image.amplifiers]
-            for image in product_images(geometry, recipe)
-        ]
+        return [[readout(amplifier) for amplifier in image.amplifiers] for image in images]
 
     def _data(self, calibrated):
         """Return the entries of the record of a calibrated frame."""

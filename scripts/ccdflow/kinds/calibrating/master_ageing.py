@@ -10,10 +10,9 @@ import numpy as np
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.frame.products import product_images
 from ccdflow.kinds.matching import association, master_library, match_sentences, setups
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.run import job_records
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.run.lookups import Lookup
 
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
@@ -175,13 +174,11 @@ def _read_master(context, kind, group):
 
     In electrons; of a dark, electrons a second; of a flat, relative to its level.
     """
-    record = context.outcome(group.product)
+    record = context.made_record(group.product)
     path = context.results / group.product
-    if record is None or record.status != job_records.MADE or not path.is_file():
+    if record is None or not path.is_file():
         return None
-    row = context.row(group.files[0])
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-    image = product_images(geometry, recipe)[0]
+    recipe, (image, *_) = recipe_and_images(context, context.row(group.files[0]))
     first_amplifier = image.amplifiers[0]
     figures = next(
         (q for q in record.data["quality"] if q["amplifier"] == first_amplifier.name), None
@@ -200,7 +197,7 @@ def _read_master(context, kind, group):
     if kind != FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.
         sample -= np.nanmedian(sample, axis=1, keepdims=True)
-    degrees = group_temperature(group)
+    degrees = float(dict(group.shared).get("temperature", math.nan))
     return sample, variance, day_of(group.night_of_page), degrees
 
 
@@ -224,9 +221,3 @@ def _noise_variance(kind, figures, factor):
         return added_variance / seconds**2 if added_variance is not None and seconds else None
     noise = figures.get("predicted_noise")
     return (noise * factor) ** 2 if noise and not math.isnan(noise) else None
-
-
-def group_temperature(group):
-    """Return the temperature that the members of a group share, NaN where it is not known."""
-    value = dict(group.shared).get("temperature")
-    return math.nan if value is None else float(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ccdflow.files.values import number_or_none
-from ccdflow.frame.products import product_images
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.text_formatting import count
 from ccdflow.robust import median
 
@@ -43,8 +43,7 @@ def number_of_pixels(context, row):
     -------
     int
     """
-    store = context.store
-    images = product_images(store.geometry(row.geometry), store.recipe(row.recipe))
+    _, images = recipe_and_images(context, row)
     return sum(math.prod(image.shape) for image in images)
 
 

@@ -8,8 +8,8 @@ from ccdflow import paths
 from ccdflow.camera.imagetypes import light_named_in
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.masters.flat_maker import FlatMaker
-from ccdflow.kinds.masters.member_masters import recipe_and_images
 from ccdflow.kinds.matching.association import first_use, why_missing
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 
 # The keyword of a card; keywords of HIERARCH cards have several words.
 _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")

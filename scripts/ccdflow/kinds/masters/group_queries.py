@@ -28,8 +28,8 @@ def reduced_members(context, group):
     """
     members = []
     for file in group.files:
-        record = context.outcome(reduced_product(file))
-        if record is not None and record.status == job_records.MADE:
+        record = context.made_record(reduced_product(file))
+        if record is not None:
             members.append((file, record))
     return members
 

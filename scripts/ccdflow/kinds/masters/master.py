@@ -7,9 +7,11 @@ from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_library, master_snapshot
-from ccdflow.kinds.reducing.converter_ends import noted_full_pixels
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
-from ccdflow.kinds.reducing.lost_lines import without_level_of
+from ccdflow.kinds.reducing.record_entries import (
+    plain_ends_of_full_pixels,
+    plain_regions_without_level,
+)
 from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.plan import WantedProduct
@@ -126,10 +128,8 @@ class MasterKind(GroupedKind):
             "shared": list(map(list, group.shared)),
             "members": [[file, record.key] for file, record in members],
         }
-        notes = {"without_level": without_level_of, "converter": noted_full_pixels}
-        for name, noted in notes.items() if self.leaves_out_bad_pixels else ():
-            if lost := {file: parts for file, record in members if (parts := noted(record))}:
-                basis[name] = lost
+        if self.leaves_out_bad_pixels:
+            basis |= _basis_of_bad_pixels(members)
         if masters := association.keys_of(context, group.steps):
             basis["masters"] = masters
         if why_missing := self.lacks(context, group):
@@ -280,3 +280,13 @@ class MasterKind(GroupedKind):
         if not self.is_enabled(context):
             return []
         return master_lines.lines_on_masters(self, records)
+
+
+def _basis_of_bad_pixels(members):
+    """Return the entries of a basis on pixels that are left out of members; {} for sound ones."""
+    entries = {"without_level": plain_regions_without_level, "converter": plain_ends_of_full_pixels}
+    basis = {}
+    for name, entry_of in entries.items():
+        if lost := {file: parts for file, record in members if (parts := entry_of(record))}:
+            basis[name] = lost
+    return basis

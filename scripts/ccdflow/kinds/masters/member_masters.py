@@ -21,12 +21,10 @@ from ccdflow.detector.lost_pixels import (
 from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import number_or_none
-from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.reducing.converter_ends import recorded_ends
-from ccdflow.kinds.reducing.lost_lines import recorded_regions
+from ccdflow.kinds.reducing.record_entries import converter_ends_of, regions_without_level
 from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
 from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job import Group
@@ -130,7 +128,7 @@ class Members:
         for _, record in self.records_of_files:
             parts = [
                 part
-                for name, parts_of_amplifier in recorded_regions(record).items()
+                for name, parts_of_amplifier in regions_without_level(record).items()
                 if name in names
                 for part in parts_of_amplifier
             ]
@@ -144,7 +142,7 @@ class Members:
         for number, ((_, record), member) in enumerate(
             zip(self.records_of_files, self.members(image), strict=True)
         ):
-            ends = recorded_ends(record)
+            ends = converter_ends_of(record)
             parts = [
                 (part, ends[a.name])
                 for a in image.amplifiers
@@ -349,7 +347,7 @@ def saturation_ceiling(image, record):
         Adu.
     """
     levels, flags = (record.data.get(name, {}) for name in ("levels", "flags"))
-    ends, ceilings = recorded_ends(record), []
+    ends, ceilings = converter_ends_of(record), []
     for amplifier in image.amplifiers:
         if amplifier.name in flags:
             continue
@@ -442,21 +440,3 @@ def amplifier_noise(amplifier, reduction, measured_noise=None):
     return AmplifierNoise(
         amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level
     )
-
-
-def recipe_and_images(context, row):
-    """Return (recipe, images) of a reduced frame.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    row : ccdflow.run.rawframes.rows.Row
-        Row of the raw frame.
-
-    Returns
-    -------
-    ccdflow.camera.reduction_recipe.ReductionRecipe
-    tuple of ccdflow.frame.products.ProductImage
-    """
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-    return recipe, product_images(geometry, recipe)

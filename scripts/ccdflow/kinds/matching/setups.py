@@ -31,10 +31,8 @@ READOUT_FACTS = ("ccdsum", "window", "readmode", "gain")
 A frame and its masters agree in those by which masters are grouped.
 """
 
-_facts_without_optics_of, _facts_with_optics_of = (
-    picker(*READOUT_FACTS, "part"),
-    picker(*READOUT_FACTS, "part", "optics"),
-)
+_facts_without_optics_of = picker(*READOUT_FACTS, "part")
+_facts_with_optics_of = picker(*READOUT_FACTS, "part", "optics")
 
 TEMPERATURE_FACTS = ("set_temperature", "temperature")
 """Columns of a row with the detector's temperature, the one that was set first."""
@@ -53,9 +51,9 @@ def setup_of(context, row, kind):
     -------
     tuple of (str, str)
     """
-    facts = (_facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of)(row.facts)
+    facts_of = _facts_with_optics_of if kind.name == FLAT else _facts_without_optics_of
     return context.lookup(
-        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, facts),
+        (Lookup.SETUP, kind.name, row.camera, row.geometry, row.recipe, facts_of(row.facts)),
         lambda: _setup_for_masters(context, row, kind),
     )
 
@@ -72,16 +70,11 @@ def _setup_for_masters(context, row, kind):
             for name in READOUT_FACTS
             if name in group_by
         ),
-        *((name, row.facts[name]) for name in _names_of_optics(kind) if row.facts[name]),
+        *([("optics", row.facts["optics"])] if kind.name == FLAT and row.facts["optics"] else []),
         ("part", row.facts["part"]),
         ("layout", _layout_text(context, row)),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
-
-
-def _names_of_optics(kind):
-    """Return the names of the facts on the optics in which frames and masters of a kind agree."""
-    return ("optics",) if kind.name == FLAT else ()
 
 
 def known_spelling(context, name, value):
@@ -111,12 +104,9 @@ def known_spelling(context, name, value):
 
 def spellings(context):
     """Return {normalised value: its first spelling} of readout modes and filters of flats."""
-
-    def first_spellings_of_rows():
-        """Return {normalised value: its first spelling} of all rows."""
-        return _first_spellings(list(context.rows_in_order()))
-
-    return context.lookup((Lookup.SPELLINGS, "readmode"), first_spellings_of_rows)
+    return context.lookup(
+        (Lookup.SPELLINGS, "readmode"), lambda: _first_spellings(context.rows_in_order())
+    )
 
 
 def _first_spellings(rows):
@@ -224,11 +214,26 @@ def epoch_of(context, camera, night):
     -------
     str
     """
-    profile = context.lookup(
-        (Lookup.PROFILE, camera),
-        lambda: next((c for c in context.cameras if c.name == camera), None),
-    )
+    profile = profile_of(context, camera)
     return "" if profile is None else profile.epoch_of(night)
+
+
+def profile_of(context, name):
+    """Return the profile of a camera (`ccdflow.camera.cameras.Camera`), or None.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    name : str
+
+    Returns
+    -------
+    ccdflow.camera.cameras.Camera or None
+    """
+    return context.lookup(
+        (Lookup.PROFILE, name),
+        lambda: next((camera for camera in context.cameras if camera.name == name), None),
+    )
 
 
 def observation_of(context, rows, kind, *, night):

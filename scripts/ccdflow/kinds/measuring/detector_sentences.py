@@ -47,7 +47,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
         if not is_of_header and abs(value - header) > limit:
             claims.append(f"the header has {header:g}")
             # A wrong card of the header is not a fault where the profile has a better value.
-            claims += ["the profile has the right one"] * (len(claims) == 1)
+            if len(claims) == 1:
+                claims.append("the profile has the right one")
         if claims:
             remarks.append(
                 f"{place_words}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
@@ -55,10 +56,14 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
             )
         if name == "gain" and not math.isfinite(value_used):
             # A profile that leaves out an amplifier's gain is believed before the header.
-            lacks = "the profile" if math.isfinite(header) else "neither profile nor header"
+            lack = (
+                "the profile has no gain"
+                if math.isfinite(header)
+                else "neither profile nor header has a gain"
+            )
             remarks.append(
-                f"{place_words}{lacks} has {'no' if math.isfinite(header) else 'a'} gain:"
-                f" the measured {with_error(value, error)} electrons per adu is used"
+                f"{place_words}{lack}: the measured {with_error(value, error)} electrons per adu is"
+                " used"
             )
     return remarks
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from ccdflow.camera.profiles import MEASURED
-from ccdflow.kinds.matching.setups import READOUT_FACTS, epoch_of
+from ccdflow.kinds.matching.setups import READOUT_FACTS, epoch_of, profile_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
-from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 
 
@@ -73,8 +72,7 @@ def measurements_of(context, products):
     -------
     list of ccdflow.run.job_records.Record
     """
-    records = [context.outcome(product) for product in products]
-    made_records = [r for r in records if r is not None and r.status == job_records.MADE]
+    made_records = filter(None, map(context.made_record, products))
     return sorted(made_records, key=lambda r: (r.data.get("night", ""), r.product))
 
 
@@ -96,5 +94,5 @@ def gain_choice_of(context, row):
     -------
     tuple of (str, str)
     """
-    profile = next((each for each in context.cameras if each.name == row.camera), None)
+    profile = profile_of(context, row.camera)
     return (("gain", MEASURED),) if profile is not None and profile.measures_gain else ()

@@ -8,7 +8,7 @@ from statistics import median
 from ccdflow.calibrate import sky_level
 from ccdflow.camera.filters import is_open
 from ccdflow.kinds.matching.association import MASTER_KINDS
-from ccdflow.pages.text_formatting import count, figure, light_words
+from ccdflow.pages.text_formatting import count, figure, light_words, short_unit
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 
@@ -78,7 +78,7 @@ def nights_off(context, records, *, spectra=True):
             measured_noise, predicted_noise = image["sky_rms"], image["sky_predicted"]
             if measured_noise and predicted_noise:
                 light = light_words([row.facts["filter"], row.facts["grism"]])
-                unit = {"electron": "e-"}.get(data["unit"], data["unit"])
+                unit = short_unit(data["unit"])
                 setup = row.camera, light, unit, group.night
                 reason = _likely_reasons(
                     measured_noise / predicted_noise,

@@ -13,7 +13,7 @@ from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.match_sentences import setup_words
-from ccdflow.kinds.matching.setups import epoch_of
+from ccdflow.kinds.matching.setups import epoch_of, profile_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import (
@@ -75,14 +75,15 @@ def can_tell_shutter(seconds):
     -------
     bool
     """
-    known_times = sorted(time for time in seconds if math.isfinite(time))
-    if len(known_times) == len(seconds) == _LEAST_FLATS:
-        return known_times[-1] / known_times[0] >= _LEAST_RATIO and known_times[0] <= _MOST_SECONDS
-    return (
-        len(known_times) == len(seconds) > _LEAST_FLATS
-        and min(known_times[-1] / known_times[1], known_times[-2] / known_times[0]) >= _LEAST_RATIO
-        and known_times[1] <= _MOST_SECONDS
-    )
+    if len(seconds) < _LEAST_FLATS or not all(map(math.isfinite, seconds)):
+        return False
+    times = sorted(seconds)
+    if len(times) == _LEAST_FLATS:
+        shortest, ratio = times[0], times[-1] / times[0]
+    else:
+        # Without the first one, and without the last one.
+        shortest, ratio = times[1], min(times[-1] / times[1], times[-2] / times[0])
+    return ratio >= _LEAST_RATIO and shortest <= _MOST_SECONDS
 
 
 class Shutter(MeasurementKind):
@@ -240,11 +241,10 @@ class Shutter(MeasurementKind):
         list of (Group, ccdflow.run.job_records.Record)
         """
         groups = self.groups(context) if night is None else self.night_groups(context, night)
-        outcomes = [(group, context.outcome(group.product)) for group in groups]
         return [
             (group, record)
-            for group, record in outcomes
-            if record is not None and record.status == job_records.MADE
+            for group in groups
+            if (record := context.made_record(group.product)) is not None
         ]
 
     def closing(self, context, records):
@@ -560,7 +560,7 @@ def corrects(context, camera):
     -------
     bool
     """
-    profile = next((each for each in context.cameras if each.name == camera), None)
+    profile = profile_of(context, camera)
     return profile is not None and profile.measures_shutter
 
 

@@ -12,6 +12,7 @@ from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import basis_lines
 from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.matching.setups import profile_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.trend_series import (
     DARKS_OF,
@@ -129,8 +130,8 @@ class Trends(ArchiveProduct):
 
     def overview(self, context):
         """Return the section on steps: pictures of the last nights, and the table."""
-        record = context.outcome(self.path_prefix) if DETECTOR.is_enabled(context) else None
-        if record is None or record.status != job_records.MADE:
+        record = context.made_record(self.path_prefix) if self.is_enabled(context) else None
+        if record is None:
             return None
         groups = [
             group for groups_of_kind in groups_with_figures(context) for group in groups_of_kind
@@ -249,7 +250,7 @@ def _change_in_words(step):
 
 def _profile_line(context, event, *, has_whole_path=False):
     """Return the line for the profile; a page names it without its folder, which may move."""
-    camera = next((each for each in context.cameras if each.name == event["camera"]), None)
+    camera = profile_of(context, event["camera"])
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
     if camera is None or not camera.path:

@@ -1,10 +1,11 @@
-"""The sources of reduced frames, of a frame and of a night, and their hashes."""
+"""The sources of reduced frames, of a frame and of a night, with their hashes, sizes, images."""
 
 from __future__ import annotations
 
 import math
 
 from ccdflow.frame import reduction
+from ccdflow.frame.products import product_images
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.job import Size
@@ -160,3 +161,21 @@ def size_of_frame(context, row):
         return Size(frames=1, largest=pixels, pixels=pixels)
 
     return context.lookup((Lookup.SIZE_OF_FRAME, row.geometry), size_of_geometry)
+
+
+def recipe_and_images(context, row):
+    """Return (recipe, images) of a reduced frame.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        Row of the raw frame.
+
+    Returns
+    -------
+    ccdflow.camera.reduction_recipe.ReductionRecipe
+    tuple of ccdflow.frame.products.ProductImage
+    """
+    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    return recipe, product_images(geometry, recipe)

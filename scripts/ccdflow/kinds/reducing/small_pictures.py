@@ -12,8 +12,8 @@ from contextlib import suppress
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_image
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_picture_values
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.rawfolder import is_inside
@@ -116,7 +116,5 @@ def mapped_image_of(context, row, product):
     -------
     numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
     """
-    store = context.store
-    geometry, recipe = store.geometry(row.geometry), store.recipe(row.recipe)
-    hdu = product_images(geometry, recipe)[0].hdu
-    return stored_image(context.results / product, hdu)
+    _, images = recipe_and_images(context, row)
+    return stored_image(context.results / product, images[0].hdu)

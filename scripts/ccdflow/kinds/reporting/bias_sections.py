@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+
 from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import draw_ahead, draw_once, drawing_module
+from ccdflow.kinds.reducing.small_pictures import mapped_image_of
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
-from ccdflow.kinds.reporting.frame_pictures import stored_image_of
 from ccdflow.kinds.reporting.night_products import file_picture
 from ccdflow.pages import contents
 from ccdflow.pages.bias_html import combined_section, noise_section, trend_section
@@ -166,8 +168,8 @@ def draw_combined_biases(context, night):
     groups = BIAS_KIND.night_groups(context, night)
     names = master_names(groups, prefix=FROM_NIGHT, night=night)
     for group in groups:
-        record = context.outcome(group.product)
-        if record is not None and record.status == job_records.MADE:
+        record = context.made_record(group.product)
+        if record is not None:
             draw_ahead(*_key_and_drawing(context, group, record, names[group.product]))
 
 
@@ -199,8 +201,7 @@ def _draw_combined(context, group, data, name):
         Name of the combined bias, for its title.
     """
     row = context.row_of(reduced_frame(data["members"][0]))
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-    image = stored_image_of(context, group.product, geometry, recipe)
+    image = np.asarray(mapped_image_of(context, row, group.product))
     pictures = drawing_module("combined_picture")
     return pictures.combined_bias_picture(
         pictures.CombinedPanels(

@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.frame.products import product_images
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.kinds.reducing.small_pictures import is_drawn
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import count, figure, light_words, with_error
+from ccdflow.pages.text_formatting import count, figure, light_words, short_unit, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -240,11 +240,11 @@ class SciencePicture(CalibrationPicture):
         groups = SCIENCE.night_groups(context, night)
         if not groups:
             return None
-        records = [record for g in groups if (record := context.outcome(g.product)) is not None]
-        grades = Counter(r.data["grade"] for r in records if r.status == job_records.MADE)
+        records = [r for g in groups if (r := context.made_record(g.product)) is not None]
+        grades = Counter(record.data["grade"] for record in records)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
         sentence = count(sum(grades.values()), "calibrated frame")
-        units = {_short_unit(r.data["unit"]) for r in records if r.status == job_records.MADE}
+        units = {short_unit(record.data["unit"]) for record in records}
         unit = " or ".join(sorted(units)) or "e-"
         return Section(
             "calibrated",
@@ -274,9 +274,8 @@ def _image_row(headline, *images):
 
 def _first_image(context, group):
     """Return the first image of the products of a group: the one that the picture shows."""
-    row = context.row(group.files[0])
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-    return product_images(geometry, recipe)[0]
+    _, images = recipe_and_images(context, context.row(group.files[0]))
+    return images[0]
 
 
 def _read_pixels_later(context, product, hdu):
@@ -362,14 +361,9 @@ def _missing_masters(context, group):
     return context.chain.by_name(group.kind).why_without(context, group)
 
 
-def _short_unit(unit):
-    """Return a unit as tables write it."""
-    return {"electron": "e-"}.get(unit, unit)
-
-
 def _figures_of(group, each):
     """Return the figures of an amplifier of a combined dark or flat in words."""
-    unit = _short_unit(each["unit"])
+    unit = short_unit(each["unit"])
     if group.kind == DARK_KIND.name:
         return (
             f"{with_error(each['rate'], each['rate_error'])} {unit}/s,"
@@ -385,11 +379,11 @@ def _figures_of(group, each):
 
 def _frame_lines(context, groups, night):
     """Yield the cells of each calibrated frame."""
-    uses = {}
-    for group in groups:
-        record = context.outcome(group.product)
-        if record is not None and record.status == job_records.MADE:
-            uses[group.product] = Calibration(context, group).uses
+    uses = {
+        group.product: Calibration(context, group).uses
+        for group in groups
+        if context.made_record(group.product) is not None
+    }
     products = dict.fromkeys(
         use.product for uses_of_frame in uses.values() for use in uses_of_frame.values() if use
     )

@@ -11,11 +11,9 @@ from ccdflow import paths
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
-from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.frame.products import product_images
 from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
-from ccdflow.kinds.reducing.small_pictures import is_drawn
+from ccdflow.kinds.reducing.small_pictures import is_drawn, mapped_image_of
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
@@ -153,7 +151,7 @@ def frame_panels(context, row):
     ccdflow.pages.pictures.panels.FrameImages
     """
     panels = drawing_module("panels")
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
+    geometry = context.store.geometry(row.geometry)
     hdu = geometry.amplifiers[0].hdu
     raw = raw_values(context, row, hdu)
     record = context.outcome(reduced_product(row.file))
@@ -174,7 +172,7 @@ def frame_panels(context, row):
         name=row.file,
         image_type=row.facts["type"],
         raw=raw,
-        reduced=stored_image_of(context, reduced_product(row.file), geometry, recipe),
+        reduced=np.asarray(mapped_image_of(context, row, reduced_product(row.file))),
         strips=tuple(strips),
         data=tuple(_corners_of_region(a.data) for a in amplifiers_of_hdu),
         along=amplifiers_of_hdu[0].along if strips else "rows",
@@ -220,25 +218,6 @@ def raw_values(context, row, hdu):
     image = stored_values.astype(np.float32)
     image += offset
     return image
-
-
-def stored_image_of(context, product, geometry, recipe):
-    """Return the first image of a product, (ny, nx), as it is stored.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    product : str
-        A reduced or calibrated frame.
-    geometry : ccdflow.camera.geometry.Geometry
-    recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
-
-    Returns
-    -------
-    numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
-    """
-    hdu = product_images(geometry, recipe)[0].hdu
-    return np.asarray(stored_image(context.results / product, hdu))
 
 
 def _corners_of_region(region):
