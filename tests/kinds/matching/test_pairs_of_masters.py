@@ -18,7 +18,7 @@ from small_frames import begin
 from ccdflow import simulate
 from ccdflow.kinds.forecasting import night_forecast
 from ccdflow.kinds.matching import measured_flats
-from ccdflow.kinds.matching.pairs import BiasesOfDarks, best_pair_first, variance_of_biases
+from ccdflow.kinds.matching.pairs import BiasesOfDarks, variance_of_biases
 from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.run import job_records
 from ccdflow.run.job import Step, Use
@@ -34,6 +34,13 @@ def use(product, lag=0, variance=1.0, scale=1.0, **more):
 
 
 # -- the choice ------------------------------------------------------------------------------------
+
+
+def best_pair_first(steps, rules, ageing, bias_of, uses_of):
+    """Return the steps of bias and dark with the best pair first; `bias_of` takes a dark."""
+    bias, dark = steps
+    biases_of_darks = [bias_of(each.product) for each in dark.uses]
+    return BiasesOfDarks(bias, biases_of_darks, rules, ageing, uses_of).best_pair_first(dark)
 
 
 def pair(biases, darks, of_darks, *, others=(), ageing=0.01, **rules):

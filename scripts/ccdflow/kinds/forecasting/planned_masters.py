@@ -17,6 +17,7 @@ from ccdflow.kinds.matching.measured_flats import (
     mean_figure,
     with_measured_variance,
 )
+from ccdflow.pages.text_formatting import short_unit
 from ccdflow.run.job import Group, RemarkKind, Use
 from ccdflow.run.lookups import OutcomeKey
 
@@ -249,8 +250,8 @@ def _planned_master(context, kind, answers):
         return PlannedMaster(kind, groups, answer, why_missing=_words_on_missing(answers))
     rival, why = rival_of(context, answer)
     span = [each.use.warmer for _, each in answers]
-    warmth = match_sentences.span_words(span) if use.warmer else ""
-    reasons = reasons_of(answer, master_library.rules(context), warmth=warmth)
+    words = match_sentences.span_words(span) if use.warmer else ""
+    reasons = reasons_of(answer, master_library.rules(context), words_on_degrees=words)
     return PlannedMaster(
         kind,
         groups,
@@ -285,7 +286,7 @@ def _level_words(record):
     if level is None:
         return ""
     unit = record.data["quality"][0]["unit"]
-    return f"{level:,.0f} {'e-' if unit == 'electron' else unit}"
+    return f"{level:,.0f} {short_unit(unit)}"
 
 
 def rival_of(context, answer):
@@ -313,9 +314,8 @@ def _rival_of(context, answer):
     step, use, rules = answer.step, answer.use, master_library.rules(context)
     next_uses = step.uses[step.uses.index(use) + 1 :]
     for candidate in next_uses:
-        is_later = candidate.lag is not None and candidate.lag < 0
-        is_taken_later = use.lag is not None and use.lag < 0
-        if is_later and not is_taken_later and rules.direction != "nearest":
+        is_first_later = match_sentences.is_later(candidate) and not match_sentences.is_later(use)
+        if is_first_later and rules.direction != "nearest":
             continue
         if candidate.product != use.product and is_made(context, candidate):
             if use.is_measured:

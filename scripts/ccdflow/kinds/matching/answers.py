@@ -86,7 +86,7 @@ def has_reasons_of_its_own(answer):
     return is_sure and answer.step.uses[0] is use
 
 
-def reasons_of(answer, rules, *, warmth=""):
+def reasons_of(answer, rules, *, words_on_degrees=""):
     """Return the reasons of a master that is applied: how near it is, and how it is applied.
 
     Parameters
@@ -94,8 +94,8 @@ def reasons_of(answer, rules, *, warmth=""):
     answer : Answer
         With a master.
     rules : ccdflow.kinds.matching.rule_values.Rules
-    warmth : str, optional
-        By how much the master is warmer than several frames, for the words on one of them.
+    words_on_degrees : str, optional
+        By how much the master is warmer than several frames, in place of the words on one of them.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def reasons_of(answer, rules, *, warmth=""):
         elif kind is RemarkKind.UNKNOWN_TEMPERATURE:
             why = _temperatures_in_words(use, uses, rules)
         elif kind is RemarkKind.WARMTH:
-            text = warmth or text
+            text = words_on_degrees or text
         reasons.append(f"{text} ({why})" if why else text)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
@@ -145,12 +145,9 @@ def _why_later(use, index, uses, rules):
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
     if earlier_uses[0] in uses[:index]:
         return "nothing earlier could be made"
-    when = (
-        match_sentences.lag_words(earlier_uses[0].lag)
-        if earlier_uses[0].lag
-        else "of the own night"
-    )
-    return f"one {when} {match_sentences.why_lost(use, earlier_uses[0], rules)}"
+    earlier_use = earlier_uses[0]
+    when = match_sentences.lag_words(earlier_use.lag) if earlier_use.lag else "of the own night"
+    return f"one {when} {match_sentences.why_lost(use, earlier_use, rules)}"
 
 
 def _temperatures_in_words(use, uses, rules):

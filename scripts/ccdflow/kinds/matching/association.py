@@ -23,24 +23,6 @@ MASTER_KINDS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
 
 
-def step_of(context, kind, rows, night):
-    """Return the masters of a kind for the members of a master, the best one first.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.PlanContext
-    kind : ccdflow.kinds.masters.master.MasterKind
-        All its groups are known.
-    rows : sequence of ccdflow.run.rawframes.rows.Row
-    night : str
-
-    Returns
-    -------
-    ccdflow.run.job.Step
-    """
-    return library_of(context, kind).step(rows, night)
-
-
 def steps_of(context, names, rows, night):
     """Return the steps of the members of a master, bias and dark as a pair.
 
@@ -48,7 +30,7 @@ def steps_of(context, names, rows, night):
     ----------
     context : ccdflow.run.context.PlanContext
     names : sequence of str
-        Kinds of masters, in the order of the steps.
+        Kinds of masters, in the order of the steps; all their groups are known.
     rows : sequence of ccdflow.run.rawframes.rows.Row
     night : str
 
@@ -56,8 +38,9 @@ def steps_of(context, names, rows, night):
     -------
     tuple of ccdflow.run.job.Step
     """
-    steps = {name: step_of(context, context.chain.by_name(name), rows, night) for name in names}
-    return pair_masters(context, tuple(steps.values()), rows, night)
+    libraries = [library_of(context, context.chain.by_name(name)) for name in names]
+    steps = tuple([library.step(rows, night) for library in libraries])
+    return pair_masters(context, steps, rows, night)
 
 
 def pair_masters(context, steps, rows, night):
@@ -99,39 +82,47 @@ def _best_pair(context, pair, rows, night):
         Rows of the frame or of the members.
     night : str
     """
-    bias_library, dark_library, rules, equal_steps = context.lookup(
-        (Lookup.PAIRS,),
-        lambda: (
-            *[library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)],
-            master_library.rules(context),
-            {},
-        ),
-    )
     bias, dark = pair
     if not bias.uses or not dark.uses:
         return pair
-    products = [use.product for use in dark.uses]
-
-    def biases_of_darks():
-        """Return the biases of these darks as candidates for these frames."""
-        return pairs.BiasesOfDarks(
-            bias,
-            list(map(dark_library.bias_of, products)),
-            rules,
-            bias_library.ageing(rows[0]),
-            lambda biases: bias_library.uses_for(biases, rows, night),
-        )
-
     # Frames with one step of the bias share these biases: their exposures change only the scales of
     # the darks.
+    darks = [use.product for use in dark.uses]
     biases = context.kept_by_identity(
-        OutcomeKey.BIASES_OF_DARKS, (bias,), biases_of_darks, *products
+        OutcomeKey.BIASES_OF_DARKS,
+        (bias,),
+        lambda: _biases_of_darks(context, bias, darks, rows, night),
+        *darks,
     )
-    best_first = biases.best_pair_first(dark)
+    equal_steps = context.lookup((Lookup.PAIRS,), dict)
     # Equal steps share one object.
     return tuple(
         step if step is earlier_step else equal_steps.setdefault(step, step)
-        for step, earlier_step in zip(best_first, pair, strict=True)
+        for step, earlier_step in zip(biases.best_pair_first(dark), pair, strict=True)
+    )
+
+
+def _biases_of_darks(context, bias, darks, rows, night):
+    """Return the `pairs.BiasesOfDarks` of frames: the biases that compete with some darks.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    bias : ccdflow.run.job.Step
+    darks : list of str
+        Products.
+    rows : sequence of ccdflow.run.rawframes.rows.Row
+    night : str
+    """
+    bias_library, dark_library = (
+        library_of(context, context.chain.by_name(name)) for name in (BIAS, DARK)
+    )
+    return pairs.BiasesOfDarks(
+        bias,
+        list(map(dark_library.bias_of, darks)),
+        master_library.rules(context),
+        bias_library.ageing(rows[0]),
+        lambda biases: bias_library.uses_for(biases, rows, night),
     )
 
 
@@ -214,8 +205,8 @@ def dark_harms(context, uses):
         False where it is not known, as before the dark is made.
     """
     dark = uses.get(DARK)
-    record = None if dark is None else context.outcome(dark.product)
-    if record is None or record.status != job_records.MADE:
+    record = None if dark is None else context.made_record(dark.product)
+    if record is None:
         return False
     return benefit.harms(
         record.data.get("quality", ()),
@@ -324,21 +315,23 @@ def _biases_without_dark(context, steps):
 
 
 def _needs_of_step(context, step):
-    """Return the masters of a step that are made before the frame, and its second choices."""
+    """Return the masters of a step that are made before the frame, and its second choices.
+
+    The second choices end with the first one that is there already: it cannot be refused.
+    """
+    uses = measured_flats.order_by_measurement(context, step).uses
     # The choice among these flats is known only when all of them are made.
-    needs, spare_masters = (
-        [use.product for use in measured_flats.competing_flats(context, step)],
-        [],
-    )
+    needs = [use.product for use in measured_flats.competing_flats(context, step)]
     chosen_use = first_use(context, step)
-    products = needs
-    for use in measured_flats.order_by_measurement(context, step).uses:
-        products.append(use.product)
-        if use is chosen_use:
-            products = spare_masters
-        if products is needs or context.will_be_made(use.product):
-            continue
-        if measured_flats.is_made(context, use):
+    if chosen_use is None:
+        return needs + [use.product for use in uses], []
+    index = uses.index(chosen_use)
+    needs += [use.product for use in uses[: index + 1]]
+    spare_masters = []
+    for use in uses[index:]:
+        if use is not chosen_use:
+            spare_masters.append(use.product)
+        if measured_flats.is_made(context, use) and not context.will_be_made(use.product):
             # If this flat is taken, the flats of its rank compete with it.
             spare_masters += measured_flats.flats_of_one_rank(context, step, use)
             break

@@ -140,11 +140,9 @@ class MasterColumns:
         if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
                 differences = temperature_differences(*self.temperatures, degrees)
-                is_other, is_known = (
-                    differences > rules.temperature_tolerance,
-                    np.isfinite(differences),
-                )
-                flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
+                is_other = differences > rules.temperature_tolerance
+            is_known = np.isfinite(differences)
+            flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
             self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
         return self._temperature_flags[degrees]
 
@@ -162,16 +160,14 @@ class MasterColumns:
         bytes
             Of an array of float64.
         """
-        warmth = self._warmer.get(degrees)
-        if warmth is None:
+        if degrees not in self._warmer:
             # To 0.1 degree: without a cooler each frame would have an answer of its own.
             rounded_degrees = tuple(map(tenths, degrees))
-            warmth = self._warmer.get(rounded_degrees)
-            if warmth is None:
-                warmth = degrees_warmer(*self.temperatures, rounded_degrees, rules).tobytes()
-                self._warmer[rounded_degrees] = warmth
-            self._warmer[degrees] = warmth
-        return warmth
+            if rounded_degrees not in self._warmer:
+                differences = degrees_warmer(*self.temperatures, rounded_degrees, rules)
+                self._warmer[rounded_degrees] = differences.tobytes()
+            self._warmer[degrees] = self._warmer[rounded_degrees]
+        return self._warmer[degrees]
 
 
 def columns_of_masters(masters):

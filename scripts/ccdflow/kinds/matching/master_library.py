@@ -26,6 +26,7 @@ from ccdflow.kinds.matching.setups import (
     epoch_of,
     medians_of,
     observation_of_members,
+    profile_of,
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
@@ -277,7 +278,12 @@ class MasterLibrary:
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest_seconds = max(seconds, default=None)
         frame = self._setup_with_settings(rows[0], medians_of(rows), night)
-        step = self._step(replace(frame, exptime=longest_seconds), rows[0])
+        step = self._choose_step(
+            self._night_choices(frame, rows[0]),
+            longest_seconds,
+            frame.set_temperature,
+            frame.temperature,
+        )
         if step.missing is None or not step.missing.seconds:
             return step
         if not seconds or is_same_exposure(min(seconds), longest_seconds):
@@ -348,15 +354,7 @@ class MasterLibrary:
     def _find_window_choice(self, row):
         """Return a new `WindowChoice`, of the night of a frame."""
         frame = self._setup_with_settings(row, medians_of([row]), row.night)
-        self._note_noise(frame.setup, row)
-        choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
-        return WindowChoice(self.kind.name, choices, self._choose_step, {})
-
-    def _step(self, frame, row):
-        """Return the `Step` of a frame: one object for all frames with the same masters."""
-        self._note_noise(frame.setup, row)
-        choices = self._night_choices((frame, None), *self._larger_windows(frame, row))
-        return self._choose_step(choices, frame.exptime, frame.set_temperature, frame.temperature)
+        return WindowChoice(self.kind.name, self._night_choices(frame, row), self._choose_step, {})
 
     def _note_noise(self, setup, row):
         """Note the noise of a detector, which the first frame of a setup has."""
@@ -368,20 +366,23 @@ class MasterLibrary:
         ):
             raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
-    def _night_choices(self, *frames_and_regions):
-        """Return [(`NightChoice` of a frame, its region in a larger window)]."""
-        own_setup = frames_and_regions[0][0].setup
-        for frame, _ in frames_and_regions:
-            self.noises.setdefault(frame.setup, self.noises[own_setup])
-        kind = self.kind.name
+    def _night_choices(self, frame, row):
+        """Return [(`NightChoice` of a frame, its region)] of its own and of larger windows.
+
+        The region in the own window, the first one, is None.
+        """
+        self._note_noise(frame.setup, row)
+        frames_and_regions = [(frame, None), *self._larger_windows(frame, row)]
+        for frame_in_window, _ in frames_and_regions:
+            self.noises.setdefault(frame_in_window.setup, self.noises[frame.setup])
         return [
-            (self._masters.night_choice_of(kind, frame), region)
-            for frame, region in frames_and_regions
+            (self._masters.night_choice_of(self.kind.name, frame_in_window), region)
+            for frame_in_window, region in frames_and_regions
         ]
 
     def _choose_step(self, choices, seconds, *degrees):
         """Return the `Step` of a frame, from masters of its window and of larger ones."""
-        window_choice, larger_choices = choices[0][0], choices[1:]
+        (window_choice, _), *larger_choices = choices
         step = window_choice.choose(seconds, *degrees)
         if step.uses and not larger_choices:
             # Most frames take this way: they need no part of a larger window.
@@ -393,19 +394,13 @@ class MasterLibrary:
         missing_master = None
         if not cuts and not step.uses:
             missing_master = self._missing_master(window_choice.frame_with(seconds, *degrees), step)
-        key = (
-            id(step),
-            missing_master,
-            *[(id(larger_step), region) for larger_step, region in cuts],
-        )
-        step_and_parts = self._steps_with_cuts.get(key)
-        if step_and_parts is None:
-            with_cuts = Step(
-                step.kind, self._with_cuts(step.uses, cuts), step.needed, missing_master
-            )
+        key = (id(step), missing_master, *[(id(larger), region) for larger, region in cuts])
+        if key not in self._steps_with_cuts:
+            uses = self._with_cuts(step.uses, cuts)
+            with_cuts = Step(step.kind, uses, step.needed, missing_master)
             # The steps of the key are kept, so that their ids stay their own.
-            step_and_parts = self._steps_with_cuts[key] = with_cuts, step, cuts
-        return step_and_parts[0]
+            self._steps_with_cuts[key] = with_cuts, step, cuts
+        return self._steps_with_cuts[key][0]
 
     def _with_cuts(self, uses, cuts):
         """Return the masters of a window, and those that are cut from larger ones.
@@ -427,7 +422,7 @@ class MasterLibrary:
         if self._is_causal:
             # A later master of the same window comes after an earlier master of a larger one: so a
             # night that is added changes no frame that had a master.
-            uses_in_order.sort(key=_is_later)
+            uses_in_order.sort(key=match_sentences.is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
     def _missing_master(self, frame, step):
@@ -555,13 +550,10 @@ def detector_noise_of(context, row):
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
     noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
-    camera = next((camera for camera in context.cameras if camera.name == row.camera), None)
+    camera = profile_of(context, row.camera)
     claimed_noise = row.facts["rdnoise"]
-    claimed_noise = (
-        claimed_noise
-        if isinstance(claimed_noise, int | float) and claimed_noise > 0
-        else usual_noise.read_noise
-    )
+    if not isinstance(claimed_noise, int | float) or claimed_noise <= 0:
+        claimed_noise = usual_noise.read_noise
     limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
     if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
         limits["bias_warming"] = WARMING_WITH_LEVEL
@@ -588,11 +580,7 @@ def degrees_of_use(use, row):
     -------
     float or None
     """
-    return (
-        degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
-        if use.degrees
-        else None
-    )
+    return degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
 
 
 def degrees_warmer_than(use, degrees):
@@ -630,11 +618,6 @@ def _with_values_of(missing_master, frame):
         seconds = (frame.exptime,)
     degrees = match_sentences.degrees_words(frame) if missing_master.is_of_other_temperature else ""
     return replace(missing_master, seconds=seconds, degrees=degrees)
-
-
-def _is_later(use):
-    """Return whether a master is of a later night than the frame; an undated one is not."""
-    return (use.lag or 0) < 0
 
 
 def _cut_use(use, region):

@@ -17,6 +17,7 @@ from ccdflow.kinds.matching.rule_values import (
     LONG_VALUES,
     SENSOR_SPREAD_DEGREES,
 )
+from ccdflow.pages.text_formatting import first_named
 from ccdflow.run.job import MissingCause, Remark, RemarkKind
 
 # Looked up once: a plan scales hundreds of thousands of darks.
@@ -74,7 +75,7 @@ def remark_on_scale(scale):
     return Remark(_SCALE_KIND, f"scaled {'up' if scale > 1 else 'down'} by {scale:.4g}")
 
 
-def remark_on_warmth(degrees):
+def remark_on_degrees(degrees):
     """Return the `Remark` on a master that is warmer or colder than a frame."""
     return Remark(RemarkKind.WARMTH, warmer_words(degrees))
 
@@ -171,7 +172,7 @@ def words_on_missing(missing_master):
             f" fewer than the minimum of {missing_master.minimum}"
         )
     if missing_master.cause is MissingCause.LEVEL_IN_FRAME:
-        level = "the bias level is still in the frame, for want of overscan and bias"
+        level = "the bias level is still in the frame, which has neither overscan nor bias"
         return MissingWords(f"no {kind}: {level}")
     if missing_master.is_of_unmade:
         return MissingWords(f"no {kind} could be made: {missing_master.rest}")
@@ -275,9 +276,9 @@ def _why_lost_by_variance(winner, rival):
     biases = [use.bias_left for use in (winner, rival)]
     best_variance, other_variance = winner.variance + biases[0], rival.variance + biases[1]
     if other_variance > best_variance:
-        warmth_words = f"{warmer_words(rival.warmer)}, " if rival.warmer else ""
+        words_on_degrees = f"{warmer_words(rival.warmer)}, " if rival.warmer else ""
         with_bias = "with its bias " if any(biases) else ""
-        return f"{warmth_words}{with_bias}{_more_words(other_variance / best_variance)}"
+        return f"{words_on_degrees}{with_bias}{_more_words(other_variance / best_variance)}"
     if other_variance < best_variance:
         return _why_less_lost(winner, rival, other_variance / best_variance)
     if abs(rival.lag or 0) > abs(winner.lag or 0):
@@ -373,10 +374,8 @@ def _difference_in_words(name, master_value, frame_value):
     if name in _CARDS:
         return _cards_that_differ(master_value, frame_value)
     if name == EPOCH:
-        master_epoch, frame_epoch = (
-            _epoch_words(master_value, frame_value),
-            _epoch_words(frame_value, master_value),
-        )
+        master_epoch = _epoch_words(master_value, frame_value)
+        frame_epoch = _epoch_words(frame_value, master_value)
         return f"the camera as {master_epoch} instead of {frame_epoch}"
     if " " in name:
         # A setup names only cards in which masters differ, so the value of one may be missing.
@@ -529,9 +528,7 @@ def masters_in_words(masters, kind, most_named=6):
     -------
     str
     """
-    words = [master_in_words(master, kind) for master in masters]
-    n_unnamed = len(words) - most_named
-    return ", ".join(words[:most_named]) + (f" and {n_unnamed} more" if n_unnamed > 0 else "")
+    return first_named([master_in_words(master, kind) for master in masters], most_named)
 
 
 # A line names at most this many reasons of several products.
@@ -573,7 +570,4 @@ def reasons_words(reasons):
 def _list_names(names, most_named=6):
     """Return names with commas, shortest exposures first; the rest is counted."""
     names_in_order = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
-    n_unnamed = len(names_in_order) - most_named
-    return ", ".join(names_in_order[:most_named]) + (
-        f" and {n_unnamed} more" if n_unnamed > 0 else ""
-    )
+    return first_named(names_in_order, most_named)

@@ -127,7 +127,7 @@ def _pair_first(context, step):
     biases_of_pairs = (
         bias
         for dark, bias in step.pairs
-        if _has_record(context, dark) and _has_record(context, bias)
+        if context.made_record(dark) is not None and context.made_record(bias) is not None
     )
     best_bias = next(biases_of_pairs, step.uses[0].product)
     if best_bias == step.uses[0].product:
@@ -140,26 +140,13 @@ def _measured_flat_first(context, step):
     """Return a step whose first flat is the one that measurements prefer."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
-    is_first_plan = not any(context.earlier_record(product) for product in products)
-    if is_first_plan and all(map(context.will_be_made, products)):
-        # Nothing is measured yet.
+    is_any_measured = any(_measured_variance(context, use) for use in rivals)
+    if not is_any_measured and not any(map(context.earlier_record, products)):
         return step
-    measured_variances = {use.product: _measured_variance(context, use) for use in rivals}
-    if is_first_plan and not any(measured_variances.values()):
+    first_product = preferred_flat(products, _expected_variances(context, rivals))
+    if first_product is None or (first_product == products[0] and not is_any_measured):
         return step
-    first_product = preferred_flat(
-        products, _expected_variances(context, rivals, measured_variances)
-    )
-    if first_product is None or (
-        first_product == products[0] and not any(measured_variances.values())
-    ):
-        return step
-    uses = [
-        use
-        if measured_variances[use.product] is None
-        else _as_measured(use, measured_variances[use.product])
-        for use in rivals
-    ]
+    uses = [with_measured_variance(context, use) for use in rivals]
     uses.sort(key=lambda use: (use.product != first_product, use.variance))
     index = step.uses.index(rivals[0])
     other_uses = [use for use in step.uses[index:] if use.product not in products]
@@ -179,18 +166,13 @@ def with_measured_variance(context, use):
     ccdflow.run.job.Use
     """
     variance = None if use.is_measured else _measured_variance(context, use)
-    return use if variance is None else _as_measured(use, variance)
+    return use if variance is None else replace(use, variance=variance, is_measured=True)
 
 
-def _as_measured(use, variance):
-    """Return a flat with its measured variance, relative to the signal^2."""
-    return replace(use, variance=variance, is_measured=True)
-
-
-def _expected_variances(context, rivals, measured_variances):
+def _expected_variances(context, rivals):
     """Return {product: variance that it adds}, by its earlier record where it is made again."""
     return {
-        use.product: measured_variances[use.product]
+        use.product: _measured_variance(context, use)
         or _variance_of_flat(use, context.earlier_record(use.product))
         for use in rivals
     }
@@ -222,15 +204,12 @@ def preferred_flat(products, variances):
     if not products:
         return None
     first_variance = variances.get(products[0])
-    known_variances = {p: value for p in products if (value := variances.get(p)) is not None}
     if first_variance is None:
         return products[0]
+    known_variances = {p: value for p in products if (value := variances.get(p)) is not None}
     best_product = min(known_variances, key=known_variances.get)
-    return (
-        best_product
-        if known_variances[best_product] * BETTER_FACTOR < first_variance
-        else products[0]
-    )
+    is_better = known_variances[best_product] * BETTER_FACTOR < first_variance
+    return best_product if is_better else products[0]
 
 
 def may_take_another(context, steps):
@@ -263,16 +242,10 @@ def _may_take_another(context, step):
     pending_uses = [use for use in rivals if context.will_be_made(use.product)]
     if len(rivals) < 2 or not pending_uses:
         return False
-    measured_variances = {use.product: _measured_variance(context, use) for use in rivals}
-    products, variances_now = (
-        [use.product for use in rivals],
-        _expected_variances(context, rivals, measured_variances),
-    )
+    products, variances_now = [use.product for use in rivals], _expected_variances(context, rivals)
     first_product = preferred_flat(products, variances_now)
-    if pending_uses[0] is rivals[0] and first_product not in (
-        products[0],
-        preferred_flat(products[1:], variances_now),
-    ):
+    first_of_others = preferred_flat(products[1:], variances_now)
+    if pending_uses[0] is rivals[0] and first_product not in (products[0], first_of_others):
         # All other flats are compared with this one, which may still be refused.
         return True
     cases_of_least_variance = (
@@ -295,13 +268,7 @@ def is_made(context, use):
     -------
     bool
     """
-    return _has_record(context, use.product)
-
-
-def _has_record(context, product):
-    """Return whether a product was made or, while planning, will be."""
-    record = context.outcome(product)
-    return record is not None and record.status == job_records.MADE
+    return context.made_record(use.product) is not None
 
 
 def _measured_variance(context, use):

@@ -47,40 +47,14 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
     return (1 - k) ** 2 * (bias.variance - ageing * to_frame) + ageing * max(days, 0.0)
 
 
-def best_pair_first(steps, rules, ageing, bias_of, uses_of):
-    """Return the steps of bias and dark with the pair first that adds the least variance.
-
-    Only masters compete that nothing but their variance ranks: those of a later night and those cut
-    from a larger window stay behind, and an exact dark of these weeks stays before scaled ones.
-
-    Parameters
-    ----------
-    steps : (ccdflow.run.job.Step, ccdflow.run.job.Step)
-        Bias and dark, each the best alone first.
-    rules : ccdflow.kinds.matching.rule_values.Rules
-    ageing : float
-        As `variance_of_biases` takes it.
-    bias_of : callable
-        Takes a dark's product and returns the `Use` of the bias of its members, or None.
-    uses_of : callable
-        Takes a list of biases and returns the `Use` of those that the frame may take.
-
-    Returns
-    -------
-    (ccdflow.run.job.Step, ccdflow.run.job.Step)
-    """
-    bias, dark = steps
-    if not bias.uses or not dark.uses:
-        return steps
-    biases_of_darks = [bias_of(use.product) for use in dark.uses]
-    return BiasesOfDarks(bias, biases_of_darks, rules, ageing, uses_of).best_pair_first(dark)
-
-
 class BiasesOfDarks:
     """The biases that compete in frames with some darks, whatever the exposure of the frames.
 
     Exposures that differ by a thousandth have the same darks with other scales: their biases are
     compared once, and so is all that an exact dark leaves of a bias.
+
+    Only masters compete that nothing but their variance ranks: those of a later night and those cut
+    from a larger window stay behind, and an exact dark of these weeks stays before scaled ones.
 
     Parameters
     ----------
@@ -88,8 +62,11 @@ class BiasesOfDarks:
         Step of the bias of the frames, the best alone first.
     biases_of_darks : list of ccdflow.run.job.Use or None
         The bias of each dark's members.
-    rules, ageing, uses_of
-        As `best_pair_first` takes them.
+    rules : ccdflow.kinds.matching.rule_values.Rules
+    ageing : float
+        As `variance_of_biases` takes it.
+    uses_of : callable
+        Takes a list of biases and returns the `Use` of those that the frame may take.
     """
 
     def __init__(self, bias, biases_of_darks, rules, ageing, uses_of):
@@ -102,8 +79,8 @@ class BiasesOfDarks:
             None if bias_in_dark is None else index_of_bias.get(bias_in_dark.product)
             for bias_in_dark in biases_of_darks
         ]
-        # {identity of an exact dark: ((the dark, its best bias), the dark)}
-        self._exact_darks = {}
+        # {id of an exact dark: (the dark, its pair)}; the dark keeps its id while it is here.
+        self._pairs_of_exact_darks = {}
         # {pairs of products: the step of the bias}
         self._bias_steps = {}
 
@@ -119,30 +96,26 @@ class BiasesOfDarks:
         -------
         (ccdflow.run.job.Step, ccdflow.run.job.Step)
         """
-        darks, best_biases = [], []
-        for number, use in enumerate(dark.uses):
-            if use.scale != 1:
-                dark_and_bias = self._with_best_bias(number, use)
-            else:
-                # The same object for frames of all exposures, which is kept with its id.
-                pair_and_dark = self._exact_darks.get(id(use))
-                if pair_and_dark is None:
-                    pair_and_dark = self._exact_darks[id(use)] = (
-                        self._with_best_bias(number, use),
-                        use,
-                    )
-                dark_and_bias = pair_and_dark[0]
-            darks.append(dark_and_bias[0])
-            best_biases.append(dark_and_bias[1])
-        order = _order_of_darks(darks, _ranks_of_darks(dark.uses, self._rules))
-        pairs = tuple([(darks[n].product, best_biases[n].product) for n in order])
-        bias = self._bias_steps.get(pairs)
+        pairs = [self._pair_of(number, use) for number, use in enumerate(dark.uses)]
+        ranks = _ranks_of_darks(dark.uses, self._rules)
+        pairs = [pairs[index] for index in _order_of_darks([use for use, _ in pairs], ranks)]
+        products = tuple([(use.product, bias.product) for use, bias in pairs])
+        bias = self._bias_steps.get(products)
         if bias is None:
-            # The first pair has the best bias.
-            bias = _with_pairs(self._bias, best_biases[order[0]], pairs)
-            self._bias_steps[pairs] = bias
-        uses = tuple([darks[n] for n in order])
+            _, best_bias = pairs[0]
+            bias = self._bias_steps[products] = _with_pairs(self._bias, best_bias, products)
+        uses = tuple([use for use, _ in pairs])
         return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
+
+    def _pair_of(self, number, use):
+        """Return the pair of `_with_best_bias`; frames of all exposures share an exact dark's."""
+        if use.scale != 1:
+            return self._with_best_bias(number, use)
+        dark_and_pair = self._pairs_of_exact_darks.get(id(use))
+        if dark_and_pair is None:
+            dark_and_pair = use, self._with_best_bias(number, use)
+            self._pairs_of_exact_darks[id(use)] = dark_and_pair
+        return dark_and_pair[1]
 
     def _with_best_bias(self, number, use):
         """Return a dark, and the bias with which it leaves the least variance of biases in a frame.
@@ -184,7 +157,7 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
     uses_of : callable
-        See `best_pair_first`.
+        See `BiasesOfDarks`.
     """
     rank = rank_of(uses[0], rules)
     products_of_frame = {use.product for use in uses}
@@ -241,7 +214,7 @@ def bias_alone_first(step, rules):
     Parameters
     ----------
     step : ccdflow.run.job.Step
-        As `best_pair_first` returned it: the bias of the best pair goes first.
+        As `BiasesOfDarks` returned it: the bias of the best pair goes first.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns

@@ -229,16 +229,14 @@ class Ranking:
             is_later = _none_if_unset(~self._is_of_own_night & ~(self._lags >= 0))
         is_scaled_up = _none_if_unset(terms.is_scaled_up[selection])
         is_not_preferred = self._not_preferred(days_apart, is_later)
-        tier = None if is_scaled_up is None else _SCALED_UP_TIER * is_scaled_up
-        if is_later is not None:
-            tier = _LATER_TIER * is_later + (0 if tier is None else tier)
+        tiers = [(_LATER_TIER, is_later), (_SCALED_UP_TIER, is_scaled_up)]
+        tiers = [tier * flags for tier, flags in tiers if flags is not None]
+        tier = sum(tiers) if tiers else None
         keys = [
             tier,
             ~self._is_of_own_night if rules.same_night else None,
             is_not_preferred,
             is_undated,
-        ]
-        keys += [
             None if is_later is None else np.where(is_later, days_apart, 0.0),
             self._added_variance,
             days_apart,
@@ -282,12 +280,10 @@ class Ranking:
         last_variance = self._added_variance[order[-1]]
         if least_variance > last_variance:
             return 0
+        if not terms.ageing_a_day:
+            return math.inf
         # One day more allows for the rounding.
-        return (
-            (last_variance * _ROUNDING_MARGIN - least_variance) / terms.ageing_a_day + 1
-            if terms.ageing_a_day
-            else math.inf
-        )
+        return (last_variance * _ROUNDING_MARGIN - least_variance) / terms.ageing_a_day + 1
 
     def uses(self):
         """Return the `Use` of each of the first of them."""
@@ -366,7 +362,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     if not has_known_temperature:
         remarks += (TEMPERATURE_UNKNOWN,)
     if warmer:
-        remarks += (match_sentences.remark_on_warmth(warmer),)
+        remarks += (match_sentences.remark_on_degrees(warmer),)
     lag = None if math.isnan(lag) else int(lag)
     grade = "B" if remarks else "A"
     return Use.of_whole(
@@ -386,7 +382,7 @@ def _use_of(ranked):
     if not ranked.has_known_temperature:
         remarks.append(TEMPERATURE_UNKNOWN)
     if ranked.warmer:
-        remarks.append(match_sentences.remark_on_warmth(ranked.warmer))
+        remarks.append(match_sentences.remark_on_degrees(ranked.warmer))
     lag = None if math.isnan(ranked.lag) else int(ranked.lag)
     grade = "C" if ranked.is_scaled_up else "B" if remarks else "A"
     return Use.of_whole(

@@ -183,8 +183,8 @@ class MasterChoice:
         named_frame = frame if seconds is None else replace(frame, exptime=seconds)
         masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
         if not masters_of_camera:
-            place_words = "of this camera" if self._masters_by_kind[kind] else "at all"
-            return _none_fits(kind, named_frame, f"there is none {place_words}")
+            whose = "of this camera" if self._masters_by_kind[kind] else "at all"
+            return _none_fits(kind, named_frame, f"there is none {whose}")
         same_setup = [m for m in masters_of_camera if m.observation.setup == frame.setup]
         other_setups = [m for m in masters_of_camera if m.observation.setup != frame.setup]
         if kind == FLAT and any(m.observation.light == frame.light for m in other_setups):
@@ -308,8 +308,10 @@ class NightChoice:
         self._setup_choice, self._night_choices = setup_choice, night_choices
         self._kind, self._rules = setup_choice.kind, setup_choice.rules
         self._columns, self._noise = setup_choice.columns, setup_choice.noise
-        # {choice key, of scaled darks with the exposure: (Step, whether no dark of it is scaled)}
+        # {choice key: (Step, whether a dark of it is scaled)}
         self._steps = {}
+        # {(choice key, exposure): Step with the darks scaled for it}
+        self._rescaled_steps = {}
         # {(product, choice key): Use or None}
         self._single_uses = {}
 
@@ -394,20 +396,18 @@ class NightChoice:
         if key not in self._steps:
             frame = self.frame_with(seconds, set_point, sensor)
             step = self._choose(frame, key, rounded_seconds)
-            # All exposures of this key have the same step, but for the scales of darks.
-            is_exact = not any(use.is_scaled for use in step.uses)
-            self._steps[key] = step, is_exact
-        step, is_exact = self._steps[key]
-        if is_exact or self._kind != DARK:
+            self._steps[key] = step, any(use.is_scaled for use in step.uses)
+        step, has_scaled_darks = self._steps[key]
+        if not has_scaled_darks:
             return step
-        key = (key, seconds)
-        if key not in self._steps:
+        # All exposures of this key have the same step, but for the scales of darks.
+        if (key, seconds) not in self._rescaled_steps:
             rescaled_uses = [
                 rescale_use(use, self._columns.exptime_of(use.product), seconds)
                 for use in step.uses
             ]
-            self._steps[key] = Step(step.kind, tuple(rescaled_uses)), True
-        return self._steps[key][0]
+            self._rescaled_steps[key, seconds] = Step(step.kind, tuple(rescaled_uses))
+        return self._rescaled_steps[key, seconds]
 
     def uses(self, products, set_point, sensor):
         """Return the `Use` of masters by their products, of those that are there.

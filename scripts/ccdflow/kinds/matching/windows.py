@@ -88,12 +88,29 @@ def _window_place(context, row):
         return None
     (image,) = images
     shape = dict(geometry.raw_shapes)[image.raw_hdu]
+    sections = (
+        _sections_by_cards(row, cards, image, shape)
+        if cards
+        else _sections_by_origin(row, origin, image, shape)
+    )
+    if not sections:
+        return None
     is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
-    if not cards:
-        sections = _sections_by_origin(row, origin, image, shape)
-        return (
-            WindowPlace(sections, image.shape, image.amplifiers, is_level_out) if sections else None
-        )
+    return WindowPlace(sections, image.shape, image.amplifiers, is_level_out)
+
+
+def _sections_by_cards(row, cards, image, shape):
+    """Return the sections of a reduced image on the chip: {keyword: section}.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    cards : dict of str to str
+        CCDSEC and DETSEC of the raw image, as far as there are any.
+    image : ccdflow.frame.products.ProductImage
+    shape : (int, int)
+        (ny, nx) of the raw image.
+    """
     headers = [fits.Header() for _ in range(image.raw_hdu + 1)]
     cards_of_image = {"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0], **cards}
     for keyword, name in (("DATASEC", "datasec"), ("TRIMSEC", "trimsec")):
@@ -103,8 +120,7 @@ def _window_place(context, row):
     sections = {
         name: detector_section(headers, image.amplifiers, image.shape, name) for name in cards
     }
-    sections = {name: text for name, text in sections.items() if text}
-    return WindowPlace(sections, image.shape, image.amplifiers, is_level_out) if sections else None
+    return {name: text for name, text in sections.items() if text}
 
 
 def _origin_of(row):
@@ -133,7 +149,7 @@ def _sections_by_origin(row, origin, image, shape):
         Origin of the image on the chip, by the cards of the header.
     image : ccdflow.frame.products.ProductImage
     shape : (int, int)
-        (ny, nx) of the reduced image.
+        (ny, nx) of the raw image.
     """
     if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
         return {}
@@ -295,10 +311,8 @@ def _same_amplifiers(frame_place, master_place, region):
             amplifier.place.shifted(region.y0, region.x0)
         ):
             return False
-        if (amplifier.flip_x, amplifier.flip_y) != (
-            amplifier_of_master.flip_x,
-            amplifier_of_master.flip_y,
-        ):
+        flips = [(each.flip_x, each.flip_y) for each in (amplifier, amplifier_of_master)]
+        if flips[0] != flips[1]:
             return False
         gains = amplifier.gain, amplifier_of_master.gain
         if None in gains and gains != (None, None):
