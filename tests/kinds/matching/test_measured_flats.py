@@ -116,11 +116,12 @@ def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
     pending = {"own", "pending", "later"}
     records = {name: job_records.Record(name, "flat", "key") for name in lags}
     records["refused"] = replace(records["refused"], status=job_records.REFUSED)
+    made = {name: record for name, record in records.items() if record.status == job_records.MADE}
     settings = {"direction": "causal", "same_night": True, "scale_up": 1}
     context = SimpleNamespace(
         settings={"calibrate": settings | {"temperature_tolerance": 0.5}},
         kept_by_identity=lambda outcome_key, objects, make: make(), earlier_record={}.get,
-        outcome=records.get,
+        outcome=records.get, made_record=made.get,
         will_be_made=pending.__contains__,
     )  # fmt: skip
     needs, spare = needs_of(context, [step])

@@ -91,7 +91,7 @@ def test_the_next_dark_has_a_bias_of_its_own():
         }
         made |= dict.fromkeys(refused)
         context = SimpleNamespace(
-            outcome=made.get, kept_by_identity=lambda outcome_key, objects, make: make()
+            made_record=made.get, kept_by_identity=lambda outcome_key, objects, make: make()
         )
         assert measured_flats.order_by_measurement(context, bias).uses[0].product == first
     # Where one bias is best with all darks, there is nothing to note.

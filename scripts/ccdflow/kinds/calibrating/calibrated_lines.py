@@ -10,6 +10,7 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
 from ccdflow.kinds.measuring import noise_sentences
+from ccdflow.pages.text_formatting import first_lines
 from ccdflow.run import job_records
 
 # The end of a run names at most this many frames.
@@ -67,8 +68,9 @@ def lines_on_calibration(summaries):
     list of str
     """
     refused = sorted(pair for summary in summaries for pair in summary["refused"])
+    rest = f"more, see {paths.ASSOCIATIONS_FILE}"
     lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
-    lines = lines[:_MOST_LINES] + _line_on_unnamed(lines)
+    lines = first_lines(lines, _MOST_LINES, rest)
     number_made = sum(summary["made"] for summary in summaries)
     for step in (*MASTER_KINDS, _UNCERTAINTY):
         lines += _line_on_step(
@@ -78,14 +80,8 @@ def lines_on_calibration(summaries):
     noisy = noise_sentences.sentences_on_noise(
         entry for summary in summaries for entry in summary.get("noise", ())
     )
-    lines += [f"warning: {text}" for text in noisy[:_MOST_LINES]] + _line_on_unnamed(noisy)
+    lines += first_lines([f"warning: {text}" for text in noisy], _MOST_LINES, rest)
     return lines + master_help.lines_on_harm([summary["helps"] for summary in summaries])
-
-
-def _line_on_unnamed(lines):
-    """Return [the line] on the frames of further lines, [] where all are named."""
-    unnamed = len(lines) - _MOST_LINES
-    return [f"... and {unnamed} more, see {paths.ASSOCIATIONS_FILE}"] if unnamed > 0 else []
 
 
 def _line_on_step(step, number_made, reasons_of_nights):
@@ -151,14 +147,12 @@ def summary_of(context, records):
         for record in records
         if record.status == job_records.REFUSED and not _is_of_set_aside(context, record)
     ]
-    helps = master_help.sums_of_effects(records)
-    noise = noise_sentences.nights_off(context, records, spectra=False)
     return {
         "refused": refused,
         "made": number_made,
         "without": reasons_by_step,
-        "helps": helps,
-        "noise": noise,
+        "helps": master_help.sums_of_effects(records),
+        "noise": noise_sentences.nights_off(context, records, spectra=False),
     }
 
 

@@ -54,10 +54,8 @@ _CHOICE_FACTS = (
     "datasec",
     "trimsec",
 )
-_choice_facts_of, _choice_facts_but_night_of = (
-    value_picker("night", *_CHOICE_FACTS),
-    picker(*_CHOICE_FACTS),
-)
+_choice_facts_of = value_picker("night", *_CHOICE_FACTS)
+_choice_facts_but_night_of = picker(*_CHOICE_FACTS)
 # Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
@@ -311,11 +309,10 @@ class _PlannedFrames:
 
 def _measurements_for(context, row):
     """Return ``measurements`` and ``shared`` of a frame's `_PlannedFrames`."""
-    measurements = measured_nights.pixels_for(context, row) + shutter_correction.map_for(
-        context, row
-    )
+    pixels = measured_nights.pixels_for(context, row)
     gain_choice = measured_nights.gain_choice_of(context, row)
-    return measurements, (*gain_choice, *shutter_correction.shutter_choice_of(context, row))
+    shutter_choice = shutter_correction.shutter_choice_of(context, row)
+    return (*pixels, *shutter_correction.map_for(context, row)), (*gain_choice, *shutter_choice)
 
 
 class FramePlanner:
@@ -361,10 +358,10 @@ class FramePlanner:
             if planned_frames is None:
                 planned_frames = known_frames[choice_key] = self._find_planned_frames(row)
             seconds, degrees = _seconds_of(values), _degrees_of(values)
-            numbers_kept = planned_frames.choice_numbers
+            choice_numbers = planned_frames.choice_numbers
             numbers = (
-                numbers_kept.exposure_numbers.get(seconds),
-                numbers_kept.temperature_numbers.get(degrees),
+                choice_numbers.exposure_numbers.get(seconds),
+                choice_numbers.temperature_numbers.get(degrees),
             )
             steps_and_calibration = planned_frames.choices_by_numbers.get(numbers)
             if steps_and_calibration is None:
@@ -537,12 +534,12 @@ class SharedBasis:
 
     def _warmer(self, degrees):
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
-        return (
-            None if self._dark is None else master_library.degrees_warmer_than(self._dark, degrees)
-        )
+        if self._dark is None:
+            return None
+        return master_library.degrees_warmer_than(self._dark, degrees)
 
     def _basis_at(self, frame, warmer):
-        """Return the basis of one of the frames, by the key of its reduced frame and its warmth.
+        """Return the basis of a frame, by the key of its reduced frame and the dark's degrees.
 
         Parameters
         ----------

@@ -12,7 +12,9 @@ from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.kinds.matching import association, master_library, match_sentences, setups
 from ccdflow.kinds.matching.master_columns import day_of
+from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
+from ccdflow.pages.contents import Picture, Section
 from ccdflow.run.lookups import Lookup
 
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
@@ -167,6 +169,47 @@ def master_series(context):
         if pairs:
             all_series.append(MasterSeries(kind, name, tuple(pairs), ageing_in_use))
     return all_series
+
+
+def ageing_section(context):
+    """Return the section on the ageing of masters; None where no two masters can be compared.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+
+    Returns
+    -------
+    ccdflow.pages.contents.Section or None
+    """
+    series = master_series(context)
+    if not series:
+        return None
+    png = drawing_module("ageing_picture").ageing_picture(
+        [
+            (
+                master.name,
+                VARIANCE_UNITS[master.kind],
+                master.points(),
+                master.ageing_in_use,
+            )
+            for master in series
+        ],
+        title="How masters depart from one another",
+        explanation="Each point is two masters: the variance of their difference beyond their"
+        " noise. Dashed: the ageing that masters are chosen with.",
+    )
+    return Section(
+        "ageing",
+        "Ageing of masters",
+        paragraphs=(
+            "A value of the archive changes no choice by itself: write the value into the"
+            " camera's profile if you agree with it.",
+        ),
+        headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),
+        rows=tuple(master.cells() for master in series),
+        pictures=(Picture(png, "Difference of masters against the days between them"),),
+    )
 
 
 def _read_master(context, kind, group):

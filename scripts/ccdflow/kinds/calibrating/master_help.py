@@ -18,7 +18,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import count, figure
+from ccdflow.pages.text_formatting import count, figure, first_lines, short_unit
 from ccdflow.run import job_records
 
 # A master harms if the variance that it adds is at least this many of its standard errors.
@@ -87,7 +87,7 @@ class MasterHelp:
 
     def words(self):
         """Return the figures in words."""
-        effect, unit = self.effect, {"electron": "e-"}.get(self.unit, self.unit)
+        effect, unit = self.effect, short_unit(self.unit)
         return (
             f"noise {effect.noise**0.5:.3g} {unit} a pixel with it and"
             f" {effect.noise_without**0.5:.3g} without, structure {effect.structure**0.5:.2g} and"
@@ -170,33 +170,52 @@ def sums_of_effects(records):
     """
     totals = {}
     for master_key, values in _effects_of_frames(records):
-        squares = [*values[:-2], *(f"{Decimal(str(error)) ** 2}" for error in values[-2:])]
-        total = totals.setdefault(master_key, [0, [Decimal(0)] * len(values)])
-        total[0] += 1
-        total[1] = [
-            _EXACT_CONTEXT.add(exact_sum, Decimal(str(value)))
-            for exact_sum, value in zip(total[1], squares, strict=True)
-        ]
+        decimals = [Decimal(str(value)) for value in values]
+        squared_errors = [Decimal(str(error**2)) for error in decimals[-2:]]
+        total = totals.setdefault(master_key, _ExactSums(len(values)))
+        total.add([*decimals[:-2], *squared_errors])
     return [
-        [*master_key, frames, list(map(str, sums))] for master_key, (frames, sums) in totals.items()
+        [*master_key, total.frames, list(map(str, total.sums))]
+        for master_key, total in totals.items()
     ]
+
+
+class _ExactSums:
+    """Sums of figures of frames as decimal numbers, and the number of the frames.
+
+    Parameters
+    ----------
+    count : int
+        Number of figures.
+    """
+
+    def __init__(self, count):
+        self.frames, self.sums = 0, [Decimal(0)] * count
+
+    def add(self, values, frames=1):
+        """Add the figures of a frame, or the sums over several.
+
+        Parameters
+        ----------
+        values : list of decimal.Decimal
+        frames : int, optional
+        """
+        self.frames += frames
+        self.sums = list(map(_EXACT_CONTEXT.add, self.sums, values))
 
 
 def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
     for kind, product, unit, frames, values in (entry for part in sums for entry in part):
-        total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
-        total[0] += frames
-        total[1] = [
-            _EXACT_CONTEXT.add(exact_sum, Decimal(value))
-            for exact_sum, value in zip(total[1], values, strict=True)
-        ]
+        total = totals.setdefault((kind, product, unit), _ExactSums(len(values)))
+        total.add(list(map(Decimal, values)), frames)
     helps = []
-    for (kind, product, unit), (frames, values) in sorted(totals.items(), key=_place_of_kind):
-        means = [float(value / frames) for value in values[:-2]]
+    for (kind, product, unit), total in sorted(totals.items(), key=_place_of_kind):
+        frames = total.frames
+        means = [float(value / frames) for value in total.sums[:-2]]
         # The sums are exact, so that their order does not matter; one root of each needs no more.
-        errors = [math.sqrt(value) / frames for value in values[-2:]]
+        errors = [math.sqrt(value) / frames for value in total.sums[-2:]]
         helps.append(MasterHelp(kind, product, frames, Effect(*means, *errors), unit))
     return helps
 
@@ -264,9 +283,7 @@ def lines_on_harm(sums):
         f" {count(master.frames, 'frame')}; more of its frames would help"
         for master in harmful
     ]
-    unnamed = len(sentences) - _MOST_LINES
-    line_on_unnamed = [f"... and {unnamed} more such masters"] if unnamed > 0 else []
-    return sentences[:_MOST_LINES] + line_on_unnamed
+    return first_lines(sentences, _MOST_LINES, "more such masters")
 
 
 def section_on_effects(context, records):
@@ -295,7 +312,7 @@ def section_on_effects(context, records):
         if harmful
         else ""
     )
-    units = dict.fromkeys({"electron": "e-"}.get(master.unit, master.unit) for master in helps)
+    units = dict.fromkeys(short_unit(master.unit) for master in helps)
     unit = " or ".join(units)
     return Section(
         "helps",

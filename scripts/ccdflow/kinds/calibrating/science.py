@@ -11,7 +11,6 @@ from ccdflow.kinds.calibrating import (
     shutter_correction,
     wanted_frames,
 )
-from ccdflow.kinds.calibrating.ageing_section import ageing_section
 from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.calibrating.saturated_frames import number_of_pixels
@@ -26,6 +25,15 @@ from ccdflow.run.rawframes.rows import digest
 
 # The name of the notes on a closed night.
 _SUMMARY = "calibrated"
+# Why a calibrated frame is out of date, by the entry of its basis that differs.
+_CHANGES_IN_WORDS = {
+    "frame": "its reduced frame changed",
+    "masters": "its masters changed",
+    "how": "its masters changed",
+    "missing": "another step is missing",
+    "settings": "settings changed",
+    "detector": "the figures of its detector changed",
+}
 
 
 class Science(GroupedKind):
@@ -100,19 +108,9 @@ class Science(GroupedKind):
 
     def what_changed(self, earlier_basis, current_basis):
         """Say why a calibrated frame is out of date."""
-        if earlier_basis.get("frame") != current_basis["frame"]:
-            return "its reduced frame changed"
-        if (
-            earlier_basis.get("masters") != current_basis["masters"]
-            or earlier_basis.get("how") != current_basis["how"]
-        ):
-            return "its masters changed"
-        if earlier_basis.get("missing") != current_basis["missing"]:
-            return "another step is missing"
-        if earlier_basis.get("settings") != current_basis["settings"]:
-            return "settings changed"
-        if earlier_basis.get("detector") != current_basis.get("detector"):
-            return "the figures of its detector changed"
+        for name, words in _CHANGES_IN_WORDS.items():
+            if earlier_basis.get(name) != current_basis.get(name):
+                return words
         return (
             calibration_plan.MAY_CHANGE
             if calibration_plan.MAY_CHANGE in current_basis
@@ -249,7 +247,7 @@ class Science(GroupedKind):
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""
-        return ageing_section(context) if self.index_basis(context) else None
+        return master_ageing.ageing_section(context) if self.index_basis(context) else None
 
 
 SCIENCE = Science()

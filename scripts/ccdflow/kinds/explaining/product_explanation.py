@@ -18,7 +18,7 @@ from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.pages.text_formatting import count
+from ccdflow.pages.text_formatting import count, first_named
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import OK
 
@@ -167,24 +167,24 @@ def _story_of_frame(results, product, header):
 
 def _words_on_reduction(header):
     """Return the overscan that was subtracted and the pixels that were kept, in words."""
-    subtractions = []
-    for keyword in [key for key in header if key[:6] in ("OVERSC",)]:
-        level = header.get({"OVERSCAN": "BIASLVL"}.get(keyword, f"BIASLV{keyword[6:]}"))
-        subtractions.append(
-            f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {level} adu)"
-        )
-    subtractions = (
-        [f"{' and '.join(subtractions)} subtracted"] if subtractions else ["no overscan subtracted"]
-    )
-    trimmed_sections = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
-    saturated_lines = [
-        header[key] for key in header if key == "OSCSAT" or re.fullmatch(r"OSCSAT\d\d", key)
+    levels = [
+        f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {_level_of(header, keyword)} adu)"
+        for keyword in header
+        if keyword.startswith("OVERSC")
     ]
+    phrases = [f"{' and '.join(levels)} subtracted" if levels else "no overscan subtracted"]
+    trimmed_sections = [header[key] for key in header if key[:4] == "TRIM" and key != "TRIMSEC"]
     if trimmed_sections:
-        subtractions.append(f"kept {', '.join(trimmed_sections)}")
+        phrases.append(f"kept {', '.join(trimmed_sections)}")
+    saturated_lines = [header[key] for key in header if re.fullmatch(r"OSCSAT(\d\d)?", key)]
     if saturated_lines:
-        subtractions.append(f"no level in {', '.join(saturated_lines)}: the overscan is saturated")
-    return "; ".join(subtractions)
+        phrases.append(f"no level in {', '.join(saturated_lines)}: the overscan is saturated")
+    return "; ".join(phrases)
+
+
+def _level_of(header, keyword):
+    """Return the level that was subtracted by the overscan of a card OVERSCAN or OVERSCnn, adu."""
+    return header.get("BIASLVL" if keyword == "OVERSCAN" else f"BIASLV{keyword[6:]}")
 
 
 def step_lines(results, kind, header, choice):
@@ -301,8 +301,7 @@ def _values_of_numbered_cards(header, *starts):
 
 def _first_names(names):
     """Return the first of some names in words, and how many more there are."""
-    unnamed = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {unnamed} more" if unnamed > 0 else "")
+    return first_named(names, _MOST_NAMED)
 
 
 def _plural_unit(header):
@@ -333,10 +332,8 @@ def _noise_lines(header):
 
 def _story_of_master(results, product, header):
     """Return the story of a master, a line each."""
-    files, files_left_out = (
-        _values_of_numbered_cards(header, "IMCOM", "IMC"),
-        _values_of_numbered_cards(header, "IMOUT", "IMO"),
-    )
+    files = _values_of_numbered_cards(header, "IMCOM", "IMC")
+    files_left_out = _values_of_numbered_cards(header, "IMOUT", "IMO")
     lines = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
     lines.append(f"  members  {_first_names(files)}")
     if "DATE-BEG" in header:
@@ -405,26 +402,24 @@ def _lines_on_today(product, context):
     """Return the next run's effect on a product, and the masters that it would take."""
     if context is None:
         return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
+    if context.chain.kind_of(product) is None:
+        # A table of the whole archive, such as inventory.csv or verification.csv.
+        return ["  today    no product of the plan: runs and scripts write it by themselves"]
+    if not context.is_planned(product):
+        return [
+            "  today    not asked for any more by the configuration, or its raw file is not there"
+        ]
     job = context.jobs.get(product)
-    lines = [
-        f"  today    would be made again: {job.why}"
-        if job
-        else "  today    up to date: the next run leaves it as it is"
-    ]
+    if job is None:
+        return ["  today    up to date: the next run leaves it as it is"]
+    lines = [f"  today    would be made again: {job.why}"]
     group = context.find_group(product)
-    for step in group.steps if group is not None and job is not None else ():
+    for step in group.steps if group is not None else ():
         use = first_use(context, step)
         master = "not needed" if use is None else use.product
         if use is None and step.missing is not None:
             master = missing_words(step.missing)
         lines.append(f"           {step.kind}: {master}")
-    if context.chain.kind_of(product) is None:
-        # A table of the whole archive, such as inventory.csv or verification.csv.
-        lines = ["  today    no product of the plan: runs and scripts write it by themselves"]
-    elif not context.is_planned(product):
-        lines = [
-            "  today    not asked for any more by the configuration, or its raw file is not there"
-        ]
     return lines
 
 

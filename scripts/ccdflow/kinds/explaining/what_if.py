@@ -262,7 +262,7 @@ def picture(change, *, product, master):
         ImageRow(
             product, ((change.now, change.unit, "Now"), (change.then, change.unit, "With it"))
         ),
-        ImageRow("The change", ((change.difference, change.unit, "With it, less now"),)),
+        ImageRow("The change", ((change.difference, change.unit, "With it, minus now"),)),
     ]
     text = "; ".join(" ".join(line.split()) for line in change.lines())
     return image_rows(rows, title=f"What if: {master}", explanation=text)

@@ -14,6 +14,7 @@ import math
 from ccdflow.calibrate.applied_masters import DARK, FLAT
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching.association import MASTER_KINDS
+from ccdflow.kinds.matching.match_sentences import is_later
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
@@ -97,10 +98,10 @@ def _awaited_properties(step, camera, light, seconds):
     if not step.needed:
         return
     # A master of a later night may change, or go.
-    yield from (("", u.product, "", 0.0) for u in step.uses if u.lag is not None and u.lag < 0)
+    yield from (("", use.product, "", 0.0) for use in step.uses if is_later(use))
     if not step.uses:
         yield step.kind, "", "", 0.0
-    elif len(step.uses) < MOST_CANDIDATES or any(u.lag is None or u.cut for u in step.uses):
+    elif len(step.uses) < MOST_CANDIDATES or any(use.lag is None or use.cut for use in step.uses):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
         # A later dark that is scaled up comes after these.

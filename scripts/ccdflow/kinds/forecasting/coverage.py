@@ -95,42 +95,53 @@ def coverage_of(context):
     -------
     Coverage
     """
+    summaries, n_earlier = _summaries_of_last_nights(context)
+    names = _names_of_setups(summaries.values())
+
+    def cell_of(night, setup, words):
+        return Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
+
+    counts, states, ranks = Counter(), {}, Counter()
+    for night, summary in summaries.items():
+        for setup, words, number in summary["frames"]:
+            cell = cell_of(night, setup, words)
+            counts[cell] += number
+            ranks[cell.label] += number
+        for setup, words, state, number in summary["holes"]:
+            cell = cell_of(night, setup, words)
+            if state == NO_MASTERS or not counts[cell]:
+                states[cell] = max(states.get(cell, ""), state, key=_state_rank)
+                # Labels without frames of their own rank by the frames that miss them.
+                ranks[cell.label] += 0 if counts[cell] else number
+    labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
+    cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
+    cells |= {cell: (counts[cell], state) for cell, state in states.items()}
+    return Coverage(
+        tuple(summaries),
+        n_earlier,
+        tuple(sorted(labels_shown, key=_label_order)),
+        {cell: content for cell, content in cells.items() if cell.label in labels_shown},
+        len(ranks) - len(labels_shown),
+    )
+
+
+def _summaries_of_last_nights(context):
+    """Return {night: `night_coverage`} of the last dated nights, and the number of earlier ones."""
     closed_summaries = {
         night: summary
         for night, summary in context.summaries(COVERAGE_NOTE).items()
         if summary["dated"]
     }
-    nights = sorted(
-        {*closed_summaries, *(night for night in context.nights if _is_dated(context, night))}
-    )
+    open_nights = (night for night in context.nights if _is_dated(context, night))
+    nights = sorted({*closed_summaries, *open_nights})
     nights_shown = nights[-SHOWN_NIGHTS:]
     summaries = {
-        n: closed_summaries[n] if n in closed_summaries else night_coverage(context, n)
-        for n in nights_shown
+        night: closed_summaries[night]
+        if night in closed_summaries
+        else night_coverage(context, night)
+        for night in nights_shown
     }
-    names = _names_of_setups(summaries.values())
-    counts, states, ranks = Counter(), {}, defaultdict(int)
-    for night, summary in summaries.items():
-        for setup, words, number in summary["frames"]:
-            label = f"{names[_hashable_setup(setup)]} {words}".strip()
-            counts[Cell(label, night)] += number
-            ranks[label] += number
-        for setup, words, state, number in summary["holes"]:
-            cell = Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
-            if state == NO_MASTERS or not counts[cell]:
-                states[cell] = max(states.get(cell, ""), state, key=_state_rank)
-                ranks[cell.label] += number * (not counts[cell])
-    labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
-    cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
-    cells |= {cell: (counts[cell], state) for cell, state in states.items()}
-    cells = {cell: content for cell, content in cells.items() if cell.label in labels_shown}
-    return Coverage(
-        tuple(nights_shown),
-        len(nights) - len(nights_shown),
-        tuple(sorted(labels_shown, key=_label_order)),
-        cells,
-        len(ranks) - len(labels_shown),
-    )
+    return summaries, len(nights) - len(nights_shown)
 
 
 def _is_dated(context, night):

@@ -12,7 +12,7 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.pages.text_formatting import count, light_words
+from ccdflow.pages.text_formatting import count, first_named, light_words
 from ccdflow.run.job import MissingCause
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
@@ -94,8 +94,7 @@ def paragraph(block):
 def _frames_of(block):
     """Return the frames of a block in words, the first `_MOST_NAMED` sorts by name."""
     parts = [f"{number} x {name}" if number > 1 else name for name, number in block.frames]
-    unnamed = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
-    return ", ".join(parts[:_MOST_NAMED]) + unnamed
+    return first_named(parts, _MOST_NAMED)
 
 
 def _frames_of_line(line, block):
@@ -203,7 +202,7 @@ def _words_on_added_variance(line, block):
         return ""
     if line.kind != FLAT:
         variance = _variance_of_master(line, block)
-        variances = dict.fromkeys(_figure_text(variance * part**2) for part in line.factors)
+        variances = dict.fromkeys(_variance_text(variance * part**2) for part in line.factors)
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
     noise, qualifier = _flat_noise(line, block), "" if line.level else "about "
     pixel_limit, aperture_limit = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
@@ -252,8 +251,8 @@ def _flat_noise(line, block):
     return budget.flat_noise(frame.masters[FLAT])
 
 
-def _figure_text(value):
-    """Return a number of two digits below 10, else rounded, with commas between thousands."""
+def _variance_text(value):
+    """Return a variance of two digits below 10, else rounded, with commas between thousands."""
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
@@ -456,17 +455,13 @@ def _table_rows(blocks):
             if len(blocks) > 1:
                 # Cameras may have files of the same names.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
-            files = ", ".join(file_names[:2]) + (
-                f" and {len(file_names) - 2} more" if file_names[2:] else ""
-            )
-            master_in_words = f"{master_words(line)}" if line.use is not None else "-"
             rows.append(
                 (
                     line.kind,
-                    master_in_words,
+                    master_words(line) if line.use is not None else "-",
                     application_words(line, block),
                     line.grade,
-                    files,
+                    first_named(file_names, 2),
                     _rival_words(line),
                     line.why_lost or "-",
                 )

@@ -14,7 +14,7 @@ from ccdflow.kinds.forecasting import night_noise, planned_masters
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.setups import setup_of
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import first_named, light_words
 from ccdflow.run.job import Group
 
 
@@ -92,7 +92,7 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
     foretell : bool
         See `blocks_of`.
     """
-    names = {group.product: name_of_exposure(context, group) for group in groups}
+    names = {group.product: _name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, files=words_on_files)
         for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
@@ -154,9 +154,7 @@ def files_words(groups):
     -------
     str
     """
-    first_files = names_of_files(groups)[:2]
-    unnamed = len(groups) - 2
-    return ", ".join(first_files) + (f" and {unnamed} more" if unnamed > 0 else "")
+    return first_named(names_of_files(groups), 2)
 
 
 def names_of_files(groups):
@@ -176,18 +174,8 @@ def names_of_files(groups):
     return names if len(set(names)) == len(names) else files
 
 
-def name_of_exposure(context, group):
-    """Return filter, grism and exposure of a frame: ``g' 300.062 s``.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.Context
-    group : ccdflow.run.job.Group
-
-    Returns
-    -------
-    str
-    """
+def _name_of_exposure(context, group):
+    """Return filter, grism and exposure of a frame: ``g' 300.1 s``."""
     facts = context.row(group.files[0]).facts
     time = seconds_words(facts["exptime"])
     return light_words((facts["filter"], facts["grism"], time))
@@ -195,11 +183,8 @@ def name_of_exposure(context, group):
 
 def seconds_words(seconds):
     """Return an exposure in words: ``300.1 s``."""
-    return (
-        f"{_round_exposure(seconds):g} s"
-        if isinstance(seconds, int | float)
-        else "unknown exposure"
-    )
+    is_known = isinstance(seconds, int | float)
+    return f"{_round_exposure(seconds):g} s" if is_known else "unknown exposure"
 
 
 def _round_exposure(seconds):

@@ -11,7 +11,6 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.forecasting import budget, sky_prediction
 from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame
@@ -23,8 +22,8 @@ from ccdflow.kinds.matching.master_library import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import mean_figure
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
 from ccdflow.kinds.matching.setups import medians_of, observation_of_members
+from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run import job_records
 from ccdflow.run.job import MissingCause
 from ccdflow.run.lookups import Lookup
 
@@ -146,11 +145,11 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
-        dark_rate=_mean_dark_rate(context, row, uses.get(DARK), records.get(DARK), noise),
+        dark_rate=_mean_dark_rate(context, row, dark, records.get(DARK), noise),
         rounding=gain**2 * rounding,
         level_share=level_variance(amplifier, recipe, pixel) / pixel if has_level else 0.0,
         sky=sky,
-        response=_response_of_flat(context, group, uses.get("flat")),
+        response=_response_of_flat(context, group, uses.get(FLAT)),
         masters={
             kind: _master_in_budget(context, kind, uses[kind], record, noise, seconds)
             for kind, record in records.items()
@@ -219,16 +218,15 @@ def _other_bias(context, dark, noise, seconds):
 
 def _response_of_flat(context, group, use):
     """Return the value of a flat in a median pixel of some rows; 1 without a combined flat."""
-    record = None if use is None else context.outcome(use.product)
+    record = None if use is None else context.made_record(use.product)
     path = None if use is None else context.results / use.product
-    if record is None or record.status != job_records.MADE or not record.data or not path.is_file():
+    if record is None or not record.data or not path.is_file():
         return 1.0
 
     def median_of_flat():
         """Return the median of the lit pixels of some rows."""
-        row = context.row(group.files[0])
-        geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
-        sample = _sampled_rows(path, product_images(geometry, recipe)[0].hdu, np.s_[:])
+        _, images = recipe_and_images(context, context.row(group.files[0]))
+        sample = _sampled_rows(path, images[0].hdu, np.s_[:])
         lit_pixels = sample[sample > 0]
         return float(np.median(lit_pixels)) if lit_pixels.size else 1.0
 
@@ -300,12 +298,12 @@ def _mean_dark_rate(context, row, use, record, noise):
     path = None if use is None else context.results / use.product
     if not quality or use.cut or not path.is_file():
         return usual_rate
-    geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
 
     def mean_glow():
         """Return by how much the mean rate exceeds that of a usual pixel, electrons a second."""
+        recipe, images = recipe_and_images(context, row)
         excesses = []
-        for image in product_images(geometry, recipe):
+        for image in images:
             for amplifier in image.amplifiers:
                 part = _sampled_rows(path, image.hdu, recipe.region_of(amplifier).slices)
                 values = np.sort(part[np.isfinite(part)])
@@ -338,7 +336,5 @@ def shares_bias(context, dark, bias):
 def _bias_in_dark(context, dark):
     """Return the `Use` of the bias that a dark's members had subtracted; None without a bias."""
     group = context.find_group(dark.product)
-    biases = (
-        [first_use(context, step) for step in group.steps if step.kind == BIAS] if group else []
-    )
-    return biases[0] if biases else None
+    steps = group.steps if group is not None else ()
+    return next((first_use(context, step) for step in steps if step.kind == BIAS), None)

@@ -26,7 +26,11 @@ def measured_sky(context, group):
     -------
     float or None
     """
-    record = context.outcome(group.product)
+    return _sky_of(context.made_record(group.product))
+
+
+def _sky_of(record):
+    """Return the sky in the record of a calibrated frame, electrons; None where it has none."""
     if record is None or record.status != job_records.MADE or record.data.get("unit") != "electron":
         return None
     return record.data["images"][0]["sky"]
@@ -58,14 +62,13 @@ def _sky_rates(context):
     rates = defaultdict(list)
     groups = [group for group in context.groups.values() if group.kind == SCIENCE.name]
     for group in sorted(groups, key=lambda group: group.night, reverse=True):
-        if context.earlier_record(group.product) is None:
+        record = context.earlier_record(group.product)
+        if record is None:
             continue
         row = context.row(group.files[0])
         rates_of_light = rates[row.camera, row.facts["filter"], row.facts["grism"]]
         seconds = row.facts["exptime"]
         if len(rates_of_light) < _MOST_FRAMES and isinstance(seconds, int | float) and seconds > 0:
-            record = context.earlier_record(group.product)
-            if record.status == job_records.MADE and record.data.get("unit") == "electron":
-                sky = record.data["images"][0]["sky"]
-                rates_of_light += [] if sky is None else [sky / seconds]
+            sky = _sky_of(record)
+            rates_of_light += [] if sky is None else [sky / seconds]
     return rates

@@ -7,7 +7,7 @@ from collections import Counter
 from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
-from ccdflow.pages.text_formatting import count, light_words
+from ccdflow.pages.text_formatting import count, first_lines, light_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 # At most this many frames that are set aside or incomplete are named.
@@ -71,12 +71,7 @@ def _line_on_sound_frames(night, rows):
     sound_rows = [row for row in rows if row.status == OK]
     counts_of_sorts = Counter(_sort_words(row) for row in sound_rows)
     listed = ", ".join(f"{number} {name}" for name, number in sorted(counts_of_sorts.items()))
-    return f"night {night}: {frames_words(len(sound_rows))}: {listed}"
-
-
-def frames_words(number):
-    """Return a number of frames in words: ``1 frame``, ``2 frames``."""
-    return count(number, "frame")
+    return f"night {night}: {count(len(sound_rows), 'frame')}: {listed}"
 
 
 def _sort_words(row):
@@ -92,9 +87,8 @@ def _sort_words(row):
 def _lines_on_unusable_frames(rows):
     """Return a line on each of the first frames that are set aside, or still being written."""
     unusable = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
-    lines = [f"  {row.status}: {row.file}: {row.reason}" for row in unusable[:_MOST_UNUSABLE]]
-    unnamed = len(unusable) - _MOST_UNUSABLE
-    return [*lines, f"  ... and {unnamed} more"] if unnamed > 0 else lines
+    lines = [f"{row.status}: {row.file}: {row.reason}" for row in unusable]
+    return [f"  {line}" for line in first_lines(lines, _MOST_UNUSABLE)]
 
 
 def _closing_lines(context, blocks):
@@ -104,7 +98,7 @@ def _closing_lines(context, blocks):
     if not blocks:
         types = " or ".join(SCIENCE.configuration(context)["types"])
         return [f"no {types} frame yet: nothing needs a master"]
-    lacking_lines = [line for block in blocks for line in block.masters if _is_lacking(line)]
+    lacking_lines = [line for block in blocks for line in block.masters if line.why_missing]
     frames = {group.product for block in blocks for group in block.groups}
     lacking_frames = {group.product for line in lacking_lines for group in line.groups}
     if not lacking_lines:
@@ -112,10 +106,6 @@ def _closing_lines(context, blocks):
         one_has = "the frame has every master that it needs"
         return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
     verb = "lacks" if len(lacking_frames) == 1 else "lack"
-    verdict = [f"missing: {len(lacking_frames)} of {frames_words(len(frames))} {verb} a master"]
+    number = f"{len(lacking_frames)} of {count(len(frames), 'frame')}"
+    verdict = [f"missing: {number} {verb} a master"]
     return verdict + [f"  {line.why_missing}" for line in lacking_lines]
-
-
-def _is_lacking(line):
-    """Return whether frames of a line lack a master that they need."""
-    return bool(line.why_missing)

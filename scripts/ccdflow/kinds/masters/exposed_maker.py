@@ -13,7 +13,7 @@ from ccdflow.kinds.matching.association import why_missing
 
 
 class ExposedMasterMaker(MasterMaker):
-    """The making of a master of exposed frames, by the noise model, less other masters."""
+    """The making of a master of exposed frames: minus other masters, clipped by the noise model."""
 
     def unlike_members(self, work, combined, image):
         """Return the members that have another's pixels; their light may differ."""

@@ -1,4 +1,4 @@
-"""The base of combined darks and flats: frames with an exposure time, less other masters."""
+"""The base of combined darks and flats: frames with an exposure time, minus other masters."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.kinds.masters.combining import is_below_minimum
+from ccdflow.pages.text_formatting import first_lines
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
@@ -81,7 +82,4 @@ def lines_on_masters(kind, records):
         for _, _, left_out in (*lists_of_records, *masters_below_minimum)
         for file, text, *_ in left_out
     ]
-    lines += outs[:_MOST_LEFT_OUT]
-    if len(outs) > _MOST_LEFT_OUT:
-        lines.append(f"... and {len(outs) - _MOST_LEFT_OUT} more, see {kind.table}")
-    return lines
+    return lines + first_lines(outs, _MOST_LEFT_OUT, f"more, see {kind.table}")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
+from ccdflow.pages.text_formatting import first_lines
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 
 # Types whose frames are left out of their masters, each with a line.
@@ -114,41 +115,27 @@ def gather(rows, record_of, group_by):
         biases of all nights, each [name, noise, that of its night's biases or None, setup];
         ``open``: the files that these may warn of.
     """
-    texts_of, cameras, noises, levels, even = {}, {}, {}, defaultdict(list), []
-    rows, data_of = list(rows), {}
-    for row in rows:
-        texts, cameras[row.file] = texts_of.setdefault(row.file, []), row.camera
-        # Each topic gets a line: a gain and a section are two.
-        texts += [(f"{_ROW_TOPIC}{topic}", text) for topic, text in row.topics_and_warnings]
-        record = record_of(reduced_product(row.file))
-        if record is None:
-            continue
-        # A record's data are JSON text until they are read: once.
-        data = data_of[row.file] = dict(record.data.items())
-        texts += map(tuple, data.get("warnings") or ())
-        texts += _flag_texts(row, data)
-        noises[row.file] = row, _noises_with_signal(data)
-        if "even" in data:
-            even.append([row.file, row.camera, data["even"]])
-        elif data.get("statistics"):
-            levels[row.camera, row.facts["type"]].append(data["statistics"][0]["level"])
+    rows = list(rows)
+    data_of = _data_by_file(rows, record_of)
+    texts_of = {row.file: _texts_of_frame(row, data_of.get(row.file, {})) for row in rows}
     warnings_of_nights = (
         strip_sizes.size_warnings(rows, data_of),
         absent_settings.absent_settings(rows, group_by),
     )
     for warnings in warnings_of_nights:
-        for file, texts_of_file in warnings.items():
-            texts_of[file] += texts_of_file
+        for file, texts in warnings.items():
+            texts_of[file] += texts
+    reduced = [(row, data_of[row.file]) for row in rows if row.file in data_of]
+    even = [[row.file, row.camera, data["even"]] for row, data in reduced if "even" in data]
+    noises = {row.file: (row, _noises_with_signal(data)) for row, data in reduced}
     biases = _noises_of_biases(noises)
     to_judge = _noises_to_judge(noises, biases)
     return {
-        "warnings": [[f, cameras[f], texts] for f, texts in texts_of.items() if texts],
-        "even": even,
-        "levels": [
-            [camera, frame_type, values]
-            for (camera, frame_type), values in levels.items()
-            if frame_type in ("bias", "flat")
+        "warnings": [
+            [row.file, row.camera, texts_of[row.file]] for row in rows if texts_of[row.file]
         ],
+        "even": even,
+        "levels": _levels_by_type(reduced),
         "biases": [
             [setup, values]
             for noises_of_setups in biases.values()
@@ -157,6 +144,38 @@ def gather(rows, record_of, group_by):
         "noises": to_judge,
         "open": [file for file, *_ in (*even, *to_judge)],
     }
+
+
+def _data_by_file(rows, record_of):
+    """Return {raw file: the figures in the record of its reduced frame}."""
+    records = {row.file: record_of(reduced_product(row.file)) for row in rows}
+    # A record's data are JSON text until they are read: once.
+    return {
+        file: dict(record.data.items()) for file, record in records.items() if record is not None
+    }
+
+
+def _texts_of_frame(row, data):
+    """Return (topic, text) of each warning on a frame by itself; {} for data without a record."""
+    # Each topic gets a line: a gain and a section are two.
+    texts = [(f"{_ROW_TOPIC}{topic}", text) for topic, text in row.topics_and_warnings]
+    return [*texts, *map(tuple, data.get("warnings") or ()), *_flag_texts(row, data)]
+
+
+def _levels_by_type(reduced):
+    """Return [camera, type, levels] of the biases and flats among reduced frames.
+
+    Parameters
+    ----------
+    reduced : list of (ccdflow.run.rawframes.rows.Row, dict of str to object)
+        Frames with the figures in their records.
+    """
+    levels = defaultdict(list)
+    for row, data in reduced:
+        frame_type = row.facts["type"]
+        if frame_type in ("bias", "flat") and data.get("statistics"):
+            levels[row.camera, frame_type].append(data["statistics"][0]["level"])
+    return [[*camera_and_type, values] for camera_and_type, values in levels.items()]
 
 
 def _noises_with_signal(data):
@@ -358,22 +377,16 @@ def sentences_on_warnings(warnings):
         for topic, text in dict(reversed(warnings[file].texts)).items():
             warned_files[warnings[file].camera, topic].append((file, text))
     ranked = sorted(warned_files.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [
-        f"{camera}: {file}"
-        + (f" (the first of {len(files_and_texts)} frames)" if len(files_and_texts) > 1 else "")
-        + f": {text.replace(_PROFILE, f'config/cameras/{camera}.yaml')}"
-        for (camera, _), files_and_texts in ranked
-        for file, text in files_and_texts[:1]
-    ]
+    sentences = []
+    for (camera, _), files_and_texts in ranked:
+        (file, text), number = files_and_texts[0], len(files_and_texts)
+        number_words = f" (the first of {number} frames)" if number > 1 else ""
+        text = text.replace(_PROFILE, f"config/cameras/{camera}.yaml")
+        sentences.append(f"{camera}: {file}{number_words}: {text}")
+    return sentences
 
 
 def lines_on_frames(warnings):
     """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
     texts = [_WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
-    if len(texts) > MOST_WARNINGS:
-        unnamed = len(texts) - MOST_WARNINGS
-        texts = [
-            *texts[:MOST_WARNINGS],
-            f"... and {unnamed} more kinds of warnings, see {paths.INVENTORY}",
-        ]
-    return texts
+    return first_lines(texts, MOST_WARNINGS, f"more kinds of warnings, see {paths.INVENTORY}")

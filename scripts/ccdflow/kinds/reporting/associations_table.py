@@ -23,7 +23,7 @@ from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, r
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.text_formatting import count
+from ccdflow.pages.text_formatting import count, first_lines, first_named
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
@@ -162,9 +162,8 @@ class Associations(ArchiveProduct):
         if closed_nights and (record is None or record.stamp != stamp):
             raise NeedsWholePlan("associations.csv is not as it was written")
         last_night = max((group.night for group in SCIENCE.calibrated_groups(context)), default="")
-        nights = (
-            {max(closed_nights)} if closed_nights and max(closed_nights) > last_night else set()
-        )
+        last_closed = max(closed_nights, default="")
+        nights = {last_closed} if last_closed > last_night else set()
         return nights | awaited_masters.waiting_for(context, new_groups)
 
     # -- lines, sections, flags --------------------------------------------------------------------
@@ -174,18 +173,14 @@ class Associations(ArchiveProduct):
 
         Those of this run; where nothing is to be calibrated, those of the last night.
         """
+        all_groups = SCIENCE.calibrated_groups(context)
+        groups = [group for group in all_groups if context.will_be_made(group.product)]
+        if not groups:
+            last_night = max((group.night for group in all_groups), default="")
+            groups = [group for group in all_groups if group.night == last_night]
         nights = {}
-        for group in SCIENCE.calibrated_groups(context):
-            if context.will_be_made(group.product):
-                nights.setdefault(group.night, []).append(group)
-        if not nights:
-            groups = SCIENCE.calibrated_groups(context)
-            last_night = max((group.night for group in groups), default="")
-            nights = (
-                {last_night: [group for group in groups if group.night == last_night]}
-                if last_night
-                else {}
-            )
+        for group in groups:
+            nights.setdefault(group.night, []).append(group)
         return forecast_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
 
     def closing(self, context, records):
@@ -202,9 +197,7 @@ class Associations(ArchiveProduct):
             f"{count(number, 'frame')} {'without' if is_out else 'with'} it"
             for dark, number in sorted(frames.items())
         ]
-        unnamed = len(lines) - _MOST_NAMED
-        line_on_unnamed = [f"... and {unnamed} more such darks"] if unnamed > 0 else []
-        return lines[:_MOST_NAMED] + line_on_unnamed
+        return first_lines(lines, _MOST_NAMED, "more such darks")
 
     def products_on_page(self, context, night):
         """Return the masters that frames of a night may take: its page shows which comes next."""
@@ -276,11 +269,7 @@ class Associations(ArchiveProduct):
             (
                 *_harm_sentences(context, night),
                 _rule_words(context),
-                *(
-                    (f"Further frames that would gain most: {'; '.join(wishes)}.",)
-                    if wishes
-                    else ()
-                ),
+                *([f"Further frames that would gain most: {'; '.join(wishes)}."] if wishes else []),
             ),
             facts=tuple(noises),
             headings=headings,
@@ -350,15 +339,8 @@ def _coverage_words(matrix):
     cells_without_master = matrix.holes(coverage.NO_MASTERS)
     if not cells_without_master:
         return f"No frame of {_nights_in_words(matrix)} lacks a master."
-    frames_named = ", ".join(
-        f"{label} ({night})" for label, night in cells_without_master[:_MOST_NAMED]
-    )
-    unnamed = (
-        f" and {len(cells_without_master) - _MOST_NAMED} more"
-        if cells_without_master[_MOST_NAMED:]
-        else ""
-    )
-    return f"Missing: {frames_named}{unnamed}."
+    names = [f"{label} ({night})" for label, night in cells_without_master]
+    return f"Missing: {first_named(names, _MOST_NAMED)}."
 
 
 def _coverage_notes(matrix):

@@ -126,7 +126,10 @@ class MastersPicture(CalibrationPicture):
     nouns = ("picture of darks and flats", "pictures of darks and flats")
     file = "masters.png"
     title = "Combined darks and flats"
-    explanation = "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the standard error of each pixel."  # noqa: E501
+    explanation = (
+        "Left: the master; a dark in adu at its own exposure, a flat with mean 1. Right: the"
+        " standard error of each pixel."
+    )
     alt = "Combined darks and flats of the night, each with its standard error"
 
     def drawn_groups(self, context, night):
@@ -197,10 +200,13 @@ class SciencePicture(CalibrationPicture):
     plans_some_nights = True
     nouns = ("picture of calibrated frames", "pictures of calibrated frames")
     file = "calibrated.png"
-    version = 3
+    version = 4
     scale = "asinh"
     title = "Before and after calibrating"
-    explanation = "Left: the reduced frame. Right: less bias and dark, over the flat. Each has an asinh scale of its own, so that faint structure and bright stars are seen."  # noqa: E501
+    explanation = (
+        "Left: the reduced frame. Right: minus bias and dark, over the flat. Each has an asinh scale"
+        " of its own, so that faint structure and bright stars are seen."
+    )
     alt = "One frame of each filter, reduced and calibrated"
 
     def drawn_groups(self, context, night):

@@ -148,7 +148,7 @@ class NightTiles:
         return files
 
     def saturated_part(self, frame):
-        """Return the saturated part of a frame in words.
+        """Return the saturated part of a frame in words; '' where there is none to look at.
 
         An amplifier throughout; unusually many pixels, where a mask counts them; where none does, a
         patch of its small picture. The brightest stars of a frame are no reason to look at it.
@@ -158,24 +158,36 @@ class NightTiles:
         names = [name for name, flag in data.get("flags", {}).items() if flag == "saturated"]
         if names:
             return f"amplifier {', '.join(names)} throughout"
-        counts = self._saturated_pixels
-        if frame.file in counts:
-            row = self.rows[frame.file]
-            files_alike = self._frames_alike[field_and_light(row)]
-            return unusual_saturation(
-                counts[frame.file],
-                number_of_pixels(self.context, row),
-                [counts[file] for file in files_alike if file != frame.file],
-            )
-        pictures = self.listed.get(frame.file, {}).get("pictures", ())
-        if not pictures or not data.get("levels"):
-            return ""
-        first_picture, row = pictures[0], self.rows[frame.file]
-        highest = first_picture["centre"] + first_picture["scale"] * math.sinh(
-            first_picture["high"]
+        if frame.file in self._saturated_pixels:
+            return self._unusual_saturation(frame)
+        return self._saturated_patch(frame, data.get("levels"))
+
+    def _unusual_saturation(self, frame):
+        """Return in words why the saturated pixels in a frame's mask are unusually many, or ''."""
+        counts, row = self._saturated_pixels, self.rows[frame.file]
+        files_alike = self._frames_alike[field_and_light(row)]
+        return unusual_saturation(
+            counts[frame.file],
+            number_of_pixels(self.context, row),
+            [counts[file] for file in files_alike if file != frame.file],
         )
-        highest += max(data["levels"].values())
-        amplifiers = self.context.store.geometry(row.geometry).amplifiers
+
+    def _saturated_patch(self, frame, levels):
+        """Return the value of a saturated patch of a frame's small picture in words, or ''.
+
+        Parameters
+        ----------
+        frame : ccdflow.pages.contents.ShownFrame
+        levels : dict of str to float, or None
+            The bias levels of the amplifiers, which the picture is without: adu.
+        """
+        pictures = self.listed.get(frame.file, {}).get("pictures", ())
+        if not pictures or not levels:
+            return ""
+        picture = pictures[0]
+        highest = picture["centre"] + picture["scale"] * math.sinh(picture["high"])
+        highest += max(levels.values())
+        amplifiers = self.context.store.geometry(self.rows[frame.file].geometry).amplifiers
         tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
         is_near = _SATURATED_PART * min(tops) <= highest <= (2 - _SATURATED_PART) * max(tops)
         # The highest level was added, whichever amplifier the patch is of: it is cut at the top.
