@@ -46,14 +46,14 @@ class GroupedKind(Kind):
             Those of a night are in their `group_order`.
         """
 
-        def by_night():
+        def groups_of_nights():
             """Return {night of the page: its groups}."""
             groups = {}
             for group in self.groups(context):
                 groups.setdefault(group.night_of_page, []).append(group)
             return groups
 
-        return context.lookup((Lookup.GROUPS_BY_NIGHT, self.name), by_night)
+        return context.lookup((Lookup.GROUPS_BY_NIGHT, self.name), groups_of_nights)
 
     def night_groups(self, context, night):
         """Return the groups that the page of a night shows, in their `group_order`.

@@ -189,6 +189,16 @@ def count(number, one, many=None):
 def first_named(names, most):
     """Write the first of some names with commas, and how many more there are.
 
+    Parameters
+    ----------
+    names : list of str
+    most : int
+        As many are named.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> first_named(["a", "b"], 2), first_named(["a", "b", "c"], 2)

@@ -185,12 +185,12 @@ class _ExactSums:
 
     Parameters
     ----------
-    count : int
-        Number of figures.
+    n_figures : int
+        Number of figures of a frame.
     """
 
-    def __init__(self, count):
-        self.frames, self.sums = 0, [Decimal(0)] * count
+    def __init__(self, n_figures):
+        self.frames, self.sums = 0, [Decimal(0)] * n_figures
 
     def add(self, values, frames=1):
         """Add the figures of a frame, or the sums over several.

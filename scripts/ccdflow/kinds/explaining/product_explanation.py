@@ -167,8 +167,9 @@ def _story_of_frame(results, product, header):
 
 def _words_on_reduction(header):
     """Return the overscan that was subtracted and the pixels that were kept, in words."""
+    statistic = header.get("OSCSTAT")
     levels = [
-        f"overscan {header[keyword]} ({header.get('OSCSTAT')}, level {_level_of(header, keyword)} adu)"
+        f"overscan {header[keyword]} ({statistic}, level {_level_of(header, keyword)} adu)"
         for keyword in header
         if keyword.startswith("OVERSC")
     ]
@@ -406,9 +407,8 @@ def _lines_on_today(product, context):
         # A table of the whole archive, such as inventory.csv or verification.csv.
         return ["  today    no product of the plan: runs and scripts write it by themselves"]
     if not context.is_planned(product):
-        return [
-            "  today    not asked for any more by the configuration, or its raw file is not there"
-        ]
+        why = "not asked for any more by the configuration, or its raw file is not there"
+        return [f"  today    {why}"]
     job = context.jobs.get(product)
     if job is None:
         return ["  today    up to date: the next run leaves it as it is"]

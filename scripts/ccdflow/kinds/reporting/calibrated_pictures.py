@@ -204,8 +204,8 @@ class SciencePicture(CalibrationPicture):
     scale = "asinh"
     title = "Before and after calibrating"
     explanation = (
-        "Left: the reduced frame. Right: minus bias and dark, over the flat. Each has an asinh scale"
-        " of its own, so that faint structure and bright stars are seen."
+        "Left: the reduced frame. Right: minus bias and dark, over the flat. Each has an asinh"
+        " scale of its own, so that faint structure and bright stars are seen."
     )
     alt = "One frame of each filter, reduced and calibrated"
 
