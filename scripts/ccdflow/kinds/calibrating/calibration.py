@@ -27,8 +27,8 @@ from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.kinds.reducing.record_entries import (
     converter_ends_of,
     lacks_ends,
-    plain_lost_parts,
-    recorded_lost_parts,
+    no_level_parts,
+    plain_no_level_parts,
 )
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
@@ -173,7 +173,7 @@ class Calibration:
             basis["detector"] = self._measurement_basis
         if self.settings["cosmic_rays"]:
             basis["search"] = cosmics.VERSION
-        if lost := plain_lost_parts(self.reduced_record):
+        if lost := plain_no_level_parts(self.reduced_record):
             basis["without_level"] = lost
         # The content of the raw file, which the frame's key has, determines them otherwise.
         if lacks_ends(self.reduced_record):
@@ -279,7 +279,7 @@ class Calibration:
         recipe, images = recipe_and_images(self.context, self.row)
         bias = self._record_of_master("bias")
         levels, flags = (self.reduced_record.data.get(name, {}) for name in ("levels", "flags"))
-        without_level = recorded_lost_parts(self.reduced_record)
+        without_level = no_level_parts(self.reduced_record)
         converters = converter_ends_of(self.reduced_record)
 
         def readout(amplifier):

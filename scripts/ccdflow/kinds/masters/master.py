@@ -10,7 +10,7 @@ from ccdflow.kinds.matching import association, master_library, master_snapshot
 from ccdflow.kinds.reducing.frame_sources import raw_pixels
 from ccdflow.kinds.reducing.record_entries import (
     plain_ends_of_full_pixels,
-    plain_lost_parts,
+    plain_no_level_parts,
 )
 from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
@@ -284,7 +284,7 @@ class MasterKind(GroupedKind):
 
 def _basis_of_bad_pixels(members):
     """Return the entries of a basis on pixels that are left out of members; {} for sound ones."""
-    entries = {"without_level": plain_lost_parts, "converter": plain_ends_of_full_pixels}
+    entries = {"without_level": plain_no_level_parts, "converter": plain_ends_of_full_pixels}
     basis = {}
     for name, entry_of in entries.items():
         if lost := {file: parts for file, record in members if (parts := entry_of(record))}:

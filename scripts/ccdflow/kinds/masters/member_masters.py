@@ -24,7 +24,7 @@ from ccdflow.files.values import number_or_none
 from ccdflow.frame.readout import ROUNDING, level_variance
 from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.reducing.record_entries import converter_ends_of, recorded_lost_parts
+from ccdflow.kinds.reducing.record_entries import converter_ends_of, no_level_parts
 from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
 from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job import Group
@@ -128,7 +128,7 @@ class Members:
         for _, record in self.records_of_files:
             parts = [
                 part
-                for name, parts_of_amplifier in recorded_lost_parts(record).items()
+                for name, parts_of_amplifier in no_level_parts(record).items()
                 if name in names
                 for part in parts_of_amplifier
             ]

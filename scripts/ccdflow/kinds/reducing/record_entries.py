@@ -45,7 +45,7 @@ def lacks_ends(record):
     return record is not None and "levels" in record.data and "converter" not in record.data
 
 
-def plain_lost_parts(record):
+def plain_no_level_parts(record):
     """Return the parts of a reduced frame whose overscan is saturated, as its record has them.
 
     Parameters
@@ -61,9 +61,9 @@ def plain_lost_parts(record):
     return {} if record is None else record.data.get("without_level", {})
 
 
-def recorded_lost_parts(record):
+def no_level_parts(record):
     """Return {amplifier: tuple of `ccdflow.camera.sections.Region`} of these parts."""
     return {
         name: tuple(Region(*ends) for ends in parts)
-        for name, parts in plain_lost_parts(record).items()
+        for name, parts in plain_no_level_parts(record).items()
     }
