@@ -10,21 +10,19 @@ from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import are_too_few
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
-from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
-from ccdflow.kinds.measuring.detector_setups import (
-    detector_setup_of,
-    names_of_setups,
-    setups_in_words,
+from ccdflow.kinds.measuring.detector_setups import names_of_setups, setups_in_words
+from ccdflow.kinds.measuring.measurement_kind import (
+    MeasurementKind,
+    masters_by_setup,
+    step_of_masters,
 )
-from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.measuring.night_masters import NightMasters
 from ccdflow.kinds.measuring.night_measurement import measure_night
+from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import with_error
 from ccdflow.run import job_records
-from ccdflow.run.job import Group, Step, Use
-from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 _COUNTS = ("hot", "varies", "low", "columns")
@@ -52,62 +50,22 @@ class NightDetector(MeasurementKind):
 
     # -- planning ----------------------------------------------------------------------------------
 
-    def plan(self, planner):
-        """Plan the measurement of each detector in each night with darks or flats."""
-        context = planner.context
-        if not self.is_enabled(context) or not (
-            DARK_KIND.is_enabled(context) or FLAT_KIND.is_enabled(context)
-        ):
-            planner.keep_all_of(self)
-            return
-        context.groups.update(self._make_groups(context))
-        for group in self.groups(context):
-            if context.is_of_closed_night(group.product):
-                planner.keep(group.product)
-                continue
-            basis = self.group_basis(context, group)
-            masters = [use.product for step in group.steps for use in step.uses]
-            planner.want(self, WantedProduct(group.product, group.night, basis, needs=masters))
+    def is_wanted(self, context):
+        """Return whether the configuration asks for measurements, and for darks or flats."""
+        has_masters = DARK_KIND.is_enabled(context) or FLAT_KIND.is_enabled(context)
+        return self.is_enabled(context) and has_masters
 
-    def _make_groups(self, context):
-        """Return {product: Group} of the darks and flats that one detector took in a night."""
-        masters_by_setup = {}
-        for kind in (DARK_KIND, FLAT_KIND):
-            if not kind.is_enabled(context):
-                continue
-            for master in kind.groups(context):
-                if context.is_closed(master.night_of_page):
-                    continue
-                row = context.row(master.files[0])
-                setup = detector_setup_of(context, row)
-                masters_by_setup.setdefault((master.night_of_page, setup), []).append(master)
-        groups, names = {}, names_of_setups(masters_by_setup)
-        for (night, setup), masters in masters_by_setup.items():
+    def new_groups(self, context):
+        """Return the groups of darks and flats that one detector took in a night."""
+        kinds = [kind for kind in (DARK_KIND, FLAT_KIND) if kind.is_enabled(context)]
+        masters_of_setups = masters_by_setup(context, kinds)
+        groups, names = [], names_of_setups(masters_of_setups)
+        for (night, setup), masters in masters_of_setups.items():
             camera = dict(setup)["camera"]
             product = paths.measured_detector(camera, night, names[night, setup])
-            steps = tuple(
-                Step(
-                    kind.name,
-                    tuple(
-                        Use(m.product, lag=0, scale=1.0, variance=0.0, grade="A")
-                        for m in masters
-                        if m.kind == kind.name
-                    ),
-                )
-                for kind in (DARK_KIND, FLAT_KIND)
-            )
-            shared = (*setup, ("epoch", epoch_of(context, camera, night)))
-            files = tuple(sorted({file for m in masters for file in m.files}))
-            groups[product] = Group(
-                product=product,
-                night=night,
-                camera=camera,
-                shared=shared,
-                files=files,
-                nights=(night,),
-                kind=self.name,
-                steps=steps,
-            )
+            steps = tuple(step_of_masters(kind, masters) for kind in (DARK_KIND, FLAT_KIND))
+            files = [file for master in masters for file in master.files]
+            groups.append(self.group_of_masters(context, product, night, setup, steps, files))
         return groups
 
     def group_basis(self, context, group):
@@ -142,21 +100,18 @@ class NightDetector(MeasurementKind):
         """Measure a detector from the masters of a night and their members."""
         group = context.group(job.product)
         basis = self.group_basis(context, group)
-        key = digest(basis)
         night = NightMasters(context, group)
         if not night.darks and not night.flats and not night.pairs:
             reason = (
                 "no combined dark or flat was made of this night's frames, and no two of its flats"
                 " that are alike have one exposure"
             )
-            return job_records.Record(
-                job.product, self.name, key, job_records.REFUSED, reason, basis=basis
-            )
+            return refused_record(job, basis, reason)
         findings = measure_night(night, **_settings_of_measurement(context), threads=threads)
         record = job_records.Record(
             job.product,
             self.name,
-            key,
+            digest(basis),
             basis=basis,
             data={
                 "night": group.night,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from statistics import median
+from typing import NamedTuple
 
 from ccdflow.calibrate import sky_level
 from ccdflow.camera.filters import is_open
@@ -64,8 +65,8 @@ def nights_off(context, records, *, spectra=True):
         Plain values, which a closed night keeps: camera, light, unit, night, number of frames;
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
-    noises_by_setup = defaultdict(list)
-    chances, limits = {}, defaultdict(lambda: MOST_OFF)
+    noises_by_setup, chances = defaultdict(list), {}
+    limits = defaultdict(lambda: MOST_OFF)
     for group, row, data in _calibrated_frames(context, records):
         if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
             continue
@@ -74,37 +75,69 @@ def nights_off(context, records, *, spectra=True):
             continue
         if row.geometry not in chances:
             chances[row.geometry] = _chance_of(context, row)
-        for image in data["images"]:
-            measured_noise, predicted_noise = image["sky_rms"], image["sky_predicted"]
-            if measured_noise and predicted_noise:
-                light = light_words([row.facts["filter"], row.facts["grism"]])
-                unit = short_unit(data["unit"])
-                setup = row.camera, light, unit, group.night
-                reason = _likely_reasons(
-                    measured_noise / predicted_noise,
-                    is_spectrum(row),
-                    _steps_not_taken(group, data),
-                )
-                noises_by_setup[setup].append(
-                    (
-                        measured_noise / predicted_noise,
-                        measured_noise,
-                        predicted_noise,
-                        row.file,
-                        reason,
-                    )
-                )
-                limits[setup] = max(limits[setup], chances[row.geometry])
+        noises = _noises_of_frame(group, row, data)
+        if noises:
+            light = light_words([row.facts["filter"], row.facts["grism"]])
+            setup = row.camera, light, short_unit(data["unit"]), group.night
+            noises_by_setup[setup] += noises
+            limits[setup] = max(limits[setup], chances[row.geometry])
     nights = []
-    for setup, frames in sorted(noises_by_setup.items()):
-        middle = median(ratio for ratio, *_ in frames)
-        ratio, measured_noise, predicted_noise, _, reason = min(
-            frames, key=lambda f: abs(f[0] - middle)
-        )
+    for setup, noises in sorted(noises_by_setup.items()):
+        middle = median(noise.ratio for noise in noises)
         if abs(middle - 1) > limits[setup]:
-            files = len({file for *_, file, _ in frames})
-            nights.append([*setup, files, ratio, measured_noise, predicted_noise, reason])
+            nearest = min(noises, key=lambda noise: abs(noise.ratio - middle))
+            files = len({noise.file for noise in noises})
+            figures = nearest.ratio, nearest.measured, nearest.predicted
+            nights.append([*setup, files, *figures, nearest.reason])
     return nights
+
+
+class _ImageNoise(NamedTuple):
+    """The noise of an image of a calibrated frame, in its unit.
+
+    Attributes
+    ----------
+    measured, predicted : float
+    file : str
+        The raw file.
+    reason : str
+        Why they may differ, in words.
+    """
+
+    measured: float
+    predicted: float
+    file: str
+    reason: str
+
+    @property
+    def ratio(self):
+        """The measured noise over the predicted one."""
+        return self.measured / self.predicted
+
+
+def _noises_of_frame(group, row, data):
+    """Return the `_ImageNoise` of each image of a frame for which both noises are known.
+
+    Parameters
+    ----------
+    group : ccdflow.run.job.Group
+        Group of the calibrated frame.
+    row : ccdflow.run.rawframes.rows.Row
+    data : dict of str to object
+        Data of its record.
+    """
+    pairs = [(image["sky_rms"], image["sky_predicted"]) for image in data["images"]]
+    steps_not_taken = _steps_not_taken(group, data)
+    return [
+        _ImageNoise(
+            measured,
+            predicted,
+            row.file,
+            _likely_reasons(measured / predicted, is_spectrum(row), steps_not_taken),
+        )
+        for measured, predicted in pairs
+        if measured and predicted
+    ]
 
 
 def _chance_of(context, row):

@@ -13,7 +13,7 @@ from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.matching.match_sentences import setup_words
-from ccdflow.kinds.matching.setups import epoch_of, profile_of
+from ccdflow.kinds.matching.setups import profile_of
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import (
@@ -22,15 +22,18 @@ from ccdflow.kinds.measuring.detector_setups import (
     pixels_of,
     setups_in_words,
 )
-from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
+from ccdflow.kinds.measuring.measurement_kind import (
+    MeasurementKind,
+    masters_by_setup,
+    step_of_masters,
+)
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
+from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import is_of_enabled_type, reduced_product
-from ccdflow.run.job import Group, Step, Use
-from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
@@ -104,57 +107,21 @@ class Shutter(MeasurementKind):
 
     # -- planning ----------------------------------------------------------------------------------
 
-    def plan(self, planner):
-        """Plan the map of each detector and night with flats of several exposures."""
-        context = planner.context
-        if not DETECTOR.is_enabled(context) or not FLAT_KIND.is_enabled(context):
-            planner.keep_all_of(self)
-            return
-        context.groups.update(self._make_groups(context))
-        for group in self.groups(context):
-            if context.is_of_closed_night(group.product):
-                planner.keep(group.product)
-                continue
-            flats = [use.product for use in group.steps[0].uses]
-            basis = self.group_basis(context, group)
-            planner.want(self, WantedProduct(group.product, group.night, basis, needs=flats))
+    def is_wanted(self, context):
+        """Return whether the configuration asks for measurements and for flats."""
+        return DETECTOR.is_enabled(context) and FLAT_KIND.is_enabled(context)
 
-    def _make_groups(self, context):
-        """Return {product: Group} of flats of several exposures of one detector and night."""
-        flats_by_setup = {}
-        for flat in FLAT_KIND.groups(context):
-            if context.is_closed(flat.night_of_page):
-                continue
-            setup = detector_setup_of(context, context.row(flat.files[0]))
-            flats_by_setup.setdefault((flat.night_of_page, setup), []).append(flat)
-        groups, setup_names = {}, names_of_setups(flats_by_setup)
-        for (night, setup), flats in flats_by_setup.items():
-            series = {}
-            for flat in flats:
-                series.setdefault(_light_of(flat), []).append(flat)
-            uses_of_flats = tuple(
-                Use(flat.product, lag=0, scale=1.0, variance=0.0, grade="A")
-                for flats_of_light in series.values()
-                if can_tell_shutter(
-                    [
-                        exposure_of(context.row(file))
-                        for flat in flats_of_light
-                        for file in flat.files
-                    ]
-                )
-                for flat in flats_of_light
-            )
-            if not uses_of_flats:
-                continue
-            camera = dict(setup)["camera"]
-            product = paths.shutter_map(camera, night, setup_names[night, setup])
-            shared = (*setup, ("epoch", epoch_of(context, camera, night)))
-            names = {use.product for use in uses_of_flats}
-            files = sorted({f for flat in flats if flat.product in names for f in flat.files})
-            groups[product] = Group(
-                product=product, night=night, camera=camera, shared=shared, files=tuple(files),
-                nights=(night,), kind=self.name, steps=(Step("flat", uses_of_flats),),
-            )  # fmt: skip
+    def new_groups(self, context):
+        """Return the groups of flats of several exposures of one detector and night."""
+        flats_by_setup = masters_by_setup(context, [FLAT_KIND])
+        groups, names = [], names_of_setups(flats_by_setup)
+        for (night, setup), all_flats in flats_by_setup.items():
+            flats = _flats_of_several_exposures(context, all_flats)
+            if flats:
+                product = paths.shutter_map(dict(setup)["camera"], night, names[night, setup])
+                steps = (step_of_masters(FLAT_KIND, flats),)
+                files = [file for flat in flats for file in flat.files]
+                groups.append(self.group_of_masters(context, product, night, setup, steps, files))
         return groups
 
     def group_basis(self, context, group):
@@ -180,7 +147,6 @@ class Shutter(MeasurementKind):
         """Measure the dead time from the flats of a night."""
         group = context.group(job.product)
         basis = self.group_basis(context, group)
-        key = digest(basis)
         night = NightMasters(context, group, flats=_usable_flats(context, group))
         flats_and_series = [
             (flats, one_series)
@@ -197,9 +163,7 @@ class Shutter(MeasurementKind):
                 " any one of them); flats that are saturated, faint or left out of their combined"
                 " flat do not count"
             )
-            return job_records.Record(
-                job.product, self.name, key, job_records.REFUSED, reason, basis=basis
-            )
+            return refused_record(job, basis, reason)
         dead_times = dead_time.measure_dead_time(series)
         if dead_times.chi2 > _MOST_CHI2:
             reason = (
@@ -207,14 +171,12 @@ class Shutter(MeasurementKind):
                 f" the variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
                 " changes them; take flats of two exposures of a steady lamp, in turn"
             )
-            return job_records.Record(
-                job.product, self.name, key, job_records.REFUSED, reason, basis=basis
-            )
+            return refused_record(job, basis, reason)
         data = {
             **_record_entries(group, night, series, dead_times),
             "header": self.header_version,
         }
-        record = job_records.Record(job.product, self.name, key, basis=basis, data=data)
+        record = job_records.Record(job.product, self.name, digest(basis), basis=basis, data=data)
         images = []
         for image, excess, error in zip(
             night.images, dead_times.excess, dead_times.error, strict=True
@@ -386,6 +348,19 @@ def _usable_flats(context, group):
         if members:
             usable_records.append(replace(record, data={**record.data, "members": members}))
     return usable_records
+
+
+def _flats_of_several_exposures(context, flats):
+    """Return those of some flats whose light has exposures that determine a shutter."""
+    flats_by_light = {}
+    for flat in flats:
+        flats_by_light.setdefault(_light_of(flat), []).append(flat)
+    chosen_flats = []
+    for flats_of_light in flats_by_light.values():
+        rows = [context.row(file) for flat in flats_of_light for file in flat.files]
+        if can_tell_shutter(list(map(exposure_of, rows))):
+            chosen_flats += flats_of_light
+    return chosen_flats
 
 
 def _light_of(flat):
