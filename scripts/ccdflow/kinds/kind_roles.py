@@ -84,7 +84,7 @@ class PartlyPlanned:
         Raises
         ------
         ccdflow.run.nights.note_lines.NeedsWholePlan
-            If they change more than that.
+            If the new masters change more than some closed nights.
         """
         return set()
 

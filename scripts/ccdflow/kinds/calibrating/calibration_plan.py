@@ -213,20 +213,30 @@ class StepsChoice:
         return self._equal_steps.setdefault(tuple(map(id, paired_steps)), paired_steps)
 
 
-def _own_values_needed(steps):
-    """Return which of its own values another frame must share to have the same steps.
+def _own_values(steps, seconds, degrees):
+    """Return the values of a frame that another one must share to have the same steps.
 
     Frames with the same numbers have the same masters. A dark that is scaled has a scale for each
     exposure. The reason for a missing master names the frame's own temperature.
 
+    Parameters
+    ----------
+    steps : tuple of ccdflow.run.job.Step
+        Steps of the frame.
+    seconds : float, int or str
+        Its exposure as in the header.
+    degrees : tuple of (float, int or str)
+        Its temperatures as in the header: set point and sensor.
+
     Returns
     -------
-    int or None
-        0: none; 1: the exposure; None: exposure and temperatures.
+    tuple of object
+        None of them, the exposure, or both.
     """
     if any(step.missing for step in steps):
-        return None
-    return 0 if all(use.scale == 1 for step in steps for use in step.uses) else 1
+        return seconds, degrees
+    is_scaled = any(use.scale != 1 for step in steps for use in step.uses)
+    return (seconds,) if is_scaled else ()
 
 
 def _step_key(context, step):
@@ -406,10 +416,9 @@ class FramePlanner:
         if calibration is None:
             calibration = self._shared_calibration(row, product, planned_frames, steps)
             planned_frames.calibrations[step_keys] = calibration
-        steps_and_calibration = steps, calibration
-        key = (*numbers, *(seconds, degrees)[: _own_values_needed(steps)])
-        planned_frames.choices_by_numbers[key] = steps_and_calibration
-        return steps_and_calibration
+        key = (*numbers, *_own_values(steps, seconds, degrees))
+        planned_frames.choices_by_numbers[key] = steps, calibration
+        return steps, calibration
 
     def _open_entry(self, product):
         """Return the entry of the basis of an earlier frame that may take another flat."""

@@ -149,8 +149,8 @@ class Science(GroupedKind):
     def calibrated_groups(self, context):
         """Return the frames that are calibrated, as groups, sorted by product.
 
-        A frame that a job of this run has set aside is none of them, as in the next run: pages and
-        tables that showed it would be made anew then.
+        Frames that a job of this run has set aside are left out, as the next run leaves them out:
+        pages and tables that showed them would be made again then.
 
         Parameters
         ----------

@@ -1,10 +1,11 @@
 """Which closed nights a new master would change: those with fewer than five candidates.
 
-A night's frames list the masters that suit them best, five at most. A master of a later night comes
-after all of their own and earlier nights, also after a dark of these that is scaled up; and after a
-later one that is nearer, unless that one is a dark that is scaled. It can enter a list only if that
-is shorter, ends with such a dark, or holds a master that is cut from a larger window or undated.
-Where a frame has no master, the text that says so names those that there are.
+The frames of a night list the masters that suit them best, five at most. A master of a later night
+stands behind all masters of their own and earlier nights, and behind nearer ones of later nights;
+an exact dark stands before a scaled one of a later night. So a new master changes a list only if
+the list is shorter than five, has a scaled dark of a later night, or has a master that is undated
+or cut from a larger window. The words on a missing master name the masters there are: a new one
+changes them as well.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class SmallGroup:
-    """Frames of the own night that would be a master if there were a few more.
+    """Frames of a frame's own night that a few more would make into a master.
 
     Attributes
     ----------
@@ -65,8 +65,8 @@ class SmallGroup:
     exptime : float or None
         Exposure time of a dark, seconds.
     is_preferred : bool
-        Whether a master of them is taken whatever its noise, as that of the own night before one
-        of a later night.
+        Whether a master of them is taken whatever its noise: it is of the own night, and the frame
+        has one of a later night.
     """
 
     frames: int

@@ -139,38 +139,42 @@ def _runs_within_reach(rows, name, reach):
         yield part
 
 
+def _runs_without_gap(rows, name, gap):
+    """Yield runs of rows sorted by a fact: neighbours in a run differ by at most a gap."""
+    part = []
+    for row in rows:
+        if part and row.facts[name] - part[-1].facts[name] > gap:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def _has_number(row, name):
+    """Return whether a fact of a row is a number."""
+    return isinstance(row.facts[name], int | float)
+
+
+def _sorted_by_number(rows, name):
+    """Return the rows of which a fact is a number, sorted by it."""
+    return sorted((row for row in rows if _has_number(row, name)), key=lambda row: row.facts[name])
+
+
 def _split_by_temperature(rows, tolerance):
-    """Yield rows of one set point each; rows without one are split by the sensor's temperature.
+    """Return rows of one set point each; rows without one are split by the sensor's temperature.
 
     Darks without a temperature are with the others, if these have one: level, noise and structure
     show whether they belong there. Of several they may have any, and are a group of their own.
     """
-    rows_with_set_point = [
-        row for row in rows if isinstance(row.facts["set_temperature"], int | float)
-    ]
-    rows_with_set_point.sort(key=lambda row: row.facts["set_temperature"])
+    rows_with_set_point = _sorted_by_number(rows, "set_temperature")
     parts = list(_runs_within_reach(rows_with_set_point, "set_temperature", lambda _: tolerance))
-    without_set_point = [
-        row for row in rows if not isinstance(row.facts["set_temperature"], int | float)
-    ]
-    rows_with_sensor = [
-        row for row in without_set_point if isinstance(row.facts["temperature"], int | float)
-    ]
-    rows_with_sensor.sort(key=lambda row: row.facts["temperature"])
-    part = []
-    for row in rows_with_sensor:
-        # A sensor drifts in small steps, so only a gap separates two settings.
-        if part and row.facts["temperature"] - part[-1].facts["temperature"] > tolerance:
-            parts.append(part)
-            part = []
-        part.append(row)
-    if part:
-        parts.append(part)
-    if rows_without_temperature := [
-        row for row in without_set_point if row not in rows_with_sensor
-    ]:
-        if len(parts) == 1:
-            parts[0] += rows_without_temperature
-        else:
-            parts.append(rows_without_temperature)
-    yield from parts
+    others = [row for row in rows if not _has_number(row, "set_temperature")]
+    # A sensor drifts in small steps, so only a gap separates two settings.
+    parts += _runs_without_gap(_sorted_by_number(others, "temperature"), "temperature", tolerance)
+    without_temperature = [row for row in others if not _has_number(row, "temperature")]
+    if without_temperature and len(parts) == 1:
+        parts[0] += without_temperature
+    elif without_temperature:
+        parts.append(without_temperature)
+    return parts

@@ -261,15 +261,16 @@ def possible_members(kind, context):
     rows_of_files = [row for row in rows if not row.gone]
     nights = {(row.night, row.camera) for row in rows_of_files}
     contents = {row.fingerprint for row in rows_of_files}
-    return [
-        row
-        for row in rows
-        if not row.gone
-        or (
-            row.fingerprint not in contents
-            and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights)
-        )
-    ]
+
+    def is_member(row):
+        """Return whether a row is a member, with or without its raw file."""
+        if not row.gone:
+            return True
+        if row.fingerprint in contents:
+            return False
+        return _is_up_to_date(context, row) or (row.night, row.camera) not in nights
+
+    return list(filter(is_member, rows))
 
 
 def _time_order(row):

@@ -56,7 +56,9 @@ class Answer:
         """The grade that this step gives the frame: A, B or C."""
         if self.use is not None:
             return self.use.grade
-        return "C" if self.missing_master else "B" if self.left_out else "A"
+        if self.missing_master is not None:
+            return "C"
+        return "B" if self.left_out is not None else "A"
 
     @property
     def why_none(self):

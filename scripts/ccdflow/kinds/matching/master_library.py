@@ -110,7 +110,6 @@ class MasterLibrary:
         self._steps_with_cuts, self._ageing_by_camera = {}, {}
         self._window_choices, self._larger_by_window = {}, {}
         self._biases_of_darks = {}
-        masters, masters_below_minimum = [], []
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
         # An archive of years has thousands of masters: their rows and setups are asked for once.
@@ -120,23 +119,32 @@ class MasterLibrary:
             first_members[product] = first, setup_of(context, first, kind)
         self._distinguishing_cards, self._common_cards = self._compare_cards(first_members)
         self._chips = windows.ChipWindows(context)
-        self.minimum = kind.configuration(context)["minimum"]
-        for group in self.groups.values():
-            (first, setup), count = first_members[group.product], len(group.files)
-            medians, _, variance = self._members[group.product]
+        for first, setup in first_members.values():
             self._chips.add(first, setup)
-            masters_of_size = masters if count >= self.minimum else masters_below_minimum
+        self.minimum = kind.configuration(context)["minimum"]
+        masters = list(self._candidates(first_members))
+        self._is_causal = rules(context).direction != "nearest"
+        self._masters = self._choice_among(m for m in masters if m.frames >= self.minimum)
+        self._below_minimum = self._choice_among(m for m in masters if m.frames < self.minimum)
+
+    def _candidates(self, first_members):
+        """Yield the `CandidateMaster` of each group, of several nights one for each.
+
+        Parameters
+        ----------
+        first_members : dict of str to (ccdflow.run.rawframes.rows.Row, tuple)
+            The first member of each master, and its setup.
+        """
+        for product, group in self.groups.items():
+            (first, setup), count = first_members[product], len(group.files)
+            medians, _, variance = self._members[product]
             for night in group.nights or (group.night,):
                 observation = self._setup_with_settings(first, medians, night, setup)
-                masters_of_size.append(
-                    CandidateMaster(group.product, kind.name, observation, count, variance)
-                )
-        rules_of_run = rules(context)
-        self._is_causal = rules_of_run.direction != "nearest"
-        self._masters = rule.MasterChoice(masters, rules_of_run, self.noises.get)
-        self._below_minimum = rule.MasterChoice(
-            masters_below_minimum, rules_of_run, self.noises.get
-        )
+                yield CandidateMaster(product, self.kind.name, observation, count, variance)
+
+    def _choice_among(self, masters):
+        """Return the `rule.MasterChoice` among some masters, by the rules of the run."""
+        return rule.MasterChoice(masters, rules(self._context), self.noises.get)
 
     def _members_of_groups(self):
         """Return {product: its `values_of_members`}; those of closed nights were noted."""

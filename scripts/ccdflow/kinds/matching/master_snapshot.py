@@ -51,7 +51,7 @@ def restore_noises(context, kind, snapshot):
 
 
 def check_snapshot(context, kind, snapshot, *, is_new):
-    """Compare the cards that distinguish the masters of a kind with the cards of before.
+    """Compare the cards that distinguish the masters of a kind with those that were noted.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def check_snapshot(context, kind, snapshot, *, is_new):
     Raises
     ------
     NeedsWholePlan
-        If they are others: the choices of closed nights may change.
+        If they differ: the choices of closed nights may change.
     """
     is_asked = is_new or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
     if snapshot is None or not is_asked:

@@ -271,7 +271,7 @@ def _why_lost_by_rule(winner, rival, rules):
 
 
 def _why_lost_by_variance(winner, rival):
-    """Return by how much the variance of a master that lost is higher, or why a lower one lost."""
+    """Return how much more variance a master that lost adds, or why it lost with less."""
     # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
     biases = [use.bias_left for use in (winner, rival)]
     best_variance, other_variance = winner.variance + biases[0], rival.variance + biases[1]
@@ -300,7 +300,7 @@ def _more_words(times):
 
 
 def _why_less_lost(winner, rival, ratio):
-    """Return why a master that adds a smaller part of the variance lost."""
+    """Return why a master lost although it adds less variance."""
     if winner.is_measured:
         return f"adds {ratio:.2g} times the variance, too small a difference"
     if rival.is_measured:

@@ -186,7 +186,8 @@ def preferred_flat(products, variances):
     products : sequence of str
         In the order in which they go where nothing is measured.
     variances : dict of str to (float or None)
-        Measured ones; of others None, or nothing: these win against none, and lose against none.
+        Measured ones; None or no entry for a flat that is not measured, whose place in the order
+        stays as it is.
 
     Returns
     -------

@@ -186,7 +186,7 @@ class Ranking:
         Night of the frame.
     rules : Rules
     reach : float, optional
-        Masters at most that many days away are compared, as of `Terms.within`.
+        Masters at most that many days away are compared: see `Terms.masters_within`.
     """
 
     def __init__(self, terms, night, rules, reach=math.inf):

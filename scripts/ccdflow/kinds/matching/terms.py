@@ -1,4 +1,4 @@
-"""The variance that each master of a setup adds to a frame, but for the nights between: arrays."""
+"""The variance that each master of a setup adds to a frame, without its ageing: arrays."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class UnscaledMasters(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """All that ranks the masters of a setup for frames of any night: those that may be taken.
+    """The values that rank the masters of a setup which a frame may take, whatever its night.
 
     Attributes
     ----------
@@ -339,8 +339,8 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     is_usable = np.isfinite(scale) & (flags & HAS_OTHER_TEMPERATURE == 0)
     is_usable &= is_exact | ~is_scaled_too_far(frame_seconds / exptimes, rules.scale_up)
     variance_of_a_member = noise.read_noise**2 + noise.dark_rate * exptimes
-    # A scaled dark leaves a part of its bias, if it is the frame's as well: `pairs` knows.
-    # A dark of a vanishing exposure has a scale without end, and is not a candidate.
+    # A scaled dark leaves a part of its bias in a frame that has the same one; `pairs` computes the
+    # exact variance. A dark whose exposure is nearly 0 has an infinite scale, and is no candidate.
     bias_left = (1 - scale) ** 2 * columns.bias_variances
     zeros = np.zeros(np.count_nonzero(is_usable))
     return Terms(

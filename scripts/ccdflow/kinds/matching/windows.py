@@ -2,7 +2,7 @@
 
 Header values of the inventory alone: sections on the chip (CCDSEC or DETSEC), or the origins of the
 windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry.
-`ccdflow.calibrate.master_windows` compares what comes of it with the products' own cards.
+`ccdflow.calibrate.master_windows` compares the region with the products' own cards.
 """
 
 from __future__ import annotations

@@ -36,24 +36,18 @@ def page_frames(context, night, prefix):
     frames = []
     outs = {file: text for _, file, text in left_out(context, night)}
     for row in context.rows_of(night):
-        product = paths.reduced_frame(row.file)
-        record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
-        status, reason = _STATUS.get(row.status, ""), row.reason
-        is_made = record is not None and record.status == job_records.MADE
-        if record is not None and record.status == job_records.SET_ASIDE:
-            status, reason = contents.SET_ASIDE, record.reason
-        elif record is not None and record.status in NOT_NOW:
-            status, reason = NOT_NOW[record.status], record.reason
-        elif is_made and not status:
-            status = contents.REDUCED
         if row.status == ARRIVING_STATUS:
             continue
+        product = paths.reduced_frame(row.file)
+        record = context.outcome(product) if row.status in (OK, RAW_MISSING) else None
+        is_made = record is not None and record.status == job_records.MADE
+        status, reason = _status_and_reason(row, record)
         frames.append(
             contents.ShownFrame(
                 file=row.file,
                 camera=row.camera,
                 image_type=row.facts["type"],
-                status=status or "not asked for",
+                status=status,
                 reason=reason,
                 remark=outs.get(row.file, ""),
                 object=row.facts["object"],
@@ -66,6 +60,29 @@ def page_frames(context, night, prefix):
             )
         )
     return frames
+
+
+def _status_and_reason(row, record):
+    """Return the status of a frame in words, and its reason.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    record : ccdflow.run.job_records.Record or None
+        Record of the reduced frame.
+
+    Returns
+    -------
+    status, reason : str
+    """
+    if record is not None and record.status == job_records.SET_ASIDE:
+        return contents.SET_ASIDE, record.reason
+    if record is not None and record.status in NOT_NOW:
+        return NOT_NOW[record.status], record.reason
+    if row.status in _STATUS:
+        return _STATUS[row.status], row.reason
+    is_made = record is not None and record.status == job_records.MADE
+    return contents.REDUCED if is_made else "not asked for", row.reason
 
 
 def left_out(context, night):
