@@ -121,7 +121,7 @@ def try_master(context, product, master):
         )
         for kind, use in work.uses.items()
     }
-    kind = _kind_of(context, master)
+    kind = _kind_of(master)
     hdu = master_windows.first_image_hdu(read_stored_hdus(path))
     master_tried, cut = master_windows.master_for(
         store, kind, master, hdu, file=product, name=str(master)
@@ -168,7 +168,7 @@ def rule_line(context, product, master):
         If the file is not a master.
     """
     group, path = context.group(product), Path(master).resolve()
-    kind = _kind_of(context, master)
+    kind = _kind_of(master)
     if not path.is_relative_to(context.results.resolve()):
         return ""
     name = path.relative_to(context.results.resolve()).as_posix()
@@ -222,7 +222,7 @@ def _calibrate_with(path, target, work, masters):
         return np.asarray(first_hdu.data, np.float32), calibrated
 
 
-def _kind_of(context, master):
+def _kind_of(master):
     """Return the kind of the master in a file, by the name that ccdflow gave it."""
     path = Path(master)
     if not path.is_file():

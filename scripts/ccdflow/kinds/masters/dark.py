@@ -139,11 +139,11 @@ def _runs_within_reach(rows, name, reach):
         yield part
 
 
-def _runs_without_gap(rows, name, gap):
-    """Yield runs of rows sorted by a fact: neighbours in a run differ by at most a gap."""
+def _runs_without_gap(rows, gap):
+    """Yield runs of rows sorted by the sensor's temperature: neighbours differ by at most a gap."""
     part = []
     for row in rows:
-        if part and row.facts[name] - part[-1].facts[name] > gap:
+        if part and row.facts["temperature"] - part[-1].facts["temperature"] > gap:
             yield part
             part = []
         part.append(row)
@@ -171,7 +171,7 @@ def _split_by_temperature(rows, tolerance):
     parts = list(_runs_within_reach(rows_with_set_point, "set_temperature", lambda _: tolerance))
     others = [row for row in rows if not _has_number(row, "set_temperature")]
     # A sensor drifts in small steps, so only a gap separates two settings.
-    parts += _runs_without_gap(_sorted_by_number(others, "temperature"), "temperature", tolerance)
+    parts += _runs_without_gap(_sorted_by_number(others, "temperature"), tolerance)
     without_temperature = [row for row in others if not _has_number(row, "temperature")]
     if without_temperature and len(parts) == 1:
         parts[0] += without_temperature

@@ -208,7 +208,7 @@ class MasterLibrary:
         setup, facts = setup_of(self._context, row, self.kind), row.facts
         window = (setup, row.geometry, row.recipe, facts["setting"], *_sections_of(facts))
         if window not in self._larger_by_window:
-            larger_windows = self._chips.larger(self._context, row, setup, self.kind.name)
+            larger_windows = self._chips.larger(row, setup, self.kind.name)
             self._larger_by_window[window] = [
                 (
                     larger_setup,

@@ -135,6 +135,8 @@ def degrees_words(observation):
     return f"{set_point:g} C by its set point and {round(sensor, 1):g} C by its sensor"
 
 
+# A sentence names at most this many masters, exposures or filters.
+_MOST_NAMED = 6
 # Below this factor a variance is told in percent.
 _MANY_TIMES = 1.02
 
@@ -514,21 +516,19 @@ def master_in_words(master, kind):
     return f"{traits} ({master.frames}, {observation.night})".strip()
 
 
-def masters_in_words(masters, kind, most_named=6):
+def masters_in_words(masters, kind):
     """Return the first of some masters in words, and how many more there are.
 
     Parameters
     ----------
     masters : sequence of CandidateMaster
     kind : {'bias', 'dark', 'flat'}
-    most_named : int, optional
-        As many are named.
 
     Returns
     -------
     str
     """
-    return first_named([master_in_words(master, kind) for master in masters], most_named)
+    return first_named([master_in_words(master, kind) for master in masters], _MOST_NAMED)
 
 
 # A line names at most this many reasons of several products.
@@ -567,7 +567,7 @@ def reasons_words(reasons):
     return "; ".join(texts) + (f"; and {n_unnamed} more reasons" if n_unnamed > 0 else "")
 
 
-def _list_names(names, most_named=6):
+def _list_names(names):
     """Return names with commas, shortest exposures first; the rest is counted."""
     names_in_order = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
-    return first_named(names_in_order, most_named)
+    return first_named(names_in_order, _MOST_NAMED)

@@ -309,20 +309,22 @@ def terms_of(columns, kind, frame, noise, rules, seconds, *, key=None):
     if name not in columns.terms:
         if len(columns.terms) >= _MOST_TERMS:
             columns.terms.clear()
-        terms = _terms_of_darks if kind == DARK else _terms_of_others
         # A header may say an exposure of 1e-300 s: a scale beyond all limits.
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            columns.terms[name] = terms(columns, kind, frame, noise, rules, seconds)
+            columns.terms[name] = (
+                _terms_of_darks(columns, frame, noise, rules, seconds)
+                if kind == DARK
+                else _terms_of_others(columns, kind, frame, noise, rules)
+            )
     return columns.terms[name]
 
 
-def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
+def _terms_of_darks(columns, frame, noise, rules, seconds):
     """Return the `Terms` of darks for a frame.
 
     Parameters
     ----------
     columns : MasterColumns
-    kind : {'bias', 'dark', 'flat'}
     frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     rules : ccdflow.kinds.matching.rule_values.Rules
@@ -359,18 +361,16 @@ def _terms_of_darks(columns, kind, frame, noise, rules, seconds):
     )
 
 
-def _terms_of_others(columns, kind, frame, noise, rules, seconds):
+def _terms_of_others(columns, kind, frame, noise, rules):
     """Return the `Terms` of biases or flats for a frame: it may take all of them.
 
     Parameters
     ----------
     columns : MasterColumns
-    kind : {'bias', 'dark', 'flat'}
+    kind : {'bias', 'flat'}
     frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     rules : ccdflow.kinds.matching.rule_values.Rules
-    seconds : float or None
-        The exposure that masters are scaled for.
     """
     degrees = frame.set_temperature, frame.temperature
     warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.temperature_index]

@@ -195,12 +195,11 @@ class ChipWindows:
             windows_of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
             windows_of_chip.setdefault((setup, origin), row)
 
-    def larger(self, context, row, setup, kind):
+    def larger(self, row, setup, kind):
         """Return the windows in which a frame lies whole, the smallest first.
 
         Parameters
         ----------
-        context : ccdflow.run.context.Context
         row : ccdflow.run.rawframes.rows.Row
             The frame.
         setup : tuple of (str, str)
@@ -221,10 +220,10 @@ class ChipWindows:
         facts = row.facts
         key = (setup, origin, row.geometry, facts["datasec"], facts["trimsec"])
         if key not in self._larger_windows_by_place:
-            windows = []
+            windows, frame_place = [], window_place_of(self._context, row)
             for (other_setup, _), member in windows_of_chip.items():
-                place = window_place_of(context, member)
-                region = region_of(window_place_of(context, row), place, kind)
+                place = window_place_of(self._context, member)
+                region = region_of(frame_place, place, kind)
                 if region is not None:
                     size = place.shape[0] * place.shape[1]
                     windows.append((size, other_setup, member.facts["setting"], region))

@@ -162,21 +162,20 @@ class NightMasters:
         exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
         return any(len(members) > 1 for members in group_by_exposure(exposures))
 
-    def read_noise(self, amplifier, record=None):
+    def read_noise(self, amplifier):
         """Return the read noise of an amplifier, adu, its error, and whether it was measured.
+
+        The first master that has a bias with a measured noise gives it.
 
         Parameters
         ----------
         amplifier : ccdflow.camera.geometry.Amplifier
-        record : ccdflow.run.job_records.Record, optional
-            Record of the only dark or flat whose bias is asked for; by default the first one that
-            has a bias with a measured noise gives it.
 
         Returns
         -------
         (float, float, bool)
         """
-        for master in self.records if record is None else (record,):
+        for master in self.records:
             bias = self.bias_of(master)
             for figures in bias.data.get("quality", ()) if bias is not None else ():
                 value, error = figures["read_noise"], figures["read_noise_error"]

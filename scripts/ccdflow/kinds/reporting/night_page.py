@@ -22,6 +22,8 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 PAGES_VERSION = 16
 """Raise it when a change alters any page or the overview: all of them are then written again."""
 
+# A sentence names at most this many files.
+_MOST_NAMED = 3
 _REACH_WORDS = {
     "rows": "row by row",
     "columns": "column by column",
@@ -167,11 +169,11 @@ def _sentences_on_calibration(context, night):
     ]
 
 
-def _few_names(files, most_named=3):
+def _few_names(files):
     """Return the names of a few files, or their number and the first of them."""
-    if len(files) <= most_named:
+    if len(files) <= _MOST_NAMED:
         return ", ".join(files)
-    return f"{len(files)} frames ({', '.join(files[:most_named])} ...)"
+    return f"{len(files)} frames ({', '.join(files[:_MOST_NAMED])} ...)"
 
 
 def _recipe_in_words(context, night, camera):

@@ -209,7 +209,7 @@ class NightTiles:
             "Median of flats",
             "adu",
             "Median of the small picture of a reduced flat; tables have the mean",
-            self._signal("flat"),
+            self._level_of_flat,
         )
         yield (
             "Sky",
@@ -282,9 +282,9 @@ class NightTiles:
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         return pictures[0]["centre"] if pictures else None
 
-    def _signal(self, kind):
-        """Return a function: the central level of a frame of this type; None for other types."""
-        return lambda frame: self._centre(frame) if frame.image_type == kind else None
+    def _level_of_flat(self, frame):
+        """Return the central level of a flat; None for a frame of another type."""
+        return self._centre(frame) if frame.image_type == "flat" else None
 
     def _sky(self, frame):
         """Return the sky of a science frame: its central level over its seconds, or None."""
