@@ -181,7 +181,7 @@ def test_the_page_tells_the_setups_of_one_camera_apart(monkeypatch):
              "departure_error", "full_well", "hot", "varies", "low", "columns")  # fmt: skip
     data = {"quality": [{"amplifier": "A", **dict.fromkeys(names, 1.0)}], "remarks": ["odd"]}
     context = SimpleNamespace(
-        outcome=lambda product: SimpleNamespace(status="made", data=data),
+        made_record=lambda product: SimpleNamespace(status="made", data=data),
         settings={"detector": {"hot_rate": 0.5}},
     )
     groups = [

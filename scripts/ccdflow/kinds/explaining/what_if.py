@@ -21,6 +21,7 @@ from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.errors import UserError
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
+from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.masters import master_reading
@@ -122,28 +123,40 @@ def try_master(context, product, master):
         for kind, use in work.uses.items()
     }
     kind = _kind_of(master)
-    hdu = master_windows.first_image_hdu(read_stored_hdus(path))
-    master_tried, cut = master_windows.master_for(
-        store, kind, master, hdu, file=product, name=str(master)
-    )
-    scale, seconds = 1.0, work.row.facts["exptime"]
-    if kind == "dark":
-        seconds = seconds if isinstance(seconds, int | float) else None
-        scale = dark_scale(seconds, master_tried, file=work.row.file)
+    uses_then = {**uses, kind: _other_master(store, kind, master, work, path)}
     with tempfile.TemporaryDirectory() as folder:
-        frames = [
-            _calibrate_with(path, Path(folder) / name, work, masters)
-            for name, masters in (
-                ("now.fits", FrameMasters(**uses)),
-                (
-                    "then.fits",
-                    FrameMasters(**{**uses, kind: AppliedMaster(master_tried, scale, cut=cut)}),
-                ),
-            )
-        ]
-    (now, calibrated), (then, calibrated_then) = frames
+        now, calibrated = _calibrate_with(
+            path, Path(folder) / "now.fits", work, FrameMasters(**uses)
+        )
+        then, calibrated_then = _calibrate_with(
+            path, Path(folder) / "then.fits", work, FrameMasters(**uses_then)
+        )
     noises = [each.images[0].get("sky_rms") or 0.0 for each in (calibrated, calibrated_then)]
     return WhatIf(now, then, calibrated_then.unit, *noises)
+
+
+def _other_master(store, kind, master, work, path):
+    """Return the `AppliedMaster` of a master that is tried on a frame.
+
+    Parameters
+    ----------
+    store : ccdflow.calibrate.master_store.MasterStore
+    kind : {'bias', 'dark', 'flat'}
+    master : path-like
+    work : ccdflow.kinds.calibrating.calibration.Calibration
+        Calibration of the frame.
+    path : pathlib.Path
+        The reduced frame.
+    """
+    hdu = master_windows.first_image_hdu(read_stored_hdus(path))
+    master_tried, cut = master_windows.master_for(
+        store, kind, master, hdu, file=work.group.product, name=str(master)
+    )
+    scale = 1.0
+    if kind == "dark":
+        seconds = number_or_none(work.row.facts["exptime"])
+        scale = dark_scale(seconds, master_tried, file=work.row.file)
+    return AppliedMaster(master_tried, scale, cut=cut)
 
 
 def rule_line(context, product, master):

@@ -26,6 +26,13 @@ from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
 _COUNTS = ("hot", "varies", "low", "columns")
+_EXPLANATION = (
+    "Gain by photon transfer from flats of one exposure, read noise from pairs of biases; departure"
+    " from linearity at half of the full well. Hot, varying and low pixels and those in bad columns"
+    " are counted. A pixel is hot if the darks have it above its neighbours by the rate in the"
+    " heading and by five errors, or not linear in time. A column that is missing, or a dash, was"
+    " not determined: the night lacks the darks or flats for it."
+)
 
 
 class NightDetector(MeasurementKind):
@@ -157,67 +164,60 @@ class NightDetector(MeasurementKind):
 
     def section(self, context, night):
         """Return the section on each amplifier's figures by a night's flats and darks."""
-        rows, sentences, units = [], [], set()
         groups = self.night_groups(context, night)
         names = setups_in_words([group.shared for group in groups])
-        for group in groups:
-            record = context.outcome(group.product)
-            if record is None or record.status != job_records.MADE:
-                continue
-            name = names[group.shared]
-            subject = f"The detector {name}" if len(names) > 1 else "The detector"
-            sentences += [f"{subject}: {text}." for text in record.data["remarks"]]
-            for figures in record.data["quality"]:
-                units.add("e-" if _has_gain(figures) else "adu")
-                rows.append(
-                    (
-                        f"{name} {figures['amplifier']}",
-                        _with_error(figures["gain"], figures["gain_error"]),
-                        _figure_text(figures["gain_used"]),
-                        _with_error(figures["read_noise"], figures["read_noise_error"]),
-                        _with_error(100 * figures["departure"], 100 * figures["departure_error"]),
-                        _figure_text(figures["full_well"]),
-                        *(_count_text(figures[name]) for name in _COUNTS),
-                    )
-                )  # fmt: skip
-        if not rows:
+        measured = [
+            (names[group.shared], record.data)
+            for group in groups
+            if (record := context.made_record(group.product)) is not None
+        ]
+        figures = [(name, each) for name, data in measured for each in data["quality"]]
+        if not figures:
             return None
-        hot_rate = f"{context.settings['detector']['hot_rate']:g} {' or '.join(sorted(units))}/s"
+        units = sorted({"e-" if _has_gain(each) else "adu" for _, each in figures})
+        hot_rate = f"{context.settings['detector']['hot_rate']:g} {' or '.join(units)}/s"
         headings = (
             "Amplifier", "Gain (e-/adu)", "Gain in use (e-/adu)", "Read noise (e-)",
             "Not linear (%)", "Full well (adu)", f"Hot ({hot_rate} above neighbours)", "Varying",
             "Low", "In bad columns",
         )  # fmt: skip
-        text = (
-            "Gain by photon transfer from flats of one exposure, read noise from pairs of biases;"
-            " departure from linearity at half of the full well. Hot, varying and low pixels and"
-            " those in bad columns are counted. A pixel is hot if the darks have it above its"
-            " neighbours by the rate in the heading and by five errors, or not linear in time. A"
-            " column that is missing, or a dash, was not determined: the night lacks the darks or"
-            " flats for it."
-        )
         return Section(
             "detector",
             "The detector",
-            tuple(sentences),
-            (text,),
+            tuple(
+                f"The detector {name}: {text}." if len(names) > 1 else f"The detector: {text}."
+                for name, data in measured
+                for text in data["remarks"]
+            ),
+            (_EXPLANATION,),
             headings=headings,
-            rows=tuple(rows),
+            rows=tuple(_figure_cells(name, each) for name, each in figures),
         )
+
+
+def _figure_cells(name, figures):
+    """Return the cells of an amplifier in the table of a night; ``name`` is the detector's."""
+    return (
+        f"{name} {figures['amplifier']}",
+        _with_error(figures["gain"], figures["gain_error"]),
+        _figure_text(figures["gain_used"]),
+        _with_error(figures["read_noise"], figures["read_noise_error"]),
+        _with_error(100 * figures["departure"], 100 * figures["departure_error"]),
+        _figure_text(figures["full_well"]),
+        *(_count_text(figures[count]) for count in _COUNTS),
+    )
 
 
 def _settings_of_measurement(context):
     """Return the settings of a measurement, as `night_measurement.measure_night` takes them."""
-    detector_settings = context.settings["detector"]
+    settings = context.settings["detector"]
+    options = {"hot_rate": settings["hot_rate"]}
     # A switch that is off changes no key, nor does the usual limit.
-    options = {"hot_rate": detector_settings["hot_rate"]} | (
-        {"like_ccdmask": True} if detector_settings["ccdmask"] else {}
-    )
-    return options | (
-        {"low_sigma": detector_settings["low_sigma"]}
-        if detector_settings["low_sigma"] != LOW_SIGMA
-        else {}
-    )
+    if settings["ccdmask"]:
+        options["like_ccdmask"] = True
+    if settings["low_sigma"] != LOW_SIGMA:
+        options["low_sigma"] = settings["low_sigma"]
+    return options
 
 
 def _has_gain(figures):

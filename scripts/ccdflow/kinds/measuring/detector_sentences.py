@@ -36,19 +36,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
         value, error = figures[name], figures[f"{name}_error"]
         if not (math.isfinite(value) and math.isfinite(error)):
             continue
-        value_used = figures[f"{name}_used"]
-        header = figures[f"{name}_header"]
-        claim = value_used if math.isfinite(value_used) else header
-        limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)
-        is_of_header = math.isclose(claim, header, rel_tol=1e-3)
-        claims = []
-        if abs(value - claim) > limit:
-            claims.append(f"the {'header' if is_of_header else 'profile'} has {claim:g}")
-        if not is_of_header and abs(value - header) > limit:
-            claims.append(f"the header has {header:g}")
-            # A wrong card of the header is not a fault where the profile has a better value.
-            if len(claims) == 1:
-                claims.append("the profile has the right one")
+        value_used, header = figures[f"{name}_used"], figures[f"{name}_header"]
+        claims = _wrong_claims(value, error, value_used, header)
         if claims:
             remarks.append(
                 f"{place_words}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
@@ -66,6 +55,30 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
                 " used"
             )
     return remarks
+
+
+def _wrong_claims(value, error, value_used, header):
+    """Return the claims of header and profile that a measured value contradicts, in words.
+
+    Parameters
+    ----------
+    value, error : float
+        The measured one.
+    value_used, header : float
+        That of the profile, or else of the header, and that of the header; NaN for none.
+    """
+    claim = value_used if math.isfinite(value_used) else header
+    limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)
+    is_of_header = math.isclose(claim, header, rel_tol=1e-3)
+    claims = []
+    if abs(value - claim) > limit:
+        claims.append(f"the {'header' if is_of_header else 'profile'} has {claim:g}")
+    if not is_of_header and abs(value - header) > limit:
+        claims.append(f"the header has {header:g}")
+        # A wrong card of the header is not a fault where the profile has a better value.
+        if len(claims) == 1:
+            claims.append("the profile has the right one")
+    return claims
 
 
 def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifiers):

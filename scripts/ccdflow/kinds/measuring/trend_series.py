@@ -13,7 +13,6 @@ from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import rounded_exposure
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
-from ccdflow.run import job_records
 
 DARKS_OF = "darks of measurements"
 """The key of `darks_of` in the summary of a closed night."""
@@ -106,66 +105,46 @@ def figure_series(context, *, first_night=""):
         for groups in groups_with_figures(context)
     )
     series_by_key = {}
-    for group in biases:
+    points = (*_bias_points(context, biases), *_measurement_points(context, measurements))
+    for key, night, point in points:
+        if math.isfinite(point[0]):
+            if key not in series_by_key:
+                series_by_key[key] = FigureSeries(*key)
+            series_by_key[key].points[night] = point
+    return [series_by_key[key] for key in sorted(series_by_key)]
+
+
+def _bias_points(context, groups):
+    """Yield (key of the series, night, point) of the figures of combined biases."""
+    for group in groups:
         setup = paths.stem(group.product).removeprefix(f"bias_{group.camera}").strip("_")
         for figures in _quality_of_group(context, group):
             for name in _BIAS_SERIES:
-                value, error = figures[name], figures[f"{name}_error"]
-                _add_point(
-                    series_by_key,
-                    group,
-                    setup=setup,
-                    amplifier=figures["amplifier"],
-                    name=name,
-                    point=(value, error, figures["read_noise"]),
-                )
-    temperatures = _dark_temperatures(context, measurements)
-    for group in measurements:
+                key = group.camera, setup, figures["amplifier"], name
+                point = figures[name], figures[f"{name}_error"], figures["read_noise"]
+                yield key, group.night, point
+
+
+def _measurement_points(context, groups):
+    """Yield (key of the series, night, point) of the figures of a detector's measurements."""
+    temperatures = _dark_temperatures(context, groups)
+    for group in groups:
         setup = paths.stem(group.product).removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
         for figures in _quality_of_group(context, group):
             for name in _MEASUREMENT_SERIES:
-                setup_words = (
-                    setup if name == "gain" else " ".join((setup, degrees, exposures[name]))
-                )
-                is_measured = name == "gain" or math.isfinite(figures["dark_rate"])
+                is_of_darks = name != "gain"
+                words = f"{setup} {degrees} {exposures[name]}" if is_of_darks else setup
+                is_measured = not is_of_darks or math.isfinite(figures["dark_rate"])
                 value = float(figures[name]) if is_measured else math.nan
-                error = figures.get(f"{name}_error", math.nan)
-                _add_point(
-                    series_by_key,
-                    group,
-                    setup=setup_words.strip(),
-                    amplifier=figures["amplifier"],
-                    name=name,
-                    point=(value, error, math.nan),
-                )
-    return [series_by_key[key] for key in sorted(series_by_key)]
+                key = group.camera, words.strip(), figures["amplifier"], name
+                yield key, group.night, (value, figures.get(f"{name}_error", math.nan), math.nan)
 
 
 def _quality_of_group(context, group):
     """Return the figures of a master's amplifiers in its record; () where it was not made."""
     record = context.outcome(group.product)
     return record.data.get("quality", ()) if record is not None else ()
-
-
-def _add_point(series, group, setup, amplifier, name, point):
-    """Add the point of a night to its series, unless its value is not finite.
-
-    Parameters
-    ----------
-    series : dict of tuple to FigureSeries
-        By camera, setup, amplifier and figure; changed in place.
-    group : ccdflow.run.job.Group
-    setup, amplifier, name : str
-        Name of the figure.
-    point : (float, float, float)
-        Value, error and read noise.
-    """
-    if math.isfinite(point[0]):
-        key = group.camera, setup, amplifier, name
-        if key not in series:
-            series[key] = FigureSeries(*key)
-        series[key].points[group.night] = point
 
 
 def _dark_temperatures(context, measurements):
@@ -215,8 +194,7 @@ def darks_of(context, group):
     darks = {}
     for step in group.steps:
         for use in step.uses if step.kind == "dark" else ():
-            record = context.outcome(use.product)
-            if record is not None and record.status == job_records.MADE:
+            if context.made_record(use.product) is not None:
                 shared = dict(context.group(use.product).shared)
                 seconds = rounded_exposure(float(shared["exptime"]))
                 darks.setdefault(shared.get("temperature", ""), set()).add(seconds)

@@ -224,14 +224,19 @@ def frames_with_warning(gathered):
             frame = warned.setdefault(file, Warned(camera, []))
             frame.texts.extend(_flat_warning(file, camera, level, usual_figures))
         for file, camera, amplifiers in part["noises"]:
-            texts = _noise_texts(amplifiers, usual_figures.noises)
-            if texts:
+            if texts := _noise_texts(amplifiers, usual_figures.noises):
                 frame = warned.setdefault(file, Warned(camera, []))
-                frame.texts[:] = [pair for pair in frame.texts if pair[0] != NOISE]
-                # A warning of light in the strip explains the noise: one line is enough.
-                if all(topic != LIGHT for topic, _ in frame.texts):
-                    frame.texts.extend((NOISE, text) for text in texts)
+                frame.texts[:] = _with_noise_texts(frame.texts, texts)
     return {file: frame for file, frame in warned.items() if frame.texts}
+
+
+def _with_noise_texts(pairs, noise_texts):
+    """Return the (topic, text) of a frame's warnings, those on its noise replaced by others."""
+    other_pairs = [pair for pair in pairs if pair[0] != NOISE]
+    if any(topic == LIGHT for topic, _ in other_pairs):
+        # A warning of light in the strip explains the noise: one line is enough.
+        return other_pairs
+    return other_pairs + [(NOISE, text) for text in noise_texts]
 
 
 class _UsualFigures:

@@ -7,6 +7,7 @@ sizes that have one, and frames of its own size in which the strip holds light.
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import NamedTuple
 
 from ccdflow.run.rawframes.rows import SET_ASIDE, RowMark
 
@@ -38,28 +39,51 @@ def size_warnings(rows, data_of):
     for row in rows:
         strips = data_of.get(row.file, {}).get("strips")
         if strips is not None:
-            axis = f"naxis{strips['axis']}"
-            key = row.camera, row.night, axis, row.facts[axis]
-            sizes_by_axis[key[:3]].append((row.file, key))
+            size = _size_along(row, f"naxis{strips['axis']}")
+            sizes_by_axis[size.axis_of_night].append((row.file, size))
             if strips["dark"]:
-                dark_sizes.add(key)
+                dark_sizes.add(size)
         elif row.status == SET_ASIDE and row.has(RowMark.LIT_OVERSCAN):
-            lit_sizes |= {
-                (row.camera, row.night, axis, row.facts[axis]) for axis in ("naxis1", "naxis2")
-            }
+            lit_sizes |= {_size_along(row, axis) for axis in ("naxis1", "naxis2")}
     warnings = {}
     for frames in sizes_by_axis.values():
-        longest_size = max(key for _, key in frames)
-        for file, key in frames:
-            if key in lit_sizes:
+        longest = max(size.pixels for _, size in frames)
+        for file, size in frames:
+            if size in lit_sizes:
                 why = "in a frame of its size, with light, the strip holds data and is no overscan"
-            elif key != longest_size and key not in dark_sizes:
+            elif size.pixels != longest and size not in dark_sizes:
                 why = (
-                    f"others of the night have {longest_size[3]}, and neither a card nor a frame of"
-                    " its size with light shows that it has an overscan"
+                    f"others of the night have {longest}, and neither a card nor a frame of its"
+                    " size with light shows that it has an overscan"
                 )
             else:
                 continue
-            text = f"{key[2].upper()} is {key[3]}: {why}; {_REMEDY}"
+            text = f"{size.axis.upper()} is {size.pixels}: {why}; {_REMEDY}"
             warnings[file] = [(SIZE_WARNING, text)]
     return warnings
+
+
+class _Size(NamedTuple):
+    """The size of frames of a camera and night along an axis.
+
+    Attributes
+    ----------
+    camera, night : str
+    axis : {'naxis1', 'naxis2'}
+    pixels : int
+    """
+
+    camera: str
+    night: str
+    axis: str
+    pixels: int
+
+    @property
+    def axis_of_night(self):
+        """All of it but the number of pixels."""
+        return self[:3]
+
+
+def _size_along(row, axis):
+    """Return the `_Size` of a raw frame along an axis."""
+    return _Size(row.camera, row.night, axis, row.facts[axis])
