@@ -371,6 +371,7 @@ WHOLE_TUPLES = {
     ("kinds/reducing/frame_warnings.py", "_setup_of_noise"),
     ("kinds/calibrating/master_ageing.py", "_read_master"),
     ("kinds/calibrating/master_ageing.py", "cells"), ("kinds/measuring/shutter.py", "_table_cells"),
+    ("kinds/measuring/detector_measurement.py", "_figure_cells"),
     ("kinds/measuring/trends.py", "_step_cells"), ("pages/pictures/plotpanel.py", "corners"),
     ("pages/pictures/trend_picture.py", "night_panel_box"),
     ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "pixel_counts"),

@@ -166,12 +166,12 @@ class NightDetector(MeasurementKind):
         """Return the section on each amplifier's figures by a night's flats and darks."""
         groups = self.night_groups(context, night)
         names = setups_in_words([group.shared for group in groups])
-        measured = [
+        data_of_detectors = [
             (names[group.shared], record.data)
             for group in groups
             if (record := context.made_record(group.product)) is not None
         ]
-        figures = [(name, each) for name, data in measured for each in data["quality"]]
+        figures = [(name, each) for name, data in data_of_detectors for each in data["quality"]]
         if not figures:
             return None
         units = sorted({"e-" if _has_gain(each) else "adu" for _, each in figures})
@@ -186,7 +186,7 @@ class NightDetector(MeasurementKind):
             "The detector",
             tuple(
                 f"The detector {name}: {text}." if len(names) > 1 else f"The detector: {text}."
-                for name, data in measured
+                for name, data in data_of_detectors
                 for text in data["remarks"]
             ),
             (_EXPLANATION,),

@@ -87,7 +87,7 @@ def nights_off(context, records, *, spectra=True):
         if abs(middle - 1) > limits[setup]:
             nearest = min(noises, key=lambda noise: abs(noise.ratio - middle))
             files = len({noise.file for noise in noises})
-            figures = nearest.ratio, nearest.measured, nearest.predicted
+            figures = nearest.ratio, nearest.measured_noise, nearest.predicted_noise
             nights.append([*setup, files, *figures, nearest.reason])
     return nights
 
@@ -97,22 +97,22 @@ class _ImageNoise(NamedTuple):
 
     Attributes
     ----------
-    measured, predicted : float
+    measured_noise, predicted_noise : float
     file : str
         The raw file.
     reason : str
         Why they may differ, in words.
     """
 
-    measured: float
-    predicted: float
+    measured_noise: float
+    predicted_noise: float
     file: str
     reason: str
 
     @property
     def ratio(self):
         """The measured noise over the predicted one."""
-        return self.measured / self.predicted
+        return self.measured_noise / self.predicted_noise
 
 
 def _noises_of_frame(group, row, data):
@@ -126,18 +126,15 @@ def _noises_of_frame(group, row, data):
     data : dict of str to object
         Data of its record.
     """
-    pairs = [(image["sky_rms"], image["sky_predicted"]) for image in data["images"]]
     steps_not_taken = _steps_not_taken(group, data)
-    return [
-        _ImageNoise(
-            measured,
-            predicted,
-            row.file,
-            _likely_reasons(measured / predicted, is_spectrum(row), steps_not_taken),
-        )
-        for measured, predicted in pairs
-        if measured and predicted
-    ]
+    noises = []
+    for image in data["images"]:
+        measured_noise, predicted_noise = image["sky_rms"], image["sky_predicted"]
+        if measured_noise and predicted_noise:
+            ratio = measured_noise / predicted_noise
+            reason = _likely_reasons(ratio, is_spectrum(row), steps_not_taken)
+            noises.append(_ImageNoise(measured_noise, predicted_noise, row.file, reason))
+    return noises
 
 
 def _chance_of(context, row):

@@ -200,7 +200,7 @@ class Shutter(MeasurementKind):
 
         Returns
         -------
-        list of (Group, ccdflow.run.job_records.Record)
+        list of (ccdflow.run.job.Group, ccdflow.run.job_records.Record)
         """
         groups = self.groups(context) if night is None else self.night_groups(context, night)
         return [

@@ -63,7 +63,7 @@ def size_warnings(rows, data_of):
     return warnings
 
 
-class _Size(NamedTuple):
+class _SizeAlongAxis(NamedTuple):
     """The size of frames of a camera and night along an axis.
 
     Attributes
@@ -85,5 +85,5 @@ class _Size(NamedTuple):
 
 
 def _size_along(row, axis):
-    """Return the `_Size` of a raw frame along an axis."""
-    return _Size(row.camera, row.night, axis, row.facts[axis])
+    """Return the `_SizeAlongAxis` of a raw frame along an axis."""
+    return _SizeAlongAxis(row.camera, row.night, axis, row.facts[axis])
