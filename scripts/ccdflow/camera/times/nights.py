@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from ccdflow.camera import longitudes
-from ccdflow.camera.datecards import (
+from ccdflow.camera.times import longitudes
+from ccdflow.camera.times.datecards import (
     MJD_START,
     CardTime,
     clocks,
@@ -19,7 +19,7 @@ from ccdflow.camera.datecards import (
     stamps_by_name,
     time_system,
 )
-from ccdflow.camera.dates import (
+from ccdflow.camera.times.dates import (
     MOST_HOURS,
     clock_of_number,
     day_of_folder,
@@ -132,12 +132,12 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.datecards.CardTime
+    stamp : ccdflow.camera.times.datecards.CardTime
         The day whose time of day is wanted.
-    other_stamps : list of ccdflow.camera.datecards.CardTime
+    other_stamps : list of ccdflow.camera.times.datecards.CardTime
         The further dates in UT.
     system : timedelta, str or None
-        As `ccdflow.camera.datecards.time_system` returns it.
+        As `ccdflow.camera.times.datecards.time_system` returns it.
     """
     for card_time in clocks(reader, system):
         if card_time.local or not (card_time.clock or stamp.clock is None):

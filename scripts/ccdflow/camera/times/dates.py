@@ -1,7 +1,7 @@
 """Days, times of day and time zones as acquisition programs write them.
 
 Each function parses a text and reports the part it did not understand; which card counts, and what
-night follows, is decided in `ccdflow.camera.nights`.
+night follows, is decided in `ccdflow.camera.times.nights`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from ccdflow.camera.dates import (
+from ccdflow.camera.times.dates import (
     SCALES,
     clock_of_number,
     order_of,
