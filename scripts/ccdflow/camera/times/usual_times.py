@@ -17,7 +17,7 @@ from ccdflow.camera.times.agreement import (
     TOLERANCE,
     UNIVERSAL_TIME_CARD,
 )
-from ccdflow.camera.times.datecards import MJD_START, meaning_of, time_system
+from ccdflow.camera.times.datecards import MJD_START, MJD_ZERO, meaning_of, time_system
 from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
 from ccdflow.files.rawheader import RECORD_MARK, is_text
@@ -40,7 +40,7 @@ _HALF_DAY = timedelta(hours=12)
 # An exposure excuses no more than a day, seconds.
 _LONGEST_EXPOSURE = 86400.0
 # By the fact that a number of days gives: what is taken off for a Modified Julian Date.
-_DAY_NUMBERS = (("mjd", 0.0), ("jd", 2400000.5))
+_DAY_NUMBERS = (("mjd", 0.0), ("jd", MJD_ZERO))
 
 
 def usual_moment(reader, exptime):
