@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import numpy as np
 
@@ -85,26 +84,13 @@ class AmplifierNoise:
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
-class PlacedAmplifier(Protocol):
-    """An amplifier and its place in an image, such as an `AmplifierNoise`.
-
-    Attributes
-    ----------
-    name : str
-    region : ccdflow.camera.sections.Region
-        Its pixels in the image.
-    """
-
-    name: str
-    region: Region
-
-
 def check_region(amplifier, shape):
     """Return the region of an amplifier, if it is inside the image.
 
     Parameters
     ----------
-    amplifier : PlacedAmplifier
+    amplifier : AmplifierNoise
+        Or another amplifier with a name and a region.
     shape : (int, int)
         (ny, nx) of the image.
 

@@ -186,12 +186,6 @@ class Detector:
         first = self.shape[1] + number * self.n_overscan
         return slice(first, first + self.n_overscan)
 
-    def per_column(self, name):
-        """Return a value of the amplifiers, as ``"gain"``, for each science column: (nx,)."""
-        return np.concatenate(
-            [np.full(a.columns[1] - a.columns[0], getattr(a, name)) for a in self.amplifiers]
-        )
-
     def response(self, filter, dust=()):
         """Return the response of each pixel in a filter, `Dust` that lies there now included.
 
