@@ -24,7 +24,8 @@ from ccdflow.robust import MAD_TO_SIGMA
 _MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
-# Part of the level: shapes are not compared in darker boxes.
+# Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
+# decides; with a larger one the edges of a vignette are compared no more.
 _LIT_PART = 0.2
 
 

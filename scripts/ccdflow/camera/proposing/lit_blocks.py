@@ -13,15 +13,23 @@ from ccdflow.camera.proposing.lit_columns import (
 )
 from ccdflow.camera.sections import Region
 
-# Data of an amplifier have at least this part of the columns: fewer lit ones are a bad border.
+# Data of an amplifier have at least this part of the columns. With a larger part narrow amplifiers
+# are missed; with a smaller one a bad border that looks lit is taken for an amplifier.
 _LEAST_BLOCK = 1 / 20
-# A section of the header is used if it has at least this part of the lit pixels.
+# A section of the header is used if it has at least this part of the lit pixels. With a larger part
+# the bad rows that an observatory cuts off come back; with a smaller one a wrong section loses
+# data.
 _LEAST_KEPT = 0.98
-# Part of the dark columns that must agree with each other, or the level is not sure.
+# Part of the dark columns that must agree with each other, or a sentence says that the level is not
+# sure. A larger part says so of sound strips with a few trailing columns, a smaller one of none.
 _LEAST_AGREEING = 0.5
-# Strips of amplifiers that share a row have at least this part of the widest strip's width.
+# Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
+# larger part a strip counts no more that lost columns to trailing light; with a smaller one a few
+# dark columns are taken for the strip of an amplifier.
 _LEAST_WIDTH_PART = 0.7
-# A bias and the strips step alike if they differ by at most this part of the step.
+# A bias and the strips step alike if they differ by at most this part of the step. A smaller part
+# refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias for
+# one.
 _STEP_TOLERANCE = 0.3
 # Columns to either side of an edge whose medians give the step of a bias there: fewer are noisy,
 # more reach into a gradient of the bias.
