@@ -55,11 +55,9 @@ def variance_of(image, master, readouts):
             variances[rows] = predicted_variance(image, master, readouts, rows)
         return variances
     variances = image.error()
-    scales = dict.fromkeys(readouts, 1.0)
+    scales, limit = dict.fromkeys(readouts, 1.0), 0.0
     if image.is_error_measured:
         scales = {each: _scale_of_amplifier(image, master, each, variances) for each in readouts}
-    limit = 0.0
-    if image.is_error_measured:
         limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
     for rows in _row_slices(variances):
         predicted_variances = predicted_variance(image, master, readouts, rows)
