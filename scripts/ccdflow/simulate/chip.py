@@ -73,7 +73,7 @@ class Glow:
     right: bool = False
 
     def corner(self, shape):
-        """Return the pixels that glow as two slices, and their electrons per second (float32)."""
+        """Return rows, columns and electrons a second, float32, of the pixels that glow."""
         reach = [min(size, int(12 * self.scale) + 1) for size in shape]
         y, x = (np.exp(-np.arange(n) / self.scale).astype(np.float32) for n in reach)
         glow = np.float32(self.peak) * np.outer(y, x)
