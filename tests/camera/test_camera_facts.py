@@ -4,9 +4,9 @@ import pytest
 from astropy.io import fits
 from camera_headers import header, profile
 
-from ccdflow.camera import nights
 from ccdflow.camera.cameras import generic_camera
 from ccdflow.camera.header_reader import HeaderReader
+from ccdflow.camera.times import nights
 
 # -- types ------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_layouts import read_layout
 
 from ccdflow.errors import FrameError
 from ccdflow.files import (
@@ -108,7 +109,7 @@ def test_the_fingerprint_is_that_of_the_unpacked_content(tmp_path):
         "members.fits.gz": members,
         "zeros.fits.gz": pack_gzip(content) + bytes(512),
     }.items():
-        layout = rawfile.read_layout(put(tmp_path, written, name))
+        layout = read_layout(put(tmp_path, written, name))
         assert layout.fingerprint == expected, name
         assert layout.length == 2880 + NY * NX * 2
 
@@ -129,7 +130,7 @@ def test_only_the_first_blocks_are_read(tmp_path):
     written = bytearray(pack_gzip(content))
     assert len(written) > 100_000
     written[20_000:-8] = bytes(len(written) - 20_008)
-    layout = rawfile.read_layout(put(tmp_path, bytes(written)))
+    layout = read_layout(put(tmp_path, bytes(written)))
     assert layout.fingerprint == f"{zlib.crc32(content):08x}-{len(content):x}"
 
 
@@ -149,7 +150,7 @@ def test_no_pixel_is_inflated_with_a_header(tmp_path, monkeypatch):
 
     path = put(tmp_path, pack_gzip(image(ny=400, nx=500)))
     monkeypatch.setattr(zlib, "decompressobj", Counting)
-    layout = rawfile.read_layout(path)
+    layout = read_layout(path)
     assert sum(counts) == layout.hdus[0].offset
 
 
@@ -157,7 +158,7 @@ def test_pixels_come_back(tmp_path):
     content = image()
     for name, written in {"a.fits": content, "a.fits.gz": pack_gzip(content)}.items():
         path = put(tmp_path, written, name)
-        layout = rawfile.read_layout(path)
+        layout = read_layout(path)
         data = read_fits(path, layout, memory=10**6)
         assert bytes(data) == content
         stored, offset = decoding.stored_pixels(data, layout.hdus[0])
@@ -168,7 +169,7 @@ def test_pixels_come_back(tmp_path):
 def test_each_image_of_a_packed_file_is_read(tmp_path):
     content = extensions((5, 7), (6, 3))
     path = put(tmp_path, pack_gzip(content))
-    layout = rawfile.read_layout(path)
+    layout = read_layout(path)
     assert [hdu.size for hdu in layout.hdus] == [0, 70, 36]
     data = read_fits(path, layout, memory=10**6)
     for number in (1, 2):
@@ -183,7 +184,7 @@ def test_each_image_of_a_packed_file_is_read(tmp_path):
 def outcome(path):
     """The outcome of a file: the reason why it is refused, or its pixels, by either way."""
     try:
-        layout = rawfile.read_layout(path, name="a", memory=10**7)
+        layout = read_layout(path, name="a", memory=10**7)
         data = read_fits(path, layout, memory=10**7, name="a")
         size = layout.hdus[0].size
         pixels = bytes(data[layout.hdus[0].offset :][:size])
@@ -223,7 +224,7 @@ def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
         bad = bytearray(written)
         bad[chance.randrange(9000, len(bad) - 8)] ^= 1 << chance.randrange(8)
         path = put(tmp_path, bytes(bad))
-        layout = rawfile.read_layout(path, name="a")
+        layout = read_layout(path, name="a")
         with pytest.raises(FrameError) as at_once:
             read_fits(path, layout, memory=10**7, name="a")
         with pytest.raises(FrameError) as rows:
@@ -239,14 +240,14 @@ def test_a_cut_file_is_found(tmp_path, plain):
     content = image(ny=60, nx=200)
     written = content if plain else pack_gzip(content)
     name = "a.fits" if plain else "a.fits.gz"
-    length = rawfile.read_layout(put(tmp_path, content, "whole.fits")).length
+    length = read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
     for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
         with pytest.raises(file_errors.IncompleteRawFile, match=r"truncated|empty"):
-            rawfile.read_layout(put(tmp_path, written[:cut], name))
+            read_layout(put(tmp_path, written[:cut], name))
     if plain:
         path = put(tmp_path, written[:length], name)
-        layout = rawfile.read_layout(path)
+        layout = read_layout(path)
         assert bytes(read_fits(path, layout, memory=10**7)) == content[:length]
 
 
@@ -271,7 +272,7 @@ def test_a_cut_file_is_found(tmp_path, plain):
 )
 def test_damaged_files_are_refused_with_the_reason(tmp_path, content, reason):
     with pytest.raises(FrameError) as error:
-        rawfile.read_layout(put(tmp_path, content), name="a")
+        read_layout(put(tmp_path, content), name="a")
     assert error.value.reason.startswith(reason)
     assert str(error.value).startswith("a: ")
     assert len(str(error.value).splitlines()) == 1
@@ -281,10 +282,10 @@ def test_an_unreadable_file_and_a_bad_one_have_different_reasons(tmp_path):
     with pytest.raises(
         file_errors.UnreadableRawFile, match=r"cannot be read \(No such file or directory\)"
     ):
-        rawfile.read_layout(tmp_path / "none.fits", name="a")
+        read_layout(tmp_path / "none.fits", name="a")
     (tmp_path / "folder.fits").mkdir()
     with pytest.raises(file_errors.UnreadableRawFile, match=r"cannot be read \(Is a directory\)"):
-        rawfile.read_layout(tmp_path / "folder.fits", name="a")
+        read_layout(tmp_path / "folder.fits", name="a")
 
 
 # -- lying headers and bombs -----------------------------------------------------------------------
@@ -301,7 +302,7 @@ def test_a_header_that_asks_for_too_much(tmp_path):
             "NAXIS   =                    2", f"NAXIS1  = {axis:20d}", f"NAXIS2  = {axis:20d}",
         )  # fmt: skip
         with pytest.raises(FrameError, match=f"asks for {asks} of pixels, more than the limit"):
-            rawfile.read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
+            read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
 
 
 def test_a_header_of_absurd_numbers(tmp_path):
@@ -320,7 +321,7 @@ def test_a_header_of_absurd_numbers(tmp_path):
         )  # fmt: skip
         text = text.ljust(-(-len(text) // 2880) * 2880)
         with pytest.raises(FrameError, match=r"NAXIS|bytes of pixels"):
-            rawfile.read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
+            read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
 
 
 _PEAK = """
@@ -338,9 +339,8 @@ for path in sys.argv[2:]:
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     reason = ""
     try:
-        layout = rawfile.read_layout(path, name="a", memory=memory)
         with file_errors.raw_file_errors("a"), rawfile.open_raw(path, "a") as file:
-            file.read_all(layout, memory=memory)
+            file.read_all(file.layout(memory=memory), memory=memory)
     except FrameError as error:
         reason = error.reason
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -448,7 +448,7 @@ def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.fits"
     path.write_bytes(text.ljust(-(-len(text) // 2880) * 2880) + data)
     try:
-        layout = rawfile.read_layout(path, name="a", memory=10**6)
+        layout = read_layout(path, name="a", memory=10**6)
         assert layout.headers
         read_fits(path, layout, memory=10**6)
     except FrameError as error:
@@ -524,12 +524,10 @@ def test_zeros_and_empty_streams_may_follow_a_packed_file(tmp_path, packing, beh
     path = tmp_path / "a.fits.packed"
     path.write_bytes(packing.compress(image()) + more)
     if not problem:
-        assert (
-            rawfile.read_layout(path).fingerprint == f"{zlib.crc32(image()):08x}-{len(image()):x}"
-        )
+        assert read_layout(path).fingerprint == f"{zlib.crc32(image()):08x}-{len(image()):x}"
         return
     with pytest.raises(file_errors.DamagedRawFile, match=f"stream is damaged .{problem}"):
-        rawfile.read_layout(path)
+        read_layout(path)
 
 
 def tiled_file(pixels, packing):
@@ -551,7 +549,7 @@ def test_compressed_tiles_that_cannot_be_unpacked_are_reported(tmp_path):
     bad["inflate to more than the image"] = content[:table] + first + content[table + 8 : tiles]
     bad["inflate to more than the image"] += bomb
     for problem, data in bad.items():
-        layout = rawfile.read_layout(put(tmp_path, content))
+        layout = read_layout(put(tmp_path, content))
         with pytest.raises(FrameError, match=f"compressed tiles cannot be unpacked.*{problem}"):
             decoding.stored_pixels(memoryview(data), layout.hdus[1], "a")
     values, _ = decoding.stored_pixels(memoryview(content), layout.hdus[1], "a")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from raw_layouts import read_layout
 from refusals import refusal_of
 
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files import rawfile
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 
 
@@ -19,7 +19,7 @@ def header_of(*cards):
 def test_a_pixel_type_that_fits_does_not_have_is_refused(tmp_path, value):
     path = tmp_path / "a.fits"
     path.write_bytes(header_of("SIMPLE  = T", f"BITPIX  = {value}", "NAXIS   = 0"))
-    assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
+    assert refusal_of(read_layout, path, name="n1/a.fits") == (
         FrameError,
         f"n1/a.fits: BITPIX: not a FITS pixel type (found {value}); allowed: 8, 16, 32, 64, -32, "
         "-64; move the file out of the raw folder",
@@ -30,7 +30,7 @@ def test_a_header_that_promises_more_pixels_than_any_disk_holds_is_refused(tmp_p
     path = tmp_path / "a.fits"
     axes = ("NAXIS   = 2", "NAXIS1  = 1000000000", "NAXIS2  = 1000000000")
     path.write_bytes(header_of("SIMPLE  = T", "BITPIX  = 16", *axes))
-    assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
+    assert refusal_of(read_layout, path, name="n1/a.fits") == (
         FrameError,
         "n1/a.fits: the header asks for more than 1e+18 bytes of pixels; move the file out of the "
         "raw folder",
@@ -41,7 +41,7 @@ def test_an_extension_without_a_type_is_refused(tmp_path):
     path = tmp_path / "a.fits"
     first = header_of("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "EXTEND  = T")
     path.write_bytes(first + header_of("XTENSION= 5", "BITPIX  = 8", "NAXIS   = 0"))
-    assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
+    assert refusal_of(read_layout, path, name="n1/a.fits") == (
         FrameError,
         "n1/a.fits: XTENSION: the extension does not name its kind (found 5); allowed: 'IMAGE', "
         "'BINTABLE' or another word in quotes; copy the file again from where it came from: a "
@@ -54,9 +54,9 @@ def test_a_file_of_2001_hdus_is_refused(tmp_path):
     first = header_of("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "EXTEND  = T")
     next_one = header_of("XTENSION= 'IMAGE   '", "BITPIX  = 8", "NAXIS   = 0")
     path.write_bytes(first + 1999 * next_one)
-    assert len(rawfile.read_layout(path, name="n1/a.fits").hdus) == 2000
+    assert len(read_layout(path, name="n1/a.fits").hdus) == 2000
     path.write_bytes(first + 2000 * next_one)
-    assert refusal_of(rawfile.read_layout, path, name="n1/a.fits") == (
+    assert refusal_of(read_layout, path, name="n1/a.fits") == (
         FrameError,
         "n1/a.fits: headers: the file has more headers than any camera writes; allowed: 2000 HDUs, "
         "16 MB of headers; move it out of the raw folder",

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import small_chain
+from amplifier_columns import values_by_column
 from astropy.io import fits
 from small_frames import run_jobs
 
@@ -73,7 +74,7 @@ def test_files_are_found_by_kind_filter_and_exposure(chain):
 @pytest.mark.parametrize("band", ["g", "r"])
 def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, unit):
     """(R - B - (D - B)) / F, with the true levels, compared by the errors of every term."""
-    detector, gain = chain.detector, chain.detector.per_column("gain")
+    detector, gain = chain.detector, values_by_column(chain.detector, "gain")
     factor = gain if unit == "electron" else np.ones_like(gain)
     (file, *_) = chain.files_of_type("science", filter=band)
     one = chain.taken[file]
@@ -89,7 +90,7 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
     assert np.diff(level) / level[:-1] == pytest.approx(np.full(3, 0.02), abs=0.002)
     flat = mean(image * factor / one_level for image, one_level in zip(lit, level, strict=True))
     science = ((subtract_levels(chain, file) - dark) * factor)[good] / flat[good]
-    reading = detector.per_column("read_noise") ** 2 + gain**2 / 12
+    reading = values_by_column(detector, "read_noise") ** 2 + gain**2 / 12
     dim = one.dark + one.glow
     photons = sum(chain.taken[f].light for f in flats)
     electrons = one.light + dim + reading + (dim + reading) / len(darks)
@@ -107,9 +108,11 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
 
 
 def test_masters_true_of_the_chain_are_those_of_its_frames(chain):
-    gain = chain.detector.per_column("gain")
+    gain = values_by_column(chain.detector, "gain")
     bias = mean(subtract_levels(chain, f) for f in chain.files_of_type("bias"))
-    error = np.sqrt((chain.detector.per_column("read_noise") / gain) ** 2 + 1 / 12) / np.sqrt(6)
+    error = np.sqrt(
+        (values_by_column(chain.detector, "read_noise") / gain) ** 2 + 1 / 12
+    ) / np.sqrt(6)
     assert ((bias - chain.bias()) / error).std() == pytest.approx(1, rel=0.03)
     files = chain.files_of_type("dark", exptime=60)
     dark = mean(subtract_levels(chain, f) for f in files) - chain.bias()

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small_chain
+from amplifier_columns import values_by_column
 from chain_runs import KINDS
 from small_frames import run_jobs
 
@@ -75,7 +76,7 @@ def compare_night_with_truth(seed, folder):
     (product,) = [p for p in done.records if p.startswith("combined/") and "/flat_" in p]
     response = detector.response(BAND)
     scale = response[done.open(product)["MASK"].data == 0].mean()
-    gain, noise = detector.per_column("gain"), detector.per_column("read_noise")
+    gain, noise = values_by_column(detector, "gain"), values_by_column(detector, "read_noise")
     for file, one in taken.items():
         hdus = done.open(f"calibrated/science/{file}")
         truth = one.incident * scale

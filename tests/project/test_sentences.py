@@ -39,7 +39,7 @@ MERGERS = {"topics_and_warnings", "merged_findings", "warning_lines"}
 
 def is_word_of_header(path):
     """Return whether the words of a module are those of headers: none of ccdflow's sentences."""
-    return path.parent.name == "camera"
+    return path.parent.name in ("camera", "times")
 
 
 def is_checked(path):

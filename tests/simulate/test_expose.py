@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from amplifier_columns import values_by_column
 from astropy.io import fits
 
 from ccdflow import simulate
@@ -41,7 +42,7 @@ def electrons(detector, taken):
     image = taken.raw[:, : detector.shape[1]] - np.float64(detector.structure)
     for number, own in enumerate(detector.amplifiers):
         image[:, own.slice] -= taken.level[number][:, None]
-    return image * detector.per_column("gain")
+    return image * values_by_column(detector, "gain")
 
 
 def mean_of(detector, kind, exptime, count, **options):
@@ -52,8 +53,8 @@ def mean_of(detector, kind, exptime, count, **options):
 
 def variance_of_reading(detector):
     """Return read noise and rounding, squared electrons, of each column."""
-    gain = detector.per_column("gain")
-    return detector.per_column("read_noise") ** 2 + gain**2 / 12
+    gain = values_by_column(detector, "gain")
+    return values_by_column(detector, "read_noise") ** 2 + gain**2 / 12
 
 
 def holds(values, expected, error, *, most=5.0):

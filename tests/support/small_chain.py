@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from amplifier_columns import values_by_column
 
 from ccdflow import simulate
 
@@ -79,7 +80,7 @@ class Chain:
     def _response(self, band, unit):
         """Return the value of a pixel for one incident electron, in a unit."""
         response = self.detector.response(band)
-        return response / {"electron": 1.0, "adu": self.detector.per_column("gain")}[unit]
+        return response / {"electron": 1.0, "adu": values_by_column(self.detector, "gain")}[unit]
 
     def bias(self):
         """Return the true combined bias in adu, the overscan's level taken off: (ny, nx)."""
@@ -89,7 +90,9 @@ class Chain:
         """Return the true dark less bias, in adu: dark current and glow, blinking pixels off."""
         at = self.detector.temperature if temperature is None else temperature
         charge = self.detector.dark_charge(exptime, temperature=at)
-        return (charge + self.detector.glow_charge(exptime)) / self.detector.per_column("gain")
+        return (charge + self.detector.glow_charge(exptime)) / values_by_column(
+            self.detector, "gain"
+        )
 
     def good_pixels(self, *files):
         """Return the pixels without fault that are neither hit nor saturated in these frames.

@@ -145,7 +145,7 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
             has_weak = "flat" in looked
             seen.append(NightBadPixels(name, looked, index, bits, weak if has_weak else None))
             rows.append(
-                (
+                detector_products.NightOfMap(
                     name, list(looked), _lines(index, **bits), _lines(low, sigma=weak.sigma),
                     {"FLATOWN0": weak.noise_share} if has_weak else {},
                 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccdflow.camera.usual_times import EXACT_PART, is_same_exposure
+from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
 from ccdflow.errors import FrameError
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from ccdflow.calibrate import calibrated_header
 from ccdflow.calibrate.applied_masters import check_masters, has_noise, is_level_removed
 from ccdflow.calibrate.arithmetic import ImageCalibration
 from ccdflow.calibrate.buffers import Buffers
+from ccdflow.calibrate.combined_master import is_companion
 from ccdflow.calibrate.image_figures import ImageFigures, ImageSample
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import checksum, headertext
@@ -171,8 +172,7 @@ def _image_indices(hdus, readouts, name):
     indices = [
         number
         for number, hdu in enumerate(hdus)
-        if hdu.shape is not None
-        and not (number and hdu.name.rstrip("0123456789") in ("MASK", "UNCERT", "COUNT"))
+        if hdu.shape is not None and not is_companion(hdu.name, number)
     ]
     if not indices or len(indices) != len(readouts):
         raise DamagedProduct(
@@ -246,21 +246,24 @@ def _planes_of_product(images, primary):
     planes = []
     for number in range(max(image_of_hdu) + 1):
         image = image_of_hdu.get(number)
-        if image is None and number == 0:
-            planes.append(
-                Plane(
-                    lambda words: calibrated_header.image_header_bytes(
-                        primary, None, words, primary=True
-                    )
-                )
-            )
-        elif image is not None:
+        if image is not None:
             planes.append(image.plane(primary if number == 0 else None))
+        elif number == 0:
+            planes.append(_plane_without_image(primary))
     for image in images:
         planes += image.uncertainty_planes()
     for image in images:
         planes += image.mask_planes()
     return planes
+
+
+def _plane_without_image(cards):
+    """Return the plane of a primary HDU that has cards alone."""
+
+    def header(words):
+        return calibrated_header.image_header_bytes(cards, None, words, primary=True)
+
+    return Plane(header)
 
 
 class _OpenFrame(NamedTuple):
@@ -297,25 +300,20 @@ class _CalibratedImage:
     """
 
     def __init__(self, frame, index, work, corrections, *, has_mask):
-        file, hdus, name = frame
         self.index = index
-        self.hdu = hdus[index]
+        self.hdu = frame.hdus[index]
         self.work = work
         self.planes = {}
-        self._file = file
-        self._name = name
+        self._file, self._name = frame.descriptor, frame.name
         self.has_noise = work.noise is not None
         self.has_mask = has_mask
         self._corrections = corrections
-        suffix = str(index) if index else ""
-        self._suffix = suffix
-        masks = [
-            each
-            for each in hdus[1:]
-            if each.name == f"MASK{suffix}" and each.shape == self.hdu.shape
-        ]
-        self.mask_hdu = masks[0] if masks else None
-        self._sample = ImageSample(file, self.hdu, work, name=name, noise=self.has_noise)
+        self._suffix = str(index) if index else ""
+        masks = (hdu for hdu in frame.hdus[1:] if hdu.name == f"MASK{self._suffix}")
+        self.mask_hdu = next((hdu for hdu in masks if hdu.shape == self.hdu.shape), None)
+        self._sample = ImageSample(
+            self._file, self.hdu, work, name=self._name, noise=self.has_noise
+        )
         self.background = self._sample.background
         self.figures = self._sample.figures()
         if has_mask:

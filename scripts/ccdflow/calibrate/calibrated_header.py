@@ -39,12 +39,14 @@ _RENAMED_CARDS = {
     "SATURATE": "RAWSATUR",
     "SATLEVEL": "RAWSATLV",
 }
-# The comments of the cards that count masked pixels, by the bit of the mask.
-_COUNT_COMMENTS = {
-    maskbits.SATURATED: "saturated",
-    maskbits.HOT: "hot",
-    maskbits.UNCALIBRATED: "without a calibration, or extrapolated",
-}
+# The cards that count masked pixels, with the bit of the mask, and words for it.
+_COUNT_CARDS = (
+    ("NSAT", maskbits.SATURATED, "saturated"),
+    ("NHOT", maskbits.HOT, "hot"),
+    ("NUNCAL", maskbits.UNCALIBRATED, "without a calibration, or extrapolated"),
+)
+# The cards of the steps, by the kind of their master.
+_STEP_CARDS = {"bias": "ZEROCOR", "dark": "DARKCOR", "flat": "FLATCOR"}
 # Cards that are renamed only where the pixels become electrons.
 _GAIN_CARDS = ("GAIN", "EGAIN", "CCDGAIN")
 
@@ -190,13 +192,8 @@ def write_calibrated_cards(cards, calibration, figures):
     """
     unit = calibration.unit
     _rename_camera_cards(cards, calibration.is_converted)
-    for use, keyword in zip(
-        (calibration.masters.bias, calibration.masters.dark, calibration.masters.flat),
-        ("ZEROCOR", "DARKCOR", "FLATCOR"),
-        strict=True,
-    ):
-        if use is not None:
-            cards.set(keyword, printable_text(use.master.name))
+    for use in calibration.masters.uses:
+        cards.set(_STEP_CARDS[use.master.kind], printable_text(use.master.name))
     cards.set("BUNIT", unit, "unit of the pixels")
     for keyword, name, comment in (
         ("SATURATE", "saturation", f"[{unit}] least value of a saturated pixel"),
@@ -210,28 +207,16 @@ def write_calibrated_cards(cards, calibration, figures):
         if figures.get(name) is not None:
             cards.set(keyword, _six_digits(figures[name]), comment)
     _write_amplifier_cards(cards, calibration.readouts, figures, unit)
-    for keyword, bit in (
-        ("NSAT", maskbits.SATURATED),
-        ("NHOT", maskbits.HOT),
-        ("NUNCAL", maskbits.UNCALIBRATED),
-    ):
-        if "flags" in figures:
-            cards.set(keyword, int(figures["flags"][bit]), f"pixels {_COUNT_COMMENTS[bit]}")
+    for keyword, bit, words in _COUNT_CARDS if "flags" in figures else ():
+        cards.set(keyword, int(figures["flags"][bit]), f"pixels {words}")
     if "cosmics_kept" in figures:
         cards.set("NCOSMIC", int(figures["flags"][maskbits.COSMIC]), "pixels hit by cosmic rays")
         outcome = "found" if figures["cosmics_kept"] else "discarded"
         cards.set("COSMICS", outcome, "discarded: too many pixels of stars flagged")
-        for keyword, value, comment in zip(
-            ("CRSIGMA", "CRCONTR", "CRFWHM"),
-            figures["cosmics_search"],
-            (
-                "sigclip of L.A.Cosmic",
-                "objlim of L.A.Cosmic",
-                "[pixel] of its stars, 0 for too few",
-            ),
-            strict=True,
-        ):
-            cards.set(keyword, float(value), comment)
+        sigma, contrast, fwhm = map(float, figures["cosmics_search"])
+        cards.set("CRSIGMA", sigma, "sigclip of L.A.Cosmic")
+        cards.set("CRCONTR", contrast, "objlim of L.A.Cosmic")
+        cards.set("CRFWHM", fwhm, "[pixel] of its stars, 0 for too few")
 
 
 def _write_amplifier_cards(cards, readouts, figures, unit):

@@ -249,25 +249,20 @@ def read_master(path, kind, *, name=None):
     images, gains = [], ()
     with Path(path).open("rb", buffering=0) as file:
         for index, hdu in enumerate(hdus):
-            if hdu.shape is None or _is_companion(hdu.name, index):
+            if hdu.shape is None or is_companion(hdu.name, index):
                 continue
             suffix = str(index) if index else ""
-            pixels = _read_image(file.fileno(), hdu, name)
-            mask = extensions.get(f"MASK{suffix}")
-            mask = None if mask is None else _read_image(file.fileno(), mask, name)
-            error = extensions.get(f"UNCERT{suffix}")
+            mask, error = (extensions.get(f"{kind}{suffix}") for kind in ("MASK", "UNCERT"))
             header = hdus[0].header if index == 0 else _merge_headers(hdus[0].header, hdu.header)
             gains += _gains_of(hdu.header)
-            read_error = None if error is None else _error_reader(path, error, name)
-            # These cards give the parameters of a predicted UNCERT.
-            is_error_measured = not any(keyword in header for keyword in ("MODRN", "MODRN01"))
             images.append(
                 _master_image_of_own(
-                    pixels,
+                    _read_image(file.fileno(), hdu, name),
                     kind,
-                    mask=mask,
-                    error=read_error,
-                    is_error_measured=is_error_measured,
+                    mask=None if mask is None else _read_image(file.fileno(), mask, name),
+                    error=None if error is None else _error_reader(path, error, name),
+                    # These cards give the parameters of a predicted UNCERT.
+                    is_error_measured="MODRN" not in header and "MODRN01" not in header,
                     name=name,
                 )
             )
@@ -277,8 +272,20 @@ def read_master(path, kind, *, name=None):
     return _master_of_header(kind, tuple(images), gains or _gains_of(header), header, name)
 
 
-def _is_companion(name, index):
-    """Return whether an extension is an image's uncertainty, mask or count."""
+def is_companion(name, index):
+    """Return whether an HDU is an image's uncertainty, mask or count.
+
+    Parameters
+    ----------
+    name : str
+        Its EXTNAME.
+    index : int
+        Its number: the first HDU, 0, is none.
+
+    Returns
+    -------
+    bool
+    """
     return index > 0 and name.rstrip("0123456789") in ("UNCERT", "MASK", "COUNT")
 
 

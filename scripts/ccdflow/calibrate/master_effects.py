@@ -23,9 +23,11 @@ _BOX_PIXELS = 32
 # Compared pixels lie this many columns apart, in two rows: they share neither the noise of a row's
 # level nor noise that is correlated from column to column.
 _COLUMN_LAG = 4
-# Differences beyond this many sigma are stars, hot pixels or cosmic rays.
+# Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit they
+# count as noise, and hide the effect of a master; with a smaller one the noise itself is cut.
 _STAR_SIGMA = 4.0
-# A bias cancels with its dark if less than this part of it stays in.
+# A bias cancels with its dark if less than this part of it stays in. With a larger part a bias that
+# matters would have no effect in the table; with a smaller one rounding of the factors is shown.
 _LEAST_SHARE = 0.01
 
 

@@ -13,7 +13,8 @@ from ccdflow.calibrate.signal import LEAST_LIGHT, Background, tiles_of
 
 # A standard error by the values is used beyond this limit: chance exceeds it once in a million.
 _MEASURED_SIGMA = 4.75
-# A pixel this many sigma off its surroundings is its own estimate of the dark signal.
+# A pixel this many sigma off its surroundings is its own estimate of the dark signal. With a
+# smaller limit noise counts as signal; with a larger one hot pixels get the noise of cool ones.
 _OWN_SIGNAL = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
 _TILE_SIDE = 24
@@ -26,7 +27,9 @@ _LEAST_SCALE = 1e-3
 # Adu. The level of a flat whose header lacks it: half of 16 bits.
 _USUAL_LEVEL = 30_000.0
 
-# A pixel of a dark this many standard deviations below 0 is a hole.
+# A pixel of a dark this many standard deviations below 0 is a hole, and has no light. With a
+# smaller limit the noise of usual pixels is cut at one side; with a larger one holes lower the
+# variance.
 _HOLE_SIGMA = 4.0
 
 
@@ -52,11 +55,9 @@ def variance_of(image, master, readouts):
             variances[rows] = predicted_variance(image, master, readouts, rows)
         return variances
     variances = image.error()
-    scales = dict.fromkeys(readouts, 1.0)
+    scales, limit = dict.fromkeys(readouts, 1.0), 0.0
     if image.is_error_measured:
         scales = {each: _scale_of_amplifier(image, master, each, variances) for each in readouts}
-    limit = 0.0
-    if image.is_error_measured:
         limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
     for rows in _row_slices(variances):
         predicted_variances = predicted_variance(image, master, readouts, rows)

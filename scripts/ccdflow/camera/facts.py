@@ -7,14 +7,14 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from ccdflow.camera.agreement import look_at_dates
 from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
-from ccdflow.camera.nights import moment_of, night_of
-from ccdflow.camera.usual_times import usual_moment
+from ccdflow.camera.times.agreement import look_at_dates
+from ccdflow.camera.times.nights import moment_of, night_of
+from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.remembered_results import compute_at_once
 from ccdflow.files.values import as_number

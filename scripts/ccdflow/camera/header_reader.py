@@ -18,7 +18,6 @@ from ccdflow.files.cards import (
 from ccdflow.files.values import (
     MOST_SATURATION,
     as_electrons,
-    as_number,
     as_seconds,
     is_doubtful,
     is_silent,
@@ -266,8 +265,7 @@ class HeaderReader:
         reading = self._exposure()
         if reading.content is not None and is_doubtful(reading.content.value):
             written = f"the comma of {reading.content.value!r}"
-            text = f"{reading.keyword}: {written} is read as a decimal one"
-            self.warn(text)
+            self.warn(f"{reading.keyword}: {written} is read as a decimal one")
         return reading.value
 
     def warn_of_no_exposure(self):
@@ -353,19 +351,3 @@ class HeaderReader:
                     if not as_electrons(content.value):
                         text = unreadable_card(content, _NO_GAIN)
                         self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_TRUE_GAIN}")
-
-    def number(self, name, problem="not a number"):
-        """Return a number, or None.
-
-        Parameters
-        ----------
-        name : str
-            A fact of `ccdflow.camera.facts.KEYWORDS`.
-        problem : str, optional
-            The words of the warning on a card that cannot be read.
-
-        Returns
-        -------
-        float or None
-        """
-        return self.read(name, lambda content: as_number(content.value), problem).value

@@ -51,8 +51,16 @@ SYNONYMS = {
 }
 """Words of observatories for image types, in lower case, without blanks and punctuation."""
 
+
+def _type_by_word(words_by_type):
+    """Return {word: image type} of a table that has the words of each type in one text."""
+    return {
+        word: frame_type for frame_type, words in words_by_type.items() for word in words.split()
+    }
+
+
 # The image type of each word of `SYNONYMS`.
-_TYPE_OF = {word: frame_type for frame_type, words in SYNONYMS.items() for word in words.split()}
+_TYPE_OF = _type_by_word(SYNONYMS)
 # Words for the light of a flat: of the sky, and of a lamp.
 _LIGHTS = {
     "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
@@ -62,35 +70,20 @@ _LIGHTS = {
 }
 # Words that give the type even among other words: 'BIAS 1x1', 'Neon lamp 2 s'.
 _STRONG_WORDS = {
-    **dict.fromkeys(["bias", "biases", "zero", "offset"], "bias"),
-    **dict.fromkeys(["dark", "darks"], "dark"),
-    **dict.fromkeys(["dome", "twilight", "quartz"], "flat"),
-    **dict.fromkeys(
-        [
-            "arc",
-            "arcs",
-            "comp",
-            "comparison",
-            "neon",
-            "argon",
-            "xenon",
-            "krypton",
-            "helium",
-            "mercury",
-            "thar",
-            "cuar",
-            "hear",
-            "fear",
-            "hgar",
-            "hgne",
-            "henear",
-            "wave",
-        ],
-        "arc",
+    "bias": "bias biases zero offset",
+    "dark": "dark darks",
+    "flat": "dome twilight quartz",
+    "arc": (
+        "arc arcs comp comparison neon argon xenon krypton helium mercury thar cuar hear fear hgar "
+        "hgne henear wave"
     ),
-    **dict.fromkeys(["science", "object", "obj", "light", "target", "standard", "std"], "science"),
-    **dict.fromkeys(["focus", "test", "junk", "acquisition", "acq"], "other"),
+    "science": "science object obj light target standard std",
+    "other": "focus test junk acquisition acq",
 }
+# The image type of each of these words.
+_TYPE_OF_STRONG_WORD = _type_by_word(_STRONG_WORDS)
+# Image types by weight: of several that the words of a text name, the first of these counts.
+_TYPES_BY_WEIGHT = ("bias", "dark", "flat", "arc", "science", "other")
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED_TYPES = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
 # Cards that may have another use: a value counts only if it is an image type.
@@ -105,9 +98,7 @@ _NO_TARGET_WORDS = {
     "cdar hgcd neon argon xenon krypton",
 }
 # The image type of each word in the place of a target.
-_TYPE_OF_TARGET = {
-    word: frame_type for frame_type, words in _NO_TARGET_WORDS.items() for word in words.split()
-}
+_TYPE_OF_TARGET = _type_by_word(_NO_TARGET_WORDS)
 # Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
 _OTHER_WORDS = re.compile(
     r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
@@ -182,27 +173,35 @@ def _types_of_cards(reader):
     """Return the image types of cards in their order, as (as written, as understood or '')."""
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
-        if spec.keyword in _AMBIGUOUS_CARDS and any(frame_type for _, frame_type in types):
+        is_ambiguous = spec.keyword in _AMBIGUOUS_CARDS
+        if is_ambiguous and any(frame_type for _, frame_type in types):
             # It would add nothing, and a number of the frame there is another in each header.
             continue
-        order = reader.order("imagetyp")
-        if spec.hdu is not None:
-            order = hdu_indices(reader.headers, spec.hdu)
-        for index in dict.fromkeys(order):
-            cards = contents(reader.headers[index], spec.keyword, spec.occurrence)
-            content = next((card for card in cards if not is_silent(card.value)), None)
-            if content is None:
-                continue
-            frame_type = _type_of(content)
-            if frame_type or not (
-                spec.keyword in _AMBIGUOUS_CARDS or isinstance(content.value, Broken)
-            ):
-                types.append((" ".join(str(content.value).split()), frame_type))
-            elif spec.keyword not in _AMBIGUOUS_CARDS:
-                reader.warn(unreadable_card(content, "the text is not in quotes"))
-            # A blank card in the image gives way to the primary's, a filled one does not.
-            break
+        content = _first_telling_card(reader, spec)
+        if content is None:
+            continue
+        frame_type = _type_of(content)
+        is_broken = isinstance(content.value, Broken)
+        if frame_type or not (is_ambiguous or is_broken):
+            types.append((" ".join(str(content.value).split()), frame_type))
+        elif not is_ambiguous:
+            reader.warn(unreadable_card(content, "the text is not in quotes"))
     return types
+
+
+def _first_telling_card(reader, spec):
+    """Return the content of the first card of an image type that says something; None for none.
+
+    A blank card in the image gives way to the primary's, a filled one does not.
+    """
+    order = reader.order("imagetyp")
+    if spec.hdu is not None:
+        order = hdu_indices(reader.headers, spec.hdu)
+    for index in dict.fromkeys(order):
+        for content in contents(reader.headers[index], spec.keyword, spec.occurrence):
+            if not is_silent(content.value):
+                return content
+    return None
 
 
 def _type_of(content):
@@ -253,16 +252,9 @@ def known_type(text):
     # ESO and others list attributes: 'WAVE,LAMP', 'OBJECT,SKY', 'STD,FLUX'.
     parts = re.split(r"[,;]", text)
     types = {_TYPE_OF.get(_letters_and_digits(part)) for part in parts} if len(parts) > 1 else set()
-    types |= {_STRONG_WORDS.get(word) for word in words}
+    types |= {_TYPE_OF_STRONG_WORD.get(word) for word in words}
     types |= {_TYPE_OF.get("".join(words))}
-    return next(
-        (
-            frame_type
-            for frame_type in ("bias", "dark", "flat", "arc", "science", "other")
-            if frame_type in types
-        ),
-        "",
-    )
+    return next((frame_type for frame_type in _TYPES_BY_WEIGHT if frame_type in types), "")
 
 
 def _type_by_other_cards(reader, text, frame_type):
@@ -327,23 +319,16 @@ def _dark_time(reader):
 
 def _is_of_no_time(reader):
     """Return whether every card with the exposure says 0, and one does."""
-
-    def number(content):
-        return as_number(content.value)
-
-    exposures = [value for value, _ in reader.every("exptime", number, None)]
+    exposures = [
+        seconds
+        for seconds, _ in reader.every("exptime", lambda content: as_number(content.value), None)
+    ]
     return bool(exposures) and not any(exposures)
 
 
 def _rule_holds(rule, reader, imagetyp):
     """Return whether a frame meets all conditions of a profile's rule on image types."""
-    name = PurePosixPath(reader.file or "")
-    names = (str(name).lower(), name.name.lower())
-    if rule.files and not any(
-        fnmatchcase(path_or_name, pattern.lower())
-        for path_or_name in names
-        for pattern in rule.files
-    ):
+    if rule.files and not _is_file_of(reader.file or "", rule.files):
         return False
     if rule.imagetyp and not matches(imagetyp or None, rule.imagetyp):
         return False
@@ -357,6 +342,12 @@ def _rule_holds(rule, reader, imagetyp):
     return all(matches(find(reader.headers, spec, order), values) for spec, values in rule.cards)
 
 
+def _is_file_of(file, patterns):
+    """Return whether the path or the name of a file is one of some globs, regardless of case."""
+    path_and_name = (str(PurePosixPath(file)).lower(), PurePosixPath(file).name.lower())
+    return any(fnmatchcase(text, pattern.lower()) for text in path_and_name for pattern in patterns)
+
+
 def _letters_and_digits(text):
-    """Return the small letters and the digits of a text."""
+    """Return a text in lower case without all but its letters and digits."""
     return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -38,30 +38,11 @@ _MARKS_OF_PROGRAMS = {
     ),
 }  # fmt: skip
 # Values, in capitals, of a card that names a step which was not taken.
-_UNDONE_VALUES = frozenset(
-    [
-        "F",
-        "FALSE",
-        "N",
-        "NO",
-        "NONE",
-        "0",
-        "0.0",
-        "OMIT",
-        "SKIPPED",
-        "PERFORM",
-        "RAW",
-        "N/A",
-        "NA",
-        "-",
-        "OFF",
-        "UNKNOWN",
-        "NULL",
-        "DISABLED",
-        "INCOMPLETE",
-        "PENDING",
-    ]
-) | {"NOT DONE", "NOT APPLIED", "NOT PERFORMED"}
+_UNDONE_VALUES = frozenset([
+    "F", "FALSE", "N", "NO", "NONE", "0", "0.0", "OMIT", "SKIPPED", "PERFORM", "RAW", "N/A", "NA",
+    "-", "OFF", "UNKNOWN", "NULL", "DISABLED", "INCOMPLETE", "PENDING", "NOT DONE", "NOT APPLIED",
+    "NOT PERFORMED",
+])  # fmt: skip
 # OVERSCAN and TRIM are settings of many readouts: only a sentence of a reduction is a mark.
 _SETTING_CARDS = ("OVERSCAN", "TRIM")
 # A sentence of a log: with a time, or with a word for what was done.
@@ -113,22 +94,17 @@ def is_called_master(headers):
     return any(_master_card(header) for header in headers)
 
 
-def _may_be_master(text):
-    """Return whether a card's text may say so; a long one may have the word in two pieces."""
-    return "master" in text.lower() or len(text) > CARD_BYTES
-
-
 def _master_card(header):
     """Return (keyword, value) of the first card that calls the frame a master, or None."""
     for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
-        if is_text(header):
-            texts = header.cards_of(keyword)
-            # Nearly all frames.
-            if not texts or not any(map(_may_be_master, texts)):
-                continue
-        content = card_value(header, keyword)
-        if isinstance(content, str) and re.match(r"\W*master", content.lower()):
-            return keyword, content
+        # Nearly all frames end here; a text in several cards may have the word in two pieces.
+        if is_text(header) and not any(
+            "master" in text.lower() or len(text) > CARD_BYTES for text in header.cards_of(keyword)
+        ):
+            continue
+        value = card_value(header, keyword)
+        if isinstance(value, str) and re.match(r"\W*master", value.lower()):
+            return keyword, value
     return None
 
 
@@ -150,32 +126,39 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
         says so, a HISTORY line does, or the unit is a rate or a flux.
     """
     for header in headers:
-        for program, keywords in _MARKS_OF_PROGRAMS.items():
-            for keyword in keywords:
-                if has_card(header, keyword) and _is_mark(program, keyword, header):
-                    raise reduced_error(program, keyword, card_value(header, keyword), file)
-        level = as_number(card_value(header, "RLEVEL"))
-        if level is not None and level >= 1:
-            raise reduced_error("BANZAI", "RLEVEL", level, file)
-        for keyword in ("NCOMBINE", "STACKCNT"):
-            frames_combined = as_number(card_value(header, keyword))
-            if frames_combined is not None and frames_combined > 1:
-                raise reduced_error(
-                    "a program that combines frames", keyword, frames_combined, file
-                )
-        if is_master_sought and (card := _master_card(header)):
-            raise reduced_error("a program that makes masters", *card, file)
-        _refuse_rates(header, file)
-        for line in commentary(header, "HISTORY"):
-            if _STEP_IN_HISTORY.search(line) and not _DENIED_STEP.search(line):
-                raise reduced_error("a program that says so in its log", "HISTORY", line[:60], file)
+        mark = next(_marks_of_reduction(header, is_master_sought=is_master_sought), None)
+        if mark is not None:
+            raise reduced_error(*mark, file)
 
 
-def _refuse_rates(header, file):
-    """Refuse a frame whose unit is a rate or a flux."""
+def _marks_of_reduction(header, *, is_master_sought):
+    """Yield (program, keyword, value) of the cards that say that a frame was reduced already.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    is_master_sought : bool
+        Whether cards of the frame's type are looked at.
+    """
+    for program, keywords in _MARKS_OF_PROGRAMS.items():
+        for keyword in keywords:
+            if has_card(header, keyword) and _is_mark(program, keyword, header):
+                yield program, keyword, card_value(header, keyword)
+    level = as_number(card_value(header, "RLEVEL"))
+    if level is not None and level >= 1:
+        yield "BANZAI", "RLEVEL", level
+    for keyword in ("NCOMBINE", "STACKCNT"):
+        count = as_number(card_value(header, keyword))
+        if count is not None and count > 1:
+            yield "a program that combines frames", keyword, count
+    if is_master_sought and (card := _master_card(header)):
+        yield "a program that makes masters", *card
     unit = card_value(header, "BUNIT")
     if isinstance(unit, str) and _RATE_UNIT.fullmatch(unit.strip()):
-        raise reduced_error("a program that made rates or fluxes of it", "BUNIT", unit, file)
+        yield "a program that made rates or fluxes of it", "BUNIT", unit
+    for line in commentary(header, "HISTORY"):
+        if _STEP_IN_HISTORY.search(line) and not _DENIED_STEP.search(line):
+            yield "a program that says so in its log", "HISTORY", line[:60]
 
 
 def _is_mark(program, keyword, header):

@@ -140,7 +140,7 @@ class Region:
         return slice(self.x0, self.x1)
 
     def has_rows(self, rows):
-        """Return its rows of an array.
+        """Return whether each of some rows is one of the region's.
 
         Parameters
         ----------
@@ -359,18 +359,11 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
     if len(parts) != 2:
         raise refuse("a FITS section of an image has two ranges")
     lengths = (None, None) if shape is None else (shape[1], shape[0])
-    ends = []
-    for part, length in zip(parts, lengths, strict=True):
-        if part in ("*", "-*"):
-            if length is None:
-                raise refuse("'*' cannot be used where the size of the frame is not known")
-            ends.append((1, length) if part == "*" else (length, 1))
-            continue
-        match = _RANGE.fullmatch(part)
-        if match is None:
-            raise refuse("not a FITS section")
-        first = int(match[1])
-        ends.append((first, int(match[2]) if match[2] else first))
+    if shape is None and not {"*", "-*"}.isdisjoint(parts):
+        raise refuse("'*' cannot be used where the size of the frame is not known")
+    ends = [_ends_of_range(part, length) for part, length in zip(parts, lengths, strict=True)]
+    if None in ends:
+        raise refuse("not a FITS section")
     (xa, xb), (ya, yb) = ends
     if xa == xb == 0 or ya == yb == 0:
         raise refuse("the section is empty")
@@ -378,6 +371,22 @@ def parse_fits(text, *, shape=None, file=None, keyword=None, error=FrameError, r
         raise refuse("the section is outside the frame: pixels count from 1")
     region = Region(min(ya, yb) - 1, max(ya, yb), min(xa, xb) - 1, max(xa, xb))
     return DirectedSection(region, flip_x=xa > xb, flip_y=ya > yb)
+
+
+def _ends_of_range(text, length):
+    """Return the first and last pixel of a range such as ``1:2048``, from 1; None for other text.
+
+    A range may run backwards. ``*`` is the whole axis of that length, ``-*`` the axis backwards.
+    """
+    if text == "*":
+        return 1, length
+    if text == "-*":
+        return length, 1
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        return None
+    first = int(match[1])
+    return first, int(match[2]) if match[2] else first
 
 
 def parse_python(text, *, file=None, keyword=None, error=FrameError):

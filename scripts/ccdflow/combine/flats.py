@@ -229,10 +229,8 @@ def _noise_of_masters(subtract, bias, dark, levels, rows):
     rows : sequence of int
         Those of the masters that are looked at.
     """
-    factors = np.zeros(len(levels))
-    for term in subtract:
-        if term.is_charge:
-            factors = np.array(term.factors)
+    factors_of_dark = [term.factors for term in subtract if term.is_charge]
+    factors = np.array(factors_of_dark[0]) if factors_of_dark else np.zeros(len(levels))
     shared = {}
     if bias is not None:
         shared["MBNOISE"] = abs(float(np.mean((1 - factors) / levels))) * bias.rms(rows)
@@ -373,23 +371,21 @@ def _divide_flat(image, mean, limits, *, is_in_place=False):
     is_in_place : bool
         Whether its arrays may be changed: nothing else holds them.
     """
-    arrays = [image.image, image.uncertainty, image.sample]
-    divided = [
-        None
-        if array is None
-        else np.multiply(array, array.dtype.type(1 / mean), out=array if is_in_place else None)
-        for array in arrays
-    ]
+
+    def divide(array):
+        return np.multiply(array, array.dtype.type(1 / mean), out=array if is_in_place else None)
+
+    pixels = divide(image.image)
     mask = image.mask if is_in_place else image.mask.copy()
     for region, limit in limits:
         part = (slice(None), slice(None)) if region is None else region.slices
         # A NaN is not unlit: its value is unknown.
-        mask[part][divided[0][part] < limit] |= UNLIT
+        mask[part][pixels[part] < limit] |= UNLIT
     return replace(
         image,
-        image=divided[0],
-        uncertainty=divided[1],
-        sample=divided[2],
+        image=pixels,
+        uncertainty=None if image.uncertainty is None else divide(image.uncertainty),
+        sample=divide(image.sample),
         mask=mask,
         levels=image.levels * mean,
         shared={name: value / mean for name, value in image.shared.items()},

@@ -93,17 +93,19 @@ def sample_members(
     with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
         read = file_reader(members, stack)
 
-        def fill(first):
+        def read_rows(numbers):
+            """Read the rows of these numbers among the sampled ones, of all members."""
             raw = np.empty((n, nx), source)
-            with np.errstate(invalid="ignore"):
-                for column in range(first, len(rows), threads):
-                    start = int(rows[column]) * nx
-                    for index, line in enumerate(raw):
-                        read(index, start, line)
-                    sample[:, column] = _prepared_values(raw, start, preparation)
+            for number in numbers:
+                start = int(rows[number]) * nx
+                for index, line in enumerate(raw):
+                    read(index, start, line)
+                with np.errstate(invalid="ignore"):
+                    sample[:, number] = _prepared_values(raw, start, preparation)
 
-        for part in [pool.submit(fill, first) for first in range(threads)]:
-            part.result()
+        # Each thread reads one row in as many as there are threads.
+        parts = [range(first, len(rows), threads) for first in range(threads)]
+        list(pool.map(read_rows, parts))
     return MemberSample(rows, sample)
 
 
@@ -192,15 +194,15 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
     with ThreadPoolExecutor(threads) as pool:
         for amplifier in amplifiers:
             frames = values[:, amplifier.region.has_rows(rows), amplifier.region.columns]
-            assumed_noise = amplifier if has_light else replace(amplifier, gain=None)
-            if has_light and frames.size and np.isnan(frames).all():
-                # An amplifier that is masked in all members.
-                models.append(
-                    replace(assumed_noise, read_noise=assumed_noise.read_noise or DIGITAL_NOISE)
-                )
+            if not has_light:
+                amplifier = replace(amplifier, gain=None)
+            elif frames.size and np.isnan(frames).all():
+                # It is masked in all members.
+                read_noise = amplifier.read_noise or DIGITAL_NOISE
+                models.append(replace(amplifier, read_noise=read_noise))
                 continue
             models.append(
-                _measured_amplifier(assumed_noise, frames, levels, pool.map, has_light=has_light)
+                _measured_amplifier(amplifier, frames, levels, pool.map, has_light=has_light)
             )
     return NoiseModel(tuple(models), tuple(shape))
 
@@ -335,20 +337,18 @@ def _grid_of(rows, frames):
     light : numpy.ndarray of shape (ky, kx), float64
         In the unit of the members over their levels.
     """
+    middle_rows = _mean_positions(rows, _BOX_ROWS)
+    middle_columns = _mean_positions(np.arange(frames.shape[2]), _BOX_COLUMNS)
     light = light_around(frames)[::_BOX_ROWS, ::_BOX_COLUMNS]
-    middles = (
-        _mean_positions(rows, _BOX_ROWS),
-        _mean_positions(np.arange(frames.shape[2]), _BOX_COLUMNS),
-    )
-    light = light[: len(middles[0]), : len(middles[1])]
+    light = light[: len(middle_rows), : len(middle_columns)]
     is_finite = np.isfinite(light)
-    return *middles, np.where(
-        is_finite, light, np.median(light[is_finite]) if is_finite.any() else 0.0
-    )
+    usual_light = np.median(light[is_finite]) if is_finite.any() else 0.0
+    return middle_rows, middle_columns, np.where(is_finite, light, usual_light)
 
 
 def _mean_positions(positions, length):
-    """Return the mean positions of boxes of some length; a last one below a quarter is left out."""
+    """Return the mean positions of boxes of some length; a last box is left out if it is short."""
+    # A box with a quarter of its positions, or more, counts; one there is in any case.
     count = max((len(positions) + 3 * length // 4) // length, 1)
     return np.array([positions[n * length : (n + 1) * length].mean() for n in range(count)])
 
@@ -461,21 +461,17 @@ def _gain_of_bright_parts(amplifier, frames, levels):
         pulls = (frames[i] - frames[j])[is_bright] / noise
         moments = clipped_moments(pulls, rounding=rounding)
         if moments.count > 1:
-            fixed_variance = amplifier.variance_without_light * (
-                1 / levels[i] ** 2 + 1 / levels[j] ** 2
-            )
+            squares = 1 / levels[i] ** 2 + 1 / levels[j] ** 2
+            fixed_variance = amplifier.variance_without_light * squares
             inverses.append((moments.sigma**2, float(np.mean(fixed_variance / photons))))
             count += moments.count
     if not inverses:
         return None
-    total, fixed_variance = np.mean(inverses, axis=0)
+    total, fixed_part = np.mean(inverses, axis=0)
+    inverse_gain = total - fixed_part
     # Neighbouring pairs share a frame, which adds half to the variance of their mean.
     error = total * np.sqrt(3 / count)
-    return (
-        float(1 / (total - fixed_variance))
-        if error < _MOST_GAIN_ERROR * (total - fixed_variance)
-        else None
-    )
+    return float(1 / inverse_gain) if error < _MOST_GAIN_ERROR * inverse_gain else None
 
 
 def _amplifier_without_gaps(amplifier, pairs, *, has_light):

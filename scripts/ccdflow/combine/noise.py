@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import numpy as np
 
@@ -85,26 +84,13 @@ class AmplifierNoise:
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
-class PlacedAmplifier(Protocol):
-    """An amplifier and its place in an image, such as an `AmplifierNoise`.
-
-    Attributes
-    ----------
-    name : str
-    region : ccdflow.camera.sections.Region
-        Its pixels in the image.
-    """
-
-    name: str
-    region: Region
-
-
 def check_region(amplifier, shape):
     """Return the region of an amplifier, if it is inside the image.
 
     Parameters
     ----------
-    amplifier : PlacedAmplifier
+    amplifier : AmplifierNoise
+        Or another amplifier with a name and a region.
     shape : (int, int)
         (ny, nx) of the image.
 
@@ -307,7 +293,7 @@ class NoiseModel:
 
     @cached_property
     def _patterns(self):
-        """Distinct rows, shape (bands, nx), and the band of every row of the image."""
+        """Both terms of the distinct rows, (bands, nx) each, and the band of every row."""
         edges = {0, self.shape[0]}
         for amplifier in self.amplifiers:
             edges |= {amplifier.region.y0, amplifier.region.y1}
@@ -324,9 +310,7 @@ class NoiseModel:
     def uniform_terms(self, dtype=np.float64):
         """Return (read_variance, photon_slope) of all pixels, (1,) each; None if pixels differ."""
         read_variance, photon_slope, _ = self._patterns
-        if (read_variance != read_variance[0, 0]).any() or (
-            photon_slope != photon_slope[0, 0]
-        ).any():
+        if any((pattern != pattern[0, 0]).any() for pattern in (read_variance, photon_slope)):
             return None
         return read_variance[0, :1].astype(dtype), photon_slope[0, :1].astype(dtype)
 

@@ -303,15 +303,10 @@ def _combine_job(job, threads, memory, *, allow_empty):
             f"(the first is x={x + 1}, y={y + 1} of FITS)",
             remedy="mask or replace them in the frames, or allow empty pixels",
         )
-    images = {
-        name: None if array is None else array.reshape(job.shape)
-        for name, array in (
-            ("image", totals.image),
-            ("count", totals.count),
-            ("uncertainty", totals.uncertainty),
-            ("mask", totals.mask),
-        )
-    }
+    images = {}
+    for name in ("image", "count", "uncertainty", "mask"):
+        array = getattr(totals, name)
+        images[name] = None if array is None else array.reshape(job.shape)
     if job.uncertainty == "noise":
         # The noise of pixels outside all amplifiers is unknown.
         images["uncertainty"][np.isinf(images["uncertainty"])] = np.nan

@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from ccdflow.camera.usual_times import EXACT_PART, is_same_exposure
+from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
 from ccdflow.combine.member_reader import Member
 from ccdflow.combine.preparation import open_image
 from ccdflow.errors import UserError

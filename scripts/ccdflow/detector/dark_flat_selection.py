@@ -20,11 +20,12 @@ from ccdflow.detector.member_selection import (
 )
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Standard error of a median over that of a mean, of many normal values.
+# Standard error of a median over that of a mean, of many normal values: the root of pi / 2.
 _MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
-# Part of the level: shapes are not compared in darker boxes.
+# Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
+# decides; with a larger one the edges of a vignette are compared no more.
 _LIT_PART = 0.2
 
 
@@ -248,41 +249,25 @@ def _flat_figures(stats, limits):
     """Yield the distance of each flat's shape from the group's, and its deepest spot."""
     if len(stats) < 3:
         return
-    # The variance of a box's median is pi/2 times that of its mean.
-    worst_noise = (
-        max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
-    )
-    for name, values, floor, boxes, norm, meaning in (
-        (
-            "shape",
-            [flat.shape for flat in stats],
-            limits.shape,
-            COARSE_BOXES,
-            _rms_of_boxes,
-            _SHAPE,
-        ),
-        (
-            "deepest spot",
-            [flat.spots for flat in stats],
-            limits.spot,
-            FINE_BOXES,
-            _depth_of_darkest_box,
-            _SPOT,
-        ),
-    ):
-        deviations = _relative_deviations(values)
-        if deviations is None:
-            continue
-        white_noise = _MEDIAN_OVER_MEAN * worst_noise * boxes
-        floor_of_figure = float(
-            np.hypot(
-                floor,
-                white_noise
-                if norm is _rms_of_boxes
-                else _LOWEST_OF_BOXES * white_noise / limits.sigma,
-            )
-        )
-        yield Figure(name, norm(deviations), floor_of_figure, "", one_sided=True, meaning=meaning)
+    deviations = _relative_deviations([flat.shape for flat in stats])
+    if deviations is not None:
+        rms = np.sqrt(np.mean(np.square(deviations), axis=1))
+        floor = float(np.hypot(limits.shape, _noise_of_box(stats, COARSE_BOXES)))
+        yield Figure("shape", rms, floor, "", one_sided=True, meaning=_SHAPE)
+    deviations = _relative_deviations([flat.spots for flat in stats])
+    if deviations is not None:
+        # A bright box is a star of the twilight, which clipping leaves out.
+        depths = -deviations.min(axis=1)
+        lowest_by_chance = _LOWEST_OF_BOXES * _noise_of_box(stats, FINE_BOXES)
+        floor = float(np.hypot(limits.spot, lowest_by_chance / limits.sigma))
+        yield Figure("deepest spot", depths, floor, "", one_sided=True, meaning=_SPOT)
+
+
+def _noise_of_box(stats, boxes):
+    """Return the relative noise of the median of one of boxes a side, in the noisiest flat."""
+    noise = max(flat.noise for flat in stats)
+    pixels = max(min(flat.pixels for flat in stats), 1)
+    return _MEDIAN_OVER_MEAN * (noise / pixels**0.5) * boxes
 
 
 def _relative_deviations(values):
@@ -303,29 +288,13 @@ def _relative_deviations(values):
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
-def _rms_of_boxes(deviations):
-    """Return the root mean square over the boxes of each flat, (n,)."""
-    return np.sqrt(np.mean(np.square(deviations), axis=1))
-
-
-def _depth_of_darkest_box(deviations):
-    """Return the depth of the darkest box of each flat below the group's, (n,)."""
-    # A bright box is a star of the twilight, which clipping leaves out.
-    return -deviations.min(axis=1)
-
-
 def _no_common_flat(stats, limits):
     """Return the disagreement of flats of two kinds, all equally far from the middle."""
     deviations = _relative_deviations([flat.shape for flat in stats])
     if len(stats) < 3 or deviations is None:
         return []
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)
-    worst_noise = (
-        max(flat.noise for flat in stats) / max(min(flat.pixels for flat in stats), 1) ** 0.5
-    )
-    limit = limits.disagree * float(
-        np.hypot(limits.shape, _MEDIAN_OVER_MEAN * worst_noise * COARSE_BOXES)
-    )
+    limit = limits.disagree * float(np.hypot(limits.shape, _noise_of_box(stats, COARSE_BOXES)))
     mean_scatter = float(np.sqrt(np.mean(np.square(scatter))))
     if mean_scatter <= limit:
         return []

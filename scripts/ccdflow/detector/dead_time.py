@@ -163,24 +163,26 @@ def measure_dead_time(series):
     -------
     DeadTime
     """
-    shapes = [means.shape[1:] for means in series[0].means]
     mean, mean_error = _weighted_mean([_mean_dead_time(flats) for flats in series])
     mean_or_zero = 0.0 if np.isnan(mean) else mean
     lines = [_fit_cell_lines(flats, mean_or_zero) for flats in series]
-    weights = sum(error**-2 for _, error, _, _ in lines)
-    excess = sum(value / error**2 for value, error, _, _ in lines) / weights
-    squares, freedom = (sum(line[column] for line in lines) for column in (2, 3))
-    chi2 = squares / freedom if freedom else np.nan
+    weights = sum(line.error**-2 for line in lines)
+    excess = sum(line.excess / line.error**2 for line in lines) / weights
+    freedom = sum(line.freedom for line in lines)
+    chi2 = sum(line.squares for line in lines) / freedom if freedom else np.nan
     error = weights**-0.5 * _error_factor(chi2, freedom)
-    ends = np.cumsum([ny * nx for ny, nx in shapes])[:-1]
+    shapes = [means.shape[1:] for means in series[0].means]
+    return DeadTime(
+        _split_by_image(excess, shapes), _split_by_image(error, shapes), mean, mean_error,
+        float(chi2),
+    )  # fmt: skip
 
-    def split_by_image(values):
-        values_by_image = np.split(values, ends)
-        return tuple(
-            part.reshape(shape) for part, shape in zip(values_by_image, shapes, strict=True)
-        )
 
-    return DeadTime(split_by_image(excess), split_by_image(error), mean, mean_error, float(chi2))
+def _split_by_image(values, shapes):
+    """Return the values of the cells of all images, (n,), as an array of each image's shape."""
+    ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
+    parts = zip(np.split(values, ends), shapes, strict=True)
+    return tuple(part.reshape(shape) for part, shape in parts)
 
 
 def _error_factor(chi2, freedom):
@@ -254,9 +256,8 @@ def _mean_dead_time(flats):
 
 def _weighted_mean(pairs):
     """Return the mean of values by their errors, and its error; NaN for none."""
-    values, errors = np.array(
-        [pair for pair in pairs if np.isfinite(pair).all()] or [_UNKNOWN_FIGURE]
-    ).T
+    finite_pairs = [pair for pair in pairs if np.isfinite(pair).all()]
+    values, errors = np.array(finite_pairs or [_UNKNOWN_FIGURE]).T
     weights = errors**-2.0
     return float(values @ weights / weights.sum()), float(weights.sum() ** -0.5)
 
@@ -362,18 +363,7 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     """
     mean_or_zero = 0.0 if np.isnan(mean) else mean
     excess_of_pixels = interpolate_cells(excess, shape)
-    shortest = min(flat_exposures, default=np.inf)
-    if min(seconds, shortest) - mean_or_zero <= float(excess_of_pixels.max()):
-        is_of_frame = seconds <= shortest
-        raise FrameError(
-            f"the exposure of {'the frame' if is_of_frame else 'a flat'} is no longer than the"
-            " dead time of the shutter",
-            keyword="EXPTIME",
-            value=seconds if is_of_frame else shortest,
-            allowed=f"above {mean_or_zero + float(excess_of_pixels.max()):.4g} s",
-            remedy=f"leave the {'frame' if is_of_frame else 'flat'} out, or take"
-            " `shutter: measured` out of the profile",
-        )
+    _check_exposures(seconds, flat_exposures, mean_or_zero, float(excess_of_pixels.max()))
     flat = np.zeros(shape, np.float32)
     for exposure in flat_exposures:
         flat += 1 - excess_of_pixels / np.float32(exposure - mean_or_zero)
@@ -382,7 +372,32 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     if np.isnan(mean):
         exposed_part = 1 - excess_of_pixels / np.float32(seconds)
     factor = flat / exposed_part
-    inverse = 1 / (seconds - mean_or_zero) - np.mean(
-        [1 / (exposure - mean_or_zero) for exposure in flat_exposures]
-    )
+    inverses_of_flat = [1 / (exposure - mean_or_zero) for exposure in flat_exposures]
+    inverse = 1 / (seconds - mean_or_zero) - np.mean(inverses_of_flat)
     return factor, np.square(interpolate_cells(error, shape) * np.float32(inverse))
+
+
+def _check_exposures(seconds, flat_exposures, mean, largest_excess):
+    """Raise `FrameError` if the exposure of a frame or flat is no longer than the dead time.
+
+    Parameters
+    ----------
+    seconds : float
+        Exposure of the frame.
+    flat_exposures : sequence of float
+        Exposures of the members of the flat.
+    mean, largest_excess : float
+        Mean dead time, and its largest excess in a pixel, seconds.
+    """
+    shortest = min(flat_exposures, default=np.inf)
+    if min(seconds, shortest) - mean > largest_excess:
+        return
+    subject, exposure = ("frame", seconds) if seconds <= shortest else ("flat", shortest)
+    raise FrameError(
+        f"the exposure of {'the' if subject == 'frame' else 'a'} {subject} is no longer than the"
+        " dead time of the shutter",
+        keyword="EXPTIME",
+        value=exposure,
+        allowed=f"above {mean + largest_excess:.4g} s",
+        remedy=f"leave the {subject} out, or take `shutter: measured` out of the profile",
+    )

@@ -374,12 +374,10 @@ class _Nights:
             if not size[best_night] >= limit:
                 break
             dated_cut = self._date_cut(best_night, cuts)
-            cuts_with_dated = sorted({*cuts, dated_cut})
-            if (
-                len(cuts_with_dated) > len(cuts)
-                and self._judge_cut(dated_cut, cuts_with_dated, least).sigma >= limit
-            ):
-                cuts = cuts_with_dated
+            further_cuts = sorted({*cuts, dated_cut})
+            is_new = dated_cut not in cuts
+            if is_new and self._judge_cut(dated_cut, further_cuts, least).sigma >= limit:
+                cuts = further_cuts
             else:
                 nights_tried.append(best_night)
         return self._settle_steps(cuts, limit, least)
@@ -430,18 +428,17 @@ class _Nights:
         """
         index = np.arange(low.size)
         sums_before, sums_after = self._sums(low, index), self._sums(index, high)
+        w_before, wt_before, wy_before, wtt_before, wty_before = sums_before
+        w_after, wt_after, wy_after, wtt_after, wty_after = sums_after
         with np.errstate(divide="ignore", invalid="ignore"):
-            t_before, y_before = sums_before[1] / sums_before[0], sums_before[2] / sums_before[0]
-            t_after, y_after = sums_after[1] / sums_after[0], sums_after[2] / sums_after[0]
-            xx = (
-                sums_before[3] - sums_before[1] * t_before + sums_after[3] - sums_after[1] * t_after
-            )
-            xy = (
-                sums_before[4] - sums_before[1] * y_before + sums_after[4] - sums_after[1] * y_after
-            )
+            t_before, y_before = wt_before / w_before, wy_before / w_before
+            t_after, y_after = wt_after / w_after, wy_after / w_after
+            # Both sides have one slope, each about its own middle.
+            xx = wtt_before - wt_before * t_before + wtt_after - wt_after * t_after
+            xy = wty_before - wt_before * y_before + wty_after - wt_after * y_after
             slope, distance = xy / xx, t_after - t_before
             step = y_after - y_before - slope * distance
-            variance = 1 / sums_before[0] + 1 / sums_after[0] + distance**2 / xx
+            variance = 1 / w_before + 1 / w_after + distance**2 / xx
             dates = self.days - np.diff(self.days, prepend=self.days[0]) / 2
             ends = y_before + slope * (dates - t_before), y_after + slope * (dates - t_after)
         step[(index - low < FEWEST_NIGHTS_A_SIDE) | (high - index < FEWEST_NIGHTS_A_SIDE)] = np.nan

@@ -11,7 +11,9 @@ from isal import isal_zlib
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import (
+    EXTENSION_START,
     FITS_BLOCK_BYTES,
+    PRIMARY_START,
     Hdu,
     data_size,
     has_end_card,
@@ -67,25 +69,27 @@ def encode_checksum(total):
     -------
     str
     """
-    value = 0xFFFFFFFF - total
-    letters = [[0] * 4 for _ in range(4)]
-    for position, shift in enumerate((24, 16, 8, 0)):
-        byte = value >> shift & 0xFF
-        quarter, remainder = divmod(byte, 4)
-        quarters = [quarter + 48 + (remainder if i == 0 else 0) for i in range(4)]
-        while any(58 <= c <= 64 or 91 <= c <= 96 for c in quarters):
-            for i in (0, 2):
-                if any(58 <= c <= 64 or 91 <= c <= 96 for c in quarters[i : i + 2]):
-                    quarters[i] += 1
-                    quarters[i + 1] -= 1
-        for i in range(4):
-            letters[i][position] = quarters[i]
-    text = "".join(chr(c) for row in letters for c in row)
+    quarters = [_quarters_of_byte(byte) for byte in (0xFFFFFFFF - total).to_bytes(4, "big")]
+    # The first quarters of all bytes come first.
+    text = "".join(chr(code) for codes in zip(*quarters, strict=True) for code in codes)
     return text[-1] + text[:-1]
 
 
-# The first bytes of the header of a primary HDU, and of an extension.
-_BEGINNINGS = (b"SIMPLE  =", b"XTENSION=")
+def _quarters_of_byte(byte):
+    """Return four codes of letters and digits whose sum is a byte and four times that of ``0``."""
+    quarter, remainder = divmod(byte, 4)
+    codes = [48 + quarter + remainder, *[48 + quarter] * 3]
+    while any(map(_is_punctuation, codes)):
+        for i in (0, 2):
+            if any(map(_is_punctuation, codes[i : i + 2])):
+                codes[i] += 1
+                codes[i + 1] -= 1
+    return codes
+
+
+def _is_punctuation(code):
+    """Return whether an ASCII code between those of digits and small letters is neither."""
+    return 58 <= code <= 64 or 91 <= code <= 96
 
 
 def headers_among(parts):
@@ -100,7 +104,8 @@ def headers_among(parts):
     -------
     list of bytes
     """
-    return [part for part in parts if isinstance(part, bytes) and part.startswith(_BEGINNINGS)]
+    starts = (PRIMARY_START, EXTENSION_START)
+    return [part for part in parts if isinstance(part, bytes) and part.startswith(starts)]
 
 
 def product_checksum(datasum, headers):
@@ -183,7 +188,9 @@ def signature(path):
                 first_sum = first_sum or datasum
     except (OSError, FrameError):
         return "", ""
-    return (first_sum or "0", str(card_value(headers[0], "CCDFKEY") or "")) if headers else ("", "")
+    if not headers:
+        return "", ""
+    return first_sum or "0", str(card_value(headers[0], "CCDFKEY") or "")
 
 
 def _whole_hdu(file, start, size):

@@ -12,6 +12,9 @@ from ccdflow.files import rawheader
 from ccdflow.files.cards import card_value, contents, count_of, has_card
 from ccdflow.files.rawheader import CARD_BYTES, ENDINGS, readable_cards
 
+PRIMARY_START, EXTENSION_START = b"SIMPLE  =", b"XTENSION="
+"""The first bytes of the header of a primary HDU, and of an extension."""
+
 FITS_BLOCK_BYTES = 2880
 """Bytes of a FITS block: headers and data are padded to a multiple."""
 

@@ -111,12 +111,9 @@ class CardList:
         old_keyword, new_keyword : str
             Keywords; the new one has up to eight characters.
         """
-        self._cards = [
-            (new_keyword, f"{new_keyword:<8}{text[8:]}")
-            if keyword == old_keyword
-            else (keyword, text)
-            for keyword, text in self._cards
-        ]
+        for index, (keyword, text) in enumerate(self._cards):
+            if keyword == old_keyword:
+                self._cards[index] = (new_keyword, f"{new_keyword:<8}{text[8:]}")
 
     def set(self, keyword, value, comment=""):
         """Write a card in the place of the cards of its keyword, or at the end.

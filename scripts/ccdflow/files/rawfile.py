@@ -30,7 +30,9 @@ from ccdflow.files.file_errors import (
     truncated_error,
 )
 from ccdflow.files.fits_structure import (
+    EXTENSION_START,
     FITS_BLOCK_BYTES,
+    PRIMARY_START,
     Hdu,
     RawLayout,
     data_size,
@@ -198,12 +200,12 @@ class RawFile(io.RawIOBase):
             crc, promised = self._trailer or _gzip_trailer(self._file, size, name)
             inflated = self._inflated or InflatedStart(self._start)
             self._trailer = self._inflated = None
+        elif self._packing:
+            # Files of bzip2 and xz do not state their unpacked length.
+            promised = math.inf
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
         stream = RawStream(source, name, self._packed, inflated)
-        if self._packing:
-            # Files of bzip2 and xz do not state their unpacked length.
-            promised = math.inf
         self.headers = []
         hdus = _read_hdus(stream, promised, memory, name, self.headers)
         offset = hdus[-1].end
@@ -262,14 +264,15 @@ class RawFile(io.RawIOBase):
             first, self._length = self._length, self._length + count
             part = memoryview(buffer).cast("B")[:count]
             self._crc = isal_zlib.crc32(part, self._crc)
-            for start, raw in self._expected_headers:
-                low, high = max(first, start), min(self._length, start + len(raw))
-                if (
-                    low < high
-                    and part[low - first : high - first] != raw[low - start : high - start]
-                ):
-                    self._has_expected_headers = False
+            self._compare_headers(part, first)
         return count
+
+    def _compare_headers(self, part, first):
+        """Compare inflated bytes, from a place in the file on, with the headers expected there."""
+        for start, raw in self._expected_headers:
+            low, high = max(first, start), min(first + len(part), start + len(raw))
+            if low < high and part[low - first : high - first] != raw[low - start : high - start]:
+                self._has_expected_headers = False
 
     def check(self, fingerprint):
         """Raise `ChangedRawFile` unless the bytes read since `rewind` are those of a fingerprint.
@@ -329,38 +332,6 @@ def _stamp_of_status(status):
 def _fingerprint_text(crc, length):
     """Return the fingerprint of a FITS file by its CRC-32 and length, as hexadecimal digits."""
     return f"{crc:08x}-{length:x}"
-
-
-def read_layout(path, *, name=None, memory=None):
-    """Read the headers of a raw file, inflating no more of it than they need.
-
-    Parameters
-    ----------
-    path : path-like
-        The raw file, plain or gzip, by its content.
-    name : str, optional
-        The name that errors carry; the path if absent.
-    memory : int, optional
-        The most bytes that one frame may ask for; a larger one is not read any further.
-
-    Returns
-    -------
-    RawLayout
-
-    Raises
-    ------
-    IncompleteRawFile
-        If the file is empty or truncated.
-    UnreadableRawFile
-        If it cannot be opened or read.
-    ChangedRawFile
-        If it was written to meanwhile.
-    FrameError
-        If it is not FITS, is damaged, or asks for more than ``memory``.
-    """
-    name = str(path) if name is None else name
-    with raw_file_errors(name), open_raw(path, name) as file:
-        return file.layout(memory=memory)
 
 
 def _read_hdus(stream, length, memory, name, parsed_headers):
@@ -436,30 +407,14 @@ def _header_at(stream, offset, name, *, first):
     first : bool
         Whether the header is that of the first HDU.
     """
-    blocks, after = [], offset
-    while True:
-        block = stream.read_at(after, FITS_BLOCK_BYTES, _FIRST_READ)
-        if not blocks:
-            start = b"SIMPLE  =" if first else b"XTENSION="
-            if not block.startswith(start):
-                if first and (start.startswith(block) or GZIP_MAGIC.startswith(block)):
-                    raise damaged_error(
-                        name, "the file is truncated: it has no header", IncompleteRawFile
-                    )
-                if first:
-                    raise FrameError(
-                        "not a FITS file: it does not begin with SIMPLE",
-                        file=name,
-                        keyword="SIMPLE",
-                        value=bytes(block[:8]).decode("ascii", "replace"),
-                        remedy="move it out of the raw folder",
-                    )
-                return None, offset
-        blocks.append(block)
-        after += len(block)
-        if has_end_card(block):
-            break
-        if len(block) < FITS_BLOCK_BYTES:
+    first_block = stream.read_at(offset, FITS_BLOCK_BYTES, _FIRST_READ)
+    if not first and not first_block.startswith(EXTENSION_START):
+        return None, offset
+    if first and not first_block.startswith(PRIMARY_START):
+        raise _error_of_other_file(first_block, name)
+    blocks, after = [first_block], offset + len(first_block)
+    while not has_end_card(blocks[-1]):
+        if len(blocks[-1]) < FITS_BLOCK_BYTES:
             problem = "the file is truncated: its header has no END card"
             raise damaged_error(name, problem, IncompleteRawFile)
         if after - offset > MOST_HEADER_BYTES:
@@ -468,4 +423,19 @@ def _header_at(stream, offset, name, *, first):
                 file=name,
                 remedy="move it out of the raw folder",
             )
+        blocks.append(stream.read_at(after, FITS_BLOCK_BYTES, _FIRST_READ))
+        after += len(blocks[-1])
     return b"".join(blocks), after
+
+
+def _error_of_other_file(start, name):
+    """Return the error of a file that does not begin as FITS does, by its first bytes."""
+    if PRIMARY_START.startswith(start) or GZIP_MAGIC.startswith(start):
+        return damaged_error(name, "the file is truncated: it has no header", IncompleteRawFile)
+    return FrameError(
+        "not a FITS file: it does not begin with SIMPLE",
+        file=name,
+        keyword="SIMPLE",
+        value=bytes(start[:8]).decode("ascii", "replace"),
+        remedy="move it out of the raw folder",
+    )

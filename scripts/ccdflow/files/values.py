@@ -122,8 +122,11 @@ def as_number(value, units=None):
         return None
     text = " ".join(str(value).split())
     number = _bare_number(text)
-    if number is not None or not units:
-        return number
+    return _number_with_unit(text, units) if number is None and units else number
+
+
+def _number_with_unit(text, units):
+    """Return the number of a text that a unit follows, times its value; None for other text."""
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if match is None or match[2] is None:
         return None
@@ -172,10 +175,9 @@ def is_doubtful(value):
     >>> is_doubtful("1,500"), is_doubtful("12,5")
     (True, False)
     """
-    text = str(value).strip()
-    return isinstance(value, str | Broken) and bool(
-        re.match(r"[+-]?[1-9]\d{0,2},\d{3}(?!\d|[eEdD])", text)
-    )
+    if not isinstance(value, str | Broken):
+        return False
+    return re.match(r"[+-]?[1-9]\d{0,2},\d{3}(?!\d|[eEdD])", str(value).strip()) is not None
 
 
 def as_seconds(value, comment=""):

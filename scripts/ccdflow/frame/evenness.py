@@ -20,7 +20,8 @@ _STAR_SIGMA = 8.0
 _MOST_STARS, _FEWEST_STARS = 2e-4, 2
 # The noise counts as at least this fraction of the level: means of many pixels scatter little.
 _LEAST_NOISE = 1e-3
-# No box of an even frame is darker or brighter than its median by more than this fraction.
+# No box of an even frame is darker or brighter than its median by more than this fraction. A larger
+# one takes vignettes and slits for even light; a smaller one refuses flats with a usual vignette.
 _MOST_UNEVEN = 0.5
 # The light of an image is compared between this many boxes along each side.
 _BOXES_A_SIDE = 4

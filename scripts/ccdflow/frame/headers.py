@@ -177,16 +177,14 @@ def _common_cards(layout, amplifiers):
     other_headers = [headers[hdu] for hdu in hdus_used[1:]]
     first_header_used = headers[hdus_used[0]]
     for keyword, text in _cards_to_keep(layout.texts[hdus_used[0]]):
-        raw_keyword = (
-            "DATE" if keyword == "RAWDATE" and keyword not in first_header_used else keyword
+        # RAWDATE is the DATE of the raw header, renamed.
+        is_renamed = keyword == "RAWDATE" and keyword not in first_header_used
+        raw_keyword = "DATE" if is_renamed else keyword
+        value = card_value(first_header_used, raw_keyword)
+        is_common = keyword not in keywords and all(
+            card_value(other_header, raw_keyword) == value for other_header in other_headers
         )
-        if is_commentary(keyword) or (
-            keyword not in keywords
-            and all(
-                card_value(other_header, raw_keyword) == card_value(first_header_used, raw_keyword)
-                for other_header in other_headers
-            )
-        ):
+        if is_common or is_commentary(keyword):
             cards.extend([(keyword, text)])
     return cards
 
@@ -233,17 +231,15 @@ def _write_image_cards(cards, headers, product_image, recipe, reduced):
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     reduced : ccdflow.frame.reduction.Reduced
     """
-    for keyword in {keyword for keyword, _ in cards if _is_stale(keyword, recipe)}:
-        cards.drop(keyword)
+    if recipe.trim:
+        # A trimmed image does not have these pixels.
+        for keyword in {keyword for keyword, _ in cards}:
+            if placement.is_about_raw_pixels(keyword):
+                cards.drop(keyword)
     _write_amplifier_cards(cards, product_image.amplifiers, recipe, reduced)
     if recipe.trim:
         placement.correct_cards(cards, headers, product_image.amplifiers, product_image.shape)
     cards.set("BUNIT", _unit_of_pixels(headers, product_image), "unit of the pixels")
-
-
-def _is_stale(keyword, recipe):
-    """Return whether a card describes raw pixels that a trimmed image does not have."""
-    return recipe.trim and placement.is_about_raw_pixels(keyword)
 
 
 def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
@@ -262,33 +258,13 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
     is_numbered = len(amplifiers) > 1
     for number, amplifier in enumerate(amplifiers, start=1):
         set_card = partial(_set_numbered, cards, number if is_numbered else None)
-        overscan = reduced.overscans[amplifier.name]
         if is_numbered:
             set_card("", "AMPNAM", printable_text(amplifier.name), "amplifier")
         if is_numbered or not recipe.trim:
             place = recipe.region_of(amplifier)
             set_card("DATSEC", "DATSEC", place.to_fits(), "where it lies in this image")
-        if overscan is not None:
-            strips = " ".join(map(Region.to_fits, amplifier.overscan))
-            set_card("OVERSCAN", "OVERSC", strips, "raw pixels of the overscan used")
-            set_card(
-                "OSCAXIS", "OSCAXI", amplifier.along, "part of the image with one overscan level"
-            )
-            level = _round_figure(overscan.level)
-            set_card("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
-            noise = _round_figure(overscan.noise)
-            set_card("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
-        if recipe.trim:
-            set_card("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
-        if amplifier.hdu:
-            set_card("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
-        flipped_axes = ("x" if amplifier.flip_x else "") + ("y" if amplifier.flip_y else "")
-        if recipe.trim and flipped_axes:
-            set_card("AMPFLIP", "AMPFLP", flipped_axes, "axes along which raw pixels were reversed")
-        if amplifier.saturation is not None:
-            set_card(
-                "AMPSAT", "AMPSAT", float(amplifier.saturation), "[adu] raw value that is saturated"
-            )
+        _write_overscan_cards(set_card, amplifier, reduced.overscans[amplifier.name])
+        _write_readout_cards(set_card, amplifier, recipe)
         _write_converter_cards(set_card, reduced.converters.get(amplifier.name))
         if amplifier.gain is not None:
             # Not GAIN: many cameras write a setting of theirs under that name.
@@ -299,6 +275,32 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         if parts := reduced.without_level.get(amplifier.name):
             text = " ".join(map(Region.to_fits, parts))
             set_card("OSCSAT", "OSCSAT", text, "no level here: overscan saturated")
+
+
+def _write_overscan_cards(set_card, amplifier, overscan):
+    """Write strips, level and noise of the overscan of an amplifier, if it was subtracted."""
+    if overscan is None:
+        return
+    strips = " ".join(map(Region.to_fits, amplifier.overscan))
+    set_card("OVERSCAN", "OVERSC", strips, "raw pixels of the overscan used")
+    set_card("OSCAXIS", "OSCAXI", amplifier.along, "part of the image with one overscan level")
+    level, noise = _round_figure(overscan.level), _round_figure(overscan.noise)
+    set_card("BIASLVL", "BIASLV", level, "[adu] mean level that was subtracted")
+    set_card("OVERRMS", "OVRRMS", noise, "[adu] noise of an overscan pixel")
+
+
+def _write_readout_cards(set_card, amplifier, recipe):
+    """Write which raw pixels an amplifier has, in which order, and when they are saturated."""
+    if recipe.trim:
+        set_card("TRIM", "TRIM", amplifier.data.to_fits(), "raw pixels that were kept")
+    if amplifier.hdu:
+        set_card("AMPHDU", "AMPHDU", amplifier.hdu, "HDU of the raw file, the first is 0")
+    flipped_axes = ("x" if amplifier.flip_x else "") + ("y" if amplifier.flip_y else "")
+    if recipe.trim and flipped_axes:
+        set_card("AMPFLIP", "AMPFLP", flipped_axes, "axes along which raw pixels were reversed")
+    if amplifier.saturation is not None:
+        top = float(amplifier.saturation)
+        set_card("AMPSAT", "AMPSAT", top, "[adu] raw value that is saturated")
 
 
 def _write_converter_cards(set_card, end):

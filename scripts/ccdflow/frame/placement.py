@@ -67,10 +67,10 @@ class AxisShift:
 
 def axes(amplifier):
     """Return the `AxisShift` in x and in y of a trimmed amplifier."""
-    data, correct_cards = amplifier.data, amplifier.place
+    data, place = amplifier.data, amplifier.place
     return (
-        _axis_shift(data.x0, data.x1, correct_cards.x0, amplifier.flip_x),
-        _axis_shift(data.y0, data.y1, correct_cards.y0, amplifier.flip_y),
+        _axis_shift(data.x0, data.x1, place.x0, amplifier.flip_x),
+        _axis_shift(data.y0, data.y1, place.y0, amplifier.flip_y),
     )
 
 
@@ -244,9 +244,10 @@ def _place_world(cards, headers, amplifiers):
     solutions = [_moved_world(headers, amplifier) for amplifier in amplifiers]
     if all(solution == {} for solution in solutions):
         return
-    if None in solutions or any(
-        not _worlds_agree(solutions[0], other_solution) for other_solution in solutions[1:]
-    ):
+    is_common = None not in solutions and all(
+        _worlds_agree(solutions[0], other_solution) for other_solution in solutions[1:]
+    )
+    if not is_common:
         for keyword in [keyword for keyword, _ in cards if _WORLD_CARD.fullmatch(keyword)]:
             cards.drop(keyword)
         cards.add_history("ccdflow: world coordinates that do not hold for this image left out")
@@ -268,10 +269,9 @@ def _world_header(headers, amplifier):
 def _moved_world(headers, amplifier):
     """Return an amplifier's world coordinate cards for the product; None if impossible."""
     raw_header = _world_header(headers, amplifier)
-    world = {
-        k: card_value(raw_header, k) for k in dict.fromkeys(raw_header) if _WORLD_CARD.fullmatch(k)
-    }
-    world = {keyword: value for keyword, value in world.items() if value is not None}
+    keywords = filter(_WORLD_CARD.fullmatch, dict.fromkeys(raw_header))
+    cards = {keyword: card_value(raw_header, keyword) for keyword in keywords}
+    world = {keyword: value for keyword, value in cards.items() if value is not None}
     shifts = axes(amplifier)
     if shifts == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
@@ -317,15 +317,14 @@ def _reverse_axis(world, axis, version):
 
 def _worlds_agree(first, second):
     """Return whether two sets of world coordinates agree within a fraction of a pixel."""
-    if first is None or second is None or set(first) != set(second):
-        return False
-    for keyword, value in first.items():
-        second_value = second[keyword]
-        if isinstance(value, str) or isinstance(second_value, str):
-            if value != second_value:
-                return False
-        elif abs(value - second_value) > (
-            _PIXEL_TOLERANCE if "CRPIX" in keyword else _PART_TOLERANCE * abs(value)
-        ):
-            return False
-    return True
+    return set(first) == set(second) and all(
+        _values_agree(keyword, value, second[keyword]) for keyword, value in first.items()
+    )
+
+
+def _values_agree(keyword, first, second):
+    """Return whether a card of world coordinates is the same: texts alike, numbers nearly."""
+    if isinstance(first, str) or isinstance(second, str):
+        return first == second
+    tolerance = _PIXEL_TOLERANCE if "CRPIX" in keyword else _PART_TOLERANCE * abs(first)
+    return abs(first - second) <= tolerance

@@ -135,12 +135,11 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
     without_level = parts_without_level(
         geometry.amplifiers, recipe, overscans, samples, amplifier_flags
     )
-    full_pixels = {
-        a.name: FullPixels(
-            a, (tops or {}).get(a.hdu) or top_of_converter(*_type_and_offset(stored[a.hdu]))
-        )
-        for a in geometry.amplifiers
-    }
+    full_pixels = {}
+    for amplifier in geometry.amplifiers:
+        values, offset = stored[amplifier.hdu]
+        top = (tops or {}).get(amplifier.hdu) or top_of_converter(values.dtype, offset)
+        full_pixels[amplifier.name] = FullPixels(amplifier, top)
     images = tuple(
         _make_image(stored, place, overscans, recipe, without_level, full_pixels)
         for place in product_images(geometry, recipe)
@@ -151,12 +150,6 @@ def reduce_frame(stored, geometry, recipe, *, tops=None):
     return Reduced(
         images, overscans, amplifier_flags, rows, tuple(warnings), without_level, converters
     )
-
-
-def _type_and_offset(stored):
-    """Return the type of stored pixels, and their offset."""
-    values, offset = stored
-    return values.dtype, offset
 
 
 def ends_of_converters(full_pixels, recipe, overscans):
@@ -258,18 +251,18 @@ def _make_image(stored, product_image, overscans, recipe, without_level, full_pi
     elif sum(amplifier.place.size for amplifier in product_image.amplifiers) < pixels_of_image.size:
         pixels_of_image[...] = np.nan
     for amplifier in product_image.amplifiers:
-        values, offset = stored[amplifier.hdu]
+        hdu_values, offset = stored[amplifier.hdu]
+        values = hdu_values[amplifier.data.slices]
+        place = recipe.region_of(amplifier).slices
+        target = pixels_of_image[place]
         if recipe.trim:
-            target = _turned_view(pixels_of_image[amplifier.place.slices], amplifier)
+            target = _turned_view(target, amplifier)
             levels = _levels_to_subtract(overscans[amplifier.name], amplifier.along)
-            pixels.subtract_blocks(values[amplifier.data.slices], offset, levels, target)
-        else:
-            target = pixels_of_image[amplifier.data.slices]
-        full_pixels[amplifier.name].add(values[amplifier.data.slices], offset, target)
+            pixels.subtract_blocks(values, offset, levels, target)
+        full_pixels[amplifier.name].add(values, offset, target)
         if mask is not None:
-            part = mask[recipe.region_of(amplifier).slices]
-            part = _turned_view(part, amplifier) if recipe.trim else part
-            part[...] = flaws.mask_of_amplifier(values[amplifier.data.slices], offset, amplifier)
+            part = _turned_view(mask[place], amplifier) if recipe.trim else mask[place]
+            part[...] = flaws.mask_of_amplifier(values, offset, amplifier)
             for region in without_level.get(amplifier.name, ()):
                 mask[region.slices] |= maskbits.NO_DATA
     words = pixels.to_big_endian(pixels_of_image)
@@ -292,13 +285,13 @@ def _subtract_untrimmed(raw, amplifiers, overscans, out):
     values, offset = raw
     pixels.subtract_blocks(values, offset, None, out)
     for amplifier in amplifiers:
-        level = overscans[amplifier.name]
-        if level is None:
+        levels = _levels_to_subtract(overscans[amplifier.name], amplifier.along)
+        if levels is None:
             continue
-        is_single = len(amplifiers) == 1
         regions = [amplifier.data, *amplifier.overscan]
-        for region in [_levelled_region(amplifier, values.shape)] if is_single else regions:
-            levels = _levels_to_subtract(level, amplifier.along)
+        if len(amplifiers) == 1:
+            regions = [_levelled_region(amplifier, values.shape)]
+        for region in regions:
             pixels.subtract_blocks(values[region.slices], offset, levels, out[region.slices])
 
 
@@ -321,8 +314,4 @@ def _levels_to_subtract(overscan_of_amplifier, along):
     """Return levels in the shape to subtract from (ny, nx) pixels, or None."""
     if overscan_of_amplifier is None:
         return None
-    return (
-        overscan_of_amplifier.levels.reshape(-1, 1)
-        if along == "rows"
-        else overscan_of_amplifier.levels.reshape(1, -1)
-    )
+    return overscan_of_amplifier.levels.reshape((-1, 1) if along == "rows" else (1, -1))

@@ -18,11 +18,13 @@ SEAM = "seam"
 _SEAM_COLUMNS = 8
 # A seam needs this many times the columns above: two times in each of the two amplifiers.
 _FEWEST_SEAM_PARTS = 4
-# A seam is looked for if the levels differ by more than this many errors of a column.
+# A seam is looked for if the levels differ by more than this many errors of a column: with fewer,
+# chance steps of two levels would be looked for; with more, small steps stay unseen.
 _STEP_ERRORS = 5
 # Adu. An error of a column is no smaller: columns of a simulated frame may not scatter at all.
 _LEAST_ERROR = 1e-3
-# A step of the image is the step of the levels if they differ by at most this fraction.
+# A step of the image is the step of the levels if they differ by at most this fraction. A smaller
+# one misses steps beside a gradient of the light; a larger one takes a step of the light for it.
 _SAME_STEP_PART = 0.3
 
 

@@ -60,15 +60,13 @@ def can_stream(layout, geometry, recipe):
         return False
     if recipe.model is not None or not decoding.is_plain(layout.hdus[amplifiers[0].hdu]):
         return False
-    area = sum(amplifier.place.size for amplifier in amplifiers)
-    return (
-        area == geometry.shape[0] * geometry.shape[1]
-        and all(map(_is_usual, amplifiers))
-        and (
-            len({(a.data.y0 - a.place.y0, a.data.shape[0]) for a in amplifiers}) == 1
-            and amplifiers[0].data.shape[0] == geometry.shape[0]
-        )
-    )
+    ny, nx = geometry.shape
+    fills_image = sum(amplifier.place.size for amplifier in amplifiers) == ny * nx
+    # Each row of the raw frame is a row of the image, the same one in all amplifiers.
+    row_shifts = {amplifier.data.y0 - amplifier.place.y0 for amplifier in amplifiers}
+    has_whole_rows = all(amplifier.data.shape[0] == ny for amplifier in amplifiers)
+    are_usual = all(map(_is_usual, amplifiers))
+    return fills_image and are_usual and has_whole_rows and len(row_shifts) == 1
 
 
 def _is_usual(amplifier):
@@ -242,34 +240,22 @@ class _FrameReduction:
             if not self._has_simple_levels:
                 overscan.check_levels(levels, amplifier)
             # Values of one byte may lie in the buffer, which the next block overwrites.
-            is_shared_of_strips = [np.may_share_memory(strip, stored) for strip in strips]
-            self._strips[name].append(
-                [
-                    s.copy() if is_shared else s
-                    for s, is_shared in zip(strips, is_shared_of_strips, strict=True)
-                ]
-            )
+            self._strips[name].append([
+                strip.copy() if np.may_share_memory(strip, stored) else strip for strip in strips
+            ])  # fmt: skip
             self._levels[name].append(levels)
             level = levels.reshape(-1, 1)
-        pixels.subtract_level(
-            stored[:, data.x0 : data.x1],
-            self._offset,
-            level,
-            out[:, place.x0 : place.x1],
-            exact=self._has_simple_levels or pixels.is_exact(self._dtype, level),
-        )
-        self._full_pixels[name].add(
-            stored[:, data.x0 : data.x1],
-            self._offset,
-            out[:, place.x0 : place.x1],
-            start - data.y0,
-        )
+        values, target = stored[:, data.x0 : data.x1], out[:, place.x0 : place.x1]
+        is_exact = self._has_simple_levels or pixels.is_exact(self._dtype, level)
+        pixels.subtract_level(values, self._offset, level, target, exact=is_exact)
+        self._full_pixels[name].add(values, self._offset, target, start - data.y0)
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
             rows_sampled = slice(max(0, rows.start - start), rows.stop - start)
             self._lines[name].append(stored[rows_sampled, columns].copy())
-        self._not_finite[name] += flaws.count_not_finite(stored[:, data.x0 : data.x1])
-        first = -(start - data.y0) % flag_slices[0].step
-        self._flags[name].append(stored[first :: flag_slices[0].step, flag_slices[1]].copy())
+        self._not_finite[name] += flaws.count_not_finite(values)
+        flag_rows, flag_columns = flag_slices
+        first = -(start - data.y0) % flag_rows.step
+        self._flags[name].append(stored[first :: flag_rows.step, flag_columns].copy())
 
     def result(self):
         """Return the reduced frame and its sample, once all rows have come."""

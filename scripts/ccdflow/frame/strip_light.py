@@ -36,9 +36,11 @@ _LEAST_RESPONSE = 0.02
 # of its level is light, it has this level, adu, and noise, electrons, and if no data are more than
 # twice as bright. An unlit edge beside a flat, biases and noisy readouts have not all of these.
 _SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 100.0, 1.0
-# Data beside an overscan hold light if they are noisier than it by this factor.
+# Data beside an overscan hold light if they are noisier than it by this factor. A smaller one takes
+# the pattern of a bias for light; a larger one sees no faint light, and judges no strip beside it.
 _LIT_NOISE_FACTOR = 1.25
-# Adu by which the data beside a true overscan are brighter, at least: biases have gradients.
+# Adu by which the data beside a true overscan are brighter, at least: a smaller step may be the
+# gradient of a bias, and with a larger one faint flats show no step.
 _LEAST_STEP = 20.0
 # The sampled lines of data nearest to the strip: for their noise, and for their level.
 _NEIGHBOUR_PIXELS, _NEAREST_PIXELS = 6, 2

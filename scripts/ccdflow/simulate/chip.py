@@ -73,7 +73,7 @@ class Glow:
     right: bool = False
 
     def corner(self, shape):
-        """Return the pixels that glow as two slices, and their electrons per second (float32)."""
+        """Return rows, columns and electrons a second, float32, of the pixels that glow."""
         reach = [min(size, int(12 * self.scale) + 1) for size in shape]
         y, x = (np.exp(-np.arange(n) / self.scale).astype(np.float32) for n in reach)
         glow = np.float32(self.peak) * np.outer(y, x)
@@ -185,12 +185,6 @@ class Detector:
         """Return the overscan columns of an amplifier (counted from 0) as a slice."""
         first = self.shape[1] + number * self.n_overscan
         return slice(first, first + self.n_overscan)
-
-    def per_column(self, name):
-        """Return a value of the amplifiers, as ``"gain"``, for each science column: (nx,)."""
-        return np.concatenate(
-            [np.full(a.columns[1] - a.columns[0], getattr(a, name)) for a in self.amplifiers]
-        )
 
     def response(self, filter, dust=()):
         """Return the response of each pixel in a filter, `Dust` that lies there now included.

@@ -185,12 +185,6 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     return truth.read_truth(folder)
 
 
-def _responses_by_filter(camera, realisations, seed):
-    """Return the response in each filter in which a frame has light, by filter."""
-    bands = {frame.filter for frame, realisation in realisations.items() if realisation.signal}
-    return {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
-
-
 def _write_frames(folder, frames, camera, realisations, *, seed, workers):
     """Render and write some of the frames whose random values are drawn.
 
@@ -212,7 +206,8 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
         By filter; the filters in which a frame of `realisations` has light.
     """
     detector = make_detector(camera, seed=seed)
-    responses = _responses_by_filter(camera, realisations, seed)
+    bands = {frame.filter for frame, realisation in realisations.items() if realisation.signal}
+    responses = {band: flat_response(camera, band, seed=seed) for band in sorted(bands)}
     for parent in {(folder / frame.file).parent for frame in frames}:
         make_folder(parent)
 

@@ -159,57 +159,82 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
     raw, results = Path(raw), Path(results)
     known_entries, edited_count = read_verdicts(results)
 
-    def work(product):
-        """Return (product, its `Entry`, whether it was verified now)."""
-        try:
-            content = read_product(results / product)
-        except OSError as error:
-            verdict = Verdict(
-                product,
-                noted_products[product].kind,
-                verdict=CANNOT,
-                cause=MISSING,
-                reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
-            )
-            return product, Entry(verdict, "", "", 0, CCDPROC), True
-        stamp, key = hash_with_sources(product, content, raw, results, noted_products[product])
-        modified = size_and_times(results / product)[1:2] or (0,)
-        entry = known_entries.get(product)
-        if entry is not None and _still_holds(entry, stamp, all_rows):
-            return product, entry, False
-        # Only here: ccdproc costs 0.25 s of CPU.
-        from ccdflow.verify.verdicts import verify
-
-        verdict = verify(
+    def entry_of(product):
+        """Return the `Entry` of a product."""
+        return _entry_of_product(
             product,
+            known_entries.get(product),
+            noted_products[product],
             raw=raw,
             results=results,
             all_rows=all_rows,
-            product_notes=noted_products[product],
-            content=content,
         )
-        return product, Entry(verdict, stamp, key, *modified, CCDPROC), True
 
     with ThreadPoolExecutor(threads) as pool:
-        results_of_work = list(pool.map(work, products))
+        entries_of_products = dict(zip(products, pool.map(entry_of, products), strict=True))
     entries = {
         product: entry for product, entry in known_entries.items() if product in noted_products
     }
-    entries |= {product: entry for product, entry, _ in results_of_work}
-    remarks = (
-        [f"{TABLE_FILE}: {edited_count} lines were edited; their verdicts do not count"]
-        if edited_count
-        else []
-    )
+    entries |= entries_of_products
+    remarks = []
+    if edited_count:
+        remarks.append(
+            f"{TABLE_FILE}: {edited_count} lines were edited; their verdicts do not count"
+        )
     try:
         if edited_count or entries != known_entries:
             write_verdicts(results, entries)
     except OSError as error:
         remarks.append(f"{TABLE_FILE} cannot be written ({error.strerror}): {_UNWRITTEN_REMARK}")
+    verdicts = [entries_of_products[product].verdict for product in products]
     fresh_count = sum(
-        is_fresh and entry.verdict.verdict == VERIFIED for _, entry, is_fresh in results_of_work
+        verdict.verdict == VERIFIED
+        and entries_of_products[product] is not known_entries.get(product)
+        for product, verdict in zip(products, verdicts, strict=True)
     )
-    return [entry.verdict for _, entry, _ in results_of_work], fresh_count, remarks
+    return verdicts, fresh_count, remarks
+
+
+def _entry_of_product(product, known_entry, product_notes, *, raw, results, all_rows):
+    """Return the `Entry` of a product: the known one while it holds, else a verdict found now.
+
+    Parameters
+    ----------
+    product : str
+    known_entry : Entry or None
+        The product's line in the table.
+    product_notes : ccdflow.verify.reading.verdict.NotedProduct
+    raw, results : pathlib.Path
+        Folders.
+    all_rows : bool
+    """
+    try:
+        content = read_product(results / product)
+    except OSError as error:
+        verdict = Verdict(
+            product,
+            product_notes.kind,
+            verdict=CANNOT,
+            cause=MISSING,
+            reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
+        )
+        return Entry(verdict, "", "", 0, CCDPROC)
+    stamp, key = hash_with_sources(product, content, raw, results, product_notes)
+    if known_entry is not None and _still_holds(known_entry, stamp, all_rows):
+        return known_entry
+    modified = size_and_times(results / product)[1:2] or (0,)
+    # Only here: ccdproc costs 0.25 s of CPU.
+    from ccdflow.verify.verdicts import verify
+
+    verdict = verify(
+        product,
+        raw=raw,
+        results=results,
+        all_rows=all_rows,
+        product_notes=product_notes,
+        content=content,
+    )
+    return Entry(verdict, stamp, key, *modified, CCDPROC)
 
 
 def _still_holds(entry, content, all_rows):
@@ -239,25 +264,21 @@ def lines_on_verdicts(verdicts, fresh_count, expected=()):
     """
     lines, counts = [], Counter()
     for verdict in verdicts:
-        word = verdict.verdict
+        word = cause = verdict.verdict
+        if word == VERIFIED:
+            continue
         if word == CANNOT:
-            is_expected = verdict.cause in expected
-            counts[f"{CANNOT}, as expected" if is_expected else CANNOT] += 1
-            word += f" ({verdict.cause}, as expected)" if is_expected else f" ({verdict.cause})"
-        elif word != VERIFIED:
-            counts[word] += 1
-        if verdict.verdict != VERIFIED:
-            lines.append(f"{word}: {verdict.product}: {verdict.reason}")
-    verified_count = len(verdicts) - sum(counts.values())
-    text = f"{verified_count} of {len(verdicts)} products verified"
-    text += f" with ccdproc {CCDPROC}"
-    if fresh_count < verified_count:
-        text += f" ({fresh_count} now, the others before)"
-    return [
-        *lines,
-        text
-        + "".join(_count_words(counts[word], word) for word in _COUNTED_VERDICTS if counts[word]),
+            ending = ", as expected" if verdict.cause in expected else ""
+            word, cause = f"{CANNOT}{ending}", f"{CANNOT} ({verdict.cause}{ending})"
+        counts[word] += 1
+        lines.append(f"{cause}: {verdict.product}: {verdict.reason}")
+    verified_count = len(verdicts) - counts.total()
+    words = [
+        f"{verified_count} of {len(verdicts)} products verified with ccdproc {CCDPROC}",
+        f" ({fresh_count} now, the others before)" if fresh_count < verified_count else "",
+        *(_count_words(counts[word], word) for word in _COUNTED_VERDICTS if counts[word]),
     ]
+    return [*lines, "".join(words)]
 
 
 def _count_words(count, word):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from amplifier_columns import values_by_column
 from astropy.io import fits
 from chain_runs import (
     BIAS,
@@ -278,7 +279,7 @@ def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
     # Charge beyond the noise of that of the pixel itself.
     expected = exposures[0].dark
     moved = np.mean([each.raw[:, :103].astype(float) for each in exposures], axis=0)
-    moved = (moved - 1000) * detector.per_column("gain") - np.minimum(expected, 60_000.0)
+    moved = (moved - 1000) * values_by_column(detector, "gain") - np.minimum(expected, 60_000.0)
     ran_over = moved > 1000
     assert np.count_nonzero(ran_over) > 40
     assert (mask[ran_over] & (8 | 1024)).all()

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import small_chain
+from amplifier_columns import values_by_column
 from chain_runs import run, take
 from small_frames import begin
 
@@ -206,7 +207,7 @@ def test_the_noise_of_the_masters_subtracted_is_that_of_header_and_plan(tmp_path
     bias, dark = (done.open(header[name])[0].data for name in ("BIASIM", "DARKIM"))
     assert Path(header["BIASIM"]).parent.name == ("2024-03-10" if same_night else "2024-03-01")
     off = bias + dark - chain.bias() - chain.dark(60.0)
-    gain = chain.detector.per_column("gain")
+    gain = values_by_column(chain.detector, "gain")
     # Hot pixels have more noise of their own than the median that the cards are.
     good = chain.good_pixels() & (chain.dark(60.0) < 3 * np.median(chain.dark(60.0)))
     variance = (off * gain)[good].var()

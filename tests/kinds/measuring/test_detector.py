@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_chain
+from amplifier_columns import values_by_column
 from astropy.io import fits
 from scipy import ndimage
 from small_frames import begin, run_jobs
@@ -170,7 +171,7 @@ def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
     assert header["NSAT"] == full.sum() > 5
     assert ((mask & SATURATED != 0) == full).all()
     # Full pixels alone: none below 99.8 % of the well is said to be.
-    electrons = reduced * detector.per_column("gain")
+    electrons = reduced * values_by_column(detector, "gain")
     assert electrons[full].min() > 0.998 * 40_000
     assert (electrons > 40_100)[~full].sum() == 0
 

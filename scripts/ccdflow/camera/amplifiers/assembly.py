@@ -13,8 +13,9 @@ from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value
 
-MOST_SHARED = 0.9
-"""A header's strip that spans at least this part of the data is lengthened to all of it."""
+LEAST_SPANNED = 0.9
+"""A header's strip that spans at least this part of the data is lengthened to all of it; a shorter
+one is refused."""
 
 SPARSE_SHARE = 0.1
 """Amplifiers that fill less than this part of the detector get an image each."""
@@ -46,29 +47,21 @@ def geometry_of_drafts(
     FrameError
         If regions leave the frame, overlap, or contradict each other.
     """
-    notes = list(dict.fromkeys(notes))
-    notes += _missing_gains(drafts)
+    notes = [*dict.fromkeys(notes), *_missing_gains(drafts)]
     drafts = [_with_strips(draft, notes, file=file) for draft in drafts]
     _check_overlaps(drafts, file=file)
     hdus = tuple(dict.fromkeys(draft.hdu for draft in drafts))
     raw_shapes = tuple((hdu, array_shape(headers[hdu], file=file)) for hdu in hdus)
-    factors = {hdu: binning(headers, hdu, specs=binning_cards) for hdu in hdus}
-    is_assembled = layout == "image" or len(hdus) == 1
-    placed_drafts = (
-        _drafts_with_places(drafts, headers, factors, file=file) if is_assembled else None
-    )
-    if placed_drafts is None and layout == "image":
-        text = "no card says where the extensions lie on the detector: kept as extensions"
-        notes.append(Note(text))
-    elif placed_drafts is not None and len(hdus) > 1 and _is_sparse(placed_drafts):
-        notes.append(Note("the extensions lie far apart on the detector: kept as extensions"))
-        placed_drafts = None
-    if placed_drafts is not None:
-        shape, extension_shapes = _extent_of_drafts(placed_drafts), ()
-        _check_places(placed_drafts, shape, notes, file=file)
-    else:
+    placed_drafts, extension_shapes = None, ()
+    if layout == "image" or len(hdus) == 1:
+        factors = {hdu: binning(headers, hdu, specs=binning_cards) for hdu in hdus}
+        placed_drafts = _drafts_in_one_image(drafts, headers, factors, notes, file=file)
+    if placed_drafts is None:
         placed_drafts, extension_shapes = _drafts_in_extensions(drafts, hdus)
         shape = extension_shapes[0][1]
+    else:
+        shape = _extent_of_drafts(placed_drafts)
+        _check_places(placed_drafts, shape, notes, file=file)
     return Geometry(
         camera=camera,
         shape=shape,
@@ -81,13 +74,36 @@ def geometry_of_drafts(
     )
 
 
+def _drafts_in_one_image(drafts, headers, factors, notes, *, file):
+    """Return the drafts with their places in one image; None, with a note, where each has its own.
+
+    Parameters
+    ----------
+    drafts : list of Draft
+    headers : list of astropy.io.fits.Header
+    factors : dict of int to (int, int)
+        Binning of rows and columns, by HDU.
+    notes : list of Note
+        Gets the reason for which the extensions are kept.
+    file : str
+        Named in errors.
+    """
+    placed_drafts = _drafts_with_places(drafts, headers, factors, file=file)
+    if placed_drafts is None:
+        reason = "no card says where the extensions lie on the detector"
+    elif len(factors) > 1 and _is_sparse(placed_drafts):
+        reason = "the extensions lie far apart on the detector"
+    else:
+        return placed_drafts
+    notes.append(Note(f"{reason}: kept as extensions"))
+    return None
+
+
 def _drafts_in_extensions(drafts, hdus):
     """Return the drafts with their places in the images of their HDUs, and (HDU, shape) of each."""
     placed_drafts, shapes = [], []
     for hdu in hdus:
-        placed_in_hdu = _places_without_strips(
-            [replace(draft, detector=()) for draft in drafts if draft.hdu == hdu]
-        )
+        placed_in_hdu = _places_without_strips([draft for draft in drafts if draft.hdu == hdu])
         shapes.append((hdu, _extent_of_drafts(placed_in_hdu)))
         placed_drafts += placed_in_hdu
     return placed_drafts, tuple(shapes)
@@ -118,9 +134,9 @@ def _with_strips(draft, notes, *, file):
     """Return the draft with `along` known and its strips exactly as long as the data."""
     if not draft.overscan:
         return replace(draft, along="none")
-    axes = {_strip_axis(draft.data, strip) for strip in draft.overscan}
     if draft.along == "frame":
         return draft
+    axes = {_strip_axis(draft.data, strip) for strip in draft.overscan}
     if len(axes) != 1 or None in axes or draft.along not in (None, *axes):
         raise FrameError(
             f"amplifier {draft.name}: the overscan does not lie beside the data",
@@ -162,7 +178,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
         length = data.x1 - data.x0
     if shared == length:
         return full_strip
-    if draft.lengthen and shared >= MOST_SHARED * length:
+    if draft.lengthen and shared >= LEAST_SPANNED * length:
         text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {full_strip.to_fits()}"
@@ -192,17 +208,18 @@ def _check_overlaps(drafts, *, file):
                 remedy="give the `data` of each amplifier in the camera's profile",
             )
     for owner in drafts:
+        drafts_of_hdu = [draft for draft in drafts if draft.hdu == owner.hdu]
         for strip in owner.overscan:
-            for draft in drafts:
-                if owner.hdu == draft.hdu and strip.overlaps(draft.data):
-                    raise FrameError(
-                        f"the overscan of amplifier {owner.name} overlaps the data of {draft.name}",
-                        file=file,
-                        keyword="overscan",
-                        value=f"{strip.to_fits()} and {draft.data.to_fits()}",
-                        allowed="strips beside the data of all amplifiers",
-                        remedy="give `data` and `overscan` of each in the camera's profile",
-                    )
+            draft = next((draft for draft in drafts_of_hdu if strip.overlaps(draft.data)), None)
+            if draft is not None:
+                raise FrameError(
+                    f"the overscan of amplifier {owner.name} overlaps the data of {draft.name}",
+                    file=file,
+                    keyword="overscan",
+                    value=f"{strip.to_fits()} and {draft.data.to_fits()}",
+                    allowed="strips beside the data of all amplifiers",
+                    remedy="give `data` and `overscan` of each in the camera's profile",
+                )
 
 
 def _drafts_with_places(drafts, headers, factors, *, file):
@@ -222,26 +239,43 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         (draft,) = drafts
         ny, nx = draft.data.shape
         return [replace(draft, place=Region(0, ny, 0, nx))]
-    with_place = [draft for draft in drafts if draft.place is not None]
-    if len(with_place) == len(drafts):
-        for draft in with_place:
-            _check_size(draft, draft.place.shape, file=file)
+    if any(draft.place is not None for draft in drafts):
+        _check_given_places(drafts, file=file)
         return drafts
-    if with_place:
+    stated_keywords = (keyword for draft in drafts for keyword, _ in draft.detector)
+    for keyword in dict.fromkeys(("DETSEC", "CCDSEC", *stated_keywords)):
+        sections = [dict(draft.detector).get(keyword) for draft in drafts]
+        if None in sections or not _are_places(drafts, sections):
+            continue
+        # CCDSEC of another chip counts other pixels.
+        if keyword != "CCDSEC" or _chip_count(headers, drafts) <= 1:
+            return _places_on_detector(drafts, sections, factors, keyword, file=file)
+    has_one_hdu = len({draft.hdu for draft in drafts}) == 1
+    return _places_without_strips(drafts) if has_one_hdu else None
+
+
+def _check_given_places(drafts, *, file):
+    """Raise `FrameError` unless the profile gives each amplifier a place as large as its data."""
+    without_place = [draft.name for draft in drafts if draft.place is None]
+    if without_place:
         raise FrameError(
             "some amplifiers have a place and some have none",
             file=file,
             keyword="place",
-            value=", ".join(draft.name for draft in drafts if draft.place is None),
+            value=", ".join(without_place),
             remedy="give `place` for each amplifier in the camera's profile, or for none",
         )
-    for keyword in ("DETSEC", "CCDSEC", *_other_keywords(drafts)):
-        sections = [dict(draft.detector).get(keyword) for draft in drafts]
-        if None not in sections and _are_places(drafts, sections):
-            if keyword == "CCDSEC" and _chip_count(headers, drafts) > 1:
-                continue
-            return _places_on_detector(drafts, sections, factors, keyword, file=file)
-    return _places_without_strips(drafts) if len({draft.hdu for draft in drafts}) == 1 else None
+    for draft in drafts:
+        if draft.data.shape != draft.place.shape:
+            (ny, nx), (place_ny, place_nx) = draft.data.shape, draft.place.shape
+            raise FrameError(
+                f"amplifier {draft.name}: place and data differ in size",
+                file=file,
+                keyword="place",
+                value=f"{place_nx} x {place_ny}",
+                allowed=f"{nx} x {ny}",
+                remedy="correct `place` or `data` in the camera's profile",
+            )
 
 
 def _are_places(drafts, sections):
@@ -253,32 +287,14 @@ def _are_places(drafts, sections):
     return all(len(owner) == 1 for owner in owners.values())
 
 
-def _other_keywords(drafts):
-    """Return the keywords, each once, of the cards that give the drafts' place on the detector."""
-    return tuple(dict.fromkeys(keyword for draft in drafts for keyword, _ in draft.detector))
-
-
 def _chip_count(headers, drafts):
-    """Return the number of chips that the frame's HDUs name: CCDSEC is about one chip only."""
+    """Return the number of chips that the frame's HDUs name."""
     names = {
         card_value(headers[draft.hdu], keyword)
         for draft in drafts
         for keyword in ("CCDNAME", "CHIPNAME", "CCDNUM", "CHIPID")
     }
     return len(names - {None})
-
-
-def _check_size(draft, shape, *, file):
-    """Raise `FrameError` unless the data of an amplifier have the shape of its place."""
-    if draft.data.shape != shape:
-        raise FrameError(
-            f"amplifier {draft.name}: place and data differ in size",
-            file=file,
-            keyword="place",
-            value=f"{shape[1]} x {shape[0]}",
-            allowed=f"{draft.data.shape[1]} x {draft.data.shape[0]}",
-            remedy="correct `place` or `data` in the camera's profile",
-        )
 
 
 def _places_on_detector(drafts, sections, factors, keyword, *, file):
@@ -304,10 +320,13 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
             base = draft.data
         if not fits_binned(section.region, base, (by, bx)):
             raise detector_mismatch(draft, section, base, (by, bx), keyword, file=file)
-        data, span = draft.data, section.region
-        y = span.y0 // by + (base.y1 - data.y1 if section.flip_y else data.y0 - base.y0)
-        x = span.x0 // bx + (base.x1 - data.x1 if section.flip_x else data.x0 - base.x0)
-        place = Region(y, y + draft.data.shape[0], x, x + draft.data.shape[1])
+        data, (ny, nx) = draft.data, draft.data.shape
+        # Pixels of the section that lie before the data, as the detector counts them.
+        rows_before = base.y1 - data.y1 if section.flip_y else data.y0 - base.y0
+        columns_before = base.x1 - data.x1 if section.flip_x else data.x0 - base.x0
+        y = section.region.y0 // by + rows_before
+        x = section.region.x0 // bx + columns_before
+        place = Region(y, y + ny, x, x + nx)
         placed_drafts.append(
             replace(draft, place=place, flip_x=section.flip_x, flip_y=section.flip_y)
         )
@@ -329,7 +348,7 @@ def _places_without_strips(drafts):
 
 
 def _starts_without_gaps(ranges):
-    """Return the starts of ranges once the gaps that none of them covers are taken out."""
+    """Return {first: start} of ranges once the gaps that none of them covers are taken out."""
     starts, position, end = {}, 0, None
     for first, last in sorted(ranges):
         if end is None or first >= end:

@@ -44,23 +44,24 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     drafts = []
     for spec, index in _amplifiers_with_hdus(headers, specs, file=file):
         shape = array_shape(headers[index], file=file)
-        if any(
-            length_of_profile not in (None, length)
-            for length_of_profile, length in zip(size, shape[::-1], strict=True)
-        ):
-            raise FrameError(
-                "the frame is not of the size the camera's profile is made for",
-                file=file,
-                keyword="NAXIS1, NAXIS2",
-                value=f"{shape[1]} x {shape[0]}",
-                allowed=" x ".join(
-                    "any" if length_of_profile is None else str(length_of_profile)
-                    for length_of_profile in size
-                ),
-                remedy="give this window or binning a profile of its own, recognised by NAXIS1",
-            )
+        _check_size(shape, size, file=file)
         drafts.append(_draft_of_profile(headers, spec, index, shape, cards, file=file))
     return drafts, check_strips(headers, drafts, size, binning_cards=cards.binning, file=file)
+
+
+def _check_size(shape, size, *, file):
+    """Raise `FrameError` for a frame that is not of the size, (nx, ny), of its profile."""
+    ny, nx = shape
+    if size[0] in (None, nx) and size[1] in (None, ny):
+        return
+    raise FrameError(
+        "the frame is not of the size the camera's profile is made for",
+        file=file,
+        keyword="NAXIS1, NAXIS2",
+        value=f"{nx} x {ny}",
+        allowed=" x ".join("any" if length is None else str(length) for length in size),
+        remedy="give this window or binning a profile of its own, recognised by NAXIS1",
+    )
 
 
 def _amplifiers_with_hdus(headers, specs, *, file):
@@ -140,52 +141,83 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
     """
     header = headers[index]
 
-    def region(region_spec, key):
-        """Return the `Region` of a part of the profile, in the frame of these headers."""
+    def region_of(region_spec, key):
         keyword = f"amplifier {spec.name}, {key}"
-        if region_spec.form == "keyword":
-            text = section_text(header, region_spec.text, file=file)
-            if text is None:
-                raise FrameError(
-                    "the card that the camera's profile names is absent",
-                    file=file,
-                    keyword=keyword,
-                    value=region_spec.text,
-                    remedy="name another card in the camera's profile, or give the region itself",
-                )
-            return RegionSpec("fits", text).resolve(shape, file=file, keyword=region_spec.text)
-        return region_spec.resolve(shape, file=file, keyword=keyword)
+        return _region_in_frame(region_spec, header, shape, keyword=keyword, file=file)
 
-    def value(entry, specs, largest=MOST_ELECTRONS):
-        if isinstance(entry, CardSpec):
-            # A gain of 0 counts as no gain, in the usual cards as well.
-            return as_electrons(find(headers, entry, (index, 0)), most=largest) or None
-        return card_number(headers, specs, index, largest=largest) if entry is None else entry
+    def figure_of(entry, usual_cards, largest=MOST_ELECTRONS):
+        return _figure_of_profile(entry, headers, index, usual_cards, largest)
 
-    data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region(spec.data, "data")
+    data = Region(0, shape[0], 0, shape[1]) if spec.data is None else region_of(spec.data, "data")
     place, detector = None, ()
-    if spec.place is not None and spec.place.form == "keyword":
-        detector = detector_sections(header, (spec.place.text,), file=file)
-    elif spec.place is not None:
-        place = Region.from_fits(spec.place.text, file=file, keyword=f"amplifier {spec.name}")
-    else:
+    if spec.place is None:
         detector = _detector_sections(header)
+    elif spec.place.form == "keyword":
+        detector = detector_sections(header, (spec.place.text,), file=file)
+    else:
+        place = Region.from_fits(spec.place.text, file=file, keyword=f"amplifier {spec.name}")
     return Draft(
         name=spec.name,
         hdu=index,
         data=data,
-        overscan=tuple(region(strip, "overscan") for strip in spec.overscan),
+        overscan=tuple(region_of(strip, "overscan") for strip in spec.overscan),
         along=spec.along,
         place=place,
         detector=detector,
         detector_of=_datasec_around(header, data, shape),
         flip_x=spec.flip_x,
         flip_y=spec.flip_y,
-        gain=value(spec.gain, cards.gain),
-        read_noise=value(spec.read_noise, cards.read_noise),
-        saturation=value(spec.saturation, cards.saturation, MOST_SATURATION),
+        gain=figure_of(spec.gain, cards.gain),
+        read_noise=figure_of(spec.read_noise, cards.read_noise),
+        saturation=figure_of(spec.saturation, cards.saturation, MOST_SATURATION),
         lengthen=any(strip.form == "keyword" for strip in spec.overscan),
     )
+
+
+def _region_in_frame(region_spec, header, shape, *, keyword, file):
+    """Return the `Region` of a part of a profile, in the frame of a header.
+
+    Parameters
+    ----------
+    region_spec : RegionSpec
+    header : astropy.io.fits.Header
+    shape : (int, int)
+        (ny, nx) of the frame.
+    keyword, file : str
+        The part of the profile, and the frame, named in errors.
+    """
+    if region_spec.form != "keyword":
+        return region_spec.resolve(shape, file=file, keyword=keyword)
+    text = section_text(header, region_spec.text, file=file)
+    if text is None:
+        raise FrameError(
+            "the card that the camera's profile names is absent",
+            file=file,
+            keyword=keyword,
+            value=region_spec.text,
+            remedy="name another card in the camera's profile, or give the region itself",
+        )
+    return RegionSpec("fits", text).resolve(shape, file=file, keyword=region_spec.text)
+
+
+def _figure_of_profile(entry, headers, index, usual_cards, largest):
+    """Return a gain, read noise or saturation; None where neither profile nor header has it.
+
+    Parameters
+    ----------
+    entry : float, CardSpec or None
+        As the profile has it: the value, its card, or None for the usual cards.
+    headers : list of astropy.io.fits.Header
+    index : int
+        The amplifier's HDU.
+    usual_cards : tuple of CardSpec
+    largest : float
+        The largest value that a card may have.
+    """
+    if isinstance(entry, CardSpec):
+        # A gain of 0 counts as no gain, in the usual cards as well.
+        return as_electrons(find(headers, entry, (index, 0)), most=largest) or None
+    return card_number(headers, usual_cards, index, largest=largest) if entry is None else entry
 
 
 def _detector_sections(header):

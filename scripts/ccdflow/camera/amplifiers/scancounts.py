@@ -75,21 +75,32 @@ def drafts_from_counts(reader, section, section_card, detector):
             "PRESCAN, OVERSCAN",
             counts,
         )
-    for numbers in (counts, binned_counts):
-        data = _inner_region(reader.frame, numbers)
-        if section is None or section == data:
-            if section is None and min(data.shape) > 0:
-                text = (
-                    f"cards count {{}} columns before and {{}} after the data, {{}} rows below and "
-                    f"{{}} above: data taken to be {data.to_fits()}".format(*numbers)
-                )
-                reader.notes.append(Note(text))
-            return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
-    raise reader.contradiction(
-        "the numbers of prescan and overscan columns and rows contradict the section",
-        *section_card,
-        "{} before and {} after the data in x, {} and {} in y".format(*counts),
-    )
+    if section is None:
+        numbers = counts
+        _note_data(reader, numbers)
+    elif section == _inner_region(reader.frame, counts):
+        numbers = counts
+    elif section == _inner_region(reader.frame, binned_counts):
+        numbers = binned_counts
+    else:
+        raise reader.contradiction(
+            "the numbers of prescan and overscan columns and rows contradict the section",
+            *section_card,
+            "{} before and {} after the data in x, {} and {} in y".format(*counts),
+        )
+    return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
+
+
+def _note_data(reader, numbers):
+    """Note which pixels are taken for data, where the numbers around them alone say it."""
+    data = _inner_region(reader.frame, numbers)
+    if min(data.shape) > 0:
+        left, right, below, above = numbers
+        text = (
+            f"cards count {left} columns before and {right} after the data, {below} rows below and"
+            f" {above} above: data taken to be {data.to_fits()}"
+        )
+        reader.notes.append(Note(text))
 
 
 def drafts_from_outputs(reader, position, images, detector):
@@ -137,7 +148,10 @@ def drafts_from_outputs(reader, position, images, detector):
 
 
 def _column_count(reader, names):
-    """Return a number of columns; 0 for text, as in IRAF's OVERSCAN card, and for settings."""
+    """Return the first number of columns or rows that one of some cards counts; 0 for none.
+
+    Text does not count, as in IRAF's OVERSCAN card, nor does the setting of a readout.
+    """
     for name in names:
         value = as_integer(reader.value(name)) if name in _SETTING_CARDS else reader.count(name)
         if value is not None and value > 0:
@@ -212,10 +226,10 @@ _FIRST_COLUMN = (
 def _amplifier_edges(reader, amplifiers, width):
     """Return where the amplifiers that share a row begin and end, in columns of the data.
 
-    They divide the chip evenly, and so a window of it only if that lies in the middle. Where the
-    cards give the chip's columns and the window's place, an amplifier without a column in the
-    window is as wide as nothing. Where they do not, the window is divided evenly, and a window that
-    is known to lie elsewhere is warned of; None where it cannot be divided.
+    The amplifiers divide the chip evenly. Where cards give the chip's columns and the place of the
+    window on it, the window is divided where the chip is: an amplifier beside the window gets no
+    column. Without these cards the window itself is divided evenly, with a warning if it is known
+    not to begin with the chip; None where its columns cannot be divided.
     """
     chip, start = _chip_columns(reader), _first_column(reader)
     step = reader.binning[1]
@@ -248,7 +262,8 @@ def _chip_columns(reader):
         card = reader.text((keyword,))
         if card is not None:
             return reader.parse_section(*card).region.shape[1]
-    return next((n for n in (as_integer(reader.value(k)) for k in _CHIP_NUMBERS) if n), None)
+    numbers = (as_integer(reader.value(keyword)) for keyword in _CHIP_NUMBERS)
+    return next(filter(None, numbers), None)
 
 
 def _first_column(reader):
@@ -296,16 +311,15 @@ def _output_prefixes(reader, position, images):
 
 def _readout_sides(reader, outputs):
     """Return for each output whether it reads out to the right, and to the top, of its chip."""
-    corners = []
+    by, bx = reader.binning
+    sides = []
     for output in outputs:
-        right_end = (as_integer(reader.value(output + "NX")) or 0) * reader.binning[1]
-        top_end = (as_integer(reader.value(output + "NY")) or 0) * reader.binning[0]
-        x, y = (
-            as_integer(reader.value(output + "X")) or 1,
-            as_integer(reader.value(output + "Y")) or 1,
+        nx, ny, x, y = (
+            as_integer(reader.value(output + key)) or 0 for key in ("NX", "NY", "X", "Y")
         )
-        corners.append((x > right_end / 2, y > top_end / 2))
-    return corners
+        # Without X and Y an output is at the first pixel, 1.
+        sides.append((max(x, 1) > nx * bx / 2, max(y, 1) > ny * by / 2))
+    return sides
 
 
 def _blocks_of_outputs(reader, outputs, sides):

@@ -13,16 +13,27 @@ from ccdflow.camera.proposing.lit_columns import (
 )
 from ccdflow.camera.sections import Region
 
-# Data of an amplifier have at least this part of the columns: fewer lit ones are a bad border.
+# Data of an amplifier have at least this part of the columns. With a larger part narrow amplifiers
+# are missed; with a smaller one a bad border that looks lit is taken for an amplifier.
 _LEAST_BLOCK = 1 / 20
-# A section of the header is used if it has at least this part of the lit pixels.
+# A section of the header is used if it has at least this part of the lit pixels. With a larger part
+# the bad rows that an observatory cuts off come back; with a smaller one a wrong section loses
+# data.
 _LEAST_KEPT = 0.98
-# Part of the dark columns that must agree with each other, or the level is not sure.
+# Part of the dark columns that must agree with each other, or a sentence says that the level is not
+# sure. A larger part says so of sound strips with a few trailing columns, a smaller one of none.
 _LEAST_AGREEING = 0.5
-# Strips of amplifiers that share a row have at least this part of the widest strip's width.
+# Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
+# larger part a strip counts no more that lost columns to trailing light; with a smaller one a few
+# dark columns are taken for the strip of an amplifier.
 _LEAST_WIDTH_PART = 0.7
-# A bias and the strips step alike if they differ by at most this part of the step.
+# A bias and the strips step alike if they differ by at most this part of the step. A smaller part
+# refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias for
+# one.
 _STEP_TOLERANCE = 0.3
+# Columns to either side of an edge whose medians give the step of a bias there: fewer are noisy,
+# more reach into a gradient of the bias.
+_STEP_COLUMNS = 8
 
 
 def find_amplifiers(columns, rows, dark, findings):
@@ -104,7 +115,7 @@ def with_header_section(amplifiers, claimed_sections):
 def _distance_and_width(strip, block):
     """Return the distance of a strip from a block; of strips as near, the wider one is nearer."""
     gap = max(strip.start - block[1], block[0] - strip.stop)
-    return gap, -(strip.stop - strip.start)
+    return gap, -strip.width
 
 
 def _region_of_ranges(axis, along, across):
@@ -129,46 +140,78 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     """
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
-    widest = max(
-        axis.strips,
-        key=lambda s: (s.stop - s.start, max(s.start - block[1], block[0] - s.stop)),
-    )
+    widest = max(axis.strips, key=lambda s: (s.width, max(s.start - block[1], block[0] - s.stop)))
     same_side = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
-    width = widest.stop - widest.start
-    agreeing_columns = sum(s.stop - s.start for s in same_side)
-    unlit_columns = agreeing_columns + sum(len(s.left_out) for s in same_side)
+    _note_trailing_light(same_side, axis, findings)
+    strips = [s for s in same_side if s.width >= _LEAST_WIDTH_PART * widest.width]
+    steps = np.diff([strip.level for strip in strips])
+    if len(strips) < 2 or np.abs(steps).min() < axis.read_noise:
+        return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
+    edges = _amplifier_edges(block, strips, axis, dark, findings)
+    if edges is None:
+        return [("A", block, [widest])]
+    return [
+        (f"A{number}", pair, [strip])
+        for number, (pair, strip) in enumerate(zip(pairwise(edges), strips, strict=True), 1)
+    ]
+
+
+def _note_trailing_light(strips, axis, findings):
+    """Add the sentence on strips most of whose columns disagree with each other.
+
+    Parameters
+    ----------
+    strips : list of Strip
+    axis : AxisLevels
+    findings : list of str
+    """
+    agreeing_columns = sum(strip.width for strip in strips)
+    unlit_columns = agreeing_columns + sum(len(strip.left_out) for strip in strips)
     if agreeing_columns < _LEAST_AGREEING * unlit_columns:
         findings.append(
             f"Only {agreeing_columns} of {unlit_columns} {axis.name} without light agree: light"
             " trails into them, and the level is not sure."
         )
-    same_side = [s for s in same_side if s.stop - s.start >= _LEAST_WIDTH_PART * width]
-    steps = np.diff([strip.level for strip in same_side])
-    if len(same_side) < 2 or np.abs(steps).min() < axis.read_noise:
-        return _amplifiers_of_both_sides(block, axis, dark, findings) or [("A", block, [widest])]
-    count = len(same_side)
+
+
+def _amplifier_edges(block, strips, axis, dark, findings):
+    """Return where the amplifiers of strips of different levels begin and end, a list of columns.
+
+    Parameters
+    ----------
+    block : (int, int)
+        First line with light, and the one after the last.
+    strips : list of Strip
+        One for each amplifier.
+    axis : AxisLevels
+    dark : numpy.ndarray of shape (ny, nx), any integer or float type, or None
+        A bias: its data step where one amplifier ends. Without it the block is divided evenly.
+    findings : list of str
+        Gets a sentence where the edges are not certain, or are none.
+
+    Returns
+    -------
+    list of int or None
+        None where the bias does not step as the strips do.
+    """
+    count = len(strips)
     edges = np.linspace(*block, count + 1).round().astype(int).tolist()
-    if dark is not None:
-        for number, step in enumerate(steps, 1):
-            edge, step_of_bias = _find_step(column_means(dark), block, edges[number])
-            if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
-                lower, upper = same_side[number - 1 : number + 1]
-                findings.append(
-                    f"The strips at {lower.level:.0f} and {upper.level:.0f} "
-                    f"adu are no two amplifiers: the data of the bias do not step alike."
-                )
-                return [("A", block, [widest])]
-            edges[number] = edge
-    else:
+    if dark is None:
         findings.append(
             f"{count} strips of different levels: taken for {count} amplifiers that divide the "
             f"{axis.name} evenly; a bias as well would show where one ends."
         )
-    pairs = pairwise(edges)
-    return [
-        (f"A{number + 1}", pair, [strip])
-        for number, (pair, strip) in enumerate(zip(pairs, same_side, strict=True))
-    ]
+        return edges
+    for number, (lower, upper) in enumerate(pairwise(strips), 1):
+        step = upper.level - lower.level
+        edges[number], step_of_bias = _find_step(column_means(dark), block, edges[number])
+        if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
+            findings.append(
+                f"The strips at {lower.level:.0f} and {upper.level:.0f} "
+                f"adu are no two amplifiers: the data of the bias do not step alike."
+            )
+            return None
+    return edges
 
 
 def _amplifiers_of_both_sides(block, axis, dark, findings):
@@ -189,7 +232,7 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     ]
     if not all(sides):
         return None
-    left_strip, right_strip = (max(side, key=lambda s: s.stop - s.start) for side in sides)
+    left_strip, right_strip = (max(side, key=lambda s: s.width) for side in sides)
     step = right_strip.level - left_strip.level
     if abs(step) < axis.read_noise:
         return None
@@ -207,20 +250,16 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
 
 def _find_step(levels, block, expected_edge):
     """Return where and by how much a bias steps most, within a quarter of the block."""
-    reach = max(8, (block[1] - block[0]) // 4)
-    span = 8
-    first, last = (
-        max(block[0] + span, expected_edge - reach),
-        min(block[1] - span, expected_edge + reach),
-    )
+    reach = max(_STEP_COLUMNS, (block[1] - block[0]) // 4)
+    first = max(block[0] + _STEP_COLUMNS, expected_edge - reach)
+    last = min(block[1] - _STEP_COLUMNS, expected_edge + reach)
     steps = [
-        np.median(levels[x : x + span]) - np.median(levels[x - span : x])
+        np.median(levels[x : x + _STEP_COLUMNS]) - np.median(levels[x - _STEP_COLUMNS : x])
         for x in range(first, last)
     ]
     steepest = int(np.argmax(np.abs(steps)))
     # Several columns reach the widest difference of medians: the steepest one is the edge.
-    candidates = range(
-        max(first, first + steepest - span // 2), min(last, first + steepest + span // 2)
-    )
+    middle, half = first + steepest, _STEP_COLUMNS // 2
+    candidates = range(max(first, middle - half), min(last, middle + half))
     edge = max(candidates, key=lambda x: abs(levels[x] - levels[x - 1]))
     return edge, float(steps[steepest])

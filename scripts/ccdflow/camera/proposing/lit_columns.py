@@ -79,6 +79,11 @@ class Strip:
     level: float
     left_out: tuple[tuple[int, float], ...] = ()
 
+    @property
+    def width(self):
+        """Number of its columns (or rows)."""
+        return self.stop - self.start
+
 
 @dataclass(frozen=True)
 class AxisLevels:

@@ -28,7 +28,8 @@ _HIT_SIGMA = 6.0
 _SAMPLE_ROWS = 128
 # Pixels that are fitted at once: they fit in the processor's cache.
 _STRIP_PIXELS = 1 << 17
-# Chance alone gives factors of the noise up to this.
+# Factors of the noise up to this count as 1: chance gives them. A larger limit would flag good
+# pixels of a detector that is noisier than assumed; a smaller one follows the scatter of a median.
 _SAME_NOISE = 1.05
 # A pixel stands out at this many errors above the usual rate: it has the weights of its own light.
 _OWN_LIGHT_SIGMA = 3

@@ -270,7 +270,7 @@ class PlanesWriter:
         self._planes = planes
         offset = 0
         for plane in planes:
-            plane.start, offset = offset, 0
+            plane.start = offset
             offset = plane.end
 
     def __enter__(self):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK
 from ccdflow.camera import identity
-from ccdflow.camera.usual_times import is_same_exposure
+from ccdflow.camera.exposures import is_same_exposure
 from ccdflow.kinds.forecasting.budget import SmallGroup
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.kinds.matching import match_sentences

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow import paths
-from ccdflow.camera.usual_times import EXACT_PART, EXACT_SECONDS
+from ccdflow.camera.exposures import EXACT_PART, EXACT_SECONDS
 from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind

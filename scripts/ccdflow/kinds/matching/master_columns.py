@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccdflow.camera.usual_times import EXACT_PART, is_same_exposure
+from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 from ccdflow.kinds.matching.temperatures import (

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.camera import identity
+from ccdflow.camera.exposures import is_same_exposure
 from ccdflow.camera.sections import Region
-from ccdflow.camera.usual_times import is_same_exposure
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import match_sentences, rule, windows
 from ccdflow.kinds.matching.rule_values import (

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
-from ccdflow.camera.usual_times import is_same_exposure
+from ccdflow.camera.exposures import is_same_exposure
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
 from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at

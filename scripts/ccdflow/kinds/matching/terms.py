@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
-from ccdflow.camera.usual_times import is_same_exposure
+from ccdflow.camera.exposures import is_same_exposure
 from ccdflow.files.values import number_or_nan
 from ccdflow.kinds.matching.master_columns import (
     HAS_KNOWN_TEMPERATURE,

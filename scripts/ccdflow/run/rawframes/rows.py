@@ -10,7 +10,7 @@ from enum import StrEnum
 from operator import attrgetter, itemgetter
 
 from ccdflow.camera import geometry
-from ccdflow.camera.nights import undated_night
+from ccdflow.camera.times.nights import undated_night
 from ccdflow.files.text_files import json_text
 
 OK = "ok"

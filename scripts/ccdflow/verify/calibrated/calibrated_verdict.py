@@ -183,10 +183,8 @@ class OpenedFrame:
 
 def _verify_image(opened, hdu):
     """Return the largest difference of an image's pixels, and how its errors were compared."""
-    header, reduced_header = (
-        header_with_recipe(opened.headers[hdu], opened.first_header),
-        opened.frame[hdu].header,
-    )
+    header = header_with_recipe(opened.headers[hdu], opened.first_header)
+    reduced_header = opened.frame[hdu].header
     image, is_in_electrons = _image_of(opened, hdu, header)
     stored_pixels = _pixels_of(opened.hdus[hdu])
     _check_steps(header, opened.first_header, image, opened.account)
@@ -225,11 +223,8 @@ def _verify_image(opened, hdu):
 
 def _image_of(opened, hdu, header):
     """Return the `CalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
-    account, first_header, reduced_header = (
-        opened.account,
-        opened.first_header,
-        opened.frame[hdu].header,
-    )
+    account, first_header = opened.account, opened.first_header
+    reduced_header = opened.frame[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
     planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in opened.files.items()}
     if "SHUTCOR" in first_header:
@@ -354,15 +349,14 @@ def _compare_pixels(pixels, image, step, *, steps):
     steps : int
         Steps of the type that pixels may differ by.
     """
-    return max(
-        difference_within(
-            pixels[rows].astype(np.float64), remade, np.float32, steps, terms, allowance=step
-        )
-        for rows in (
-            slice(low, low + _ROWS_AT_ONCE) for low in range(0, len(pixels), _ROWS_AT_ONCE)
-        )
-        for remade, terms in (image.rows(rows),)
-    )
+    largest = 0.0
+    for low in range(0, len(pixels), _ROWS_AT_ONCE):
+        rows = slice(low, low + _ROWS_AT_ONCE)
+        remade, terms = image.rows(rows)
+        stored = pixels[rows].astype(np.float64)
+        difference = difference_within(stored, remade, np.float32, steps, terms, allowance=step)
+        largest = max(largest, difference)
+    return largest
 
 
 def _check_steps(header, first_header, image, account):
@@ -436,13 +430,10 @@ def _check_gain(header, first_header, image, reduced_header, results):
 def _check_noise(header, image, noise):
     """Compare the cards on noise with the masters'."""
     bias = image.planes.get("bias")
-    for readout in image.readouts:
-        measured_noise = (
-            None if bias is None else number_of_card(card(bias.header, "RNOISE", readout.tail))
-        )
+    for readout in () if bias is None else image.readouts:
+        measured_noise = number_of_card(card(bias.header, "RNOISE", readout.tail))
         if measured_noise:
-            name = f"MODRN{readout.tail}"
-            check_figure(header, name, measured_noise)
+            check_figure(header, f"MODRN{readout.tail}", measured_noise)
     remade_calibration.check_noise_cards(header, image, noise)
     remade_calibration.check_overscan_noise(header, image, noise)
 
@@ -499,24 +490,21 @@ def _check_dark(first_header, reduced_header, dark_header, scale):
     scale : float
         The factor of the dark.
     """
-    exposures = (
-        number_of_card(reduced_header.get("EXPTIME")),
-        number_of_card(dark_header.get("EXPTIME")),
+    frame_seconds, dark_seconds = (
+        number_of_card(header.get("EXPTIME")) for header in (reduced_header, dark_header)
     )
-    if all(exposures):
-        frame_seconds, dark_seconds = exposures
+    if frame_seconds and dark_seconds:
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
         expected = 1.0 if is_equal else frame_seconds / dark_seconds
         # Chosen: a camera may have its exposure in another card, which differs by less.
         check_value("DARKSCAL", scale, expected, rtol=1e-2)
-    degrees = (
-        number_of_card(reduced_header.get("CCD-TEMP")),
-        number_of_card(dark_header.get("CCD-TEMP")),
+    frame_degrees, dark_degrees = (
+        number_of_card(header.get("CCD-TEMP")) for header in (reduced_header, dark_header)
     )
-    if None not in degrees:
+    if frame_degrees is not None and dark_degrees is not None:
         # Half of the tenth of a degree to which temperatures count.
-        check_figure(first_header, "DARKDTMP", degrees[1] - degrees[0], atol=0.05)
+        check_figure(first_header, "DARKDTMP", dark_degrees - frame_degrees, atol=0.05)
 
 
 @dataclass(frozen=True)
@@ -559,11 +547,10 @@ def _check_mask(mask, image, sources):
         bits_of_sources |= frame[f"MASK{suffix}"].data.astype(np.int16)
     else:
         bits_of_sources[~np.isfinite(image.reduced)] |= NOT_FINITE
-        bits_of_sources[
-            remade_calibration.saturated_pixels(
-                image.reduced, header, reduced_header, image.readouts
-            )
-        ] |= SATURATED
+        is_saturated = remade_calibration.saturated_pixels(
+            image.reduced, header, reduced_header, image.readouts
+        )
+        bits_of_sources[is_saturated] |= SATURATED
     for readout in image.readouts:
         is_at_end = pixels_at_end(image.reduced, reduced_header, readout.place, readout.tail)
         bits_of_sources[is_at_end] |= SATURATED
@@ -571,12 +558,10 @@ def _check_mask(mask, image, sources):
         bits_of_sources[place] |= NO_DATA
     expected_mask = masking.ExpectedMask(bits_of_sources)
     # Full pixels lie close together: the level's card has too few digits to part them.
-    readouts_with_measured_value = [
-        r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None
-    ]
+    measured_readouts = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
     is_saturated, may_be_saturated = (
         remade_calibration.saturated_pixels(
-            image.reduced, header, reduced_header, readouts_with_measured_value, margin=margin
+            image.reduced, header, reduced_header, measured_readouts, margin=margin
         )
         for margin in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
     )

@@ -48,12 +48,9 @@ def check_grade(first_header, masters):
     Differs
         If the grade or a reason is not the one that the cards and the masters give.
     """
-    grade_lines = [
-        match
-        for text in sentences_in_header(first_header)
-        if (match := _GRADE_LINE.fullmatch(text))
-    ]
-    reasons, grade = [match[2].strip() for match in grade_lines], first_header.get("CALGRADE")
+    grade_lines = _matches_in_history(_GRADE_LINE, first_header)
+    reasons = [match[2].strip() for match in grade_lines]
+    grade = first_header.get("CALGRADE")
     if wrong_grades := [match[1] for match in grade_lines if match[1] != grade]:
         raise Differs(f"CALGRADE is {grade}, and HISTORY has {', '.join(wrong_grades)}")
     check_plain(first_header, re.compile(f"{_GRADE_LINE.pattern}|{_LINE_WITHOUT_STEP.pattern}"))
@@ -71,6 +68,12 @@ def check_grade(first_header, masters):
     _check_true(first_header, reasons, needed_patterns)
 
 
+def _matches_in_history(pattern, first_header):
+    """Return the matches of a pattern with whole sentences of ccdflow in HISTORY."""
+    matches = map(pattern.fullmatch, sentences_in_header(first_header))
+    return [match for match in matches if match is not None]
+
+
 def _check_true(first_header, reasons, needed_patterns):
     """Raise if a reason is one that its masters and cards do not give."""
     for reason in reasons:
@@ -82,14 +85,11 @@ def _check_true(first_header, reasons, needed_patterns):
         if reason == _UNKNOWN_TEMPERATURE and "DARKDTMP" in first_header:
             raise Differs(f"HISTORY has {_UNKNOWN_TEMPERATURE!r}, and DARKDTMP is there")
         if match := re.fullmatch(rf"dark {_NUMBER} C (warmer|colder)", reason):
-            degrees = first_header.get("DARKDTMP", 0.0) * (1 if match[2] == "warmer" else -1)
-            if (
-                abs(float(match[1]) - degrees)
-                > _ROUNDING_DEGREES * abs(degrees) + _ROUNDING_DEGREES
-            ):
-                raise Differs(
-                    f"HISTORY has {reason!r}, and DARKDTMP is {first_header.get('DARKDTMP')}"
-                )
+            card_value = first_header.get("DARKDTMP")
+            degrees = (card_value or 0.0) * (1 if match[2] == "warmer" else -1)
+            rounding = _ROUNDING_DEGREES * (1 + abs(degrees))
+            if abs(float(match[1]) - degrees) > rounding:
+                raise Differs(f"HISTORY has {reason!r}, and DARKDTMP is {card_value}")
         if reason.startswith("shutter not corrected") and "SHUTCOR" in first_header:
             raise Differs(f"HISTORY has {reason!r}, and SHUTCOR names a map")
         if reason.startswith("no UNCERT") and "SKYPRED" in first_header:
@@ -106,17 +106,12 @@ def _grade_of(reason):
 
 def _check_steps(first_header, masters, reasons):
     """Raise unless each step has a master, or one line of HISTORY that says why it has none."""
-    lines = [
-        match
-        for text in sentences_in_header(first_header)
-        if (match := _LINE_WITHOUT_STEP.fullmatch(text))
-    ]
+    lines = _matches_in_history(_LINE_WITHOUT_STEP, first_header)
     kinds_without_step = [match[1] for match in lines]
+    if any(reason.startswith(_START_OF_LEFT_OUT) for reason in reasons):
+        kinds_without_step.append("dark")
     for kind in ("bias", "dark", "flat"):
         reason_count = reasons.count(f"no {kind}") + kinds_without_step.count(kind)
-        reason_count += kind == "dark" and any(
-            reason.startswith(_START_OF_LEFT_OUT) for reason in reasons
-        )
         if kind in masters and reason_count:
             raise Differs(f"{kind.upper()}IM names a {kind}, and HISTORY says that there was none")
         if kind not in masters and reason_count != 1:

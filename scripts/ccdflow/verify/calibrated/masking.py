@@ -100,12 +100,10 @@ class ExpectedMask:
         Differs
             If any pixel has other bits.
         """
-        is_wrong = ((mask & self.required_bits) != self.required_bits) | (
-            (mask & ~self.allowed_bits) != 0
-        )
-        if count := int(np.count_nonzero(is_wrong)):
-            bits = int(np.bitwise_or.reduce((mask[is_wrong] ^ self.required_bits[is_wrong]) & ~(
-                self.required_bits[is_wrong] ^ self.allowed_bits[is_wrong])))  # fmt: skip
+        missing_bits = self.required_bits & ~mask
+        wrong_bits = missing_bits | (mask & ~self.allowed_bits)
+        if count := int(np.count_nonzero(wrong_bits)):
+            bits = int(np.bitwise_or.reduce(wrong_bits, axis=None))
             raise Differs(f"{count} pixels of the mask have other bits than they must (of {bits})")
 
 
@@ -200,23 +198,34 @@ def add_scaled_dark(expected, image, stored_planes):
         rate = dark.data[readout.place] * np.float64(gain / seconds)
         is_above, may_be_above = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
         expected.add(HOT, is_above, readout.place, is_possible=may_be_above)
-    noise, errors, step = stored_planes.noise, stored_planes.errors, stored_planes.error_step
-    if noise is None or errors is None or dark.errors is None:
-        return
-    flat = image.planes["flat"].data if "flat" in image.planes else None
+    can_compare_noise = stored_planes.noise is not None and stored_planes.errors is not None
+    if can_compare_noise and dark.errors is not None:
+        _add_noise_of_dark(expected, image, stored_planes)
+
+
+def _add_noise_of_dark(expected, image, stored_planes):
+    """Expect the bit of pixels of whose variance the dark makes more than half.
+
+    Parameters
+    ----------
+    expected : ExpectedMask
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+    stored_planes : StoredPlanes
+        With noise and errors.
+    """
+    dark, flat, step = image.planes["dark"], image.planes.get("flat"), stored_planes.error_step
     for readout in image.readouts:
         place = readout.place
-        share = 2 * (noise.factor(readout) * image.scale) ** 2
+        share = 2 * (stored_planes.noise.factor(readout) * image.scale) ** 2
         doubled_variance = share * dark.errors[place].astype(np.float64) ** 2
         if flat is not None:
-            doubled_variance /= flat[place].astype(np.float64) ** 2
-        stored_errors = np.asarray(errors[place], np.float64)
+            doubled_variance /= flat.data[place].astype(np.float64) ** 2
+        errors = np.asarray(stored_planes.errors[place], np.float64)
         with np.errstate(invalid="ignore"):
-            is_above, may_be_above = (
-                doubled_variance
-                > np.maximum(stored_errors + side * step, 0) ** 2 * (1 + side * _NEAR_LIMIT)
-                for side in (1, -1)
-            )
+            # Errors that are stored in steps are open by half of one.
+            higher, lower = (np.maximum(errors + side * step, 0) ** 2 for side in (1, -1))
+            is_above = doubled_variance > higher * (1 + _NEAR_LIMIT)
+            may_be_above = doubled_variance > lower * (1 - _NEAR_LIMIT)
         expected.add(UNCALIBRATED, is_above, place, is_possible=may_be_above)
 
 
@@ -262,9 +271,8 @@ def _named_measurements(first_header, results):
     count = first_header["BPMNTS"]
     tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
-    missing_cards = [
-        name for name in (*names, *(["BPMSHARE"] if count > 1 else [])) if name not in first_header
-    ]
+    names += ["BPMSHARE"] if count > 1 else []
+    missing_cards = [name for name in names if name not in first_header]
     if missing_cards or count > _MOST_NAMED:
         raise CannotRemake(
             f"the header lacks {(missing_cards or ['BPMIM100'])[0]}: {_NOT_ALL_NAMED}", OLDER
@@ -391,14 +399,12 @@ def _add_tail(expected, is_full, pixels, start, step):
             with np.errstate(invalid="ignore"):
                 is_past_end = ~(excess > limit * (1 + side * tolerance) + 2 * side * step)
             lengths.append(int(np.argmax(is_past_end)) if is_past_end.any() else len(is_past_end))
-        certain_rows, possible_rows = (rows[:length] for length in lengths)
+        certain_rows, possible_rows = (
+            rows[:length][~is_full[rows[:length], column]] for length in lengths
+        )
         if is_sure:
-            expected.required_bits[certain_rows, column] |= np.where(
-                is_full[certain_rows, column], 0, BLEED
-            ).astype(np.int16)
-        expected.allowed_bits[possible_rows, column] |= np.where(
-            is_full[possible_rows, column], 0, BLEED
-        ).astype(np.int16)
+            expected.required_bits[certain_rows, column] |= BLEED
+        expected.allowed_bits[possible_rows, column] |= BLEED
         is_sure &= lengths[0] == len(rows)
         if lengths[1] < len(rows):
             return

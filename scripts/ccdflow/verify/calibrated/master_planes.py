@@ -113,42 +113,26 @@ def _plane_of(path, hdu, kind, section, size, time):
     """
     part = tuple(slice(*ends) for ends in section or ((None, None), (None, None)))
     with fits.open(path) as hdus:
-        data = _native_array(hdus[hdu].data, np.float32)
-        names = [hdu_of_file.name for hdu_of_file in hdus]
-        suffix = str(hdu) if hdu else ""
-        stored_mask = np.zeros(data.shape, np.int16)
+        names, suffix = [each.name for each in hdus], str(hdu or "")
+        data = np.array(hdus[hdu].data, np.float32)
+        mask = errors = None
         if f"MASK{suffix}" in names:
-            stored_mask = _native_array(hdus[f"MASK{suffix}"].data, np.int16)
-        errors = None
-        if kind != "bias" and f"UNCERT{suffix}" in names:
-            errors = _native_array(hdus[f"UNCERT{suffix}"].data, np.float32)
+            mask = np.array(hdus[f"MASK{suffix}"].data, np.int16)
+        if f"UNCERT{suffix}" in names:
+            # The errors of a bias are a scatter, which is smoothed: it is enough that there are
+            # some (`standard_errors.variance_terms_of`).
+            errors = np.empty(0, np.float32)
+            if kind != "bias":
+                errors = np.array(hdus[f"UNCERT{suffix}"].data[part], np.float32)
         first_header, header = hdus[0].header.copy(), hdus[hdu].header.copy()
-        has_errors = f"UNCERT{suffix}" in names
-    flags = (stored_mask & ~_BITS_OF_FRAMES) | np.where(
-        stored_mask & _BITS_OF_FRAMES, UNCALIBRATED, 0
-    )
-    is_absent = ~np.isfinite(data)
-    if is_absent.all():
+    if not np.isfinite(data).any():
         reason = f"its {kind} {path.name} has no pixel with a value"
         raise CannotRemake(reason, SOURCE_REPLACED)
-    flags[is_absent] |= UNCALIBRATED
-    if kind == "flat":
-        if f"MASK{suffix}" not in names:
-            flags[~is_absent & (data < np.float32(_LEAST_LIT_RESPONSE))] |= UNLIT
-        is_low = ~is_absent & (data < np.float32(_LEAST_FLAT))
-        flags[is_low] |= UNCALIBRATED
-        data[is_absent | is_low] = 1.0
-    elif is_absent.any():
-        data[is_absent] = np.median(data[~is_absent])
-    if has_errors and errors is None:
-        # The errors of a bias are a scatter, which is smoothed: `standard_errors.VarianceTerms`
-        # leaves them alone.
-        errors = np.empty(0, np.float32)
-    errors = errors if errors is None or not errors.size else errors[part]
+    flags = _fill_master(data, kind, mask)
     return MasterPlane(
         kind=kind,
         data=data[part],
-        flags=flags[part].astype(np.int16),
+        flags=flags[part],
         errors=errors,
         header=header,
         first_header=first_header,
@@ -156,9 +140,37 @@ def _plane_of(path, hdu, kind, section, size, time):
     )
 
 
-def _native_array(values, dtype):
-    """Return a copy of values in a type, in the byte order of the machine."""
-    return np.array(values, dtype=dtype)
+def _fill_master(data, kind, mask):
+    """Fill the pixels of a master that are not applied, in place, and return its flags.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of shape (ny, nx), float32
+        Changed in place.
+    kind : {'bias', 'dark', 'flat'}
+    mask : numpy.ndarray of shape (ny, nx), int16, or None
+        The master's own.
+
+    Returns
+    -------
+    numpy.ndarray of shape (ny, nx), int16
+        The bits that the mask of a frame gets.
+    """
+    flags = np.zeros(data.shape, np.int16)
+    if mask is not None:
+        flags |= mask & ~np.int16(_BITS_OF_FRAMES)
+        flags[mask & _BITS_OF_FRAMES != 0] |= UNCALIBRATED
+    is_absent = ~np.isfinite(data)
+    flags[is_absent] |= UNCALIBRATED
+    if kind == "flat":
+        if mask is None:
+            flags[~is_absent & (data < np.float32(_LEAST_LIT_RESPONSE))] |= UNLIT
+        is_low = ~is_absent & (data < np.float32(_LEAST_FLAT))
+        flags[is_low] |= UNCALIBRATED
+        data[is_absent | is_low] = 1.0
+    elif is_absent.any():
+        data[is_absent] = np.median(data[~is_absent])
+    return flags
 
 
 def expected_dark_light(plane, place):

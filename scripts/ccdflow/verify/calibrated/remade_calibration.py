@@ -258,39 +258,41 @@ def check_sky(header, image, noise, smooth_light, mask):
     ny, nx = image.reduced.shape
     rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
     rows = np.unique(rows)
-    first, second = (image.rows(np.minimum(rows + step, ny - 1))[0] for step in (0, 1))
+    next_rows = np.minimum(rows + 1, ny - 1)
+    first, second = image.rows(rows)[0], image.rows(next_rows)[0]
+    steps = _steps_of_sky(first, second)
+    uses_mask = False
     if mask is not None:
-        is_flagged, is_flagged_in_next = (
-            mask[np.minimum(rows + step, ny - 1)] != 0 for step in (0, 1)
-        )
-        values_without_flagged = (
-            np.where(is_flagged, np.nan, first),
-            np.where(is_flagged_in_next, np.nan, second),
-        )
-        lag = min(_SKY_LAG, nx - 1)
-        has_good_pixels = np.isfinite(
-            values_without_flagged[1][:, lag:] - values_without_flagged[0][:, : nx - lag]
-        ).any()
-        if has_good_pixels:
-            first, second = values_without_flagged
+        good_first = np.where(mask[rows] != 0, np.nan, first)
+        good_second = np.where(mask[next_rows] != 0, np.nan, second)
+        steps_of_good = _steps_of_sky(good_first, good_second)
+        # Where no two good pixels are compared, all pixels count.
+        uses_mask = steps_of_good.size > 0
+        if uses_mask:
+            first, second, steps = good_first, good_second, steps_of_good
     values = np.concatenate([first, second])
     values = values[np.isfinite(values)]
     if not values.size:
         return
     # Chosen: a median near 0 has the rounding of its terms.
     _check_unless_unknown(header, "SKYLVL", float(np.median(values)), atol=1e-5)
-    lag = min(_SKY_LAG, nx - 1)
-    steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
-    steps = steps[np.isfinite(steps)]
     if steps.size:
         _check_unless_unknown(header, "SKYRMS", _clipped_scatter(steps) / 2**0.5, rtol=_SKY_PART)
     # Pixels outside all amplifiers have no error that means anything.
     if noise is not None and noise.is_exact and image.is_covered.all():
         predicted = np.concatenate([_predicted_noise(noise, smooth_light, row, nx) for row in rows])
-        if mask is not None and has_good_pixels:
-            predicted[is_flagged] = np.nan
+        if uses_mask:
+            predicted[mask[rows] != 0] = np.nan
         expected = expected_scatter(predicted)
         _check_unless_unknown(header, "SKYPRED", expected, rtol=_SKY_PART)
+
+
+def _steps_of_sky(first, second):
+    """Return the finite differences of pixels some columns apart, of rows and of the rows after."""
+    nx = first.shape[1]
+    lag = min(_SKY_LAG, nx - 1)
+    steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
+    return steps[np.isfinite(steps)]
 
 
 def _predicted_noise(noise, smooth_light, row, nx):
@@ -305,21 +307,15 @@ def _predicted_noise(noise, smooth_light, row, nx):
     """
     rows = slice(row, row + 1)
     flat, flat_variance = noise.flat_and_variance(rows, nx)
-    variance_without_light, photon_variance = (
-        noise.variance_without_light(rows, nx),
-        noise.photon_variances(rows, nx),
-    )
+    variance_without_light = noise.variance_without_light(rows, nx)
+    photon_variance = noise.photon_variances(rows, nx)
     light = standard_errors.limited_light(
         smooth_light.rows(row, row + 1), variance_without_light, flat, photon_variance
     )
-    return (
-        np.sqrt(
-            noise.variance_with_light(
-                variance_without_light, light, flat, flat_variance, photon_variance
-            )
-        )
-        / flat
+    variance = noise.variance_with_light(
+        variance_without_light, light, flat, flat_variance, photon_variance
     )
+    return np.sqrt(variance) / flat
 
 
 def _clipped_scatter(steps):
@@ -409,15 +405,14 @@ def check_noise_cards(header, image, noise):
         value = float(np.median(sample**2)) ** 0.5
         value *= 1.0 if kind == "flat" else noise.scale * factor
         check_value(keyword, header.get(keyword), value, rtol=DERIVED_ROUNDING)
-    bias, dark = image.planes.get("bias"), image.planes.get("dark")
-    has_other_bias = noise.dark_bias_variance > 0 and dark is not None
-    if has_other_bias if bias is None else bias.errors is None:
-        check_value(
-            "MBNOISE",
-            header.get("MBNOISE"),
-            _noise_of_bias(noise, image, factor),
-            rtol=DERIVED_ROUNDING,
-        )
+    bias = image.planes.get("bias")
+    if bias is None:
+        has_modelled_bias = noise.dark_bias_variance > 0 and "dark" in image.planes
+    else:
+        has_modelled_bias = bias.errors is None
+    if has_modelled_bias:
+        value = _noise_of_bias(noise, image, factor)
+        check_value("MBNOISE", header.get("MBNOISE"), value, rtol=DERIVED_ROUNDING)
 
 
 def _noise_of_bias(noise, image, factor):
@@ -458,14 +453,13 @@ def check_saturation(header, image, reduced_header):
     """
     levels = []
     for readout in image.readouts:
-        saturated_values = [
-            saturation(header, reduced_header, readout.tail), raw_top(reduced_header, readout.tail)
-        ]  # fmt: skip
-        if saturated_values == [None, None]:
-            return
-        value = min(
-            saturated_value for saturated_value in saturated_values if saturated_value is not None
+        tops = (
+            saturation(header, reduced_header, readout.tail),
+            raw_top(reduced_header, readout.tail),
         )
+        value = min((top for top in tops if top is not None), default=None)
+        if value is None:
+            return
         value -= number_of_card(card(reduced_header, "BIASLVL", readout.tail)) or 0.0
         for kind, scale in (("bias", 1.0), ("dark", image.scale)):
             if kind in image.planes:

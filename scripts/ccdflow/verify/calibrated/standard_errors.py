@@ -139,20 +139,17 @@ class VarianceTerms:
         numpy.ndarray of shape (k, nx), float64
         """
         variances = np.zeros((rows.stop - rows.start, nx))
-        for (readout, place_in_rows, place), constant in self._with_constants(rows):
+        tails = [readout.tail for readout in self.readouts]
+        constant_by_tail = dict(zip(tails, self.constants, strict=True))
+        for readout, place_in_rows, place in self.pieces(rows):
             factor = self.factor(readout)
-            variances[place_in_rows] = factor**2 * constant
+            variances[place_in_rows] = factor**2 * constant_by_tail[readout.tail]
             if "dark" in self.planes:
                 variance, light = self.dark_variance_and_light(readout, place)
+                photon_factor = self.scale * factor * self.photon_variance(readout)
                 variances[place_in_rows] += (factor * self.scale) ** 2 * variance
-                variances[place_in_rows] += (
-                    self.scale * factor * self.photon_variance(readout) * light
-                )
+                variances[place_in_rows] += photon_factor * light
         return variances
-
-    def _with_constants(self, rows):
-        constants_by_tail = dict(zip((r.tail for r in self.readouts), self.constants, strict=True))
-        return [(piece, constants_by_tail[piece[0].tail]) for piece in self.pieces(rows)]
 
     def noise_of_bias(self, frames):
         """Return the median noise of a combined bias of ``frames`` frames, adu."""
@@ -233,24 +230,19 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
     constants, pixel_variances, dark_bias_variances = [], [], []
     for readout in readouts:
         factor = readout.gain if converts else 1.0
-        level = number_of_card(card(header, "OSCNOISE", readout.tail)) or 0.0
-        variance_of_frame, level_variance = (
-            readout.read_noise**2 + readout.rounding,
-            (level / factor) ** 2 / level_shares,
-        )
+        level_noise = (number_of_card(card(header, "OSCNOISE", readout.tail)) or 0.0) / factor
+        level_variance = level_noise**2 / level_shares
+        variance_of_frame = readout.read_noise**2 + readout.rounding
         pixel_variance = variance_of_frame + level_variance
         pixel_variances.append(pixel_variance)
-        dark_bias_variances.append(
-            dark_bias_variance * (1 + level_variance / variance_of_frame)
-            if variance_of_frame
-            else dark_bias_variance
-        )
-        constants.append(
-            pixel_variance
-            + dark_bias_variances[-1]
-            + share**2 * pixel_variance / (bias.frames if bias else 1)
-        )
-    is_exact = not (share and bias is not None and bias.errors is not None) and all(
+        # The levels of the dark's bias add to its noise as those of a frame to a frame's.
+        level_factor = 1 + level_variance / variance_of_frame if variance_of_frame else 1.0
+        dark_bias_variances.append(dark_bias_variance * level_factor)
+        bias_variance = share**2 * pixel_variance / (bias.frames if bias else 1)
+        constants.append(pixel_variance + dark_bias_variances[-1] + bias_variance)
+    # The errors of a bias are the scatter of its values, and smoothed.
+    has_scatter_of_bias = bool(share) and bias is not None and bias.errors is not None
+    is_exact = not has_scatter_of_bias and all(
         plane.is_modelled for kind, plane in planes.items() if kind != "bias"
     )
     return VarianceTerms(
@@ -268,16 +260,15 @@ def _shares_of_masters(planes, account):
     adds its noise.
     """
     bias, dark = planes.get("bias"), planes.get("dark")
+    share = 0.0 if bias is None else 1.0
     if dark is None:
-        return (0.0 if bias is None else 1.0), 0.0, 0.0
+        return share, 0.0, 0.0
     scale = account.masters["dark"].factors[0]
     key = str(dark.first_header.get("BIASKEY", ""))
     if bias is not None and key == account.masters["bias"].key:
         return 1.0 - scale, scale, 0.0
-    dark_bias_variance = (
-        (scale * (number_of_card(dark.first_header.get("MBNOISE")) or 0.0)) ** 2 if key else 0.0
-    )
-    return (0.0 if bias is None else 1.0), scale, dark_bias_variance
+    noise_of_other_bias = number_of_card(dark.first_header.get("MBNOISE")) if key else None
+    return share, scale, (scale * (noise_of_other_bias or 0.0)) ** 2
 
 
 def limited_light(light, variance_without_light, flat, photon_variance):

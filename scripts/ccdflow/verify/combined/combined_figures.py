@@ -70,11 +70,11 @@ def check_figures(remade):
     bias = fits.getheader(masters["bias"], remade.hdu) if "bias" in masters else None
     _check_model(remade, bias)
     mask = np.asarray(remade.extension("MASK").data)
-    bits_of_kind = UNLIT if account.levels else HOT | BLEED | NOT_LINEAR
-    bits_of_kind |= (
-        DEAD if "dead" in (card(remade.header, "AMPBAD", t) for t in tails_of(remade.header)) else 0
-    )
-    check_bits(mask, SATURATED | NOT_FINITE | NO_DATA | bits_of_kind)
+    possible_bits = SATURATED | NOT_FINITE | NO_DATA
+    possible_bits |= UNLIT if account.levels else HOT | BLEED | NOT_LINEAR
+    if "dead" in [card(header, "AMPBAD", tail) for tail in tails_of(header)]:
+        possible_bits |= DEAD
+    check_bits(mask, possible_bits)
     is_flagged, is_empty = mask & NO_DATA != 0, np.isnan(image)
     if card(header, "TRIM", tails_of(header)[0]) is None:
         # Overscan has values, and the members' masks have the bit, which are compared elsewhere.
@@ -97,42 +97,63 @@ def _check_biases(remade):
     for tail in tails_of(header):
         y, x = place_of(header, tail)
         frames = measuring.spread_rows(stack[:, (rows >= y.start) & (rows < y.stop), x])
-        if len(frames) < 2 or min(frames.shape[1:]) < 2:
-            continue
-        frames_with_levels_in_rows = frames
-        if card(header, "OSCAXIS", tail) == "columns":
-            frames_with_levels_in_rows = frames.swapaxes(1, 2)
-        written = number_of_card(card(header, "RNOISE", tail))
-        if written is not None:
-            noise = measuring.read_noise_of_pairs(frames_with_levels_in_rows)
-            check_value(
-                f"RNOISE{tail}",
-                written,
-                noise,
-                rtol=tolerances.READ_NOISE,
-                atol=tolerances.NOISE_DIGITS,
-            )
-            noise = measuring.predicted_noise(written, len(frames), account)
-            predicted = card(header, "CNOISPR", tail)
-            check_value(f"CNOISPR{tail}", predicted, noise, rtol=tolerances.COMBINED_NOISE)
-        written = number_of_card(card(header, "CNOISE", tail))
-        if written is not None:
-            noise = measuring.noise_of_two_halves(frames_with_levels_in_rows, account)
-            check_value(
-                f"CNOISE{tail}",
-                written,
-                noise,
-                rtol=tolerances.COMBINED_NOISE,
-                atol=tolerances.NOISE_DIGITS,
-            )
-        # An amplifier without signal has no noise to measure.
-        is_bad = card(header, "AMPBAD", tail) is not None
-        if (written := number_of_card(card(header, "CLIPRN", tail))) is not None and not is_bad:
-            noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-            if written > noise and not measuring.has_scatter(frames, written):
-                # So quiet a camera that its pairs cannot correct what header or profile say.
-                continue
-            check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE)
+        if len(frames) >= 2 and min(frames.shape[1:]) >= 2:
+            _check_noise_of_biases(header, tail, frames, account)
+            _check_clipping_noise(header, tail, frames)
+
+
+def _check_noise_of_biases(header, tail, frames, account):
+    """Compare read noise and noise of an amplifier of a combined bias with those of its members.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    tail : str
+        End of the amplifier's keywords.
+    frames : numpy.ndarray of shape (n, k, nx), float64
+        Rows of the amplifier in each member, adu.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+    """
+    count = len(frames)
+    if card(header, "OSCAXIS", tail) == "columns":
+        # The levels of the overscan are to be those of rows.
+        frames = frames.swapaxes(1, 2)
+    read_noise = number_of_card(card(header, "RNOISE", tail))
+    if read_noise is not None:
+        check_value(
+            f"RNOISE{tail}",
+            read_noise,
+            measuring.read_noise_of_pairs(frames),
+            rtol=tolerances.READ_NOISE,
+            atol=tolerances.NOISE_DIGITS,
+        )
+        check_value(
+            f"CNOISPR{tail}",
+            card(header, "CNOISPR", tail),
+            measuring.predicted_noise(read_noise, count, account),
+            rtol=tolerances.COMBINED_NOISE,
+        )
+    combined_noise = number_of_card(card(header, "CNOISE", tail))
+    if combined_noise is not None:
+        check_value(
+            f"CNOISE{tail}",
+            combined_noise,
+            measuring.noise_of_two_halves(frames, account),
+            rtol=tolerances.COMBINED_NOISE,
+            atol=tolerances.NOISE_DIGITS,
+        )
+
+
+def _check_clipping_noise(header, tail, frames):
+    """Compare CLIPRN of an amplifier with pairs of members; see `_check_noise_of_biases`."""
+    written = number_of_card(card(header, "CLIPRN", tail))
+    # An amplifier without signal has no noise to measure.
+    if written is None or card(header, "AMPBAD", tail) is not None:
+        return
+    noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
+    # Pairs of so quiet a camera cannot correct what header or profile say.
+    if written <= noise or measuring.has_scatter(frames, written):
+        check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE)
 
 
 def _check_model(remade, bias):

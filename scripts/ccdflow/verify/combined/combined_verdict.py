@@ -99,10 +99,8 @@ def verify_combined(headers, path, results, all_rows):
                 remade.compare(part)
             remade.check_counts()
             check_figures(remade)
-            pixels, largest_difference = (
-                pixels + remade.pixels,
-                max(largest_difference, remade.largest),
-            )
+            pixels += remade.pixels
+            largest_difference = max(largest_difference, remade.largest)
             makers |= remade.makers
             bands = len(bands_of_image)
     extent = "all rows" if all_rows else f"{bands} bands of {_BAND_ROWS} rows"

@@ -52,8 +52,8 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     is_empty = ~is_good.any(axis=0)
     # Light near a dark's pixel; flats have enough of it for their own to do.
     light = None if account.levels or not account.masters else surroundings(rows)
-    is_kept_by_sign = {-1: is_good.copy(), 1: is_good.copy()}
-    for sign, is_kept in is_kept_by_sign.items():
+    lower_kept, higher_kept = is_good.copy(), is_good.copy()
+    for sign, is_kept in ((-1, lower_kept), (1, higher_kept)):
         for _ in range(account.iterations):
             centre = np.where(is_empty, 0, _lower_median(stack, is_kept))
             light_of_pixels = _light_of_noise(centre, light, fixed, slope, len(stack))
@@ -66,28 +66,24 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
             with np.errstate(invalid="ignore"):
                 is_kept &= ~(np.abs(stack - centre) > limit)
     is_finite = np.isfinite(stack)
-    images = [
-        combine_kept_values(stack, np.where(is_empty, is_finite, is_kept), account.method)
-        for is_kept in (is_kept_by_sign[-1], is_kept_by_sign[1])
-    ]  # fmt: skip
-    is_kept = np.where(is_empty, is_finite, is_kept_by_sign[1])
-    variances = _variance_by_source(
-        images[1], is_kept, model=(fixed, slope), levels=levels, charge=charge, light=light
-    )
-    maker = "numpy: a noise model that ccdproc lacks"
+    combined = [np.where(is_empty, is_finite, is_kept) for is_kept in (lower_kept, higher_kept)]
+    images = [combine_kept_values(stack, is_kept, account.method) for is_kept in combined]
+    variances = None
+    if account.method == "average":
+        variances = _variance_by_source(
+            images[1], combined[1], model=(fixed, slope), levels=levels, charge=charge, light=light
+        )
     is_good &= ~is_empty
-    rejected_counts = tuple(
-        (is_good & ~values).sum(axis=0) for values in (is_kept_by_sign[-1], is_kept_by_sign[1])
-    )
-    variances = variances if account.method == "average" else None
     return RemadeRows(
         *images,
         prepared.scale,
-        maker,
-        rejected_counts,
-        count_invalid(stack, is_masked),
-        variances,
-        kept=(is_kept_by_sign[-1], is_kept_by_sign[1]),
+        "numpy: a noise model that ccdproc lacks",
+        rejected_counts=tuple(
+            (is_good & ~is_kept).sum(axis=0) for is_kept in (lower_kept, higher_kept)
+        ),
+        invalid_counts=count_invalid(stack, is_masked),
+        variances=variances,
+        kept=(lower_kept, higher_kept),
     )
 
 
@@ -128,10 +124,8 @@ def _variance_by_source(image, is_kept, model, levels, charge, light):
     with np.errstate(invalid="ignore"):
         has_own_light = image > light + reach
         is_doubtful = np.abs(image - light - reach) < _NEAR_LIMIT * reach
-    chosen_light, other_light = (
-        np.where(has_own_light, image, light),
-        np.where(has_own_light, light, image),
-    )
+    chosen_light = np.where(has_own_light, image, light)
+    other_light = np.where(has_own_light, light, image)
     return variance_of(chosen_light), variance_of(np.where(is_doubtful, other_light, chosen_light))
 
 

@@ -64,11 +64,10 @@ def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejec
 def _common_mask(stack, bits):
     """Return the mask of the combined pixels: bits that all members share where none is good."""
     is_finite = np.isfinite(stack)
-    is_good = (is_finite & (bits == 0)).any(axis=0)
-    common_bits = np.bitwise_and.reduce(np.where(is_finite, bits, np.int16(-1)), axis=0)
-    return np.where(is_good, 0, np.where(is_finite.any(axis=0), common_bits, NO_DATA)).astype(
-        np.int16
-    )
+    mask = np.bitwise_and.reduce(np.where(is_finite, bits, np.int16(-1)), axis=0)
+    mask[~is_finite.any(axis=0)] = NO_DATA
+    mask[(is_finite & (bits == 0)).any(axis=0)] = 0
+    return mask.astype(np.int16)
 
 
 def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
@@ -85,17 +84,42 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
     counts_rejections : bool
         Whether the number of kept values is wanted.
     """
-    # Its errors are not used, and take a fifth of its time.
-    arguments = {"method": account.method, "combine_uncertainty_function": _zero_errors}
     if account.clip is not None:
         if account.deviation not in ("mad", "std"):
             raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}", MODEL)
         if account.iterations != 1:
             return _combine_by_repeated_clipping(stack, is_masked, account, scale)
+    # Members of darks and flats were prepared in float32: a value on the limit may be on its other
+    # side.
+    has_open_limit = account.clip is not None and account.has_light
+    shift = _LIMIT_SHIFT if has_open_limit else 0.0
+    image = _image_by_ccdproc(stack, account, 1 - shift)
+    alternative = _image_by_ccdproc(stack, account, 1 + shift) if has_open_limit else image.copy()
+    # ccdproc does not clip a pixel in which a value is missing.
+    is_incomplete = (is_masked | ~np.isfinite(stack)).any(axis=0)
+    if is_incomplete.any():
+        image[is_incomplete] = alternative[is_incomplete] = _combine_incomplete(
+            stack[:, is_incomplete], is_masked[:, is_incomplete], account
+        )
+    if has_open_limit:
+        kept_pair = _kept_by_both_limits(stack, is_masked, account)
+    elif counts_rejections:
+        kept_pair = (kept_by_scatter(stack, is_masked, account),) * 2
+    else:
+        kept_pair = None
+    counts = _count_rejected(stack, is_masked, kept_pair or (np.True_, np.True_))
+    return RemadeRows(image, alternative, scale, "ccdproc", *counts, kept=kept_pair)
+
+
+def _image_by_ccdproc(stack, account, factor):
+    """Return the image that `ccdproc.combine` makes with its limits times a factor, float64."""
+    # Its errors are not used, and take a fifth of its time.
+    arguments = {"method": account.method, "combine_uncertainty_function": _zero_errors}
+    if account.clip is not None:
         arguments |= {
             "sigma_clip": True,
-            "sigma_clip_low_thresh": account.clip,
-            "sigma_clip_high_thresh": account.clip,
+            "sigma_clip_low_thresh": account.clip * factor,
+            "sigma_clip_high_thresh": account.clip * factor,
             # By name astropy runs them in C: half the time of the guide's functions, equal limits.
             "sigma_clip_func": "median",
             "sigma_clip_dev_func": "mad_std" if account.deviation == "mad" else "std",
@@ -103,39 +127,14 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         members = [CCDData(values, unit=units.adu) for values in stack]
-        for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
-            if name in arguments and account.has_light:
-                arguments[name] *= 1 - _LIMIT_SHIFT
-        image = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
-        # ccdproc does not clip a pixel in which a value is missing.
-        is_incomplete = (is_masked | ~np.isfinite(stack)).any(axis=0)
-        if is_incomplete.any():
-            image[is_incomplete] = _combine_incomplete(
-                stack[:, is_incomplete], is_masked[:, is_incomplete], account
-            )
-        if account.clip is None or not account.has_light:
-            is_kept = kept_by_scatter(stack, is_masked, account) if counts_rejections else np.True_
-            counts = _count_rejected(stack, is_masked, [is_kept])
-            kept_pair = (is_kept, is_kept) if counts_rejections else None
-            return RemadeRows(
-                image=image,
-                alternative=image.copy(),
-                scale=scale,
-                maker="ccdproc",
-                rejected_counts=counts[0] * 2,
-                invalid_counts=counts[1],
-                kept=kept_pair,
-            )
-        # The product's members were float32: a value on the limit may be on its other side.
-        for name in ("sigma_clip_low_thresh", "sigma_clip_high_thresh"):
-            arguments[name] *= (1 + _LIMIT_SHIFT) / (1 - _LIMIT_SHIFT)
-        alternative = np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
-        alternative[is_incomplete] = image[is_incomplete]
-    kept_pair = tuple(
+        return np.asarray(ccdproc.combine(members, **arguments).data, dtype=np.float64)
+
+
+def _kept_by_both_limits(stack, is_masked, account):
+    """Return the values that are kept by limits that are a little lower, and a little higher."""
+    return tuple(
         kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
     )
-    counts = _count_rejected(stack, is_masked, kept_pair)
-    return RemadeRows(image, alternative, scale, "ccdproc", *counts, kept=kept_pair)
 
 
 def _zero_errors(values, axis):
@@ -189,9 +188,7 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
                 stack[:, is_empty], is_masked[:, is_empty], account
             )
         images.append(image)
-    kept_pair = tuple(
-        kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
-    )
+    kept_pair = _kept_by_both_limits(stack, is_masked, account)
     maker = "ccdproc and repeated clipping by astropy"
     return RemadeRows(
         *images, scale, maker, *_count_rejected(stack, is_masked, kept_pair), kept=kept_pair
@@ -201,12 +198,14 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
 def _count_rejected(stack, is_masked, is_kept_pair):
     """Return how many values are rejected, by either limit, and how many are not finite."""
     is_good = np.isfinite(stack) & ~is_masked
-    return tuple((is_good & ~is_kept).sum(axis=0) for is_kept in is_kept_pair), count_invalid(
-        stack, is_masked
-    )
+    rejected_counts = tuple((is_good & ~is_kept).sum(axis=0) for is_kept in is_kept_pair)
+    return rejected_counts, count_invalid(stack, is_masked)
 
 
 def _combine_incomplete(values, is_masked, account):
     """Combine pixels with values that are masked or not finite: (n, k)."""
     kept_values = np.where(kept_by_scatter(values, is_masked, account), values, np.nan)
-    return (np.nanmean if account.method == "average" else np.nanmedian)(kept_values, axis=0)
+    combine = np.nanmean if account.method == "average" else np.nanmedian
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return combine(kept_values, axis=0)

@@ -80,14 +80,12 @@ def check_extensions(headers, images, kinds, *, needed_kinds=(), pixel_types=(-3
         name, hdu, kind = _name_and_owner(number, header, owners)
         if header["BITPIX"] != bits[kind]:
             raise Differs(f"BITPIX of {name} is {bits[kind]}, and {header['BITPIX']} here")
-        if (
-            name in names_seen
-            or number < max(images)
-            or kinds.index(kind) < last_kind_by_image.get(hdu, 0)
-        ):
+        place = kinds.index(kind)
+        is_in_order = number > max(images) and place >= last_kind_by_image.get(hdu, 0)
+        if name in names_seen or not is_in_order:
             raise Differs(f"HDU {number}, {name}, is not in its place")
         names_seen.add(name)
-        last_kind_by_image[hdu] = kinds.index(kind)
+        last_kind_by_image[hdu] = place
         _check_extension(header, headers[hdu], name)
     for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed_kinds):
         if name not in names_seen:
@@ -140,26 +138,26 @@ def check_packed(first_header, image):
     Differs
         If a card is absent or has another value.
     """
-    cards_of_first, cards_of_image = (
-        [
-            (card.keyword, card.image.strip())
-            for card in header.cards
-            if not _PIXEL_CARDS.fullmatch(card.keyword)
-        ]
-        for header in (first_header, image)
-    )
+    cards_of_first, cards_of_image = _cards_but_on_pixels(first_header), _cards_but_on_pixels(image)
     for cards, other_cards, holder in (
         (cards_of_first, cards_of_image, "of its image"),
         (cards_of_image, cards_of_first, "first"),
     ):
-        if lost_keywords := [
-            keyword for keyword, text in cards if (keyword, text) not in other_cards
-        ]:
+        if lost_cards := [card for card in cards if card not in other_cards]:
             raise Differs(
-                f"the card {lost_keywords[0]} is not in the header {holder} as it is in the other"
+                f"the card {lost_cards[0][0]} is not in the header {holder} as it is in the other"
             )
     if cards_of_first != cards_of_image:
         raise Differs("the first header and that of its image have their cards in another order")
+
+
+def _cards_but_on_pixels(header):
+    """Return [(keyword, text)] of the cards of a header that both headers of packed tiles have."""
+    return [
+        (card.keyword, card.image.strip())
+        for card in header.cards
+        if not _PIXEL_CARDS.fullmatch(card.keyword)
+    ]
 
 
 def check_names(header, source, *, must_have=True):

@@ -46,21 +46,24 @@ def check_settings(headers, kind, basis):
         _check_setting(first_header, "BPNIGHTS", settings.get("nights"))
         _check_setting(first_header, "BPSHARE", settings.get("share"))
     elif kind == "detector":
-        _check_setting(
-            first_header, "HOTRATE", settings.get("hot_rate") if "HOTRATE" in first_header else None
-        )
-        _check_setting(
-            first_header, "LOWSIGMA", settings.get("low_sigma", _LOW_SIGMA) if settings else None
-        )
-        if "masters" in basis:
-            _check_sources(
-                first_header, [name for name, _, use in basis["masters"] if use == "made"]
-            )
+        _check_detector(first_header, settings, basis)
     elif kind == "science":
         _check_cosmics(headers, settings)
         for kind_of_master, name, _ in basis.get("masters", ()):
-            if f"{kind_of_master.upper()}IM" in first_header:
-                _check_name(first_header, f"{kind_of_master.upper()}IM", name)
+            keyword = f"{kind_of_master.upper()}IM"
+            if keyword in first_header:
+                _check_name(first_header, keyword, name)
+
+
+def _check_detector(first_header, settings, basis):
+    """Compare the limits and sources of a night's table of bad pixels with those of the run."""
+    if "HOTRATE" in first_header:
+        _check_setting(first_header, "HOTRATE", settings.get("hot_rate"))
+    if settings:
+        _check_setting(first_header, "LOWSIGMA", settings.get("low_sigma", _LOW_SIGMA))
+    if "masters" in basis:
+        used_masters = [name for name, _, use in basis["masters"] if use == "made"]
+        _check_sources(first_header, used_masters)
 
 
 def _check_recipe(headers, settings):
@@ -90,17 +93,20 @@ def _check_cosmics(headers, settings):
             raise Differs("the run that made it looked for no cosmic rays, and its header has some")
         return
     for header in headers:
-        if "CRSIGMA" not in header:
-            continue
-        _check_setting(header, "CRSIGMA", settings.get("cosmic_sigma"))
-        base, card_value = float(settings.get("cosmic_contrast", 0)), header.get("CRCONTR")
-        base *= _PROFILE_CONTRAST if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED_FWHM else 1
-        # A card has fewer digits than the product of three numbers.
-        if (
-            base
-            and min(abs(card_value - base * factor) for factor in _CONTRAST_FACTORS) > 1e-6 * base
-        ):
-            raise Differs(f"CRCONTR is {base:g} times 1, 2 or 4, and its card has {card_value}")
+        if "CRSIGMA" in header:
+            _check_setting(header, "CRSIGMA", settings.get("cosmic_sigma"))
+            _check_contrast(header, float(settings.get("cosmic_contrast", 0)))
+
+
+def _check_contrast(header, contrast):
+    """Raise `Differs` unless CRCONTR is the contrast of the run, as it was raised for stars."""
+    if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED_FWHM:
+        contrast *= _PROFILE_CONTRAST
+    card_value = header.get("CRCONTR")
+    distance = min(abs(card_value - contrast * factor) for factor in _CONTRAST_FACTORS)
+    # A card has fewer digits than the product of three numbers.
+    if contrast and distance > 1e-6 * contrast:
+        raise Differs(f"CRCONTR is {contrast:g} times 1, 2 or 4, and its card has {card_value}")
 
 
 def _check_sources(first_header, names):
@@ -128,9 +134,11 @@ def _check_setting(header, keyword, value):
     if value is None:
         return
     card_value = header.get(keyword)
-    is_number = isinstance(value, int | float) and isinstance(card_value, int | float)
-    # A setting is written with all its digits.
-    if not (abs(card_value - value) <= 1e-9 * abs(value) if is_number else card_value == value):
+    is_same = card_value == value
+    if isinstance(value, int | float) and isinstance(card_value, int | float):
+        # A setting is written with all its digits.
+        is_same = abs(card_value - value) <= 1e-9 * abs(value)
+    if not is_same:
         raise Differs(
             f"{keyword} is {value} in the notes of the run, and its card has {card_value}"
         )

@@ -162,26 +162,22 @@ def check_cards(header, sources, origin, *, must_have=True):
     Differs
         If a card is absent or has another value.
     """
-    counts = Counter(header.keys())
-    for keyword in counts:
-        if keyword in _COMMENTARY:
-            continue
+    counts = Counter(keyword for keyword in header if keyword not in _COMMENTARY)
+    for keyword, count in counts.items():
         source = next((source for source in sources if keyword in source), None)
+        allowed_count = 1
         if source is None:
             if not origin.added_cards.fullmatch(keyword):
                 raise Differs(f"no source has a card {keyword}, and ccdflow writes none")
         elif not origin.renewed_cards.fullmatch(keyword):
             _check_card(header, source, keyword)
-        repeats = (
-            1
-            if source is None or origin.renewed_cards.fullmatch(keyword)
-            else source.count(keyword)
-        )
-        if counts[keyword] > repeats:
-            raise Differs(f"the card {keyword} is there {counts[keyword]} times")
+            allowed_count = source.count(keyword)
+        if count > allowed_count:
+            raise Differs(f"the card {keyword} is there {count} times")
     if must_have:
         for keyword in sources[0]:
-            if keyword not in counts and keyword and not origin.omissible_cards.fullmatch(keyword):
+            is_needed = keyword not in _COMMENTARY and not origin.omissible_cards.fullmatch(keyword)
+            if is_needed and keyword not in counts:
                 raise Differs(f"the card {keyword} of its source is missing")
     _check_commentary(header, sources, origin, must_have)
 

@@ -65,22 +65,23 @@ def verify_detector(headers, path, results):
 def _verify_map(first_header, hdus, results):
     """Make a map of bad pixels again from its measurements, and compare it."""
     nights = _nights_of_map(first_header, results)
-    names = [name for name, *_ in nights]
+    names = [night.night for night in nights]
     newest = sorted(set(names))[-first_header["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
+    newest_nights = [night for night in nights if night.night in newest]
+    # Older nights tell when a pixel was bad, and not that it is low.
+    nights = [night if night.night in newest else night._replace(weak=None) for night in nights]
     pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
     for number, hdu in enumerate(images):
-        shape = hdu.data.shape
+        shape, share = hdu.data.shape, first_header["BPSHARE"]
         mask = np.zeros(shape, np.int16)
-        newest_nights = [night for night in nights if night[0] in newest]
-        nights = [night if night[0] in newest else (*night[:3], None, {}) for night in nights]
-        index, bits, *_ = pixel_history(newest_nights, number, shape, first_header["BPSHARE"])
+        index, bits, *_ = pixel_history(newest_nights, number, shape, share)
         mask.reshape(-1)[index] = bits
         wrong_count = int(np.count_nonzero(mask != hdu.data))
         if wrong_count:
             raise Differs(f"{wrong_count} pixels of {hdu.name} differ from the nights' tables")
-        index, _, *columns = pixel_history(nights, number, shape, first_header["BPSHARE"])
+        index, _, *columns = pixel_history(nights, number, shape, share)
         lines_of_image = table[line : line + index.size]
         y, x = np.divmod(index, shape[1])
         expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
@@ -114,7 +115,7 @@ def _nights_of_map(first_header, results):
         _night_of_map(first_header, number, results)
         for number in range(1, first_header["NCOMBINE"] + 1)
     ]
-    names = [name for name, *_ in nights]
+    names = [night.night for night in nights]
     if names != sorted(names):
         raise Differs("its measurements are not in the order of their nights")
     return nights
@@ -161,6 +162,27 @@ class PixelHistory(NamedTuple):
     last: np.ndarray
     times_bad: np.ndarray
     nights_looked: np.ndarray
+
+
+class _WeakPixels(NamedTuple):
+    """The n pixels of an image that may be low by the flats of a night.
+
+    Attributes
+    ----------
+    night : int
+        Index of the night.
+    places : numpy.ndarray of shape (n,), int64
+        Places in the flattened image.
+    sigma : numpy.ndarray of shape (n,), float32
+        Contrast of each, below 0.
+    own_part : float
+        FLATOWN: the part of the scatter that is of this night alone.
+    """
+
+    night: int
+    places: np.ndarray
+    sigma: np.ndarray
+    own_part: float
 
 
 class _JointlyLow(NamedTuple):
@@ -221,55 +243,42 @@ def pixel_history(nights, number, shape, share):
     -------
     PixelHistory
     """
-    places = [_places_in_image(lines, number, shape)[0] for _, _, lines, *_ in nights]
-    index_of_low, begin, end, low_times, low_nights = _find_jointly_low(
-        nights, number, shape, share
-    )
-    index = np.unique(np.concatenate([index_of_low, *places]))
+    low = _find_jointly_low(nights, number, shape, share)
+    places = [_places_in_image(night.lines, number, shape)[0] for night in nights]
+    index = np.unique(np.concatenate([low.index, *places]))
     bits = np.zeros(index.size, np.int16)
     times_bad, nights_looked = (np.zeros(index.size, np.int64) for _ in range(2))
     first, last = np.full(index.size, len(nights)), np.full(index.size, -1)
     for source in _ALLOWED_BITS:
+        has_source = np.array([source.lower() in night.sources for night in nights], bool)
         bits_by_night = np.zeros((len(nights), index.size), np.int16)
-        for night, (_, _, lines, *_) in enumerate(nights):
-            lines_of_image = lines[lines["IMAGE"] == number]
-            bits_by_night[night, np.searchsorted(index, places[night])] = _bits_of_source(
-                lines_of_image, source
-            )
-        has_source = np.array(
-            [source.lower() in sources_of_night for _, sources_of_night, *_ in nights], bool
-        )
+        for row, night, places_of_night in zip(bits_by_night, nights, places, strict=True):
+            lines = night.lines[night.lines["IMAGE"] == number]
+            row[np.searchsorted(index, places_of_night)] = _bits_of_source(lines, source)
         bits_by_night[~has_source] = 0
         is_bad = bits_by_night != 0
-        nights_counted = np.where(
-            np.logical_or.accumulate(is_bad, axis=0), has_source[:, None], 0
-        ).sum(0)
+        # Nights count from the first one in which a pixel was bad.
+        has_begun = np.logical_or.accumulate(is_bad, axis=0)
+        nights_counted = (has_begun & has_source[:, None]).sum(axis=0)
         nights_bad = is_bad.sum(axis=0)
         newest = np.zeros(index.size, np.int16)
-        for night in range(len(nights)):
-            newest[is_bad[night]] = bits_by_night[night][is_bad[night]]
-            first[is_bad[night]] = np.minimum(first[is_bad[night]], night)
-            last[is_bad[night]] = np.maximum(last[is_bad[night]], night)
-        bits |= np.where(nights_bad >= share * nights_counted - _ROUNDING, newest, 0).astype(
-            np.int16
-        )
+        for number_of_night, is_bad_then in enumerate(is_bad):
+            newest[is_bad_then] = bits_by_night[number_of_night][is_bad_then]
+            first[is_bad_then] = np.minimum(first[is_bad_then], number_of_night)
+            last[is_bad_then] = np.maximum(last[is_bad_then], number_of_night)
+        is_often_bad = nights_bad >= share * nights_counted - _ROUNDING
+        bits[is_often_bad] |= newest[is_often_bad]
         is_oftener = nights_bad > times_bad
-        times_bad[is_oftener], nights_looked[is_oftener] = (
-            nights_bad[is_oftener],
-            nights_counted[is_oftener],
-        )
-    places_of_low = np.searchsorted(index, index_of_low)
+        times_bad[is_oftener] = nights_bad[is_oftener]
+        nights_looked[is_oftener] = nights_counted[is_oftener]
+    places_of_low = np.searchsorted(index, low.index)
     bits[places_of_low] |= DEAD
-    first[places_of_low], last[places_of_low] = (
-        np.minimum(first[places_of_low], begin),
-        np.maximum(last[places_of_low], end),
-    )
-    is_oftener = low_times > times_bad[places_of_low]
-    times_bad[places_of_low[is_oftener]], nights_looked[places_of_low[is_oftener]] = (
-        low_times[is_oftener],
-        low_nights[is_oftener],
-    )
-    names = np.array([name for name, *_ in nights])
+    first[places_of_low] = np.minimum(first[places_of_low], low.first)
+    last[places_of_low] = np.maximum(last[places_of_low], low.last)
+    is_oftener = low.times_low > times_bad[places_of_low]
+    times_bad[places_of_low[is_oftener]] = low.times_low[is_oftener]
+    nights_looked[places_of_low[is_oftener]] = low.nights_looked[is_oftener]
+    names = np.array([night.night for night in nights])
     return PixelHistory(index, bits, names[first], names[last], times_bad, nights_looked)
 
 
@@ -294,38 +303,34 @@ def _find_jointly_low(nights, number, shape, share):
     share : float
         Fraction of the nights in which a pixel has to be low.
     """
-    card, weak_of_nights = f"FLATOWN{number}", []
-    for night, (*_, weak, cards) in enumerate(nights):
-        if weak is not None and card in cards:
-            places, lines = _places_in_image(weak, number, shape)
-            weak_of_nights.append((night, places, weak["SIGMA"][lines], cards[card]))
-    index = np.unique(
-        np.concatenate(
-            [np.empty(0, np.int64), *(weak_of_night[1] for weak_of_night in weak_of_nights)]
-        )
-    )
+    keyword, weak_of_nights = f"FLATOWN{number}", []
+    for night_index, night in enumerate(nights):
+        if night.weak is not None and keyword in night.header:
+            places, lines = _places_in_image(night.weak, number, shape)
+            sigma, own_part = night.weak["SIGMA"][lines], night.header[keyword]
+            weak_of_nights.append(_WeakPixels(night_index, places, sigma, own_part))
+    all_places = [np.empty(0, np.int64), *(weak.places for weak in weak_of_nights)]
+    index = np.unique(np.concatenate(all_places))
     if not index.size:
         return _JointlyLow(*[np.empty(0, np.int64)] * 5)
     sums = np.zeros((len(weak_of_nights), index.size), np.float32)
-    for row, (_, places, sigma, _) in zip(sums, weak_of_nights, strict=True):
-        row[np.searchsorted(index, places)] = sigma
+    for row, weak in zip(sums, weak_of_nights, strict=True):
+        row[np.searchsorted(index, weak.places)] = weak.sigma
     is_listed = sums < 0
-    nights_listed, nights_counted = (
-        is_listed.sum(axis=0),
-        np.logical_or.accumulate(is_listed, axis=0).sum(axis=0),
-    )
-    own_part = np.mean([weak_of_night[3] for weak_of_night in weak_of_nights])
-    limit = _LOW_SIGMA * np.sqrt(
-        nights_counted + nights_counted * (nights_counted - 1) * (1 - own_part)
-    )
+    nights_listed = is_listed.sum(axis=0)
+    # Nights count from the first one in which a pixel was listed.
+    nights_counted = np.logical_or.accumulate(is_listed, axis=0).sum(axis=0)
+    own_part = np.mean([weak.own_part for weak in weak_of_nights])
+    # The variance of a sum whose terms share all but their own part.
+    variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - own_part)
     is_often_low = nights_listed >= np.maximum(np.floor(share * nights_counted + _ROUNDING), 2)
-    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -limit)
-    names = np.array([weak_of_night[0] for weak_of_night in weak_of_nights])
-    first, last = is_listed[:, is_low].argmax(axis=0), is_listed[::-1, is_low].argmax(axis=0)
+    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -_LOW_SIGMA * np.sqrt(variance))
+    night_indices = np.array([weak.night for weak in weak_of_nights])
+    is_listed = is_listed[:, is_low]
     return _JointlyLow(
         index[is_low],
-        names[first],
-        names[::-1][last],
+        night_indices[is_listed.argmax(axis=0)],
+        night_indices[::-1][is_listed[::-1].argmax(axis=0)],
         nights_listed[is_low],
         nights_counted[is_low],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -289,28 +290,25 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
     results : pathlib.Path
     """
     hdu, tail = amplifier
-    for master in masters:
-        bias = master.master_paths.get("bias")
-        expected = bias and number_of_card(
-            card(open_product(bias).images[hdu].header, "RNOISE", tail)
-        )
-        if expected:
-            check_value(keywords[0], values[0], expected, rtol=DERIVED_ROUNDING)
-            break
-    expected = number_of_card(
-        card(open_product(masters[0].members[0]).images[hdu].header, "AMPGAIN", tail)
-    )
-    name = card(open_product(masters[0].members[0]).images[hdu].header, "AMPNAM", tail, "")
-    if expected:
-        check_value(keywords[1], values[1], expected)
-    elif values[1] is not None:
+    (noise_card, gain_card), (noise, gain) = keywords, values
+    biases = [master.master_paths["bias"] for master in masters if "bias" in master.master_paths]
+    bias_headers = (open_product(bias).images[hdu].header for bias in biases)
+    noises_of_biases = (number_of_card(card(bias, "RNOISE", tail)) for bias in bias_headers)
+    expected_noise = next(filter(None, noises_of_biases), None)
+    if expected_noise is not None:
+        check_value(noise_card, noise, expected_noise, rtol=DERIVED_ROUNDING)
+    member = open_product(masters[0].members[0]).images[hdu].header
+    expected_gain = number_of_card(card(member, "AMPGAIN", tail))
+    if expected_gain:
+        check_value(gain_card, gain, expected_gain)
+    elif gain is not None:
+        name = str(card(member, "AMPNAM", tail, ""))
         gains = measured_gains(
-            results / paths.DETECTOR_FILE, str(name), night=str(first_header["NIGHT"])
+            results / paths.DETECTOR_FILE, name, night=str(first_header["NIGHT"])
         )
-        if gains and min(abs(gain / values[1] - 1) for gain in gains) > DERIVED_ROUNDING:
-            raise Differs(
-                f"{keywords[1]} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {values[1]} here"
-            )
+        departures = [abs(measured_gain / gain - 1) for measured_gain in gains]
+        if min(departures, default=0.0) > DERIVED_ROUNDING:
+            raise Differs(f"{gain_card} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {gain} here")
 
 
 def verify_night(first_header, hdus, results):
@@ -433,18 +431,15 @@ def _check_weak(first_header, number, contrast, lines):
             raise Differs(f"{keyword} and WEAK need flats that show bad pixels, and there are none")
         return 0.0
     check_figure(first_header, keyword, contrast.own_share, rtol=_SIGMA_ROUNDING)
+    places, sigma = lines[0], lines[1]["SIGMA"]
     certain_places, possible_places = flat_pixels.weak_pixels(contrast.sigma)
-    wrong_count = (
-        np.setdiff1d(certain_places, lines[0]).size + np.setdiff1d(lines[0], possible_places).size
-    )
-    if wrong_count:
+    missing_places = np.setdiff1d(certain_places, places)
+    further_places = np.setdiff1d(places, possible_places)
+    if wrong_count := missing_places.size + further_places.size:
         raise Differs(f"{wrong_count} pixels of WEAK are not those that the flats show to be low")
-    differences = np.abs(contrast.sigma.ravel()[lines[0]] - lines[1]["SIGMA"])
-    if differing_count := int(
-        np.count_nonzero(
-            differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(lines[1]["SIGMA"])
-        )
-    ):
+    differences = np.abs(contrast.sigma.ravel()[places] - sigma)
+    is_other = differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(sigma)
+    if differing_count := int(np.count_nonzero(is_other)):
         raise Differs(
             f"{differing_count} numbers in SIGMA differ from those of the flats",
             float(differences.max()),
@@ -454,53 +449,67 @@ def _check_weak(first_header, number, contrast, lines):
 
 def _bits_of_image(image, masters, first_header):
     """Return {source: OpenBits}, the contrast of the flats or None, and the useful sources."""
-    open_bits_by_source = {source: OpenBits(image.shape) for source in SOURCES}
+    bits_by_source = {source: OpenBits(image.shape) for source in SOURCES}
     useful_sources, contrast = set(), None
     flats = [master for master in masters if master.use in ("flat", "spectrum")]
     if flats:
         useful_sources.add("deep")
-        open_bits_by_source["DEEP"].set(
-            BAD_COLUMN, *flat_pixels.deep_parts(_pixels_and_errors(flats, image))
-        )
+        deep_parts = flat_pixels.deep_parts(_pixels_and_errors(flats, image))
+        bits_by_source["DEEP"].set(BAD_COLUMN, *deep_parts)
     imaging_flats = [master for master in flats if master.use == "flat"]
     if imaging_flats:
-        bits = OpenBits(image.shape)
-        low_sigma = float(first_header["LOWSIGMA"])
-        parts = _parts_of(image, imaging_flats[0])
-        contrast = flat_pixels.measure_contrast(
-            _pixels_and_errors(imaging_flats, image), bits, low_sigma, parts
-        )
-        if contrast.low_share > _MOST_LOW:
-            contrast = None
-        else:
+        bits, contrast = _bits_and_contrast(image, imaging_flats, float(first_header["LOWSIGMA"]))
+        if contrast is not None:
             useful_sources.add("flat")
-            open_bits_by_source["FLAT"] = bits
+            bits_by_source["FLAT"] = bits
     darks = [master for master in masters if master.use == "dark"]
-    for tail in tails_of(image.header):
+    if darks:
+        useful_sources.add("dark")
+        hot_rate = float(first_header["HOTRATE"])
+        for tail in tails_of(image.header):
+            place = place_of(image.header, tail)
+            _flag_by_darks(bits_by_source["DARK"], image, tail, place, darks, hot_rate)
+    is_like_ccdmask = bool(first_header.get("CCDMASK", False))
+    for tail, flat in product(tails_of(image.header), flats):
         place = place_of(image.header, tail)
-        if darks:
-            useful_sources.add("dark")
-            _flag_by_darks(
-                open_bits_by_source["DARK"],
-                image,
-                tail=tail,
-                place=place,
-                darks=darks,
-                hot_rate=float(first_header["HOTRATE"]),
+        bits_of_levels = _open_bits_by_levels(image, tail, place, flat, is_like_ccdmask)
+        if bits_of_levels is not None:
+            useful_sources.add("levels")
+            _add_bits_of_levels(
+                bits_by_source["LEVELS"], place, bits_of_levels, bits_by_source["DARK"]
             )
-        for flat in flats:
-            open_bits = _open_bits_by_levels(
-                image, tail, place, flat, bool(first_header.get("CCDMASK", False))
-            )
-            if open_bits is not None:
-                useful_sources.add("levels")
-                # A pixel that is hot differs between exposures.
-                hot_bits = open_bits_by_source["DARK"]
-                open_bits.required_bits[hot_bits.allowed_bits[place] & HOT != 0] = 0
-                open_bits.allowed_bits[hot_bits.required_bits[place] & HOT != 0] = 0
-                open_bits_by_source["LEVELS"].required_bits[place] |= open_bits.required_bits
-                open_bits_by_source["LEVELS"].allowed_bits[place] |= open_bits.allowed_bits
-    return open_bits_by_source, contrast, useful_sources
+    return bits_by_source, contrast, useful_sources
+
+
+def _bits_and_contrast(image, flats, low_sigma):
+    """Return the `OpenBits` and the contrast of imaging flats; None if too many pixels are low."""
+    bits = OpenBits(image.shape)
+    contrast = flat_pixels.measure_contrast(
+        _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image, flats[0])
+    )
+    return bits, None if contrast.low_share > _MOST_LOW else contrast
+
+
+def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):
+    """Add the bits that flats of two levels give an amplifier, but for hot pixels.
+
+    A pixel that is hot differs between exposures.
+
+    Parameters
+    ----------
+    bits : ccdflow.verify.detector.pixel_bits.OpenBits
+        Gets the bits.
+    place : (slice, slice)
+        Rows and columns of the amplifier.
+    bits_of_levels : ccdflow.verify.detector.pixel_bits.OpenBits
+        Bits of the amplifier alone.
+    bits_of_darks : ccdflow.verify.detector.pixel_bits.OpenBits
+        Bits of the image.
+    """
+    may_be_hot = bits_of_darks.allowed_bits[place] & HOT != 0
+    is_hot = bits_of_darks.required_bits[place] & HOT != 0
+    bits.required_bits[place] |= np.where(may_be_hot, np.int16(0), bits_of_levels.required_bits)
+    bits.allowed_bits[place] |= np.where(is_hot, np.int16(0), bits_of_levels.allowed_bits)
 
 
 def _parts_of(image, flat):

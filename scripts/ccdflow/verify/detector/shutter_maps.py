@@ -117,25 +117,42 @@ def flats_named(first_header, results):
         if exposure is not None:
             check_value(f"IMSEC{n:03d}", seconds, exposure)
         number = first_header[f"IMFLT{n:03d}"]
-        masters, factor = {}, 0.0
-        for kind in ("BIAS", "DARK"):
-            if f"{kind}IM{number:02d}" in first_header:
-                name = unquote(str(first_header[f"{kind}IM{number:02d}"]), errors="surrogateescape")
-                master = NamedMaster(name, first_header[f"{kind}KY{number:02d}"])
-                masters[kind] = master_file(master, kind.lower(), results)
-        if "DARK" in masters:
-            factor = seconds / float(open_product(masters["DARK"]).first_header["EXPTIME"])
+        bias, dark = (
+            _master_of_flats(first_header, kind, number, results) for kind in ("bias", "dark")
+        )
+        factor = 0.0
+        if dark is not None:
+            factor = seconds / float(open_product(dark).first_header["EXPTIME"])
         flats.append(
             ShutterFlat(
                 path=path,
                 seconds=seconds,
                 series=first_header[f"SERIES{number:02d}"],
-                bias=masters.get("BIAS"),
-                dark=masters.get("DARK"),
+                bias=bias,
+                dark=dark,
                 factor=factor,
             )
         )
     return flats
+
+
+def _master_of_flats(first_header, kind, number, results):
+    """Return the path of the bias or dark that a map names for a flat; None where it names none.
+
+    Parameters
+    ----------
+    first_header : astropy.io.fits.Header
+    kind : {'bias', 'dark'}
+    number : int
+        Number of the combined flat, as the keywords have it.
+    results : pathlib.Path
+    """
+    keyword = f"{kind.upper()}IM{number:02d}"
+    if keyword not in first_header:
+        return None
+    name = unquote(str(first_header[keyword]), errors="surrogateescape")
+    master = NamedMaster(name, first_header[f"{kind.upper()}KY{number:02d}"])
+    return master_file(master, kind, results)
 
 
 def verify_shutter(first_header, hdus, results):
@@ -204,10 +221,8 @@ def _compare_cells(hdus, excess, error):
             is_same |= np.isnan(values.ravel()) & np.isnan(remade[part])
             if wrong_count := int(np.count_nonzero(~is_same)):
                 raise Differs(f"{wrong_count} cells of {name} differ from those of its flats")
-        largest_difference, first_cell = (
-            max(largest_difference, float(np.nanmax(differences, initial=0.0))),
-            first_cell + stored_excess.size,
-        )
+        largest_difference = max(largest_difference, float(np.nanmax(differences, initial=0.0)))
+        first_cell += stored_excess.size
     return largest_difference, first_cell
 
 
@@ -268,10 +283,11 @@ class CellSeries:
         return np.nansum(self.means * self.counts, axis=1) / self.counts.sum()
 
 
-def _cell_edges(size):
-    """Return the edges of the cells that an axis of some pixels is cut into: int, (cells + 1,)."""
+def _cell_of_each_pixel(size):
+    """Return the number of the cell that each pixel along an axis is in: int, (size,)."""
     cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
-    return np.linspace(0, size, cells + 1).round().astype(int)
+    edges = np.linspace(0, size, cells + 1).round().astype(int)
+    return np.repeat(np.arange(cells), np.diff(edges))
 
 
 def _cells_of(flats, numbers, images, noises):
@@ -291,20 +307,17 @@ def _cells_of(flats, numbers, images, noises):
     means, variances, counts = [], [], []
     for hdu in numbers:
         ny, nx = images[hdu].shape
-        sums, count = 0.0, 0.0
+        cell_of_row, cell_of_column = _cell_of_each_pixel(ny), _cell_of_each_pixel(nx)
+        cells_in_a_row = cell_of_column[-1] + 1
+        size = cells_in_a_row * (cell_of_row[-1] + 1)
+        sums, count = np.zeros((len(flats), size)), np.zeros(size)
         for low in range(0, ny, _ROWS_AT_ONCE):
             rows = slice(low, min(low + _ROWS_AT_ONCE, ny))
             values = np.array([flat.rows(hdu, str(hdu or ""), rows) for flat in flats])
             is_finite = np.isfinite(values).all(axis=0)
-            cell_rows = (
-                np.searchsorted(_cell_edges(ny), np.arange(rows.start, rows.stop), "right") - 1
-            )
-            cell_columns = np.searchsorted(_cell_edges(nx), np.arange(nx), "right") - 1
-            cells_in_a_row = len(_cell_edges(nx)) - 1
-            cells = (cell_rows[:, None] * cells_in_a_row + cell_columns)[is_finite]
-            size = cells_in_a_row * (len(_cell_edges(ny)) - 1)
-            sums = sums + np.array([np.bincount(cells, image[is_finite], size) for image in values])
-            count = count + np.bincount(cells, minlength=size)
+            cells = (cell_of_row[rows, None] * cells_in_a_row + cell_of_column)[is_finite]
+            sums += [np.bincount(cells, image[is_finite], size) for image in values]
+            count += np.bincount(cells, minlength=size)
         gain, noise = noises[hdu]
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = sums / count

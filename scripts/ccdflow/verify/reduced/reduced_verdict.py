@@ -94,42 +94,51 @@ def verify_frame(headers, path, raw):
     with fits.open(path, memmap=False) as hdus:
         for hdu in account.images:
             _check_converter(hdus[hdu], account.images[hdu], source)
-    for number in sorted({0, *account.images}):
-        hdus_used = [amplifier.hdu for amplifier in account.images.get(number, ())]
-        source_headers = [
-            source.headers[hdu_number]
-            for hdu_number in dict.fromkeys([number and hdus_used[0], *hdus_used])
-        ]
-        check_cards(headers[number], source_headers, REDUCED_ORIGINS)
-        check_order(
-            headers[number], source_headers[0], REDUCED_ORDER, REDUCED_ORIGINS.renewed_cards
-        )
-        _check_sentences(headers[number], source_headers[0])
-    if (
-        "RAWDATE" in headers[0]
-        and "DATE" in source.first_header
-        and "RAWDATE" not in source.first_header
-    ):
-        check_text(headers[0], "RAWDATE", source.first_header["DATE"])
+    _check_raw_cards(headers, account, source)
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
         notes += _check_image(headers[hdu], source.headers, amplifiers)
     return {"compared": ", ".join(dict.fromkeys(notes)), "pixels": pixels, "largest": 0.0}
 
 
+def _check_raw_cards(headers, account, source):
+    """Compare the cards of each HDU with those of the raw HDUs that it is made of.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        Headers of the reduced frame.
+    account : ccdflow.verify.reading.accounts.FrameAccount
+    source : ccdflow.verify.reduced.remade_frames.SourceFile
+    """
+    for number in sorted({0, *account.images}):
+        hdus_used = [amplifier.hdu for amplifier in account.images.get(number, ())]
+        # The first HDU has the cards of the raw file's first one, another image those of its own.
+        own_hdu = hdus_used[0] if number else 0
+        sources = [source.headers[hdu] for hdu in dict.fromkeys([own_hdu, *hdus_used])]
+        check_cards(headers[number], sources, REDUCED_ORIGINS)
+        check_order(headers[number], sources[0], REDUCED_ORDER, REDUCED_ORIGINS.renewed_cards)
+        _check_sentences(headers[number], sources[0])
+    raw_header = source.first_header
+    if "RAWDATE" in headers[0] and "DATE" in raw_header and "RAWDATE" not in raw_header:
+        check_text(headers[0], "RAWDATE", raw_header["DATE"])
+
+
+def _world_cards(header):
+    """Return the keywords of a header's world coordinates."""
+    return [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]
+
+
 def _check_sentences(header, raw):
     """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
     check_plain(header, _NO_WORLD_SENTENCE)
-    world_cards = [keyword for keyword in raw if keyword and WORLD.fullmatch(keyword)]
     if sentences_in_header(header):
-        if remaining_cards := [
-            keyword for keyword in header if keyword and WORLD.fullmatch(keyword)
-        ]:
+        if remaining_cards := _world_cards(header):
             raise Differs(
                 "HISTORY says that world coordinates are left out, and"
                 f" {remaining_cards[0]} is there"
             )
-    elif lost_cards := [keyword for keyword in world_cards if keyword not in header]:
+    elif lost_cards := [keyword for keyword in _world_cards(raw) if keyword not in header]:
         raise Differs(f"the card {lost_cards[0]} of its source is missing, and no HISTORY says why")
 
 
@@ -145,9 +154,10 @@ def _check_pixels(image, amplifiers, account, raw):
     raw : dict of int to astropy.nddata.CCDData
         The HDUs of the raw file that are used.
     """
+    was_left_whole = any(amplifier.kept_section is None for amplifier in amplifiers)
     shape = tuple(max(amplifier.place[axis].stop for amplifier in amplifiers) for axis in (0, 1))
-    if any(amplifier.kept_section is None for amplifier in amplifiers):
-        # It was left whole, its overscan in it.
+    if was_left_whole:
+        # Its overscan is in it.
         shape = raw[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
@@ -159,7 +169,7 @@ def _check_pixels(image, amplifiers, account, raw):
             is_outside[place] = False
             count, difference = other_bits(image[place], raw_pixels)
             wrong_count, largest = wrong_count + count, max(largest, difference)
-    if amplifiers[0].kept_section is None:
+    if was_left_whole:
         raw_pixels = raw[amplifiers[0].hdu].data[is_outside]
         wrong_count += np.count_nonzero(image[is_outside] != raw_pixels.astype(image.dtype))
     else:
@@ -188,26 +198,25 @@ def _check_mask(hdus, hdu, account, raw):
     expected = np.full(image.shape, NO_DATA, np.uint8)
     # Bit 1 is compared where the value of a full pixel is known.
     comparable_bits = np.full(image.shape, 255 - SATURATED, np.uint8)
-    for tail, amplifier in zip(tails_of(header), account.images[hdu], strict=True):
-        has_kept_section = amplifier.kept_section is None and "DATSEC" in header
-        place = place_of(header, tail) if has_kept_section else amplifier.place
-        saturated_value, part = card(header, "AMPSAT", tail), expected[place]
-        part[...] = 0
-        values = raw[amplifier.hdu].data[amplifier.kept_section or place]
+    amplifiers = account.images[hdu]
+    for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
+        raw_image = raw[amplifier.hdu].data
+        has_datsec = amplifier.kept_section is None and "DATSEC" in header
+        place = place_of(header, tail) if has_datsec else amplifier.place
+        values = raw_image[amplifier.kept_section or place]
         values = remade_frames.turn_image(values, amplifier.flip)
+        part = expected[place]
+        part[...] = 0
         part[~np.isfinite(values)] |= NOT_FINITE
-        saturated_value = (
-            _highest_raw_value(raw[amplifier.hdu].data.dtype)
-            if saturated_value is None
-            else saturated_value
-        )
+        saturated_value = _saturated_value(header, tail, raw_image.dtype)
         if saturated_value is not None:
             part[values >= saturated_value] |= SATURATED
             comparable_bits[place] |= SATURATED
         for place_without_level in places_without_level(header, tail):
             expected[place_without_level] |= NO_DATA
     stored = hdus[f"MASK{hdu or ''}"].data
-    if len(account.images[hdu]) == 1 and amplifier.kept_section is None and not has_kept_section:
+    was_left_whole = len(amplifiers) == 1 and amplifiers[0].kept_section is None
+    if was_left_whole and "DATSEC" not in header:
         # Older results: a frame was left whole, and no card has the amplifier's part.
         expected[stored == NO_DATA] = NO_DATA
     differing_bits = (stored ^ expected) & comparable_bits
@@ -218,10 +227,14 @@ def _check_mask(hdus, hdu, account, raw):
         )
 
 
-def _highest_raw_value(dtype):
-    """Return the highest number that raw pixels can hold: where nobody says when they are full."""
+def _saturated_value(header, tail, dtype):
+    """Return the raw value of a saturated pixel of an amplifier; None where it is not known.
+
+    That is AMPSAT, or without the card the highest number that raw pixels of 8 or 16 bits can hold.
+    """
+    value = card(header, "AMPSAT", tail)
     is_converter = dtype.kind in "iu" and dtype.itemsize <= 2
-    return np.iinfo(dtype).max if is_converter else None
+    return np.iinfo(dtype).max if value is None and is_converter else value
 
 
 def _check_converter(product, amplifiers, source):
@@ -279,26 +292,38 @@ def _check_saturated_lines(headers, account, raw):
             # Older results: there is no such card.
             if not (places_named := places_without_level(header, tail)):
                 continue
-            top = card(header, "AMPSAT", tail)
-            pixels = raw[amplifier.hdu]
-            top = _highest_raw_value(pixels.data.dtype) if top is None else top
-            has_rows = amplifier.axis == "rows"
-            values = remade_frames.overscan_of(pixels, amplifier).data
-            middle = np.median if account.statistic == "median" else np.mean
-            is_full = middle(values, axis=1 if has_rows else 0) >= (np.inf if top is None else top)
-            flip = ("y" if has_rows else "x") in amplifier.flip
             expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
-            place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
-            lines = np.expand_dims(is_full[::-1] if flip else is_full, 1 if has_rows else 0)
-            expected[place] = lines
             for part in places_named:
                 named_lines[part] = True
-            if (
-                account.model
-                or amplifier.axis == "frame"
-                or not np.array_equal(expected, named_lines)
-            ):
+            place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
+            pixels = raw[amplifier.hdu]
+            top = _saturated_value(header, tail, pixels.data.dtype)
+            expected[place] = _saturated_lines(pixels, amplifier, account.statistic, top)
+            # One level of a frame, and the levels of a model, belong to no line.
+            has_no_lines = account.model or amplifier.axis == "frame"
+            if has_no_lines or not np.array_equal(expected, named_lines):
                 raise Differs("OSCSAT has other parts than those whose raw overscan is saturated")
+
+
+def _saturated_lines(pixels, amplifier, statistic, top):
+    """Return the rows (ny, 1) or columns (1, nx) of an image whose overscan is saturated: bool.
+
+    Parameters
+    ----------
+    pixels : astropy.nddata.CCDData
+        The whole raw HDU, adu.
+    amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
+    statistic : {'median', 'mean'}
+        Across the overscan.
+    top : float or None
+        Value of a saturated pixel, adu.
+    """
+    values = remade_frames.overscan_of(pixels, amplifier).data
+    # Of rows the overscan is compared along x, and they may be turned in y.
+    axis, letter = (1, "y") if amplifier.axis == "rows" else (0, "x")
+    levels = (np.median if statistic == "median" else np.mean)(values, axis=axis)
+    is_full = levels >= (np.inf if top is None else top)
+    return np.expand_dims(is_full[::-1] if letter in amplifier.flip else is_full, axis)
 
 
 def _check_image(header, raw, amplifiers):
@@ -310,16 +335,14 @@ def _check_image(header, raw, amplifiers):
         Notes on comparisons that were not possible.
     """
     notes = set()
-    first = amplifiers[0]
-    units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (first.hdu, 0)]
+    units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (amplifiers[0].hdu, 0)]
     unit = next((unit for unit in units if unit.lower() not in _UNITS_OF_ADU), "adu")
     check_text(header, "BUNIT", unit)
-    for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
+    for amplifier in amplifiers:
         if amplifier.strips and amplifier.axis not in ("rows", "columns", "frame"):
             raise Differs(f"OSCAXIS is {amplifier.axis!r}, which no image has levels of")
-        if amplifier.kept_section is not None and tail == tails_of(header)[0]:
-            check_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
         if amplifier.kept_section is not None:
+            check_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
             _check_physical(header, raw[amplifier.hdu], amplifier)
             notes |= _check_world(header, raw, amplifier)
     if all(amplifier.kept_section is not None for amplifier in amplifiers):
@@ -332,31 +355,25 @@ def _signs_and_shifts(amplifier):
     moves = []
     for axis in (1, 0):
         kept_span, place_span = amplifier.kept_section[axis], amplifier.place[axis]
-        is_flipped = "yx"[axis] in amplifier.flip
-        shift = (
-            place_span.start + kept_span.stop + 1
-            if is_flipped
-            else place_span.start - kept_span.start
-        )
-        moves.append((-1, shift) if is_flipped else (1, shift))
+        if "yx"[axis] in amplifier.flip:
+            moves.append((-1, place_span.start + kept_span.stop + 1))
+        else:
+            moves.append((1, place_span.start - kept_span.start))
     return moves
 
 
 def _check_physical(header, raw, amplifier):
     """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
     for axis, (sign, shift) in zip((1, 2), _signs_and_shifts(amplifier), strict=True):
-        names = f"LTV{axis}", f"LTM{axis}_{axis}"
-        if names[0] not in header:
-            continue
-        offset, scale = (
-            raw.get(name, default) for name, default in zip(names, (0, 1), strict=True)
-        )
-        if not all(isinstance(number, int | float) for number in (offset, scale)) or not scale:
+        offset_card, scale_card = f"LTV{axis}", f"LTM{axis}_{axis}"
+        offset, scale = raw.get(offset_card, 0), raw.get(scale_card, 1)
+        are_numbers = all(isinstance(number, int | float) for number in (offset, scale))
+        if offset_card not in header or not are_numbers or not scale:
             continue
         # raw = scale x physical + offset, and product = sign x raw + shift.
-        check_figure(header, names[1], sign * scale)
+        check_figure(header, scale_card, sign * scale)
         # Pixels: a sum near 0 has the rounding of its terms.
-        check_figure(header, names[0], sign * offset + shift, atol=1e-6)
+        check_figure(header, offset_card, sign * offset + shift, atol=1e-6)
 
 
 def _check_solutions(header, raw, amplifier):
@@ -384,33 +401,21 @@ def _check_world(header, raw, amplifier):
         A note where astropy cannot follow the camera's coordinates: only their cards are compared.
     """
     raw_header = raw[amplifier.hdu]
-    raw_header = (
-        raw_header
-        if any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in raw_header)
-        else raw[0]
-    )
+    if not any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in raw_header):
+        raw_header = raw[0]
     _check_solutions(header, raw_header, amplifier)
     if "CRPIX1" not in header and "CRVAL1" not in header:
         return set()
-    sizes = [
-        amplifier.kept_section[axis].stop - amplifier.kept_section[axis].start for axis in (1, 0)
-    ]
-    starts = [amplifier.kept_section[axis].start for axis in (1, 0)]
-    pixels = np.floor(_COMPARED_PLACES * sizes) + starts + 1
-    pixels_of_product = np.array([
-        [
-            sign * x + shift
-            for x, (sign, shift) in zip(pixel, _signs_and_shifts(amplifier), strict=True)
-        ]
-        for pixel in pixels
-    ])  # fmt: skip
+    rows, columns = amplifier.kept_section
+    sizes = [columns.stop - columns.start, rows.stop - rows.start]
+    pixels = np.floor(_COMPARED_PLACES * sizes) + (columns.start, rows.start) + 1
+    signs, shifts = np.transpose(_signs_and_shifts(amplifier))
+    pixels_of_product = signs * pixels + shifts
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            raw_world, world = (
-                WCS(header_of_image, naxis=2, relax=True)
-                for header_of_image in (raw_header, header)
-            )
+            raw_world = WCS(raw_header, naxis=2, relax=True)
+            world = WCS(header, naxis=2, relax=True)
             expected = raw_world.all_pix2world(pixels, 1)
             coordinates = world.all_pix2world(pixels_of_product, 1)
             difference = world.all_world2pix(expected, 1, quiet=True) - pixels_of_product
@@ -461,22 +466,25 @@ def _moved_section(keyword, header, raw, amplifier):
         return (raw[0] if is_in_first_header else raw_header).get(name)
 
     all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
-    data = next((text(name) for name in ("DATASEC", "TRIMSEC") if text(name)), all_pixels)
-    chip, data = (
-        _SECTION.fullmatch(str(section).replace(" ", "")) for section in (text(keyword), data)
-    )
+    chip = _ends_of_section(text(keyword))
+    data = _ends_of_section(text("DATASEC") or text("TRIMSEC") or all_pixels)
     if chip is None or data is None:
         return None
-    ends = []
-    for axis, (sign, shift) in zip((0, 1), _signs_and_shifts(amplifier), strict=True):
-        ends_of_chip, ends_of_data = (
-            [int(header_of_hdu[2 * axis + n]) for n in (1, 2)] for header_of_hdu in (chip, data)
-        )
-        span = _moved_span(ends_of_chip, ends_of_data, header[f"NAXIS{axis + 1}"], sign, shift)
-        if span is None:
-            return None
-        ends.append(span)
-    return "[{},{}]".format(*ends)
+    lengths = header["NAXIS1"], header["NAXIS2"]
+    spans = [
+        _moved_span(chip[axis], data[axis], lengths[axis], sign, shift)
+        for axis, (sign, shift) in enumerate(_signs_and_shifts(amplifier))
+    ]
+    return None if None in spans else "[{},{}]".format(*spans)
+
+
+def _ends_of_section(text):
+    """Return [first, last] of x and of y of a FITS section; None for other text."""
+    match = _SECTION.fullmatch(str(text).replace(" ", ""))
+    if match is None:
+        return None
+    x1, x2, y1, y2 = map(int, match.groups())
+    return [x1, x2], [y1, y2]
 
 
 def _moved_span(chip, data, length, sign, shift):

@@ -109,15 +109,9 @@ def _highest_value(header):
 
 def _existing_path(path):
     """Return the path of a raw file, or of the same with or without .gz, where that is there."""
-    other_paths = (
-        path.with_name(f"{path.name}.gz"),
-        path.with_name(re.sub(r"(?i)\.gz$", "", path.name)),
-    )
-    return (
-        path
-        if path.is_file()
-        else next((other_path for other_path in other_paths if other_path.is_file()), path)
-    )
+    packed_path = path.with_name(f"{path.name}.gz")
+    unpacked_path = path.with_name(re.sub(r"(?i)\.gz$", "", path.name))
+    return next((each for each in (path, packed_path, unpacked_path) if each.is_file()), path)
 
 
 def overscan_of(raw, amplifier):
@@ -163,13 +157,12 @@ def reduce_amplifier(raw, amplifier, account):
         Where ccdproc has no such subtraction.
     """
     for raw_region, (y, x) in _regions_with_levels(raw, amplifier):
-        subtract, count = (
-            _subtraction_of_overscan(raw, amplifier, account, raw_region),
-            raw_region[0].stop - raw_region[0].start,
-        )
+        subtract = _subtraction_of_overscan(raw, amplifier, account, raw_region)
+        raw_rows, raw_columns = raw_region
+        count = raw_rows.stop - raw_rows.start
         for low in range(0, count, _ROWS_AT_ONCE):
             high = min(low + _ROWS_AT_ONCE, count)
-            part = slice(raw_region[0].start + low, raw_region[0].start + high), raw_region[1]
+            part = slice(raw_rows.start + low, raw_rows.start + high), raw_columns
             pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
             first = y.start + (count - high if "y" in amplifier.flip else low)
             pixels = turn_image(np.asarray(pixels, dtype=np.float64), amplifier.flip)
@@ -322,12 +315,8 @@ def overscan_figures(account, raw):
                 levels = middle(values, axis=1)
                 is_sound = levels < (amplifier.saturated_level or np.inf)
                 level = float(np.mean(levels[is_sound] if is_sound.any() else levels))
-            pixels = raw[amplifier.hdu].data
-            yield (
-                amplifier,
-                level,
-                _noise_of([pixels[strip] for strip in amplifier.strips], amplifier),
-            )
+            strips = [raw[amplifier.hdu].data[strip] for strip in amplifier.strips]
+            yield amplifier, level, _noise_of(strips, amplifier)
 
 
 def _noise_of(strips, amplifier):

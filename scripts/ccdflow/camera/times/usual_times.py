@@ -1,9 +1,7 @@
 """The begin of an exposure, by headers that state it as nearly all do, in cards that agree.
 
-`is_same_exposure` compares exposure times.
-
-All other headers are for `ccdflow.camera.nights` and `ccdflow.camera.agreement`, which read each
-way of writing and word the warnings: here they give None. A test compares the two.
+All other headers give None here: `nights` and `agreement` beside this module read each way of
+writing, and word the warnings. A test compares the two ways.
 """
 
 from __future__ import annotations
@@ -12,16 +10,16 @@ import re
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from ccdflow.camera.agreement import (
+from ccdflow.camera.header_reader import AMBIGUOUS_CARDS
+from ccdflow.camera.times.agreement import (
     AHEAD_SCALES,
     DAY_TOLERANCE,
     TOLERANCE,
     UNIVERSAL_TIME_CARD,
 )
-from ccdflow.camera.datecards import MJD_START, meaning_of, time_system
-from ccdflow.camera.dates import FIRST_YEAR, LAST_YEAR
-from ccdflow.camera.header_reader import AMBIGUOUS_CARDS
-from ccdflow.camera.nights import Moment
+from ccdflow.camera.times.datecards import MJD_START, MJD_ZERO, meaning_of, time_system
+from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
+from ccdflow.camera.times.nights import Moment
 from ccdflow.files.rawheader import RECORD_MARK, is_text
 
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
@@ -42,13 +40,13 @@ _HALF_DAY = timedelta(hours=12)
 # An exposure excuses no more than a day, seconds.
 _LONGEST_EXPOSURE = 86400.0
 # By the fact that a number of days gives: what is taken off for a Modified Julian Date.
-_DAY_NUMBERS = (("mjd", 0.0), ("jd", 2400000.5))
+_DAY_NUMBERS = (("mjd", 0.0), ("jd", MJD_ZERO))
 
 
 def usual_moment(reader, exptime):
     """Return the begin of an exposure; None where the cards are unusual or do not agree.
 
-    The result is that of `ccdflow.camera.nights.moment_of`, and `look_at_dates` has no warning.
+    The result is that of `moment_of` in `nights`, and `look_at_dates` has no warning.
 
     Parameters
     ----------
@@ -59,7 +57,7 @@ def usual_moment(reader, exptime):
 
     Returns
     -------
-    ccdflow.camera.nights.Moment or None
+    ccdflow.camera.times.nights.Moment or None
     """
     if reader.positions_of("time_system") and (
         time_system(reader) is not None or AHEAD_SCALES.search(reader.text("time_system"))
@@ -154,7 +152,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
         As `_dated_cards` returns them: the first one is that of the moment.
     clocks : list of (str, datetime.timedelta)
         As `_cards_of_clocks` returns them.
-    moment : ccdflow.camera.nights.Moment
+    moment : ccdflow.camera.times.nights.Moment
     tolerance : datetime.timedelta
     """
     moment_time = moment.time
@@ -182,32 +180,3 @@ def _check_numbers(reader, moment_time, tolerance):
                 raise ValueError(_UNUSUAL)
             if abs(MJD_START + timedelta(days=value - zero) - moment_time) > tolerance:
                 raise ValueError(_UNUSUAL)
-
-
-EXACT_SECONDS = 0.1
-"""Exposures that differ by fewer seconds count as equal: shutters and clocks are no more exact."""
-
-EXACT_PART = 1e-3
-"""Exposures that differ by less than this fraction count as equal: cards may be measured times."""
-
-
-def is_same_exposure(seconds, reference):
-    """Return whether two exposure times in seconds are equal: within 0.1 s, or 0.1 %.
-
-    Parameters
-    ----------
-    seconds : float or numpy.ndarray of any shape, float64
-        Seconds.
-    reference : float
-        Seconds; the tolerance is of this one.
-
-    Returns
-    -------
-    bool or numpy.ndarray of the same shape, bool
-
-    Examples
-    --------
-    >>> is_same_exposure(300.0, 300.2), is_same_exposure(1.0, 1.2)
-    (True, False)
-    """
-    return abs(seconds - reference) <= max(EXACT_SECONDS, EXACT_PART * abs(reference))

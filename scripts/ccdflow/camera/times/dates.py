@@ -1,7 +1,7 @@
 """Days, times of day and time zones as acquisition programs write them.
 
 Each function parses a text and reports the part it did not understand; which card counts, and what
-night follows, is decided in `ccdflow.camera.nights`.
+night follows, is decided in `ccdflow.camera.times.nights`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,22 @@ _NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d
 _NAMED_MIDDLE = re.compile(rf"(?<!\d)((?:19|20)\d\d)[-_/. ]*{_MONTH}[-_/. ]*(\d\d?)(?!\d)")
 # The form of C's asctime: Sat Jan 28 07:42:26 2000.
 _ASCTIME = re.compile(rf"{_MONTH}\s+(\d\d?)\s+(\d\d?:\d\d:\d\d(?:\.\d*)?)\s+(.*?)((?:19|20)\d\d)$")
+# The patterns of dates with year and month beyond doubt, in the order in which they are tried, each
+# with the groups of its year, month and day.
+_CLEAR_DATES = (
+    (_YEAR_FIRST, (1, 3, 4)),
+    (_EIGHT_DIGITS, (1, 2, 3)),
+    (_NAMED_MIDDLE, (1, 2, 3)),
+    (_NAMED_MONTH_DATE, (3, 2, 1)),
+    (_NAMED_FIRST, (3, 1, 2)),
+)
+# The patterns of dates in the names of folders, in their order, with the same groups.
+_FOLDER_DATES = (
+    (_YEAR_FIRST, (1, 3, 4)),
+    (_EIGHT_DIGITS, (1, 2, 3)),
+    (_NAMED_MONTH_DATE, (3, 2, 1)),
+    (_NAMED_MIDDLE, (1, 2, 3)),
+)
 
 # 7:42, 07:42:26.5, 7h42m26s, 07 42 26.
 _CLOCK = re.compile(
@@ -141,21 +157,10 @@ def read_day(text, *, order=""):
         return _day_of_date(
             _full_year(match[5]), _month_number(match[1]), match[2], f"{match[3]} {match[4]}"
         )
-    for pattern, groups in ((_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3))):
+    for pattern, groups in _CLEAR_DATES:
         match = pattern.search(text)
         if match:
-            return _day_of_date(*(int(match[group]) for group in groups), text[match.end() :])
-    for pattern, (year, month, day) in (
-        (_NAMED_MIDDLE, (1, 2, 3)), (_NAMED_MONTH_DATE, (3, 2, 1)), (_NAMED_FIRST, (3, 1, 2)),
-    ):  # fmt: skip
-        match = pattern.search(text)
-        if match:
-            return _day_of_date(
-                _full_year(match[year]),
-                _month_number(match[month]),
-                match[day],
-                text[match.end() :],
-            )
+            return _day_of_match(match, groups)
     match = _DAY_FIRST.match(text)
     if match:
         return _day_of_numbers(match, text[match.end() :], order)
@@ -164,6 +169,12 @@ def read_day(text, *, order=""):
         first = _day_of_date(int(match[1]), 1, 1, text[match.end() :])
         return first and Day(first.day + timedelta(days=int(match[2]) - 1), None, first.remainder)
     return None
+
+
+def _day_of_match(match, groups):
+    """Return the `Day` of the date that a pattern has found, None where there is no such date."""
+    year, month, day = (match[group] for group in groups)
+    return _day_of_date(_full_year(year), _month_number(month), day, match.string[match.end() :])
 
 
 def day_of_folder(name):
@@ -177,14 +188,10 @@ def day_of_folder(name):
     2016-01-15 2016-01-15 None
     """
     text = name.lower()
-    for pattern, (year, month, day) in (
-        (_YEAR_FIRST, (1, 3, 4)), (_EIGHT_DIGITS, (1, 2, 3)), (_NAMED_MONTH_DATE, (3, 2, 1)),
-        (_NAMED_MIDDLE, (1, 2, 3)),
-    ):  # fmt: skip
+    for pattern, groups in _FOLDER_DATES:
         match = pattern.search(text)
-        if match and len(match[year]) == 4:
-            month = int(match[month]) if match[month].isdigit() else _month_number(match[month])
-            named_day = _day_of_date(int(match[year]), month, match[day], "")
+        if match and len(match[groups[0]]) == 4:
+            named_day = _day_of_match(match, groups)
             if named_day is not None:
                 return named_day.day
     return None
@@ -194,14 +201,10 @@ def _day_of_numbers(match, remainder, order):
     """Return the day of three numbers, of which the first or the second may be the month."""
     first, second, year = int(match[1]), int(match[3]), _full_year(match[4])
     if order == "month":
-        return _day_of_date(year, first, second, remainder) or _day_of_date(
-            year, second, first, remainder
-        )
-    day, exchanged = (
-        _day_of_date(year, second, first, remainder),
-        _day_of_date(year, first, second, remainder),
-    )
-    if day is None or exchanged is None or order == "day" or day == exchanged:
+        first, second = second, first
+    day = _day_of_date(year, second, first, remainder)
+    exchanged = _day_of_date(year, first, second, remainder)
+    if day is None or exchanged is None or order or day == exchanged:
         return day or exchanged
     return Day(day.day, exchanged.day, remainder)
 
@@ -220,14 +223,13 @@ def _day_of_date(year, month, day, remainder):
         calendar_day = date(year, month, int(day))
     except (TypeError, ValueError):
         return None
-    return (
-        Day(calendar_day, None, remainder) if FIRST_YEAR <= calendar_day.year <= LAST_YEAR else None
-    )
+    is_possible = FIRST_YEAR <= calendar_day.year <= LAST_YEAR
+    return Day(calendar_day, None, remainder) if is_possible else None
 
 
-def _month_number(name):
-    """Return the number of a month, from 1, by the first three letters of its name."""
-    return _MONTHS.index(name[:3]) + 1
+def _month_number(text):
+    """Return the number of a month, from 1, by its digits or the first letters of its name."""
+    return int(text) if text.isdigit() else _MONTHS.index(text[:3]) + 1
 
 
 def _full_year(digits):

@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from ccdflow.camera.cameras import generic_camera
-from ccdflow.camera.dates import read_clock
+from ccdflow.camera.times.dates import read_clock
 
 OBS, MJD, JD = "2022-01-28T04:54:24", 59607.2044444, 2459607.7044444
 

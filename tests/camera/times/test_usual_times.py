@@ -8,7 +8,7 @@ from header_fuzz import card, quote
 
 from ccdflow.camera import facts
 from ccdflow.camera.facts import default_cards, frame_facts
-from ccdflow.camera.usual_times import usual_moment
+from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.fits_structure import parse_header
 
 STRUCTURE = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from ccdflow.camera.dates import (
+from ccdflow.camera.times.dates import (
     SCALES,
     clock_of_number,
     order_of,
@@ -20,6 +20,9 @@ from ccdflow.files.values import as_number
 
 MJD_START = datetime(1858, 11, 17)
 """Midnight at which the modified Julian date is 0."""
+
+MJD_ZERO = 2400000.5
+"""The Julian Date at which the Modified Julian Date is 0, by definition."""
 
 # From 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
@@ -243,30 +246,30 @@ def days_of(reader):
 def _days_of(reader):
     """Read the day cards once for a frame; the result is that of `days_of`."""
     reading = reader.read("mjd", mjd, "not a Modified Julian Date")
-    value, keyword = reading.value, reading.keyword
-    if value is None:
-        named = (
-            (mjd(content), content.keyword) for content in reader.named(_MJD_NAME, _OTHER_TIME_NAME)
-        )
-        value, keyword = min((pair for pair in named if pair[0] is not None), default=(None, ""))
+    days, keyword = reading.value, reading.keyword
+    if days is None:
+        contents = reader.named(_MJD_NAME, _OTHER_TIME_NAME)
+        pairs = [(mjd(content), content.keyword) for content in contents]
+        days, keyword = min((pair for pair in pairs if pair[0] is not None), default=(None, ""))
     julian_date = reader.read("jd", jd, "not a Julian Date")
+    if julian_date.value is None:
+        return days, keyword
     # A whole number says no more than the date.
-    if julian_date.value is not None and (
-        value is None or (julian_date.value % 1 and not value % 1)
-    ):
-        return julian_date.value, julian_date.keyword
-    return value, keyword
+    is_more_exact = days is None or (julian_date.value % 1 and not days % 1)
+    return (julian_date.value, julian_date.keyword) if is_more_exact else (days, keyword)
 
 
 def mjd(content):
     """Return a card's Modified Julian Date, None where it can be none."""
-    value = as_number(content.value)
-    return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
+    return _possible_mjd(as_number(content.value))
 
 
 def jd(content):
     """Return the Modified Julian Date of a card with a Julian Date, None where it can be none."""
     value = as_number(content.value)
-    # The definition of the Modified Julian Date.
-    value = None if value is None else value - 2400000.5
-    return value if value is not None and _MJD_RANGE[0] < value < _MJD_RANGE[1] else None
+    return None if value is None else _possible_mjd(value - MJD_ZERO)
+
+
+def _possible_mjd(days):
+    """Return a Modified Julian Date of our centuries, None for another number and for None."""
+    return days if days is not None and _MJD_RANGE[0] < days < _MJD_RANGE[1] else None

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from ccdflow.camera import longitudes
-from ccdflow.camera.datecards import (
+from ccdflow.camera.times import longitudes
+from ccdflow.camera.times.datecards import (
     MJD_START,
     CardTime,
     clocks,
@@ -19,7 +19,7 @@ from ccdflow.camera.datecards import (
     stamps_by_name,
     time_system,
 )
-from ccdflow.camera.dates import (
+from ccdflow.camera.times.dates import (
     MOST_HOURS,
     clock_of_number,
     day_of_folder,
@@ -86,14 +86,8 @@ def moment_of(reader):
     stamps = [stamp for stamp, _ in reader.every("date", stamp_reader(system), "not a date")]
     stamps = stamps or stamps_by_name(reader, system)
     universal = [stamp for stamp in stamps if not stamp.local]
-    local = [stamp for stamp in stamps if stamp.local]
     if not universal:
-        days, keyword = days_of(reader)
-        if days is not None and (days % 1 or not local):
-            return Moment(
-                MJD_START + timedelta(days=days), is_exact=bool(days % 1), cards=(keyword,)
-            )
-        return _local_moment(reader, local, system) if local else Moment()
+        return _moment_without_ut(reader, stamps, system)
     stamp = _day_and_month(reader, universal[0])
     reader.warn(stamp.remark and f"{stamp.keyword}: {stamp.remark}: taken for UT")
     clock = stamp.clock
@@ -106,6 +100,28 @@ def moment_of(reader):
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, cards=(stamp.keyword,))
     return Moment(stamp.moment_at(clock), is_exact=True, cards=(stamp.keyword,))
+
+
+def _moment_without_ut(reader, local_stamps, system):
+    """Return the moment by a Julian Date, or by dates in local time, where no date is in UT.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+    local_stamps : list of ccdflow.camera.times.datecards.CardTime
+    system : timedelta, str or None
+        As `ccdflow.camera.times.datecards.time_system` returns it.
+    """
+    days, keyword = days_of(reader)
+    # A whole number of days has no time of day, which a local date may have.
+    if days is not None and (days % 1 or not local_stamps):
+        return _moment_of_days(days, keyword)
+    return _local_moment(reader, local_stamps, system) if local_stamps else Moment()
+
+
+def _moment_of_days(days, keyword):
+    """Return the moment of a Modified Julian Date."""
+    return Moment(MJD_START + timedelta(days=days), is_exact=bool(days % 1), cards=(keyword,))
 
 
 def _day_and_month(reader, stamp):
@@ -132,12 +148,12 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
     Parameters
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
-    stamp : ccdflow.camera.datecards.CardTime
+    stamp : ccdflow.camera.times.datecards.CardTime
         The day whose time of day is wanted.
-    other_stamps : list of ccdflow.camera.datecards.CardTime
+    other_stamps : list of ccdflow.camera.times.datecards.CardTime
         The further dates in UT.
     system : timedelta, str or None
-        As `ccdflow.camera.datecards.time_system` returns it.
+        As `ccdflow.camera.times.datecards.time_system` returns it.
     """
     for card_time in clocks(reader, system):
         if card_time.local or not (card_time.clock or stamp.clock is None):
@@ -156,9 +172,7 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
                 cards=(other_stamp.keyword,),
             )
     days, keyword = days_of(reader)
-    if days is None or not days % 1:
-        return None
-    return Moment(MJD_START + timedelta(days=days), is_exact=True, cards=(keyword,))
+    return None if days is None or not days % 1 else _moment_of_days(days, keyword)
 
 
 def _local_moment(reader, stamps, system):
@@ -170,7 +184,7 @@ def _local_moment(reader, stamps, system):
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, is_local=True, cards=(stamp.keyword,))
-    zone = _hours_east_of_ut(reader)
+    zone = _time_zone(reader)
     if zone is not None:
         return Moment(
             replace(stamp, zone=zone).moment_at(clock), is_exact=True, cards=(stamp.keyword,)
@@ -282,7 +296,7 @@ def _local_time_half_day_back(moment, reader, longitude, day):
     local = _local_time(reader)
     if local is not None and abs(local - moment.time) <= timedelta(hours=MOST_HOURS):
         return local - _HALF_DAY
-    zone = _hours_east_of_ut(reader)
+    zone = _time_zone(reader)
     if zone is not None:
         return moment.time + zone - _HALF_DAY
     if day is not None:
@@ -363,23 +377,20 @@ def _read_sidereal_time(content):
 
 def _longitude_by_coordinates(reader):
     """Return the longitude of the site by its geocentric coordinates; None without coordinates."""
-    numbers = [
-        next(
-            (
-                number
-                for content in reader.contents_of(keyword, keywords=(keyword,))
-                if (number := as_number(content.value)) is not None
-            ),
-            None,
-        )
-        for keyword in _PLACE_CARDS
-    ]
+    numbers = [_first_number(reader, keyword) for keyword in _PLACE_CARDS]
     if None in numbers:
         return None
     place = longitudes.longitude_of_place(*numbers)
     if place is None and any(numbers):
         reader.warn(f"{', '.join(_PLACE_CARDS)}: no telescope is there: not used")
     return place
+
+
+def _first_number(reader, keyword):
+    """Return the first number that a card of this keyword has, None without one."""
+    contents = reader.contents_of(keyword, keywords=(keyword,))
+    numbers = (as_number(content.value) for content in contents)
+    return next((number for number in numbers if number is not None), None)
 
 
 def _is_unset(reader):
@@ -404,24 +415,25 @@ def _local_time(reader):
     return reader.read("local_time", local_time_of, "not a date and time").value
 
 
-def _hours_east_of_ut(reader):
+def _read_time_zone(content):
+    """Return the time zone of a card as a timedelta, east positive; None without one."""
+    number = as_number(content.value)
+    if number is not None:
+        # Hours, unless they would be more than any zone has: then minutes, or seconds.
+        hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
+        hours = hours / 60 if abs(hours) > MOST_HOURS else hours
+        hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
+        return timedelta(hours=hours) if abs(hours) <= MOST_HOURS else None
+    if isinstance(content.value, bool):
+        return None
+    text = str(content.value)
+    zone, _ = read_zone(text if re.match(r"\s*[a-zA-Z+-]", text) else f"+{text}")
+    return zone
+
+
+def _time_zone(reader):
     """Return the local time less UT, a timedelta, by a card such as TIMEZONE; None without one."""
-
-    def zone_of(content):
-        """Return the time zone of a card as a timedelta east, None without one."""
-        number = as_number(content.value)
-        if number is not None:
-            hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
-            hours = hours / 60 if abs(hours) > MOST_HOURS else hours
-            hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
-            return timedelta(hours=hours) if abs(hours) <= MOST_HOURS else None
-        if isinstance(content.value, bool):
-            return None
-        text = str(content.value)
-        zone, _ = read_zone(text if re.match(r"\s*[a-zA-Z+-]", text) else f"+{text}")
-        return zone
-
-    reading = reader.read("time_zone", zone_of, "not a time zone")
+    reading = reader.read("time_zone", _read_time_zone, "not a time zone")
     if reading.value is not None and re.match("TIMEZ|TZ$", reading.keyword):
         is_sure = re.search(r"east|west|utc|gmt|\but\b", reading.comment.lower())
         if as_number(reading.content.value) is not None and not is_sure and reading.value:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ccdflow.camera.datecards import MJD_START, clocks, jd, mjd, stamp_reader, time_system
-from ccdflow.camera.dates import MOST_HOURS
+from ccdflow.camera.times.datecards import MJD_START, clocks, jd, mjd, stamp_reader, time_system
+from ccdflow.camera.times.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
 TOLERANCE = timedelta(minutes=1)
@@ -79,7 +79,7 @@ def look_at_dates(reader, moment, exptime):
     ----------
     reader : ccdflow.camera.header_reader.HeaderReader
         Its warnings get one.
-    moment : ccdflow.camera.nights.Moment
+    moment : ccdflow.camera.times.nights.Moment
     exptime : float or None
         Seconds.
     """

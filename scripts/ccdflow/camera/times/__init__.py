@@ -1,0 +1,1 @@
+"""The time of an exposure and its night, from the cards that state them."""
