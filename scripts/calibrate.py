@@ -36,8 +36,8 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
-from ccdflow.pages.text_formatting import count as counted
 from ccdflow.run.forked_frames import map_forked
+from ccdflow.wording import count as counted
 
 MASTERS = ("bias", "dark", "flat")
 

@@ -24,7 +24,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
-from ccdflow.pages.text_formatting import count as counted
+from ccdflow.wording import count as counted
 
 
 def parse(arguments=None):

@@ -14,8 +14,8 @@ from __future__ import annotations
 import sys
 
 from ccdflow import commandline
-from ccdflow.pages.text_formatting import count as counted
 from ccdflow.simulate.telescope import observe
+from ccdflow.wording import count as counted
 
 
 def parse(arguments=None):

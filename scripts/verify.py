@@ -19,7 +19,7 @@ import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import command
 from ccdflow.verify.reading.verdict import EXPECTABLE
 
@@ -56,7 +56,7 @@ def run(options):
         expected=tuple(options.expected),
         threads=options.cores,
     )
-    return command.report(raw, results, request, notes_by_product=noted_records(results))
+    return command.report(raw, results, request, notes_by_product=noted_fits_products(results))
 
 
 def main(arguments=None):

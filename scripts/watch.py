@@ -28,6 +28,7 @@ from ccdflow.pages import live_page, rendering
 from ccdflow.run import read_only_plan
 from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
+from ccdflow.wording import count
 
 NAMES = ("raw", "results", "cameras")
 # The page shows this many lines. Chosen: a screen full.
@@ -167,11 +168,11 @@ def words_on_work_left(watch):
     """Return the words for the work that a watch leaves to the next run."""
     if watch.is_hanging:
         return "a folder did not answer, the next run does the rest"
-    count = watch.waiting_count
-    if count is None:
+    number = watch.waiting_count
+    if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
-    if count:
-        frames = "1 frame waits" if count == 1 else f"{count} frames wait"
+    if number:
+        frames = count(number, "frame waits", "frames wait")
         return f"nothing is half made; {frames}: start again, or run snakemake"
     return "nothing is half made"
 

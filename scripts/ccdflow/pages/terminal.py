@@ -7,7 +7,8 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from ccdflow.pages.text_formatting import count, light_words
+from ccdflow.pages.text_formatting import light_words
+from ccdflow.wording import count
 
 # The order of types in the lines of a night; others follow by name.
 _TYPES = ("bias", "dark", "flat", "arc", "science")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ccdflow.wording import count
+
 TYPE_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 """The types of frames in the order in which pages list them."""
 
@@ -166,21 +168,3 @@ def listing(names):
     """Write names as a sentence has them: a, b and c."""
     names = list(names)
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def count(number, one, many=None):
-    """Write a number with its noun.
-
-    Parameters
-    ----------
-    number : int
-    one : str
-        The noun in the singular.
-    many : str, optional
-        In the plural; with an s if absent.
-
-    Returns
-    -------
-    str
-    """
-    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -15,7 +15,7 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal, tracebacks
+from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
@@ -492,7 +492,7 @@ def save_session(session, files=()):
     context = session.context
     note_flags(context)
     for file, text in context.store.tracebacks.items():
-        tracebacks.write_traceback(context.results, file, text)
+        failures.write_raw_log(context.results, file, text)
     context.store.tracebacks.clear()
     if context.closed_nights is not None:
         partial_plan.save_partial_plan(context)

@@ -180,7 +180,7 @@ def _reasons_for_missing_masters(context):
     reasons_by_steps = {}
 
     def reasons_of(product):
-        """Return {kind: `ccdflow.run.job.Missing`} of a product; {} without a plan of it."""
+        """Return {kind: its `Missing`} of a product; {} without a plan of it."""
         group = context.find_group(product)
         if group is None:
             return {}

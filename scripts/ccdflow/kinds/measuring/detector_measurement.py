@@ -23,7 +23,8 @@ from ccdflow.kinds.measuring.night_measurement import measure_night
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import with_error
 from ccdflow.run import job_records
-from ccdflow.run.job import Group, Step, Use
+from ccdflow.run.job import Group
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 

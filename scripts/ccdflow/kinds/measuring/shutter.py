@@ -29,7 +29,8 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import is_of_enabled_type, reduced_product
-from ccdflow.run.job import Group, Step, Use
+from ccdflow.run.job import Group
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 

@@ -32,7 +32,6 @@ from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
-from ccdflow.run.watch import heaps
 
 # A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
@@ -279,7 +278,7 @@ class Steward:
         return self._slots is not None and not self.batches
 
     def _free_memory(self, job):
-        """Free what jobs of a kind share after the last of them, and heaps after large jobs."""
+        """Free what jobs of a kind share after the last of them, and pages after large jobs."""
         kind = self.chain.by_name(job.kind)
         with self._lock:
             self._jobs_left[job.kind] -= 1
@@ -287,7 +286,7 @@ class Steward:
         if is_last:
             kind.free_memory(is_done=True)
         if is_last or kind.takes_all_cores:
-            heaps.give_back()
+            freed_pages.give_back_pages()
 
     def _tick(self, record):
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write
+from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
@@ -32,7 +32,6 @@ from ccdflow.run.watch import (
     complaints,
     folder_claim,
     frame_lines,
-    heaps,
     looks,
     new_frames,
     night_closing,
@@ -190,7 +189,7 @@ class Watch:
         """Watch until `end` is called; then make all products that are left."""
         self.claim.take_within_limit()
         sys.setswitchinterval(worker.SWITCH_SECONDS)
-        heaps.keep_few()
+        freed_pages.share_few_heaps()
         frame_source = self._open()
         try:
             while not self.is_ended.is_set():
@@ -409,7 +408,7 @@ class Watch:
         # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
         # number of objects grows.
         gc.collect()
-        heaps.give_back()
+        freed_pages.give_back_pages()
 
     def _show(self, this_round):
         """Show the products of a round; a page that cannot be written is one line."""
