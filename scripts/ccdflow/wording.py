@@ -44,3 +44,15 @@ def amplifier_prefix(name, *, has_others):
     ('amplifier left: ', '')
     """
     return f"amplifier {name}: " if has_others else ""
+
+
+def listing(names):
+    """Write names as a sentence has them.
+
+    Examples
+    --------
+    >>> listing(["a"]), listing(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    *first_names, last = names
+    return f"{', '.join(first_names)} and {last}" if first_names else last

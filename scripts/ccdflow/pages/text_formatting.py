@@ -162,9 +162,3 @@ def unique(names):
 def capital(text):
     """Write the first letter of a text large."""
     return text[:1].upper() + text[1:]
-
-
-def listing(names):
-    """Write names as a sentence has them: a, b and c."""
-    names = list(names)
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

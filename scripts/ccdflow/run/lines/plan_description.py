@@ -7,7 +7,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
-from ccdflow.wording import count
+from ccdflow.wording import count, listing
 
 # At most this many products to be moved away are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
@@ -159,18 +159,17 @@ def _lines_on_unreduced_frames(plan):
 
 def _reasons_in_words(jobs):
     """Return the reasons of jobs in words, the most frequent one first."""
-    nights = {}
+    nights_by_reason = {}
     for job in jobs:
-        nights.setdefault(job.why, []).append(job.night)
-    reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
-    if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
-        # All products are of the same nights.
-        words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
-        nights_words = _nights_in_words(reasons[0][1])
-        return f"{words}; {nights_words}" if nights_words else words
+        nights_by_reason.setdefault(job.why, []).append(job.night)
+    ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
+        # All reasons are of the same nights, which are named once.
+        counts = ", ".join(f"{len(nights)} {why}" for why, nights in ranked)
+        return "; ".join(filter(None, [counts, _nights_in_words(ranked[0][1])]))
     return "; ".join(
-        f"{len(nights_of_reason)} {why}, {_nights_in_words(nights_of_reason)}".rstrip(", ")
-        for why, nights_of_reason in reasons
+        ", ".join(filter(None, [f"{len(nights)} {why}", _nights_in_words(nights)]))
+        for why, nights in ranked
     )
 
 
@@ -179,10 +178,9 @@ def _nights_in_words(nights, most_named=4):
     nights = sorted(set(nights) - {""})
     if not nights:
         return ""
-    word = "night" if len(nights) == 1 else "nights"
-    if len(nights) <= most_named:
-        return f"{word} {', '.join(nights)}"
-    return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+    if len(nights) > most_named:
+        return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+    return f"{'night' if len(nights) == 1 else 'nights'} {', '.join(nights)}"
 
 
 def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
@@ -227,7 +225,7 @@ def other_products(plan):
     words = list(dict.fromkeys(kind.progress_noun for kind in kinds if kind.name in names))
     if len(words) > _MOST_KINDS:
         return "other products"
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return listing(words) if words else ""
 
 
 def sources_in_words(plan, job):
@@ -284,9 +282,9 @@ def job_lines(plan, most_lines=None):
     lines, jobs_by_kind = [], _jobs_by_kind(plan)
     for kind in plan.context.chain:
         jobs = jobs_by_kind.get(kind.name, [])
-        jobs_shown = (
-            jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
-        )
+        # A line that counts a single job would take the place of its own line.
+        has_room = most_lines is None or len(jobs) <= most_lines + 1
+        jobs_shown = jobs if has_room else jobs[:most_lines]
         lines += [f"  {job_line(plan, job)}" for job in jobs_shown]
         if len(jobs_shown) < len(jobs):
             lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")

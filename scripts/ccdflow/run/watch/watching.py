@@ -235,7 +235,7 @@ class Watch:
             ready_frames = self.looks.readable_files(ready_frames)
         is_needed = ready_frames or self.is_due() or self._pace.is_due()
         if is_needed and self.schedule.may_begin():
-            self._wait_for(lambda: self.notice_alone(ready_frames))
+            self._wait_for(lambda: self.claim_and_do_round(ready_frames))
         return stamps
 
     def is_due(self):
@@ -272,7 +272,7 @@ class Watch:
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def notice_alone(self, ready_frames):
+    def claim_and_do_round(self, ready_frames):
         """Do a round, unless another watch has taken a results folder that was replaced."""
         try:
             self.claim.take()
@@ -281,9 +281,9 @@ class Watch:
             self._complaints.complain(problem)
             self.schedule.note_problem()
         else:
-            self.notice(ready_frames)
+            self.do_round(ready_frames)
 
-    def notice(self, ready_frames):
+    def do_round(self, ready_frames):
         """Do a short round for new frames where that is enough, else a whole one.
 
         Parameters
@@ -318,7 +318,9 @@ class Watch:
                     begun_lines=self._pace.open_lines, nights_put_off=part.nights_put_off,
                 )  # fmt: skip
                 plan_time = time.monotonic()
-                work_result = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
+                work_result = self._warm.work(
+                    part, cores=self.cores, on_done=self._record_listener(lines)
+                )
                 if not part.nights_put_off:
                     lines.end()
                 seconds = time.monotonic() - lines.last_frame_at + plan_time - began
@@ -337,7 +339,7 @@ class Watch:
             this_round.problem = work_result.full_disk or "; ".join(work_result.unrecorded.values())
             self._note_rows(part.rows)
             this_round.arriving = self._frames.count_arriving(ready_frames)
-        self._end(this_round, ready_frames)
+        self._note_short_round(this_round, ready_frames)
         return this_round
 
     def _note_rows(self, rows):
@@ -345,7 +347,7 @@ class Watch:
         self._frames.note_rows(rows)
         self._complaints.name_set_aside(rows)
 
-    def _end(self, this_round, ready_frames):
+    def _note_short_round(self, this_round, ready_frames):
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
         if this_round.problem:
@@ -428,20 +430,20 @@ class Watch:
     def _plan_and_work(self, this_round, *, may_close):
         """Plan and work; return whether nights were closed: the next plan has less to read then."""
         results = Path(self.settings["results"])
-        running = self._start(results)
-        self._complaints.say_once(running.lines_on_nights())
+        run_session = self._start(results)
+        self._complaints.say_once(run_session.lines_on_nights())
         try:
-            self._work(running, this_round)
-            closed = running.context.closed_nights
+            self._work(run_session, this_round)
+            closed = run_session.context.closed_nights
             is_stale = closed is not None and not closed.is_beside(results)
             if this_round.problem or is_stale:
                 return is_stale
-            if may_close and night_closing.close_nights(running):
+            if may_close and night_closing.close_nights(run_session):
                 return True
-            self._warm = warm_state.WarmState(running, session.reading_settings(self.settings))
+            self._warm = warm_state.WarmState(run_session, session.reading_settings(self.settings))
             return False
         finally:
-            running.lock.close()
+            run_session.lock.close()
 
     def _start(self, results):
         """Return the session of a whole round, for which the state of the last one is given up."""
@@ -469,9 +471,9 @@ class Watch:
             read_notes if warm_state_of_round.is_whole else None, warm_state_of_round.made_records
         )
 
-    def _work(self, running, this_round):
+    def _work(self, run_session, this_round):
         """Make the products of a round and say what came of it."""
-        context, jobs = running.context, list(running.plan.jobs.values())
+        context, jobs = run_session.context, list(run_session.plan.jobs.values())
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
         this_round.arriving += len(context.store.rewritten)
@@ -486,16 +488,16 @@ class Watch:
                 context,
                 jobs,
                 threads=self.cores,
-                on_done=self._teller(lines),
+                on_done=self._record_listener(lines),
             )
             lines.end()
             this_round.records += work_result.records.values()
             this_round.problem = work_result.full_disk
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
-        session.finish(running)
+        session.finish(run_session)
         if jobs:
-            for line in failures.lines_on_failures(context.results, running.failed_records):
+            for line in failures.lines_on_failures(context.results, run_session.failed_records):
                 self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, work_result.records.values(), time.monotonic() - began
@@ -503,11 +505,11 @@ class Watch:
             if line:
                 self.say(line)
 
-    def _teller(self, lines):
+    def _record_listener(self, lines):
         """Return the function that is called with each record."""
 
-        def tell(record):
+        def hear(record):
             self._patience.note_life()
             lines.add(record)
 
-        return tell
+        return hear
