@@ -234,8 +234,8 @@ class _FrameSort(NamedTuple):
     @property
     def rank(self):
         """Its place among the lines: by type, filter, and exposure as a number."""
-        type_of_frames = (type_rank(self.image_type), self.image_type)
-        return (*type_of_frames, self.light, len(self.seconds), self.seconds, self.camera)
+        type_of_frames = type_rank(self.image_type), self.image_type
+        return type_of_frames, self.light, (len(self.seconds), self.seconds, self.camera)
 
 
 def _frame_table(frames):
@@ -422,7 +422,7 @@ def _counts_of_grades(steps):
 
 
 def _reason_for_grade(row, is_calibrated):
-    """Return why a step lowers the grade of its frame, or why there is no frame; '' for neither."""
+    """Return the reason of a step for a grade below A, or for no frame; '' for neither."""
     if not is_calibrated:
         return f"{row['reason']} (not calibrated)" if row["grade"] == "C" else ""
     if row["grade"] <= "A":

@@ -314,16 +314,35 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
         unmade.pop(record.product, None)
         if record.status != job_records.MADE:
             unmade[record.product] = record
-            if record.status != job_records.REFUSED:
-                continue
-        elif checks_files and not any(
-            _is_noted(results, each.get(record.product), record) for each in (noted_records, ledger)
-        ):
-            if not job_records.is_as_made(results, record):
-                continue
-            record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
-        ledger[record.product] = replace(record, boot=job_records.boot_id())
+        if record.status not in (job_records.MADE, job_records.REFUSED):
+            continue
+        if record.status == job_records.MADE and checks_files:
+            record = _checked_record(results, record, (noted_records, ledger))
+        if record is not None:
+            ledger[record.product] = replace(record, boot=job_records.boot_id())
     return files, list(unmade.values())
+
+
+def _checked_record(results, record, known_records):
+    """Return the record of a product with the stamp of its file; None if the file is another one.
+
+    Parameters
+    ----------
+    results : path-like
+    record : Record
+        Of a job that made its product.
+    known_records : sequence of dict of str to Record
+        By product: a file that one of them knows is not read.
+
+    Returns
+    -------
+    Record or None
+    """
+    if any(_is_noted(results, records.get(record.product), record) for records in known_records):
+        return record
+    if not job_records.is_as_made(results, record):
+        return None
+    return replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
 
 
 def _is_superseded(results, path, job):

@@ -103,7 +103,7 @@ def test_a_run_from_its_first_target_to_its_last_line(begin):
     assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 3
     frame = "reduced/2020-02-29/3.fits"
     assert run.jobs.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
-    assert run.jobs.job_line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
+    assert run.jobs.sources_in_words(frame) == "2020-02-29/3.fits"
     (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
     assert run.jobs.sources_in_words(bias) == "6 frames"
     records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}

@@ -251,21 +251,6 @@ def sources_in_words(plan, job):
     return f"night {shown_name(job.night)}" if job.night else "all nights"
 
 
-def job_line(plan, job):
-    """Return the line on a job for a dry run and for Snakemake's log.
-
-    Parameters
-    ----------
-    plan : ccdflow.run.plan.Plan
-    job : ccdflow.run.job.Job
-
-    Returns
-    -------
-    str
-    """
-    return f"{sources_in_words(plan, job)} -> {job.product} ({job.why})"
-
-
 def job_lines(plan, most_lines=None):
     """Return one line for each job; at most ``most_lines`` of a kind, None for all.
 
@@ -285,7 +270,9 @@ def job_lines(plan, most_lines=None):
         # A line that counts a single job would take the place of its own line.
         has_room = most_lines is None or len(jobs) <= most_lines + 1
         jobs_shown = jobs if has_room else jobs[:most_lines]
-        lines += [f"  {job_line(plan, job)}" for job in jobs_shown]
+        lines += [
+            f"  {sources_in_words(plan, job)} -> {job.product} ({job.why})" for job in jobs_shown
+        ]
         if len(jobs_shown) < len(jobs):
             lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")
     return lines

@@ -136,10 +136,6 @@ class JobList:
         """Return the sources of a product in words: its raw frame, its members, its night."""
         return plan_description.sources_in_words(self._plan, self.job(product))
 
-    def job_line(self, product):
-        """Return the line on a job for a dry run and for Snakemake's log."""
-        return plan_description.job_line(self._plan, self.job(product))
-
     def remaining_jobs(self, chain, *, makes_all):
         """Return the jobs that can be done although Snakemake did not run them.
 

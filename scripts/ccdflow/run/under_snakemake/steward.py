@@ -417,12 +417,8 @@ class Steward:
 
     def _done_elsewhere(self):
         """Return the progress of all batches."""
-        counts = [claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches]
-        return BatchCount(
-            *(
-                sum(getattr(count, name) for count in counts)
-                for name in ("frames", "set_aside", "other_products")
-            )
+        return BatchCount.total(
+            claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches
         )
 
     # -- words -------------------------------------------------------------------------------------
