@@ -130,6 +130,9 @@ class Noticing:
 class Watch:
     """The watch over a raw folder.
 
+    `run` repeats `step`, which looks for frames and does a round where that is needed: `do_round`
+    does a short one for new frames (`_short_round`), or else a whole one (`whole_round`).
+
     Parameters
     ----------
     settings : dict of str to object
@@ -383,7 +386,7 @@ class Watch:
         self._pace.forget()
         self._profiles = self._profiles_now()
         try:
-            self._plan_work_and_close(this_round)
+            self._do_whole_round(this_round)
         except (UserError, OSError) as error:
             self._warm = None
             this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
@@ -420,15 +423,15 @@ class Watch:
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
-    def _plan_work_and_close(self, this_round):
+    def _do_whole_round(self, this_round):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
-        if self._plan_and_work(this_round, may_close=True):
+        if self._plan_and_make(this_round, may_close=True):
             # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
-            self._plan_and_work(this_round, may_close=False)
+            self._plan_and_make(this_round, may_close=False)
 
-    def _plan_and_work(self, this_round, *, may_close):
-        """Plan and work; return whether nights were closed: the next plan has less to read then."""
+    def _plan_and_make(self, this_round, *, may_close):
+        """Plan, make and finish; return whether the plan is outdated: the notes have changed."""
         results = Path(self.settings["results"])
         run_session = self._start(results)
         self._complaints.say_once(run_session.lines_on_nights())
