@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from urllib.parse import unquote
 
@@ -92,10 +93,31 @@ class JobList:
         ]
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
-    def records_of_other_nodes(self, job):
-        """Return the records of the jobs that a job needs and that a batch makes."""
-        jobs = self._plan.jobs
-        return [self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch]
+    def late_record(self, job, seconds):
+        """Wait for the records that a job needs and that other nodes make.
+
+        A network file system may show them late.
+
+        Parameters
+        ----------
+        job : ccdflow.run.job.Job
+        seconds : float
+            The longest wait.
+
+        Returns
+        -------
+        str
+            A record that has not appeared; '' for none.
+        """
+        jobs, end = self._plan.jobs, time.monotonic() + seconds
+        records = [
+            self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch
+        ]
+        while records := [path for path in records if not os.path.exists(path)]:  # noqa: PTH110
+            if time.monotonic() > end:
+                return records[0]
+            time.sleep(0.5)
+        return ""
 
     def batch(self, name, key):
         """Return a batch of this run, or None if another process planned it.
