@@ -79,10 +79,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing calibrated frames"
     )
-    parser.add_argument(
-        "--cores", "--threads", type=commandline.cores_type(),
-        default=len(os.sched_getaffinity(0)), help="threads (default: one for each core)",
-    )  # fmt: skip
+    commandline.add_cores(parser, "--threads")
     options = commandline.parse_arguments(parser, arguments)
     for kind in MASTERS:
         if kind in options.given:

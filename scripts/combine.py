@@ -11,7 +11,6 @@ python scripts/combine.py out=demo/bias.fits demo/results/reduced/ccd.00[1-6].0.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 
@@ -69,10 +68,7 @@ def parse(arguments=None):
         metavar="MB",
         help="memory at most, MB",
     )
-    parser.add_argument(
-        "--cores", "--threads", type=commandline.cores_type(),
-        default=len(os.sched_getaffinity(0)), help="threads (default: one for each core)",
-    )  # fmt: skip
+    commandline.add_cores(parser, "--threads")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     return commandline.parse_arguments(parser, arguments)
 

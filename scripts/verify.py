@@ -15,7 +15,6 @@ a reason that is not expected; 2 if the verification itself failed (docs/verify.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ccdflow import commandline
@@ -39,10 +38,7 @@ def parse(arguments=None):
         "--expected", action="append", default=[], choices=EXPECTABLE,
         help="reason for which a product that cannot be made again is no failure; may be repeated",
     )  # fmt: skip
-    parser.add_argument(
-        "--cores", type=commandline.cores_type(), default=len(os.sched_getaffinity(0)),
-        help="threads (default: one for each core)",
-    )  # fmt: skip
+    commandline.add_cores(parser)
     return commandline.parse_arguments(parser, arguments)
 
 

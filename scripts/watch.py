@@ -12,7 +12,6 @@ Its products are those of snakemake. Ctrl-C ends it after the frames that are be
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -40,13 +39,7 @@ _BEAT_SECONDS = 10.0
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument(
-        "--cores",
-        type=commandline.cores_type(),
-        default=cores,
-        help="frames that are worked on at the same time",
-    )
+    commandline.add_cores(parser, words="frames that are worked on at the same time")
     parser.add_argument(
         "--pause",
         type=commandline.seconds_type("--pause", least=0.01),

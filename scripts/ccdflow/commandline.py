@@ -64,9 +64,27 @@ end_at_once()
 import ccdflow.lean_imports  # noqa: E402, F401
 
 
-def cores_type(name="--cores"):
-    """Return the `type` of an option that is a number of cores: 1 or more."""
-    return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
+def add_cores(parser, *further_names, default=None, words="threads"):
+    """Add the option `--cores`, a whole number from 1.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    *further_names : str
+        Other names of the option.
+    default : int, optional
+        Without it the cores of this machine.
+    words : str, optional
+        The things that are counted, for the help.
+    """
+    default_words = default or "one for each core"
+    parser.add_argument(
+        "--cores",
+        *further_names,
+        type=_number_parser(int, "--cores", least=1, allowed="a whole number, 1 or more"),
+        default=default or len(os.sched_getaffinity(0)),
+        help=f"{words} (default: {default_words})",
+    )
 
 
 def number_type(name, *, above=None, allowed, number_class=float):

@@ -116,23 +116,20 @@ def _other_nights(nights):
 
 
 def _wrapped_lines(lines, width):
-    """Return lines that go on in the next one where a terminal is too narrow for them."""
-    room = max(width - _LABEL_WIDTH, 20)
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, room, subsequent_indent="  ", break_on_hyphens=False)
-    ]
+    """Return lines beside a label that go on in the next one where a terminal is too narrow."""
+    return folded_lines(lines, max(width - _LABEL_WIDTH, 20), indent_letters=2)
 
 
-def folded_lines(lines, width):
-    """Return lines that go on below their second word where a terminal is too narrow for them.
+def folded_lines(lines, width, *, indent_letters=_INDENT_LETTERS):
+    """Return lines that go on in the next one where a terminal is too narrow for them.
 
     Parameters
     ----------
     lines : iterable of str
     width : int
         Columns of the terminal.
+    indent_letters : int, optional
+        Columns before the continuation; by default it lies below the second word of a plan.
 
     Returns
     -------
@@ -147,7 +144,7 @@ def folded_lines(lines, width):
         part
         for line in lines
         for part in textwrap.wrap(
-            line, width, subsequent_indent=" " * _INDENT_LETTERS, break_on_hyphens=False
+            line, width, subsequent_indent=" " * indent_letters, break_on_hyphens=False
         )
     ]
 

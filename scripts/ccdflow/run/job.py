@@ -147,12 +147,11 @@ class Group:
     @classmethod
     def from_dict(cls, values):
         """Return the group that `as_dict` and JSON turned into plain values."""
-        shared = tuple(map(tuple, values["shared"]))
-        files, nights = tuple(values["files"]), tuple(values["nights"])
-        steps = tuple(map(Step.from_dict, values.get("steps", ())))
-        fields_of_group = {"shared": shared, "files": files, "nights": nights, "steps": steps}
-        fields_of_group["measurements"] = tuple(values.get("measurements", ()))
-        return cls(**{**values, **fields_of_group})
+        names = ("files", "nights", "measurements")
+        tuples = {name: tuple(values.get(name, ())) for name in names}
+        tuples["shared"] = tuple(map(tuple, values["shared"]))
+        tuples["steps"] = tuple(map(Step.from_dict, values.get("steps", ())))
+        return cls(**{**values, **tuples})
 
 
 class ClosedGroup(Group):
