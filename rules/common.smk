@@ -152,12 +152,12 @@ def verify(folders, *, all_products, expected, threads):
     """Verify products; fail if one differs, or cannot be made again."""
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
-    from ccdflow.run.products.noted_products import noted_records
+    from ccdflow.run.ledger import noted_fits_products
     from ccdflow.verify.command import VerifyRequest, report
 
     words = (expected,) if isinstance(expected, str) else tuple(expected)
     request = VerifyRequest(all_products=all_products, expected=words, threads=threads)
-    records = noted_records(RESULTS)
+    records = noted_fits_products(RESULTS)
     if commandline.run_parsed(lambda: report(*folders, request, notes_by_product=records)):
         raise WorkflowError("not all products are verified: see the lines above")
 

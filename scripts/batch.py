@@ -33,9 +33,7 @@ def parse(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("batch", help="the batch's file below results/.ccdflow/batches")
-    parser.add_argument(
-        "--cores", type=commandline.cores_type(), default=2, help="threads (default: 2)"
-    )
+    commandline.add_cores(parser, default=2)
     parser.add_argument("--parent", type=int, help="end when this process has ended")
     return parser.parse_args(arguments)
 

@@ -36,8 +36,8 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
-from ccdflow.pages.text_formatting import count as counted
 from ccdflow.run.forked_frames import map_forked
+from ccdflow.wording import count
 
 MASTERS = ("bias", "dark", "flat")
 
@@ -79,10 +79,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing calibrated frames"
     )
-    parser.add_argument(
-        "--cores", "--threads", type=commandline.cores_type(),
-        default=len(os.sched_getaffinity(0)), help="threads (default: one for each core)",
-    )  # fmt: skip
+    commandline.add_cores(parser, "--threads")
     options = commandline.parse_arguments(parser, arguments)
     for kind in MASTERS:
         if kind in options.given:
@@ -113,44 +110,61 @@ def calibrate(path, folder, options, store):
     hdu = read_stored_hdus(path)[0]
     if hdu.shape is None:
         raise FrameError("no image in its first HDU", file=path, remedy="give a reduced frame")
-    applied_masters, reasons = {}, []
-    for kind in MASTERS:
-        master = getattr(options, kind)
-        if master is not None:
-            master_image, cut = master_windows.master_for(
-                store, kind, master, hdu, file=str(path), name=str(master)
-            )
-            if cut:
-                master_windows.check_cut(master_image, hdu.header, file=str(path))
-                reasons.append(f"{kind} cut to its pixels {cut}")
-            if options.bias_is_out and kind == "bias":
-                # A bias that was combined by hand has no key of its own.
-                master_image = replace(
-                    master_image, key=master_image.key or f"{crc32(os.fsencode(master)):08x}"
-                )
-            elif options.bias_is_out:
-                master_image = replace(
-                    master_image, bias_key=applied_masters["bias"].master.key, level_subtracted=True
-                )
-            applied_masters[kind] = AppliedMaster(master_image, cut=cut)
-            if kind == "dark":
-                exposure_card = card_value(hdu.header, "EXPTIME")
-                scale = dark_scale(
-                    as_number(exposure_card), master_image, file=path, card_value=exposure_card
-                )
-                degrees = degrees_of(hdu.header, master)
-                applied_masters[kind] = AppliedMaster(master_image, scale, degrees=degrees, cut=cut)
+    masters, cuts = masters_for(hdu, path, options, store)
     return calibrate_file(
         path,
         folder / path.name,
-        FrameCalibration(FrameMasters(**applied_masters), [[readout_of(hdu, options)]]),
-        provenance=FrameProvenance(grading=Grading("B" if reasons else "A", reasons)),
+        FrameCalibration(masters, [[readout_of(hdu, options)]]),
+        provenance=FrameProvenance(grading=Grading("B" if cuts else "A", cuts)),
         form=ProductForm(
             uncertainty=not options.image_only,
             mask=not options.image_only,
             compress=options.compress,
         ),
     )
+
+
+def masters_for(hdu, path, options, store):
+    """Return the masters of a frame, and a line for each that is cut to the frame's window.
+
+    Parameters
+    ----------
+    hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
+        The HDU with the frame's image.
+    path : pathlib.Path
+        The frame.
+    options : argparse.Namespace
+    store : ccdflow.calibrate.master_store.MasterStore
+
+    Returns
+    -------
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+    cuts : list of str
+    """
+    masters, cuts = {}, []
+    for kind in MASTERS:
+        file = getattr(options, kind)
+        if file is None:
+            continue
+        image, cut = master_windows.master_for(
+            store, kind, file, hdu, file=str(path), name=str(file)
+        )
+        if cut:
+            master_windows.check_cut(image, hdu.header, file=str(path))
+            cuts.append(f"{kind} cut to its pixels {cut}")
+        if options.bias_is_out and kind == "bias":
+            # A bias that was combined by hand has no key of its own.
+            image = replace(image, key=image.key or f"{crc32(os.fsencode(file)):08x}")
+        elif options.bias_is_out:
+            image = replace(image, bias_key=masters["bias"].master.key, level_subtracted=True)
+        masters[kind] = AppliedMaster(image, cut=cut)
+        if kind == "dark":
+            exposure = card_value(hdu.header, "EXPTIME")
+            scale = dark_scale(as_number(exposure), image, file=path, card_value=exposure)
+            masters[kind] = AppliedMaster(
+                image, scale, degrees=degrees_of(hdu.header, file), cut=cut
+            )
+    return FrameMasters(**masters), cuts
 
 
 def degrees_of(header, dark):
@@ -172,16 +186,27 @@ def degrees_of(header, dark):
     dark_header = read_stored_hdus(dark)[0].header
     for name in ("set_temperature", "temperature"):
         frame_degrees, dark_degrees = (
-            next(
-                (value for key in KEYWORDS[name].split()
-                 if (value := as_number(card_value(cards, key))) is not None),
-                None,
-            )
-            for cards in (header, dark_header)
-        )  # fmt: skip
+            first_number(cards, KEYWORDS[name].split()) for cards in (header, dark_header)
+        )
         if frame_degrees is not None and dark_degrees is not None:
             return dark_degrees - frame_degrees
     return None
+
+
+def first_number(header, keywords):
+    """Return the value of the first of some cards that is a number, None where none is.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    keywords : sequence of str
+
+    Returns
+    -------
+    float or None
+    """
+    numbers = (as_number(card_value(header, keyword)) for keyword in keywords)
+    return next((number for number in numbers if number is not None), None)
 
 
 def readout_of(hdu, options):
@@ -250,7 +275,7 @@ def run(options):
     if lines:
         return "", 1
     units = " and ".join(dict.fromkeys(outcome.unit for outcome in outcomes))
-    return f"{folder}: {counted(len(outcomes), 'frame')}, in {units}"
+    return f"{folder}: {count(len(outcomes), 'frame')}, in {units}"
 
 
 def lines_of_errors(errors, folder):
@@ -273,8 +298,8 @@ def lines_of_errors(errors, folder):
         for error in errors
     )
     return [
-        f"{cause}; this concerns {count} frames" if count > 1 else cause
-        for cause, count in causes.items()
+        f"{cause}; this concerns {number} frames" if number > 1 else cause
+        for cause, number in causes.items()
     ]
 
 

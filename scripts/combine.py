@@ -11,7 +11,6 @@ python scripts/combine.py out=demo/bias.fits demo/results/reduced/ccd.00[1-6].0.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 
@@ -24,7 +23,7 @@ from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
-from ccdflow.pages.text_formatting import count as counted
+from ccdflow.wording import count
 
 
 def parse(arguments=None):
@@ -69,10 +68,7 @@ def parse(arguments=None):
         metavar="MB",
         help="memory at most, MB",
     )
-    parser.add_argument(
-        "--cores", "--threads", type=commandline.cores_type(),
-        default=len(os.sched_getaffinity(0)), help="threads (default: one for each core)",
-    )  # fmt: skip
+    commandline.add_cores(parser, "--threads")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     return commandline.parse_arguments(parser, arguments)
 
@@ -88,7 +84,7 @@ def run(options):
     product = commandline.path(options, "out", placeholder="FILE", old_form=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
-    repeated = [word for word, count in Counter(options.words).items() if count > 1]
+    repeated = [word for word, number in Counter(options.words).items() if number > 1]
     if repeated:
         raise UserError("the frame is given twice", file=repeated[0], remedy="give each frame once")
     commandline.check_products([product], options.words, overwrite=options.overwrite)
@@ -112,7 +108,7 @@ def run(options):
     for path in product.parent.iterdir():
         atomic_write.remove_abandoned(path)
     return (
-        f"{product}: {counted(len(members), 'frame')}, {result.recipe}; "
+        f"{product}: {count(len(members), 'frame')}, {result.recipe}; "
         f"{int(result.clipped.sum())} values rejected"
     )
 
@@ -187,8 +183,8 @@ def empty_members(files, result):
     """
     return [
         f"{path}: no pixel is finite, so nothing of it is in the product; leave it out"
-        for path, count in zip(files, result.invalid, strict=True)
-        if count == result.image.size
+        for path, number in zip(files, result.invalid, strict=True)
+        if number == result.image.size
     ]
 
 

@@ -33,6 +33,7 @@ from ccdflow.pages.rendering import visible
 from ccdflow.run.lines import summary
 from ccdflow.run.lines.progress import duration
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
+from ccdflow.wording import count
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = f"{paths.STATE}/daily.log"
@@ -99,12 +100,12 @@ def run(arguments, *, log, folder):
     return process.wait()
 
 
-def news(count, reported, troubled, seconds):
+def news(run_counts, reported, troubled, seconds):
     """Return the line on the result of a run, or '' if there was nothing new.
 
     Parameters
     ----------
-    count : dict of str to object
+    run_counts : dict of str to object
         Frames done and set aside, other products made, and the plural of these (``what``).
     reported : dict of str to str
         Status by file as reported before, see `reported_frames`.
@@ -119,13 +120,12 @@ def news(count, reported, troubled, seconds):
     set_aside, missing = (
         new_troubles(status, reported, troubled) for status in (SET_ASIDE, RAW_MISSING)
     )
-    number_reduced = count["frames"] - count["set_aside"]
-    if not (number_reduced or count["other_products"] or set_aside or missing):
+    number_reduced = run_counts["frames"] - run_counts["set_aside"]
+    if not (number_reduced or run_counts["other_products"] or set_aside or missing):
         return ""
-    frames = "1 frame" if number_reduced == 1 else f"{number_reduced} frames"
-    phrases = [f"{frames} reduced"]
-    if count["other_products"]:
-        phrases.append(f"{others_made(count)} made")
+    phrases = [f"{count(number_reduced, 'frame')} reduced"]
+    if run_counts["other_products"]:
+        phrases.append(f"{others_made(run_counts)} made")
     if set_aside:
         phrases.append(f"{len(set_aside)} set aside ({named_files(set_aside, troubled)})")
     if missing:
@@ -136,10 +136,11 @@ def news(count, reported, troubled, seconds):
     return f"ccdflow: {', '.join(phrases)}, in {duration(seconds)}"
 
 
-def others_made(count):
+def others_made(run_counts):
     """Return the number of products other than frames, with the words that the run had for them."""
-    number = count["other_products"]
-    return "1 other product" if number == 1 else f"{number} {count.get('what') or 'other products'}"
+    return count(
+        run_counts["other_products"], "other product", run_counts.get("what") or "other products"
+    )
 
 
 def new_troubles(status, reported, troubled):
@@ -240,27 +241,23 @@ def daily(arguments):
         run_summary = summary.read_summary(folder)
         reported = reported_frames(run_summary.results)
         troubled = troubled_frames(run_summary.inventory)
-    if run_summary.end.get("busy"):
-        return DailyReport(f"ccdflow: nothing done: {run_summary.end['error']}", 0)
-    if "error" in run_summary.end:
-        return DailyReport(f"ccdflow: {run_summary.end['error']}", FAILED_STATUS)
-    remembered = (run_summary.results, troubled) if run_summary.end else ()
-    text = (
-        news(run_summary.end, reported, troubled, time.monotonic() - began)
-        if run_summary.end
-        else ""
-    )
-    if status == 0 and not text:
-        return DailyReport("", 0, *remembered)
-    log_path = keep_log(run_summary.results, output)
-    if status == 0:
-        newly_set_aside = new_troubles(SET_ASIDE, reported, troubled)
-        return DailyReport(text, NEWLY_SET_ASIDE_STATUS if newly_set_aside else 0, *remembered)
-    last_lines = output.strip().splitlines()[-_LAST_LINES:]
-    closing = f"ccdflow failed; the whole log: {log_path}" if log_path else "ccdflow failed"
-    return DailyReport(
-        "\n".join(filter(None, [text, *last_lines, closing])), FAILED_STATUS, *remembered
-    )
+    end = run_summary.end
+    if end.get("busy"):
+        return DailyReport(f"ccdflow: nothing done: {end['error']}", 0)
+    if "error" in end:
+        return DailyReport(f"ccdflow: {end['error']}", FAILED_STATUS)
+    text = news(end, reported, troubled, time.monotonic() - began) if end else ""
+    log_path = keep_log(run_summary.results, output) if text or status else None
+    if status:
+        exit_status = FAILED_STATUS
+        last_lines = output.strip().splitlines()[-_LAST_LINES:]
+        closing = f"ccdflow failed; the whole log: {log_path}" if log_path else "ccdflow failed"
+        text = "\n".join(filter(None, [text, *last_lines, closing]))
+    else:
+        is_worse = bool(text and new_troubles(SET_ASIDE, reported, troubled))
+        exit_status = NEWLY_SET_ASIDE_STATUS if is_worse else 0
+    # A run that was cut off has no end: the next report names its frames.
+    return DailyReport(text, exit_status, run_summary.results if end else None, troubled)
 
 
 def keep_log(results, text):

@@ -23,6 +23,16 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.run.rawframes.inventory_table import read_inventory
 from ccdflow.run.rawframes.rows import SET_ASIDE
 
+# The tables that a run makes of its products, with a line on each.
+_TABLES = {
+    paths.BIAS_QUALITY: "levels and noises of the biases",
+    paths.DARK_QUALITY: "dark current and hot pixels",
+    paths.FLAT_QUALITY: "level and signal to noise of the flats",
+    paths.DETECTOR_FILE: "gain, read noise and linearity as measured, beside the header's",
+    paths.EVENTS_FILE: "steps in the detector's figures, with their nights",
+    paths.ASSOCIATIONS_FILE: "which masters each frame was calibrated with, and why",
+}
+
 
 def parse(arguments=None):
     """Return the parsed command line."""
@@ -56,32 +66,26 @@ def products(results):
             remedy="look at the lines of snakemake above",
         )
     frames = read_inventory(table)
-    lines = [(table, f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}")]
-    set_aside_count = int((frames["status"] == SET_ASIDE).sum())
-    if set_aside_count:
-        lines[0] = (table, f"{lines[0][1]}; {set_aside_count} set aside, each with its reason")
+    text = f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}"
+    if set_aside_count := int((frames["status"] == SET_ASIDE).sum()):
+        text += f"; {set_aside_count} set aside, each with its reason"
+    lines = [(table, text)]
     lines += _lines_on_frames(results / "reduced")
     lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
     lines += _calibrated_frames(results / "calibrated")
     lines += _bad_pixel_tables(results / "detector")
-    for name, text in (
-        (paths.BIAS_QUALITY, "levels and noises of the biases"),
-        (paths.DARK_QUALITY, "dark current and hot pixels"),
-        (paths.FLAT_QUALITY, "level and signal to noise of the flats"),
-        (paths.DETECTOR_FILE, "gain, read noise and linearity as measured, beside the header's"),
-        (paths.EVENTS_FILE, "steps in the detector's figures, with their nights"),
-        (paths.ASSOCIATIONS_FILE, "which masters each frame was calibrated with, and why"),
-    ):
-        lines += [(results / name, text)] * (results / name).is_file()
+    entries = [(results / name, text) for name, text in _TABLES.items()]
     for night in sorted(set(frames["night"])):
         picture = results / paths.night_folder(night) / paths.BEFORE_AFTER
-        page = results / paths.night_page(night)
-        lines += [(picture, "raw beside reduced, a frame of each type")] * picture.is_file()
-        lines += [
-            (page, f"the page of the night of {night}: open it in a browser")
-        ] * page.is_file()
-    index = results / paths.REPORT_PAGE
-    return lines + [(index, "the overview of all nights")] * index.is_file()
+        entries += [
+            (picture, "raw beside reduced, a frame of each type"),
+            (
+                results / paths.night_page(night),
+                f"the page of the night of {night}: open it in a browser",
+            ),
+        ]
+    entries.append((results / paths.REPORT_PAGE, "the overview of all nights"))
+    return lines + [(path, text) for path, text in entries if path.is_file()]
 
 
 def _counts_of_types(frames):

@@ -59,15 +59,39 @@ def run(options):
             remedy="give one file",
         )
     file = Path(files[0])
-    results = (
-        Path(settings_given["results"])
-        if "results" in settings_given
-        else product_explanation.results_of(file)
-    )
+    results = Path(settings_given.get("results") or product_explanation.results_of(file))
+    product = product_of(file, results)
+    context = None
+    if "raw" in settings_given:
+        session = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
+        context = PlanContext.of(session.context)
+    if options.what_if is None:
+        return "\n".join(product_explanation.explain_product(results, product, context))
+    return "\n".join(what_if(context, results, product, options.what_if, picture))
+
+
+def product_of(file, results):
+    """Return the path of a product relative to the results folder.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The product, or its path relative to the results folder.
+    results : pathlib.Path
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UserError
+        If the file lies elsewhere.
+    """
     if not file.exists() and not file.is_absolute() and (results / file).exists():
         file = results / file
     try:
-        product = file.resolve().relative_to(results.resolve()).as_posix()
+        return file.resolve().relative_to(results.resolve()).as_posix()
     except ValueError:
         raise UserError(
             "the file does not lie in the results folder",
@@ -77,13 +101,6 @@ def run(options):
             allowed="a folder that holds the file",
             remedy="give results=FOLDER with the folder of the file",
         ) from None
-    context = None
-    if "raw" in settings_given:
-        session = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
-        context = PlanContext.of(session.context)
-    if options.what_if is None:
-        return "\n".join(product_explanation.explain_product(results, product, context))
-    return "\n".join(what_if(context, results, product, options.what_if, picture))
 
 
 def what_if(context, results, product, master, picture):

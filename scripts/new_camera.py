@@ -111,35 +111,32 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     if is_name_taken:
         ny, nx = proposal.images_seen[0].shape
         proposal = replace(proposal, name=f"{proposal.name}_{nx}x{ny}")
-    try:
-        checked_geometry(proposal, headers, file=first_frame.name)
-        problem = None
-    except FrameError as error:
-        problem = error.reason
     profile_path = profile_path or Path(f"{proposal.name}.yaml")
     picture_path = picture_path or profile_path.with_suffix(".png")
     if profile_path.exists():
         raise UserError(
             "the file exists already", file=profile_path, remedy="give another: out=PROFILE.yaml"
         )
-    images_shown = images if second_images is None else brighter_images(images, second_images)
-    atomic_write.write_text(profile_path, proposal.yaml)
-    title = first_frame.name
-    if second_frame is not None:
-        title += f" and {second_frame.name}, the brighter shown"
-    png = proposal_picture(
-        proposal.images_seen, images_shown, title=f"Where is the overscan? {title}"
-    )
-    atomic_write.write_whole(picture_path, [png])
     lines = [f"- {finding}" for finding in proposal.findings]
     if is_name_taken:
         lines.append(
             f"- A profile of the name without the size is there already: this one is called"
             f" {proposal.name}. Of two that recognise a frame, that whose `size` fits is used."
         )
-    if problem:
-        lines.append(f"- As it stands the profile does not fit the frame; correct it: {problem}")
+    try:
+        checked_geometry(proposal, headers, file=first_frame.name)
+    except FrameError as error:
+        lines.append(
+            f"- As it stands the profile does not fit the frame; correct it: {error.reason}"
+        )
     lines += _line_on_profiles(headers, cameras, first_frame.name)
+    atomic_write.write_text(profile_path, proposal.yaml)
+    images_shown = images if second_images is None else brighter_images(images, second_images)
+    title = f"Where is the overscan? {first_frame.name}"
+    if second_frame is not None:
+        title += f" and {second_frame.name}, the brighter shown"
+    png = proposal_picture(proposal.images_seen, images_shown, title=title)
+    atomic_write.write_whole(picture_path, [png])
     lines += [f"Profile: {profile_path}", f"Picture: {picture_path}"]
     if profile_path.resolve().parent != cameras.resolve():
         lines.append(f"Look at both, then move the profile to {cameras}.")

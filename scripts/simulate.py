@@ -52,13 +52,7 @@ def parse(arguments=None):
         "--overscan-side", default="right", choices=("right", "left"),
         help="side of the image with the overscan (default: right)",
     )  # fmt: skip
-    parser.add_argument(
-        "--cores",
-        "--threads",
-        type=commandline.cores_type(),
-        default=2,
-        help="threads (default: 2)",
-    )
+    commandline.add_cores(parser, "--threads", default=2)
     parser.add_argument(
         "--overwrite", action="store_true", help="write all frames, also over existing files"
     )

@@ -14,8 +14,8 @@ from __future__ import annotations
 import sys
 
 from ccdflow import commandline
-from ccdflow.pages.text_formatting import count as counted
 from ccdflow.simulate.telescope import observe
+from ccdflow.wording import count
 
 
 def parse(arguments=None):
@@ -39,7 +39,7 @@ def run(options):
             number += 1
     except KeyboardInterrupt:
         is_complete = False
-    line = f"{counted(number, 'frame')} arrived in {raw}"
+    line = f"{count(number, 'frame')} arrived in {raw}"
     if is_complete:
         return line
     return (

@@ -15,11 +15,10 @@ a reason that is not expected; 2 if the verification itself failed (docs/verify.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ccdflow import commandline
-from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import command
 from ccdflow.verify.reading.verdict import EXPECTABLE
 
@@ -39,10 +38,7 @@ def parse(arguments=None):
         "--expected", action="append", default=[], choices=EXPECTABLE,
         help="reason for which a product that cannot be made again is no failure; may be repeated",
     )  # fmt: skip
-    parser.add_argument(
-        "--cores", type=commandline.cores_type(), default=len(os.sched_getaffinity(0)),
-        help="threads (default: one for each core)",
-    )  # fmt: skip
+    commandline.add_cores(parser)
     return commandline.parse_arguments(parser, arguments)
 
 
@@ -56,7 +52,7 @@ def run(options):
         expected=tuple(options.expected),
         threads=options.cores,
     )
-    return command.report(raw, results, request, notes_by_product=noted_records(results))
+    return command.report(raw, results, request, notes_by_product=noted_fits_products(results))
 
 
 def main(arguments=None):

@@ -12,7 +12,6 @@ Its products are those of snakemake. Ctrl-C ends it after the frames that are be
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -28,6 +27,7 @@ from ccdflow.pages import live_page, rendering
 from ccdflow.run import read_only_plan
 from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
+from ccdflow.wording import count
 
 NAMES = ("raw", "results", "cameras")
 # The page shows this many lines. Chosen: a screen full.
@@ -39,13 +39,7 @@ _BEAT_SECONDS = 10.0
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(__doc__, words="raw=FOLDER results=FOLDER", names=NAMES)
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument(
-        "--cores",
-        type=commandline.cores_type(),
-        default=cores,
-        help="frames that are worked on at the same time",
-    )
+    commandline.add_cores(parser, words="frames that are worked on at the same time")
     parser.add_argument(
         "--pause",
         type=commandline.seconds_type("--pause", least=0.01),
@@ -167,11 +161,11 @@ def words_on_work_left(watch):
     """Return the words for the work that a watch leaves to the next run."""
     if watch.is_hanging:
         return "a folder did not answer, the next run does the rest"
-    count = watch.waiting_count
-    if count is None:
+    number = watch.waiting_count
+    if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
-    if count:
-        frames = "1 frame waits" if count == 1 else f"{count} frames wait"
+    if number:
+        frames = count(number, "frame waits", "frames wait")
         return f"nothing is half made; {frames}: start again, or run snakemake"
     return "nothing is half made"
 

@@ -10,7 +10,6 @@ one line, and not with a traceback of whatever is being imported.
 from __future__ import annotations
 
 import argparse
-import errno
 import math
 import os
 import signal
@@ -18,7 +17,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ccdflow.errors import CcdflowError, UserError, action_of
+from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -65,9 +64,27 @@ end_at_once()
 import ccdflow.lean_imports  # noqa: E402, F401
 
 
-def cores_type(name="--cores"):
-    """Return the `type` of an option that is a number of cores: 1 or more."""
-    return _number_parser(int, name, least=1, allowed="a whole number, 1 or more")
+def add_cores(parser, *further_names, default=None, words="threads"):
+    """Add the option `--cores`, a whole number from 1.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    *further_names : str
+        Other names of the option.
+    default : int, optional
+        Without it the cores of this machine.
+    words : str, optional
+        The things that are counted, for the help.
+    """
+    default_words = default or "one for each core"
+    parser.add_argument(
+        "--cores",
+        *further_names,
+        type=_number_parser(int, "--cores", least=1, allowed="a whole number, 1 or more"),
+        default=default or len(os.sched_getaffinity(0)),
+        help=f"{words} (default: {default_words})",
+    )
 
 
 def number_type(name, *, above=None, allowed, number_class=float):
@@ -436,9 +453,14 @@ def run_parsed(work):
     finally:
         end_at_once()
     text, status = output if isinstance(output, tuple) else (output, 0)
-    if sys.stdout is None or not text:
-        # A closed output is None.
-        return status
+    # A closed output is None.
+    if text and sys.stdout is not None and not _print_text(text):
+        return status or 1
+    return status
+
+
+def _print_text(text):
+    """Print a text; return whether it is not lost to a full disk."""
     # A letter that the encoding of the terminal lacks becomes a question mark.
     letters = sys.stdout.encoding or "utf-8"
     text = text.encode(letters, "replace").decode(letters)
@@ -448,7 +470,7 @@ def run_parsed(work):
         # The reader, `head` for one, has seen enough, or the terminal is gone, or its disk is full.
         # Python would print an error at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL_DISK:
             print(f"ccdflow: the output cannot be written: {error.strerror}", file=sys.stderr)
-            status = status or 1
-    return status
+            return False
+    return True

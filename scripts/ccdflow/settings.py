@@ -136,19 +136,17 @@ def _with_new_names(user_settings):
     A value under a former name wins over the same key under its new name: the configuration file
     has every key, and a former name can only be the user's own.
     """
-    if _FORMER_BATCH_SIZE in user_settings:
-        user_settings = {
-            key: value for key, value in user_settings.items() if key != _FORMER_BATCH_SIZE
-        } | {"frames_per_batch": user_settings[_FORMER_BATCH_SIZE]}
-    if not isinstance(user_settings.get("combine"), dict):
+    new_settings = dict(user_settings)
+    if _FORMER_BATCH_SIZE in new_settings:
+        new_settings["frames_per_batch"] = new_settings.pop(_FORMER_BATCH_SIZE)
+    if not isinstance(new_settings.get("combine"), dict):
         # Not a block: the schema reports the unknown key.
-        return user_settings
-    new_settings = {key: value for key, value in user_settings.items() if key != "combine"}
-    blocks = {"bias": dict(user_settings["combine"])}
+        return new_settings
+    blocks = {"bias": dict(new_settings.pop("combine"))}
     if "memory" in blocks["bias"]:
         blocks["limits"] = {"combine_memory": blocks["bias"].pop("memory")}
     for name, block in blocks.items():
-        block_before = user_settings.get(name, {})
+        block_before = new_settings.get(name, {})
         if isinstance(block_before, dict):
             new_settings[name] = {**block_before, **block}
     return new_settings

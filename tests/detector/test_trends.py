@@ -25,7 +25,8 @@ from ccdflow.kinds.measuring.trend_series import FigureSeries, figure_series
 from ccdflow.kinds.measuring.trends import RECENT_NIGHTS, TRENDS_TABLE
 from ccdflow.run import job_records
 from ccdflow.run.context import JobContext
-from ccdflow.run.job import Group, Step, Use
+from ccdflow.run.job import Group
+from ccdflow.run.master_choices import Step, Use
 
 TRENDS_BY_NAME = {trend.name: trend for trend in TRENDS}
 

@@ -12,8 +12,9 @@ from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.master_maker import MasterMaker
-from ccdflow.run.job import OF_ALL_NIGHTS, Job, Use
+from ccdflow.run.job import OF_ALL_NIGHTS, Job
 from ccdflow.run.job_records import Record
+from ccdflow.run.master_choices import Use
 from ccdflow.run.rawframes import header_store
 
 ROOT = Path(__file__).parents[2]

@@ -373,7 +373,7 @@ WHOLE_TUPLES = {
     ("kinds/calibrating/master_ageing.py", "cells"), ("kinds/measuring/shutter.py", "_table_cells"),
     ("kinds/measuring/detector_measurement.py", "_figure_cells"),
     ("kinds/measuring/trends.py", "_step_cells"), ("pages/pictures/plotpanel.py", "corners"),
-    ("pages/pictures/trend_picture.py", "night_panel_box"),
+    ("pages/pictures/night_axis.py", "night_panel_box"),
     ("run/rawframes/inventory_table.py", "cells"), ("simulate/drawing.py", "pixel_counts"),
     ("verify/comparing/card_order.py", "_rank_of"),
 }  # fmt: skip

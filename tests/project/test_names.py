@@ -56,7 +56,7 @@ BARE_VARIABLES = {
     "used", "wanted", "what", "where", "which", "wide", "worst",
 }  # fmt: skip
 # Fields of the plan's `Step`, which are stored under these names in the files of batches.
-STORED_ADJECTIVES = {"job.py: missing", "job.py: needed"}
+STORED_ADJECTIVES = {"master_choices.py: missing", "master_choices.py: needed"}
 # Constants that name neither a unit nor a thing.
 BARE_CONSTANTS = {
     "ABRUPT", "AGREE", "APART", "BELOW", "BESIDE", "BETTER", "BETWEEN", "BEYOND", "BRIGHT",
@@ -191,7 +191,7 @@ def test_no_variable_is_named_by_a_preposition():
 def test_no_variable_or_argument_is_a_bare_adjective():
     """``is_good`` for a mask, ``good_pixels`` for pixels, ``n_missing`` for a number.
 
-    A `ccdflow.run.job.Step` may be ``needed``, and its master ``missing``: notes have these words.
+    A `Step` may be ``needed``, and its master ``missing``: notes have these words.
     """
     names = [
         (path, node.arg if isinstance(node, ast.arg) else node.id)

@@ -15,7 +15,6 @@ from ccdflow.files.text_files import notes
 from ccdflow.run import job_records, late_notes, ledger, unparsed_mapping
 from ccdflow.run.job_records import Record
 from ccdflow.run.plan import Planner
-from ccdflow.run.products import noted_products
 from ccdflow.run.products.product_stamps import ProductStamps
 
 
@@ -242,7 +241,7 @@ def test_products_of_a_run_that_ends_meanwhile_are_noted(tmp_path, monkeypatch):
         return before
 
     monkeypatch.setattr(ledger, "load_ledger", load_and_end)
-    assert noted_products.noted_records(tmp_path).keys() == {record.product}
+    assert ledger.noted_fits_products(tmp_path).keys() == {record.product}
     assert not path.exists()
 
 

@@ -12,7 +12,7 @@ from verified_chain import make_chain
 from ccdflow import simulate
 from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.maskbits import DEAD
-from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import selection, verdicts
 from ccdflow.verify.detector import flat_pixels
 from ccdflow.verify.detector.flat_pixels import measure_contrast
@@ -113,7 +113,8 @@ def test_contrast_of_flats_of_any_size_is_that_of_the_measurement(shape, several
 def test_a_sample_has_tables_and_maps_of_frames_that_are_small(measured_night, monkeypatch):
     """The guide's own are too large: a line says how many are left out."""
     made = {
-        product: NotedProduct(*one) for product, one in noted_records(measured_night[1]).items()
+        product: NotedProduct(*one)
+        for product, one in noted_fits_products(measured_night[1]).items()
     }
     row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
     monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
@@ -228,7 +229,7 @@ def test_no_card_can_be_changed_or_deleted(measured_night, start, what):
 
 def test_the_notes_of_the_run_have_the_settings(measured_night):
     product = product_of(measured_night, "pixels_")
-    made = NotedProduct(*noted_records(measured_night[1])[product])
+    made = NotedProduct(*noted_fits_products(measured_night[1])[product])
     assert look(measured_night, product, product_notes=made).verdict == "verified"
     path = measured_night[1] / product
     sound = path.read_bytes()

@@ -8,7 +8,7 @@ import pytest
 import small_chain
 from small_frames import run_jobs
 
-from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import command
 from ccdflow.verify.table import CCDPROC
 
@@ -101,7 +101,7 @@ def settings_of(chosen):
 def report_of_choices(raw, results, chosen):
     """Return the lines of a verification of all that some choices make, and how many products."""
     run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE_KINDS, **settings_of(chosen))
-    products = noted_records(results)
+    products = noted_fits_products(results)
     request = command.VerifyRequest(all_products=True, all_rows=True)
     text, _ = command.report(raw.raw, results, request, notes_by_product=products)
     return text.splitlines(), len(products)

@@ -7,7 +7,7 @@ from astropy.io import fits
 from small_frames import run_jobs
 from verified_chain import MADE_KINDS, first_product
 
-from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.ledger import noted_fits_products
 from ccdflow.verify import command, selection, verdicts
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector import detector_products
@@ -151,6 +151,6 @@ def test_results_without_notes_of_a_run_are_reported_as_such(untrimmed_night):
     first, last = text.splitlines()
     assert ("no notes of a run" in first, "1 of 1 products" in last, status) == (True, True, 0)
     text, _ = command.report(
-        *untrimmed_night, request, notes_by_product=noted_records(untrimmed_night[1])
+        *untrimmed_night, request, notes_by_product=noted_fits_products(untrimmed_night[1])
     )
     assert len(text.splitlines()) == 1

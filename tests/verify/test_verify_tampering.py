@@ -17,7 +17,7 @@ from verified_chain import MADE_KINDS, copy_folders, first_product, make_chain
 from ccdflow import errors
 from ccdflow.kinds import CHAIN, verification
 from ccdflow.run import ledger
-from ccdflow.run.products.noted_products import noted_records
+from ccdflow.run.ledger import noted_fits_products
 from ccdflow.run.under_snakemake import host
 from ccdflow.verify import command, table, verdicts
 from ccdflow.verify.comparing import comparing
@@ -46,7 +46,7 @@ def copy(sound_night, tmp_path):
 def look(product, folders, *, knows=False):
     """Return the verdict on a product, by its header alone or with the notes of the run."""
     raw, results = folders
-    made = NotedProduct(*noted_records(results)[product]) if knows else None
+    made = NotedProduct(*noted_fits_products(results)[product]) if knows else None
     return verdicts.verify(product, raw=raw, results=results, all_rows=True, product_notes=made)
 
 
@@ -336,7 +336,9 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
 
 def report_of(folders, **options):
     request = command.VerifyRequest(**options)
-    text, status = command.report(*folders, request, notes_by_product=noted_records(folders[1]))
+    text, status = command.report(
+        *folders, request, notes_by_product=noted_fits_products(folders[1])
+    )
     return text.splitlines(), status
 
 
@@ -557,7 +559,7 @@ def test_every_kind_that_makes_fits_files_has_a_verdict_of_its_own(sound_night):
         if kind.path_prefix.endswith("/") and kind.path_prefix != "nights/"
     }
     assert kinds == set(verdicts.VERIFIERS)
-    products = noted_records(sound_night[1])
+    products = noted_fits_products(sound_night[1])
     assert {kind for kind, *_ in products.values()} == set(MADE_KINDS)
     outcome = verdicts.verify(
         first_product(sound_night[1], FRAME),

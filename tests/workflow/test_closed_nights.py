@@ -339,7 +339,7 @@ def arrive(sandbox, watch_without_notes, night, kind):
     before = set(rawfolder.list_raw(sandbox.raw))
     take(sandbox, night, kind)
     stamps = rawfolder.list_raw(sandbox.raw)
-    return watch_without_notes.notice({file: stamps[file] for file in set(stamps) - before})
+    return watch_without_notes.do_round({file: stamps[file] for file in set(stamps) - before})
 
 
 def nights_in_memory(watch_without_notes):
@@ -557,7 +557,7 @@ def test_a_late_frame_of_a_closed_night_in_another_folder_leads_to_a_whole_round
         size=SMALL_FRAME,
         light=500,
     )
-    done = watch_without_notes.notice(
+    done = watch_without_notes.do_round(
         {"late/0.fits": rawfolder.list_raw(sandbox.raw)["late/0.fits"]}
     )
     assert not done.is_short

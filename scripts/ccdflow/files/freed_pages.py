@@ -1,27 +1,58 @@
-"""Pages of memory that stay with the process when arrays are freed.
+"""Freed memory: which of it the C library keeps for the process, and when it goes back.
 
 glibc gives the pages of a freed array of some hundred kB back to the system, and the next array of
 that size gets new ones, which the kernel clears one by one: 2,000 of them for a frame of the LFC,
 5 ms and more. A process that makes many products alike keeps them.
+
+glibc also gives each thread a heap of its own, up to eight a core, and each grows to the most that
+its thread ever asked for. A watch goes on for nights and has new threads in each round: a few
+heaps, emptied after a whole round, stay as small as one round needs. Large blocks lie outside of
+them, because a small block behind a freed large one would pin its memory.
 """
 
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 # Parameters of mallopt(3): when free memory at the end of a heap goes back to the system, by how
 # much more than asked for a heap grows, and from which size on a block lies outside of the heaps.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 # Bytes. A plane of a frame, from 32 MB on, is given back at once; its blocks and samples stay.
-_MALLOC_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
+_KEEPING_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
+
+# The number of heaps, and the bytes from which on a block has a mapping of its own.
+_ARENA_MAX = -8
+_WATCH_OPTIONS = ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
+
+
+@cache
+def _c_function(name):
+    """Return a function of the C library; None where it has none, as on other systems."""
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):
+        return None
+
+
+def _set_malloc_options(options):
+    """Set parameters of glibc's allocation; other C libraries do nothing."""
+    if (mallopt := _c_function("mallopt")) is not None:
+        for parameter, value in options:
+            mallopt(parameter, value)
 
 
 def keep_freed_pages():
-    """Let this process keep the pages of the arrays that it frees; other C libraries do nothing."""
-    try:
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    except (OSError, TypeError):
-        return
-    if mallopt is not None:
-        for parameter, value in _MALLOC_OPTIONS:
-            mallopt(parameter, value)
+    """Let this process keep the pages of the arrays that it frees."""
+    _set_malloc_options(_KEEPING_OPTIONS)
+
+
+def share_few_heaps():
+    """Let all threads that start from now on share a few heaps, which hold no large block."""
+    _set_malloc_options(_WATCH_OPTIONS)
+
+
+def give_back_pages():
+    """Give free memory back to the system."""
+    if (trim := _c_function("malloc_trim")) is not None:
+        trim(0)

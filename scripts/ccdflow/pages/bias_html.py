@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import AmplifierFigures, CombinedBias, Section
-from ccdflow.pages.text_formatting import capital, count, figure, span, with_error
+from ccdflow.pages.text_formatting import capital, figure, span, with_error
+from ccdflow.wording import count
 
 EMPTY_CELL = "–"
 """A cell of a table without a value."""

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
-from ccdflow.pages.text_formatting import count, grouped_by_type, listing, number_of, unique
+from ccdflow.pages.text_formatting import grouped_by_type, number_of, unique
+from ccdflow.wording import count, listing
 
 
 @dataclass(frozen=True)

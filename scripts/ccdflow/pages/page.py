@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.text_formatting import UNDATED, capital, count, listing, plural, sorted_by_type
+from ccdflow.pages.text_formatting import UNDATED, capital, plural, sorted_by_type
+from ccdflow.wording import count, listing
 
 OPEN_ROWS = 25
 """A table of at most this many rows is shown unfolded."""

@@ -23,7 +23,6 @@ from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.pictures.style import footer_height
 from ccdflow.pages.text_formatting import (
     capital,
-    count,
     figure,
     night_title,
     number_of,
@@ -31,6 +30,7 @@ from ccdflow.pages.text_formatting import (
     type_words,
     with_error,
 )
+from ccdflow.wording import count
 
 _EMPTY_CELLS = ("", "-", "–")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
-from ccdflow.pages.text_formatting import count, sorted_by_type, type_rank
+from ccdflow.pages.text_formatting import sorted_by_type, type_rank
+from ccdflow.wording import count
 
 # .fits, .FIT.gz.
 _FILE_ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)

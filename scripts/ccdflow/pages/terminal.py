@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ccdflow.pages.text_formatting import count, light_words
+from ccdflow.pages.text_formatting import light_words, type_rank
+from ccdflow.wording import count
 
-# The order of types in the lines of a night; others follow by name.
-_TYPES = ("bias", "dark", "flat", "arc", "science")
 # A list names this many reasons, frames or nights, before "more".
 _MOST_NAMED = 5
 # Columns of the labels at the left.
@@ -70,34 +71,35 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
         f"night {night}  {', '.join(cameras) or 'camera unknown'}",
         _words_on_statuses(tables.frames),
     ]
-    blocks = [
-        _frame_table(tables.frames),
-        *(
-            _labelled_block(title, part)
-            for title, part in (
-                ("masters", _wrapped_lines(_master_lines(tables), width)),
-                ("calibrated", _wrapped_lines(_counts_of_grades(tables.steps), width)),
-                ("warnings", _wrapped_lines(_warning_lines(tables), width)),
-                ("overscan", _wrapped_lines(_frames_without_overscan(tables.frames), width)),
-                ("set aside", _wrapped_lines(_names_of_frames(tables.frames, "set aside"), width)),
-                ("incomplete", _wrapped_lines(_names_of_frames(tables.frames, "arriving"), width)),
-            )
-            if part
-        ),
+    lines_by_title = {
+        "masters": _master_lines(tables),
+        "calibrated": _counts_of_grades(tables.steps),
+        "warnings": _warning_lines(tables),
+        "overscan": _frames_without_overscan(tables.frames),
+        "set aside": _names_of_frames(tables.frames, "set aside"),
+        "incomplete": _names_of_frames(tables.frames, "arriving"),
+    }
+    blocks = [_frame_table(tables.frames)]
+    blocks += [
+        _labelled_block(title, _wrapped_lines(lines, width))
+        for title, lines in lines_by_title.items()
+        if lines
     ]
-    # The prompt takes a line of the screen, and the page's line is not cut.
-    last_lines = [f"{'page':{_LABEL_WIDTH}}{page}"] if page else []
-    last_lines += (
-        [f"{'others':{_LABEL_WIDTH}}{_other_nights(other_nights)}"] if other_nights else []
-    )
-    n_lines = len(first_lines) + sum(-(-len(line) // width) for line in last_lines) + 1
-    blocks, gap = _blocks_that_fit(
-        blocks, None if height is None else height - n_lines, bool(last_lines)
-    )
+    last_lines = []
+    if page:
+        last_lines.append(f"{'page':{_LABEL_WIDTH}}{page}")
+    if other_nights:
+        last_lines.append(f"{'others':{_LABEL_WIDTH}}{_other_nights(other_nights)}")
+    # The prompt takes a line of the screen, and the last lines are not cut.
+    n_lines = len(first_lines) + sum(math.ceil(len(line) / width) for line in last_lines) + 1
+    room = None if height is None else height - n_lines
+    blocks, gap = _blocks_that_fit(blocks, room, bool(last_lines))
     lines = [_cut_line(line, width) for line in first_lines]
     for block in blocks:
         lines += [*gap, *(_cut_line(line, width) for line in block)]
-    return "\n".join([*lines, *gap * bool(last_lines), *last_lines])
+    if last_lines:
+        lines += [*gap, *last_lines]
+    return "\n".join(lines)
 
 
 def _other_nights(nights):
@@ -114,23 +116,20 @@ def _other_nights(nights):
 
 
 def _wrapped_lines(lines, width):
-    """Return lines that go on in the next one where a terminal is too narrow for them."""
-    room = max(width - _LABEL_WIDTH, 20)
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, room, subsequent_indent="  ", break_on_hyphens=False)
-    ]
+    """Return lines beside a label that go on in the next one where a terminal is too narrow."""
+    return folded_lines(lines, max(width - _LABEL_WIDTH, 20), indent_letters=2)
 
 
-def folded_lines(lines, width):
-    """Return lines that go on below their second word where a terminal is too narrow for them.
+def folded_lines(lines, width, *, indent_letters=_INDENT_LETTERS):
+    """Return lines that go on in the next one where a terminal is too narrow for them.
 
     Parameters
     ----------
     lines : iterable of str
     width : int
         Columns of the terminal.
+    indent_letters : int, optional
+        Columns before the continuation; by default it lies below the second word of a plan.
 
     Returns
     -------
@@ -145,25 +144,32 @@ def folded_lines(lines, width):
         part
         for line in lines
         for part in textwrap.wrap(
-            line, width, subsequent_indent=" " * _INDENT_LETTERS, break_on_hyphens=False
+            line, width, subsequent_indent=" " * indent_letters, break_on_hyphens=False
         )
     ]
 
 
 def _blocks_that_fit(blocks, height, has_last):
-    """Return blocks of lines that fit a height, and the lines between them: one that is empty."""
-    if height is None or sum(map(len, blocks)) + len(blocks) + has_last <= height:
+    """Return blocks of lines that fit a height, and [the empty line between them], [] for none."""
+    n_gaps = len(blocks) + has_last
+    if height is None or sum(map(len, blocks)) + n_gaps <= height:
         return blocks, [""]
-    numbers_left_out = [0] * len(blocks)
-    while sum(map(len, blocks)) > height:
-        number = max(range(len(blocks)), key=lambda n: len(blocks[n]))
-        if len(blocks[number]) < 3:
+    shortened_blocks, kept_counts = list(blocks), [len(block) for block in blocks]
+    while sum(map(len, shortened_blocks)) > height:
+        longest = max(range(len(blocks)), key=lambda number: len(shortened_blocks[number]))
+        if len(shortened_blocks[longest]) < 3:
             break
-        block = blocks[number][: -2 if numbers_left_out[number] else -1]
-        numbers_left_out[number] += 1 if numbers_left_out[number] else 2
-        last_line = f"{' ' * _LABEL_WIDTH}... and {numbers_left_out[number]} more lines"
-        blocks[number] = [*block[: len(block) - (numbers_left_out[number] == 2)], last_line]
-    return blocks, []
+        # The first time the line that counts those left out takes the place of one of them.
+        is_whole = kept_counts[longest] == len(blocks[longest])
+        kept_counts[longest] -= 2 if is_whole else 1
+        shortened_blocks[longest] = _first_lines(blocks[longest], kept_counts[longest])
+    return shortened_blocks, []
+
+
+def _first_lines(block, number):
+    """Return the first lines of a block, and a line that counts the others."""
+    n_left_out = len(block) - number
+    return [*block[:number], f"{' ' * _LABEL_WIDTH}... and {n_left_out} more lines"]
 
 
 def _cut_line(line, width):
@@ -200,11 +206,6 @@ def _words_on_statuses(frames):
     return f"{count(total, 'frame')}: {readable}"
 
 
-def _type_rank(image_type):
-    """Return the key that sorts types: as `_TYPES` has them, others after them by name."""
-    return (_TYPES.index(image_type) if image_type in _TYPES else len(_TYPES), image_type)
-
-
 def _rounded_exposure(text):
     """Return an exposure time to three digits, so that exposures of one group look alike.
 
@@ -219,35 +220,42 @@ def _rounded_exposure(text):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+class _FrameSort(NamedTuple):
+    """The values that the frames of one line of the table share."""
+
+    camera: str
+    image_type: str
+    light: str
+    seconds: str
+
+    @property
+    def rank(self):
+        """Its place among the lines: by type, filter, and exposure as a number."""
+        type_of_frames = type_rank(self.image_type), self.image_type
+        return type_of_frames, self.light, (len(self.seconds), self.seconds, self.camera)
+
+
 def _frame_table(frames):
     """Return a table of the frames: a line for each type, filter and exposure.
 
     Where there are several cameras it has a line for each of them, with its name.
     """
     cameras = {row["camera"] for row in frames if row["type"]}
-    room = max(*map(len, cameras), len("camera")) + 2 if len(cameras) > 1 else 0
-    rows_by_key = {}
+    camera_width = max(*map(len, cameras), len("camera")) + 2 if len(cameras) > 1 else 0
+    rows_by_sort = {}
     for row in frames:
         if row["type"]:
-            key = (
-                row["camera"],
-                row["type"],
-                _filter_of_light(row),
-                _rounded_exposure(row["exptime"]),
-            )
-            rows_by_key.setdefault(key, []).append(row)
-    keys = sorted(
-        rows_by_key, key=lambda key: (*_type_rank(key[1]), key[2], len(key[3]), key[3], key[0])
-    )
-    camera = f"{'camera':{room}}" if room else ""
-    lines = [f"{'type':{_LABEL_WIDTH}}{camera}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
-    for key in keys:
-        name, image_type, light, seconds = key
-        camera = f"{name or '–':{room}}" if room else ""
-        rows = rows_by_key[key]
+            light, seconds = _filter_of_light(row), _rounded_exposure(row["exptime"])
+            sort = _FrameSort(row["camera"], row["type"], light, seconds)
+            rows_by_sort.setdefault(sort, []).append(row)
+    heading = f"{'camera':{camera_width}}" if camera_width else ""
+    lines = [f"{'type':{_LABEL_WIDTH}}{heading}{'filter':10}{'seconds':>10}{'frames':>8}  objects"]
+    for sort in sorted(rows_by_sort, key=lambda sort: sort.rank):
+        camera = f"{sort.camera or '–':{camera_width}}" if camera_width else ""
+        rows = rows_by_sort[sort]
         lines.append(
-            f"{image_type:{_LABEL_WIDTH}}{camera}{light or '–':10}{seconds:>10}{len(rows):>8}"
-            f"  {_names_of_objects(image_type, rows)}".rstrip()
+            f"{sort.image_type:{_LABEL_WIDTH}}{camera}{sort.light or '–':10}{sort.seconds:>10}"
+            f"{len(rows):>8}  {_names_of_objects(sort.image_type, rows)}".rstrip()
         )
     return lines
 
@@ -267,41 +275,57 @@ def _names_of_objects(image_type, frames):
 
 def _master_lines(tables):
     """Return a line for each combined bias, dark and flat, with its figures."""
+    return [
+        *_lines_on_masters("bias", tables.biases, lambda row: "", _bias_figures),
+        *_lines_on_masters("dark", tables.darks, _exposure_in_words, _dark_figures),
+        *_lines_on_masters("flat", tables.flats, lambda row: row.get("light", ""), _flat_figures),
+    ]
+
+
+def _exposure_in_words(row):
+    """Return the exposure of a row of the table of darks."""
+    return f"{_rounded_exposure(row['seconds'])} s"
+
+
+def _bias_figures(row):
+    """Return the columns of a bias that its line has, with their words and their format."""
+    return ("level", "level {} adu", ".1f"), ("read_noise", "read noise {} adu", ".2f")
+
+
+def _dark_figures(row):
+    """Return the columns of a dark that its line has, with their words and their format."""
+    # The table has the unit of the signal; the rate is that per second.
+    unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
+    return ("rate", f"{{}} {unit} a second", ".3g"), ("hot", "{} hot pixels", ".0f")
+
+
+def _flat_figures(row):
+    """Return the columns of a flat that its line has, with their words and their format."""
+    unit = "electrons" if row["unit"] == "electron" else row["unit"]
+    return ("level", f"{{}} {unit}", ".0f"), ("signal_to_noise", "S/N {} a pixel", ".0f")
+
+
+def _lines_on_masters(kind, rows, subject_of, figures_of):
+    """Return a line for each master of a kind.
+
+    Parameters
+    ----------
+    kind : str
+    rows : list of dict of str to str
+        The table of the kind: a row for each amplifier of each group.
+    subject_of : callable
+        Takes a row; returns the exposure or filter that tells its master from others.
+    figures_of : callable
+        Takes a row; returns (column, words, format) of each figure.
+    """
     lines = []
-    for row in _first_rows_of_groups(tables.biases):
-        figures = _figures_in_words(
-            _rows_of_group(row, tables.biases),
-            ("level", "level {} adu", ".1f"),
-            ("read_noise", "read noise {} adu", ".2f"),
-        )
-        lines.append(_master_line("bias", _words_on_master("", row, tables.biases), row, figures))
-    for row in _first_rows_of_groups(tables.darks):
-        # The table has the unit of the signal; the rate is that per second.
-        unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
-        figures = _figures_in_words(
-            _rows_of_group(row, tables.darks),
-            ("rate", f"{{}} {unit} a second", ".3g"),
-            ("hot", "{} hot pixels", ".0f"),
-        )
-        subject = f"{_rounded_exposure(row['seconds'])} s"
-        rows_of_subject = [
-            each for each in tables.darks if f"{_rounded_exposure(each['seconds'])} s" == subject
-        ]
-        lines.append(
-            _master_line("dark", _words_on_master(subject, row, rows_of_subject), row, figures)
-        )
-    for row in _first_rows_of_groups(tables.flats):
-        unit = "electrons" if row["unit"] == "electron" else row["unit"]
-        figures = _figures_in_words(
-            _rows_of_group(row, tables.flats),
-            ("level", f"{{}} {unit}", ".0f"),
-            ("signal_to_noise", "S/N {} a pixel", ".0f"),
-        )
-        subject = row.get("light", "")
-        rows_of_subject = [each for each in tables.flats if each.get("light", "") == subject]
-        lines.append(
-            _master_line("flat", _words_on_master(subject, row, rows_of_subject), row, figures)
-        )
+    for row in _first_rows_of_groups(rows):
+        subject = subject_of(row)
+        rows_of_subject = [each for each in rows if subject_of(each) == subject]
+        amplifiers = [each for each in rows if each["group"] == row["group"]]
+        figures = _figures_in_words(amplifiers, *figures_of(row))
+        words_on_master = _words_on_master(subject, row, rows_of_subject)
+        lines.append(_master_line(kind, words_on_master, row, figures))
     return lines
 
 
@@ -324,11 +348,6 @@ def _words_on_master(subject, row, rows_of_subject):
 def _first_rows_of_groups(rows):
     """Return the first row of each group."""
     return list({row["group"]: row for row in reversed(rows)}.values())[::-1]
-
-
-def _rows_of_group(row, rows):
-    """Return the rows of all amplifiers of a row's group."""
-    return [each for each in rows if each["group"] == row["group"]]
 
 
 def _figures_in_words(amplifiers, *forms):
@@ -372,43 +391,42 @@ def _master_line(kind, words_on_master, row, figures):
     return f"{f'{kind} {words_on_master}':<16}{n_frames:>3} frames  {figures}".rstrip()
 
 
-def _frames_of(names):
-    """Return the number of some frames in words: ``1 frame``, ``2 frames``."""
-    return count(len(names), "frame")
-
-
 def _counts_of_grades(steps):
     """Return the numbers of calibrated frames of each grade, and the reasons for less than A."""
+    if not steps:
+        return []
     uncalibrated_frames = {row["frame"] for row in steps if row["calibrated"] == "no"}
-    grades, reasons = {}, {}
+    grades, frames_by_reason = {}, {}
     for row in steps:
         frame = row["frame"]
-        if frame in uncalibrated_frames:
-            if row["grade"] == "C":
-                reason = f"{row['reason']} (not calibrated)"
-                reasons.setdefault(reason, set()).add(frame)
-            continue
-        grades[frame] = max(grades.get(frame, "A"), row["grade"])
-        if row["grade"] > "A":
-            # The reason for no master names the kind of it.
-            is_named = row["grade"] == "C" and not row["master"]
-            reason = row["reason"] if is_named else f"{row['reason']} ({row['step']})"
-            reasons.setdefault(reason, set()).add(frame)
-    if not grades and not uncalibrated_frames:
-        return []
-    counts = Counter(grades.values())
-    numbers = ", ".join(f"{counts[grade]} of grade {grade}" for grade in sorted(counts))
-    ranked_reasons = sorted(reasons, key=lambda reason: (-len(reasons[reason]), reason))
-    uncalibrated_words = (
-        f"; {_frames_of(uncalibrated_frames)} not calibrated" if uncalibrated_frames else ""
-    )
-    n_unnamed = len(ranked_reasons) - _MOST_NAMED
-    last_line = f"and {count(n_unnamed, 'more reason')}, see associations.csv"
-    return [
-        f"{_frames_of(grades)}{': ' * bool(numbers)}{numbers}{uncalibrated_words}",
-        *(f"{_frames_of(reasons[reason])}: {reason}" for reason in ranked_reasons[:_MOST_NAMED]),
-        *([last_line] if n_unnamed > 0 else []),
-    ]
+        is_calibrated = frame not in uncalibrated_frames
+        if is_calibrated:
+            grades[frame] = max(grades.get(frame, "A"), row["grade"])
+        if reason := _reason_for_grade(row, is_calibrated):
+            frames_by_reason.setdefault(reason, set()).add(frame)
+    first_line = count(len(grades), "frame")
+    if grades:
+        counts = sorted(Counter(grades.values()).items())
+        first_line += f": {', '.join(f'{number} of grade {grade}' for grade, number in counts)}"
+    if uncalibrated_frames:
+        first_line += f"; {count(len(uncalibrated_frames), 'frame')} not calibrated"
+    ranked = sorted(frames_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    lines = [f"{count(len(frames), 'frame')}: {reason}" for reason, frames in ranked]
+    if (n_unnamed := len(lines) - _MOST_NAMED) > 0:
+        last_line = f"and {count(n_unnamed, 'more reason')}, see associations.csv"
+        lines = [*lines[:_MOST_NAMED], last_line]
+    return [first_line, *lines]
+
+
+def _reason_for_grade(row, is_calibrated):
+    """Return the reason of a step for a grade below A, or for no frame; '' for neither."""
+    if not is_calibrated:
+        return f"{row['reason']} (not calibrated)" if row["grade"] == "C" else ""
+    if row["grade"] <= "A":
+        return ""
+    # The reason for no master names the kind of it.
+    is_named = row["grade"] == "C" and not row["master"]
+    return row["reason"] if is_named else f"{row['reason']} ({row['step']})"
 
 
 def _warning_lines(tables):
@@ -444,7 +462,8 @@ def _frame_warnings(frames):
     lines = []
     for files_and_texts in sorted(warned_files.values(), key=len, reverse=True):
         (first, text), files = files_and_texts[0], {file for file, _ in files_and_texts}
-        more = f" (the first of {_frames_of(files)})" if len(files_and_texts) > 1 else ""
+        has_others = len(files_and_texts) > 1
+        more = f" (the first of {count(len(files), 'frame')})" if has_others else ""
         lines.append(f"{first}{more}: {text}")
     return lines
 
@@ -452,7 +471,9 @@ def _frame_warnings(frames):
 def _frames_without_overscan(frames):
     """Return [the line] on frames of which no overscan was subtracted, as no card names one."""
     rows = [row for row in frames if _NO_OVERSCAN.search(row["reason"])]
-    return [f"none was subtracted from {_frames_of(rows)}: no card names one"] if rows else []
+    if not rows:
+        return []
+    return [f"none was subtracted from {count(len(rows), 'frame')}: no card names one"]
 
 
 def _names_of_frames(frames, status):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ccdflow.wording import count
+
 TYPE_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 """The types of frames in the order in which pages list them."""
 
@@ -160,69 +162,6 @@ def unique(names):
 def capital(text):
     """Write the first letter of a text large."""
     return text[:1].upper() + text[1:]
-
-
-def listing(names):
-    """Write names as a sentence has them: a, b and c."""
-    names = list(names)
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def count(number, one, many=None):
-    """Write a number with its noun.
-
-    Parameters
-    ----------
-    number : int
-    one : str
-        The noun in the singular.
-    many : str, optional
-        In the plural; with an s if absent.
-
-    Returns
-    -------
-    str
-    """
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def first_named(names, most):
-    """Write the first of some names with commas, and how many more there are.
-
-    Parameters
-    ----------
-    names : list of str
-    most : int
-        As many are named.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> first_named(["a", "b"], 2), first_named(["a", "b", "c"], 2)
-    ('a, b', 'a, b and 1 more')
-    """
-    further = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + further
-
-
-def first_lines(lines, most, rest="more"):
-    """Return the first of some lines, and one on how many more there are: ``... and 3 more``.
-
-    Parameters
-    ----------
-    lines : list of str
-    most : int
-    rest : str, optional
-        The words behind the number of the others.
-
-    Returns
-    -------
-    list of str
-    """
-    return lines[:most] + ([f"... and {len(lines) - most} {rest}"] if len(lines) > most else [])
 
 
 def short_unit(unit):

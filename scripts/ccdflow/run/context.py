@@ -173,11 +173,9 @@ class RunContents(FixedContents):
     def find_row(self, file):
         """Return the row of a raw frame of any night, or None."""
         row = self.store.rows.get(file)
-        return (
-            self.other_nights.find_row(file)
-            if row is None and self.other_nights is not None
-            else row
-        )
+        if row is None and self.other_nights is not None:
+            return self.other_nights.find_row(file)
+        return row
 
     def row(self, file):
         """Return the row of a raw frame of any night.
@@ -196,8 +194,8 @@ class RunContents(FixedContents):
         KeyError
             If there is none.
         """
-        row = self.store.rows.get(file)
-        if row is None and (row := self.find_row(file)) is None:
+        row = self.find_row(file)
+        if row is None:
             raise KeyError(file)
         return row
 
@@ -231,8 +229,8 @@ class RunContents(FixedContents):
         KeyError
             If there is none.
         """
-        group = self.groups.get(product)
-        if group is None and (group := self.find_group(product)) is None:
+        group = self.find_group(product)
+        if group is None:
             raise KeyError(product)
         return group
 
@@ -279,11 +277,11 @@ class RunContents(FixedContents):
 
     def rows_of(self, night):
         """Return the rows of a night, sorted by file."""
-        rows = self._rows_by_night().get(night)
-        if rows is None and self.is_closed(night):
+        rows = self._rows_by_night().get(night, [])
+        if not rows and self.is_closed(night):
             rows_by_file = self.closed_nights.notes.rows(night)
             return [rows_by_file[file] for file in sorted(rows_by_file)]
-        return [] if rows is None else rows
+        return rows
 
     def rows_in_order(self):
         """Yield all rows, sorted by night and file."""
@@ -463,7 +461,8 @@ class PlanContext(_KeptOutcomes, Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done; or None."""
-        # A plan asks about ten times for the record of a new product, so it is kept.
+        # A plan asks about ten times for the record of a new product, so it is kept, and the quick
+        # questions come before the same ones to a method.
         foreseen_record, job = self._foreseen.get(product), self.jobs.get(product)
         if foreseen_record is not None and job is not None and foreseen_record.key == job.key:
             return foreseen_record
@@ -492,12 +491,8 @@ class PlanContext(_KeptOutcomes, Context):
             Why it will be refused: a part of what its key is the hash of.
         """
         if (job := self.jobs.get(product)) is not None:
-            _refusals_foreseen(self)[product, job.key] = reason
-
-
-def _refusals_foreseen(context):
-    """Return {(product, key): reason} of the refusals that this context's plan foresees."""
-    return context.lookup(_REFUSALS_KEY, dict)
+            refusals = self.lookup(_REFUSALS_KEY, dict)
+            refusals[product, job.key] = reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -535,9 +530,13 @@ class _RecordedContext(Context):
         if job is None:
             return earlier
         record = job_records.read_record(self.results / job.done)
-        if record is not None and record.status in (job_records.FAILED, job_records.GONE):
+        if record is None:
+            # A product that was lost will be the same if its key is.
+            has_same_key = earlier is not None and earlier.key == job.key
+            return earlier if has_same_key else None
+        if record.status in (job_records.FAILED, job_records.GONE):
             return replace(record, key="")
-        return record or _record_of_same_key(earlier, job)
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -572,11 +571,6 @@ class PageContext(_KeptOutcomes, _RecordedContext):
         if product not in self._records:
             self._records[product] = self._record_now(product)
         return self._records[product]
-
-
-def _record_of_same_key(earlier, job):
-    """Return the earlier record if its key is the job's: the lost product will be the same."""
-    return earlier if earlier is not None and earlier.key == job.key else None
 
 
 def is_of_enabled_type(row, settings):

@@ -2,7 +2,8 @@
 
 A job may raise any error: of the disk, of memory, or of ccdflow itself. It costs only its own
 product. The job leaves a record of status ``failed``, so that the products that depend on it are
-made without it; its earlier product stays in place, and the next run tries again.
+made without it; its earlier product stays in place, and the next run tries again. A raw file whose
+reading raises an unforeseen error has a log as well.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 from ccdflow import paths
 from ccdflow.errors import ACTIONS, FULL_DISK, OCCUPIED_PATH_ERRORS, CcdflowError, one_line
@@ -136,6 +138,37 @@ def write_log(results, job, error):
     text = "".join(traceback.format_exception(error))
     with suppress(OSError, MemoryError):
         atomic_write.write_text(path, f"{job.product}\n\n{text}")
+
+
+def raw_log_text(file, error):
+    """Return the text of the log of a raw file whose reading raised an error.
+
+    Parameters
+    ----------
+    file : str
+        Path relative to the raw folder.
+    error : BaseException
+
+    Returns
+    -------
+    str
+    """
+    return f"{file}\n\n{''.join(traceback.format_exception(error))}"
+
+
+def write_raw_log(results, file, text):
+    """Write the log of a raw file; ignore a log that cannot be written.
+
+    Parameters
+    ----------
+    results : path-like
+    file : str
+        Path relative to the raw folder.
+    text : str
+        As `raw_log_text` returns it.
+    """
+    with suppress(OSError):
+        atomic_write.write_text(Path(results) / paths.failed_read(file), text)
 
 
 def lines_on_failures(results, records, *, most_lines=10):

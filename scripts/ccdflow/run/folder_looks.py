@@ -241,21 +241,21 @@ class TreeLook:
             questions = {}
             while self._pending_folders or questions:
                 while helpers and len(self._pending_folders) > _CHUNK:
-                    chunk, self._pending_folders = (
-                        self._pending_folders[-_CHUNK:],
-                        self._pending_folders[:-_CHUNK],
-                    )
-                    helper = helpers.pop()
+                    helper, chunk = helpers.pop(), self._pending_folders[-_CHUNK:]
+                    del self._pending_folders[-_CHUNK:]
                     questions[pool.submit(ask, helper, chunk)] = helper, chunk
                 for _ in range(min(_OWN_FOLDERS, len(self._pending_folders))):
                     self._look_at_one(folder_look)
-                waiting = 0 if self._pending_folders else None
-                for finished in wait(questions, waiting, FIRST_COMPLETED).done if questions else ():
-                    helper, chunk = questions.pop(finished)
-                    if isinstance(finished.exception(), LOST_ERRORS):
+                if not questions:
+                    continue
+                # Without a folder of its own this process waits for the next answer.
+                seconds = 0 if self._pending_folders else None
+                for answered in wait(questions, seconds, FIRST_COMPLETED).done:
+                    helper, chunk = questions.pop(answered)
+                    if isinstance(answered.exception(), LOST_ERRORS):
                         # The process has died: this one looks at its folders.
                         self._pending_folders += chunk
                         continue
                     helpers.append(helper)
-                    for folder, answer in zip(chunk, finished.result(), strict=True):
+                    for folder, answer in zip(chunk, answered.result(), strict=True):
                         self._take(folder, answer)

@@ -314,16 +314,35 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
         unmade.pop(record.product, None)
         if record.status != job_records.MADE:
             unmade[record.product] = record
-            if record.status != job_records.REFUSED:
-                continue
-        elif checks_files and not any(
-            _is_noted(results, each.get(record.product), record) for each in (noted_records, ledger)
-        ):
-            if not job_records.is_as_made(results, record):
-                continue
-            record = replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
-        ledger[record.product] = replace(record, boot=job_records.boot_id())
+        if record.status not in (job_records.MADE, job_records.REFUSED):
+            continue
+        if record.status == job_records.MADE and checks_files:
+            record = _checked_record(results, record, (noted_records, ledger))
+        if record is not None:
+            ledger[record.product] = replace(record, boot=job_records.boot_id())
     return files, list(unmade.values())
+
+
+def _checked_record(results, record, known_records):
+    """Return the record of a product with the stamp of its file; None if the file is another one.
+
+    Parameters
+    ----------
+    results : path-like
+    record : Record
+        Of a job that made its product.
+    known_records : sequence of dict of str to Record
+        By product: a file that one of them knows is not read.
+
+    Returns
+    -------
+    Record or None
+    """
+    if any(_is_noted(results, records.get(record.product), record) for records in known_records):
+        return record
+    if not job_records.is_as_made(results, record):
+        return None
+    return replace(record, stamp=atomic_write.stamp_of(Path(results) / record.product))
 
 
 def _is_superseded(results, path, job):
@@ -367,6 +386,29 @@ def remove_records(results, files):
         for folder, _, _ in os.walk(Path(results) / top, topdown=False):
             with suppress(OSError):
                 Path(folder).rmdir()
+
+
+def noted_fits_products(results):
+    """Return {product: (kind, key, content, basis)} of the FITS products that runs have noted.
+
+    The records are those of the ledger, and those of a run that was killed. All kinds are among
+    them, so that a new kind cannot be left unverified unnoticed.
+
+    Parameters
+    ----------
+    results : path-like
+
+    Returns
+    -------
+    dict of str to (str, str, str, dict)
+    """
+    # Before the ledger: a run that ends meanwhile takes them into it, and removes them then.
+    unfolded = [record for _, record in job_records.unfolded_records(results) if record is not None]
+    return {
+        record.product: (record.kind, record.key, record.content, record.basis)
+        for record in (*load_ledger(results).values(), *unfolded)
+        if record.status == job_records.MADE and paths.is_fits(record.product)
+    }
 
 
 def products_to_verify(ledger, *, now=None):

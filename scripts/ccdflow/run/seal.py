@@ -38,8 +38,6 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 _LOG = logging.getLogger(__name__)
 # The seal holds only while these notes are unchanged.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.INVENTORY, paths.LATE_NOTES)
-# Files in these folders are results of an earlier run that the ledger does not have yet.
-_UNFINISHED_FOLDERS = (paths.DONE_FOLDER, paths.BATCHES)
 
 
 @dataclass(frozen=True)
@@ -155,39 +153,54 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
         None if a folder or file cannot be looked at, or an earlier run has left work or temporary
         files: then only a plan shows the products to be made.
     """
-    results, raw = Path(settings["results"]), os.fspath(settings["raw"])
-    tree_look = TreeLook(cores)
-    folders, tables = [Folder(raw, "raw/", is_raw=True)], []
+    results = Path(settings["results"])
     try:
-        for name in _UNFINISHED_FOLDERS[has_records:]:
+        # Files in these folders are results of an earlier run that the ledger does not have yet.
+        for name in (paths.BATCHES,) if has_records else (paths.BATCHES, paths.DONE_FOLDER):
             _refuse_files(results / name)
-        code = stamps_of_code()
-        kinds = _facts_of_kinds(
-            chain, settings, hash_of(json.dumps([settings, code], sort_keys=True))
-        )
-        parts = [
-            settings,
-            [camera.text for camera in cameras],
-            code,
-            READING_VERSION,
-            *kinds.versions,
-        ]
-        for prefix in kinds.path_prefixes:
-            if prefix.endswith("/"):
-                folders.append(Folder(os.fspath(results / prefix.rstrip("/")), prefix))
-            else:
-                tables.append((prefix, atomic_write.stamp_of(results / prefix)))
-        tree_look.look(FolderLook(raw, rawfolder.devices()), folders)
         for folder in (results, results / paths.STATE):
             for name in os.listdir(folder):  # noqa: PTH208
                 refuse_part(name)
-        parts.append([[path, atomic_write.stamp_of(path)] for path in kinds.further_files])
+        return _present_state(settings, cameras, chain, cores)
     except (NotPlain, OSError) as error:
         _LOG.debug("no seal, the run is planned anew: %s", error)
         return None
-    general = hash_of(json.dumps(parts, sort_keys=True))
-    passed_over = tuple(name.removeprefix("raw/") for name in tree_look.passed_over)
-    return State(general, hash_of(repr(tables)), tree_look.hashes, passed_over, kinds)
+
+
+def _present_state(settings, cameras, chain, cores):
+    """Return the `State` of an archive in which no work is left over.
+
+    Parameters
+    ----------
+    settings, cameras, chain, cores
+        As of `state_of`.
+    """
+    results, raw = Path(settings["results"]), os.fspath(settings["raw"])
+    code = stamps_of_code()
+    kinds = _facts_of_kinds(chain, settings, hash_of(json.dumps([settings, code], sort_keys=True)))
+    folders, tables = [Folder(raw, "raw/", is_raw=True)], []
+    for prefix in kinds.path_prefixes:
+        if prefix.endswith("/"):
+            folders.append(Folder(os.fspath(results / prefix.rstrip("/")), prefix))
+        else:
+            tables.append((prefix, atomic_write.stamp_of(results / prefix)))
+    tree_look = TreeLook(cores)
+    tree_look.look(FolderLook(raw, rawfolder.devices()), folders)
+    parts = [
+        settings,
+        [camera.text for camera in cameras],
+        code,
+        READING_VERSION,
+        *kinds.versions,
+        [[path, atomic_write.stamp_of(path)] for path in kinds.further_files],
+    ]
+    return State(
+        hash_of(json.dumps(parts, sort_keys=True)),
+        hash_of(repr(tables)),
+        tree_look.hashes,
+        tuple(name.removeprefix("raw/") for name in tree_look.passed_over),
+        kinds,
+    )
 
 
 def _facts_of_kinds(chain, settings, origin):

@@ -8,6 +8,7 @@ import os
 import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain as chained
 from pathlib import Path
 from typing import TextIO
 
@@ -15,7 +16,7 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal, tracebacks
+from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
@@ -81,6 +82,12 @@ class Session:
     state_to_seal: seal.State | None = None
     archive_state: seal.State | None = None
     why_all_nights: str = ""
+
+    @property
+    def is_idle(self):
+        """Whether a run that writes has found nothing to do."""
+        has_work = self.plan.jobs or self.plan.products_to_retire or self.busy_batches
+        return not (has_work or self.is_dry)
 
     def lines_on_nights(self):
         """Return the line on why all nights are planned; [] for a few frames or some nights."""
@@ -186,10 +193,9 @@ def _start_locked(run_start):
 def _valid_seal(run_start, archive_state):
     """Return the seal that holds, None for none, and where a dry run has to plan beside it."""
     valid_seal = seal.valid_seal(run_start.results, archive_state)
-    is_of_no_use = (
-        valid_seal is not None and run_start.request.is_dry and valid_seal.dry_run_lines is None
-    )
-    return None if is_of_no_use else valid_seal
+    if valid_seal is None or not run_start.request.is_dry:
+        return valid_seal
+    return None if valid_seal.dry_run_lines is None else valid_seal
 
 
 @contextmanager
@@ -207,22 +213,44 @@ def _no_collection():
             gc.enable()
 
 
-def _sealed_session(run_start, valid_seal):
-    """Return the session of a run that has nothing to do, without inventory and ledger."""
-    empty = JobContext(
+@contextmanager
+def _errors_of_writing(results):
+    """Turn an error of the system into the one line on a folder that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise lock.error_of_writing(results, error) from None
+
+
+def _context_of_run(run_start, store, records, *, outdated_files=frozenset()):
+    """Return the `JobContext` of a run before its plan.
+
+    Parameters
+    ----------
+    run_start : ccdflow.run.run_start.RunStart
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    records : ccdflow.run.ledger.Ledger
+    outdated_files : frozenset of str
+        Missing raw files whose camera profile was edited since.
+    """
+    return JobContext(
         settings=run_start.settings,
         raw=run_start.raw,
         results=run_start.results,
-        store=header_store.HeaderStore(),
-        ledger=ledger.Ledger(),
+        store=store,
+        ledger=records,
         chain=run_start.chain,
+        outdated_files=outdated_files,
         cameras=run_start.reading.cameras,
     )
+
+
+def _sealed_session(run_start, valid_seal):
+    """Return the session of a run that has nothing to do, without inventory and ledger."""
     if not run_start.request.is_dry:
-        try:
+        with _errors_of_writing(run_start.results):
             remove_logs(run_start.results)
-        except OSError as error:
-            raise lock.error_of_writing(run_start.results, error) from None
+    empty = _context_of_run(run_start, header_store.HeaderStore(), ledger.Ledger())
     return Session(
         plan.Plan(empty, {}, []), run_start.request.is_dry, run_start.lock, seal=valid_seal
     )
@@ -266,12 +294,10 @@ def _session_of_some_nights(run_start, archive_state):
     """Return the session of a run that plans some nights only."""
     opened_plan, files = partial_plan.plan_changed_nights(run_start, archive_state)
     session = Session(opened_plan, run_start.request.is_dry, run_start.lock)
-    try:
+    with _errors_of_writing(run_start.results):
         remove_logs(run_start.results)
         _retire_planned(session)
         save_session(session, files)
-    except OSError as error:
-        raise lock.error_of_writing(run_start.results, error) from None
     return session
 
 
@@ -294,16 +320,7 @@ def _session_of_all_nights(run_start):
     )
     mark_gone(store, records, missing_files, results)
     outdated = frozenset(inventory.outdated_files(store, run_start.reading))
-    context = JobContext(
-        settings=run_start.settings,
-        raw=run_start.raw,
-        results=results,
-        store=store,
-        ledger=records,
-        chain=chain,
-        outdated_files=outdated,
-        cameras=run_start.reading.cameras,
-    )
+    context = _context_of_run(run_start, store, records, outdated_files=outdated)
     new_plan = plan.make_plan(context, forced, records=files, is_dry=request.is_dry)
     session = Session(
         new_plan,
@@ -316,13 +333,11 @@ def _session_of_all_nights(run_start):
         run_start, _ = _wait_for_earlier(run_start, spoilers)
         return _session_of_all_nights(run_start)
     if not request.is_dry:
-        try:
+        with _errors_of_writing(results):
             remove_logs(results)
             _retire_planned(session)
             save_session(session, claims.removable_records(files, busy_batches, results))
             remove_parts(results, chain.folders)
-        except OSError as error:
-            raise lock.error_of_writing(results, error) from None
     return session
 
 
@@ -393,15 +408,21 @@ def _busy_with_current(context, busy_batches, files):
     -------
     frozenset of str
     """
-    results, folded_files = context.results, set(files) if busy_batches else ()
+    folded_files = set(files) if busy_batches else ()
+
+    def is_spoiled(product, path):
+        """Return whether the record of a job at work is not that of the product that is kept."""
+        kept_record = context.earlier_record(product)
+        if product in context.jobs or kept_record is None:
+            return False
+        # As `files` has its paths.
+        is_folded = os.path.join(context.results, path) in folded_files  # noqa: PTH118
+        return not is_folded and kept_record.key != paths.parse_done(path)[1]
+
     return frozenset(
         batch
         for batch, records in busy_batches.items()
-        for product, path in records.items()
-        if product not in context.jobs
-        and (kept_record := context.earlier_record(product)) is not None
-        and kept_record.key != paths.parse_done(path)[1]
-        and os.path.join(results, path) not in folded_files  # noqa: PTH118 - as `files` has paths
+        if any(is_spoiled(product, path) for product, path in records.items())
     )
 
 
@@ -492,7 +513,7 @@ def save_session(session, files=()):
     context = session.context
     note_flags(context)
     for file, text in context.store.tracebacks.items():
-        tracebacks.write_traceback(context.results, file, text)
+        failures.write_raw_log(context.results, file, text)
     context.store.tracebacks.clear()
     if context.closed_nights is not None:
         partial_plan.save_partial_plan(context)
@@ -513,13 +534,12 @@ def remove_parts(results, folders):
     folders : iterable of str
         Folders of products.
     """
-    for name in (*folders, paths.STATE, "."):
-        top = results / name
-        walk = os.walk(top) if name != "." else [(top, [], os.listdir(top))]  # noqa: PTH208
-        for folder, _, names in walk:
-            for part in names:
-                if is_temporary(part):
-                    remove_abandoned(Path(folder) / part)
+    # Of the results folder itself the files alone: folders in it may be the user's own.
+    top = [(results, [], os.listdir(results))]  # noqa: PTH208
+    walks = (os.walk(results / name) for name in (*folders, paths.STATE))
+    for folder, _, names in chained(top, *walks):
+        for part in filter(is_temporary, names):
+            remove_abandoned(Path(folder) / part)
 
 
 def finish(session):
@@ -554,21 +574,18 @@ def finish(session):
 
 def _close_session(session):
     """Return the closing lines, and whether a job failed."""
-    context, run_plan = session.context, session.plan
-    is_idle = not (
-        run_plan.jobs or run_plan.products_to_retire or session.busy_batches or session.is_dry
-    )
-    plan_lines = session.describe() if session.state_to_seal and is_idle else []
-    moved_lines = []
+    context = session.context
+    plan_lines = session.describe() if session.state_to_seal and session.is_idle else []
+    moved_line = ""
     if not session.is_dry:
         if session.lock is not None:
-            moved_lines = list(filter(None, [lock.moved_line(session.lock, context.results)]))
+            moved_line = lock.moved_line(session.lock, context.results)
         _fold_records(session)
     # The ledger now holds the jobs' results.
     ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
-    lines = moved_lines + removal.lines_on_unmoved(session.unmoved_products)
+    lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
     # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    reported_failures = () if moved_lines else session.failed_records
+    reported_failures = () if moved_line else session.failed_records
     # The look for the seal has seen all files of the raw folder.
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
@@ -576,9 +593,9 @@ def _close_session(session):
         ended_context, reported_failures, session.postponed_records, files_not_read=passed_over
     )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
-    if plan_lines and not session.failed_records and not moved_lines:
+    if plan_lines and not session.failed_records and not moved_line:
         seal.leave_seal(
-            run_plan,
+            session.plan,
             archive_state,
             plan_lines=plan_lines,
             closing_lines=lines,
@@ -641,17 +658,19 @@ def _fold_records(session):
 def _refused_with_frames(run_plan, unmade):
     """Return the refused products of frames that this run set aside.
 
-    The next plan wants nothing of a frame that is set aside. What it would forget, this run does
-    not tell: the frame has a line already.
+    The next plan wants nothing of such a frame. So the ledger need not have them, and the last
+    lines are silent on them: the frame has a line already.
     """
     reach = {kind.name: kind.reach for kind in run_plan.context.chain}
     frames_set_aside = {
         record.product for record in unmade if record.status == job_records.SET_ASIDE
     }
+    if not frames_set_aside:
+        return []
     refused = {record.product for record in unmade if record.status == job_records.REFUSED}
     return [
         job.product
-        for job in (run_plan.jobs.values() if frames_set_aside else ())
+        for job in run_plan.jobs.values()
         if job.product in refused
         and reach[job.kind] == OF_A_FRAME
         and not frames_set_aside.isdisjoint(job.needs)

@@ -25,7 +25,7 @@ from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import TEMPERATURE_UNKNOWN, Rules
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS, COLUMNS, table_lines
 from ccdflow.run import read_only_plan
-from ccdflow.run.job import Step, Use
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.run.rawframes.rows import digest
 
 

@@ -19,7 +19,8 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import Answer
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.matching.rule import MasterChoice
-from ccdflow.run.job import Group, Missing, MissingCause, Step
+from ccdflow.run.job import Group
+from ccdflow.run.master_choices import Missing, MissingCause, Step
 
 
 @pytest.fixture

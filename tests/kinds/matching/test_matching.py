@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
-from ccdflow.run.job import Remark, RemarkKind, Step
+from ccdflow.run.master_choices import Remark, RemarkKind, Step
 
 FRAME = frame()
 

@@ -19,7 +19,7 @@ from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching.association import needs_of
 from ccdflow.kinds.matching.measured_flats import preferred_flat
 from ccdflow.run import job_records
-from ccdflow.run.job import Step, Use
+from ccdflow.run.master_choices import Step, Use
 
 TYPES = {"bias": "BIAS", "flat": "FLAT", "science": "OBJECT"}
 KINDS = ("frame", "bias", "dark", "flat", "science", "associations")

@@ -22,7 +22,7 @@ from ccdflow.kinds.matching import measured_flats
 from ccdflow.kinds.matching.pairs import BiasesOfDarks, variance_of_biases
 from ccdflow.kinds.matching.rule_values import Rules
 from ccdflow.run import job_records
-from ccdflow.run.job import Step, Use
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.verify import verdicts
 
 DETECTOR = simulate.draw_detector(small_chain.SHAPE, seed=1, shutter=0.0, amplifiers=1)

@@ -19,9 +19,10 @@ from ccdflow.pages.pictures import trend_picture as trends
 from ccdflow.pages.pictures.before_after import overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures.night_axis import positions_of_nights
 from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.raster import Raster
-from ccdflow.pages.pictures.trend_picture import TrendPoint, positions, trend_picture
+from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture
 
 NY, NX, DATA = 240, 100, 68
 LEVEL, NOISE = 1140.0, 6.0
@@ -406,8 +407,8 @@ def test_many_nights_are_drawn():
 
 
 def test_nights_that_are_dates_lie_at_their_days():
-    assert positions(["2016-01-16", "2016-01-18"]) == [735979.0, 735981.0]
-    assert positions(["2016-01-16", "run 3"]) == [0.0, 1.0]
+    assert list(positions_of_nights(["2016-01-16", "2016-01-18"]).values()) == [735979.0, 735981.0]
+    assert list(positions_of_nights(["2016-01-16", "run 3"]).values()) == [0.0, 1.0]
 
 
 def test_fonts_are_open_for_the_thread_that_draws_alone():

@@ -98,12 +98,25 @@ def test_a_rule_that_names_another_kind_makes_nothing(begin):
     assert not (run.session.context.results / bias.done).exists()
 
 
+def test_a_record_of_another_node_that_does_not_appear_is_named_with_the_remedy(begin):
+    run = begin(is_local=False, latency=0.0)
+    (overview,) = [job for job in run.session.plan.jobs.values() if job.kind == "index"]
+    made_elsewhere = {product for batch in run.batches for product in batch.products}
+    first = next(need for need in overview.needs if need in made_elsewhere)
+    missing = run.jobs.record_of(run.session.plan.jobs[first])
+    with pytest.raises(steward.JobFailed) as raised:
+        run.make(overview.product, "index")
+    assert str(raised.value) == (
+        f"{overview.product}: {missing} has not appeared; raise --latency-wait"
+    )
+
+
 def test_a_run_from_its_first_target_to_its_last_line(begin):
     run = begin()
     assert len(run.targets) == len(run.session.plan.jobs) == 12 + 2 + 2 + 2 + 3
     frame = "reduced/2020-02-29/3.fits"
     assert run.jobs.raw_frame(frame).endswith("raw/2020-02-29/3.fits")
-    assert run.jobs.job_line(frame) == f"2020-02-29/3.fits -> {frame} (new)"
+    assert run.jobs.sources_in_words(frame) == "2020-02-29/3.fits"
     (bias,) = [p for p in run.session.plan.jobs if p.startswith("combined/2020-02-29")]
     assert run.jobs.sources_in_words(bias) == "6 frames"
     records = {run.jobs.record_of(run.jobs.job(f"reduced/2020-02-29/{n}.fits")) for n in range(6)}

@@ -85,7 +85,7 @@ class Night:
                     hdus[0].header.update(cards)
         else:
             path.write_bytes(content)
-        return self.watch.notice({name: atomic_write.stamp_of(path)})
+        return self.watch.do_round({name: atomic_write.stamp_of(path)})
 
     def is_as_from_scratch(self):
         """Return whether nothing is left to do, and all is as one run over all frames makes it."""
@@ -153,7 +153,7 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     assert not watched_night.watch._pace.is_due()
     watched_night.watch._pace._next = 0.0
     assert watched_night.watch._pace.wait(1.0) == 0.0
-    quiet = watched_night.watch.notice({})
+    quiet = watched_night.watch.do_round({})
     assert quiet.is_short
     assert kinds_of(quiet) == {"page"}
     assert quiet.nights == ["2024-03-01"]
@@ -268,11 +268,15 @@ def test_a_watch_notices_products_of_another_run(watched_night):
         {"simcam": watched_night.chain.profile},
         **SETTINGS,
     )
-    assert watched_night.watch.notice({LATE[0]: (1,)}).problem.startswith("another run is at work")
+    assert watched_night.watch.do_round({LATE[0]: (1,)}).problem.startswith(
+        "another run is at work"
+    )
     worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
     session.finish(running)
     running.lock.close()
-    done = watched_night.watch.notice({LATE[0]: atomic_write.stamp_of(watched_night.raw / LATE[0])})
+    done = watched_night.watch.do_round(
+        {LATE[0]: atomic_write.stamp_of(watched_night.raw / LATE[0])}
+    )
     assert (done.is_short, done.records) == (False, [])
     (line,) = [line for line in watched_night.output.lines if "another run is at work" in line]
     assert line.startswith(f"waiting: another run is at work here (process {os.getpid()} on ")
@@ -401,7 +405,7 @@ def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_
     assert products(watched_night.results) == before
     assert watched_night.watch.schedule.has_whole_round
     watched_night.watch.settings["limits"] = watched_night.values["limits"] | {"settle": 0}
-    done = watched_night.watch.notice({})
+    done = watched_night.watch.do_round({})
     assert {r.product for r in done.records if r.status == job_records.REFUSED} >= {
         name for name in before if name.startswith("combined/2024-03-01/bias")
     }
@@ -436,7 +440,7 @@ def test_the_product_of_a_frame_that_is_deleted_is_kept(watched_night):
     (watched_night.raw / LATE[0]).unlink()
     watched_night.watch.looks.look()
     assert watched_night.watch.is_due()
-    watched_night.watch.notice({})
+    watched_night.watch.do_round({})
     table = inventory_table.read_inventory(watched_night.results / paths.INVENTORY).set_index(
         "file"
     )
@@ -537,7 +541,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     before = products(watched_night.results)
     gone = {path.name: atomic_write.stamp_of(path)}
     path.unlink()
-    done = watched_night.watch.notice(gone)
+    done = watched_night.watch.do_round(gone)
     assert (done.problem, done.records) == ("", [])
     assert products(watched_night.results) == before
     # The whole round that follows at once forgets it.
@@ -548,7 +552,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
     both = {name: atomic_write.stamp_of(watched_night.raw / name) for name in (path.name, *LATE)}
     path.unlink()
-    done = watched_night.watch.notice(both)
+    done = watched_night.watch.do_round(both)
     assert {r.product for r in done.records} >= {f"calibrated/{LATE[0]}"}
     watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
@@ -569,7 +573,7 @@ def test_a_frame_that_is_removed_between_its_plan_and_its_reduction_costs_no_oth
         return work(*arguments, **options)
 
     monkeypatch.setattr(worker, "work", remove)
-    watched_night.watch.notice(stamps)
+    watched_night.watch.do_round(stamps)
     assert (watched_night.results / "calibrated" / LATE[0]).is_file()
     assert not (watched_night.results / "calibrated" / names[0]).exists()
     watched_night.watch.whole_round()

@@ -91,7 +91,7 @@ def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(fold
     first.claim.take_within_limit()
     results.rename(top / "moved")
     with lock.take_lock(results, paths.WATCH_LOCK):
-        first.notice_alone({})
+        first.claim_and_do_round({})
         assert "waiting: another watch is at work here" in output.lines[-1]
         with pytest.raises(lock.Busy):
             first.claim.take_within_limit()

@@ -10,8 +10,8 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
 from ccdflow.kinds.measuring import noise_sentences
-from ccdflow.pages.text_formatting import first_lines
 from ccdflow.run import job_records
+from ccdflow.wording import first_lines
 
 # The end of a run names at most this many frames.
 _MOST_LINES = 10
@@ -174,7 +174,7 @@ def _reasons_for_missing_masters(context):
     reasons_by_steps = {}
 
     def reasons_of(product):
-        """Return {kind: `ccdflow.run.job.Missing`} of a product; {} without a plan of it."""
+        """Return {kind: its `Missing`} of a product; {} without a plan of it."""
         group = context.find_group(product)
         if group is None:
             return {}

@@ -80,12 +80,12 @@ class Calibration:
 
     @cached_property
     def uses(self):
-        """The masters that are applied: {kind: `ccdflow.run.job.Use`}."""
+        """The masters that are applied: {kind: `ccdflow.run.master_choices.Use`}."""
         return {each.kind: each.use for each in self._answers if each.use is not None}
 
     @cached_property
     def missing(self):
-        """Why masters are missing: {kind: `ccdflow.run.job.Missing`}."""
+        """Why masters are missing: {kind: `ccdflow.run.master_choices.Missing`}."""
         return {each.kind: each.missing_master for each in self._answers if each.missing_master}
 
     @property

@@ -33,8 +33,9 @@ from ccdflow.kinds.matching import association, master_library, measured_flats, 
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.measuring import measured_nights
-from ccdflow.run.job import Group, Step
+from ccdflow.run.job import Group
 from ccdflow.run.lookups import Lookup, OutcomeKey
+from ccdflow.run.master_choices import Step
 from ccdflow.run.plan import Predecessors, WantedProduct
 from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
 
@@ -187,7 +188,7 @@ class StepsChoice:
 
         Returns
         -------
-        tuple of ccdflow.run.job.Step
+        tuple of ccdflow.run.master_choices.Step
         """
         values = row.facts.values()
         exposure_and_degrees = (
@@ -221,7 +222,7 @@ def _own_values(steps, seconds, degrees):
 
     Parameters
     ----------
-    steps : tuple of ccdflow.run.job.Step
+    steps : tuple of ccdflow.run.master_choices.Step
         Steps of the frame.
     seconds : float, int or str
         Its exposure as in the header.
@@ -248,7 +249,7 @@ def _step_key(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
         It is kept, so that its id stays its own.
 
     Returns
@@ -298,7 +299,7 @@ class _PlannedFrames:
         As `ccdflow.run.job.Group` has them.
     shared : tuple of (str, str)
         As `ccdflow.run.job.Group` has them.
-    choices_by_numbers : dict of tuple to (tuple of ccdflow.run.job.Step, _SharedCalibration)
+    choices_by_numbers : dict of tuple to (tuple of Step, _SharedCalibration)
         The steps of frames and their calibration, by the numbers of exposure and temperatures;
         behind them the exposure, and the temperatures, of frames that differ in these as well.
     calibrations : dict of tuple to _SharedCalibration
@@ -465,7 +466,7 @@ class FramePlanner:
         product : str
             That of one of the frames.
         planned_frames : _PlannedFrames
-        steps : tuple of ccdflow.run.job.Step
+        steps : tuple of ccdflow.run.master_choices.Step
         """
         context, facts = self._context, row.facts
         # Planned frames whose steps are equal have one object of them.

@@ -18,8 +18,9 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import count, figure, first_lines, short_unit
+from ccdflow.pages.text_formatting import figure, short_unit
 from ccdflow.run import job_records
+from ccdflow.wording import count, first_lines
 
 # A master harms if the variance that it adds is at least this many of its standard errors.
 _HARM_ERRORS = 3.0

@@ -6,8 +6,8 @@ import math
 
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
-from ccdflow.pages.text_formatting import count
 from ccdflow.robust import median
+from ccdflow.wording import count
 
 UNUSUAL_SATURATED = 1e-3
 """A frame is marked if at least this part of its pixels is saturated.

@@ -18,9 +18,9 @@ from ccdflow.files.text_files.tables import table_rows
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.association import MASTER_KINDS, first_use
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.pages.text_formatting import count, first_named
 from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import OK
+from ccdflow.wording import count, first_named
 
 # Characters of the text of a HISTORY card.
 _HISTORY_WIDTH = 72

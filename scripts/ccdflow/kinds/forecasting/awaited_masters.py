@@ -90,7 +90,7 @@ def _awaited_properties(step, camera, light, seconds):
 
     Parameters
     ----------
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
     camera, light : str
         Camera and filter of the frame.
     seconds : float or None

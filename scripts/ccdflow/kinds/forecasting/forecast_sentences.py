@@ -12,8 +12,9 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.pages.text_formatting import count, first_named, light_words
-from ccdflow.run.job import MissingCause
+from ccdflow.pages.text_formatting import light_words
+from ccdflow.run.master_choices import MissingCause
+from ccdflow.wording import count, first_named
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
 _MOST_NAMED = 6
@@ -149,7 +150,7 @@ def _words_of(group, use, frames, level=""):
     Parameters
     ----------
     group : ccdflow.run.job.Group
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
     frames : int
         Number of frames combined.
     level : str
@@ -349,7 +350,7 @@ def _wish_in_words(wish, noise, block, missing_master):
     noise : ccdflow.kinds.forecasting.night_noise.GroupNoise
         Noise of the frames that would gain by them.
     block : ccdflow.kinds.forecasting.night_forecast.Block
-    missing_master : ccdflow.run.job.Missing or None
+    missing_master : ccdflow.run.master_choices.Missing or None
         Why there is no master now.
     """
     has_more, small_group = wish.has_more or wish.completes is not None, wish.completes

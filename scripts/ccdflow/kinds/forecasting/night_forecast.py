@@ -14,8 +14,9 @@ from ccdflow.kinds.forecasting import night_noise, planned_masters
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.setups import setup_of
-from ccdflow.pages.text_formatting import first_named, light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.job import Group
+from ccdflow.wording import first_named
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
 from ccdflow.kinds.matching.setups import medians_of, observation_of_members
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.job import MissingCause
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.master_choices import MissingCause
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
@@ -204,7 +204,7 @@ def _other_bias(context, dark, noise, seconds):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    dark : ccdflow.run.job.Use
+    dark : ccdflow.run.master_choices.Use
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
         Noise of the frame's readout.
     seconds : float
@@ -246,7 +246,7 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     ----------
     context : ccdflow.run.context.Context
     kind : {'bias', 'dark', 'flat'}
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
     record : ccdflow.run.job_records.Record or None
         Record of the master; None if it was not made yet.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
@@ -284,7 +284,7 @@ def _mean_dark_rate(context, row, use, record, noise):
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
         Row of the frame.
-    use : ccdflow.run.job.Use or None
+    use : ccdflow.run.master_choices.Use or None
         Use of the dark.
     record : ccdflow.run.job_records.Record or None
         Record of the dark.
@@ -321,8 +321,8 @@ def shares_bias(context, dark, bias):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    dark : ccdflow.run.job.Use
-    bias : ccdflow.run.job.Use or None
+    dark : ccdflow.run.master_choices.Use
+    bias : ccdflow.run.master_choices.Use or None
         Bias of the frame.
 
     Returns

@@ -18,8 +18,9 @@ from ccdflow.kinds.matching.measured_flats import (
     with_measured_variance,
 )
 from ccdflow.pages.text_formatting import short_unit
-from ccdflow.run.job import Group, RemarkKind, Use
+from ccdflow.run.job import Group
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.master_choices import RemarkKind, Use
 
 # The masters not taken are named for at most this many frames.
 _MOST_REFUSED_MASTERS = 4
@@ -42,7 +43,7 @@ class PlannedMaster:
         well: 1 - k where that is multiplied by k.
     reasons : tuple of str
         How near the master is, and how it is applied.
-    rival : ccdflow.run.job.Use or None
+    rival : ccdflow.run.master_choices.Use or None
         The next one among those that compete.
     rival_master : ccdflow.run.job.Group or None
         Group of the rival, where this run knows its frames.
@@ -74,7 +75,7 @@ class PlannedMaster:
 
     @property
     def use(self):
-        """The `ccdflow.run.job.Use` of the master, None where none is applied."""
+        """The `ccdflow.run.master_choices.Use` of the master, None where none is applied."""
         return self.answer.use
 
     @property
@@ -303,7 +304,7 @@ def rival_of(context, answer):
 
     Returns
     -------
-    rival : ccdflow.run.job.Use or None
+    rival : ccdflow.run.master_choices.Use or None
     why : str
     """
     return context.kept_by_identity(OutcomeKey.RIVAL, (answer,), lambda: _rival_of(context, answer))

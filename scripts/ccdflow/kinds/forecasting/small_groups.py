@@ -135,7 +135,7 @@ def _is_preferred(use, rules_of_run):
 
     Parameters
     ----------
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
         The other one.
     rules_of_run : ccdflow.kinds.matching.rule_values.Rules
 

@@ -7,8 +7,9 @@ from collections import Counter
 from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
-from ccdflow.pages.text_formatting import count, first_lines, light_words
+from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
+from ccdflow.wording import count, first_lines
 
 # At most this many frames that are set aside or incomplete are named.
 _MOST_UNUSABLE = 5

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ccdflow.kinds.masters.combining import is_below_minimum
-from ccdflow.pages.text_formatting import first_lines
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK
 from ccdflow.run.unparsed_mapping import lists_in
+from ccdflow.wording import first_lines
 
 # The end of a run names at most this many frames that were left out of their master.
 _MOST_LEFT_OUT = 10

@@ -11,6 +11,7 @@ from ccdflow.detector import member_selection
 from ccdflow.files.fits_products.hdus import array_hdu
 from ccdflow.files.headertext import CardList, printable_text
 from ccdflow.kinds.masters import selecting
+from ccdflow.wording import amplifier_prefix
 
 
 class MasterMaker:
@@ -66,7 +67,7 @@ class MasterMaker:
                 continue
             frames = work.sampled(combined, amplifier)
             frames_along_rows = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
-            place_words = f"amplifier {amplifier.name}: " if len(image.amplifiers) > 1 else ""
+            prefix = amplifier_prefix(amplifier.name, has_others=len(image.amplifiers) > 1)
             frames_left_out = [
                 *member_selection.find_copies(
                     frames, [printable_text(file) for file in work.files]
@@ -74,9 +75,7 @@ class MasterMaker:
                 *member_selection.find_unlike_frames(frames_along_rows, threads=work.threads),
             ]
             for each in frames_left_out:
-                left_out_by_index.setdefault(
-                    each.index, replace(each, text=place_words + each.text)
-                )
+                left_out_by_index.setdefault(each.index, replace(each, text=prefix + each.text))
         return [left_out_by_index[index] for index in sorted(left_out_by_index)]
 
     # -- the combination ---------------------------------------------------------------------------
@@ -220,10 +219,10 @@ class MasterMaker:
             if name in work.flags:
                 remarks.append((name, f"amplifier {name} is {work.flags[name]} throughout"))
                 continue
-            place_words = f"amplifier {name}: " if has_several_amplifiers else ""
+            prefix = amplifier_prefix(name, has_others=has_several_amplifiers)
             warnings = self.warnings_of(work, figures_of_one)
             remarks += [
-                (name if has_several_amplifiers else "", place_words + text) for text in warnings
+                (name if has_several_amplifiers else "", prefix + text) for text in warnings
             ]
         return remarks
 

@@ -18,7 +18,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     context : ccdflow.run.context.Context
     store : ccdflow.calibrate.master_store.MasterStore
     kind : {'bias', 'dark', 'flat'}
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
     path : pathlib.Path
         The reduced frame.
     degrees : float or None
@@ -58,7 +58,7 @@ def cut_pixels(member, use):
     Parameters
     ----------
     member : ccdflow.combine.member_reader.Member
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
 
     Returns
     -------

@@ -73,7 +73,7 @@ class Members:
         return [math.nan if value is None else value for value in values]
 
     def use(self, kind):
-        """Return the `ccdflow.run.job.Use` of the master of a kind that is taken, or None."""
+        """Return the `Use` of the master of a kind that is taken, or None."""
         for step in self.group.steps:
             if step.kind == kind:
                 return association.first_use(self.context, step)

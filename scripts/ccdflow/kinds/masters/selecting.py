@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.detector import frame_figures, member_selection
+from ccdflow.wording import amplifier_prefix
 
 
 def select_frames(context, frames, choose):
@@ -157,11 +158,11 @@ def select(statistics, choose=member_selection.select_members):
     left_out, reasons = {}, []
     for name in names:
         selection = choose([as_statistics(frame[name]) for frame in entries_by_amplifier])
-        place_words = f"amplifier {name}: " if len(names) > 1 else ""
+        prefix = amplifier_prefix(name, has_others=len(names) > 1)
         for each in selection.left_out:
-            left_out.setdefault(each.index, replace(each, text=f"{place_words}{each.text}"))
+            left_out.setdefault(each.index, replace(each, text=f"{prefix}{each.text}"))
         if not selection.agrees:
-            reasons.append(f"{place_words}{selection.reason}")
+            reasons.append(f"{prefix}{selection.reason}")
     return member_selection.Selection(
         kept=tuple(index for index in range(count) if index not in left_out),
         left_out=tuple(left_out[index] for index in sorted(left_out)),

@@ -13,8 +13,8 @@ from pathlib import Path
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 from ccdflow.kinds.matching import association, match_sentences, measured_flats
 from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES
-from ccdflow.run.job import Missing, MissingCause, RemarkKind, Step, Use
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.master_choices import Missing, MissingCause, RemarkKind, Step, Use
 
 LEFT_OUT = "left out: more noise than structure"
 """Reason to leave out a dark that does harm."""
@@ -32,12 +32,12 @@ class Answer:
 
     Attributes
     ----------
-    step : ccdflow.run.job.Step
-    use : ccdflow.run.job.Use or None
+    step : ccdflow.run.master_choices.Step
+    use : ccdflow.run.master_choices.Use or None
         None where no master is applied.
-    missing_master : ccdflow.run.job.Missing or None
+    missing_master : ccdflow.run.master_choices.Missing or None
         Why one is missing; None where there is one, and where none is wanted.
-    left_out : ccdflow.run.job.Use or None
+    left_out : ccdflow.run.master_choices.Use or None
         A dark that is there, and is not applied because it does harm.
     """
 
@@ -130,10 +130,10 @@ def _why_later(use, index, uses, rules):
 
     Parameters
     ----------
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
     index : int
         Its place among the candidates.
-    uses : sequence of ccdflow.run.job.Use
+    uses : sequence of ccdflow.run.master_choices.Use
         All candidates, the best first.
     rules : ccdflow.kinds.matching.rule_values.Rules
     """
@@ -197,7 +197,7 @@ def answers_of(context, group):
 
 
 def uses_applied(context, group):
-    """Return {kind: `ccdflow.run.job.Use` or None} of the masters applied to a frame.
+    """Return {kind: `ccdflow.run.master_choices.Use` or None} of the masters applied to a frame.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def uses_applied(context, group):
 
     Returns
     -------
-    dict of str to (ccdflow.run.job.Use or None)
+    dict of str to (ccdflow.run.master_choices.Use or None)
     """
     return {answer.kind: answer.use for answer in answers_of(context, group)}
 

@@ -1,9 +1,9 @@
 """Which masters belong to a frame: the rule, asked with the inventory and the plan.
 
 The choice is made once, while planning, from the whole archive, and goes with the group or frame
-(`ccdflow.run.job.Step`), so that a job on another machine does not choose anew. While a run goes
-on, a master may turn out to be refused: the first one that was made is taken then. Of flats the
-levels turn out (`measured_flats`): all that compete come before the frame.
+(`ccdflow.run.master_choices.Step`), so that a job on another machine does not choose anew. While a
+run goes on, a master may turn out to be refused: the first one that was made is taken then. Of
+flats the levels turn out (`measured_flats`): all that compete come before the frame.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.matching import master_library, match_sentences, measured_flats, pairs
 from ccdflow.kinds.matching.master_library import MasterLibrary
 from ccdflow.run import job_records
-from ccdflow.run.job import Missing, MissingCause
 from ccdflow.run.lookups import Lookup, OutcomeKey
+from ccdflow.run.master_choices import Missing, MissingCause
 
 MASTER_KINDS = (BIAS, DARK, FLAT)
 """The kinds of masters, in the order in which they are applied."""
@@ -36,7 +36,7 @@ def steps_of(context, names, rows, night):
 
     Returns
     -------
-    tuple of ccdflow.run.job.Step
+    tuple of ccdflow.run.master_choices.Step
     """
     libraries = [library_of(context, context.chain.by_name(name)) for name in names]
     steps = tuple([library.step(rows, night) for library in libraries])
@@ -49,14 +49,14 @@ def pair_masters(context, steps, rows, night):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    steps : tuple of ccdflow.run.job.Step
+    steps : tuple of ccdflow.run.master_choices.Step
     rows : sequence of ccdflow.run.rawframes.rows.Row
         The frames.
     night : str
 
     Returns
     -------
-    tuple of ccdflow.run.job.Step
+    tuple of ccdflow.run.master_choices.Step
     """
     step_of_kind = {step.kind: step for step in steps}
     if BIAS not in step_of_kind or DARK not in step_of_kind:
@@ -76,7 +76,7 @@ def _best_pair(context, pair, rows, night):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    pair : (ccdflow.run.job.Step, ccdflow.run.job.Step)
+    pair : (ccdflow.run.master_choices.Step, ccdflow.run.master_choices.Step)
         Steps of bias and dark.
     rows : sequence of ccdflow.run.rawframes.rows.Row
         Rows of the frame or of the members.
@@ -108,7 +108,7 @@ def _biases_of_darks(context, bias, darks, rows, night):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    bias : ccdflow.run.job.Step
+    bias : ccdflow.run.master_choices.Step
     darks : list of str
         Products.
     rows : sequence of ccdflow.run.rawframes.rows.Row
@@ -171,11 +171,11 @@ def first_use(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
 
     Returns
     -------
-    ccdflow.run.job.Use or None
+    ccdflow.run.master_choices.Use or None
     """
     return context.kept_by_identity(
         OutcomeKey.FIRST_USE, (step,), lambda: _first_made_use(context, step)
@@ -196,7 +196,7 @@ def dark_harms(context, uses):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    uses : dict of str to ccdflow.run.job.Use or None
+    uses : dict of str to ccdflow.run.master_choices.Use or None
         The masters that the frame takes.
 
     Returns
@@ -262,7 +262,7 @@ def needs_of(context, steps):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    steps : iterable of ccdflow.run.job.Step
+    steps : iterable of ccdflow.run.master_choices.Step
 
     Returns
     -------
@@ -290,12 +290,12 @@ def bias_without_dark(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
         Step of the bias, with the dark.
 
     Returns
     -------
-    ccdflow.run.job.Step
+    ccdflow.run.master_choices.Step
         The same object where the order of the biases is the same.
     """
     rules = master_library.rules(context)
@@ -344,7 +344,7 @@ def keys_of(context, steps):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    steps : iterable of ccdflow.run.job.Step
+    steps : iterable of ccdflow.run.master_choices.Step
 
     Returns
     -------
@@ -364,11 +364,11 @@ def missing_master(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
 
     Returns
     -------
-    ccdflow.run.job.Missing or None
+    ccdflow.run.master_choices.Missing or None
     """
     if not step.needed or first_use(context, step) is not None:
         return None
@@ -393,7 +393,7 @@ def why_missing(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
 
     Returns
     -------

@@ -30,8 +30,8 @@ from ccdflow.kinds.matching.setups import (
     setup_of,
 )
 from ccdflow.kinds.matching.temperatures import degrees_apart
-from ccdflow.run.job import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.master_choices import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker
 
@@ -275,7 +275,7 @@ class MasterLibrary:
 
         Returns
         -------
-        ccdflow.run.job.Step
+        ccdflow.run.master_choices.Step
 
         Raises
         ------
@@ -311,7 +311,7 @@ class MasterLibrary:
 
         Returns
         -------
-        ccdflow.run.job.Use or None
+        ccdflow.run.master_choices.Use or None
         """
         if product not in self._biases_of_darks:
             self._biases_of_darks[product] = _bias_of(self.groups[product])
@@ -328,7 +328,7 @@ class MasterLibrary:
 
         Returns
         -------
-        list of ccdflow.run.job.Use
+        list of ccdflow.run.master_choices.Use
         """
         if not products:
             return []
@@ -415,8 +415,8 @@ class MasterLibrary:
 
         Parameters
         ----------
-        uses : tuple of ccdflow.run.job.Use
-        cuts : list of (ccdflow.run.job.Step, ccdflow.camera.sections.Region)
+        uses : tuple of ccdflow.run.master_choices.Use
+        cuts : list of (ccdflow.run.master_choices.Step, ccdflow.camera.sections.Region)
             The masters of each larger window, and the region that is used of them.
         """
         if not cuts:
@@ -536,7 +536,7 @@ class WindowChoice:
 
         Returns
         -------
-        ccdflow.run.job.Step
+        ccdflow.run.master_choices.Step
         """
         return self.choose_step(self.choices, seconds, *degrees)
 
@@ -579,7 +579,7 @@ def degrees_of_use(use, row):
 
     Parameters
     ----------
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
         Use of a dark.
     row : ccdflow.run.rawframes.rows.Row
         Row of the frame.
@@ -596,7 +596,7 @@ def degrees_warmer_than(use, degrees):
 
     Parameters
     ----------
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
         Use of a dark.
     degrees : sequence of (float, int or str)
         The frame's temperatures as in its header: set point and sensor.

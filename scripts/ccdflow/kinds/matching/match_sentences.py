@@ -17,8 +17,8 @@ from ccdflow.kinds.matching.rule_values import (
     LONG_VALUES,
     SENSOR_SPREAD_DEGREES,
 )
-from ccdflow.pages.text_formatting import first_named
-from ccdflow.run.job import MissingCause, Remark, RemarkKind
+from ccdflow.run.master_choices import MissingCause, Remark, RemarkKind
+from ccdflow.wording import first_named
 
 # Looked up once: a plan scales hundreds of thousands of darks.
 _SCALE_KIND = RemarkKind.SCALE
@@ -156,11 +156,11 @@ class MissingWords(NamedTuple):
 
 
 def words_on_missing(missing_master):
-    """Return the `MissingWords` of a `ccdflow.run.job.Missing`.
+    """Return the `MissingWords` of a `ccdflow.run.master_choices.Missing`.
 
     Parameters
     ----------
-    missing_master : ccdflow.run.job.Missing
+    missing_master : ccdflow.run.master_choices.Missing
 
     Returns
     -------
@@ -206,7 +206,7 @@ def missing_words(missing_master):
 
     Parameters
     ----------
-    missing_master : ccdflow.run.job.Missing or None
+    missing_master : ccdflow.run.master_choices.Missing or None
 
     Returns
     -------
@@ -240,7 +240,7 @@ def why_lost(winner, rival, rules):
 
     Parameters
     ----------
-    winner, rival : ccdflow.run.job.Use
+    winner, rival : ccdflow.run.master_choices.Use
         The first one is taken.
     rules : ccdflow.kinds.matching.rule_values.Rules
 

@@ -50,11 +50,11 @@ def competing_flats(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
 
     Returns
     -------
-    list of ccdflow.run.job.Use
+    list of ccdflow.run.master_choices.Use
         The first one first; [] where there is none, and of other masters.
     """
     if step.kind != FLAT:
@@ -82,8 +82,8 @@ def flats_of_one_rank(context, step, use):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
-    use : ccdflow.run.job.Use
+    step : ccdflow.run.master_choices.Step
+    use : ccdflow.run.master_choices.Use
         One of them.
 
     Returns
@@ -107,11 +107,11 @@ def order_by_measurement(context, step):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
 
     Returns
     -------
-    ccdflow.run.job.Step
+    ccdflow.run.master_choices.Step
         The same object where that is the order of the plan.
     """
     if not step.pairs and (step.kind != FLAT or not step.uses):
@@ -159,11 +159,11 @@ def with_measured_variance(context, use):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
 
     Returns
     -------
-    ccdflow.run.job.Use
+    ccdflow.run.master_choices.Use
     """
     variance = None if use.is_measured else _measured_variance(context, use)
     return use if variance is None else replace(use, variance=variance, is_measured=True)
@@ -219,7 +219,7 @@ def may_take_another(context, steps):
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    steps : iterable of ccdflow.run.job.Step
+    steps : iterable of ccdflow.run.master_choices.Step
 
     Returns
     -------
@@ -263,7 +263,7 @@ def is_made(context, use):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
 
     Returns
     -------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import and_, or_
 
 from ccdflow.kinds.matching.rule_values import EXACT_NIGHTS, HARMLESS_SCALE_UP, MOST_CANDIDATES
-from ccdflow.run.job import Step
+from ccdflow.run.master_choices import Step
 
 
 def variance_of_biases(bias, dark, bias_in_dark, ageing):
@@ -18,9 +18,9 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
 
     Parameters
     ----------
-    bias, dark : ccdflow.run.job.Use
+    bias, dark : ccdflow.run.master_choices.Use
         As the frame takes them.
-    bias_in_dark : ccdflow.run.job.Use or None
+    bias_in_dark : ccdflow.run.master_choices.Use or None
         The bias as the dark's members had it subtracted; None where that is not known.
     ageing : float
         Electrons^2 by which a bias departs from the truth, for each day between.
@@ -58,9 +58,9 @@ class BiasesOfDarks:
 
     Parameters
     ----------
-    bias : ccdflow.run.job.Step
+    bias : ccdflow.run.master_choices.Step
         Step of the bias of the frames, the best alone first.
-    biases_of_darks : list of ccdflow.run.job.Use or None
+    biases_of_darks : list of ccdflow.run.master_choices.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
     ageing : float
@@ -89,12 +89,12 @@ class BiasesOfDarks:
 
         Parameters
         ----------
-        dark : ccdflow.run.job.Step
+        dark : ccdflow.run.master_choices.Step
             The darks in the order of their biases, scaled for the frames' exposure.
 
         Returns
         -------
-        (ccdflow.run.job.Step, ccdflow.run.job.Step)
+        (ccdflow.run.master_choices.Step, ccdflow.run.master_choices.Step)
         """
         pairs = [self._pair_of(number, use) for number, use in enumerate(dark.uses)]
         ranks = _ranks_of_darks(dark.uses, self._rules)
@@ -124,12 +124,12 @@ class BiasesOfDarks:
         ----------
         number : int
             Number of the dark, in the order of the biases of darks.
-        use : ccdflow.run.job.Use
+        use : ccdflow.run.master_choices.Use
             The dark, scaled for the frame.
 
         Returns
         -------
-        (ccdflow.run.job.Use, ccdflow.run.job.Use)
+        (ccdflow.run.master_choices.Use, ccdflow.run.master_choices.Use)
             The dark has that variance as its ``bias_left``.
         """
         bias_in_dark, variances = self._biases_of_darks[number], self._variances
@@ -151,9 +151,9 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
 
     Parameters
     ----------
-    uses : tuple of ccdflow.run.job.Use
+    uses : tuple of ccdflow.run.master_choices.Use
         The biases of the frame, the best alone first.
-    biases_of_darks : list of ccdflow.run.job.Use or None
+    biases_of_darks : list of ccdflow.run.master_choices.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
     uses_of : callable
@@ -185,15 +185,15 @@ def _with_pairs(bias, best_bias, pairs):
 
     Parameters
     ----------
-    bias : ccdflow.run.job.Step
-    best_bias : ccdflow.run.job.Use
+    bias : ccdflow.run.master_choices.Step
+    best_bias : ccdflow.run.master_choices.Use
         The bias of the best pair.
     pairs : sequence of (str, str)
         Dark and bias, the best pair first.
 
     Returns
     -------
-    ccdflow.run.job.Step
+    ccdflow.run.master_choices.Step
         The same object where nothing changes.
     """
     other_uses = [use for use in bias.uses if use.product != best_bias.product]
@@ -213,13 +213,13 @@ def bias_alone_first(step, rules):
 
     Parameters
     ----------
-    step : ccdflow.run.job.Step
+    step : ccdflow.run.master_choices.Step
         As `BiasesOfDarks` returned it: the bias of the best pair goes first.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
-    ccdflow.run.job.Step
+    ccdflow.run.master_choices.Step
         The same object where the order is the same.
     """
     if not step.uses:
@@ -239,7 +239,7 @@ def rank_of(use, rules):
 
     Parameters
     ----------
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns

@@ -17,7 +17,7 @@ from ccdflow.kinds.matching.rule_values import (
     TEMPERATURE_UNKNOWN,
 )
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
-from ccdflow.run.job import RemarkKind, Use
+from ccdflow.run.master_choices import RemarkKind, Use
 
 # Tiers of masters. A master of a later night counts only where the frame's own and all earlier
 # nights have none: else a night that is added would change older frames. A dark that is scaled up
@@ -38,7 +38,7 @@ def rescale_use(use, exptime, seconds):
 
     Parameters
     ----------
-    use : ccdflow.run.job.Use
+    use : ccdflow.run.master_choices.Use
     exptime : float
         Seconds of the dark itself.
     seconds : float
@@ -46,7 +46,7 @@ def rescale_use(use, exptime, seconds):
 
     Returns
     -------
-    ccdflow.run.job.Use
+    ccdflow.run.master_choices.Use
     """
     if not use.is_scaled:
         return use
@@ -77,7 +77,7 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
 
     Returns
     -------
-    tuple of ccdflow.run.job.Use
+    tuple of ccdflow.run.master_choices.Use
         A master of several nights may be there more than once.
     """
     terms = terms_of(columns, kind, frame, noise, rules, seconds, key=key)
@@ -104,7 +104,7 @@ def rank_recent(terms, night, rules):
 
     Returns
     -------
-    tuple of ccdflow.run.job.Use or None
+    tuple of ccdflow.run.master_choices.Use or None
         None where the other masters have to be compared.
     """
     day, unscaled = day_of(night), terms.unscaled
@@ -160,7 +160,7 @@ def use_at(columns, index, kind, frame, noise, rules):
 
     Returns
     -------
-    ccdflow.run.job.Use
+    ccdflow.run.master_choices.Use
     """
     terms, master = terms_of(columns, kind, frame, noise, rules, None), columns.masters[index]
     lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])

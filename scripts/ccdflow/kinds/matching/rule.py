@@ -23,7 +23,7 @@ from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
-from ccdflow.run.job import Missing, MissingCause, Step
+from ccdflow.run.master_choices import Missing, MissingCause, Step
 
 
 class MasterChoice:
@@ -62,7 +62,7 @@ class MasterChoice:
 
         Returns
         -------
-        ccdflow.run.job.Step
+        ccdflow.run.master_choices.Step
         """
         choice = self.night_choice_of(kind, frame)
         return choice.choose(frame.exptime, frame.set_temperature, frame.temperature)
@@ -177,7 +177,7 @@ class MasterChoice:
 
         Returns
         -------
-        ccdflow.run.job.Missing
+        ccdflow.run.master_choices.Missing
         """
         # The criteria are those of the frame's own exposure: a rounded one may meet them.
         named_frame = frame if seconds is None else replace(frame, exptime=seconds)
@@ -386,7 +386,7 @@ class NightChoice:
 
         Returns
         -------
-        ccdflow.run.job.Step
+        ccdflow.run.master_choices.Step
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._setup_choice.unneeded_step
@@ -421,7 +421,7 @@ class NightChoice:
 
         Returns
         -------
-        list of ccdflow.run.job.Use
+        list of ccdflow.run.master_choices.Use
         """
         degrees, single_uses = (set_point, sensor), self._single_uses
         key, _ = choice_key(self._columns, self._kind, None, degrees, self._rules)
@@ -460,7 +460,7 @@ class NightChoice:
 
         Returns
         -------
-        ccdflow.run.job.Step
+        ccdflow.run.master_choices.Step
         """
         uses = {}
         if self._columns is not None:
@@ -490,7 +490,7 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
 
     Returns
     -------
-    ccdflow.run.job.Missing
+    ccdflow.run.master_choices.Missing
     """
     return Missing(
         kind,

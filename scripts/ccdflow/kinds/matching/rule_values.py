@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ccdflow.run.job import Remark, RemarkKind
+from ccdflow.run.master_choices import Remark, RemarkKind
 
 SENSOR_SPREAD_DEGREES = 2.0
 """Sensors kept at one set point differ by at most this many degrees Celsius.

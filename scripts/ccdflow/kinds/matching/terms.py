@@ -100,7 +100,7 @@ def temperature_key(columns, kind, degrees, rules):
 
 
 class RankedMaster(NamedTuple):
-    """A master that is among the best, and its numbers: see `ccdflow.run.job.Use`.
+    """A master that is among the best, and its numbers: see `ccdflow.run.master_choices.Use`.
 
     Attributes
     ----------

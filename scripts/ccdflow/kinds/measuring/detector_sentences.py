@@ -6,6 +6,7 @@ import math
 
 from ccdflow.pages.text_formatting import with_error
 from ccdflow.run.context import reduced_product
+from ccdflow.wording import amplifier_prefix
 
 # A gain or read noise is warned of if it is off by more than this part.
 _LEAST_DEPARTURE = 0.05
@@ -30,7 +31,7 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
     -------
     list of str
     """
-    place_words = f"amplifier {figures['amplifier']}: " if has_several_amplifiers else ""
+    prefix = amplifier_prefix(figures["amplifier"], has_others=has_several_amplifiers)
     remarks = []
     for name, unit in (("gain", "electrons per adu"), ("read_noise", "electrons")):
         value, error = figures[name], figures[f"{name}_error"]
@@ -40,7 +41,7 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
         claims = _wrong_claims(value, error, value_used, header)
         if claims:
             remarks.append(
-                f"{place_words}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
+                f"{prefix}{name.replace('_', ' ')} {with_error(value, error)} {unit} is"
                 f" measured, {', '.join(claims)}"
             )
         if name == "gain" and not math.isfinite(value_used):
@@ -51,8 +52,7 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
                 else "neither profile nor header has a gain"
             )
             remarks.append(
-                f"{place_words}{lack}: the measured {with_error(value, error)} electrons per adu is"
-                " used"
+                f"{prefix}{lack}: the measured {with_error(value, error)} electrons per adu is used"
             )
     return remarks
 
@@ -104,10 +104,10 @@ def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifier
     raw = well + levels[amplifier.name]
     if saturation is not None and saturation < _ABOVE_FULL_WELL * raw:
         return []
-    place_words = f"amplifier {figures['amplifier']}: " if has_several_amplifiers else ""
+    prefix = amplifier_prefix(figures["amplifier"], has_others=has_several_amplifiers)
     says = (
         "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
         if saturation is None
         else f"profile or header say {saturation:g}"
     )
-    return [f"{place_words}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]
+    return [f"{prefix}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]

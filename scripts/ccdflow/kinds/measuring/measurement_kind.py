@@ -6,7 +6,8 @@ from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
-from ccdflow.run.job import OF_A_MASTER, Group, Size, Step, Use
+from ccdflow.run.job import OF_A_MASTER, Group, Size
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.run.plan import WantedProduct
 
 
@@ -77,7 +78,7 @@ class MeasurementKind(GroupedKind):
         product, night : str
         setup : tuple of (str, str)
             As `ccdflow.kinds.measuring.detector_setups.detector_setup_of` returns it.
-        steps : tuple of ccdflow.run.job.Step
+        steps : tuple of ccdflow.run.master_choices.Step
             The masters.
         files : iterable of str
             Raw files of their members.
@@ -166,7 +167,7 @@ def step_of_masters(kind, masters):
 
     Returns
     -------
-    ccdflow.run.job.Step
+    ccdflow.run.master_choices.Step
     """
     products = [master.product for master in masters if master.kind == kind.name]
     uses = [Use(product, lag=0, scale=1.0, variance=0.0, grade="A") for product in products]

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from ccdflow.calibrate import sky_level
 from ccdflow.camera.filters import is_open
 from ccdflow.kinds.matching.association import MASTER_KINDS
-from ccdflow.pages.text_formatting import count, figure, light_words, short_unit
+from ccdflow.pages.text_formatting import figure, light_words, short_unit
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
+from ccdflow.wording import count
 
 VERSION = 3
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""

@@ -22,10 +22,11 @@ from ccdflow.kinds.measuring.trend_series import (
 )
 from ccdflow.kinds.product_writing import csv_text, drawing_module, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.text_formatting import count, figure, listing, unique
+from ccdflow.pages.text_formatting import figure, unique
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest
+from ccdflow.wording import count, listing
 
 COLUMNS = (
     "night", "night_before", "camera", "setup", "amplifier", "figure", "unit", "before", "after",

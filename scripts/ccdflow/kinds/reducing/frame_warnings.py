@@ -13,8 +13,8 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
-from ccdflow.pages.text_formatting import first_lines
 from ccdflow.run.context import is_of_enabled_type, reduced_product
+from ccdflow.wording import amplifier_prefix, first_lines
 
 # Types whose frames are left out of their masters, each with a line.
 _COMBINED_TYPES = ("bias", "dark", "flat")
@@ -341,9 +341,9 @@ def _noise_texts(amplifiers, usual_noises):
     for name, noise, usual_of_night, key in amplifiers:
         normal = usual_noises.get(tuple(key)) if usual_of_night is None else usual_of_night
         if normal and _is_odd(noise, normal):
-            place_words = f"amplifier {name}: " if len(amplifiers) > 1 else ""
+            prefix = amplifier_prefix(name, has_others=len(amplifiers) > 1)
             texts.append(
-                f"{place_words}the overscan has a noise of {noise:.4g} adu, that of the camera's"
+                f"{prefix}the overscan has a noise of {noise:.4g} adu, that of the camera's"
                 f" biases is {normal:.4g}: light, structure or another readout is in it; look"
                 " at `overscan:` in the camera's profile"
             )

@@ -31,7 +31,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
 from ccdflow.kinds.reducing.small_pictures import is_drawn, rows_read, write_small_picture
-from ccdflow.run import job_records, tracebacks
+from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import Row, RowMark
 
@@ -147,7 +147,7 @@ def make_reduced_frame(context, job):
             # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
             # bytes that it cannot read.
             raise
-        tracebacks.write_traceback(context.results, row.file, error)
+        failures.write_raw_log(context.results, row.file, failures.raw_log_text(row.file, error))
         reason = file_errors.unforeseen_error(row.file, error).reason
         return replace(record, status=job_records.SET_ASIDE, reason=reason)
     return replace(

@@ -23,12 +23,12 @@ from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own, r
 from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.text_formatting import count, first_lines, first_named
 from ccdflow.run import job_records
 from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest
+from ccdflow.wording import count, first_lines, first_named
 
 # A dry run has a paragraph for this many nights.
 _MOST_NIGHTS = 3

@@ -20,11 +20,12 @@ from ccdflow.kinds.reducing.small_pictures import is_drawn
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import count, figure, light_words, short_unit, with_error
+from ccdflow.pages.text_formatting import figure, light_words, short_unit, with_error
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import value_picker
+from ccdflow.wording import count
 
 _LEVEL_OF_FLATS = (
     "The level of a flat is the mean of its good pixels, without bias and dark; the strip of time"
@@ -436,7 +437,7 @@ def _frame_line(context, group, uses, names):
     ----------
     context : ccdflow.run.context.PageContext
     group : ccdflow.run.job.Group
-    uses : dict of str to ccdflow.run.job.Use, or None
+    uses : dict of str to ccdflow.run.master_choices.Use, or None
         By kind of master; None where the frame was not calibrated.
     names : dict of str to str
         Names of the masters, by product.

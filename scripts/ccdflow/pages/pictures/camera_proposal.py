@@ -62,9 +62,8 @@ def proposal_picture(findings, images, *, title):
 
 def _axis_of(findings):
     """Return the axis that is drawn: columns, unless strips were found among rows alone."""
-    return (
-        findings.columns if findings.columns.strips or not findings.rows.strips else findings.rows
-    )
+    has_strips_of_rows_alone = findings.rows.strips and not findings.columns.strips
+    return findings.rows if has_strips_of_rows_alone else findings.columns
 
 
 def _style_panel(panel):
@@ -169,13 +168,15 @@ def _draw_strip(panel, findings, axis):
     if not axis.strips:
         _write_why_no_strip(panel, findings)
         return
-    used_ends = {x for region in _used_overscan(findings) for x in axis.ends_of(region)}
+    used_regions = [region for *_, regions in findings.amplifiers for region in regions]
+    used_ends = {x for region in used_regions for x in axis.ends_of(region)}
     shown_range = first, last = _range_near_strips(axis, used_ends)
     level = min(strip.level for strip in axis.strips)
-    strips_shown = [s for s in axis.strips if s.start >= first and s.stop <= last]
-    levels_left_out = [value + s.level - level for s in strips_shown for _, value in s.left_out]
-    levels = [s.level - level for s in strips_shown]
-    low, high = min([*levels, *levels_left_out]), max([*levels, *levels_left_out])
+    strips_shown = [strip for strip in axis.strips if strip.start >= first and strip.stop <= last]
+    levels = [strip.level - level for strip in strips_shown]
+    for strip in strips_shown:
+        levels += [strip.level + value - level for _, value in strip.left_out]
+    low, high = min(levels), max(levels)
     room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
     panel.set_ylim(low - 2 * room, high + 3 * room)
     _draw_points(panel, axis, shown_range, strips=strips_shown, used_ends=used_ends, level=level)
@@ -202,25 +203,18 @@ def _range_near_strips(axis, used_ends):
     positions = _ends_and_positions(axis.strips)
     # Strips on both sides of the data would leave them no room.
     if max(positions) - min(positions) > len(axis.levels) / 2:
-        used_strips = [strip for strip in axis.strips if strip.start in used_ends] or axis.strips[
-            :1
-        ]
-        positions = _ends_and_positions(used_strips)
+        used_strips = [strip for strip in axis.strips if strip.start in used_ends]
+        positions = _ends_and_positions(used_strips or axis.strips[:1])
     return max(0, min(positions) - 6), min(len(axis.levels), max(positions) + 7)
 
 
 def _ends_and_positions(strips):
     """Return the ends of the strips, and the columns left out of them: all that the panel shows."""
-    return [x for strip in strips for x in (strip.start, strip.stop, *_columns_left_out(strip))]
-
-
-def _used_overscan(findings):
-    """Return the overscan strips of all amplifiers."""
-    return [strip for *_, strips in findings.amplifiers for strip in strips]
-
-
-def _columns_left_out(strip):
-    return [x for x, _ in strip.left_out]
+    return [
+        x
+        for strip in strips
+        for x in (strip.start, strip.stop, *(column for column, _ in strip.left_out))
+    ]
 
 
 def _draw_points(panel, axis, shown_range, *, strips, used_ends, level):
@@ -240,16 +234,16 @@ def _draw_points(panel, axis, shown_range, *, strips, used_ends, level):
     """
     first, last = shown_range
     positions = np.arange(first, last)
-    is_in_used = [
-        any(s.start <= x < s.stop and s.start in used_ends for s in strips) for x in positions
-    ]
-    left_out = {x for strip in strips for x, _ in strip.left_out}
-    is_left_out = [x in left_out for x in positions]
-    is_other = ~(np.array(is_in_used) | np.array(is_left_out))
+    used_strips = [strip for strip in strips if strip.start in used_ends]
+    is_used = np.zeros(positions.size, bool)
+    for strip in used_strips:
+        is_used |= (positions >= strip.start) & (positions < strip.stop)
+    is_left_out = np.isin(positions, [x for strip in strips for x, _ in strip.left_out])
+    is_other = ~(is_used | is_left_out)
     values = axis.levels[first:last] - level
     for flags, colour, label, marker in (
-        (np.array(is_in_used), _USED_COLOUR, "used as overscan", "o"),
-        (np.array(is_left_out), _LEFT_OUT_COLOUR, "left out", "X"),
+        (is_used, _USED_COLOUR, "used as overscan", "o"),
+        (is_left_out, _LEFT_OUT_COLOUR, "left out", "X"),
         (is_other, _DATA_COLOUR, "science, or not used", "s"),
     ):
         low, high = panel.get_ylim()
@@ -257,11 +251,10 @@ def _draw_points(panel, axis, shown_range, *, strips, used_ends, level):
             panel.plot(
                 positions[flags] + 1, values[flags], marker, color=colour, markersize=5, label=label
             )
-    for strip in strips:
-        if strip.start in used_ends:
-            panel.axvspan(
-                strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.12, linewidth=0
-            )
+    for strip in used_strips:
+        panel.axvspan(
+            strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.12, linewidth=0
+        )
 
 
 def _name_strips(panel, findings, axis, level, room):

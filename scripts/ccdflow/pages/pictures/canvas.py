@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,32 +18,36 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ccdflow.pages.pictures.plotpanel import MARKS
 from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
+    ABOVE_HEADLINE,
     DPI,
+    EDGE,
+    EXPLANATION_LINE,
+    EXPLANATION_ROOM,
     FAINT_INK,
+    HEADLINE,
+    HEADLINE_LINE,
+    HEADLINE_ROOM,
     INK,
+    LABEL,
+    MARGIN,
     MUTED_INK,
+    NUMBER,
     PAPER,
     SERIES,
+    TITLE,
+    WHITE,
     WIDTH,
-    drawable_text,
     explanation_lines,
+    headline_lines,
 )
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""The markers of the series of a plot, in their order."""
-
-# Room around the headline and the explanation, inches.
-_MARGIN, _EDGE_MARGIN = 0.15, 0.12
-# Room above the headline together with that below it, and above the explanation, inches.
-_HEADLINE_ROOM, _EXPLANATION_ROOM = 0.2, 0.2
-# Room above the heading of a row of panels, inches.
-_ABOVE_HEADING = 0.08
-# Height of a line of the headline, of the explanation, and of a legend, inches.
-_HEADLINE_LINE, _EXPLANATION_LINE, _LEGEND_LINE = 0.25, 0.17, 0.17
-# Letters of a line of the headline.
-_HEADLINE_LETTERS = 95
+# Height of a line of a legend, inches.
+_LEGEND_LINE = 0.17
+# Room below the explanation, inches: Matplotlib counts it from the depth of its letters.
+_BELOW_EXPLANATION = 0.12
 # Width of a letter of a legend and of a panel's title, and of the mark beside an entry, inches.
 _LEGEND_LETTER, _TITLE_LETTER, _LEGEND_MARK = 0.062, 0.085, 0.52
 # A legend inside a panel wider than this has two columns, inches.
@@ -58,12 +61,12 @@ _MOST_LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"
 _STYLE = {
     "font.family": [_FONT],
-    "font.size": 9,
-    "axes.facecolor": "#ffffff",
-    "axes.edgecolor": "#a5a8a8",
+    "font.size": LABEL,
+    "axes.facecolor": WHITE,
+    "axes.edgecolor": EDGE,
     "axes.linewidth": 0.7,
     "axes.labelcolor": INK,
-    "axes.titlesize": 10,
+    "axes.titlesize": TITLE,
     "axes.titlelocation": "left",
     # Without this Matplotlib computes it from all labels, a sixth of the time of drawing.
     "axes.titley": 1.0,
@@ -73,13 +76,13 @@ _STYLE = {
     "text.parse_math": False,
     "xtick.color": MUTED_INK,
     "ytick.color": MUTED_INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "xtick.labelsize": NUMBER,
+    "ytick.labelsize": NUMBER,
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-4, 6),
     "axes.unicode_minus": True,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": NUMBER,
 }
 
 
@@ -131,20 +134,19 @@ def new_figure(title, explanation, *, height):
     make_axes : AxesMaker
         Makes axes in it, in inches right of and below the corner under the headline.
     """
-    headline = textwrap.wrap(drawable_text(title), _HEADLINE_LETTERS) or [""]
-    lines = explanation_lines(explanation)
-    above = _HEADLINE_ROOM + _HEADLINE_LINE * len(headline)
-    total = above + height + _EXPLANATION_ROOM + _EXPLANATION_LINE * len(lines)
+    headline, lines = headline_lines(title), explanation_lines(explanation)
+    above = HEADLINE_ROOM + HEADLINE_LINE * len(headline)
+    total = above + height + EXPLANATION_ROOM + EXPLANATION_LINE * len(lines)
     figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     figure.set_label(explanation)
     make_axes = AxesMaker(figure, above, total)
     figure.text(
-        _MARGIN / WIDTH, 1 - _EDGE_MARGIN / total, "\n".join(headline), va="top", fontsize=13,
-        fontweight="bold",
+        MARGIN / WIDTH, 1 - ABOVE_HEADLINE / total, "\n".join(headline), va="top",
+        fontsize=HEADLINE, fontweight="bold",
     )  # fmt: skip
     figure.text(
-        _MARGIN / WIDTH, _EDGE_MARGIN / total, "\n".join(lines), va="bottom", color=MUTED_INK
+        MARGIN / WIDTH, _BELOW_EXPLANATION / total, "\n".join(lines), va="bottom", color=MUTED_INK
     )
     return figure, make_axes
 
@@ -174,18 +176,6 @@ class AxesMaker:
             (left / WIDTH, low / self.total, width / WIDTH, height / self.total)
         )
 
-    def heading(self, text, top):
-        """Write a heading for a row of panels.
-
-        Parameters
-        ----------
-        text : str
-        top : float
-            Inches below the corner under the headline.
-        """
-        y = 1 - (self.above + top + _ABOVE_HEADING) / self.total
-        self.figure.text(_MARGIN / WIDTH, y, text, va="top", fontsize=10.5, fontweight="bold")
-
 
 def png_bytes(figure):
     """Render to a PNG of 256 colours, each within 6 of 255: a third of the size of all colours."""
@@ -202,7 +192,7 @@ def png_bytes(figure):
 def _with_exact_ground(palette):
     """Put the two colours of the ground into a palette, where it has their nearest ones."""
     colours = np.array(palette).reshape(-1, 3)
-    for ground in (PAPER, "#ffffff"):
+    for ground in (PAPER, WHITE):
         ground_rgb = [int(ground[index : index + 2], 16) for index in (1, 3, 5)]
         colours[np.abs(colours - ground_rgb).sum(axis=1).argmin()] = ground_rgb
     return colours.ravel().tolist()
@@ -277,4 +267,4 @@ def set_vertical_scale(axes, values, *, least_room=1e-3):
 
 def line_style(number):
     """Return colour and marker of the line with this number, as keywords of Matplotlib."""
-    return {"color": SERIES[number % len(SERIES)], "marker": MARKERS[number % len(MARKERS)]}
+    return {"color": SERIES[number % len(SERIES)], "marker": MARKS[number % len(MARKS)]}

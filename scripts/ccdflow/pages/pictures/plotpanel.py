@@ -48,7 +48,7 @@ _CORNERS = {
 }
 
 MARKS = tuple(_CORNERS)
-"""The markers that a panel can draw."""
+"""The markers of the series of a panel, in their order."""
 
 # A point this many heights of the panel away is drawn no farther: the line to it leaves the panel
 # as steeply as it can be seen.

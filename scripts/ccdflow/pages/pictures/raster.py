@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import io
-import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ccdflow.pages.pictures.style import (
+    ABOVE_HEADING,
+    ABOVE_HEADLINE,
     DPI,
+    EXPLANATION_LINE,
+    EXPLANATION_ROOM,
     HEADING,
     HEADLINE,
+    HEADLINE_LINE,
+    HEADLINE_ROOM,
     INK,
     LABEL,
+    MARGIN,
     MUTED_INK,
     PAPER,
     WIDTH,
     drawable_text,
     explanation_lines,
     font,
+    headline_lines,
     pixels,
 )
 
@@ -268,18 +275,17 @@ def new_picture(title, explanation, height):
     panels_top : float
         Where the panels begin, inches below the upper edge.
     """
-    headline = textwrap.wrap(drawable_text(title), 95) or [""]
-    lines = explanation_lines(explanation)
-    panels_top = 0.2 + 0.25 * len(headline)
-    total = pixels(panels_top + height + 0.2 + 0.17 * len(lines))
+    headline, lines = headline_lines(title), explanation_lines(explanation)
+    panels_top = HEADLINE_ROOM + HEADLINE_LINE * len(headline)
+    total = pixels(panels_top + height + EXPLANATION_ROOM + EXPLANATION_LINE * len(lines))
     raster = Raster(pixels(WIDTH), total)
     raster.explanation = explanation
     for number, line in enumerate(headline):
-        y = pixels(0.12 + 0.25 * number)
-        raster.text(pixels(0.15), y, line, INK, points=HEADLINE, bold=True, anchor="la")
+        y = pixels(ABOVE_HEADLINE + HEADLINE_LINE * number)
+        raster.text(pixels(MARGIN), y, line, INK, points=HEADLINE, bold=True, anchor="la")
     for number, line in enumerate(reversed(lines)):
-        y = total - pixels(0.15 + 0.17 * number)
-        raster.text(pixels(0.15), y, line, MUTED_INK, points=LABEL)
+        y = total - pixels(MARGIN + EXPLANATION_LINE * number)
+        raster.text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL)
     return raster, panels_top
 
 
@@ -299,5 +305,5 @@ def write_heading(raster, text, left, top, width):
     text = drawable_text(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
-    corner = pixels(left), pixels(top + 0.08)
+    corner = pixels(left), pixels(top + ABOVE_HEADING)
     raster.text(*corner, text, INK, points=HEADING, bold=True, anchor="la")

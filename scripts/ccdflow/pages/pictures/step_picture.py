@@ -11,21 +11,21 @@ from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
     legend,
-    line_style,
     new_figure,
     png_bytes,
     set_vertical_scale,
 )
+from ccdflow.pages.pictures.night_axis import (
+    draw_line,
+    night_panel_box,
+    night_ticks,
+    positions_of_nights,
+)
 from ccdflow.pages.pictures.style import INK, MUTED_INK, NIGHTS_STEP, drawable_text
-from ccdflow.pages.pictures.trend_picture import night_panel_box, night_ticks, positions
 
 _STEP_COLOUR = "#b34a4a"
 # Room below the last panel, inches.
 _BOTTOM_ROOM = 0.25
-# Lines of at least this many nights have small markers, which would otherwise hide one another.
-_MANY_NIGHTS = 60
-# Sizes of markers, points.
-_MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
 # Least room above and below the values: part of their level for a bias level, for a ratio.
 _LEAST_OF_LEVEL, _LEAST_OF_RATIO = 0.5, 0.05
 
@@ -92,8 +92,7 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
     if not nights:
         raise ValueError("there is no night to draw")
     nights |= {night for panel in panels for night in panel.steps} | set(epochs)
-    nights = sorted(nights)
-    positions_by_night = dict(zip(nights, positions(nights), strict=True))
+    positions_by_night = positions_of_nights(nights)
     explanation = (
         "Each figure over its median, which the legend names; the bias level less its median. Red:"
         " a step, with its first night. Grey, dashed: a night in the list epochs: of the camera's"
@@ -130,10 +129,9 @@ def _draw_lines(axes, panel, positions_by_night):
             values = values - middle
         elif middle > 0:
             values = values / middle
-        size = _MARKER_SIZE if len(positions_and_values) < _MANY_NIGHTS else _SMALL_MARKER_SIZE
         unit = panel.unit.replace("e-", "e⁻")
         label = f"{drawable_text(line.name)}: {middle:.4g} {unit}".rstrip()
-        axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
+        draw_line(axes, days, values, label=label, number=number)
         drawn_values += values.tolist()
     set_vertical_scale(
         axes, drawn_values, least_room=_LEAST_OF_LEVEL if panel.is_level else _LEAST_OF_RATIO

@@ -58,6 +58,21 @@ RIGHT_ROOM = 0.2
 BELOW_ROOM = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
 
+MARGIN = 0.15
+"""Room left of the headline and the explanation, and below the explanation."""
+
+ABOVE_HEADLINE = 0.12
+"""Room above the headline."""
+
+HEADLINE_ROOM, EXPLANATION_ROOM = 0.2, 0.2
+"""Room above and below the headline together, and above and below the explanation."""
+
+HEADLINE_LINE, EXPLANATION_LINE = 0.25, 0.17
+"""Heights of a line of the headline and of the explanation."""
+
+ABOVE_HEADING = 0.08
+"""Room above the heading of a row of panels."""
+
 HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
 """Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
 
@@ -98,6 +113,11 @@ def drawable_text(text):
     )
 
 
+def headline_lines(text):
+    """Return the lines of the headline of a picture, one at least."""
+    return textwrap.wrap(drawable_text(text), 95) or [""]
+
+
 def explanation_lines(text):
     """Return the lines of the text below the panels of a picture."""
     # No line ends between a number and its unit.
@@ -107,7 +127,7 @@ def explanation_lines(text):
 
 def footer_height(text):
     """Return the pixels that the text below the panels takes, without the room above it."""
-    return pixels(0.15 + 0.17 * len(explanation_lines(text)))
+    return pixels(MARGIN + EXPLANATION_LINE * len(explanation_lines(text)))
 
 
 def pixels(inches):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 
@@ -12,21 +11,17 @@ from ccdflow.pages.pictures.canvas import (
     drawing,
     label_axes,
     legend,
-    line_style,
     new_figure,
     png_bytes,
     set_vertical_scale,
 )
-from ccdflow.pages.pictures.style import (
-    FAINT_INK,
-    LEFT_ROOM,
-    NIGHTS_HEIGHT,
-    NIGHTS_STEP,
-    NIGHTS_TOP,
-    RIGHT_ROOM,
-    WIDTH,
-    drawable_text,
+from ccdflow.pages.pictures.night_axis import (
+    draw_line,
+    night_panel_box,
+    night_ticks,
+    positions_of_nights,
 )
+from ccdflow.pages.pictures.style import FAINT_INK, drawable_text
 
 
 @dataclass(frozen=True)
@@ -80,8 +75,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
     """
     if not points:
         raise ValueError("there is no night to draw")
-    nights = sorted({point.night for point in points})
-    positions_by_night = dict(zip(nights, positions(nights), strict=True))
+    positions_by_night = positions_of_nights({point.night for point in points})
     explanation = (
         "Each point is one night's biases. The electronics set these figures: after a jump, "
         "look for what was changed that day."
@@ -104,19 +98,6 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
             if row == 0:
                 legend(axes)
         return png_bytes(figure)
-
-
-def night_panel_box(row):
-    """Return left, top, width and height, inches, of a panel over the nights; rows from 0."""
-    return LEFT_ROOM, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT_ROOM - RIGHT_ROOM, NIGHTS_HEIGHT
-
-
-def positions(nights):
-    """Return days for nights that are dates, else their order."""
-    try:
-        return [float(date.fromisoformat(night).toordinal()) for night in nights]
-    except ValueError:
-        return [float(number) for number in range(len(nights))]
 
 
 def _lines_of_figure(points, key, positions_by_night):
@@ -195,26 +176,4 @@ def _draw_trend(axes, line, label, number, level_unit):
         centre = float(np.median(values))
         values = [value - centre for value in values]
         label += f": {centre:.1f} {level_unit}"
-    size = 4.5 if len(line) < 60 else 2.5
-    axes.plot(days, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
-
-
-def night_ticks(axes, positions_by_night):
-    """Label as many nights as fit.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    positions_by_night : dict of str to float
-        Positions on the axis by night, ascending.
-    """
-    first, last = min(positions_by_night.values()), max(positions_by_night.values())
-    least_distance = (last - first) / 7 or 1.0
-    ticks, names = [], []
-    for night, position in positions_by_night.items():
-        if not ticks or position - ticks[-1] >= least_distance:
-            ticks.append(position)
-            names.append(drawable_text(night if len(night) <= 16 else night[:15] + "…"))
-    axes.set_xticks(ticks, names)
-    room = 0.03 * (last - first) or 0.5
-    axes.set_xlim(first - room, last + room)
+    draw_line(axes, days, values, label=label, number=number)

@@ -17,7 +17,8 @@ from ccdflow.files import atomic_write
 from ccdflow.run import job_records, plan
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext
-from ccdflow.run.job import Group, Job, Size, Step, Use
+from ccdflow.run.job import Group, Job, Size
+from ccdflow.run.master_choices import Step, Use
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import FACTS, Row, digest
 from ccdflow.run.session import Session

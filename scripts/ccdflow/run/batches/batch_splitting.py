@@ -70,41 +70,45 @@ def split(session, *, is_split_by_night, writes_files=True):
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
-    frames = _split_nights(
-        _jobs_by_night(jobs_by_kind.pop(session.context.chain.first.name)),
-        most_jobs,
-        is_split_by_night,
-    )
+    frame_jobs = jobs_by_kind.pop(session.context.chain.first.name)
     split_jobs = partial(
         _jobs_of_batches,
         session.plan,
-        frames=frames,
+        frames=_split_nights(_jobs_by_night(frame_jobs), most_jobs, is_split_by_night),
         jobs_by_kind=jobs_by_kind,
         most_jobs=most_jobs,
         is_split_by_night=is_split_by_night,
     )
     parts, batch_by_product = split_jobs(gathers_nights=is_split_by_night)
-    count = sum(map(len, (*frames.values(), *jobs_by_kind.values())))
-    if not is_split_by_night and count - len(batch_by_product) > most_jobs:
+    n_jobs = sum(map(len, (frame_jobs, *jobs_by_kind.values())))
+    if not is_split_by_night and n_jobs - len(batch_by_product) > most_jobs:
+        # The main process would get more jobs than a batch holds.
         parts, batch_by_product = split_jobs(gathers_nights=True)
-    jobs_by_product = session.plan.jobs
-    places = {product: place for place, product in enumerate(jobs_by_product)}
+    batches = _batches_of_parts(session, parts, batch_by_product)
+    if writes_files:
+        for batch in batches:
+            write_batch(session, batch, is_queued=is_split_by_night)
+    return batches
+
+
+def _batches_of_parts(session, parts, batch_by_product):
+    """Return the `Batch` of each part of a plan, each behind those that it waits for.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+    parts : dict of str to list of ccdflow.run.job.Job
+        By the name of the batch, in the order of the batches.
+    batch_by_product : dict of str to str
+        The name of the batch of each product.
+    """
+    places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
     for name, jobs in parts.items():
-        products = sorted((job.product for job in jobs), key=places.__getitem__)
-        jobs_in_order = list(map(jobs_by_product.__getitem__, products))
-        earlier_names = {
-            batch_by_product[need] for need in _needs_of(jobs_in_order) if need in batch_by_product
-        } - {name}
-        batch = _batch_of_jobs(
-            session.context,
-            name,
-            jobs_in_order,
-            [batches[earlier] for earlier in sorted(earlier_names)],
-        )
-        batches[name] = batch
-        if writes_files:
-            write_batch(session, batch, is_queued=is_split_by_night)
+        jobs_in_order = sorted(jobs, key=lambda job: places[job.product])
+        names_needed = set(map(batch_by_product.get, _needs_of(jobs))) - {None, name}
+        earlier_batches = [batches[earlier] for earlier in sorted(names_needed)]
+        batches[name] = _batch_of_jobs(session.context, name, jobs_in_order, earlier_batches)
     return list(batches.values())
 
 
@@ -167,16 +171,13 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
         if not gathers_nights:
             continue
         # Jobs of nights without new frames wait for no other job.
-        free_jobs = [
-            job for job in unjoined_jobs if not any(need in plan.jobs for need in job.needs)
-        ]
-        waiting_jobs = [
-            job for job in unjoined_jobs if any(need in plan.jobs for need in job.needs)
-        ]
+        free_jobs, waiting_jobs = [], []
+        for job in unjoined_jobs:
+            waits = any(need in plan.jobs for need in job.needs)
+            (waiting_jobs if waits else free_jobs).append(job)
         for jobs, suffix in ((free_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
-            for nights, jobs_of_nights in _split_nights(
-                _jobs_by_night(jobs), most_jobs, is_split_by_night
-            ).items():
+            parts_of_kind = _split_nights(_jobs_by_night(jobs), most_jobs, is_split_by_night)
+            for nights, jobs_of_nights in parts_of_kind.items():
                 name = f"{nights}{suffix}"
                 parts.setdefault(name, []).extend(jobs_of_nights)
                 batch_by_product.update((job.product, name) for job in jobs_of_nights)
@@ -232,11 +233,9 @@ def _batch_names_of(needs, jobs_by_product, batch_by_product):
         The batch of each product.
     """
     names = set(map(batch_by_product.get, needs))
-    return (
-        {batch_by_product.get(need) for need in needs if need in jobs_by_product}
-        if None in names
-        else names
-    )
+    if None in names:
+        names = {batch_by_product.get(need) for need in needs if need in jobs_by_product}
+    return names
 
 
 def _batch_of_jobs(context, name, jobs, earlier_batches):
@@ -278,28 +277,37 @@ def _split_nights(nights, most_jobs, is_split_by_night):
         Make a batch for each night, instead of bundles of nights.
     """
     parts, bundle_nights, bundle_jobs = {}, [], []
-    jobs_of_small_nights = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
-    # Use as few bundles as possible, all of about the same size.
-    bundle_size = (
-        0
-        if is_split_by_night
-        else jobs_of_small_nights / max(1, math.ceil(jobs_of_small_nights / most_jobs))
-    )
+    bundle_size = 1 if is_split_by_night else _size_of_bundle(nights, most_jobs)
     for night, jobs in nights.items():
         if len(jobs) > most_jobs:
-            count = math.ceil(len(jobs) / most_jobs)
-            size = math.ceil(len(jobs) / count)
-            for number in range(count):
-                name = f"{_batch_name([night])}_part{number + 1}of{count}"
-                parts[name] = jobs[number * size : (number + 1) * size]
+            parts |= _parts_of_night(night, jobs, most_jobs)
             continue
-        if bundle_nights and len(bundle_jobs) + len(jobs) > max(bundle_size, 1):
+        if bundle_nights and len(bundle_jobs) + len(jobs) > bundle_size:
             parts[_batch_name(bundle_nights)] = bundle_jobs
             bundle_nights, bundle_jobs = [], []
         bundle_nights, bundle_jobs = [*bundle_nights, night], [*bundle_jobs, *jobs]
     if bundle_nights:
         parts[_batch_name(bundle_nights)] = bundle_jobs
     return parts
+
+
+def _size_of_bundle(nights, most_jobs):
+    """Return the jobs in a bundle of nights: as few bundles as possible, all of about one size."""
+    n_jobs = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
+    n_bundles = max(1, math.ceil(n_jobs / most_jobs))
+    return max(1, n_jobs / n_bundles)
+
+
+def _parts_of_night(night, jobs, most_jobs):
+    """Return {name: jobs} of the parts of a night with too many jobs, all of about one size."""
+    n_parts = math.ceil(len(jobs) / most_jobs)
+    size = math.ceil(len(jobs) / n_parts)
+    return {
+        f"{_batch_name([night])}_part{number + 1}of{n_parts}": jobs[
+            number * size : (number + 1) * size
+        ]
+        for number in range(n_parts)
+    }
 
 
 def _batch_name(nights):

@@ -6,7 +6,6 @@ from ccdflow import paths
 from ccdflow.run import failures, job_records
 from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import (
-    counted_noun,
     set_aside_lines,
     unknown_lines,
     unreadable_lines,
@@ -20,13 +19,13 @@ from ccdflow.run.rawframes.warnings_of_rows import (
     passed_over_lines,
     warning_lines,
 )
+from ccdflow.wording import count
 
 
 def why_failed(session):
     """Return one line on why a completed run counts as a failure."""
-    count = len(session.failed_records)
-    if count:
-        jobs = counted_noun(count, ("job", "jobs"))
+    if session.failed_records:
+        jobs = count(len(session.failed_records), "job")
         return f"{jobs} failed; all else is made, see the lines above"
     if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
@@ -86,9 +85,7 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
                 record.status == job_records.MADE and record.product not in unmade
                 for record in records_of_kind
             )
-            counts.append(
-                counted_noun(number + made_in_closed_nights[kind.name], kind.counted_nouns)
-            )
+            counts.append(count(number + made_in_closed_nights[kind.name], *kind.counted_nouns))
     counts += _counts_of_frames(context, store, failed)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 

@@ -7,28 +7,13 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.wording import count, listing
 
 # At most this many products to be moved away are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
 # A line names at most this many kinds of products. Chosen: more do not fit a terminal.
 _MOST_KINDS = 5
-
-
-def counted_noun(number, words):
-    """Return a number with its noun, in the singular or plural.
-
-    Parameters
-    ----------
-    number : int
-    words : (str, str)
-        The noun in the singular and in the plural.
-
-    Returns
-    -------
-    str
-    """
-    return f"{number} {words[0 if number == 1 else 1]}"
 
 
 def lines_on_plan(plan):
@@ -77,7 +62,7 @@ def unknown_lines(context):
         return []
     names = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
     return [
-        f"no raw file is known for {counted_noun(len(unknown), first.counted_nouns)} ({names}),"
+        f"no raw file is known for {count(len(unknown), *first.counted_nouns)} ({names}),"
         " because the notes on the headers were lost: the products are kept, in no table and no"
         " combination; bring the raw files back, or delete the products"
     ]
@@ -91,17 +76,17 @@ def _lines_on_jobs(plan):
     for kind in kinds:
         jobs_of_kind = jobs[kind.name]
         if kind is plan.context.chain.first:
-            planned_count = counted_noun(plan.planned_counts[kind.name], kind.nouns)
+            planned_count = count(plan.planned_counts[kind.name], *kind.nouns)
             lines.append(
                 f"{len(jobs_of_kind)} of {planned_count} to {kind.verb}:"
                 f" {_reasons_in_words(jobs_of_kind)}"
             )
         elif not kind.is_report:
-            number = counted_noun(len(jobs_of_kind), kind.nouns)
+            number = count(len(jobs_of_kind), *kind.nouns)
             lines.append(f"{number} to {kind.verb}: {_reasons_in_words(jobs_of_kind)}")
     reports = [kind for kind in kinds if kind.is_report]
     if reports:
-        numbers = ", ".join(counted_noun(len(jobs[kind.name]), kind.nouns) for kind in reports)
+        numbers = ", ".join(count(len(jobs[kind.name]), *kind.nouns) for kind in reports)
         reasons = _reasons_in_words([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
@@ -120,7 +105,7 @@ def _lines_on_older_headers(plan):
     counts = archive_counts.older_header_counts(plan.context)
     counts.update({kind: len(products) for kind, products in plan.older_headers.items()})
     return [
-        f"{counted_noun(number, kind.nouns)} with a header of an older version: "
+        f"{count(number, *kind.nouns)} with a header of an older version: "
         f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
         if (number := counts[kind.name])
@@ -132,7 +117,7 @@ def _subject_up_to_date(plan):
     if plan.is_part:
         return "all products asked for are"
     first = plan.context.chain.first
-    return f"{counted_noun(plan.planned_counts.get(first.name, 0), first.nouns)} reduced and"
+    return f"{count(plan.planned_counts.get(first.name, 0), *first.nouns)} reduced and"
 
 
 def _lines_on_moves(plan):
@@ -153,9 +138,7 @@ def _lines_on_moves(plan):
     if len(products_moved) > _MOST_LINES:
         lines.append(f"... and {len(products_moved) - _MOST_LINES} more")
     if n_deleted := len(plan.leaving) - len(products_moved):
-        number = (
-            "1 page, picture or table" if n_deleted == 1 else f"{n_deleted} pages, pictures, tables"
-        )
+        number = count(n_deleted, "page, picture or table", "pages, pictures, tables")
         lines.append(f"{number} to be removed: nothing is left to be shown there")
     return lines
 
@@ -176,18 +159,17 @@ def _lines_on_unreduced_frames(plan):
 
 def _reasons_in_words(jobs):
     """Return the reasons of jobs in words, the most frequent one first."""
-    nights = {}
+    nights_by_reason = {}
     for job in jobs:
-        nights.setdefault(job.why, []).append(job.night)
-    reasons = sorted(nights.items(), key=lambda item: (-len(item[1]), item[0]))
-    if len({frozenset(nights_of_reason) - {""} for nights_of_reason in nights.values()}) == 1:
-        # All products are of the same nights.
-        words = ", ".join(f"{len(nights_of_reason)} {why}" for why, nights_of_reason in reasons)
-        nights_words = _nights_in_words(reasons[0][1])
-        return f"{words}; {nights_words}" if nights_words else words
+        nights_by_reason.setdefault(job.why, []).append(job.night)
+    ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
+        # All reasons are of the same nights, which are named once.
+        counts = ", ".join(f"{len(nights)} {why}" for why, nights in ranked)
+        return "; ".join(filter(None, [counts, _nights_in_words(ranked[0][1])]))
     return "; ".join(
-        f"{len(nights_of_reason)} {why}, {_nights_in_words(nights_of_reason)}".rstrip(", ")
-        for why, nights_of_reason in reasons
+        ", ".join(filter(None, [f"{len(nights)} {why}", _nights_in_words(nights)]))
+        for why, nights in ranked
     )
 
 
@@ -196,10 +178,9 @@ def _nights_in_words(nights, most_named=4):
     nights = sorted(set(nights) - {""})
     if not nights:
         return ""
-    word = "night" if len(nights) == 1 else "nights"
-    if len(nights) <= most_named:
-        return f"{word} {', '.join(nights)}"
-    return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+    if len(nights) > most_named:
+        return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
+    return f"{'night' if len(nights) == 1 else 'nights'} {', '.join(nights)}"
 
 
 def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
@@ -244,7 +225,7 @@ def other_products(plan):
     words = list(dict.fromkeys(kind.progress_noun for kind in kinds if kind.name in names))
     if len(words) > _MOST_KINDS:
         return "other products"
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return listing(words) if words else ""
 
 
 def sources_in_words(plan, job):
@@ -270,21 +251,6 @@ def sources_in_words(plan, job):
     return f"night {shown_name(job.night)}" if job.night else "all nights"
 
 
-def job_line(plan, job):
-    """Return the line on a job for a dry run and for Snakemake's log.
-
-    Parameters
-    ----------
-    plan : ccdflow.run.plan.Plan
-    job : ccdflow.run.job.Job
-
-    Returns
-    -------
-    str
-    """
-    return f"{sources_in_words(plan, job)} -> {job.product} ({job.why})"
-
-
 def job_lines(plan, most_lines=None):
     """Return one line for each job; at most ``most_lines`` of a kind, None for all.
 
@@ -301,10 +267,12 @@ def job_lines(plan, most_lines=None):
     lines, jobs_by_kind = [], _jobs_by_kind(plan)
     for kind in plan.context.chain:
         jobs = jobs_by_kind.get(kind.name, [])
-        jobs_shown = (
-            jobs if most_lines is None or len(jobs) <= most_lines + 1 else jobs[:most_lines]
-        )
-        lines += [f"  {job_line(plan, job)}" for job in jobs_shown]
+        # A line that counts a single job would take the place of its own line.
+        has_room = most_lines is None or len(jobs) <= most_lines + 1
+        jobs_shown = jobs if has_room else jobs[:most_lines]
+        lines += [
+            f"  {sources_in_words(plan, job)} -> {job.product} ({job.why})" for job in jobs_shown
+        ]
         if len(jobs_shown) < len(jobs):
             lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")
     return lines

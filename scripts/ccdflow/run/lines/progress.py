@@ -29,6 +29,12 @@ class BatchCount:
     set_aside: int = 0
     other_products: int = 0
 
+    @classmethod
+    def total(cls, counts):
+        """Return the sum of several counts."""
+        numbers = [(each.frames, each.set_aside, each.other_products) for each in counts]
+        return cls(*map(sum, zip(*numbers, strict=True)))
+
 
 class Progress:
     """Counts finished products and shows the progress.
@@ -79,12 +85,7 @@ class Progress:
     @property
     def count(self):
         """The finished products, of this process and others."""
-        own_count, count_of_others = self._own_count, self._count_of_others
-        return BatchCount(
-            own_count.frames + count_of_others.frames,
-            own_count.set_aside + count_of_others.set_aside,
-            own_count.other_products + count_of_others.other_products,
-        )
+        return BatchCount.total((self._own_count, self._count_of_others))
 
     def tick(self, *, is_set_aside=False, is_other_product=False):
         """Count one more frame, or one more of the other products.
@@ -97,12 +98,8 @@ class Progress:
             Whether it is another product.
         """
         with self._lock:
-            own_count = self._own_count
-            self._own_count = BatchCount(
-                own_count.frames + (not is_other_product),
-                own_count.set_aside + bool(is_set_aside),
-                own_count.other_products + bool(is_other_product),
-            )
+            one_more = BatchCount(not is_other_product, is_set_aside, is_other_product)
+            self._own_count = BatchCount.total((self._own_count, one_more))
             self._renew()
 
     def take_over(self, count):

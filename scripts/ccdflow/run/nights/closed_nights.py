@@ -25,16 +25,8 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.context import PlanContext
-from ccdflow.run.job import (
-    OF_A_FRAME,
-    OF_A_MASTER,
-    OF_A_NIGHT,
-    ClosedGroup,
-    Group,
-    Missing,
-    Step,
-    Use,
-)
+from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, ClosedGroup, Group
+from ccdflow.run.master_choices import Missing, Step, Use
 from ccdflow.run.nights import archive_counts, note_lines
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes.rawfolder import is_plain_name

@@ -13,6 +13,7 @@ from ccdflow.camera.reduction_marks import is_called_master, refuse_reduced
 from ccdflow.errors import CcdflowError
 from ccdflow.files import file_errors, rawfile, rawheader
 from ccdflow.files.scaling import scaling_of
+from ccdflow.run import failures
 from ccdflow.run.rawframes.rawnames import check_name
 from ccdflow.run.rawframes.reading_settings import ReadingHashes, ReadingSettings
 from ccdflow.run.rawframes.rows import (
@@ -26,7 +27,6 @@ from ccdflow.run.rawframes.rows import (
     plain_row,
     unread_row,
 )
-from ccdflow.run.tracebacks import text_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class RawRowReader:
             row = row.with_verdict(SET_ASIDE, error.reason)
             row = self._as_far_as_read(row, read.raw)
         elif error is not None:
-            traceback = text_of(file, error)
+            traceback = failures.raw_log_text(file, error)
             reason = file_errors.unforeseen_error(file, error).reason
             row = row.with_verdict(SET_ASIDE, reason)
         if self._is_young(row.stamp) or _is_first_verdict(earlier_row, row):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from urllib.parse import unquote
 
@@ -92,10 +93,31 @@ class JobList:
         ]
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
-    def records_of_other_nodes(self, job):
-        """Return the records of the jobs that a job needs and that a batch makes."""
-        jobs = self._plan.jobs
-        return [self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch]
+    def late_record(self, job, seconds):
+        """Wait for the records that a job needs and that other nodes make.
+
+        A network file system may show them late.
+
+        Parameters
+        ----------
+        job : ccdflow.run.job.Job
+        seconds : float
+            The longest wait.
+
+        Returns
+        -------
+        str
+            A record that has not appeared; '' for none.
+        """
+        jobs, end = self._plan.jobs, time.monotonic() + seconds
+        records = [
+            self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch
+        ]
+        while records := [path for path in records if not os.path.exists(path)]:  # noqa: PTH110
+            if time.monotonic() > end:
+                return records[0]
+            time.sleep(0.5)
+        return ""
 
     def batch(self, name, key):
         """Return a batch of this run, or None if another process planned it.
@@ -136,10 +158,6 @@ class JobList:
         """Return the sources of a product in words: its raw frame, its members, its night."""
         return plan_description.sources_in_words(self._plan, self.job(product))
 
-    def job_line(self, product):
-        """Return the line on a job for a dry run and for Snakemake's log."""
-        return plan_description.job_line(self._plan, self.job(product))
-
     def remaining_jobs(self, chain, *, makes_all):
         """Return the jobs that can be done although Snakemake did not run them.
 
@@ -160,23 +178,31 @@ class JobList:
         """
         unfinished_products, waiting_products = self._products_of_unfinished_batches()
         done_products, remaining_jobs = set(), {}
+
+        def can_be_done(job):
+            """Return whether Snakemake has left a job out, and all that it needs is made."""
+            if job.product in self._record_of_batch:
+                is_left_out = job.product in waiting_products
+            else:
+                is_left_out = any(
+                    need in unfinished_products or need in remaining_jobs for need in job.needs
+                )
+            return is_left_out and done_products.issuperset(self._planned_needs(job))
+
         for product, job in self._plan.jobs.items():
             if self.is_done(job):
                 done_products.add(product)
             elif chain.by_name(job.kind).is_report:
                 if not job.night or done_products.issuperset(self._needs_of_its_night(job, chain)):
                     remaining_jobs[product] = job
-            elif makes_all and done_products.issuperset(
-                filter(self._plan.jobs.__contains__, job.needs)
-            ):
-                is_here = product not in self._record_of_batch
-                has_waited = any(
-                    need in unfinished_products or need in remaining_jobs for need in job.needs
-                )
-                if product in waiting_products or (is_here and has_waited):
-                    remaining_jobs[product] = job
-                    done_products.add(product)
+            elif makes_all and can_be_done(job):
+                remaining_jobs[product] = job
+                done_products.add(product)
         return list(remaining_jobs.values())
+
+    def _planned_needs(self, job):
+        """Return the products that a job needs and that this run makes."""
+        return [need for need in job.needs if need in self._plan.jobs]
 
     def _products_of_unfinished_batches(self):
         """Return the products of unfinished batches, and of batches that wait for one of these."""
@@ -191,7 +217,7 @@ class JobList:
 
     def _needs_of_its_night(self, job, chain):
         """Return the products of its own night that a page or picture shows."""
-        needs = [self._plan.jobs[need] for need in job.needs if need in self._plan.jobs]
+        needs = map(self._plan.jobs.__getitem__, self._planned_needs(job))
         needs = [need for need in needs if not chain.by_name(need.kind).is_report]
         return [need.product for need in needs if need.night == job.night]
 

@@ -27,7 +27,7 @@ class View:
     ----------
     session : ccdflow.run.session.Session
         In which all products are to be made; nothing is written.
-    drawn : set of str
+    drawn_products : set of str
         The products that are shown: not those that were refused.
     """
 

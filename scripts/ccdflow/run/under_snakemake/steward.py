@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
@@ -32,7 +31,6 @@ from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
-from ccdflow.run.watch import heaps
 
 # A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
@@ -138,27 +136,10 @@ class Steward:
 
     def _begin(self):
         """Plan, write the first lines, and split the work into batches."""
-        host, is_dry = self.host, self.host.is_dry
-        requested = [self.jobs.product_at(path) for path in host.targets]
+        requested = [self.jobs.product_at(path) for path in self.host.targets]
         # A cluster's login node leaves the number of small jobs at a time to Snakemake.
-        self._slots = CoreSlots(host.cores) if host.is_local else None
-        planned_session = session.start(
-            self.settings,
-            chain=self.chain,
-            request=RunRequest(
-                is_dry=is_dry,
-                accepts_seal=True,
-                forced=self._forced_products(),
-                requested=frozenset(requested),
-                earlier_jobs=EarlierJobs(self.say, may_go_on=not host.is_local),
-            ),
-            cores=host.cores,
-            progress=self._headers_read,
-        )
-        for product in requested:
-            job_list.check_product(planned_session.context, product, self.results)
-        if requested:
-            planned_session.plan.keep_only(requested)
+        self._slots = CoreSlots(self.host.cores) if self.host.is_local else None
+        planned_session = self._planned_session(requested)
         for line in [
             *self.notices,
             *planned_session.lines_on_nights(),
@@ -166,18 +147,15 @@ class Steward:
         ]:
             self.say(line)
         self.session = planned_session
+        plan = planned_session.plan
         # For a plan without jobs the kinds need not be imported.
-        if not host.is_local or (
-            planned_session.plan.jobs and batch_splitting.needs_batches(planned_session.plan)
-        ):
+        if not self.host.is_local or (plan.jobs and batch_splitting.needs_batches(plan)):
             self._write_batches()
         self._start_counting()
-        if is_dry:
-            for line in planned_session.dry_run_lines():
-                print(line, file=self.stream, flush=True)
-            for line in plan_description.job_lines(
-                planned_session.plan, None if host.names_all_jobs else _MOST_NAMED
-            ):
+        if self.host.is_dry:
+            most_lines = None if self.host.names_all_jobs else _MOST_NAMED
+            job_lines = plan_description.job_lines(plan, most_lines)
+            for line in [*planned_session.dry_run_lines(), *job_lines]:
                 print(line, file=self.stream, flush=True)
             return
         sys.setswitchinterval(worker.SWITCH_SECONDS)
@@ -186,6 +164,33 @@ class Steward:
             self.progress.watch(self._done_elsewhere, pause=seconds)
         # Exempt all present objects from garbage collection.
         gc.freeze()
+
+    def _planned_session(self, requested):
+        """Return the session of this run, with the plan of the products that are asked for.
+
+        Parameters
+        ----------
+        requested : list of str
+            Products requested by name; without any all are.
+        """
+        planned_session = session.start(
+            self.settings,
+            chain=self.chain,
+            request=RunRequest(
+                is_dry=self.host.is_dry,
+                accepts_seal=True,
+                forced=self._forced_products(),
+                requested=frozenset(requested),
+                earlier_jobs=EarlierJobs(self.say, may_go_on=not self.host.is_local),
+            ),
+            cores=self.host.cores,
+            progress=self._headers_read,
+        )
+        for product in requested:
+            job_list.check_product(planned_session.context, product, self.results)
+        if requested:
+            planned_session.plan.keep_only(requested)
+        return planned_session
 
     def _forced_products(self):
         """Return the kinds and products to be made again although they are current."""
@@ -252,7 +257,8 @@ class Steward:
                 f"{job.product} is of the kind {job.kind!r}, and its rule names {kind!r}:"
                 " correct kind= or the pattern of product= in rules/"
             )
-        self._wait_for_records(job)
+        if late_record := self.jobs.late_record(job, self.host.latency):
+            raise JobFailed(f"{job.product}: {late_record} has not appeared; raise --latency-wait")
         with self._slots.hold(threads) if self._slots else nullcontext():
             record = self._attempt(job, threads)
         self._tick(record)
@@ -279,7 +285,7 @@ class Steward:
         return self._slots is not None and not self.batches
 
     def _free_memory(self, job):
-        """Free what jobs of a kind share after the last of them, and heaps after large jobs."""
+        """Free what jobs of a kind share after the last of them, and pages after large jobs."""
         kind = self.chain.by_name(job.kind)
         with self._lock:
             self._jobs_left[job.kind] -= 1
@@ -287,22 +293,13 @@ class Steward:
         if is_last:
             kind.free_memory(is_done=True)
         if is_last or kind.takes_all_cores:
-            heaps.give_back()
+            freed_pages.give_back_pages()
 
     def _tick(self, record):
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""
         is_frame = record.kind == self.chain.first.name
         is_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
         self.progress.tick(is_set_aside=is_aside, is_other_product=not is_frame)
-
-    def _wait_for_records(self, job):
-        """Wait for the records of other nodes: a network file system may show them late."""
-        late = self.jobs.records_of_other_nodes(job)
-        end = time.monotonic() + self.host.latency
-        while late := [path for path in late if not os.path.exists(path)]:  # noqa: PTH110
-            if time.monotonic() > end:
-                raise JobFailed(f"{job.product}: {late[0]} has not appeared; raise --latency-wait")
-            time.sleep(0.5)
 
     def check_made(self, path):
         """Raise `JobFailed` with the reason if a requested product is missing.
@@ -418,12 +415,8 @@ class Steward:
 
     def _done_elsewhere(self):
         """Return the progress of all batches."""
-        counts = [claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches]
-        return BatchCount(
-            *(
-                sum(getattr(count, name) for count in counts)
-                for name in ("frames", "set_aside", "other_products")
-            )
+        return BatchCount.total(
+            claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches
         )
 
     # -- words -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ccdflow.run import job_records, lock
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import SET_ASIDE
+from ccdflow.wording import count
 
 ROUND = "round"
 """The subject of problems of a round."""
@@ -143,5 +144,5 @@ def made_in_words(chain, records, seconds):
             record.kind == kind.name and record.status == job_records.MADE for record in records
         )
         if number_made:
-            parts.append(f"{number_made} {kind.counted_nouns[number_made != 1]}")
+            parts.append(count(number_made, *kind.counted_nouns))
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

@@ -175,7 +175,7 @@ class WarmState:
             If they may change products of others: nothing has been changed then.
         """
         rows, read_store = self._read(new_frames)
-        sound_rows = self._good_rows(rows)
+        sound_rows = self._sound_rows(rows)
         light_rows = [
             row for row in sound_rows if row.facts["type"] not in self.context.chain.combined_types
         ]
@@ -183,12 +183,10 @@ class WarmState:
             raise NeedsWholePlan("masters are to be made before frames are calibrated with them")
         self._take(rows, read_store)
         nights_of_light = nights_owed | {row.night for row in light_rows}
-        # All frames of a night whose page is planned have to be in the context.
-        nights = (
-            nights_of_light | {row.night for row in sound_rows}
-            if nights_of_light and draws
-            else set()
-        )
+        nights = set()
+        if nights_of_light and draws:
+            # All frames of a night whose page is planned have to be in the context.
+            nights = nights_of_light | {row.night for row in sound_rows}
         part = ShortPlan(
             self._context(nights, sound_rows), rows=rows,
             leaves_masters=len(light_rows) < len(sound_rows),
@@ -203,7 +201,7 @@ class WarmState:
         self.leaves_masters |= part.leaves_masters
         return part
 
-    def _good_rows(self, rows):
+    def _sound_rows(self, rows):
         """Return the rows of raw frames that were read whole, of the types that are processed."""
         settings = self.context.settings
         return [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
@@ -216,20 +214,17 @@ class WarmState:
         earlier_rows = {row.file: row for row in rows_of_files if row is not None}
         store = HeaderStore(rows=dict(earlier_rows))
         inventory.update(store, self.reading, stamps_of_files=new_frames)
-        rows = [row for row in store.rows.values() if not _is_same(row, earlier_rows.get(row.file))]
-        was_read = any(
-            earlier_rows[row.file].status != ARRIVING_STATUS
-            for row in rows
-            if row.file in earlier_rows
-        )
-        # A folder of its own may hold a frame of any night.
-        is_of_closed = any(self.context.is_closed(row.night) for row in rows)
         if store.tracebacks:
             raise NeedsWholePlan("reading a frame ended in an error that was not foreseen")
+        rows = [row for row in store.rows.values() if not _is_same(row, earlier_rows.get(row.file))]
+        statuses_before = {
+            earlier_rows[row.file].status for row in rows if row.file in earlier_rows
+        }
         # A file that is written once more keeps its row until it is whole.
-        if store.rewritten or was_read:
+        if store.rewritten or statuses_before - {ARRIVING_STATUS}:
             raise NeedsWholePlan("a frame was written once more")
-        if is_of_closed:
+        # A folder of its own may hold a frame of any night.
+        if any(self.context.is_closed(row.night) for row in rows):
             raise NeedsWholePlan("a frame is of a closed night")
         return rows, store
 

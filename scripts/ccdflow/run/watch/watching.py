@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
-from ccdflow.files import atomic_write
+from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.context import forget_names
 from ccdflow.run.nights import note_lines
@@ -32,7 +32,6 @@ from ccdflow.run.watch import (
     complaints,
     folder_claim,
     frame_lines,
-    heaps,
     looks,
     new_frames,
     night_closing,
@@ -131,6 +130,9 @@ class Noticing:
 class Watch:
     """The watch over a raw folder.
 
+    `run` repeats `step`, which looks for frames and does a round where that is needed: `do_round`
+    does a short one for new frames (`_short_round`), or else a whole one (`whole_round`).
+
     Parameters
     ----------
     settings : dict of str to object
@@ -190,7 +192,7 @@ class Watch:
         """Watch until `end` is called; then make all products that are left."""
         self.claim.take_within_limit()
         sys.setswitchinterval(worker.SWITCH_SECONDS)
-        heaps.keep_few()
+        freed_pages.share_few_heaps()
         frame_source = self._open()
         try:
             while not self.is_ended.is_set():
@@ -236,7 +238,7 @@ class Watch:
             ready_frames = self.looks.readable_files(ready_frames)
         is_needed = ready_frames or self.is_due() or self._pace.is_due()
         if is_needed and self.schedule.may_begin():
-            self._wait_for(lambda: self.notice_alone(ready_frames))
+            self._wait_for(lambda: self.claim_and_do_round(ready_frames))
         return stamps
 
     def is_due(self):
@@ -273,7 +275,7 @@ class Watch:
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def notice_alone(self, ready_frames):
+    def claim_and_do_round(self, ready_frames):
         """Do a round, unless another watch has taken a results folder that was replaced."""
         try:
             self.claim.take()
@@ -282,9 +284,9 @@ class Watch:
             self._complaints.complain(problem)
             self.schedule.note_problem()
         else:
-            self.notice(ready_frames)
+            self.do_round(ready_frames)
 
-    def notice(self, ready_frames):
+    def do_round(self, ready_frames):
         """Do a short round for new frames where that is enough, else a whole one.
 
         Parameters
@@ -319,7 +321,9 @@ class Watch:
                     begun_lines=self._pace.open_lines, nights_put_off=part.nights_put_off,
                 )  # fmt: skip
                 plan_time = time.monotonic()
-                work_result = self._warm.work(part, cores=self.cores, on_done=self._teller(lines))
+                work_result = self._warm.work(
+                    part, cores=self.cores, on_done=self._record_listener(lines)
+                )
                 if not part.nights_put_off:
                     lines.end()
                 seconds = time.monotonic() - lines.last_frame_at + plan_time - began
@@ -338,7 +342,7 @@ class Watch:
             this_round.problem = work_result.full_disk or "; ".join(work_result.unrecorded.values())
             self._note_rows(part.rows)
             this_round.arriving = self._frames.count_arriving(ready_frames)
-        self._end(this_round, ready_frames)
+        self._note_short_round(this_round, ready_frames)
         return this_round
 
     def _note_rows(self, rows):
@@ -346,7 +350,7 @@ class Watch:
         self._frames.note_rows(rows)
         self._complaints.name_set_aside(rows)
 
-    def _end(self, this_round, ready_frames):
+    def _note_short_round(self, this_round, ready_frames):
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
         if this_round.problem:
@@ -382,7 +386,7 @@ class Watch:
         self._pace.forget()
         self._profiles = self._profiles_now()
         try:
-            self._plan_work_and_close(this_round)
+            self._do_whole_round(this_round)
         except (UserError, OSError) as error:
             self._warm = None
             this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
@@ -409,7 +413,7 @@ class Watch:
         # Matplotlib figures are reference cycles. Python collects old cycles more rarely as the
         # number of objects grows.
         gc.collect()
-        heaps.give_back()
+        freed_pages.give_back_pages()
 
     def _show(self, this_round):
         """Show the products of a round; a page that cannot be written is one line."""
@@ -419,30 +423,30 @@ class Watch:
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
-    def _plan_work_and_close(self, this_round):
+    def _do_whole_round(self, this_round):
         """Do a whole round: plan, make, finish; once more where nights were closed after it."""
-        if self._plan_and_work(this_round, may_close=True):
+        if self._plan_and_make(this_round, may_close=True):
             # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
-            self._plan_and_work(this_round, may_close=False)
+            self._plan_and_make(this_round, may_close=False)
 
-    def _plan_and_work(self, this_round, *, may_close):
-        """Plan and work; return whether nights were closed: the next plan has less to read then."""
+    def _plan_and_make(self, this_round, *, may_close):
+        """Plan, make and finish; return whether the plan is outdated: the notes have changed."""
         results = Path(self.settings["results"])
-        running = self._start(results)
-        self._complaints.say_once(running.lines_on_nights())
+        run_session = self._start(results)
+        self._complaints.say_once(run_session.lines_on_nights())
         try:
-            self._work(running, this_round)
-            closed = running.context.closed_nights
+            self._work(run_session, this_round)
+            closed = run_session.context.closed_nights
             is_stale = closed is not None and not closed.is_beside(results)
             if this_round.problem or is_stale:
                 return is_stale
-            if may_close and night_closing.close_nights(running):
+            if may_close and night_closing.close_nights(run_session):
                 return True
-            self._warm = warm_state.WarmState(running, session.reading_settings(self.settings))
+            self._warm = warm_state.WarmState(run_session, session.reading_settings(self.settings))
             return False
         finally:
-            running.lock.close()
+            run_session.lock.close()
 
     def _start(self, results):
         """Return the session of a whole round, for which the state of the last one is given up."""
@@ -470,9 +474,9 @@ class Watch:
             read_notes if warm_state_of_round.is_whole else None, warm_state_of_round.made_records
         )
 
-    def _work(self, running, this_round):
+    def _work(self, run_session, this_round):
         """Make the products of a round and say what came of it."""
-        context, jobs = running.context, list(running.plan.jobs.values())
+        context, jobs = run_session.context, list(run_session.plan.jobs.values())
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
         this_round.arriving += len(context.store.rewritten)
@@ -487,16 +491,16 @@ class Watch:
                 context,
                 jobs,
                 threads=self.cores,
-                on_done=self._teller(lines),
+                on_done=self._record_listener(lines),
             )
             lines.end()
             this_round.records += work_result.records.values()
             this_round.problem = work_result.full_disk
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
-        session.finish(running)
+        session.finish(run_session)
         if jobs:
-            for line in failures.lines_on_failures(context.results, running.failed_records):
+            for line in failures.lines_on_failures(context.results, run_session.failed_records):
                 self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, work_result.records.values(), time.monotonic() - began
@@ -504,11 +508,11 @@ class Watch:
             if line:
                 self.say(line)
 
-    def _teller(self, lines):
+    def _record_listener(self, lines):
         """Return the function that is called with each record."""
 
-        def tell(record):
+        def hear(record):
             self._patience.note_life()
             lines.add(record)
 
-        return tell
+        return hear

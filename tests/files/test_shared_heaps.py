@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[3] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 # Twelve threads at once, each with small blocks of its own; writes the number of heaps, and
 # prints whether a large block lies outside of them.
 _HEAPS_PROGRAM = """
 import ctypes, sys, threading
-from ccdflow.run.watch import heaps
+from ccdflow.files import freed_pages
 if sys.argv[1] == "few":
-    heaps.keep_few()
+    freed_pages.share_few_heaps()
 class Figures(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
 def outside(library):
@@ -40,7 +40,7 @@ print(outside(c) - before)
 file = c.fopen(sys.argv[2].encode(), b"w")
 c.malloc_info(0, ctypes.c_void_p(file))
 c.fclose(ctypes.c_void_p(file))
-heaps.give_back()
+freed_pages.give_back_pages()
 """
 
 

@@ -1,0 +1,91 @@
+"""Panels with nights along their horizontal axis, drawn by Matplotlib."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from ccdflow.pages.pictures.canvas import line_style
+from ccdflow.pages.pictures.style import (
+    LEFT_ROOM,
+    NIGHTS_HEIGHT,
+    NIGHTS_STEP,
+    NIGHTS_TOP,
+    RIGHT_ROOM,
+    WIDTH,
+    drawable_text,
+)
+
+# Lines of at least this many nights have small markers, which would otherwise hide one another.
+_MANY_NIGHTS = 60
+# Sizes of markers, points.
+_MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
+# Names of nights at most, and letters of a name.
+_MOST_NAMES, _NAME_LETTERS = 8, 16
+
+
+def night_panel_box(row):
+    """Return left, top, width and height, inches, of a panel over the nights; rows from 0."""
+    return LEFT_ROOM, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT_ROOM - RIGHT_ROOM, NIGHTS_HEIGHT
+
+
+def positions_of_nights(nights):
+    """Return the position of each night on the axis: its day if all are dates, else its number.
+
+    Parameters
+    ----------
+    nights : iterable of str
+
+    Returns
+    -------
+    dict of str to float
+        Ascending.
+
+    Examples
+    --------
+    >>> positions_of_nights({"2024-03-02", "2024-03-01"})
+    {'2024-03-01': 738946.0, '2024-03-02': 738947.0}
+    """
+    nights = sorted(nights)
+    try:
+        return {night: float(date.fromisoformat(night).toordinal()) for night in nights}
+    except ValueError:
+        return {night: float(number) for number, night in enumerate(nights)}
+
+
+def night_ticks(axes, positions_by_night):
+    """Label as many nights as fit.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    positions_by_night : dict of str to float
+        As `positions_of_nights` returns it.
+    """
+    first, last = min(positions_by_night.values()), max(positions_by_night.values())
+    least_distance = (last - first) / (_MOST_NAMES - 1) or 1.0
+    ticks, names = [], []
+    for night, position in positions_by_night.items():
+        if not ticks or position - ticks[-1] >= least_distance:
+            name = night if len(night) <= _NAME_LETTERS else night[: _NAME_LETTERS - 1] + "…"
+            ticks.append(position)
+            names.append(drawable_text(name))
+    axes.set_xticks(ticks, names)
+    room = 0.03 * (last - first) or 0.5
+    axes.set_xlim(first - room, last + room)
+
+
+def draw_line(axes, positions, values, *, label, number):
+    """Draw the line of one amplifier.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    positions, values : sequence of float
+        Positions of nights, ascending, and the figures.
+    label : str
+        Text of the legend.
+    number : int
+        Number of the line, for its style.
+    """
+    size = _MARKER_SIZE if len(positions) < _MANY_NIGHTS else _SMALL_MARKER_SIZE
+    axes.plot(positions, values, linewidth=0.8, markersize=size, label=label, **line_style(number))

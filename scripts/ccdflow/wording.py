@@ -1,0 +1,97 @@
+"""Parts of English sentences that lines, pages and tables share."""
+
+
+def count(number, one, many=None):
+    """Write a number with its noun.
+
+    Parameters
+    ----------
+    number : int
+    one : str
+        The noun in the singular.
+    many : str, optional
+        In the plural; with an s if absent.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> count(1, "frame"), count(2, "frame"), count(0, "bias", "biases")
+    ('1 frame', '2 frames', '0 biases')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def amplifier_prefix(name, *, has_others):
+    """Return the beginning of a sentence on an amplifier; '' where there is no other one.
+
+    Parameters
+    ----------
+    name : str
+        Name of the amplifier.
+    has_others : bool
+        Whether the detector has several.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> amplifier_prefix("left", has_others=True), amplifier_prefix("all", has_others=False)
+    ('amplifier left: ', '')
+    """
+    return f"amplifier {name}: " if has_others else ""
+
+
+def listing(names):
+    """Write names as a sentence has them.
+
+    Examples
+    --------
+    >>> listing(["a"]), listing(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    *first_names, last = names
+    return f"{', '.join(first_names)} and {last}" if first_names else last
+
+
+def first_named(names, most):
+    """Write the first of some names with commas, and how many more there are.
+
+    Parameters
+    ----------
+    names : list of str
+    most : int
+        As many are named.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> first_named(["a", "b"], 2), first_named(["a", "b", "c"], 2)
+    ('a, b', 'a, b and 1 more')
+    """
+    further = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + further
+
+
+def first_lines(lines, most, rest="more"):
+    """Return the first of some lines, and one on how many more there are: ``... and 3 more``.
+
+    Parameters
+    ----------
+    lines : list of str
+    most : int
+    rest : str, optional
+        The words behind the number of the others.
+
+    Returns
+    -------
+    list of str
+    """
+    return lines[:most] + ([f"... and {len(lines) - most} {rest}"] if len(lines) > most else [])
