@@ -457,7 +457,7 @@ def _check_flat(data, flags, name, *, has_mask):
     name : str
         Name of the file.
     has_mask : bool
-        Whether the flat has a mask of its own, which tells its unlit pixels.
+        Whether the flat has a mask of its own, which flags its unlit pixels.
     """
 
     def lit_pixels(rows):

@@ -173,18 +173,16 @@ def effects(frame, masters, factors=1.0, shares=None):
     light = frame - sum(offsets.values()) if offsets else frame
     with np.errstate(invalid="ignore", divide="ignore"):
         with_all = _EffectSample(light if flat is None else light / flat)
-        effect_of_kind = {}
+        samples_without = {}
         for kind in masters:
             share = shares.get(kind, 1.0)
             if kind == "flat":
-                effect_of_kind[kind] = _effect_of_master(
-                    with_all, _EffectSample(light, light / _smoothed_flat(flat))
-                )
+                samples_without[kind] = _EffectSample(light, light / _smoothed_flat(flat))
             elif abs(share) > _LEAST_SHARE:
                 light_without = light + share * offsets[kind]
                 light_without = light_without if flat is None else light_without / flat
-                effect_of_kind[kind] = _effect_of_master(with_all, _EffectSample(light_without))
-    return effect_of_kind
+                samples_without[kind] = _EffectSample(light_without)
+        return {kind: _effect_of_master(with_all, each) for kind, each in samples_without.items()}
 
 
 class _EffectSample:

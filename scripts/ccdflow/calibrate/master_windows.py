@@ -129,12 +129,10 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
             remedy="combine frames of this binning",
         )
     (step_y, step_x), (flip_x, flip_y) = steps[0], directions[0]
-    y0, remainder_y = divmod(
-        full_region.y1 - window.y1 if flip_y else window.y0 - full_region.y0, step_y
-    )
-    x0, remainder_x = divmod(
-        full_region.x1 - window.x1 if flip_x else window.x0 - full_region.x0, step_x
-    )
+    rows_before = full_region.y1 - window.y1 if flip_y else window.y0 - full_region.y0
+    columns_before = full_region.x1 - window.x1 if flip_x else window.x0 - full_region.x0
+    y0, remainder_y = divmod(rows_before, step_y)
+    x0, remainder_x = divmod(columns_before, step_x)
     if not full_region.contains(window) or remainder_y or remainder_x:
         raise FrameError(
             "the frame's window is not within the master's",

@@ -170,7 +170,7 @@ class Camera:
         Returns
         -------
         FrameFacts
-            An image type nobody knows is not an error: `type` is '' and `reason` says why.
+            An unknown image type is not an error: `type` is '' and `reason` says why.
 
         Raises
         ------

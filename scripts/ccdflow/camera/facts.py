@@ -93,7 +93,7 @@ class FrameFacts(NamedTuple):
     imagetyp : str
         As in the header.
     type : str
-        bias, dark, flat, science, arc or other; '' where nobody knows the image type.
+        bias, dark, flat, science, arc or other; '' for an unknown image type.
     reason : str
         Reason for which `type` is '', for the inventory; else ''.
     object, filter, grism : str

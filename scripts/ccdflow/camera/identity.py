@@ -2,8 +2,9 @@
 
 Observatories write it in many dialects, so cards are known by patterns of their names: the place
 of a window, the binning, the serial number of a camera, the offset, gain and temperature that a
-camera was set to, the readout mode. Only cards that differ between frames which would otherwise be
-one group count, so that a card too many does no harm where all frames have it alike.
+camera was set to, the readout mode. A card counts only where it differs between frames that would
+be one group otherwise: one that is not about the device does no harm while all frames have it
+alike.
 """
 
 from __future__ import annotations
@@ -292,7 +293,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
     Returns
     -------
     dict of tuple to list of ccdflow.run.rawframes.rows.Row
-        A group that differs in nothing is as it was. Of another the parts have one more
+        A group whose rows agree is as it was. The parts of another one have one more
         ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
     """
     parts = {}

@@ -116,8 +116,8 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
     headers : list of astropy.io.fits.Header
     file : str
     is_master_sought : bool, optional
-        False where `is_called_master` said no: a card that it reads may hold the frame's number,
-        and what is found without it holds for all frames with otherwise equal cards.
+        False where `is_called_master` said no. A card that it reads may hold the frame's number;
+        without these cards the result is that of all frames whose other cards are equal.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
     for _ in range(_MOST_ITERATIONS):
         # Most whole numbers may agree: values one off are not outliers.
         limit = CLIP_SIGMA * max(sigma, rounding)
-        # Mostly all values are kept: two tell so in a tenth of the time of all.
+        # Mostly all values are kept: the least and the largest show it in a tenth of the time.
         if (np.abs(extremes - mean) <= limit).all():
             count_before, count, values_kept = count, len(values), values
         else:

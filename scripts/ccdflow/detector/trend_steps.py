@@ -360,8 +360,8 @@ class _Nights:
     def find_cuts(self, limit, least):
         """Return the `_JudgedCut` of each step, by night.
 
-        The largest step is tried first. Errors are those of what it leaves: a walk at random is
-        made of steps, and one of them taken out it walks as before.
+        The largest step is tried first. Its error follows from the values without it: a random walk
+        looks like steps, and scatters as much as before once one of them is taken out.
         """
         cuts, nights_tried = [], []
         while len(cuts) < _MOST_STEPS and len(nights_tried) < _TRIALS_WITHOUT_STEP:

@@ -1,8 +1,8 @@
 """Pixels at the end of the converter: the highest number that a raw frame can hold.
 
-Such a pixel is saturated, whatever profile and header say. Its raw value is the same everywhere;
-its reduced value is that minus the level of its row or column. All that is known of it is found
-while the raw frame is read: a reduced frame has no raw values.
+Such a pixel is saturated, also where profile and header give a higher value. Its raw value is the
+same everywhere; its reduced value is lower by the level of its row or column. These pixels are
+gathered while the raw frame is read: a reduced frame has no raw values.
 """
 
 from __future__ import annotations

@@ -271,11 +271,12 @@ def median_rounding(count, noise):
 
     The median of an odd number of pixels is the rounded median of the unrounded ones: 1/12. That of
     an even number is the mean of two rounded values, a gap apart that is exponentially distributed
-    about noise x sqrt(2 pi) / count (the density of a normal distribution at its median). Far
-    apart, they are rounded independently: half of 1/12; very near to each other, alike: all of it.
-    Between, the errors of two values whose distance has the fraction g correlate by
-    1 - 6 g (1 - g), the Fourier series of a sawtooth. The rounding of each pixel, 1/12, is in
-    `median_variance` times the variance of a pixel already, and is taken off.
+    about noise x sqrt(2 pi) / count (the density of a normal distribution at its median). Two
+    values far apart are rounded independently, which leaves half of 1/12 in their mean; two values
+    very near to each other are rounded alike, which leaves all of it. Between the two, the errors
+    of values whose distance has the fraction g correlate by 1 - 6 g (1 - g), the Fourier series of
+    a sawtooth. `median_variance` times the variance of a pixel has the rounding of each pixel,
+    1/12, already: it is taken off.
 
     Parameters
     ----------

@@ -32,9 +32,10 @@ _LEVEL_TOLERANCE_PART = 0.1
 _NOISE_RATIO_TOLERANCE = 1.5
 # Photons make no more noise than the whole level would, in pixels whose response differs by this.
 _LEAST_RESPONSE = 0.02
-# A strip of a flat does hold data, whatever gain and read noise are given, if besides at least half
-# of its level is light, it has this level, adu, and noise, electrons, and if no data are more than
-# twice as bright. An unlit edge beside a flat, biases and noisy readouts have not all of these.
+# A strip of a flat holds data, even if gain or read noise are given wrong, where all of these hold:
+# at least this part of its level is light, it has this level, adu, and this noise, electrons, and
+# the data are brighter by no more than this part of its level. An unlit edge beside a flat, a bias
+# and a noisy readout lack one of them.
 _SURE_LIGHT, _SURE_LEVEL, _SURE_NOISE, _SURE_STEP = 0.5, 5000.0, 100.0, 1.0
 # Data beside an overscan hold light if they are noisier than it by this factor. A smaller one takes
 # the pattern of a bias for light; a larger one sees no faint light, and judges no strip beside it.

@@ -15,7 +15,7 @@ There are two simulators:
 Everything follows from the seed: the same parameters give the same files, byte for byte.
 
 ============== ===================================================================================
-module         what it holds
+module         contents
 ============== ===================================================================================
 chip           `Detector`, `SimulatedAmplifier`, `Glow`
 drawing        detectors drawn from a seed, and their later epochs

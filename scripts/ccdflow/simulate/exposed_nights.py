@@ -4,7 +4,7 @@
 folder, and n_amps the number of amplifiers.
 
 ====================== ============ ==============================================================
-name                   shape        what it is, and its unit
+name                   shape        meaning, and unit
 ====================== ============ ==============================================================
 structure              (ny, nx)     bias level above that of the overscan, adu
 gain, read_noise       (n_amps,)    electrons per adu, electrons (rms)

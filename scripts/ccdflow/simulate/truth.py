@@ -4,7 +4,7 @@
 arrays; science pixels are counted from 0, and ``<file>`` is a frame's path in the folder.
 
 =================== ============== ===============================================================
-name                shape          what it is, and its unit
+name                shape          meaning, and unit
 =================== ============== ===============================================================
 structure           (nx,)          bias level of a column above the overscan, adu
 hot_pixels          (n, 3)         row, column, electrons per second (above the dark current)

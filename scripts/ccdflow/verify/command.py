@@ -127,19 +127,15 @@ def report(raw, results, request, *, notes_by_product):
         product: NotedProduct(*notes) for product, notes in notes_by_product.items()
     }
     noted_products, strangers = selection.products_and_strangers(results, notes_by_product)
+    large_products = []
     if request.words:
-        products, large_products = named_products(results, request.words), []
-        noted_products |= {
-            name: NotedProduct(selection.kind_of(name))
-            for name in products
-            if name not in noted_products
-        }
+        products = named_products(results, request.words)
+        for name in products:
+            noted_products.setdefault(name, NotedProduct(selection.kind_of(name)))
+    elif request.all_products:
+        products = sorted(noted_products)
     else:
-        products, large_products = (
-            (sorted(noted_products), [])
-            if request.all_products
-            else selection.sample_of_products(results, noted_products)
-        )
+        products, large_products = selection.sample_of_products(results, noted_products)
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)

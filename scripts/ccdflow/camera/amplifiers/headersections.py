@@ -243,7 +243,7 @@ def _refuse_numbered_strips(reader):
 
 
 def _note_no_overscan(reader, kept_region, *, is_trimmed):
-    """Note that no card names an overscan, and what was trimmed instead."""
+    """Note that no card names an overscan, and which pixels are kept."""
     if not is_trimmed:
         text = "no card names science pixels or overscan: the frame is left whole"
         reader.notes.append(Note(text, mark=NO_OVERSCAN))

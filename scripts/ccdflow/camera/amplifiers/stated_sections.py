@@ -76,8 +76,8 @@ class _CheckedStrip(NamedTuple):
 def check_strips(headers, drafts, size, *, binning_cards=(), file):
     """Refuse a frame whose header says that the overscan of its profile holds data.
 
-    A header is of two minds, and the profile decides, where BIASSEC holds the strip or TRIMSEC has
-    none of it.
+    Where BIASSEC holds the strip, or TRIMSEC has none of it, the header contradicts itself: then
+    the profile decides.
 
     Parameters
     ----------

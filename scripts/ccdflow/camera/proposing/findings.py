@@ -109,12 +109,12 @@ def _findings_on_left_out_columns(axis, strip):
         extreme = max(values, key=abs)
         near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
         cause = ": light leaks in" if near_data and extreme > 0 else ""
-        word = axis.name if last - first > 1 else axis.name[:-1]
-        name = f"{word.capitalize()} {first + 1}" + (f" to {last}" if last - first > 1 else "")
-        verb = "stand" if last - first > 1 else "stands"
-        difference = f"up to {abs(extreme):.1f}" if last - first > 1 else f"{abs(extreme):.1f}"
         side = "above" if extreme > 0 else "below"
-        texts.append(f"{name} {verb} {difference} adu {side} it{cause}; left out.")
+        if last - first > 1:
+            text = f"{axis.name.capitalize()} {first + 1} to {last} stand up to"
+        else:
+            text = f"{axis.name[:-1].capitalize()} {first + 1} stands"
+        texts.append(f"{text} {abs(extreme):.1f} adu {side} it{cause}; left out.")
     return texts
 
 
@@ -142,49 +142,48 @@ def _findings_on_claims(amplifiers, claimed_sections, *, has_light):
         texts.append(text + ("is wrong: " + "; ".join(problems) + "." if problems else "agrees."))
     keyword = "TRIMSEC" if "TRIMSEC" in claims else "DATASEC"
     if keyword in claims and len(data) == 1 and has_light:
-        section = claims[keyword]
-        end = (
-            "agrees." if section == data[0] else f"is not where the light is, {data[0].to_fits()}."
-        )
-        texts.append(f"The header's {keyword} {section.to_fits()} {end}")
+        section, lit_pixels = claims[keyword], data[0]
+        verdict = "agrees."
+        if section != lit_pixels:
+            verdict = f"is not where the light is, {lit_pixels.to_fits()}."
+        texts.append(f"The header's {keyword} {section.to_fits()} {verdict}")
     return texts
 
 
 def _problems_of_bias_section(bias, strips, data):
-    """Return the problem of a BIASSEC, in words."""
-    problems = []
+    """Return the problems of a BIASSEC, in words.
+
+    Parameters
+    ----------
+    bias : Region
+        The header's.
+    strips, data : list of Region
+        Overscan and data as the pixels show them.
+    """
     sharing = [strip for strip in strips if strip.overlaps(bias)]
     if not sharing:
         return ["it shares no pixel with the overscan that is seen"]
-    columns = sharing[0].x0 >= data[0].x1 or sharing[0].x1 <= data[0].x0
-    along_bias, along_data = ((bias.y0, bias.y1), (data[0].y0, data[0].y1))
-    across_bias, across_strips = (
-        (bias.x0, bias.x1),
-        (min(s.x0 for s in strips), max(s.x1 for s in strips)),
-    )
-    if not columns:
-        along_bias, along_data = (bias.x0, bias.x1), (data[0].x0, data[0].x1)
-        across_bias, across_strips = (
-            (bias.y0, bias.y1),
-            (min(s.y0 for s in strips), max(s.y1 for s in strips)),
-        )
-    along, across = ("rows", "columns") if columns else ("columns", "rows")
-    missing_lines = (along_data[1] - along_data[0]) - max(
-        0, min(along_bias[1], along_data[1]) - max(along_bias[0], along_data[0])
-    )
+    first_data, along, across = data[0], "rows", "columns"
+    if sharing[0].shares_columns(first_data):
+        # Strips above or below the data are compared as if they lay beside them.
+        along, across = across, along
+        bias, first_data = bias.transposed(), first_data.transposed()
+        strips = [strip.transposed() for strip in strips]
+    problems = []
+    length = first_data.y1 - first_data.y0
+    shared = min(bias.y1, first_data.y1) - max(bias.y0, first_data.y0)
+    missing_lines = length - max(0, shared)
     if missing_lines:
-        problems.append(
-            f"it is {missing_lines} of {along_data[1] - along_data[0]} {along} too short"
-        )
+        problems.append(f"it is {missing_lines} of {length} {along} too short")
+    first_of_strips, end_of_strips = min(s.x0 for s in strips), max(s.x1 for s in strips)
     for first, last in (
-        (across_bias[0], min(across_strips[0], across_bias[1])),
-        (max(across_strips[1], across_bias[0]), across_bias[1]),
+        (bias.x0, min(first_of_strips, bias.x1)),
+        (max(end_of_strips, bias.x0), bias.x1),
     ):
-        if last > first:
-            name = (
-                f"{across} {first + 1} to {last}" if last - first > 1 else f"{across[:-1]} {last}"
-            )
-            problems.append(f"{name} of it do not hold the level alone")
+        if last - first > 1:
+            problems.append(f"{across} {first + 1} to {last} of it do not hold the level alone")
+        elif last > first:
+            problems.append(f"{across[:-1]} {last} of it do not hold the level alone")
     return problems
 
 

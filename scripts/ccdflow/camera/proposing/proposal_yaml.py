@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 
 from ccdflow.files.cards import find_first
@@ -35,21 +36,18 @@ def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
     lines += ["# Look at the picture, and at each line below.", ""]
     lines += _recognition_lines(headers, images_seen)
     lines += _comments_on_missing(facts, headers, camera)
-    if is_needless and any(strips for image in images_seen for *_, strips in image.amplifiers):
+    has_strips = any(strips for image in images_seen for *_, strips in image.amplifiers)
+    if has_strips and is_needless:
         lines.append(
             "# No amplifiers: the header's own sections hold, and follow window and binning."
         )
-        return "\n".join(lines) + "\n"
-    if not any(strips for image in images_seen for *_, strips in image.amplifiers):
-        if all(image.has_light for image in images_seen):
-            return "\n".join([*lines, "overscan: none"]) + "\n"
-        lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
-    return (
-        "\n".join(
-            [*lines, *_size_lines(images_seen), "amplifiers:", *_amplifier_lines(images_seen)]
-        )
-        + "\n"
-    )
+    elif not has_strips and all(image.has_light for image in images_seen):
+        lines.append("overscan: none")
+    else:
+        if not has_strips:
+            lines.append("# Not known from this frame: give a flat, or fill in `overscan`.")
+        lines += [*_size_lines(images_seen), "amplifiers:", *_amplifier_lines(images_seen)]
+    return "\n".join(lines) + "\n"
 
 
 def _amplifier_lines(images_seen):
@@ -75,15 +73,10 @@ def _amplifier_lines(images_seen):
 
 
 def _wrapped_text(text, width=92):
-    """Return the lines of a text, none longer than a number of characters."""
-    lines, line = [], ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    return [*lines, line]
+    """Return the lines of a text, none longer than a number of characters unless a word is."""
+    return textwrap.wrap(
+        " ".join(text.split()), width, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _recognition_lines(headers, images_seen):

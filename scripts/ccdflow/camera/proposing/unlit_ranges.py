@@ -43,25 +43,39 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
     """
     changed = []
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
-        length = len(axis.levels)
-        chip = _chip_length(headers, index, axis.name)
-        dark_columns = length - sum(stop - start for start, stop in axis.lit_ranges)
         reason = ""
-        if _are_left_out(axis, claimed_sections):
-            pass
-        elif axis.strips and chip and length * factor <= chip:
-            reason = f"the chip has {chip} {axis.name}, and the frame {length * factor} of them"
-        elif axis.strips and dark_columns > _MOST_OF_AXIS[axis.name] * length:
-            reason = f"{dark_columns} of {length} {axis.name} are more than an overscan has"
+        if axis.strips and not _are_left_out(axis, claimed_sections):
+            reason = _reason_for_unlit(axis, factor, _chip_length(headers, index, axis.name))
         if reason:
             findings.append(
                 f"{_ranges_in_words(axis)} hold the level alone, but {reason}: unlit detector, as"
                 " beside a slit, and no overscan. Should it be one all the same, write it"
                 " under `overscan:`."
             )
-            axis = replace(axis, strips=(), lit_ranges=((0, length),))
+            axis = replace(axis, strips=(), lit_ranges=((0, len(axis.levels)),))
         changed.append(axis)
     return tuple(changed)
+
+
+def _reason_for_unlit(axis, factor, chip_length):
+    """Return the reason for which the strips of an axis are of the chip; '' where they may not be.
+
+    Parameters
+    ----------
+    axis : AxisLevels
+        With strips.
+    factor : int
+        Binning along the axis.
+    chip_length : int or None
+        Unbinned columns or rows of the chip, if a card has them.
+    """
+    length = len(axis.levels)
+    dark_columns = length - sum(stop - start for start, stop in axis.lit_ranges)
+    if chip_length and length * factor <= chip_length:
+        return f"the chip has {chip_length} {axis.name}, and the frame {length * factor} of them"
+    if dark_columns > _MOST_OF_AXIS[axis.name] * length:
+        return f"{dark_columns} of {length} {axis.name} are more than an overscan has"
+    return ""
 
 
 def _are_left_out(axis, claimed_sections):

@@ -145,27 +145,30 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
     read_stamp = stamp_reader(system)
     for content in reader.contents_of("date"):
         stamp = None if content.keyword in keywords else read_stamp(content)
-        if stamp is None or stamp.local or stamp.exchanged is not None:
-            continue
-        if stamp.clock:
-            yield _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
-        else:
-            noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
-            yield _Claim(stamp.keyword, noon, stamp.day.isoformat(), DAY_TOLERANCE)
+        if stamp is not None and not stamp.local and stamp.exchanged is None:
+            yield _claim_of_date(stamp)
     for stamp in clocks(reader, system, by_name=False):
-        if (
-            stamp.local
-            or stamp.keyword in keywords
-            or not UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
-        ):
-            continue
-        if stamp.day is not None:
-            yield _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
-        else:
-            clock_time = datetime(taken_time.year, taken_time.month, taken_time.day) + stamp.clock
-            clock_time -= stamp.zone or timedelta()
-            yield _Claim(stamp.keyword, clock_time, form="%H:%M:%S", is_clock=True)
+        is_universal = not stamp.local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
+        if is_universal and stamp.keyword not in keywords:
+            yield _claim_of_clock(stamp, taken_time)
     yield from _julian_times(reader, taken_time, keywords, tolerance)
+
+
+def _claim_of_date(stamp):
+    """Return the `_Claim` of a date, with or without a time of day."""
+    if stamp.clock:
+        return _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
+    noon = datetime(stamp.day.year, stamp.day.month, stamp.day.day, 12)
+    return _Claim(stamp.keyword, noon, stamp.day.isoformat(), DAY_TOLERANCE)
+
+
+def _claim_of_clock(stamp, taken_time):
+    """Return the `_Claim` of a time of day, on its own date or on that of the time taken."""
+    if stamp.day is not None:
+        return _Claim(stamp.keyword, stamp.moment_at(stamp.clock))
+    midnight = datetime(taken_time.year, taken_time.month, taken_time.day)
+    clock_time = midnight + stamp.clock - (stamp.zone or timedelta())
+    return _Claim(stamp.keyword, clock_time, form="%H:%M:%S", is_clock=True)
 
 
 def _julian_times(reader, taken_time, keywords, tolerance):

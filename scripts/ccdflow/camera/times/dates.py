@@ -1,7 +1,7 @@
 """Days, times of day and time zones as acquisition programs write them.
 
-Each function parses a text and reports the part it did not understand; which card counts, and what
-night follows, is decided in `ccdflow.camera.times.nights`.
+Each function parses a text and reports the part that it did not understand. Which card counts, and
+which night follows, is decided in `ccdflow.camera.times.nights`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _LAST_SHORT_YEAR = 59
 # Months by the first three letters of their English names, and a pattern of these.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
-# 2016-01-28, 2016-01-28T07:42:26.5: what nearly all write, and no other pattern finds more in it.
+# 2016-01-28, 2016-01-28T07:42:26.5: nearly all cards are so, and no other pattern finds more in
+# them.
 _USUAL_DAY = re.compile(r"((?:19|20)\d\d)-(\d\d)-(\d\d)([tT]\d\d:\d\d:\d\d(?:\.\d*)?)?", re.ASCII)
 # 07:42:26, T07:42:26.5.
 _USUAL_CLOCK = re.compile(r"[tT]?(\d\d):(\d\d):(\d\d(?:\.\d*)?)", re.ASCII)

@@ -39,7 +39,7 @@ _DAY = timedelta(days=1)
 _HALF_DAY = timedelta(hours=12)
 # An exposure excuses no more than a day, seconds.
 _LONGEST_EXPOSURE = 86400.0
-# By the fact that a number of days gives: what is taken off for a Modified Julian Date.
+# The facts that are numbers of days, and the number that is taken off for a Modified Julian Date.
 _DAY_NUMBERS = (("mjd", 0.0), ("jd", MJD_ZERO))
 
 

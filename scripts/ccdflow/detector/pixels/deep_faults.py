@@ -1,4 +1,4 @@
-"""Columns and blobs far below their neighbours along the row, in flats of whatever structure."""
+"""Columns and blobs far below their neighbours along the row, in flats of any structure."""
 
 from __future__ import annotations
 

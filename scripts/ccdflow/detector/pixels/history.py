@@ -58,7 +58,7 @@ class History:
     first, last : numpy.ndarray of shape (n,), int64
         Indices of ``nights``.
     seen, looked : numpy.ndarray of shape (n,), int32
-        Nights in which it was bad; nights from the first one on that could tell.
+        Nights in which it was bad; nights from the first one on in which it was looked for.
     nights : tuple of str
     """
 

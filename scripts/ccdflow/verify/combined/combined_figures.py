@@ -265,7 +265,7 @@ def _check_flat(remade, image, errors, mask):
 def _limits_of_light(remade):
     """Return (place, value of an unlit pixel, its relative uncertainty) of the parts of an image.
 
-    An amplifier without AMPGAIN has the light that MODGN tells: the flat is in adu.
+    The light of an amplifier without AMPGAIN follows from MODGN: the flat is in adu.
     """
     models, headers = remade.account.models, [hdu.header for hdu in remade.hdus]
     lacks_gain = any(
@@ -273,25 +273,32 @@ def _limits_of_light(remade):
         for hdu in models
         for tail in tails_of(headers[hdu])
     )
-    gains = [
-        model.gain for models_of_image in models.values() for model in models_of_image if model.gain
-    ]
+    all_models = [model for models_of_image in models.values() for model in models_of_image]
+    gains = [model.gain for model in all_models if model.gain]
     if not lacks_gain or len(set(gains)) < 2:
         return [((slice(None), slice(None)), _LEAST_LIT_RESPONSE, 0.0)]
-    usual, light, count = float(np.mean(gains)), 0.0, 0
-    for hdu, models_of_image in models.items():
-        pixels, names = remade.hdus[hdu].data, [each.name for each in remade.hdus]
-        mask = remade.hdus[names.index(f"MASK{hdu or ''}")].data
-        for model in models_of_image:
-            is_good = (mask[model.place] == 0) & np.isfinite(pixels[model.place])
-            light += (model.gain or usual) * pixels[model.place].sum(
-                where=is_good, dtype=np.float64
-            )
-            count += np.count_nonzero(is_good)
+    usual_gain = float(np.mean(gains))
+    limit = _LEAST_LIT_RESPONSE * _mean_light(remade, usual_gain)
     return [
-        (model.place, _LEAST_LIT_RESPONSE * light / count / (model.gain or usual), _NEAR_LIMIT)
+        (model.place, limit / (model.gain or usual_gain), _NEAR_LIMIT)
         for model in models[remade.hdu]
     ]
+
+
+def _mean_light(remade, usual_gain):
+    """Return the mean light of the good pixels of all images of a flat, electrons.
+
+    An amplifier whose gain is not known has the usual one.
+    """
+    light, count = 0.0, 0
+    for hdu, models in remade.account.models.items():
+        pixels, mask = remade.hdus[hdu].data, remade.hdus[f"MASK{hdu or ''}"].data
+        for model in models:
+            values = pixels[model.place]
+            is_good = (mask[model.place] == 0) & np.isfinite(values)
+            light += (model.gain or usual_gain) * values.sum(where=is_good, dtype=np.float64)
+            count += np.count_nonzero(is_good)
+    return light / count
 
 
 def _check_gains(remade):

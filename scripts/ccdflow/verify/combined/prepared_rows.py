@@ -45,7 +45,7 @@ class RemadeRows:
     stack : numpy.ndarray of shape (n, ny, nx), float64, or None
         The values.
     kept : (numpy.ndarray, numpy.ndarray) of shape (n, ny, nx), bool, or None
-        Flags of those that were kept in `image` and in `alternative`; None where nobody asked.
+        Flags of those that were kept in `image` and in `alternative`; None where not asked for.
     mask : numpy.ndarray of shape (ny, nx), int16, or None
         The bits that all members share.
     """

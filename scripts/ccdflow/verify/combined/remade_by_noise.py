@@ -1,7 +1,7 @@
 """Combined rows made again by gain and read noise (``CLIPDEV = noise``), which ccdproc lacks.
 
 The model is that of the header's MODRN, MODGN, MODFC and MODLN: variance = fixed + light / gain.
-Rejected is what is further than CLIPSIG from the lower median; the centre's own variance counts.
+A value is rejected if it is further than CLIPSIG from the lower median, whose variance counts too.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _kept_by_both_limits(stack, is_masked, account):
 
 
 def _zero_errors(values, axis):
-    """Return zeros for the errors that ccdproc's combiner would compute, and nobody uses."""
+    """Return zeros in place of the errors that ccdproc would compute, which are not used."""
     return np.zeros(values.shape[1:])
 
 

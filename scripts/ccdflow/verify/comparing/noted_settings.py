@@ -117,8 +117,8 @@ def _check_sources(first_header, names):
         if word.startswith("IMCOM")
     ]
     # Older results: a table names no masters. Without masters in it, no table is made now.
-    tells = sources or not str(first_header.get("LOOKED", "")).strip()
-    if tells and sorted(sources) != sorted(names):
+    has_sources = sources or not str(first_header.get("LOOKED", "")).strip()
+    if has_sources and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")
 
 

@@ -35,7 +35,7 @@ _LEFT_OUT_SENTENCE = re.compile(
     + ")",
     re.DOTALL,
 )
-# Other sentences on a combined frame; groups hold what is compared with cards.
+# Other sentences on a combined frame; their groups hold values that are compared with cards.
 _EMPTY_PIXELS_SENTENCE = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
 _WITHOUT_MASTER_SENTENCE = re.compile("combined without (?P<kind>bias|dark): there was none")
 # Warnings by kind; a group has the keyword of the card that must agree with it.
@@ -87,7 +87,7 @@ def sentences_in_header(header):
         if text.startswith(_START_OF_SENTENCE):
             sentences.append(text.removeprefix(_START_OF_SENTENCE))
         elif sentences and last_line is not None and len(last_line) >= _WIDTH - 1:
-            # A blank at the end of a card is cut by who reads it.
+            # Readers cut the blanks at the end of a card.
             sentences[-1] += " " * (_WIDTH - len(last_line)) + text
         last_line = text
     return sentences

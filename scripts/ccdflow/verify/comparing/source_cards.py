@@ -62,8 +62,8 @@ _CALIBRATED_CARDS = (
 )
 WORLD = re.compile(_WORLD_CARDS)
 """Cards of world coordinates: all are there, or HISTORY says that they are left out."""
-# Older results: the comment of OSCAXIS in reduced frames of header version 3, and that of today. A
-# calibrated frame keeps the one that its reduced frame had.
+# Older results: the comment of OSCAXIS in reduced frames of header version 3, and the present one.
+# A calibrated frame keeps the comment that its reduced frame had.
 _COMMENTS_OF_VERSIONS = {
     "what of the image has a level of its own",
     "part of the image with one overscan level",

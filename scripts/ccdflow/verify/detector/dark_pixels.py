@@ -61,7 +61,7 @@ def strips_of(ny, nx):
 
 @dataclass(frozen=True)
 class PixelLines:
-    """Lines through the darks of some pixels: slope and its error, and what is left over.
+    """Lines through the darks of some pixels: slope, its error, and the residuals.
 
     Attributes
     ----------

@@ -69,7 +69,7 @@ def _verify_map(first_header, hdus, results):
     newest = sorted(set(names))[-first_header["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
     newest_nights = [night for night in nights if night.night in newest]
-    # Older nights tell when a pixel was bad, and not that it is low.
+    # Older nights show when a pixel was bad, and do not count for low ones.
     nights = [night if night.night in newest else night._replace(weak=None) for night in nights]
     pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
@@ -153,7 +153,7 @@ class PixelHistory(NamedTuple):
     first, last : numpy.ndarray of shape (n,), str
         The first and last bad night.
     times_bad, nights_looked : numpy.ndarray of shape (n,), int64
-        Number of nights in which the pixel was bad, and of those that could tell.
+        Number of nights in which the pixel was bad, and in which it was looked for.
     """
 
     index: np.ndarray
@@ -195,7 +195,7 @@ class _JointlyLow(NamedTuple):
     first, last : numpy.ndarray of shape (n,), int64
         Indices of the first and last night.
     times_low, nights_looked : numpy.ndarray of shape (n,), int64
-        Number of nights in which the pixel was listed, and of those that could tell.
+        Number of nights in which the pixel was listed, and in which it was looked for.
     """
 
     index: np.ndarray

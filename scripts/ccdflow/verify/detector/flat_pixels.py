@@ -67,7 +67,7 @@ class Contrast:
     Attributes
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float64
-        -inf where no flat tells.
+        -inf where no flat has a good value.
     own_share : float
         Fraction of the variance that is noise of the night.
     low_share : float
