@@ -23,13 +23,22 @@ _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
 # Up to so many lines are sorted by minima and maxima of whole lines, faster than pixel by
 # pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
+# The median of many values lies between two of a sample, this many places below and above the
+# middle of the sorted sample: five sigma of its place. 4 % of all values are between these two.
+_SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
+# A median of fewer values than this is as fast without a sample.
+_MANY_VALUES = 1 << 18
+# Values that are compared at once: they stay in the processor's cache.
+_VALUES_AT_ONCE = 1 << 16
 
 
 def median(values):
     """Return `numpy.median` of all values of an array, ten times as fast.
 
     `numpy.median` selects three values at once, for which numpy has no vector code; one at a time
-    takes 22 us instead of 200 for 20,000 numbers.
+    takes 22 us instead of 200 for 20,000 numbers. Of an image, two values of a sample enclose the
+    median, and it is selected from the few values between them: 8 ms instead of 60 for 8 million
+    numbers, and not 600 where half of them are equal.
 
     Parameters
     ----------
@@ -51,8 +60,8 @@ def median(values):
     float_type = flat.dtype.type if is_float else np.float64
     if not flat.size:
         return float_type(np.nan)
-    middle = flat.size // 2
-    partitioned = np.partition(flat, middle)
+    candidates, middle = _candidates_of_median(flat)
+    partitioned = np.partition(candidates, middle)
     if is_float and np.isnan(partitioned[middle:].max()):
         return float_type(np.nan)
     if flat.size % 2:
@@ -60,6 +69,62 @@ def median(values):
     return (float_type(partitioned[:middle].max()) + float_type(partitioned[middle])) / float_type(
         2
     )
+
+
+def _candidates_of_median(values):
+    """Return values, those about the middle of all sorted values, and the index of the middle one.
+
+    With the candidates sorted, the value at the index and the one before it are those of all values
+    sorted. NaN is among the candidates if it is among the values.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,)
+
+    Returns
+    -------
+    (numpy.ndarray of shape (k,), int)
+    """
+    middle = values.size // 2
+    if values.size < _MANY_VALUES:
+        return values, middle
+    # An odd step looks at all columns of an image.
+    sample = np.sort(values[:: values.size // _SAMPLE_VALUES | 1])
+    low, high = sample[len(sample) // 2 + np.array([-_PLACES_APART, _PLACES_APART])]
+    up_to_low, between = _values_between(values, low, high)
+    candidates = np.concatenate([[low, low], between, [high, high]])
+    index = middle - up_to_low + 2
+    if index < 2:
+        # Most values may be equal, such as errors of pixels without light.
+        is_enclosed, index = np.count_nonzero(values < low) < middle, 1
+    elif index > len(between) + 2:
+        is_enclosed, index = np.count_nonzero(values <= high) > middle, len(between) + 3
+    else:
+        is_enclosed = low != high
+    # Another order of the values may make the sample unlike all of them.
+    return (candidates, index) if is_enclosed else (values, middle)
+
+
+def _values_between(values, low, high):
+    """Return the number of values up to a low one, and those between it and a high one, or NaN.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,)
+    low, high : numpy.number
+
+    Returns
+    -------
+    (int, numpy.ndarray of shape (k,))
+    """
+    up_to_low, parts_between = 0, []
+    for first in range(0, len(values), _VALUES_AT_ONCE):
+        part = values[first : first + _VALUES_AT_ONCE]
+        is_outside = part <= low
+        up_to_low += np.count_nonzero(is_outside)
+        is_outside |= part >= high
+        parts_between.append(part[~is_outside])
+    return up_to_low, np.concatenate(parts_between)
 
 
 def median_of_numbers(values):
