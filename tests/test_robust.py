@@ -13,6 +13,7 @@ from ccdflow.robust import (
     median,
     median_of_each_pixel,
     median_of_numbers,
+    percentile,
     row_medians,
 )
 
@@ -33,9 +34,7 @@ MANY = 1 << 18
 NORMAL = np.random.default_rng(8).normal(0, 1, MANY + 1).astype("f4")
 
 
-@pytest.mark.parametrize("size", [MANY, MANY + 1])
-@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
-@pytest.mark.parametrize(
+MANY_KINDS = pytest.mark.parametrize(
     "values",
     [
         NORMAL,
@@ -56,11 +55,36 @@ NORMAL = np.random.default_rng(8).normal(0, 1, MANY + 1).astype("f4")
         "infinite", "two", "another sample", "one lower value", "one higher value",
     ],
 )  # fmt: skip
+
+
+@MANY_KINDS
+@pytest.mark.parametrize("size", [MANY, MANY + 1])
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
 def test_median_of_many_values_is_that_of_numpy(values, dtype, size):
     values = values[:size].astype(dtype)
     result, expected = median(values), np.median(values)
     assert result == expected
     assert result.dtype == expected.dtype.newbyteorder("=")
+
+
+@MANY_KINDS
+@pytest.mark.parametrize("percent", [0.1, 25, 50, 99, 99.9])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_percentile_of_many_values_is_that_of_numpy(values, percent, dtype):
+    values = values[:MANY].astype(dtype)
+    result, expected = percentile(values, percent), np.percentile(values, percent)
+    assert result == expected or (np.isnan(result) and np.isnan(expected))
+    assert result.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("size", [1, 2, 100, 101])
+def test_percentile_of_few_values_is_that_of_numpy(size):
+    assert percentile(NORMAL[:size], 99) == np.percentile(NORMAL[:size], 99)
+
+
+def test_percentile_of_many_values_with_a_missing_one_is_missing():
+    assert np.isnan(percentile(np.where(np.arange(MANY + 1) == 7, np.nan, NORMAL), 99))
 
 
 @pytest.mark.parametrize("values", [NORMAL, np.maximum(NORMAL, 0), np.minimum(NORMAL, 0)])
