@@ -30,11 +30,11 @@ def test_median_is_that_of_numpy(dtype, shape):
 
 
 # From so many values on the median lies between two values of a sample.
-MANY = 1 << 18
-NORMAL = np.random.default_rng(8).normal(0, 1, MANY + 1).astype("f4")
+MANY_VALUES = 1 << 18
+NORMAL = np.random.default_rng(8).normal(0, 1, MANY_VALUES + 1).astype("f4")
 
 
-MANY_KINDS = pytest.mark.parametrize(
+KINDS_OF_MANY_VALUES = pytest.mark.parametrize(
     "values",
     [
         NORMAL,
@@ -44,11 +44,11 @@ MANY_KINDS = pytest.mark.parametrize(
         np.round(NORMAL),
         np.where(NORMAL > 2, NORMAL, 3.5),
         np.where(NORMAL > 0.2, np.inf, NORMAL),
-        np.repeat(np.float32([1, 2]), [MANY // 2, MANY // 2 + 1]),
+        np.repeat(np.float32([1, 2]), [MANY_VALUES // 2, MANY_VALUES // 2 + 1]),
         # Every 17th value is in the sample: it tells of no other.
-        np.where(np.arange(MANY + 1) % 17 == 0, 100 + NORMAL, NORMAL),
-        np.where(np.arange(MANY + 1) % 17 == 0, np.float32(-100), NORMAL),
-        np.where(np.arange(MANY + 1) % 17 == 0, np.float32(0.7), NORMAL),
+        np.where(np.arange(MANY_VALUES + 1) % 17 == 0, 100 + NORMAL, NORMAL),
+        np.where(np.arange(MANY_VALUES + 1) % 17 == 0, np.float32(-100), NORMAL),
+        np.where(np.arange(MANY_VALUES + 1) % 17 == 0, np.float32(0.7), NORMAL),
     ],
     ids=[
         "normal", "sorted", "half are lowest", "half are highest", "whole numbers", "most equal",
@@ -57,8 +57,8 @@ MANY_KINDS = pytest.mark.parametrize(
 )  # fmt: skip
 
 
-@MANY_KINDS
-@pytest.mark.parametrize("size", [MANY, MANY + 1])
+@KINDS_OF_MANY_VALUES
+@pytest.mark.parametrize("size", [MANY_VALUES, MANY_VALUES + 1])
 @pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
 def test_median_of_many_values_is_that_of_numpy(values, dtype, size):
     values = values[:size].astype(dtype)
@@ -67,12 +67,12 @@ def test_median_of_many_values_is_that_of_numpy(values, dtype, size):
     assert result.dtype == expected.dtype.newbyteorder("=")
 
 
-@MANY_KINDS
+@KINDS_OF_MANY_VALUES
 @pytest.mark.parametrize("percent", [0.1, 25, 50, 99, 99.9])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_percentile_of_many_values_is_that_of_numpy(values, percent, dtype):
-    values = values[:MANY].astype(dtype)
+    values = values[:MANY_VALUES].astype(dtype)
     result, expected = percentile(values, percent), np.percentile(values, percent)
     assert result == expected or (np.isnan(result) and np.isnan(expected))
     assert result.dtype == expected.dtype
@@ -84,11 +84,11 @@ def test_percentile_of_few_values_is_that_of_numpy(size):
 
 
 def test_percentile_of_many_values_with_a_missing_one_is_missing():
-    assert np.isnan(percentile(np.where(np.arange(MANY + 1) == 7, np.nan, NORMAL), 99))
+    assert np.isnan(percentile(np.where(np.arange(MANY_VALUES + 1) == 7, np.nan, NORMAL), 99))
 
 
 @pytest.mark.parametrize("values", [NORMAL, np.maximum(NORMAL, 0), np.minimum(NORMAL, 0)])
-@pytest.mark.parametrize("place", [0, 5, MANY])
+@pytest.mark.parametrize("place", [0, 5, MANY_VALUES])
 def test_median_of_many_values_with_a_missing_one_is_missing(values, place):
     values = values.copy()
     values[place] = np.nan

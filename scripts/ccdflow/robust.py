@@ -61,7 +61,7 @@ def median(values):
     float_type = flat.dtype.type if is_float else np.float64
     if not flat.size:
         return float_type(np.nan)
-    candidates, middle = _candidates(flat, flat.size // 2)
+    candidates, middle = _select_candidates(flat, flat.size // 2)
     partitioned = np.partition(candidates, middle)
     if is_float and np.isnan(partitioned[middle:].max()):
         return float_type(np.nan)
@@ -89,15 +89,15 @@ def percentile(values, percent):
 
     Examples
     --------
-    >>> print(percentile(np.array([3.0, 1.0, 2.0, 10.0, 4.0]), 90))
-    7.6
+    >>> print(percentile(np.array([3.0, 1.0, 2.0, 10.0, 4.0]), 75))
+    4.0
     """
     flat = np.ravel(values)
     place = (flat.size - 1) * (percent / 100)
     index = int(place)
     if flat.size < _MANY_VALUES or place == index:
         return np.percentile(flat, percent)
-    candidates, index_of_next = _candidates(flat, index + 1)
+    candidates, index_of_next = _select_candidates(flat, index + 1)
     partitioned = np.partition(candidates, index_of_next)
     if np.isnan(partitioned[index_of_next:].max()):
         return flat.dtype.type(np.nan)
@@ -107,7 +107,7 @@ def percentile(values, percent):
     return after - step * (1 - part) if part >= 0.5 else before + step * part
 
 
-def _candidates(values, index):
+def _select_candidates(values, index):
     """Return values, those about one of all sorted values, and the index of this one among them.
 
     With the candidates sorted, the value at the index and the one before it are those of all values
@@ -115,9 +115,9 @@ def _candidates(values, index):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (n,)
+    values : numpy.ndarray of shape (n,), any integer or float type
     index : int
-        Of the value among all sorted values, from 1.
+        Index of the value among all sorted values, from 1.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def _values_between(values, low, high):
 
     Parameters
     ----------
-    values : numpy.ndarray of shape (n,)
+    values : numpy.ndarray of shape (n,), any integer or float type
     low, high : numpy.number
 
     Returns
