@@ -10,19 +10,16 @@ read by astropy. Times are of one process on one core, the smallest of three.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+import measure
 import numpy as np
 from astropy.io import fits
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from ccdflow.files.fits_products import compressed_images  # noqa: E402
-from ccdflow.files.fits_products.multi_image_products import Plane, read_stored_hdus  # noqa: E402
+from ccdflow.files.fits_products import compressed_images
+from ccdflow.files.fits_products.multi_image_products import Plane, read_stored_hdus
 
 ROUNDS, ROWS = 3, 512
 FORMS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
@@ -106,7 +103,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("frames", nargs="+", type=Path, metavar="FRAME")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    measure.add_output_option(parser)
     options = parser.parse_args()
     shape = read_stored_hdus(options.frames[0])[0].shape
     text = "\n".join(

@@ -296,7 +296,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nights", type=int, nargs="+", default=[200])
     parser.add_argument("--work", type=Path, default=scale.ROOT / "bench-data")
-    parser.add_argument("--out", type=Path, help="file for the table")
+    parser.add_argument("--out", type=measure.output_file, help="file for the table")
     return parser.parse_args()
 
 

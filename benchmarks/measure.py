@@ -366,6 +366,45 @@ def bars_table(bars):
     return markdown(["bar", "to reach", "measured", "verdict"], [bar.row() for bar in bars])
 
 
+def output_folder(text):
+    """Return the folder of an option, made if it is missing: at the end all would be lost.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it cannot be made or written to.
+    """
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{folder} cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{folder} cannot be written to; give another folder")
+    return folder
+
+
+def output_file(text):
+    """Return the file of an option; its folder is made if it is missing.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the folder cannot be made or written to, or is where the file should be.
+    """
+    file = Path(text)
+    if file.is_dir():
+        raise argparse.ArgumentTypeError(f"{file} is a folder; give the name of a file")
+    return output_folder(file.parent) / file.name
+
+
+def add_output_option(parser_of_script):
+    """Add ``--out``, the folder of the tables, which is there before anything is measured."""
+    parser_of_script.add_argument(
+        "--out", type=output_folder, default=Path(__file__).parent, help="folder of the tables"
+    )
+
+
 def parser(doc, contenders, *, repeats, slow="slow ones run once"):
     """Return a benchmark's parser with the options that all of them have.
 
@@ -384,9 +423,7 @@ def parser(doc, contenders, *, repeats, slow="slow ones run once"):
     parser_made.add_argument("--repeats", type=int, default=repeats, help=f"rounds; {slow}")
     parser_made.add_argument("--only", nargs="+", choices=[each.name for each in contenders])
     parser_made.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    parser_made.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
-    )
+    add_output_option(parser_made)
     return parser_made
 
 

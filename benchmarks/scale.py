@@ -371,16 +371,13 @@ def arguments():
         help="nights of the archive whose bookkeeping is simulated; 0: none",
     )
     parser.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of the tables"
-    )
+    measure.add_output_option(parser)
     return parser.parse_args()
 
 
 def run(options):
     """Measure all that was asked for, print the tables and write them."""
     work = options.work.resolve()
-    options.out.mkdir(parents=True, exist_ok=True)
     steps = []
     for nights in filter(None, (options.few, options.nights)):
         steps += archive_steps(work, nights)

@@ -1,5 +1,7 @@
 """The median is numpy's, to the last bit."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy import special
@@ -11,6 +13,7 @@ from ccdflow.robust import (
     median,
     median_of_each_pixel,
     median_of_numbers,
+    percentile,
     row_medians,
 )
 
@@ -24,6 +27,86 @@ def test_median_is_that_of_numpy(dtype, shape):
     assert result == expected
     assert result.dtype == expected.dtype.newbyteorder("=")
     assert np.array_equal(values, before)
+
+
+# From so many values on the median lies between two values of a sample.
+MANY_VALUES = 1 << 18
+NORMAL = np.random.default_rng(8).normal(0, 1, MANY_VALUES + 1).astype("f4")
+
+
+KINDS_OF_MANY_VALUES = pytest.mark.parametrize(
+    "values",
+    [
+        NORMAL,
+        np.sort(NORMAL),
+        np.maximum(NORMAL, 0),
+        np.minimum(NORMAL, 0),
+        np.round(NORMAL),
+        np.where(NORMAL > 2, NORMAL, 3.5),
+        np.where(NORMAL > 0.2, np.inf, NORMAL),
+        np.repeat(np.float32([1, 2]), [MANY_VALUES // 2, MANY_VALUES // 2 + 1]),
+        # Every 17th value is in the sample: it tells of no other.
+        np.where(np.arange(MANY_VALUES + 1) % 17 == 0, 100 + NORMAL, NORMAL),
+        np.where(np.arange(MANY_VALUES + 1) % 17 == 0, np.float32(-100), NORMAL),
+        np.where(np.arange(MANY_VALUES + 1) % 17 == 0, np.float32(0.7), NORMAL),
+    ],
+    ids=[
+        "normal", "sorted", "half are lowest", "half are highest", "whole numbers", "most equal",
+        "infinite", "two", "another sample", "one lower value", "one higher value",
+    ],
+)  # fmt: skip
+
+
+@KINDS_OF_MANY_VALUES
+@pytest.mark.parametrize("size", [MANY_VALUES, MANY_VALUES + 1])
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
+def test_median_of_many_values_is_that_of_numpy(values, dtype, size):
+    values = values[:size].astype(dtype)
+    result, expected = median(values), np.median(values)
+    assert result == expected
+    assert result.dtype == expected.dtype.newbyteorder("=")
+
+
+@KINDS_OF_MANY_VALUES
+@pytest.mark.parametrize("percent", [0.1, 25, 50, 99, 99.9])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_percentile_of_many_values_is_that_of_numpy(values, percent, dtype):
+    values = values[:MANY_VALUES].astype(dtype)
+    result, expected = percentile(values, percent), np.percentile(values, percent)
+    assert result == expected or (np.isnan(result) and np.isnan(expected))
+    assert result.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("size", [1, 2, 100, 101])
+def test_percentile_of_few_values_is_that_of_numpy(size):
+    assert percentile(NORMAL[:size], 99) == np.percentile(NORMAL[:size], 99)
+
+
+def test_percentile_of_many_values_with_a_missing_one_is_missing():
+    assert np.isnan(percentile(np.where(np.arange(MANY_VALUES + 1) == 7, np.nan, NORMAL), 99))
+
+
+@pytest.mark.parametrize("values", [NORMAL, np.maximum(NORMAL, 0), np.minimum(NORMAL, 0)])
+@pytest.mark.parametrize("place", [0, 5, MANY_VALUES])
+def test_median_of_many_values_with_a_missing_one_is_missing(values, place):
+    values = values.copy()
+    values[place] = np.nan
+    assert np.isnan(median(values))
+
+
+def test_median_of_many_equal_values_takes_no_longer_than_of_others():
+    """numpy's selection takes ten times longer where half of the values are the lowest."""
+    seconds = []
+    for values in (NORMAL, np.maximum(NORMAL, 0)):
+        images = np.tile(values, 8)
+        times = []
+        for _ in range(3):
+            start = time.thread_time()
+            median(images)
+            times.append(time.thread_time() - start)
+        seconds.append(min(times))
+    assert seconds[1] < 3 * seconds[0]
 
 
 def test_median_of_a_view_with_steps():

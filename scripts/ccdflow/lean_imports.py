@@ -4,8 +4,10 @@ Programs import this before all else that takes time. It leaves out five things,
 time at the start, and more with cosmic rays:
 
 - OpenBLAS starts a thread a core with numpy, each of which turns for 60 ms until it sleeps. The
-  products of matrices here are small, and frames have threads of their own. A number that the
-  environment gives holds, and other programs that are started later do not see ours.
+  products of matrices here are small, and frames have threads of their own, for which those of
+  OpenBLAS take the processor away. A number that the environment gives holds, and other programs
+  that are started later do not see ours. Where numpy is there already (Snakemake imports it with
+  its plugin of Slurm), its threads go on sleeping.
 - OpenMP, by which astroscrappy looks for cosmic rays, starts a thread a core as well, in each of
   our threads; those that wait take processor time (20 s of the tests instead of 1.6). OpenMP looks
   at the environment when its library is loaded, so its number stays there.
@@ -22,6 +24,7 @@ time at the start, and more with cosmic rays:
 from __future__ import annotations
 
 import builtins
+import ctypes
 import os
 import sys
 from functools import partial
@@ -31,6 +34,15 @@ from types import SimpleNamespace
 # The variables of the environment that limit the threads of OpenBLAS and of OpenMP.
 _OPENBLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _OPENMP_THREADS = "OMP_NUM_THREADS"
+# The module of numpy with the products of matrices, and names of OpenBLAS's function for the number
+# of its threads: of numpy's own library, and of others'.
+_MATRIX_MODULE = "numpy._core._multiarray_umath"
+_THREADS_FUNCTIONS = (
+    "scipy_openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "openblas_set_num_threads",
+)
 # The module that astropy's codecs do without, and the module of these codecs.
 _OPTIONAL_MODULE = "numcodecs"
 _CODECS = "astropy.io.fits.hdu.compressed._codecs"
@@ -154,12 +166,30 @@ def _is_being_imported(module):
 def _import_numpy():
     """Import numpy with one thread for OpenBLAS, unless the user gave a number."""
     is_limited = _OPENBLAS_THREADS in os.environ
+    module = sys.modules.get(_MATRIX_MODULE)
+    if module is not None and not is_limited:
+        _take_one_thread(module.__file__)
     os.environ.setdefault(_OPENBLAS_THREADS, "1")
     try:
         import numpy  # noqa: F401
     finally:
         if not is_limited:
             del os.environ[_OPENBLAS_THREADS]
+
+
+def _take_one_thread(library):
+    """Let the OpenBLAS of a loaded library take one thread; another library is left as it is.
+
+    Parameters
+    ----------
+    library : str
+        Path of the library, which is linked to OpenBLAS.
+    """
+    functions = ctypes.CDLL(library)
+    for name in _THREADS_FUNCTIONS:
+        if (set_threads := getattr(functions, name, None)) is not None:
+            set_threads(1)
+            return
 
 
 os.environ.setdefault(_OPENMP_THREADS, "1")

@@ -23,13 +23,23 @@ _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
 # Up to so many lines are sorted by minima and maxima of whole lines, faster than pixel by
 # pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
+# A sorted value of many lies between two of a sample, at most this many places below and above
+# its own place in the sorted sample: five sigma of the median's place, and more of any other's.
+# 4 % of all values are between these two.
+_SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
+# In fewer values than this one is found as fast without a sample.
+_MANY_VALUES = 1 << 18
+# Values that are compared at once: they stay in the processor's cache.
+_VALUES_AT_ONCE = 1 << 16
 
 
 def median(values):
     """Return `numpy.median` of all values of an array, ten times as fast.
 
     `numpy.median` selects three values at once, for which numpy has no vector code; one at a time
-    takes 22 us instead of 200 for 20,000 numbers.
+    takes 22 us instead of 200 for 20,000 numbers. Of an image, two values of a sample enclose the
+    median, and it is selected from the few values between them: 8 ms instead of 60 for 8 million
+    numbers, and not 600 where half of them are equal.
 
     Parameters
     ----------
@@ -51,8 +61,8 @@ def median(values):
     float_type = flat.dtype.type if is_float else np.float64
     if not flat.size:
         return float_type(np.nan)
-    middle = flat.size // 2
-    partitioned = np.partition(flat, middle)
+    candidates, middle = _select_candidates(flat, flat.size // 2)
+    partitioned = np.partition(candidates, middle)
     if is_float and np.isnan(partitioned[middle:].max()):
         return float_type(np.nan)
     if flat.size % 2:
@@ -60,6 +70,99 @@ def median(values):
     return (float_type(partitioned[:middle].max()) + float_type(partitioned[middle])) / float_type(
         2
     )
+
+
+def percentile(values, percent):
+    """Return `numpy.percentile` of all values of an array; of an image in a fifth of the time.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of any shape, float32 or float64
+        Not changed; one value at least.
+    percent : float
+        Above 0 and below 100.
+
+    Returns
+    -------
+    numpy.floating
+        In the type of the values; NaN if a value is.
+
+    Examples
+    --------
+    >>> print(percentile(np.array([3.0, 1.0, 2.0, 10.0, 4.0]), 75))
+    4.0
+    """
+    flat = np.ravel(values)
+    place = (flat.size - 1) * (percent / 100)
+    index = int(place)
+    if flat.size < _MANY_VALUES or place == index:
+        return np.percentile(flat, percent)
+    candidates, index_of_next = _select_candidates(flat, index + 1)
+    partitioned = np.partition(candidates, index_of_next)
+    if np.isnan(partitioned[index_of_next:].max()):
+        return flat.dtype.type(np.nan)
+    before, after = partitioned[:index_of_next].max(), partitioned[index_of_next]
+    # As numpy does it, from the nearer of the two.
+    part, step = place - index, after - before
+    return after - step * (1 - part) if part >= 0.5 else before + step * part
+
+
+def _select_candidates(values, index):
+    """Return values, those about one of all sorted values, and the index of this one among them.
+
+    With the candidates sorted, the value at the index and the one before it are those of all values
+    sorted. NaN is among the candidates if it is among the values.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,), any integer or float type
+    index : int
+        Index of the value among all sorted values, from 1.
+
+    Returns
+    -------
+    (numpy.ndarray of shape (k,), int)
+    """
+    if values.size < _MANY_VALUES:
+        return values, index
+    # An odd step looks at all columns of an image.
+    sample = np.sort(values[:: values.size // _SAMPLE_VALUES | 1])
+    places = index * len(sample) // values.size + np.array([-_PLACES_APART, _PLACES_APART])
+    low, high = sample[places.clip(0, len(sample) - 1)]
+    up_to_low, between = _values_between(values, low, high)
+    candidates = np.concatenate([[low, low], between, [high, high]])
+    new_index = index - up_to_low + 2
+    if new_index < 2:
+        # Most values may be equal, such as errors of pixels without light.
+        is_enclosed, new_index = np.count_nonzero(values < low) < index, 1
+    elif new_index > len(between) + 2:
+        is_enclosed, new_index = np.count_nonzero(values <= high) > index, len(between) + 3
+    else:
+        is_enclosed = low != high
+    # Another order of the values may make the sample unlike all of them.
+    return (candidates, new_index) if is_enclosed else (values, index)
+
+
+def _values_between(values, low, high):
+    """Return the number of values up to a low one, and those between it and a high one, or NaN.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,), any integer or float type
+    low, high : numpy.number
+
+    Returns
+    -------
+    (int, numpy.ndarray of shape (k,))
+    """
+    up_to_low, parts_between = 0, []
+    for first in range(0, len(values), _VALUES_AT_ONCE):
+        part = values[first : first + _VALUES_AT_ONCE]
+        is_outside = part <= low
+        up_to_low += np.count_nonzero(is_outside)
+        is_outside |= part >= high
+        parts_between.append(part[~is_outside])
+    return up_to_low, np.concatenate(parts_between)
 
 
 def median_of_numbers(values):

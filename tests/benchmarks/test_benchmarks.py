@@ -1,5 +1,6 @@
 """The benchmark harness: what it measures is what happened, and its verdicts follow the figures."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -67,6 +68,43 @@ def test_cpu_time_of_children_counts(tmp_path):
 def test_a_command_that_fails_is_an_error_with_the_end_of_its_output(tmp_path):
     with pytest.raises(measure.BenchmarkError, match=r"ended with 3\nwhat went wrong"):
         measure.run(python("print('what went wrong'); raise SystemExit(3)"), log=tmp_path / "log")
+
+
+def scripts_with_tables():
+    """Return the names of the benchmarks that write tables: their options have ``--out``."""
+    folder = Path(measure.__file__).parent
+    words = ("measure.parser(", "measure.add_output_option(", '"--out"')
+    return sorted(
+        path.name
+        for path in folder.glob("*.py")
+        if path.name != "measure.py" and any(word in path.read_text() for word in words)
+    )
+
+
+@pytest.mark.parametrize("script", scripts_with_tables())
+def test_the_folder_of_the_tables_is_there_before_anything_is_measured(script, tmp_path):
+    """A run of an hour ended with an error where its tables should have gone."""
+    path, out = Path(measure.__file__).parent / script, tmp_path / "new" / "folder"
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(path.parent)!r})\n"
+        "import measure\n"
+        "measure.main = lambda run, options: print(options.out)\n"
+        f"sys.argv = [{script!r}, *sys.argv[1:]]\n"
+        f"runpy.run_path({str(path)!r}, run_name='__main__')\n"
+    )
+    needed = [str(tmp_path / "no frame.fits")] if script == "compressing.py" else []
+    command = [sys.executable, "-c", code, *needed, "--out", out / "table"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert out.is_dir()
+    assert str(out / "table") in result.stdout or script == "compressing.py"
+
+
+def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    parser = measure.parser("Words.", [], repeats=1)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--out", str(tmp_path / "file" / "folder")])
+    assert f"{tmp_path}/file/folder cannot be made: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

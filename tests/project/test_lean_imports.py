@@ -8,6 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from ccdflow.settings import ROOT
 
 LOOK = """
@@ -46,6 +48,34 @@ def test_a_start_has_one_thread_and_others_still_get_their_imports():
     ).stdout.splitlines()  # fmt: skip
     assert json.loads(lines[0]) == [1, False, False, False, None, "1"]
     assert lines[1:] == ["numcodecs.abc"] * has_it + ["byte astropy.units.quantity"]
+
+
+THREADS = """
+import ctypes, sys
+if sys.argv[2] == "numpy first":
+    import numpy
+sys.path.insert(0, sys.argv[1])
+import ccdflow.lean_imports
+from numpy._core import _multiarray_umath
+functions = ctypes.CDLL(_multiarray_umath.__file__)
+names = [name.replace("set", "get") for name in ccdflow.lean_imports._THREADS_FUNCTIONS]
+print(next(getattr(functions, name)() for name in names if hasattr(functions, name)))
+"""
+
+
+@pytest.mark.parametrize("order", ["numpy first", "numpy last"])
+@pytest.mark.parametrize("given", [None, "2"])
+def test_matrices_have_one_thread_whoever_imports_numpy(order, given):
+    """Snakemake imports numpy before the rules where its plugin of Slurm is installed."""
+    # OpenBLAS takes no more threads than there are cores.
+    threads = 1 if given is None else min(int(given), len(os.sched_getaffinity(0)))
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    environment |= {} if given is None else {"OPENBLAS_NUM_THREADS": given}
+    lines = subprocess.run(
+        [sys.executable, "-c", THREADS, str(ROOT / "scripts"), order],
+        env=environment, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert lines == [str(threads)]
 
 
 def test_astropy_has_the_names_that_are_left_out_in_annotations_alone():

@@ -14,8 +14,9 @@ CLIP_SIGMA = 5.0
 
 # Clipping starts at the median of this many values: sorting more takes time.
 _START_VALUES = 20_000
-# Values that are compared at once: they stay in the processor's cache.
-_VALUES_AT_ONCE = 1 << 15
+# Values that are worked on at once: they stay in the processor's cache. A multiple of the 8192
+# float32 values that numpy sums in float64 at once: the sums of parts are those of all values.
+_VALUES_AT_ONCE = 1 << 16
 # Clipping ends after this many rounds, or when a round leaves out nothing.
 _MOST_ITERATIONS = 50
 
@@ -97,8 +98,16 @@ def _are_within(values, mean, limit):
 def _mean_and_deviation(values):
     """Return the mean and standard deviation (``ddof=0``) of values."""
     mean = values.mean(dtype=np.float64)
-    deviations = values - mean.astype(values.dtype)
-    offset = deviations.mean(dtype=np.float64)
-    # The array of the deviations takes their squares: a second one of an image costs as much time.
-    variance = np.mean(np.square(deviations, out=deviations), dtype=np.float64) - offset**2
+    middle = mean.astype(values.dtype)
+    # Sums of float64 in parts would differ from those of all values in their last digit.
+    step = _VALUES_AT_ONCE if values.dtype == np.float32 else len(values)
+    buffer = np.empty(min(len(values), step), values.dtype)
+    offset = squares = np.float64(0)
+    for first in range(0, len(values), step):
+        part = values[first : first + step]
+        deviations = np.subtract(part, middle, out=buffer[: len(part)])
+        offset = np.add.reduce(deviations, dtype=np.float64, initial=offset)
+        np.square(deviations, out=deviations)
+        squares = np.add.reduce(deviations, dtype=np.float64, initial=squares)
+    variance = squares / len(values) - (offset / len(values)) ** 2
     return float(mean), float(np.sqrt(max(variance, 0)))

@@ -15,7 +15,7 @@ from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
-from ccdflow.robust import median, normal_deviate
+from ccdflow.robust import median, normal_deviate, percentile
 
 HOT_RATE = 5.0
 """A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
@@ -354,7 +354,7 @@ def _median_rate(values, errors, levels, per_second):
 
 def _high_rate(rates):
     """Return the rate that few pixels exceed."""
-    return float(np.percentile(rates, _HIGH_PERCENTILE)) if rates.size else math.nan
+    return float(percentile(rates, _HIGH_PERCENTILE)) if rates.size else math.nan
 
 
 def _glow_and_error(values, is_good, per_second):

@@ -32,8 +32,7 @@ class MemberRows:
         self._paths = [results / reduced_product(file) for file in record.data["members"]]
         self._image = image
         self._masks = f"MASK{image.suffix}"
-        bias = night.bias_of(record)
-        self._bias = None if bias is None else whole_image(results / bias.product, image.hdu)
+        self._bias = night.bias_pixels(record, image)
 
     def __enter__(self):
         self._open = ExitStack()

@@ -156,12 +156,12 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
         if not math.isfinite(gain) or not is_usable:
             continue
         seconds = np.array(night.seconds(record), np.float32)[:, None, None]
-        rate = np.broadcast_to(night.dark_rate(record, image, place), (ny, nx))
+        rate = night.dark_rate(record, image, place)
         with MemberRows(night, record, image) as stack:
 
             def read(rows, stack=stack, seconds=seconds, rate=rate):
                 values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
-                return values - seconds * rate[rows]
+                return values - seconds * rate(rows)
 
             levels = np.nanmedian(read(sample_rows(ny)), axis=(1, 2))
             groups = split_levels(levels)

@@ -45,6 +45,7 @@ class NightMasters:
     def __init__(self, context, group, *, flats=None):
         self.context = context
         self.group = group
+        self._last_bias = None, None
         records_by_kind, below_minimum = {"dark": [], "flat": []}, {"dark": [], "flat": []}
         for step in group.steps:
             for use in step.uses:
@@ -137,14 +138,38 @@ class NightMasters:
 
         Returns
         -------
-        numpy.ndarray of shape (ny, nx), or numpy.float32
-            0 where no dark was subtracted.
+        callable
+            Of rows of the part: their rate, (k, nx) float32; 0 where no dark was subtracted.
         """
         dark = self.subtracted_master(record, "dark")
         if dark is None:
-            return np.float32(0)
+            return lambda rows: np.zeros((len(rows), place.x1 - place.x0), np.float32)
         pixels = whole_image(self.context.results / dark.product, image.hdu)[place.slices]
-        return np.nan_to_num(pixels) / np.float32(dark.data["seconds"])
+        seconds = np.float32(dark.data["seconds"])
+        return lambda rows: np.nan_to_num(pixels[rows]) / seconds
+
+    def bias_pixels(self, record, image):
+        """Return an image of the bias that was subtracted from the members of a master, or None.
+
+        Masters of a night mostly have one bias: the last one that was read is kept.
+
+        Parameters
+        ----------
+        record : ccdflow.run.job_records.Record
+        image : ccdflow.frame.products.ProductImage
+
+        Returns
+        -------
+        numpy.ndarray of shape (ny, nx), float32, or None
+        """
+        bias = self.bias_of(record)
+        if bias is None:
+            return None
+        name, (last_name, pixels) = (bias.product, image.hdu), self._last_bias
+        if name != last_name:
+            pixels = whole_image(self.context.results / bias.product, image.hdu)
+            self._last_bias = name, pixels
+        return pixels
 
     def seconds(self, record):
         """Return the exposure time of each member of a master, NaN where it is not known."""
