@@ -262,8 +262,9 @@ class Steward:
         """Return the record of a job, or raise `JobFailed` if it cannot leave one."""
         if self.full_disk:
             raise JobFailed(self.full_disk)
+        context = self.session.context
         try:
-            return worker.attempt(self.session.context, job, make=self.chain.make, threads=threads)
+            return worker.attempt(context, job, make=self._make_after_others, threads=threads)
         except failures.DiskFull as error:
             self.end_early(error)
             raise JobFailed(str(error)) from None
@@ -272,6 +273,29 @@ class Steward:
                 f"{job.product}: its record cannot be written: {failures.error_words(error)};"
                 f" {failures.remedy_of(error)}"
             ) from None
+
+    def _make_after_others(self, context, job, *, threads):
+        """Make the product of a job as its kind does, once no earlier job works on the same one.
+
+        A batch of a killed run may be at work on it on a cluster, and may have made it by then.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.JobContext
+        job : ccdflow.run.job.Job
+        threads : int
+
+        Returns
+        -------
+        ccdflow.run.job_records.Record
+        """
+        awaited_batches = self.session.batches_to_await([job.product])
+        for batch in awaited_batches:
+            claims.wait_for(context.results / batch, say=self.say)
+        record = None
+        if awaited_batches:
+            record = job_records.readable_record(context.results / job.done)
+        return record or self.chain.make(context, job, threads=threads)
 
     @property
     def has_slots(self):
@@ -358,10 +382,12 @@ class Steward:
         """
         if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
-        result = worker.work_plan(
+        result = worker.work(
             self.session.context,
             self.jobs.remaining_jobs(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
+            make=self._make_after_others,
+            is_wide=self.chain.is_wide,
             on_done=self._tick,
         )
         for product, reason in result.unrecorded.items():
