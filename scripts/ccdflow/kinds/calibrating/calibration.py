@@ -25,6 +25,7 @@ from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.reducing.converter_ends import lacks_ends, recorded_ends
+from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
 from ccdflow.kinds.reducing.lost_lines import recorded_regions, without_level_of
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
@@ -307,6 +308,7 @@ class Calibration:
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
             "header": self.kind.header_version,
+            SOURCE_HEADER: oldest_header(self.context, self.group.files),
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": sorted(self.missing),

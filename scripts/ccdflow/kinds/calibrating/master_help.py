@@ -186,12 +186,13 @@ def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
     for kind, product, unit, frames, values in (entry for part in sums for entry in part):
-        total = totals.setdefault((kind, product, unit), [0, [Decimal(0)] * len(values)])
+        decimals, total = list(map(Decimal, values)), totals.get((kind, product, unit))
+        if total is None:
+            # Most masters are of one part alone, its own night.
+            totals[kind, product, unit] = [frames, decimals]
+            continue
         total[0] += frames
-        total[1] = [
-            _EXACT_CONTEXT.add(exact_sum, Decimal(value))
-            for exact_sum, value in zip(total[1], values, strict=True)
-        ]
+        total[1] = list(map(_EXACT_CONTEXT.add, total[1], decimals))
     helps = []
     for (kind, product, unit), (frames, values) in sorted(totals.items(), key=_place_of_kind):
         means = [float(value / frames) for value in values[:-2]]

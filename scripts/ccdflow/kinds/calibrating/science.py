@@ -19,7 +19,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
-from ccdflow.kinds.reducing.frame_sources import size_of_frame
+from ccdflow.kinds.reducing.frame_sources import has_older_cards, size_of_frame
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
@@ -50,6 +50,12 @@ class Science(Kind):
     def has_name(self, product):
         """Return whether a path is that of a calibrated frame."""
         return product.startswith(self.path_prefix)
+
+    def has_older_header(self, context, record):
+        """Return whether its own cards or those of its reduced frame are of an older version."""
+        group = context.find_group(record.product)
+        files = () if group is None else group.files
+        return super().has_older_header(context, record) or has_older_cards(context, record, files)
 
     def configuration(self, context):
         """Return this kind's block of the settings."""
