@@ -53,9 +53,10 @@ class Science(Kind):
 
     def has_older_header(self, context, record):
         """Return whether its own cards or those of its reduced frame are of an older version."""
-        group = context.find_group(record.product)
-        files = () if group is None else group.files
-        return super().has_older_header(context, record) or has_older_cards(context, record, files)
+        # The data are JSON text until they are read: once, as a plan asks of each product.
+        data = dict(record.data.items())
+        is_older = data.get("header", 1) < self.header_version
+        return is_older or has_older_cards(context, record.product, data)
 
     def configuration(self, context):
         """Return this kind's block of the settings."""

@@ -61,15 +61,16 @@ def oldest_header(context, files):
     return min(versions, default=reduction.HEADER_VERSION)
 
 
-def has_older_cards(context, record, files):
+def has_older_cards(context, product, data):
     """Return whether a product has cards of older headers than its frames have now.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    record : ccdflow.run.job_records.Record
-    files : iterable of str
-        The raw files of its frames.
+    product : str
+        A master or a calibrated frame.
+    data : dict of str to object
+        The data of its record.
 
     Returns
     -------
@@ -77,8 +78,11 @@ def has_older_cards(context, record, files):
         False where the record does not tell.
     """
     # Older results: records of products do not note the headers of their frames.
-    version = record.data.get(SOURCE_HEADER, reduction.HEADER_VERSION)
-    return version < reduction.HEADER_VERSION and version < oldest_header(context, files)
+    version = data.get(SOURCE_HEADER, reduction.HEADER_VERSION)
+    if version >= reduction.HEADER_VERSION:
+        return False
+    group = context.find_group(product)
+    return group is not None and version < oldest_header(context, group.files)
 
 
 def frame_records(context, night):
