@@ -19,7 +19,7 @@ from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
-from ccdflow.kinds.reducing.frame_sources import has_older_cards, size_of_frame
+from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, size_of_frame
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
@@ -28,7 +28,7 @@ from ccdflow.run.rawframes.rows import digest
 _SUMMARY = "calibrated"
 
 
-class Science(Kind):
+class Science(CardsOfFrames, Kind):
     """Calibrated frames: minus bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"
@@ -50,13 +50,6 @@ class Science(Kind):
     def has_name(self, product):
         """Return whether a path is that of a calibrated frame."""
         return product.startswith(self.path_prefix)
-
-    def has_older_header(self, context, record):
-        """Return whether its own cards or those of its reduced frame are of an older version."""
-        # The data are JSON text until they are read: once, as a plan asks of each product.
-        data = dict(record.data.items())
-        is_older = data.get("header", 1) < self.header_version
-        return is_older or has_older_cards(context, record.product, data)
 
     def configuration(self, context):
         """Return this kind's block of the settings."""

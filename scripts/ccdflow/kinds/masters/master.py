@@ -8,7 +8,7 @@ from ccdflow.kinds.masters import combining, group_queries, grouping, master_lin
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_library, master_snapshot
 from ccdflow.kinds.reducing.converter_ends import noted_full_pixels
-from ccdflow.kinds.reducing.frame_sources import has_older_cards, raw_pixels
+from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, raw_pixels
 from ccdflow.kinds.reducing.lost_lines import without_level_of
 from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
@@ -32,7 +32,7 @@ class _ShownOnPages:
         return list(dict.fromkeys(group.product for group in groups))
 
 
-class MasterKind(_ShownOnPages, Kind):
+class MasterKind(_ShownOnPages, CardsOfFrames, Kind):
     """A kind of product that is combined of frames of one image type.
 
     Attributes
@@ -85,13 +85,6 @@ class MasterKind(_ShownOnPages, Kind):
         """Return whether the configuration asks for products of this kind."""
         is_asked_for = self.configuration(context)["enabled"]
         return is_asked_for and type_is_enabled(context.settings, self.type)
-
-    def has_older_header(self, context, record):
-        """Return whether its own cards or those of its members are of an older version."""
-        # The data are JSON text until they are read: once, as a plan asks of each product.
-        data = dict(record.data.items())
-        is_older = data.get("header", 1) < self.header_version
-        return is_older or has_older_cards(context, record.product, data)
 
     # -- planning ----------------------------------------------------------------------------------
 

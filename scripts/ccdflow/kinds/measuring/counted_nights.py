@@ -79,21 +79,37 @@ def _read_counts(path, sources):
     """
     try:
         with path.open("rb") as file:
-            if not notes.is_as_written(file):
-                return 0, None
-            file.seek(notes.START)
-            head = json.loads(file.readline())
-            counted = head["measurements"]
-            if head["form"] != _FORM_VERSION or sources[: len(counted)] != counted:
-                return 0, None
-            with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-                counts = [
-                    _counts_of_image(arrays, number, tuple(head["nights"]))
-                    for number in range(head["images"])
-                ]
-    except (OSError, ValueError, KeyError, TypeError):
+            return _counts_in(file, sources)
+    except (OSError, ValueError, KeyError):
         # Lost, or of another version in a form that is unknown here.
         return 0, None
+
+
+def _counts_in(file, sources):
+    """Return the same as `_read_counts`, of an open file.
+
+    Parameters
+    ----------
+    file : file object
+    sources : list of list of str
+
+    Raises
+    ------
+    ValueError, KeyError
+        If a part of the note is missing, or is in another form.
+    """
+    if not notes.is_as_written(file):
+        return 0, None
+    file.seek(notes.START)
+    head = json.loads(file.readline())
+    if not isinstance(head, dict) or head["form"] != _FORM_VERSION:
+        return 0, None
+    counted = head["measurements"]
+    if sources[: len(counted)] != counted:
+        return 0, None
+    with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+        nights = tuple(head["nights"])
+        counts = [_counts_of_image(arrays, number, nights) for number in range(head["images"])]
     return len(counted), counts
 
 

@@ -85,6 +85,28 @@ def has_older_cards(context, product, data):
     return group is not None and version < oldest_header(context, group.files)
 
 
+class CardsOfFrames:
+    """The part of a kind whose products have cards of the reduced frames that they are made of."""
+
+    def has_older_header(self, context, record):
+        """Return whether its own cards or those of its frames are of an older version.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+        record : ccdflow.run.job_records.Record
+            Record of a product that was made.
+
+        Returns
+        -------
+        bool
+        """
+        # The data are JSON text until they are read: once, as a plan asks of each product.
+        data = dict(record.data.items())
+        is_older = data.get("header", 1) < self.header_version
+        return is_older or has_older_cards(context, record.product, data)
+
+
 def frame_records(context, night):
     """Return the records of the reduced frames of a night: one list for all kinds of a plan.
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
@@ -264,7 +265,9 @@ class Steward:
             raise JobFailed(self.full_disk)
         context = self.session.context
         try:
-            return worker.attempt(context, job, make=self._make_after_others, threads=threads)
+            return worker.attempt(
+                context, job, make=partial(make_after_others, self), threads=threads
+            )
         except failures.DiskFull as error:
             self.end_early(error)
             raise JobFailed(str(error)) from None
@@ -273,29 +276,6 @@ class Steward:
                 f"{job.product}: its record cannot be written: {failures.error_words(error)};"
                 f" {failures.remedy_of(error)}"
             ) from None
-
-    def _make_after_others(self, context, job, *, threads):
-        """Make the product of a job as its kind does, once no earlier job works on the same one.
-
-        A batch of a killed run may be at work on it on a cluster, and may have made it by then.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.JobContext
-        job : ccdflow.run.job.Job
-        threads : int
-
-        Returns
-        -------
-        ccdflow.run.job_records.Record
-        """
-        awaited_batches = self.session.batches_to_await([job.product])
-        for batch in awaited_batches:
-            claims.wait_for(context.results / batch, say=self.say)
-        record = None
-        if awaited_batches:
-            record = job_records.readable_record(context.results / job.done)
-        return record or self.chain.make(context, job, threads=threads)
 
     @property
     def has_slots(self):
@@ -386,7 +366,7 @@ class Steward:
             self.session.context,
             self.jobs.remaining_jobs(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
-            make=self._make_after_others,
+            make=partial(make_after_others, self),
             is_wide=self.chain.is_wide,
             on_done=self._tick,
         )
@@ -505,3 +485,28 @@ class Steward:
             job, self.jobs.raw_frame(product) if is_frame else None
         )
         return [f"{self.results}/{need}" for need in products] + raw, self._view.newer_files(job)
+
+
+def make_after_others(run, context, job, *, threads):
+    """Make the product of a job as its kind does, once no earlier job works on the same one.
+
+    A batch of a killed run may be at work on it on a cluster, and may have made it by then.
+
+    Parameters
+    ----------
+    run : Steward
+    context : ccdflow.run.context.JobContext
+    job : ccdflow.run.job.Job
+    threads : int
+
+    Returns
+    -------
+    ccdflow.run.job_records.Record
+    """
+    awaited_batches = run.session.batches_to_await([job.product])
+    for batch in awaited_batches:
+        claims.wait_for(context.results / batch, say=run.say)
+    record = None
+    if awaited_batches:
+        record = job_records.readable_record(context.results / job.done)
+    return record or run.chain.make(context, job, threads=threads)
