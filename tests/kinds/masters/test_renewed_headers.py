@@ -9,7 +9,7 @@ from ccdflow.kinds import CHAIN
 from ccdflow.run import session, worker
 from ccdflow.run.run_start import RunRequest
 
-OLDER, NEWER = "an older comment", "part of the image with one overscan level"
+OLDER_COMMENT, NEWER_COMMENT = "an older comment", "part of the image with one overscan level"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def archive(tmp_path, monkeypatch):
     set_numbered = headers._set_numbered
 
     def set_older(cards, number, keyword, stem, value, comment):
-        comment = OLDER if keyword == "OSCAXIS" else comment
+        comment = OLDER_COMMENT if keyword == "OSCAXIS" else comment
         set_numbered(cards, number, keyword, stem, value, comment)
 
     with monkeypatch.context() as older_version:
@@ -62,30 +62,30 @@ class Archive:
 
 
 def test_frames_and_masters_that_are_asked_for_together_are_renewed_together(archive):
-    assert archive.comments() == ({OLDER}, {OLDER})
+    assert archive.comments() == ({OLDER_COMMENT}, {OLDER_COMMENT})
     # The pixels of frames with an older header are current, and a master made of them as well.
     assert archive.run() == {"frame": 3}
     assert archive.run("frame", "bias") == {}
-    assert archive.comments() == ({NEWER}, {NEWER})
+    assert archive.comments() == ({NEWER_COMMENT}, {NEWER_COMMENT})
     assert archive.run() == {}
 
 
 def test_a_master_of_frames_that_were_renewed_later_is_offered_for_renewal(archive):
     assert archive.run("frame") == {}
-    assert archive.comments() == ({NEWER}, {OLDER})
+    assert archive.comments() == ({NEWER_COMMENT}, {OLDER_COMMENT})
     assert archive.run() == {"bias": 1}
     assert archive.run("bias") == {}
-    assert archive.comments() == ({NEWER}, {NEWER})
+    assert archive.comments() == ({NEWER_COMMENT}, {NEWER_COMMENT})
     assert archive.run() == {}
 
 
 def test_a_master_that_was_renewed_before_its_frames_is_offered_once_more(archive):
     assert archive.run("bias") == {"frame": 3}
-    assert archive.comments() == ({OLDER}, {OLDER})
+    assert archive.comments() == ({OLDER_COMMENT}, {OLDER_COMMENT})
     assert archive.run("frame") == {}
     assert archive.run() == {"bias": 1}
     archive.run("bias")
-    assert archive.comments() == ({NEWER}, {NEWER})
+    assert archive.comments() == ({NEWER_COMMENT}, {NEWER_COMMENT})
     assert archive.run() == {}
 
 

@@ -144,7 +144,9 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     last = np.full(index.size, -1)
     largest = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
     history_by_source = [
-        _entries_among_all({"index": counts.index, **_flagged(entries, share)}, index, n_nights)
+        _entries_among_all(
+            {"index": counts.index, **_drop_rare_bits(entries, share)}, index, n_nights
+        )
         for entries in counts.entries.values()
     ]
     for entries in (*history_by_source, _entries_among_all(joint, index, n_nights)):
@@ -205,7 +207,7 @@ def _count_source(nights, index, source, earlier):
     return entries
 
 
-def _flagged(entries, share):
+def _drop_rare_bits(entries, share):
     """Return the entries of a source without the bits of pixels that were bad in too few nights."""
     is_seldom = entries["seen"] < share * entries["looked"] - _ROUNDING
     return {**entries, "bits": np.where(is_seldom, np.int16(0), entries["bits"])}
