@@ -143,12 +143,10 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     first = np.full(index.size, n_nights)
     last = np.full(index.size, -1)
     largest = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
-    history_by_source = [
-        _entries_among_all(
-            {"index": counts.index, **_drop_rare_bits(entries, share)}, index, n_nights
-        )
-        for entries in counts.entries.values()
-    ]
+    history_by_source = []
+    for entries in counts.entries.values():
+        counted = {"index": counts.index, **_drop_rare_bits(entries, share)}
+        history_by_source.append(_entries_among_all(counted, index, n_nights))
     for entries in (*history_by_source, _entries_among_all(joint, index, n_nights)):
         bits |= entries["bits"]
         first, last = np.minimum(first, entries["first"]), np.maximum(last, entries["last"])
