@@ -97,6 +97,9 @@ LATE_NOTES = f"{STATE}/since.json"
 CLOSED_NIGHTS = f"{STATE}/nights.json"
 """The summaries of nights whose products are all made."""
 
+COUNTED_PIXELS_FOLDER = f"{STATE}/pixels"
+"""The folder of counts of bad pixels in earlier nights, a file for each map."""
+
 DONE_FOLDER = f"{STATE}/done"
 """The folder of the records of finished jobs, until the run's end puts them into the ledger."""
 
@@ -316,6 +319,17 @@ def measured_detector(camera, night, group):
     'detector/lfc/2016-01-15/pixels_2048x4128_1x1_g1.1.fits'
     """
     return f"detector/{segment(camera)}/{segment(night)}/pixels_{plain_name(group)}.fits"
+
+
+def counted_pixels(product):
+    """Return the path of the counts that a map of bad pixels goes on from.
+
+    Examples
+    --------
+    >>> counted_pixels("detector/lfc/bad_pixels_all_64x48.fits")
+    '.ccdflow/pixels/lfc/bad_pixels_all_64x48.fits.counts'
+    """
+    return f"{COUNTED_PIXELS_FOLDER}/{product.partition('/')[2]}.counts"
 
 
 def shutter_map(camera, night, group):

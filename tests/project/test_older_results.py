@@ -27,6 +27,7 @@ PLACES = [
     ("ccdflow/run/late_notes.py", 'count, heads = first.get("count")'),
     ("ccdflow/run/ledger.py", "_BATCH_KINDS ="),
     ("ccdflow/run/rawframes/header_store.py", "self._fields = first.get("),
+    ("ccdflow/kinds/reducing/frame_sources.py", "version = data.get(SOURCE_HEADER"),
     ("ccdflow/run/rawframes/older_rows.py", "_WARNING ="),
     ("ccdflow/run/rawframes/rows.py", "_LATER_FACTS ="),
     ("ccdflow/verify/calibrated/grading.py", '(re.compile(r"(bias|dark|flat) (\\d+ nights?'),

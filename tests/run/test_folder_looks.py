@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ccdflow.files import atomic_write
 from ccdflow.run import folder_looks, helper_processes
 from ccdflow.run.folder_looks import Folder, FolderLook, NotPlain, TreeLook
+from ccdflow.run.products import product_stamps
+from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.warnings_of_rows import files_passed_over, passed_over_lines
 
 
@@ -47,6 +52,37 @@ def look_below(top, cores, *, is_raw=True, name="raw/"):
     look = FolderLook(os.fspath(top.parent / "raw"), {})
     looks.look(look, [Folder(os.fspath(top), name, is_raw=is_raw)])
     return looks
+
+
+def test_files_are_found_in_the_open_folder_and_not_by_their_path(folders, tmp_path, monkeypatch):
+    """By a path the system goes through all folders above the file, for each of a million files."""
+    scandir, listed = os.scandir, []
+
+    def note_folder(folder):
+        listed.append(folder)
+        return scandir(folder)
+
+    products = tmp_path / "results" / "reduced" / "night"
+    products.mkdir(parents=True)
+    (products / "a.fits").write_bytes(b"x" * 7)
+    kinds = [SimpleNamespace(path_prefix="reduced/")]
+    before = len([*Path("/proc/self/fd").iterdir()])
+    monkeypatch.setattr(os, "scandir", note_folder)
+    stamps, _ = rawfolder.look_through(folders)
+    assert len(listed) == 81
+    assert len(stamps) == 80
+    assert stamps["night07/a.fits"] == atomic_write.stamp_of(folders / "night07" / "a.fits")
+    swept, _ = product_stamps.product_stamps(tmp_path / "results", kinds, folders)
+    assert [*swept.names] == ["reduced/night/a.fits"]
+    assert swept.stamp_of("reduced/night/a.fits")[0] == 7
+    of_one = product_stamps.ProductStamps(tmp_path / "results", ["reduced/night"])
+    assert of_one.stamp_of("reduced/night/a.fits") == swept.stamp_of("reduced/night/a.fits")
+    look_below(folders, 1)
+    assert len(listed) == 81 + 2 + 1 + 81
+    assert {type(folder) for folder in listed} == {int}
+    monkeypatch.undo()
+    # No folder stays open.
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 def test_several_processes_see_the_files_that_one_sees(folders, helped_looks):

@@ -175,6 +175,21 @@ class Kind(PartlyPlanned, OnPages):
         """Return the version of the header that a product was given, from its record."""
         return record.data.get("header", 1)
 
+    def has_older_header(self, context, record):
+        """Return whether a product made again would have a header of a newer version.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+        record : ccdflow.run.job_records.Record
+            Record of a product that was made.
+
+        Returns
+        -------
+        bool
+        """
+        return self.header_version_of(record) < self.header_version
+
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):

@@ -85,15 +85,10 @@ class FolderLook:
         All are empty if the folder is gone, or if a link leads back to a folder above it.
         """
         try:
-            # A file is then found by its name in the open folder: by its path, the kernel would go
-            # through all folders above it for each of millions of files.
-            descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
+            with rawfolder.open_folder(folder.path) as descriptor:
+                return self._look_into(folder, descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return "", [], []
-        try:
-            return self._look_into(folder, descriptor)
-        finally:
-            os.close(descriptor)
 
     def _look_into(self, folder, descriptor):
         """Return the same as `_look`, of a folder that is open."""

@@ -368,10 +368,7 @@ class Planner:
             return
         record = self.context.earlier_record(product)
         # A product that was refused has no header.
-        if (
-            record.status == job_records.MADE
-            and kind.header_version_of(record) < kind.header_version
-        ):
+        if record.status == job_records.MADE and kind.has_older_header(self.context, record):
             self.older_headers[kind.name].append(product)
 
     def keep_if_current(self, kind, product, basis):

@@ -27,10 +27,13 @@ class EarlierJobs:
         Whether they may go on while this run is planned, as each batch waits by itself for those
         that make the same products. Otherwise, and if they would replace a product that the plan
         keeps, the plan is made once they have ended.
+    note_life : callable
+        Called again and again while they are waited for: the run waits, and does not hang.
     """
 
     say: Callable[[str], None] = print
     may_go_on: bool = False
+    note_life: Callable[[], None] = lambda: None
 
 
 _EARLIER_JOBS_WAITED_FOR = EarlierJobs()

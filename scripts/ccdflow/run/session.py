@@ -95,6 +95,26 @@ class Session:
             return []
         return [f"all nights are planned: {self.why_all_nights}"]
 
+    def batches_to_await(self, products):
+        """Return the busy batches of an earlier run that make some of these products.
+
+        Whoever makes one of the products waits for them first: both would write the same file.
+
+        Parameters
+        ----------
+        products : collection of str
+
+        Returns
+        -------
+        list of str
+            Paths relative to the results folder, without those that the run has waited for.
+        """
+        return [
+            path
+            for path, records in self.busy_batches.items()
+            if path not in self.awaited_batches and not records.keys().isdisjoint(products)
+        ]
+
     def describe(self):
         """Return the first lines of the run: the products to be made and moved."""
         return self.seal.plan_lines if self.seal else lines_on_plan(self.plan)
@@ -383,9 +403,12 @@ def _wait_for_earlier(run_start, batches):
     busy : dict of str to dict of str to str
         As `claims.withdraw` returns it.
     """
+    earlier_jobs = run_start.request.earlier_jobs
     if new_batches := frozenset(batches) - run_start.awaited_batches:
         for batch in sorted(new_batches):
-            claims.wait_for(run_start.results / batch, say=run_start.request.earlier_jobs.say)
+            claims.wait_for(
+                run_start.results / batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life
+            )
         batches = claims.withdraw(run_start.results)
     return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -321,7 +321,7 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     claim = claims.claim(earlier)
 
     def end_earlier(line):
-        assert line == "waiting: an earlier job is still at work on 2024-03-01.earlier"
+        assert line == claims.waiting_line(earlier)
         # Who waits shows that it lives, for others may wait for it.
         assert claims.read_count(path) == BatchCount()
         assert claims.count_path(path).exists()
@@ -342,6 +342,44 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     assert batch_work.make_all(path, chain=CHAIN, threads=1, say=end_earlier) == 1
     assert set(made) < set(batch.products)
     assert given == [product for product in batch.products if product not in made]
+
+
+def test_a_queued_job_makes_nothing_before_the_batches_that_its_batch_needs(
+    make_session, monkeypatch
+):
+    """A killed run leaves it in the queue; a later run plans a batch of the same name and key."""
+    session = make_session({"2024-03-01": 2})
+    context, lines, worked = session.context, [], []
+    (batch,) = batch_splitting.split(session, is_split_by_night=True)
+    earlier_records = tuple(paths.done_record("batches/before", key) for key in ("k1", "k2"))
+    path = batch_files.write_batch(session, replace(batch, earlier_records=earlier_records))
+
+    def work_plan(context, jobs, **options):
+        worked.extend(job.product for job in jobs)
+        for job in jobs:
+            job_records.write_record(context.results, Record(job.product, FRAME, job.key), job.done)
+        return worker.WorkResult()
+
+    monkeypatch.setattr(worker, "work_plan", work_plan)
+    clock = SimpleNamespace(now=0.0)
+    sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)  # noqa: E731
+    monkeypatch.setattr(
+        batch_work, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
+    )
+    for record, next_record in zip((None, *earlier_records), (*earlier_records, None), strict=True):
+        if record is not None:
+            (context.results / record).parent.mkdir(parents=True, exist_ok=True)
+            (context.results / record).touch()
+        status = batch_work.make_all(path, chain=CHAIN, threads=1, say=lines.append)
+        assert status == (0 if next_record is None else 1)
+        if next_record is not None:
+            assert worked == []
+            assert lines.pop().startswith(
+                f"{next_record}: the record of an earlier batch is missing"
+            )
+    assert worked == list(batch.products)
+    # A record that a slow file system shows after half a minute is waited for.
+    assert clock.now == pytest.approx(2 * 61, abs=1)
 
 
 def test_the_size_is_read_from_the_first_line_alone(make_session):

@@ -69,7 +69,7 @@ def test_a_second_process_reports_that_it_waits_for_the_first(tmp_path, holder):
         process.kill()
 
     claims.claim(batch, say=say, poll=0.01).close()
-    assert lines == [f"waiting: an earlier job is still at work on {batch.stem}"]
+    assert lines == [claims.waiting_line(batch)]
 
 
 class FakeTime:
@@ -111,7 +111,7 @@ def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
     clock, lines = FakeTime(beat), []
     monkeypatch.setattr(claims, "time", clock)
     claims.claim(batch, say=lines.append, silence=600, poll=100).close()
-    assert lines == [f"waiting: an earlier job is still at work on {batch.stem}"]
+    assert lines == [claims.waiting_line(batch)]
     assert clock.now == 3000
 
 

@@ -46,7 +46,7 @@ class KilledRun:
 
     def end(self, line):
         """Make all that is left, and end; called with the line of who waits for it."""
-        assert line == f"waiting: an earlier job is still at work on {self.path.stem}"
+        assert line == claims.waiting_line(self.path)
         self.make()
         self.claim.close()
 
@@ -116,7 +116,7 @@ def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch,
     """Its lock stays and it gives no sign of life: each wait for it takes ten minutes."""
     first = small_frames.run_jobs(*folders, CAMERAS, limits={"settle": 0})
     dead, waits = kill_run(bias={"method": "median"}), []
-    monkeypatch.setattr(claims, "wait_for", lambda batch, say: waits.append(batch))
+    monkeypatch.setattr(claims, "wait_for", lambda batch, **_: waits.append(batch))
     running = start(first.context.settings, may_go_on=may_go_on)
     assert (waits, list(running.busy_batches)) == ([dead.path], [dead.batch.path])
     (bias,) = (product for product in first.records if product.startswith("combined/"))
@@ -151,3 +151,22 @@ def test_at_the_end_a_run_takes_in_the_records_of_its_own_jobs(kill_run):
     session.finish(running)
     assert running.failed_records == []
     assert ledger.load_ledger(killed.results)[product].key == own.key
+
+
+def test_a_run_that_waits_for_an_earlier_job_shows_that_it_lives(kill_run, monkeypatch):
+    """Each look at the lock is a sign of life; a watch would say that a folder does not answer."""
+    killed, signs, signs_at_sleeps, lines = kill_run(), [], [], []
+
+    def sleep(seconds):
+        signs_at_sleeps.append(len(signs))
+        if len(signs_at_sleeps) == 3:
+            killed.end(lines[0])
+
+    monkeypatch.setattr(claims.time, "sleep", sleep)
+    earlier_jobs = EarlierJobs(lines.append, note_life=lambda: signs.append(1))
+    request = RunRequest(earlier_jobs=earlier_jobs)
+    session.start(killed.settings, chain=kinds.CHAIN, request=request).lock.close()
+    assert signs_at_sleeps == [1, 2, 3]
+    assert lines == [claims.waiting_line(killed.path)]
+    assert f"batch {killed.path.stem}; " in lines[0]
+    assert "cancel that job on the cluster" in lines[0]

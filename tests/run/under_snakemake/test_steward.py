@@ -491,5 +491,49 @@ def test_a_run_on_one_machine_waits_for_jobs_of_a_killed_one_and_a_cluster_does_
     finally:
         claim.close()
     assert here.session.busy_batches == {}
-    line = f"ccdflow: waiting: an earlier job is still at work on {batch.name}.{batch.key}"
-    assert here.stream.getvalue().splitlines()[0] == line
+    line = claims.waiting_line(Path(batch.path))
+    assert f"batch {batch.name}.{batch.key}; " in line
+    assert here.stream.getvalue().splitlines()[0] == f"ccdflow: {line}"
+
+
+@pytest.mark.parametrize("has_made_it", [True, False], ids=["made", "not made"])
+@pytest.mark.parametrize("way", ["rule", "remaining"])
+def test_a_job_of_the_main_process_waits_for_an_earlier_job_on_the_same_product(
+    begin, monkeypatch, has_made_it, way
+):
+    """On a cluster the main process makes tables and the overview itself."""
+    run, made = begin(is_local=False), []
+    context, product = run.session.context, "bias_quality.csv"
+    job = run.session.plan.jobs[product]
+    batch = context.results / ".ccdflow/batches/earlier.0123.json"
+    batch.write_text("{}")
+    run.session.busy_batches = {".ccdflow/batches/earlier.0123.json": {product: job.done}}
+    claim = claims.claim(batch)
+    theirs = job_records.Record(product, job.kind, job.key, data={"by": "the earlier job"})
+
+    def end_earlier(seconds):
+        assert made == []
+        if has_made_it:
+            job_records.write_record(context.results, theirs, job.done)
+        claim.close()
+
+    def make(context, job, *, threads=1):
+        made.append(job.product)
+        return job_records.Record(job.product, job.kind, job.key)
+
+    monkeypatch.setattr(claims.time, "sleep", end_earlier)
+    monkeypatch.setattr(type(CHAIN), "make", lambda self, *args, **options: make(*args, **options))
+    monkeypatch.setattr(run.jobs, "records_of_other_nodes", lambda job: [])
+    if way == "rule":
+        run.make(product, job.kind)
+    else:
+        monkeypatch.setattr(run.jobs, "remaining_jobs", lambda chain, *, makes_all: [job])
+        run.make_remaining()
+    assert claim.closed
+    assert made == ([] if has_made_it else [product])
+    record = job_records.read_record(context.results / job.done)
+    assert dict(record.data.items()) == (theirs.data if has_made_it else {})
+    assert f"ccdflow: {claims.waiting_line(batch)}" in run.stream.getvalue().splitlines()
+    # Another product waits for nobody.
+    run.make("report.html", "index")
+    assert made[-1] == "report.html"

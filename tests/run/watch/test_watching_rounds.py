@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import small_chain
@@ -34,8 +35,9 @@ from ccdflow.files import atomic_write
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.run import job_records, lock, session, worker
+from ccdflow.run.batches import claims
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
-from ccdflow.run.watch import arrivals, looks, page_pace, watching
+from ccdflow.run.watch import arrivals, looks, page_pace, timed_calls, watching
 from ccdflow.run.watch.round_schedule import RoundSchedule
 
 LATE = ("science_g2.fits",)
@@ -501,6 +503,30 @@ def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, 
         assert not gate.is_set()
     finally:
         gate.set()
+
+
+def test_a_round_that_waits_for_an_earlier_job_blames_no_folder(evening, tmp_path, monkeypatch):
+    """A killed run has left the job on a cluster; the system here counts no turns of threads."""
+    night = Night(evening, tmp_path, limit=0.2)
+    batch = night.results / paths.BATCHES / "2024-03-01.0123456789abcdef.json"
+    batch.parent.mkdir(parents=True, exist_ok=True)
+    batch.write_text("{}")
+    claim = claims.claim(batch)
+    clock = SimpleNamespace(
+        time=time.time, monotonic=time.monotonic, sleep=lambda seconds: time.sleep(0.02)
+    )
+    monkeypatch.setattr(claims, "time", clock)
+    monkeypatch.setattr(timed_calls, "_turns_of", lambda thread: None)
+    line = claims.waiting_line(batch)
+    with watch_at_work(night):
+        shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
+        night.watch._warm = None
+        wait_until(lambda: line in night.output.lines)
+        time.sleep(1)
+        claim.close()
+        wait_until((night.results / "calibrated" / LATE[0]).is_file)
+        blamed = [text for text in night.output.lines if "has not answered" in text]
+    assert not any("the frame at work waits for it" in text for text in blamed)
 
 
 def test_a_look_that_takes_long_because_it_works_blames_no_folder(evening, tmp_path, monkeypatch):

@@ -71,7 +71,53 @@ class History:
     nights: tuple[str, ...] = field(default=())
 
 
-def combine_nights(nights, *, share=LEAST_SHARE):
+@dataclass(frozen=True)
+class NightCounts:
+    """The bad pixels of one image in the nights so far, counted: a history goes on from here.
+
+    Attributes
+    ----------
+    index : numpy.ndarray of shape (n,), int64
+        Indices in the flattened image of all that a source gave, sorted.
+    entries : dict of str to dict of str to numpy.ndarray of shape (n,)
+        By source: the bits of the last night, first and last night, nights in which it was bad,
+        nights that could tell.
+    nights : tuple of str
+    """
+
+    index: np.ndarray
+    entries: dict[str, dict[str, np.ndarray]]
+    nights: tuple[str, ...] = ()
+
+
+def _no_counts():
+    """Return the counts of no night."""
+    return NightCounts(np.empty(0, np.int64), {source: _never_bad(0, 0) for source in SOURCES})
+
+
+def count_nights(nights, earlier=None):
+    """Return the `NightCounts` of some nights, behind those that were counted before.
+
+    Parameters
+    ----------
+    nights : sequence of NightBadPixels
+        Sorted by night.
+    earlier : NightCounts, optional
+        The counts of the nights before them.
+
+    Returns
+    -------
+    NightCounts
+        The same as of all of them at once.
+    """
+    earlier = _no_counts() if earlier is None else earlier
+    index = np.unique(np.concatenate([earlier.index, *(night.index for night in nights)]))
+    entries = {source: _count_source(nights, index, source, earlier) for source in SOURCES}
+    names = (*earlier.nights, *(night.night for night in nights))
+    return NightCounts(index, entries, names)
+
+
+def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     """Return the `History` of some nights.
 
     Parameters
@@ -82,20 +128,26 @@ def combine_nights(nights, *, share=LEAST_SHARE):
         A pixel is flagged if it was bad in at least this part of the nights that can show it, from
         the first one on in which it was bad: one that has become bad is flagged at once, one that
         was bad by chance in one night is not flagged any more after the next.
+    earlier : NightCounts, optional
+        The counts of the nights before them; pixels that are a little low are not among these.
 
     Returns
     -------
     History
     """
-    joint = _jointly_low(nights, share)
-    index = [np.empty(0, np.int64), joint["index"], *(night.index for night in nights)]
-    index = np.unique(np.concatenate(index))
+    counts = count_nights(nights, earlier)
+    n_nights = len(counts.nights)
+    joint = _jointly_low(nights, share, n_nights)
+    index = np.unique(np.concatenate([joint["index"], counts.index]))
     bits = np.zeros(index.size, np.int16)
-    first = np.full(index.size, len(nights))
+    first = np.full(index.size, n_nights)
     last = np.full(index.size, -1)
     largest = {name: np.zeros(index.size, np.int32) for name in ("seen", "looked")}
-    history_by_source = [_history_of_source(nights, index, source, share) for source in SOURCES]
-    for entries in (*history_by_source, _entries_among_all(joint, index, len(nights))):
+    history_by_source = []
+    for entries in counts.entries.values():
+        counted = {"index": counts.index, **_drop_rare_bits(entries, share)}
+        history_by_source.append(_entries_among_all(counted, index, n_nights))
+    for entries in (*history_by_source, _entries_among_all(joint, index, n_nights)):
         bits |= entries["bits"]
         first, last = np.minimum(first, entries["first"]), np.maximum(last, entries["last"])
         is_larger = entries["seen"] > largest["seen"]
@@ -108,7 +160,7 @@ def combine_nights(nights, *, share=LEAST_SHARE):
         last=last,
         seen=largest["seen"],
         looked=largest["looked"],
-        nights=tuple(night.night for night in nights),
+        nights=counts.nights,
     )
 
 
@@ -123,8 +175,8 @@ def _never_bad(size, nights):
     }
 
 
-def _history_of_source(nights, index, source, share):
-    """Return the bits, first and last night of pixels by one source.
+def _count_source(nights, index, source, earlier):
+    """Return the bits, first and last night of pixels by one source, and their numbers of nights.
 
     Parameters
     ----------
@@ -133,11 +185,14 @@ def _history_of_source(nights, index, source, share):
     index : numpy.ndarray of shape (n,), int
         Indices of the pixels in the flattened image.
     source : str
-    share : float
-        The part of the nights in which a bad pixel has to be bad.
+    earlier : NightCounts
     """
-    entries = _never_bad(index.size, len(nights))
-    for number, night in enumerate(nights):
+    n_earlier = len(earlier.nights)
+    n_nights = n_earlier + len(nights)
+    counted = {"index": earlier.index, **earlier.entries[source]}
+    entries = _entries_among_all(counted, index, n_nights)
+    entries["first"][entries["seen"] == 0] = n_nights
+    for number, night in enumerate(nights, start=n_earlier):
         if source not in night.looked:
             continue
         bits = night.bits[source]
@@ -147,24 +202,39 @@ def _history_of_source(nights, index, source, share):
         entries["bits"][positions] = bits[bits != 0]
         entries["seen"][positions] += 1
         entries["looked"] += entries["first"] <= number
-    entries["bits"][entries["seen"] < share * entries["looked"] - _ROUNDING] = 0
     return entries
 
 
-def _jointly_low(nights, share):
+def _drop_rare_bits(entries, share):
+    """Return the entries of a source without the bits of pixels that were bad in too few nights."""
+    is_seldom = entries["seen"] < share * entries["looked"] - _ROUNDING
+    return {**entries, "bits": np.where(is_seldom, np.int16(0), entries["bits"])}
+
+
+def _jointly_low(nights, share, n_nights):
     """Return the entries of the pixels that all nights together show to be low.
 
     The response of good pixels differs, and is the same in all nights: of n nights, in which a
     part w of the variance is noise of their own, the sum of the sigmas has the variance
     n + n (n - 1) (1 - w).
+
+    Parameters
+    ----------
+    nights : sequence of NightBadPixels
+        The last ones of the history.
+    share : float
+    n_nights : int
+        Nights of the whole history.
     """
     weak_by_night = [
-        (number, night.weak) for number, night in enumerate(nights) if night.weak is not None
+        (number, night.weak)
+        for number, night in enumerate(nights, start=n_nights - len(nights))
+        if night.weak is not None
     ]
     index = np.unique(
         np.concatenate([np.empty(0, np.int64), *(weak.index for _, weak in weak_by_night)])
     )
-    entries = {"index": index} | _never_bad(index.size, len(nights))
+    entries = {"index": index} | _never_bad(index.size, n_nights)
     total = np.zeros(index.size)
     for number, weak in weak_by_night:
         positions = np.searchsorted(index, weak.index)

@@ -24,7 +24,8 @@ from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
-from ccdflow.kinds.reducing.record_entries import (
+from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
+from ccdflow.kinds.reducing.lost_lines import (
     converter_ends_of,
     lacks_ends,
     no_level_parts,
@@ -305,6 +306,7 @@ class Calibration:
         figures = ("sky", "sky_rms", "sky_predicted")
         return {
             "header": self.kind.header_version,
+            SOURCE_HEADER: oldest_header(self.context, self.group.files),
             "grade": self.grade,
             "reasons": self.reasons,
             "missing": sorted(self.missing),

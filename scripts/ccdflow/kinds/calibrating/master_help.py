@@ -209,8 +209,13 @@ def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
     for kind, product, unit, frames, values in (entry for part in sums for entry in part):
-        total = totals.setdefault((kind, product, unit), _ExactSums(len(values)))
-        total.add(list(map(Decimal, values)), frames)
+        decimals, total = list(map(Decimal, values)), totals.get((kind, product, unit))
+        if total is None:
+            # Most masters are of one part alone, its own night.
+            totals[kind, product, unit] = [frames, decimals]
+            continue
+        total[0] += frames
+        total[1] = list(map(_EXACT_CONTEXT.add, total[1], decimals))
     helps = []
     for (kind, product, unit), total in sorted(totals.items(), key=_place_of_kind):
         frames = total.frames

@@ -18,7 +18,7 @@ from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
-from ccdflow.kinds.reducing.frame_sources import size_of_frame
+from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, size_of_frame
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
@@ -36,7 +36,7 @@ _CHANGES_IN_WORDS = {
 }
 
 
-class Science(GroupedKind):
+class Science(CardsOfFrames, Kind):
     """Calibrated frames: minus bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"

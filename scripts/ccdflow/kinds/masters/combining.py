@@ -24,6 +24,7 @@ from ccdflow.frame.products import product_images
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
+from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
 from ccdflow.run import job_records
 from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job_records import Record
@@ -236,6 +237,7 @@ def _work_on_selection(kind, context, job, members, selection, threads):
         "left_out": [[file, o.text, o.figure, o.value, o.threshold] for file, o in left_out],
         "members": [file for file, _ in members_kept],
         "header": kind.header_version,
+        SOURCE_HEADER: oldest_header(context, [file for file, _ in members_kept]),
     }
     record = Record(job.product, job.kind, digest(basis), basis=basis, data=data)
     return CombineWork(

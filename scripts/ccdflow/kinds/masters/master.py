@@ -7,7 +7,7 @@ from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
 from ccdflow.kinds.masters.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_library, master_snapshot
-from ccdflow.kinds.reducing.frame_sources import raw_pixels
+from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, raw_pixels
 from ccdflow.kinds.reducing.record_entries import (
     plain_ends_of_full_pixels,
     plain_no_level_parts,
@@ -18,7 +18,7 @@ from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 
-class MasterKind(GroupedKind):
+class MasterKind(_ShownOnPages, CardsOfFrames, Kind):
     """A kind of product that is combined of frames of one image type.
 
     Attributes

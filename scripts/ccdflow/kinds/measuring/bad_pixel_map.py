@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ccdflow import paths
 from ccdflow.detector.pixels.history import combine_nights
 from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.measuring import pixel_tables
+from ccdflow.kinds.measuring import counted_nights, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
-from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
+from ccdflow.kinds.measuring.measured_nights import measurements_of
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
+
+
+class _Measurement(NamedTuple):
+    """A measurement of the detector: its record, and the data of this."""
+
+    record: job_records.Record
+    data: dict[str, object]
 
 
 class BadPixels(Kind):
@@ -80,10 +89,11 @@ class BadPixels(Kind):
         """Return the sources of a map: the measurements of all its nights."""
         return self._basis(context, context.group(job.product))
 
-    def _basis(self, context, group):
+    def _basis(self, context, group, measurement_records=None):
         """Return the sources of a map: its measurements, and the settings that combine them."""
         names = ("nights", "share")
-        measurement_records = measurements_of(context, group.measurements)
+        if measurement_records is None:
+            measurement_records = measurements_of(context, group.measurements)
         return {
             "version": self.version,
             "nights": sorted([record.product, record.key] for record in measurement_records),
@@ -93,55 +103,107 @@ class BadPixels(Kind):
     def make(self, context, job, *, threads):
         """Write the map: an image of the last night's mask, and a table."""
         group = context.group(job.product)
-        basis = self._basis(context, group)
+        all_records = measurements_of(context, group.measurements)
+        basis = self._basis(context, group, all_records)
         record = job_records.Record(job.product, self.name, digest(basis), basis=basis)
-        measurement_records = list(
-            filter(tells_of_pixels, measurements_of(context, group.measurements))
-        )
-        if not measurement_records:
+        # The data of a record are JSON text until they are read: once, as there are thousands.
+        measurements = [_Measurement(r, dict(r.data.items())) for r in all_records]
+        measurements = [each for each in measurements if each.data["looked"]]
+        if not measurements:
             reason = "no night has darks or flats that show bad pixels"
             return job_records.Record(
                 job.product, self.name, record.key, job_records.REFUSED, reason, basis=basis
             )
-        shapes = [tuple(shape) for shape in measurement_records[0].data["shapes"]]
-        settings = context.settings["detector"]
-        newest = sorted({r.data["night"] for r in measurement_records})[-settings["nights"] :]
-        columns_of_images = [
-            pixel_tables.read_seen(
-                context.results / r.product, r.data["night"], r.data["looked"], shapes,
-                weak=r.data["night"] in newest,
-            )
-            for r in measurement_records
-        ]  # fmt: skip
-        share = settings["share"]
-        images, tables = [], []
-        for number, shape in enumerate(shapes):
-            nights = [columns_of_image[number] for columns_of_image in columns_of_images]
-            now = combine_nights([n for n in nights if n.night in newest], share=share)
-            mask = np.zeros(shape, np.int16)
-            mask.reshape(-1)[now.index] = now.bits
-            images.append((f"MASK{number or ''}", mask))
-            tables.append((number, shape, combine_nights(nights, share=share), mask))
-        cards = [
-            ("CCDFCAM", group.camera, "camera"),
-            ("EPOCH", dict(group.shared)["epoch"] or "all", "night with which this epoch began"),
-            ("NNIGHTS", len(group.nights), "nights with darks or flats"),
-            ("NIGHT", measurement_records[-1].data["night"], "the mask is that of this night"),
-            ("BPNIGHTS", settings["nights"], "newest nights that decide at most"),
-            ("BPSHARE", settings["share"], "part of the nights in which a bad pixel is bad"),
-            ("NCOMBINE", len(measurement_records), "measurements"),
-        ]
-        # Nights beyond 999 have no card: FITS keywords have eight letters.
-        for position, each in enumerate(measurement_records[:999], start=1):
-            cards += [(f"IMCOM{position:03d}", printable_text(each.product), "measurement")]
-            cards += [(f"IMKEY{position:03d}", each.key, "its CCDFKEY")]
+        newest_nights = sorted({each.data["night"] for each in measurements})
+        newest_nights = newest_nights[-context.settings["detector"]["nights"] :]
+        images, tables = _images_and_tables(context, job.product, measurements, newest_nights)
         return pixel_tables.write_product(
-            context, record, cards, images, PIXELS=_columns_of_map(tables)
-        )
+            context, record, _cards_of_map(context, group, measurements), images,
+            PIXELS=_columns_of_map(tables),
+        )  # fmt: skip
 
 
 BAD_PIXELS = BadPixels()
 """The kind of a detector's map of bad pixels."""
+
+
+def _images_and_tables(context, product, measurements, newest_nights):
+    """Return the masks of a map, and the histories that its table is made of.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+    product : str
+        The map.
+    measurements : list of _Measurement
+        Those that show bad pixels, oldest first.
+    newest_nights : list of str
+        The nights that the mask is made of.
+
+    Returns
+    -------
+    images : list of (str, numpy.ndarray)
+        Name and mask, (ny, nx), int16.
+    tables : list of (int, (int, int), ccdflow.detector.pixels.history.History, numpy.ndarray)
+        Number, shape, history and mask of each image.
+    """
+    shapes = [tuple(shape) for shape in measurements[0].data["shapes"]]
+    share = context.settings["detector"]["share"]
+
+    def read(first, end):
+        """Return the bad pixels of each image in some of the measurements."""
+        images_of_nights = [
+            pixel_tables.read_seen(
+                context.results / record.product, data["night"], data["looked"], shapes,
+                weak=data["night"] in newest_nights,
+            )
+            for record, data in measurements[first:end]
+        ]  # fmt: skip
+        return [[images[number] for images in images_of_nights] for number in range(len(shapes))]
+
+    counts, n_counted = counted_nights.count_settled(
+        context.results,
+        product,
+        [[record.product, record.key, record.content] for record, _ in measurements],
+        sum(data["night"] not in newest_nights for _, data in measurements),
+        read,
+    )
+    images, tables = [], []
+    for number, nights in enumerate(read(n_counted, len(measurements))):
+        now = combine_nights([n for n in nights if n.night in newest_nights], share=share)
+        mask = np.zeros(shapes[number], np.int16)
+        mask.reshape(-1)[now.index] = now.bits
+        images.append((f"MASK{number or ''}", mask))
+        earlier = counts[number] if counts else None
+        history = combine_nights(nights, share=share, earlier=earlier)
+        tables.append((number, shapes[number], history, mask))
+    return images, tables
+
+
+def _cards_of_map(context, group, measurements):
+    """Return the cards of a map: its detector, settings, and the first 999 measurements.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+    group : ccdflow.run.job.Group
+    measurements : list of _Measurement
+    """
+    settings = context.settings["detector"]
+    cards = [
+        ("CCDFCAM", group.camera, "camera"),
+        ("EPOCH", dict(group.shared)["epoch"] or "all", "night with which this epoch began"),
+        ("NNIGHTS", len(group.nights), "nights with darks or flats"),
+        ("NIGHT", measurements[-1].data["night"], "the mask is that of this night"),
+        ("BPNIGHTS", settings["nights"], "newest nights that decide at most"),
+        ("BPSHARE", settings["share"], "part of the nights in which a bad pixel is bad"),
+        ("NCOMBINE", len(measurements), "measurements"),
+    ]
+    # Nights beyond 999 have no card: FITS keywords have eight letters.
+    for position, (each, _) in enumerate(measurements[:999], start=1):
+        cards += [(f"IMCOM{position:03d}", printable_text(each.product), "measurement")]
+        cards += [(f"IMKEY{position:03d}", each.key, "its CCDFKEY")]
+    return cards
 
 
 def _columns_of_map(tables):

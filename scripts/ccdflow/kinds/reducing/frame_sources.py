@@ -15,6 +15,9 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 # Frames that this run could not make, as their page says.
 _NOT_MADE = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
 
+SOURCE_HEADER = "source_header"
+"""The key of `oldest_header` in the data of a product that has cards of its frames."""
+
 
 def frame_basis(row):
     """Return the sources of a reduced frame; the header names the raw file.
@@ -36,6 +39,73 @@ def frame_key(row):
     """Return the key of a reduced frame: the hash of all that its pixels depend on."""
     values = (row.camera, row.file, row.fingerprint, row.geometry, row.recipe)
     return digest([reduction.PIXELS_VERSION, *values])
+
+
+def oldest_header(context, files):
+    """Return the oldest version of the headers of some reduced frames, that of today without any.
+
+    A product made of them has their cards. Its record notes this version (`SOURCE_HEADER`).
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    files : iterable of str
+        Their raw files.
+
+    Returns
+    -------
+    int
+    """
+    version_of = context.chain.first.header_version_of
+    records = [context.outcome(reduced_product(file)) for file in files]
+    versions = [version_of(r) for r in records if r is not None and r.status == job_records.MADE]
+    return min(versions, default=reduction.HEADER_VERSION)
+
+
+def has_older_cards(context, product, data):
+    """Return whether a product has cards of older headers than its frames have now.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    product : str
+        A master or a calibrated frame.
+    data : dict of str to object
+        The data of its record.
+
+    Returns
+    -------
+    bool
+        False where the record does not tell.
+    """
+    # Older results: records of products do not note the headers of their frames.
+    version = data.get(SOURCE_HEADER, reduction.HEADER_VERSION)
+    if version >= reduction.HEADER_VERSION:
+        return False
+    group = context.find_group(product)
+    return group is not None and version < oldest_header(context, group.files)
+
+
+class CardsOfFrames:
+    """The part of a kind whose products have cards of the reduced frames that they are made of."""
+
+    def has_older_header(self, context, record):
+        """Return whether its own cards or those of its frames are of an older version.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PlanContext
+        record : ccdflow.run.job_records.Record
+            Record of a product that was made.
+
+        Returns
+        -------
+        bool
+        """
+        # The data are JSON text until they are read: once, as a plan asks of each product.
+        data = dict(record.data.items())
+        is_older = data.get("header", 1) < self.header_version
+        return is_older or has_older_cards(context, record.product, data)
 
 
 def frame_records(context, night):

@@ -62,14 +62,7 @@ def write_batch(session, batch, *, is_queued=False):
         group.product for group in groups
     }
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
-    busy_batches = {
-        path: records
-        for path, records in session.busy_batches.items()
-        if path not in session.awaited_batches
-    }
-    awaited_paths = [
-        path for path, records in busy_batches.items() if set(records) & set(batch.products)
-    ]
+    awaited_paths = session.batches_to_await(batch.products)
     data = {
         "settings": context.settings,
         "waits": [path for path in awaited_paths if path != batch.path],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from ccdflow import paths
@@ -9,7 +10,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
 from ccdflow.run import job_records, worker
 from ccdflow.run.batches import claims
-from ccdflow.run.batches.batch_files import batches_awaited, read_batch
+from ccdflow.run.batches.batch_files import batches_awaited, earlier_batch_records, read_batch
 from ccdflow.run.lines.progress import BatchCount, Progress
 
 BATCH = "batch"
@@ -17,6 +18,10 @@ BATCH = "batch"
 
 DISK_FULL_STATUS = 28
 """Exit status for a full disk."""
+
+# Seconds within which the records of earlier batches appear: a network file system shows files of
+# other machines late. Chosen: some are said to take half a minute.
+_MOST_LATE_SECONDS = 60.0
 
 
 def make_all(path, *, chain, threads, parent=None, say=print):
@@ -80,6 +85,12 @@ def _make_claimed(path, chain, threads, parent, say):
             claims.wait_for(awaited, say=say)
         session = read_batch(path, chain)
         context = session.context
+        if missing_record := _missing_record(context.results, earlier_batch_records(path)):
+            say(
+                f"{missing_record}: the record of an earlier batch is missing, whose products this"
+                " batch needs: nothing is made; the run that wrote the batch starts it again"
+            )
+            return 1
         # A parent process shows the progress itself.
         meter = _Meter(context, mode="plain" if parent is None else "none")
         result = worker.work_plan(
@@ -95,6 +106,27 @@ def _make_claimed(path, chain, threads, parent, say):
     finally:
         # Before the lock is released: the next run removes the count of a batch that has ended.
         reporter.end()
+
+
+def _missing_record(results, records):
+    """Return the record of an earlier batch that does not appear; '' if all are there.
+
+    Snakemake starts a batch after those before it. But a job that a killed run has left in the
+    queue of a cluster may start when it likes, and find the batch of a later run under its name.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+    records : list of str
+        Paths relative to the results folder.
+    """
+    end = time.monotonic() + _MOST_LATE_SECONDS
+    for record in records:
+        while not (results / record).exists():
+            if time.monotonic() > end:
+                return record
+            time.sleep(1)
+    return ""
 
 
 class _Meter:

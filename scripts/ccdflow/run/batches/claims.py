@@ -83,6 +83,10 @@ def try_lock(path):
         file.close()
 
 
+def _no_sign():
+    """Show no sign of life: nobody watches the process that waits."""
+
+
 def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     """Wait until no other process works on a batch, and lock it.
 
@@ -110,7 +114,7 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     batch = Path(batch)
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
-    file = _wait_for_process(batch, say, silence, poll)
+    file = _wait_for_process(batch, say, silence, poll, _no_sign)
     if is_withdrawn(batch):
         if file is not None:
             # As long as it is locked: a file of that name may be another process's later.
@@ -118,6 +122,20 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
             file.close()
         raise Withdrawn(str(batch))
     return file
+
+
+def waiting_line(batch):
+    """Return the line of a process that waits for an earlier job: its batch, and the remedy.
+
+    Examples
+    --------
+    >>> waiting_line(Path("2024-03-01.0123456789abcdef.json"))[:60]
+    'waiting: an earlier job is still at work on batch 2024-03-01'
+    """
+    return (
+        f"waiting: an earlier job is still at work on batch {batch.stem}; this goes on once that"
+        " has ended, or at once if you cancel that job on the cluster"
+    )
 
 
 def is_withdrawn(batch):
@@ -129,7 +147,9 @@ def is_withdrawn(batch):
         return True
 
 
-def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
+def wait_for(
+    batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, note_life=_no_sign
+):
     """Wait until no process works on a batch, without locking it.
 
     Parameters
@@ -142,14 +162,16 @@ def wait_for(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECOND
         Seconds without a sign of life after which it counts as dead.
     poll : float, optional
         Seconds between two looks.
+    note_life : callable, optional
+        Called at each look: whoever watches this process sees that it waits, and does not hang.
     """
     if lock_path(batch).exists():
-        file = _wait_for_process(Path(batch), say, silence, poll)
+        file = _wait_for_process(Path(batch), say, silence, poll, note_life)
         if file is not None:
             file.close()
 
 
-def _wait_for_process(batch, say, silence, poll):
+def _wait_for_process(batch, say, silence, poll, note_life):
     """Return the lock of a batch once its process ended; None where it gives no sign of life.
 
     Parameters
@@ -162,13 +184,16 @@ def _wait_for_process(batch, say, silence, poll):
         dead machine.
     poll : float
         Seconds between two tries.
+    note_life : callable
+        Called after each try that has failed.
     """
     path = lock_path(batch)
     is_announced = False
     last_sign, seen_at = None, time.monotonic()
     while (file := try_lock(path)) is None:
+        note_life()
         if not is_announced:
-            say(f"waiting: an earlier job is still at work on {batch.stem}")
+            say(waiting_line(batch))
             is_announced = True
         sign = _sign_of_life(batch)
         if sign != last_sign:

@@ -28,10 +28,9 @@ from ccdflow.run.nights.night_notes import (
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products.product_stamps import ProductStamps
-from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes import inventory, rawfolder
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.raw_verdicts import take_aside
-from ccdflow.run.rawframes.rawfolder import is_plain_name
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
 # After this many attempts to plan with further nights open all nights are planned. Chosen.
@@ -141,7 +140,10 @@ class _Changes:
         """Yield (file, stamp) of the raw frames of a folder."""
         prefix = f"{folder}/" if folder else ""
         try:
-            with os.scandir(self._raw / folder) as entries:
+            with (
+                rawfolder.open_folder(self._raw / folder) as descriptor,
+                os.scandir(descriptor) as entries,
+            ):
                 for entry in entries:
                     if paths.is_raw_name(entry.name) and not entry.is_dir():
                         yield prefix + entry.name, atomic_write.stamp_of(entry)
@@ -189,7 +191,7 @@ class _Changes:
         for file in rows:
             if posixpath.dirname(file) in changed and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
-            if not is_plain_name(file):
+            if not rawfolder.is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is not a plain name")
         for name in self.products:
             if not _is_of_open_night(name, folders, segments):

@@ -35,7 +35,10 @@ class ProductStamps:
     def _read_folder(self, folder):
         """Read the stamps of the files in a folder."""
         try:
-            with os.scandir(self._results / folder) as entries:
+            with (
+                rawfolder.open_folder(self._results / folder) as descriptor,
+                os.scandir(descriptor) as entries,
+            ):
                 for entry in entries:
                     if not entry.name.startswith(".") and not entry.is_dir():
                         self._stamps[f"{folder}/{entry.name}"] = atomic_write.stamp_of(entry)
@@ -111,22 +114,35 @@ class _Sweep:
     def look(self, folder, prefix, parents=(), *, is_link):
         """Note the files in a folder and below it."""
         try:
-            status = os.stat(folder)  # noqa: PTH116
-            # A link may lead back to a folder above it.
-            if (status.st_dev, status.st_ino) in parents:
-                return
-            if problem := self._problem(folder, status, parents, is_link):
-                self.problems[f"{prefix}/"] = FolderProblem(problem, "remove the link")
-                return
-            entries = os.scandir(folder)
+            with rawfolder.open_folder(folder) as descriptor:
+                self._look_into(descriptor, folder, prefix, parents, is_link=is_link)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             text = f"cannot be read ({error.strerror or error})"
             self.problems[f"{prefix}/"] = FolderProblem(text, "check its permissions and its disk")
+
+    def _look_into(self, descriptor, folder, prefix, parents, *, is_link):
+        """Note the files in a folder that is open, and below it.
+
+        Parameters
+        ----------
+        descriptor : int
+        folder, prefix : str
+            Its path, and its path relative to the results folder.
+        parents : tuple of (int, int)
+            Device and inode of each folder above it.
+        is_link : bool
+        """
+        status = os.fstat(descriptor)
+        # A link may lead back to a folder above it.
+        if (status.st_dev, status.st_ino) in parents:
             return
-        parents = (*parents, (status.st_dev, status.st_ino))
-        with entries:
+        if problem := self._problem(folder, status, parents, is_link):
+            self.problems[f"{prefix}/"] = FolderProblem(problem, "remove the link")
+            return
+        parents, folders = (*parents, (status.st_dev, status.st_ino)), []
+        with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = f"{prefix}/{entry.name}"
                 if rawfolder.is_folder(entry):
@@ -134,9 +150,12 @@ class _Sweep:
                     is_known = len(parents) == 2 and paths.is_of_small_pictures(name)
                     is_link = entry.is_symlink()
                     if is_link or not is_known:
-                        self.look(entry.path, name, parents, is_link=is_link)
+                        folders.append((entry.name, is_link))
                 elif not entry.name.startswith("."):
                     self.stamps[name] = atomic_write.stamp_of(entry)
+        for name, is_link in folders:
+            path = os.path.join(folder, name)  # noqa: PTH118
+            self.look(path, f"{prefix}/{name}", parents, is_link=is_link)
 
     def _problem(self, folder, status, parents, is_link):
         """Return why a folder is not a folder of products, or ''.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from ccdflow import paths
@@ -184,20 +185,40 @@ class _Walk:
         """Note the frames of a folder, and the folders in it that are to be looked into."""
         folder = os.path.join(self.raw, prefix)  # noqa: PTH118 - 100,000 of them
         try:
-            status = os.stat(folder)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in parents:
-                return
-            if (status.st_dev, status.st_ino) == self.results:
-                self.problems[prefix] = f"leads into the results folder; {_REMOVE_REMEDY}"
-                return
-            if self.is_of_kernel(prefix, status, link):
-                return
-            if link and self.is_too_much(parents, link):
-                return
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            with open_folder(folder) as descriptor:
+                self.look_into(descriptor, prefix, parents, link)
         except OSError as error:
             self.problems[prefix or "/"] = _cannot_be_read(error)
+
+    def look_into(self, descriptor, prefix, parents, link):
+        """Note the same of a folder that is open.
+
+        Parameters
+        ----------
+        descriptor : int
+        prefix : str
+            Its path relative to the raw folder, '' for that, else with ``/`` at its end.
+        parents : frozenset of (int, int)
+            Device and inode of the folders above it.
+        link : str
+            The link that led here, '' for none.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) in parents:
             return
+        if (status.st_dev, status.st_ino) == self.results:
+            self.problems[prefix] = f"leads into the results folder; {_REMOVE_REMEDY}"
+            return
+        if self.is_of_kernel(prefix, status, link):
+            return
+        if link and self.is_too_much(parents, link):
+            return
+        entries = sorted(os.scandir(descriptor), key=lambda entry: entry.name)
         parents = parents | {(status.st_dev, status.st_ino)}
         for entry in entries:
             if not entry.name.startswith("."):
@@ -246,13 +267,42 @@ class _Walk:
             # A link to itself.
             self.problems[name] = _cannot_be_read(error)
             return
-        if is_link and self.is_of_results(entry.path):
+        # The entry of a folder that is open has its name for a path.
+        if is_link and self.is_of_results(os.path.join(self.raw, name)):  # noqa: PTH118
             self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE_REMEDY}"
         elif is_folder:
             link_of_folder = link or (f"{name}/" if is_link else "")
             self.pending_folders.append((f"{name}/", parents, link_of_folder))
         elif paths.is_raw_name(entry.name):
             self.stamps[name] = atomic_write.stamp_of(entry)
+
+
+@contextmanager
+def open_folder(path):
+    """Open a folder for a look at its files.
+
+    A file is then found by its name in the open folder: by its path, the system would go through
+    all folders above it, for each of millions of files.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Yields
+    ------
+    int
+        The descriptor, for `os.fstat` and `os.scandir`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is no folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _device_and_inode(folder):

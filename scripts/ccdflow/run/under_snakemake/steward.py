@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ccdflow.errors import UserError
@@ -268,8 +269,11 @@ class Steward:
         """Return the record of a job, or raise `JobFailed` if it cannot leave one."""
         if self.full_disk:
             raise JobFailed(self.full_disk)
+        context = self.session.context
         try:
-            return worker.attempt(self.session.context, job, make=self.chain.make, threads=threads)
+            return worker.attempt(
+                context, job, make=partial(make_after_others, self), threads=threads
+            )
         except failures.DiskFull as error:
             self.end_early(error)
             raise JobFailed(str(error)) from None
@@ -355,10 +359,12 @@ class Steward:
         """
         if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
-        result = worker.work_plan(
+        result = worker.work(
             self.session.context,
             self.jobs.remaining_jobs(self.chain, makes_all=self.host.is_local),
             threads=self.host.cores,
+            make=partial(make_after_others, self),
+            is_wide=self.chain.is_wide,
             on_done=self._tick,
         )
         for product, reason in result.unrecorded.items():
@@ -472,3 +478,28 @@ class Steward:
             job, self.jobs.raw_frame(product) if is_frame else None
         )
         return [f"{self.results}/{need}" for need in products] + raw, self._view.newer_files(job)
+
+
+def make_after_others(run, context, job, *, threads):
+    """Make the product of a job as its kind does, once no earlier job works on the same one.
+
+    A batch of a killed run may be at work on it on a cluster, and may have made it by then.
+
+    Parameters
+    ----------
+    run : Steward
+    context : ccdflow.run.context.JobContext
+    job : ccdflow.run.job.Job
+    threads : int
+
+    Returns
+    -------
+    ccdflow.run.job_records.Record
+    """
+    awaited_batches = run.session.batches_to_await([job.product])
+    for batch in awaited_batches:
+        claims.wait_for(context.results / batch, say=run.say)
+    record = None
+    if awaited_batches:
+        record = job_records.readable_record(context.results / job.done)
+    return record or run.chain.make(context, job, threads=threads)

@@ -458,7 +458,9 @@ class Watch:
         return session.start(
             self.settings,
             chain=self.chain,
-            request=RunRequest(earlier_jobs=EarlierJobs(self.say)),
+            request=RunRequest(
+                earlier_jobs=EarlierJobs(self.say, note_life=self._patience.note_life)
+            ),
             last_round=last_round,
             cores=self.cores,
             progress=lambda *_: self._patience.note_life(),
