@@ -23,9 +23,8 @@ from ccdflow.kinds.matching import answers, master_library
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
-from ccdflow.kinds.reducing.frame_sources import recipe_and_images
-from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
-from ccdflow.kinds.reducing.lost_lines import (
+from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header, recipe_and_images
+from ccdflow.kinds.reducing.record_entries import (
     converter_ends_of,
     lacks_ends,
     no_level_parts,

@@ -173,7 +173,7 @@ def sums_of_effects(records):
     for master_key, values in _effects_of_frames(records):
         decimals = [Decimal(str(value)) for value in values]
         squared_errors = [Decimal(str(error**2)) for error in decimals[-2:]]
-        total = totals.setdefault(master_key, _ExactSums(len(values)))
+        total = totals.setdefault(master_key, _ExactSums([Decimal(0)] * len(values), 0))
         total.add([*decimals[:-2], *squared_errors])
     return [
         [*master_key, total.frames, list(map(str, total.sums))]
@@ -186,12 +186,14 @@ class _ExactSums:
 
     Parameters
     ----------
-    n_figures : int
-        Number of figures of a frame.
+    sums : list of decimal.Decimal
+        The sums to begin with.
+    frames : int
+        The number of frames in them.
     """
 
-    def __init__(self, n_figures):
-        self.frames, self.sums = 0, [Decimal(0)] * n_figures
+    def __init__(self, sums, frames):
+        self.sums, self.frames = sums, frames
 
     def add(self, values, frames=1):
         """Add the figures of a frame, or the sums over several.
@@ -209,13 +211,12 @@ def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
     for kind, product, unit, frames, values in (entry for part in sums for entry in part):
-        decimals, total = list(map(Decimal, values)), totals.get((kind, product, unit))
-        if total is None:
+        key, sums_of_part = (kind, product, unit), list(map(Decimal, values))
+        if key in totals:
+            totals[key].add(sums_of_part, frames)
+        else:
             # Most masters are of one part alone, its own night.
-            totals[kind, product, unit] = [frames, decimals]
-            continue
-        total[0] += frames
-        total[1] = list(map(_EXACT_CONTEXT.add, total[1], decimals))
+            totals[key] = _ExactSums(sums_of_part, frames)
     helps = []
     for (kind, product, unit), total in sorted(totals.items(), key=_place_of_kind):
         frames = total.frames

@@ -36,7 +36,7 @@ _CHANGES_IN_WORDS = {
 }
 
 
-class Science(CardsOfFrames, Kind):
+class Science(CardsOfFrames, GroupedKind):
     """Calibrated frames: minus bias and dark, over the flat, with standard errors and mask."""
 
     name = "science"
