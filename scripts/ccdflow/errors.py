@@ -91,7 +91,7 @@ def action_of(error):
 
 def one_line(error):
     """Return an exception's class and text in one printable line, also where its text fails."""
-    # Python's own, which takes an error whose text cannot be had.
+    # Python's own function, which does not fail if the text of the error cannot be made.
     text = " ".join("".join(traceback.format_exception_only(error)).split())
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return shown.removeprefix(f"{type(error).__module__}.")

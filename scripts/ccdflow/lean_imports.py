@@ -1,7 +1,8 @@
-"""Imports without what nothing here uses: a start of Python is a large part of a short run.
+"""Imports of other libraries without the parts that ccdflow does not use.
 
-Programs import this before all else that takes time. It leaves out five things, 0.6 s of processor
-time at the start, and more with cosmic rays:
+The start of Python is a large part of a short run. So programs import this module before all else
+that takes time. It leaves out five things, 0.6 s of processor time at the start, and more with
+cosmic rays:
 
 - OpenBLAS starts a thread a core with numpy, each of which turns for 60 ms until it sleeps. The
   products of matrices here are small, and frames have threads of their own, for which those of

@@ -339,7 +339,7 @@ def chi_square_limit(freedom, probability):
     low, high = 0.0, freedom + 100.0
     while _chi_square_excess(high, freedom) > probability:
         low, high = high, 2 * high
-    # Bisection until the two are neighbours: no start is too bad for it.
+    # Bisection until the two are neighbouring numbers: it ends whatever the first two are.
     while low < (middle := (low + high) / 2) < high:
         if _chi_square_excess(middle, freedom) > probability:
             low = middle

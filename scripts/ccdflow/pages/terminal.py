@@ -33,7 +33,7 @@ class Tables:
         ``flat_quality.csv``.
     steps : list of dict
         Steps of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated
-        for want of a master.
+        because a master is missing.
     """
 
     frames: list[dict[str, str]]

@@ -504,7 +504,7 @@ class _RecordedContext(Context):
         return False
 
     def is_set_aside(self, file):
-        """Return whether a raw frame is set aside, be it by a job of this run.
+        """Return whether a raw frame is set aside, by an earlier run or by a job of this one.
 
         The next run has no product of such a frame in its plan.
         """

@@ -218,10 +218,9 @@ def _facts_of_kinds(chain, settings, origin):
 
 
 def _refuse_files(folder):
-    """Raise `NotPlain` if there is a file in a folder or below it, but notes of withdrawals.
+    """Raise `NotPlain` if a folder or one below it has a file that is no note of a withdrawal.
 
-    These stay for a month, for jobs that queue on a cluster, and no run has anything to do with
-    them.
+    These notes stay for a month, for jobs that queue on a cluster; no plan reads them.
     """
     for subfolder, _, names in os.walk(folder, onerror=atomic_write.raise_unless_missing):
         for name in names:
@@ -247,7 +246,7 @@ def stamps_of_code():
 
 
 def has_seal(results):
-    """Return whether a results folder has a seal, be it one that holds."""
+    """Return whether a results folder has a seal, which may not hold any more."""
     return (Path(results) / paths.SEAL).is_file()
 
 

@@ -484,9 +484,9 @@ def _retire_planned(session):
 
 
 def retire(context, products):
-    """Move products that no longer belong to the set-aside ones; nothing is deleted.
+    """Remove products that nothing asks for any more, as `removal.remove_product` does.
 
-    A product that cannot be moved stays in its place, and the next run tries again.
+    A product that cannot be removed stays in its place, and the next run tries again.
 
     Parameters
     ----------
@@ -497,7 +497,7 @@ def retire(context, products):
     Returns
     -------
     dict of str to Exception
-        Products that cannot be moved, and the reason.
+        Products that cannot be removed, and the reason.
 
     Raises
     ------

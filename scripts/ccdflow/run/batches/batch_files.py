@@ -119,8 +119,8 @@ def _hash_of_fields():
     return digest([__version__, FACTS, names])
 
 
-def _first_line(path):
-    """Return the first line of a batch's file, None for a withdrawn one.
+def _head_of(path):
+    """Return the head of a batch's file, its first line; None for a withdrawn one.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def size_of(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    head = _first_line(path)
+    head = _head_of(path)
     if head is None:
         return Size()
     return Size(**{name: head[name] for name in Size.__dataclass_fields__})
@@ -198,7 +198,7 @@ def earlier_batch_records(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    head = _first_line(path)
+    head = _head_of(path)
     return [] if head is None else head["before"]
 
 

@@ -73,19 +73,24 @@ class FrameLines:
         reports = kind.frame_reports(self._context, record) if kind.reports_frames else []
         with self._lock:
             for file, text, warnings in reports:
+                # A night's list adds to lines that were begun.
                 if kind.reach == OF_A_FRAME or file in self._texts:
                     first_texts = ["again"] if file in self._frames_made_again else []
                     texts, frame_warnings = self._texts.setdefault(file, (first_texts, []))
                     texts.append(text)
                     frame_warnings += warnings
             if kind.reach == OF_A_FRAME:
-                file = self._raw_file(record.product)
-                self._products_left.get(file, set()).discard(record.product)
-                night = self._context.row(file).night
-                if not self._products_left.get(file) and night not in self._nights_with_lists:
-                    self._line(file)
+                self._note_product(record.product)
             elif kind.reports_frames:
                 self.end()
+
+    def _note_product(self, product):
+        """Note a product of a frame that is made; say the frame's line after the last one."""
+        file = self._raw_file(product)
+        self._products_left.get(file, set()).discard(product)
+        has_more = self._products_left.get(file)
+        if not has_more and self._context.row(file).night not in self._nights_with_lists:
+            self._line(file)
 
     def end(self):
         """Say all lines that were begun, in this round or before."""

@@ -79,7 +79,7 @@ class NewFrames:
 
 
 class SeenFrames:
-    """Raw frames that rounds have seen: a number for the stamp of each, for there are many."""
+    """Raw frames that rounds have seen; of each stamp a hash is kept, because there are many."""
 
     def __init__(self):
         self._marks = {}

@@ -3,8 +3,8 @@
 A run that finds nothing to do notes all nights beside its seal (`ccdflow.run.nights`). A telescope
 that goes on always leaves something to do, in the night that goes on. So after a round a watch
 plans the same frames once more, which finds nothing to do, and leaves the note with an empty hash
-of the folders of nights that are not done: the next plan opens these. The notes beside the notes,
-which a plan reads whole, are merged into them once they are many.
+of the folders of nights that are not done: the next plan opens these. Late notes
+(`ccdflow.run.late_notes`), which each plan reads, are merged into the others once they are many.
 """
 
 from __future__ import annotations

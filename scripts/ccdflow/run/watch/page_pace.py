@@ -1,8 +1,8 @@
 """The pace at which a watch renews the lists and pages of nights while frames come fast.
 
 The page of a night costs the more the more frames the night has: 30 ms of CPU with 100 tiny frames,
-90 ms with 2,000. Renewed after each frame it would take most of the time of a long night. So it has
-to wait after it was renewed, for some times as long as that took.
+90 ms with 2,000. Renewed after each frame it would take most of the time of a long night. So it
+waits after each renewal, for several times as long as the renewal took.
 """
 
 from __future__ import annotations

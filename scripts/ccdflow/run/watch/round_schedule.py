@@ -1,7 +1,7 @@
 """When a watch may begin a round, and when its next whole round is due.
 
 A whole round plans all open nights, and tables and overviews wait for it. It follows a short one
-soon where whole rounds are quick, and later where they take long. What did not succeed is tried
+soon where whole rounds are quick, and later where they take long. A round with a problem is tried
 again after a while.
 """
 

@@ -1,9 +1,8 @@
 """Calls that may not come back: a network folder that hangs holds whoever asks it for a file.
 
-A call that takes long may have an answer to each of its questions, or none at all: on a busy
-machine it waits for the processor, and in a folder of a million files for as many short answers.
-The kernel counts how often it has given a thread the processor. A thread that one question holds
-does not get it.
+A call that takes long need not hang. On a busy machine it waits for the processor, and in a folder
+of a million files it asks as many short questions. The kernel counts how often it has given a
+thread the processor: a thread that waits for one answer does not get it.
 """
 
 from __future__ import annotations
