@@ -134,7 +134,7 @@ def test_only_the_first_blocks_are_read(tmp_path):
 
 
 def test_no_pixel_is_inflated_with_a_header(tmp_path, monkeypatch):
-    """They take longer than the header does, in each of a million files."""
+    """Pixels take longer than the header does, in each of a million files."""
     counts, inflater = [], zlib.decompressobj
 
     class Counting:

@@ -496,7 +496,7 @@ def test_errors_of_private_functions_are_named_where_they_are_called():
 
 
 def test_a_function_whose_first_word_is_raise_says_of_each_error_when():
-    """It may raise through another function, which has the section as well or is private."""
+    """A function may raise through another one, which has the section as well or is private."""
     begun = [each for each in called_from_elsewhere() if re.match("Raises? ", each[2])]
     assert len(begun) > 20
     assert [place for place, _, text in begun if not has_section(text, "Raises")] == []

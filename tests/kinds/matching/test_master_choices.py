@@ -136,7 +136,7 @@ def test_the_dark_of_a_step_of_the_cooler(archive):
 
 
 def test_biases_and_flats_of_another_set_point_serve_with_a_remark(archive):
-    """They depend little on it: where there are no others they are taken, at grade B."""
+    """Both depend little on temperature: where there are no others they are taken, at grade B."""
     archive.calibrations(NIGHT, CCD_TSET=-10.0, CCD_TEMP=-10.1)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=-20.0, CCD_TEMP=-20.0)
     context = archive.plan()
