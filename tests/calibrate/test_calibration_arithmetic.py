@@ -278,7 +278,7 @@ def test_variance_of_a_median(count):
 @pytest.mark.parametrize("noise", [1.5, 4.0])
 @pytest.mark.parametrize("count", [5, 6, 16, 24, 25, 64, 1000, 1001])
 def test_variance_of_a_median_of_whole_numbers(count, noise):
-    """The variance holds for few pixels of a row, and for the many of an overscan with one level."""
+    """The formula holds for few pixels of a row, and for the many of one level."""
     random = np.random.default_rng(count)
     levels = random.random((min(200_000, 2_000_000 // count), 1))
     values = np.rint(random.normal(size=(len(levels), count)) * noise + levels)

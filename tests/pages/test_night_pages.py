@@ -272,7 +272,7 @@ def test_a_saturated_bias_is_left_out_for_that(tmp_path):
 
 
 def test_nights_without_noise_cost_no_page(tmp_path):
-    """Their noise is 0 of 0 predicted."""
+    """The noise of such frames is 0 of 0 predicted."""
     raw = tmp_path / "raw"
     for n, frame in enumerate(biases(8)):
         if n < 4:

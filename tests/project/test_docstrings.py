@@ -707,6 +707,24 @@ def test_no_docstring_and_no_comment_begins_with_what(folder):
     assert lines == []
 
 
+BEGINS_WITH_PRONOUN = re.compile(r'^ *"""(?:Its?|They|Theirs?|These|He)\b.*', re.MULTILINE)
+
+
+def test_no_docstring_begins_with_a_pronoun():
+    """The subject is in the sentence: a reader of one line has no name to look for.
+
+    "This", with its noun behind it, is a subject.
+    """
+    assert BEGINS_WITH_PRONOUN.search('    """It is left out.')
+    lines = [
+        f"{module.path.name}: {match[0].strip()}"
+        for folder in ("scripts", "tests", "benchmarks")
+        for module in modules(folder)
+        for match in BEGINS_WITH_PRONOUN.finditer(module.text)
+    ]
+    assert lines == []
+
+
 # Packages of the library whose docstrings name the content: "the mask of", "the number of".
 _WITHOUT_QUESTIONS = (
     "calibrate", "camera", "combine", "detector", "files", "frame", "pages", "simulate"

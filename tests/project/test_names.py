@@ -358,7 +358,7 @@ def test_names_of_tests_have_a_subject_and_a_verb():
 
 
 def test_private_functions_are_verbs_or_nouns():
-    """Their names follow the rule of the public ones, in these packages."""
+    """Private names follow the rule of the public ones, in these packages."""
     packages = (
         "calibrate", "camera", "combine", "detector", "files", "frame", "kinds", "pages", "run",
         "simulate", "verify",

@@ -133,6 +133,31 @@ def test_every_refusal_is_matched_by_a_test():
     assert unmatched == []
 
 
+MATCHES = re.compile(r'\bmatch=[rf]*"((?:[^"\\]|\\.)+)"(?! \+)')
+
+
+def short_matches(text):
+    """Return the alternatives of matches in a test's text that have less than two words."""
+    return [
+        part
+        for match in MATCHES.findall(text)
+        for part in match.split("|")
+        if len(re.findall(r"[^\W_]{2,}", part)) < 2
+    ]
+
+
+def test_a_test_matches_an_error_by_two_words_or_more():
+    """One word, such as a name of a file or "damaged", stands in many errors of other causes."""
+    assert short_matches('with pytest.raises(OSError, match=r"damaged|is empty")') == ["damaged"]
+    short = [
+        (module.path.name, part)
+        for module in modules("tests")
+        if module.path != Path(__file__)
+        for part in short_matches(module.text)
+    ]
+    assert short == []
+
+
 def test_a_refusal_without_a_test_is_seen():
     """A text that stands in no test, and one whose values stand between short pieces."""
     assert not is_matched("no dome is open under this sky")

@@ -602,7 +602,7 @@ def test_product_damaged(sandbox, how):
 
 
 def test_small_pictures_deleted_or_damaged(sandbox):
-    """Pictures come back by the night's list alone: no frame is reduced, and no page made, again."""
+    """Pictures come back by the night's list alone: no frame and no page is made again."""
     folder = sandbox.results / "nights" / FIRST / paths.SMALL_PICTURES_FOLDER
     sheet = f"nights/{FIRST}/{paths.SHEET_FILE}"
     before = products(sandbox.results)

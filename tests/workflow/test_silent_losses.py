@@ -552,7 +552,7 @@ def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(sandbox, monk
 
 
 def test_a_verdict_on_the_pixels_of_a_young_frame_becomes_one_for_good(sandbox, monkeypatch):
-    """The frame is tried in each run while it is young, once more when it is old, and never again."""
+    """The frame is tried in each run while it is young, once when it is old, and never again."""
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     content = frame_bytes(9, size=SMALL_FRAME).replace(b"BITPIX  =                   16",
                                                  b"BITPIX  =                  -32")  # fmt: skip

@@ -161,7 +161,7 @@ def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, comp
 
 
 def test_a_card_tells_ds9_that_floats_are_floats(tmp_path):
-    """Its reader takes 4 bytes without ZQUANTIZ for an integer, and shows 1e9 for 1500."""
+    """The reader of ds9 takes 4 bytes without ZQUANTIZ for an integer, and shows 1e9 for 1500."""
     write(tmp_path / "a.fits", images(), compress="lossless")
     with fits.open(tmp_path / "a.fits", disable_image_compression=True) as hdus:
         assert [hdu.header.get("ZQUANTIZ") for hdu in hdus[1:]] == ["NONE", "NONE", None]

@@ -309,7 +309,7 @@ def test_flats_of_the_next_morning_are_of_the_own_night(archive):
 
 
 def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_night(archive):
-    """Their headers name the night before, so the masters count as of a later night."""
+    """The frames' headers name the night before, so the masters count as of a later night."""
     archive.calibrations(NIGHT)
     file = archive.take("science", NIGHT_BEFORE, exptime=300.0, time="01")
     assert archive.chosen(file) == choices_of(NIGHT, "B")
