@@ -47,7 +47,7 @@ from ccdflow.kinds.masters.member_masters import amplifier_noise
 from ccdflow.verify.comparing.amplifiers import level_noise
 
 LEVELS = (0, 30, 400, 5_000, 40_000)  # electrons
-SEEDS = range(16)
+SEEDS = range(12)
 EPS = np.finfo(np.float32).eps
 
 
