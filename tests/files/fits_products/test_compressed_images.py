@@ -229,10 +229,20 @@ def test_the_random_numbers_are_those_of_the_standard():
     assert quantising.randoms()[-1] == np.float32(seed / 2147483647)
 
 
+def test_rows_are_read_back_once_they_are_written(tmp_path):
+    made, (image, *_) = planes(), images()
+    with compressed_images.writer(tmp_path / "a.fits", made, compress=None) as writer:
+        writer.write(made[0], image[:50].copy())
+        assert np.array_equal(writer.read(made[0], 10, 50), image[10:50], equal_nan=True)
+        last = SHAPE[0]
+        with pytest.raises(RuntimeError, match=rf"a\.fits: rows 40 to {last} are not written yet$"):
+            writer.read(made[0], 40, last)
+
+
 def test_nothing_is_left_where_a_frame_fails(tmp_path):
     made = planes()
     with compressed_images.writer(tmp_path / "a.fits", made, compress="lossless") as writer:
         writer.write(made[0], images()[0][:50].copy())
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match=r"of header were written; .* were foreseen$"):
             writer.finish()
     assert list(tmp_path.iterdir()) == []
