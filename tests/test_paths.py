@@ -1,5 +1,8 @@
 """Names of products: no two of different things alike, none longer than a file system takes."""
 
+import re
+from pathlib import PurePosixPath
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,3 +86,14 @@ def test_a_numbered_name_fits(name):
     numbered = paths.numbered_name(name, 12)
     assert len(numbered.encode()) <= 255
     assert numbered.endswith((".12.fits", "noending.12"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["reduced/n/a.fits.0123.json", f"{paths.DONE_FOLDER}/reduced/n/a.fits.json", "", "/etc/passwd"],
+)
+def test_a_path_that_is_no_record_is_refused(path):
+    with pytest.raises(
+        ValueError, match=f"^{re.escape(str(PurePosixPath(path)))} is not the path of a record$"
+    ):
+        paths.parse_done(PurePosixPath(path))

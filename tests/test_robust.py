@@ -185,5 +185,7 @@ def test_limits_of_chi_square_are_those_of_scipy(freedom):
 
 @pytest.mark.parametrize(("freedom", "probability"), [(0, 0.5), (3, 0.0), (3, 0.91), (3, np.nan)])
 def test_a_limit_of_chi_square_needs_freedom_and_a_probability(freedom, probability):
-    with pytest.raises(ValueError, match=f"{freedom} degrees of freedom"):
+    with pytest.raises(
+        ValueError, match=rf"no chi\^2 of {freedom} degrees of freedom and probability"
+    ):
         chi_square_limit(freedom, probability)

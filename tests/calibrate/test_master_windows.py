@@ -56,14 +56,14 @@ def masters(folder, made, *, part=(slice(None), slice(None)), **changed):
     return words
 
 
-def frame(folder, data, **changed):
-    """Write the window of the frame."""
+def frame(folder, data, window=WINDOW, **changed):
+    """Write a window of the frame."""
     cards = {
         "BUNIT": "adu", "EXPTIME": 60.0, "GAIN": 1.5, "RDNOISE": 6.0, "OVERSCAN": "[121:140,1:90]",
         "CCDSEC": SECTION,
     } | changed  # fmt: skip
     cards = {keyword: value for keyword, value in cards.items() if value is not None}
-    return str(write(folder / "s.fits", data[WINDOW], cards))
+    return str(write(folder / "s.fits", data[window], cards))
 
 
 def test_a_window_is_calibrated_as_with_masters_of_the_window(tmp_path):
@@ -85,6 +85,25 @@ def test_a_window_is_calibrated_as_with_masters_of_the_window(tmp_path):
         assert one[0].header["CALGRADE"] == "B"
         assert "bias cut to its pixels [31:100,21:70]" in " ".join(history.split())
         assert other[0].header["CALGRADE"] == "A"
+
+
+@pytest.mark.parametrize(
+    ("window", "section"),
+    [
+        ((slice(20, 70), slice(None)), "[1:120,21:70]"),
+        ((slice(None), slice(30, 100)), "[31:100,1:90]"),
+    ],
+)
+def test_a_window_as_wide_or_as_high_as_the_chip_is_a_window(tmp_path, window, section):
+    made, data = pixels(3)
+    path = frame(tmp_path, data, window, CCDSEC=section)
+    assert calibrate.main([f"out={tmp_path / 'a'}", path, *masters(tmp_path, made)]) == 0
+    with fits.open(tmp_path / "a/s.fits") as product:
+        expected = (data - made["bias"][0] - made["dark"][0])[window] / made["flat"][0][window]
+        good = product["MASK"].data == 0
+        np.testing.assert_allclose(product[0].data[good], 1.5 * expected[good], rtol=1e-5)
+        history = " ".join(str(product[0].header["HISTORY"]).split())
+        assert f"bias cut to its pixels {section}" in history
 
 
 def test_a_window_of_a_reversed_chip_is_counted_from_the_other_side(tmp_path):

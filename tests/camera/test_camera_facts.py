@@ -44,7 +44,7 @@ PROBE = "recognise: {INSTRUME: PROBE}\n"
 
 
 def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
-    """It counts as a bias until the profile says what it is."""
+    """The frame counts as a bias until the profile names its type."""
 
     def describe_frame(text, seconds, kind="BIAS"):
         made = header(12, 9, INSTRUME="PROBE", IMAGETYP=kind, EXPTIME=seconds)

@@ -296,7 +296,7 @@ def test_a_longitude_and_its_sign(rows_of):
 
 
 def test_a_sidereal_time_decides_the_sign_only_where_it_agrees(rows_of):
-    """Its clock is 05:33:59 at longitude -111.6; off by a degree it decides nothing."""
+    """The clock is 05:33:59 at longitude -111.6; off by a degree it decides nothing."""
     date = card("DATE-OBS", quote("2016-01-16T05:20:00"))
     base = [*cards_without(("DATE-OBS", "LONGITUD")), date, card("LONGITUD", "111.6")]
     rows = rows_of(
@@ -797,7 +797,7 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
 
 
 def test_a_camera_whose_overscan_no_card_names_has_a_line(tmp_path):
-    """Its level would stay in all frames, and no other line of the run would say so."""
+    """The level would stay in all frames, and no other line of the run would say so."""
     raw = tmp_path / "raw"
     raw.mkdir()
     for number in range(3):

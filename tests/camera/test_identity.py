@@ -1,5 +1,6 @@
 """Frames of another device, window, binning or setting are groups of their own."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -16,6 +17,7 @@ from ccdflow.camera.identity import (
     value_of,
 )
 from ccdflow.detector.frame_figures import frame_statistics
+from ccdflow.detector.member_selection import Thresholds
 from ccdflow.detector.two_populations import split_populations
 from ccdflow.run.context import PlanContext
 
@@ -209,6 +211,15 @@ def test_two_kinds_are_seen_and_one_is_not():
     pattern = frames.copy()
     pattern[5:, :, 48:] += 3
     assert split_populations(statistics(pattern, [500.0] * 9)) == ((0, 1, 2, 3, 4), (5, 6, 7, 8))
+
+
+def test_frames_of_two_numbers_of_bright_pixels_are_two_kinds():
+    frames = statistics(np.random.default_rng(4).normal(0, 4, (9, 64, 96)), [500.0] * 9)
+    few, many = 0.5 * Thresholds().bright, 2.5 * Thresholds().bright
+    for bright, expected in ((few, None), (many, ((0, 1, 2, 3, 4), (5, 6, 7, 8)))):
+        changed = [replace(each, bright=0.0) for each in frames[:5]]
+        changed += [replace(each, bright=bright) for each in frames[5:]]
+        assert split_populations(changed) == expected
 
 
 def test_cards_between_two_kinds():

@@ -285,7 +285,7 @@ def test_the_light_of_an_amplifier_narrower_than_a_box():
 
 @pytest.mark.parametrize("value", [1e300, 1.7976931348623157e308, 4.9e-324, "1D300 e-/adu", 1e7])
 def test_numbers_that_no_detector_has_are_unknown(value):
-    """Their squares and quotients would overflow and end the plan of all nights."""
+    """The squares of such numbers would overflow and end the plan of all nights."""
     headers, cards = [header_of(("GAIN", value), ("RDNOISE", value))], default_cards()
     assert card_number(headers, cards["gain"], 0) is None
     assert card_number(headers, cards["read_noise"], 0) is None

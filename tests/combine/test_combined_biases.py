@@ -483,7 +483,7 @@ def with_pattern(frames, odd, rms, change):
     ],
 )  # fmt: skip
 def test_a_readout_that_slipped_by_a_pixel_is_left_out(tmp_path, count, odd, rms):
-    """Its own figures are those of the others: only pixel by pixel it is unlike them."""
+    """A slipped bias has the figures of the others: only pixel by pixel it is unlike them."""
     frames = with_pattern(biases(count), odd, rms, lambda pattern: np.roll(pattern, 1, axis=1))
     fill(tmp_path / "raw", frames)
     _, records = combine_biases(tmp_path)

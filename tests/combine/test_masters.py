@@ -471,7 +471,7 @@ def test_a_flat_is_ccdprocs_step_by_step(tmp_path, n):
 
 @pytest.mark.parametrize("n", [3, 10])
 def test_a_flat_is_that_of_the_guides_very_call(tmp_path, n):
-    """Its misspelt argument makes it clip by the standard deviation: of so few none is rejected."""
+    """The guide's misspelt argument means the standard deviation: of so few none is rejected."""
     t = truth(hot=300)
     frames = flats(t, np.linspace(18_000, 22_000, n))
     bias = t.bias.astype(np.float32)

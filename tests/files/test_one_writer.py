@@ -127,7 +127,7 @@ def test_a_part_that_is_not_kept_leaves_the_former_file(tmp_path, buffered):
 
 def test_a_part_that_cannot_be_given_its_name_leaves_nothing(tmp_path):
     (tmp_path / "b" / "c").mkdir(parents=True)
-    with pytest.raises(OSError, match="irectory"):
+    with pytest.raises(IsADirectoryError):
         atomic_write.write_whole(tmp_path / "b", [b"x"])
     assert list(tmp_path.iterdir()) == [tmp_path / "b"]
 
@@ -153,11 +153,11 @@ def test_a_file_is_written_directly_and_never_through_a_link(tmp_path, monkeypat
 
     def write_to_full_disk(file, data):
         file.write(data[:2])
-        raise OSError(errno.ENOSPC, "full")
+        raise OSError(errno.ENOSPC, "no space left on the device")
 
     monkeypatch.setattr(atomic_write, "write_all", write_to_full_disk)
     for each in (path, path.with_name("b.png")):
-        with pytest.raises(OSError, match="full") as caught:
+        with pytest.raises(OSError, match="no space left on the device") as caught:
             atomic_write.write_directly(each, b"third")
         assert caught.value.filename == str(each)
     assert [(each.name, each.read_bytes()) for each in path.parent.iterdir()] == [

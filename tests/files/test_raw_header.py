@@ -150,10 +150,10 @@ def test_an_error_is_not_remembered():
     remembered = Remembered()
 
     def refuse_headers(headers):
-        raise ValueError(cards.card_value(headers[0], "GAIN"))
+        raise ValueError(f"a gain of {cards.card_value(headers[0], 'GAIN')} electrons per adu")
 
     for _ in range(2):
-        with pytest.raises(ValueError, match="1"):
+        with pytest.raises(ValueError, match="a gain of 1 electrons per adu"):
             remembered("gain", refuse_headers, [header_of("GAIN    = 1")])
     assert remembered("gain", lambda headers: 7, [header_of("GAIN    = 1")]) == 7
 

@@ -135,7 +135,7 @@ def test_only_the_first_blocks_are_read(tmp_path):
 
 
 def test_no_pixel_is_inflated_with_a_header(tmp_path, monkeypatch):
-    """They take longer than the header does, in each of a million files."""
+    """Pixels take longer than the header does, in each of a million files."""
     counts, inflater = [], zlib.decompressobj
 
     class Counting:
@@ -243,7 +243,8 @@ def test_a_cut_file_is_found(tmp_path, plain):
     length = read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
     for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
-        with pytest.raises(file_errors.IncompleteRawFile, match=r"truncated|empty"):
+        problem = "the file is truncated" if cut else "the file is empty"
+        with pytest.raises(file_errors.IncompleteRawFile, match=problem):
             read_layout(put(tmp_path, written[:cut], name))
     if plain:
         path = put(tmp_path, written[:length], name)
@@ -307,20 +308,24 @@ def test_a_header_that_asks_for_too_much(tmp_path):
 
 def test_a_header_of_absurd_numbers(tmp_path):
     axes = [f"NAXIS{n:<3d}= {10**9:20d}" for n in range(1, 900)]
-    for cards in (
-        ["NAXIS   =                  899", *axes],
-        ["NAXIS   =            999999999"],
-        ["NAXIS   =                   -1"],
-        ["NAXIS   =                  1.5"],
-        ["NAXIS   = 'two     '"],
-        ["NAXIS   = 1.2.3"],
-        ["NAXIS   =                    2", "NAXIS1  =                   10"],
+    allowed = "allowed: an integer of at least 0"
+    for problem, cards in (
+        (r"the header asks for more than 1e\+18 bytes", ["NAXIS   =                  899", *axes]),
+        (r"NAXIS: .* \(found 999999999\); " + allowed, ["NAXIS   =            999999999"]),
+        (r"NAXIS: .* \(found -1\); " + allowed, ["NAXIS   =                   -1"]),
+        (r"NAXIS: .* \(found 1\.5\); " + allowed, ["NAXIS   =                  1.5"]),
+        (r"NAXIS: .* \(found 'two'\); " + allowed, ["NAXIS   = 'two     '"]),
+        (r"NAXIS: .* \(found 1\.2\.3\); " + allowed, ["NAXIS   = 1.2.3"]),
+        (
+            "NAXIS2: missing from the header; " + allowed,
+            ["NAXIS   =                    2", "NAXIS1  =                   10"],
+        ),
     ):
         text = header_text(
             "SIMPLE  =                    T", "BITPIX  =                   16", *cards
         )  # fmt: skip
         text = text.ljust(-(-len(text) // 2880) * 2880)
-        with pytest.raises(FrameError, match=r"NAXIS|bytes of pixels"):
+        with pytest.raises(FrameError, match=problem):
             read_layout(put(tmp_path, pack_gzip(text)), memory=10**9)
 
 

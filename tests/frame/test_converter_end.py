@@ -55,6 +55,17 @@ def test_all_pixels_at_the_end_are_found_and_no_others(changes, axis):
     assert reduction.ConverterEnd.from_record(end.to_record()) == end
 
 
+def test_a_line_counts_as_usual_up_to_64_adu_from_the_median_level():
+    frame = np.full((40, 72), 1000, np.uint16)
+    frame[:, 5] = 65535
+    frame[10, 66:], frame[20, 66:] = 1064, 1065
+    place = geometry(frame.shape, amplifier("1:64,1:40", "67:72,1:40"))
+    (end,) = reduction.reduce_frame({0: (frame, 0)}, place, ReductionRecipe()).converters.values()
+    assert end.least == 65535 - 1064
+    ((region, least),) = end.parts
+    assert (region.y0, region.y1, least) == (20, 21, 65535 - 1065)
+
+
 def test_a_frame_below_the_end_and_one_of_floats_have_no_such_pixel():
     frame = np.full((40, 72), 1000, np.uint16)
     frame[3, 5] = 65534

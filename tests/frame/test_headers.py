@@ -538,7 +538,7 @@ def test_a_comment_that_has_no_room_is_left_out():
 
 @pytest.mark.parametrize("value", [1.0, 123456, True, "text", -1.2345678901234e-101])
 def test_no_comment_is_cut(value):
-    """It is left out where there is no room, or its unit is."""
+    """A comment is left out where there is no room, or its unit is."""
     for size in range(1, 80):
         for unit in ("", "[adu] ", "[photons per second and square arcsecond] "):
             text = card_text("KEY", value, f"{unit}{'c' * size}")

@@ -67,7 +67,7 @@ def test_subtraction_that_raised_the_noise_of_rows_is_warned_of(k, is_warned_of)
 
 
 def test_saturated_pixels_are_no_sign_of_too_narrow_a_strip():
-    """Their noise is 0: a level a row of any strip would raise it."""
+    """The noise of such frames is 0: a level a row of any strip would raise it."""
     frame = raw(16)
     frame[:, :NX] = 65535
     assert subtraction_checks.ROW_NOISE_GREW not in kinds(reduce(frame, ROW_RECIPE))

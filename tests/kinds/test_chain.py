@@ -402,3 +402,12 @@ def test_the_docstring_of_a_kind_tells_more_than_its_name():
 
 def words_of_name(kind):
     return set(re.findall(r"\w{3,}", " ".join([kind.name, *kind.nouns]).lower())) | {"the", "all"}
+
+
+@pytest.mark.parametrize("method", ["plan", "basis", "make"])
+def test_a_kind_without_one_of_its_methods_is_named_with_the_method(method):
+    """Who writes a kind reads its name and the method that is missing."""
+    options = {"threads": 1} if method == "make" else {}
+    number = 1 if method == "plan" else 2
+    with pytest.raises(NotImplementedError, match=rf"^kind levels must define {method}\(\)$"):
+        getattr(Kind, method)(Levels(), *[None] * number, **options)

@@ -123,7 +123,7 @@ def test_a_dark_of_a_vanishing_exposure_costs_nothing(tmp_path):
 
 
 def test_a_dark_of_0_s_is_reported_and_left_out_of_the_biases(tmp_path):
-    """It is taken for a bias, as those of the EFOSC2 are; its hot pixels show that it is none."""
+    """The dark is taken for a bias, as those of the EFOSC2 are; hot pixels show that it is none."""
     chain = take(tmp_path)
     edit(tmp_path / "raw/dark60_4.fits", EXPTIME=0.0)
     done = run(tmp_path, chain)

@@ -136,7 +136,7 @@ def cut_left_columns(path):
 
 
 def test_a_noisy_camera_loses_no_frame(tmp_path):
-    """Its readout has 60 electrons, neither header nor profile tells, and there is no sky."""
+    """The read noise is 60 electrons, neither header nor profile tells, and there is no sky."""
     rng = np.random.default_rng(8)
     for n, kind in enumerate(("bias", "flat", "science", "bright")):
         for i in range(3):

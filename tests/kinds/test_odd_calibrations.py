@@ -54,7 +54,7 @@ def test_pixels_without_a_value_are_counted_and_masked_and_copies_are_named(tmp_
 
 
 def test_a_dark_of_a_sensor_10_degrees_warmer_is_left_out(tmp_path):
-    """Its set point is that of the others: the cooler failed."""
+    """The set point is that of the others: the cooler failed."""
     chain = take(tmp_path, **FEW_FRAMES)
     take(tmp_path, folder="warm", **FEW_FRAMES, dark_temperature=-90.0)
     for path in (tmp_path / "raw" / "warm").glob("*.fits"):

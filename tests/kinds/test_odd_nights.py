@@ -152,7 +152,7 @@ def test_a_saturated_science_frame_is_reported_as_such_and_not_by_its_noise(tmp_
 
 
 def test_flats_of_one_filter_in_several_spellings_are_one_group(tmp_path):
-    """Their group has the name of the first; the frame takes it, whatever its own card has."""
+    """The group has the name of the first; the frame takes it, whatever its own card has."""
     chain = take(tmp_path, **FEW_FRAMES)
     spelled = ("Bessell_g", "Bessell-g", "Clear+Bessell  g")
     for number, band in enumerate(spelled, start=1):

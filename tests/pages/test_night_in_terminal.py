@@ -209,7 +209,7 @@ def test_the_last_night_is_the_default(tmp_path, capsys):
 
 
 def test_a_table_of_masters_by_an_older_ccdflow_is_one_line(tmp_path, capsys):
-    """Its frames without masters would count as calibrated."""
+    """Frames without masters would count as calibrated."""
     folder = results(tmp_path)
     older = {name: text for name, text in STEP.items() if name != "calibrated"}
     table = f"{','.join(older)}\n{','.join(older.values())}\n"

@@ -77,7 +77,7 @@ def test_amplifiers_without_signal_are_named(tmp_path):
 
 
 def test_a_page_claims_no_overscan_of_a_camera_without_one(tmp_path):
-    """Its level is that of the pixels, and drifts by 15 adu an hour."""
+    """The level is that of the pixels, and drifts by 15 adu an hour."""
     for n, frame in enumerate(biases(5)):
         write_raw(tmp_path / f"raw/b{n}.fits", (frame + np.uint16(n // 2), bias_cards(2 * n)))
     run = run_night(tmp_path, "recognise: {INSTRUME: TESTCAM}\noverscan: none")
@@ -167,7 +167,7 @@ def light(frames, number, *, adu):
 
 
 def test_a_page_shows_a_bias_that_is_left_out_beside_its_frame(tmp_path):
-    """Its light is three quarters of the noise of a pixel."""
+    """The light in the bias is three quarters of the noise of a pixel."""
     fill(tmp_path / "raw", light(biases(8), 5, adu=3))
     run = run_night(tmp_path)
     (row,) = pd.read_csv(run.results / "bias_quality.csv").to_dict("records")
@@ -272,7 +272,7 @@ def test_a_saturated_bias_is_left_out_for_that(tmp_path):
 
 
 def test_nights_without_noise_cost_no_page(tmp_path):
-    """Their noise is 0 of 0 predicted."""
+    """The noise of such frames is 0 of 0 predicted."""
     raw = tmp_path / "raw"
     for n, frame in enumerate(biases(8)):
         if n < 4:

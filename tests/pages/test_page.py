@@ -384,9 +384,9 @@ def test_a_picture_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"title of x: a picture of .* is no PNG"):
         night_page_html(night_content(trend=(Picture(b"GIF89a..", "alt", title="title of x"),)))
     bad = CombinedBias("c", pictures=(Picture(png(), " "),))
-    with pytest.raises(ValueError, match="no alternative text"):
+    with pytest.raises(ValueError, match=r"a picture has no alternative text$"):
         night_page_html(night_content(combined=(bad,)))
-    with pytest.raises(ValueError, match=r"a picture of All nights is no PNG"):
+    with pytest.raises(ValueError, match=r"alt: a picture of All nights is no PNG: it is b''$"):
         index_page_html(index(sections=(trend_section((Picture(b"", "alt"),)),)))
 
 

@@ -497,7 +497,7 @@ def test_errors_of_private_functions_are_named_where_they_are_called():
 
 
 def test_a_function_whose_first_word_is_raise_says_of_each_error_when():
-    """It may raise through another function, which has the section as well or is private."""
+    """A function may raise through another one, which has the section as well or is private."""
     begun = [each for each in called_from_elsewhere() if re.match("Raises? ", each[2])]
     assert len(begun) > 20
     assert [place for place, _, text in begun if not has_section(text, "Raises")] == []
@@ -705,6 +705,24 @@ def test_no_docstring_and_no_comment_begins_with_what(folder):
         texts += re.findall(r"^ *(#:? .*)", module.text, re.MULTILINE)
         begun = [text.partition("\n")[0] for text in texts if BEGINS_WITH_WHAT.match(text)]
         lines += [f"{module.path.name}: {line}" for line in begun]
+    assert lines == []
+
+
+BEGINS_WITH_PRONOUN = re.compile(r'^ *"""(?:Its?|They|Theirs?|These|He)\b.*', re.MULTILINE)
+
+
+def test_no_docstring_begins_with_a_pronoun():
+    """The subject is in the sentence: a reader of one line has no name to look for.
+
+    "This", with its noun behind it, is a subject.
+    """
+    assert BEGINS_WITH_PRONOUN.search('    """It is left out.')
+    lines = [
+        f"{module.path.name}: {match[0].strip()}"
+        for folder in ("scripts", "tests", "benchmarks")
+        for module in modules(folder)
+        for match in BEGINS_WITH_PRONOUN.finditer(module.text)
+    ]
     assert lines == []
 
 

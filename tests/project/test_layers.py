@@ -126,8 +126,8 @@ def places_of_raising(name):
     making = re.compile(rf"\braise {name}\b|\breturn {name}\(|\berror_class={name}\b")
     return {
         path.relative_to(LIBRARY).as_posix()
-        for path, text, _ in modules()
-        if LIBRARY in path.parents and making.search(text)
+        for path, text in ((module.path, module.text) for module in modules())
+        if name in text and LIBRARY in path.parents and making.search(text)
     }
 
 
@@ -207,7 +207,9 @@ def modules_imported(tree):
     for node in tree.body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for_types |= set(ast.walk(node))
-    for node in set(ast.walk(tree)) - for_types:
+    for node in nodes(tree):
+        if node in for_types:
+            continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ccdflow":
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
@@ -593,8 +595,8 @@ def test_no_class_keeps_many_values():
     """A class that keeps more than 20 values of its own has several subjects."""
     many = {}
     for module in modules():
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.ClassDef) and module.is_of_library:
+        for node in holders(module) if module.is_of_library else ():
+            if isinstance(node, ast.ClassDef):
                 kept = {
                     each.attr
                     for each in ast.walk(node)

@@ -150,7 +150,7 @@ def test_no_name_tells_only_how_its_value_came_about(folder, least):
 
 
 def test_no_value_of_the_library_is_called_made():
-    """It was a parser, a reduced frame, a number and a list of records; ``is_made`` says enough."""
+    """The name stood for a parser, a number and a list of records; ``is_made`` says enough."""
     trees = [(path, tree) for path, text, tree in modules() if re.search(r"\bmade\b", text)]
     assert len(trees) > 50
     assert {path.name for path, tree in trees if "made" in names_given(tree)} == set()
@@ -358,7 +358,7 @@ def test_names_of_tests_have_a_subject_and_a_verb():
 
 
 def test_private_functions_are_verbs_or_nouns():
-    """Their names follow the rule of the public ones, in these packages."""
+    """Private names follow the rule of the public ones, in these packages."""
     packages = (
         "calibrate", "camera", "combine", "detector", "files", "frame", "kinds", "pages", "run",
         "simulate", "verify",

@@ -66,7 +66,7 @@ def commands_of(verb, folder):
 
 @pytest.mark.parametrize("document", OBSERVERS)
 def test_an_observer_needs_no_tools_of_a_developer(document, tmp_path):
-    """They take a third of the time of a developer's environment: 52 of 138 CPU s."""
+    """A developer's tools take a third of the time of his environment: 52 of 138 CPU s."""
     named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / document).read_text("utf-8"))) & verbs()
     for verb in named - DEVELOPER_VERBS:
         commands = commands_of(verb, tmp_path)

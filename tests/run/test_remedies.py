@@ -49,7 +49,7 @@ def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):
 def test_notes_that_cannot_be_written_at_the_end_leave_the_products_that_were_made(
     tmp_path, monkeypatch
 ):
-    """Its remedy was "no result was changed", below the lines on all that was made."""
+    """The remedy was "no result was changed", below the lines on all that was made."""
     for number, frame in enumerate(small_frames.biases(3)):
         cards = small_frames.bias_cards(number)
         small_frames.write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))

@@ -167,7 +167,9 @@ def test_an_error_of_on_done_ends_the_work(context):
 def test_jobs_that_need_each_other_are_no_work_without_end(context):
     jobs = [job("1", [product("2")]), job("2", [product("1")])]
     make = lambda context, job, *, threads: record(job)  # noqa: E731
-    with pytest.raises(RuntimeError, match=f"in a circle: {product('1')}, {product('2')}"):
+    with pytest.raises(
+        RuntimeError, match=f"jobs need each other in a circle: {product('1')}, {product('2')}"
+    ):
         worker.work(context, jobs, threads=2, make=make)
 
 

@@ -71,7 +71,7 @@ def test_only_verifying_imports_ccdproc_and_no_run_imports_scipy_stats():
 
 
 def test_the_bits_are_those_that_the_documents_give():
-    """They are said twice, on purpose; they must not differ."""
+    """Documents and code give the bits twice, on purpose; the two must not differ."""
     constants = {name: value for name, value in vars(restated_numbers).items() if name.isupper()}
     assert constants.pop("MAD_TO_SIGMA") == pytest.approx(robust.MAD_TO_SIGMA, rel=1e-12)
     bits = {name: value for name, value in vars(maskbits).items() if name.isupper()}

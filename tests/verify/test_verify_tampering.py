@@ -323,7 +323,7 @@ def test_bytes_behind_the_last_hdu_differ(copy):
 
 @pytest.mark.parametrize("kind", [FRAME, DARK, SCIENCE])
 def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind):
-    """Its pixels, header and sums are all right; the notes here have another key."""
+    """Pixels, header and sums are all right; the notes here have another key."""
     results = copy[1]
     product = first_product(results, kind)
     rewrite(results / product, card("CCDFKEY", "0123456789abcdef"))
@@ -365,7 +365,7 @@ def test_the_notes_of_the_run_have_the_settings(copy, kind, change, reason):
 
 
 def test_bytes_that_fill_the_last_block_of_the_pixels_differ(copy):
-    """They are in the sums, which were made right again."""
+    """The bytes are in the sums, which were made right again."""
     product = first_product(copy[1], FRAME)
     with fits.open(copy[1] / product, memmap=False) as hdus:
         size = hdus[0].data.nbytes
@@ -519,7 +519,7 @@ def test_a_header_too_odd_to_follow_is_no_success_and_has_a_reason(copy):
 
 @pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, ValueError, RuntimeError])
 def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatch, error):
-    """It has its own status and a traceback in a log; the other products have their verdicts."""
+    """The fault has its own status and a traceback in a log; other products have their verdicts."""
 
     def fail(*_):
         raise error("a mistake in the code")

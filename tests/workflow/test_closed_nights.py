@@ -261,7 +261,7 @@ def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
 
 
 def test_a_plan_of_some_nights_looks_at_no_master_of_the_others(sandbox, monkeypatch):
-    """Their folders are as they were, by the look at all folders."""
+    """All folders are as they were, by the look at all of them."""
     take(sandbox, NIGHTS[1], "OBJECT")
     looks, stamp_of = [], product_stamps.atomic_write.stamp_of
     monkeypatch.setattr(

@@ -153,7 +153,7 @@ def test_jobs_of_other_kinds_that_fail_cost_only_themselves(raw, sandbox):
 
 @pytest.mark.torture
 def test_a_product_that_was_made_before_stays_as_it_was(raw, sandbox):
-    """It is made again, with another setting, and that fails."""
+    """The product is made again, with another setting, and that fails."""
     shutil.copytree(raw[0].results, sandbox.results)
     product = frame(3, 10)
     before = (sandbox.results / product).read_bytes()

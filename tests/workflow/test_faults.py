@@ -72,7 +72,7 @@ def test_two_runs_at_once(sandbox):
 
 
 def test_the_lock_goes_with_the_process(sandbox):
-    """There is nothing to unlock by hand, whatever stands in the file."""
+    """Nobody unlocks by hand, whatever stands in the file."""
     sandbox.run()
     lock = sandbox.results / ".ccdflow" / "lock"
     lock.write_text("process 1 on another machine since yesterday")
@@ -164,7 +164,7 @@ def test_dry_run_without_results_makes_none(sandbox):
 
 
 def test_raw_file_replaced_while_the_run_goes_on(sandbox, monkeypatch):
-    """It is left for the next run, and counts neither as damaged nor as what it was."""
+    """The file is left for the next run, and counts neither as damaged nor as the former one."""
     from ccdflow import kinds
 
     file = f"{FIRST}/alpha1.fits.gz"

@@ -276,7 +276,7 @@ def test_a_file_in_the_place_of_snakemakes_notes(sandbox, reference):
 
 
 def test_a_current_folder_that_is_gone_is_one_line_of_a_script(tmp_path, monkeypatch, capsys):
-    """It holds the configuration: without it a script would go by the defaults."""
+    """The folder holds the configuration: without it a script would go by the defaults."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

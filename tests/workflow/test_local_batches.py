@@ -145,7 +145,7 @@ def test_a_child_dies_with_the_main_process_and_the_next_run_does_the_rest(
 def test_a_night_that_fails_costs_no_other_night_its_page(
     raw, results_alone, tmp_path, products, run_workflow
 ):
-    """Its child is killed, as for lack of memory: the others' pages do without its figures.
+    """A child is killed, as for lack of memory: the others' pages do without its figures.
 
     The main process lives on, and is a fork with its children; the test above starts real ones.
     """

@@ -223,7 +223,7 @@ def test_a_folder_that_may_not_be_read(sandbox, inside, monkeypatch):
 
 
 def test_a_folder_that_could_not_be_read_for_a_moment(sandbox, monkeypatch):
-    """Its frames come back, and it leaves no row, though a folder of products has its name."""
+    """The frames come back, and no row is left, though a folder of products has the name."""
     sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     before, scandir = products(sandbox.results), os.scandir

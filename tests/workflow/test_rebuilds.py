@@ -467,7 +467,7 @@ def test_raw_deleted_and_its_product_too(sandbox):
 
 @pytest.mark.parametrize("how", ["flipped", "cut"])
 def test_raw_deleted_and_its_product_damaged(sandbox, original_archive, how):
-    """It cannot be made again: it is moved away, and its group goes on without it."""
+    """The product cannot be made again: it is moved away, and its group goes on without it."""
     gone = frame(FIRST, "alpha", 1)
     kept = (sandbox.raw / gone).read_bytes()
     (sandbox.raw / gone).unlink()
@@ -499,7 +499,7 @@ def test_raw_deleted_and_its_product_damaged(sandbox, original_archive, how):
 
 
 def test_raw_deleted_and_its_notes_lost(sandbox):
-    """Its product stays where it is: it may be all that is left."""
+    """The product stays where it is: it may be all that is left."""
     gone = frame(FIRST, "alpha", 1)
     (sandbox.raw / gone).unlink()
     check(sandbox, [])
@@ -552,7 +552,7 @@ def test_raw_folder_not_there(sandbox):
 
 
 def test_raw_renamed(sandbox):
-    """It is a raw file that is gone and one that is new; it is not averaged twice."""
+    """One raw file is gone and one is new; the frame is not averaged twice."""
     old, new = frame(FIRST, "alpha", 0), frame(FIRST, "alpha", 7)
     (sandbox.raw / old).rename(sandbox.raw / new)
     later = page_products(SECOND, "report.html")
@@ -602,7 +602,7 @@ def test_product_damaged(sandbox, how):
 
 
 def test_small_pictures_deleted_or_damaged(sandbox):
-    """They come back by the night's list alone: no frame is reduced, and no page made, again."""
+    """Pictures come back by the night's list alone: no frame and no page is made again."""
     folder = sandbox.results / "nights" / FIRST / paths.SMALL_PICTURES_FOLDER
     sheet = f"nights/{FIRST}/{paths.SHEET_FILE}"
     before = products(sandbox.results)
@@ -714,7 +714,7 @@ def test_bad_file_replaced_by_a_good_one(sandbox, original_archive):
 
 
 def test_new_frame_found_bad_while_inflated(sandbox):
-    """Its night is finished without it in the same run."""
+    """The night is finished without the frame in the same run."""
     # The header is in the first 8192 bytes, the damage is not.
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)
     bad = frame(FIRST, "alpha", 7)
@@ -736,7 +736,7 @@ def test_new_frame_found_bad_while_inflated(sandbox):
 
 
 def test_frame_still_being_written(sandbox):
-    """It is no damaged one, and costs nothing; when it is whole it is reduced."""
+    """An unfinished file is no damaged one, and costs nothing; when it is whole it is reduced."""
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     new = frame(FIRST, "alpha", 7)
     content = gzip.compress(frame_bytes(7, camera="alpha", night=FIRST), 1, mtime=0)

@@ -281,7 +281,7 @@ def test_a_known_raw_file_that_cannot_be_read_leaves_none(sandbox, monkeypatch):
 
 
 def test_a_raw_file_deleted_before_its_second_reading_leaves_a_seal(sandbox):
-    """It is missing for good, and nothing of it is read."""
+    """The file is missing for good, and nothing of it is read."""
     sandbox.config["limits"] = {"settle": 3600, "frame_memory": 50}
     sandbox.put(f"{NIGHTS[0]}/9.fits.gz", 9, size=SMALL_FRAME)
     assert sandbox.run().jobs

@@ -74,7 +74,7 @@ def test_a_product_of_any_ending_is_kept(sandbox, how):
 
 
 def test_a_touched_product_of_any_ending_is_not_made_again(sandbox):
-    """Its own checksum tells that it is as it was."""
+    """The product's checksum tells that it is as it was."""
     sandbox.put("g.fits.fz.gz", 9, camera="alpha", size=SMALL_FRAME)
     sandbox.put("h.FTS", 8, camera="alpha", size=SMALL_FRAME, packed=False)
     sandbox.run()
@@ -140,7 +140,7 @@ def test_masters_not_asked_for_any_more_leave_no_flag_on_frames(sandbox, change)
 
 @pytest.mark.parametrize("how", ["raw gone bad", "raw gone and a bit flipped"])
 def test_a_product_that_cannot_be_moved_costs_nothing_else(sandbox, how):
-    """It stays where it is, counts as none, and is moved once that is possible."""
+    """The product stays where it is, counts as none, and is moved once that is possible."""
     sandbox.put("g.fits", 9, camera="alpha", size=SMALL_FRAME, packed=False)
     sandbox.run()
     product = sandbox.results / "reduced/g.fits"
@@ -359,7 +359,7 @@ def refuse_raw(patch, file, code):
     ids=["a run later", "at once"],
 )
 def test_a_file_that_cannot_be_read_and_its_product_damaged(sandbox, code, is_known, monkeypatch):
-    """It is set aside as one that never was read, in the run that moves its product away."""
+    """The file is set aside as one that never was read, in the run that moves its product away."""
     file = "sub/c1.fits.gz"
     for number in range(3):
         sandbox.put(f"sub/c{number}.fits.gz", 20 + number, camera="alpha", size=SMALL_FRAME)
@@ -393,7 +393,7 @@ def test_a_file_that_cannot_be_read_and_its_product_damaged(sandbox, code, is_kn
 
 @pytest.mark.parametrize("name", ["sub/c1.fits", "sub/c1.fits/b.fits"])
 def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(sandbox, name, monkeypatch):
-    """Its twins are found as if it could be read: the next run reports nothing new."""
+    """Twins are found as if the file could be read: the next run reports nothing new."""
     file = "sub/c1.fits.gz"
     sandbox.put(file, 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
@@ -415,7 +415,7 @@ def test_a_file_that_cannot_be_read_has_twins_in_the_same_run(sandbox, name, mon
     "folder", ["reduced/sub", "combined/2024-03-01", "nights/2024-03-01", "nights"]
 )
 def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch):
-    """It is named, its products stay as they are, and the rest is made."""
+    """The folder is named, its products stay as they are, and the rest is made."""
     sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     before = products(sandbox.results)
@@ -552,7 +552,7 @@ def test_raw_files_that_go_away_in_mid_run_cost_no_earlier_product(sandbox, monk
 
 
 def test_a_verdict_on_the_pixels_of_a_young_frame_becomes_one_for_good(sandbox, monkeypatch):
-    """It is tried in each run while it is young, once more when it is old, and never again."""
+    """The frame is tried in each run while it is young, once when it is old, and never again."""
     sandbox.config["limits"] = {"settle": 1000, "frame_memory": 50}
     content = frame_bytes(9, size=SMALL_FRAME).replace(b"BITPIX  =                   16",
                                                  b"BITPIX  =                  -32")  # fmt: skip

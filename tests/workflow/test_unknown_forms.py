@@ -224,7 +224,7 @@ def test_a_note_without_its_columns_is_no_note(sandbox):
     assert place == start
     for head in ("{}", "[]", '{"first": {}, "names": [], "columns": 7}', "columns"):
         notes.write_checked(path, [*lines[:-2], head, lines[-1]])
-        with pytest.raises(NeedsWholePlan, match="damaged"):
+        with pytest.raises(NeedsWholePlan, match="notes of closed nights are damaged"):
             closed_nights.read_closed_nights(sandbox.results)
 
 

@@ -49,7 +49,7 @@ class SimulatedAmplifier:
 
     @property
     def slice(self):
-        """Its science columns as a slice."""
+        """The amplifier's science columns as a slice."""
         return slice(*self.columns)
 
 

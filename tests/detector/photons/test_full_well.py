@@ -100,7 +100,7 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
 
 
 def test_dead_pixels_are_no_faint_light():
-    """Their scatter is the read noise: an error of it passed for photons, lit pixels for full."""
+    """The scatter is the read noise: an error of it passed for photons, lit pixels for full."""
     claims = []
     for seed in range(8):
         rng = np.random.default_rng(seed)

@@ -153,7 +153,7 @@ def test_low_pixels_of_a_million():
 
 
 def test_pixels_without_light_are_no_structure_of_a_flat():
-    """They counted as low: 1 % of them made a flat of the sky one with structure."""
+    """Dark pixels counted as low: 1 % of them made a flat of the sky one with structure."""
     rng = np.random.default_rng(5)
     truth, low = sky(rng, sigma=9.0)
     ((flat, error),) = flats(rng, truth, 1)

@@ -161,7 +161,7 @@ def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, comp
 
 
 def test_a_card_tells_ds9_that_floats_are_floats(tmp_path):
-    """Its Fitsy++ takes 4 bytes without ZQUANTIZ for an integer, and shows 1e9 for 1500."""
+    """The reader of ds9 takes 4 bytes without ZQUANTIZ for an integer, and shows 1e9 for 1500."""
     write(tmp_path / "a.fits", images(), compress="lossless")
     with fits.open(tmp_path / "a.fits", disable_image_compression=True) as hdus:
         assert [hdu.header.get("ZQUANTIZ") for hdu in hdus[1:]] == ["NONE", "NONE", None]
@@ -221,7 +221,7 @@ def test_the_same_frame_makes_the_same_bytes_and_others_another_dither(tmp_path)
 
 
 def test_the_random_numbers_are_those_of_the_standard():
-    """Its check: the seed after 10,000 numbers is 1043618065 (FITS standard 4.0, appendix I)."""
+    """The standard's check: 10,000 numbers end with the seed 1043618065 (FITS 4.0, appendix I)."""
     seed = 1
     for _ in range(10000):
         seed = seed * 16807 % 2147483647
@@ -229,10 +229,20 @@ def test_the_random_numbers_are_those_of_the_standard():
     assert quantising.randoms()[-1] == np.float32(seed / 2147483647)
 
 
+def test_rows_are_read_back_once_they_are_written(tmp_path):
+    made, (image, *_) = planes(), images()
+    with compressed_images.writer(tmp_path / "a.fits", made, compress=None) as writer:
+        writer.write(made[0], image[:50].copy())
+        assert np.array_equal(writer.read(made[0], 10, 50), image[10:50], equal_nan=True)
+        last = SHAPE[0]
+        with pytest.raises(RuntimeError, match=rf"a\.fits: rows 40 to {last} are not written yet$"):
+            writer.read(made[0], 40, last)
+
+
 def test_nothing_is_left_where_a_frame_fails(tmp_path):
     made = planes()
     with compressed_images.writer(tmp_path / "a.fits", made, compress="lossless") as writer:
         writer.write(made[0], images()[0][:50].copy())
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match=r"of header were written; .* were foreseen$"):
             writer.finish()
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Tables brought up to date have the bytes of tables written from scratch."""
 
+import os
 import random
 
 import pytest
@@ -108,3 +109,21 @@ def test_lines_are_put_into_a_table_as_if_it_were_written_from_scratch(tmp_path)
         new = {each: dice.choice(([], lines(each, "new"))) for each in changed}
         tables.update_table(path, new)
         assert path.read_bytes() == text(rows | new)
+
+
+def test_a_table_that_becomes_shorter_while_it_is_copied_stays_as_it_is(tmp_path, monkeypatch):
+    """The end of the old one would be missing from the new one, and nobody would notice."""
+    path = tmp_path / "table.csv"
+    tables.write_table(path, COLUMNS, {name: row(name) for name in "abcdef"}, {}, lambda each: each)
+    lines_of = tables._lines_of
+
+    def cut_first(old_file, name, size):
+        place = lines_of(old_file, name, size)
+        os.truncate(path, 30)
+        return place
+
+    monkeypatch.setattr(tables, "_lines_of", cut_first)
+    with pytest.raises(OSError, match=r"table\.csv became shorter while it was read"):
+        tables.update_table(path, {"f": [b"f,1,new\n"]})
+    assert path.stat().st_size == 30
+    assert list(tmp_path.iterdir()) == [path]

@@ -243,7 +243,7 @@ def test_another_rule_makes_only_frames_that_take_another_master_again(many_bias
 
 
 def test_an_added_epoch_makes_frames_with_masters_from_before_it_again(many_biases, tmp_path):
-    """Its darks and flats had the thirty biases of the night before; nothing older is touched."""
+    """Darks and flats had the thirty biases of the night before; nothing older is touched."""
     top, chain = many_biases
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
     masters = ("frame", "bias", "dark", "flat", "science")

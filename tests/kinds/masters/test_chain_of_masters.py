@@ -257,7 +257,7 @@ def test_flats_of_amplifiers_with_gains_of_0_3_and_30_are_combined(tmp_path):
 
 
 def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
-    """Its hot pixels are full and run over: that charge is in no frame of a minute.
+    """The dark's hot pixels are full and run over: that charge is in no frame of a minute.
 
     The wells are full at 40,000 adu, which no card or profile says, below the converter's end.
     """

@@ -47,7 +47,7 @@ def line_of(lines, start):
 
 
 def test_a_master_that_one_frame_may_take_is_not_among_those_not_used(archive):
-    """It competes for one frame, and is refused for another of the same night."""
+    """The master competes for one frame, and is refused for another of the same night."""
     archive.calibrations(NIGHT_BEFORE, dark=60.0, frames=10)
     archive.take("dark", NIGHT_BEFORE, 5, exptime=300.0)
     archive.take("flat", NIGHT, 3, exptime=3.0)
@@ -250,7 +250,7 @@ def test_the_tables_runner_up_is_the_pages(archive):
 
 
 def test_the_matrix_tells_the_setups_of_one_camera_apart(archive):
-    """There are flats of the night, but none with the binning of one frame; biases of both."""
+    """The night has biases of two binnings, and flats of one: a frame has the other one."""
     archive.calibrations(NIGHT, CCDSUM="1 1")
     archive.take("bias", NIGHT, 5, CCDSUM="2 2")
     archive.take("science", NIGHT, exptime=300.0, CCDSUM="1 1")
@@ -440,7 +440,7 @@ def test_the_page_tells_the_rule_of_the_configuration(archive, rules, words):
 
 
 def test_steps_have_the_hashes_of_their_values_in_order(archive):
-    """They are part of the keys of night pages: a changed field would draw all pages again."""
+    """Hashes are part of the keys of night pages: a changed field would draw all pages again."""
     archive.take("bias", NIGHT, 5)
     archive.take("science", NIGHT, exptime=300.0)
     context = archive.plan()

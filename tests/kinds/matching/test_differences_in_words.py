@@ -155,7 +155,7 @@ def test_a_bias_that_adds_more_alone_is_named_as_that_of_the_dark(tmp_path, of_d
 
 
 def test_a_long_reason_of_a_grade_is_whole(tmp_path):
-    """It goes on in the next card of HISTORY."""
+    """The reason goes on in the next card of HISTORY."""
     header = fits.Header({"CCDFKEY": "0123", "CALGRADE": "C"})
     reasons = ("no dark", "no UNCERT: gain or read noise of an amplifier is unknown")
     for reason in reasons:

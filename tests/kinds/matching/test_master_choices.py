@@ -136,7 +136,7 @@ def test_the_dark_of_a_step_of_the_cooler(archive):
 
 
 def test_biases_and_flats_of_another_set_point_serve_with_a_remark(archive):
-    """They depend little on it: where there are no others they are taken, at grade B."""
+    """Both depend little on temperature: where there are no others they are taken, at grade B."""
     archive.calibrations(NIGHT, CCD_TSET=-10.0, CCD_TEMP=-10.1)
     file = archive.take("science", NIGHT, exptime=300.0, CCD_TSET=-20.0, CCD_TEMP=-20.0)
     context = archive.plan()
@@ -309,7 +309,7 @@ def test_flats_of_the_next_morning_are_of_the_own_night(archive):
 
 
 def test_frames_whose_date_was_not_turned_at_midnight_take_the_masters_of_that_night(archive):
-    """Their headers name the night before, so the masters count as of a later night."""
+    """The frames' headers name the night before, so the masters count as of a later night."""
     archive.calibrations(NIGHT)
     file = archive.take("science", NIGHT_BEFORE, exptime=300.0, time="01")
     assert archive.chosen(file) == choices_of(NIGHT, "B")

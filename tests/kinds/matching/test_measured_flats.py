@@ -110,7 +110,7 @@ def test_the_first_of_some_flats(measured, first):
 
 
 def test_a_frame_waits_for_all_that_may_be_taken_where_its_flat_is_refused():
-    """Its own night's flat is of this run; behind it come one that was refused, and two rivals."""
+    """The flat of its night is of this run; behind it come one that was refused, and two rivals."""
     lags = {"own": 0, "refused": 1, "made": 2, "pending": 3, "later": -2}
     step = Step("flat", tuple(Use(name, lag, 1.0, 1.0, "A") for name, lag in lags.items()))
     pending = {"own", "pending", "later"}
@@ -185,7 +185,7 @@ def test_a_late_bright_flat_is_taken_in_the_same_run_as_from_scratch(archive, tm
 
 
 def test_a_late_faint_flat_leaves_the_frame_unchanged(archive):
-    """It is looked at again, as the level of the new frame is not known before."""
+    """The frame is looked at again, as the level of the new flat is not known before."""
     archive.flats(OLD_NIGHT, 2_000, 3)
     archive.flats(OWN_NIGHT, 6_000)
     frame = archive.take("science", OWN_NIGHT, electrons=5_000)

@@ -109,7 +109,7 @@ def test_a_frame_that_nothing_makes_alike_has_grade_c(night):
 
 
 def test_an_amplifier_of_few_adu_and_many_electrons_is_lit(tmp_path):
-    """It has a sixteenth of the adu of the other one, and as many electrons."""
+    """The amplifier has a sixteenth of the adu of the other one, and as many electrons."""
     chain = take(tmp_path, gains=VERY_UNLIKE, flat_level=20_000.0)
     done = run(tmp_path, chain)
     flat = next(done.results.glob("combined/*/flat_*_g.fits"))

@@ -58,7 +58,7 @@ def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(sandbox, monk
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
 def test_a_small_picture_that_is_damaged_in_place_is_made_again(sandbox, how):
-    """Its folder's time tells nothing of a file that is written over."""
+    """The time of a folder tells nothing of a file that is written over."""
     sandbox.run()
     path = next((sandbox.results / "nights").rglob("frames/reduced*alpha1*.png"))
     sound = path.read_bytes()

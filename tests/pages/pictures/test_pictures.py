@@ -4,6 +4,7 @@ import io
 import math
 import threading
 import weakref
+from inspect import signature
 from pathlib import Path
 
 import matplotlib
@@ -16,10 +17,12 @@ from refusals import refusal_of
 from ccdflow.errors import UserError
 from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
 from ccdflow.pages.pictures import trend_picture as trends
+from ccdflow.pages.pictures.ageing_picture import ageing_picture
 from ccdflow.pages.pictures.before_after import overview
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
-from ccdflow.pages.pictures.night_axis import positions_of_nights
+from ccdflow.pages.pictures.coverage_picture import coverage_picture
+from ccdflow.pages.pictures.image_rows import image_rows
 from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.raster import Raster
 from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture
@@ -463,3 +466,27 @@ def test_a_combined_bias_without_a_value_has_no_picture():
         "bias.fits: the combined bias has no finite pixel; look at its frames: all their pixels "
         "are NaN or infinite",
     )
+
+
+@pytest.mark.parametrize(
+    ("draw", "nothing"),
+    [
+        (ageing_picture, "there are no masters to compare"),
+        (overview, "there is no frame to draw"),
+        (image_rows, "there is no image to draw"),
+        (night_quality_picture, "there is no amplifier to draw"),
+        (step_picture.step_picture, "there is no night to draw"),
+        (trend_picture, "there is no night to draw"),
+    ],
+)
+def test_a_picture_of_nothing_is_an_error(draw, nothing):
+    """A page without its subject has no picture: an empty one would pass for a finding."""
+    texts = {name: "x" for name in ("title", "explanation") if name in signature(draw).parameters}
+    with pytest.raises(ValueError, match=f"^{nothing}$"):
+        draw([], **texts)
+
+
+@pytest.mark.parametrize(("nights", "labels"), [([], ["bias"]), (["2024-03-01"], [])])
+def test_a_matrix_without_rows_or_columns_is_an_error(nights, labels):
+    with pytest.raises(ValueError, match=r"^there is no night to draw$"):
+        coverage_picture(nights, labels, {}, title="x", explanation="x")

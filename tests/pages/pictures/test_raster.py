@@ -229,7 +229,7 @@ def test_a_narrow_window_cuts_off_the_text_below_the_panels_and_no_more(words):
 
 
 def test_the_pictures_of_a_night_do_not_load_matplotlib():
-    """It takes as long as all the drawing: only pictures of many nights need it."""
+    """The import takes as long as all the drawing: only pictures of many nights need it."""
     wanted = {
         "before_after", "image_rows", "combined_picture", "bias_picture", "coverage_picture",
     }  # fmt: skip

@@ -113,7 +113,7 @@ def test_an_earlier_job_that_is_to_replace_a_product_that_stays_is_awaited(folde
 
 @pytest.mark.parametrize("may_go_on", [False, True], ids=["one machine", "cluster"])
 def test_a_job_of_a_dead_machine_is_awaited_once(folders, kill_run, monkeypatch, may_go_on):
-    """Its lock stays and it gives no sign of life: each wait for it takes ten minutes."""
+    """The lock stays and the job gives no sign of life: each wait for it takes ten minutes."""
     first = small_frames.run_jobs(*folders, CAMERAS, limits={"settle": 0})
     dead, waits = kill_run(bias={"method": "median"}), []
     monkeypatch.setattr(claims, "wait_for", lambda batch, **_: waits.append(batch))

@@ -241,7 +241,7 @@ def test_a_frame_that_goes_away_while_headers_are_read_is_no_bad_one(sandbox, mo
 
 
 def test_a_file_that_cannot_be_read_is_tried_again(sandbox):
-    """It is no bad frame, if it was a good one before."""
+    """The file is no bad frame, if it was a good one before."""
     store = HeaderStore()
     update(sandbox, store)
     path = sandbox.raw / ALL_FILES[0]
@@ -584,7 +584,7 @@ def test_a_store_of_an_earlier_version_is_read(sandbox, findings):
 
 
 def test_late_notes_of_an_earlier_version_are_read(sandbox):
-    """It named the first lines otherwise."""
+    """An earlier version named the first lines otherwise."""
     header_store.save_store(sandbox.results, HeaderStore())
     record = job_records.Record("x", "frame", "k")
     ledger.save_ledger(sandbox.results, ledger.Ledger({"x": record}))

@@ -20,7 +20,7 @@ from ccdflow import settings
 from ccdflow.errors import UserError
 from ccdflow.kinds import CHAIN, product_writing
 from ccdflow.pages.pictures import combined_picture
-from ccdflow.run import job_records
+from ccdflow.run import job_records, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.under_snakemake import host, snakemake_views, steward
 from ccdflow.run.under_snakemake.host import Host
@@ -93,7 +93,10 @@ def make_all(run):
 def test_a_rule_that_names_another_kind_makes_nothing(begin):
     run = begin()
     (bias, _) = [job for job in run.session.plan.jobs.values() if job.kind == "bias"]
-    with pytest.raises(steward.JobFailed, match="'bias', and its rule names 'dark'"):
+    problem = (
+        "of the kind 'bias', and its rule names 'dark': correct kind= or the pattern of product="
+    )
+    with pytest.raises(steward.JobFailed, match=problem):
         run.make(bias.product, "dark")
     assert not (run.session.context.results / bias.done).exists()
 
@@ -309,6 +312,38 @@ def test_a_full_disk_ends_the_run_once(begin, monkeypatch):
             run.make(product, run.jobs.job(product).kind)
     assert len(sent) == 1
     assert run.stream.getvalue().count("make room") == 1
+
+
+def test_a_record_that_cannot_be_written_fails_its_job_and_no_other(begin, monkeypatch):
+    run = begin()
+    first, second = list(run.session.plan.jobs)[:2]
+    attempt = worker.attempt
+
+    def refuse_first(context, job, **options):
+        if job.product == first:
+            raise PermissionError(
+                errno.EACCES, "Permission denied", str(context.results / job.done)
+            )
+        return attempt(context, job, **options)
+
+    monkeypatch.setattr(steward.worker, "attempt", refuse_first)
+    problem = f"{first}: its record cannot be written: .*Permission denied.*; "
+    with pytest.raises(steward.JobFailed, match=problem):
+        run.make(first, run.jobs.job(first).kind)
+    run.make(second, run.jobs.job(second).kind)
+    assert (run.session.context.results / second).is_file()
+
+
+def test_a_record_of_another_node_that_does_not_appear_fails_its_job(begin, monkeypatch):
+    run = begin(latency=0.0)
+    (bias, _) = [job for job in run.session.plan.jobs.values() if job.kind == "bias"]
+    late = run.session.context.results / "late.json"
+    monkeypatch.setattr(run.jobs, "records_of_other_nodes", lambda job: [str(late)])
+    monkeypatch.setattr(steward.time, "sleep", lambda seconds: None)
+    problem = f"^{bias.product}: {late} has not appeared; raise --latency-wait$"
+    with pytest.raises(steward.JobFailed, match=problem):
+        run.make(bias.product, "bias")
+    assert not (run.session.context.results / bias.product).exists()
 
 
 def test_a_batch_that_cannot_be_written_ends_the_run(begin, run_settings, monkeypatch):

@@ -1,5 +1,6 @@
 """How a watch notices frames: the kernel's events, and looks at the folder."""
 
+import errno
 import os
 
 import pytest
@@ -142,3 +143,15 @@ def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatc
     monkeypatch.setattr(arrivals, "Events", refuse)
     source, reason = arrivals.frame_source(tmp_path, "events", None)
     assert (source.way, reason) == ("polling", why)
+
+
+def test_a_raw_folder_of_too_many_folders_is_not_watched_by_events(tmp_path, monkeypatch):
+    """The kernel's room for watches is shared: such a folder is looked at instead."""
+    monkeypatch.setattr(arrivals, "_MOST_FOLDERS", 2)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    arrivals.Events(tmp_path).close()
+    (tmp_path / "c").mkdir()
+    with pytest.raises(OSError, match="the raw folder has more than 2 folders") as caught:
+        arrivals.Events(tmp_path)
+    assert caught.value.errno == errno.ENOSPC

@@ -58,7 +58,7 @@ class Members:
 
     @property
     def rows(self):
-        """Their rows of the inventory."""
+        """The members' rows of the inventory."""
         return [self.context.row_of(record.product) for _, record in self.records_of_files]
 
     @property

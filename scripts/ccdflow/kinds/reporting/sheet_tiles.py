@@ -141,7 +141,7 @@ class NightTiles:
 
     @cached_property
     def _frames_alike(self):
-        """These frames by their field and light: of each, a list of raw files."""
+        """Frames by field and light: of each, a list of raw files."""
         files = defaultdict(list)
         for file in self._saturated_pixels:
             files[field_and_light(self.rows[file])].append(file)

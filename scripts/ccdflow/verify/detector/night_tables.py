@@ -65,7 +65,7 @@ class NightMaster:
 
     @property
     def first_header(self):
-        """Its first header."""
+        """The first header of the file."""
         return open_product(self.path).first_header
 
     @property
