@@ -105,6 +105,45 @@ def test_a_place_in_a_wheel_is_one_filter_however_its_number_is_written():
     assert names == ["3", "3", "3", "3.5"]
 
 
+def test_a_name_of_a_filter_comes_before_its_place_in_the_wheel():
+    """The place has another filter after the wheel was filled anew: no flat may go by it."""
+    osmos = (("FILTER1", 1), ("FILTID1", "Open"), ("FILTER2", 3), ("FILTID2", "g"))
+    assert facts_of(*osmos).filter == "g"
+    assert facts_of(("FILTER", 2), ("FILTERID", "V")).filter == "V"
+    assert facts_of(("FILTER1", 3), ("FILTER2", 5)).filter == "3+5"
+    # The second wheel has no name: its place stays, beside the name of the first.
+    assert facts_of(("FILTER1", "V"), ("FILTER2", 3)).filter == "V+3"
+
+
+def test_of_numbered_optical_elements_the_filters_are_those_of_this_type():
+    cards = [
+        ("ESO INS OPTI-2 NAME", "Bessel R"), ("ESO INS OPTI-2 TYPE", "FILTER"),
+        ("ESO INS OPTI-3 NAME", "Grism 7"), ("ESO INS OPTI-3 TYPE", "GRISM"),
+        ("ESO INS OPTI-4 NAME", "Free hole"), ("ESO INS OPTI-4 TYPE", "FILTER"),
+    ]  # fmt: skip
+    assert facts_of(*cards).filter == "Bessel R"
+    assert facts_of(("ESO INS OPTI-2 NAME", "Bessel R")).filter == ""
+
+
+def test_a_science_frame_at_noon_by_its_longitude_has_a_warning():
+    def daylight(longitude, time, exptime=300.0, kind="object", comment="", **more):
+        cards = [("IMAGETYP", kind), ("EXPTIME", exptime), ("DATE-OBS", f"2017-03-15T{time}"),
+                 ("LONGITUD", longitude, comment), *more.items()]  # fmt: skip
+        facts = facts_of(*cards)
+        return [w for w in facts.warnings if "middle of a day" in w]
+
+    assert daylight(121.6, "04:00:00") == [
+        "LONGITUD: 121.6 degrees east makes this the middle of a day, -121.6 of a night: if it is"
+        " counted west, write into the camera's profile: site: {longitude: -121.6}; else its date"
+        " or time is wrong"
+    ]
+    assert daylight(121.6, "04:00:00", comment="degrees west") == []
+    assert daylight(-121.6, "04:00:00") == daylight(121.6, "16:00:00") == []
+    # A lamp or the sun may be exposed at noon, and a site near Greenwich has noon with either sign.
+    assert daylight(121.6, "04:00:00", exptime=30.0) == []
+    assert daylight(121.6, "04:00:00", kind="dark") == daylight(5.0, "12:00:00") == []
+
+
 def test_a_filter_is_known_by_the_name_of_its_card():
     for keyword in ("INSFLNAM", "FLT_ID", "CCDFLTID", "ESO INS FILT4 NAME", "CAHA INS FILT NAME"):
         assert facts_of((keyword, "V_Bes 530")).filter == "V_Bes 530", keyword
@@ -170,6 +209,13 @@ def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
     for keyword, one, other in (
         ("ESO OCS CON QUAD", 1, 2), ("FPA", "DBSP_BLUE", "DBSP_RED"), ("SPECTID", "BL", "RD"),
         ("CHANNEL", "g", "r"), ("DETPOS", "S29", "N4"), ("X1", 0, 1024), ("Y2", 48, 300),
+    ):  # fmt: skip
+        settings = {facts_of((keyword, value)).setting for value in (one, other)}
+        assert len(settings) == 2, keyword
+    # The quadrants of one chip, in files of their own; gains and amplifiers by letters.
+    for keyword, one, other in (
+        ("OPAMP", 1, 2), ("GAINM", "HIGH", "LOW"), ("AMPM", "A", "B"), ("AGAIN_01", 0.33, 0.66),
+        ("READAMPS", "Quad", "LL"), ("GTINDEX", 1, 2),
     ):  # fmt: skip
         settings = {facts_of((keyword, value)).setting for value in (one, other)}
         assert len(settings) == 2, keyword

@@ -13,7 +13,7 @@ from ccdflow.camera.filters import filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
 from ccdflow.camera.imagetypes import frame_type
-from ccdflow.camera.nights import moment_of, night_of
+from ccdflow.camera.nights import look_at_daylight, moment_of, night_of
 from ccdflow.camera.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.remembered_results import compute_at_once
@@ -27,7 +27,7 @@ KEYWORDS = {
     "object": "OBJECT OBJNAME TARGNAME TARGET|ESO OBS TARG NAME",
     "filter": "FILTER FILTERS FILTNAM FILTER1 FILTER01 FILTNAME FILTERID FILT1 FILTER2 FILTER02 "
     "FILTER3 FILTER03 FILTER4 FILT2 FILNAME BLUFILT REDFILT FILTERN FILT_NAM FILT_ID FILTNM "
-    "WFFBAND PFMFBAND ALFLTNM FAFLTNM FBFLTNM BLFILT_N RDFILT_N INSFILTE"
+    "FILTID1 FILTID2 FILTID3 WFFBAND PFMFBAND ALFLTNM FAFLTNM FBFLTNM BLFILT_N RDFILT_N INSFILTE"
     "|ESO INS FILT1 NAME|ESO INS FILT2 NAME|ESO INS FILT3 NAME",
     "grism": "GRISM GRISMNAM GRISM_N GRATING GRATING_N GRATNAME GRATNAM GRATID GRNAME GRANAME "
     "DISPERSE DISPERSR DISPNAME ISIGRAT ALGRNM BLGRATNG"
@@ -218,6 +218,8 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
     target = reader.text("object")
     reader.warn_all(alike.pixel_warnings)
     night = night_of(moment, reader, longitude, file)
+    if image_type == "science":
+        look_at_daylight(reader, moment, longitude, exptime)
     reader.warn_all(alike.readout_warnings)
     # Many programs write text here, and no frame needs it: anything but a number is ignored.
     set_point = celsius(reader.text("set_temperature"))

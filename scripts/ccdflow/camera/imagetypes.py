@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,6 +10,7 @@ from pathlib import PurePosixPath
 
 from ccdflow.files.cards import (
     CardSpec,
+    as_text,
     contents,
     find,
     hdu_indices,
@@ -115,6 +117,10 @@ _OTHER_WORDS = re.compile(
     r"|sloan|johnson|cousins|halpha|ha|spec|spectrum|slit|grating|grism|calib|calibration|cal"
 )
 
+# The types by which people name folders and files.
+_TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
+# A text that YAML reads as itself without quotes.
+_PLAIN = re.compile(r"[A-Za-z](?:[\w .+/-]*[\w.+/-])?", re.ASCII)
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
 
@@ -175,7 +181,76 @@ def frame_type(reader, rules):
             f"unknown image type {first_text!r}: name it under `types:` in a profile",
         )
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
-    return "", "", f"no card says the image type (looked for {names}...): name it in a profile"
+    reason = f"no card says the image type (looked for {names}...): name it in a profile"
+    keyword, name = _target_of(reader)
+    target_type = _type_of_target(name)
+    if target_type:
+        rule = type_rule_text(target_type, keyword, [name])
+        reason += f"; by {keyword} it is of type {target_type}: types: [{rule}]"
+    return "", "", reason
+
+
+def type_rule_text(frame_type, keyword, values):
+    """Return a rule on image types as a profile has it.
+
+    Parameters
+    ----------
+    frame_type : str
+    keyword : str
+        `imagetyp`, `file`, or the keyword of another card.
+    values : sequence of str
+        The values that the rule allows.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(type_rule_text("flat", "OBJECT", ["FLAT R", "FLAT: V"]))
+    {type: flat, cards: {OBJECT: [FLAT R, "FLAT: V"]}}
+    >>> print(type_rule_text("bias", "file", ["bias*"]))
+    {type: bias, file: "bias*"}
+    """
+    texts = [each if _PLAIN.fullmatch(each) else json.dumps(each) for each in values]
+    allowed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    if keyword not in ("imagetyp", "file"):
+        return f"{{type: {frame_type}, cards: {{{keyword}: {allowed}}}}}"
+    return f"{{type: {frame_type}, {keyword}: {allowed}}}"
+
+
+def type_by_file_name(file):
+    """Return the type of a frame by the name of its folder or file, and a glob; '' for none.
+
+    Parameters
+    ----------
+    file : str
+        Path relative to the raw folder.
+
+    Returns
+    -------
+    frame_type, pattern : str
+
+    Examples
+    --------
+    >>> type_by_file_name("2024/Biases/F_001.fits"), type_by_file_name("flat_R_2.fits")
+    (('bias', '*Biases/*'), ('flat', 'flat*'))
+    >>> type_by_file_name("IMG_0012.fits")
+    ('', '')
+    """
+    *folders, name = PurePosixPath(file).parts
+    word = re.match(r"[A-Za-z]*", name)[0]
+    for text, pattern in ((word, f"{word}*"), *((each, f"*{each}/*") for each in folders[::-1])):
+        frame_type = _TYPE_OF.get(_letters_and_digits(text), "")
+        if frame_type in _TYPES_IN_NAMES:
+            return frame_type, pattern
+    return "", ""
+
+
+def _target_of(reader):
+    """Return the keyword and the text of the card with a frame's target; '' and '' for none."""
+    cards = reader.every("object", as_text, None)
+    return (cards[0][1].keyword, cards[0][0]) if cards else ("", "")
 
 
 def _types_of_cards(reader):
@@ -284,13 +359,13 @@ def _type_by_other_cards(reader, text, frame_type):
     if frame_type == "bias":
         reader.warn_of_long_bias(text)
     if frame_type == "science":
-        name = reader.text("object")
+        keyword, name = _target_of(reader)
         target_type = _type_of_target(name)
         if target_type:
             reader.warn(
-                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type"
+                f"{text!r} with {keyword} {name!r} is taken for science; if it is of type"
                 f" {target_type}, write into the camera's profile: types: [{{type: {target_type},"
-                f" imagetyp: {text}, cards: {{OBJECT: {name}}}}}]"
+                f" imagetyp: {text}, cards: {{{keyword}: {name}}}}}]"
             )
     return frame_type
 

@@ -218,6 +218,61 @@ def night_of(moment, reader, longitude, file):
     return undated_night(file)
 
 
+# A science frame of so many seconds is not taken by daylight.
+_LONGEST_BY_DAYLIGHT = 60.0
+# Hours of local time from noon within which no site but a polar one has a dark sky.
+_DAYLIGHT_HOURS = 3.0
+
+
+def look_at_daylight(reader, moment, longitude, exptime):
+    """Warn of a science frame that was taken at noon by its longitude, and by night without it.
+
+    A longitude is counted east or west, and nothing in the card need say which. A wrong sign parts
+    a night in two.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Its warnings get the one on this frame.
+    moment : Moment
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    exptime : float or None
+        Seconds.
+    """
+    if not moment.is_exact or moment.is_local or (exptime or 0) < _LONGEST_BY_DAYLIGHT:
+        return
+    east = longitude if longitude is not None else site_longitude(reader, moment.time)
+    if east is None:
+        return
+    by_noon, by_noon_of_west = (
+        abs(_hours_from_noon(moment.time, degrees)) < _DAYLIGHT_HOURS for degrees in (east, -east)
+    )
+    if not by_noon or by_noon_of_west:
+        return
+    reading = reader.read("longitude", _read_longitude, "not a longitude in degrees")
+    name = "the profile's longitude" if longitude is not None else reading.keyword or "longitude"
+    reader.warn(
+        f"{name}: {east:g} degrees east makes this the middle of a day, {-east:g} of a night: if it"
+        f" is counted west, write into the camera's profile: site: {{longitude: {-east:g}}}; else"
+        " its date or time is wrong"
+    )
+
+
+def _hours_from_noon(time, east):
+    """Return the hours of local mean time from noon, from -12 to 12.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        UT.
+    east : float
+        Degrees.
+    """
+    hours = time.hour + time.minute / 60 + east / 15
+    return hours % 24 - 12
+
+
 def undated_night(file):
     """Return the name used as the night of a frame whose headers give no date.
 

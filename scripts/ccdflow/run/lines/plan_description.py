@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ccdflow import paths
 from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
@@ -209,7 +211,8 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Lines at most; one more says how many are left out.
+        Lines at most; one more says how many are left out. Of more frames with one reason the
+        first stands for all.
     leave_out : set of str
         Reduced frames that other lines name.
 
@@ -217,7 +220,7 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     -------
     list of str
     """
-    lines = []
+    entries = []
     rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING_STATUS: 2}
     rows = [
         row
@@ -229,11 +232,36 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
         if status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        lines.append(f"{status}: {name}: {reason}")
+        entries.append((status, name, reason))
+    if most_lines is not None and len(entries) > most_lines:
+        entries = _first_of_each_reason(entries)
+    lines = [": ".join(entry) for entry in entries]
     if most_lines is not None and len(lines) > most_lines:
         unnamed = len(lines) - most_lines
         lines = [*lines[:most_lines], f"... and {unnamed} more, see {paths.INVENTORY}"]
     return lines
+
+
+def _first_of_each_reason(entries):
+    """Return the first of the entries that have one status and reason, with their number.
+
+    Parameters
+    ----------
+    entries : list of (str, str, str)
+        Status, file and reason.
+
+    Returns
+    -------
+    list of (str, str, str)
+        The reason of several says how many there are.
+    """
+    numbers = Counter((status, reason) for status, _, reason in entries)
+    first_entries = {(status, reason): name for status, name, reason in reversed(entries)}
+    return [
+        (status, name, f"{reason} ({number} frames, the first of them)" if number > 1 else reason)
+        for (status, reason), number in numbers.items()
+        for name in (first_entries[status, reason],)
+    ]
 
 
 def other_products(plan):

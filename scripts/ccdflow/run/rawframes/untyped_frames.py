@@ -1,0 +1,88 @@
+"""The last lines of a run on frames of unknown image type: the rules that a profile needs."""
+
+from __future__ import annotations
+
+import re
+
+from ccdflow.camera.identity import cards_of
+from ccdflow.camera.imagetypes import TYPES, type_by_file_name, type_rule_text
+from ccdflow.run.rawframes.rows import OK, RowMark
+
+# The rule by a card in the reason of a row; `ccdflow.camera.imagetypes.frame_type` writes it.
+_RULE = re.compile(r"types: \[\{type: (\w+), cards: \{([A-Z0-9 _-]+): (.*?)\}\}\]")
+# Values that a rule of a line names at most.
+_MOST_VALUES = 8
+# In the place of a type that only a person knows.
+_ANY_TYPE = "TYPE"
+
+
+def untyped_lines(store):
+    """Return a line for each camera with frames of unknown image type.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+
+    Returns
+    -------
+    list of str
+        Each has the rules by which the camera's profile would tell the types apart.
+    """
+    rows_of_cameras = {}
+    for row in store.rows.values():
+        if row.marks and row.status == OK and not row.gone and row.has(RowMark.UNKNOWN_TYPE):
+            rows_of_cameras.setdefault(row.camera, []).append(row)
+    return [
+        _line_on_camera(camera, sorted(rows, key=lambda row: row.file))
+        for camera, rows in sorted(rows_of_cameras.items())
+    ]
+
+
+def _line_on_camera(camera, rows):
+    """Return the line on the rows of a camera's frames, which are in the order of their files."""
+    first = rows[0]
+    how_many = f" (the first of {len(rows)} frames)" if len(rows) > 1 else ""
+    written = first.facts["imagetyp"]
+    found = f"{written!r} is no known type" if written else "no card says it"
+    rules = _rules_of(rows)
+    types = ", ".join(each for each in TYPES if each != "other")
+    allowed = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
+    instrument = cards_of(first.facts["setting"]).get("INSTRUME")
+    recognise = f"recognise: {{INSTRUME: {instrument}}} and " if instrument else ""
+    return (
+        f"image type unknown: {camera}: {first.file}{how_many}: {found}, so they are in no master"
+        f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: {recognise}"
+        f"types: [{', '.join(rules)}]{allowed}"
+    )
+
+
+def _rules_of(rows):
+    """Return the rules that give each of some rows a type, the first that holds first."""
+    values_of_rules = {}
+    is_all = True
+    for row in rows:
+        rule = _rule_of(row)
+        if rule is None:
+            is_all = False
+        else:
+            *key, value = rule
+            values_of_rules.setdefault(tuple(key), {})[value] = None
+    rules = [
+        type_rule_text(frame_type, keyword, list(values)[:_MOST_VALUES])
+        for (frame_type, keyword), values in values_of_rules.items()
+    ]
+    if not is_all:
+        # What is no calibration is science, where the calibrations are known.
+        rules.append(type_rule_text("science" if rules else _ANY_TYPE, "file", ["*"]))
+    return rules
+
+
+def _rule_of(row):
+    """Return the (type, keyword, value) of the rule for a row; None where nothing says its type."""
+    match = _RULE.search(row.reason)
+    if match:
+        return match[1], match[2], match[3].strip('"')
+    if row.facts["imagetyp"]:
+        return _ANY_TYPE, "imagetyp", row.facts["imagetyp"]
+    frame_type, pattern = type_by_file_name(row.file)
+    return (frame_type, "file", pattern) if frame_type else None
