@@ -167,6 +167,12 @@ def test_a_filter_is_known_by_the_name_of_its_card():
         ([("GAIN", 0.8, "[adu/e-] conversion")], None),
         ([("GAIN", 0.8, "electrons to ADU")], None),
         ([("GAIN", 2)], 2.0),
+        # Ekos writes settings as real numbers, Andor's programs that of the multiplier.
+        ([("GAIN", 100.0, "Gain")], None),
+        ([("GAIN", 2.0, "Gain"), ("OFFSET", 10.0)], None),
+        ([("GAIN", 1.0, "Gain"), ("OUTPTAMP", "Conventional")], None),
+        ([("GAIN", 2.0, "Preamp gain (e-/ADU)"), ("OUTPTAMP", "Conventional")], 2.0),
+        ([("GAIN", "2.0 e-/ADU"), ("OFFSET", 10)], 2.0),
         ([("GAIN", 2.5), ("OFFSET", 10)], 2.5),
         ([("GAIN", "0.72 (e-/adu)")], 0.72),
         ([("CCDSENS", 2.3)], 2.3),

@@ -120,7 +120,10 @@ _OTHER_WORDS = re.compile(
 # The types by which people name folders and files.
 _TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
 # A text that YAML reads as itself without quotes.
-_PLAIN = re.compile(r"[A-Za-z](?:[\w .+/-]*[\w.+/-])?", re.ASCII)
+_PLAIN = re.compile(
+    r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w .+/-]*[\w.+/-])?",
+    re.ASCII | re.IGNORECASE,
+)
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
 
@@ -174,20 +177,18 @@ def frame_type(reader, rules):
     for text, frame_type in types_written:
         if frame_type:
             return text, _type_by_other_cards(reader, text, frame_type), ""
-    if first_text:
-        return (
-            first_text,
-            "",
-            f"unknown image type {first_text!r}: name it under `types:` in a profile",
-        )
-    names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
-    reason = f"no card says the image type (looked for {names}...): name it in a profile"
     keyword, name = _target_of(reader)
     target_type = _type_of_target(name)
+    advice = ""
     if target_type:
         rule = type_rule_text(target_type, keyword, [name])
-        reason += f"; by {keyword} it is of type {target_type}: types: [{rule}]"
-    return "", "", reason
+        advice = f"; by {keyword} it is of type {target_type}: types: [{rule}]"
+    if first_text:
+        reason = f"unknown image type {first_text!r}: name it under `types:` in a profile"
+        return first_text, "", reason + advice
+    names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
+    reason = f"no card says the image type (looked for {names}...): name it in a profile"
+    return "", "", reason + advice
 
 
 def type_rule_text(frame_type, keyword, values):
@@ -212,11 +213,16 @@ def type_rule_text(frame_type, keyword, values):
     >>> print(type_rule_text("bias", "file", ["bias*"]))
     {type: bias, file: "bias*"}
     """
-    texts = [each if _PLAIN.fullmatch(each) else json.dumps(each) for each in values]
+    texts = list(map(yaml_text, values))
     allowed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     if keyword not in ("imagetyp", "file"):
         return f"{{type: {frame_type}, cards: {{{keyword}: {allowed}}}}}"
     return f"{{type: {frame_type}, {keyword}: {allowed}}}"
+
+
+def yaml_text(text):
+    """Return a text as a value in YAML, in quotes where it would be read as anything else."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def type_by_file_name(file):

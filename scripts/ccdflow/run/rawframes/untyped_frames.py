@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from ccdflow.camera.cameras import NAME_CARDS
 from ccdflow.camera.identity import cards_of
-from ccdflow.camera.imagetypes import TYPES, type_by_file_name, type_rule_text
+from ccdflow.camera.imagetypes import TYPES, type_by_file_name, type_rule_text, yaml_text
 from ccdflow.run.rawframes.rows import OK, RowMark
 
 # The rule by a card in the reason of a row; `ccdflow.camera.imagetypes.frame_type` writes it.
@@ -47,13 +48,21 @@ def _line_on_camera(camera, rows):
     rules = _rules_of(rows)
     types = ", ".join(each for each in TYPES if each != "other")
     allowed = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
-    instrument = cards_of(first.facts["setting"]).get("INSTRUME")
-    recognise = f"recognise: {{INSTRUME: {instrument}}} and " if instrument else ""
     return (
         f"image type unknown: {camera}: {first.file}{how_many}: {found}, so they are in no master"
-        f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: {recognise}"
-        f"types: [{', '.join(rules)}]{allowed}"
+        f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: recognise:"
+        f" {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
     )
+
+
+def _condition_of(row):
+    """Return the condition by which a profile recognises the camera of a row, as YAML."""
+    cards = cards_of(row.facts["setting"])
+    for keyword in NAME_CARDS:
+        text = cards.get(keyword, "")
+        if text and not text.startswith("#"):
+            return f"{{{keyword}: {yaml_text(text)}}}"
+    return f"{{NAXIS1: {row.facts['naxis1']}}}"
 
 
 def _rules_of(rows):
