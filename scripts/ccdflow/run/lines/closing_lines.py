@@ -12,9 +12,9 @@ from ccdflow.run.lines.plan_description import (
     unreadable_lines,
 )
 from ccdflow.run.nights import archive_counts
+from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
 from ccdflow.run.rawframes.raw_verdicts import records_by_kind
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
-from ccdflow.run.rawframes.untyped_frames import untyped_lines
 from ccdflow.run.rawframes.warnings_of_rows import (
     files_passed_over,
     no_overscan_lines,
@@ -66,6 +66,7 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
         files_passed_over(context.raw) if files_not_read is None else files_not_read
     )
     lines += warning_lines(store) + untyped_lines(store) + no_overscan_lines(store)
+    lines += biasless_lines(store)
     lines += unknown_lines(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {

@@ -1,4 +1,4 @@
-"""The last lines of a run on frames of unknown image type: the rules that a profile needs."""
+"""The last lines of a run on image types: the rules by which a profile would tell them apart."""
 
 from __future__ import annotations
 
@@ -52,6 +52,60 @@ def _line_on_camera(camera, rows):
         f"image type unknown: {camera}: {first.file}{how_many}: {found}, so they are in no master"
         f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: recognise:"
         f" {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
+    )
+
+
+def biasless_lines(store):
+    """Return a line for each camera whose bias level stays in its frames, as it has darks alone.
+
+    Amateurs often take darks and dark flats, and no bias. A dark of a few seconds is a bias with
+    next to no dark current; with it all darks serve, as those of the frames' exposure hold the same
+    bias.
+
+    Parameters
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+
+    Returns
+    -------
+    list of str
+    """
+    darks, cameras_with_bias = {}, set()
+    for row in store.rows.values():
+        if row.status != OK or row.gone:
+            continue
+        if row.facts["type"] == "bias":
+            cameras_with_bias.add(row.camera)
+        elif row.facts["type"] == "dark" and row.has(RowMark.NO_OVERSCAN):
+            darks.setdefault(row.camera, []).append(row)
+    lines = []
+    for camera in sorted(darks.keys() - cameras_with_bias):
+        seconds = [row.facts["exptime"] for row in darks[camera]]
+        shortest = min((number for number in seconds if number not in ("", None)), default=None)
+        if shortest is not None:
+            lines.append(_line_on_biasless(camera, darks[camera], shortest))
+    return lines
+
+
+def _line_on_biasless(camera, rows, shortest):
+    """Return the line on a camera without biases.
+
+    Parameters
+    ----------
+    camera : str
+    rows : list of ccdflow.run.rawframes.rows.Row
+        Its darks.
+    shortest : float
+        The least of their exposures, seconds.
+    """
+    first = min((row for row in rows if row.facts["exptime"] == shortest), key=lambda row: row.file)
+    words = sorted({row.facts["imagetyp"] for row in rows if row.facts["exptime"] == shortest})
+    rule = type_rule_text("bias", "imagetyp", words)[:-1] + f", exptime: {{max: {shortest:g}}}}}"
+    return (
+        f"no bias: {camera}: no card names its overscan, and it has darks alone: its level stays"
+        " in all frames, and no dark can be combined. Take biases; or let the shortest darks serve"
+        f" as such, as {first.file} of {shortest:g} s: write into config/cameras/{camera}.yaml:"
+        f" recognise: {_condition_of(first)} and types: [{rule}]"
     )
 
 
