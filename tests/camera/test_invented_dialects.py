@@ -125,6 +125,12 @@ def test_of_numbered_optical_elements_the_filters_are_those_of_this_type():
     assert facts_of(("ESO INS OPTI-2 NAME", "Bessel R")).filter == ""
 
 
+def test_clocks_set_by_hand_have_universal_time():
+    cards = [("DATE-OBS", "2017-03-15T04:00:00"), ("LONGITUD", -111.6)]
+    facts = facts_of(*cards, ("TIMESYS", "UTC approximate"))
+    assert (facts.night, warnings_of(facts)) == ("2017-03-14", ())
+
+
 def test_a_science_frame_at_noon_by_its_longitude_has_a_warning():
     def daylight(longitude, time, exptime=300.0, kind="object", comment="", **more):
         cards = [("IMAGETYP", kind), ("EXPTIME", exptime), ("DATE-OBS", f"2017-03-15T{time}"),

@@ -346,7 +346,10 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         if noon - widest <= moment.time <= noon + timedelta(days=1) + widest:
             reader.warn("no card has the longitude: the night is the folder's date")
             return noon
-    reader.warn("no card has the longitude: the night is that of longitude 0")
+    reader.warn(
+        "no card has the longitude: the night is that of longitude 0; write into the camera's"
+        " profile: site: {longitude: DEGREES EAST}"
+    )
     return moment.time - _HALF_DAY
 
 
