@@ -12,7 +12,7 @@ from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.imagetypes import frame_type
+from ccdflow.camera.imagetypes import frame_type, is_named_by_object
 from ccdflow.camera.nights import look_at_daylight, moment_of, night_of
 from ccdflow.camera.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
@@ -96,6 +96,8 @@ class FrameFacts(NamedTuple):
         bias, dark, flat, science, arc or other; '' where nobody knows the image type.
     reason : str
         Reason for which `type` is '', for the inventory; else ''.
+    is_named_by_object : bool
+        Whether OBJECT has a word for the type, where nobody knows it.
     object, filter, grism : str
     optics : str
         Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
@@ -127,6 +129,7 @@ class FrameFacts(NamedTuple):
     imagetyp: str = ""
     type: str = ""
     reason: str = ""
+    is_named_by_object: bool = False
     object: str = ""
     filter: str = ""
     grism: str = ""
@@ -229,6 +232,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
         imagetyp=_shorten_text(imagetyp),
         type=image_type,
         reason=_shorten_text(reason),
+        is_named_by_object=bool(reason) and is_named_by_object(reader),
         object=_shorten_text(target),
         exptime=exptime,
         date_obs=moment.iso,

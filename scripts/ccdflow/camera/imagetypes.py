@@ -23,6 +23,9 @@ from ccdflow.files.values import Broken, as_number, is_silent
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 """The types of frames; `other` is one of unknown type."""
 
+TARGET_CARD = "OBJECT"
+"""The card of the target in nearly all headers."""
+
 SYNONYMS = {
     "bias": (
         "bias biases biasframe biasimage biasfield zero zeroframe zeros biaszero mbias offset "
@@ -178,7 +181,7 @@ def frame_type(reader, rules):
         if frame_type:
             return text, _type_by_other_cards(reader, text, frame_type), ""
     keyword, name = _target_of(reader)
-    target_type = _type_of_target(name)
+    target_type = type_of_target(name)
     advice = ""
     if target_type:
         rule = type_rule_text(target_type, keyword, [name])
@@ -251,6 +254,21 @@ def type_by_file_name(file):
         if frame_type in _TYPES_IN_NAMES:
             return frame_type, pattern
     return "", ""
+
+
+def is_named_by_object(reader):
+    """Return whether OBJECT has the name of a frame's target, and that name means a type.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+
+    Returns
+    -------
+    bool
+    """
+    keyword, name = _target_of(reader)
+    return keyword == TARGET_CARD and bool(type_of_target(name))
 
 
 def _target_of(reader):
@@ -366,7 +384,7 @@ def _type_by_other_cards(reader, text, frame_type):
         reader.warn_of_long_bias(text)
     if frame_type == "science":
         keyword, name = _target_of(reader)
-        target_type = _type_of_target(name)
+        target_type = type_of_target(name)
         if target_type:
             reader.warn(
                 f"{text!r} with {keyword} {name!r} is taken for science; if it is of type"
@@ -376,13 +394,17 @@ def _type_by_other_cards(reader, text, frame_type):
     return frame_type
 
 
-def _type_of_target(name):
+def type_of_target(name):
     """Return the type that a target's name means, '' for the name of a target.
 
     Parameters
     ----------
     name : str
         As in OBJECT: of several words all must be words for such a frame, or beside the point.
+
+    Returns
+    -------
+    str
     """
     letters = _letters_and_digits(name).rstrip("0123456789")
     if letters in _TYPE_OF_TARGET:

@@ -245,10 +245,10 @@ def look_at_daylight(reader, moment, longitude, exptime):
     east = longitude if longitude is not None else site_longitude(reader, moment.time)
     if east is None:
         return
-    by_noon, by_noon_of_west = (
+    is_noon, is_noon_with_other_sign = (
         abs(_hours_from_noon(moment.time, degrees)) < _DAYLIGHT_HOURS for degrees in (east, -east)
     )
-    if not by_noon or by_noon_of_west:
+    if not is_noon or is_noon_with_other_sign:
         return
     reading = reader.read("longitude", _read_longitude, "not a longitude in degrees")
     name = "the profile's longitude" if longitude is not None else reading.keyword or "longitude"

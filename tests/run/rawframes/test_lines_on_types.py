@@ -41,7 +41,7 @@ def test_frames_whose_target_alone_tells_the_type_get_their_rules(tmp_path):
     for number, (name, target) in enumerate(
         {"a": "BIAS", "b": "FLAT R", "c": "Flat: V", "d": "M67", "e": "Flatiron nebula"}.items()
     ):
-        take(raw, f"{name}.fits", number, IMAGETYP=None, OBJECT=None, TARGNAME=target)
+        take(raw, f"{name}.fits", number, IMAGETYP=None, OBJECT=target)
     first = run_jobs(raw, tmp_path / "first", {}, kinds=("frame",))
     assert set(types_of(first).values()) == {"other"}
     line = line_with(first, "image type unknown")
@@ -50,14 +50,24 @@ def test_frames_whose_target_alone_tells_the_type_get_their_rules(tmp_path):
     assert yaml.safe_load(profile) == {
         "recognise": {"INSTRUME": "TESTCAM"},
         "types": [
-            {"type": "bias", "cards": {"TARGNAME": "BIAS"}},
-            {"type": "flat", "cards": {"TARGNAME": ["FLAT R", "Flat: V"]}},
+            {"type": "bias", "cards": {"OBJECT": "BIAS"}},
+            {"type": "flat", "cards": {"OBJECT": ["FLAT R", "Flat: V"]}},
             {"type": "science", "file": "*"},
         ],
     }
     second = run_jobs(raw, tmp_path / "second", {name: profile}, kinds=("frame",))
     assert list(types_of(second).values()) == ["bias", "flat", "flat", "science", "science"]
     assert not [each for each in second.lines if "image type unknown" in each]
+
+
+def test_a_target_of_another_card_has_its_rule_in_the_table(tmp_path):
+    take(tmp_path / "raw", "a.fits", 1, IMAGETYP=None, OBJECT=None, TARGNAME="Flat R")
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",))
+    (row,) = run.context.store.rows.values()
+    assert "types: [{type: flat, cards: {TARGNAME: Flat R}}]" in row.reason
+    assert line_with(run, "image type unknown").endswith(
+        'types: [{type: TYPE, file: "*"}] (TYPE: bias, dark, flat, science, arc)'
+    )
 
 
 def test_frames_whose_folders_or_names_tell_the_type_get_their_rules(tmp_path):
@@ -84,18 +94,18 @@ def test_a_word_of_a_type_that_only_a_person_knows_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "found"),
+    ("file", "type_and_pattern"),
     [
         ("n/bias_0s_1.fits", ("bias", "bias*")), ("DARKFLAT_001.fit", ("dark", "DARKFLAT*")),
         ("darks of M31/a.fits", ("", "")), ("m31/flat/f.fits", ("flat", "*flat/*")),
         ("comp/a.fits", ("", "")), ("001.fits", ("", "")),
     ],
 )  # fmt: skip
-def test_a_name_tells_a_type_by_a_whole_word_alone(file, found):
-    assert type_by_file_name(file) == found
+def test_a_name_tells_a_type_by_a_whole_word_alone(file, type_and_pattern):
+    assert type_by_file_name(file) == type_and_pattern
 
 
-def test_values_of_a_rule_mean_in_yaml_what_they_are():
+def test_a_value_of_a_rule_is_the_same_after_yaml():
     for value in ("FLAT R", "a: b", "#3", "*dome", "12", "on", 'say "x"', "R, V", "y", "-"):
         assert yaml.safe_load(type_rule_text("flat", "OBJECT", [value]))["cards"]["OBJECT"] == value
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from ccdflow.camera.cameras import NAME_CARDS
 from ccdflow.camera.identity import cards_of
-from ccdflow.camera.imagetypes import TYPES, type_by_file_name, type_rule_text, yaml_text
+from ccdflow.camera.imagetypes import (
+    TARGET_CARD,
+    TYPES,
+    type_by_file_name,
+    type_of_target,
+    type_rule_text,
+    yaml_text,
+)
 from ccdflow.run.rawframes.rows import OK, RowMark
 
-# The rule by a card in the reason of a row; `ccdflow.camera.imagetypes.frame_type` writes it.
-_RULE = re.compile(r"types: \[\{type: (\w+), cards: \{([A-Z0-9 _-]+): (.*?)\}\}\]")
 # Values that a rule of a line names at most.
 _MOST_VALUES = 8
 # In the place of a type that only a person knows.
@@ -44,12 +47,12 @@ def _line_on_camera(camera, rows):
     first = rows[0]
     how_many = f" (the first of {len(rows)} frames)" if len(rows) > 1 else ""
     written = first.facts["imagetyp"]
-    found = f"{written!r} is no known type" if written else "no card says it"
+    words = f"{written!r} is no known type" if written else "no card says it"
     rules = _rules_of(rows)
     types = ", ".join(each for each in TYPES if each != "other")
     allowed = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
     return (
-        f"image type unknown: {camera}: {first.file}{how_many}: {found}, so they are in no master"
+        f"image type unknown: {camera}: {first.file}{how_many}: {words}, so they are in no master"
         f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: recognise:"
         f" {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
     )
@@ -135,16 +138,16 @@ def _rules_of(rows):
         for (frame_type, keyword), values in values_of_rules.items()
     ]
     if not is_all:
-        # What is no calibration is science, where the calibrations are known.
+        # Frames that are no calibrations are science, where the calibrations are known.
         rules.append(type_rule_text("science" if rules else _ANY_TYPE, "file", ["*"]))
     return rules
 
 
 def _rule_of(row):
     """Return the (type, keyword, value) of the rule for a row; None where nothing says its type."""
-    match = _RULE.search(row.reason)
-    if match:
-        return match[1], match[2], match[3].strip('"')
+    if row.has(RowMark.NAMED_BY_OBJECT):
+        target = row.facts["object"]
+        return type_of_target(target), TARGET_CARD, target
     if row.facts["imagetyp"]:
         return _ANY_TYPE, "imagetyp", row.facts["imagetyp"]
     frame_type, pattern = type_by_file_name(row.file)
