@@ -125,6 +125,14 @@ def test_of_numbered_optical_elements_the_filters_are_those_of_this_type():
     assert facts_of(("ESO INS OPTI-2 NAME", "Bessel R")).filter == ""
 
 
+def test_the_temperature_of_the_sensor_in_degrees_or_kelvin():
+    for keyword, value, degrees in (
+        ("TEMPCCD", -112.0, -112.0), ("CCDATEMP", -109.9, -109.9), ("CAMTEMP", "-120.1", -120.1),
+        ("T-DET", 165.0, -108.15), ("TEMPCCD1", -109.0, -109.0),
+    ):  # fmt: skip
+        assert facts_of((keyword, value)).temperature == degrees, keyword
+
+
 def test_clocks_set_by_hand_have_universal_time():
     cards = [("DATE-OBS", "2017-03-15T04:00:00"), ("LONGITUD", -111.6)]
     facts = facts_of(*cards, ("TIMESYS", "UTC approximate"))

@@ -232,10 +232,11 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
         if status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        entries.append((status, name, reason))
+        entries.append(((status, row.reason), f"{status}: {name}: {reason}"))
     if most_lines is not None and len(entries) > most_lines:
-        entries = _first_of_each_reason(entries)
-    lines = [": ".join(entry) for entry in entries]
+        lines = _first_of_each_reason(entries)
+    else:
+        lines = [line for _, line in entries]
     if most_lines is not None and len(lines) > most_lines:
         unnamed = len(lines) - most_lines
         lines = [*lines[:most_lines], f"... and {unnamed} more, see {paths.INVENTORY}"]
@@ -243,24 +244,24 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
 
 
 def _first_of_each_reason(entries):
-    """Return the first of the entries that have one status and reason, with their number.
+    """Return the first of the lines on frames that have one status and reason, with their number.
 
     Parameters
     ----------
-    entries : list of (str, str, str)
-        Status, file and reason.
+    entries : list of ((str, str), str)
+        Status and reason, without the warnings of the frame, and its line.
 
     Returns
     -------
-    list of (str, str, str)
-        The reason of several says how many there are.
+    list of str
     """
-    numbers = Counter((status, reason) for status, _, reason in entries)
-    first_entries = {(status, reason): name for status, name, reason in reversed(entries)}
+    counts = Counter(reason for reason, _ in entries)
+    first_lines = dict(reversed(entries))
     return [
-        (status, name, f"{reason} ({number} frames, the first of them)" if number > 1 else reason)
-        for (status, reason), number in numbers.items()
-        for name in (first_entries[status, reason],)
+        f"{first_lines[reason]} ({count} frames, the first of them)"
+        if count > 1
+        else first_lines[reason]
+        for reason, count in counts.items()
     ]
 
 
