@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 from astropy.io import fits
 from small_frames import run_jobs
 
@@ -261,6 +262,14 @@ def test_a_target_named_like_a_calibration_has_a_warning_with_its_type(name, kin
     assert [w.split("if it is of type ")[1].split(",")[0] for w in advice] == (
         [kind] if kind else []
     )
+
+
+def test_the_rule_of_a_warning_names_the_card_and_can_be_read():
+    cards = (("IMAGETYP", "Light: a"), ("TARGNAME", "Flat: R"), ("EXPTIME", 3.0))
+    made = facts_of(*cards)
+    (advice,) = [w for w in made.warnings if "if it is of type" in w]
+    (rule,) = yaml.safe_load(advice.split("types: ")[1])
+    assert rule == {"type": "flat", "imagetyp": "Light: a", "cards": {"TARGNAME": "Flat: R"}}
 
 
 def test_words_of_one_instrument_in_one_word():

@@ -389,7 +389,7 @@ def _type_by_other_cards(reader, text, frame_type):
             reader.warn(
                 f"{text!r} with {keyword} {name!r} is taken for science; if it is of type"
                 f" {target_type}, write into the camera's profile: types: [{{type: {target_type},"
-                f" imagetyp: {text}, cards: {{{keyword}: {name}}}}}]"
+                f" imagetyp: {yaml_text(text)}, cards: {{{keyword}: {yaml_text(name)}}}}}]"
             )
     return frame_type
 
