@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 from astropy.io import fits
 from small_frames import run_jobs
 
@@ -105,6 +106,59 @@ def test_a_place_in_a_wheel_is_one_filter_however_its_number_is_written():
     assert names == ["3", "3", "3", "3.5"]
 
 
+def test_a_name_of_a_filter_comes_before_its_place_in_the_wheel():
+    """The place has another filter after the wheel was filled anew: no flat may go by it."""
+    osmos = (("FILTER1", 1), ("FILTID1", "Open"), ("FILTER2", 3), ("FILTID2", "g"))
+    assert facts_of(*osmos).filter == "g"
+    assert facts_of(("FILTER", 2), ("FILTERID", "V")).filter == "V"
+    assert facts_of(("FILTER1", 3), ("FILTER2", 5)).filter == "3+5"
+    # The second wheel has no name: its place stays, beside the name of the first.
+    assert facts_of(("FILTER1", "V"), ("FILTER2", 3)).filter == "V+3"
+
+
+def test_of_numbered_optical_elements_the_filters_are_those_of_this_type():
+    cards = [
+        ("ESO INS OPTI-2 NAME", "Bessel R"), ("ESO INS OPTI-2 TYPE", "FILTER"),
+        ("ESO INS OPTI-3 NAME", "Grism 7"), ("ESO INS OPTI-3 TYPE", "GRISM"),
+        ("ESO INS OPTI-4 NAME", "Free hole"), ("ESO INS OPTI-4 TYPE", "FILTER"),
+    ]  # fmt: skip
+    assert facts_of(*cards).filter == "Bessel R"
+    assert facts_of(("ESO INS OPTI-2 NAME", "Bessel R")).filter == ""
+
+
+def test_the_temperature_of_the_sensor_in_degrees_or_kelvin():
+    for keyword, value, degrees in (
+        ("TEMPCCD", -112.0, -112.0), ("CCDATEMP", -109.9, -109.9), ("CAMTEMP", "-120.1", -120.1),
+        ("T-DET", 165.0, -108.15), ("TEMPCCD1", -109.0, -109.0),
+    ):  # fmt: skip
+        assert facts_of((keyword, value)).temperature == degrees, keyword
+
+
+def test_clocks_set_by_hand_have_universal_time():
+    cards = [("DATE-OBS", "2017-03-15T04:00:00"), ("LONGITUD", -111.6)]
+    facts = facts_of(*cards, ("TIMESYS", "UTC approximate"))
+    assert (facts.night, warnings_of(facts)) == ("2017-03-14", ())
+
+
+def test_a_science_frame_at_noon_by_its_longitude_has_a_warning():
+    def daylight(longitude, time, exptime=300.0, kind="object", comment="", **more):
+        cards = [("IMAGETYP", kind), ("EXPTIME", exptime), ("DATE-OBS", f"2017-03-15T{time}"),
+                 ("LONGITUD", longitude, comment), *more.items()]  # fmt: skip
+        facts = facts_of(*cards)
+        return [w for w in facts.warnings if "middle of a day" in w]
+
+    assert daylight(121.6, "04:00:00") == [
+        "LONGITUD: 121.6 degrees east makes this the middle of a day, -121.6 of a night: if it is"
+        " counted west, write into the camera's profile: site: {longitude: -121.6}; else its date"
+        " or time is wrong"
+    ]
+    assert daylight(121.6, "04:00:00", comment="degrees west") == []
+    assert daylight(-121.6, "04:00:00") == daylight(121.6, "16:00:00") == []
+    # A lamp or the sun may be exposed at noon, and a site near Greenwich has noon with either sign.
+    assert daylight(121.6, "04:00:00", exptime=30.0) == []
+    assert daylight(121.6, "04:00:00", kind="dark") == daylight(5.0, "12:00:00") == []
+
+
 def test_a_filter_is_known_by_the_name_of_its_card():
     for keyword in ("INSFLNAM", "FLT_ID", "CCDFLTID", "ESO INS FILT4 NAME", "CAHA INS FILT NAME"):
         assert facts_of((keyword, "V_Bes 530")).filter == "V_Bes 530", keyword
@@ -128,6 +182,12 @@ def test_a_filter_is_known_by_the_name_of_its_card():
         ([("GAIN", 0.8, "[adu/e-] conversion")], None),
         ([("GAIN", 0.8, "electrons to ADU")], None),
         ([("GAIN", 2)], 2.0),
+        # Ekos writes settings as real numbers, Andor's programs that of the multiplier.
+        ([("GAIN", 100.0, "Gain")], None),
+        ([("GAIN", 2.0, "Gain"), ("OFFSET", 10.0)], None),
+        ([("GAIN", 1.0, "Gain"), ("OUTPTAMP", "Conventional")], None),
+        ([("GAIN", 2.0, "Preamp gain (e-/ADU)"), ("OUTPTAMP", "Conventional")], 2.0),
+        ([("GAIN", "2.0 e-/ADU"), ("OFFSET", 10)], 2.0),
         ([("GAIN", 2.5), ("OFFSET", 10)], 2.5),
         ([("GAIN", "0.72 (e-/adu)")], 0.72),
         ([("CCDSENS", 2.3)], 2.3),
@@ -173,6 +233,13 @@ def test_parts_of_instruments_and_places_of_windows_tell_frames_apart():
     ):  # fmt: skip
         settings = {facts_of((keyword, value)).setting for value in (one, other)}
         assert len(settings) == 2, keyword
+    # The quadrants of one chip, in files of their own; gains and amplifiers by letters.
+    for keyword, one, other in (
+        ("OPAMP", 1, 2), ("GAINM", "HIGH", "LOW"), ("AMPM", "A", "B"), ("AGAIN_01", 0.33, 0.66),
+        ("READAMPS", "Quad", "LL"), ("GTINDEX", 1, 2),
+    ):  # fmt: skip
+        settings = {facts_of((keyword, value)).setting for value in (one, other)}
+        assert len(settings) == 2, keyword
     # The time at which a frame was read is no setting of the readout.
     assert facts_of(("READTIME", "2014-05-01T22:01:51.2")).setting == ""
     assert facts_of(("READTIME", 1e-6)).setting != ""
@@ -195,6 +262,14 @@ def test_a_target_named_like_a_calibration_has_a_warning_with_its_type(name, kin
     assert [w.split("if it is of type ")[1].split(",")[0] for w in advice] == (
         [kind] if kind else []
     )
+
+
+def test_the_rule_of_a_warning_names_the_card_and_can_be_read():
+    cards = (("IMAGETYP", "Light: a"), ("TARGNAME", "Flat: R"), ("EXPTIME", 3.0))
+    made = facts_of(*cards)
+    (advice,) = [w for w in made.warnings if "if it is of type" in w]
+    (rule,) = yaml.safe_load(advice.split("types: ")[1])
+    assert rule == {"type": "flat", "imagetyp": "Light: a", "cards": {"TARGNAME": "Flat: R"}}
 
 
 def test_words_of_one_instrument_in_one_word():

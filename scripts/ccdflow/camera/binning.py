@@ -34,6 +34,7 @@ BINNING_PAIRS = (
     ("CCDHBIN", "CCDVBIN"),
     ("HBINNING", "VBINNING"),
     ("PRD-BIN1", "PRD-BIN2"),
+    ("ESO DET FRAM CDELT1", "ESO DET FRAM CDELT2"),
 )
 """Pairs of cards with the binning along x and along y."""
 

@@ -331,6 +331,10 @@ def identify(headers, cameras, *, file):
     )
 
 
+NAME_CARDS = ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")
+"""Cards that name a camera without a profile; the first that says something."""
+
+
 def generic_camera(headers, *, used_names=frozenset()):
     """Return a camera that works from header cards alone, named after instrument or detector.
 
@@ -344,7 +348,7 @@ def generic_camera(headers, *, used_names=frozenset()):
     -------
     Camera
     """
-    specs = [CardSpec(keyword) for keyword in ("INSTRUME", "DETECTOR", "CAMERA", "CCDNAME")]
+    specs = [CardSpec(keyword) for keyword in NAME_CARDS]
     value = find_first(headers, specs, range(len(headers)))
     text = None if value is None or not str(value).strip() else str(value)
     name = _name_of(text) if text is not None else "unknown"

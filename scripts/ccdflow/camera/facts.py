@@ -11,9 +11,9 @@ from ccdflow.camera.binning import binning
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
-from ccdflow.camera.imagetypes import frame_type
+from ccdflow.camera.imagetypes import frame_type, is_named_by_object
 from ccdflow.camera.times.agreement import look_at_dates
-from ccdflow.camera.times.nights import moment_of, night_of
+from ccdflow.camera.times.nights import look_at_daylight, moment_of, night_of
 from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.cards import CardSpec, as_text, card_value
 from ccdflow.files.remembered_results import compute_at_once
@@ -27,7 +27,7 @@ KEYWORDS = {
     "object": "OBJECT OBJNAME TARGNAME TARGET|ESO OBS TARG NAME",
     "filter": "FILTER FILTERS FILTNAM FILTER1 FILTER01 FILTNAME FILTERID FILT1 FILTER2 FILTER02 "
     "FILTER3 FILTER03 FILTER4 FILT2 FILNAME BLUFILT REDFILT FILTERN FILT_NAM FILT_ID FILTNM "
-    "WFFBAND PFMFBAND ALFLTNM FAFLTNM FBFLTNM BLFILT_N RDFILT_N INSFILTE"
+    "FILTID1 FILTID2 FILTID3 WFFBAND PFMFBAND ALFLTNM FAFLTNM FBFLTNM BLFILT_N RDFILT_N INSFILTE"
     "|ESO INS FILT1 NAME|ESO INS FILT2 NAME|ESO INS FILT3 NAME",
     "grism": "GRISM GRISMNAM GRISM_N GRATING GRATING_N GRATNAME GRATNAM GRATID GRNAME GRANAME "
     "DISPERSE DISPERSR DISPNAME ISIGRAT ALGRNM BLGRATNG"
@@ -55,7 +55,8 @@ KEYWORDS = {
     "CCDRDN|ESO DET OUT1 RON",
     "saturation": "SATURATE SATLEVEL SATURATI",
     "set_temperature": "SET-TEMP SETTEMP CCD-TSET CCDTSET CCDSTEMP TEMPSET SET_TEMP CCD_SET",
-    "temperature": "CCD-TEMP CCDTEMP CCD_TEMP DETTEMP DET-TEMP DET_TEMP TEMPDET SENSTEMP CCDTMP"
+    "temperature": "CCD-TEMP CCDTEMP CCD_TEMP DETTEMP DET-TEMP DET_TEMP TEMPDET SENSTEMP CCDTMP "
+    "TEMPCCD TEMPCCD1 CCDATEMP CAMTEMP T-DET"
     "|ESO DET CHIP1 TEMP",
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
@@ -96,6 +97,8 @@ class FrameFacts(NamedTuple):
         bias, dark, flat, science, arc or other; '' for an unknown image type.
     reason : str
         Reason for which `type` is '', for the inventory; else ''.
+    is_named_by_object : bool
+        Whether OBJECT has a word for the type, where nobody knows it.
     object, filter, grism : str
     optics : str
         Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
@@ -127,6 +130,7 @@ class FrameFacts(NamedTuple):
     imagetyp: str = ""
     type: str = ""
     reason: str = ""
+    is_named_by_object: bool = False
     object: str = ""
     filter: str = ""
     grism: str = ""
@@ -218,6 +222,8 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
     target = reader.text("object")
     reader.warn_all(alike.pixel_warnings)
     night = night_of(moment, reader, longitude, file)
+    if image_type == "science":
+        look_at_daylight(reader, moment, longitude, exptime)
     reader.warn_all(alike.readout_warnings)
     # Many programs write text here, and no frame needs it: anything but a number is ignored.
     set_point = celsius(reader.text("set_temperature"))
@@ -227,6 +233,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
         imagetyp=_shorten_text(imagetyp),
         type=image_type,
         reason=_shorten_text(reason),
+        is_named_by_object=bool(reason) and is_named_by_object(reader),
         object=_shorten_text(target),
         exptime=exptime,
         date_obs=moment.iso,

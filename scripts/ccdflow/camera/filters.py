@@ -28,7 +28,11 @@ _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
 # V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
 # The wheels of one instrument: together they are the filter.
-_WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|ESO INS FILT)_?0?[1-9]( NAME)?")
+_WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|FILTID|ESO INS FILT)_?0?[1-9]( NAME)?")
+# A place in a wheel. It has another filter after the wheel was filled anew.
+_PLACE = re.compile(r"\d+")
+# Older instruments of ESO number all optical elements; the card of the type says which is a filter.
+_ELEMENT = re.compile(r"(ESO INS OPTI-?\d+) NAME")
 
 
 def filter_of(reader):
@@ -51,6 +55,7 @@ def filter_of(reader):
         return _filter_by_keyword(reader, [keyword for _, keyword in names]) or (
             names[0][0] if names else ""
         )
+    real_filters = _without_places(real_filters)
     name, keyword = real_filters[0]
     wheels = [
         (text, other_keyword)
@@ -66,6 +71,25 @@ def filter_of(reader):
         if re.search("[2-9]", other_keyword) and text.casefold() not in name.casefold()
     ]
     return "+".join(dict.fromkeys([name, *other_wheels]))
+
+
+def _without_places(filters):
+    """Return the filters of a frame without the wheels of which cards have the place alone.
+
+    Parameters
+    ----------
+    filters : list of (str, str)
+        Name and keyword; not empty.
+
+    Returns
+    -------
+    list of (str, str)
+        All of them where no other cards have names.
+    """
+    named_families = {
+        _keyword_family(keyword) for text, keyword in filters if not _PLACE.fullmatch(text)
+    }
+    return [each for each in filters if _keyword_family(each[1]) in named_families] or filters
 
 
 def _as_name(content):
@@ -104,13 +128,23 @@ def _filter_by_keyword(reader, open_wheels):
     ``open_wheels`` are keywords of wheels that are open: other cards of these say no filter.
     """
     open_stems = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
-    named = reader.named(_NAMED_CARD, _NO_NAME)
+    named = reader.named(_NAMED_CARD, _NO_NAME) + _optical_filters(reader)
     values = (
         content.value for content in named if content.keyword.rpartition(" ")[0] not in open_stems
     )
     texts = [" ".join(text.split()) for text in values if isinstance(text, str)]
     texts = [text for text in texts if re.search("[A-Za-z]", text) and not _is_word_for_open(text)]
     return "+".join(dict.fromkeys(texts))
+
+
+def _optical_filters(reader):
+    """Return the contents of cards on optical elements of which another card says: a filter."""
+    elements = reader.named(_ELEMENT, _NO_NAME)
+    if not elements:
+        return []
+    types = reader.named(re.compile(r"ESO INS OPTI-?\d+ TYPE"), _NO_NAME)
+    filters = {c.keyword.rpartition(" ")[0] for c in types if str(c.value).upper() == "FILTER"}
+    return [c for c in elements if c.keyword.rpartition(" ")[0] in filters]
 
 
 def _is_word_for_open(text):

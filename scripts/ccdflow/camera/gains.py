@@ -51,8 +51,12 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 
-# A camera with a setting of the gain has one of the offset as well.
-_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL")
+# A camera with a setting of the gain has one of the offset as well. Andor's programs, which alone
+# write OUTPTAMP, call the gain of the electron multiplier GAIN.
+_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
+
+# Comments of cards: 'e-/ADU', 'electrons per adu'.
+_ELECTRONS = re.compile(r"\be(?:lectrons?)?-?\s*(?:/|per)\s*(?:adu|dn|count|a/d)", re.IGNORECASE)
 
 # No detector has this many electrons per adu: the number is a setting.
 _LEAST_SETTING = 50
@@ -74,9 +78,11 @@ def is_gain_setting(content, header):
     """
     if not _GAIN.fullmatch(content.keyword):
         return False
-    if _SETTING.search(content.comment or ""):
+    comment = content.comment or ""
+    if _SETTING.search(comment):
         return True
     value = as_number(content.value)
-    if value is None or not re.fullmatch(r"\d+", str(content.value).strip()):
-        return False
-    return value >= _LEAST_SETTING or any(key in header for key in _BESIDE_A_SETTING)
+    if value is None or value >= _LEAST_SETTING:
+        return value is not None
+    is_whole = float(value).is_integer() and not _ELECTRONS.search(f"{content.value}{comment}")
+    return is_whole and any(key in header for key in _BESIDE_A_SETTING)

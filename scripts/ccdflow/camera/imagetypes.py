@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,6 +10,7 @@ from pathlib import PurePosixPath
 
 from ccdflow.files.cards import (
     CardSpec,
+    as_text,
     contents,
     find,
     hdu_indices,
@@ -20,6 +22,9 @@ from ccdflow.files.values import Broken, as_number, is_silent
 
 TYPES = ("bias", "dark", "flat", "science", "arc", "other")
 """The types of frames; `other` is one of unknown type."""
+
+TARGET_CARD = "OBJECT"
+"""The card of the target in nearly all headers."""
 
 SYNONYMS = {
     "bias": (
@@ -106,6 +111,13 @@ _OTHER_WORDS = re.compile(
     r"|sloan|johnson|cousins|halpha|ha|spec|spectrum|slit|grating|grism|calib|calibration|cal"
 )
 
+# The types by which people name folders and files.
+_TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
+# A text that YAML reads as itself without quotes.
+_PLAIN = re.compile(
+    r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w .+/-]*[\w.+/-])?",
+    re.ASCII | re.IGNORECASE,
+)
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
 
@@ -159,14 +171,101 @@ def frame_type(reader, rules):
     for text, frame_type in types_written:
         if frame_type:
             return text, _type_by_other_cards(reader, text, frame_type), ""
+    keyword, name = _target_of(reader)
+    target_type = type_of_target(name)
+    advice = ""
+    if target_type:
+        rule = type_rule_text(target_type, keyword, [name])
+        advice = f"; by {keyword} it is of type {target_type}: types: [{rule}]"
     if first_text:
-        return (
-            first_text,
-            "",
-            f"unknown image type {first_text!r}: name it under `types:` in a profile",
-        )
+        reason = f"unknown image type {first_text!r}: name it under `types:` in a profile"
+        return first_text, "", reason + advice
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
-    return "", "", f"no card says the image type (looked for {names}...): name it in a profile"
+    reason = f"no card says the image type (looked for {names}...): name it in a profile"
+    return "", "", reason + advice
+
+
+def type_rule_text(frame_type, keyword, values):
+    """Return a rule on image types as a profile has it.
+
+    Parameters
+    ----------
+    frame_type : str
+    keyword : str
+        `imagetyp`, `file`, or the keyword of another card.
+    values : sequence of str
+        The values that the rule allows.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(type_rule_text("flat", "OBJECT", ["FLAT R", "FLAT: V"]))
+    {type: flat, cards: {OBJECT: [FLAT R, "FLAT: V"]}}
+    >>> print(type_rule_text("bias", "file", ["bias*"]))
+    {type: bias, file: "bias*"}
+    """
+    texts = list(map(yaml_text, values))
+    allowed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    if keyword not in ("imagetyp", "file"):
+        return f"{{type: {frame_type}, cards: {{{keyword}: {allowed}}}}}"
+    return f"{{type: {frame_type}, {keyword}: {allowed}}}"
+
+
+def yaml_text(text):
+    """Return a text as a value in YAML, in quotes where it would be read as anything else."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def type_by_file_name(file):
+    """Return the type of a frame by the name of its folder or file, and a glob; '' for none.
+
+    Parameters
+    ----------
+    file : str
+        Path relative to the raw folder.
+
+    Returns
+    -------
+    frame_type, pattern : str
+
+    Examples
+    --------
+    >>> type_by_file_name("2024/Biases/F_001.fits"), type_by_file_name("flat_R_2.fits")
+    (('bias', '*Biases/*'), ('flat', 'flat*'))
+    >>> type_by_file_name("IMG_0012.fits")
+    ('', '')
+    """
+    *folders, name = PurePosixPath(file).parts
+    word = re.match(r"[A-Za-z]*", name)[0]
+    for text, pattern in ((word, f"{word}*"), *((each, f"*{each}/*") for each in folders[::-1])):
+        frame_type = _TYPE_OF.get(_letters_and_digits(text), "")
+        if frame_type in _TYPES_IN_NAMES:
+            return frame_type, pattern
+    return "", ""
+
+
+def is_named_by_object(reader):
+    """Return whether OBJECT has the name of a frame's target, and that name means a type.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+
+    Returns
+    -------
+    bool
+    """
+    keyword, name = _target_of(reader)
+    return keyword == TARGET_CARD and bool(type_of_target(name))
+
+
+def _target_of(reader):
+    """Return the keyword and the text of the card with a frame's target; '' and '' for none."""
+    cards = reader.every("object", as_text, None)
+    return (cards[0][1].keyword, cards[0][0]) if cards else ("", "")
 
 
 def _types_of_cards(reader):
@@ -276,24 +375,28 @@ def _type_by_other_cards(reader, text, frame_type):
     if frame_type == "bias":
         reader.warn_of_long_bias(text)
     if frame_type == "science":
-        name = reader.text("object")
-        target_type = _type_of_target(name)
+        keyword, name = _target_of(reader)
+        target_type = type_of_target(name)
         if target_type:
             reader.warn(
-                f"{text!r} with OBJECT {name!r} is taken for science; if it is of type"
+                f"{text!r} with {keyword} {name!r} is taken for science; if it is of type"
                 f" {target_type}, write into the camera's profile: types: [{{type: {target_type},"
-                f" imagetyp: {text}, cards: {{OBJECT: {name}}}}}]"
+                f" imagetyp: {yaml_text(text)}, cards: {{{keyword}: {yaml_text(name)}}}}}]"
             )
     return frame_type
 
 
-def _type_of_target(name):
+def type_of_target(name):
     """Return the type that a target's name means, '' for the name of a target.
 
     Parameters
     ----------
     name : str
         As in OBJECT: of several words all must be words for such a frame, or beside the point.
+
+    Returns
+    -------
+    str
     """
     letters = _letters_and_digits(name).rstrip("0123456789")
     if letters in _TYPE_OF_TARGET:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ccdflow.camera.binning import binning
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Note
@@ -17,6 +19,9 @@ AMPLIFIERS_REMEDY = (
 )
 """The remedy for a frame whose amplifiers cannot be found from its header."""
 
+# Cards of the size of a detector, as a section, or as columns and rows: 4096x4096, [4096,4096].
+_SIZE_CARDS = ("DETSIZE", "CCDSIZE")
+_SIZE = re.compile(r"[\[(]?\s*([1-9]\d*)\s*[xX*,]\s*([1-9]\d*)\s*[\])]?")
 # A family's own gain, read noise and saturation stand before the camera's.
 _FAMILY_FIGURES = {
     "gain": ("GAIN", "GTGAIN"),
@@ -214,6 +219,10 @@ class HduReader:
         FrameError
             If it is not a section; the error has a remedy.
         """
+        size = _SIZE.fullmatch(text.strip()) if keyword in _SIZE_CARDS else None
+        if size:
+            region = Region(0, int(size[2]), 0, int(size[1]))
+            return DirectedSection(region, flip_x=False, flip_y=False)
         return parse_fits(
             text, shape=shape, file=self.file, keyword=keyword, remedy=AMPLIFIERS_REMEDY
         )

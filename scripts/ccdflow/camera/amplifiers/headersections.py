@@ -153,6 +153,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
     data = reader.section(DATA_CARDS, suffix)
     section = (_trim_section(reader, suffix, data) if trim else None) or data
     kept_region = section.region if section else _data_beside_overscan(reader, bias)
+    strip = _strip_beside_data(reader, bias, kept_region) if bias else None
     if bias is None and overscan:
         _refuse_numbered_strips(reader)
         _check_size(reader, kept_region)
@@ -165,7 +166,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
         name=name,
         hdu=reader.index,
         data=kept_region,
-        overscan=(bias.region,) if bias else (),
+        overscan=(strip,) if strip else (),
         detector=_turned_sections(detector, section),
         detector_of=data.region if data else None,
         lengthen=True,
@@ -212,6 +213,36 @@ def _data_beside_overscan(reader, bias):
     text = f"no TRIMSEC or DATASEC: {data.to_fits()}, all beside BIASSEC, is kept"
     reader.notes.append(Note(text))
     return data
+
+
+def _strip_beside_data(reader, bias, kept_region):
+    """Return the strip that BIASSEC names, beside the data.
+
+    The cameras of Las Campanas name the corner where the columns and the rows of overscan meet. Of
+    BIASSEC IRAF uses the columns alone where rows are read out, and takes them from all rows of the
+    data: so it is read here.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
+    bias : ccdflow.camera.sections.DirectedSection
+    kept_region : ccdflow.camera.sections.Region
+        The data.
+
+    Returns
+    -------
+    ccdflow.camera.sections.Region
+    """
+    corner = bias.region
+    if corner.shares_rows(kept_region) or corner.shares_columns(kept_region):
+        return corner
+    strip = replace(corner, y0=kept_region.y0, y1=kept_region.y1)
+    text = (
+        f"BIASSEC {corner.to_fits()} is beside the corner of the data: its columns are used, of"
+        f" the rows of the data: {strip.to_fits()}"
+    )
+    reader.notes.append(Note(text))
+    return strip
 
 
 def _check_size(reader, kept_region):

@@ -99,7 +99,8 @@ def time_system(reader):
 def _time_system(reader):
     """Read TIMESYS once for a frame; the result is that of `time_system`."""
     reading = reader.read("time_system", as_text, "not a system of time")
-    text = (reading.value or "").lower()
+    # The observatories of NOAO write 'UTC approximate': their clocks were set by hand.
+    text = re.sub(r"\s*approx(?:imate(?:ly)?|\.)?$", "", (reading.value or "").lower())
     if not text or re.sub(r"[^a-z0-9]", "", text) in SCALES or text.startswith("utc("):
         return None
     if re.match(r"local|lt$|lct|civil", text):

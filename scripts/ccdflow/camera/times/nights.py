@@ -232,6 +232,61 @@ def night_of(moment, reader, longitude, file):
     return undated_night(file)
 
 
+# A science frame of so many seconds is not taken by daylight.
+_LONGEST_BY_DAYLIGHT = 60.0
+# Hours of local time from noon within which no site but a polar one has a dark sky.
+_DAYLIGHT_HOURS = 3.0
+
+
+def look_at_daylight(reader, moment, longitude, exptime):
+    """Warn of a science frame that was taken at noon by its longitude, and by night without it.
+
+    A longitude is counted east or west, and nothing in the card need say which. A wrong sign parts
+    a night in two.
+
+    Parameters
+    ----------
+    reader : ccdflow.camera.header_reader.HeaderReader
+        Its warnings get the one on this frame.
+    moment : Moment
+    longitude : float or None
+        Degrees east, by the camera's profile.
+    exptime : float or None
+        Seconds.
+    """
+    if not moment.is_exact or moment.is_local or (exptime or 0) < _LONGEST_BY_DAYLIGHT:
+        return
+    east = longitude if longitude is not None else site_longitude(reader, moment.time)
+    if east is None:
+        return
+    is_noon, is_noon_with_other_sign = (
+        abs(_hours_from_noon(moment.time, degrees)) < _DAYLIGHT_HOURS for degrees in (east, -east)
+    )
+    if not is_noon or is_noon_with_other_sign:
+        return
+    reading = reader.read("longitude", _read_longitude, "not a longitude in degrees")
+    name = "the profile's longitude" if longitude is not None else reading.keyword or "longitude"
+    reader.warn(
+        f"{name}: {east:g} degrees east makes this the middle of a day, {-east:g} of a night: if it"
+        f" is counted west, write into the camera's profile: site: {{longitude: {-east:g}}}; else"
+        " its date or time is wrong"
+    )
+
+
+def _hours_from_noon(time, east):
+    """Return the hours of local mean time from noon, from -12 to 12.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        UT.
+    east : float
+        Degrees.
+    """
+    hours = time.hour + time.minute / 60 + east / 15
+    return hours % 24 - 12
+
+
 def undated_night(file):
     """Return the name used as the night of a frame whose headers give no date.
 
@@ -305,7 +360,10 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         if noon - widest <= moment.time <= noon + timedelta(days=1) + widest:
             reader.warn("no card has the longitude: the night is the folder's date")
             return noon
-    reader.warn("no card has the longitude: the night is that of longitude 0")
+    reader.warn(
+        "no card has the longitude: the night is that of longitude 0; write into the camera's"
+        " profile: site: {longitude: DEGREES EAST}"
+    )
     return moment.time - _HALF_DAY
 
 

@@ -29,9 +29,13 @@ Its variance grows by 2 %, less than the noise of a detector is known.
 EPOCH = "epoch"
 """The key in a setup of the first night after a camera was changed."""
 
+READOUT_CARDS = "readout cards"
+"""The name of the cards on gain and readout in the setup of a detector."""
+
 LONG_VALUES = {
     "part": "part of the detector",
     "layout": "layout of the amplifiers or way to reduce",
+    READOUT_CARDS: "gain or readout",
 }
 """Words for values of a setup that are too long for a line."""
 

@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 
 from ccdflow import paths
+from ccdflow.camera import identity
 from ccdflow.kinds.matching.match_sentences import trait_words
+from ccdflow.kinds.matching.rule_values import READOUT_CARDS
 from ccdflow.kinds.matching.setups import READOUT_FACTS
 from ccdflow.run.rawframes.rows import digest
 
 PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
 """Values that name the pixels of a frame: gain and speed of the readout make no other pixels."""
+
+
+# The setups of a camera are few, and its frames many.
+@lru_cache(maxsize=1024)
+def _readout_cards_of(setting):
+    """Return the cards of a setting on gain and readout: GAINM HIGH, PREAMP 2X; '' for none.
+
+    Frames that differ in one have other gains, and no column need say so: many programs write a
+    setting of the gain, and no electrons per adu.
+
+    Parameters
+    ----------
+    setting : str
+        As of `ccdflow.camera.identity.setting_of`.
+    """
+    cards = identity.cards_of(setting)
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in cards.items()
+        if identity.is_of(name, ("gain", "readout")) and identity.is_decisive(name, READOUT_FACTS)
+    )
 
 
 def detector_setup_of(context, row):
@@ -32,6 +56,7 @@ def detector_setup_of(context, row):
         ("size", "{1}x{0}".format(*geometry["shape"])),
         *((name, str(row.facts[name])) for name in READOUT_FACTS),
         ("part", row.facts["part"]),
+        (READOUT_CARDS, _readout_cards_of(row.facts["setting"])),
     ]
     return tuple((name, "" if value == "None" else value) for name, value in values)
 
@@ -76,11 +101,20 @@ def setups_in_words(setups):
                     *(
                         trait_words(*pair)
                         for pair in setup
-                        if pair not in common_values and pair[1]
+                        if pair not in common_values and pair[1] and pair[0] != READOUT_CARDS
                     ),
+                    *_own_cards(setup, setups_of_camera),
                 ]
             )
     return words
+
+
+def _own_cards(setup, setups):
+    """Return the cards of a setup on its readout that others of its camera lack or have unlike."""
+    cards = [dict(each).get(READOUT_CARDS, "").split(", ") for each in setups]
+    common_cards = set.intersection(*map(set, cards))
+    own_cards = dict(setup).get(READOUT_CARDS, "").split(", ")
+    return [card for card in own_cards if card and card not in common_cards]
 
 
 def names_of_setups(setups):

@@ -11,6 +11,7 @@ from ccdflow.run.lines.plan_description import (
     unreadable_lines,
 )
 from ccdflow.run.nights import archive_counts
+from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
 from ccdflow.run.rawframes.raw_verdicts import records_by_kind
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark
 from ccdflow.run.rawframes.warnings_of_rows import (
@@ -63,7 +64,8 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
     lines += passed_over_lines(
         files_passed_over(context.raw) if files_not_read is None else files_not_read
     )
-    lines += warning_lines(store) + no_overscan_lines(store)
+    lines += warning_lines(store) + untyped_lines(store) + no_overscan_lines(store)
+    lines += biasless_lines(store)
     lines += unknown_lines(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {

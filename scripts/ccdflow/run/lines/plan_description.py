@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ccdflow import paths
 from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
@@ -190,7 +192,8 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Lines at most; one more says how many are left out.
+        Lines at most; one more says how many are left out. Of more frames with one reason the
+        first stands for all.
     leave_out : set of str
         Reduced frames that other lines name.
 
@@ -198,7 +201,7 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     -------
     list of str
     """
-    lines = []
+    entries = []
     rank = {SET_ASIDE: 0, RAW_MISSING: 1, ARRIVING_STATUS: 2}
     rows = [
         row
@@ -210,11 +213,37 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
         if status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        lines.append(f"{status}: {name}: {reason}")
+        entries.append(((status, row.reason), f"{status}: {name}: {reason}"))
+    if most_lines is not None and len(entries) > most_lines:
+        lines = _first_of_each_reason(entries)
+    else:
+        lines = [line for _, line in entries]
     if most_lines is not None and len(lines) > most_lines:
         unnamed = len(lines) - most_lines
         lines = [*lines[:most_lines], f"... and {unnamed} more, see {paths.INVENTORY}"]
     return lines
+
+
+def _first_of_each_reason(entries):
+    """Return the first of the lines on frames that have one status and reason, with their number.
+
+    Parameters
+    ----------
+    entries : list of ((str, str), str)
+        Status and reason, without the warnings of the frame, and its line.
+
+    Returns
+    -------
+    list of str
+    """
+    counts = Counter(reason for reason, _ in entries)
+    first_lines = dict(reversed(entries))
+    return [
+        f"{first_lines[reason]} ({count} frames, the first of them)"
+        if count > 1
+        else first_lines[reason]
+        for reason, count in counts.items()
+    ]
 
 
 def other_products(plan):

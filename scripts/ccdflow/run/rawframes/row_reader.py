@@ -369,6 +369,8 @@ def _row_values(file, camera, headers, remembered):
     warnings = "\n".join(described.warnings)
     # The cards leave nothing but the image type open.
     marks = str(RowMark.UNKNOWN_TYPE) if described.reason else ""
+    if described.is_named_by_object:
+        marks = f"{marks} {RowMark.NAMED_BY_OBJECT}"
     return {
         "facts": Facts(facts),
         "reason": described.reason,

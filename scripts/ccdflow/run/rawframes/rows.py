@@ -118,6 +118,7 @@ class RowMark(StrEnum):
     NO_OVERSCAN = geometry.NO_OVERSCAN
     LIT_STRIP_BY_CARD = geometry.LIT_STRIP_BY_CARD
     UNKNOWN_TYPE = "unknown_type"
+    NAMED_BY_OBJECT = "named_by_object"
     # Set aside: another file would become the same product; the overscan of a flat holds data.
     TWIN = "twin"
     LIT_OVERSCAN = "lit_overscan"
