@@ -23,6 +23,7 @@ from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_pi
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
 from ccdflow.pages.pictures.coverage_picture import coverage_picture
 from ccdflow.pages.pictures.image_rows import image_rows
+from ccdflow.pages.pictures.night_axis import positions_of_nights
 from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.raster import Raster
 from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture

@@ -18,7 +18,7 @@ from ccdflow.run.plan import WantedProduct
 from ccdflow.run.rawframes.rows import digest
 
 
-class MasterKind(_ShownOnPages, CardsOfFrames, GroupedKind):
+class MasterKind(CardsOfFrames, GroupedKind):
     """A kind of product that is combined of frames of one image type.
 
     Attributes
