@@ -148,7 +148,7 @@ def test_flats_without_stars_lose_no_pixel():
     assert measure_gain(frames, 6.0 / 1.7).pixels > 0.998 * np.prod(SHAPE)
 
 
-LEVELS = (60_000, 45_000, 30_000, 15_000, 8_000, 4_000, 2_000, 1_000)
+LEVELS = (60_000, 45_000, 32_000, 15_000, 8_000, 3_800, 2_000, 900)
 
 
 def test_flats_of_a_fading_twilight_tell_the_gain():
