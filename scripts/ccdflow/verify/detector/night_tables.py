@@ -466,7 +466,7 @@ def _bits_of_image(image, masters, first_header):
     if imaging_flats:
         bits = OpenBits(image.shape)
         low_sigma = float(first_header["LOWSIGMA"])
-        parts = _parts_of(image, imaging_flats[0])
+        parts = _parts_of(image)
         contrast = flat_pixels.measure_contrast(
             _pixels_and_errors(imaging_flats, image), bits, low_sigma, parts
         )
@@ -503,13 +503,9 @@ def _bits_of_image(image, masters, first_header):
     return open_bits_by_source, contrast, useful_sources
 
 
-def _parts_of(image, flat):
-    """Return the parts of an image that are compared each with itself: amplifiers without gains."""
-    tails = tails_of(image.header)
-    member = flat.header(image.hdu)
-    if all(number_of_card(card(member, "AMPGAIN", tail)) for tail in tails):
-        return [(_ALL, _ALL)]
-    return [place_of(image.header, tail) for tail in tails]
+def _parts_of(image):
+    """Return the parts of an image that are compared each with itself: the amplifiers."""
+    return [place_of(image.header, tail) for tail in tails_of(image.header)]
 
 
 def _pixels_and_errors(flats, image):
