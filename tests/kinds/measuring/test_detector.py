@@ -249,7 +249,9 @@ def test_a_wrong_gain_makes_no_bad_column_where_amplifiers_meet(gain, tmp_path):
     # Whole parts of the columns with a trap are bad.
     is_sound = (chain.detector.defects()[seam] == 0).all(axis=0)
     assert np.count_nonzero(is_sound) > 12
-    assert not (mask[seam][:, is_sound] & (BAD_COLUMN | DEAD)).any()
+    assert not (mask[seam][:, is_sound] & BAD_COLUMN).any()
+    # Single pixels at the edges of dust are low, with the right gain as well.
+    assert np.count_nonzero(mask[seam][:, is_sound] & DEAD) < 30
     table = next(iter((done.results / "detector/simcam").glob("*/pixels_*.fits")))
     verdict = verdicts.verify(
         str(table.relative_to(done.results)), raw=tmp_path / "raw", results=done.results
