@@ -111,6 +111,10 @@ def split_by_level(members, levels):
     levels : numpy.ndarray of shape (n,), float64
         Level of each flat, adu.
 
+    Returns
+    -------
+    list of list of int
+
     Examples
     --------
     >>> split_by_level([0, 1, 2, 3, 4], np.array([100.0, 900.0, 1000.0, 30.0, 800.0]))
