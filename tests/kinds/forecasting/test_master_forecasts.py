@@ -355,9 +355,14 @@ def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
     assert (lines[-1] == "nothing is missing: all 2 frames have every master that they need") is (
         not is_foretold
     )
-    told = "2 frames of amplifiers of unlike scales: a gain is unknown, and no flat is applied"
-    assert any(line.startswith(f"  {told}") and "grade C" in line for line in lines) is is_foretold
-    assert lines[-1].startswith(f"of grade C: {told}; write `gain:`") is is_foretold
+    unlike_frames = (
+        "2 frames of amplifiers of unlike scales: a gain is unknown, and no flat is applied"
+    )
+    assert (
+        any(line.startswith(f"  {unlike_frames}") and "grade C" in line for line in lines)
+        is is_foretold
+    )
+    assert lines[-1].startswith(f"of grade C: {unlike_frames}; write `gain:`") is is_foretold
     config = {"calibrate": {"steps": ["bias", "dark"]}, "detector": {"enabled": True}}
     kinds_made = ("frame", "bias", "dark", "flat", "detector", "science")
     done = run_jobs(

@@ -112,15 +112,18 @@ def _closing_lines(context, blocks):
         for block in blocks
         if block.n_unlike
     ]
-    if not lacking_lines and unlike_lines:
-        return unlike_lines
     if not lacking_lines:
-        all_have = f"all {len(frames)} frames have every master that they need"
-        one_has = "the frame has every master that it needs"
-        return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
+        return unlike_lines or [_line_on_complete_frames(len(frames))]
     verb = "lacks" if len(lacking_frames) == 1 else "lack"
     verdict = [f"missing: {len(lacking_frames)} of {frames_words(len(frames))} {verb} a master"]
     return verdict + [f"  {line.why_missing}" for line in lacking_lines] + unlike_lines
+
+
+def _line_on_complete_frames(n_frames):
+    """Return the last line where all frames have all masters."""
+    all_have = f"all {n_frames} frames have every master that they need"
+    one_has = "the frame has every master that it needs"
+    return f"nothing is missing: {one_has if n_frames == 1 else all_have}"
 
 
 def _is_lacking(line):
