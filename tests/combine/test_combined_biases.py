@@ -696,6 +696,8 @@ FRAME_CARDS = {
     4: "409bde8434a9e8c0430ee87ef0bd6fb58bec682cead01c6a27c35be93f79ca84",
     # 5: AMPTOP and AMPFULL, the end of the converter.
     5: "2ce4f6ab7b133e7f1f5c739d343c33225816fc60c3b8a2f270c66f7c3f210863",
+    # 6: the same of converters of 10 to 15 bits.
+    6: "2ce4f6ab7b133e7f1f5c739d343c33225816fc60c3b8a2f270c66f7c3f210863",
 }
 # 2: other biases are left out; of these none was. HEADER 2 of the frames: OSCAXIS is shared.
 # HEADER 3 of the masters: the words of NINVALID; 6: comments of OSCAXIS, CCDFKEY and COMBMETH.

@@ -45,9 +45,11 @@ from ccdflow.detector.lost_pixels import LostPart
 from ccdflow.errors import UserError
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
+from ccdflow.simulate import draw_stars
+from ccdflow.simulate.scene import add_star
 
 # Figures of the frames below that stand in products, by the version of their maker.
-GAIN_OF_STARRY_FLATS = {5: 1.4215, 6: 1.4824, 7: 1.4824}
+GAIN_OF_STARRY_FLATS = {5: 1.4215, 6: 1.4824, 7: 1.4824, 8: 1.4824}
 HOT_PIXELS_IN_A_GLOW = {7: 6163, 8: 700, 9: 700, 10: 700}
 
 
@@ -450,6 +452,28 @@ def test_stars_of_twilight_flats_do_not_lower_the_gain():
         "flats give another gain than before: raise `version` in kinds/masters/flat.py,"
         f" and write {measured.value:.4f} beside it here"
     )
+
+
+@pytest.mark.parametrize("stars", [25, 100, 200])
+@pytest.mark.parametrize(("fwhm", "beta"), [(4.0, None), (4.0, 3.0), (2.2, None)])
+def test_a_crowded_twilight_does_not_contradict_a_right_gain(fwhm, beta, stars):
+    """Two hundred to 1,500 stars in a million pixels: the gain is up to 15 % low, and says so."""
+    shape, gain, frames = (256, 512), 1.2, []
+    random = np.random.default_rng(stars)
+    for number in range(4):
+        light = np.full(shape, 20_000.0)
+        for y_x_flux in draw_stars(shape, stars, flux=(1_200, 240_000), seed=number):
+            add_star(light, *y_x_flux, fwhm=fwhm, beta=beta)
+        frames.append(random.poisson(light) / gain + random.normal(0, 4.2, shape))
+    levels = np.median(frames, axis=(1, 2))
+    rows = np.arange(0, 256, 4)
+    sample = (np.array(frames) / levels[:, None, None])[:, rows].astype(np.float32)
+    members = SimpleNamespace(sample=sample, levels=levels, sample_rows=rows)
+    measured = measure_gain_of_flats(members, AmplifierNoise("A", (0, 256, 0, 512), 4.2))
+    assert not gain_differs(gain, measured.value, measured.error)
+    assert abs(measured.value - gain) < 2 * measured.error
+    # A gain that is far off is found all the same.
+    assert gain_differs(3 * gain, measured.value, measured.error)
 
 
 def test_too_little_light_tells_no_gain():

@@ -128,6 +128,61 @@ def test_the_top_is_that_of_the_stored_integers(form, tmp_path):
     assert np.array_equal(end.full_pixels(image, 0, 0), full)
 
 
+LOWER_TOPS = {10: 1023, 12: 4095, 14: 16383, 15: 32767}
+
+
+@pytest.mark.parametrize("is_scaled", [False, True], ids=["as it is", "scaled to 16 bits"])
+@pytest.mark.parametrize("bits", LOWER_TOPS)
+def test_a_converter_of_fewer_bits_ends_at_its_own_highest_number(bits, is_scaled, tmp_path):
+    """No pixel of it was flagged before, in frames of any camera without a saturation."""
+    rng, top = np.random.default_rng(bits), LOWER_TOPS[bits]
+    frame = rng.normal(0.1 * top, 3, (300, 72))
+    frame[:, :64] += np.linspace(0, 0.5 * top, 300)[:, None]
+    full = np.zeros((300, 64), bool)
+    full[rng.integers(0, 300, 30), rng.integers(0, 64, 30)] = True
+    frame[:, :64][full] = 2 * top
+    raw = np.clip(np.rint(frame), 0, top).astype(np.uint16)
+    raw *= 1 << (16 - bits) if is_scaled else 1
+    (tmp_path / "raw").mkdir()
+    write_raw(tmp_path / "raw/lit.fits", (raw, CARDS))
+    run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE}, kinds=("frame",))
+    with fits.open(tmp_path / "results/reduced/lit.fits") as hdus:
+        header, image = hdus[0].header, hdus[0].data
+    assert header["AMPTOP"] == (65536 - (1 << (16 - bits)) if is_scaled else top) == raw.max()
+    place = geometry(raw.shape, amplifier("1:64,1:300", "67:72,1:300"))
+    (end,) = reduction.reduce_frame({0: (raw, 0)}, place, ReductionRecipe()).converters.values()
+    assert header["AMPFULL"] == end.to_text()
+    assert np.array_equal(end.full_pixels(image, 0, 0), full)
+    verdict = verdicts.verify(
+        "reduced/lit.fits", raw=tmp_path / "raw", results=tmp_path / "results", all_rows=True
+    )
+    assert (verdict.verdict, verdict.reason) == ("verified", "")
+
+
+@pytest.mark.parametrize(
+    ("highest", "count"), [(4095, 1), (4094, 9), (4096, 9), (65519, 9), (12288, 9)]
+)
+def test_the_brightest_pixels_of_a_frame_are_no_end_by_chance(highest, count):
+    frame = np.full((40, 72), 1000, np.uint16)
+    frame[3, 5 : 5 + count] = highest
+    frame[9, 5 : 5 + count] = min(highest, 4095) - 5
+    place = geometry(frame.shape, amplifier("1:64,1:40", "67:72,1:40"))
+    (end,) = reduction.reduce_frame({0: (frame, 0)}, place, ReductionRecipe()).converters.values()
+    assert (end.top, end.has_pixels) == (65535.0, False)
+
+
+def test_a_pixel_above_the_end_of_fewer_bits_refutes_it():
+    """Wherever it is: rows that come before and behind have pixels of that number."""
+    for row in (2, 20, 38):
+        frame = np.full((40, 72), 1000, np.uint16)
+        frame[10:30, 5:9] = 4095
+        frame[row, 3] = 4096
+        place = geometry(frame.shape, amplifier("1:64,1:40", "67:72,1:40"))
+        made = reduction.reduce_frame({0: (frame, 0)}, place, ReductionRecipe())
+        (end,) = made.converters.values()
+        assert (end.top, end.has_pixels) == (65535.0, False)
+
+
 def test_very_many_lines_make_no_very_long_card():
     lines = np.arange(0, 4000, 2)
     runs = runs_of_lines(lines)

@@ -155,6 +155,27 @@ def test_the_width_of_gaussian_stars(fwhm):
     assert stars >= 15
 
 
+@pytest.mark.parametrize("fwhm", [3.0, 4.5, 6.0])
+@pytest.mark.parametrize("factor", [4, 20])
+def test_saturated_stars_do_not_count_to_the_width(fwhm, factor):
+    """They are wider at half of their cut peak: a frame of long exposure had twice the width."""
+    faint, bright = sky(30, fwhm=fwhm), sky(30, fwhm=fwhm, flux=4000.0 * factor, noise=0)[::-1]
+    response = np.random.default_rng(3).normal(1, 0.01, faint.shape)
+    image = (np.minimum(faint + bright, 6000.0) / response).astype(np.float32)
+    options = {"step": pixels_per_small_pixel(image.shape), "small_image": small_image(image)}
+    width, stars = star_width(image, **options)
+    assert width == pytest.approx(fwhm, rel=0.1)
+    assert stars >= 10
+
+
+def test_a_frame_of_saturated_stars_alone_has_no_width():
+    image = np.minimum(sky(30, fwhm=5.0, flux=80_000.0), 6000.0)
+    options = {"step": pixels_per_small_pixel(image.shape), "small_image": small_image(image)}
+    width, stars = star_width(image, **options)
+    assert math.isnan(width)
+    assert stars < 3
+
+
 def test_cosmic_rays_trails_and_an_empty_sky_have_no_width():
     hits = sky(0)
     hits[tuple(RNG.integers(30, 600, (2, 200)))] += 9000

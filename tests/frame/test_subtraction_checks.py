@@ -73,6 +73,25 @@ def test_saturated_pixels_are_no_sign_of_too_narrow_a_strip():
     assert subtraction_checks.ROW_NOISE_GREW not in kinds(reduce(frame, ROW_RECIPE))
 
 
+@pytest.mark.parametrize("top", [65535, 16383])
+@pytest.mark.parametrize("part", [0.6, 0.9, 0.99])
+def test_a_twilight_flat_that_is_mostly_saturated_has_no_fault_of_its_overscan(part, top):
+    """Saturated pixels do not follow the rows' drift, and step by the levels of amplifiers."""
+    rng = np.random.default_rng(int(100 * part))
+    levels = 1000 + np.repeat([0, 40], [64, 64]) + 2 * rng.standard_normal((NY, 1))
+    light = np.where(rng.random(NX) < part, 2 * top, 0.8 * top)
+    frame = levels + light + 100 * rng.standard_normal((NY, NX))
+    strips = levels[:, [0] * 32 + [127] * 32] + 4 * rng.standard_normal((NY, 64))
+    frame = np.clip(np.rint(np.hstack([frame, strips])), 0, top).astype(np.uint16)
+    amplifiers = [
+        amplifier(
+            f"{x}:{x + 63},1:{NY}", f"{o}:{o + 31},1:{NY}", name=name, place=f"{x}:{x + 63},1:{NY}"
+        )
+        for name, x, o in (("A1", 1, NX + 1), ("A2", 65, NX + 33))
+    ]
+    assert reduce(frame, ROW_RECIPE, amplifiers=amplifiers).warnings == ()
+
+
 def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed():
     for seed in range(8):
         frame = raw(12, seed=seed, drift=4.0)

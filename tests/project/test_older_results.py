@@ -42,6 +42,7 @@ PLACES = [
     ("ccdflow/verify/reading/accounts.py", "spans_columns = ("),
     ("ccdflow/verify/reduced/reduced_verdict.py", "if card_value is None and"),
     ("ccdflow/verify/reduced/reduced_verdict.py", "expected[stored == NO_DATA]"),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "if top is None or number_of_card("),
     ("ccdflow/verify/reduced/reduced_verdict.py", "if not (places_named := places_without_level"),
 ]
 # A comment on a version before the one of today.

@@ -22,6 +22,10 @@ _FEWEST_PIXELS = 5
 # The longest width of a round star is at most this many times its shortest. Chosen: few pixels make
 # a small star look elongated, which a smaller limit would leave out; a larger one takes blends.
 _MOST_ELONGATED = 1.6
+# A star of at least so many pixels above half of its peak is saturated if more than the second part
+# of them are above the third part of the peak. Of a Gaussian 15 % are, of fewer pixels four may be
+# by chance. The width of a saturated star is too large, by a factor of 2 where it bleeds.
+_PLATEAU_PIXELS, _PLATEAU_PART, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: half of it is six times the noise, which
 # no pixel of the sky reaches by chance.
 _LEAST_PEAK = 12.0
@@ -117,6 +121,9 @@ def _width_of_star(image, middle, step, top):
         return None
     rows, columns = np.nonzero(_connected_to_middle(values > sky + (peak - sky) / 2))
     if rows.size < _FEWEST_PIXELS or rows.size > MOST_RADIUS_PIXELS * MOST_RADIUS_PIXELS:
+        return None
+    n_high = np.count_nonzero(values[rows, columns] > sky + _PLATEAU_HEIGHT * (peak - sky))
+    if rows.size >= _PLATEAU_PIXELS and n_high > _PLATEAU_PART * rows.size:
         return None
     spreads = sorted(np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12))
     if math.sqrt(spreads[1] / spreads[0]) > _MOST_ELONGATED:

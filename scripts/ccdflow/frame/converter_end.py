@@ -3,6 +3,9 @@
 Such a pixel is saturated, also where profile and header give a higher value. Its raw value is the
 same everywhere; its reduced value is lower by the level of its row or column. These pixels are
 gathered while the raw frame is read: a reduced frame has no raw values.
+
+A converter of 10 to 15 bits does not reach the highest number of 16 bits. Its own highest number
+shows where pixels of a frame have it and none is above it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,18 @@ _USUAL_LEVEL = 64.0
 _MOST_PARTS = 100
 # Pixels that are compared at once.
 _PIXELS_AT_ONCE = 1 << 16
+# Bits of the converters that fill integers of 16 bits in part. Chosen: fewer than 10 are not in
+# use.
+_BITS = range(10, 16)
+# The highest numbers of these converters, adu: as they are (4095 of 12 bits), or scaled to 16 bits
+# (65520).
+_LOWER_TOPS = frozenset(
+    top for bits in _BITS for top in ((1 << bits) - 1, (1 << 16) - (1 << (16 - bits)))
+)
+# Pixels of an amplifier at such a number, and none above it, show its converter. Chosen: one pixel
+# is there by chance in one of some hundred frames whose brightest pixel is near it, and two
+# hardly ever.
+_FEWEST_AT_LOWER_TOP = 2
 
 
 @dataclass(frozen=True)
@@ -131,12 +146,15 @@ class FullPixels:
     ----------
     amplifier : ccdflow.camera.geometry.Amplifier
     top : float or None
-        Their raw value, adu; None if it is not known.
+        Their raw value, adu, if the converter fills the numbers of the file; None if it is not
+        known.
     """
 
     def __init__(self, amplifier, top):
         self._amplifier = amplifier
         self._top = top
+        # Highest raw value of the rows so far, adu.
+        self._highest = -np.inf
         self._lines, self._values = [], []
 
     def add(self, stored, offset, reduced, first=0):
@@ -158,14 +176,24 @@ class FullPixels:
         # Results of 64 kB stay in the memory that the thread has; larger ones are asked for anew.
         step = max(1, _PIXELS_AT_ONCE // stored.shape[1])
         for low in range(0, len(stored), step):
-            is_full = _are_full(stored[low : low + step], offset, self._top)
+            rows_at_once = stored[low : low + step]
+            highest = _highest_of(rows_at_once, offset, self._top)
+            if highest > self._highest:
+                self._highest = highest
+                self._lines, self._values = [], []
+            is_top = highest == self._top or _is_lower_top(stored.dtype, highest)
             # Hardly any block has such a pixel.
-            if np.count_nonzero(is_full):
-                rows, columns = np.nonzero(is_full)
+            if is_top and highest == self._highest:
+                rows, columns = np.nonzero(_are_full(rows_at_once, offset, highest))
                 rows += low
                 along_columns = self._amplifier.along == "columns"
                 self._lines.append(columns if along_columns else rows + first)
                 self._values.append(reduced[rows, columns])
+
+    def _found_top(self):
+        """Return the raw value of the end of the converter, adu, as far as the pixels show it."""
+        count = sum(map(len, self._lines))
+        return self._highest if count >= _FEWEST_AT_LOWER_TOP else self._top
 
     def end(self, recipe, level):
         """Return the `ConverterEnd`, None if it is not known.
@@ -182,19 +210,32 @@ class FullPixels:
         """
         if self._top is None:
             return None
-        if not self._lines:
-            return ConverterEnd(self._top)
+        top = self._found_top()
+        if not self._lines or self._highest < top:
+            return ConverterEnd(top)
         lines, values = np.concatenate(self._lines), np.concatenate(self._values)
         is_usual = np.ones(lines.size, bool)
         if level is not None:
-            is_usual = np.abs(values - (self._top - level)) <= _USUAL_LEVEL
+            is_usual = np.abs(values - (top - level)) <= _USUAL_LEVEL
         least = float(values[is_usual].min()) if is_usual.any() else None
         parts = []
         for low, high in runs_of_lines(np.unique(lines[~is_usual])):
             is_inside = ~is_usual & (lines >= low) & (lines < high)
             (region,) = regions_of_lines([(low, high)], self._amplifier, recipe)
             parts.append((region, float(values[is_inside].min())))
-        return ConverterEnd(self._top, least, tuple(parts))
+        return ConverterEnd(top, least, tuple(parts))
+
+
+def _highest_of(stored, offset, top):
+    """Return the highest raw value of some pixels, adu; of floats -inf unless one has the top."""
+    if stored.dtype.kind not in "iu":
+        return top if np.count_nonzero(_are_full(stored, offset, top)) else -np.inf
+    return float(int(stored.max()) + offset)
+
+
+def _is_lower_top(dtype, value):
+    """Return whether a raw value is the highest of a converter of fewer bits than the numbers."""
+    return dtype.kind in "iu" and dtype.itemsize == 2 and value in _LOWER_TOPS
 
 
 def _are_full(stored, offset, top):

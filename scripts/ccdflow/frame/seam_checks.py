@@ -52,6 +52,9 @@ def seam_warnings(samples, amplifiers):
             continue
         if (left.data.y0, left.data.y1) != (right.data.y0, right.data.y1):
             continue
+        # Saturated pixels have one raw value: reduced, they step by the levels wherever they end.
+        if samples[left.name].is_full or samples[right.name].is_full:
+            continue
         seam = _find_seam(samples[left.name], samples[right.name], left.data, right.data)
         if seam is not None:
             column, step = seam

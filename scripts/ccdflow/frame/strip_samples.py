@@ -53,6 +53,12 @@ class Sample:
     rows: int = 0
     empty_run: tuple[int, int] = (0, 0)
 
+    @property
+    def is_full(self):
+        """Whether most pixels have the highest value: saturated, or dead, they show no level."""
+        n_pixels = self.lines.size
+        return n_pixels > 0 and 2 * np.count_nonzero(self.lines == self.lines.max()) > n_pixels
+
 
 def sampled_lines(data, along):
     """Return the sampled rows and columns of a frame, as slices.

@@ -186,11 +186,14 @@ def judge_sample(sample, recipe, name=""):
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
     # Noise and structure of saturated pixels show nothing else.
-    warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)] or [
-        *_row_warnings(noise, sample, recipe),
-        *_strip_noise_warnings(noise, sample),
-        *_column_warnings(sample, recipe),
-    ]
+    warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)]
+    if not warnings:
+        if not sample.is_full:
+            warnings += [
+                *_row_warnings(noise, sample, recipe),
+                *_strip_noise_warnings(noise, sample),
+            ]
+        warnings += _column_warnings(sample, recipe)
     return noise, [(topic, subject + text) for topic, text in warnings]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 from datetime import datetime
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from chain_runs import BIAS, DARKS, FEW_FRAMES, FLATS, copy_finished_run, edit, run, take
-from small_frames import begin
+from small_frames import begin, run_jobs
 
 from ccdflow import kinds, paths, settings, simulate
 from ccdflow.detector.ageing import ageing_of
@@ -332,6 +333,43 @@ def test_tonight_names_the_criterion_and_the_existing_masters(guide, tmp_path, c
     assert f"  no dark for 300.1 s of {setup}: there is none at all" in lines
     few = "combined/2016-01-15/flat_lfc_128x258_1x1_g1.1_g.fits"
     assert f"  no flat: {few} would be of 2 frames, fewer than the minimum of 3" in lines
+
+
+@pytest.mark.parametrize("flats", [(), (("g", 3),)], ids=["no flat", "flats"])
+@pytest.mark.parametrize("gains", ["none", "one of two", "both"])
+def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
+    gains, flats, tmp_path, capsys
+):
+    """No flat is wanted: nothing was missing, and the frames had grade C."""
+    chain = take(tmp_path, darks=((60.0, 3),), flats=flats, science=(("g", 60.0, 2),))
+    lacks = {"none": r"\n +gain: .*", "one of two": r"\n +gain: 1.2(?=\n)", "both": "(?!)"}[gains]
+    profile = re.sub(lacks, "", chain.profile)
+    assert profile.count("gain:") == {"none": 0, "one of two": 1, "both": 2}[gains]
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "cameras/simcam.yaml").write_text(profile)
+    shared = [f"raw={chain.raw}", f"results={tmp_path / 'results'}"]
+    shared += [f"cameras={tmp_path / 'cameras'}", "calibrate={steps: [bias, dark]}"]
+    assert script("tonight").main(shared) == 0
+    lines = capsys.readouterr().out.splitlines()
+    is_foretold = gains != "both" and not flats
+    assert (lines[-1] == "nothing is missing: all 2 frames have every master that they need") is (
+        not is_foretold
+    )
+    unlike_frames = (
+        "2 frames of amplifiers of unlike scales: a gain is unknown, and no flat is applied"
+    )
+    assert (
+        any(line.startswith(f"  {unlike_frames}") and "grade C" in line for line in lines)
+        is is_foretold
+    )
+    assert lines[-1].startswith(f"of grade C: {unlike_frames}; write `gain:`") is is_foretold
+    config = {"calibrate": {"steps": ["bias", "dark"]}, "detector": {"enabled": True}}
+    kinds_made = ("frame", "bias", "dark", "flat", "detector", "science")
+    done = run_jobs(
+        chain.raw, tmp_path / "results", {"simcam": profile}, kinds=kinds_made, **config
+    )
+    with fits.open(done.results / SCIENCE) as hdus:
+        assert (hdus[0].header["CALGRADE"] == "C") is is_foretold
 
 
 @pytest.mark.parametrize(

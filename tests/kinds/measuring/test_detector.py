@@ -238,6 +238,28 @@ def test_the_map_has_the_first_and_last_night_of_each_pixel(two_nights):
         assert (once["BITS"] == 0).all()
 
 
+@pytest.mark.parametrize("gain", [1.236, 1.6])
+def test_a_wrong_gain_makes_no_bad_column_where_amplifiers_meet(gain, tmp_path):
+    """By 3 % is usual: six columns of good pixels at the seam were bad, and eight with 33 %."""
+    chain = take(tmp_path, 1, darks=((60.0, 3),), flats=(("g", 9),), science=(("g", 60.0, 1),))
+    assert "gain: 1.2\n" in chain.profile
+    done = run(tmp_path, chain, chain.profile.replace("gain: 1.2\n", f"gain: {gain}\n"))
+    with fits.open(done.results / "calibrated/n1/science_g1.fits") as hdus:
+        mask = hdus["MASK"].data
+    seam = np.s_[:, 42:62]
+    # Whole parts of the columns with a trap are bad.
+    is_sound = (chain.detector.defects()[seam] == 0).all(axis=0)
+    assert np.count_nonzero(is_sound) > 12
+    assert not (mask[seam][:, is_sound] & BAD_COLUMN).any()
+    # Single pixels at the edges of dust are low, with the right gain as well.
+    assert np.count_nonzero(mask[seam][:, is_sound] & DEAD) < 30
+    table = next(iter((done.results / "detector/simcam").glob("*/pixels_*.fits")))
+    verdict = verdicts.verify(
+        str(table.relative_to(done.results)), raw=tmp_path / "raw", results=done.results
+    )
+    assert (verdict.verdict, verdict.reason) == ("verified", "")
+
+
 def test_a_measured_gain_makes_electrons(tmp_path):
     detector = small_chain.simulate.draw_detector(
         (101, 103), seed=4, shutter=0.0,

@@ -8,6 +8,7 @@ response of the pixels) cancels.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,21 @@ scatter so little are full."""
 
 # Parts of the levels of the pixels, each with its own limit and gain.
 _LEVELS = 8
+# Parts whose photons have less than this many times the read variance count only where none has
+# more: beside a slit the noise of the rows' levels would pass for photons. A read variance that is
+# wrong by a tenth changes the gain by 2.5 % at this limit.
+_LEAST_PHOTONS = 4.0
+# Stars are looked for in flats of which more than this part of the pixels is beyond the limit in
+# some frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million
+# pixels) change the gain by 0.1 %.
+_MOST_HITS = 1e-3
+# Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
+# wider has most of its light in it, or stands out in several.
+_STAR_BOX = 5
+# A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
+_STAR_SIGMA = 4.5
+# Pixels around such a box that count to the star as well: its wings.
+_STAR_WINGS = 4
 
 
 @dataclass(frozen=True)
@@ -142,6 +158,10 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         read_noise_error_part = 2 * read_noise * read_noise_error * share
         error = gain * np.hypot(variance_error, read_noise_error_part) / photons
         gains.append(Gain(float(gain), float(error), float(part_level), variance, pixels))
+    bright_gains = [
+        part for part in gains if part.variance > (1 + _LEAST_PHOTONS) * read_noise**2 * share
+    ]
+    gains = bright_gains or gains
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
@@ -272,6 +292,7 @@ def _scatter_by_level(blocks, read_noise):
         bins += blocks.middle > edge
     expected_noise = _expected_noise(blocks, read_noise)
     limits = _limits_of_parts(blocks, bins, expected_noise)
+    has_stars = _has_stars(blocks, bins, limits, expected_noise)
     pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
     for rows in blocks.bands:
         # A pixel that is off in one frame shifts its mean, and so all of its differences.
@@ -280,6 +301,8 @@ def _scatter_by_level(blocks, read_noise):
         is_kept = blocks.is_good[rows].copy()
         for differences in blocks.differences[:, rows]:
             is_kept &= np.abs(differences) <= limit
+        if has_stars:
+            is_kept &= ~_star_pixels(blocks.differences[:, rows], limit / PAIR_CLIP, is_kept)
         count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
         freedom = (n - 1) * (1 - 1 / np.maximum(count, 1))
         parts = bins[rows][is_kept]
@@ -321,6 +344,72 @@ def _limits_of_parts(blocks, bins, expected):
         if inside.size:
             limits[part] = PAIR_CLIP * MAD_TO_SIGMA * median(distances.take(inside, axis=1))
     return limits
+
+
+def _has_stars(blocks, bins, limits, expected):
+    """Return whether so many pixels are beyond their limit that stars are.
+
+    Parameters
+    ----------
+    blocks, bins, limits, expected
+        As of `_limits_of_parts`, and its result.
+    """
+    n_beyond = 0
+    for rows in blocks.bands:
+        limit = limits[bins[rows]] * expected[rows]
+        n_beyond += np.count_nonzero((np.abs(blocks.differences[:, rows]) > limit).any(axis=0))
+    return n_beyond > _MOST_HITS * np.count_nonzero(blocks.is_good)
+
+
+def _star_pixels(differences, noise, kept):
+    """Return the pixels of a row of blocks in which a frame has the light of a star.
+
+    A star that no single pixel shows adds to the scatter all the same, and so do the wings of one
+    that its core shows: their light is added up in small boxes.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
+    noise : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
+        Noise of a difference.
+    kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+        Pixels within their limits, the others are of stars.
+
+    Returns
+    -------
+    numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    """
+    side, nx = kept.shape
+    is_star = ~kept
+    count = _box_sums(kept.astype(np.float64), _STAR_BOX // 2)
+    for frame in differences:
+        pulls = np.divide(frame, noise, out=np.full(kept.shape, np.nan), where=kept & (noise > 0))
+        parts = pulls.reshape(side, -1, BLOCK_SIDE).swapaxes(0, 1).reshape(nx // BLOCK_SIDE, -1)
+        with warnings.catch_warnings():
+            # A block may have no pixel left.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            middles = np.nan_to_num(np.nanmedian(parts, axis=1))
+        pulls = np.nan_to_num(pulls - np.repeat(middles, BLOCK_SIDE))
+        is_star |= np.abs(_box_sums(pulls, _STAR_BOX // 2)) > _STAR_SIGMA * np.sqrt(count)
+    return _box_sums(is_star.astype(np.float64), _STAR_WINGS) > 0.5
+
+
+def _box_sums(image, reach):
+    """Return the sums over the pixels at most `reach` away along either axis, as far as there are.
+
+    Parameters
+    ----------
+    image : numpy.ndarray of shape (ny, nx), float64
+    reach : int
+    """
+    for axis in (0, 1):
+        padded = np.moveaxis(np.zeros(np.add(image.shape, np.eye(2, dtype=int)[axis])), axis, 0)
+        np.cumsum(np.moveaxis(image, axis, 0), axis=0, out=padded[1:])
+        places = np.arange(image.shape[axis])
+        highs = np.minimum(places + reach + 1, len(places))
+        sums = padded[highs] - padded[np.maximum(places - reach, 0)]
+        image = np.moveaxis(sums, 0, axis)
+    return image
 
 
 def _scatter_in_blocks(differences, kept):

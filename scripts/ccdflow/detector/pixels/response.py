@@ -73,8 +73,8 @@ class ContrastSum:
     Parameters
     ----------
     parts : sequence of tuple of slice
-        Regions that together are the image: neighbours are those of the same one. Amplifiers whose
-        gains are not known have steps between them.
+        Regions that together are the image: neighbours are those of the same one. Amplifiers have
+        steps between them, as large as the errors of their gains.
     """
 
     def __init__(self, parts=(np.s_[:, :],)):

@@ -63,7 +63,9 @@ def _count_grades(context, groups):
     first_groups = {id(group.steps): group for group in groups}
     counts, grades = Counter(id(group.steps) for group in groups), Counter()
     for steps, group in first_groups.items():
-        grades[grade_of(answers_of(context, group))] += counts[steps]
+        grade = grade_of(answers_of(context, group))
+        is_unlike = grade != "C" and night_forecast.lacks_scale(context, group)
+        grades["C" if is_unlike else grade] += counts[steps]
     return grades
 
 
@@ -76,6 +78,8 @@ def paragraph(block):
             f"  not calibrated: {block.n_refused} of {len(block.groups)}, as `calibrate: missing:"
             " refuse` wants whole frames only"
         )
+    if block.n_unlike:
+        lines.append(f"  {unlike_words(block)}   grade C")
     for line in block.masters:
         master_in_words, application = master_words(line), application_words(line, block)
         name = _frames_of_line(line, block)
@@ -90,6 +94,16 @@ def paragraph(block):
     if words := wish_lines(block):
         lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")
     return lines
+
+
+def unlike_words(block):
+    """Return the words on the frames of a block whose amplifiers will have unlike scales."""
+    frames_words = count(block.n_unlike, "frame")
+    return (
+        f"{frames_words} of amplifiers of unlike scales: a gain is unknown, and no flat is"
+        " applied; write `gain:` of each amplifier into the camera's profile, or take two flats of"
+        " one exposure, which show the gains"
+    )
 
 
 def _frames_of(block):

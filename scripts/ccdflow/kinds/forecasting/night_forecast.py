@@ -9,10 +9,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ccdflow.calibrate.applied_masters import FLAT
+from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import night_noise, planned_masters
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.answers import answers_of
+from ccdflow.kinds.matching.answers import answers_of, uses_applied
 from ccdflow.kinds.matching.setups import setup_of
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.job import Group
@@ -39,6 +41,8 @@ class Block:
         Masters that no frame takes, in words, and why.
     n_refused : int
         Frames that lack a master and are not calibrated for that, by the configuration.
+    n_unlike : int
+        Frames that have all masters that they need, and grade C nevertheless: `lacks_scale`.
     """
 
     night: str
@@ -50,6 +54,7 @@ class Block:
     noises: tuple[night_noise.GroupNoise, ...] = ()
     refused_masters: tuple[tuple[str, str], ...] = ()
     n_refused: int = 0
+    n_unlike: int = 0
 
 
 def blocks_of(context, night, *, foretell=False):
@@ -120,7 +125,44 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
         noises=tuple(noises),
         refused_masters=tuple(refused_masters),
         n_refused=len(products_lacking) if is_refused else 0,
+        n_unlike=sum(
+            lacks_scale(context, group) for group in groups if group.product not in products_lacking
+        ),
     )
+
+
+def lacks_scale(context, group):
+    """Return whether a frame will have grade C because a gain of its amplifiers is unknown.
+
+    It takes no flat, which would give its amplifiers one scale, and no night measures their gains.
+    Measurements that are yet to be made may tell the gains: such a frame counts as having a scale.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    group : ccdflow.run.job.Group
+        Group of one frame.
+
+    Returns
+    -------
+    bool
+    """
+    uses = uses_applied(context, group)
+    if uses.get(FLAT) is not None:
+        return False
+    correction = DetectorCorrection(
+        context, group, context.row(group.files[0]), SCIENCE.configuration(context)
+    )
+    return bool(correction.why_unlike) and not any(
+        context.will_be_made(product) and _tells_gains(context, product)
+        for product in group.measurements
+    )
+
+
+def _tells_gains(context, product):
+    """Return whether a measurement that is yet to be made has flats."""
+    group = context.find_group(product)
+    return group is None or any(context.row(file).facts["type"] == "flat" for file in group.files)
 
 
 def _frames_of_one_budget(context, groups, names):

@@ -102,11 +102,21 @@ def _closing_lines(context, blocks):
     lacking_lines = [line for block in blocks for line in block.masters if line.why_missing]
     frames = {group.product for block in blocks for group in block.groups}
     lacking_frames = {group.product for line in lacking_lines for group in line.groups}
+    unlike_lines = [
+        f"of grade C: {forecast_sentences.unlike_words(block)}"
+        for block in blocks
+        if block.n_unlike
+    ]
     if not lacking_lines:
-        all_have = f"all {len(frames)} frames have every master that they need"
-        one_has = "the frame has every master that it needs"
-        return [f"nothing is missing: {one_has if len(frames) == 1 else all_have}"]
+        return unlike_lines or [_line_on_complete_frames(len(frames))]
     verb = "lacks" if len(lacking_frames) == 1 else "lack"
     number = f"{len(lacking_frames)} of {count(len(frames), 'frame')}"
     verdict = [f"missing: {number} {verb} a master"]
-    return verdict + [f"  {line.why_missing}" for line in lacking_lines]
+    return verdict + [f"  {line.why_missing}" for line in lacking_lines] + unlike_lines
+
+
+def _line_on_complete_frames(n_frames):
+    """Return the last line where all frames have all masters."""
+    all_have = f"all {n_frames} frames have every master that they need"
+    one_has = "the frame has every master that it needs"
+    return f"nothing is missing: {one_has if n_frames == 1 else all_have}"

@@ -25,7 +25,7 @@ class Flat(ExposedMasterKind):
     counted_nouns = nouns
     progress_noun = "combined flats"
     stage = 4
-    version = 7
+    version = 8
     header_version = 7
     type = "flat"
     block = "flat"

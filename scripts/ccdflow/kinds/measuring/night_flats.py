@@ -77,9 +77,8 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     """
     if not night.flats:
         return set(), []
-    parts = [np.s_[:, :]]
-    if None in {a.gain for a in image.amplifiers}:
-        parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
+    # Gains are never known so well that there is no step where two amplifiers meet.
+    parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
     deep, contrasts, has_contrasts = True, ContrastSum(parts), False
     for record in night.flats:
         flat, error = _read_flat(night.context.results / record.product, image)

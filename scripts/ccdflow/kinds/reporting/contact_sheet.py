@@ -37,7 +37,7 @@ class Sheet(NightPicture):
     """The small pictures of a night's frames, reduced and calibrated, and their list."""
 
     name = "sheet"
-    version = 2
+    version = 3
     rule = "contact_sheet"
     plans_some_nights = True
     nouns = ("contact sheet", "contact sheets")

@@ -485,7 +485,7 @@ def _bits_and_contrast(image, flats, low_sigma):
     """Return the `OpenBits` and the contrast of imaging flats; None if too many pixels are low."""
     bits = OpenBits(image.shape)
     contrast = flat_pixels.measure_contrast(
-        _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image, flats[0])
+        _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image)
     )
     return bits, None if contrast.low_share > _MOST_LOW else contrast
 
@@ -512,13 +512,9 @@ def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):
     bits.allowed_bits[place] |= np.where(is_hot, np.int16(0), bits_of_levels.allowed_bits)
 
 
-def _parts_of(image, flat):
-    """Return the parts of an image that are compared each with itself: amplifiers without gains."""
-    tails = tails_of(image.header)
-    member = flat.header(image.hdu)
-    if all(number_of_card(card(member, "AMPGAIN", tail)) for tail in tails):
-        return [(_ALL, _ALL)]
-    return [place_of(image.header, tail) for tail in tails]
+def _parts_of(image):
+    """Return the parts of an image that are compared each with itself: the amplifiers."""
+    return [place_of(image.header, tail) for tail in tails_of(image.header)]
 
 
 def _pixels_and_errors(flats, image):
