@@ -230,7 +230,7 @@ class _FrameSort(NamedTuple):
 
     @property
     def rank(self):
-        """Its place among the lines: by type, filter, and exposure as a number."""
+        """The place among the lines: by type, filter, and exposure as a number."""
         type_of_frames = type_rank(self.image_type), self.image_type
         return type_of_frames, self.light, (len(self.seconds), self.seconds, self.camera)
 

@@ -239,10 +239,10 @@ def _first_of_each_reason(entries):
     counts = Counter(reason for reason, _ in entries)
     first_lines = dict(reversed(entries))
     return [
-        f"{first_lines[reason]} ({count} frames, the first of them)"
-        if count > 1
+        f"{first_lines[reason]} ({number} frames, the first of them)"
+        if number > 1
         else first_lines[reason]
-        for reason, count in counts.items()
+        for reason, number in counts.items()
     ]
 
 
