@@ -158,7 +158,7 @@ def test_the_width_of_gaussian_stars(fwhm):
 @pytest.mark.parametrize("fwhm", [3.0, 4.5, 6.0])
 @pytest.mark.parametrize("factor", [4, 20])
 def test_saturated_stars_do_not_count_to_the_width(fwhm, factor):
-    """They are wider at half of their cut peak: a frame of long exposure had twice the width."""
+    """Saturated stars are wider at half of their cut peak: a long exposure had twice the width."""
     faint, bright = sky(30, fwhm=fwhm), sky(30, fwhm=fwhm, flux=4000.0 * factor, noise=0)[::-1]
     response = np.random.default_rng(3).normal(1, 0.01, faint.shape)
     image = (np.minimum(faint + bright, 6000.0) / response).astype(np.float32)
