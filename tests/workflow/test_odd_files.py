@@ -10,6 +10,7 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refused_folders import refuse_folder
 from sandbox import SMALL_FRAME, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
@@ -210,15 +211,8 @@ def test_a_folder_that_may_not_be_read(sandbox, inside, monkeypatch):
         "lost+found/b.fits.gz" if inside else "b.fits.gz", 20, camera="alpha", size=SMALL_FRAME
     )
     (sandbox.raw / "lost+found").mkdir(exist_ok=True)
-    scandir = os.scandir
-
-    def refuse_folder(path):
-        if str(path).rstrip("/").endswith("raw/lost+found"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", refuse_folder)
+        refuse_folder(patch, "raw/lost+found", PermissionError, 13, "Permission denied")
         check_rest(sandbox, {"lost+found/": "cannot be read (Permission denied)"})
 
 
@@ -226,15 +220,9 @@ def test_a_folder_that_could_not_be_read_for_a_moment(sandbox, monkeypatch):
     """The frames come back, and no row is left, though a folder of products has the name."""
     sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
-    before, scandir = products(sandbox.results), os.scandir
-
-    def refuse_folder(path):
-        if str(path).rstrip("/").endswith("raw/sub"):
-            raise OSError(errno.ESTALE, "Stale file handle", str(path))
-        return scandir(path)
-
+    before = products(sandbox.results)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", refuse_folder)
+        refuse_folder(patch, "raw/sub", OSError, errno.ESTALE, "Stale file handle")
         lines = sandbox.run().lines
     assert "1 set aside, 1 raw file missing" in lines[-1]
     assert "raw file missing: sub/b.fits.gz: sub/ cannot be read; its product is kept" in lines

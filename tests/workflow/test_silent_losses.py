@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from refused_folders import refuse_folder
 from sandbox import SMALL_FRAME, Sandbox, frame_bytes, products
 from stand_ins import use_stand_ins
 
@@ -419,12 +420,7 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
     sandbox.put("sub/b.fits.gz", 20, camera="alpha", size=SMALL_FRAME)
     sandbox.run()
     before = products(sandbox.results)
-    scandir, stat = os.scandir, os.stat
-
-    def refuse_listing(path):
-        if str(path).endswith(f"results/{folder}"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+    stat = os.stat
 
     def refuse_stat(path, **options):
         # Without permission to look into a folder nothing in it can be looked at.
@@ -436,7 +432,7 @@ def test_a_folder_of_products_that_may_not_be_read(sandbox, folder, monkeypatch)
     sandbox.put("d.fits.gz", 22, camera="alpha", size=SMALL_FRAME, night="2024-03-03")
     (sandbox.raw / "sub/b.fits.gz").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", refuse_listing)
+        refuse_folder(patch, f"results/{folder}", PermissionError, 13, "Permission denied")
         patch.setattr(os, "stat", refuse_stat)
         outcome = sandbox.run()
     assert outcome.status == 0

@@ -334,18 +334,6 @@ def test_a_record_that_cannot_be_written_fails_its_job_and_no_other(begin, monke
     assert (run.session.context.results / second).is_file()
 
 
-def test_a_record_of_another_node_that_does_not_appear_fails_its_job(begin, monkeypatch):
-    run = begin(latency=0.0)
-    (bias, _) = [job for job in run.session.plan.jobs.values() if job.kind == "bias"]
-    late = run.session.context.results / "late.json"
-    monkeypatch.setattr(run.jobs, "records_of_other_nodes", lambda job: [str(late)])
-    monkeypatch.setattr(steward.time, "sleep", lambda seconds: None)
-    problem = f"^{bias.product}: {late} has not appeared; raise --latency-wait$"
-    with pytest.raises(steward.JobFailed, match=problem):
-        run.make(bias.product, "bias")
-    assert not (run.session.context.results / bias.product).exists()
-
-
 def test_a_batch_that_cannot_be_written_ends_the_run(begin, run_settings, monkeypatch):
     def raise_full_disk(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "batch.json")
@@ -558,7 +546,7 @@ def test_a_job_of_the_main_process_waits_for_an_earlier_job_on_the_same_product(
 
     monkeypatch.setattr(claims.time, "sleep", end_earlier)
     monkeypatch.setattr(type(CHAIN), "make", lambda self, *args, **options: make(*args, **options))
-    monkeypatch.setattr(run.jobs, "records_of_other_nodes", lambda job: [])
+    monkeypatch.setattr(run.jobs, "late_record", lambda job, seconds: "")
     if way == "rule":
         run.make(product, job.kind)
     else:
