@@ -1,4 +1,4 @@
-"""Folders that the system refuses to open: root may open all, so a test has to refuse them itself."""
+"""Folders that the system refuses to open: root may open all, so a test has to refuse them."""
 
 import os
 
