@@ -1,6 +1,5 @@
 """Files of notes that are not as they were when ranges were noted: a whole plan, no traceback."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -51,7 +50,7 @@ def test_a_file_that_is_gone_needs_a_whole_plan(path):
     for ask in (lambda: ranges_of(path), lambda: lines.read_ranges(ranges)):
         with pytest.raises(NeedsWholePlan, match="No such file"):
             ask()
-    with pytest.raises(NeedsWholePlan, match="first line of .*lines cannot be read"):
+    with pytest.raises(NeedsWholePlan, match=r"first line of .*lines cannot be read"):
         note_lines.first_values(path)
 
 
@@ -60,6 +59,8 @@ def test_ranges_of_a_file_that_was_written_since_are_not_read(path):
     lines = note_lines.NoteLines(path, atomic_write.stamp_of(path))
     ranges = ranges_of(path)["second"]
     assert lines.read_ranges(ranges) == ["c three"]
+    with pytest.raises(NeedsWholePlan, match="is shorter than its lines were noted"):
+        lines.read_ranges([*ranges, [10**9, 5]])
     notes.write_checked(path, ["head", "a three", "b two", "c one", "d"])
     with pytest.raises(NeedsWholePlan, match="is not as it was"):
         lines.read_ranges(ranges)
@@ -88,7 +89,7 @@ def test_a_column_with_another_number_of_cells_is_not_read(tmp_path):
 
 def test_late_notes_that_are_damaged_are_not_merged(tmp_path, monkeypatch):
     """The nights are planned anew then; the damaged lines count nowhere."""
-    os.makedirs(tmp_path / paths.STATE)
+    (tmp_path / paths.STATE).mkdir(parents=True)
     for name in (paths.HEADERS, paths.LEDGER):
         notes.write_checked(tmp_path / name, ["{}"])
     late = late_notes.LateNotes({"rows": {}, "records": {}}, ["row"], ["record"])

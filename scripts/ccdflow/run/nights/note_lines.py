@@ -59,8 +59,8 @@ class NoteLines:
         Raises
         ------
         NeedsWholePlan
-            If they cannot be read, or the file was written since the ranges were noted: they may
-            then begin or end within a line.
+            If they cannot be read, lie behind the end of the file, or the file was written since
+            the ranges were noted: they may then begin or end within a line.
         """
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
@@ -69,6 +69,8 @@ class NoteLines:
                 texts = [os.pread(file.fileno(), length, start) for start, length in ranges]
         except OSError as error:
             raise NeedsWholePlan(str(error)) from None
+        if any(len(text) != length for text, (_, length) in zip(texts, ranges, strict=True)):
+            raise NeedsWholePlan(f"{self._path} is shorter than its lines were noted")
         return b"".join(texts).decode().split("\n")[:-1]
 
 
