@@ -549,7 +549,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, mon
     later = time.time() + 9999
     update(sandbox, store, now=later)
     with monkeypatch.context() as patch:
-        patch.setattr(row_reader, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(row_reader, "_values_of_cards", lambda *_: (_ for _ in ()).throw(MemoryError))
         update(sandbox, store, now=later)
     assert store.rows[file].stamp == ()
     update(sandbox, store, now=later)

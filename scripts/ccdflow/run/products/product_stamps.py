@@ -111,10 +111,7 @@ class _Sweep:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            text = f"cannot be read ({error.strerror or error})"
-            self.problems[f"{prefix}/"] = rawfolder.FolderProblem(
-                text, "check its permissions and its disk"
-            )
+            self.problems[f"{prefix}/"] = rawfolder.problem_of_reading(error)
 
     def _visit_open(self, descriptor, folder, prefix, parents, *, is_link):
         """Note the files in a folder that is open, and below it.

@@ -113,7 +113,7 @@ def outdated_files(store, settings):
     cameras = {camera.name: camera for camera in settings.cameras}
 
     def is_outdated(row):
-        if row.basis.split("-")[1:] != hashes.hash_of(row.camera).split("-")[1:]:
+        if not hashes.has_same_pixels(row.basis, row.camera):
             return True
         camera = cameras.get(row.camera) or cameras_module.generic_camera([])
         recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))

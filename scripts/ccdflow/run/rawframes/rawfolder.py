@@ -228,7 +228,7 @@ class _Walk:
             with open_folder(folder) as descriptor:
                 self.visit_open(descriptor, prefix, parents, link)
         except OSError as error:
-            self.problems[prefix or "/"] = _cannot_be_read(error)
+            self.problems[prefix or "/"] = problem_of_reading(error)
 
     def visit_open(self, descriptor, prefix, parents, link):
         """Visit a folder that is open: note its frames, or why it is not looked into.
@@ -295,7 +295,7 @@ class _Walk:
             is_link = is_folder and entry.is_symlink()
         except OSError as error:
             # A link to itself.
-            self.problems[name] = _cannot_be_read(error)
+            self.problems[name] = problem_of_reading(error)
             return
         # The entry of a folder that is open has its name for a path.
         if is_link and self.is_of_results(os.path.join(self.raw, name)):  # noqa: PTH118
@@ -361,7 +361,7 @@ def devices():
     return mount_points
 
 
-def _cannot_be_read(error):
+def problem_of_reading(error):
     """Return the `FolderProblem` of a folder or file that cannot be looked at."""
     reason = os.strerror(error.errno) if error.errno else error
     return FolderProblem(f"cannot be read ({reason})", "check its permissions and its disk")
