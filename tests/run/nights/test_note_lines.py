@@ -96,11 +96,8 @@ def test_late_notes_that_are_damaged_are_not_merged(tmp_path, monkeypatch):
     late_notes.write_late_notes(tmp_path, late)
     text = (tmp_path / paths.LATE_NOTES).read_bytes()
     (tmp_path / paths.LATE_NOTES).write_bytes(text.replace(b"record\n", b"broken\n"))
-    first = {
-        "form": closed_nights._version_of_note(), "since": False,
-        "files": closed_nights._stamps_of_open_notes(tmp_path),
-    }  # fmt: skip
-    note_columns.write_columns(tmp_path / paths.CLOSED_NIGHTS, [], first=first, names=[])
+    (tmp_path / paths.CLOSED_NIGHTS).write_text("nights")
+    monkeypatch.setattr(closed_nights, "read_closed_nights", lambda _: SimpleNamespace(nights=[]))
     monkeypatch.setattr(merging, "_MANY_BYTES", 1)
     monkeypatch.setattr(merging, "_MERGED_PART", 0)
     assert merging.merge_late_notes(tmp_path) is False

@@ -372,7 +372,7 @@ def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
 
 def words_of(problems):
     """Return the problems of folders as the table of frames has them."""
-    return {name: problem.in_words for name, problem in problems.items()}
+    return {name: problem.text_with_remedy for name, problem in problems.items()}
 
 
 @pytest.mark.parametrize(

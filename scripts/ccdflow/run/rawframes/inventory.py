@@ -80,7 +80,7 @@ def update(
         if progress is not None:
             progress(count, len(stale_files))
     for file, problem in problems.items():
-        store.add(unread_row(file).with_verdict(SET_ASIDE, problem.in_words))
+        store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)
     if settings.is_folding:
         refuse_spellings(store, stamps)

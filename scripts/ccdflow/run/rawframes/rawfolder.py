@@ -56,7 +56,7 @@ class FolderProblem:
     consequence: str = ""
 
     @property
-    def in_words(self):
+    def text_with_remedy(self):
         """The problem, its consequence and its remedy in one line."""
         consequence = f"{self.consequence}: " if self.consequence else ""
         return f"{self.text}; {consequence}{self.remedy}"

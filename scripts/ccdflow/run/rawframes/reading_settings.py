@@ -54,13 +54,13 @@ class ReadingHashes:
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._hashes_by_camera = {
-            camera.name: _joined(
+            camera.name: _join_hashes(
                 digest([*general, camera.text_without_path]), self._hash_of_pixels(camera)
             )
             for camera in settings.cameras
         }
         generic = cameras_module.generic_camera([], used_names=frozenset())
-        self._generic_hash = _joined(digest(general), self._hash_of_pixels(generic))
+        self._generic_hash = _join_hashes(digest(general), self._hash_of_pixels(generic))
         self._remembered_cameras, self._remembered_values = Remembered(), {}
 
     def identify(self, headers, cameras, file):
@@ -120,11 +120,11 @@ class ReadingHashes:
         return _part_on_pixels(basis) == _part_on_pixels(self.hash_of(camera))
 
 
-def _joined(hash_of_reading, hash_of_pixels):
+def _join_hashes(hash_of_reading, hash_of_pixels):
     """Return the hash of a row: that of all that its reading depends on, and that of its pixels."""
     return f"{hash_of_reading}-{hash_of_pixels}"
 
 
 def _part_on_pixels(basis):
-    """Return the part on pixels of a hash of `_joined`; '' where an earlier one has none."""
+    """Return the part on pixels of a hash of `_join_hashes`; '' where an earlier one has none."""
     return basis.partition("-")[2]
