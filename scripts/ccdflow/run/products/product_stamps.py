@@ -130,7 +130,7 @@ class _Sweep:
         if (status.st_dev, status.st_ino) in parents:
             return
         if problem := self._problem(folder, status, parents, is_link):
-            self.problems[f"{prefix}/"] = rawfolder.FolderProblem(problem, "remove the link")
+            self.problems[f"{prefix}/"] = problem
             return
         parents, folders = (*parents, (status.st_dev, status.st_ino)), []
         with os.scandir(descriptor) as entries:
@@ -149,7 +149,7 @@ class _Sweep:
             self.visit(path, f"{prefix}/{name}", parents, is_link=is_link)
 
     def _problem(self, folder, status, parents, is_link):
-        """Return why a folder is not a folder of products, or ''.
+        """Return the `FolderProblem` of a folder that is no folder of products, or None.
 
         Parameters
         ----------
@@ -160,9 +160,13 @@ class _Sweep:
         is_link : bool
         """
         if status.st_dev in self._systems:
-            return f"leads into {self._systems[status.st_dev]}"
+            mount_point = self._systems[status.st_dev]
+            if not is_link:
+                return rawfolder.FolderProblem(f"is a part of {mount_point}", "unmount it")
+            return rawfolder.FolderProblem(f"leads into {mount_point}", "remove the link")
+        text = ""
         if len(parents) > rawfolder.MOST_FOLDERS_DEEP:
-            return "leads into a tree without an end"
-        if is_link and rawfolder.is_above_or_below(folder, self._raw):
-            return "leads into the raw folder, in which nothing is written"
-        return ""
+            text = "leads into a tree without an end"
+        elif is_link and rawfolder.is_above_or_below(folder, self._raw):
+            text = "leads into the raw folder, in which nothing is written"
+        return rawfolder.FolderProblem(text, "remove the link") if text else None
