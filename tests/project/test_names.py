@@ -390,6 +390,57 @@ def test_a_private_function_is_named_by_more_than_one_word():
     assert len(bare) == len(ONE_WORD), "each word in one module, and no word without a function"
 
 
+_QUESTION = re.compile("_?(is|are|has|have|needs|can|may|must|was)_")
+_CHANGES = {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
+
+
+def changes_by_questions(tree):
+    """Return (name, line) where a function named as a question changes what it was given."""
+    changes = []
+    for function in nodes(tree):
+        if not isinstance(function, ast.FunctionDef) or not _QUESTION.match(function.name):
+            continue
+        arguments = function.args
+        given = {
+            each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+        }
+        for node in ast.walk(function):
+            target = None
+            if isinstance(node, ast.Attribute | ast.Subscript):
+                target = node.value if isinstance(node.ctx, ast.Store | ast.Del) else None
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                target = node.func.value if node.func.attr in _CHANGES else None
+            while isinstance(target, ast.Attribute | ast.Subscript):
+                target = target.value
+            if isinstance(target, ast.Name) and target.id in given:
+                changes.append((function.name, node.lineno))
+    return changes
+
+
+def test_a_question_changes_nothing():
+    """A function that answers yes or no leaves its arguments and its object as they are."""
+    places = [
+        (path.name, *change) for path, _, tree in modules() for change in changes_by_questions(tree)
+    ]
+    assert places == []
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [
+        ("self.problems[name] = 1", 1),
+        ("self.count += 1", 1),
+        ("name.seen.add(self)", 1),
+        ("del self.a.b[name]", 1),
+        ("mask = self.mask.copy(); mask[0] = 1; mask.sort(); return self.mask[0]", 0),
+    ],
+)
+def test_a_question_that_changes_its_object_is_seen(body, number):
+    for name in ("is_kernel", "_has_frames", "needs_plan"):
+        assert len(changes_by_questions(ast.parse(f"def {name}(self, name): {body}"))) == number
+    assert changes_by_questions(ast.parse(f"def refuse(self, name): {body}")) == []
+
+
 def test_public_functions_are_verbs_or_nouns():
     """``read_applied_master``, not ``applied``; ``flats_of_one_rank``, not ``of_one_rank``."""
     assert len(list(functions())) > 1000

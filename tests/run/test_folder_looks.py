@@ -68,7 +68,7 @@ def test_files_are_found_in_the_open_folder_and_not_by_their_path(folders, tmp_p
     kinds = [SimpleNamespace(path_prefix="reduced/")]
     before = len([*Path("/proc/self/fd").iterdir()])
     monkeypatch.setattr(os, "scandir", note_folder)
-    stamps, _ = rawfolder.look_through(folders)
+    stamps, _ = rawfolder.find_frames(folders)
     assert len(listed) == 81
     assert len(stamps) == 80
     assert stamps["night07/a.fits"] == atomic_write.stamp_of(folders / "night07" / "a.fits")

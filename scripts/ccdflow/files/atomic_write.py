@@ -297,6 +297,11 @@ def stamp_of(path):
         status = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116
     except OSError:
         return ()
+    return stamp_of_status(status)
+
+
+def stamp_of_status(status):
+    """Return the stamp of a file, see `stamp_of`, from its `os.stat_result`."""
     if not stat.S_ISREG(status.st_mode):
         return ()
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)

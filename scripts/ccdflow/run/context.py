@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ccdflow.run.late_chain import KindChain
     from ccdflow.run.nights.closed_nights import ClosedNights
     from ccdflow.run.nights.night_notes import NightNotes
-    from ccdflow.run.products.product_stamps import FolderProblem
+    from ccdflow.run.rawframes.rawfolder import FolderProblem
 
 # The mark of a value that was not looked up yet; None is a value that may be known.
 _UNKNOWN = object()
@@ -132,7 +132,7 @@ class RunContents(FixedContents):
         By product.
     planned_products : set of str
         Products that stay or are made by this run, members before their master.
-    unreadable_folders : dict of str to ccdflow.run.products.product_stamps.FolderProblem
+    unreadable_folders : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
         Why a folder of products (its path ends in ``/``) cannot be looked into.
     """
 

@@ -75,23 +75,23 @@ class FolderLook:
         The hash is '' where there is no file; None in the place of all if the folder is not plain.
         """
         try:
-            return self._look(folder)
+            return self._content(folder)
         except (NotPlain, OSError):
             return None
 
-    def _look(self, folder):
+    def _content(self, folder):
         """Return (hash of the files, folders, names passed over).
 
         All are empty if the folder is gone, or if a link leads back to a folder above it.
         """
         try:
             with rawfolder.open_folder(folder.path) as descriptor:
-                return self._look_into(folder, descriptor)
+                return self._content_of_open(folder, descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return "", [], []
 
-    def _look_into(self, folder, descriptor):
-        """Return the same as `_look`, of a folder that is open."""
+    def _content_of_open(self, folder, descriptor):
+        """Return the same as `_content`, of a folder that is open."""
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) in folder.parents:
             # A link may lead back to a folder above it.
@@ -123,7 +123,7 @@ class FolderLook:
         # The entry of a folder that is open has its name for a path.
         path = os.path.join(parent.path, entry.name)  # noqa: PTH118
         is_link = entry.is_symlink()
-        if is_link and not parent.is_raw and rawfolder.is_inside(path, self.raw):
+        if is_link and not parent.is_raw and rawfolder.is_above_or_below(path, self.raw):
             raise NotPlain
         link = parent.link or (path if is_link else "")
         prefix = parent.name if parent.name.endswith("/") else f"{parent.name}/"

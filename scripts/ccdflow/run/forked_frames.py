@@ -71,6 +71,8 @@ def map_forked(work, paths, cores):
     ------
     UserError
         If one of the processes is killed.
+    Exception
+        The first other error of `work`: a fault of the program.
     """
     results = [_result_or_error(work, paths[0])]
     helpers = min(cores, len(paths) - 1) - 1

@@ -399,6 +399,12 @@ def test_a_dry_run_writes_no_order(make_session):
     assert not session.context.results.exists()
 
 
+def test_a_batch_that_is_gone_has_no_size_and_waits_for_none(tmp_path):
+    """As a withdrawn one: it may be removed between two readings of its file."""
+    assert batch_files.size_of(tmp_path / "gone.json") == Size()
+    assert batch_files.earlier_batch_records(tmp_path / "gone.json") == []
+
+
 @pytest.mark.parametrize(
     "read",
     [lambda path: batch_files.read_batch(path, CHAIN), batch_files.batches_awaited],

@@ -340,9 +340,9 @@ def test_any_header_becomes_a_row(sandbox, cards):
 @pytest.mark.parametrize("target", ["/proc/self", "/proc", "/sys"])
 def test_a_link_into_the_kernels_trees_is_not_followed(sandbox, target):
     (sandbox.raw / "odd").symlink_to(target)
-    stamps, problems = rawfolder.look_through(sandbox.raw)
+    stamps, problems = rawfolder.find_frames(sandbox.raw)
     tree = "/" + target.split("/")[1]
-    assert problems == {
+    assert words_of(problems) == {
         "odd/": f"leads into {tree}; it is not followed: remove the link, or lead it to the folder"
         " of the frames"
     }
@@ -352,21 +352,70 @@ def test_a_link_into_the_kernels_trees_is_not_followed(sandbox, target):
 
 def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
     with pytest.raises(UserError, match=r"part of /proc, the kernel.s own tree .found ./proc/self"):
-        rawfolder.look_through("/proc/self")
+        rawfolder.find_frames("/proc/self")
     # Mounted below the raw folder.
     (sandbox.raw / "odd").mkdir()
-    look, stamps = rawfolder._Walk.look, rawfolder.list_raw(sandbox.raw)
+    visit, stamps = rawfolder._Walk.visit, rawfolder.list_raw(sandbox.raw)
 
-    def look_from_mount(walk, prefix, above, link):
+    def visit_from_mount(walk, prefix, above, link):
         walk.systems = {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
-        look(walk, prefix, above, link)
+        visit(walk, prefix, above, link)
 
-    monkeypatch.setattr(rawfolder._Walk, "look", look_from_mount)
-    assert rawfolder.look_through(sandbox.raw) == (
-        stamps,
-        {"odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
-         " without it"},
-    )  # fmt: skip
+    monkeypatch.setattr(rawfolder._Walk, "visit", visit_from_mount)
+    stamps_beside_mount, problems = rawfolder.find_frames(sandbox.raw)
+    assert stamps_beside_mount == stamps
+    assert words_of(problems) == {
+        "odd/": "is a part of /raw/odd; it is not looked into: unmount it, or give a folder"
+        " without it"
+    }
+
+
+def words_of(problems):
+    """Return the problems of folders as the table of frames has them."""
+    return {name: problem.text_with_remedy for name, problem in problems.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "remedy"),
+    [
+        (
+            "odd", "leads into /proc",
+            "remove the link, or lead it to the folder of the frames, and run again",
+        ),
+        (
+            "loop", "cannot be read (Too many levels of symbolic links)",
+            "check its permissions and its disk, and run again",
+        ),
+    ],
+)  # fmt: skip
+def test_a_raw_folder_of_one_problem_alone_has_the_remedy_of_that_problem(
+    tmp_path, name, problem, remedy
+):
+    """The advice on each was to check permissions, after that to remove the link."""
+    (tmp_path / name).symlink_to("/proc/self" if name == "odd" else tmp_path / name)
+    with pytest.raises(UserError) as caught:
+        rawfolder.find_frames(tmp_path)
+    assert (caught.value.problem, caught.value.remedy) == (problem, remedy)
+    assert caught.value.file.rstrip("/") == str(tmp_path / name)
+
+
+def test_a_folder_is_below_itself_and_the_top_of_the_disk_is_above_all(tmp_path):
+    (tmp_path / "raw/n1").mkdir(parents=True)
+    (tmp_path / "raw.old").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "raw/n1")
+    raw = tmp_path / "raw"
+    cases = {
+        raw: (True, True),
+        raw / "n1": (True, True),
+        tmp_path / "link": (True, True),
+        tmp_path: (False, True),
+        "/": (False, True),
+        tmp_path / "raw.old": (False, False),
+    }
+    for path, expected in cases.items():
+        answers = rawfolder.is_below(path, raw), rawfolder.is_above_or_below(path, raw)
+        assert answers == expected, path
+    assert rawfolder.is_below(raw, "/")
 
 
 @pytest.mark.parametrize("target", ["results", "results/reduced", "."])
@@ -376,9 +425,9 @@ def test_a_link_into_the_results_is_not_followed(sandbox, target):
     before = rawfolder.list_raw(sandbox.raw)
     (sandbox.raw / "odd").symlink_to(sandbox.root / target)
     (sandbox.raw / "other").symlink_to(sandbox.raw / "n1")
-    stamps, problems = rawfolder.look_through(sandbox.raw, sandbox.results)
+    stamps, problems = rawfolder.find_frames(sandbox.raw, sandbox.results)
     place = "odd/results/" if target == "." else "odd/"
-    assert problems == {
+    assert words_of(problems) == {
         place: "leads into the results folder; it is not followed: remove the link, or lead it to"
         " the folder of the frames"
     }
@@ -399,9 +448,9 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sand
             (place / f"to{other}").symlink_to(sandbox.root / "away" / str(other))
     (sandbox.raw / "first").symlink_to(sandbox.root / "away" / "0")
     (sandbox.raw / "second").symlink_to(sandbox.root / "away")
-    stamps, problems = rawfolder.look_through(sandbox.raw)
+    stamps, problems = rawfolder.find_frames(sandbox.raw)
     assert sorted(problems) == ["first/", "second/"]
-    assert problems["first/"].startswith("leads into a tree of more than 50 folders")
+    assert problems["first/"].text.startswith("leads into a tree of more than 50 folders")
     assert stamps == before
 
 
@@ -500,7 +549,7 @@ def test_want_of_memory_for_the_facts_of_a_bad_frame_is_tried_again(sandbox, mon
     later = time.time() + 9999
     update(sandbox, store, now=later)
     with monkeypatch.context() as patch:
-        patch.setattr(row_reader, "_row_values", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(row_reader, "_values_of_cards", lambda *_: (_ for _ in ()).throw(MemoryError))
         update(sandbox, store, now=later)
     assert store.rows[file].stamp == ()
     update(sandbox, store, now=later)

@@ -60,14 +60,19 @@ class Columns:
         Raises
         ------
         OSError
-            If they cannot be read, or the file is another one by now.
+            If they cannot be read, the file is another one by now, or a name has no cell.
         """
         start, length = self._extents[column]
         with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
             if _stamp_of_open_file(file) != self._stamp:
                 raise OSError(f"{self._path} was written anew")
             text = os.pread(file.fileno(), length, start)
-        return text.split(b"\n")[:-1]
+        cells = text.split(b"\n")[:-1]
+        if len(cells) != len(self.names):
+            raise OSError(
+                f"{self._path} has {len(cells)} values of {column}, not {len(self.names)}"
+            )
+        return cells
 
 
 def _stamp_of_open_file(file):

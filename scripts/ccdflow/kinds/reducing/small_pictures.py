@@ -16,7 +16,7 @@ from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_picture_values
 from ccdflow.run.lookups import Lookup
-from ccdflow.run.rawframes.rawfolder import is_inside
+from ccdflow.run.rawframes.rawfolder import is_below
 
 _CALIBRATIONS = ("bias", "dark", "flat")
 
@@ -54,7 +54,7 @@ def write_small_picture(context, row, job, image):
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
     is_of_raw_frames = context.lookup(
         (Lookup.SMALL_PICTURES, row.night),
-        lambda: is_inside(path.rpartition("/")[0], context.raw),
+        lambda: is_below(path.rpartition("/")[0], context.raw),
     )
     if is_of_raw_frames:
         return

@@ -66,19 +66,23 @@ class Sheet(NightPicture):
         if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL_PICTURES_FOLDER}/"):
             planner.keep(product)
             return True
-        if not self._is_whole(context, product):
+        record = context.earlier_record(product)
+        if record is None or record.status != job_records.MADE:
+            return False
+        stamps = _stamps_of(_picture_folder(context, product))
+        if stamps == record.data.get("pictures"):
+            return False
+        if self._has_listed_pictures(context, product):
+            data = {**record.data, "pictures": stamps}
+            context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
+        else:
             # A list whose pictures are missing or changed counts as missing.
             planner.stamps.forget(product)
         return False
 
-    def _is_whole(self, context, product):
+    def _has_listed_pictures(self, context, product):
         """Return whether the pictures in the folder are those of the list, byte for byte."""
-        record, folder = context.earlier_record(product), _picture_folder(context, product)
-        if record is None or record.status != job_records.MADE:
-            return True
-        stamps = _stamps_of(folder)
-        if stamps == record.data.get("pictures"):
-            return True
+        folder = _picture_folder(context, product)
         try:
             listed_sums = json.loads(atomic_write.read_bytes(context.results / product))["files"]
             sums = {
@@ -87,11 +91,7 @@ class Sheet(NightPicture):
             }
         except (OSError, ValueError, KeyError):
             return False
-        if sums != listed_sums:
-            return False
-        data = {**record.data, "pictures": stamps}
-        context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
-        return True
+        return sums == listed_sums
 
     def night_basis(self, context, night):
         """Return the sources of the list of a night: its frames, reduced and calibrated."""

@@ -120,15 +120,18 @@ def _hash_of_fields():
 
 
 def _head_of(path):
-    """Return the head of a batch's file, its first line; None for a withdrawn one.
+    """Return the head of a batch's file, its first line; None for one that is withdrawn or gone.
 
     Raises
     ------
     UserError
         If another version of ccdflow wrote it.
     """
-    with Path(path).open(encoding="utf-8") as file:
-        return _checked_head(path, file.readline())
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return _checked_head(path, file.readline())
+    except FileNotFoundError:
+        return None
 
 
 def _checked_head(path, line):
@@ -177,7 +180,7 @@ def _batch_contents(path):
 def size_of(path):
     """Return the `Size` of a batch; only its first line is read.
 
-    A withdrawn batch has size zero.
+    A batch that is withdrawn or gone has size zero.
 
     Raises
     ------

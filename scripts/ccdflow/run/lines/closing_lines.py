@@ -75,19 +75,19 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
     }
     unmade |= {record.product for record in (*failed, *postponed)}
     records = records_by_kind(context.ledger)
-    records_of_closed_nights, made_in_closed_nights = archive_counts.record_counts(context)
+    noted_records, noted_products = archive_counts.records_of_closed_nights(context)
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
         lines += kind.closing(context, records_of_kind)
         if kind.counted_nouns and (
-            records_of_kind or records_of_closed_nights[kind.name] or kind.is_always_counted
+            records_of_kind or noted_records[kind.name] or kind.is_always_counted
         ):
             number = sum(
                 record.status == job_records.MADE and record.product not in unmade
                 for record in records_of_kind
             )
-            counts.append(count(number + made_in_closed_nights[kind.name], *kind.counted_nouns))
+            counts.append(count(number + noted_products[kind.name], *kind.counted_nouns))
     counts += _counts_of_frames(context, store, failed)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 

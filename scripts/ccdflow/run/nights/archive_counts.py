@@ -1,4 +1,7 @@
-"""The counts of the whole archive in the lines of a run, a night at a time.
+"""The counts in the lines of a run, a night at a time: of the whole archive, or of closed nights.
+
+Functions named `..._of_closed_nights` count those nights alone; their callers add the others. All
+others count the archive.
 
 Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store. Their part of
 lines and tables was noted when the night was closed.
@@ -88,19 +91,19 @@ def type_counts(context):
     return _add_closed_nights(context, "types", Counter(row.facts["type"] for row in rows))
 
 
-def count_requested_frames(context):
+def frames_asked_of_closed_nights(context):
     """Return the number of frames of closed nights that the configuration asks for."""
     return sum(night["asked"] for night in context.summaries(COUNTS_NOTE).values())
 
 
-def record_counts(context):
+def records_of_closed_nights(context):
     """Return the numbers of records of closed nights by kind: of all, and of products made."""
     return _add_closed_nights(context, "records", Counter()), _add_closed_nights(
         context, "made", Counter()
     )
 
 
-def older_header_counts(context):
+def older_headers_of_closed_nights(context):
     """Return {kind: number of products of closed nights with a header of an older version}."""
     return _add_closed_nights(context, "older_headers", Counter())
 

@@ -93,6 +93,11 @@ class ClosedNights:
         """
         return self.head["kept"][name]
 
+    @property
+    def stamps_of_notes(self):
+        """{path below the results folder: size and times of a file of notes when it was noted}."""
+        return dict(zip(_FILES, map(tuple, self.head["files"]), strict=True))
+
     def is_beside(self, results):
         """Return whether header values and ledger of a results folder are those it is about."""
         return self.head["files"] == _stamps_of_open_notes(results)
@@ -327,6 +332,8 @@ def note_other_ranges(results, nights, ranges):
     ------
     NeedsWholePlan
         If a night is not in the note, or the note is not as it was.
+    OSError
+        If the note cannot be written.
     """
     if not set().union(*ranges.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
@@ -382,16 +389,17 @@ class _Homes:
         Raises
         ------
         NeedsWholePlan
-            If the product belongs to no night that is known.
+            If the product belongs to no night that is known, or its kind is not in the chain.
         """
-        reach = self._reach[kind]
         try:
+            reach = self._reach[kind]
             if reach == OF_A_FRAME:
                 _, _, path_of_frame = product.partition("/")
                 return self._night_by_product[f"reduced/{path_of_frame}"]
             if reach == OF_A_NIGHT:
                 return self._night_by_segment[product.split("/")[1]]
-        except KeyError:
+        except (KeyError, IndexError):
+            # Of a kind that is gone, or of an earlier path.
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 

@@ -18,7 +18,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes, ledger
 from ccdflow.run.nights import closed_nights
-from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.nights.note_lines import NeedsWholePlan, first_values
 from ccdflow.run.rawframes import header_store
 
 # Late notes of fewer bytes are not merged: those of a night of 100 frames, which take little time.
@@ -65,7 +65,9 @@ def merge_late_notes(results):
 def _merge_all(results, nights):
     """Merge rows and records, remove the late notes, and note the new ranges of the nights."""
     late = late_notes.read_late_notes(results)
-    first = json.loads(notes.first_line(results / paths.HEADERS))
+    if late.heads.keys() != {"rows", "records"}:
+        raise NeedsWholePlan("the late notes are damaged, or of other notes")
+    first = first_values(results / paths.HEADERS)
     reader = header_store.RowReader(first)
     late_head = late.heads["rows"]
     first["shared"] = dict(sorted({**first["shared"], **late_head["shared"]}.items()))
@@ -93,7 +95,7 @@ def _merge_records(path, late, homes):
     homes : list of (int, int, str)
         See `_merge_lines`.
     """
-    first = json.loads(notes.first_line(path))
+    first = first_values(path)
     bases = first["bases"]
     index_by_basis = {ledger.canonical_json(basis): index for index, basis in enumerate(bases)}
 
@@ -176,6 +178,8 @@ def _merge_lines(path, head, late, homes):
     ------
     NeedsWholePlan
         If a line belongs nowhere.
+    OSError
+        If the file cannot be read or written.
     """
     positioned = _PositionedLines(notes.START + len(head.encode()) + 1)
     earlier_lines = (

@@ -6,15 +6,14 @@ open nights. Those of closed nights are read where somebody asks for one by name
 
 from __future__ import annotations
 
-import json
 import posixpath
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.files.text_files import notes, tables
+from ccdflow.files.text_files import tables
 from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
-from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines
+from ccdflow.run.nights.note_lines import NeedsWholePlan, NoteLines, first_values
 from ccdflow.run.rawframes import header_store
 from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rows import row_with_shared_texts
@@ -40,17 +39,20 @@ class NightNotes:
     Raises
     ------
     NeedsWholePlan
-        If there are many late notes, or another version of ccdflow wrote some of the notes.
+        If there are many late notes, another version of ccdflow wrote some of the notes, or they
+        cannot be read.
     """
 
     def __init__(self, results, nights):
         self.results, self.nights = results, nights
-        self._lines = {name: NoteLines(results / name) for name in (paths.HEADERS, paths.LEDGER)}
+        self._lines = {
+            name: NoteLines(results / name, stamp) for name, stamp in nights.stamps_of_notes.items()
+        }
         late_lines = late_notes.read_late_notes(results)
         if len(late_lines.rows) + len(late_lines.records) > _MOST_LINES:
             raise NeedsWholePlan("there are many late notes")
-        first = json.loads(notes.first_line(results / paths.HEADERS))
-        first_of_records = json.loads(notes.first_line(results / paths.LEDGER))
+        first = first_values(results / paths.HEADERS)
+        first_of_records = first_values(results / paths.LEDGER)
         late_rows = late_lines.heads.get("rows", {})
         late_records = late_lines.heads.get("records", {})
         self._store = header_store.RowReader(first)
@@ -86,7 +88,8 @@ class NightNotes:
         Raises
         ------
         NeedsWholePlan
-            If the lines at the places of its rows are those of another night.
+            If the lines at the places of its rows are those of another night, or the file was
+            written since the places were noted.
         """
         if night not in self._rows:
             ranges = self.nights.value("rows", night) or []
@@ -101,7 +104,13 @@ class NightNotes:
         return self._rows[night]
 
     def records(self, night):
-        """Return {product: record} of a night; '' gives the records of no single night."""
+        """Return {product: record} of a night; '' gives the records of no single night.
+
+        Raises
+        ------
+        NeedsWholePlan
+            If the file was written since the places of its lines were noted.
+        """
         if night not in self._records:
             always = self.nights.head["always"]
             ranges = always if not night else self.nights.value("records", night) or []

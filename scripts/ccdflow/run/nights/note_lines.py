@@ -6,8 +6,11 @@ long as the files of the notes are the same.
 
 from __future__ import annotations
 
+import json
 import os
+from itertools import islice, zip_longest
 
+from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 
 
@@ -34,10 +37,12 @@ class NoteLines:
     Parameters
     ----------
     path : path-like
+    stamp : tuple of int
+        Size, mtime and ctime of the file when the ranges were noted.
     """
 
-    def __init__(self, path):
-        self._path = path
+    def __init__(self, path, stamp):
+        self._path, self._stamp = path, stamp
 
     def read_ranges(self, ranges):
         """Return the lines of some ranges.
@@ -54,16 +59,41 @@ class NoteLines:
         Raises
         ------
         NeedsWholePlan
-            If they cannot be read.
+            If they cannot be read, lie behind the end of the file, or the file was written since
+            the ranges were noted: they may then begin or end within a line.
         """
         try:
             with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
+                if atomic_write.stamp_of_status(os.fstat(file.fileno())) != self._stamp:
+                    raise NeedsWholePlan(f"{self._path} is not as it was")
                 texts = [os.pread(file.fileno(), length, start) for start, length in ranges]
         except OSError as error:
             raise NeedsWholePlan(str(error)) from None
         if any(len(text) != length for text, (_, length) in zip(texts, ranges, strict=True)):
-            raise NeedsWholePlan(f"{self._path} is shorter than it was")
+            raise NeedsWholePlan(f"{self._path} is shorter than its lines were noted")
         return b"".join(texts).decode().split("\n")[:-1]
+
+
+def first_values(path):
+    """Return the values of the first line of a file of notes, which is about the whole file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    NeedsWholePlan
+        If they cannot be read.
+    """
+    try:
+        return json.loads(notes.first_line(path))
+    except ValueError:
+        raise NeedsWholePlan(f"the first line of {path} cannot be read") from None
 
 
 def ranges_of(path, names, home_of):
@@ -85,19 +115,23 @@ def ranges_of(path, names, home_of):
     Raises
     ------
     NeedsWholePlan
-        If the file has other lines.
+        If the file cannot be read, or has more or fewer lines than names.
     """
-    ranges_by_home, last_home, end = {}, None, 0
-    lines = notes.ranges_of_lines(path)
-    next(lines, None)
-    for name, (start, length) in zip(names, lines, strict=True):
-        home = home_of(name)
-        ranges = ranges_by_home.setdefault(home, [])
-        if home == last_home and ranges:
-            ranges[-1][1] += length
-        else:
-            ranges.append([start, length])
-        last_home, end = home, start + length
-    if end and end != os.path.getsize(path):  # noqa: PTH202
-        raise NeedsWholePlan(f"{path} has more lines than it should have")
+    ranges_by_home, last_home = {}, None
+    try:
+        # The first line is about the whole file.
+        lines = islice(notes.ranges_of_lines(path), 1, None)
+        for name, line in zip_longest(names, lines):
+            if name is None or line is None:
+                number = "more" if name is None else "fewer"
+                raise NeedsWholePlan(f"{path} has {number} lines than it should have")
+            home, (start, length) = home_of(name), line
+            ranges = ranges_by_home.setdefault(home, [])
+            if home == last_home and ranges:
+                ranges[-1][1] += length
+            else:
+                ranges.append([start, length])
+            last_home = home
+    except OSError as error:
+        raise NeedsWholePlan(str(error)) from None
     return ranges_by_home

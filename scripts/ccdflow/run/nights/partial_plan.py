@@ -281,7 +281,7 @@ class _PlanAttempt:
         )
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0
-        ) + archive_counts.count_requested_frames(context)
+        ) + archive_counts.frames_asked_of_closed_nights(context)
         return opened_plan, self._dependent_nights(context, opened_plan)
 
     def _take_in(self, store, records):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from ccdflow import paths
 from ccdflow.files import atomic_write
@@ -77,7 +76,7 @@ def product_stamps(results, chain, raw):
     Returns
     -------
     stamps : ProductStamps
-    problems : dict of str to FolderProblem
+    problems : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
         Why a folder (its path ends in ``/``) cannot be looked into.
     """
     sweep = _Sweep(raw)
@@ -85,17 +84,10 @@ def product_stamps(results, chain, raw):
         if prefix.endswith("/"):
             name = prefix.rstrip("/")
             path = os.path.join(results, name)  # noqa: PTH118 - 100,000 of them
-            sweep.look(path, name, is_link=os.path.islink(path))  # noqa: PTH114
+            sweep.visit(path, name, is_link=os.path.islink(path))  # noqa: PTH114
         else:
             sweep.stamps[prefix] = atomic_write.stamp_of(Path(results) / prefix)
     return ProductStamps(Path(results), stamps=sweep.stamps), sweep.problems
-
-
-class FolderProblem(NamedTuple):
-    """Why a folder of products cannot be looked into, and what can be done."""
-
-    text: str
-    remedy: str
 
 
 class _Sweep:
@@ -111,18 +103,17 @@ class _Sweep:
         self.stamps, self.problems = {}, {}
         self._raw, self._systems = raw, rawfolder.devices()
 
-    def look(self, folder, prefix, parents=(), *, is_link):
+    def visit(self, folder, prefix, parents=(), *, is_link):
         """Note the files in a folder and below it."""
         try:
             with rawfolder.open_folder(folder) as descriptor:
-                self._look_into(descriptor, folder, prefix, parents, is_link=is_link)
+                self._visit_open(descriptor, folder, prefix, parents, is_link=is_link)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            text = f"cannot be read ({error.strerror or error})"
-            self.problems[f"{prefix}/"] = FolderProblem(text, "check its permissions and its disk")
+            self.problems[f"{prefix}/"] = rawfolder.problem_of_reading(error)
 
-    def _look_into(self, descriptor, folder, prefix, parents, *, is_link):
+    def _visit_open(self, descriptor, folder, prefix, parents, *, is_link):
         """Note the files in a folder that is open, and below it.
 
         Parameters
@@ -139,7 +130,7 @@ class _Sweep:
         if (status.st_dev, status.st_ino) in parents:
             return
         if problem := self._problem(folder, status, parents, is_link):
-            self.problems[f"{prefix}/"] = FolderProblem(problem, "remove the link")
+            self.problems[f"{prefix}/"] = problem
             return
         parents, folders = (*parents, (status.st_dev, status.st_ino)), []
         with os.scandir(descriptor) as entries:
@@ -155,10 +146,10 @@ class _Sweep:
                     self.stamps[name] = atomic_write.stamp_of(entry)
         for name, is_link in folders:
             path = os.path.join(folder, name)  # noqa: PTH118
-            self.look(path, f"{prefix}/{name}", parents, is_link=is_link)
+            self.visit(path, f"{prefix}/{name}", parents, is_link=is_link)
 
     def _problem(self, folder, status, parents, is_link):
-        """Return why a folder is not a folder of products, or ''.
+        """Return the `FolderProblem` of a folder that is no folder of products, or None.
 
         Parameters
         ----------
@@ -169,9 +160,13 @@ class _Sweep:
         is_link : bool
         """
         if status.st_dev in self._systems:
-            return f"leads into {self._systems[status.st_dev]}"
+            mount_point = self._systems[status.st_dev]
+            if not is_link:
+                return rawfolder.FolderProblem(f"is a part of {mount_point}", "unmount it")
+            return rawfolder.FolderProblem(f"leads into {mount_point}", "remove the link")
+        text = ""
         if len(parents) > rawfolder.MOST_FOLDERS_DEEP:
-            return "leads into a tree without an end"
-        if is_link and rawfolder.is_inside(folder, self._raw):
-            return "leads into the raw folder, in which nothing is written"
-        return ""
+            text = "leads into a tree without an end"
+        elif is_link and rawfolder.is_above_or_below(folder, self._raw):
+            text = "leads into the raw folder, in which nothing is written"
+        return rawfolder.FolderProblem(text, "remove the link") if text else None

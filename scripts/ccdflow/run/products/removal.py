@@ -54,7 +54,7 @@ def remove_product(results, product, *, raw=None):
             _remove_small_pictures(path.with_name(paths.SMALL_PICTURES_FOLDER))
     else:
         target = _free_path(Path(results), product)
-        if raw is not None and rawfolder.is_inside(target.parent, raw):
+        if raw is not None and rawfolder.is_below(target.parent, raw):
             raise UserError(
                 "its folder in set_aside/ leads into the raw folder",
                 file=str(target.parent),

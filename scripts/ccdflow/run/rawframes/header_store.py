@@ -210,7 +210,7 @@ class RowReader:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If the line has not the fields that the first line names.
         """
         file, stamp, values, *texts = _decode(line)[0]

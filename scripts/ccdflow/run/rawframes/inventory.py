@@ -13,7 +13,7 @@ from ccdflow import paths
 from ccdflow.camera import cameras as cameras_module
 from ccdflow.run.rawframes import header_reading
 from ccdflow.run.rawframes.header_store import ANOTHER_VERSION
-from ccdflow.run.rawframes.rawfolder import look_through
+from ccdflow.run.rawframes.rawfolder import find_frames
 from ccdflow.run.rawframes.rawnames import refuse_spellings, refuse_twins
 from ccdflow.run.rawframes.reading_settings import ReadingHashes
 from ccdflow.run.rawframes.row_reader import RawRowReader
@@ -50,7 +50,7 @@ def update(
     now = time.time() if now is None else now
     store.rewritten.clear()
     stamps, problems = (
-        look_through(settings.raw, settings.results)
+        find_frames(settings.raw, settings.results)
         if stamps_of_files is None
         else (stamps_of_files, {})
     )
@@ -80,7 +80,7 @@ def update(
         if progress is not None:
             progress(count, len(stale_files))
     for file, problem in problems.items():
-        store.add(unread_row(file).with_verdict(SET_ASIDE, problem))
+        store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)
     if settings.is_folding:
         refuse_spellings(store, stamps)
@@ -113,7 +113,7 @@ def outdated_files(store, settings):
     cameras = {camera.name: camera for camera in settings.cameras}
 
     def is_outdated(row):
-        if row.basis.split("-")[1:] != hashes.hash_of(row.camera).split("-")[1:]:
+        if not hashes.has_same_pixels(row.basis, row.camera):
             return True
         camera = cameras.get(row.camera) or cameras_module.generic_camera([])
         recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
@@ -24,8 +25,8 @@ _KERNEL_FILE_SYSTEMS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNT_TABLE = "/proc/self/mountinfo"
-_REMOVE_REMEDY = "it is not followed: remove the link, or lead it to the folder of the frames"
-_UNMOUNT_REMEDY = "it is not looked into: unmount it, or give a folder without it"
+_NOT_FOLLOWED = ("remove the link, or lead it to the folder of the frames", "it is not followed")
+_NOT_LOOKED_INTO = ("unmount it, or give a folder without it", "it is not looked into")
 
 
 class NoFolder(UserError):
@@ -36,8 +37,33 @@ class NoFrames(UserError):
     """The raw folder holds no raw frame."""
 
 
+@dataclass(frozen=True)
+class FolderProblem:
+    """Why a folder or a link cannot be looked into.
+
+    Attributes
+    ----------
+    text : str
+        The problem, without a remedy.
+    remedy : str
+        The user's action against it.
+    consequence : str
+        The fate of its files until then; '' where the line says it otherwise.
+    """
+
+    text: str
+    remedy: str
+    consequence: str = ""
+
+    @property
+    def text_with_remedy(self):
+        """The problem, its consequence and its remedy in one line."""
+        consequence = f"{self.consequence}: " if self.consequence else ""
+        return f"{self.text}; {consequence}{self.remedy}"
+
+
 def list_raw(raw, results=None):
-    """Return {relative path: stamp} of all raw frames below a folder, as `look_through` does.
+    """Return {relative path: stamp} of all raw frames below a folder, as `find_frames` does.
 
     Parameters
     ----------
@@ -50,10 +76,10 @@ def list_raw(raw, results=None):
     -------
     dict of str to tuple
     """
-    return look_through(raw, results)[0]
+    return find_frames(raw, results)[0]
 
 
-def look_through(raw, results=None):
+def find_frames(raw, results=None):
     """Find all raw frames below a folder, links followed.
 
     A link into the kernel's own trees or into the results is not followed, and one that leads to
@@ -71,7 +97,7 @@ def look_through(raw, results=None):
     stamps : dict of str to tuple of int
         The stamp of each frame by its path relative to the folder; () for a link that leads
         nowhere.
-    problems : dict of str to str
+    problems : dict of str to FolderProblem
         Why a folder (its path ends in ``/``) or a link could not be looked into.
 
     Raises
@@ -90,16 +116,16 @@ def look_through(raw, results=None):
     walk = _Walk(raw, results)
     if mount_point := walk.systems.get(raw.stat().st_dev):
         raise _no_raw_folder(raw, f"the folder is a part of {mount_point}, the kernel's own tree")
-    walk.walk_through()
+    walk.visit_all()
     stamps, problems = walk.stamps, walk.problems
     if not stamps and problems:
-        name, problem = min(problems.items())
+        name = min(problems)
         raise UserError(
-            problem,
+            problems[name].text,
             file=str(raw / name),
             keyword="raw",
             value=str(raw),
-            remedy="check its permissions and its disk, and run again",
+            remedy=f"{problems[name].remedy}, and run again",
         )
     if not stamps:
         raise NoFrames(
@@ -138,7 +164,22 @@ def is_plain_name(file):
     return is_text and not any(map(paths.is_fits, file.split("/")[:-1]))
 
 
-def is_inside(path, folder):
+def is_below(path, folder):
+    """Return whether a path leads to a folder or below it, links followed.
+
+    Parameters
+    ----------
+    path, folder : path-like
+
+    Returns
+    -------
+    bool
+    """
+    top = os.path.realpath(folder).removesuffix("/")
+    return f"{os.path.realpath(path)}/".startswith(f"{top}/")
+
+
+def is_above_or_below(path, folder):
     """Return whether a path leads to a folder, below it or above it, links followed.
 
     Parameters
@@ -149,8 +190,7 @@ def is_inside(path, folder):
     -------
     bool
     """
-    target, top = os.path.realpath(path), os.path.realpath(folder)
-    return f"{target}/".startswith(f"{top}/") or f"{top}/".startswith(f"{target}/")
+    return is_below(path, folder) or is_below(folder, path)
 
 
 class _Walk:
@@ -173,25 +213,25 @@ class _Walk:
         self.count_by_link, self.endless_links = {}, set()
         self.systems = devices()
 
-    def walk_through(self):
-        """Look into each folder."""
+    def visit_all(self):
+        """Visit each folder."""
         while self.pending_folders:
             prefix, parents, link = self.pending_folders.pop()
             if link in self.endless_links:
                 continue
-            self.look(prefix, parents, link)
+            self.visit(prefix, parents, link)
 
-    def look(self, prefix, parents, link):
+    def visit(self, prefix, parents, link):
         """Note the frames of a folder, and the folders in it that are to be looked into."""
         folder = os.path.join(self.raw, prefix)  # noqa: PTH118 - 100,000 of them
         try:
             with open_folder(folder) as descriptor:
-                self.look_into(descriptor, prefix, parents, link)
+                self.visit_open(descriptor, prefix, parents, link)
         except OSError as error:
-            self.problems[prefix or "/"] = _cannot_be_read(error)
+            self.problems[prefix or "/"] = problem_of_reading(error)
 
-    def look_into(self, descriptor, prefix, parents, link):
-        """Note the same of a folder that is open.
+    def visit_open(self, descriptor, prefix, parents, link):
+        """Visit a folder that is open: note its frames, or why it is not looked into.
 
         Parameters
         ----------
@@ -212,44 +252,34 @@ class _Walk:
         if (status.st_dev, status.st_ino) in parents:
             return
         if (status.st_dev, status.st_ino) == self.results:
-            self.problems[prefix] = f"leads into the results folder; {_REMOVE_REMEDY}"
+            self.problems[prefix] = FolderProblem("leads into the results folder", *_NOT_FOLLOWED)
             return
-        if self.is_of_kernel(prefix, status, link):
+        if mount_point := self.systems.get(status.st_dev):
+            problem = _problem_of_kernel_tree(mount_point, is_linked=bool(link))
+            self.problems[link or prefix] = problem
             return
-        if link and self.is_too_much(parents, link):
-            return
+        if link:
+            self.count_by_link[link] = self.count_by_link.get(link, 0) + 1
+            if self.count_by_link[link] > MOST_LINKED or len(parents) > MOST_FOLDERS_DEEP:
+                self.give_up_link(link)
+                return
         entries = sorted(os.scandir(descriptor), key=lambda entry: entry.name)
         parents = parents | {(status.st_dev, status.st_ino)}
         for entry in entries:
             if not entry.name.startswith("."):
-                self.note(entry, prefix, parents, link)
+                self.take_entry(entry, prefix, parents, link)
 
-    def is_of_kernel(self, prefix, status, link):
-        """Return whether a folder is one of the kernel's own trees; note the problem."""
-        if mount_point := self.systems.get(status.st_dev):
-            problem = (
-                f"leads into {mount_point}; {_REMOVE_REMEDY}"
-                if link
-                else f"is a part of {mount_point}; {_UNMOUNT_REMEDY}"
-            )
-            self.problems[link or prefix] = problem
-        return bool(mount_point)
-
-    def is_too_much(self, parents, link):
-        """Return whether a link leads to too much; note the problem."""
-        self.count_by_link[link] = self.count_by_link.get(link, 0) + 1
-        if self.count_by_link[link] <= MOST_LINKED and len(parents) <= MOST_FOLDERS_DEEP:
-            return False
+    def give_up_link(self, link):
+        """Leave a link that leads to too much: note the problem, and drop the frames behind it."""
         self.endless_links.add(link)
-        self.problems[link] = (
+        self.problems[link] = FolderProblem(
             f"leads into a tree of more than {MOST_LINKED} folders, or {MOST_FOLDERS_DEEP}"
-            " below each other;"
-            f" {_REMOVE_REMEDY}"
+            " below each other",
+            *_NOT_FOLLOWED,
         )
         self.stamps = {
             name: stamp for name, stamp in self.stamps.items() if not name.startswith(link)
         }
-        return True
 
     def is_of_results(self, path):
         """Return whether a link leads below the results folder, not back to the raw folder."""
@@ -257,7 +287,7 @@ class _Walk:
         is_below = [target == folder or target.startswith(f"{folder}/") for folder in self.roots]
         return is_below == [False, True]
 
-    def note(self, entry, prefix, parents, link):
+    def take_entry(self, entry, prefix, parents, link):
         """Note a frame, or a folder that is to be looked into."""
         name = prefix + entry.name
         try:
@@ -265,11 +295,13 @@ class _Walk:
             is_link = is_folder and entry.is_symlink()
         except OSError as error:
             # A link to itself.
-            self.problems[name] = _cannot_be_read(error)
+            self.problems[name] = problem_of_reading(error)
             return
         # The entry of a folder that is open has its name for a path.
         if is_link and self.is_of_results(os.path.join(self.raw, name)):  # noqa: PTH118
-            self.problems[f"{name}/"] = f"leads into the results folder; {_REMOVE_REMEDY}"
+            self.problems[f"{name}/"] = FolderProblem(
+                "leads into the results folder", *_NOT_FOLLOWED
+            )
         elif is_folder:
             link_of_folder = link or (f"{name}/" if is_link else "")
             self.pending_folders.append((f"{name}/", parents, link_of_folder))
@@ -329,10 +361,17 @@ def devices():
     return mount_points
 
 
-def _cannot_be_read(error):
-    """Return the words for a folder or file that cannot be looked at, with the remedy."""
-    problem = f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
-    return f"{problem}; check its permissions and its disk"
+def problem_of_reading(error):
+    """Return the `FolderProblem` of a folder or file that cannot be looked at."""
+    reason = os.strerror(error.errno) if error.errno else error
+    return FolderProblem(f"cannot be read ({reason})", "check its permissions and its disk")
+
+
+def _problem_of_kernel_tree(mount_point, *, is_linked):
+    """Return the `FolderProblem` of one of the kernel's own trees."""
+    if is_linked:
+        return FolderProblem(f"leads into {mount_point}", *_NOT_FOLLOWED)
+    return FolderProblem(f"is a part of {mount_point}", *_NOT_LOOKED_INTO)
 
 
 def is_folder(entry):

@@ -54,13 +54,13 @@ class ReadingHashes:
         self._reduction = settings.reduction
         # Where the profile's file lies does not matter.
         self._hashes_by_camera = {
-            camera.name: digest([*general, camera.text_without_path])
-            + "-"
-            + self._hash_of_pixels(camera)
+            camera.name: _join_hashes(
+                digest([*general, camera.text_without_path]), self._hash_of_pixels(camera)
+            )
             for camera in settings.cameras
         }
         generic = cameras_module.generic_camera([], used_names=frozenset())
-        self._generic_hash = f"{digest(general)}-{self._hash_of_pixels(generic)}"
+        self._generic_hash = _join_hashes(digest(general), self._hash_of_pixels(generic))
         self._remembered_cameras, self._remembered_values = Remembered(), {}
 
     def identify(self, headers, cameras, file):
@@ -102,3 +102,29 @@ class ReadingHashes:
     def hash_of(self, camera):
         """Return the hash of all that the reading of a camera's frames depends on."""
         return self._hashes_by_camera.get(camera, self._generic_hash)
+
+    def has_same_pixels(self, basis, camera):
+        """Return whether a row was read by what is now all for the pixels of a camera.
+
+        Parameters
+        ----------
+        basis : str
+            The hash in the row, as `hash_of` returned it then.
+        camera : str
+            The name of the camera.
+
+        Returns
+        -------
+        bool
+        """
+        return _part_on_pixels(basis) == _part_on_pixels(self.hash_of(camera))
+
+
+def _join_hashes(hash_of_reading, hash_of_pixels):
+    """Return the hash of a row: that of all that its reading depends on, and that of its pixels."""
+    return f"{hash_of_reading}-{hash_of_pixels}"
+
+
+def _part_on_pixels(basis):
+    """Return the part on pixels of a hash of `_join_hashes`; '' where an earlier one has none."""
+    return basis.partition("-")[2]

@@ -40,12 +40,12 @@ _TYPE = FACTS.index("type")
 
 # Not frozen: one is made for each frame.
 @dataclass(slots=True)
-class _ReadValues:
+class _FileValues:
     """The values of a file's headers, as far as they could be read.
 
     Attributes
     ----------
-    values : dict of str to object
+    row_values : dict of str to object
         Those of the row's fields that could be read, by name.
     geometry, recipe : dict of str to object, or None
         In canonical form.
@@ -57,7 +57,7 @@ class _ReadValues:
         Why the reading ended before its end.
     """
 
-    values: dict[str, object]
+    row_values: dict[str, object]
     geometry: dict[str, object] | None = None
     recipe: dict[str, object] | None = None
     raw: rawfile.RawFile | None = None
@@ -125,23 +125,23 @@ class RawRowReader:
         -------
         list of ReadRow
         """
-        opened_files = [(file_values, self._open(file_values[0])) for file_values in files]
+        opened_files = [(known_file, self._open(known_file[0])) for known_file in files]
         rows, waiting, cards = [], [], 0
-        for file_values, read in opened_files:
-            if read.raw is not None:
-                self._read_headers(read, earlier_row=file_values[2])
-                cards += sum(map(len, read.raw.headers))
-            waiting.append((file_values, read))
+        for known_file, file_values in opened_files:
+            if file_values.raw is not None:
+                self._read_headers(file_values, earlier_row=known_file[2])
+                cards += sum(map(len, file_values.raw.headers))
+            waiting.append((known_file, file_values))
             if cards > _MOST_CARDS:
-                rows += self._rows_read(waiting)
+                rows += self._judge_all(waiting)
                 waiting, cards = [], 0
-        return rows + self._rows_read(waiting)
+        return rows + self._judge_all(waiting)
 
-    def _rows_read(self, read):
-        """Return the `ReadRow` of each (file as `read_rows` takes it, its `_ReadValues`)."""
-        return [self._row_read(*file_values, values) for file_values, values in read]
+    def _judge_all(self, waiting):
+        """Return the `ReadRow` of each (file as `read_rows` takes it, its `_FileValues`)."""
+        return [self._judge(*known_file, file_values) for known_file, file_values in waiting]
 
-    def _row_read(self, file, stamp, earlier_row, read):
+    def _judge(self, file, stamp, earlier_row, file_values):
         """Return the `ReadRow` of a file whose headers were read.
 
         Parameters
@@ -150,13 +150,14 @@ class RawRowReader:
         stamp : tuple of int
         earlier_row : Row or None
             Row of the file in the last run, as `read_rows` takes them.
-        read : _ReadValues
+        file_values : _FileValues
             With the headers; the values of the cards are added.
         """
-        if read.headers:
-            self._read_cards(file, read)
+        if file_values.headers:
+            self._read_cards(file, file_values)
         # After an error the row has the values that were read before it.
-        row, error, traceback = self._row_of(file, stamp, read.values), read.error, ""
+        row = self._make_row(file, stamp, file_values.row_values)
+        error, traceback = file_values.error, ""
         if isinstance(error, MemoryError):
             # Not the frame's fault: the next run reads it again.
             error = file_errors.memory_error(file)
@@ -171,7 +172,7 @@ class RawRowReader:
         elif isinstance(error, CcdflowError):
             # A frame that two profiles recognise, say, must not stop the others.
             row = row.with_verdict(SET_ASIDE, error.reason)
-            row = self._as_far_as_read(row, read.raw)
+            row = self._as_far_as_read(row, file_values.raw)
         elif error is not None:
             traceback = failures.raw_log_text(file, error)
             reason = file_errors.unforeseen_error(file, error).reason
@@ -180,73 +181,73 @@ class RawRowReader:
             # A file that is still being written may keep its times, and one failed reading proves
             # nothing: the next run reads it again.
             row = replace(row, stamp=())
-        return ReadRow(row, read.geometry, read.recipe, traceback)
+        return ReadRow(row, file_values.geometry, file_values.recipe, traceback)
 
     def _open(self, file):
-        """Return the `_ReadValues` of a file that is open, and whose first bytes are read."""
-        read = _ReadValues({})
+        """Return the `_FileValues` of a file that is open, and whose first bytes are read."""
+        file_values = _FileValues({})
         try:
             check_name(file)
             with file_errors.raw_file_errors(file):
-                read.raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
-            read.values["stamp"] = read.raw.stamp
-            read.raw.read_ahead()
+                file_values.raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
+            file_values.row_values["stamp"] = file_values.raw.stamp
+            file_values.raw.read_ahead()
         # Nothing that a file holds may cost another one its row.
         except Exception as error:
-            read.error = error
-        return read
+            file_values.error = error
+        return file_values
 
-    def _read_headers(self, read, *, earlier_row):
+    def _read_headers(self, file_values, *, earlier_row):
         """Add the headers of a file that is open, and close it.
 
         Parameters
         ----------
-        read : _ReadValues
+        file_values : _FileValues
             As `_open` returns it; changed in place.
         earlier_row : Row or None
             See `read_rows`.
         """
         try:
-            with read.raw as raw:
-                if read.error is not None:
+            with file_values.raw as raw:
+                if file_values.error is not None:
                     return
                 layout = raw.layout(memory=self.settings.frame_memory)
-                read.values["fingerprint"] = layout.fingerprint
-                read.headers = layout.headers
+                file_values.row_values["fingerprint"] = layout.fingerprint
+                file_values.headers = layout.headers
                 if not layout.is_checked:
-                    read.values["packed"] = self._check_pixels(raw, layout, earlier_row)
+                    file_values.row_values["packed"] = self._check_pixels(raw, layout, earlier_row)
         except Exception as error:
-            read.error = error
+            file_values.error = error
 
-    def _read_cards(self, file, read):
+    def _read_cards(self, file, file_values):
         """Add the values that the cards of a file give; an error in them comes before any other.
 
         Parameters
         ----------
         file : str
-        read : _ReadValues
+        file_values : _FileValues
             With all headers; changed in place.
         """
-        values, headers = read.values, read.headers
+        values, headers = file_values.row_values, file_values.headers
         try:
             camera = self.hashes.identify(headers, self.settings.cameras, file)
             values |= {"camera": camera.name, "basis": self.hashes.hash_of(camera.name)}
             remembered = self.hashes.remembered(camera.name)
-            values |= _row_values(file, camera, headers, remembered)
+            values |= _values_of_cards(file, camera, headers, remembered)
             if not camera.raw and is_called_master(headers):
                 refuse_reduced(headers, file=file)
-            read.geometry, read.recipe, notes = remembered(
+            file_values.geometry, file_values.recipe, notes = remembered(
                 "arranged",
                 lambda headers: _geometry_and_recipe(file, camera, headers, self.settings),
                 headers,
             )
             values |= _values_of_notes(values, notes)
         except Exception as error:
-            read.error = error
+            file_values.error = error
             # `packed` is noted only for a file whose cards are good.
             values.pop("packed", None)
 
-    def _row_of(self, file, stamp, values):
+    def _make_row(self, file, stamp, values):
         """Return the row of a file with the values that could be read."""
         basis = self.hashes.hash_of("")
         if "facts" not in values:
@@ -296,7 +297,7 @@ class RawRowReader:
         try:
             camera = self.hashes.identify(raw.headers, self.settings.cameras, row.file)
             remembered = self.hashes.remembered(camera.name)
-            values = _row_values(row.file, camera, raw.headers, remembered)
+            values = _values_of_cards(row.file, camera, raw.headers, remembered)
         except MemoryError:
             return replace(row, stamp=())
         except Exception as error:
@@ -346,7 +347,7 @@ def _is_first_verdict(earlier_row, row):
     )
 
 
-def _row_values(file, camera, headers, remembered):
+def _values_of_cards(file, camera, headers, remembered):
     """Return the values of a row that its headers give, with warnings on unreadable cards.
 
     Parameters
@@ -385,7 +386,7 @@ def _values_of_notes(values, notes):
     Parameters
     ----------
     values : dict of str to object
-        The row's values by its cards, as `_row_values` returns them.
+        The row's values by its cards, as `_values_of_cards` returns them.
     notes : sequence of ccdflow.camera.geometry.Note
 
     Returns

@@ -1,8 +1,9 @@
 """The steward of a run: the part of the main process that the rules call.
 
 The rules ask it which records are wanted and which records a job needs, let it do the job, and let
-it end the run. It knows nothing of Snakemake; a `host.Host` of this folder holds Snakemake's
-options.
+it end the run. A `host.Host` of this folder holds Snakemake's options. Of Snakemake itself it knows
+two habits: the answer to a signal (`note_signals`), and the jobs that are left out behind a failed
+batch (`make_remaining`).
 """
 
 from __future__ import annotations

@@ -95,6 +95,8 @@ class Patience:
         ------
         NoAnswer
             If it has not come back.
+        BaseException
+            The error that the function raised, as it is.
         """
         if name not in self._calls:
             self._calls[name] = _Call(function, has_helpers=last_sign is not None)
