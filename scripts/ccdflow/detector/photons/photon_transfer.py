@@ -102,12 +102,13 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         Shape (n, ny, nx), adu above the bias, at least two flats; pixels that are not finite, such
         as masked ones, are ignored. Not changed.
     read_noise, read_noise_error : float
-        Read noise of one frame, adu, from biases.
+        Read noise of one frame, adu, from biases, and its standard error.
 
     Returns
     -------
     Gain
-        ``gain`` is NaN if the scatter is not above the read noise, or the flats are full.
+        ``gain`` is NaN if the scatter is not above the read noise, if the flats are full, or if no
+        whole block has a good pixel.
 
     Raises
     ------
@@ -146,6 +147,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         )
     level = levels.mean()
     scaled = _scale_blocks(flats, level / levels, is_good)
+    if not scaled.is_good.any():
+        return Gain(np.nan, np.nan, float(level), np.nan, 0)
     share = np.mean((level / levels) ** 2)
     gains = []
     for part_level, variance, pixels, freedom in _scatter_by_level(scaled, read_noise):
