@@ -140,8 +140,8 @@ def is_within(largest, centre, mad, clip):
     Parameters
     ----------
     largest, centre, mad : numpy.ndarray of shape (k,), float32 or float64
-        Of each pixel the largest deviation from the median, or more; a number near the median,
-        which gives the size of rounding; and the MAD, or less. All in the members' type.
+        Largest deviation from the median of each pixel, or more; a number near the median, which
+        gives the size of rounding; and the MAD, or less. All in the members' type.
     clip : float
         Limit of deviations, in sigma by the MAD.
 

@@ -229,7 +229,7 @@ def test_columns_of_a_vignetted_flat_are_found_out_to_the_edge(columns):
 
 @pytest.mark.parametrize("low_sigma", [LOW_SIGMA, 3.0])
 def test_findings_are_the_same_each_time_and_of_all_flats_so_far(low_sigma):
-    """They were made of the sums, in place: a second look found nothing."""
+    """Findings were made of the sums, in place: a second look found other ones."""
     pairs = flats(np.random.default_rng(21), sky(np.random.default_rng(20))[0], 2)
     contrasts = ContrastSum()
     contrasts.add(*pairs[0])

@@ -109,7 +109,7 @@ class FullWell:
         Parameters
         ----------
         width : float
-            Of a bin, adu.
+            Width of a bin, adu.
 
         Returns
         -------

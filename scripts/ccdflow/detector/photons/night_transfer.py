@@ -23,7 +23,8 @@ _SAME_EXPOSURE = 0.01
 # show linearity. Chosen: a larger part would take the lamp for the detector, a smaller one leaves
 # few nights.
 _MOST_LAMP_SCATTER = 0.02
-# Every level is taken to have at least this relative error: no lamp is steadier.
+# Every level is taken to have at least this relative error. Chosen: two flats have nearly one level
+# by chance, and without a limit a departure from linearity would seem certain then.
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full give no gain. Chosen: full pixels have
 # less noise, and make gains too high; with 0 a few hot pixels would leave out a flat.
@@ -44,14 +45,14 @@ class Transfer:
     Attributes
     ----------
     gain, gain_error : float
-        Electrons per adu.
+        Electrons per adu, and the standard error.
     frames : int
         Flats that were compared, none of them full.
     level : float
         Median of the brightest flat, adu above bias. Flats that were not compared count as well.
     departure, departure_error : float
-        Relative departure from linearity at half of ``full_well``, or at half of the brightest
-        level where that is not known.
+        Relative departure from linearity, and its standard error, at half of ``full_well`` or of
+        ``level``, whichever is lower.
     full_well : float
         Adu above bias of the lowest full pixels; NaN where none are.
     """
@@ -142,7 +143,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
         above the bias, NaN where masked. Taken one after the other. Flats of which all pixels are
         masked do not count.
     read_noise, read_noise_error : float
-        Adu.
+        Read noise of one frame, adu, and its standard error.
 
     Returns
     -------
@@ -209,8 +210,8 @@ def _flats_with_pixels(groups):
         if is_known.all() and levels.size:
             yield times, values, levels
         elif is_known.any():
-            known_times = [time for time, known in zip(times, is_known, strict=True) if known]
-            yield known_times, values[is_known], levels[is_known]
+            times_with_level = [times[index] for index in np.flatnonzero(is_known)]
+            yield times_with_level, values[is_known], levels[is_known]
 
 
 def _mean_departure(lines, level, limit):

@@ -57,7 +57,7 @@ class Gain:
     level : float
         Mean level of the flats, adu.
     variance : float
-        Variance of a pixel at that level, adu^2, read noise included.
+        Mean variance of the pixels compared, adu^2, read noise included.
     pixels : int
         Number of pixels compared.
     """
@@ -337,7 +337,7 @@ def _pixels_within(blocks, rows, limit, *, has_stars):
     rows : slice
         One of the bands.
     limit : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
-        Of the differences, adu.
+        Limit of the differences, adu.
     has_stars : bool
         Whether pixels with the light of stars are left out as well.
 
@@ -369,7 +369,7 @@ def _add_band(blocks, rows, bins, is_kept, pixels, sums):
     pixels : numpy.ndarray of shape (k,), int64
         Number of pixels in each of the k parts.
     sums : numpy.ndarray of shape (3, k), float64
-        Of the levels of these pixels, adu; of their squared differences, adu^2; and of their
+        Sums of the levels of these pixels, adu, of their squared differences, adu^2, and of their
         degrees of freedom.
     """
     count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
