@@ -134,3 +134,9 @@ def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
     assert master_help.MasterHelp("dark", "d", 2, effect, "electron").verdict == "helps"
     small = Effect(1160.0, 1143.0, 6.35, 500.0, 10.0, 4500.0)
     assert master_help.MasterHelp("dark", "d", 2, small, "electron").verdict == "no difference"
+
+
+def test_a_frame_without_a_pixel_shows_no_effect():
+    frame, masters = sample(np.random.default_rng(1), bias=3.0)
+    measured = effects(np.full_like(frame, np.nan), masters)
+    assert np.isnan([each.noise for each in measured.values()]).all()

@@ -55,4 +55,43 @@ def test_temperatures_are_kept_and_few_masters_make_no_slope():
     (pair,) = structure_function(samples, [4.0, 4.0], [0, 1], [-100.0, -97.5])
     assert (pair.days, pair.degrees) == (1, 2.5)
     assert math.isnan(ageing_of([pair])[0])
-    assert math.isnan(ageing_of([Pair(0, 0.0, 1.0, 0.1)] * 5)[0])
+    assert math.isnan(ageing_of([Pair(0, 1, 0, 0.0, 1.0, 0.1)] * 5)[0])
+
+
+def test_a_master_without_a_common_pixel_changes_nothing_of_the_others():
+    """The number of masters was solved from the pairs, of which those without pixels are absent."""
+    masters = walk(0.5, 2.0)
+    expected = ageing_of(structure_function(masters, [4.0] * 10, DAYS))
+    masked = [*masters, np.full_like(masters[0], np.nan)]
+    pairs = structure_function(masked, [4.0] * 11, [*DAYS, 40])
+    assert len(pairs) == 45
+    assert ageing_of(pairs) == expected
+    # Without the pair of the first and the last master, ten masters are ten: the root was 9.9.
+    fewer = [pair for pair in pairs if (pair.first, pair.second) != (0, 9)]
+    slope, error = ageing_of(fewer)
+    days = np.array([pair.days for pair in fewer], float)
+    weights = 1 / (days + np.median(days)) ** 2
+    coefficients = np.polyfit(days, [p.excess for p in fewer], 1, w=weights**0.5)
+    residuals = [p.excess for p in fewer] - np.polyval(coefficients, days)
+    lags = days - np.average(days, weights=weights)
+    variance = np.sum((weights * lags * residuals) ** 2) / np.sum(weights * lags**2) ** 2
+    assert slope == pytest.approx(coefficients[0])
+    assert error == pytest.approx(math.sqrt(variance * 44 / (10 - 2)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_hot_pixels_do_not_count_in_whatever_unit(scale):
+    """A limit of 1.5 in whatever unit kept hot pixels of darks, electrons a second, and dust."""
+    rng = np.random.default_rng(3)
+    first, second = scale * rng.normal(0, 0.01, (2, 16, 2000))
+    (steady,) = structure_function([first, second], [scale**2 * 1e-4] * 2, [0, 10])
+    is_hot = rng.random(second.shape) < 0.01
+    second[is_hot] += scale * rng.uniform(0.075, 0.8, np.count_nonzero(is_hot))
+    (hot,) = structure_function([first, second], [scale**2 * 1e-4] * 2, [0, 10])
+    assert hot.excess == pytest.approx(steady.excess, abs=0.5 * steady.error)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1e-3, 7.7])
+def test_masters_that_differ_by_a_constant_do_not_scatter(value):
+    (pair,) = structure_function([np.full((16, 400), value), np.zeros((16, 400))], [0, 0], [0, 1])
+    assert pair.excess == pytest.approx(0, abs=1e-20)

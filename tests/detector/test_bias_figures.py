@@ -22,7 +22,7 @@ from ccdflow.detector.bias_figures import (
     measure_structure,
     member_structure,
 )
-from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
+from ccdflow.detector.bias_warnings import expected_clipping, is_cut_off, warnings_on_bias
 from ccdflow.detector.combined_bias_noise import (
     excess_variance,
     measure_combined_noise,
@@ -694,3 +694,14 @@ def test_a_structure_that_all_frames_share_is_no_disagreement():
     expected = disagreement(differing, 4.0)
     assert expected > 3
     assert disagreement(differing + ramp, 4.0) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("masked_rows", [0, 30, 60, 64])
+@pytest.mark.parametrize("cut", [True, False])
+def test_masked_pixels_do_not_make_a_bias_cut_off(cut, masked_rows):
+    """Masked pixels counted as not below 0: where they were most, every bias near 0 was cut off."""
+    frames = np.random.default_rng(5).normal(2.0, 4.0, (4, 64, 64)).astype(np.float32)
+    frames = np.maximum(frames, 0) if cut else frames
+    # Every eighth row gives the level.
+    frames[:, 64 - masked_rows :] = np.nan
+    assert is_cut_off(frames, [0.0] * 4, 4.0) == (cut and masked_rows < 64)

@@ -25,6 +25,7 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
+from ccdflow.detector.bias_figures import drift
 from ccdflow.detector.dark_figures import measure_dark
 from ccdflow.detector.dark_flat_selection import (
     DarkThresholds,
@@ -45,6 +46,7 @@ from ccdflow.detector.lost_pixels import LostPart
 from ccdflow.errors import UserError
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
+from ccdflow.maskbits import SATURATED
 from ccdflow.simulate import draw_stars
 from ccdflow.simulate.scene import add_star
 
@@ -152,19 +154,23 @@ def test_light_that_leaks_in_has_a_warning(tmp_path):
 @pytest.mark.parametrize("number", [2, 3, 4, 6])
 def test_levels_that_scatter_are_no_drift(number):
     """A line through few levels may fit them well by chance: of three, one set in eight does."""
+
+    def drifts(levels, error, times=None):
+        times = hours if times is None else times
+        return dark_figures.is_drifting(drift(levels, times), levels, times, error=error)
+
     rng = np.random.default_rng(number)
     hours = [0.1 * k for k in range(number)]
     sets = rng.normal(0.1, 0.2, (1000, number))
-    assert not any(dark_figures.is_drifting(each, hours, error=0.2) for each in sets)
+    assert not any(drifts(each, 0.2) for each in sets)
     # Of levels that scatter by ten times their noise, few are on a line by chance.
-    drifting = sum(dark_figures.is_drifting(each, hours, error=0.02) for each in sets)
+    drifting = sum(drifts(each, 0.02) for each in sets)
     assert drifting <= 8
     # Five times the error of a slope and more is one: of levels on a line, and about it.
     rising = np.arange(number) * 3.0
-    assert dark_figures.is_drifting(rising, hours, error=0.2) == (number > 2)
-    lost = np.append(rising, np.nan), [*hours, 1.0]
-    assert dark_figures.is_drifting(*lost, error=0.2) == (number > 2)
-    assert not dark_figures.is_drifting(rising / 30, hours, error=0.2)
+    assert drifts(rising, 0.2) == (number > 2)
+    assert drifts(np.append(rising, np.nan), 0.2, [*hours, 1.0]) == (number > 2)
+    assert not drifts(rising / 30, 0.2)
 
 
 def test_a_sentence_on_drift_counts_the_noise_of_the_overscan(tmp_path):
@@ -518,3 +524,49 @@ def test_a_dark_of_unknown_gain_has_its_rates_in_adu(tmp_path):
         rates.append([each.rate.value for each in figures])
     assert rates[0] == rates[1]
     assert np.all(np.abs(rates[0]) > 0)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_amplifier_of_a_dark_without_a_good_pixel_has_no_figures_and_the_other_has_its_own(
+    kept, tmp_path
+):
+    t = truth(hot=100)
+    dark = combined_dark(tmp_path, t, darks(t, 5))
+    all_measured = measure_dark(dark, seconds=DARK_SECONDS)
+    region = dark.noise.amplifiers[1 - kept].region
+    masked = replace(dark, mask=dark.mask.copy(), sample=dark.sample.copy())
+    masked.mask[region.slices] |= SATURATED
+    masked.sample[:, :, region.columns] = np.nan
+    measured = measure_dark(masked, seconds=DARK_SECONDS, hours=[0, 1, 2, 3, 4])
+    assert measured[kept].rate == all_measured[kept].rate
+    assert measured[kept].hot == all_measured[kept].hot > 0
+    assert measured[kept].glow == all_measured[kept].glow
+    unknown = measured[1 - kept]
+    figures = [unknown.rate.value, unknown.high_rate, unknown.glow.value, unknown.drift.level.value,
+               unknown.noise_ratio.value]  # fmt: skip
+    assert np.isnan(figures).all()
+    assert (unknown.hot, unknown.is_drifting) == (0, False)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_amplifier_of_a_flat_without_a_good_pixel_has_no_figures_and_the_other_has_its_own(
+    kept, tmp_path
+):
+    t = truth()
+    flat = combine_flats(
+        write(tmp_path, flats(t, [20_000.0, 21_000, 22_000, 23_000])),
+        bias=SubtractedMaster(t.bias.astype(np.float32)),
+        dark=None,
+        amplifiers=amplifiers(),
+    )
+    all_measured = measure_flat(flat, hours=[0, 1, 2, 3])
+    region = flat.noise.amplifiers[1 - kept].region
+    masked = replace(flat, mask=flat.mask.copy(), sample=flat.sample.copy())
+    masked.mask[region.slices] |= SATURATED
+    masked.sample[:, :, region.columns] = np.nan
+    measured = measure_flat(masked, hours=[0, 1, 2, 3])
+    assert measured[kept] == all_measured[kept]
+    unknown = measured[1 - kept]
+    figures = [unknown.level, unknown.lowest, unknown.highest, unknown.signal_to_noise,
+               unknown.ratio, unknown.noise_ratio.value, unknown.measured_gain.value]  # fmt: skip
+    assert np.isnan(figures).all()

@@ -273,3 +273,11 @@ def test_measured_gains_are_those_of_an_amplifier_a_camera_and_a_night(tmp_path)
     assert measured_gains(table, "A") == [1.5, 3.5]
     assert measured_gains(table, "A", camera="two") == [3.5]
     assert measured_gains(table, "", night="2026-01-02") == [2.5, 3.5]
+
+
+def test_flats_that_are_masked_whole_are_of_neither_level():
+    levels = np.array([np.nan, 4000.0, 20_000.0, 4100.0, np.nan, 19_500.0])
+    faint, bright = flat_pixels.faint_and_bright(levels)
+    assert (faint.tolist(), bright.tolist()) == ([1, 3], [2, 5])
+    assert flat_pixels.faint_and_bright(levels[:5]) is None
+    assert flat_pixels.faint_and_bright(np.full(4, np.nan)) is None

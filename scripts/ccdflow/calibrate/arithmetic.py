@@ -89,7 +89,7 @@ class ImageCalibration(ImageMasters):
             Values that are not finite stay so.
         """
         flat = self.plane("flat")
-        if self.images and self.offset is not None:
+        if self.offset is not None:
             values -= self.offset[rows]
         if flat is not None:
             values /= flat.data[rows]
@@ -301,9 +301,9 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
         if noise:
             tiles = signal.tiles_of(reduced.shape[0])
             background = signal.Background(tiles, data[tiles.all_rows])
-            error = np.empty(reduced.shape, np.float32)
+            variance = np.empty(reduced.shape, np.float32)
             flags_around = np.concatenate([flags[:1], flags, flags[-1:]])
-            work.noise.write(rows, padded, background, error, scratch, flags=flags_around)
-            work.mask_extrapolated(rows, error, flags)
-            np.sqrt(error, out=error)
+            work.noise.write(rows, padded, background, variance, scratch, flags=flags_around)
+            work.mask_extrapolated(rows, variance, flags)
+            error = np.sqrt(variance, out=variance)
     return data.copy(), error, flags

@@ -37,7 +37,7 @@ class ImageMasters:
         self.is_covered = area == shape[0] * shape[1]
         self.masters = calibration.masters
         self.unit = unit_of_calibrated(unit, self.readouts)
-        # The unit of the reduced frame in units of the product, and its value in electrons.
+        # Whether gains turn the pixels into electrons, and whether they were electrons before.
         is_in_electrons = unit.lower() in ELECTRON_UNITS
         self.is_converted = self.unit == "electron" and not is_in_electrons
         self.is_in_electrons = is_in_electrons

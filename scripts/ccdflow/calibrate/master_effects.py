@@ -14,7 +14,7 @@ import numpy as np
 
 from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, median
 
 # Pairs of neighbouring rows of the sample.
 _ROW_PAIRS = 16
@@ -199,7 +199,7 @@ class _EffectSample:
     def __init__(self, values, smooth_values=None):
         self.steps = _pair_variances(values if smooth_values is None else smooth_values)
         boxes = _box_medians(values).ravel().astype(np.float64)
-        self.boxes = (boxes - np.median(boxes[np.isfinite(boxes)])) ** 2
+        self.boxes = (boxes - median(boxes[np.isfinite(boxes)])) ** 2
         self.size = 2 * min(_BOX_PIXELS, values.shape[1])
 
 

@@ -79,6 +79,7 @@ class PixelVariance:
     def _compute_variance_without_light(self):
         """Return the part of the variance that no pixel's light changes, (ny, nx) float32."""
         image = self._image
+        # The header needs these medians, and the planes that they are of may be dropped below.
         for kind in ("bias", "dark"):
             if image.plane(kind) is not None and self._master_share(kind):
                 self.median(kind)

@@ -23,7 +23,7 @@ _MOST_OF_A_BYTE = 255
 
 
 def is_unclipped_of_many(values, mean, order, clip):
-    """Return the pixels without a value that can be beyond the limit.
+    """Return True for each pixel none of whose values can be beyond the limit.
 
     Parameters
     ----------
@@ -52,24 +52,23 @@ def is_unclipped_of_many(values, mean, order, clip):
 
 
 def is_unclipped_by_counts(values, centre, clip, flags):
-    """Return whether no deviation can exceed the limit, from counts of the values (n, width).
+    """Return True where no deviation can exceed the limit, from counts of the values (n, width).
 
     If at most m = (n - 1) // 2 values are below `low`, and at most m above `high`, the median lies
     between them. If at most m values are between `lower` and `upper`, then at most m are nearer to
     the median than the distances from `lower` to `low` and from `high` to `upper`: so the MAD is at
     least the smaller of these distances.
 
-    `centre` may be any number near the median; `flags` is room for a truth of each value.
-
     Parameters
     ----------
     values : numpy.ndarray of shape (n, width), float32 or float64
     centre : numpy.ndarray of shape (width,), float32 or float64
-        Median of each pixel.
+        A number near the median of each pixel, such as its mean: the nearer, the more pixels are
+        proved.
     clip : float
-        The limit in standard deviations.
+        Limit of deviations from the median, in sigma by the MAD.
     flags : numpy.ndarray of shape (n, width), bool
-        Room that is used again.
+        Room for a truth of each value; overwritten.
 
     Returns
     -------
@@ -104,7 +103,7 @@ def _count_flags(flags):
 
 
 def _is_unclipped_of_sorted(sorted_values, clip):
-    """Return whether no deviation can exceed the limit, from values sorted by pixel, (width, n).
+    """Return True where no deviation can exceed the limit, from values sorted by pixel, (width, n).
 
     The MAD is bounded from below first, which proves nearly all pixels; it is found for the rest.
     """
@@ -132,7 +131,7 @@ def _is_unclipped_of_sorted(sorted_values, clip):
 
 
 def is_within(largest, centre, mad, clip):
-    """Return whether the largest deviation is within the limit, despite rounding to its type.
+    """Return True where the largest deviation is within the limit, despite rounding to its type.
 
     Median, deviations and MAD are each off by at most a few units in the last place of the largest
     input; the margin is several times that. Differences of infinities are NaN, which proves
@@ -141,7 +140,8 @@ def is_within(largest, centre, mad, clip):
     Parameters
     ----------
     largest, centre, mad : numpy.ndarray of shape (k,), float32 or float64
-        Largest deviation from the median, median and MAD of each pixel, in the members' type.
+        Largest deviation from the median of each pixel, or more; a number near the median, which
+        gives the size of rounding; and the MAD, or less. All in the members' type.
     clip : float
         Limit of deviations, in sigma by the MAD.
 

@@ -11,7 +11,9 @@ import numpy as np
 from ccdflow.combine.moments import CLIP_SIGMA, clipped_moments
 
 # A slope needs at least this many pairs of different nights: two make a line without an error.
-_FEWEST_NIGHTS = 3
+_FEWEST_PAIRS = 3
+# Numbers of a line: its slope, and its offset.
+_NUMBERS_OF_LINE = 2
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Pair:
 
     Attributes
     ----------
+    first, second : int
+        Their indices among the masters of the series.
     days : int
         Between them.
     degrees : float
@@ -29,6 +33,8 @@ class Pair:
         masters' unit squared: adu^2, of flats a relative variance.
     """
 
+    first: int
+    second: int
     days: int
     degrees: float
     excess: float
@@ -36,7 +42,7 @@ class Pair:
 
 
 def structure_function(samples, variances, days, temperatures=None):
-    """Return the `Pair` of each two masters.
+    """Return the `Pair` of each two masters that have two pixels in common.
 
     Parameters
     ----------
@@ -76,11 +82,16 @@ def structure_function(samples, variances, days, temperatures=None):
         values = difference[np.isfinite(difference)]
         if values.size < 2:
             continue
-        moments = clipped_moments(values)
-        inliers = values[np.abs(values - moments.mean) <= CLIP_SIGMA * moments.sigma]
+        # The masters are in electrons, or relative to 1, and not rounded to whole adu.
+        moments = clipped_moments(values, rounding=0.0)
+        is_outlier = np.abs(values - moments.mean) > CLIP_SIGMA * moments.sigma
+        # Equal values scatter by the rounding of their mean alone, all beyond 5 sigma of it.
+        inliers = values if is_outlier.all() else values[~is_outlier]
         variance = float(inliers.var())
         pairs.append(
             Pair(
+                first,
+                second,
                 abs(int(days[first] - days[second])),
                 abs(degrees[first] - degrees[second]),
                 variance - variances[first] - variances[second],
@@ -95,7 +106,8 @@ def ageing_of(pairs):
 
     A random walk grows in proportion to the days. The line has an offset: noise that was
     subtracted too little, or too much, is there at a lag of 0 as well. Pairs share masters, so that
-    the error is that of as many independent pairs as there are masters.
+    the error is that of as many independent pairs as there are masters in them, of which slope and
+    offset of the line take two.
 
     Parameters
     ----------
@@ -108,10 +120,11 @@ def ageing_of(pairs):
 
     Notes
     -----
-    Least squares with weights. The number m of masters solves m (m - 1) / 2 = number of pairs.
+    Least squares with weights. The error of n independent pairs follows from their residuals
+    (White 1980, Econometrica 48, 817).
     """
     pairs_apart = [pair for pair in pairs if pair.days > 0]
-    if len(pairs_apart) < _FEWEST_NIGHTS:
+    if len(pairs_apart) < _FEWEST_PAIRS:
         return math.nan, math.nan
     days = np.array([pair.days for pair in pairs_apart], float)
     excess = np.array([pair.excess for pair in pairs_apart])
@@ -124,5 +137,6 @@ def ageing_of(pairs):
     slope = float((weights * (days - middle) * (excess - mean)).sum()) / spread
     residuals = excess - mean - slope * (days - middle)
     slope_variance = float((weights**2 * (days - middle) ** 2 * residuals**2).sum()) / spread**2
-    masters = (1 + math.sqrt(1 + 8 * len(pairs))) / 2
-    return slope, math.sqrt(slope_variance * len(pairs_apart) / max(masters - 2, 1))
+    masters = {index for pair in pairs for index in (pair.first, pair.second)}
+    independent_pairs = max(len(masters) - _NUMBERS_OF_LINE, 1)
+    return slope, math.sqrt(slope_variance * len(pairs_apart) / independent_pairs)

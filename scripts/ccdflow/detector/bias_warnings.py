@@ -10,6 +10,7 @@ import numpy as np
 from ccdflow.combine.moments import CLIP_SIGMA
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
+from ccdflow.robust import median_of_numbers
 
 # Adu. For more noise the values are not rounded: rounding adds 1/12 adu^2, 0.5 % of its variance.
 _ROUNDING_NOISE = 4.0
@@ -143,7 +144,7 @@ def is_cut_off(frames, levels, noise):
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
-        The same pixels of `n` biases, of one amplifier, in adu.
+        The same pixels of `n` biases, of one amplifier, in adu; NaN does not count.
     levels : sequence of float
         Level subtracted from each frame, adu; 0 if none was.
     noise : float
@@ -156,8 +157,9 @@ def is_cut_off(frames, levels, noise):
         a normal distribution lie more than one noise below 0.
     """
     levels = np.asarray(levels, dtype=np.float64)[:, None, None]
-    middle = np.median(levels) + np.nanmedian(frames[:, ::8])
+    middle = np.median(levels) + median_of_numbers(frames[:, ::8])
     if not 0 <= middle < _NEAR_ZERO_NOISES * noise:
         return False
     expected_part = math.erfc((middle / noise + 1) / 2**0.5) / 2
-    return bool(np.mean(frames + levels < -noise) < expected_part / _MISSING_FACTOR)
+    values = (frames + levels)[np.isfinite(frames)]
+    return bool(np.mean(values < -noise) < expected_part / _MISSING_FACTOR)

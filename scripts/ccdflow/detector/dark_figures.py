@@ -66,9 +66,9 @@ class DarkFigures:
         Highest minus median of the means of 8 x 8 boxes without hot pixels; 0 if within six
         standard errors.
     drift : ccdflow.detector.bias_figures.Drift
-        Levels of the members, in the unit of the frames, and their slope per hour.
+        Mean level of the members, in the unit of the frames, and its slope per hour.
     is_drifting : bool
-        Whether the slope is beyond its error.
+        Whether the slope is more than noise and scatter of the levels explain: see `is_drifting`.
     noise_ratio : Estimate
         Measured over predicted noise, from two halves of the members.
     """
@@ -243,7 +243,7 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
         hot_limit=hot_rate,
         glow=_glow_and_error(values, flags == 0, per_second),
         drift=followed,
-        is_drifting=is_drifting(levels, hours, error=error),
+        is_drifting=is_drifting(followed, levels, hours, error=error),
         noise_ratio=half_split(dark, amplifier.region),
     )
 
@@ -295,11 +295,17 @@ def _level_error(amplifier, rows, level):
     return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common_noise))
 
 
-def is_drifting(levels, hours, *, error):
-    """Return whether levels rise or fall by more than their noise and their scatter.
+def is_drifting(followed, levels, hours, *, error):
+    """Return whether levels rise or fall by more than their noise and their scatter explain.
+
+    The slope must be beyond five standard errors, both by the noise of the levels and by their
+    scatter about the line. Few levels hardly show their scatter, so that its standard errors must
+    be as improbable, in Student's distribution, as three of a normal one.
 
     Parameters
     ----------
+    followed : ccdflow.detector.bias_figures.Drift
+        The drift of these levels.
     levels : sequence of float
         Levels of the members; NaN if unknown.
     hours : sequence of float or None
@@ -312,7 +318,7 @@ def is_drifting(levels, hours, *, error):
     bool
         False for fewer than three levels with a time.
     """
-    slope = drift(levels, hours).slope
+    slope = followed.slope
     if not np.isfinite(slope.error):
         return False
     times = np.asarray(hours, np.float64)
@@ -321,8 +327,8 @@ def is_drifting(levels, hours, *, error):
     size = abs(slope.value)
     if size <= _DRIFT_SIGMA * max(error_by_noise, slope.error):
         return False
-    error_by_scatter = size / slope.error if slope.error else math.inf
-    return normal_deviate(error_by_scatter, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
+    pull = size / slope.error if slope.error else math.inf
+    return normal_deviate(pull, len(times) - 2) > _DRIFT_SIGMA_OF_SCATTER
 
 
 def _median_rate(values, errors, levels, per_second):

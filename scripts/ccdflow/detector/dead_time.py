@@ -31,7 +31,9 @@ from ccdflow.errors import FrameError
 _MOST_CELLS = 16
 # Pixels along a side of a cell at least: the noise of 256 pixels is a sixteenth of that of one.
 _LEAST_SIDE = 16
-# Every lamp is taken to scatter by at least this: no error is zero.
+# Every lamp is taken to scatter by at least this: no error is zero. The limit for the linearity of
+# a detector, 0.001, would be an error of 1 ms in an exposure of 1 s, as much as a fast shutter's
+# dead time.
 _LEAST_LAMP_SCATTER = 1e-4
 # With this many degrees of freedom the scatter alone gives the errors: it is known to 10 %.
 _MANY_RESIDUALS = 50

@@ -7,6 +7,7 @@ noise of about 1 adu.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,6 +60,7 @@ def white_part(image):
     Returns
     -------
     Moments
+        NaN for fewer than two finite pixels.
 
     Examples
     --------
@@ -67,6 +69,8 @@ def white_part(image):
     4.0, 18.9
     """
     moments = clipped_moments(image)
+    if moments.count < 2:
+        return moments
     with np.errstate(invalid="ignore"):
         limit = CLIP_SIGMA * max(moments.sigma, DIGITAL_NOISE)
         is_good = np.abs(image - moments.mean) <= limit
@@ -156,7 +160,7 @@ class CleanImage:
         Adu, less the mean level; 0 where `is_good` is False.
     is_good : numpy.ndarray of shape (ny, nx), bool
     level : float
-        The mean of the good pixels, adu.
+        The mean of the good pixels, adu; NaN if there is none.
     """
 
     values: np.ndarray
@@ -237,6 +241,8 @@ def without_outliers(image):
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
             profile = np.nanmedian(np.where(np.isfinite(image), image, np.nan), axis=0)
     residual = image - profile
+    if not image.size:
+        return CleanImage(residual, np.ones(image.shape, bool), math.nan)
     limit = CLIP_SIGMA * max(clipped_moments(residual).sigma, DIGITAL_NOISE)
     with np.errstate(invalid="ignore"):
         is_good = np.abs(residual) <= limit

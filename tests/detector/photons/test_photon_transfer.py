@@ -175,6 +175,69 @@ def test_flats_are_split_into_sets_of_like_levels():
     assert split_by_level([1, 2, 4], levels) == [[1, 2, 4]]
 
 
+LAMP_LEVELS = [9000.0] * 3 + [2000.0] * 2 + [500.0] * 2
+
+
+def night(*, masked=()):
+    """Return exposures and flats of three of them, with some flats masked whole."""
+    rng = np.random.default_rng(9)
+    frames = [
+        rng.poisson(2 * level, (64, 80)) / 2 + rng.normal(0, 3, (64, 80)) for level in LAMP_LEVELS
+    ]
+    frames = np.array(frames, np.float32)
+    frames[list(masked)] = np.nan
+    return [level / 1000 for level in LAMP_LEVELS], frames
+
+
+@pytest.mark.parametrize(
+    ("masked", "compared"), [([0], 6), ([2], 6), ([4], 5), ([0, 6], 4), ([3, 4], 5)]
+)
+def test_a_flat_without_a_pixel_is_as_none(masked, compared):
+    """The brightest level was NaN with a warning, and the other flats of its exposure were lost."""
+    times, frames = night(masked=masked)
+    kept = [index for index in range(len(LAMP_LEVELS)) if index not in masked]
+    measured = measure_transfer([(times, frames)], 3.0)
+    assert measured == measure_transfer([([times[each] for each in kept], frames[kept])], 3.0)
+    assert measured.level == pytest.approx(9000, rel=1e-3)
+    assert measured.gain == pytest.approx(2.0, abs=4 * measured.gain_error)
+    assert measured.frames == compared
+
+
+def test_flats_of_which_no_pixel_is_good_tell_nothing_and_hide_nothing():
+    times, frames = night(masked=range(len(LAMP_LEVELS)))
+    nothing = measure_transfer([(times, frames)], 3.0)
+    assert (nothing.frames, np.isnan(nothing.level), np.isnan(nothing.gain)) == (0, True, True)
+    assert repr(measure_transfer([([], frames[:0])], 3.0)) == repr(nothing)
+    both = measure_transfer([(times, frames), night()], 3.0)
+    assert repr(both) == repr(measure_transfer([night()], 3.0))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.s_[:32], np.s_[32:]),
+        (np.s_[:], np.s_[:63]),
+        (np.s_[:63], np.s_[:63]),
+        (np.s_[:, :79], np.s_[:, :79]),
+    ],
+    ids=["disjoint", "one of them", "last row", "last column"],
+)
+def test_two_flats_with_hardly_a_pixel_in_common_raise_nothing(first, second):
+    times, frames = night()
+    frames[3][first] = frames[4][second] = np.nan
+    measured = measure_transfer([(times, frames)], 3.0)
+    assert measured.level == pytest.approx(9000, rel=1e-3)
+    assert measured.gain == pytest.approx(2.0, abs=4 * measured.gain_error)
+
+
+def test_pixels_beside_whole_blocks_alone_give_no_gain():
+    flats_of_edge = night()[1][:2, :40, :40].copy()
+    flats_of_edge[:, :32, :32] = np.nan
+    measured = measure_gain(flats_of_edge, 3.0)
+    assert (np.isnan(measured.gain), measured.pixels) == (True, 0)
+    assert measured.level == pytest.approx(9000, rel=1e-3)
+
+
 def test_masked_pixels_take_no_part():
     frames = flats(np.random.default_rng(4))
     clean = measure_gain(frames, 3.5)

@@ -225,3 +225,36 @@ def test_columns_of_a_vignetted_flat_are_found_out_to_the_edge(columns):
         pair = vignetted_flat((64, 80), seed, columns=columns, depth=20.0)
         is_bad = (response([pair]).mask & BAD_COLUMN).any(axis=0)
         assert np.flatnonzero(is_bad).tolist() == list(columns)
+
+
+@pytest.mark.parametrize("low_sigma", [LOW_SIGMA, 3.0])
+def test_findings_are_the_same_each_time_and_of_all_flats_so_far(low_sigma):
+    """Findings were made of the sums, in place: a second look found other ones."""
+    pairs = flats(np.random.default_rng(21), sky(np.random.default_rng(20))[0], 2)
+    contrasts = ContrastSum()
+    contrasts.add(*pairs[0])
+    first, again = contrasts.response(low_sigma), contrasts.response(low_sigma)
+    contrasts.add(*pairs[1])
+    for seen, expected in (
+        (first, response(pairs[:1], low_sigma=low_sigma)),
+        (again, first),
+        (contrasts.response(low_sigma), response(pairs, low_sigma=low_sigma)),
+    ):
+        assert np.array_equal(seen.mask, expected.mask)
+        assert np.array_equal(seen.weak.index, expected.weak.index)
+        assert np.array_equal(seen.weak.sigma, expected.weak.sigma)
+        assert (seen.weak.noise_share, seen.low_part) == (
+            expected.weak.noise_share,
+            expected.low_part,
+        )
+    assert np.count_nonzero(first.mask) > 200
+
+
+def test_pixels_that_no_flat_can_divide_are_dead_and_are_not_counted_as_low():
+    (flat, error), (other, _) = flats(np.random.default_rng(22), np.ones(SHAPE), 2)
+    unusable = error.copy()
+    unusable[20:24, 30:34] = np.inf
+    both, one = response([(flat, unusable)] * 2), response([(flat, unusable), (other, error)])
+    assert (both.mask[20:24, 30:34] == DEAD).all()
+    assert np.count_nonzero(both.mask) == 16
+    assert (both.low_part, np.count_nonzero(one.mask)) == (0, 0)

@@ -134,3 +134,15 @@ def test_flats_are_of_two_levels_if_each_has_two_and_one_is_half_as_bright_again
     assert (split is None) == (groups is None)
     if groups is not None:
         assert [list(part) for part in split] == list(groups)
+
+
+def test_a_flat_without_a_level_does_not_count():
+    for place in range(len(LEVELS) + 1):
+        groups = split_levels(np.insert(LEVELS, place, np.nan))
+        known = [
+            np.delete(np.arange(len(LEVELS) + 1), place)[part] for part in split_levels(LEVELS)
+        ]
+        assert [part.tolist() for part in groups] == [part.tolist() for part in known]
+    assert split_levels([np.nan, 4000.0, 20_000.0, 20_000.0]) is None
+    assert split_levels([np.nan] * 4) is None
+    assert split_levels([-1.0, 4000.0, 4000.0, 20_000.0, 20_000.0]) is None

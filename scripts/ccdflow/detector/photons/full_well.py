@@ -88,8 +88,9 @@ class FullWell:
             return math.nan
         # The highest level itself lies in the last bin, not behind it.
         width = highest * (1 + 1e-6) / _BINS
-        photons, is_lit = self._photons(width)
-        turnover = _first_full_bin(photons, is_lit, (np.arange(_BINS) + 0.5) * width)
+        variance_per_light, is_lit = self._variance_per_light(width)
+        middles = (np.arange(_BINS) + 0.5) * width
+        turnover = _first_full_bin(variance_per_light, is_lit, middles)
         if turnover is None:
             return math.nan
         full_levels = np.concatenate(
@@ -99,11 +100,20 @@ class FullWell:
         spread = MAD_TO_SIGMA * float(np.median(np.abs(full_levels - middle)))
         return max(turnover * width, middle - _FULL_SIGMA * spread)
 
-    def _photons(self, width):
-        """Return the variance of photons over the level of each bin, and which bins are lit.
+    def _variance_per_light(self, width):
+        """Return the variance of photons over the level, adu, of each bin, and which bins are lit.
 
-        The variance is NaN of few pixels. Dead pixels have no light: theirs is that of the read
-        noise, and a small error of that would pass for many photons.
+        A bin with too few pixels has NaN. Dead pixels have no light: their variance is that of the
+        read noise, and a small error of the read noise would pass for many photons.
+
+        Parameters
+        ----------
+        width : float
+            Width of a bin, adu.
+
+        Returns
+        -------
+        (numpy.ndarray, numpy.ndarray) of shape (64,), float64 and bool
         """
         squares, counts, light = np.zeros((3, _BINS))
         for levels, changes in zip(self._levels, self._changes, strict=True):
@@ -120,33 +130,50 @@ class FullWell:
                 counts[number] += is_kept.sum()
                 light[number] += float(np.sum(levels[indices[is_kept]]))
         is_measured = counts >= _FEWEST_PIXELS
-        variance = np.full(_BINS, np.nan)
+        variance_per_light = np.full(_BINS, np.nan)
         excess = squares[is_measured] - counts[is_measured] * self._read_noise**2
-        variance[is_measured] = excess / np.maximum(light[is_measured], counts[is_measured])
+        # At least 1 adu of light a pixel.
+        variance_per_light[is_measured] = excess / np.maximum(
+            light[is_measured], counts[is_measured]
+        )
         is_lit = np.zeros(_BINS, bool)
         is_lit[is_measured] = excess > _LIT_PART * counts[is_measured] * self._read_noise**2
-        return variance, is_lit
+        return variance_per_light, is_lit
 
 
-def _first_full_bin(photons, is_lit, middles):
-    """Return the first of the bins at the top that hold full pixels, None where none do."""
-    measured_bins = np.flatnonzero(np.isfinite(photons))
+def _first_full_bin(variance_per_light, is_lit, middles):
+    """Return the first of the bins at the top that hold full pixels, None where none do.
+
+    Parameters
+    ----------
+    variance_per_light : numpy.ndarray of shape (k,), float64
+        Variance of photons over the level of each bin, adu; NaN where it is not measured.
+    is_lit : numpy.ndarray of shape (k,), bool
+        Bins that may give the usual scatter.
+    middles : numpy.ndarray of shape (k,), float64
+        Levels of the bins, adu.
+
+    Returns
+    -------
+    int or None
+    """
+    measured_bins = np.flatnonzero(np.isfinite(variance_per_light))
     if not measured_bins.size:
         return None
     top_bin = measured_bins[-1]
     faint_bins = measured_bins[
         (measured_bins < _FAINT_PART * top_bin)
-        & (photons[measured_bins] > 0)
+        & (variance_per_light[measured_bins] > 0)
         & is_lit[measured_bins]
     ]
     if not faint_bins.size:
         return None
-    usual_photons = float(np.median(photons[faint_bins]))
-    if usual_photons * middles[top_bin] < _LEAST_NOISE**2:
+    usual_variance = float(np.median(variance_per_light[faint_bins]))
+    if usual_variance * middles[top_bin] < _LEAST_NOISE**2:
         return None
     first = None
     for number in measured_bins[::-1]:
-        if photons[number] >= _FULL_VARIANCE_PART * usual_photons:
+        if variance_per_light[number] >= _FULL_VARIANCE_PART * usual_variance:
             break
         first = number
     return None if first is None or first <= faint_bins[-1] else int(first)

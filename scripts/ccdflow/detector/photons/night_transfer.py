@@ -23,7 +23,8 @@ _SAME_EXPOSURE = 0.01
 # show linearity. Chosen: a larger part would take the lamp for the detector, a smaller one leaves
 # few nights.
 _MOST_LAMP_SCATTER = 0.02
-# Every level is taken to have at least this relative error: no lamp is steadier.
+# Every level is taken to have at least this relative error. Chosen: two flats have nearly one level
+# by chance, and without a limit a departure from linearity would seem certain then.
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full give no gain. Chosen: full pixels have
 # less noise, and make gains too high; with 0 a few hot pixels would leave out a flat.
@@ -44,14 +45,14 @@ class Transfer:
     Attributes
     ----------
     gain, gain_error : float
-        Electrons per adu.
+        Electrons per adu, and the standard error.
     frames : int
-        Flats that were compared.
+        Flats that were compared, none of them full.
     level : float
-        Mean level of the brightest of them, adu above bias.
+        Median of the brightest flat, adu above bias. Flats that were not compared count as well.
     departure, departure_error : float
-        Relative departure from linearity at half of ``full_well``, or at half of the brightest
-        level where that is not known.
+        Relative departure from linearity, and its standard error, at half of ``full_well`` or of
+        ``level``, whichever is lower.
     full_well : float
         Adu above bias of the lowest full pixels; NaN where none are.
     """
@@ -139,29 +140,33 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     ----------
     groups : iterable of (sequence of float, numpy.ndarray)
         For each filter the exposure times, and the frames on `band_rows`: shape (n, k, nx), adu
-        above the bias, NaN where masked. Taken one after the other.
+        above the bias, NaN where masked. Taken one after the other. Flats of which all pixels are
+        masked do not count.
     read_noise, read_noise_error : float
-        Adu.
+        Read noise of one frame, adu, and its standard error.
 
     Returns
     -------
     Transfer
     """
     gains, lines, frames, brightest, well = [], [], [], math.nan, FullWell(read_noise)
-    for times, values in groups:
+    for times, values, levels in _flats_with_pixels(groups):
         sets = group_by_exposure(times)
-        levels = np.array([median_of_numbers(frame) for frame in values])
         for members in sets:
             if len(members) < 2 or not (levels[members] > 0).all():
                 continue
             well.add(values[members])
             for like_members in split_by_level(members, levels):
-                if len(like_members) > 1:
-                    flats = values[like_members]
-                    top = float(np.nanquantile(flats[:, ::4, ::4], 1 - _MOST_FULL))
+                flats = values[like_members]
+                if len(flats) > 1 and np.isfinite(flats).all(axis=0).any():
+                    sample = flats[:, ::4, ::4]
+                    sample = sample[np.isfinite(sample)]
+                    if not sample.size:
+                        sample = flats[np.isfinite(flats)]
+                    top = float(np.quantile(sample, 1 - _MOST_FULL))
                     gains.append((top, measure_gain(flats, read_noise, read_noise_error)))
                     frames.append((top, len(like_members)))
-        brightest = np.nanmax([brightest, levels.max()])
+        brightest = np.fmax(brightest, levels.max())
         lines.append((times, levels, sets))
     full_well = well.level()
     # Full pixels do not scatter: their flats give no gain.
@@ -179,6 +184,34 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
         departure_error=departure_error,
         full_well=float(full_well),
     )
+
+
+def _flats_with_pixels(groups):
+    """Yield the times, values and levels of the flats of each filter that have pixels.
+
+    A flat without a pixel has no level: with it the others of its exposure, and the brightest
+    level, would not be known.
+
+    Parameters
+    ----------
+    groups : iterable of (sequence of float, numpy.ndarray)
+        See `measure_transfer`.
+
+    Yields
+    ------
+    times : list of float
+    values : numpy.ndarray of shape (n, k, nx), float32 or float64
+    levels : numpy.ndarray of shape (n,), float32 or float64
+        Medians, adu above bias; n from 1.
+    """
+    for times, values in groups:
+        levels = np.array([median_of_numbers(frame) for frame in values])
+        is_known = np.isfinite(levels)
+        if is_known.all() and levels.size:
+            yield times, values, levels
+        elif is_known.any():
+            times_with_level = [times[index] for index in np.flatnonzero(is_known)]
+            yield times_with_level, values[is_known], levels[is_known]
 
 
 def _mean_departure(lines, level, limit):

@@ -57,7 +57,7 @@ class Gain:
     level : float
         Mean level of the flats, adu.
     variance : float
-        Variance of a pixel at that level, adu^2, read noise included.
+        Mean variance of the pixels compared, adu^2, read noise included.
     pixels : int
         Number of pixels compared.
     """
@@ -102,12 +102,13 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         Shape (n, ny, nx), adu above the bias, at least two flats; pixels that are not finite, such
         as masked ones, are ignored. Not changed.
     read_noise, read_noise_error : float
-        Read noise of one frame, adu, from biases.
+        Read noise of one frame, adu, from biases, and its standard error.
 
     Returns
     -------
     Gain
-        ``gain`` is NaN if the scatter is not above the read noise, or the flats are full.
+        ``gain`` is NaN if the scatter is not above the read noise, if the flats are full, or if no
+        whole block has a good pixel.
 
     Raises
     ------
@@ -146,6 +147,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         )
     level = levels.mean()
     scaled = _scale_blocks(flats, level / levels, is_good)
+    if not scaled.is_good.any():
+        return Gain(np.nan, np.nan, float(level), np.nan, 0)
     share = np.mean((level / levels) ** 2)
     gains = []
     for part_level, variance, pixels, freedom in _scatter_by_level(scaled, read_noise):
@@ -217,7 +220,13 @@ def _scale_blocks(flats, factors, is_good):
 
 
 def _expected_noise(blocks, read_noise):
-    """Return the relative noise of pixels, by their level and the read noise.
+    """Return the noise of the differences of pixels, by their level and the read noise.
+
+    The model is a variance R^2 + c l, with the read noise R, the level l, and the scatter c of the
+    bright pixels over their level. It gives the change of the noise with the level within a part of
+    the levels, and no more: the limits are multiples of the scatter that each part shows. So c may
+    contain the read variance of the bright pixels, a small part of theirs, and a factor that all
+    pixels have in common does not count.
 
     Parameters
     ----------
@@ -228,7 +237,9 @@ def _expected_noise(blocks, read_noise):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), float64
+        Adu, up to a factor.
     """
+    # Without a floor, frames without read noise would have limits of 0 where they have no light.
     floor = max(read_noise, 1e-3)
     levels = blocks.middle[blocks.is_good]
     is_bright = blocks.middle >= median(levels)
@@ -239,11 +250,12 @@ def _expected_noise(blocks, read_noise):
             for rows in blocks.bands
         ]
     )
-    per_level = MAD_TO_SIGMA**2 * median(squares) / max(median(blocks.middle[is_bright]), 1)
-    expected_noise = np.maximum(blocks.middle, 0)
-    expected_noise *= per_level
-    expected_noise += floor**2
-    return np.sqrt(expected_noise, out=expected_noise)
+    bright_level = max(median(blocks.middle[is_bright]), 1)
+    variance_per_level = MAD_TO_SIGMA**2 * median(squares) / bright_level
+    variances = np.maximum(blocks.middle, 0)
+    variances *= variance_per_level
+    variances += floor**2
+    return np.sqrt(variances, out=variances)
 
 
 class _LevelScatter(NamedTuple):
@@ -281,7 +293,28 @@ def _scatter_by_level(blocks, read_noise):
     read_noise : float
         Adu.
     """
-    n = len(blocks.differences)
+    bins = _parts_of_levels(blocks)
+    expected_noise = _expected_noise(blocks, read_noise)
+    limits = _limits_of_parts(blocks, bins, expected_noise)
+    has_stars = _has_stars(blocks, bins, limits, expected_noise)
+    pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
+    for rows in blocks.bands:
+        limit = limits[bins[rows]]
+        limit *= expected_noise[rows]
+        is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
+        _add_band(blocks, rows, bins[rows], is_kept, pixels, sums)
+    for n_pixels, light, sum_of_squares, freedom in zip(pixels, *sums, strict=True):
+        if freedom > 0:
+            yield _LevelScatter(
+                level=float(light / n_pixels),
+                variance=float(sum_of_squares / freedom),
+                pixels=int(n_pixels),
+                freedom=float(freedom),
+            )
+
+
+def _parts_of_levels(blocks):
+    """Return the number of the part of the levels that each pixel is in, (ny, nx) int8."""
     levels = blocks.middle[blocks.is_good]
     # Quantiles of sorted values take no time.
     levels.sort()
@@ -290,37 +323,62 @@ def _scatter_by_level(blocks, read_noise):
     bins = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
         bins += blocks.middle > edge
-    expected_noise = _expected_noise(blocks, read_noise)
-    limits = _limits_of_parts(blocks, bins, expected_noise)
-    has_stars = _has_stars(blocks, bins, limits, expected_noise)
-    pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
-    for rows in blocks.bands:
-        # A pixel that is off in one frame shifts its mean, and so all of its differences.
-        limit = limits[bins[rows]]
-        limit *= expected_noise[rows]
-        is_kept = blocks.is_good[rows].copy()
-        for differences in blocks.differences[:, rows]:
-            is_kept &= np.abs(differences) <= limit
-        if has_stars:
-            is_kept &= ~_star_pixels(blocks.differences[:, rows], limit / PAIR_CLIP, is_kept)
-        count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
-        freedom = (n - 1) * (1 - 1 / np.maximum(count, 1))
-        parts = bins[rows][is_kept]
-        pixels += np.bincount(parts, minlength=_LEVELS)
-        for total, values in zip(
-            sums,
-            (blocks.middle[rows], squares, np.broadcast_to(freedom, is_kept.shape)),
-            strict=True,
-        ):
-            total += np.bincount(parts, values[is_kept], minlength=_LEVELS)
-    for number, (light, squares, freedom) in zip(pixels, sums.T, strict=True):
-        if freedom > 0:
-            yield _LevelScatter(
-                level=float(light / number),
-                variance=float(squares / freedom),
-                pixels=int(number),
-                freedom=float(freedom),
-            )
+    return bins
+
+
+def _pixels_within(blocks, rows, limit, *, has_stars):
+    """Return the pixels of a row of blocks whose differences are within their limits in all frames.
+
+    A pixel that is off in one frame shifts its mean, and so all of its differences.
+
+    Parameters
+    ----------
+    blocks : _ScaledBlocks
+    rows : slice
+        One of the bands.
+    limit : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
+        Limit of the differences, adu.
+    has_stars : bool
+        Whether pixels with the light of stars are left out as well.
+
+    Returns
+    -------
+    numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    """
+    is_kept = blocks.is_good[rows].copy()
+    for differences in blocks.differences[:, rows]:
+        is_kept &= np.abs(differences) <= limit
+    if has_stars:
+        is_kept &= ~_star_pixels(blocks.differences[:, rows], limit / PAIR_CLIP, is_kept)
+    return is_kept
+
+
+def _add_band(blocks, rows, bins, is_kept, pixels, sums):
+    """Add the pixels of a row of blocks to the sums of the parts of the levels, in place.
+
+    Parameters
+    ----------
+    blocks : _ScaledBlocks
+        The differences of these rows are changed in place.
+    rows : slice
+        One of the bands.
+    bins : numpy.ndarray of shape (BLOCK_SIDE, nx), int8
+        The part of each pixel.
+    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+        Pixels that count.
+    pixels : numpy.ndarray of shape (k,), int64
+        Number of pixels in each of the k parts.
+    sums : numpy.ndarray of shape (3, k), float64
+        Sums of the levels of these pixels, adu, of their squared differences, adu^2, and of their
+        degrees of freedom.
+    """
+    count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
+    freedom_of_pixel = (len(blocks.differences) - 1) * (1 - 1 / np.maximum(count, 1))
+    parts = bins[is_kept]
+    pixels += np.bincount(parts, minlength=_LEVELS)
+    freedom = np.broadcast_to(freedom_of_pixel, is_kept.shape)
+    for total, values in zip(sums, (blocks.middle[rows], squares, freedom), strict=True):
+        total += np.bincount(parts, values[is_kept], minlength=_LEVELS)
 
 
 def _limits_of_parts(blocks, bins, expected):
@@ -332,7 +390,7 @@ def _limits_of_parts(blocks, bins, expected):
     bins : numpy.ndarray of shape (ny, nx), int8
         The part of each pixel.
     expected : numpy.ndarray of shape (ny, nx), float64
-        Noise.
+        The result of `_expected_noise`.
     """
     limits = np.zeros(_LEVELS)
     distances = np.abs(blocks.differences)

@@ -37,8 +37,8 @@ def deep_parts_of_flat(flat, error):
     Parameters
     ----------
     flat, error : numpy.ndarray of shape (ny, nx), float32
-        A combined flat, and the standard errors of its pixels. An error that is not finite leaves
-        the pixel out.
+        A combined flat, and the standard errors of its pixels. A part of a column is not judged if
+        half of its errors or more are not finite; otherwise all of its pixels count.
 
     Returns
     -------

@@ -243,6 +243,8 @@ def _jointly_low(nights, share, n_nights):
         entries["seen"][positions] += 1
         total[positions] += weak.sigma
         entries["looked"] += entries["first"] <= number
+    # The limit is not `low_sigma`, which is that of one night: pixels that no night shows are bad
+    # only where the nights together leave no doubt.
     noise_share = (
         float(np.mean([weak.noise_share for _, weak in weak_by_night])) if weak_by_night else 1.0
     )

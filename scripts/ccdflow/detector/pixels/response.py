@@ -54,12 +54,13 @@ class Response:
     Attributes
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16
-        `DEAD` where all flats together are low enough, `BAD_COLUMN` along columns, or parts of
-        them, that are.
+        `DEAD` where the flats together are low by the given number of sigma, and where none of them
+        has a usable pixel; `BAD_COLUMN` along columns, or parts of them, that are low.
     weak : WeakPixels
     low_part : float
         Part of the pixels that the flats tell of, outside bad columns, that are low by
-        `LOW_SIGMA`.
+        `LOW_SIGMA`, whatever limit the mask has: whether a flat has structure as fine as pixels
+        does not depend on that limit, and one of 20 sigma would hide it.
     """
 
     mask: np.ndarray
@@ -87,7 +88,9 @@ class ContrastSum:
         Parameters
         ----------
         flat, error : numpy.ndarray of shape (ny, nx), float32
-            Pixels and their standard errors. An error that is not finite leaves the pixel out.
+            Pixels and their standard errors. A pixel without a finite error does not count in this
+            flat. If it counts in none, it is dead: it is saturated, unlit or without a value in
+            all flats, so that no flat can divide it.
         """
         flat = np.asarray(flat, np.float32)
         if self._total is None:
@@ -98,7 +101,7 @@ class ContrastSum:
                 _add_contrasts(flat[part], error[part], self._total[part], self._weights[part])
 
     def response(self, low_sigma=LOW_SIGMA):
-        """Return the findings of the flats; call it once.
+        """Return the findings of the flats that were added so far.
 
         Parameters
         ----------
@@ -109,10 +112,9 @@ class ContrastSum:
         -------
         Response
         """
-        sigma, weights = self._total, self._weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            sigma /= np.sqrt(weights)
-        sigma[weights == 0] = -np.inf
+            sigma = self._total / np.sqrt(self._weights)
+        sigma[self._weights == 0] = -np.inf
         # The response of good pixels differs as well; the median pixel shows how much.
         sigma_sampled = sigma[::4, ::4]
         usual_deviation = max(

@@ -40,7 +40,7 @@ def split_levels(levels):
     Parameters
     ----------
     levels : sequence of float
-        Levels of flats of one filter, adu.
+        Levels of flats of one filter, adu; NaN, of a flat without a pixel, does not count.
 
     Returns
     -------
@@ -49,10 +49,11 @@ def split_levels(levels):
         level has fewer than two.
     """
     levels = np.asarray(levels, float)
-    order = np.argsort(levels, kind="stable")
-    if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
+    # NaN is sorted behind all numbers.
+    order = np.argsort(levels, kind="stable")[: np.count_nonzero(np.isfinite(levels))]
+    if len(order) < 2 * _FEWEST_OF_A_LEVEL or not levels[order[0]] > 0:
         return None
-    gaps = np.diff(np.log(levels[order]))[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL]
+    gaps = np.diff(np.log(levels[order]))[_FEWEST_OF_A_LEVEL - 1 : len(order) - _FEWEST_OF_A_LEVEL]
     split_index = int(np.argmax(gaps)) + _FEWEST_OF_A_LEVEL
     faint, bright = np.sort(order[:split_index]), np.sort(order[split_index:])
     if (

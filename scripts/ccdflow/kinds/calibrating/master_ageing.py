@@ -17,6 +17,9 @@ from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run.lookups import Lookup
 
+VERSION = 2
+"""Version of the figures of the section: the overview is made again with another one."""
+
 # Last masters of each camera, filter or exposure that are compared: 66 pairs.
 _MOST_MASTERS = 12
 # Rows of each master that are read.

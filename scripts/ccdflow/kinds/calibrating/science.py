@@ -243,7 +243,9 @@ class Science(CardsOfFrames, GroupedKind):
         if not self.configuration(context)["enabled"]:
             return {}
         ageing = master_ageing.basis_of(context)
-        return {"ageing": [self.version, digest(ageing)]} if ageing else {}
+        if not ageing:
+            return {}
+        return {"ageing": [self.version, master_ageing.VERSION, digest(ageing)]}
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""

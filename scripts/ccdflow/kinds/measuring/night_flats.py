@@ -14,6 +14,7 @@ from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
+from ccdflow.robust import median_of_numbers
 
 # A flat with a larger part of low pixels has structure of its own: a spectrum, stars.
 _MOST_LOW = 0.02
@@ -162,7 +163,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
                 values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
                 return values - seconds * rate(rows)
 
-            levels = np.nanmedian(read(sample_rows(ny)), axis=(1, 2))
+            levels = [median_of_numbers(flat) for flat in read(sample_rows(ny))]
             groups = split_levels(levels)
             if groups is None:
                 continue

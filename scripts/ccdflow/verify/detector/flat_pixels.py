@@ -189,19 +189,19 @@ def faint_and_bright(levels):
     Parameters
     ----------
     levels : numpy.ndarray of shape (n,), float64
-        Adu.
+        Adu; NaN, of a flat that is masked whole, does not count.
 
     Returns
     -------
     (numpy.ndarray, numpy.ndarray) of shape (k,), int64, or None
         Sorted indices into ``levels``.
     """
-    order = np.argsort(levels, kind="stable")
-    if len(levels) < 2 * _FEWEST_OF_A_LEVEL or not levels.min() > 0:
+    order = [place for place in np.argsort(levels, kind="stable") if not np.isnan(levels[place])]
+    if len(order) < 2 * _FEWEST_OF_A_LEVEL or not levels[order[0]] > 0:
         return None
     steps = np.log(levels[order][1:] / levels[order][:-1])
     faint_count = _FEWEST_OF_A_LEVEL + int(
-        np.argmax(steps[_FEWEST_OF_A_LEVEL - 1 : len(levels) - _FEWEST_OF_A_LEVEL])
+        np.argmax(steps[_FEWEST_OF_A_LEVEL - 1 : len(order) - _FEWEST_OF_A_LEVEL])
     )
     faint_places, bright_places = np.sort(order[:faint_count]), np.sort(order[faint_count:])
     has_two_levels = levels[bright_places].mean() >= _LEAST_RATIO * levels[faint_places].mean()

@@ -594,7 +594,8 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
         values = flat.rows(image.hdu, image.suffix, rows + y.start)[:, :, x]
         return values - seconds * rate[rows]
 
-    levels = np.nanmedian(read(dark_pixels.rows_of_usual_pixel(ny)), axis=(1, 2))
+    frames = read(dark_pixels.rows_of_usual_pixel(ny))
+    levels = np.array([np.nan if np.isnan(f).all() else np.nanmedian(f) for f in frames])
     groups = flat_pixels.faint_and_bright(levels)
     if groups is None:
         return None
