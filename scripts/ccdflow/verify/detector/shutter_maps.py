@@ -20,14 +20,15 @@ from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
-# Numbers without another note are those of detector/dead_time.py, written again, so that a wrong
-# one there is noticed here.
+# The cells, the lamp's least scatter and the number of freedoms are those of detector/dead_time.py,
+# the exposures and the lamp's largest scatter those of detector/photons/night_transfer.py, written
+# again, so that a wrong one there is noticed here. The others are of this module alone.
 
 # Cells along an axis of a map, at most.
 _MOST_CELLS = 16
 # Pixels along a side of a cell, at least.
 _LEAST_SIDE = 16
-# Rows that are read at once: a number of this module alone.
+# Rows that are read at once.
 _ROWS_AT_ONCE = 64
 # Exposures of a smaller relative difference count as one.
 _SAME_EXPOSURE = 0.01
