@@ -1,4 +1,4 @@
-"""Numbers that verification repeats on purpose are equal to their originals; no other is unlisted."""
+"""Numbers that verification repeats on purpose are equal to their originals; all are listed."""
 
 import ast
 from importlib import import_module

@@ -14,8 +14,8 @@ from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.verify.reading.stored_rows import master_file
-from ccdflow.verify.reading.verdict import OLDER, CannotRemake
+from ccdflow.verify.reading.stored_rows import master_file, open_product
+from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
 # Bits that a source may give, by the column of PIXELS.
 _ALLOWED_BITS = {
@@ -73,6 +73,12 @@ def _verify_map(first_header, hdus, results):
     nights = [night if night.night in newest else night._replace(weak=None) for night in nights]
     pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
+    shapes, stored_shapes = _shapes_of_images(nights, results), [hdu.data.shape for hdu in images]
+    if stored_shapes != shapes:
+        raise Differs(
+            f"the shapes of its masks should be {shapes}, those of the masters that its nights"
+            f" name, and are {stored_shapes}"
+        )
     for number, hdu in enumerate(images):
         shape, share = hdu.data.shape, first_header["BPSHARE"]
         mask = np.zeros(shape, np.int16)
@@ -96,6 +102,30 @@ def _verify_map(first_header, hdus, results):
             f"NNIGHTS is {len(set(names))} or more, and its card has {first_header['NNIGHTS']}"
         )
     return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
+
+
+def _shapes_of_images(nights, results):
+    """Return (ny, nx) of each image of a map's nights, as the newest master that is there has it.
+
+    Raises
+    ------
+    CannotRemake
+        If no master of these nights is there.
+    """
+    for night in reversed(nights):
+        names = [str(night.header[word]) for word in night.header if word.startswith("IMCOM")]
+        for name in names:
+            path = results / unquote(name, errors="surrogateescape")
+            if path.is_file():
+                images = open_product(path).images
+                return [
+                    images[hdu].shape
+                    for hdu in images
+                    if isinstance(hdu, int) and "IMGLEVEL" in images[hdu].header
+                ]
+    raise CannotRemake(
+        "no master of its nights is there, which has the shape of its masks", MISSING
+    )
 
 
 def _compare_columns(table, expected):
