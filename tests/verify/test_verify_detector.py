@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from small_frames import run_jobs
 from verified_chain import make_chain
 
 from ccdflow import simulate
@@ -343,3 +344,37 @@ def test_measured_gains_are_those_of_an_amplifier_a_camera_and_a_night(tmp_path)
     assert measured_gains(table, "A") == [1.5, 3.5]
     assert measured_gains(table, "A", camera="two") == [3.5]
     assert measured_gains(table, "", night="2026-01-02") == [2.5, 3.5]
+
+
+@pytest.fixture(scope="module")
+def night_of_measured_gains(tmp_path_factory):
+    """The gains are in no profile, and detector.csv has them: (raw, results)."""
+    top = tmp_path_factory.mktemp("gains")
+    chain = small_chain.make(top / "raw", flats=(("g", 4, 8.0), ("g", 4, 2.0)), science=())
+    profile = "\n".join(line for line in chain.profile.splitlines() if "gain" not in line)
+    run_jobs(
+        chain.raw, top / "results", {"simcam": profile}, kinds=(*MADE_KINDS, "detector table"),
+        detector={"enabled": True},
+    )  # fmt: skip
+    return chain.raw, top / "results"
+
+
+def test_a_measured_gain_is_that_of_the_table(night_of_measured_gains):
+    """Without the table the gain was believed."""
+    night, product = night_of_measured_gains, product_of(night_of_measured_gains, "pixels_")
+    table = night[1] / "detector.csv"
+    outcome = look(night, product)
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
+
+    def change(hdus):
+        hdus[0].header["MODGN01"] *= 1.001
+
+    outcome = verdict_on_forgery(night, product, change)
+    assert (outcome.verdict, "in detector.csv, and its card has 1.2" in outcome.reason) == (
+        "differs", True
+    )  # fmt: skip
+    table.rename(table.with_suffix(".away"))
+    outcome = look(night, product)
+    table.with_suffix(".away").rename(table)
+    assert (outcome.verdict, outcome.cause) == ("cannot be made again", "missing")
+    assert "detector.csv has no gain of this night" in outcome.reason

@@ -95,7 +95,9 @@ def _verify_map(first_header, hdus, results):
         _compare_columns(lines_of_image, expected)
         pixels, line = pixels + mask.size, line + index.size
     if line != len(table):
-        raise Differs("PIXELS has more lines than the nights' tables give")
+        raise Differs(
+            f"PIXELS should have {line} lines by the nights' tables, and has {len(table)}"
+        )
     check_text(first_header, "NIGHT", names[-1])
     if first_header["NNIGHTS"] < len(set(names)):
         raise Differs(
@@ -131,8 +133,15 @@ def _shapes_of_images(nights, results):
 def _compare_columns(table, expected):
     """Raise unless the columns of some lines of PIXELS have these values."""
     for name, values in expected.items():
-        if len(table) != len(values) or (np.asarray(table[name]) != values).any():
-            raise Differs(f"column {name} of PIXELS differs from the nights' tables")
+        if len(table) != len(values):
+            raise Differs(
+                f"PIXELS should have {len(values)} lines of an image by the nights' tables, and has"
+                f" {len(table)}"
+            )
+        if wrong_count := np.count_nonzero(np.asarray(table[name]) != values):
+            raise Differs(
+                f"{wrong_count} lines of column {name} of PIXELS differ from the nights' tables"
+            )
 
 
 def _nights_of_map(first_header, results):
@@ -383,12 +392,16 @@ def _check_table(first_header, hdus):
     for name in _TABLES:
         _check_order(name, hdus[name].data)
     sigma = hdus["WEAK"].data["SIGMA"]
-    if not (np.isfinite(sigma) & (sigma < 0)).all():
-        raise Differs("column SIGMA of WEAK has numbers that are not below 0")
+    is_wrong = ~(np.isfinite(sigma) & (sigma < 0))
+    if is_wrong.any():
+        raise Differs(
+            f"column SIGMA of WEAK should have numbers below 0, and has {sigma[is_wrong][0]:g}"
+        )
     for name, allowed_bits in _ALLOWED_BITS.items():
         bits = _bits_of_source(lines, name)
         if (bits & ~allowed_bits).any():
-            raise Differs(f"column {name} of PIXELS has bits that it cannot have")
+            others = np.bitwise_or.reduce(bits & ~allowed_bits)
+            raise Differs(f"column {name} of PIXELS has the bits {others}, which it cannot have")
         if name.lower() not in str(first_header["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
 

@@ -381,7 +381,7 @@ def _check_bits(bits_by_source, lines, columns, shape):
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
         As `_lines_of` returns them.
     columns : list of str
-        Columns of the table: one for each source that was looked at.
+        Columns of the table: one for each source. Older tables lack that of newer sources.
     shape : (int, int)
         (ny, nx) of the image.
     """
