@@ -162,9 +162,11 @@ def test_every_number_of_verification_is_listed_as_a_copy_or_as_its_own():
         for word in words.split()
     }
     own = {(module, name) for module, names in OWN_NUMBERS.items() for name in names.split()}
-    assert found - copies - own == set(), "compare these with their originals, or list them as own"
+    assert numbers_set - copies - own == set(), (
+        "compare these with their originals, or list them as own"
+    )
     assert copies & own == set()
-    assert own - found == set()
+    assert own - numbers_set == set()
 
 
 @pytest.mark.parametrize(("copy", "original", "words"), REPEATED_NUMBERS)

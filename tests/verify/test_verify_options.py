@@ -118,7 +118,7 @@ def _measurement():
         (lambda hdus: hdus[0].header.set("CCDFCAM", "other"), "CCDFCAM is cam"),
         (
             lambda hdus: hdus["WEAK"].data["SIGMA"].__imul__(-1),
-            "should have numbers below 0, and has 3",
+            "below 0, and has 3",
         ),
         (lambda hdus: hdus["WEAK"].data["X"].__iadd__([9, 0]), "the lines of WEAK are not"),
         (lambda hdus: hdus.append(fits.ImageHDU(name="MORE")), "its HDUs are not those"),

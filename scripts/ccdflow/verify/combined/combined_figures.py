@@ -59,6 +59,8 @@ def check_figures(remade):
     ------
     Differs
         If a figure or a bit of the mask is another.
+    CannotRemake
+        If the header of a dark lacks the limit of its hot pixels.
     """
     header, account = remade.header, remade.account
     image = remade.hdus[remade.hdu].data

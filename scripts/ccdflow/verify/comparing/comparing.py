@@ -270,7 +270,7 @@ def are_within(values, remade, limits):
     ----------
     values, remade : numpy.ndarray of one shape, floats, any byte order
         Numbers of the product, and those made again.
-    limits : float or numpy.ndarray of that shape
+    limits : float or numpy.ndarray of that shape, float64
         Allowed differences.
 
     Returns

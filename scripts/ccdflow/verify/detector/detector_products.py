@@ -400,8 +400,10 @@ def _check_table(first_header, hdus):
     for name, allowed_bits in _ALLOWED_BITS.items():
         bits = _bits_of_source(lines, name)
         if (bits & ~allowed_bits).any():
-            others = np.bitwise_or.reduce(bits & ~allowed_bits)
-            raise Differs(f"column {name} of PIXELS has the bits {others}, which it cannot have")
+            wrong_bits = np.bitwise_or.reduce(bits & ~allowed_bits)
+            raise Differs(
+                f"column {name} of PIXELS has the bits {wrong_bits}, which it cannot have"
+            )
         if name.lower() not in str(first_header["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
 

@@ -312,9 +312,9 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
                 " with",
                 MISSING,
             )
-        if not any(abs(measured - gain) <= DERIVED_ROUNDING * gain for measured in gains):
+        if not any(abs(each - gain) <= DERIVED_ROUNDING * gain for each in gains):
             raise Differs(
-                f"{gain_card} is {' or '.join(f'{measured:g}' for measured in gains)} in"
+                f"{gain_card} is {' or '.join(f'{each:g}' for each in gains)} in"
                 f" {paths.DETECTOR_FILE}, and its card has {gain:g}"
             )
 

@@ -119,7 +119,7 @@ def test_numbers_are_within_finite_limits():
 
 
 def test_a_dark_without_the_limit_of_its_hot_pixels_cannot_be_made_again(night):
-    """Its hot pixels were their own expectation."""
+    """The hot pixels of the product were what they were compared with."""
 
     def change(hdu):
         hdu.header.comments["NHOT"] = "pixels over those around"
