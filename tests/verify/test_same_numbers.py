@@ -1,20 +1,24 @@
-"""Numbers that verification repeats on purpose, under the names of their originals, are equal."""
+"""Numbers that verification repeats on purpose are equal to their originals; all are listed."""
 
+import ast
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ccdflow import verify
 from ccdflow.calibrate import signal
 from ccdflow.verify.detector import photon_light
 
-# Module of verification, module of the library, and the names that both have.
+# Module of verification, module of the library, and the names that both have; where the library has
+# another name, or one for each number, it is behind "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
-     " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"),
+     " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH _LEAST_CURVATURE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmics",
-     "_PROFILE_SIZE _UNDERSAMPLED_FWHM _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR"),
+     "_PROFILE_SIZE _UNDERSAMPLED_FWHM _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR _FEWEST_ON_EDGE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
     ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
     ("comparing.noted_settings", "detector.cosmic_rays.cosmics",
@@ -27,9 +31,10 @@ REPEATED_NUMBERS = (
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
     ("detector.dark_pixels", "detector.pixels.bad_pixels",
-     "_SAMPLE_ROWS _FALSE_ALARMS _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"),
+     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARMS _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"
+     " _USUAL_ROUNDS=_ITERATIONS"),
     ("detector.pixel_bits", "detector.pixels.columns",
-     "_PART_ROWS _LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND"),
+     "_PART_ROWS _LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
     ("detector.pixel_bits", "detector.pixels.surroundings",
      "_BLOCK_SIDE _BLOCKS_A_SIDE _DEGREE _MANY_PIXELS"),
     ("detector.photon_light", "calibrate.signal",
@@ -38,16 +43,143 @@ REPEATED_NUMBERS = (
     ("calibrated.master_planes", "calibrate.master_noise", "_TILE_SIDE"),
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
+    ("detector.shutter_maps", "detector.dead_time",
+     "_MOST_CELLS _LEAST_SIDE _LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
+    ("detector.detector_products", "detector.pixels.response", "_LOW_SIGMA"),
+    ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
+    ("detector.night_tables", "kinds.measuring.night_flats", "_MOST_LOW"),
+    ("calibrated.shutters", "detector.dead_time", "_MOST_CELLS _LEAST_SIDE"),
+    ("calibrated.master_planes", "calibrate.combined_master", "_LEAST_FLAT"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL"),
+    ("calibrated.master_planes", "calibrate.signal", "_LEAST_LIGHT"),
+    ("calibrated.master_planes", "maskbits", "_LEAST_LIT_RESPONSE=UNLIT_BELOW"),
+    ("calibrated.standard_errors", "calibrate.signal", "_LEAST_LIGHT"),
+    ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
+    ("calibrated.remade_calibration", "calibrate.combined_master", "_LEAST_FLAT"),
+    ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),
+    ("calibrated.remade_calibration", "calibrate.sky_level",
+     "_SKY_LAG=_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _SKY_ITERATIONS=_CLIPPING_ITERATIONS"
+     " _KEPT_VARIANCE=_CLIPPED_VARIANCE"),
+    ("calibrated.masking", "calibrate.arithmetic", "_HOT_RATE"),
+    ("calibrated.masking", "frame.saturation",
+     "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMN_DISTANCE=_COLUMNS_APART"),
+    ("calibrated.masking", "detector.pixels.history", "_LEAST_SHARE"),
+    ("combined.combined_figures", "maskbits", "_LEAST_LIT_RESPONSE=UNLIT_BELOW"),
+    ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
+    ("combined.combined_figures", "detector.pixels.trails",
+     "_HOT_COLUMN_PART _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
+    ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES"),
+    ("combined.measuring", "combine.moments", "_CLIP_SIGMA"),
+    ("combined.measuring", "combine.noise", "_LEAST_SIGMA=DIGITAL_NOISE"),
+    ("combined.measuring", "combine.member_noise",
+     "MODEL_ROWS=SAMPLE_ROWS _BOX_SHAPE=_BOX_ROWS,_BOX_COLUMNS"),
+    ("combined.measuring", "detector.flat_figures",
+     "_PAIR_CORRELATION _GAIN_PIXELS=_FEWEST_GAIN_PIXELS"),
+    ("comparing.amplifiers", "frame.readout", "ROUNDING"),
+    ("reading.restated_numbers", "maskbits",
+     "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"
+     " REPLACED VARIES FLAT_UNRELIABLE"),
+    ("reading.restated_numbers", "robust", "MAD_TO_SIGMA"),
 )  # fmt: skip
+# Numbers that are verification's own: tolerances, sizes of samples, rows at once, limits of tables.
+OWN_NUMBERS = {
+    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_DIGITS",
+    "calibrated.cosmic_rays": "_WIDTH_TOLERANCE _WIDTH_TOLERANCE_IN_STEPS",
+    "calibrated.grading": "_ROUNDING_DEGREES",
+    "calibrated.masking":
+        "_NEAR_LIMIT _BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
+        " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _PART_DIFFERING _ROWS_AT_ONCE",
+    "calibrated.master_planes": "_BITS_OF_FRAMES",
+    "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_PART _HALVINGS",
+    "calibrated.standard_errors":
+        "_BLOCK_PIXELS CARD_ROUNDING_PART SCATTER_ROUNDING_PART _SUM_ROUNDING _NEAR_LIMIT",
+    "combined.combined_figures": "_NEAR_LIMIT",
+    "combined.combined_verdict":
+        "_MOST_BANDS _BAND_ROWS _MOST_VALUES _FEWEST_BANDS ERROR_TOLERANCE",
+    "combined.kept_values": "_MOST_DOUBTFUL",
+    "combined.measuring":
+        "FIGURE_ROWS _ENOUGH_VALUES _CLIP_ITERATIONS _TRIAL_VALUES _FEWEST_TRIALS"
+        " _MOST_TRIALS _TRIAL_SEED _GAIN_FRAMES _GAIN_LIGHT _GAIN_ITERATIONS"
+        " _MEDIAN_OF_SQUARES _SQUARES_VARIANCE",
+    "combined.remade_by_noise": "_NEAR_LIMIT",
+    "combined.remade_combination": "_LIMIT_SHIFT",
+    "combined.tolerances":
+        "MOST_FLOAT_STEPS TIME_TOLERANCE_SECONDS EXPOSURE_TOLERANCE SHORT_EXPOSURE"
+        " LONG_EXPOSURE READ_NOISE NOISE_DIGITS COMBINED_NOISE CLIPPING_NOISE"
+        " _FACTOR_TOLERANCE _GAIN_TOLERANCE _MOST_SIGMA MASTER_NOISE FLAT_SIGNAL FLAT_SCATTER",
+    "command": "_OWN_FAULT_STATUS _MOST_NAMED",
+    "comparing.amplifiers":
+        "_FEWEST_VALUES_BY_FORMULA _MOST_DRAWN _TRIALS _SEED _LEVEL_VARIANCE_PART"
+        " _LEAST_LEVEL_VARIANCE",
+    "comparing.comparing": "RELATIVE_ROUNDING ABSOLUTE_ROUNDING DERIVED_ROUNDING",
+    "comparing.sentences": "_WIDTH _SHARE_ROUNDING _SENTENCE_ROUNDING",
+    "comparing.source_cards": "_CARD",
+    "detector.dark_pixels": "_OWN_LIGHT_ROUNDS",
+    "detector.flat_pixels": "_STRIP_ROWS _FEWEST_ROWS",
+    "detector.night_tables": "_USELESS_BITS _SIGMA_ROUNDING",
+    "detector.photon_light": "_NEAR_PART _EXAMINED_PART",
+    "detector.pixel_bits": "NEAR_LIMIT_PART",
+    "detector.shutter_maps": "_ROWS_AT_ONCE _ERROR_PART _VALUE_PART _MEAN_PART _LEAST_MEAN",
+    "reading.accounts": "_SATURATED_LEVEL",
+    "reading.stored_rows": "_BLOCK",
+    "reduced.reduced_verdict": "_NOISE_PART _PIXEL_TOLERANCE",
+    "reduced.remade_frames": "_ROWS_AT_ONCE",
+    "selection": "MOST_BYTES",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("copy", "original", "names"), REPEATED_NUMBERS)
-def test_a_repeated_number_is_that_of_the_library(copy, original, names):
+def numbers_of_verification():
+    """{module: names} of the numbers, and tuples of numbers, that modules of verification set."""
+    top, names_by_module = Path(verify.__file__).parent, {}
+    for path in sorted(top.rglob("*.py")):
+        module = ".".join(path.relative_to(top).with_suffix("").parts)
+        targets = [
+            name.id
+            for line in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(line, ast.Assign)
+            for target in line.targets
+            for name in ast.walk(target)
+            if isinstance(name, ast.Name)
+        ]
+        own = import_module(f"ccdflow.verify.{module}") if targets else None
+        if names := [name for name in targets if is_of_numbers(getattr(own, name))]:
+            names_by_module[module] = names
+    return names_by_module
+
+
+def is_of_numbers(value):
+    values = value if isinstance(value, tuple) and value else (value,)
+    return all(type(each) in (int, float, np.float64) for each in values)
+
+
+def test_every_number_of_verification_is_listed_as_a_copy_or_as_its_own():
+    found = {
+        (module, name) for module, names in numbers_of_verification().items() for name in names
+    }
+    copies = {
+        (copy, word.partition("=")[0])
+        for copy, _, words in REPEATED_NUMBERS
+        for word in words.split()
+    }
+    own = {(module, name) for module, names in OWN_NUMBERS.items() for name in names.split()}
+    assert numbers_set - copies - own == set(), (
+        "compare these with their originals, or list them as own"
+    )
+    assert copies & own == set()
+    assert own - numbers_set == set()
+
+
+@pytest.mark.parametrize(("copy", "original", "words"), REPEATED_NUMBERS)
+def test_a_repeated_number_is_that_of_the_library(copy, original, words):
     own, library = (import_module(f"ccdflow.{each}") for each in (f"verify.{copy}", original))
-    for name in names.split():
-        public = name.removeprefix("_")
-        number = getattr(library, name if hasattr(library, name) else public)
-        assert getattr(own, name) == number, name
+    for word in words.split():
+        name, _, names_of_library = word.partition("=")
+        numbers = [
+            getattr(library, each if hasattr(library, each) else each.removeprefix("_"))
+            for each in (names_of_library or name).split(",")
+        ]
+        number = tuple(numbers) if len(numbers) > 1 else numbers[0]
+        assert getattr(own, name) == pytest.approx(number, rel=1e-12), word
 
 
 def test_the_light_of_steep_stars_is_that_of_the_library():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
+from small_frames import run_jobs
 from verified_chain import make_chain
 
 from ccdflow import simulate
@@ -198,6 +199,76 @@ def test_a_forged_cell_of_a_shutter_differs(measured_night, name, factor):
     )
 
 
+def reshape_cells(hdus):
+    for name in ("EXCESS", "ERROR"):
+        hdus[name].data = hdus[name].data.reshape(-1, hdus[name].data.shape[1] // 2)
+
+
+def cut_cells(hdus):
+    for name in ("EXCESS", "ERROR"):
+        hdus[name].data = hdus[name].data[:1]
+
+
+def make_infinite(hdus):
+    hdus["EXCESS"].data[2, 3] = np.inf
+
+
+def lose_error(hdus):
+    del hdus["ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (reshape_cells, "the shape of EXCESS should be (6, 6), and it is (12, 3)"),
+        (cut_cells, "the shape of EXCESS should be (6, 6), and it is (1, 6)"),
+        (make_infinite, "1 cells of EXCESS differ"),
+        (lose_error, "its images should be EXCESS, ERROR, and it has EXCESS"),
+    ],
+)
+def test_a_cut_shutter_map_differs(measured_night, change, reason):
+    """Cells were compared one after the other, and those that were cut off were not missed."""
+    outcome = verdict_on_forgery(measured_night, product_of(measured_night, "shutter_"), change)
+    assert (outcome.verdict, reason in outcome.reason) == ("differs", True), outcome.reason
+
+
+def test_an_unknown_use_of_a_master_is_named(measured_night):
+    def change(hdus):
+        hdus[0].header["IMUSE001"] = "light"
+
+    outcome = verdict_on_forgery(measured_night, product_of(measured_night, "pixels_"), change)
+    assert (outcome.verdict, outcome.reason) == (
+        "differs", "IMUSE001 should be one of dark, flat, spectrum, not used, and is 'light'"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [-1, 1])
+def test_a_grown_or_cut_map_of_bad_pixels_differs(measured_night, rows):
+    """A map with more rows was verified, and one with fewer ended the verification."""
+    ny, nx = small_chain.SHAPE
+
+    def change(hdus):
+        mask = hdus["MASK"].data
+        hdus["MASK"].data = np.pad(mask, ((0, 1), (0, 0))) if rows == 1 else mask[:-1]
+
+    outcome = verdict_on_forgery(measured_night, product_of(measured_night, "bad_"), change)
+    assert outcome.verdict == "differs"
+    assert f"should be [({ny}, {nx})]" in outcome.reason
+    assert outcome.reason.endswith(f"and are [({ny + rows}, {nx})]")
+
+
+def test_a_map_of_nights_without_masters_has_no_shape_to_compare(measured_night):
+    moved = [path for path in (measured_night[1] / "combined").rglob("*.fits")]
+    for path in moved:
+        path.rename(path.with_suffix(".away"))
+    try:
+        outcome = look(measured_night, product_of(measured_night, "bad_"))
+    finally:
+        for path in moved:
+            path.with_suffix(".away").rename(path)
+    assert (outcome.verdict, outcome.cause) == ("cannot be made again", "missing")
+
+
 def other_value(value):
     if isinstance(value, bool):
         return not value
@@ -273,6 +344,40 @@ def test_measured_gains_are_those_of_an_amplifier_a_camera_and_a_night(tmp_path)
     assert measured_gains(table, "A") == [1.5, 3.5]
     assert measured_gains(table, "A", camera="two") == [3.5]
     assert measured_gains(table, "", night="2026-01-02") == [2.5, 3.5]
+
+
+@pytest.fixture(scope="module")
+def night_of_measured_gains(tmp_path_factory):
+    """The gains are in no profile, and detector.csv has them: (raw, results)."""
+    top = tmp_path_factory.mktemp("gains")
+    chain = small_chain.make(top / "raw", flats=(("g", 4, 8.0), ("g", 4, 2.0)), science=())
+    profile = "\n".join(line for line in chain.profile.splitlines() if "gain" not in line)
+    run_jobs(
+        chain.raw, top / "results", {"simcam": profile}, kinds=(*MADE_KINDS, "detector table"),
+        detector={"enabled": True},
+    )  # fmt: skip
+    return chain.raw, top / "results"
+
+
+def test_a_measured_gain_is_that_of_the_table(night_of_measured_gains):
+    """Without the table the gain was believed."""
+    night, product = night_of_measured_gains, product_of(night_of_measured_gains, "pixels_")
+    table = night[1] / "detector.csv"
+    outcome = look(night, product)
+    assert (outcome.verdict, outcome.reason) == ("verified", "")
+
+    def change(hdus):
+        hdus[0].header["MODGN01"] *= 1.001
+
+    outcome = verdict_on_forgery(night, product, change)
+    assert (outcome.verdict, "in detector.csv, and its card has 1.2" in outcome.reason) == (
+        "differs", True
+    )  # fmt: skip
+    table.rename(table.with_suffix(".away"))
+    outcome = look(night, product)
+    table.with_suffix(".away").rename(table)
+    assert (outcome.verdict, outcome.cause) == ("cannot be made again", "missing")
+    assert "detector.csv has no gain of this night" in outcome.reason
 
 
 def test_flats_that_are_masked_whole_are_of_neither_level():

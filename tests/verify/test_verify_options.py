@@ -116,7 +116,10 @@ def _measurement():
         (lambda hdus: hdus[0].header.set("CALIBRAT", 1), "no card CALIBRAT into PRIMARY"),
         (lambda hdus: hdus[2].header.set("HOAX", 1), "no card HOAX into WEAK"),
         (lambda hdus: hdus[0].header.set("CCDFCAM", "other"), "CCDFCAM is cam"),
-        (lambda hdus: hdus["WEAK"].data["SIGMA"].__imul__(-1), "not below 0"),
+        (
+            lambda hdus: hdus["WEAK"].data["SIGMA"].__imul__(-1),
+            "below 0, and has 3",
+        ),
         (lambda hdus: hdus["WEAK"].data["X"].__iadd__([9, 0]), "the lines of WEAK are not"),
         (lambda hdus: hdus.append(fits.ImageHDU(name="MORE")), "its HDUs are not those"),
     ],

@@ -593,7 +593,10 @@ def check_named_tables(first_header):
         keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first_header
     ]
     if present_keywords and len(present_keywords) < 3:
-        raise Differs("BPMIM, BPMKEY and BPMNTS are there together")
+        raise Differs(
+            "BPMIM, BPMKEY and BPMNTS should be there together, and the header has only"
+            f" {' and '.join(present_keywords)}"
+        )
     table_count = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first_header)
     card_value = number_of_card(first_header.get("BPMNTS"))
     if present_keywords and (card_value is None or card_value < table_count):
@@ -604,6 +607,6 @@ def _check_cosmics(header):
     """Compare COSMICS with NCOSMIC: cosmic rays that were discarded are in no mask."""
     card_value = header.get("COSMICS")
     if card_value not in ("found", "discarded"):
-        raise Differs(f"COSMICS is found or discarded, and its card has {card_value}")
+        raise Differs(f"COSMICS should be found or discarded, and its card has {card_value}")
     if card_value == "discarded" and header["NCOSMIC"]:
         raise Differs(f"COSMICS is discarded, and NCOSMIC has {header['NCOSMIC']}")

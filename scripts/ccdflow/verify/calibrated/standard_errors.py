@@ -8,6 +8,7 @@ import numpy as np
 
 from ccdflow.verify.calibrated.master_planes import MasterPlane, expected_dark_light
 from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
+from ccdflow.verify.comparing.comparing import are_within
 from ccdflow.verify.detector.photon_light import light_of_block
 
 # Pixels that are compared at once.
@@ -347,14 +348,14 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
     replaced_variance += bright_pixels.brightest * flat_of_bright * photon_of_bright
     variance.reshape(-1)[places] = variance_of_bright(bright_pixels.light)
     limit = np.full(variance.shape, CARD_ROUNDING_PART)
-    # Without a value, as in an amplifier that the flat does not light, there is no error either.
+    # Where a master has no value, as in an amplifier that the flat does not light, no error is made
+    # again, and that of the product is believed.
     with np.errstate(invalid="ignore"):
         limit.reshape(-1)[places] += (
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]
         )
         expected = np.sqrt(variance) / flat
-        is_wrong = np.abs(errors - expected) > limit * expected + step
-        is_wrong |= ~np.isfinite(errors) & np.isfinite(expected)
+        is_wrong = ~are_within(errors, expected, limit * expected + step) & np.isfinite(expected)
         # A decision near its limit may have gone the other way.
         is_undecided = is_wrong.reshape(-1)[places] & (bright_pixels.closeness < _NEAR_LIMIT)
         for light_of_bright in bright_pixels.other_lights:

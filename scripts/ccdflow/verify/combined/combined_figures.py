@@ -32,6 +32,7 @@ from ccdflow.verify.reading.restated_numbers import (
     UNLIT,
 )
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
+from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # A pixel of a smaller response is not lit: detector/flat_figures.py.
 _LEAST_LIT_RESPONSE = 0.2
@@ -39,6 +40,8 @@ _LEAST_LIT_RESPONSE = 0.2
 _NEAR_LIMIT = 1e-4
 # A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
+# The comment of NHOT, with the rate: combine/combined_header.py.
+_HOT_RATE = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
 # A column is hot throughout if this part of its pixels has charge of its own.
 _HOT_COLUMN_PART = 0.9
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
@@ -56,6 +59,8 @@ def check_figures(remade):
     ------
     Differs
         If a figure or a bit of the mask is another.
+    CannotRemake
+        If the header of a dark lacks the limit of its hot pixels.
     """
     header, account = remade.header, remade.account
     image = remade.hdus[remade.hdu].data
@@ -327,7 +332,7 @@ def _check_dark(remade, image, errors, mask):
     header, seconds = remade.header, float(remade.first_header["EXPTIME"])
     must_have(header, "NHOT")
     check_figure(header, "EXPTIME", seconds)
-    limit = re.match(r"pixels over those around by (\S+) ", header.comments["NHOT"])
+    hot_rate = _hot_rate(header)
     bits = OpenBits(mask.shape)
     for tail, model in zip(tails_of(header), remade.account.models[remade.hdu], strict=True):
         part, gain = model.place, model.gain or 1.0
@@ -337,17 +342,27 @@ def _check_dark(remade, image, errors, mask):
             continue
         middle = float(np.median(image[part][(flags & ~HOT) == 0]))
         check_figure(header, f"DARKRT{tail}", middle * gain / seconds)
-        is_hot = flags & HOT != 0
-        if limit is None:
-            bits.set(HOT, is_hot, is_hot, part)
-        else:
-            _expect_hot(
-                bits, part, values, errors[part], is_usable, float(limit[1]) * seconds / gain
-            )
+        _expect_hot(bits, part, values, errors[part], is_usable, hot_rate * seconds / gain)
         _expect_trails(bits, part, values, errors[part], flags & SATURATED != 0, gain)
     check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
     if wrong_count := bits.count_wrong(mask & (HOT | BLEED)):
         raise Differs(f"{wrong_count} pixels of the mask differ from those by the dark's pixels")
+
+
+def _hot_rate(header):
+    """Return the rate above which a dark's pixel is hot, as the comment of NHOT has it.
+
+    No card has it. A dark without the comment has no limit to compare its hot pixels with.
+    """
+    comment = header.comments["NHOT"]
+    match = _HOT_RATE.match(comment)
+    if match is None:
+        raise CannotRemake(
+            f"the comment of NHOT should begin 'pixels over those around by <rate>', and is"
+            f" {comment!r}: it is of an older version",
+            OLDER,
+        )
+    return float(match[1])
 
 
 def _expect_hot(bits, part, values, errors, is_usable, limit):

@@ -28,6 +28,7 @@ from ccdflow.verify.comparing.card_order import COMBINED_ORDER, check_order
 from ccdflow.verify.comparing.card_pairs import check_required, must_have
 from ccdflow.verify.comparing.comparing import (
     Differs,
+    are_within,
     check_figure,
     check_text,
     check_value,
@@ -283,6 +284,8 @@ class _RemadeImage:
         with np.errstate(invalid="ignore"):
             agrees = (np.abs(error / bounds - 1) <= ERROR_TOLERANCE).any(axis=0)
         is_wrong = ~agrees & np.isfinite(bounds[1]) & (remade.image == remade.alternative)
+        # A pixel without a value has no error.
+        is_wrong |= np.isnan(remade.image) & ~np.isnan(error)
         if is_wrong.any():
             raise Differs(f"{int(is_wrong.sum())} standard errors differ from the noise model's")
 
@@ -291,9 +294,7 @@ class _RemadeImage:
         counts = [count.sum(axis=0) for count in remade.kept] if remade.kept else []
         is_certain = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
-            is_wrong = (
-                is_certain & (np.asarray(extension.data[part]) != counts[0]) & (counts[0] > 0)
-            )
+            is_wrong = is_certain & (np.asarray(extension.data[part]) != counts[0])
             if is_wrong.any():
                 raise Differs(f"{int(is_wrong.sum())} pixels of COUNT are not those that were kept")
         extension = None if self.account.has_light else self.extension("UNCERT")
@@ -303,8 +304,7 @@ class _RemadeImage:
                 remade.stack, remade.kept[0], self.account.method
             )
             # Members that are all equal have an error of 0, or of the last bits.
-            is_wrong = np.abs(error - remade_error) > ERROR_TOLERANCE * remade_error + 1e-6
-            is_wrong |= np.isnan(error) != np.isnan(remade_error)
+            is_wrong = ~are_within(error, remade_error, ERROR_TOLERANCE * remade_error + 1e-6)
             if (is_wrong & is_certain).any():
                 raise Differs(
                     f"{int((is_wrong & is_certain).sum())} standard errors are not the scatter's"

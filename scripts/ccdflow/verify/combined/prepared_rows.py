@@ -119,6 +119,11 @@ def bands(rows, count, height):
     return [slice(int(start), int(start) + height) for start in starts]
 
 
+def _largest_number(pixels):
+    """Return the largest size of a finite pixel, 0 for none: infinity would allow any rounding."""
+    return float(np.max(np.abs(pixels), where=np.isfinite(pixels), initial=0.0))
+
+
 def prepare_rows(account, results, hdu, rows):
     """Return some rows of all members, minus their masters, over their levels.
 
@@ -141,13 +146,13 @@ def prepare_rows(account, results, hdu, rows):
     paths = [results / product_of(member) for member in account.members]
     values = [rows_of(path, hdu, rows, "member") for path in paths]
     bits = _masks_of_members(paths, hdu, rows, values, account)
-    scale = max(float(np.nanmax(np.abs(value), initial=0.0)) for value in values)
+    scale = max(_largest_number(value) for value in values)
     dark = None
     for kind, master in account.masters.items():
         path = master_file(master, kind, results)
         pixels = CCDData(rows_of(path, hdu, rows, kind, master.cut), unit=units.adu)
         dark = pixels.data if kind == "dark" else dark
-        scale = max(scale, float(np.nanmax(np.abs(pixels.data))))
+        scale = max(scale, _largest_number(pixels.data))
         values = [
             _subtract_master(value, kind, pixels, master.factors[n] if master.factors else 1.0)
             for n, value in enumerate(values)

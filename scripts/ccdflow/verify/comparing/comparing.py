@@ -32,7 +32,7 @@ class Differs(Exception):
     largest : float
         Largest difference of a pixel, in the image's unit; NaN if it is none of pixels.
     pixels : int
-        Number of pixels that differ.
+        Number of pixels that were compared, as in a verdict; 0 if it is none of pixels.
     """
 
     def __init__(self, reason, largest=float("nan"), pixels=0):
@@ -137,11 +137,13 @@ def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSO
     Raises
     ------
     Differs
-        If the values differ by more than the digits.
+        If the values differ by more than the digits, or the value made again is no number: a
+        product has no card of it.
     """
     if card_value is None:
         raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
-    if isinstance(card_value, str) or not abs(card_value - value) <= rtol * abs(value) + atol:
+    is_number = not isinstance(card_value, str) and math.isfinite(value)
+    if not (is_number and abs(card_value - value) <= rtol * abs(value) + atol):
         raise Differs(f"{keyword} is {value:.6g}, and its card has {card_value}")
 
 
@@ -258,8 +260,33 @@ def _is_sound_nan(product, remade):
     return is_plain | np.isin(_bits_of(product.astype(np.float32)), bits_of_remade)
 
 
+def are_within(values, remade, limits):
+    """Return for each pair of numbers whether they differ by a limit at most.
+
+    NaN is like NaN alone, and an infinite number like itself alone. A limit that is not finite
+    allows no difference.
+
+    Parameters
+    ----------
+    values, remade : numpy.ndarray of one shape, floats, any byte order
+        Numbers of the product, and those made again.
+    limits : float or numpy.ndarray of that shape, float64
+        Allowed differences.
+
+    Returns
+    -------
+    numpy.ndarray of that shape, bool
+    """
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(values - remade)
+    is_near = np.isfinite(differences) & np.isfinite(limits) & (differences <= limits)
+    return is_near | (values == remade) | (np.isnan(values) & np.isnan(remade))
+
+
 def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
     """Return the largest difference, if none is beyond steps of the numbers' type, and `allowance`.
+
+    An infinite pixel is like the same infinity alone.
 
     Parameters
     ----------
@@ -290,9 +317,11 @@ def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
         raise Differs("pixels without a value are not those that ccdproc gives")
     if is_empty.any() and not _is_sound_nan(image[is_empty], remade[is_empty]).all():
         raise Differs("pixels without a value have other bits than those that ccdproc gives")
-    difference = np.where(is_empty, 0, np.abs(image - remade))
-    limit = steps * np.finfo(dtype).eps * np.maximum(np.abs(remade), scale) + allowance
-    wrong_count = int((difference > np.where(is_empty, 1, limit)).sum())
+    limits = steps * np.finfo(dtype).eps * np.maximum(np.abs(remade), scale) + allowance
+    wrong_count = int(np.count_nonzero(~are_within(image, remade, limits)))
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(image - remade)
+    largest = float(differences[np.isfinite(differences)].max(initial=0.0))
     if wrong_count:
-        raise Differs(words_on_differing(wrong_count), float(difference.max()), image.size)
-    return float(difference.max(initial=0.0))
+        raise Differs(words_on_differing(wrong_count), largest, image.size)
+    return largest

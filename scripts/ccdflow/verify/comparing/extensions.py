@@ -110,8 +110,10 @@ def _check_storage(number, header, pixel_types):
 
 def _check_extension(header, image, name):
     """Raise unless an extension has the shape, cards and comments of its kind."""
-    if [header.get(f"NAXIS{axis}") for axis in (1, 2)] != [image["NAXIS1"], image["NAXIS2"]]:
-        raise Differs(f"{name} has another shape than its image")
+    sides = [[each.get(f"NAXIS{axis}") for axis in (1, 2)] for each in (header, image)]
+    if sides[0] != sides[1]:
+        words = [" x ".join(map(str, pair)) for pair in sides]
+        raise Differs(f"{name} has {words[0]} pixels, and its image {words[1]}")
     kind = re.sub(r"\d+$", "", name)
     for keyword in header:
         if not _CARDS_BY_EXTENSION[kind].fullmatch(keyword):
@@ -122,7 +124,10 @@ def _check_extension(header, image, name):
         raise Differs(f"the cards of {name} are not in the order in which ccdflow writes them")
     comments = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
     if "".join(comments) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
-        raise Differs(f"{name} has another COMMENT than ccdflow writes")
+        raise Differs(
+            f"{name} has another COMMENT than ccdflow writes:"
+            f" {' '.join(map(str, header.get('COMMENT', ())))!r}"
+        )
 
 
 def check_packed(first_header, image):

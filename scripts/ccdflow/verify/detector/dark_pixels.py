@@ -15,8 +15,8 @@ from ccdflow.verify.detector.pixel_bits import (
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 
-# All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
-# is noticed here.
+# All numbers are those of detector/pixels/, written again, so that a wrong one there is noticed
+# here; the rounds with a pixel's own light are one more than the usual ones there.
 
 # Rows that give the usual rate and noise.
 _SAMPLE_ROWS = 128

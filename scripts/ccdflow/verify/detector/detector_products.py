@@ -14,8 +14,8 @@ from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.verify.reading.stored_rows import master_file
-from ccdflow.verify.reading.verdict import OLDER, CannotRemake
+from ccdflow.verify.reading.stored_rows import master_file, open_product
+from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
 # Bits that a source may give, by the column of PIXELS.
 _ALLOWED_BITS = {
@@ -73,6 +73,12 @@ def _verify_map(first_header, hdus, results):
     nights = [night if night.night in newest else night._replace(weak=None) for night in nights]
     pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
+    shapes, stored_shapes = _shapes_of_images(nights, results), [hdu.data.shape for hdu in images]
+    if stored_shapes != shapes:
+        raise Differs(
+            f"the shapes of its masks should be {shapes}, those of the masters that its nights"
+            f" name, and are {stored_shapes}"
+        )
     for number, hdu in enumerate(images):
         shape, share = hdu.data.shape, first_header["BPSHARE"]
         mask = np.zeros(shape, np.int16)
@@ -89,7 +95,9 @@ def _verify_map(first_header, hdus, results):
         _compare_columns(lines_of_image, expected)
         pixels, line = pixels + mask.size, line + index.size
     if line != len(table):
-        raise Differs("PIXELS has more lines than the nights' tables give")
+        raise Differs(
+            f"PIXELS should have {line} lines by the nights' tables, and has {len(table)}"
+        )
     check_text(first_header, "NIGHT", names[-1])
     if first_header["NNIGHTS"] < len(set(names)):
         raise Differs(
@@ -98,11 +106,42 @@ def _verify_map(first_header, hdus, results):
     return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
 
 
+def _shapes_of_images(nights, results):
+    """Return (ny, nx) of each image of a map's nights, as the newest master that is there has it.
+
+    Raises
+    ------
+    CannotRemake
+        If no master of these nights is there.
+    """
+    for night in reversed(nights):
+        names = [str(night.header[word]) for word in night.header if word.startswith("IMCOM")]
+        for name in names:
+            path = results / unquote(name, errors="surrogateescape")
+            if path.is_file():
+                images = open_product(path).images
+                return [
+                    images[hdu].shape
+                    for hdu in images
+                    if isinstance(hdu, int) and "IMGLEVEL" in images[hdu].header
+                ]
+    raise CannotRemake(
+        "no master of its nights is there, which has the shape of its masks", MISSING
+    )
+
+
 def _compare_columns(table, expected):
     """Raise unless the columns of some lines of PIXELS have these values."""
     for name, values in expected.items():
-        if len(table) != len(values) or (np.asarray(table[name]) != values).any():
-            raise Differs(f"column {name} of PIXELS differs from the nights' tables")
+        if len(table) != len(values):
+            raise Differs(
+                f"PIXELS should have {len(values)} lines of an image by the nights' tables, and has"
+                f" {len(table)}"
+            )
+        if wrong_count := np.count_nonzero(np.asarray(table[name]) != values):
+            raise Differs(
+                f"{wrong_count} lines of column {name} of PIXELS differ from the nights' tables"
+            )
 
 
 def _nights_of_map(first_header, results):
@@ -353,12 +392,18 @@ def _check_table(first_header, hdus):
     for name in _TABLES:
         _check_order(name, hdus[name].data)
     sigma = hdus["WEAK"].data["SIGMA"]
-    if not (np.isfinite(sigma) & (sigma < 0)).all():
-        raise Differs("column SIGMA of WEAK has numbers that are not below 0")
+    is_wrong = ~(np.isfinite(sigma) & (sigma < 0))
+    if is_wrong.any():
+        raise Differs(
+            f"column SIGMA of WEAK should have numbers below 0, and has {sigma[is_wrong][0]:g}"
+        )
     for name, allowed_bits in _ALLOWED_BITS.items():
         bits = _bits_of_source(lines, name)
         if (bits & ~allowed_bits).any():
-            raise Differs(f"column {name} of PIXELS has bits that it cannot have")
+            wrong_bits = np.bitwise_or.reduce(bits & ~allowed_bits)
+            raise Differs(
+                f"column {name} of PIXELS has the bits {wrong_bits}, which it cannot have"
+            )
         if name.lower() not in str(first_header["LOOKED"]).split() and bits.any():
             raise Differs(f"column {name} of PIXELS has bits, and LOOKED has no {name.lower()}")
 

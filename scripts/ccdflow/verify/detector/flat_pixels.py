@@ -23,8 +23,8 @@ from ccdflow.verify.detector.pixel_bits import (
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD
 
-# All numbers but the strip are those of detector/pixels/, written again, so that a wrong one there
-# is noticed here.
+# All numbers but those of the strips are those of detector/pixels/, written again, so that a wrong
+# one there is noticed here.
 
 # Rows that are worked on at once.
 _STRIP_ROWS = 256

@@ -104,7 +104,7 @@ def _check_hdus(hdus, sort):
         name: [column for column in columns if column != "DEEP"] for name, columns in tables.items()
     }
     if columns_by_table not in (tables, columns_of_older_tables):
-        raise Differs(f"its tables are {list(tables)}, and it has {columns_by_table}")
+        raise Differs(f"its tables should be {tables}, and are {columns_by_table}")
     bitpix_by_name = _IMAGES[sort]
     images = [hdu for hdu in hdus[1:] if not hasattr(hdu, "columns")]
     if len(images) + len(columns_by_table) != len(hdus) - 1 or bool(images) != bool(bitpix_by_name):
@@ -113,5 +113,7 @@ def _check_hdus(hdus, sort):
         kind = re.sub(r"\d+$", "", hdu.name)
         if kind not in bitpix_by_name or hdu.header["BITPIX"] != bitpix_by_name[kind]:
             raise Differs(
-                f"HDU {hdu.name} is none of {', '.join(bitpix_by_name)}, or has other numbers"
+                f"an image should be one of {', '.join(bitpix_by_name)} with the BITPIX"
+                f" {', '.join(map(str, bitpix_by_name.values()))}, and {hdu.name} has"
+                f" {hdu.header['BITPIX']}"
             )

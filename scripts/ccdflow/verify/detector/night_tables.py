@@ -224,7 +224,7 @@ def masters_named(first_header, results):
         master = NamedMaster(name, first_header[f"IMKEY{n:03d}"])
         use = first_header[f"IMUSE{n:03d}"]
         if use not in USES:
-            raise Differs(f"IMUSE{n:03d} is one of {', '.join(USES)}, and its card has {use}")
+            raise Differs(f"IMUSE{n:03d} should be one of {', '.join(USES)}, and is {use!r}")
         masters.append(NightMaster(master_file(master, "master", results), use, results))
     return masters
 
@@ -306,9 +306,17 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
         gains = measured_gains(
             results / paths.DETECTOR_FILE, name, night=str(first_header["NIGHT"])
         )
-        departures = [abs(measured_gain / gain - 1) for measured_gain in gains]
-        if min(departures, default=0.0) > DERIVED_ROUNDING:
-            raise Differs(f"{gain_card} is {gains[0]:g} in {paths.DETECTOR_FILE}, and {gain} here")
+        if not gains:
+            raise CannotRemake(
+                f"{paths.DETECTOR_FILE} has no gain of this night that {gain_card} can be compared"
+                " with",
+                MISSING,
+            )
+        if not any(abs(each - gain) <= DERIVED_ROUNDING * gain for each in gains):
+            raise Differs(
+                f"{gain_card} is {' or '.join(f'{each:g}' for each in gains)} in"
+                f" {paths.DETECTOR_FILE}, and its card has {gain:g}"
+            )
 
 
 def verify_night(first_header, hdus, results):
@@ -373,7 +381,7 @@ def _check_bits(bits_by_source, lines, columns, shape):
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
         As `_lines_of` returns them.
     columns : list of str
-        Columns of the table: one for each source that was looked at.
+        Columns of the table: one for each source. Older tables lack that of newer sources.
     shape : (int, int)
         (ny, nx) of the image.
     """

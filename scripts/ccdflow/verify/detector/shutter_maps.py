@@ -9,19 +9,26 @@ from urllib.parse import unquote
 import numpy as np
 
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
-from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, check_figure, check_value
+from ccdflow.verify.comparing.comparing import (
+    DERIVED_ROUNDING,
+    Differs,
+    are_within,
+    check_figure,
+    check_value,
+)
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
-# Numbers without another note are those of detector/dead_time.py, written again, so that a wrong
-# one there is noticed here.
+# The cells, the lamp's least scatter and the number of freedoms are those of detector/dead_time.py,
+# the exposures and the lamp's largest scatter those of detector/photons/night_transfer.py, written
+# again, so that a wrong one there is noticed here. The others are of this module alone.
 
 # Cells along an axis of a map, at most.
 _MOST_CELLS = 16
 # Pixels along a side of a cell, at least.
 _LEAST_SIDE = 16
-# Rows that are read at once: a number of this module alone.
+# Rows that are read at once.
 _ROWS_AT_ONCE = 64
 # Exposures of a smaller relative difference count as one.
 _SAME_EXPOSURE = 0.01
@@ -181,8 +188,13 @@ def verify_shutter(first_header, hdus, results):
     images = open_product(flats[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
     names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
-    if [hdu.name for hdu in hdus[1:]] != names:
-        raise Differs(f"its images are {', '.join(names)}")
+    stored_names = [hdu.name for hdu in hdus[1:]]
+    if stored_names != names:
+        raise Differs(
+            f"its images should be {', '.join(names)}, and it has"
+            f" {', '.join(stored_names) or 'none'}"
+        )
+    shapes = [_shape_in_cells(images[hdu].shape) for hdu in numbers]
     noises = _gains_and_noises(first_header, images, numbers, flats)
     series = [
         _cells_of([flat for flat in flats if flat.series == cells], numbers, images, noises)
@@ -192,23 +204,31 @@ def verify_shutter(first_header, hdus, results):
     known_mean = 0.0 if np.isnan(mean) else mean
     excess, error, chi2 = _fit_excess(series, known_mean)
     _check_cards(first_header, flats, chi2, (mean, mean_error))
-    largest, cells = _compare_cells(hdus[1:], excess, error)
+    largest, cells = _compare_cells(hdus[1:], shapes, excess, error)
     compared = f"cells to {_ERROR_PART:g} of their errors with numpy"
     return {"compared": compared, "pixels": cells, "largest": largest}
 
 
-def _compare_cells(hdus, excess, error):
+def _compare_cells(hdus, shapes, excess, error):
     """Return the largest difference of a cell and the number of cells; raise `Differs` for others.
 
     Parameters
     ----------
     hdus : sequence of astropy.io.fits.ImageHDU
         EXCESS and ERROR of each image.
+    shapes : list of (int, int)
+        Cells of each image along y and x.
     excess, error : numpy.ndarray of shape (cells,), float64
         Those of all images as they were made again, seconds.
     """
     largest_difference, first_cell = 0.0, 0
     for place in range(0, len(hdus), 2):
+        for hdu in hdus[place : place + 2]:
+            if np.shape(hdu.data) != shapes[place // 2]:
+                raise Differs(
+                    f"the shape of {hdu.name} should be {shapes[place // 2]}, and it is"
+                    f" {np.shape(hdu.data)}"
+                )
         stored_excess, stored_error = (np.asarray(hdus[place + n].data, float) for n in (0, 1))
         part = slice(first_cell, first_cell + stored_excess.size)
         differences = np.abs(stored_excess.ravel() - excess[part])
@@ -217,8 +237,7 @@ def _compare_cells(hdus, excess, error):
             (stored_error, error, "ERROR"),
         ):
             limit = _ERROR_PART * error[part] + _VALUE_PART * np.abs(remade[part])
-            is_same = np.abs(values.ravel() - remade[part]) <= limit
-            is_same |= np.isnan(values.ravel()) & np.isnan(remade[part])
+            is_same = are_within(values.ravel(), remade[part], limit)
             if wrong_count := int(np.count_nonzero(~is_same)):
                 raise Differs(f"{wrong_count} cells of {name} differ from those of its flats")
         largest_difference = max(largest_difference, float(np.nanmax(differences, initial=0.0)))
@@ -290,6 +309,11 @@ def _cell_of_each_pixel(size):
     return np.repeat(np.arange(cells), np.diff(edges))
 
 
+def _shape_in_cells(shape):
+    """Return the number of cells of an image along y and x."""
+    return tuple(int(_cell_of_each_pixel(size)[-1]) + 1 for size in shape)
+
+
 def _cells_of(flats, numbers, images, noises):
     """Return the `CellSeries` of flats of one light: cells of all images, one after the other.
 
@@ -343,14 +367,14 @@ def _fit_excess(series, mean):
             slope = (weight * (x - middle) * ratios).sum(axis=0) / spread
             flat = (weight * ratios).sum(axis=0) / weight.sum(axis=0) - slope * middle
             dead_time = -slope / flat
-            # The slope has the variance 1 / apart, the line at the middle 1 / sum of weights.
-            error = (
+            # The slope has the variance 1 / spread, the line at the middle 1 / sum of weights.
+            variance = (
                 (1 - dead_time * middle) ** 2 / spread + dead_time**2 / weight.sum(axis=0)
             ) / flat**2
         residuals = weight * (ratios - flat - slope * x) ** 2
         squares += float(np.nansum(residuals))
         freedom += np.count_nonzero(np.isfinite(dead_time)) * (len(x) - 2)
-        weights, values = weights + 1 / error, values + dead_time / error
+        weights, values = weights + 1 / variance, values + dead_time / variance
     chi2 = squares / freedom if freedom else np.nan
     factor = 1.0
     if freedom:

@@ -171,9 +171,10 @@ def _check_pixels(image, amplifiers, account, raw):
             wrong_count, largest = wrong_count + count, max(largest, difference)
     if was_left_whole:
         raw_pixels = raw[amplifiers[0].hdu].data[is_outside]
-        wrong_count += np.count_nonzero(image[is_outside] != raw_pixels.astype(image.dtype))
     else:
-        wrong_count += np.count_nonzero(~np.isnan(image[is_outside]))
+        raw_pixels = np.full(np.count_nonzero(is_outside), np.nan)
+    count, difference = other_bits(image[is_outside], raw_pixels)
+    wrong_count, largest = wrong_count + count, max(largest, difference)
     if wrong_count:
         raise Differs(words_on_differing(wrong_count), largest, image.size)
     return image.size
@@ -472,7 +473,7 @@ def _moved_section(keyword, header, raw, amplifier):
     raw : list of astropy.io.fits.Header
         Headers of the raw file's HDUs.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
-        The first one of the image.
+        One of the image.
     """
     images = [hdu for hdu, header_of_hdu in enumerate(raw) if header_of_hdu.get("NAXIS", 0) > 0]
     raw_header = raw[amplifier.hdu]
