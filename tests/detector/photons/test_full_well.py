@@ -100,7 +100,7 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
 
 
 def test_flats_of_which_many_pixels_are_at_the_converters_end_tell_no_gain():
-    """They have one value, which is the full well itself: no frame of this level counts."""
+    """Full pixels have one value, the full well itself: no frame of this level counts."""
     rng = np.random.default_rng(5)
     levels = (5000, 10_000, 20_000, 44_000)
     sets = flats(rng, levels, noise=0.0, well=40_000, count=2, rays=0, drift=0.001)

@@ -132,7 +132,7 @@ def test_a_long_dark_of_little_noise_leaves_the_bias_in():
     ],
 )
 def test_an_exact_dark_of_thirty_nights_goes_first_in_a_pair(lag, direction, dark_taken):
-    """It adds much more than the scaled one, with which an exact one of longer ago competes."""
+    """The scaled dark adds much less: an exact one of longer ago competes with it."""
     bias = use("b", 0, 25 / 3)
     exact, scaled = use("d290", lag, 40.0), use("d300", 0, 1.17, scale=0.967)
     of_darks = dict.fromkeys(("d290", "d300"), bias)
