@@ -1,17 +1,11 @@
 """The variance of masters: predicted by formulas, corrected by scatter; the signal of a dark."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from ccdflow.calibrate import master_noise
-from ccdflow.calibrate.applied_masters import FrameMasters
 from ccdflow.calibrate.combined_master import Master, MasterImage
-from ccdflow.calibrate.frame_corrections import FrameCalibration
-from ccdflow.calibrate.image_masters import ImageMasters
 from ccdflow.calibrate.sparse_masks import SparseMask
-from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.camera.sections import Region
 from ccdflow.frame.readout import Readout
 
@@ -92,29 +86,6 @@ def test_without_errors_the_variance_is_the_predicted_one():
     image, master = master_of("bias", np.zeros(SHAPE))
     expected = master_noise.predicted_variance(image, master, READOUTS, slice(0, SHAPE[0]))
     assert np.array_equal(master_noise.variance_of(image, master, READOUTS), expected)
-
-
-@pytest.mark.parametrize("is_upper_first", [False, True])
-@pytest.mark.parametrize("width", [55, 60])
-@pytest.mark.parametrize("measured_gain", [None, 1.6])
-def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
-    measured_gain, width, is_upper_first
-):
-    """Seam and edges included, in whichever way rows are named; columns of no amplifier have 0."""
-    upper = replace(RIGHT_AMP, region=Region(24, 48, 0, width), measured_gain=measured_gain)
-    amplifiers = replace(LEFT_AMP, region=Region(0, 24, 0, width)), upper
-    calibration = FrameCalibration(
-        FrameMasters(), (amplifiers[::-1] if is_upper_first else amplifiers,)
-    )
-    noise = PixelVariance(ImageMasters(SHAPE, calibration))
-    # Light of 80 electrons by the gain of the header: fewer where a measured one is larger.
-    expected = np.zeros(SHAPE)
-    expected[:24, :width] = FRAME_VARIANCE[LEFT_AMP] * 2.0**2 + 80
-    expected[24:, :width] = FRAME_VARIANCE[RIGHT_AMP] * 1.25**2 + 80 * 1.25 / upper.photon_gain
-    for rows in (slice(0, 48), slice(20, 30), np.arange(48), np.array([0, 23, 24, 25, 47])):
-        out, scratch = np.empty((2, *expected[rows].shape), np.float32)
-        noise.write_for_signal(rows, np.full_like(out, 80), out, scratch)
-        assert out == pytest.approx(expected[rows], rel=1e-5)
 
 
 def test_the_signal_of_a_dark_is_smooth_but_for_its_hot_pixels():
