@@ -31,6 +31,9 @@ from ccdflow import maskbits
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.combined_master import Master, master_image_of
+from ccdflow.calibrate.frame_corrections import FrameCalibration
+from ccdflow.calibrate.image_masters import ImageMasters
+from ccdflow.calibrate.variance import PixelVariance
 from ccdflow.camera.geometry import Amplifier
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
@@ -610,3 +613,30 @@ def test_a_dark_of_another_bias_adds_the_variance_of_that_bias():
         variances.append(np.square(error.astype(float)))
     # Electrons, of 2 an adu.
     assert variances[1] - variances[0] == pytest.approx((2 * 1.5 * 2) ** 2 * (1 + 2 / 10), rel=1e-4)
+
+
+@pytest.mark.parametrize("is_upper_first", [False, True])
+@pytest.mark.parametrize("width", [55, 60])
+@pytest.mark.parametrize("measured_gain", [None, 1.6])
+def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
+    measured_gain, width, is_upper_first
+):
+    """Seam and edges included, in whichever way rows are named; columns of no amplifier have 0."""
+    lower = Readout(Region(0, 24, 0, width), gain=2.0, read_noise=3.0, rounding=0.25)
+    upper = Readout(
+        Region(24, 48, 0, width), "B", gain=1.25, read_noise=5.0, rounding=0.0,
+        measured_gain=measured_gain,
+    )  # fmt: skip
+    amplifiers = lower, upper
+    calibration = FrameCalibration(
+        FrameMasters(), (amplifiers[::-1] if is_upper_first else amplifiers,)
+    )
+    noise = PixelVariance(ImageMasters((48, 60), calibration))
+    # Light of 80 electrons by the gain of the header: fewer where a measured one is larger.
+    expected = np.zeros((48, 60))
+    expected[:24, :width] = 9.25 * 2.0**2 + 80
+    expected[24:, :width] = 25 * 1.25**2 + 80 * 1.25 / upper.photon_gain
+    for rows in (slice(0, 48), slice(20, 30), np.arange(48), np.array([0, 23, 24, 25, 47])):
+        out, scratch = np.empty((2, *expected[rows].shape), np.float32)
+        noise.write_for_signal(rows, np.full_like(out, 80), out, scratch)
+        assert out == pytest.approx(expected[rows], rel=1e-5)

@@ -45,6 +45,19 @@ def test_a_dark_has_that_of_its_photons_as_well_and_none_below_0():
     assert variance[:, 40:55] == pytest.approx(FRAME_VARIANCE[RIGHT_AMP] / 10)
 
 
+def test_noise_below_0_takes_at_most_half_of_the_variance_of_reading_from_a_dark():
+    """Of one frame: 4 sigma below 0 is a hole, 12.6 adu at the left and 20 adu at the right."""
+    data = np.full(SHAPE, -5.0)
+    data[10], data[20] = -12.0, -13.0
+    data[10, 30:], data[20, 30:] = -18.0, -21.0
+    variance = predict_variance("dark", data, frames=1)
+    for readout in READOUTS:
+        own, reading = variance[readout.region.slices], FRAME_VARIANCE[readout]
+        assert own[0] == pytest.approx(reading - 5 / readout.gain)
+        assert own[10] == pytest.approx(reading / 2)
+        assert own[20] == pytest.approx(reading)
+
+
 def test_a_flat_has_the_relative_variance_at_its_own_light():
     data = np.full(SHAPE, 0.8)
     variance = predict_variance("flat", data, level=10_000.0)

@@ -14,7 +14,7 @@ from ccdflow.combine.clipping import PixelNoise, estimate, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import MemberSample, measured_noise
 from ccdflow.combine.member_reader import locate
-from ccdflow.combine.noise import AmplifierNoise, NoiseModel
+from ccdflow.combine.noise import AmplifierNoise, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
@@ -37,6 +37,28 @@ def model(shape=SHAPE, *, read_noise=(4.0, 7.0), gain=(None, None), **more):
         ),
         shape,
     )
+
+
+def test_the_light_of_four_amplifiers_is_the_same_by_rows_and_by_pixels():
+    """Each has a plane of its own, and no light lies between them."""
+    shape, grids, truth = (40, 50), [], np.zeros((40, 50))
+    regions = (
+        Region(2, 17, 3, 24),
+        Region(2, 17, 24, 46),
+        Region(20, 38, 3, 24),
+        Region(17, 38, 24, 46),
+    )
+    for number, region in enumerate(regions, start=1):
+        y, x = np.mgrid[: region.y1 - region.y0, : region.x1 - region.x0]
+        truth[region.slices] = 100 * number + 3 * y - number * x
+        rows, columns = np.array([1.0, 6.0, 12.0]), np.array([2.0, 18.0])
+        values = 100 * number + 3 * rows[:, None] - number * columns
+        grids.append(LightGrid(region, rows, columns, values))
+    light = ExpectedLight(tuple(grids), shape[1])
+    for start, stop in ((0, 2000), (0, 130), (130, 777), (777, 1501), (1501, 2000)):
+        part = light.light_between(start, stop)
+        np.testing.assert_allclose(part, truth.ravel()[start:stop], atol=1e-9)
+    np.testing.assert_allclose(light.light_at(*np.indices(shape)), truth, atol=1e-9)
 
 
 def normal_frames(n, noise, *, seed=1, level=0.0):

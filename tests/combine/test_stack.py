@@ -17,6 +17,7 @@ from ccdflow.combine.clipping import estimate, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import Member, locate
 from ccdflow.combine.ordering import Ordering
+from ccdflow.combine.preparation import prepare
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.combine.tiling import combine_job, tile_workers
@@ -118,6 +119,26 @@ def pixels_beyond_limit(n, level, recipe, *, width=400, seed=1):
 
 def proven_bounds(values, recipe):
     return estimate(values.copy(), Ordering(*values.shape, values.dtype), recipe)[-1]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_tiles_are_read_together_while_the_memory_holds_them(threads):
+    """The first tile is among the bytes needed; ten members of two bytes, 16,384 pixels at most."""
+    job = combine_job.CombineJob(
+        read=None, n=10, shape=(1000, 2000), source=np.dtype("u2"), dtype=np.dtype("f4"),
+        recipe=CombineRecipe(), preparation=prepare(10, (1000, 2000), np.dtype("u2")),
+        noise=None, uncertainty=None, sample_rows=0,
+    )  # fmt: skip
+    width, needed = 1000, job.bytes_needed(1000, threads)
+    tile = threads * 10 * width * 2
+    tiles_of_bytes = {0: 1, tile - 1: 1, tile: 2, 3 * tile - 1: 3, 3 * tile: 4, 99 * tile: 16}
+    assert {
+        free: job.tiles_of_a_read(width, threads, needed + free) for free in tiles_of_bytes
+    } == tiles_of_bytes
+    # A tile at least, and no more than each thread's part of the image.
+    assert job.tiles_of_a_read(width, threads, 0) == 1
+    small = replace(job, shape=(12, width))
+    assert small.tiles_of_a_read(width, threads, 10**9) == 12 // threads
 
 
 @pytest.mark.parametrize("level", [0.0, 1140.0, 65535.0, 1e7])

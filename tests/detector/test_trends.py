@@ -129,6 +129,16 @@ def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_the_step():
     assert (event.first, event.last_before) == (32, 29)
 
 
+@pytest.mark.parametrize(("gap", "steps"), [(1, [5]), (20, [])])
+def test_a_figure_that_drifts_may_have_drifted_by_a_step_in_weeks_without_nights(gap, steps):
+    """A drift of 0.1 a day makes 2 of 20 days; five nights on each side are enough to see it."""
+    rng = np.random.default_rng(1)
+    days = np.r_[np.arange(5.0), 4 + gap + np.arange(5.0)]
+    values = 100 + 0.1 * days + 0.05 * rng.standard_normal(10)
+    values[5:] += 3
+    assert [event.first for event in find_steps(days, values)] == steps
+
+
 # -- false alarms ----------------------------------------------------------------------------------
 
 

@@ -99,6 +99,25 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
     assert transfer.departure_error < 0.01
 
 
+def test_flats_of_which_many_pixels_are_at_the_converters_end_tell_no_gain():
+    """Full pixels have one value, the full well itself: no frame of this level counts."""
+    rng = np.random.default_rng(5)
+    levels = (5000, 10_000, 20_000, 44_000)
+    sets = flats(rng, levels, noise=0.0, well=40_000, count=2, rays=0, drift=0.001)
+    assert 0.5 < np.mean(sets[-1] == 40_000) < 0.9
+    times = [seconds for level in levels for seconds in [level / 1000] * 2]
+    transfer = measure_transfer([(times, np.concatenate(sets))], 0.0)
+    assert (transfer.frames, transfer.full_well) == (6, 40_000)
+    assert transfer.gain == pytest.approx(1.5, abs=4 * transfer.gain_error)
+    without_full = measure_transfer([(times[:6], np.concatenate(sets[:3]))], 0.0)
+    assert (without_full.frames, without_full.full_well) == (
+        6,
+        pytest.approx(math.nan, nan_ok=True),
+    )
+    figures = transfer.gain, transfer.gain_error
+    assert figures == (without_full.gain, without_full.gain_error)
+
+
 def test_dead_pixels_are_no_faint_light():
     """The scatter is the read noise: an error of it passed for photons, lit pixels for full."""
     claims = []

@@ -247,6 +247,16 @@ def test_masked_pixels_take_no_part():
     assert measured.gain == pytest.approx(clean.gain, rel=0.02)
 
 
+def test_pixels_without_light_or_scatter_give_no_gain_and_the_others_theirs():
+    """Two blocks of each nine are at 0 in all flats, of a camera whose biases are all equal."""
+    frames = flats(np.random.default_rng(6), read_noise=0.0)
+    expected = measure_gain(frames, 0.0)
+    frames[:, :, :32] = 0
+    measured = measure_gain(frames, 0.0)
+    assert measured.gain == pytest.approx(expected.gain, rel=0.02)
+    assert measured.gain == pytest.approx(1.7, abs=4 * measured.error)
+
+
 def test_scatter_below_the_read_noise_gives_no_gain():
     frames = np.random.default_rng(5).normal(100, 2, (3, *SHAPE))
     assert np.isnan(measure_gain(frames, 20.0).gain)

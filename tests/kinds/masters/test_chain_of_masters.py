@@ -54,6 +54,15 @@ def test_each_exposure_has_a_dark_and_each_filter_a_flat(tmp_path):
     assert len((done.results / "flat_quality.csv").read_text().splitlines()) == 1 + 2 * 2
 
 
+def test_a_master_notes_how_many_values_it_had_and_how_many_it_rejected(tmp_path):
+    """The share of these is on the picture of a bias."""
+    _, done = copy_finished_run(tmp_path)
+    for product in (BIAS, DARKS[60], FLATS["g"]):
+        header, data = done.open(product)[0].header, done.records[product].data
+        assert data["pixels"] == header["NCOMBINE"] * 101 * 103
+        assert 0 <= data["rejected"] < data["pixels"] / 100
+
+
 def test_masters_are_the_injected_truth_within_their_errors(tmp_path):
     chain = take(tmp_path, **MANY_FRAMES)
     done = run(tmp_path, chain)

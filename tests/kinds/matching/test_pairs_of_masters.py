@@ -121,6 +121,24 @@ def test_a_long_dark_of_little_noise_leaves_the_bias_in():
     assert pair([bias], [long, up], of_darks) == ("b", "d3000")
 
 
+@pytest.mark.parametrize(
+    ("lag", "direction", "dark_taken"),
+    [
+        (30, "causal", "d290"),
+        (31, "causal", "d300"),
+        (30, "nearest", "d290"),
+        (-30, "nearest", "d290"),
+        (-31, "nearest", "d300"),
+    ],
+)
+def test_an_exact_dark_of_thirty_nights_goes_first_in_a_pair(lag, direction, dark_taken):
+    """The scaled dark adds much less: an exact one of longer ago competes with it."""
+    bias = use("b", 0, 25 / 3)
+    exact, scaled = use("d290", lag, 40.0), use("d300", 0, 1.17, scale=0.967)
+    of_darks = dict.fromkeys(("d290", "d300"), bias)
+    assert pair([bias], [exact, scaled], of_darks, direction=direction) == ("b", dark_taken)
+
+
 def test_biases_that_are_compared_once_pair_as_those_of_each_exposure_alone():
     """Exposures that differ by a thousandth have other scales, and may have another order."""
     chance, orders, lefts = random.Random(7), set(), set()

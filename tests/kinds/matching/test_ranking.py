@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from datetime import date, timedelta
 
+import numpy as np
 import pytest
 
 from ccdflow.kinds.matching.master_columns import (
@@ -26,7 +27,7 @@ from ccdflow.kinds.matching.rule_values import (
     Observation,
     Rules,
 )
-from ccdflow.kinds.matching.temperatures import degrees_apart
+from ccdflow.kinds.matching.temperatures import degrees_apart, degrees_warmer
 from ccdflow.kinds.matching.terms import choice_key, terms_of
 
 NIGHT = "2024-03-10"
@@ -104,6 +105,48 @@ def test_a_dark_of_another_temperature_is_no_candidate():
     cold, warm = master("dark", set_temperature=-20.0), master("dark", set_temperature=-10.0)
     (candidate,) = order("dark", [warm, cold], set_temperature=-20.0)
     assert candidate == (cold.product, "A", 0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("of_dark", "is_candidate"),
+    [
+        ({"set_temperature": -19.5}, True),
+        ({"set_temperature": -20.5}, True),
+        ({"set_temperature": -19.375}, False),
+        ({"set_temperature": -20.0, "temperature": -18.0}, True),
+        ({"set_temperature": -20.0, "temperature": -17.875}, False),
+        ({"temperature": -19.5}, True),
+        ({"temperature": -20.625}, False),
+    ],
+)
+def test_a_dark_differs_by_half_a_degree_and_a_sensor_at_one_set_point_by_two(
+    of_dark, is_candidate
+):
+    """The limits themselves are allowed, in either direction."""
+    cold = {"set_temperature": -20.0, "temperature": -20.0}
+    assert len(order("dark", [master("dark", **of_dark)], **cold)) == is_candidate
+
+
+@pytest.mark.parametrize(
+    ("of_master", "warmer"),
+    [
+        ((-20.0, -18.0), 0.0),
+        ((-20.0, -22.0), 0.0),
+        ((-20.0, -17.875), 2.1),
+        ((-20.0, -22.125), -2.1),
+        ((-19.5, -20.0), 0.0),
+        ((-19.0, -20.0), 1.0),
+        ((-16.0, -16.0), 4.0),
+        # Both are off by the same: the set point counts.
+        ((-16.0, -24.0), 4.0),
+        ((-16.0, -25.0), -5.0),
+    ],
+)
+def test_a_sensor_counts_for_a_bias_where_it_is_more_than_two_degrees_off(of_master, warmer):
+    """Set points within the tolerance are equal; the farther of set point and sensor counts."""
+    set_points, sensors = (np.array([each]) for each in of_master)
+    degrees = degrees_warmer(set_points, sensors, (-20.0, -20.0), Rules())
+    assert degrees.tolist() == [warmer]
 
 
 def test_frames_with_the_same_candidates_ask_the_same_question():

@@ -10,7 +10,10 @@ from chain_runs import KINDS, NIGHT
 from small_frames import begin, run_jobs
 
 from ccdflow import simulate
+from ccdflow.camera.geometry import Amplifier
+from ccdflow.camera.sections import Region
 from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.matching import windows
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
 from ccdflow.run import job_records
 from ccdflow.run.context import PlanContext
@@ -305,6 +308,35 @@ def test_a_frame_that_is_no_window_of_the_masters_takes_none(raw_of_whole_chip, 
     for step in group.steps:
         assert step.uses == (), step.kind
         assert step.missing
+
+
+@pytest.mark.parametrize(
+    ("gain", "gain_of_master", "is_cut"),
+    [
+        (None, None, True),
+        (1.6, 1.6, True),
+        (1.6, 1.601, True),
+        (1.6, 1.603, False),
+        (1.6, None, False),
+        (None, 1.6, False),
+    ],
+)
+def test_amplifiers_of_a_window_have_the_gain_of_the_masters_or_none(gain, gain_of_master, is_cut):
+    """A camera that tells no gain has windows as well; a gain is known to a thousandth."""
+    region = Region(20, 70, 30, 90)
+    places = [
+        windows.WindowPlace(
+            {"CCDSEC": text},
+            region_on_chip.shape,
+            (Amplifier("A", 0, region_on_chip, (), "none", region_on_chip, gain=own),),
+            is_level_out=True,
+        )
+        for text, region_on_chip, own in (
+            ("[31:90,21:70]", Region(0, 50, 0, 60), gain),
+            ("[1:103,1:101]", Region(0, 101, 0, 103), gain_of_master),
+        )
+    ]
+    assert windows.region_of(*places, "flat") == (region if is_cut else None)
 
 
 def test_a_bias_is_not_cut_where_the_level_is_in_it(raw_of_whole_chip):

@@ -474,6 +474,20 @@ def test_memory_covers_the_frames_at_work_or_the_stack_within_its_limit():
     )
 
 
+@pytest.mark.parametrize(
+    ("threads", "members", "combine_memory", "asked"),
+    [(1, 0, 1000, 1200), (4, 0, 1000, 1600), (1, 5, 1000, 1400), (1, 50, 800, 1800)],
+)
+def test_memory_is_that_of_the_larger_task_rounded_up_to_hundreds(
+    threads, members, combine_memory, asked
+):
+    """A frame of 8.5 million pixels takes 136 MB, a member 68 MB; the programs take 1000 MB."""
+    night = Size(frames=50, combined=members, largest=8_500_000)
+    options = {"threads": threads, "combine_memory": combine_memory}
+    assert batch_resources.memory(night, **options) == asked
+    assert batch_resources.memory(night, attempt=3, **options) == 3 * asked
+
+
 def test_the_estimate_is_generous_beside_the_measurement():
     # 50 LFC frames take 6 s with two cores, twelve biases 1.5 s to combine.
     assert batch_resources.runtime(lfc_night(50, 12), threads=2) * 60 > 10 * 8
