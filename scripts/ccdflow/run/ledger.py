@@ -127,6 +127,27 @@ def _load_ledger(results):
         return Ledger()
 
 
+def has_unreadable_records(results, ledger):
+    """Return whether a results folder has notes on products of which none could be read.
+
+    Parameters
+    ----------
+    results : path-like
+    ledger : Ledger
+        Of `load_ledger`.
+
+    Returns
+    -------
+    bool
+        Never for notes that hold no record: those are read again to find out.
+    """
+    path = Path(results) / paths.LEDGER
+    if ledger or not path.is_file():
+        return False
+    first, lines = notes.read_headed(path)
+    return not first or next(lines, None) is not None
+
+
 def _read_ledger(results, first, lines):
     """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
     ledger, later = Ledger(), late_notes.read_late_notes(results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow import paths
+from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
@@ -31,6 +32,7 @@ def lines_on_plan(plan):
     """
     return [
         *_lines_on_jobs(plan),
+        *_lines_on_lost_records(plan.context),
         *_lines_on_older_headers(plan),
         *_lines_on_moves(plan),
         *_lines_on_unreduced_frames(plan),
@@ -111,6 +113,17 @@ def _lines_on_older_headers(plan):
         f"`-R {kind.rule}` writes it anew; the pixels would be the same"
         for kind in plan.context.chain
         if (number := counts[kind.name])
+    ]
+
+
+def _lines_on_lost_records(context):
+    """Return a line on notes that cannot be read: all products seem to be new."""
+    if not ledger.has_unreadable_records(context.results, context.ledger):
+        return []
+    return [
+        f"warning: {context.results}/{paths.LEDGER}: the notes on finished products are damaged, or"
+        " of a later version: all products count as new and are made again; end the run and put a"
+        " copy of this file in its place, if you have one"
     ]
 
 
