@@ -253,11 +253,11 @@ def _content_of_card(keyword, card):
     return _parsed_text(keyword, image) if is_usual else parse_by_astropy(keyword, card)
 
 
-# A number or a text as nearly all programs write them; a text with ": " may be a record of FITS.
+# A number or a text as nearly all programs write them.
 _USUAL_CARD = re.compile(
     r"(?!COMMENT|HISTORY|END )[A-Z0-9_-]{1,8} *= +"
-    r"(?:(?P<whole>[+-]?\d+)|(?P<number>[+-]?\d+\.\d*)|'(?P<text>(?:(?!: )[ -&(-~])+)')"
-    r" *(?:/ *(?P<comment>(?:(?!: )[ -~])*))?"
+    r"(?:(?P<whole>[+-]?\d+)|(?P<number>[+-]?\d+\.\d*)|'(?P<text>[ -&(-~]+)')"
+    r" *(?:/ *(?P<comment>[ -~]*))?"
 )
 
 

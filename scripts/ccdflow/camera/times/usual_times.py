@@ -20,7 +20,7 @@ from ccdflow.camera.times.agreement import (
 from ccdflow.camera.times.datecards import MJD_START, MJD_ZERO, meaning_of, time_system
 from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
-from ccdflow.files.rawheader import RECORD_MARK, is_text
+from ccdflow.files.rawheader import is_text
 
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
 _COMMENT = r" *(?:/ *([ -~]*))?"
@@ -91,9 +91,6 @@ def _matched_cards(reader, name, pattern):
         if position is None or not is_text(header):
             raise ValueError(_UNUSUAL)
         text = header.text_at(position)
-        # A comment with such a mark may be a record of FITS.
-        if RECORD_MARK in text:
-            raise ValueError(_UNUSUAL)
         match = pattern(text)
         if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
             raise ValueError(_UNUSUAL)
