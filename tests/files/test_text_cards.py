@@ -83,7 +83,7 @@ def test_each_reader_and_writer_of_cards_keeps_records_as_texts(module):
 
 def test_records_can_be_turned_on_again():
     """Another library in the process may need them: astropy's own setting decides."""
-    with fits.conf.set_temp("enable_record_valued_keyword_cards", True):
+    with fits.conf.set_temp("enable_record_valued_keyword_cards", value=True):
         header = fits.Header.fromstring("DP1     = 'AXIS.1: 2'".ljust(80))
         assert (list(header), header["DP1.AXIS.1"]) == (["DP1.AXIS.1"], 2.0)
     assert fits.Header.fromstring("DP1     = 'AXIS.1: 2'".ljust(80))["DP1"] == "AXIS.1: 2"
