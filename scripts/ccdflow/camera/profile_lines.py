@@ -28,14 +28,14 @@ def yaml_text(text):
     return json.dumps(text).replace("\x7f", "\\u007f")
 
 
-def yaml_number(number, digits=6):
+def yaml_number(number, digits=None):
     """Return a number as a value in YAML, which takes ``1e-07`` for a text.
 
     Parameters
     ----------
     number : int or float
-    digits : int
-        Significant digits.
+    digits : int, optional
+        Significant digits; without it all that the number has.
 
     Returns
     -------
@@ -46,7 +46,9 @@ def yaml_number(number, digits=6):
     >>> print(yaml_number(1e-7, 2), yaml_number(12.50), yaml_number(30.0))
     1.0e-07 12.5 30
     """
-    text = f"{number:.{digits}g}"
+    text = f"{number:.{digits or 6}g}"
+    if digits is None and float(text) != number:
+        text = repr(number)
     mantissa, exponent_mark, exponent = text.partition("e")
     return text if "." in mantissa or not exponent_mark else f"{mantissa}.0e{exponent}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ def named_products(results, words):
             raise UserError(
                 "there is no such product",
                 file=results / product,
-                allowed=f"a FITS file below {results}, as `ls {results}/reduced` has them",
+                allowed=f"a FITS file below {results}, as `ls {shlex.quote(f'{results}/reduced')}` has them",
                 remedy="give one of these, or no product for all of them",
             )
         products.append(product)

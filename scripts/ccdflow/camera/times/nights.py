@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.camera.times import longitudes
 from ccdflow.camera.times.datecards import (
     MJD_START,
@@ -268,7 +269,7 @@ def look_at_daylight(reader, moment, longitude, exptime):
     name = "the profile's longitude" if longitude is not None else reading.keyword or "longitude"
     reader.warn(
         f"{name}: {east:g} degrees east makes this the middle of a day, {-east:g} of a night: if it"
-        f" is counted west, write into the camera's profile: site: {{longitude: {-east:g}}}; else"
+        f" is counted west, write into the camera's profile: site: {{longitude: {yaml_number(-east)}}}; else"
         " its date or time is wrong"
     )
 
