@@ -47,13 +47,14 @@ def _described(tmp_path, text, file="a.fits", **cards):
 def test_a_rule_holds_for_the_text_that_it_is_made_of_alone(tmp_path, text):
     by_type = type_rule_text("other", imagetyp=[text, "other"], exptime=[("max", 1e-7)])
     by_card = type_rule_text("arc", cards=[("OBJECT", [text])])
-    by_file = type_rule_text("science", files=[pattern_of(f"{text}.fits")])
+    name = f"{text.replace('/', '_')}.fits"
+    by_file = type_rule_text("science", files=[pattern_of(name)])
     rules = f"{RECOGNISED}types: [{by_type}, {by_card}, {by_file}]\n"
     if text not in SILENT_TEXTS:
         assert _described(tmp_path, rules, IMAGETYP=text).type == "other"
         assert _described(tmp_path, rules, IMAGETYP=text, EXPTIME=2e-7).type != "other"
         assert _described(tmp_path, rules, OBJECT=text).type == "arc"
-    assert _described(tmp_path, rules, file=f"n/{text}.fits").type == "science"
+    assert _described(tmp_path, rules, file=f"n/{name}").type == "science"
     assert _described(tmp_path, rules, file="n/1.fits", IMAGETYP="q", OBJECT="q").type == ""
 
 
@@ -129,7 +130,7 @@ def test_the_ageing_of_a_line_is_a_number_for_the_profile(tmp_path):
 def test_no_other_module_writes_a_rule_or_a_condition():
     """A line with ``types: [{`` or ``recognise: {`` and a value of its own would not be quoted."""
     library = Path(profile_lines.__file__).parents[1]
-    own_value = re.compile(r"(imagetyp|file|type|INSTRUME|epochs): ?\[?\"?\{[a-z]")
+    own_value = re.compile(r"\b(imagetyp|file|type|INSTRUME|epochs): ?\[?\"?\{[a-z]")
     writers = [
         path.name
         for path in library.rglob("*.py")

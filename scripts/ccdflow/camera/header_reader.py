@@ -292,8 +292,8 @@ class HeaderReader:
         self.warn(
             f"{self._exposure().keyword}: {seconds:g} s is no exposure of a bias (found"
             f" {seconds:g}); allowed: up to {_LONGEST_BIAS:g} s; it counts as a bias; if it is a"
-            f" dark, write into the camera's profile: types: [{rule}]; if it is none, the same with type:"
-            " bias"
+            f" dark, write into the camera's profile: types: [{rule}]; if it is none, the same"
+            " with type: bias"
         )
 
     def read_noise(self):
