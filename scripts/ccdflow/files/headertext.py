@@ -14,7 +14,7 @@ from urllib.parse import quote
 from astropy.io import fits
 
 from ccdflow.files import checksum, fits_structure
-from ccdflow.files.rawheader import CARD_BYTES, RECORD_MARK
+from ccdflow.files.rawheader import CARD_BYTES
 
 # Letters of a card of commentary, behind its keyword.
 _COMMENTARY_WIDTH = 72
@@ -231,7 +231,7 @@ def _plain_value(keyword, value):
     if not _PLAIN_KEYWORD.fullmatch(keyword) or keyword in _WITHOUT_VALUE:
         return ""
     if isinstance(value, str):
-        is_plain = value and _PLAIN_TEXT.fullmatch(value) and RECORD_MARK not in value
+        is_plain = value and _PLAIN_TEXT.fullmatch(value)
         return "'{:8}'".format(value.replace("'", "''")) if is_plain else ""
     text = str(value) if type(value) in (int, float) else ""
     is_plain = type(value) is int or _PLAIN_FLOAT.fullmatch(text)

@@ -20,6 +20,10 @@ from typing import NamedTuple
 from astropy.io import fits
 from astropy.io.fits.card import Card, Undefined
 
+from ccdflow.files.text_cards import keep_records_as_text
+
+keep_records_as_text()
+
 CARD_BYTES = 80
 """Bytes of a FITS card."""
 # The last card of a header, and the keyword of a card that goes on with the text before it.
@@ -28,8 +32,6 @@ _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
 # The first eight letters of a card with a plain keyword; astropy reads those of all others.
 _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
-RECORD_MARK = ": "
-"""A quoted text with these letters is a record of FITS, which astropy alone reads: 'AXIS.1: 2'."""
 
 # A card without a blank behind its sign of equality.
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
@@ -201,7 +203,7 @@ def parse_raw_header(text):
         parsed = _join_cards(text, parsed)
     heads = tuple([head for head, _ in parsed])
     texts = [text for _, text in parsed]
-    return _parse_by_astropy(texts) if None in heads else _header_of(heads, texts)
+    return _header_of(heads, texts)
 
 
 def _header_of(heads, texts):
@@ -315,7 +317,7 @@ def _learn_bytes(card):
     if head_and_text is None:
         text = readable_cards(card)
         head = _usual_heads.get(text[:10])
-        if head is not None and RECORD_MARK not in text:
+        if head is not None:
             # As `_parse_text` has it: nearly all cards that differ from frame to frame.
             head_and_text = head, text
         else:
@@ -361,16 +363,16 @@ def _end_of(text):
 
 
 def _parse_card(card):
-    """Return (head, text) of a card that was not seen lately; the head is None for a record."""
+    """Return (head, text) of a card that was not seen lately."""
     head_and_text = _older_cards.get(card) or _parse_text(card)
     _remember_card(_recent_cards, _older_cards, card, head_and_text)
     return head_and_text
 
 
 def _parse_text(card):
-    """Return (head, text) of a card; the head is None for a record."""
+    """Return (head, text) of a card."""
     head = _usual_heads.get(card[:10])
-    if head is not None and len(card) == CARD_BYTES and RECORD_MARK not in card:
+    if head is not None and len(card) == CARD_BYTES:
         return head, card
     text = with_indicator(card)
     if text.startswith(_CONTINUE):
@@ -400,15 +402,15 @@ def _remember_card(cards, older_cards, card, head_and_text):
 
 
 def _head_of(text):
-    """Return (head, text) of a card by its text; the head is None for a record of FITS."""
+    """Return (head, text) of a card by its text."""
     plain = text[8:10] == "= " and _PLAIN_CARD.match(text[:8])
-    if plain and len(text) == CARD_BYTES and RECORD_MARK not in text:
+    if plain and len(text) == CARD_BYTES:
         return _heads.setdefault(plain[1], (plain[1], plain[1])), text
     card = Card.fromstring(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         head = (card.keyword, Card.normalize_keyword(card.keyword))
-    return None if card.field_specifier is not None else head, card._image
+    return head, card._image
 
 
 def _join_cards(text, heads):

@@ -53,12 +53,13 @@ _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 # The end of the warnings.
 _STRIP_REMEDY = (
-    "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
+    "if the frame was read without overscan, or trimmed, give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
 # The correction of a profile where a strip may hold data.
 _READOUT_REMEDY = (
-    "is its noise that of the readout: correct `gain:` and `read_noise:` in the camera's profile;"
+    "if its noise is that of the readout, correct `gain:` and `read_noise:` in the camera's"
+    " profile;"
 )
 REMEDIES = {DATA_FOR_OVERSCAN: _STRIP_REMEDY, LIT_OVERSCAN: f"{_READOUT_REMEDY} {_STRIP_REMEDY}"}
 """The remedies of `light_warnings`, by kind."""

@@ -31,7 +31,7 @@ from ccdflow.run.rawframes.rows import (
     row_with_shared_texts,
 )
 
-READING_VERSION = 13
+READING_VERSION = 14
 """Raise it when a change to the reading of headers alters a value of a row: all are read again."""
 
 # The indices of geometry and recipe in the plain values of a row.
