@@ -153,7 +153,7 @@ def is_of_numbers(value):
 
 
 def test_every_number_of_verification_is_listed_as_a_copy_or_as_its_own():
-    found = {
+    numbers_set = {
         (module, name) for module, names in numbers_of_verification().items() for name in names
     }
     copies = {
