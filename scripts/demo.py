@@ -8,6 +8,7 @@ python scripts/demo.py raw=demo/raw results=demo/results
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import webbrowser
 from collections import Counter
@@ -174,7 +175,7 @@ def message(raw, results):
         "",
         "The same of your own frames, with 2 cores:",
         "",
-        f"  . {_environment_folder()}/bin/activate",
+        f"  . {shlex.quote(f'{_environment_folder()}/bin/activate')}",
         "  snakemake --cores 2 --config raw=FOLDER results=FOLDER",
     ]
     index = results / paths.REPORT_PAGE

@@ -6,6 +6,7 @@ from itertools import chain
 
 from ccdflow.camera.gains import is_gain_setting
 from ccdflow.camera.image_hdus import required_image_hdus
+from ccdflow.camera.profile_lines import type_rule_text
 from ccdflow.files.card_search import CardPositions, Reading, contents_at, first_readable
 from ccdflow.files.cards import (
     CardSpec,
@@ -287,13 +288,12 @@ class HeaderReader:
         seconds = self.seconds()
         if seconds is None or seconds <= _LONGEST_BIAS:
             return
-        words = f"imagetyp: {imagetyp}, " if imagetyp else ""
-        rule = f"types: [{{type: dark, {words}exptime: {{min: {_LONGEST_BIAS:g}}}}}]"
+        rule = type_rule_text("dark", imagetyp=[imagetyp], exptime=[("min", _LONGEST_BIAS)])
         self.warn(
             f"{self._exposure().keyword}: {seconds:g} s is no exposure of a bias (found"
             f" {seconds:g}); allowed: up to {_LONGEST_BIAS:g} s; it counts as a bias; if it is a"
-            f" dark, write into the camera's profile: {rule}; if it is none, the same with type:"
-            " bias"
+            f" dark, write into the camera's profile: types: [{rule}]; if it is none, the same"
+            " with type: bias"
         )
 
     def read_noise(self):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
@@ -113,11 +113,6 @@ _OTHER_WORDS = re.compile(
 
 # The types by which people name folders and files.
 _TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
-# A text that YAML reads as itself without quotes.
-_PLAIN = re.compile(
-    r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w .+/-]*[\w.+/-])?",
-    re.ASCII | re.IGNORECASE,
-)
 # Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
 _LONGEST_READOUT = 10.0
 
@@ -175,7 +170,7 @@ def frame_type(reader, rules):
     target_type = type_of_target(name)
     advice = ""
     if target_type:
-        rule = type_rule_text(target_type, keyword, [name])
+        rule = type_rule_text(target_type, cards=[(keyword, [name])])
         advice = f"; by {keyword} it is of type {target_type}: types: [{rule}]"
     if first_text:
         reason = f"unknown image type {first_text!r}: name it under `types:` in a profile"
@@ -183,40 +178,6 @@ def frame_type(reader, rules):
     names = ", ".join(spec.keyword for spec in reader.cards["imagetyp"][:4])
     reason = f"no card says the image type (looked for {names}...): name it in a profile"
     return "", "", reason + advice
-
-
-def type_rule_text(frame_type, keyword, values):
-    """Return a rule on image types as a profile has it.
-
-    Parameters
-    ----------
-    frame_type : str
-    keyword : str
-        `imagetyp`, `file`, or the keyword of another card.
-    values : sequence of str
-        The values that the rule allows.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> print(type_rule_text("flat", "OBJECT", ["FLAT R", "FLAT: V"]))
-    {type: flat, cards: {OBJECT: [FLAT R, "FLAT: V"]}}
-    >>> print(type_rule_text("bias", "file", ["bias*"]))
-    {type: bias, file: "bias*"}
-    """
-    texts = list(map(yaml_text, values))
-    allowed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    if keyword not in ("imagetyp", "file"):
-        return f"{{type: {frame_type}, cards: {{{keyword}: {allowed}}}}}"
-    return f"{{type: {frame_type}, {keyword}: {allowed}}}"
-
-
-def yaml_text(text):
-    """Return a text as a value in YAML, in quotes where it would be read as anything else."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def type_by_file_name(file):
@@ -240,7 +201,10 @@ def type_by_file_name(file):
     """
     *folders, name = PurePosixPath(file).parts
     word = re.match(r"[A-Za-z]*", name)[0]
-    for text, pattern in ((word, f"{word}*"), *((each, f"*{each}/*") for each in folders[::-1])):
+    for text, pattern in (
+        (word, f"{word}*"),
+        *((each, f"*{pattern_of(each)}/*") for each in folders[::-1]),
+    ):
         frame_type = _TYPE_OF.get(_letters_and_digits(text), "")
         if frame_type in _TYPES_IN_NAMES:
             return frame_type, pattern
@@ -368,8 +332,8 @@ def _type_by_other_cards(reader, text, frame_type):
             )
             return "dark"
         reader.warn(
-            f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's "
-            f"profile: types: [{{type: dark, imagetyp: {text}}}]"
+            f"{text!r} of 0 s is taken for a bias; to keep it a dark, write into the camera's"
+            f" profile: types: [{type_rule_text('dark', imagetyp=[text])}]"
         )
         return "bias"
     if frame_type == "bias":
@@ -378,10 +342,10 @@ def _type_by_other_cards(reader, text, frame_type):
         keyword, name = _target_of(reader)
         target_type = type_of_target(name)
         if target_type:
+            rule = type_rule_text(target_type, imagetyp=[text], cards=[(keyword, [name])])
             reader.warn(
                 f"{text!r} with {keyword} {name!r} is taken for science; if it is of type"
-                f" {target_type}, write into the camera's profile: types: [{{type: {target_type},"
-                f" imagetyp: {yaml_text(text)}, cards: {{{keyword}: {yaml_text(name)}}}}}]"
+                f" {target_type}, write into the camera's profile: types: [{rule}]"
             )
     return frame_type
 

@@ -455,6 +455,8 @@ def hdu_indices(headers, hdu):
 def matches(value, patterns):
     """Return whether a card's value is one of these: text as a glob without case, numbers by value.
 
+    Several blanks count as one, as in the texts that lines show.
+
     Parameters
     ----------
     value : str, int, float, bool or None
@@ -505,4 +507,5 @@ def _is_match(value, pattern):
         return value is pattern or str(value).upper()[:1] == str(pattern).upper()
     if isinstance(pattern, int | float):
         return as_number(value) == pattern
-    return fnmatch.fnmatchcase(str(value).strip().upper(), str(pattern).strip().upper())
+    text, glob = (" ".join(str(each).upper().split()) for each in (value, pattern))
+    return fnmatch.fnmatchcase(text, glob)

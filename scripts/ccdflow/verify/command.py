@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from dataclasses import dataclass
 
@@ -81,13 +82,14 @@ def named_products(results, words):
     """
     existing = set(selection.files_of(results))
     products = []
+    folder = shlex.quote(f"{results}/reduced")
     for word in words:
         product = word.removeprefix(f"{results.as_posix()}/")
         if product not in existing:
             raise UserError(
                 "there is no such product",
                 file=results / product,
-                allowed=f"a FITS file below {results}, as `ls {results}/reduced` has them",
+                allowed=f"a FITS file below {results}, as `ls {folder}` has them",
                 remedy="give one of these, or no product for all of them",
             )
         products.append(product)

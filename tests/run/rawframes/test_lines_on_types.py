@@ -7,7 +7,7 @@ import pytest
 import yaml
 from small_frames import bias_cards, run_jobs, write_raw
 
-from ccdflow.camera.imagetypes import type_by_file_name, type_rule_text
+from ccdflow.camera.imagetypes import type_by_file_name
 
 SHAPE = (24, 32)
 
@@ -103,11 +103,6 @@ def test_a_word_of_a_type_that_only_a_person_knows_is_named(tmp_path):
 )  # fmt: skip
 def test_a_name_tells_a_type_by_a_whole_word_alone(file, type_and_pattern):
     assert type_by_file_name(file) == type_and_pattern
-
-
-def test_a_value_of_a_rule_is_the_same_after_yaml():
-    for value in ("FLAT R", "a: b", "#3", "*dome", "12", "on", 'say "x"', "R, V", "y", "-"):
-        assert yaml.safe_load(type_rule_text("flat", "OBJECT", [value]))["cards"]["OBJECT"] == value
 
 
 def test_darks_without_biases_serve_by_the_rule_of_the_line(tmp_path):

@@ -82,20 +82,21 @@ def propose(headers, arrays, *, other_arrays=None, file):
             _pixels_of_hdu(arrays_of_frame and arrays_of_frame[index], shape, file)
             for arrays_of_frame in (arrays, other_arrays)
         )
-        dark, flat = _sorted_by_light(first_image, second_image)
+        bias, flat = _sorted_by_light(first_image, second_image)
         header_amplifiers = [a for a in geometry.amplifiers if a.hdu == index] if geometry else []
         images_seen.append(
             examine_image(
                 headers,
                 index,
                 flat,
-                dark=dark,
+                dark=bias,
                 frame_type=frame_type,
                 header_amplifiers=tuple(header_amplifiers),
             )
         )
-    findings = merged_findings(images_seen) + _against_header(geometry, refusal, images_seen)
-    is_needless = findings[-1] == NEEDLESS_PROFILE_NOTE
+    is_needless = geometry is not None and _is_geometry_seen(geometry, images_seen)
+    against_header = NEEDLESS_PROFILE_NOTE if is_needless else _words_on_header(geometry, refusal)
+    findings = [*merged_findings(images_seen), against_header]
     text = profile_text(
         headers,
         camera,
@@ -183,16 +184,31 @@ def _common_region(regions):
     return region if min(region.shape) > 0 else None
 
 
-def _against_header(geometry, refusal, images_seen):
-    """Return the finding on the frame without a profile."""
-    if refusal is not None:
-        return [f"Without a profile the frame is set aside: {refusal.reason}."]
+def _is_geometry_seen(geometry, images_seen):
+    """Return whether the amplifiers by the header alone are those that the pixels show."""
     amplifiers_by_light = {
         (image.hdu, data, strips) for image in images_seen for _, data, strips in image.amplifiers
     }
     header_amplifiers = {(a.hdu, a.data, a.overscan) for a in geometry.amplifiers}
-    if amplifiers_by_light == header_amplifiers:
-        return [NEEDLESS_PROFILE_NOTE]
+    return amplifiers_by_light == header_amplifiers
+
+
+def _words_on_header(geometry, refusal):
+    """Return the finding on a frame that needs a profile.
+
+    Parameters
+    ----------
+    geometry : ccdflow.camera.geometry.Geometry or None
+        That by the header alone.
+    refusal : ccdflow.errors.FrameError or None
+        The reason why there is none.
+
+    Returns
+    -------
+    str
+    """
+    if refusal is not None:
+        return f"Without a profile the frame is set aside: {refusal.reason}."
     counts = Counter(
         f"data {a.data.to_fits()}, overscan "
         + (" ".join(strip.to_fits() for strip in a.overscan) or "none")
@@ -201,7 +217,7 @@ def _against_header(geometry, refusal, images_seen):
     listed = "; ".join(
         text + (f" ({count} amplifiers)" if count > 1 else "") for text, count in counts.items()
     )
-    return [f"Without a profile the header would give {listed}."]
+    return f"Without a profile the header would give {listed}."
 
 
 def _sorted_by_light(first, second):

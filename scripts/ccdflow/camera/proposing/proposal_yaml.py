@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections import defaultdict
 
+from ccdflow.camera.profile_lines import pattern_of, yaml_text
 from ccdflow.files.cards import find_first
+from ccdflow.files.headertext import printable_text
 
 
 def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
@@ -31,7 +33,7 @@ def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
     str
     """
     facts = camera.describe(headers, file=file)
-    lines = [f"# Proposed from {file}. Findings:"]
+    lines = [f"# Proposed from {printable_text(file)}. Findings:"]
     lines += [f"#   {line}" for finding in findings for line in _wrapped_text(finding)]
     lines += ["# Look at the picture, and at each line below.", ""]
     lines += _recognition_lines(headers, images_seen)
@@ -85,7 +87,7 @@ def _recognition_lines(headers, images_seen):
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
         value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
         if value and len(lines) < 3:
-            lines.append(f"  {keyword}: {_quoted_value(value)}")
+            lines.append(f"  {keyword}: {yaml_text(pattern_of(value))}")
     if len(lines) == 1:
         nx = images_seen[0].shape[1]
         lines.append(f"  NAXIS1: {nx}  # there is no INSTRUME: choose a card that is this camera's")
@@ -102,13 +104,6 @@ def _size_lines(images_seen):
     )
     rows = f"null]  # any number of rows, {ny} here" if has_all_rows else f"{ny}]"
     return [f"size: [{nx}, {rows}", ""]
-
-
-def _quoted_value(text):
-    """Return a value in YAML; characters of a glob pattern are escaped."""
-    without_globs = "".join(f"[{c}]" if c in "*?[" else c for c in text)
-    escaped = without_globs.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _comments_on_missing(facts, headers, camera):

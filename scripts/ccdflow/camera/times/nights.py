@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.camera.times import longitudes
 from ccdflow.camera.times.datecards import (
     MJD_START,
@@ -266,9 +267,10 @@ def look_at_daylight(reader, moment, longitude, exptime):
         return
     reading = reader.read("longitude", _read_longitude, "not a longitude in degrees")
     name = "the profile's longitude" if longitude is not None else reading.keyword or "longitude"
+    site = f"site: {{longitude: {yaml_number(-east, 6)}}}"
     reader.warn(
         f"{name}: {east:g} degrees east makes this the middle of a day, {-east:g} of a night: if it"
-        f" is counted west, write into the camera's profile: site: {{longitude: {-east:g}}}; else"
+        f" is counted west, write into the camera's profile: {site}; else"
         " its date or time is wrong"
     )
 

@@ -32,8 +32,6 @@ _CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmat
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 # A number of a frame, with too few digits for a date.
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
-# A card is written in another way, or has another time than the others.
-_UNUSUAL = "no usual time"
 # Two clocks are compared around the day; a date without a time counts as noon.
 _DAY = timedelta(days=1)
 _HALF_DAY = timedelta(hours=12)
@@ -41,6 +39,14 @@ _HALF_DAY = timedelta(hours=12)
 _LONGEST_EXPOSURE = 86400.0
 # The facts that are numbers of days, and the number that is taken off for a Modified Julian Date.
 _DAY_NUMBERS = (("mjd", 0.0), ("jd", MJD_ZERO))
+# The Modified Julian Dates between these are of years from `FIRST_YEAR` to `LAST_YEAR`.
+_FIRST_MJD, _END_OF_MJD = (
+    (datetime(year, 1, 1) - MJD_START).days for year in (FIRST_YEAR, LAST_YEAR + 1)
+)
+
+
+class _Unusual(Exception):
+    """A card is written in another way, or has another time than the others."""
 
 
 def usual_moment(reader, exptime):
@@ -78,7 +84,7 @@ def usual_moment(reader, exptime):
         tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, _LONGEST_EXPOSURE))
         _check_stamps(stamps, clocks, moment, tolerance)
         _check_numbers(reader, moment.time, tolerance)
-    except ValueError:
+    except _Unusual:
         return None
     return moment
 
@@ -89,11 +95,11 @@ def _matched_cards(reader, name, pattern):
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]
         if position is None or not is_text(header):
-            raise ValueError(_UNUSUAL)
+            raise _Unusual
         text = header.text_at(position)
         match = pattern(text)
         if match is None and not (keyword in AMBIGUOUS_CARDS and _COUNT_CARD(text)):
-            raise ValueError(_UNUSUAL)
+            raise _Unusual
         matched.append((keyword, match))
     return matched
 
@@ -102,7 +108,7 @@ def _time_of(hours, minutes, seconds):
     """Return a time of day as a timedelta."""
     hours, minutes, seconds = int(hours), int(minutes), float(seconds)
     if hours > 24 or minutes > 59 or seconds >= 61:
-        raise ValueError(_UNUSUAL)
+        raise _Unusual
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
@@ -114,7 +120,7 @@ def _dated_cards(reader):
             continue
         year, month, day, hours, minutes, seconds, comment = match.groups()
         if meaning_of(keyword, comment or "") == "local":
-            raise ValueError(_UNUSUAL)
+            raise _Unusual
         midnight = _begin_of_day(year, month, day)
         stamps.append((keyword, midnight, hours and _time_of(hours, minutes, seconds)))
     return stamps
@@ -124,9 +130,13 @@ def _dated_cards(reader):
 @lru_cache(maxsize=64)
 def _begin_of_day(year, month, day):
     """Return the begin of a day by its digits."""
-    midnight = datetime(int(year), int(month), int(day))
+    try:
+        midnight = datetime(int(year), int(month), int(day))
+    except ValueError:
+        # Such as 30 February.
+        raise _Unusual from None
     if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
-        raise ValueError(_UNUSUAL)
+        raise _Unusual
     return midnight
 
 
@@ -135,7 +145,7 @@ def _cards_of_clocks(reader):
     clocks = []
     for keyword, match in _matched_cards(reader, "time", _CLOCK_CARD):
         if match is None or meaning_of(keyword, match[4] or "") == "local":
-            raise ValueError(_UNUSUAL)
+            raise _Unusual
         clocks.append((keyword, _time_of(match[1], match[2], match[3])))
     return clocks
 
@@ -158,13 +168,13 @@ def _check_stamps(stamps, clocks, moment, tolerance):
         time = day + (clock or _HALF_DAY)
         time_tolerance = tolerance if clock else tolerance + DAY_TOLERANCE
         if keyword not in moment.cards and abs(time - moment_time) > time_tolerance:
-            raise ValueError(_UNUSUAL)
+            raise _Unusual
     midnight = datetime(moment_time.year, moment_time.month, moment_time.day)
     for keyword, clock in clocks:
         if keyword in moment.cards or not UNIVERSAL_TIME_CARD.fullmatch(keyword):
             continue
         if abs((midnight + clock - moment_time + _HALF_DAY) % _DAY - _HALF_DAY) > tolerance:
-            raise ValueError(_UNUSUAL)
+            raise _Unusual
 
 
 def _check_numbers(reader, moment_time, tolerance):
@@ -173,7 +183,7 @@ def _check_numbers(reader, moment_time, tolerance):
         for _, match in _matched_cards(reader, name, _DAYS_CARD):
             value = 0.0 if match is None else float(match[1])
             # A card with more digits than a date of our centuries has gives no time.
-            if not 15020 < value - zero < 88127 or not value % 1:
-                raise ValueError(_UNUSUAL)
+            if not _FIRST_MJD < value - zero < _END_OF_MJD or not value % 1:
+                raise _Unusual
             if abs(MJD_START + timedelta(days=value - zero) - moment_time) > tolerance:
-                raise ValueError(_UNUSUAL)
+                raise _Unusual

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT
+from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.kinds.matching import association, master_library, match_sentences, setups
@@ -63,7 +64,7 @@ class MasterSeries:
         unit = VARIANCE_UNITS[self.kind]
         value = f"{slope:.3g} ± {error:.2g} {unit} a day"
         is_seen = slope > 2 * error
-        line = f"ageing: {{{self.kind}: {slope:.2g}}}" if is_seen else "none is seen"
+        line = f"ageing: {{{self.kind}: {yaml_number(slope, 2)}}}" if is_seen else "none is seen"
         return self.name, spread, value, line, f"{self.ageing_in_use:.3g}"
 
 

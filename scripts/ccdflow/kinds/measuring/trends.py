@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from ccdflow import paths
+from ccdflow.camera.profile_lines import yaml_text
 from ccdflow.detector.trend_steps import FEWEST_NIGHTS_A_SIDE, LEAST_STEP_SIGMA, TRENDS
 from ccdflow.files.values import short_number
 from ccdflow.kinds.archive_product import ArchiveProduct
@@ -253,7 +254,7 @@ def _profile_line(context, event, *, has_whole_path=False):
     """Return the line for the profile; a page names it without its folder, which may move."""
     camera = profile_of(context, event["camera"])
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
-    line = "epochs: [" + ", ".join(f'"{epoch}"' for epoch in epochs) + "]"
+    line = "epochs: [" + ", ".join(map(yaml_text, epochs)) + "]"
     if camera is None or not camera.path:
         return f"if the camera was changed then, write a profile for it, with the line {line}"
     path = camera.path if has_whole_path else PurePath(camera.path).name

@@ -11,6 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow import paths
+from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
@@ -279,11 +280,12 @@ def _flat_warning(file, camera, level, usual_figures):
     bias_level, limit = usual_figures.flat_limit(camera)
     light = level - bias_level
     if light >= limit:
+        rule = type_rule_text("flat", files=[pattern_of(PurePosixPath(file).name)])
         yield (
             LIKE_A_FLAT,
             f"taken for science, and as even and bright as a flat ({light:.4g} adu, no star"
-            " in it); if it is a flat, write into the camera's profile: types: [{type: flat,"
-            f' file: ["{PurePosixPath(file).name}"]}}] (* is for any letters)',
+            f" in it); if it is a flat, write into the camera's profile: types: [{rule}]"
+            " (* is for any letters)",
         )
 
 

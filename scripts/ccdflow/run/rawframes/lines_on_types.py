@@ -9,9 +9,8 @@ from ccdflow.camera.imagetypes import (
     TYPES,
     type_by_file_name,
     type_of_target,
-    type_rule_text,
-    yaml_text,
 )
+from ccdflow.camera.profile_lines import condition_text, type_rule_text
 from ccdflow.run.rawframes.rows import OK, RowMark
 
 # Values that a rule of a line names at most.
@@ -103,7 +102,7 @@ def _line_on_biasless(camera, rows, shortest):
     """
     first = min((row for row in rows if row.facts["exptime"] == shortest), key=lambda row: row.file)
     words = sorted({row.facts["imagetyp"] for row in rows if row.facts["exptime"] == shortest})
-    rule = type_rule_text("bias", "imagetyp", words)[:-1] + f", exptime: {{max: {shortest:g}}}}}"
+    rule = type_rule_text("bias", imagetyp=words, exptime=[("max", shortest)])
     return (
         f"no bias: {camera}: no card names its overscan, and it has darks alone: its level stays"
         " in all frames, and no dark can be combined. Take biases; or let the shortest darks serve"
@@ -118,7 +117,7 @@ def _condition_of(row):
     for keyword in NAME_CARDS:
         text = cards.get(keyword, "")
         if text and not text.startswith("#"):
-            return f"{{{keyword}: {yaml_text(text)}}}"
+            return condition_text(keyword, text)
     return f"{{NAXIS1: {row.facts['naxis1']}}}"
 
 
@@ -134,13 +133,27 @@ def _rules_of(rows):
             *key, value = rule
             values_of_rules.setdefault(tuple(key), {})[value] = None
     rules = [
-        type_rule_text(frame_type, keyword, list(values)[:_MOST_VALUES])
+        _rule_text(frame_type, keyword, list(values)[:_MOST_VALUES])
         for (frame_type, keyword), values in values_of_rules.items()
     ]
     if not is_all:
         # Frames that are no calibrations are science, where the calibrations are known.
-        rules.append(type_rule_text("science" if rules else _ANY_TYPE, "file", ["*"]))
+        rules.append(type_rule_text("science" if rules else _ANY_TYPE, files=["*"]))
     return rules
+
+
+def _rule_text(frame_type, keyword, values):
+    """Return the rule of a type by the values of `imagetyp`, `file` or a card.
+
+    Parameters
+    ----------
+    frame_type, keyword : str
+    values : list of str
+        Patterns of file names, or texts of the card.
+    """
+    names = {"imagetyp": "imagetyp", "file": "files"}
+    conditions = {names[keyword]: values} if keyword in names else {"cards": [(keyword, values)]}
+    return type_rule_text(frame_type, **conditions)
 
 
 def _rule_of(row):

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 from ccdflow import paths
+from ccdflow.camera.profile_lines import type_rule_text
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RowMark
 
 MOST_LINES = 12
@@ -173,5 +174,6 @@ def why_no_bias(store, types):
     remedy = "write under `types:` in a profile which frames are"
     if types_of_short_darks:
         name = types_of_short_darks.most_common(1)[0][0]
-        remedy = f"in a profile, types: [{{type: bias, imagetyp: {name}, exptime: {{max: 0}}}}]"
+        rule = type_rule_text("bias", imagetyp=[name], exptime=[("max", 0)])
+        remedy = f"in a profile, types: [{rule}]"
     return [f"no combined bias: no frame is of type bias ({counts}); {remedy}"]
