@@ -21,7 +21,7 @@ VERBS = re.findall(
     """,
 )
 # A question that the user answers, or a command that stands first.
-OTHER_REMEDIES = ("did you mean ", "was the frame read ", "-n lists ")
+OTHER_REMEDIES = ("did you mean ", "if the frame was read ", "-n lists ")
 
 
 @pytest.mark.parametrize(

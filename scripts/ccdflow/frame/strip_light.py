@@ -53,7 +53,7 @@ _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 # The end of the warnings.
 _STRIP_REMEDY = (
-    "was the frame read without overscan, or trimmed: give frames of its size a profile of their"
+    "if the frame was read without overscan, or trimmed, give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
 # The correction of a profile where a strip may hold data.

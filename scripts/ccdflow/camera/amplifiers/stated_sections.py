@@ -10,6 +10,7 @@ raises a warning alone.
 from __future__ import annotations
 
 from contextlib import suppress
+from enum import IntEnum
 from typing import NamedTuple
 
 from ccdflow.camera.binning import binning
@@ -26,9 +27,22 @@ _SHARED_PART = 0.1
 # Cards with the section of the chip that the science pixels are of, in order of preference.
 _CHIP_SECTIONS = ("CCDSEC", "DETSEC")
 
-# Words for the axes x and y, and the cards with their lengths.
-_AXES = ("columns", "rows")
-_AXIS_CARDS = ("NAXIS1", "NAXIS2")
+
+class _Axis(IntEnum):
+    """The axis across a strip, numbered as NAXIS1 and NAXIS2 are, from 0."""
+
+    X = 0
+    Y = 1
+
+    @property
+    def lines(self):
+        """The lines of pixels that are counted along it: columns along x."""
+        return ("columns", "rows")[self]
+
+    @property
+    def card(self):
+        """The keyword of its length."""
+        return f"NAXIS{self + 1}"
 
 
 class _CardOnStrip(NamedTuple):
@@ -53,10 +67,10 @@ class _CheckedStrip(NamedTuple):
     Attributes
     ----------
     region : ccdflow.camera.sections.Region
-    axis : {0, 1}
-        0 for a strip left or right of the data, 1 for one below or above.
+    axis : _Axis
+        X for a strip left or right of the data, Y for one below or above.
     length : int
-        Columns (axis 0) or rows of the frame.
+        Columns (along x) or rows (along y) of the frame.
     factor : int
         Binning along the axis.
     shape : (int, int)
@@ -66,7 +80,7 @@ class _CheckedStrip(NamedTuple):
     """
 
     region: Region
-    axis: int
+    axis: _Axis
     length: int
     factor: int
     shape: tuple[int, int]
@@ -124,9 +138,9 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
 
 
 def _axis_of_strip(data, strip):
-    """Return 0 for a strip left or right of the data, 1 above or below, None for neither alone."""
+    """Return X for a strip left or right of the data, Y above or below, None for neither alone."""
     is_beside = not strip.shares_columns(data), not strip.shares_rows(data)
-    return None if is_beside[0] == is_beside[1] else is_beside.index(True)
+    return None if is_beside[0] == is_beside[1] else _Axis(is_beside.index(True))
 
 
 def _claim_of_data(header, strip, *, is_alone):
@@ -196,8 +210,8 @@ def _read_stated(header, keyword, axis, shape):
     header : mapping of str to object
         Value by keyword.
     keyword : str
-    axis : {0, 1}
-        Axis of the array: rows or columns.
+    axis : _Axis
+        The axis along which the pixels are counted.
     shape : (int, int)
         (ny, nx) of the raw image.
     """
@@ -209,8 +223,8 @@ def _read_stated(header, keyword, axis, shape):
 
 
 def _range_along_axis(region, axis):
-    """Return the first pixel of a region and the one behind its last: of rows for axis 1."""
-    return (region.y0, region.y1) if axis else (region.x0, region.x1)
+    """Return the first column of a region and the one behind its last; its rows along y."""
+    return (region.y0, region.y1) if axis is _Axis.Y else (region.x0, region.x1)
 
 
 # Sentences on a section, by its card; all cards not listed have the sentence of CCDSEC.
@@ -274,11 +288,12 @@ def _warning_of_strip(draft, strip, claim):
 def _claim_in_words(claim, strip):
     """Return the sentence on the claim of a card about the image across a strip."""
     sentence = _SENTENCES.get(claim.keyword, _SENTENCES["CCDSEC"])
-    return sentence.format(text=claim.text, length=strip.length, axis=_AXES[strip.axis])
+    return sentence.format(text=claim.text, length=strip.length, axis=strip.axis.lines)
 
 
 def _allowed_section(strip):
-    return f"a section without the {_AXES[strip.axis]} of the overscan"
+    """Return the section that a card may have, in words."""
+    return f"a section without the {strip.axis.lines} of the overscan"
 
 
 def _remedy_for_strip(strip):
@@ -286,8 +301,8 @@ def _remedy_for_strip(strip):
     numbers = ["null" if number is None else str(number) for number in strip.profile_size]
     numbers[strip.axis] = str(strip.length)
     return (
-        f"was the frame read without overscan, binned or trimmed: give it a profile of its own,"
-        f" recognised by {_AXIS_CARDS[strip.axis]}: {strip.length} (`overscan: none`, if it has"
-        f" none); is the card wrong: write `size: [{', '.join(numbers)}]` into the profile, or into"
-        " a copy of it if the camera has frames of other sizes"
+        "if the frame was read without overscan, binned or trimmed, give it a profile of its own,"
+        f" recognised by {strip.axis.card}: {strip.length} (`overscan: none`, if it has"
+        f" none); if the card is wrong, write `size: [{', '.join(numbers)}]` into the profile, or"
+        " into a copy of it if the camera has frames of other sizes"
     )
