@@ -46,17 +46,19 @@ def test_file_and_schema_have_the_same_keys_in_the_same_order():
 
 def test_every_key_is_explained_by_the_comment_above_it():
     lines = FILE.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines):
-        key = re.match(r" *(\w+):", line)
-        if key:
-            assert re.match(r" *# \S", lines[number - 1]), f"{key[1]} has no comment above it"
+    keys = [(number, re.match(r" *(\w+):", line)) for number, line in enumerate(lines)]
+    keys = [(number, key[1]) for number, key in keys if key]
+    assert [key for _, key in keys] == [key.split(".")[-1] for key in keys_of_file(DEFAULTS)]
+    for number, key in keys:
+        assert re.match(r" *# \S", lines[number - 1]), f"{key} has no comment above it"
 
 
 def test_the_schema_describes_every_key_and_refuses_unknown_ones_at_every_level():
-    for part in parts_of_schema(SCHEMA):
-        assert part["description"]
-        if "properties" in part:
-            assert part["additionalProperties"] is False
+    parts = list(parts_of_schema(SCHEMA))
+    assert all(part["description"] for part in parts)
+    groups = [part for part in parts if "properties" in part]
+    assert len(groups) > 5
+    assert all(part["additionalProperties"] is False for part in groups)
 
 
 def test_the_file_gives_the_defaults():

@@ -209,7 +209,10 @@ def test_steep_wings_scatter_by_their_errors(level, peak):
     assert np.abs(pulls).max() < 6
     for low, high in ((0, 50), (50, 1500), (1500, 4000), (4000, 1e6)):
         chosen = pulls[(scene - level >= low) & (scene - level < high)]
-        if len(chosen) > 400:
+        # The brightest stars alone have pixels in the last range.
+        is_enough = len(chosen) > 400
+        assert is_enough or low >= 1500
+        if is_enough:
             scatter = 2 * (2 / len(chosen)) ** 0.5
             assert chosen.std() == pytest.approx(1, abs=0.025 + scatter)
             assert abs(chosen.mean()) < 0.01 + 0.03 * (low > 0) + 3 / len(chosen) ** 0.5

@@ -127,7 +127,9 @@ def test_neighbouring_columns_differ_by_more_as_their_read_noise_is_correlated(
 
 def test_the_measured_noise_of_the_sky_is_the_predicted_one(calibrated_night):
     _, run = calibrated_night
-    for hdus in [each for pattern in FIELDS for each in open_calibrated(run, pattern)]:
+    frames_of_fields = [open_calibrated(run, pattern) for pattern in FIELDS]
+    assert all(frames_of_fields)
+    for hdus in [each for frames in frames_of_fields for each in frames]:
         cards = hdus[0].header
         assert cards["SKYRMS"] == pytest.approx(cards["SKYPRED"], rel=0.03)
 

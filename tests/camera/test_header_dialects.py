@@ -228,7 +228,9 @@ def test_local_time_without_a_zone_gives_the_night_and_a_warning(rows_of):
         ),
         "comment": cards_of_day(card("DATE-OBS", quote("2023-06-01T02:04:58"), "local time")),
     }
-    for row in rows_of(for_sure).values():
+    rows = rows_of(for_sure)
+    assert len(rows) == len(for_sure)
+    for row in rows.values():
         assert row.night == "2023-05-31"
         assert "DATE-OBS is the local time, and no card has the time zone" in warnings_of(row)
 
