@@ -57,7 +57,10 @@ _STRIP_REMEDY = (
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
 )
 # The correction of a profile where a strip may hold data.
-_READOUT_REMEDY = "if its noise is that of the readout, correct `gain:` and `read_noise:` in the camera's profile;"
+_READOUT_REMEDY = (
+    "if its noise is that of the readout, correct `gain:` and `read_noise:` in the camera's"
+    " profile;"
+)
 REMEDIES = {DATA_FOR_OVERSCAN: _STRIP_REMEDY, LIT_OVERSCAN: f"{_READOUT_REMEDY} {_STRIP_REMEDY}"}
 """The remedies of `light_warnings`, by kind."""
 
