@@ -34,10 +34,10 @@ ODD_TEXTS = [
 ]  # fmt: skip
 # Values that say that nothing is known: no card has them for a rule.
 SILENT_TEXTS = ("null", "NULL", "-", "N/A")
-RECOGNISED = "recognise: {INSTRUME: PROBE}\n"
+PROBE_LINE = "recognise: {INSTRUME: PROBE}\n"
 
 
-def _described(tmp_path, text, file="a.fits", **cards):
+def _describe(tmp_path, text, file="a.fits", **cards):
     """Return the facts of a frame by a profile with a text."""
     frame = header(12, 9, **({"INSTRUME": "PROBE", "EXPTIME": 0.0} | cards))
     return profile(tmp_path, text).describe([frame], file=file)
@@ -49,13 +49,13 @@ def test_a_rule_holds_for_the_text_that_it_is_made_of_alone(tmp_path, text):
     by_card = type_rule_text("arc", cards=[("OBJECT", [text])])
     name = f"{text.replace('/', '_')}.fits"
     by_file = type_rule_text("science", files=[pattern_of(name)])
-    rules = f"{RECOGNISED}types: [{by_type}, {by_card}, {by_file}]\n"
+    rules = f"{PROBE_LINE}types: [{by_type}, {by_card}, {by_file}]\n"
     if text not in SILENT_TEXTS:
-        assert _described(tmp_path, rules, IMAGETYP=text).type == "other"
-        assert _described(tmp_path, rules, IMAGETYP=text, EXPTIME=2e-7).type != "other"
-        assert _described(tmp_path, rules, OBJECT=text).type == "arc"
-    assert _described(tmp_path, rules, file=f"n/{name}").type == "science"
-    assert _described(tmp_path, rules, file="n/1.fits", IMAGETYP="q", OBJECT="q").type == ""
+        assert _describe(tmp_path, rules, IMAGETYP=text).type == "other"
+        assert _describe(tmp_path, rules, IMAGETYP=text, EXPTIME=2e-7).type != "other"
+        assert _describe(tmp_path, rules, OBJECT=text).type == "arc"
+    assert _describe(tmp_path, rules, file=f"n/{name}").type == "science"
+    assert _describe(tmp_path, rules, file="n/1.fits", IMAGETYP="q", OBJECT="q").type == ""
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
@@ -77,15 +77,15 @@ def test_the_rule_of_each_warning_keeps_the_type_that_it_promises(tmp_path, text
         {"IMAGETYP": f"bias {text}", "EXPTIME": 600.0},
         {"IMAGETYP": f"qq {text}", "OBJECT": f"FLAT {text}"},
     ):
-        facts = _described(tmp_path, RECOGNISED, **cards)
+        facts = _describe(tmp_path, PROBE_LINE, **cards)
         lines = [line for line in (*facts.warnings, facts.reason) if "types: [" in line]
         assert len(lines) <= 1
         for line in lines:
             rule = re.search(r"types: \[\{.*\}\]", line)[0]
             promised_type = yaml.safe_load(rule)["types"][0]["type"]
-            text_of_profile = f"{RECOGNISED}{rule}\n"
+            text_of_profile = f"{PROBE_LINE}{rule}\n"
             assert promised_type != facts.type
-            assert _described(tmp_path, text_of_profile, **cards).type == promised_type, line
+            assert _describe(tmp_path, text_of_profile, **cards).type == promised_type, line
 
 
 def test_the_warnings_with_a_rule_are_there(tmp_path):
@@ -95,7 +95,7 @@ def test_the_warnings_with_a_rule_are_there(tmp_path):
         {"IMAGETYP": "Bias: 2", "EXPTIME": 600.0},
         {"IMAGETYP": "qq", "OBJECT": "FLAT: R"},
     ):
-        facts = _described(tmp_path, RECOGNISED, **cards)
+        facts = _describe(tmp_path, PROBE_LINE, **cards)
         assert sum("types: [{" in line for line in (*facts.warnings, facts.reason)) == 1
 
 
@@ -124,7 +124,7 @@ def test_any_number_is_the_same_after_yaml(number):
 def test_the_ageing_of_a_line_is_a_number_for_the_profile(tmp_path):
     """``1e-07`` is a text for YAML."""
     line = f"ageing: {{flat: {yaml_number(1e-7, 2)}}}"
-    assert dict(profile(tmp_path, f"{RECOGNISED}{line}\n").ageing) == {"flat": 1e-7}
+    assert dict(profile(tmp_path, f"{PROBE_LINE}{line}\n").ageing) == {"flat": 1e-7}
 
 
 def test_no_other_module_writes_a_rule_or_a_condition():
