@@ -153,7 +153,7 @@ def is_of_numbers(value):
 
 
 def test_every_number_of_verification_is_listed_as_a_copy_or_as_its_own():
-    numbers_set = {
+    numbers = {
         (module, name) for module, names in numbers_of_verification().items() for name in names
     }
     copies = {
@@ -162,11 +162,9 @@ def test_every_number_of_verification_is_listed_as_a_copy_or_as_its_own():
         for word in words.split()
     }
     own = {(module, name) for module, names in OWN_NUMBERS.items() for name in names.split()}
-    assert numbers_set - copies - own == set(), (
-        "compare these with their originals, or list them as own"
-    )
+    assert numbers - copies - own == set(), "compare these with their originals, or list them"
     assert copies & own == set()
-    assert own - numbers_set == set()
+    assert own - numbers == set()
 
 
 @pytest.mark.parametrize(("copy", "original", "words"), REPEATED_NUMBERS)
