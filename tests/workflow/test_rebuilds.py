@@ -663,9 +663,9 @@ def test_own_notes_lost(sandbox, name):
         else:
             path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
         lines = lines_on_plan(sandbox.plan().plan)
-        said = [line for line in lines if f"{path}: the notes on finished products" in line]
+        naming_lines = [line for line in lines if f"{path}: the notes on finished products" in line]
         # Without the line nobody knows why thousands of frames are new, and a copy would help.
-        assert len(said) == (name == paths.LEDGER and how != "lost"), how
+        assert len(naming_lines) == (name == paths.LEDGER and how != "lost"), how
         outcome = sandbox.run()
         assert set(outcome.jobs) == (everything if name == paths.LEDGER else set()), how
         assert products(sandbox.results) == before
