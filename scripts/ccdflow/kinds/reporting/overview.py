@@ -43,7 +43,15 @@ class Overview(ArchiveProduct):
         basis = {"version": night_page.PAGES_VERSION}
         for kind in context.chain:
             basis |= kind.index_basis(context)
-        return basis
+        # An overview made beside failed jobs is made again once their products are there.
+        failed = sorted(
+            product
+            for product, other in context.jobs.items()
+            if other.kind != self.name
+            and (record := context.outcome(product)) is not None
+            and not record.key
+        )
+        return basis | ({"failed": failed} if failed else {})
 
     def summary(self, context, night, records):
         """Return the line of a night, and its frames that are set aside."""
