@@ -19,6 +19,7 @@ from ccdflow import commandline, paths
 from ccdflow.errors import UserError
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.pages import terminal
+from ccdflow.run.rawframes.rows import is_dated
 
 _TABLES = {
     "frames": paths.INVENTORY,
@@ -44,7 +45,7 @@ def tables_of(results, night):
     ----------
     results : pathlib.Path
     night : str or None
-        None for the last one.
+        None for the last one that has a date, if any has.
 
     Returns
     -------
@@ -58,7 +59,8 @@ def tables_of(results, night):
     rows = {name: table_rows(results / file) for name, file in _TABLES.items()}
     nights = sorted({row["night"] for row in rows["frames"] if row["night"]})
     if night is None and nights:
-        night = nights[-1]
+        # Frames without a date have the name of their folder, which may come behind all dates.
+        night = max(filter(is_dated, nights), default=nights[-1])
     if night not in nights:
         raise UserError(
             "there is no such night",

@@ -208,6 +208,18 @@ def test_the_last_night_is_the_default(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("night 2019-12-31  cam\n")
 
 
+@pytest.mark.parametrize("folder_of_undated", ["undated", "2020 tests", "0000"])
+def test_frames_without_a_date_are_not_the_last_night(tmp_path, capsys, folder_of_undated):
+    """One file that is not FITS would be shown instead of the night: 'u' comes behind '2'."""
+    folder = results(tmp_path)
+    with (folder / "inventory.csv").open("a", newline="") as file:
+        file.write(f"notes.fits,{folder_of_undated}{',' * (len(FRAMES[7]) - 2)}\n")
+    assert script.main([f"results={folder}"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("night 2020-01-01  cam\n9 frames: all 9 readable\n")
+    assert folder_of_undated in output.splitlines()[-1]
+
+
 def test_a_table_of_masters_by_an_older_ccdflow_is_one_line(tmp_path, capsys):
     """Frames without masters would count as calibrated."""
     folder = results(tmp_path)

@@ -100,6 +100,41 @@ def test_models_along_the_overscan_are_made_again_by_astropy(tmp_path, model, or
     assert outcome.verdict == "differs"
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        "GRATING =            1800 l/mm / a grating",
+        "SEEING  = 1.2.3",
+        "MODE    = 'fast",
+        "LAMP    = on off",
+    ],
+)
+def test_a_card_of_the_camera_that_breaks_the_standard_is_compared_by_its_text(tmp_path, card):
+    """Programs of telescopes write texts without quotes; astropy refuses to give their values."""
+    usual = f"{fits.Card(card[:8].strip(), 'usual')}".encode("ascii")
+    for number, frame in enumerate(biases(4), start=1):
+        path = write_raw(
+            tmp_path / "raw" / f"b{number}.fits",
+            (frame, bias_cards(number, **{card[:8].strip(): "usual"})),
+        )
+        content = path.read_bytes()
+        assert content.count(usual) == 1
+        path.write_bytes(content.replace(usual, card.ljust(80).encode("ascii")))
+    results = tmp_path / "results"
+    run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")})
+    (combined,) = results.glob("combined/*/bias_*.fits")
+    for product in ("reduced/b1.fits", str(combined.relative_to(results))):
+        content = (results / product).read_bytes()
+        assert content.count(card.encode("ascii")) == 1
+        outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results)
+        assert (outcome.verdict, outcome.reason) == ("verified", "")
+        other_card = f"{card[:-1]}7".encode("ascii")
+        (results / product).write_bytes(content.replace(card.encode("ascii"), other_card))
+        outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results)
+        assert outcome.verdict == "differs"
+        (results / product).write_bytes(content)
+
+
 @pytest.mark.parametrize("method", ["average", "median"])
 def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     rng = np.random.default_rng(5)

@@ -395,6 +395,17 @@ def test_further_darks_are_of_the_temperature_of_the_frames_that_lack_them(archi
     assert "15 more darks of 300 s at -20 C (" in wishes
 
 
+@pytest.mark.parametrize("filter_name", ["", "V", "Bessell V"])
+def test_missing_darks_are_asked_for_by_exposure_whatever_the_filter(archive, filter_name):
+    """A camera without a filter has the exposure alone as the name of its frames."""
+    archive.take("bias", NIGHT, 5)
+    for exptime in (2700.0, 300.0):
+        archive.take("science", NIGHT, exptime=exptime, FILTER=filter_name)
+    wishes = line_of(plan_lines(archive, NIGHT), "to gain most: ")
+    for exptime in (2700, 300):
+        assert f"5 darks of {exptime} s of this night (there is none that fits)" in wishes
+
+
 def test_the_own_nights_biases_lost_to_the_bias_of_the_dark(archive):
     """Three biases of last night cancel in the dark; twelve of tonight would add to them."""
     archive.take("bias", NIGHT_BEFORE, 3)

@@ -390,7 +390,7 @@ def _traits_of_darks(noise, block, small_group):
     exptime = dark.exptime if dark is not None and (dark.is_own or dark.scale == 1) else None
     exptime = exptime if small_group is None else small_group.exptime
     # The exposure of an exact dark may differ from the frame's by a thousandth: three digits.
-    time = f"{float(f'{exptime:.3g}'):g} s" if exptime else " ".join(noise.name.rsplit(" ", 2)[1:])
+    time = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
     # Darks of one temperature serve no frames of another one.
     is_cooled_apart = any(each.degrees != noise.degrees for each in block.noises)
     return f" of {time}" + (f" at {noise.degrees}" if noise.degrees and is_cooled_apart else "")

@@ -102,7 +102,15 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
     noises = [
         replace(noise, files=words_on_files)
         for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
-        if (noise := night_noise.noise_of_group(context, name, same_frames, foretell=foretell))
+        if (
+            noise := night_noise.noise_of_group(
+                context,
+                name,
+                same_frames,
+                exposure=seconds_words(context.row(same_frames[0].files[0]).facts["exptime"]),
+                foretell=foretell,
+            )
+        )
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)

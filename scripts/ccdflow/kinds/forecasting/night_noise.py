@@ -56,6 +56,8 @@ class GroupNoise:
         The first of the frames, where others of this filter and exposure take other masters.
     degrees : str
         The temperature of the frames in words; '' where it is unknown.
+    exposure : str
+        The exposure of the frames in words, as in `name`: ``300.1 s``.
     """
 
     name: str
@@ -66,6 +68,7 @@ class GroupNoise:
     read_noise_is_measured: bool = True
     files: str = ""
     degrees: str = ""
+    exposure: str = ""
 
     @property
     def budget(self):
@@ -78,7 +81,7 @@ class GroupNoise:
         return budget.wishes(self.frame)
 
 
-def noise_of_group(context, name, groups, *, foretell):
+def noise_of_group(context, name, groups, *, exposure, foretell):
     """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown.
 
     Parameters
@@ -88,6 +91,8 @@ def noise_of_group(context, name, groups, *, foretell):
         Filter and exposure.
     groups : list of ccdflow.run.job.Group
         The frames.
+    exposure : str
+        Exposure alone, in words.
     foretell : bool
         Whether a sky or read noise that is not measured is taken from other products.
 
@@ -115,6 +120,7 @@ def noise_of_group(context, name, groups, *, foretell):
         bool(measured_skies),
         read_noise is not None,
         degrees=_degrees_of(context, groups),
+        exposure=exposure,
     )
 
 

@@ -43,7 +43,7 @@ COLUMNS = (
 
 # Increase it when the section on masters of a night's page, or the overview's matrix, changes: all
 # pages are then made again. The table's own version makes again the table alone.
-_SECTIONS_VERSION = 7
+_SECTIONS_VERSION = 8
 
 # The key of a closed night's summary.
 _SUMMARY = "associations"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.comparing.source_cards import text_of_card
 
 # Cards of any extension, and of each kind of them.
 _CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
@@ -159,7 +160,7 @@ def check_packed(first_header, image):
 def _cards_but_on_pixels(header):
     """Return [(keyword, text)] of the cards of a header that both headers of packed tiles have."""
     return [
-        (card.keyword, card.image.strip())
+        (card.keyword, text_of_card(card).strip())
         for card in header.cards
         if not _PIXEL_CARDS.fullmatch(card.keyword)
     ]

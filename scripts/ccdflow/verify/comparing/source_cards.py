@@ -8,10 +8,11 @@ compared.
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 
-from astropy.io.fits.verify import VerifyError
+from astropy.io.fits.verify import VerifyError, VerifyWarning
 
 from ccdflow.verify.comparing.comparing import Differs
 
@@ -200,9 +201,10 @@ def check_shared_cards(header, members, origin):
     for keyword in dict.fromkeys(first_member.keys()):
         if keyword in header or keyword in _COMMENTARY or origin.omissible_cards.fullmatch(keyword):
             continue
-        text = first_member.cards[keyword].image
+        text = text_of_card(first_member.cards[keyword])
         if all(
-            keyword in member and member.cards[keyword].image == text for member in other_members
+            keyword in member and text_of_card(member.cards[keyword]) == text
+            for member in other_members
         ):
             raise Differs(f"the card {keyword} is alike in all members, and is missing here")
 
@@ -213,12 +215,19 @@ def _check_card(header, source, keyword):
         card_value, value = header[keyword], source[keyword]
     except VerifyError:
         card_value, value = (
-            one_header.cards[keyword].image.strip() for one_header in (header, source)
+            text_of_card(one_header.cards[keyword]).strip() for one_header in (header, source)
         )
     if card_value != value or type(card_value) is not type(value):
         raise Differs(f"{keyword} is {value!r} in its source, and its card has {card_value!r}")
     if _comment_of(header, keyword) != _comment_of(source, keyword):
         raise Differs(f"the comment of {keyword} is not that of its source")
+
+
+def text_of_card(card):
+    """Return the text of a card; astropy puts quotes around a value that breaks the standard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)
+        return card.image
 
 
 def _comment_of(header, keyword):
@@ -238,7 +247,7 @@ def _check_commentary(header, sources, origin, must_have):
     must_have : bool
         Whether the lines of the sources have to be there.
     """
-    is_long = any(len(card.image) > _CARD for card in header.cards)
+    is_long = any(len(text_of_card(card)) > _CARD for card in header.cards)
     if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in source for source in sources):
         raise Differs("LONGSTRN is there, and no text goes on in a second card")
     if _count_blank(header) > max(map(_count_blank, sources), default=0):

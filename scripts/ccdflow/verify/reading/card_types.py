@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from astropy.io.fits.card import Undefined
+
 from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
 # Cards that calculations take for numbers, and those that name files, sections and methods.
@@ -31,7 +33,12 @@ def check_types(headers):
         The header is too odd to follow.
     """
     for header in headers:
-        for keyword, value in header.items():
+        for card in header.cards:
+            keyword = card.keyword
+            # A card of the camera may break the standard: only ccdflow's own ones are read.
+            if not (_NUMBERS.fullmatch(keyword) or _TEXTS.fullmatch(keyword)):
+                continue
+            value = None if isinstance(card.value, Undefined) else card.value
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if _NUMBERS.fullmatch(keyword) and not is_number:
                 raise CannotRemake(f"{keyword} is {value!r}, and no number", UNREADABLE)
