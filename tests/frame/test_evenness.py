@@ -66,4 +66,4 @@ def test_a_science_frame_that_is_a_flat_is_warned_of_with_its_remedy(tmp_path):
         "auto0.fits: taken for science, and as even and bright as a flat (1.5e+04 adu"
         in warnings[0]
     )
-    assert 'types: [{type: flat, file: ["auto0.fits"]}]' in warnings[0]
+    assert "types: [{type: flat, file: auto0.fits}]" in warnings[0]

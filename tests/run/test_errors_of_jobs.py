@@ -62,6 +62,7 @@ KIND_SETS = [
     ("bias",),
     ("dark", "calibrated picture"),
     ("shutter", "flat table"),
+    ("science",),
 ]
 
 

@@ -46,8 +46,8 @@ class Overview(ArchiveProduct):
         # An overview made beside failed jobs is made again once their products are there.
         failed = sorted(
             product
-            for product, other in context.jobs.items()
-            if other.kind != self.name
+            for product, planned_job in context.jobs.items()
+            if planned_job.kind != self.name
             and (record := context.outcome(product)) is not None
             and not record.key
         )
