@@ -56,7 +56,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
     other_nights : sequence of str, optional
         The other nights of the results folder, in ascending order.
     width : int
-        Columns of the terminal, at which lines are cut. The default is that of old terminals.
+        Columns of the terminal: longer lines are cut. Old terminals have 80, the default.
     height : int, optional
         Lines of the terminal: the longest parts end with the number of lines left out. All lines
         are written if absent.

@@ -19,8 +19,8 @@ BATCH = "batch"
 DISK_FULL_STATUS = 28
 """Exit status for a full disk."""
 
-# Seconds within which the records of earlier batches appear: a network file system shows files of
-# other machines late. Chosen: some are said to take half a minute.
+# Seconds within which the records of earlier batches appear. A network file system shows files of
+# other machines late: NFS keeps the list of a folder for 60 s at most by default (acdirmax).
 _MOST_LATE_SECONDS = 60.0
 
 

@@ -205,8 +205,8 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Lines at most; one more says how many are left out. Of more frames with one reason the
-        first stands for all.
+        Lines at most; one more has the number of those left out. If there are more frames than
+        lines, all frames of one reason share the line of the first of them.
     leave_out : set of str
         Reduced frames that other lines name.
 
