@@ -52,8 +52,8 @@ def _line_on_camera(camera, rows):
     allowed = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
     return (
         f"image type unknown: {camera}: {first.file}{how_many}: {words}, so they are in no master"
-        f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: recognise:"
-        f" {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
+        f" and not calibrated; if these rules are right, write into config/cameras/{camera}.yaml:"
+        f" recognise: {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
     )
 
 
