@@ -11,6 +11,7 @@ from ccdflow.camera.imagetypes import type_by_file_name
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
+from ccdflow.run.rawframes.rows import row_of
 
 SHAPE = (24, 32)
 
@@ -142,13 +143,13 @@ def test_the_rows_that_closed_nights_note_suffice_for_the_lines(tmp_path):
     take(tmp_path / "raw", "a.fits", 1, IMAGETYP="BIAS", LONGITUD=-70.7, **sections)
     take(tmp_path / "raw", "b.fits", 2, IMAGETYP="DARK", seconds=60.0)
     take(tmp_path / "raw", "c.fits", 3, IMAGETYP="wibble")
-    store = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",)).context.store
-    noted_rows = {
-        file: row for file, row in store.rows.items() if archive_counts._may_have_line(row)
-    }
+    context = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",)).context
+    (night,) = {row.night for row in context.store.rows.values()}
+    note = archive_counts.counts_of_night(context, night, [], {})
+    noted_rows = {row.file: row for row in map(row_of, note["rows"])}
     assert noted_rows.keys() == {"b.fits", "c.fits"}
     for lines_on_rows in (untyped_lines, biasless_lines):
-        (line,) = lines_on_rows(store)
+        (line,) = lines_on_rows(context.store)
         assert lines_on_rows(HeaderStore(rows=noted_rows)) == [line]
 
 

@@ -61,10 +61,10 @@ def _line_on_undated(store):
         if row.status == OK and not row.gone and row.is_undated and row.facts["type"] == "bias"
     )
     return [
-        f"warning: {count} biases of the folder {folder!r} have no date: they may be of several "
+        f"warning: {number} biases of the folder {folder!r} have no date: they may be of several "
         "nights, and are combined as one"
-        for folder, count in sorted(folders.items())
-        if count > 1
+        for folder, number in sorted(folders.items())
+        if number > 1
     ]
 
 
@@ -159,7 +159,7 @@ def why_no_bias(store, types):
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:
         return []
-    counts = ", ".join(f"{count} {frame_type}" for frame_type, count in sorted(types.items()))
+    counts = ", ".join(f"{number} {frame_type}" for frame_type, number in sorted(types.items()))
     types_of_short_darks = Counter(
         row.facts["imagetyp"]
         for row in rows
