@@ -2,7 +2,8 @@
 
 The bookkeeping is simulated: names of raw frames and of all products are hard links to a few files,
 and the seal is left as a run leaves it that finds nothing to do (`ccdflow.run.seal`). What is
-measured is `snakemake` on that archive. A plan of a million frames is not: it needs 11 GB.
+measured is `snakemake` on that archive, and no plan of a million frames, which takes minutes
+(docs/decisions/closed-nights.md).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _FEW_LINES = 8
 # its own place in the sorted sample: five sigma of the median's place, and more of any other's.
 # 4 % of all values are between these two.
 _SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
-# In fewer values than this one is found as fast without a sample.
+# Without a sample the median of fewer values is found as fast.
 _MANY_VALUES = 1 << 18
 # Values that are compared at once: they stay in the processor's cache.
 _VALUES_AT_ONCE = 1 << 16

@@ -1,11 +1,13 @@
 """CONTRIBUTING.md names files, constants and rules of the code that exist."""
 
+import ast
 import re
 from dataclasses import fields
 from pathlib import Path
 
 import conftest
 import pytest
+from library_trees import modules, nodes
 
 from ccdflow.camera import facts, header_reader, profiles
 from ccdflow.files import headertext
@@ -63,6 +65,43 @@ def test_functions_that_documents_name_exist():
                     wrong.append((path.name, f"{module}.{name}"))
     assert wrong == []
     assert count > 3
+
+
+def names_in_class(node):
+    """Return the names that the body of a class gives to methods and values."""
+    names = set()
+    for each in nodes(node):
+        if isinstance(each, ast.FunctionDef):
+            names.add(each.name)
+        elif isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Store):
+            names.add(each.id if isinstance(each, ast.Name) else each.attr)
+    return names
+
+
+def test_members_of_classes_that_documents_name_exist():
+    """A class and a method or value, such as `Steward.make`: it is there, or in a base."""
+    classes = {
+        node.name: node
+        for module in modules()
+        if module.is_of_library
+        for node in nodes(module.tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def has_member(owner, name):
+        bases = (ast.unparse(base).rpartition(".")[2] for base in classes[owner].bases)
+        return name in names_in_class(classes[owner]) or any(
+            has_member(base, name) for base in bases if base in classes
+        )
+
+    named = {
+        (path.name, owner, name)
+        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+        for owner, name in re.findall(r"`([A-Z]\w*)\.(\w+)(?:\(.*?\))?`", path.read_text("utf-8"))
+        if owner in classes
+    }
+    assert len(named) > 15
+    assert sorted(place for place in named if not has_member(*place[1:])) == []
 
 
 def test_recipes_have_five_lines():

@@ -17,6 +17,7 @@ from ccdflow import paths
 from ccdflow.errors import ACTIONS, FULL_DISK, OCCUPIED_PATH_ERRORS, CcdflowError, one_line
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records
+from ccdflow.wording import first_lines
 
 # Remedies for an error of the system in a job, by its number.
 _REMEDIES = {
@@ -194,8 +195,6 @@ def lines_on_failures(results, records, *, most_lines=10):
     lines = [
         f"failed: {record.product}: {record.reason};"
         f" log: {results / paths.log(record.product, record.key)}"
-        for record in failed[:most_lines]
+        for record in failed
     ]
-    if len(failed) > most_lines:
-        lines.append(f"... and {len(failed) - most_lines} more failed, see {results / paths.LOGS}")
-    return lines
+    return first_lines(lines, most_lines, f"more failed, see {results / paths.LOGS}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -40,6 +41,8 @@ writes within a minute or so."""
 _compact_json = json_text.compact_encoder()
 # The basis and data of all records that are foreseen.
 _NOTHING = MappingProxyType({})
+# Seconds between two looks for a record of another process. Chosen: a job takes longer.
+_POLL_SECONDS = 0.5
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has one for each product.
@@ -218,6 +221,31 @@ def readable_record(path):
         return read_record(path)
     except OSError:
         return None
+
+
+def await_records(files, seconds):
+    """Wait for the records of other processes; return the first that has not appeared.
+
+    A network file system may show a file of another machine late.
+
+    Parameters
+    ----------
+    files : iterable of path-like
+    seconds : float
+        The longest wait for all of them.
+
+    Returns
+    -------
+    path-like or None
+        None if all are there.
+    """
+    end = time.monotonic() + seconds
+    for file in files:
+        while not os.path.exists(file):  # noqa: PTH110
+            if time.monotonic() > end:
+                return file
+            time.sleep(_POLL_SECONDS)
+    return None
 
 
 def unfolded_records(results):

@@ -364,7 +364,7 @@ def test_a_queued_job_makes_nothing_before_the_batches_that_its_batch_needs(
     clock = SimpleNamespace(now=0.0)
     sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)  # noqa: E731
     monkeypatch.setattr(
-        batch_work, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
+        job_records, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
     )
     for record, next_record in zip((None, *earlier_records), (*earlier_records, None), strict=True):
         if record is not None:

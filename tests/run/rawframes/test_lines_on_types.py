@@ -8,6 +8,10 @@ import yaml
 from small_frames import bias_cards, run_jobs, write_raw
 
 from ccdflow.camera.imagetypes import type_by_file_name
+from ccdflow.run.nights import archive_counts
+from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
+from ccdflow.run.rawframes.rows import row_of
 
 SHAPE = (24, 32)
 
@@ -131,6 +135,22 @@ def test_darks_without_biases_serve_by_the_rule_of_the_line(tmp_path):
     second = run_jobs(raw, tmp_path / "second", {name: profile}, kinds=kinds)
     assert level(second) == pytest.approx(200, abs=3)
     assert not [each for each in second.lines if "no bias: testcam" in each]
+
+
+def test_the_rows_that_closed_nights_note_suffice_for_the_lines(tmp_path):
+    """A bias whose overscan was subtracted is not noted, and its level is none of the darks'."""
+    sections = {"BIASSEC": "[29:32,1:24]", "DATASEC": "[1:28,1:24]"}
+    take(tmp_path / "raw", "a.fits", 1, IMAGETYP="BIAS", LONGITUD=-70.7, **sections)
+    take(tmp_path / "raw", "b.fits", 2, IMAGETYP="DARK", seconds=60.0)
+    take(tmp_path / "raw", "c.fits", 3, IMAGETYP="wibble")
+    context = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",)).context
+    (night,) = {row.night for row in context.store.rows.values()}
+    note = archive_counts.counts_of_night(context, night, [], {})
+    noted_rows = {row.file: row for row in map(row_of, note["rows"])}
+    assert noted_rows.keys() == {"b.fits", "c.fits"}
+    for lines_on_rows in (untyped_lines, biasless_lines):
+        (line,) = lines_on_rows(context.store)
+        assert lines_on_rows(HeaderStore(rows=noted_rows)) == [line]
 
 
 def test_many_frames_set_aside_for_one_reason_have_one_line(tmp_path):

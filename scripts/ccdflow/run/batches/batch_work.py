@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from ccdflow import paths
@@ -85,10 +84,16 @@ def _make_claimed(path, chain, threads, parent, say):
             claims.wait_for(awaited, say=say)
         session = read_batch(path, chain)
         context = session.context
-        if missing_record := _missing_record(context.results, earlier_batch_records(path)):
+        # Snakemake starts a batch after those before it. But a job that a killed run has left in
+        # the queue of a cluster may start when it likes, and find the batch of a later run under
+        # its name.
+        earlier_records = [context.results / record for record in earlier_batch_records(path)]
+        missing_record = job_records.await_records(earlier_records, _MOST_LATE_SECONDS)
+        if missing_record is not None:
             say(
-                f"{missing_record}: the record of an earlier batch is missing, whose products this"
-                " batch needs: nothing is made; the run that wrote the batch starts it again"
+                f"{missing_record.relative_to(context.results)}: the record of an earlier batch is"
+                " missing, whose products this batch needs: nothing is made; the run that wrote the"
+                " batch starts it again"
             )
             return 1
         # A parent process shows the progress itself.
@@ -106,27 +111,6 @@ def _make_claimed(path, chain, threads, parent, say):
     finally:
         # Before the lock is released: the next run removes the count of a batch that has ended.
         reporter.end()
-
-
-def _missing_record(results, records):
-    """Return the record of an earlier batch that does not appear; '' if all are there.
-
-    Snakemake starts a batch after those before it. But a job that a killed run has left in the
-    queue of a cluster may start when it likes, and find the batch of a later run under its name.
-
-    Parameters
-    ----------
-    results : pathlib.Path
-    records : list of str
-        Paths relative to the results folder.
-    """
-    end = time.monotonic() + _MOST_LATE_SECONDS
-    for record in records:
-        while not (results / record).exists():
-            if time.monotonic() > end:
-                return record
-            time.sleep(1)
-    return ""
 
 
 class _Meter:

@@ -10,7 +10,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
-from ccdflow.wording import count, listing
+from ccdflow.wording import count, first_lines, listing
 
 # At most this many products to be moved away are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
@@ -205,8 +205,8 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Lines at most; one more has the number of those left out. If there are more frames than
-        lines, all frames of one reason share the line of the first of them.
+        Lines at most; one more has the number of those left out. If there are more frames than that,
+        one line names share the first frame of each reason and the number of all that have it.
     leave_out : set of str
         Reduced frames that other lines name.
 
@@ -227,18 +227,13 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
         entries.append(((status, row.reason), f"{status}: {name}: {reason}"))
-    if most_lines is not None and len(entries) > most_lines:
-        lines = _first_of_each_reason(entries)
-    else:
-        lines = [line for _, line in entries]
-    if most_lines is not None and len(lines) > most_lines:
-        unnamed = len(lines) - most_lines
-        lines = [*lines[:most_lines], f"... and {unnamed} more, see {paths.INVENTORY}"]
-    return lines
+    if most_lines is None or len(entries) <= most_lines:
+        return [line for _, line in entries]
+    return first_lines(_lines_by_reason(entries), most_lines, f"more, see {paths.INVENTORY}")
 
 
-def _first_of_each_reason(entries):
-    """Return the first of the lines on frames that have one status and reason, with their number.
+def _lines_by_reason(entries):
+    """Return a line for each status and reason: that on its first frame, with the number of all.
 
     Parameters
     ----------
@@ -250,11 +245,11 @@ def _first_of_each_reason(entries):
     list of str
     """
     counts = Counter(reason for reason, _ in entries)
-    first_lines = dict(reversed(entries))
+    line_by_reason = dict(reversed(entries))
     return [
-        f"{first_lines[reason]} ({number} frames, the first of them)"
+        f"{line_by_reason[reason]} ({number} frames, the first of them)"
         if number > 1
-        else first_lines[reason]
+        else line_by_reason[reason]
         for reason, number in counts.items()
     ]
 

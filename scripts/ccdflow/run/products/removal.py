@@ -17,6 +17,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.run import failures
 from ccdflow.run.rawframes import rawfolder
+from ccdflow.wording import first_lines
 
 
 def remove_product(results, product, *, raw=None):
@@ -83,11 +84,9 @@ def lines_on_unmoved(unmoved, *, most_lines=5):
     lines = [
         f"{product} does not belong among the products any more, and cannot be moved to set_aside/:"
         f" {failures.error_words(error)}; {failures.remedy_of(error)}"
-        for product, error in list(unmoved.items())[:most_lines]
+        for product, error in unmoved.items()
     ]
-    if len(unmoved) > most_lines:
-        lines.append(f"... and {len(unmoved) - most_lines} more that cannot be moved")
-    return lines
+    return first_lines(lines, most_lines, "more that cannot be moved")
 
 
 def _free_path(results, product):

@@ -52,13 +52,13 @@ def _line_on_camera(camera, rows):
     allowed = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
     return (
         f"image type unknown: {camera}: {first.file}{how_many}: {words}, so they are in no master"
-        f" and not calibrated; if it is true, write into config/cameras/{camera}.yaml: recognise:"
-        f" {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
+        f" and not calibrated; if these rules are right, write into config/cameras/{camera}.yaml:"
+        f" recognise: {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
     )
 
 
 def biasless_lines(store):
-    """Return a line for each camera whose bias level stays in its frames, as it has darks alone.
+    """Return a line for each camera whose bias level stays in its darks, as it has no bias.
 
     Amateurs often take darks and dark flats, and no bias. A dark of a few seconds is a bias with
     next to no dark current; with it all darks serve, as those of the frames' exposure hold the same
@@ -74,11 +74,13 @@ def biasless_lines(store):
     """
     darks, cameras_with_bias = {}, set()
     for row in store.rows.values():
-        if row.status != OK or row.gone:
+        # A bias whose overscan was subtracted does not hold the level of these darks. The notes of
+        # closed nights leave it out, so that the line would come and go with them.
+        if row.status != OK or row.gone or not row.has(RowMark.NO_OVERSCAN):
             continue
         if row.facts["type"] == "bias":
             cameras_with_bias.add(row.camera)
-        elif row.facts["type"] == "dark" and row.has(RowMark.NO_OVERSCAN):
+        elif row.facts["type"] == "dark":
             darks.setdefault(row.camera, []).append(row)
     lines = []
     for camera in sorted(darks.keys() - cameras_with_bias):
@@ -104,10 +106,10 @@ def _line_on_biasless(camera, rows, shortest):
     words = sorted({row.facts["imagetyp"] for row in rows if row.facts["exptime"] == shortest})
     rule = type_rule_text("bias", imagetyp=words, exptime=[("max", shortest)])
     return (
-        f"no bias: {camera}: no card names its overscan, and it has darks alone: its level stays"
-        " in all frames, and no dark can be combined. Take biases; or let the shortest darks serve"
-        f" as such, as {first.file} of {shortest:g} s: write into config/cameras/{camera}.yaml:"
-        f" recognise: {_condition_of(first)} and types: [{rule}]"
+        f"no bias: {camera}: no card names the overscan of its darks, and no bias holds"
+        " the same level: it stays in them, and no dark can be combined. Take biases; or let the"
+        f" shortest serve as such, as {first.file} of {shortest:g} s: write into"
+        f" config/cameras/{camera}.yaml: recognise: {_condition_of(first)} and types: [{rule}]"
     )
 
 

@@ -25,6 +25,7 @@ _KERNEL_FILE_SYSTEMS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNT_TABLE = "/proc/self/mountinfo"
+# Remedy and consequence of a `FolderProblem`.
 _NOT_FOLLOWED = ("remove the link, or lead it to the folder of the frames", "it is not followed")
 _NOT_LOOKED_INTO = ("unmount it, or give a folder without it", "it is not looked into")
 
@@ -205,7 +206,7 @@ class _Walk:
     def __init__(self, raw, results):
         self.raw = raw
         self.results = _device_and_inode(results)
-        self.roots = [os.path.realpath(each) for each in (raw, results) if each]
+        self.roots = [each for each in (raw, results) if each]
         self.stamps, self.problems = {}, {}
         # Folders yet to be looked into: path, those above it, and the link that led there.
         self.pending_folders = [("", frozenset(), "")]
@@ -283,9 +284,7 @@ class _Walk:
 
     def is_of_results(self, path):
         """Return whether a link leads below the results folder, not back to the raw folder."""
-        target = os.path.realpath(path)
-        is_below = [target == folder or target.startswith(f"{folder}/") for folder in self.roots]
-        return is_below == [False, True]
+        return [is_below(path, folder) for folder in self.roots] == [False, True]
 
     def take_entry(self, entry, prefix, parents, link):
         """Note a frame, or a folder that is to be looked into."""

@@ -9,6 +9,7 @@ from collections import Counter
 from ccdflow import paths
 from ccdflow.camera.profile_lines import type_rule_text
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RowMark
+from ccdflow.wording import count, first_lines
 
 MOST_LINES = 12
 """The end of a run names at most this many kinds of warnings; the table has all."""
@@ -40,12 +41,9 @@ def warning_lines(store, *, most_lines=MOST_LINES):
         for text in warnings.splitlines():
             entries_by_text.setdefault(_MEASURED_VALUE.sub("", text), []).append((file, text))
     ranked_entries = sorted(entries_by_text.values(), key=lambda entries: -len(entries))
-    lines = [_warning_line(entries) for entries in ranked_entries[:most_lines]]
-    if len(ranked_entries) > most_lines:
-        lines.append(
-            f"... and {len(ranked_entries) - most_lines} more kinds of warnings, see the table"
-        )
-    return [*lines, *_line_on_undated(store)]
+    lines = list(map(_warning_line, ranked_entries))
+    rest = "more kinds of warnings, see the table"
+    return [*first_lines(lines, most_lines, rest), *_line_on_undated(store)]
 
 
 def _warning_line(entries):
@@ -63,10 +61,10 @@ def _line_on_undated(store):
         if row.status == OK and not row.gone and row.is_undated and row.facts["type"] == "bias"
     )
     return [
-        f"warning: {count} biases of the folder {folder!r} have no date: they may be of several "
+        f"warning: {number} biases of the folder {folder!r} have no date: they may be of several "
         "nights, and are combined as one"
-        for folder, count in sorted(folders.items())
-        if count > 1
+        for folder, number in sorted(folders.items())
+        if number > 1
     ]
 
 
@@ -135,7 +133,7 @@ def passed_over_lines(files):
             files_of_reason = unnamed_files if paths.lacks_ending(name) else packed_files
             (hidden_files if name.startswith(".") else files_of_reason).append(file)
     return [
-        f"passed over: {_count_files(names)} {reason} (the first: {min(names)!a})"
+        f"passed over: {count(len(names), 'file')} {reason} (the first: {min(names)!a})"
         for names, reason in (
             (hidden_files, "with a leading dot in the name"),
             (packed_files, "packed in a way that is not read: unpack them, or pack them with gzip"),
@@ -143,10 +141,6 @@ def passed_over_lines(files):
         )
         if names
     ]
-
-
-def _count_files(files):
-    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def why_no_bias(store, types):
@@ -165,7 +159,7 @@ def why_no_bias(store, types):
     rows = [row for row in store.rows.values() if row.status == OK and not row.gone]
     if not rows or types["bias"]:
         return []
-    counts = ", ".join(f"{count} {frame_type}" for frame_type, count in sorted(types.items()))
+    counts = ", ".join(f"{number} {frame_type}" for frame_type, number in sorted(types.items()))
     types_of_short_darks = Counter(
         row.facts["imagetyp"]
         for row in rows

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from urllib.parse import unquote
 
 from ccdflow import paths
 from ccdflow.errors import UserError
+from ccdflow.run import job_records
 from ccdflow.run.lines import plan_description
 
 
@@ -96,8 +96,6 @@ class JobList:
     def late_record(self, job, seconds):
         """Wait for the records that a job needs and that other nodes make.
 
-        A network file system may show them late.
-
         Parameters
         ----------
         job : ccdflow.run.job.Job
@@ -106,18 +104,14 @@ class JobList:
 
         Returns
         -------
-        str
-            A record that has not appeared; '' for none.
+        str or None
+            A record that has not appeared; None if all are there.
         """
-        jobs, end = self._plan.jobs, time.monotonic() + seconds
+        jobs = self._plan.jobs
         records = [
             self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch
         ]
-        while records := [path for path in records if not os.path.exists(path)]:  # noqa: PTH110
-            if time.monotonic() > end:
-                return records[0]
-            time.sleep(0.5)
-        return ""
+        return job_records.await_records(records, seconds)
 
     def batch(self, name, key):
         """Return a batch of this run, or None if another process planned it.
