@@ -188,6 +188,8 @@ def test_a_filter_is_known_by_the_name_of_its_card():
         ([("GAIN", 1.0, "Gain"), ("OUTPTAMP", "Conventional")], None),
         ([("GAIN", 2.0, "Preamp gain (e-/ADU)"), ("OUTPTAMP", "Conventional")], 2.0),
         ([("GAIN", "2.0 e-/ADU"), ("OFFSET", 10)], 2.0),
+        ([("GAIN", 2.0, "e-/ADU"), ("OFFSET", 10)], 2.0),
+        ([("GAIN", 2, "electrons per adu"), ("BLKLEVEL", 10)], 2.0),
         ([("GAIN", 2.5), ("OFFSET", 10)], 2.5),
         ([("GAIN", "0.72 (e-/adu)")], 0.72),
         ([("CCDSENS", 2.3)], 2.3),
@@ -201,7 +203,10 @@ def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
     assert [w for w in made.warnings if "GAIN" in w] == (
         []
         if gain is not None
-        else [f"GAIN: {cards[0][1]} is a setting of the readout, not electrons per adu"]
+        else [
+            f"GAIN: a setting of the readout, not electrons per adu (found {cards[0][1]}); allowed:"
+            " electrons per adu, above 0; correct the card, or write gain into the camera's profile"
+        ]
     )
     # The reduction uses the number that the table shows.
     assert card_number([header_of(*cards)], default_cards()["gain"], 0) == gain

@@ -98,7 +98,7 @@ class FrameFacts(NamedTuple):
     reason : str
         Reason for which `type` is '', for the inventory; else ''.
     is_named_by_object : bool
-        Whether OBJECT has a word for the type, where nobody knows it.
+        Whether OBJECT names a type, of a frame whose image type is unknown.
     object, filter, grism : str
     optics : str
         Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
@@ -170,7 +170,9 @@ def _usual_cards():
     }
 
 
-def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at_once):
+def frame_facts(
+    headers, cards, rules, *, longitude, file, has_gain=False, remembered=compute_at_once
+):
     """Return the facts of a frame.
 
     Parameters
@@ -184,6 +186,8 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
         Degrees, east positive; None for the header's own.
     file : str
         Path relative to the raw folder: its folder's name is the night where no card gives it.
+    has_gain : bool, optional
+        Whether the profile gives the gain: then cards of the gain are not warned of.
     remembered : callable, optional
         A `ccdflow.files.remembered_results.Remembered`, asked for these cards and rules only.
 
@@ -217,7 +221,9 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
         # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()
         exptime = None
-    alike = remembered("facts", lambda headers: _alike_facts(headers, cards, file), headers)
+    alike = remembered(
+        "facts", lambda headers: _alike_facts(headers, cards, file, has_gain=has_gain), headers
+    )
     # Names differ from frame to frame, and so do times and temperatures.
     target = reader.text("object")
     reader.warn_all(alike.pixel_warnings)
@@ -260,6 +266,15 @@ def _type_of(headers, cards, rules, file, positions):
     return frame_type(reader, rules), reader.warnings
 
 
+def _gain_of(reader, *, has_gain):
+    """Return the gain of a header; with the profile's the warnings on its cards do not count."""
+    count = len(reader.warnings)
+    gain = reader.gain()
+    if has_gain:
+        del reader.warnings[count:]
+    return gain
+
+
 class _AlikeFacts(NamedTuple):
     """Facts that many frames of a night have alike, and the warnings on their cards.
 
@@ -276,8 +291,8 @@ class _AlikeFacts(NamedTuple):
     placement_warnings: list[str]
 
 
-def _alike_facts(headers, cards, file):
-    """Return the `_AlikeFacts` of the headers of a frame."""
+def _alike_facts(headers, cards, file, *, has_gain):
+    """Return the `_AlikeFacts` of the headers of a frame; `has_gain` is that of `frame_facts`."""
     reader = HeaderReader(headers, cards, file=file)
     image = reader.images[0]
     facts = {
@@ -288,7 +303,7 @@ def _alike_facts(headers, cards, file):
         "naxis2": headers[image].get("NAXIS2"),
         **{name: _as_written(reader, name) for name in _SECTIONS},
         "ccdsum": binning_text(headers, image, cards["binning"]),
-        "gain": reader.gain(),
+        "gain": _gain_of(reader, has_gain=has_gain),
         "rdnoise": reader.read_noise(),
     }
     first = len(reader.warnings)
