@@ -8,7 +8,7 @@ from small_frames import run_jobs
 
 from ccdflow.calibrate.combined_master import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
-from ccdflow.camera.facts import default_cards, frame_facts
+from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Cards
 from ccdflow.combine.member_noise import light_around
@@ -30,7 +30,7 @@ def header_of(*cards, nx=64, ny=48):
 
 
 def facts_of(*cards):
-    return frame_facts([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
+    return frame_facts([header_of(*cards)], default_cards(), (), ProfileFacts(), file="a/x.fits")
 
 
 def warnings_of(facts):
@@ -90,7 +90,7 @@ def test_the_gains_of_further_amplifiers_are_looked_at():
     def gain_warnings(gain):
         images = [header_of(("GAIN", value)) for value in (1.1, gain)]
         return warnings_of(
-            frame_facts(images, default_cards(), (), longitude=None, file="a/x.fits")
+            frame_facts(images, default_cards(), (), ProfileFacts(), file="a/x.fits")
         )
 
     assert gain_warnings(1.6) == gain_warnings("") == ()

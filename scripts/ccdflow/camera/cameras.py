@@ -178,8 +178,8 @@ class Camera:
             If the file holds no image.
         """
         return facts.frame_facts(
-            headers, dict(self.cards), self.types, longitude=self.longitude, file=file,
-            has_gain=self._has_gain, remembered=remembered,
+            headers, dict(self.cards), self.types,
+            facts.ProfileFacts(self.longitude, self._has_gain), file=file, remembered=remembered,
         )  # fmt: skip
 
     @property

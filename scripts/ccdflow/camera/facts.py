@@ -170,9 +170,23 @@ def _usual_cards():
     }
 
 
-def frame_facts(
-    headers, cards, rules, *, longitude, file, has_gain=False, remembered=compute_at_once
-):
+class ProfileFacts(NamedTuple):
+    """Facts of its frames that a profile gives.
+
+    Attributes
+    ----------
+    longitude : float or None
+        Degrees, east positive; None for the header's own.
+    has_gain : bool
+        Whether it has a number for the gain of all amplifiers, or has the gain measured: then no
+        card of the gain is warned of.
+    """
+
+    longitude: float | None = None
+    has_gain: bool = False
+
+
+def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=compute_at_once):
     """Return the facts of a frame.
 
     Parameters
@@ -182,12 +196,9 @@ def frame_facts(
         For each name of `KEYWORDS`, the cards tried in order.
     rules : tuple of TypeRule
         Tried in order before the built-in synonyms.
-    longitude : float or None
-        Degrees, east positive; None for the header's own.
+    profile_facts : ProfileFacts
     file : str
         Path relative to the raw folder: its folder's name is the night where no card gives it.
-    has_gain : bool, optional
-        Whether the profile gives the gain: then cards of the gain are not warned of.
     remembered : callable, optional
         A `ccdflow.files.remembered_results.Remembered`, asked for these cards and rules only.
 
@@ -222,14 +233,16 @@ def frame_facts(
         reader.warn_of_no_exposure()
         exptime = None
     alike = remembered(
-        "facts", lambda headers: _alike_facts(headers, cards, file, has_gain=has_gain), headers
+        "facts",
+        lambda headers: _alike_facts(headers, cards, file, has_gain=profile_facts.has_gain),
+        headers,
     )
     # Names differ from frame to frame, and so do times and temperatures.
     target = reader.text("object")
     reader.warn_all(alike.pixel_warnings)
-    night = night_of(moment, reader, longitude, file)
+    night = night_of(moment, reader, profile_facts.longitude, file)
     if image_type == "science":
-        look_at_daylight(reader, moment, longitude, exptime)
+        look_at_daylight(reader, moment, profile_facts.longitude, exptime)
     reader.warn_all(alike.readout_warnings)
     # Many programs write text here, and no frame needs it: anything but a number is ignored.
     set_point = celsius(reader.text("set_temperature"))
@@ -292,7 +305,16 @@ class _AlikeFacts(NamedTuple):
 
 
 def _alike_facts(headers, cards, file, *, has_gain):
-    """Return the `_AlikeFacts` of the headers of a frame; `has_gain` is that of `frame_facts`."""
+    """Return the `_AlikeFacts` of the headers of a frame.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    cards : dict of str to tuple of CardSpec
+    file : str
+    has_gain : bool
+        As in `ProfileFacts`.
+    """
     reader = HeaderReader(headers, cards, file=file)
     image = reader.images[0]
     facts = {
