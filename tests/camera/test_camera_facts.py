@@ -69,6 +69,30 @@ def test_a_bias_of_600_seconds_is_warned_of_and_the_remedy_holds(tmp_path):
     assert "imagetyp: ZED, exptime: {min: 1}" in describe_frame(whole, 600.0, "ZED")[1][0]
 
 
+@pytest.mark.parametrize(
+    ("lines", "is_warned_of", "gain"),
+    [
+        ("", True, None),
+        ("gain: 2\n", False, 2.0),
+        ("gain: measured\n", False, None),
+        ("amplifiers: [{name: A, gain: 2}]\n", False, 2.0),
+        ("amplifiers: [{name: A}]\n", True, None),
+    ],
+)
+@pytest.mark.parametrize("setting", [2, 0])
+def test_the_gain_of_the_profile_is_the_remedy_for_a_header_without_one(
+    tmp_path, setting, lines, is_warned_of, gain
+):
+    """A setting of the readout, and 0: the lines stayed where the profile had the gain."""
+    made = header(12, 9, INSTRUME="PROBE", GAIN=setting, OFFSET=10)
+    camera = profile(tmp_path, PROBE + lines)
+    facts = camera.describe([made], file="a.fits")
+    remedies = [text for text in facts.warnings if "write gain into the camera's profile" in text]
+    assert (len(remedies), facts.gain) == (int(is_warned_of), None)
+    (amplifier,) = camera.geometry([made], file="a.fits").amplifiers
+    assert amplifier.gain == gain
+
+
 def test_a_dark_whose_exposure_is_in_darktime_is_no_bias(tmp_path):
     """EXPTIME is the shutter's, 0; the remedy that the warning names makes it a dark of 60 s."""
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 from small_frames import LFC_LIKE, begin, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.camera import identity
-from ccdflow.camera.facts import default_cards, frame_facts
+from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
 from ccdflow.camera.identity import (
     differing_cards_in_words,
     differing_keywords,
@@ -174,7 +174,7 @@ def test_frames_are_averaged_over_a_key_left_out_of_group_by(cards, left, tmp_pa
 )  # fmt: skip
 def test_binning_in_any_dialect_is_in_the_table(cards, wanted):
     header = fits.Header({"SIMPLE": True, "NAXIS": 2, "NAXIS1": 64, "NAXIS2": 40, **cards})
-    facts = frame_facts([header], default_cards(), (), longitude=None, file="a/b.fits")
+    facts = frame_facts([header], default_cards(), (), ProfileFacts(), file="a/b.fits")
     assert facts.ccdsum == wanted
 
 

@@ -8,7 +8,7 @@ from small_frames import run_jobs
 
 from ccdflow.calibrate.combined_master import read_master
 from ccdflow.camera.amplifiers.headersections import drafts_from_header
-from ccdflow.camera.facts import default_cards, frame_facts
+from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Cards
 from ccdflow.combine.member_noise import light_around
@@ -30,7 +30,7 @@ def header_of(*cards, nx=64, ny=48):
 
 
 def facts_of(*cards):
-    return frame_facts([header_of(*cards)], default_cards(), (), longitude=None, file="a/x.fits")
+    return frame_facts([header_of(*cards)], default_cards(), (), ProfileFacts(), file="a/x.fits")
 
 
 def warnings_of(facts):
@@ -90,7 +90,7 @@ def test_the_gains_of_further_amplifiers_are_looked_at():
     def gain_warnings(gain):
         images = [header_of(("GAIN", value)) for value in (1.1, gain)]
         return warnings_of(
-            frame_facts(images, default_cards(), (), longitude=None, file="a/x.fits")
+            frame_facts(images, default_cards(), (), ProfileFacts(), file="a/x.fits")
         )
 
     assert gain_warnings(1.6) == gain_warnings("") == ()
@@ -188,6 +188,8 @@ def test_a_filter_is_known_by_the_name_of_its_card():
         ([("GAIN", 1.0, "Gain"), ("OUTPTAMP", "Conventional")], None),
         ([("GAIN", 2.0, "Preamp gain (e-/ADU)"), ("OUTPTAMP", "Conventional")], 2.0),
         ([("GAIN", "2.0 e-/ADU"), ("OFFSET", 10)], 2.0),
+        ([("GAIN", 2.0, "e-/ADU"), ("OFFSET", 10)], 2.0),
+        ([("GAIN", 2, "electrons per adu"), ("BLKLEVEL", 10)], 2.0),
         ([("GAIN", 2.5), ("OFFSET", 10)], 2.5),
         ([("GAIN", "0.72 (e-/adu)")], 0.72),
         ([("CCDSENS", 2.3)], 2.3),
@@ -201,7 +203,10 @@ def test_a_gain_is_electrons_per_adu_and_no_setting(cards, gain):
     assert [w for w in made.warnings if "GAIN" in w] == (
         []
         if gain is not None
-        else [f"GAIN: {cards[0][1]} is a setting of the readout, not electrons per adu"]
+        else [
+            f"GAIN: a setting of the readout, not electrons per adu (found {cards[0][1]}); allowed:"
+            " electrons per adu, above 0; correct the card, or write gain into the camera's profile"
+        ]
     )
     # The reduction uses the number that the table shows.
     assert card_number([header_of(*cards)], default_cards()["gain"], 0) == gain

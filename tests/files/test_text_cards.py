@@ -1,5 +1,6 @@
 """Texts such as 'field: 12', which astropy takes for records of FITS, are texts everywhere."""
 
+import ast
 import io
 import itertools
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from conftest import ROOT
+from library_trees import modules, nodes
 
 from ccdflow.files import cards, headertext, rawheader
 from ccdflow.files.headertext import CardList
@@ -79,6 +81,48 @@ def test_each_reader_and_writer_of_cards_keeps_records_as_texts(module):
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT / "scripts"
     )
     assert (done.returncode, done.stdout) == (0, "field: 12\n"), done.stderr
+
+
+def _imported_names(statements):
+    """Return the modules that some statements import, and the names that may be modules."""
+    names = set()
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            names |= {f"{statement.module}.{alias.name}" for alias in statement.names}
+            names.add(statement.module)
+    return names
+
+
+def test_each_module_that_uses_cards_of_astropy_imports_the_setting():
+    """By its imports, and theirs: a process may begin with any module."""
+    trees = {
+        ".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts): tree
+        for path, _, tree in modules()
+    }
+    trees = {name.removesuffix(".__init__"): tree for name, tree in trees.items()}
+    # Imports in functions are too late.
+    at_start = {name: _imported_names(tree.body) for name, tree in trees.items()}
+
+    def is_set(name):
+        seen, names = set(), {name}
+        while names:
+            seen |= names
+            packages = {each.rpartition(".")[0] for each in names}
+            names = set().union(packages, *(at_start[each] for each in names)) & set(trees) - seen
+        return "ccdflow.files.text_cards" in seen
+
+    users = [
+        name
+        for name, tree in trees.items()
+        if any(
+            each.startswith(("astropy.io", "astropy.nddata", "astropy.wcs", "ccdproc"))
+            for each in _imported_names(nodes(tree))
+        )
+    ]
+    assert len(users) > 30
+    assert [name for name in users if not is_set(name)] == []
 
 
 def test_records_can_be_turned_on_again():

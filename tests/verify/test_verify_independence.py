@@ -16,7 +16,7 @@ VERIFY = sorted((LIBRARY / "verify").rglob("*.py"))
 SHARED_MODULES = {
     "ccdflow.errors": "the error that a user reads",
     "ccdflow.paths": "the names of folders and tables",
-    "ccdflow.files": "the table of verdicts is written whole",
+    "ccdflow.files": "the table of verdicts is written whole; texts of cards stay texts",
     "ccdflow.verify": "itself",
 }
 """Modules that are no arithmetic; nothing else of the library may decide on a verdict."""

@@ -178,9 +178,16 @@ class Camera:
             If the file holds no image.
         """
         return facts.frame_facts(
-            headers, dict(self.cards), self.types, longitude=self.longitude, file=file,
-            remembered=remembered,
+            headers, dict(self.cards), self.types,
+            facts.ProfileFacts(self.longitude, self._has_gain), file=file, remembered=remembered,
         )  # fmt: skip
+
+    @property
+    def _has_gain(self):
+        """Whether the profile has a number for the gain of all amplifiers, or has it measured."""
+        gains = [amplifier.gain for amplifier in self.amplifiers] or [None]
+        are_numbers = all(isinstance(gain, int | float) for gain in gains)
+        return are_numbers or self.measures_gain or self.gain is not None
 
     def geometry(self, headers, *, file, layout="image"):
         """Return the science and overscan pixels of a frame, and the place of each amplifier.

@@ -98,7 +98,7 @@ class FrameFacts(NamedTuple):
     reason : str
         Reason for which `type` is '', for the inventory; else ''.
     is_named_by_object : bool
-        Whether OBJECT has a word for the type, where nobody knows it.
+        Whether OBJECT names a type, of a frame whose image type is unknown.
     object, filter, grism : str
     optics : str
         Cards that the profile names, such as that of a rotator: 'ROTANGLE 90, PUPIL OPEN'.
@@ -170,7 +170,23 @@ def _usual_cards():
     }
 
 
-def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at_once):
+class ProfileFacts(NamedTuple):
+    """Facts of its frames that a profile gives.
+
+    Attributes
+    ----------
+    longitude : float or None
+        Degrees, east positive; None for the header's own.
+    has_gain : bool
+        Whether it has a number for the gain of all amplifiers, or has the gain measured: then no
+        card of the gain is warned of.
+    """
+
+    longitude: float | None = None
+    has_gain: bool = False
+
+
+def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=compute_at_once):
     """Return the facts of a frame.
 
     Parameters
@@ -180,8 +196,7 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
         For each name of `KEYWORDS`, the cards tried in order.
     rules : tuple of TypeRule
         Tried in order before the built-in synonyms.
-    longitude : float or None
-        Degrees, east positive; None for the header's own.
+    profile_facts : ProfileFacts
     file : str
         Path relative to the raw folder: its folder's name is the night where no card gives it.
     remembered : callable, optional
@@ -217,13 +232,17 @@ def frame_facts(headers, cards, rules, *, longitude, file, remembered=compute_at
         # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()
         exptime = None
-    alike = remembered("facts", lambda headers: _alike_facts(headers, cards, file), headers)
+    alike = remembered(
+        "facts",
+        lambda headers: _alike_facts(headers, cards, file, has_gain=profile_facts.has_gain),
+        headers,
+    )
     # Names differ from frame to frame, and so do times and temperatures.
     target = reader.text("object")
     reader.warn_all(alike.pixel_warnings)
-    night = night_of(moment, reader, longitude, file)
+    night = night_of(moment, reader, profile_facts.longitude, file)
     if image_type == "science":
-        look_at_daylight(reader, moment, longitude, exptime)
+        look_at_daylight(reader, moment, profile_facts.longitude, exptime)
     reader.warn_all(alike.readout_warnings)
     # Many programs write text here, and no frame needs it: anything but a number is ignored.
     set_point = celsius(reader.text("set_temperature"))
@@ -260,6 +279,15 @@ def _type_of(headers, cards, rules, file, positions):
     return frame_type(reader, rules), reader.warnings
 
 
+def _gain_of(reader, *, has_gain):
+    """Return the gain of a header; with the profile's the warnings on its cards do not count."""
+    count = len(reader.warnings)
+    gain = reader.gain()
+    if has_gain:
+        del reader.warnings[count:]
+    return gain
+
+
 class _AlikeFacts(NamedTuple):
     """Facts that many frames of a night have alike, and the warnings on their cards.
 
@@ -276,8 +304,17 @@ class _AlikeFacts(NamedTuple):
     placement_warnings: list[str]
 
 
-def _alike_facts(headers, cards, file):
-    """Return the `_AlikeFacts` of the headers of a frame."""
+def _alike_facts(headers, cards, file, *, has_gain):
+    """Return the `_AlikeFacts` of the headers of a frame.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+    cards : dict of str to tuple of CardSpec
+    file : str
+    has_gain : bool
+        As in `ProfileFacts`.
+    """
     reader = HeaderReader(headers, cards, file=file)
     image = reader.images[0]
     facts = {
@@ -288,7 +325,7 @@ def _alike_facts(headers, cards, file):
         "naxis2": headers[image].get("NAXIS2"),
         **{name: _as_written(reader, name) for name in _SECTIONS},
         "ccdsum": binning_text(headers, image, cards["binning"]),
-        "gain": reader.gain(),
+        "gain": _gain_of(reader, has_gain=has_gain),
         "rdnoise": reader.read_noise(),
     }
     first = len(reader.warnings)

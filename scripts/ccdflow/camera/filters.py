@@ -74,7 +74,7 @@ def filter_of(reader):
 
 
 def _without_places(filters):
-    """Return the filters of a frame without the wheels of which cards have the place alone.
+    """Return the filters that have a name, where others have only their place in a wheel.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _without_places(filters):
     Returns
     -------
     list of (str, str)
-        All of them where no other cards have names.
+        All of them where none has a name; the wheels of one instrument stay together.
     """
     named_families = {
         _keyword_family(keyword) for text, keyword in filters if not _PLACE.fullmatch(text)
@@ -138,13 +138,17 @@ def _filter_by_keyword(reader, open_wheels):
 
 
 def _optical_filters(reader):
-    """Return the contents of cards on optical elements of which another card says: a filter."""
+    """Return the contents of the cards that name optical elements whose type is FILTER."""
     elements = reader.named(_ELEMENT, _NO_NAME)
     if not elements:
         return []
     types = reader.named(re.compile(r"ESO INS OPTI-?\d+ TYPE"), _NO_NAME)
-    filters = {c.keyword.rpartition(" ")[0] for c in types if str(c.value).upper() == "FILTER"}
-    return [c for c in elements if c.keyword.rpartition(" ")[0] in filters]
+    filters = {
+        content.keyword.rpartition(" ")[0]
+        for content in types
+        if str(content.value).upper() == "FILTER"
+    }
+    return [content for content in elements if content.keyword.rpartition(" ")[0] in filters]
 
 
 def _is_word_for_open(text):

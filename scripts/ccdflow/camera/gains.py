@@ -55,7 +55,7 @@ _SETTING = re.compile(
 # write OUTPTAMP, call the gain of the electron multiplier GAIN.
 _BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
 
-# Comments of cards: 'e-/ADU', 'electrons per adu'.
+# A unit behind the number, or in the comment: 'e-/ADU', 'electrons per adu'.
 _ELECTRONS = re.compile(r"\be(?:lectrons?)?-?\s*(?:/|per)\s*(?:adu|dn|count|a/d)", re.IGNORECASE)
 
 # No detector has this many electrons per adu: the number is a setting.
@@ -69,7 +69,8 @@ def is_gain_setting(content, header):
     ----------
     content : ccdflow.files.cards.Content
     header : astropy.io.fits.Header
-        The image's: a whole number beside an offset is a setting.
+        The image's: a whole number beside a card of `_BESIDE_A_SETTING` is a setting, unless its
+        unit is electrons per adu.
 
     Returns
     -------
@@ -82,7 +83,10 @@ def is_gain_setting(content, header):
     if _SETTING.search(comment):
         return True
     value = as_number(content.value)
-    if value is None or value >= _LEAST_SETTING:
-        return value is not None
-    is_whole = float(value).is_integer() and not _ELECTRONS.search(f"{content.value}{comment}")
-    return is_whole and any(key in header for key in _BESIDE_A_SETTING)
+    if value is None:
+        return False
+    if value >= _LEAST_SETTING:
+        return True
+    has_unit = any(_ELECTRONS.search(text) for text in (str(content.value), comment))
+    is_bare = float(value).is_integer() and not has_unit
+    return is_bare and any(key in header for key in _BESIDE_A_SETTING)

@@ -336,8 +336,8 @@ class HeaderReader:
             # 0 is not a gain: the frame is one of those whose gain is unknown.
             return reading.value or None
         self.warn(
-            f"{reading.keyword}: {reading.content.value} is a setting of the readout, "
-            "not electrons per adu"
+            f"{reading.keyword}: a setting of the readout, not electrons per adu (found"
+            f" {reading.content.value}); {_TRUE_GAIN}"
         )
         return None
 

@@ -416,5 +416,5 @@ def _is_file_of(file, patterns):
 
 
 def _letters_and_digits(text):
-    """Return a text in lower case without all but its letters and digits."""
+    """Return the letters and digits of a text, in lower case."""
     return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -88,7 +88,7 @@ def _quarters_of_byte(byte):
 
 
 def _is_punctuation(code):
-    """Return whether an ASCII code between those of digits and small letters is neither."""
+    """Return whether an ASCII code from that of 0 to that of z is no letter and no digit."""
     return 58 <= code <= 64 or 91 <= code <= 96
 
 

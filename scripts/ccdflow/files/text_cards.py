@@ -1,9 +1,13 @@
-"""A quoted text of the form ``word: number`` is a text for astropy, too.
+"""Texts of cards such as ``'field: 12'`` stay texts when astropy reads them, in the whole process.
 
 FITS papers on distortions keep records in texts (``DP1 = 'AXIS.1: 2'``). astropy takes the text of
 any card for one, with another keyword and a number for its value: ``OBJECT = 'field: 12'`` becomes
 ``OBJECT.field = 12.0``, and ``'r: 1D3'`` an error. ccdflow needs no record, and cameras write such
 texts. astropy's own setting turns records off for new cards alone; here those of files follow it.
+
+`ccdflow.files.rawheader` and `ccdflow.verify` turn them off when they are imported, and each module
+that uses cards imports one of these. So every process has done it before it reads a card, whatever
+it begins with, and all its threads share it.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ _is_record = Card._check_if_rvkc_image
 def keep_records_as_text():
     """Make astropy read records of FITS as the texts that they are, in this process.
 
-    Whoever needs records of other files in the process sets astropy's setting
-    ``enable_record_valued_keyword_cards`` again.
+    A program that needs the records of files of its own reads them below
+    ``with fits.conf.set_temp("enable_record_valued_keyword_cards", True):``, and calls nothing of
+    ccdflow there, for which these texts would be records as well.
     """
     Card._check_if_rvkc_image = _is_record_by_setting
     conf.enable_record_valued_keyword_cards = False

@@ -185,9 +185,10 @@ def judge_sample(sample, recipe, name=""):
     """
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
-    # Noise and structure of saturated pixels show nothing else.
+    # Of a strip that is saturated or empty in part, noise and structure show nothing more.
     warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)]
     if not warnings:
+        # Nor does the noise of an image that is saturated for the most part.
         if not sample.is_full:
             warnings += [
                 *_row_warnings(noise, sample, recipe),

@@ -1,9 +1,10 @@
 """Products made again by ccdproc and astropy, from their headers alone, and compared.
 
 Nothing here shares code with the modules that made the products: a mistake there cannot hide here.
+But astropy's setting on texts of cards is the same, and tables are written by the same module.
 """
 
 from ccdflow.files.text_cards import keep_records_as_text
 
-# A frame's OBJECT = 'field: 12' is a text here as well.
+# Here as well OBJECT = 'field: 12' is a text.
 keep_records_as_text()

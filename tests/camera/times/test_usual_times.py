@@ -7,7 +7,7 @@ import pytest
 from header_fuzz import card, quote
 
 from ccdflow.camera import facts
-from ccdflow.camera.facts import default_cards, frame_facts
+from ccdflow.camera.facts import ProfileFacts, default_cards, frame_facts
 from ccdflow.camera.times.usual_times import usual_moment
 from ccdflow.files.fits_structure import parse_header
 
@@ -43,7 +43,7 @@ COMMENTS = ("", "", "UT of the start", "local time", "dd/mm/yy", "record: of FIT
 
 def facts_of(texts):
     headers = [parse_header("".join([*texts, f"{'END':80}"]).encode())]
-    return frame_facts(headers, default_cards(), (), longitude=None, file="n20160120/a.fits")
+    return frame_facts(headers, default_cards(), (), ProfileFacts(), file="n20160120/a.fits")
 
 
 def without_short_way(texts):
