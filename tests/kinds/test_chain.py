@@ -6,6 +6,7 @@ import html
 import io
 import re
 import tarfile
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,12 @@ from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, schemas
 from ccdflow.frame import subtraction_checks
+from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.kind import Chain, Kind
+from ccdflow.kinds.measuring.measurement_kind import MeasurementKind
 from ccdflow.kinds.product_writing import write_text_product
+from ccdflow.kinds.reporting.calibrated_pictures import CalibrationPicture
+from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages.contents import Section
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
@@ -404,10 +409,20 @@ def words_of_name(kind):
     return set(re.findall(r"\w{3,}", " ".join([kind.name, *kind.nouns]).lower())) | {"the", "all"}
 
 
-@pytest.mark.parametrize("method", ["plan", "basis", "make"])
-def test_a_kind_without_one_of_its_methods_is_named_with_the_method(method):
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [
+        *((Kind, name) for name in ("plan", "basis", "make")),
+        *((base, "needs") for base in (ArchiveProduct, NightProduct)),
+        (NightProduct, "night_basis"),
+        (NightPicture, "drawn_groups"),
+        (CalibrationPicture, "row"),
+        *((MeasurementKind, name) for name in ("is_wanted", "new_groups")),
+    ],
+)
+def test_a_kind_without_one_of_its_methods_is_named_with_the_method(base, method):
     """Who writes a kind reads its name and the method that is missing."""
-    options = {"threads": 1} if method == "make" else {}
-    number = 1 if method == "plan" else 2
+    function = getattr(base, method)
+    values = dict.fromkeys(list(signature(function).parameters)[1:])
     with pytest.raises(NotImplementedError, match=rf"^kind levels must define {method}\(\)$"):
-        getattr(Kind, method)(Levels(), *[None] * number, **options)
+        function(Levels(), **values)

@@ -84,7 +84,7 @@ class PartlyPlanned:
         Raises
         ------
         ccdflow.run.nights.note_lines.NeedsWholePlan
-            If the new masters change more than some closed nights.
+            If all nights have to be planned.
         """
         return set()
 

@@ -373,6 +373,11 @@ def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
     )
     with fits.open(done.results / SCIENCE) as hdus:
         assert (hdus[0].header["CALGRADE"] == "C") is is_foretold
+    # A night before the last ones has one line, with the numbers of its grades.
+    nights = {"2024-03-01": SCIENCE_KIND.night_groups(done.context, "2024-03-01"), "2024-03-02": []}
+    (line,) = forecast_sentences.paragraphs(done.context, nights, most_nights=1)
+    assert line.startswith("plan of 1 earlier night, from 2024-03-01: 2 frames, 2 of grade ")
+    assert line.endswith("C") is is_foretold
 
 
 @pytest.mark.parametrize(

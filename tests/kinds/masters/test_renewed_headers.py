@@ -1,5 +1,6 @@
-"""Headers of frames that were written anew: masters with their former cards are offered for it."""
+"""Headers of frames that were written anew: products with their former cards are offered for it."""
 
+import numpy as np
 import pytest
 import small_frames
 from astropy.io import fits
@@ -15,10 +16,18 @@ OLDER_COMMENT, NEWER_COMMENT = "an older comment", "part of the image with one o
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """Frames and a master of an older version, whose comment of a card was another one."""
+    return _older_archive(tmp_path, monkeypatch, ("frame", "bias"))
+
+
+def _older_archive(tmp_path, monkeypatch, kinds):
+    """Return the `Archive` of some kinds, with a science frame if that is one of them."""
     cameras = {"testcam": small_frames.LFC_LIKE.format(name="TESTCAM")}
     for number, frame in enumerate(small_frames.biases(3)):
         cards = small_frames.bias_cards(number)
         small_frames.write_raw(tmp_path / "raw" / f"b{number}.fits", (frame, cards))
+    if "science" in kinds:
+        cards = small_frames.bias_cards(10, IMAGETYP="OBJECT", EXPTIME=60.0)
+        small_frames.write_raw(tmp_path / "raw/s.fits", (frame + np.uint16(500), cards))
     set_numbered = headers._set_numbered
 
     def set_older(cards, number, keyword, stem, value, comment):
@@ -29,23 +38,24 @@ def archive(tmp_path, monkeypatch):
         older_version.setattr(headers, "_set_numbered", set_older)
         older_version.setattr(reduction, "HEADER_VERSION", reduction.HEADER_VERSION - 1)
         first = small_frames.run_jobs(
-            tmp_path / "raw", tmp_path / "results", cameras, limits={"settle": 0}
+            tmp_path / "raw", tmp_path / "results", cameras, kinds=kinds, limits={"settle": 0}
         )
-    return Archive(first)
+    return Archive(first, kinds)
 
 
 class Archive:
     """The archive, and runs that make some kinds again."""
 
-    def __init__(self, first):
+    def __init__(self, first, kinds):
         self.settings, self.results = first.context.settings, first.results
+        self.kinds = kinds
 
     def run(self, *forced):
         """Make products of these kinds again; return the numbers of older headers by kind."""
         request = RunRequest(forced=frozenset(forced))
         running = session.start(self.settings, chain=CHAIN, request=request)
         try:
-            jobs = running.plan.jobs_of_kind("frame", "bias")
+            jobs = running.plan.jobs_of_kind(*self.kinds)
             assert {job.kind for job in jobs} == set(forced)
             worker.work(running.context, jobs, threads=1, make=CHAIN.make)
             session.finish(running)
@@ -87,6 +97,19 @@ def test_a_master_that_was_renewed_before_its_frames_is_offered_once_more(archiv
     archive.run("bias")
     assert archive.comments() == ({NEWER_COMMENT}, {NEWER_COMMENT})
     assert archive.run() == {}
+
+
+def test_a_calibrated_frame_of_a_frame_that_was_renewed_later_is_offered_for_renewal(
+    tmp_path, monkeypatch
+):
+    archive = _older_archive(tmp_path, monkeypatch, ("frame", "bias", "science"))
+    product = archive.results / "calibrated/s.fits"
+    assert archive.run("frame") == {}
+    assert fits.getheader(product).comments["OSCAXIS"] == OLDER_COMMENT
+    assert archive.run() == {"bias": 1, "science": 1}
+    assert archive.run("science") == {"bias": 1}
+    assert fits.getheader(product).comments["OSCAXIS"] == NEWER_COMMENT
+    assert archive.run() == {"bias": 1}
 
 
 def test_a_master_of_an_earlier_commit_does_not_tell(archive, monkeypatch):

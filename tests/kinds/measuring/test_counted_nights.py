@@ -6,6 +6,7 @@ import pytest
 from ccdflow import paths
 from ccdflow.detector.pixels.history import SOURCES, NightBadPixels, combine_nights, count_nights
 from ccdflow.detector.pixels.response import WeakPixels
+from ccdflow.files.text_files import notes
 from ccdflow.kinds.measuring import counted_nights
 
 PRODUCT = "detector/lfc/bad_pixels_all_20x10_1x1.fits"
@@ -150,6 +151,30 @@ def test_a_damaged_note_costs_time_alone(pixel_map, note, damage):
         "empty": b"",
         "another form": b"00000000\n",
     }[damage])  # fmt: skip
+    history, numbers_read = pixel_map.make(nights)
+    _assert_same(history, combine_nights(nights))
+    assert numbers_read == [*range(100)]
+    assert note.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'{"form":1,', b'{"form":2,'),
+        (b'"form"', b'"version"'),
+        (b'"nights"', b'"dates"'),
+        (b'"images"', b'"arrays"'),
+        (b"0 index", b"9 index"),
+        (b'{"form"', b'["form"'),
+    ],
+)
+def test_a_note_in_another_form_is_counted_anew(pixel_map, note, old, new):
+    """Another version of ccdflow wrote the note, and its checksum is right."""
+    nights = _archive(100)
+    pixel_map.make(nights)
+    content = note.read_bytes()
+    assert old in content
+    notes.write_checked_bytes(note, [content[notes.START :].replace(old, new)])
     history, numbers_read = pixel_map.make(nights)
     _assert_same(history, combine_nights(nights))
     assert numbers_read == [*range(100)]

@@ -172,7 +172,7 @@ def sums_of_effects(records):
     totals = {}
     for master_key, values in _effects_of_frames(records):
         decimals = [Decimal(str(value)) for value in values]
-        squared_errors = [Decimal(str(error**2)) for error in decimals[-2:]]
+        squared_errors = [error**2 for error in decimals[-2:]]
         total = totals.setdefault(master_key, _ExactSums([Decimal(0)] * len(values), 0))
         total.add([*decimals[:-2], *squared_errors])
     return [
@@ -204,7 +204,10 @@ class _ExactSums:
         frames : int, optional
         """
         self.frames += frames
-        self.sums = list(map(_EXACT_CONTEXT.add, self.sums, values))
+        self.sums = [
+            _EXACT_CONTEXT.add(exact_sum, value)
+            for exact_sum, value in zip(self.sums, values, strict=True)
+        ]
 
 
 def _helps_of_sums(sums):

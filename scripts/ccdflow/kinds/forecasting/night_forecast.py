@@ -100,17 +100,9 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
     """
     names = {group.product: _name_of_exposure(context, group) for group in groups}
     noises = [
-        replace(noise, files=words_on_files)
+        replace(noise, files=words_on_files, exposure=_exposure_in_words(context, same_frames[0]))
         for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
-        if (
-            noise := night_noise.noise_of_group(
-                context,
-                name,
-                same_frames,
-                exposure=seconds_words(context.row(same_frames[0].files[0]).facts["exptime"]),
-                foretell=foretell,
-            )
-        )
+        if (noise := night_noise.noise_of_group(context, name, same_frames, foretell=foretell))
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
@@ -155,8 +147,7 @@ def lacks_scale(context, group):
     -------
     bool
     """
-    uses = uses_applied(context, group)
-    if uses.get(FLAT) is not None:
+    if uses_applied(context, group).get(FLAT) is not None:
         return False
     correction = DetectorCorrection(
         context, group, context.row(group.files[0]), SCIENCE.configuration(context)
@@ -169,8 +160,8 @@ def lacks_scale(context, group):
 
 def _tells_gains(context, product):
     """Return whether a measurement that is yet to be made has flats."""
-    group = context.find_group(product)
-    return group is None or any(context.row(file).facts["type"] == "flat" for file in group.files)
+    files = context.group(product).files
+    return any(context.row(file).facts["type"] == "flat" for file in files)
 
 
 def _frames_of_one_budget(context, groups, names):
@@ -228,8 +219,13 @@ def names_of_files(groups):
 def _name_of_exposure(context, group):
     """Return filter, grism and exposure of a frame: ``g' 300.1 s``."""
     facts = context.row(group.files[0]).facts
-    time = seconds_words(facts["exptime"])
+    time = _exposure_in_words(context, group)
     return light_words((facts["filter"], facts["grism"], time))
+
+
+def _exposure_in_words(context, group):
+    """Return the exposure of a frame: ``300.1 s``."""
+    return seconds_words(context.row(group.files[0]).facts["exptime"])
 
 
 def seconds_words(seconds):

@@ -81,7 +81,7 @@ class GroupNoise:
         return budget.wishes(self.frame)
 
 
-def noise_of_group(context, name, groups, *, exposure, foretell):
+def noise_of_group(context, name, groups, *, foretell):
     """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown.
 
     Parameters
@@ -91,8 +91,6 @@ def noise_of_group(context, name, groups, *, exposure, foretell):
         Filter and exposure.
     groups : list of ccdflow.run.job.Group
         The frames.
-    exposure : str
-        Exposure alone, in words.
     foretell : bool
         Whether a sky or read noise that is not measured is taken from other products.
 
@@ -120,7 +118,6 @@ def noise_of_group(context, name, groups, *, exposure, foretell):
         bool(measured_skies),
         read_noise is not None,
         degrees=_degrees_of(context, groups),
-        exposure=exposure,
     )
 
 

@@ -14,6 +14,7 @@ from ccdflow.kinds.measuring import counted_nights, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
 from ccdflow.kinds.measuring.measured_nights import measurements_of
+from ccdflow.kinds.product_writing import refused_record
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.plan import WantedProduct
@@ -105,15 +106,12 @@ class BadPixels(Kind):
         group = context.group(job.product)
         all_records = measurements_of(context, group.measurements)
         basis = self._basis(context, group, all_records)
-        record = job_records.Record(job.product, self.name, digest(basis), basis=basis)
         # The data of a record are JSON text until they are read: once, as there are thousands.
         measurements = [_Measurement(r, dict(r.data.items())) for r in all_records]
         measurements = [each for each in measurements if each.data["looked"]]
         if not measurements:
-            reason = "no night has darks or flats that show bad pixels"
-            return job_records.Record(
-                job.product, self.name, record.key, job_records.REFUSED, reason, basis=basis
-            )
+            return refused_record(job, basis, "no night has darks or flats that show bad pixels")
+        record = job_records.Record(job.product, self.name, digest(basis), basis=basis)
         newest_nights = sorted({each.data["night"] for each in measurements})
         newest_nights = newest_nights[-context.settings["detector"]["nights"] :]
         images, tables = _images_and_tables(context, job.product, measurements, newest_nights)

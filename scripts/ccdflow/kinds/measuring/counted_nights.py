@@ -21,8 +21,8 @@ from ccdflow.files.text_files import notes
 
 # Raise it when a change alters the meaning of a value of the note: nights are counted anew.
 _FORM_VERSION = 1
-# The newest measurements are not counted, so that a late frame of the last weeks changes nothing
-# that is; the note is written for as many new ones, so that few runs write it. Chosen.
+# As many of the newest measurements are not counted, so that a late frame of the last weeks leaves
+# the note as it is; as many new ones are counted together, so that few runs write it. Chosen.
 _NEWEST = 30
 
 
@@ -107,9 +107,9 @@ def _counts_in(file, sources):
     counted = head["measurements"]
     if sources[: len(counted)] != counted:
         return 0, None
+    nights, n_images = tuple(head["nights"]), head["images"]
     with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-        nights = tuple(head["nights"])
-        counts = [_counts_of_image(arrays, number, nights) for number in range(head["images"])]
+        counts = [_counts_of_image(arrays, number, nights) for number in range(n_images)]
     return len(counted), counts
 
 

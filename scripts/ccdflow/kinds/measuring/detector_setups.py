@@ -21,8 +21,8 @@ PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
 def _readout_cards_of(setting):
     """Return the cards of a setting on gain and readout: GAINM HIGH, PREAMP 2X; '' for none.
 
-    Frames that differ in one have other gains, and no column need say so: many programs write a
-    setting of the gain, and no electrons per adu.
+    Frames that differ in one of them have unlike gains, and the columns of the inventory may be
+    equal: many programs write a setting of the gain, and no electrons per adu.
 
     Parameters
     ----------

@@ -139,7 +139,8 @@ class NightMasters:
         Returns
         -------
         callable
-            Of rows of the part: their rate, (k, nx) float32; 0 where no dark was subtracted.
+            Takes indices of rows of the part, and returns their rate, (k, nx) float32: 0 where no
+            dark was subtracted.
         """
         dark = self.subtracted_master(record, "dark")
         if dark is None:

@@ -341,8 +341,7 @@ def _usable_flats(context, group):
             file
             for file in context.group(use.product).files
             if file not in unusable
-            and (frame := context.outcome(reduced_product(file))) is not None
-            and frame.status == job_records.MADE
+            and (frame := context.made_record(reduced_product(file))) is not None
             and "saturated" not in frame.data.get("flags", {}).values()
         ]
         if members:

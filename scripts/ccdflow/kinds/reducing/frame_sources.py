@@ -57,9 +57,8 @@ def oldest_header(context, files):
     int
     """
     version_of = context.chain.first.header_version_of
-    records = [context.outcome(reduced_product(file)) for file in files]
-    versions = [version_of(r) for r in records if r is not None and r.status == job_records.MADE]
-    return min(versions, default=reduction.HEADER_VERSION)
+    records = filter(None, map(context.made_record, map(reduced_product, files)))
+    return min(map(version_of, records), default=reduction.HEADER_VERSION)
 
 
 def has_older_cards(context, product, data):

@@ -60,7 +60,8 @@ class Sheet(NightPicture):
     def stays(self, planner, night):
         """Return whether nothing can be written into the folder of the pictures.
 
-        A line of the run names the folder then.
+        A line of the run names the folder then. A list whose pictures are missing or changed counts
+        as missing.
         """
         context, product = planner.context, self.product(night)
         if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL_PICTURES_FOLDER}/"):
@@ -76,7 +77,6 @@ class Sheet(NightPicture):
             data = {**record.data, "pictures": stamps}
             context.ledger[product] = replace(record, basis=dict(record.basis), data=data)
         else:
-            # A list whose pictures are missing or changed counts as missing.
             planner.stamps.forget(product)
         return False
 

@@ -18,7 +18,6 @@ from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.kinds.reporting.night_page import provenance
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
-from ccdflow.run import job_records
 
 # The key of a closed night's summary.
 _SUMMARY = "overview"
@@ -88,11 +87,9 @@ def _summary_of(context, night):
     """Return the values of a night in the overview."""
     frames = page_frames(context, night, ".")
     statuses = Counter(frame.status for frame in frames)
-    records_of_science = [
-        context.outcome(group.product) for group in SCIENCE.night_groups(context, night)
-    ]
-    calibrated_records = [r for r in records_of_science if r and r.status == job_records.MADE]
-    grades = Counter(record.data["grade"] for record in calibrated_records)
+    products = [group.product for group in SCIENCE.night_groups(context, night)]
+    records = list(filter(None, map(context.made_record, products)))
+    grades = Counter(record.data["grade"] for record in records)
     line = page.NightLine(
         night=night,
         page=paths.night_page(night),
@@ -103,7 +100,7 @@ def _summary_of(context, night):
         other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
         combined=tuple(_combined_groups(context, night)),
         grades=tuple(sorted(grades.items())),
-        uncalibrated=len(records_of_science) - len(calibrated_records),
+        uncalibrated=len(products) - len(records),
     )
     frames_set_aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
     return {"line": asdict(line), "aside": frames_set_aside}
