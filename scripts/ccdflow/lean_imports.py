@@ -5,8 +5,8 @@ that takes time. It leaves out five things, 0.6 s of processor time at the start
 cosmic rays:
 
 - OpenBLAS starts a thread a core with numpy, each of which turns for 60 ms until it sleeps. The
-  products of matrices here are small, and frames have threads of their own, for which those of
-  OpenBLAS take the processor away. A number that the environment gives holds, and other programs
+  products of matrices here are small, and frames have threads of their own, from which those of
+  OpenBLAS take the processor. A number that the environment gives holds, and other programs
   that are started later do not see ours. Where numpy is there already (Snakemake imports it with
   its plugin of Slurm), its threads go on sleeping.
 - OpenMP, by which astroscrappy looks for cosmic rays, starts a thread a core as well, in each of

@@ -125,7 +125,8 @@ def _select_candidates(values, index):
     """
     if values.size < _MANY_VALUES:
         return values, index
-    # An odd step looks at all columns of an image.
+    # An even step would look at every other column of most images. Where the columns of the sample
+    # are not like the others, all values are taken in the end.
     sample = np.sort(values[:: values.size // _SAMPLE_VALUES | 1])
     places = index * len(sample) // values.size + np.array([-_PLACES_APART, _PLACES_APART])
     low, high = sample[places.clip(0, len(sample) - 1)]

@@ -252,7 +252,7 @@ def read_master(path, kind, *, name=None):
             if hdu.shape is None or is_companion(hdu.name, index):
                 continue
             suffix = str(index) if index else ""
-            mask, error = (extensions.get(f"{kind}{suffix}") for kind in ("MASK", "UNCERT"))
+            mask, error = (extensions.get(f"{word}{suffix}") for word in ("MASK", "UNCERT"))
             header = hdus[0].header if index == 0 else _merge_headers(hdus[0].header, hdu.header)
             gains += _gains_of(hdu.header)
             images.append(

@@ -348,7 +348,7 @@ def _grid_of(rows, frames):
 
 def _mean_positions(positions, length):
     """Return the mean positions of boxes of some length; a last box is left out if it is short."""
-    # A box with a quarter of its positions, or more, counts; one there is in any case.
+    # A box counts if it has a quarter of its positions or more. The only box always counts.
     count = max((len(positions) + 3 * length // 4) // length, 1)
     return np.array([positions[n * length : (n + 1) * length].mean() for n in range(count)])
 

@@ -264,15 +264,51 @@ def test_scatter_below_the_read_noise_gives_no_gain():
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 8, 64), (64, 64)])
-def test_one_flat_and_flats_without_light_are_refused(shape):
+def test_one_flat_and_small_flats_are_refused(shape):
     with pytest.raises(
         UserError, match=r"the gain needs two flats or more .*allowed: \(n, ny, nx\)"
     ):
         measure_gain(np.ones(shape), 1.0)
-    with pytest.raises(
-        UserError, match=r"the level of a flat is not above zero \(found \[0\.0, 0\.0\]\)"
-    ):
-        measure_gain(np.zeros((2, 32, 32)), 1.0)
+
+
+def test_dark_pixels_below_zero_do_not_count_to_the_gain():
+    """A read noise of 1.5 adu, not 4, left photons where no light is: the gain was 3.4, not 1.7."""
+    rng = np.random.default_rng(8)
+    is_lit = np.arange(SHAPE[0])[:, None] >= 32
+    light = rng.poisson(20_000, (4, *SHAPE)) / 1.7
+    measured = measure_gain(np.where(is_lit, light, rng.normal(-8.0, 4.0, (4, *SHAPE))), 1.5)
+    assert measured.gain == pytest.approx(1.7, abs=3 * measured.error)
+    assert measured.error < 0.02
+
+
+@pytest.mark.parametrize("level", [1.0, 3.0, 10.0, 30.0])
+def test_faint_flats_tell_the_gain_as_well_as_their_photons_can(level):
+    """The read noise sorted the pixels into levels: of 3 adu it was 4.2, not 1.7."""
+    pulls = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        frames = rng.poisson(1.7 * level, (4, 160, 256)) / 1.7
+        measured = measure_gain(frames + rng.normal(0, 4.0, frames.shape), 4.0)
+        assert measured.pixels > 0.99 * frames[0].size
+        pulls.append((measured.gain - 1.7) / measured.error)
+    assert abs(np.mean(pulls)) < 1
+    assert np.sqrt(np.mean(np.square(pulls))) < 1.7
+
+
+def test_an_amplifier_without_light_has_no_gain_and_stops_nothing():
+    """Columns that trap charge draw the mean of dark pixels below 0, and not their median."""
+    rng = np.random.default_rng(11)
+    frames = rng.normal(0.5, 4.0, (3, 64, 80))
+    frames[:, :, 40] = -100
+    assert (np.median(frames, axis=(1, 2)) > 0).all()
+    assert (frames.mean(axis=(1, 2)) < 0).all()
+    measured = measure_gain(frames, 4.0)
+    assert (np.isnan(measured.gain), measured.pixels) == (True, 0)
+    transfer = measure_transfer([([2.0] * 3, frames.astype(np.float32))], 4.0)
+    assert (np.isnan(transfer.gain), transfer.frames) == (True, 0)
+    lit = measure_transfer([([2.0] * 3, frames.astype(np.float32)), night()], 3.0)
+    alone = measure_transfer([night()], 3.0)
+    assert (lit.gain, lit.gain_error, lit.frames) == (alone.gain, alone.gain_error, alone.frames)
 
 
 def test_a_loss_of_two_percent_at_half_full_well_is_measured_within_its_error():

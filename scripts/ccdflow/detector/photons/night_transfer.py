@@ -149,7 +149,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     -------
     Transfer
     """
-    gains, lines, frames, brightest, well = [], [], [], math.nan, FullWell(read_noise)
+    gains, lines, brightest, well = [], [], math.nan, FullWell(read_noise)
     for times, values, levels in _flats_with_pixels(groups):
         sets = group_by_exposure(times)
         for members in sets:
@@ -158,32 +158,38 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
             well.add(values[members])
             for like_members in split_by_level(members, levels):
                 flats = values[like_members]
-                if len(flats) > 1 and np.isfinite(flats).all(axis=0).any():
-                    sample = flats[:, ::4, ::4]
-                    sample = sample[np.isfinite(sample)]
-                    if not sample.size:
-                        sample = flats[np.isfinite(flats)]
-                    top = float(np.quantile(sample, 1 - _MOST_FULL))
-                    gains.append((top, measure_gain(flats, read_noise, read_noise_error)))
-                    frames.append((top, len(like_members)))
+                if len(flats) < 2:
+                    continue
+                gain = measure_gain(flats, read_noise, read_noise_error)
+                if gain.pixels:
+                    gains.append((_top_level(flats), gain, len(flats)))
         brightest = np.fmax(brightest, levels.max())
         lines.append((times, levels, sets))
     full_well = well.level()
     # Full pixels do not scatter: their flats give no gain.
     limit = full_well if math.isfinite(full_well) else math.inf
-    gain, error = combine_gains([each for top, each in gains if top < limit])
-    frames = sum(each for top, each in frames if top < limit)
+    usable_gains = [(gain, count) for top, gain, count in gains if top < limit]
+    gain, error = combine_gains([gain for gain, _ in usable_gains])
     level_of_departure = min(limit, brightest) / 2
     departure, departure_error = _mean_departure(lines, level_of_departure, limit)
     return Transfer(
         gain=gain,
         gain_error=error,
-        frames=frames,
+        frames=sum(count for _, count in usable_gains),
         level=float(brightest),
         departure=departure,
         departure_error=departure_error,
         full_well=float(full_well),
     )
+
+
+def _top_level(flats):
+    """Return the level of flats, (n, ny, nx), that a part `_MOST_FULL` of the pixels exceeds."""
+    sample = flats[:, ::4, ::4]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        sample = flats[np.isfinite(flats)]
+    return float(np.quantile(sample, 1 - _MOST_FULL))
 
 
 def _flats_with_pixels(groups):

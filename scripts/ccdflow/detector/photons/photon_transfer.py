@@ -29,9 +29,9 @@ scatter so little are full."""
 
 # Parts of the levels of the pixels, each with its own limit and gain.
 _LEVELS = 8
-# Parts whose photons have less than this many times the read variance count only where none has
-# more: beside a slit the noise of the rows' levels would pass for photons. A read variance that is
-# wrong by a tenth changes the gain by 2.5 % at this limit.
+# Parts whose photons have less than this many times the read variance do not count, unless none
+# has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
+# photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
 _LEAST_PHOTONS = 4.0
 # Stars are looked for in flats of which more than this part of the pixels is beyond the limit in
 # some frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million
@@ -107,13 +107,13 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     Returns
     -------
     Gain
-        ``gain`` is NaN if the scatter is not above the read noise, if the flats are full, or if no
-        whole block has a good pixel.
+        ``gain`` is NaN if the scatter is not above the read noise, if the flats are full or have no
+        light, or if no whole block has a good pixel. ``pixels`` is 0 where nothing was compared.
 
     Raises
     ------
     UserError
-        For fewer than two frames, frames smaller than a block, or a level that is not above zero.
+        For fewer than two frames, or frames smaller than a block.
 
     Notes
     -----
@@ -137,34 +137,27 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         if is_good.any()
         else [np.nan]
     )
-    if not (levels > 0).all():
-        raise UserError(
-            "the level of a flat is not above zero",
-            keyword="flats",
-            value=levels.tolist(),
-            allowed="levels above the bias",
-            remedy="give flats with light, less their bias",
-        )
     level = levels.mean()
-    scaled = _scale_blocks(flats, level / levels, is_good)
-    if not scaled.is_good.any():
+    whole = tuple(slice(size - size % BLOCK_SIDE) for size in is_good.shape)
+    if not (levels > 0).all() or not is_good[whole].any():
         return Gain(np.nan, np.nan, float(level), np.nan, 0)
+    scaled = _scale_blocks(flats, level / levels, is_good)
     share = np.mean((level / levels) ** 2)
+    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * share
+    parts = list(_scatter_by_level(scaled, read_noise))
+    parts = [part for part in parts if part.variance > least_variance] or _join_parts(parts)
     gains = []
-    for part_level, variance, pixels, freedom in _scatter_by_level(scaled, read_noise):
-        photons = variance - read_noise**2 * share
-        if photons * HIGHEST_GAIN <= part_level:
-            gains.append(Gain(np.nan, np.nan, float(part_level), variance, pixels))
+    for part in parts:
+        photons = part.variance - read_noise**2 * share
+        # Pixels that have no light, such as those beside a slit, or are full, show no photons.
+        if not 0 < part.level < photons * HIGHEST_GAIN:
+            gains.append(Gain(np.nan, np.nan, part.level, part.variance, part.pixels))
             continue
-        gain = part_level * np.mean(level / levels) / photons
-        variance_error = variance * np.sqrt(2 / freedom)
+        gain = part.level * np.mean(level / levels) / photons
+        variance_error = part.variance * np.sqrt(2 / part.freedom)
         read_noise_error_part = 2 * read_noise * read_noise_error * share
         error = gain * np.hypot(variance_error, read_noise_error_part) / photons
-        gains.append(Gain(float(gain), float(error), float(part_level), variance, pixels))
-    bright_gains = [
-        part for part in gains if part.variance > (1 + _LEAST_PHOTONS) * read_noise**2 * share
-    ]
-    gains = bright_gains or gains
+        gains.append(Gain(float(gain), float(error), part.level, part.variance, part.pixels))
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
@@ -277,6 +270,24 @@ class _LevelScatter(NamedTuple):
     variance: float
     pixels: int
     freedom: float
+
+
+def _join_parts(parts):
+    """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one of no part.
+
+    Where the read noise is most of the scatter, it decides which pixels are in the faint parts and
+    which in the bright ones: the levels of the parts are not those of their light.
+
+    Parameters
+    ----------
+    parts : list of _LevelScatter
+    """
+    if not parts:
+        return []
+    pixels, freedom = sum(part.pixels for part in parts), sum(part.freedom for part in parts)
+    level = sum(part.level * part.pixels for part in parts) / pixels
+    variance = sum(part.variance * part.freedom for part in parts) / freedom
+    return [_LevelScatter(level, variance, pixels, freedom)]
 
 
 def _scatter_by_level(blocks, read_noise):

@@ -43,7 +43,7 @@ class NightDetector(MeasurementKind):
     plans_some_nights = True
     nouns = ("measurement of a detector", "measurements of detectors")
     progress_noun = "measurements of detectors"
-    version = 8
+    version = 9
     header_version = 3
     why_moved = "there are no such darks or flats any more"
 
