@@ -205,8 +205,8 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Lines at most; one more has the number of those left out. If there are more frames than that,
-        one line names share the first frame of each reason and the number of all that have it.
+        Lines at most; one more has the number of those left out. If there are more frames than
+        that, a line names the first frame of each reason, and the number of all that have it.
     leave_out : set of str
         Reduced frames that other lines name.
 
