@@ -146,8 +146,8 @@ def predicted_variance(image, master, readouts, rows):
 
     Parameters
     ----------
-    image : MasterImage
-    master : Master
+    image : ccdflow.calibrate.combined_master.MasterImage
+    master : ccdflow.calibrate.combined_master.Master
     readouts : tuple of ccdflow.frame.readout.Readout
     rows : slice
 

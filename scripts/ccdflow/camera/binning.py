@@ -122,7 +122,7 @@ def fits_binned(section, region, factors):
     ----------
     section : ccdflow.camera.sections.Region
         In pixels of the unbinned detector.
-    region : Region
+    region : ccdflow.camera.sections.Region
         In binned pixels of the frame.
     factors : (int, int)
         Binning (y, x).
@@ -140,11 +140,11 @@ def detector_mismatch(draft, section, base, factors, keyword, *, file):
 
     Parameters
     ----------
-    draft : Draft
+    draft : ccdflow.camera.geometry.Draft
         The amplifier whose section disagrees.
-    section : DirectedSection
+    section : ccdflow.camera.sections.DirectedSection
         In pixels of the unbinned detector.
-    base : Region
+    base : ccdflow.camera.sections.Region
         The amplifier's pixels in the frame.
     factors : (int, int)
         Binning (y, x).

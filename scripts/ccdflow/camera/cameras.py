@@ -169,7 +169,7 @@ class Camera:
 
         Returns
         -------
-        FrameFacts
+        ccdflow.camera.facts.FrameFacts
             An unknown image type is not an error: `type` is '' and `reason` says why.
 
         Raises
@@ -203,7 +203,7 @@ class Camera:
 
         Returns
         -------
-        Geometry
+        ccdflow.camera.geometry.Geometry
 
         Raises
         ------

@@ -194,7 +194,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
         For each name of `KEYWORDS`, the cards tried in order.
-    rules : tuple of TypeRule
+    rules : tuple of ccdflow.camera.imagetypes.TypeRule
         Tried in order before the built-in synonyms.
     profile_facts : ProfileFacts
     file : str
@@ -271,7 +271,7 @@ def _type_of(headers, cards, rules, file, positions):
     ----------
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
-    rules : tuple of TypeRule
+    rules : tuple of ccdflow.camera.imagetypes.TypeRule
     file : str
     positions : FactPositions
     """

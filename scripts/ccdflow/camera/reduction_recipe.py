@@ -76,7 +76,7 @@ class ReductionRecipe:
 
         Parameters
         ----------
-        geometry : Geometry
+        geometry : ccdflow.camera.geometry.Geometry
             Its strips decide, never a pixel: all frames of one geometry are treated alike.
 
         Returns

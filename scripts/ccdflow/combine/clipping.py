@@ -372,7 +372,7 @@ def kept_mask(values, recipe, noise=None):
     ----------
     values : numpy.ndarray of shape (n, k), float64
         The members' values of each pixel.
-    recipe : CombineRecipe
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Its clip and number of iterations.
     noise : PixelNoise, optional
         Where the recipe clips by it.

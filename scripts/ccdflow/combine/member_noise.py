@@ -168,7 +168,7 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
 
     Parameters
     ----------
-    amplifiers : sequence of AmplifierNoise
+    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
     shape : tuple of int
         ``(ny, nx)`` of the members.
     sample : MemberSample
@@ -212,7 +212,7 @@ def _measured_amplifier(amplifier, frames, levels, map_pairs, *, has_light):
 
     Parameters
     ----------
-    amplifier : AmplifierNoise
+    amplifier : ccdflow.combine.noise.AmplifierNoise
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
         Sampled rows of the amplifier.
     levels : numpy.ndarray of shape (n,), float64
@@ -433,7 +433,7 @@ def _gain_of_bright_parts(amplifier, frames, levels):
 
     Parameters
     ----------
-    amplifier : AmplifierNoise
+    amplifier : ccdflow.combine.noise.AmplifierNoise
         Without a gain, with a read noise.
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
         Sampled rows of the amplifier, over their levels.

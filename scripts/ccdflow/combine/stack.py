@@ -131,11 +131,11 @@ def combine(
 
     Parameters
     ----------
-    members : sequence of Member
+    members : sequence of ccdflow.combine.member_reader.Member
         Places of the frames, all of one shape and type; they are summed in this order.
     recipe : CombineRecipe, optional
         Default: the guide's.
-    subtract : sequence of SubtractedTerm
+    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
         Masters to subtract from every member, in this order and in the type of the members.
     scale : sequence of float, optional
         Level of each member, its divisor after the subtraction.
@@ -349,7 +349,7 @@ def check_members(members):
 
     Parameters
     ----------
-    members : list of Member
+    members : list of ccdflow.combine.member_reader.Member
 
     Raises
     ------

@@ -61,7 +61,7 @@ def select_darks(stats, *, temperatures=None, lost_parts=(), thresholds=None):
 
     Parameters
     ----------
-    stats : sequence of FrameStatistics
+    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
         One for each dark of the group.
     temperatures : sequence of float, optional
         Detector temperatures, degrees; NaN for an unknown one, which is not judged.
@@ -152,8 +152,8 @@ def _select_within_limits(beyond_limits, stats, select):
     ----------
     beyond_limits : list of LeftOut
         The first reason of a frame counts.
-    stats : sequence of (FrameStatistics or ccdflow.detector.flat_figures.FlatStatistics)
-        Figures of all frames.
+    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
+        Figures of all frames; of flats `ccdflow.detector.flat_figures.FlatStatistics`.
     select : callable
         Takes the figures of the other frames, and returns their `Selection`.
     """

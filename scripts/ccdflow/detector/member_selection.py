@@ -186,7 +186,7 @@ def select_members(stats, thresholds=None):
 
     Parameters
     ----------
-    stats : sequence of FrameStatistics
+    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
         One for each frame of the group.
     thresholds : Thresholds, optional
         The defaults if not given.
@@ -376,7 +376,7 @@ def figures_of(stats, limits):
 
     Parameters
     ----------
-    stats : sequence of FrameStatistics
+    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
         Statistics of each frame.
     limits : Thresholds
 
@@ -433,7 +433,7 @@ def sentences_on_shapes(stats, limits):
 
     Parameters
     ----------
-    stats : sequence of FrameStatistics
+    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
         Statistics of each frame.
     limits : Thresholds
 

@@ -224,7 +224,7 @@ def check_length(count, has_more, layout, name):
         Bytes read.
     has_more : bool
         Whether there are more behind them.
-    layout : RawLayout
+    layout : ccdflow.files.fits_structure.RawLayout
     name : str
 
     Raises

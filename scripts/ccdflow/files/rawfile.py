@@ -82,7 +82,7 @@ def open_raw(path, name=None):
     ------
     OSError
         If it cannot be opened.
-    UnreadableRawFile
+    ccdflow.files.file_errors.UnreadableRawFile
         If it is not a regular file.
     IncompleteRawFile
         If it is empty.
@@ -235,7 +235,7 @@ class RawFile(io.RawIOBase):
         ------
         ChangedRawFile
             If the file was written to since it was opened.
-        UnreadableRawFile
+        ccdflow.files.file_errors.UnreadableRawFile
             If it cannot be read.
         """
         crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_HEADER))

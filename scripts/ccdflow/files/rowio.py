@@ -15,8 +15,8 @@ class RowStream:
     Parameters
     ----------
     file : ccdflow.files.rawfile.RawFile
-    layout : RawLayout
-    hdu : Hdu
+    layout : ccdflow.files.fits_structure.RawLayout
+    hdu : ccdflow.files.fits_structure.Hdu
         Its image is stored plainly, see `is_plain`.
     name : str
     fingerprint : str, optional

@@ -70,7 +70,7 @@ class Slices:
 
         Raises
         ------
-        DamagedRawFile
+        ccdflow.files.file_errors.DamagedRawFile
             If something else follows, more zeros than on a tape, or stream after stream of nothing.
         """
         self._empty_streams = 0 if had_output else self._empty_streams + 1

@@ -246,7 +246,7 @@ def trend_section(pictures):
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    pictures : sequence of ccdflow.pages.contents.Picture
 
     Returns
     -------

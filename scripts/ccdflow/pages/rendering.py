@@ -218,7 +218,7 @@ def check_pictures(pictures, page):
 
     Parameters
     ----------
-    pictures : iterable of Picture
+    pictures : iterable of ccdflow.pages.contents.Picture
     page : str
         The page, named in the error.
 

@@ -192,7 +192,7 @@ class Detector:
         Parameters
         ----------
         filter : str
-        dust : sequence of Dust, optional
+        dust : sequence of ccdflow.simulate.optics.Dust, optional
             Grains of this night.
 
         Returns

@@ -18,7 +18,7 @@ def make_detector(camera, *, seed):
 
     Parameters
     ----------
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     seed : int
 
     Returns

@@ -117,7 +117,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", with_t
 
     Returns
     -------
-    dict of str to Exposure
+    dict of str to ccdflow.simulate.exposing.Exposure
         By file.
 
     Raises

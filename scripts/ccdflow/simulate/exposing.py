@@ -21,7 +21,7 @@ class Exposure:
 
     Attributes
     ----------
-    raw : numpy.ndarray of shape `Detector.raw_shape`, uint16
+    raw : numpy.ndarray of shape `ccdflow.simulate.chip.Detector.raw_shape`, uint16
         Adu.
     image_type, filter : str
     exptime, temperature : float
@@ -82,7 +82,7 @@ def expose(
 
     Parameters
     ----------
-    detector : Detector
+    detector : ccdflow.simulate.chip.Detector
     image_type : {'bias', 'dark', 'flat', 'science'}
     exptime : float
         Seconds; 0 for a bias.
@@ -90,11 +90,11 @@ def expose(
         A seed is enough.
     filter : str, optional
         One of the detector's; for flats and science frames, and for these only.
-    sky : Sky, optional
+    sky : ccdflow.simulate.scene.Sky, optional
         Light of lamp, twilight, night sky and stars; for flats and science frames only.
     temperature : float, optional
         Temperature of the detector, degrees Celsius (default: the detector's own).
-    dust : sequence of Dust
+    dust : sequence of ccdflow.simulate.optics.Dust
         Grains that lie on the window in this frame, beside those of the detector.
     cosmic_rays : float
         Per pixel and second.
@@ -168,13 +168,13 @@ def _mean_electrons(detector, exptime, filter, sky, dust):
 
     Parameters
     ----------
-    detector : Detector
+    detector : ccdflow.simulate.chip.Detector
     exptime : float
         Seconds.
     filter : str or None
-    sky : Sky or None
+    sky : ccdflow.simulate.scene.Sky or None
         None for a closed shutter.
-    dust : sequence of Dust
+    dust : sequence of ccdflow.simulate.optics.Dust
     """
     if sky is None:
         return np.zeros(detector.shape), np.ones(detector.shape), np.zeros(detector.shape)
@@ -188,13 +188,13 @@ def read_out(detector, electrons, *, rng):
 
     Parameters
     ----------
-    detector : Detector
+    detector : ccdflow.simulate.chip.Detector
     electrons : numpy.ndarray of shape (ny, nx), float64
     rng : numpy.random.Generator
 
     Returns
     -------
-    raw : numpy.ndarray of shape `Detector.raw_shape`, uint16
+    raw : numpy.ndarray of shape `ccdflow.simulate.chip.Detector.raw_shape`, uint16
         Adu.
     saturated : numpy.ndarray of shape (ny, nx), bool
         At the full well, or at the converter's last step.

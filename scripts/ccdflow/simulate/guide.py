@@ -76,8 +76,8 @@ def realise(camera, frame, *, seed):
 
     Parameters
     ----------
-    camera : SimulatedCamera
-    frame : LogLine
+    camera : ccdflow.simulate.camera.SimulatedCamera
+    frame : ccdflow.simulate.observing_log.LogLine
     seed : int
         The night's seed. With the frame's file name, its time and the camera's name it is the
         frame's own seed.
@@ -141,9 +141,9 @@ def render(camera, detector, frame, realisation, *, response=None):
 
     Parameters
     ----------
-    camera : SimulatedCamera
-    detector : Detector
-    frame : LogLine
+    camera : ccdflow.simulate.camera.SimulatedCamera
+    detector : ccdflow.simulate.chip.Detector
+    frame : ccdflow.simulate.observing_log.LogLine
     realisation : Realisation
     response : numpy.ndarray of shape (ny, nx), float32, optional
         `flat_response` in the frame's filter; needed where light fell on the detector.
@@ -200,9 +200,9 @@ def _electrons_of_pixels(camera, detector, frame, realisation, response):
 
     Parameters
     ----------
-    camera : SimulatedCamera
-    detector : Detector
-    frame : LogLine
+    camera : ccdflow.simulate.camera.SimulatedCamera
+    detector : ccdflow.simulate.chip.Detector
+    frame : ccdflow.simulate.observing_log.LogLine
     realisation : Realisation
     response : numpy.ndarray of shape (ny, nx), float32, or None
         Flat field of the frame's filter; None for a frame without light.

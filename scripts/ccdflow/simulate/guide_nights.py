@@ -54,7 +54,7 @@ def simulate_night(
     scale : float
         Science rows and columns as a fraction of the camera's; the overscan stays 32 columns
         wide. 1/16 makes frames of 160 x 258.
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     date, darks_date : str
         UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
     overwrite : bool
@@ -64,7 +64,7 @@ def simulate_night(
 
     Returns
     -------
-    Truth
+    ccdflow.simulate.truth.Truth
         The injected truth, as `read_truth` gives it.
 
     Raises
@@ -106,7 +106,7 @@ def simulate_biases(
         The same seed gives the same bytes; the default is the year of the guide's night.
     scale : float
         Science rows and columns as a fraction of the camera's.
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     date : str
         YYYY-MM-DD.
     overwrite : bool
@@ -116,7 +116,7 @@ def simulate_biases(
 
     Returns
     -------
-    Truth
+    ccdflow.simulate.truth.Truth
     """
     check_number("count", count, least=1, most=MOST_FRAMES_PER_NIGHT)
     first = datetime.fromisoformat(f"{parse_date(date)}T01:00:00")
@@ -144,7 +144,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     ----------
     folder : pathlib.Path
     frames : sequence of LogLine
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     seed : int
     overwrite : bool
     workers : int
@@ -152,7 +152,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
 
     Returns
     -------
-    Truth
+    ccdflow.simulate.truth.Truth
     """
     check_number("seed", seed, least=0)
     check_number("workers", workers, least=1)
@@ -192,8 +192,8 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
     ----------
     folder : pathlib.Path
     frames : list of LogLine
-    camera : SimulatedCamera
-    realisations : dict of LogLine to Realisation
+    camera : ccdflow.simulate.camera.SimulatedCamera
+    realisations : dict of LogLine to ccdflow.simulate.guide.Realisation
         Realisations of all frames.
     seed : int
     workers : int
@@ -201,7 +201,7 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
 
     Returns
     -------
-    detector : Detector
+    detector : ccdflow.simulate.chip.Detector
     responses : dict of str to numpy.ndarray of shape (ny, nx), float32
         By filter; the filters in which a frame of `realisations` has light.
     """
@@ -261,7 +261,7 @@ def simulate_archive(
         UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
     seed : int
         The default is the year of the guide's night.
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     workers : int
         Processes; the default is for a small machine.
 
@@ -321,7 +321,7 @@ def _write_archive_night(folder, count, camera, seed, night):
     folder : pathlib.Path
     count : int
         Frames of the night.
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     seed : int
     night : datetime.date
     """

@@ -105,7 +105,7 @@ def flat_response(camera, band, *, seed):
 
     Parameters
     ----------
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     band : str
         The filter: ``g'`` or ``i'``. Pixel-to-pixel response (1 % rms) and dust do not depend on
         it, the illumination does.

@@ -83,8 +83,8 @@ def header_cards(camera, frame, *, seed):
 
     Parameters
     ----------
-    camera : SimulatedCamera
-    frame : LogLine
+    camera : ccdflow.simulate.camera.SimulatedCamera
+    frame : ccdflow.simulate.observing_log.LogLine
     seed : int
         The night's seed.
 

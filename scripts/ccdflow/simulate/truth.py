@@ -204,8 +204,8 @@ def frame_truth(frame, realisation):
 
     Parameters
     ----------
-    frame : LogLine
-    realisation : Realisation
+    frame : ccdflow.simulate.observing_log.LogLine
+    realisation : ccdflow.simulate.guide.Realisation
 
     Returns
     -------
@@ -236,7 +236,7 @@ def write_truth_file(folder, *, complete, parameters, camera, frames):
         Whether all frames and arrays are there.
     parameters : dict of str to object
         The arguments of the simulator.
-    camera : SimulatedCamera
+    camera : ccdflow.simulate.camera.SimulatedCamera
     frames : dict of str to dict
         By file, as of `frame_truth`.
     """
@@ -255,8 +255,9 @@ def write_truth_arrays(folder, detector, realisations, responses):
     Parameters
     ----------
     folder : pathlib.Path
-    detector : Detector
-    realisations : dict of LogLine to Realisation
+    detector : ccdflow.simulate.chip.Detector
+    realisations : dict of object to ccdflow.simulate.guide.Realisation
+        By `ccdflow.simulate.observing_log.LogLine`.
     responses : dict of str to numpy.ndarray of shape (ny, nx), float32
         By filter.
     """
@@ -277,7 +278,7 @@ def check_simulation_folder(folder, frames, parameters, *, overwrite):
     Parameters
     ----------
     folder : pathlib.Path
-    frames : iterable of LogLine
+    frames : iterable of ccdflow.simulate.observing_log.LogLine
         The frames to write.
     parameters : dict of str to object
         The arguments of the simulator.

@@ -28,7 +28,7 @@ def geometry_of_drafts(
 
     Parameters
     ----------
-    drafts : list of Draft
+    drafts : list of ccdflow.camera.geometry.Draft
     headers : list of astropy.io.fits.Header
     camera, source, layout : str
         As in `Geometry`; with layout 'image', a file with several images that does not say where
@@ -79,7 +79,7 @@ def _drafts_in_one_image(drafts, headers, factors, notes, *, file):
 
     Parameters
     ----------
-    drafts : list of Draft
+    drafts : list of ccdflow.camera.geometry.Draft
     headers : list of astropy.io.fits.Header
     factors : dict of int to (int, int)
         Binning of rows and columns, by HDU.
@@ -159,7 +159,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
 
     Parameters
     ----------
-    draft : Draft
+    draft : ccdflow.camera.geometry.Draft
     strip : Region
     along : {'rows', 'columns'}
     notes : list of Note
@@ -227,7 +227,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
 
     Parameters
     ----------
-    drafts : list of Draft
+    drafts : list of ccdflow.camera.geometry.Draft
     headers : sequence of mapping
         Headers of the HDUs, by index.
     factors : dict of int to tuple
@@ -302,8 +302,8 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
 
     Parameters
     ----------
-    drafts : list of Draft
-    sections : list of DirectedSection
+    drafts : list of ccdflow.camera.geometry.Draft
+    sections : list of ccdflow.camera.sections.DirectedSection
         One for each draft.
     factors : dict of int to (int, int)
         Binning of rows and columns, by HDU.
@@ -378,7 +378,7 @@ def _check_places(placed_drafts, shape, notes, *, file):
 
     Parameters
     ----------
-    placed_drafts : list of Draft
+    placed_drafts : list of ccdflow.camera.geometry.Draft
         With their places.
     shape : (int, int)
         (ny, nx) of the image.

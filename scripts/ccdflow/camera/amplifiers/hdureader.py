@@ -75,7 +75,7 @@ class HduReader:
         The HDU.
     is_alone : bool
         Whether it is the file's only image: then sections in the primary header apply to it.
-    cards : Cards
+    cards : ccdflow.camera.geometry.Cards
     notes : list of ccdflow.camera.geometry.Note
         Changed in place: each decision that the cards alone do not settle is added.
     file : str

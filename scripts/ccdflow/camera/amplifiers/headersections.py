@@ -46,7 +46,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU.
-    cards : Cards
+    cards : ccdflow.camera.geometry.Cards
         Where gain, read noise, saturation and binning stand.
     overscan : bool
         False where the profile says that the camera's overscan is of no use.

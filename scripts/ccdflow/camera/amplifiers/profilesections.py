@@ -23,10 +23,10 @@ def drafts_from_profile(headers, specs, size, cards, *, file):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    specs : tuple of AmplifierSpec
+    specs : tuple of ccdflow.camera.geometry.AmplifierSpec
     size : (int or None, int or None)
         NAXIS1, NAXIS2 that the profile is made for; None for any.
-    cards : Cards
+    cards : ccdflow.camera.geometry.Cards
     file : str
 
     Returns
@@ -130,12 +130,12 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    spec : AmplifierSpec
+    spec : ccdflow.camera.geometry.AmplifierSpec
     index : int
         The HDU.
     shape : (int, int)
         Shape of its image: (ny, nx).
-    cards : Cards
+    cards : ccdflow.camera.geometry.Cards
     file : str
         Named in the error.
     """

@@ -18,7 +18,7 @@ def drafts_from_ranges(reader):
 
     Parameters
     ----------
-    reader : HduReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
 
     Returns
     -------

@@ -40,12 +40,12 @@ def drafts_from_counts(reader, section, section_card, detector):
 
     Parameters
     ----------
-    reader : HduReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
     section : Region or None
         TRIMSEC or DATASEC, which must agree.
     section_card : (str, str) or None
         That card and its text.
-    detector : tuple of (str, DirectedSection)
+    detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
 
     Returns
     -------
@@ -111,10 +111,10 @@ def drafts_from_outputs(reader, position, images, detector):
 
     Parameters
     ----------
-    reader : HduReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
     position, images : int
         Number of this image, and of all images.
-    detector : tuple of (str, DirectedSection)
+    detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
 
     Returns
     -------
@@ -170,7 +170,7 @@ def _side_by_side(reader, numbers, amplifiers, section):
 
     Parameters
     ----------
-    reader : HduReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
     numbers : tuple of int
         Columns at the left and right, rows below and above.
     amplifiers : int
@@ -360,14 +360,14 @@ def _draft_of_block(reader, name, block, numbers, *, side=(False, False), detect
 
     Parameters
     ----------
-    reader : HduReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
     name : str
     block : Region
     numbers : (int, int, int, int)
         Columns left and right of the data, rows below and above, for an output at the lower left.
     side : (bool, bool)
         Whether the output is at the right, and at the top.
-    detector : tuple of (str, DirectedSection)
+    detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
     """
     left, right, below, above = numbers
     if side[0]:

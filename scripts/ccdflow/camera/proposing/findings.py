@@ -16,11 +16,11 @@ def sentences_on_image(columns, rows, amplifiers, claimed_sections, *, has_light
 
     Parameters
     ----------
-    columns, rows : AxisLevels
+    columns, rows : ccdflow.camera.proposing.lit_columns.AxisLevels
         The image along each axis: its lit ranges and its strips of overscan.
-    amplifiers : sequence of (str, Region, tuple of Region)
-        Name, science pixels and overscan strips.
-    claimed_sections : sequence of (str, Region)
+    amplifiers : sequence of tuple
+        Name, science pixels and overscan strips: (str, `Region`, tuple of `Region`).
+    claimed_sections : sequence of (str, ccdflow.camera.sections.Region)
         The header's own sections, by keyword.
     has_light : bool
         Whether the frame was exposed to light; a bias shows no edges.
@@ -155,9 +155,9 @@ def _problems_of_bias_section(bias, strips, data):
 
     Parameters
     ----------
-    bias : Region
+    bias : ccdflow.camera.sections.Region
         The header's.
-    strips, data : list of Region
+    strips, data : list of ccdflow.camera.sections.Region
         Overscan and data as the pixels show them.
     """
     sharing = [strip for strip in strips if strip.overlaps(bias)]

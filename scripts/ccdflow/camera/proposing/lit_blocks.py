@@ -41,7 +41,7 @@ def find_amplifiers(columns, rows, dark, findings):
 
     Parameters
     ----------
-    columns, rows : AxisLevels
+    columns, rows : ccdflow.camera.proposing.lit_columns.AxisLevels
         The image along each axis: its lit ranges and its strips of overscan.
     dark : numpy.ndarray of shape (ny, nx), float32, or None
         A frame without light, whose steps are compared with those of the strips.
@@ -132,7 +132,7 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     ----------
     block : (int, int)
         First line with light, and the one after the last.
-    axis : AxisLevels
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     dark : numpy.ndarray of shape (ny, nx), or None
         A bias, in the type of the file.
     findings : list of str
@@ -161,8 +161,8 @@ def _note_trailing_light(strips, axis, findings):
 
     Parameters
     ----------
-    strips : list of Strip
-    axis : AxisLevels
+    strips : list of ccdflow.camera.proposing.lit_columns.Strip
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     findings : list of str
     """
     agreeing_columns = sum(strip.width for strip in strips)
@@ -181,9 +181,9 @@ def _amplifier_edges(block, strips, axis, dark, findings):
     ----------
     block : (int, int)
         First line with light, and the one after the last.
-    strips : list of Strip
+    strips : list of ccdflow.camera.proposing.lit_columns.Strip
         One for each amplifier.
-    axis : AxisLevels
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     dark : numpy.ndarray of shape (ny, nx), any integer or float type, or None
         A bias: its data step where one amplifier ends. Without it the block is divided evenly.
     findings : list of str
@@ -221,7 +221,7 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     ----------
     block : (int, int)
         First line with light, and the one after the last.
-    axis : AxisLevels
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
     dark : numpy.ndarray of shape (ny, nx), or None
         A bias, in the type of the file.
     findings : list of str

@@ -17,9 +17,9 @@ def profile_text(headers, camera, images_seen, findings, file, *, is_needless):
     ----------
     headers : list of astropy.io.fits.Header
         One for each HDU.
-    camera : Camera
+    camera : ccdflow.camera.cameras.Camera
         The generic camera that the frame belongs to.
-    images_seen : list of ImageFindings
+    images_seen : list of ccdflow.camera.proposing.image_examination.ImageFindings
         Regions found, one for each image of the frame.
     findings : list of str
         Sentences that become comments.

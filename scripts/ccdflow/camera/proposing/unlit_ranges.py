@@ -26,20 +26,20 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
 
     Parameters
     ----------
-    axes : (AxisLevels, AxisLevels)
+    axes : tuple of ccdflow.camera.proposing.lit_columns.AxisLevels
         Columns and rows.
     headers : list of astropy.io.fits.Header
         One for each HDU.
     index : int
         Number of the HDU, the primary is 0.
-    claimed_sections : sequence of (str, Region)
+    claimed_sections : sequence of (str, ccdflow.camera.sections.Region)
         The header's own sections, by keyword.
     findings : list of str
         Gets a sentence on each range that is taken out.
 
     Returns
     -------
-    tuple of AxisLevels
+    tuple of ccdflow.camera.proposing.lit_columns.AxisLevels
     """
     changed = []
     for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
@@ -62,7 +62,7 @@ def _reason_for_unlit(axis, factor, chip_length):
 
     Parameters
     ----------
-    axis : AxisLevels
+    axis : ccdflow.camera.proposing.lit_columns.AxisLevels
         With strips.
     factor : int
         Binning along the axis.

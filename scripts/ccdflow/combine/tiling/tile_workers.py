@@ -55,7 +55,7 @@ class Totals:
 
         Parameters
         ----------
-        job : CombineJob
+        job : ccdflow.combine.tiling.combine_job.CombineJob
         positions : numpy.ndarray of shape (k,), int
             Pixels of the flattened image.
         exact : ccdflow.combine.clipping.ExactResults
@@ -74,7 +74,7 @@ def run_tiles(job, threads, memory):
 
     Parameters
     ----------
-    job : CombineJob
+    job : ccdflow.combine.tiling.combine_job.CombineJob
     threads : int
     memory : int
         Bytes.
@@ -108,7 +108,7 @@ class _Worker:
 
     Parameters
     ----------
-    job : CombineJob
+    job : ccdflow.combine.tiling.combine_job.CombineJob
     width : int
         Pixels of a tile.
     count : int

@@ -106,7 +106,7 @@ class PackedWriter:
     Parameters
     ----------
     path : path-like
-    planes : list of Plane
+    planes : list of ccdflow.files.fits_products.multi_image_products.Plane
         In the order of the uncompressed file.
     quantised : bool
         Whether floats are stored as whole numbers, see `ccdflow.files.fits_products.quantising`.

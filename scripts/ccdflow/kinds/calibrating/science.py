@@ -94,7 +94,7 @@ class Science(CardsOfFrames, GroupedKind):
 
         Returns
         -------
-        list of MasterKind
+        list of ccdflow.kinds.masters.master.MasterKind
         """
         kinds = [kind for kind in MASTER_KINDS if kind in self.configuration(context)["steps"]]
         if frame_type in kinds:

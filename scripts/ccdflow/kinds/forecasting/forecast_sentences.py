@@ -188,9 +188,9 @@ def application_words(line, block=None):
 
     Parameters
     ----------
-    line : PlannedMaster
+    line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
         The master of a step.
-    block : Block, optional
+    block : ccdflow.kinds.forecasting.night_forecast.Block, optional
         Its frames, whose setup is not repeated.
 
     Returns
@@ -291,7 +291,7 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
 
     Parameters
     ----------
-    block : Block
+    block : ccdflow.kinds.forecasting.night_forecast.Block
     most_lines : int, optional
         As many lines.
 

@@ -87,7 +87,7 @@ def _rows_by_header(kind, context):
 
     Parameters
     ----------
-    kind : MasterKind
+    kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.PlanContext
     """
     group_by = _group_by(kind, context)
@@ -152,7 +152,7 @@ def _split_groups(kind, context, rows_by_header):
 
     Parameters
     ----------
-    kind : MasterKind
+    kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.PlanContext
     rows_by_header : dict of GroupKey to list of ccdflow.run.rawframes.rows.Row
     """
@@ -181,7 +181,7 @@ def split_by_sensor(kind, rows):
 
     Parameters
     ----------
-    kind : MasterKind
+    kind : ccdflow.kinds.masters.master.MasterKind
     rows : sequence of ccdflow.run.rawframes.rows.Row
 
     Yields
@@ -211,7 +211,7 @@ def name_of_group(kind, camera, shared):
 
     Parameters
     ----------
-    kind : MasterKind
+    kind : ccdflow.kinds.masters.master.MasterKind
     camera : str
     shared : iterable of (str, str)
         Names and values that the members share.
@@ -240,7 +240,7 @@ def possible_members(kind, context):
 
     Parameters
     ----------
-    kind : MasterKind
+    kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Context
 
     Returns

@@ -132,7 +132,7 @@ def library_of(context, kind):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-    kind : MasterKind
+    kind : ccdflow.kinds.masters.master.MasterKind
 
     Returns
     -------

@@ -106,7 +106,7 @@ class MasterColumns:
         ----------
         seconds : float
             The frame's exposure.
-        rules : Rules
+        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------

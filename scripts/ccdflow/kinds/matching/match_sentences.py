@@ -122,7 +122,7 @@ def degrees_words(observation):
 
     Parameters
     ----------
-    observation : Observation
+    observation : ccdflow.kinds.matching.rule_values.Observation
 
     Returns
     -------
@@ -321,9 +321,9 @@ def count_differences(observation, frame):
 
     Parameters
     ----------
-    observation : Observation
+    observation : ccdflow.kinds.matching.rule_values.Observation
         Observation of the master.
-    frame : Observation
+    frame : ccdflow.kinds.matching.rule_values.Observation
 
     Returns
     -------
@@ -337,9 +337,9 @@ def differences_in_words(observation, frame):
 
     Parameters
     ----------
-    observation : Observation
+    observation : ccdflow.kinds.matching.rule_values.Observation
         Observation of the master.
-    frame : Observation
+    frame : ccdflow.kinds.matching.rule_values.Observation
 
     Returns
     -------
@@ -500,7 +500,7 @@ def master_in_words(master, kind):
 
     Parameters
     ----------
-    master : CandidateMaster
+    master : ccdflow.kinds.matching.rule_values.CandidateMaster
     kind : {'bias', 'dark', 'flat'}
 
     Returns
@@ -521,7 +521,7 @@ def masters_in_words(masters, kind):
 
     Parameters
     ----------
-    masters : sequence of CandidateMaster
+    masters : sequence of ccdflow.kinds.matching.rule_values.CandidateMaster
     kind : {'bias', 'dark', 'flat'}
 
     Returns

@@ -65,11 +65,11 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
 
     Parameters
     ----------
-    columns : MasterColumns
+    columns : ccdflow.kinds.matching.master_columns.MasterColumns
     kind : {'bias', 'dark', 'flat'}
-    frame : Observation
-    noise : DetectorNoise
-    rules : Rules
+    frame : ccdflow.kinds.matching.rule_values.Observation
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that they are scaled for.
     key : hashable, optional
@@ -98,9 +98,9 @@ def rank_recent(terms, night, rules):
 
     Parameters
     ----------
-    terms : Terms
+    terms : ccdflow.kinds.matching.terms.Terms
     night : str
-    rules : Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -150,13 +150,13 @@ def use_at(columns, index, kind, frame, noise, rules):
 
     Parameters
     ----------
-    columns : MasterColumns
+    columns : ccdflow.kinds.matching.master_columns.MasterColumns
     index : int
         Index of the master in the columns.
     kind : {'bias', 'flat'}
-    frame : Observation
-    noise : DetectorNoise
-    rules : Rules
+    frame : ccdflow.kinds.matching.rule_values.Observation
+    noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -181,10 +181,10 @@ class Ranking:
 
     Parameters
     ----------
-    terms : Terms
+    terms : ccdflow.kinds.matching.terms.Terms
     night : str
         Night of the frame.
-    rules : Rules
+    rules : ccdflow.kinds.matching.rule_values.Rules
     reach : float, optional
         Masters at most that many days away are compared: see `Terms.masters_within`.
     """
@@ -218,7 +218,7 @@ class Ranking:
             Days between master and frame, 0 where they are unknown.
         is_undated : numpy.ndarray of shape (n,), bool, or None
             Where they are unknown.
-        rules : Rules
+        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------
@@ -343,7 +343,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
 
     Parameters
     ----------
-    master : CandidateMaster
+    master : ccdflow.kinds.matching.rule_values.CandidateMaster
     night : str
         Night of the frame.
     lag : float

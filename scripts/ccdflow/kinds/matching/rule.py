@@ -31,7 +31,7 @@ class MasterChoice:
 
     Parameters
     ----------
-    masters : iterable of CandidateMaster
+    masters : iterable of ccdflow.kinds.matching.rule_values.CandidateMaster
     rules : Rules, optional
     noise : callable, optional
         Takes a setup and returns its `DetectorNoise`.
@@ -58,7 +58,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
 
         Returns
         -------
@@ -73,7 +73,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
 
         Returns
         -------
@@ -98,12 +98,12 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
         nights : set of str
 
         Returns
         -------
-        list of (CandidateMaster, str)
+        list of (ccdflow.kinds.matching.rule_values.CandidateMaster, str)
         """
         refusals = []
         for master in self._masters_of_nights(kind, nights):
@@ -117,12 +117,12 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
         nights : set of str
 
         Returns
         -------
-        list of CandidateMaster
+        list of ccdflow.kinds.matching.rule_values.CandidateMaster
         """
         masters = self._masters_of_nights(kind, nights)
         return [master for master in masters if not self.why_not(kind, frame, master)]
@@ -149,8 +149,8 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Observation
-        master : CandidateMaster
+        frame : ccdflow.kinds.matching.rule_values.Observation
+        master : ccdflow.kinds.matching.rule_values.CandidateMaster
 
         Returns
         -------
@@ -171,7 +171,7 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
         seconds : float, optional
             The exposure that it names, where frames of about the same one share it.
 
@@ -228,9 +228,9 @@ class MasterChoice:
 
         Parameters
         ----------
-        observation : Observation
+        observation : ccdflow.kinds.matching.rule_values.Observation
             Observation of the dark.
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
 
         Returns
         -------
@@ -297,7 +297,7 @@ class NightChoice:
     Parameters
     ----------
     setup_choice : SetupChoice
-    frame : Observation
+    frame : ccdflow.kinds.matching.rule_values.Observation
         One of them.
     night_choices : dict of str to NightChoice
         Those of the setup that were made so far, by night; another one is added to them.
@@ -325,7 +325,7 @@ class NightChoice:
 
         Returns
         -------
-        Observation
+        ccdflow.kinds.matching.rule_values.Observation
         """
         return self.frame.observation_at(self.frame.night, seconds, set_point, sensor)
 
@@ -451,7 +451,7 @@ class NightChoice:
 
         Parameters
         ----------
-        frame : Observation
+        frame : ccdflow.kinds.matching.rule_values.Observation
             With its own exposure, which the criteria of a refusal are compared with.
         key : hashable
             Its `choice_key`.
@@ -481,7 +481,7 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
     Parameters
     ----------
     kind : {'bias', 'dark', 'flat'}
-    frame : Observation
+    frame : ccdflow.kinds.matching.rule_values.Observation
         With the exposure that the reason names.
     rest : str
         The masters there are, and what keeps the frame from taking them: `Missing.rest`.

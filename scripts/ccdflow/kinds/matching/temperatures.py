@@ -13,9 +13,9 @@ def temperatures_apart(observation, frame):
 
     Parameters
     ----------
-    observation : Observation
+    observation : ccdflow.kinds.matching.rule_values.Observation
         Observation of the master.
-    frame : Observation
+    frame : ccdflow.kinds.matching.rule_values.Observation
 
     Returns
     -------

@@ -53,7 +53,7 @@ def overview(frames, *, title="Before and after"):
 
     Parameters
     ----------
-    frames : iterable of FrameImages
+    frames : iterable of ccdflow.pages.pictures.panels.FrameImages
         At least one, as a rule one of each image type. Only one at a time is held in memory, if
         they come from a generator. No more than `MOST_FRAMES` are drawn; the picture says so.
     title : str, optional

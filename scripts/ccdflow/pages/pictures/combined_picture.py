@@ -156,7 +156,7 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
 
     Parameters
     ----------
-    raster : Raster
+    raster : ccdflow.pages.pictures.raster.Raster
     box : (float, float, float, float)
         Left, top, width and height, inches.
     image : numpy.ndarray of shape (ny, nx), float32 or float64

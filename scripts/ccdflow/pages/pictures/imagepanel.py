@@ -153,7 +153,7 @@ def _draw_scale(raster, corners, scale, unit, has_beyond):
 
     Parameters
     ----------
-    raster : Raster
+    raster : ccdflow.pages.pictures.raster.Raster
     corners : (int, int, int, int)
         Left, top, right and bottom of the image, pixels of the picture.
     scale : ccdflow.pages.pictures.scales.LinearScale or ccdflow.pages.pictures.scales.AsinhScale

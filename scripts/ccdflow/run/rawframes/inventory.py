@@ -28,9 +28,9 @@ def update(
 
     Parameters
     ----------
-    store : HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
         Changed in place.
-    settings : ReadingSettings
+    settings : ccdflow.run.rawframes.reading_settings.ReadingSettings
     now : float, optional
         Seconds since the epoch.
     progress : callable, optional
@@ -99,8 +99,8 @@ def outdated_files(store, settings):
 
     Parameters
     ----------
-    store : HeaderStore
-    settings : ReadingSettings
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+    settings : ccdflow.run.rawframes.reading_settings.ReadingSettings
 
     Returns
     -------

@@ -40,7 +40,7 @@ def write_inventory(results, store, *, earlier_rows=None):
     ----------
     results : path-like
     store : ccdflow.run.rawframes.header_store.HeaderStore
-    earlier_rows : dict of str to Row, optional
+    earlier_rows : dict of str to ccdflow.run.rawframes.rows.Row, optional
         The rows that the file is known to have.
 
     Returns

@@ -62,7 +62,7 @@ def refuse_twins(store, new_files):
 
     Parameters
     ----------
-    store : HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
         Its rows are changed.
     new_files : iterable of str
         Raw files of this run.
@@ -91,7 +91,7 @@ def refuse_spellings(store, new_files):
 
     Parameters
     ----------
-    store : HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
         Its rows are changed.
     new_files : iterable of str
         Raw files of this run.
@@ -173,7 +173,7 @@ def copies(rows):
 
     Parameters
     ----------
-    rows : iterable of Row
+    rows : iterable of ccdflow.run.rawframes.rows.Row
         Frames of one image type.
 
     Returns

@@ -40,7 +40,7 @@ class FolderClaim:
 
         Raises
         ------
-        Busy
+        ccdflow.run.lock.Busy
             If another watch is at work there.
         UserError, OSError
             If the lock cannot be written.
@@ -56,7 +56,7 @@ class FolderClaim:
 
         Raises
         ------
-        Busy
+        ccdflow.run.lock.Busy
             If another watch is at work there.
         """
         with suppress(NoAnswer, OSError):

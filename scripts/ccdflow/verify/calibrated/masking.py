@@ -116,7 +116,7 @@ def add_not_linear(expected, mask, image, header, reduced_header):
         Changed in place.
     mask : numpy.ndarray of shape (ny, nx), int16
         The product's.
-    image : CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     header : astropy.io.fits.Header
         Header of the calibrated image.
     reduced_header : astropy.io.fits.Header
@@ -143,7 +143,7 @@ def add_uncovered(expected, image):
     ----------
     expected : ExpectedMask
         Changed in place.
-    image : CalibratedImage
+    image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     """
     if not image.is_covered.all():
         expected.add(NO_DATA, ~image.is_covered)

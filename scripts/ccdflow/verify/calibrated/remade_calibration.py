@@ -386,7 +386,7 @@ def check_noise_cards(header, image, noise):
     header : astropy.io.fits.Header
         Header of the calibrated image.
     image : CalibratedImage
-    noise : VarianceTerms or None
+    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
 
     Raises
     ------
@@ -561,7 +561,7 @@ def check_overscan_noise(header, image, noise):
     header : astropy.io.fits.Header
         Header of the calibrated image.
     image : CalibratedImage
-    noise : VarianceTerms
+    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms
 
     Raises
     ------

@@ -36,7 +36,7 @@ def flat_over_factor(flat, first_header, reduced_header, results, image_number):
 
     Returns
     -------
-    MasterPlane
+    ccdflow.verify.calibrated.master_planes.MasterPlane
         A new plane; the given one is unchanged.
 
     Raises

@@ -117,7 +117,7 @@ def kept_by_scatter(stack, is_masked, account, share=1.0):
     stack : numpy.ndarray of shape (n, ...), float64
     is_masked : numpy.ndarray of the same shape, bool
         True for pixels that are masked.
-    account : CombinedAccount
+    account : ccdflow.verify.reading.accounts.CombinedAccount
         Its rejection.
     share : float, optional
         Fraction of the limit.
@@ -181,7 +181,7 @@ def match_doubtful_pixels(image, nearest, *, remade, method, factors, limit):
     ----------
     image, nearest, limit : numpy.ndarray of shape (ny, nx), float64
         The product, the same made again, and the allowed difference.
-    remade : RemadeRows
+    remade : ccdflow.verify.combined.prepared_rows.RemadeRows
     method : {'average', 'median'}
     factors : numpy.ndarray of shape (ny, nx), float64
         The factor of each pixel's amplifier: `factors_in_rows`.

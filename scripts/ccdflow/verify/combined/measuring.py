@@ -222,7 +222,7 @@ def noise_of_two_halves(frames, account):
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, ...), float64
-    account : CombinedAccount
+    account : ccdflow.verify.reading.accounts.CombinedAccount
 
     Returns
     -------
@@ -247,7 +247,7 @@ def predicted_noise(noise, count, account):
         Noise of a single frame.
     count : int
         Number of frames.
-    account : CombinedAccount
+    account : ccdflow.verify.reading.accounts.CombinedAccount
 
     Returns
     -------
@@ -277,7 +277,7 @@ def combine_values(values, account):
     Parameters
     ----------
     values : numpy.ndarray of shape (n, ...), float64
-    account : CombinedAccount
+    account : ccdflow.verify.reading.accounts.CombinedAccount
 
     Returns
     -------

@@ -140,7 +140,7 @@ def prepare_rows(account, results, hdu, rows):
 
     Raises
     ------
-    CannotRemake
+    ccdflow.verify.reading.verdict.CannotRemake
         If a member, or a master of one, is missing.
     """
     paths = [results / product_of(member) for member in account.members]

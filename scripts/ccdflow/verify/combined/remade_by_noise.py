@@ -28,7 +28,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
 
     Parameters
     ----------
-    prepared : PreparedRows
+    prepared : ccdflow.verify.combined.prepared_rows.PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
     rows : slice or numpy.ndarray of shape (k,), int
@@ -135,7 +135,7 @@ def add_variances(remade, prepared, account, hdu, rows, surroundings):
     Parameters
     ----------
     remade : RemadeRows
-    prepared : PreparedRows
+    prepared : ccdflow.verify.combined.prepared_rows.PreparedRows
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
     rows : slice or numpy.ndarray of shape (k,), int

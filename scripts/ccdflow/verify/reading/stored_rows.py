@@ -131,7 +131,7 @@ def master_file(master, kind, results):
 
     Parameters
     ----------
-    master : NamedMaster
+    master : ccdflow.verify.reading.accounts.NamedMaster
     kind : str
         The word for it in the reason.
     results : pathlib.Path

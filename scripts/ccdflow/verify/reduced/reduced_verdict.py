@@ -73,7 +73,7 @@ def verify_frame(headers, path, raw):
     ------
     Differs
         If pixels, mask or header are others.
-    CannotRemake
+    ccdflow.verify.reading.verdict.CannotRemake
         If the frame is of a sort that ccdproc cannot make, or its raw file is missing.
     """
     account = account_of_frame(headers)

@@ -121,7 +121,7 @@ def overscan_of(raw, amplifier):
     ----------
     raw : astropy.nddata.CCDData
         The whole raw HDU, adu.
-    amplifier : AmplifierAccount
+    amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
 
     Returns
     -------
@@ -289,7 +289,7 @@ def overscan_figures(account, raw):
 
     Parameters
     ----------
-    account : FrameAccount
+    account : ccdflow.verify.reading.accounts.FrameAccount
     raw : sequence of astropy.nddata.CCDData
         The raw HDUs, adu.
 
