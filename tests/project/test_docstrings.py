@@ -585,7 +585,7 @@ def import_name(path):
 
 
 # All modules raise or hand on these two of ccdflow.errors.
-_OF_ERRORS = {"FrameError", "UserError"}
+_BASE_ERRORS = {"FrameError", "UserError"}
 
 
 def test_types_in_docstrings_exist():
@@ -593,7 +593,7 @@ def test_types_in_docstrings_exist():
     defined = {import_name(path): names_defined(tree) for path, _, tree in modules()}
     wrong = []
     for module in modules():
-        known = defined[import_name(module.path)] | vars(builtins).keys() | _OF_ERRORS
+        known = defined[import_name(module.path)] | vars(builtins).keys() | _BASE_ERRORS
         known |= imported_by(module.tree)
         for text in map(ast.get_docstring, holders(module)):
             for name in types_of(text or ""):

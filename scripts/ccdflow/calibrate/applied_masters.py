@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BIAS, DARK, FLAT = "bias", "dark", "flat"
 """Kinds of masters, and the steps of a calibration, in their order."""
 
+MASTER_KINDS = (BIAS, DARK, FLAT)
+"""The kinds of masters in the order in which they are applied; also the types of their frames."""
+
 ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 """Words of BUNIT for electrons."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow.calibrate.sky_level import COLUMN_LAG
 from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT
 from ccdflow.robust import MAD_TO_SIGMA, median
@@ -20,9 +21,6 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 _ROW_PAIRS = 16
 # A box is this many pixels along a row; structure is the difference of medians of boxes.
 _BOX_PIXELS = 32
-# Compared pixels lie this many columns apart, in two rows: they share neither the noise of a row's
-# level nor noise that is correlated from column to column.
-_COLUMN_LAG = 4
 # Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit they
 # count as noise, and hide the effect of a master; with a smaller one the noise itself is cut.
 _STAR_SIGMA = 4.0
@@ -90,7 +88,7 @@ def read_row_pairs(path, hdu, *, name):
         None for an image too small to show the effect of a master.
     """
     ny, nx = hdu.shape
-    if ny < 2 or nx <= _COLUMN_LAG:
+    if ny < 2 or nx <= COLUMN_LAG:
         return None
     first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _ROW_PAIRS)).round().astype(int))
     rows = np.stack([first, first + 1], axis=1).ravel()
@@ -249,7 +247,8 @@ def _difference_of_squares(with_master, without_master, combine):
 
 def _pair_variances(values):
     """Return the variance of each pixel and one some columns on in the next row."""
-    steps = (values[1::2, _COLUMN_LAG:] - values[::2, :-_COLUMN_LAG]).ravel()
+    # In two rows: they share neither the noise of a row's level nor that of neighbouring columns.
+    steps = (values[1::2, COLUMN_LAG:] - values[::2, :-COLUMN_LAG]).ravel()
     return steps * steps / 2
 
 

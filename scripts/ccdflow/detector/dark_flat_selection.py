@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ccdflow.detector.flat_shapes import LIT_PART
 from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES
 from ccdflow.detector.member_selection import (
     TOO_FAINT,
@@ -24,9 +25,6 @@ from ccdflow.robust import MAD_TO_SIGMA
 _MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
-# Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
-# decides; with a larger one the edges of a vignette are compared no more.
-_LIT_PART = 0.2
 
 
 @dataclass(frozen=True)
@@ -281,7 +279,7 @@ def _relative_deviations(values):
     if not is_finite.any():
         return None
     middle = np.median(values[:, is_finite], axis=0)
-    is_lit = middle > _LIT_PART
+    is_lit = middle > LIT_PART
     if not is_lit.any():
         return None
     ratio = values[:, is_finite][:, is_lit] / middle[is_lit]

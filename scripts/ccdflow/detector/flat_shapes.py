@@ -11,6 +11,10 @@ import numpy as np
 from ccdflow.detector.flat_figures import SHAPE_BOXES
 from ccdflow.robust import MAD_TO_SIGMA
 
+LIT_PART = 0.2
+"""Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
+decides; with a larger one the edges of a vignette are compared no more."""
+
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
 # light. Of three flats of the sky of EFOSC2 it is 0.00007.
 _LEAST_SCATTER = 4e-4
@@ -20,8 +24,6 @@ _LEAST_SCATTER = 4e-4
 _ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
 _FEWEST_FLATS = 3
-# Boxes with less than this part of the level are dark: their shape is mostly noise.
-_LIT_PART = 0.2
 # In flats of direct images most boxes have this part of the level; those of spectra follow the
 # lamp, whose colour drifts.
 _EVEN_LIGHT = (0.5, 1.5)
@@ -72,7 +74,7 @@ def find_odd_shape(sample):
         return None
     boxes, pixels = _medians_and_box_size(sample)
     middle = np.median(boxes, axis=0)
-    is_lit = np.isfinite(boxes).all(axis=0) & (middle > _LIT_PART)
+    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_PART)
     is_even = is_lit & (middle > _EVEN_LIGHT[0]) & (middle < _EVEN_LIGHT[1])
     if np.count_nonzero(is_even) < _EVEN_PART * is_lit.size:
         return None

@@ -21,6 +21,10 @@ from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 FALSE_ALARMS = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
+BAD_SIGMA = 5
+"""A pixel is bad at this many errors above its surroundings: one normal value in 3.5 million is, so
+one pixel or two of a chip by chance."""
+
 # A value this many sigma above all others of its exposure is a hit, and the only one is a cosmic
 # ray: one in a thousand million normal values is so high.
 _HIT_SIGMA = 6.0
@@ -33,9 +37,6 @@ _STRIP_PIXELS = 1 << 17
 _SAME_NOISE = 1.05
 # A pixel stands out at this many errors above the usual rate: it has the weights of its own light.
 _OWN_LIGHT_SIGMA = 3
-# A pixel is bad at this many errors above its surroundings: one normal value in 3.5 million is, so
-# one pixel or two of a chip by chance.
-_BAD_SIGMA = 5
 # Fits of the usual line, the second with the weights of the light that the first finds; a pixel
 # that stands out has one more, with the weights of its own light.
 _ITERATIONS = 2
@@ -411,11 +412,11 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     excess = lines.rate - surroundings(
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
-    is_hot = excess > np.maximum(hot, _BAD_SIGMA * scales[0] * lines.rate_error)
+    is_hot = excess > np.maximum(hot, BAD_SIGMA * scales[0] * lines.rate_error)
     is_hot |= ~np.isfinite(lines.rate)
     offset = finite_values(lines.offset)
     departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
-    is_hot |= departure > _BAD_SIGMA**2
+    is_hot |= departure > BAD_SIGMA**2
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
         is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ccdflow import paths
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.kinds.calibrating import master_help
 from ccdflow.kinds.calibrating.calibration import Calibration
 from ccdflow.kinds.calibrating.saturated_frames import unusual_saturation
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import MissingWords, words_on_missing
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.run import job_records

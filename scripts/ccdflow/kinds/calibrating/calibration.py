@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-from ccdflow.calibrate.applied_masters import DarkLimits, FrameMasters
+from ccdflow.calibrate.applied_masters import MASTER_KINDS, DarkLimits, FrameMasters
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
 from ccdflow.calibrate.frame_corrections import FrameCalibration
@@ -20,7 +20,6 @@ from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers, master_library
-from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header, recipe_and_images

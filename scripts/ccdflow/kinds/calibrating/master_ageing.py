@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.calibrate.applied_masters import DARK, FLAT
+from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
 from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.kinds.matching import association, master_library, match_sentences, setups
+from ccdflow.kinds.matching import master_library, match_sentences, setups
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
@@ -88,7 +88,7 @@ def candidates(context):
 def _comparable_groups(context):
     """Return {(kind, name): groups} of the masters that are comparable."""
     groups_by_series, names_of_series = {}, {}
-    for name in association.MASTER_KINDS:
+    for name in MASTER_KINDS:
         kind = context.chain.by_name(name)
         for group in kind.groups(context):
             if day_of(group.night_of_page) is not None:
@@ -99,9 +99,7 @@ def _comparable_groups(context):
         for key, groups in groups_by_series.items()
         if len({group.night_of_page for group in groups}) >= _FEWEST_NIGHTS
     }
-    first_keys = sorted(
-        last_groups, key=lambda key: (association.MASTER_KINDS.index(key[0]), key[1])
-    )
+    first_keys = sorted(last_groups, key=lambda key: (MASTER_KINDS.index(key[0]), key[1]))
     return {key: last_groups[key] for key in first_keys[:_MOST_SERIES]}
 
 

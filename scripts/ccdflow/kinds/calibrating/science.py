@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.calibrate.blocks import ARITHMETIC_VERSION
 from ccdflow.kinds.calibrating import (
     calibrated_lines,
@@ -16,7 +17,6 @@ from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.calibrating.saturated_frames import number_of_pixels
 from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters.group_queries import masters_carried
-from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, size_of_frame
 from ccdflow.run.job import OF_A_FRAME

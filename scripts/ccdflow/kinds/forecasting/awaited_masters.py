@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.calibrate.applied_masters import DARK, FLAT
+from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
 from ccdflow.files.values import number_or_none
-from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.kinds.matching.match_sentences import is_later
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.kinds.matching.setups import filter_and_grism

@@ -12,7 +12,7 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.rule_values import LONG_VALUES
 from ccdflow.kinds.matching.setups import READOUT_FACTS, setup_of
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import TYPE_ORDER, light_words
 from ccdflow.run.rawframes.rows import OK, picker
 
 COVERAGE_NOTE = "coverage"
@@ -29,8 +29,6 @@ FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 
 # Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
 _facts_of = picker(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
-
-_TYPES_IN_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 
 
 class Cell(NamedTuple):
@@ -238,15 +236,15 @@ def _state_rank(state):
 def _label_order(label):
     """Return the key that labels are sorted by: the type, exposures as numbers."""
     parts = label.split()
-    frame_type = next(part for part in parts if part in _TYPES_IN_ORDER)
+    frame_type = next(part for part in parts if part in TYPE_ORDER)
     numbers = tuple(float(part) for part in parts if part.replace(".", "", 1).isdigit())
-    return parts[: parts.index(frame_type)], _TYPES_IN_ORDER.index(frame_type), numbers, label
+    return parts[: parts.index(frame_type)], TYPE_ORDER.index(frame_type), numbers, label
 
 
 def _row_label(row):
     """Return the label of a frame's row in the table: type, and filter or exposure."""
     facts = row.facts
-    frame_type = facts["type"] if facts["type"] in _TYPES_IN_ORDER else "other"
+    frame_type = facts["type"] if facts["type"] in TYPE_ORDER else "other"
     return _type_label(frame_type, facts, facts["exptime"])
 
 

@@ -12,7 +12,7 @@ from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
-from ccdflow.pages.text_formatting import light_words
+from ccdflow.pages.text_formatting import light_words, plural
 from ccdflow.run.master_choices import MissingCause
 from ccdflow.wording import count, first_named
 
@@ -20,7 +20,6 @@ from ccdflow.wording import count, first_named
 _MOST_NAMED = 6
 # Kinds of frames, noises and wishes that the page names: it has room for more than a paragraph.
 _MOST_ON_A_PAGE = 30
-_PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats"}
 _UNIT = "e2"
 
 
@@ -371,7 +370,7 @@ def _wish_in_words(wish, noise, block, missing_master):
     adjective = "more " if has_more else ""
     is_faint = missing_master is not None and missing_master.cause is MissingCause.TOO_FAINT
     adjective = "brighter " if is_faint and not adjective else adjective
-    words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else _PLURALS[wish.kind]}"
+    words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else plural(wish.kind)}"
     if wish.kind == DARK:
         words += _traits_of_darks(noise, block, small_group)
     elif wish.kind == FLAT:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
+from ccdflow.calibrate.applied_masters import BIAS, DARK
 from ccdflow.detector import benefit
 from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.matching import master_library, match_sentences, measured_flats, pairs
@@ -18,9 +18,6 @@ from ccdflow.kinds.matching.master_library import MasterLibrary
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.master_choices import Missing, MissingCause
-
-MASTER_KINDS = (BIAS, DARK, FLAT)
-"""The kinds of masters, in the order in which they are applied."""
 
 
 def steps_of(context, names, rows, night):

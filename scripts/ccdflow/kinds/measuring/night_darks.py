@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ccdflow.detector.pixels.bad_pixels import (
+    BAD_SIGMA,
     DarkFit,
     dark_mask,
     sample_rows,
@@ -113,7 +114,7 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     usual_error = float(median_of_numbers(error))
     with np.errstate(invalid="ignore"):
         excess = rate - surroundings(rate, level)
-        is_hot = excess > np.maximum(hot_rate, 5 * np.fmax(error, usual_error))
+        is_hot = excess > np.maximum(hot_rate, BAD_SIGMA * np.fmax(error, usual_error))
     mask[part][is_hot | ~np.isfinite(rate)] |= HOT
     sigma = np.nan_to_num((rate - level) / usual_error, nan=0.0).astype(np.float32)
     _flag_columns(mask, place, sums_of_parts(sigma))

@@ -7,8 +7,8 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow.calibrate import sky_level
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.camera.filters import is_open
-from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.pages.text_formatting import figure, light_words, short_unit
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.run.rawframes.rows import OK
 
 # The settings by their names in a row: the words for each, and the remedy if all frames were taken
@@ -20,8 +21,8 @@ _SETTINGS = {
         " config/config.yaml",
     ),
 }
-# Types of frames that masters are made of, and types that are made into masters or take them.
-_MASTERS, _CONCERNED_TYPES = ("bias", "dark", "flat"), ("bias", "dark", "flat", "science", "arc")
+# Types of frames that are made into masters or take them.
+_CONCERNED_TYPES = (*MASTER_KINDS, "science", "arc")
 
 
 def absent_settings(rows, group_by):
@@ -49,7 +50,7 @@ def absent_settings(rows, group_by):
             rows_by_size[row.night, row.camera, size].append(row)
     warnings = defaultdict(list)
     for frames in rows_by_size.values():
-        if not any(row.facts["type"] in _MASTERS for row in frames):
+        if not any(row.facts["type"] in MASTER_KINDS for row in frames):
             continue
         for name in filter(group_by.__contains__, _SETTINGS):
             frames_without = [row for row in frames if row.facts[name] in (None, "")]

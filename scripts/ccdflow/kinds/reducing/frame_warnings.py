@@ -11,14 +11,12 @@ from statistics import median
 from typing import NamedTuple
 
 from ccdflow import paths
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
 from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.wording import amplifier_prefix, first_lines
-
-# Types whose frames are left out of their masters, each with a line.
-_COMBINED_TYPES = ("bias", "dark", "flat")
 
 MOST_WARNINGS = 12
 """The end of a run names at most this many topics and cameras; the table has every frame."""
@@ -63,7 +61,7 @@ def rows_and_records(context, records):
 
 def separating_settings(context):
     """Return the settings that distinguish masters: those of any `group_by`, a set."""
-    return {name for kind in _COMBINED_TYPES for name in context.settings[kind]["group_by"]}
+    return {name for kind in MASTER_KINDS for name in context.settings[kind]["group_by"]}
 
 
 def warned_frames(rows, record_of, group_by):
@@ -188,7 +186,7 @@ def _noises_with_signal(data):
 def _flag_texts(row, data):
     """Yield the warning on amplifiers without signal; masters name frames of their own types."""
     flags = data.get("flags")
-    if flags and row.facts["type"] not in _COMBINED_TYPES:
+    if flags and row.facts["type"] not in MASTER_KINDS:
         names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
         yield (
             f"{_ROW_TOPIC}no signal",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ccdflow import paths
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.frame.small_images import ROWS_OF_CALIBRATIONS, SQUARE_ROWS, small_image
@@ -17,8 +18,6 @@ from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.pages.pictures.small_picture import draw_small_picture, read_picture_values
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.rawfolder import is_below
-
-_CALIBRATIONS = ("bias", "dark", "flat")
 
 
 def rows_read(row):
@@ -32,7 +31,7 @@ def rows_read(row):
     -------
     int
     """
-    return ROWS_OF_CALIBRATIONS if row.facts["type"] in _CALIBRATIONS else SQUARE_ROWS
+    return ROWS_OF_CALIBRATIONS if row.facts["type"] in MASTER_KINDS else SQUARE_ROWS
 
 
 def is_drawn(context):

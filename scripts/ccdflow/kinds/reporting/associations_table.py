@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import chain
 
 from ccdflow import paths
+from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import tables
 from ccdflow.kinds.archive_product import ArchiveProduct
@@ -318,7 +319,7 @@ def _digest_of(context, night):
 
 def _masters_of(context, night):
     """Return the masters of a night."""
-    kinds = map(context.chain.by_name, association.MASTER_KINDS)
+    kinds = map(context.chain.by_name, MASTER_KINDS)
     return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ccdflow.pages.pictures.plotpanel import MARKS
+from ccdflow.pages.pictures.plotpanel import MARKS, MOST_LEGEND_ENTRIES
 from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     ABOVE_HEADLINE,
@@ -56,8 +56,6 @@ _TWO_COLUMNS_WIDTH = 8
 _ABOVE_LEGEND, _MOST_LEGEND_PART = 0.1, 0.6
 # Room above and below the values on a vertical scale, part of their range.
 _SCALE_ROOM = 0.12
-# At most this many entries of a legend fit beside a panel.
-_MOST_LEGEND_ENTRIES = 8
 _FONT = "DejaVu Sans"
 _STYLE = {
     "font.family": [_FONT],
@@ -218,10 +216,10 @@ def legend(axes):
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
-    if len(labels) > _MOST_LEGEND_ENTRIES:
-        n_left_out = len(labels) - _MOST_LEGEND_ENTRIES + 1
-        handles = handles[: _MOST_LEGEND_ENTRIES - 1]
-        labels = labels[: _MOST_LEGEND_ENTRIES - 1]
+    if len(labels) > MOST_LEGEND_ENTRIES:
+        n_left_out = len(labels) - MOST_LEGEND_ENTRIES + 1
+        handles = handles[: MOST_LEGEND_ENTRIES - 1]
+        labels = labels[: MOST_LEGEND_ENTRIES - 1]
         labels[-1] += f"  (and {n_left_out} more)"
     inches = axes.get_position().width * WIDTH
     legend_width = _LEGEND_LETTER * sum(map(len, labels)) + _LEGEND_MARK * len(labels)

@@ -50,6 +50,9 @@ _CORNERS = {
 MARKS = tuple(_CORNERS)
 """The markers of the series of a panel, in their order."""
 
+MOST_LEGEND_ENTRIES = 8
+"""A legend has at most this many entries."""
+
 # A point this many heights of the panel away is drawn no farther: the line to it leaves the panel
 # as steeply as it can be seen.
 _FAR_HEIGHTS = 9
@@ -57,8 +60,6 @@ _FAR_HEIGHTS = 9
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LEGEND_LINE_PIXELS = 19
-# Entries of that legend, at most.
-_MOST_LEGEND_ENTRIES = 8
 
 
 def write_sentence(raster, box, text):
@@ -122,7 +123,7 @@ class PlotPanel:
             low, high = y_range
             room_part = min(
                 0.6,
-                (_LEGEND_LINE_PIXELS * min(len(entries), _MOST_LEGEND_ENTRIES) + 10)
+                (_LEGEND_LINE_PIXELS * min(len(entries), MOST_LEGEND_ENTRIES) + 10)
                 / pixels(box[3]),
             )
             y_range = low, low + (high - low) / (1 - room_part)
@@ -361,12 +362,12 @@ class PlotPanel:
 
     def _legend_inside(self, entries):
         """Write the first entries in lines at the upper right; the last line counts the others."""
-        entries_shown = list(entries[:_MOST_LEGEND_ENTRIES])
+        entries_shown = list(entries[:MOST_LEGEND_ENTRIES])
         if len(entries_shown) < len(entries):
             colour, text, *mark = entries_shown[-1]
             entries_shown[-1] = (
                 colour,
-                f"{text}  (and {len(entries) - _MOST_LEGEND_ENTRIES} more)",
+                f"{text}  (and {len(entries) - MOST_LEGEND_ENTRIES} more)",
                 *mark,
             )
         _, top, right, _ = self.corners
