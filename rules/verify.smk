@@ -4,7 +4,7 @@
 rule verify:
     """Products, and what their headers name -> verification.csv. It makes no product."""
     log:
-        # An archive that is only read is verified as well.
+        # A results folder that cannot be written to gets no log.
         [f"{RESULTS}/{paths.LOGS}/verify.log"] if host.can_write(f"{RESULTS}/{paths.LOGS}") else [],
     localrule: True
     threads: all_cores

@@ -66,7 +66,7 @@ def parse(arguments=None):
         type=commandline.number_type("--memory", above=0, allowed="MB, above 0"),
         default=DEFAULT_STACK_BYTES / 1e6,
         metavar="MB",
-        help="memory at most, MB",
+        help=f"memory at most, MB (default: {DEFAULT_STACK_BYTES / 1e6:g})",
     )
     commandline.add_cores(parser, "--threads")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")

@@ -29,7 +29,7 @@ def parse(arguments=None):
 
 
 def run(options):
-    """Let the frames arrive; return the last line."""
+    """Let the frames arrive; return the last line, and the exit status where it is not 0."""
     source = commandline.path(options, "source", must_exist=True)
     raw = commandline.path(options, "raw")
     commandline.no_more_words(options)

@@ -44,7 +44,7 @@ def parse(arguments=None):
         "--pause",
         type=commandline.seconds_type("--pause", least=0.01),
         default=watching.PAUSE_SECONDS,
-        help="seconds between two looks at the raw folder",
+        help=f"seconds between two looks at the raw folder (default: {watching.PAUSE_SECONDS:g})",
     )
     parser.add_argument(
         "--notice", choices=arrivals.WATCH_WAYS, default=arrivals.AUTO_WAY,
@@ -53,7 +53,8 @@ def parse(arguments=None):
     parser.add_argument(
         "--limit", type=commandline.seconds_type("--limit", least=0.01),
         default=watching.SILENCE_SECONDS,
-        help="seconds after which a folder that does not answer is named",
+        help="seconds after which a folder that does not answer is named"
+        f" (default: {watching.SILENCE_SECONDS:g})",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="give the reasons of whole plans")
     parser.add_argument(
@@ -125,7 +126,7 @@ class Observer:
 
 
 def watch(options):
-    """Watch until told to end; return the last line."""
+    """Watch until told to end; return the last line, and the exit status where it is not 0."""
     commandline.path(options, "raw")
     observer = Observer(commandline.path(options, "results"))
     commandline.no_more_words(options)

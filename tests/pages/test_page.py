@@ -508,7 +508,7 @@ def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(
         combined=(("bias", 2, 2),),
         grades=grades, uncalibrated=uncalibrated,
     )  # fmt: skip
-    assert calendar.level(line) == level
+    assert calendar.completeness_step(line) == level
     assert calendar.words_on_state(line).endswith(f", {state}")
     text = Reader(index_page_html(IndexContent(nights=(line,)))).text
     assert ("Calibrated frames" in text) == bool(grades or uncalibrated)
@@ -523,7 +523,7 @@ def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
     assert f"{made} made, 2 groups of darks and 1 group of flats without one." in text
     assert f"All nights: 24 frames, 24 reduced, 0 set aside; {made}." in text
     assert "24 24 0 1 bias, 3 of 5 darks , 2 of 3 flats" in text
-    assert calendar.level(first) == 3  # 30 of 33
+    assert calendar.completeness_step(first) == 3  # 30 of 33
     assert calendar.words_on_state(first).endswith(
         ", 1 of 1 combined biases, 3 of 5 combined darks, 2 of 3 combined flats"
     )

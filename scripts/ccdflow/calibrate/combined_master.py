@@ -477,11 +477,11 @@ def _check_flat(data, flags, name, *, has_mask):
             remedy="look at its members",
         )
     middle = float(np.median(lit_values))
-    middles = [middle]
+    central_values = [middle]
     if has_mask:
         # In adu of very unlike gains the median is that of one amplifier, and the mean that of all.
-        middles.append(float(lit_values.mean(dtype=np.float64)))
-    if not any(_LOWEST_MEDIAN < each < _HIGHEST_MEDIAN for each in middles):
+        central_values.append(float(lit_values.mean(dtype=np.float64)))
+    if not any(_LOWEST_MEDIAN < each < _HIGHEST_MEDIAN for each in central_values):
         raise FrameError(
             "the flat is not normalised",
             file=name,

@@ -170,8 +170,8 @@ def signature(path):
     Returns
     -------
     datasum : str
-        DATASUM of the first HDU that has data; '0' if none has. '' if the file is missing or cut,
-        or if an HDU's content disagrees with its CHECKSUM.
+        DATASUM of the first HDU that has data; '0' if none has. '' if the file is missing or cut or
+        cannot be read, or if an HDU's content disagrees with its CHECKSUM.
     key : str
         CCDFKEY of the first HDU; '' where there is none.
     """

@@ -57,15 +57,16 @@ _recent_cards = {}
 _older_cards = {}
 # The cards of `_recent_cards` and `_older_cards`, by their bytes.
 _recent_bytes, _older_bytes = {}, {}
-# By the keywords of a header.
+# Orders of keywords that are remembered, by the keywords of a header.
 _keyword_orders = {}
 # (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
 _heads = {}
-# The same by the first ten letters of a card, for plain keywords but CONTINUE and END.
+# (keyword, name in astropy's index) by the first ten letters of a card, for plain keywords but
+# CONTINUE and END.
 _usual_heads = {}
 # The entry of `_recent_cards` for a card that goes on with the text before.
 _NEXT = ((_CONTINUE, ""), "")
-# The last header of so many cards, see `_LastHeader`.
+# The last header that was read, by its number of cards: see `_LastHeader`.
 _last_headers = {}
 
 

@@ -25,6 +25,9 @@ _ROWS_AT_ONCE = 64
 def flag_neighbours(mask, pixels):
     """Flag the neighbours of saturated pixels, and the columns that bleed from them, in place.
 
+    Nothing is flagged where most pixels of the rows with saturated ones are saturated: no charge of
+    such an amplifier can be told from its light.
+
     Parameters
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16
@@ -37,7 +40,7 @@ def flag_neighbours(mask, pixels):
     indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
     rows = np.unique(indices // mask.shape[1])
     if not rows.size or rows.size * mask.shape[1] < indices.size * 2:
-        # Half of the pixels of these rows: an amplifier that is saturated throughout.
+        # More than half: an amplifier that is saturated throughout has no neighbours to flag.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     is_saturated = (mask[first:stop] & SATURATED) != 0

@@ -93,7 +93,7 @@ def _year_of_nights(name, days):
     for day, line in days:
         if day is not None:
             months[day.month].append(
-                CalendarDay(day.day, line.page, level(line), words_on_state(line))
+                CalendarDay(day.day, line.page, completeness_step(line), words_on_state(line))
             )
     return Year(
         name or UNDATED_HEADING,
@@ -114,7 +114,7 @@ def _date_of_night(night):
         return None
 
 
-def level(line):
+def completeness_step(line):
     """Return the completeness of a night: 0 (nothing is reduced), then quarters, 4 (all is made).
 
     Parameters

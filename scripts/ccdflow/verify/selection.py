@@ -26,7 +26,7 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
 
 MOST_BYTES = 64_000_000
-"""A product of more bytes of such frames is in no sample: it would take 1.5 s of CPU."""
+"""Bytes: a larger product of `KINDS_FROM_ALL_PIXELS` is in no sample; it would take 1.5 s."""
 
 
 def files_of(results):
@@ -62,7 +62,8 @@ def kind_of(product):
 def products_and_strangers(results, notes_by_product):
     """Return {product: `NotedProduct`} of all to be verified, and the FITS files of no run.
 
-    Files below ``set_aside/`` are neither: runs put them there, and their frames are no longer so.
+    Files below ``set_aside/`` are neither: runs put them there, and nothing asks for
+    them any more.
 
     Parameters
     ----------
@@ -87,8 +88,8 @@ def sample_of_products(results, noted_products):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
     Of the maps of bad pixels there is one of each sort, of `KINDS_FROM_ALL_PIXELS` one of each
-    camera and night whose frames are small enough. The choice depends on the hash of its name
-    alone, so that the same archive gives the same sample on every machine.
+    camera and night whose frames are small enough. The choice depends on the hash of a product's
+    name alone, so that the same archive gives the same sample on every machine.
 
     Parameters
     ----------

@@ -174,7 +174,8 @@ class Calibration:
             basis["search"] = cosmics.VERSION
         if lost := plain_no_level_parts(self.reduced_record):
             basis["without_level"] = lost
-        # The content of the raw file, which the frame's key has, determines them otherwise.
+        # Where the ends of the converter are known, they follow from the raw file, whose
+        # fingerprint is in the key of the frame.
         if lacks_ends(self.reduced_record):
             basis["converter"] = "not known"
         if self.unneeded_steps:

@@ -292,7 +292,7 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
     ----------
     block : ccdflow.kinds.forecasting.night_forecast.Block
     most_lines : int, optional
-        As many lines.
+        Filters and exposures that are named; the others are counted.
 
     Returns
     -------

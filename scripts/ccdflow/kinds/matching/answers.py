@@ -225,8 +225,8 @@ def _applicable_answers(context, row, steps):
     if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
         missing_master = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
         answers[FLAT] = Answer(answers[FLAT].step, missing_master=missing_master)
-    is_harmful_out = context.chain.by_name("science").configuration(context)["skip_harmful"]
-    if dark is not None and is_harmful_out and association.dark_harms(context, uses):
+    skips_harmful = context.chain.by_name("science").configuration(context)["skip_harmful"]
+    if dark is not None and skips_harmful and association.dark_harms(context, uses):
         answers[DARK] = Answer(answers[DARK].step, left_out=dark)
         if uses.get(BIAS) is not None:
             bias = next(step for step in steps if step.kind == BIAS)

@@ -55,8 +55,8 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
         )
     noise = night.read_noise(amplifier)[0] * gain
     times = [t for record in records for t in [record.data["seconds"]] * _member_count(record)]
-    with ExitStack() as open_:
-        stacks = [open_.enter_context(MemberRows(night, r, image)) for r in records]
+    with ExitStack() as stack:
+        stacks = [stack.enter_context(MemberRows(night, r, image)) for r in records]
 
         def read(rows):
             values = np.empty((len(times), len(rows), place.x1 - place.x0), np.float32)
@@ -88,7 +88,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
 
 
 def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
-    """Flag pixels that are hot in the only combined dark.
+    """Flag pixels that are hot in the only combined dark, and return its median dark current.
 
     Parameters
     ----------
@@ -104,6 +104,11 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
         Electrons a second: more than this above the surroundings is hot.
     mask : numpy.ndarray of shape (ny, nx), int16
         Changed in place.
+
+    Returns
+    -------
+    float
+        Electrons a second.
     """
     path, seconds = night.context.results / record.product, record.data["seconds"]
     part = place.slices

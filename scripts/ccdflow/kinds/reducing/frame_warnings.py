@@ -41,8 +41,6 @@ _LEAST_NOISE = 0.5
 def rows_and_records(context, records):
     """Return the rows of frames of enabled types, and a function from product to record.
 
-    Products of other types count as missing.
-
     Parameters
     ----------
     context : ccdflow.run.context.Context
@@ -336,7 +334,7 @@ def _is_odd(noise, normal):
 
 
 def _noise_texts(amplifiers, usual_noises):
-    """Return warnings on biases whose noise is unlike that of the others."""
+    """Return warnings on the amplifiers of a frame whose noise is unlike that of the biases."""
     texts = []
     for name, noise, usual_of_night, key in amplifiers:
         normal = usual_noises.get(tuple(key)) if usual_of_night is None else usual_of_night

@@ -40,15 +40,15 @@ def is_drawn(context):
 
 
 def write_small_picture(context, row, job, image):
-    """Write the small picture of a frame that was just reduced; none among raw frames.
+    """Write the small picture of a frame that was just reduced, but for a folder among raw frames.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
     job : ccdflow.run.job.Job
-    image : numpy.ndarray of shape (rows, columns)
-        Its small image, of `rows_read` rows of each square; float32, adu.
+    image : numpy.ndarray of shape (ny, nx), float32
+        Its small image, adu, made of `rows_read` rows of each square.
     """
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
     is_of_raw_frames = context.lookup(

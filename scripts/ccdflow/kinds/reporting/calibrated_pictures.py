@@ -258,8 +258,9 @@ class SciencePicture(CalibrationPicture):
             "Calibrated frames",
             (f"{sentence}: {counts}." if counts else f"{sentence}.",),
             (
-                "A: all masters of the night, exact; B: one of another night, scaled down, or of"
-                " unknown temperature; C: a step is missing, or a dark scaled up.",
+                "A: everything of the same night and exact; B: a master of another night, cut from"
+                " a larger window, or a dark scaled down or of unknown temperature; C: a step is"
+                " missing, a dark is scaled up, or the scales of the amplifiers differ.",
             ),
             headings=(
                 "Frame", "Grade", "Bias", "Dark", "Flat", f"Sky ({unit})", f"Noise ({unit})",

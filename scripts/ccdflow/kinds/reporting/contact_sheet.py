@@ -57,7 +57,7 @@ class Sheet(NightPicture):
         """Return the reduced and the calibrated frames of a night."""
         return [*FRAME.products_on_page(context, night), *super().needs(context, night)]
 
-    def stays(self, planner, night):
+    def keep_or_forget(self, planner, night):
         """Return whether nothing can be written into the folder of the pictures.
 
         A line of the run names the folder then. A list whose pictures are missing or changed counts

@@ -42,7 +42,7 @@ class FramesPicture(NightPicture):
         """Return all reduced frames of a night."""
         return FRAME.products_on_page(context, night)
 
-    def stays(self, planner, night):
+    def keep_or_forget(self, planner, night):
         """Return whether the picture is current, be it with frames whose raw file is gone.
 
         Such a picture cannot be drawn again.

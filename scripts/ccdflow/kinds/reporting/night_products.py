@@ -79,8 +79,10 @@ class NightProduct(Kind):
         """
         raise NotImplementedError(f"kind {self.name} must define night_basis()")
 
-    def stays(self, planner, night):
+    def keep_or_forget(self, planner, night):
         """Return whether this file of a night stays as it is, and needs no place in the plan.
+
+        The notes on the file in the planner and the ledger may change: it may count as missing.
 
         Parameters
         ----------
@@ -97,7 +99,7 @@ class NightProduct(Kind):
         """Plan this file of each night that has it."""
         context = planner.context
         for night in shown_nights(context):
-            if self.is_wanted(context, night) and not self.stays(planner, night):
+            if self.is_wanted(context, night) and not self.keep_or_forget(planner, night):
                 basis, needs = partial(self.night_basis, context, night), self.needs(context, night)
                 planner.want(self, WantedProduct(self.product(night), night, basis, needs=needs))
 

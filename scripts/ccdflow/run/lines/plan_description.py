@@ -140,14 +140,17 @@ def _lines_on_moves(plan):
     rows, chain = plan.context.store.rows, plan.context.chain
     products_moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
     products_named = set(products_moved[:_MOST_LINES])
-    why = {
+    reasons_by_product = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if products_named else ())
         if (product := reduced_product(file)) in products_named and product not in plan.dropped
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
-        + (why.get(product) or getattr(chain.kind_of(product), "why_moved", _REASON_OF_MOVE))
+        + (
+            reasons_by_product.get(product)
+            or getattr(chain.kind_of(product), "why_moved", _REASON_OF_MOVE)
+        )
         for product in products_moved[:_MOST_LINES]
     ]
     if len(products_moved) > _MOST_LINES:

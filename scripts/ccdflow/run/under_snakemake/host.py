@@ -41,7 +41,7 @@ NEEDED_ATTRIBUTES = {
         "with one core more than there are, the next job is started before another has ended, and"
         " no core is idle while Snakemake looks for it"
     ),
-    "persistence.started": "writes a file a job that marks its output as incomplete",
+    "persistence.started": "writes a file for each job, which marks its output as incomplete",
     "persistence.finished": "removes that file",
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
@@ -59,6 +59,7 @@ class Host:
     Attributes
     ----------
     cores : int
+        Cores of the run; on a cluster those of the main process.
     is_dry, is_local : bool
         Whether nothing is made; whether jobs run on this machine.
     names_all_jobs : bool

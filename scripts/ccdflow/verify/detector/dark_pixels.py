@@ -66,7 +66,7 @@ class PixelLines:
     Attributes
     ----------
     rate, error : numpy.ndarray of shape (...), float64
-        (...,): electrons a second.
+        Electrons a second.
     offset, offset_error, misfit, scatter : numpy.ndarray of shape (...), float64
         Electrons without exposure, and the error; chi^2 of the exposures about the line, and of the
         frames about the means of their exposures.

@@ -192,7 +192,8 @@ class PixelHistory(NamedTuple):
     first, last : numpy.ndarray of shape (n,), str
         The first and last bad night.
     times_bad, nights_looked : numpy.ndarray of shape (n,), int64
-        Number of nights in which the pixel was bad, and in which it was looked for.
+        Number of nights in which the pixel was bad, and, from the first of them on, in which it was
+        looked for.
     """
 
     index: np.ndarray
@@ -234,7 +235,8 @@ class _JointlyLow(NamedTuple):
     first, last : numpy.ndarray of shape (n,), int64
         Indices of the first and last night.
     times_low, nights_looked : numpy.ndarray of shape (n,), int64
-        Number of nights in which the pixel was listed, and in which it was looked for.
+        Number of nights in which the pixel was listed, and, from the first of them on, in which it
+        was looked for.
     """
 
     index: np.ndarray

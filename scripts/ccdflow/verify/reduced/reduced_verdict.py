@@ -47,9 +47,10 @@ _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 # CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _NO_WORLD_SENTENCE = re.compile("world coordinates that do not hold for this image left out")
-# Relative, of the noise of an overscan: outliers are left out in another way.
+# The noise of an overscan may differ by this part of it: outliers are left out in another way.
 _NOISE_PART = 5e-3
-# Pixels by which coordinates of amplifiers that agree may differ.
+# Pixels by which coordinates of amplifiers that agree may differ. The writer allows 0.1; the
+# rest is for rounding.
 _PIXEL_TOLERANCE = 0.11
 # Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError).
 _UNFOLLOWED_ERRORS = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
