@@ -229,9 +229,13 @@ def test_saturate_is_where_pixels_saturate(frame_and_masters, tmp_path):
 
 
 def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
+    _, whole = run(frame_and_masters, tmp_path / "whole")
     out, target = run(frame_and_masters, tmp_path, form=ProductForm(uncertainty=False, mask=False))
-    with fits.open(target) as hdus:
+    with fits.open(target) as hdus, fits.open(whole) as whole_hdus:
         assert len(hdus) == 1
+        assert len(whole_hdus) == 3
+        np.testing.assert_array_equal(hdus[0].data, whole_hdus[0].data)
+        assert np.ptp(hdus[0].data) > 1000
     known = tuple(replace(r, gain=None) for r in readouts())
     target = tmp_path / "adu.fits"
     masters = masters_of(frame_and_masters[2], MasterStore())
