@@ -1,12 +1,17 @@
-"""Draw docs/night.png, the picture in the README: a frame of the guide's night, raw and calibrated.
+"""Draw the pictures of the README from the products of `make demo`.
 
 python docs/draw_picture.py
 
-It needs the products of `make demo`.
+docs/night.png is a frame of the guide's night, raw and calibrated; docs/page.png is the upper part
+of the page of that night, as Chromium shows it.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -17,10 +22,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from astropy.io import fits
 from astropy.visualization import AsinhStretch, ImageNormalize, ZScaleInterval
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 RAW = ROOT / "demo/raw/ccd.043.0.fits.gz"
 CALIBRATED = ROOT / "demo/results/calibrated/ccd.043.0.fits"
+PAGE = ROOT / "demo/results/nights/2016-01-15/report.html"
+# Width and height of the page in Chromium, and the width in the picture.
+PAGE_SIZE, PICTURE_WIDTH = (1000, 1480), 800
+# Colours of the picture of the page: more would make a larger file that looks the same.
+COLOURS = 96
 # A picture's pixel is the mean of so many pixels squared.
 BLOCK = 4
 # Rows that are shown: half of the frame.
@@ -51,8 +62,8 @@ def panel(axes, image, title, below):
     axes.set_yticks([])
 
 
-def main():
-    """Draw the picture."""
+def draw_frame():
+    """Draw docs/night.png."""
     raw = fits.getdata(RAW)[:ROWS]
     with fits.open(CALIBRATED) as hdus:
         image, error = hdus[0].data[:ROWS], hdus["UNCERT"].data[:ROWS]
@@ -67,5 +78,24 @@ def main():
     figure.savefig(ROOT / "docs/night.png", dpi=90, metadata={"Software": None})
 
 
+def draw_page():
+    """Draw docs/page.png."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("docs/page.png: Chromium is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        screenshot = Path(folder) / "page.png"
+        command = [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--window-size={},{}".format(*PAGE_SIZE), f"--screenshot={screenshot}", PAGE.as_uri(),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        page = Image.open(screenshot).convert("RGB")
+    height = PICTURE_WIDTH * page.height // page.width
+    picture = page.resize((PICTURE_WIDTH, height), Image.Resampling.LANCZOS)
+    picture.quantize(COLOURS).save(ROOT / "docs/page.png", optimize=True)
+
+
 if __name__ == "__main__":
-    main()
+    draw_frame()
+    draw_page()
