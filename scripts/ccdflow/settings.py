@@ -28,7 +28,7 @@ _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
     _FORMER_BATCH_SIZE: "`frames_per_batch`",
 }
-# Words of the command line that are values of YAML and no text.
+# Words of the command line that are values of YAML, not texts.
 _YAML_WORDS = {"true": True, "false": False, "null": None}
 
 

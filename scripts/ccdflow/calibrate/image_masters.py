@@ -75,7 +75,7 @@ class ImageMasters:
         """Return one electron in units of the product: variance over signal."""
         if self.is_in_electrons:
             return 1.0
-        # A gain that was measured gives the noise; the pixels keep the profile's or header's.
+        # A measured gain gives the noise; the pixels are converted by that of profile or header.
         return self.factor(readout) / readout.photon_gain
 
     def pieces(self, rows):

@@ -205,7 +205,8 @@ class _EffectSample:
 
 def _effect_of_master(with_master, without_master):
     """Return the `Effect` of a master, from statistics with it and without it."""
-    # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
+    # In the noise a hot pixel is left out with and without the master. In the structure a glow that
+    # the master takes away is kept: it is no outlier with the master.
     noise, noise_without, noise_error = _difference_of_squares(
         with_master.steps, without_master.steps, np.logical_and
     )
@@ -248,7 +249,7 @@ def _difference_of_squares(with_master, without_master, combine):
 
 
 def _pair_variances(values):
-    """Return the variance of each pixel and one some columns on in the next row."""
+    """Return half the squared difference of each pixel from one some columns on, a row above."""
     steps = (values[1::2, _COLUMN_LAG:] - values[::2, :-_COLUMN_LAG]).ravel()
     return steps * steps / 2
 

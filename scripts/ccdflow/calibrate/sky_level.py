@@ -12,10 +12,11 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 _SAMPLED_ROWS = 64
 # Compared pixels lie this many columns apart, where their noise is not correlated.
 _COLUMN_LAG = 4
-# Differences beyond this many sigma are stars.
+# Differences beyond this many sigma are stars. With a larger limit faint stars count as noise; with
+# a smaller one the noise itself is cut.
 _STAR_SIGMA = 3.0
-# The variance of a normal distribution of variance 1 that is cut there:
-# 1 - 6 phi(3) / (2 Phi(3) - 1), phi its density and Phi its distribution function.
+# The variance of a normal distribution of variance 1 that is cut at `_STAR_SIGMA`: 1 - 6 phi(3) /
+# (2 Phi(3) - 1), phi its density and Phi its distribution function.
 _CLIPPED_VARIANCE = 0.97334
 # Rounds of clipping.
 _CLIPPING_ITERATIONS = 4

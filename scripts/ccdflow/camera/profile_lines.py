@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 
-# A text that YAML reads as itself without quotes.
+# Matches a text that YAML reads as itself without quotes.
 _PLAIN = re.compile(
     r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w .+/-]*[\w.+/-])?",
     re.ASCII | re.IGNORECASE,
 )
-# Halves of characters, by which Python has the bytes of a file name that are not UTF-8.
+# Matches half of a character, which Python puts in the place of a file name's byte that is not
+# UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _GLOB_LETTER = re.compile(r"[*?\[]")
 

@@ -69,7 +69,7 @@ class Ordering:
         return columns
 
     def flags(self, values):
-        """Return room for a truth of each of `values`; valid until the next call."""
+        """Return an array of bool with a place for each of `values`; valid until the next call."""
         return self._buffer.view(np.bool_)[: values.size].reshape(values.shape)
 
     def sort(self, values):

@@ -6,7 +6,7 @@ import mmap
 import threading
 from contextlib import contextmanager
 
-# Private: a forked process must not write into the buffers of another.
+# Private memory: a forked process must not write into the buffers of another.
 _PRIVATE_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
@@ -17,7 +17,7 @@ class _ThreadBuffers(threading.local):
         self.memory_by_use = {}
 
 
-# One attribute, another dictionary in each thread.
+# It has one attribute, which is another dictionary in each thread.
 _BUFFERS = _ThreadBuffers()
 
 

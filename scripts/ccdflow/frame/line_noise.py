@@ -9,11 +9,11 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 ROWS_OF_A_PIXEL = 256
 """The noise of a pixel and the profile across a seam take this many rows."""
 
-# Values beyond this many sigma are outliers: one in 1.7 million normal values is.
+# Values beyond this many sigma are outliers: chance puts one in 1.7 million normal values there.
 _OUTLIER_SIGMA = 5
 
 LEAST_SIGMA = 1.0
-"""Adu. A smaller sigma of pixels shows no outliers: most of whole numbers may be one number."""
+"""Adu: outliers are judged by at least this sigma, as most of some whole numbers may be equal."""
 
 
 def noise_of_neighbours(*series, least_sigma=0.0):

@@ -37,7 +37,7 @@ def flag_neighbours(mask, pixels):
     indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
     rows = np.unique(indices // mask.shape[1])
     if not rows.size or rows.size * mask.shape[1] < indices.size * 2:
-        # Half of the pixels of these rows: an amplifier that is saturated throughout.
+        # With half of the pixels of these rows flagged, the amplifier is saturated throughout.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     is_saturated = (mask[first:stop] & SATURATED) != 0

@@ -35,7 +35,8 @@ from ccdflow.simulate.guide import add_light
 from ccdflow.simulate.tracks import add_pixels
 
 SIMULATOR_VERSION = 2
-"""Version in truth.json, by which a folder of an older simulator is told from one of this."""
+"""Version of the simulator, written to truth.json: a folder with another one was made by an older
+simulator."""
 
 TRUTH_FILE = "truth.json"
 """The file of a folder's truth: numbers."""

@@ -187,7 +187,7 @@ def _problems_of_bias_section(bias, strips, data):
     return problems
 
 
-# -12, 3.5.
+# Matches a number: -12, 3.5.
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 

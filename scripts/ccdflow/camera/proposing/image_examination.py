@@ -34,9 +34,10 @@ BRIGHT_FRAME_NOTE = (
 )
 """The note on a bright frame without dark columns."""
 
-# Level, adu, of a frame that holds light.
+# A frame holds light if its level, adu, is above this and its noise above `_NOISE_OF_LIGHT`: no
+# bias has both.
 _BRIGHT_LEVEL = 3000.0
-# Noise, adu, of a frame that holds light: no bias has both above these.
+# The least noise of a frame that holds light, adu, see `_BRIGHT_LEVEL`.
 _NOISE_OF_LIGHT = 15.0
 # A frame whose median noise is above this many read noises is lit: read noise alone varies by less
 # from column to column, and photons of a hundred electrons double it.

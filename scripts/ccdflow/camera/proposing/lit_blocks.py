@@ -21,15 +21,16 @@ _LEAST_BLOCK = 1 / 20
 # data.
 _LEAST_KEPT = 0.98
 # Part of the dark columns that must agree with each other, or a sentence says that the level is not
-# sure. A larger part says so of sound strips with a few trailing columns, a smaller one of none.
+# sure. With a larger part the sentence comes for sound strips with a few trailing columns; with a
+# smaller one it never comes.
 _LEAST_AGREEING = 0.5
 # Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
-# larger part a strip counts no more that lost columns to trailing light; with a smaller one a few
+# larger part a strip that lost columns to trailing light no longer counts; with a smaller one a few
 # dark columns are taken for the strip of an amplifier.
 _LEAST_WIDTH_PART = 0.7
-# A bias and the strips step alike if they differ by at most this part of the step. A smaller part
-# refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias for
-# one.
+# A bias and the strips have the same step if the two steps differ by at most this part. A smaller
+# part refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias
+# for a step.
 _STEP_TOLERANCE = 0.3
 # Columns to either side of an edge whose medians give the step of a bias there: fewer are noisy,
 # more reach into a gradient of the bias.

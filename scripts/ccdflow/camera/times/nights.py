@@ -35,10 +35,10 @@ from ccdflow.files.values import Broken, as_number
 _LATITUDE_CARDS = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 # Geocentric coordinates of the site, m.
 _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
-# A zone of this and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
-# 870, and a quarter of an hour is 900 s.
+# A time zone of this many and more is in seconds: hours are fewer than 15, minutes of a zone fewer
+# than 870, and a quarter of an hour is 900 s.
 _LEAST_SECONDS = 900
-# A night has one date where half a day is taken off its local times.
+# With half a day taken off its local times, a night has one date.
 _HALF_DAY = timedelta(hours=12)
 
 
@@ -304,7 +304,8 @@ def undated_night(file):
     return _folder_night(file.rpartition("/")[0])
 
 
-# Frames come folder by folder: a few are asked for in turns, and one more is only read again.
+# Frames come folder by folder: a few folders are asked for in turns. One that 256 others pushed out
+# is only read again.
 @lru_cache(maxsize=256)
 def _folder_night(folder):
     """Return the name of the night of a folder of frames without dates."""
@@ -324,7 +325,8 @@ def folder_day(file):
     return _day_of(file.rpartition("/")[0])
 
 
-# Frames come folder by folder: a few are asked for in turns, and one more is only read again.
+# Frames come folder by folder: a few folders are asked for in turns. One that 256 others pushed out
+# is only read again.
 @lru_cache(maxsize=256)
 def _day_of(folder):
     """Return the day in the innermost part of a folder's path that has one; None without."""
@@ -479,7 +481,8 @@ def _read_time_zone(content):
     """Return the time zone of a card as a timedelta, east positive; None without one."""
     number = as_number(content.value)
     if number is not None:
-        # Hours, unless they would be more than any zone has: then minutes, or seconds.
+        # The number is in hours, unless that would be more than any zone has: then in minutes, or
+        # in seconds.
         hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
         hours = hours / 60 if abs(hours) > MOST_HOURS else hours
         hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
