@@ -30,7 +30,7 @@ _FEW_LINES = 8
 _SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
 # With fewer values than this, a sample does not make the median faster.
 _MANY_VALUES = 1 << 18
-# This many values are compared at once: they stay in the processor's cache.
+# Values that are compared at once: they stay in the processor's cache.
 _VALUES_AT_ONCE = 1 << 16
 
 

@@ -117,7 +117,7 @@ class HeaderReader:
             self.warn(text)
 
     def read(self, name, reader, problem, *, keywords=None, remedy=""):
-        """Return the first readable value of a fact's cards as a `Reading`; warn of unreadable ones.
+        """Return the first readable value of a fact's cards, a `Reading`; warn of unreadable ones.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class HeaderReader:
         return self._made[name]
 
     def contents_of(self, name, *, keywords=None):
-        """Yield the contents of a fact's cards that say something, in the order in which they count.
+        """Yield the contents of a fact's cards that say something, in the order that counts.
 
         Parameters
         ----------

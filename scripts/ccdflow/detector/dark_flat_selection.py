@@ -25,7 +25,7 @@ _MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
 # Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
-# decides; with a larger one the edges of a vignette are compared no more.
+# decides; with a larger one the edges of a vignette are no longer compared.
 _LIT_PART = 0.2
 
 
@@ -238,7 +238,7 @@ def select_flats(stats, thresholds=None):
     )
 
 
-# The meaning of the figures of flats.
+# The meaning of the figures of flats, in words of a sentence.
 _SHAPE = f"rms difference from the other flats in {COARSE_BOXES} x {COARSE_BOXES} boxes"
 _SPOT = (
     f"by how much the darkest of {FINE_BOXES} x {FINE_BOXES} boxes is below that of the other flats"

@@ -14,9 +14,9 @@ from ccdflow.robust import MAD_TO_SIGMA
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
 # light. Of three flats of the sky of EFOSC2 it is 0.00007.
 _LEAST_SCATTER = 4e-4
-# A flat is odd this many times the scatter of the group beyond its median distance. Chosen: few
-# flats give a rough scatter, by which a smaller limit calls good flats odd; a larger one keeps
-# clouds in.
+# A flat is odd if its distance from the others exceeds the group's median by this many scatters.
+# Chosen: few flats give a rough scatter, by which a smaller limit calls good flats odd; a larger
+# one keeps clouds in.
 _ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
 _FEWEST_FLATS = 3

@@ -11,7 +11,7 @@ from ccdflow.files.streams import CHUNK, Slices, StreamUnpacker
 
 # Bytes of memory that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
 _MOST_MEMORY_BYTES = 1 << 28
-# Of each packing the first bytes of its files, its name, and the maker of its decompressors.
+# The first bytes of packed files, the name of their packing, and the maker of its decompressors.
 _PACKINGS = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (

@@ -17,7 +17,7 @@ class _ThreadBuffers(threading.local):
         self.memory_by_use = {}
 
 
-# It has one attribute, which is another dictionary in each thread.
+# An object whose one attribute is another dictionary in each thread.
 _BUFFERS = _ThreadBuffers()
 
 

@@ -444,7 +444,8 @@ def _warning_lines(tables):
 
 
 _WARNING = "warning: "
-# The notes of `ccdflow.camera.amplifiers.headersections.NO_OVERSCAN`.
+# Matches the notes of `ccdflow.camera.amplifiers.headersections._note_no_overscan` in the table: a
+# test compares the two, as a note in other words would not be found.
 _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 

@@ -121,7 +121,7 @@ class Calibration:
 
     @cached_property
     def is_refused(self):
-        """Whether the configuration asks for whole frames only, and this one would not be."""
+        """Whether only completely calibrated frames are wanted, and this one would lack a step."""
         return bool(self.missing) and self.settings["missing"] == "refuse"
 
     def _record_of_master(self, kind):
@@ -131,25 +131,25 @@ class Calibration:
 
     @cached_property
     def detector(self):
-        """The corrections by the measurements of its detector."""
+        """The corrections by the measurements of the frame's detector."""
         flat = self._record_of_master("flat")
         return DetectorCorrection(self.context, self.group, self.row, self.settings, flat)
 
     @property
     def compression(self):
-        """How its file is compressed: '' (not at all), lossless or quantised."""
+        """How the frame's file is compressed: '' (not at all), lossless or quantised."""
         setting = self.settings["compress"]
         return compressed_images.LOSSLESS_FORM if setting is True else setting or ""
 
     @cached_property
     def shutter(self):
-        """How its shutter is corrected."""
+        """How the frame's shutter is corrected."""
         flat = self._record_of_master("flat")
         return shutter_correction.ShutterCorrection(self.context, self.group, self.row, flat)
 
     @cached_property
     def basis(self):
-        """The dict that its key is the hash of.
+        """The dict whose hash is the frame's key.
 
         An entry is there only where it decides something: a frame without it keeps its key when
         another frame gets one.

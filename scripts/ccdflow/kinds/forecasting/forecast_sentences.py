@@ -315,7 +315,7 @@ def noise_words(noise):
     """Return the parts of a pixel's noise, and the part that limits it."""
     parts = noise.budget
     total_variance = parts.total
-    # Less would be a part of 0 %.
+    # A smaller part would be one of 0 %.
     shares = [
         f"{name} {100 * value / total_variance:.0f} %"
         for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])

@@ -30,8 +30,8 @@ from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import digest
 
-# Older results: records of groups whose frames agree and are only too few have these words alone,
-# and no `too_few`.
+# Older results: records of groups whose frames agree and are only too few say so by this text
+# alone, and have no `too_few`.
 _TOO_FEW_FORMERLY = "fewer than the minimum of"
 
 

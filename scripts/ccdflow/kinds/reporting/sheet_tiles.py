@@ -26,13 +26,13 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
-# Pixels above this part of it count as saturated.
+# Pixels above this part of `_CONVERTER_TOP` count as saturated.
 _SATURATED_PART = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
 # Headers have temperatures to 0.001 degree; their range in words needs a tenth.
 _DECIMALS_OF_DEGREES = 1
-# Frames of these statuses have no mark for it.
+# Statuses for which a frame has no mark.
 _UNMARKED_STATUSES = {"raw file missing", REDUCED}
 _DARKENED_TYPES = ("bias", "dark")
 

@@ -38,7 +38,8 @@ DATA_COLOUR = "#1f6fa8"
 """The colour of the science pixels."""
 
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
-# The two colours, darker, for words on these grounds: a contrast of 4.5 and more instead of 3.5.
+# `USED_COLOUR` and `CLAIMED_COLOUR`, darker, for words on pale grounds: a contrast of at least 4.5
+# instead of 3.5.
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
 _OVERVIEW_PIXELS = pixels(2.7)
 # Pixels from line to line of small text in a panel.

@@ -24,7 +24,7 @@ _THUMBNAIL_PIXELS = 400
 
 
 def proposal_picture(findings, images, *, title):
-    """Draw the image, the levels along it, and the strips from near.
+    """Draw the image, the levels along it, and the strips enlarged.
 
     Parameters
     ----------

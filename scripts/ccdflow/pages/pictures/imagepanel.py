@@ -19,7 +19,7 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
-# Few enough that noise does not fill most of the file.
+# Shades of an image: few enough that noise does not fill most of the file.
 _SHADE_COUNT = 48
 # Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
 _COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")

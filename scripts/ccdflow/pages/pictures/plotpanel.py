@@ -57,7 +57,7 @@ _FAR_HEIGHTS = 9
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LEGEND_LINE_PIXELS = 19
-# Entries of that legend, at most.
+# Entries of a legend inside a panel, at most.
 _MOST_LEGEND_ENTRIES = 8
 
 
@@ -129,7 +129,7 @@ class PlotPanel:
         return cls(raster, box, x_range, y_range, title=title, has_legend_inside=has_legend_inside)
 
     def __post_init__(self):
-        """Fill its ground."""
+        """Fill the panel's ground."""
         self.raster.fill(*self.corners, self.ground)
 
     @property

@@ -50,10 +50,10 @@ NIGHTS_HEIGHT = 1.35
 """Height of a panel of figures over the nights."""
 
 NIGHTS_STEP = 2.05
-"""From one panel of figures over the nights to the next."""
+"""Distance from the top of a panel of figures over the nights to that of the next."""
 
 RIGHT_ROOM = 0.2
-"""Room right of such a panel, for the end of its last night's name."""
+"""Room right of a panel of figures over the nights, for the end of its last night's name."""
 
 BELOW_ROOM = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
