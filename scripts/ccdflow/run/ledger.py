@@ -23,7 +23,7 @@ from ccdflow.run import job_records, late_notes
 from ccdflow.run.job_records import SHORT_FIELDS, Record
 from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
 
-# Older results: a batch was an "order". These kinds of records are no products.
+# Older results: a batch was an "order". Records of these kinds are of no product.
 _BATCH_KINDS = ("batch", "order")
 
 _compact_json = json_text.compact_encoder()
@@ -424,7 +424,8 @@ def noted_fits_products(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    # Before the ledger: a run that ends meanwhile takes them into it, and removes them then.
+    # Records first, then the ledger: a run that ends meanwhile takes them into the ledger before it
+    # removes them.
     unfolded = [record for _, record in job_records.unfolded_records(results) if record is not None]
     return {
         record.product: (record.kind, record.key, record.content, record.basis)

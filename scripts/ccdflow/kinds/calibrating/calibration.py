@@ -195,7 +195,7 @@ class Calibration:
 
     @property
     def _measurement_basis(self):
-        """The measurements of its detector and shutter: frames of all filters have the same."""
+        """The measurements of the frame's detector and shutter: the same for all filters."""
         return self.context.kept_by_key(
             (OutcomeKey.BASIS_OF_MEASUREMENTS, self.group.measurements),
             lambda: self.detector.basis + self.shutter.basis,

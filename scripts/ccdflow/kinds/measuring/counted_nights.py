@@ -53,7 +53,8 @@ def count_settled(results, product, sources, n_settled, read):
     n_counted, counts = _read_counts(path, sources)
     n_settled = min(n_settled, len(sources) - _NEWEST)
     if n_counted > max(n_settled, 0):
-        # The newest nights decide by more than their counts.
+        # The note has nights that are not settled now: it is not used, as the newest nights decide
+        # by more than their counts.
         n_counted, counts = 0, None
     if n_settled - n_counted >= _NEWEST:
         nights_of_images = read(n_counted, n_settled)

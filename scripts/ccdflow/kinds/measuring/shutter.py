@@ -517,7 +517,7 @@ class _SubtractedDark:
             self._factors = [t / record.data["seconds"] for t in night.seconds(flat)]
 
     def subtract(self, values, rows):
-        """Subtract it from some rows of the members, (n, k, nx), in place; return them."""
+        """Subtract the dark from some rows of the members, (n, k, nx), in place; return them."""
         if self._pixels is not None:
             for values_of_member, factor in zip(values, self._factors, strict=True):
                 values_of_member -= np.float32(factor) * self._pixels[rows]

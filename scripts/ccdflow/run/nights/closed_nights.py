@@ -35,7 +35,7 @@ from ccdflow.run.rawframes.rows import FACTS, Row, digest, plain_row
 FORM_VERSION = 4
 """Raise it when a change alters the meaning of a field of the note: nights are closed anew."""
 
-# The names of columns with summaries of nights begin so.
+# The beginning of the names of columns with summaries of nights.
 _SUMMARY_PREFIX = "summary: "
 # The fields of a group in the note. Its steps, as long again and seldom used, have a column.
 _GROUP_FIELDS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
@@ -99,7 +99,7 @@ class ClosedNights:
         return dict(zip(_FILES, map(tuple, self.head["files"]), strict=True))
 
     def is_beside(self, results):
-        """Return whether header values and ledger of a results folder are those it is about."""
+        """Return whether the note is about the present header values and ledger of a results folder."""
         return self.head["files"] == _stamps_of_open_notes(results)
 
     def forget(self):
@@ -399,7 +399,7 @@ class _Homes:
             if reach == OF_A_NIGHT:
                 return self._night_by_segment[product.split("/")[1]]
         except (KeyError, IndexError):
-            # Of a kind that is gone, or of an earlier path.
+            # The product is of a kind that is gone, or has an earlier path.
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 

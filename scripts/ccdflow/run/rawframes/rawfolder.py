@@ -293,7 +293,7 @@ class _Walk:
             is_folder = entry.is_dir()
             is_link = is_folder and entry.is_symlink()
         except OSError as error:
-            # A link to itself.
+            # The link leads to itself.
             self.problems[name] = problem_of_reading(error)
             return
         # The entry of a folder that is open has its name for a path.

@@ -394,7 +394,7 @@ def _values_of_notes(values, notes):
     dict of str to str
     """
     if not notes:
-        # Nearly all frames.
+        # Nearly all frames have no notes.
         return {}
     texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
     return {

@@ -16,7 +16,7 @@ AUTO_WAY, EVENTS_WAY, POLLING_WAY = "auto", "events", "polling"
 """The ways to notice frames, as `watch.py` names them."""
 
 WATCH_WAYS = (AUTO_WAY, EVENTS_WAY, POLLING_WAY)
-"""All of them."""
+"""All ways to notice frames."""
 
 # The kernel knows each change on these file systems; on others another machine may make changes.
 _LOCAL_FILE_SYSTEMS = frozenset(

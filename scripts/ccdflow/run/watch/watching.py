@@ -207,7 +207,7 @@ class Watch:
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
-        # Frames that came before it was opened are found by a look.
+        # A look finds the frames that came before the source of events was opened.
         self.looks.look_at_once()
         frame_source, reason = arrivals.frame_source(
             self.settings["raw"], self._way, self.is_ended.wait
@@ -354,7 +354,7 @@ class Watch:
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
         if this_round.problem:
-            # The frames are new at the next look as well.
+            # At the next look the frames are new again.
             self._warm = None
             self._pace.forget()
             self.schedule.note_failed_short(is_busy=this_round.is_busy)

@@ -63,7 +63,7 @@ _EDGE_SHARE = 0.02
 # The allowed fraction of a row or column at an edge grows by the fraction of the whole image that
 # was hit, times this factor.
 _EDGE_FACTOR = 4
-# Fewest hits of a line that do not count.
+# Least number of hits at which those of a row or column at an edge may be too many to count.
 _FEWEST_ON_EDGE = 5
 
 

@@ -439,7 +439,7 @@ def add_cosmics(expected, mask, header, image, errors):
     if "QUANSTEP" not in header:
         expected.add(COSMIC, hits)
         return
-    # It was looked for in pixels before they were rounded to steps.
+    # The hits were looked for in pixels before these were rounded to steps.
     stored_hits = (mask & COSMIC) != 0
     differing = np.count_nonzero(stored_hits != hits)
     if differing > _MOST_DIFFERING + _PART_DIFFERING * np.count_nonzero(hits):

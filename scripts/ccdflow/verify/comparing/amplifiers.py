@@ -327,7 +327,7 @@ def _scatter_of_medians(count, statistic, noise):
     if count <= _FEWEST_VALUES_BY_FORMULA:
         values = rng.standard_normal((trials, count)) * noise_without_rounding + levels
     else:
-        # The middle two of very many: normal, and a gap apart that is exponential.
+        # The two middle values of very many are normal, and an exponential gap apart.
         middle = (
             rng.standard_normal((trials, 1)) * noise_without_rounding * (np.pi / 2 / count) ** 0.5
             + levels

@@ -145,7 +145,7 @@ def _compare_columns(table, expected):
 
 
 def _nights_of_map(first_header, results):
-    """Return the `_night_of_map` of each night of a map, oldest first."""
+    """Return the `NightOfMap` of each night of a map, oldest first."""
     if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     if first_header["NCOMBINE"] > 999:
@@ -169,8 +169,10 @@ class NightOfMap(NamedTuple):
     sources : list of str
         The sources that could show bad pixels in this night, out of "dark", "flat", "levels" and
         "deep".
-    lines, weak : astropy.io.fits.FITS_rec
-        The bad pixels, and those that may be low.
+    lines : astropy.io.fits.FITS_rec
+        The bad pixels.
+    weak : astropy.io.fits.FITS_rec or None
+        The pixels that may be low; None in a night that is too old to count for them.
     header : astropy.io.fits.Header
     """
 

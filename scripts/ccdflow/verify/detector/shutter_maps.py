@@ -32,7 +32,7 @@ _LEAST_SIDE = 16
 _ROWS_AT_ONCE = 64
 # Exposures of a smaller relative difference count as one.
 _SAME_EXPOSURE = 0.01
-# A lamp that scatters by more is not steady.
+# Largest relative scatter of the levels of a steady lamp.
 _MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this.
 _LEAST_LAMP = 1e-4

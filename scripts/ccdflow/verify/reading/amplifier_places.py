@@ -6,7 +6,7 @@ import re
 
 from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
-# [1:2048,1:4096].
+# Matches a FITS section: [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 
 

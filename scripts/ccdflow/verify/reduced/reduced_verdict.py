@@ -40,11 +40,11 @@ from ccdflow.verify.reduced import remade_frames
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 # Places at which world coordinates are compared, as parts of an amplifier's width and height.
 _COMPARED_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
-# [1:2048,1:4096].
+# Matches a FITS section: [1:2048,1:4096].
 _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
-# CRPIX1, CRPIX2A.
+# Matches a card with a pixel of world coordinates: CRPIX1, CRPIX2A.
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
-# CDELT1, CD1_2, PC2_1A.
+# Matches a card with a step of world coordinates: CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _NO_WORLD_SENTENCE = re.compile("world coordinates that do not hold for this image left out")
 # Relative, of the noise of an overscan: outliers are left out in another way.
@@ -157,7 +157,7 @@ def _check_pixels(image, amplifiers, account, raw):
     was_left_whole = any(amplifier.kept_section is None for amplifier in amplifiers)
     shape = tuple(max(amplifier.place[axis].stop for amplifier in amplifiers) for axis in (0, 1))
     if was_left_whole:
-        # Its overscan is in it.
+        # An image that was left whole has its overscan in it.
         shape = raw[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
@@ -253,7 +253,7 @@ def _check_converter(product, amplifiers, source):
         card_value = card(header, "AMPTOP", tail)
         least, parts = least_values(header, tail)
         top = source.tops[amplifier.hdu]
-        # Older results: header version 4 had no such card.
+        # Older results: header version 4 had no card AMPTOP.
         if card_value is None and card(header, "AMPFULL", tail) is None:
             continue
         place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
@@ -306,7 +306,7 @@ def _check_saturated_lines(headers, account, raw):
     for hdu, amplifiers in account.images.items():
         header = headers[hdu]
         for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
-            # Older results: there is no such card.
+            # Older results: their headers have no card OSCSAT.
             if not (places_named := places_without_level(header, tail)):
                 continue
             expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
