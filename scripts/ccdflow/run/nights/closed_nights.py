@@ -99,7 +99,7 @@ class ClosedNights:
         return dict(zip(_FILES, map(tuple, self.head["files"]), strict=True))
 
     def is_beside(self, results):
-        """Return whether the note is about the present header values and ledger of a results folder."""
+        """Return whether the note is about a results folder's present header values and ledger."""
         return self.head["files"] == _stamps_of_open_notes(results)
 
     def forget(self):
