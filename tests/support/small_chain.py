@@ -148,7 +148,7 @@ def make(
         Electrons per second and pixel.
     stars, fwhm : int, float
         Their number, the same in all science frames, and their width in pixels.
-    temperature, dark_temperature : float
+    temperature, dark_temperature : float, optional
         Degrees Celsius; of the darks the same where not given.
     dark_days : int
         Days after the rest at which the darks were taken.

@@ -72,6 +72,11 @@ class ImageSample:
         The file's, for errors.
     noise : bool
         Whether standard errors are made.
+
+    Attributes
+    ----------
+    background : ccdflow.calibrate.signal.Background or None
+        The smooth part of the image, electrons or adu; None without standard errors.
     """
 
     def __init__(self, file, hdu, work, *, name, noise):

@@ -194,6 +194,15 @@ class _EffectSample:
         Boxes are taken from them.
     smooth_values : numpy.ndarray of shape (ny, nx), float32, optional
         The differences of neighbours are taken from these; default: from `values`.
+
+    Attributes
+    ----------
+    steps : numpy.ndarray of shape (n,), float32
+        Half the squares of differences of pixels in neighbouring rows.
+    boxes : numpy.ndarray of shape (k,), float64
+        Squares of the medians of boxes minus their median.
+    size : int
+        Pixels of a box.
     """
 
     def __init__(self, values, smooth_values=None):

@@ -99,6 +99,13 @@ class Background:
         The image on ``tiles.all_rows``; values that are not finite are ignored.
     size : int
         Columns of a tile, about.
+
+    Attributes
+    ----------
+    level : float
+        Median of the medians of all tiles.
+    is_negative : bool
+        Whether the background is below 0 anywhere.
     """
 
     def __init__(self, tiles, sample, size=TILE_SIDE):

@@ -85,6 +85,8 @@ class HeaderReader:
     ----------
     warnings : list of str
         Warnings: cards that cannot be read, and values that were guessed.
+    images : list of int
+        The HDUs that hold an image.
     """
 
     def __init__(self, headers, cards, *, file, positions=None):

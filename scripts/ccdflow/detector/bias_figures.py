@@ -380,7 +380,7 @@ def measure_amplifier(
         The combined bias, with the sample of its members.
     amplifier : AmplifierValues
         Its region, and the header's gain and read noise.
-    levels, hours : sequence of float
+    levels, hours : sequence of float, optional
         See `drift`.
     overscan_noise : float
         Noise of the overscan's pixels, adu: no frame has light there.

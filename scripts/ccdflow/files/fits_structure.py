@@ -281,8 +281,7 @@ def _pixels_of_axes(header, keyword, axes, name):
 
     Parameters
     ----------
-    header : mapping of str to object
-        Value by keyword.
+    header : astropy.io.fits.Header
     keyword : {'NAXIS', 'ZNAXIS'}
     axes : int
         Number of axes.

@@ -38,6 +38,13 @@ class RawStream:
         Whether the file is of gzip; otherwise its bytes are given as they are.
     first : InflatedStart, optional
         Of a packed file.
+
+    Attributes
+    ----------
+    crc : int
+        CRC-32 of the inflated bytes so far.
+    end_seen : bool
+        Whether the end of the file was reached.
     """
 
     def __init__(self, file, path, packed, first=None):

@@ -89,7 +89,7 @@ def _number_of_card(header, keyword, default, name):
 
     Parameters
     ----------
-    header : mapping of str to object
+    header : astropy.io.fits.Header
         Value by keyword.
     keyword : {'BZERO', 'BSCALE'}
     default : float

@@ -11,7 +11,13 @@ _PRIVATE_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class _ThreadBuffers(threading.local):
-    """The buffers of a thread: {use: memory}."""
+    """The buffers of a thread: {use: memory}.
+
+    Attributes
+    ----------
+    memory_by_use : dict of str to mmap.mmap
+        The buffer of each use.
+    """
 
     def __init__(self):
         self.memory_by_use = {}

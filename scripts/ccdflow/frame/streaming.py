@@ -156,6 +156,11 @@ class _FrameReduction:
     ----------
     rows, geometry, recipe, sample, small_image
         See `stream_frame`.
+
+    Attributes
+    ----------
+    bytes_written : int
+        Bytes of reduced pixels so far.
     """
 
     def __init__(self, rows, geometry, recipe, sample, small_image):

@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,19 +29,19 @@ class Tables:
     ----------
     frames : list of dict
         Frames of ``inventory.csv``.
-    biases, darks, flats : list of dict
+    biases, darks, flats : sequence of dict
         Biases, darks and flats of ``bias_quality.csv``, ``dark_quality.csv`` and
         ``flat_quality.csv``.
-    steps : list of dict
+    steps : sequence of dict
         Steps of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated
         because a master is missing.
     """
 
     frames: list[dict[str, str]]
-    biases: list[dict[str, str]] = ()
-    darks: list[dict[str, str]] = ()
-    flats: list[dict[str, str]] = ()
-    steps: list[dict[str, str]] = ()
+    biases: Sequence[dict[str, str]] = ()
+    darks: Sequence[dict[str, str]] = ()
+    flats: Sequence[dict[str, str]] = ()
+    steps: Sequence[dict[str, str]] = ()
 
 
 def night_text(night, tables, *, page="", other_nights=(), width=80, height=None):

@@ -56,12 +56,19 @@ def _as_unparsed(values):
 
 
 class Ledger(dict):
-    """{product: Record}, and the lines on the disk; bases and data are `UnparsedMapping`."""
+    """{product: Record}, and the lines on the disk; bases and data are `UnparsedMapping`.
+
+    Attributes
+    ----------
+    saved : dict of str to ccdflow.run.job_records.Record
+        The records as they are on the disk, by product.
+    has_late_notes : bool
+        Whether some of the records are in the late notes.
+    """
 
     def __init__(self, values=()):
         super().__init__()
         self.saved = {}
-        # Whether some of the records are in the late notes.
         self.has_late_notes = False
         self._common = {}
         for product, record in dict(values).items():
@@ -186,6 +193,11 @@ class RecordReader:
         The first line of the notes.
     ledger : Ledger, optional
         Keeps the texts that records share.
+
+    Attributes
+    ----------
+    is_of_another_version : bool
+        Whether another version of ccdflow wrote the notes.
     """
 
     def __init__(self, first, ledger=None):

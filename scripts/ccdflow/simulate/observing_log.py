@@ -85,7 +85,7 @@ def guide_frames(*, date="2016-01-16", darks_date=None):
 
     Parameters
     ----------
-    date, darks_date : str
+    date, darks_date : str, optional
         UT dates of the frames and of those in ``darks`` (default: the same date).
 
     Returns

@@ -59,7 +59,8 @@ class Truth:
     frames : dict of str to dict
         By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
         (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
-        column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
+        column), `signal` (electrons in a pixel of response 1), `stars` and `cosmics` (numbers),
+        `seed`.
     structure : numpy.ndarray of shape (nx,), float64
         Level of each science column above the overscan, in adu.
     hot_pixels : numpy.ndarray of shape (n, 3), float64

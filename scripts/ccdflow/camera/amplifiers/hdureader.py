@@ -80,6 +80,19 @@ class HduReader:
     notes : list of ccdflow.camera.geometry.Note
         Changed in place: each decision that the cards alone do not settle is added.
     file : str
+
+    Attributes
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+    frame : Region
+        The whole image.
+    binning : (int, int)
+        (by, bx) of the HDU.
+    inherits : bool
+        Whether cards of the primary header hold for this HDU by INHERIT.
+    name : str
+        EXTNAME; 'A' without it.
     """
 
     def __init__(self, headers, index, *, is_alone, cards, notes, file):

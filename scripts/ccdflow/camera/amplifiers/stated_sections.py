@@ -208,7 +208,7 @@ def _read_stated(header, keyword, axis, shape):
 
     Parameters
     ----------
-    header : mapping of str to object
+    header : astropy.io.fits.Header
         Value by keyword.
     keyword : str
     axis : _Axis

@@ -111,9 +111,9 @@ def _findings_on_left_out_columns(axis, strip):
         cause = ": light leaks in" if near_data and extreme > 0 else ""
         side = "above" if extreme > 0 else "below"
         if last - first > 1:
-            text = f"{axis.name.capitalize()} {first + 1} to {last} stand up to"
+            text = f"{axis.name.capitalize()} {first + 1} to {last} are up to"
         else:
-            text = f"{axis.name[:-1].capitalize()} {first + 1} stands"
+            text = f"{axis.name[:-1].capitalize()} {first + 1} is"
         texts.append(f"{text} {abs(extreme):.1f} adu {side} it{cause}; left out.")
     return texts
 

@@ -189,7 +189,7 @@ def _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers
     ----------
     index : int
         The HDU.
-    flat : numpy.ndarray of shape (ny, nx), any integer or float type
+    flat : numpy.ndarray of shape (ny, nx), float32
         Adu.
     columns : AxisLevels
     claimed_sections : tuple of (str, Region)

@@ -134,10 +134,10 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     block : (int, int)
         First line with light, and the one after the last.
     axis : AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), or None
-        A bias, in the type of the file.
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
+        A bias.
     findings : list of str
-        Sentences for the user; some may be added.
+        Gets the sentences on decisions made here.
     """
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
@@ -185,7 +185,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
     strips : list of Strip
         One for each amplifier.
     axis : AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), any integer or float type, or None
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
         A bias: its data step where one amplifier ends. Without it the block is divided evenly.
     findings : list of str
         Gets a sentence where the edges are not certain, or are none.
@@ -208,8 +208,8 @@ def _amplifier_edges(block, strips, axis, dark, findings):
         edges[number], step_of_bias = _find_step(column_means(dark), block, edges[number])
         if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
             findings.append(
-                f"The strips at {lower.level:.0f} and {upper.level:.0f} "
-                f"adu are no two amplifiers: the data of the bias do not step alike."
+                f"The strips at {lower.level:.0f} and {upper.level:.0f} adu are not of two"
+                " amplifiers: the bias has no such step."
             )
             return None
     return edges
@@ -223,10 +223,10 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     block : (int, int)
         First line with light, and the one after the last.
     axis : AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), or None
-        A bias, in the type of the file.
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
+        A bias.
     findings : list of str
-        Sentences for the user; some may be added.
+        Gets the sentences on decisions made here.
     """
     sides = [
         [s for s in axis.strips if (s.start >= block[1]) == is_after] for is_after in (False, True)

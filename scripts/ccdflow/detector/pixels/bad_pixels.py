@@ -85,6 +85,15 @@ class DarkFit:
         Whether the only value of a pixel that stands out from its exposure is a cosmic ray, and
         left out.
 
+    Attributes
+    ----------
+    exposures : numpy.ndarray of shape (k,), float64
+        The different exposure times, s, the shortest first.
+    rate : float
+        The dark current of a usual pixel, electrons a second.
+    scales : tuple of float
+        Factors of the errors of rate, misfit, scatter and offset, 1 or more.
+
     Raises
     ------
     UserError

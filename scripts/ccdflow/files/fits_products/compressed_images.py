@@ -252,12 +252,17 @@ class _Packer:
         )
 
     def table(self, cards):
-        """Return header, rows, tiles and padding of the table; set the plane's checksum sum.
+        """Return the bytes of the table's HDU, and set the checksum sum of the plane.
 
         Parameters
         ----------
         cards : ccdflow.files.headertext.CardList
             Cards of the image, with those that describe the array.
+
+        Returns
+        -------
+        list of bytes
+            The header; rows, tiles and padding.
         """
         is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGEST_COUNT
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")

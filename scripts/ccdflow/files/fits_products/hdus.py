@@ -76,6 +76,11 @@ class BigEndian:
     data : numpy.ndarray of any shape, any type, byte order and memory layout
         Not changed, and to be left as it is until the
         pieces are written.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes of all pixels.
     """
 
     def __init__(self, data):

@@ -55,6 +55,13 @@ class Calibration:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Group of one frame.
+
+    Attributes
+    ----------
+    kind : ccdflow.kinds.calibrating.science.Science
+        The kind of calibrated frames.
+    settings : dict of str to object
+        Its block of the configuration.
     """
 
     def __init__(self, context, group):

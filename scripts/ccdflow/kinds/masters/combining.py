@@ -339,6 +339,15 @@ class _MasterFile:
     work : CombineWork
     hdus_of_members : list of list of ccdflow.combine.members.ProductHdu
         HDUs of each member.
+
+    Attributes
+    ----------
+    figures : list of dict
+        The figures of each amplifier, image by image.
+    remarks : list of (str, str)
+        The amplifier and the text of each warning; '' for an image as a whole.
+    rejected : int
+        Number of rejected values.
     """
 
     def __init__(self, work, hdus_of_members):

@@ -46,6 +46,13 @@ class NightTiles:
     night : str
     listed : dict of str to dict
         Entries of the night's list of small pictures, by raw file; {} where nothing is drawn.
+
+    Attributes
+    ----------
+    frames : list of ccdflow.pages.contents.ShownFrame
+        The frames of the night, by time.
+    rows : dict of str to ccdflow.run.rawframes.rows.Row
+        The rows of the night by raw file, without frames that still arrive.
     """
 
     def __init__(self, context, night, listed):

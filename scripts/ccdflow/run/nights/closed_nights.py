@@ -368,7 +368,19 @@ def _columns_of(earlier_nights, notes, nights):
 
 
 class _Homes:
-    """The homes of rows and records: the night to which each belongs, '' for the archive."""
+    """The homes of rows and records: the night to which each belongs, '' for the archive.
+
+    Attributes
+    ----------
+    nights : list of str
+        All nights, sorted.
+    night_by_file : dict of str to str
+        The night of each raw file.
+    records : dict of str to list of ccdflow.run.job_records.Record
+        The records of each night; under '' those of the archive.
+    ranges : dict of str to dict
+        Where the rows and records of each night are in the notes; {} beside closed nights.
+    """
 
     def __init__(self, context):
         self._context = context
@@ -409,6 +421,10 @@ class _Homes:
         Parameters
         ----------
         products_by_kind : dict of str to list of str
+
+        Returns
+        -------
+        dict of str to (dict of str to int)
         """
         groups = self._context.groups
         counts = {night: Counter() for night in self.nights}

@@ -143,6 +143,23 @@ class Watch:
     listener : WatchListener, optional
         Default: lines are printed.
     noticing : Noticing, optional
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line for the observer.
+    pause : float
+        Seconds between two looks at the raw folder.
+    show_round : callable
+        Takes the `Round` that has ended.
+    is_ended : threading.Event
+        Set when the watch is to end.
+    schedule : ccdflow.run.watch.round_schedule.RoundSchedule
+        When rounds may begin.
+    looks : ccdflow.run.watch.looks.Looks
+        The looks through the raw folder.
+    claim : ccdflow.run.watch.folder_claim.FolderClaim
+        The lock that keeps other watches away.
     """
 
     def __init__(self, settings, *, chain, cores=2, listener=None, noticing=None):

@@ -68,6 +68,11 @@ class ExpectedMask:
     ----------
     bits : numpy.ndarray of shape (ny, nx), int16
         The bits that the masters and the reduced frame give.
+
+    Attributes
+    ----------
+    required_bits, allowed_bits : numpy.ndarray of shape (ny, nx), int16
+        The bits that each pixel must have, and those that it may have.
     """
 
     def __init__(self, bits):

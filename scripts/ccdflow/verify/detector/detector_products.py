@@ -389,7 +389,8 @@ def _check_table(first_header, hdus):
     lines = hdus["PIXELS"].data
     if not set(str(first_header["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
         raise Differs(
-            f"LOOKED is {first_header['LOOKED']!r}, and only darks and flats show bad pixels"
+            f"LOOKED is {first_header['LOOKED']!r}: only the words dark, flat, levels and deep name"
+            " sources of bad pixels"
         )
     for name in _TABLES:
         _check_order(name, hdus[name].data)
