@@ -18,6 +18,16 @@ decide otherwise for one of them, and so change the bytes of products."""
 FWHM_OVER_SIGMA = 2.3548
 """Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
 
+MEDIAN_VARIANCE = np.pi / 2
+"""Variance of the median over that of the mean, for many values of a normal distribution."""
+
+MEDIAN_OVER_MEAN = np.sqrt(MEDIAN_VARIANCE)
+"""Standard error of the median over that of the mean, for many values of a normal distribution."""
+
+MEDIAN_OVER_MEAN_SHORT = 1.25
+"""`MEDIAN_OVER_MEAN` to three digits, for limits: more digits might decide otherwise, and so change
+the bytes of products."""
+
 # Quantiles of chi^2 are valid between these two probabilities: a test compares them with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
 # Up to this many lines are sorted by minima and maxima of whole lines, which is faster than pixel

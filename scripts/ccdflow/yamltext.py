@@ -21,8 +21,9 @@ _MOST_DEPTH = 20
 _MOST_VALUES = 20_000
 # The least whole number that does not fit into 64 bits.
 _INTEGER_LIMIT = 2**63
-# Matches half of a character, for which UTF-8 has no bytes.
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Matches half of a character, for which UTF-8 has no bytes; Python puts one in the place of a file
+name's byte that is not UTF-8."""
 
 
 class _PlainValues:
@@ -204,7 +205,7 @@ def _refuse_more_than_values(text, file, loader):
             problem = f"nested deeper than {_MOST_DEPTH} levels"
         elif count > _MOST_VALUES:
             problem = f"more than {_MOST_VALUES} values"
-        elif _SURROGATE.search(getattr(event, "value", "")):
+        elif SURROGATE.search(getattr(event, "value", "")):
             problem = "a character that cannot be written as UTF-8"
             remedy = "write another character"
         if problem:

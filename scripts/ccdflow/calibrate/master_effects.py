@@ -12,17 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ccdflow.calibrate.sky_level import COLUMN_LAG
 from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT
-from ccdflow.robust import MAD_TO_SIGMA, median
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_VARIANCE, median
 
 # Pairs of neighbouring rows of the sample.
 _ROW_PAIRS = 16
 # A box is this many pixels along a row; structure is the difference of medians of boxes.
 _BOX_PIXELS = 32
-# Compared pixels lie this many columns apart, in two rows: they share neither the noise of a row's
-# level nor noise that is correlated from column to column.
-_COLUMN_LAG = 4
 # Differences beyond this many sigma are stars, hot pixels or cosmic rays. With a larger limit they
 # count as noise, and hide the effect of a master; with a smaller one the noise itself is cut.
 _STAR_SIGMA = 4.0
@@ -90,7 +88,7 @@ def read_row_pairs(path, hdu, *, name):
         None for an image too small to show the effect of a master.
     """
     ny, nx = hdu.shape
-    if ny < 2 or nx <= _COLUMN_LAG:
+    if ny < 2 or nx <= COLUMN_LAG:
         return None
     first = np.unique(np.linspace(0, ny - 2, min(ny // 2, _ROW_PAIRS)).round().astype(int))
     rows = np.stack([first, first + 1], axis=1).ravel()
@@ -223,7 +221,7 @@ def _effect_of_master(with_master, without_master):
         with_master.boxes, without_master.boxes, np.logical_or
     )
     # The median of n values is as noisy as pi / (2 n) of one.
-    box_noise = np.pi / 2 / with_master.size
+    box_noise = MEDIAN_VARIANCE / with_master.size
     return Effect(
         noise=noise,
         noise_without=noise_without,
@@ -259,7 +257,7 @@ def _difference_of_squares(with_master, without_master, combine):
 
 def _pair_variances(values):
     """Return half the squared difference of each pixel from one some columns on, a row above."""
-    steps = (values[1::2, _COLUMN_LAG:] - values[::2, :-_COLUMN_LAG]).ravel()
+    steps = (values[1::2, COLUMN_LAG:] - values[::2, :-COLUMN_LAG]).ravel()
     return steps * steps / 2
 
 

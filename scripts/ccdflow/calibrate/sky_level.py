@@ -10,8 +10,9 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 
 # Rows of the sample: of 2000 columns each, they give the noise to 0.3 %.
 _SAMPLED_ROWS = 64
-# Compared pixels lie this many columns apart, where their noise is not correlated.
-_COLUMN_LAG = 4
+COLUMN_LAG = 4
+"""Compared pixels lie this many columns apart, where their noise is not correlated."""
+
 # Differences beyond this many sigma are stars. With a larger limit faint stars count as noise; with
 # a smaller one the noise itself is cut.
 _STAR_SIGMA = 3.0
@@ -46,7 +47,7 @@ def count_of_differences(shape):
     int
     """
     ny, nx = shape
-    return len(sampled_pairs_of_rows(ny)) * (nx - min(_COLUMN_LAG, nx - 1))
+    return len(sampled_pairs_of_rows(ny)) * (nx - min(COLUMN_LAG, nx - 1))
 
 
 def level_and_noise(first, second):
@@ -81,7 +82,7 @@ def level_and_noise(first, second):
     values = values[np.isfinite(values)]
     if not values.size:
         return {"sky": None, "sky_rms": None}
-    lag = min(_COLUMN_LAG, first.shape[1] - 1)
+    lag = min(COLUMN_LAG, first.shape[1] - 1)
     with np.errstate(invalid="ignore"):  # infinite values have no difference
         steps = (second[:, lag:] - first[:, : first.shape[1] - lag]).ravel()
     steps = steps[np.isfinite(steps)]

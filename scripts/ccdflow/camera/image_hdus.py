@@ -6,9 +6,7 @@ import re
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value, first_value, has_card
-
-# The FITS standard allows no more; a damaged card may claim any number.
-_MOST_AXES = 999
+from ccdflow.files.fits_structure import MOST_AXES
 
 # Matches the name of an extension that says which pixels of an image are bad.
 _MASK = re.compile(
@@ -90,7 +88,7 @@ def _is_image(header):
 
 def _axis_lengths(header):
     """Return NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
-    axes = min(as_integer(first_value(header, "NAXIS")) or 0, _MOST_AXES)
+    axes = min(as_integer(first_value(header, "NAXIS")) or 0, MOST_AXES)
     lengths = [as_integer(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()

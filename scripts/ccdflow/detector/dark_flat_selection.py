@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES
+from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_PART
 from ccdflow.detector.member_selection import (
     TOO_FAINT,
     Figure,
@@ -18,15 +18,10 @@ from ccdflow.detector.member_selection import (
     selection_of,
     sentences_on_shapes,
 )
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-# Standard error of a median over that of a mean, of many normal values: the root of pi / 2.
-_MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
-# Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
-# decides; with a larger one the edges of a vignette are no longer compared.
-_LIT_PART = 0.2
 
 
 @dataclass(frozen=True)
@@ -267,7 +262,7 @@ def _noise_of_box(stats, boxes):
     """Return the relative noise of the median of one of boxes a side, in the noisiest flat."""
     noise = max(flat.noise for flat in stats)
     pixels = max(min(flat.pixels for flat in stats), 1)
-    return _MEDIAN_OVER_MEAN * (noise / pixels**0.5) * boxes
+    return MEDIAN_OVER_MEAN_SHORT * (noise / pixels**0.5) * boxes
 
 
 def _relative_deviations(values):
@@ -281,7 +276,7 @@ def _relative_deviations(values):
     if not is_finite.any():
         return None
     middle = np.median(values[:, is_finite], axis=0)
-    is_lit = middle > _LIT_PART
+    is_lit = middle > LIT_PART
     if not is_lit.any():
         return None
     ratio = values[:, is_finite][:, is_lit] / middle[is_lit]

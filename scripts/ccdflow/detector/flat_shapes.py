@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.flat_figures import SHAPE_BOXES
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.detector.frame_figures import LIT_PART
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
 # light. Of three flats of the sky of EFOSC2 it is 0.00007.
@@ -20,8 +21,6 @@ _LEAST_SCATTER = 4e-4
 _ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
 _FEWEST_FLATS = 3
-# Boxes with less than this part of the level are dark: their shape is mostly noise.
-_LIT_PART = 0.2
 # In flats of direct images most boxes have this part of the level; those of spectra follow the
 # lamp, whose colour drifts.
 _EVEN_LIGHT = (0.5, 1.5)
@@ -31,8 +30,6 @@ _EVEN_PART = 0.9
 _NOISE_STEP = 4
 # Rounds in which the slopes are taken off.
 _ITERATIONS = 4
-# The standard error of a median over that of a mean.
-_MEDIAN_OVER_MEAN = 1.25
 
 
 class OddShape(NamedTuple):
@@ -72,7 +69,7 @@ def find_odd_shape(sample):
         return None
     boxes, pixels = _medians_and_box_size(sample)
     middle = np.median(boxes, axis=0)
-    is_lit = np.isfinite(boxes).all(axis=0) & (middle > _LIT_PART)
+    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_PART)
     is_even = is_lit & (middle > _EVEN_LIGHT[0]) & (middle < _EVEN_LIGHT[1])
     if np.count_nonzero(is_even) < _EVEN_PART * is_lit.size:
         return None
@@ -88,7 +85,7 @@ def find_odd_shape(sample):
     distances = np.sqrt(np.mean(np.square(residuals), axis=0))
     centre = float(np.median(distances))
     scatter = MAD_TO_SIGMA * float(np.median(np.abs(distances - centre)))
-    floor = math.hypot(_LEAST_SCATTER, _MEDIAN_OVER_MEAN * _noise_of(sample) / pixels**0.5)
+    floor = math.hypot(_LEAST_SCATTER, MEDIAN_OVER_MEAN_SHORT * _noise_of(sample) / pixels**0.5)
     limit = centre + _ODD_SIGMA * max(scatter, floor)
     index = int(np.argmax(distances))
     return OddShape(index, float(distances[index]), limit) if distances[index] > limit else None

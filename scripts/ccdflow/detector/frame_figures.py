@@ -25,6 +25,10 @@ COARSE_BOXES = 8
 FINE_BOXES = 32
 """A spot is looked for in this many boxes along each side."""
 
+LIT_PART = 0.2
+"""Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
+decides; with a larger one the edges of a vignette are no longer compared."""
+
 COMPARED_ROWS = 32
 """Rows that are compared among frames: 0.15 to 0.3 s for 50 LFC frames."""
 

@@ -9,11 +9,9 @@ import numpy as np
 
 from ccdflow.errors import FrameError
 from ccdflow.frame.flaws import saturation_of
+from ccdflow.frame.line_noise import LEAST_SIGMA, OUTLIER_SIGMA
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Pixels beyond this many sigma are outliers; the sigma counts as at least the second number, adu,
-# as most of some whole numbers may be equal.
-_OUTLIER_SIGMA, _LEAST_SIGMA = 5, 1.0
 # Pixels of a strip that are sampled for the limit of outliers.
 _SAMPLE_PIXELS = 20_000
 
@@ -227,7 +225,7 @@ def noise_about_levels(strips, along):
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
         spread = MAD_TO_SIGMA_SHORT * float(median(sample))
-        deviations_kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
+        deviations_kept = deviation[deviation <= OUTLIER_SIGMA * max(spread, LEAST_SIGMA)]
         squares += float(np.square(deviations_kept, dtype=np.float64).sum()) * k / (k - 1)
         count += deviations_kept.size
     return float(np.sqrt(squares / count)) if count else float("nan")

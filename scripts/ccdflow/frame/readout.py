@@ -8,6 +8,7 @@ import numpy as np
 
 from ccdflow.camera.sections import Region
 from ccdflow.frame.converter_end import ConverterEnd
+from ccdflow.robust import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
@@ -263,7 +264,7 @@ def median_variance(count):
         return 0.0
     # The constants of the fits to even and odd numbers of values.
     addend = 1.4 - 0.52 / count if count % 2 == 0 else 0.43 + 0.22 / (count + 0.5)
-    return float(np.pi / 2 / (count + addend))
+    return float(MEDIAN_VARIANCE / (count + addend))
 
 
 def median_rounding(count, noise):

@@ -19,12 +19,12 @@ from ccdflow.frame.line_noise import (
 )
 from ccdflow.frame.seam_checks import seam_warnings
 from ccdflow.frame.strip_samples import MOST_ROWS
-from ccdflow.robust import is_median_at_least, median
+from ccdflow.robust import MEDIAN_VARIANCE, is_median_at_least, median
 
 # An overscan with fewer rows or columns along it is not judged.
 _FEWEST_LINES = 16
 
-ADDED_VARIANCE_PART = np.pi / 2 / 16
+ADDED_VARIANCE_PART = MEDIAN_VARIANCE / 16
 """Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
 pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
 narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""

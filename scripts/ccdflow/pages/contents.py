@@ -6,10 +6,12 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from ccdflow import wording
+
 REDUCED = "reduced"
 """The word for a frame that was reduced."""
 
-SET_ASIDE = "set aside"
+SET_ASIDE = wording.SET_ASIDE
 """The word for a frame that was set aside."""
 
 # Matches the end of a file's name if another product has the same values in its name.

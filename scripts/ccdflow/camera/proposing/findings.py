@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.camera.proposing.lit_blocks import least_block
 from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
+from ccdflow.robust import MEDIAN_VARIANCE
 
 
 def sentences_on_image(columns, rows, amplifiers, claimed_sections, *, has_light):
@@ -69,7 +70,7 @@ def _findings_on_narrow_strips(used_strips):
     return [
         f"A strip of {count} is too narrow for a level of its own for each row or column: the "
         f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
-        f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
+        f"{100 * np.sqrt(MEDIAN_VARIANCE / count):.0f} % of a pixel's noise to each row)."
     ]
 
 

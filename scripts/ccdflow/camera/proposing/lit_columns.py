@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, MEDIAN_OVER_MEAN_SHORT
 
 DARK_NOISE_FACTOR = 1.2
 """A column, or a strip, is dark if its noise is below this times the read noise."""
@@ -202,8 +202,7 @@ def without_drift(image, strip, read_noise):
         Offsets of whole rows, rms, adu.
     """
     levels = np.median(image[:, slice(*strip)], axis=1)
-    # The median of k pixels is 1.25 times noisier than their mean.
-    error = 1.25 * read_noise / np.sqrt(strip[1] - strip[0])
+    error = MEDIAN_OVER_MEAN_SHORT * read_noise / np.sqrt(strip[1] - strip[0])
     if np.std(levels) < 2 * error:
         return image, 0.0
     return image - (levels - np.median(levels))[:, np.newaxis], error

@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ccdflow.camera.times.datecards import MJD_START, clocks, jd, mjd, stamp_reader, time_system
+from ccdflow.camera.times.datecards import (
+    DAY,
+    MJD_START,
+    clocks,
+    jd,
+    mjd,
+    stamp_reader,
+    time_system,
+)
 from ccdflow.camera.times.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
@@ -19,8 +27,6 @@ AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 
 # By this a clock of `AHEAD_SCALES` may be ahead of UT: 69.2 s and the rounding of cards.
 _SCALE_TOLERANCE = timedelta(seconds=70)
-# The length of a day: two clocks are compared around it.
-_DAY = timedelta(days=1)
 
 DAY_TOLERANCE = timedelta(days=1.5)
 """A card with the day only may have the day of the evening, or the local day."""
@@ -67,7 +73,7 @@ class _Claim:
     def difference_from(self, time):
         """Return the distance from a time, at least 0: of a time of day the nearest one."""
         difference = self.time - time
-        return abs((difference + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else difference)
+        return abs((difference + DAY / 2) % DAY - DAY / 2 if self.is_clock else difference)
 
 
 def look_at_dates(reader, moment, exptime):
@@ -94,7 +100,7 @@ def look_at_dates(reader, moment, exptime):
         tolerance += timedelta(hours=MOST_HOURS)
     time = moment.time
     if not moment.is_exact:
-        time, tolerance = time + _DAY / 2, max(tolerance, DAY_TOLERANCE)
+        time, tolerance = time + DAY / 2, max(tolerance, DAY_TOLERANCE)
     contradictions = [
         (difference, claim)
         for claim in _claimed_times(reader, time, moment.cards, tolerance)

@@ -24,6 +24,10 @@ MJD_START = datetime(1858, 11, 17)
 MJD_ZERO = 2400000.5
 """The Julian Date at which the Modified Julian Date is 0, by definition."""
 
+DAY, HALF_DAY = timedelta(days=1), timedelta(hours=12)
+"""The length of a day, around which two clocks are compared, and its half: a date without a time
+counts as noon, and a night has one date with half a day taken off its local times."""
+
 # Modified Julian Dates from the year 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
 # Match keywords that no list has: those that speak of the begin of an exposure, such as UTSHUT,

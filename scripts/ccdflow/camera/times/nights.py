@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.camera.times import longitudes
 from ccdflow.camera.times.datecards import (
+    HALF_DAY,
     MJD_START,
     CardTime,
     clocks,
@@ -38,8 +39,6 @@ _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
 # A time zone of this many and more is in seconds: hours are fewer than 15, minutes of a zone fewer
 # than 870, and a quarter of an hour is 900 s.
 _LEAST_SECONDS = 900
-# With half a day taken off its local times, a night has one date.
-_HALF_DAY = timedelta(hours=12)
 
 
 class Moment(NamedTuple):
@@ -225,7 +224,7 @@ def night_of(moment, reader, longitude, file):
         return day.isoformat()
     local = _local_time(reader)
     if local is not None:
-        return (local - _HALF_DAY).date().isoformat()
+        return (local - HALF_DAY).date().isoformat()
     if moment.time is not None:
         reader.warn("no card has the time of day: the night is the day of the date card")
         return moment.time.date().isoformat()
@@ -348,16 +347,16 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         The day that the name of its folder gives.
     """
     if moment.is_local:
-        return moment.time - _HALF_DAY
+        return moment.time - HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.time)
     if east is not None:
-        return moment.time + timedelta(hours=east / 15) - _HALF_DAY
+        return moment.time + timedelta(hours=east / 15) - HALF_DAY
     local = _local_time(reader)
     if local is not None and abs(local - moment.time) <= timedelta(hours=MOST_HOURS):
-        return local - _HALF_DAY
+        return local - HALF_DAY
     zone = _time_zone(reader)
     if zone is not None:
-        return moment.time + zone - _HALF_DAY
+        return moment.time + zone - HALF_DAY
     if day is not None:
         noon = datetime(day.year, day.month, day.day, 12)
         widest = timedelta(hours=MOST_HOURS)
@@ -368,7 +367,7 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         "no card has the longitude: the night is that of longitude 0; write into the camera's"
         " profile: site: {longitude: DEGREES EAST}"
     )
-    return moment.time - _HALF_DAY
+    return moment.time - HALF_DAY
 
 
 def site_longitude(reader, start):

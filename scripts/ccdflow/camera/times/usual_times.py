@@ -17,7 +17,14 @@ from ccdflow.camera.times.agreement import (
     TOLERANCE,
     UNIVERSAL_TIME_CARD,
 )
-from ccdflow.camera.times.datecards import MJD_START, MJD_ZERO, meaning_of, time_system
+from ccdflow.camera.times.datecards import (
+    DAY,
+    HALF_DAY,
+    MJD_START,
+    MJD_ZERO,
+    meaning_of,
+    time_system,
+)
 from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
 from ccdflow.files.rawheader import is_text
@@ -32,10 +39,6 @@ _CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmat
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 # Matches a card with the number of a frame: it has too few digits for a date.
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
-# The length of a day, around which two clocks are compared, and its half: a date without a time
-# counts as noon.
-_DAY = timedelta(days=1)
-_HALF_DAY = timedelta(hours=12)
 # Seconds, a day: cards may differ by an exposure, but by no longer one.
 _LONGEST_EXPOSURE = 86400.0
 # The facts that are numbers of days, with the number to subtract for a Modified Julian Date.
@@ -166,7 +169,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     moment_time = moment.time
     for keyword, day, clock in stamps[1:]:
         # A day alone, or midnight, may be any time of the day.
-        time = day + (clock or _HALF_DAY)
+        time = day + (clock or HALF_DAY)
         time_tolerance = tolerance if clock else tolerance + DAY_TOLERANCE
         if keyword not in moment.cards and abs(time - moment_time) > time_tolerance:
             raise _Unusual
@@ -174,7 +177,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     for keyword, clock in clocks:
         if keyword in moment.cards or not UNIVERSAL_TIME_CARD.fullmatch(keyword):
             continue
-        if abs((midnight + clock - moment_time + _HALF_DAY) % _DAY - _HALF_DAY) > tolerance:
+        if abs((midnight + clock - moment_time + HALF_DAY) % DAY - HALF_DAY) > tolerance:
             raise _Unusual
 
 

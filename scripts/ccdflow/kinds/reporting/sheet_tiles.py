@@ -22,7 +22,7 @@ from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
@@ -33,7 +33,7 @@ _MOST_CELSIUS = 100.0
 # Headers have temperatures to 0.001 degree; their range in words needs a tenth.
 _DECIMALS_OF_DEGREES = 1
 # Statuses for which a frame has no mark.
-_UNMARKED_STATUSES = {"raw file missing", REDUCED}
+_UNMARKED_STATUSES = {RAW_MISSING, REDUCED}
 _DARKENED_TYPES = ("bias", "dark")
 
 

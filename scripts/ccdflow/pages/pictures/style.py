@@ -76,6 +76,9 @@ ABOVE_HEADING = 0.08
 HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
 """Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
 
+TICK = 4
+"""Length of a tick of an axis, pixels."""
+
 
 @cache
 def font(points, bold):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter, itemgetter
 
+from ccdflow import wording
 from ccdflow.camera import geometry
 from ccdflow.camera.times.nights import undated_night
 from ccdflow.files.text_files import json_text
@@ -16,7 +17,7 @@ from ccdflow.files.text_files import json_text
 OK = "ok"
 """The frame can be reduced."""
 
-SET_ASIDE = "set aside"
+SET_ASIDE = wording.SET_ASIDE
 """The frame cannot be reduced, for the reason in its row."""
 
 ARRIVING_STATUS = "arriving"

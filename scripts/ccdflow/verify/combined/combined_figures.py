@@ -18,13 +18,20 @@ from ccdflow.verify.comparing.amplifiers import (
     tails_of,
 )
 from ccdflow.verify.comparing.card_pairs import must_have
-from ccdflow.verify.comparing.comparing import Differs, check_bits, check_figure, check_value
+from ccdflow.verify.comparing.comparing import (
+    NEAR_LIMIT_OF_CARD,
+    Differs,
+    check_bits,
+    check_figure,
+    check_value,
+)
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import (
     BLEED,
     DEAD,
     HOT,
+    LEAST_LIT_RESPONSE,
     NO_DATA,
     NOT_FINITE,
     NOT_LINEAR,
@@ -34,10 +41,6 @@ from ccdflow.verify.reading.restated_numbers import (
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# A pixel of a smaller response is not lit: detector/flat_figures.py.
-_LEAST_LIT_RESPONSE = 0.2
-# A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
-_NEAR_LIMIT = 1e-4
 # A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
 # Matches the comment of NHOT, which has the rate: combine/combined_header.py writes it.
@@ -283,11 +286,11 @@ def _limits_of_light(remade):
     all_models = [model for models_of_image in models.values() for model in models_of_image]
     gains = [model.gain for model in all_models if model.gain]
     if not lacks_gain or len(set(gains)) < 2:
-        return [((slice(None), slice(None)), _LEAST_LIT_RESPONSE, 0.0)]
+        return [((slice(None), slice(None)), LEAST_LIT_RESPONSE, 0.0)]
     usual_gain = float(np.mean(gains))
-    limit = _LEAST_LIT_RESPONSE * _mean_light(remade, usual_gain)
+    limit = LEAST_LIT_RESPONSE * _mean_light(remade, usual_gain)
     return [
-        (model.place, limit / (model.gain or usual_gain), _NEAR_LIMIT)
+        (model.place, limit / (model.gain or usual_gain), NEAR_LIMIT_OF_CARD)
         for model in models[remade.hdu]
     ]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
+from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
@@ -329,7 +330,9 @@ def _scatter_of_medians(count, statistic, noise):
     else:
         # The two middle values of very many are normal, and an exponential gap apart.
         middle = (
-            rng.standard_normal((trials, 1)) * noise_without_rounding * (np.pi / 2 / count) ** 0.5
+            rng.standard_normal((trials, 1))
+            * noise_without_rounding
+            * (MEDIAN_VARIANCE / count) ** 0.5
             + levels
         )
         gap = rng.exponential(noise_without_rounding * (2 * np.pi) ** 0.5 / count, (trials, 1))

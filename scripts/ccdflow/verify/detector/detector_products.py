@@ -13,7 +13,7 @@ from ccdflow.verify.detector.measured_cards import check_measured, sort_of
 from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, LOW_SIGMA, VARIES
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
@@ -24,8 +24,6 @@ _ALLOWED_BITS = {
     "LEVELS": BAD_COLUMN,
     "DEEP": BAD_COLUMN,
 }
-# Sigma by which a pixel is low in all nights together.
-_LOW_SIGMA = 4.5
 # Nights: 0.7 x 90 is 62.99999999999999, and a share that is met exactly counts as met.
 _ROUNDING = 1e-9
 _TABLES = ("PIXELS", "WEAK")
@@ -365,7 +363,7 @@ def _find_jointly_low(nights, number, shape, share):
     # The variance of a sum whose terms share all but their own part.
     variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - own_part)
     is_often_low = nights_listed >= np.maximum(np.floor(share * nights_counted + _ROUNDING), 2)
-    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -_LOW_SIGMA * np.sqrt(variance))
+    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -LOW_SIGMA * np.sqrt(variance))
     night_indices = np.array([weak.night for weak in weak_of_nights])
     is_listed = is_listed[:, is_low]
     return _JointlyLow(

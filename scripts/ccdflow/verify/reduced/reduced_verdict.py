@@ -32,7 +32,7 @@ from ccdflow.verify.comparing.extensions import check_extensions
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, check_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
-from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.amplifier_places import SECTION, place_of
 from ccdflow.verify.reading.restated_numbers import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
@@ -40,8 +40,6 @@ from ccdflow.verify.reduced import remade_frames
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 # Places at which world coordinates are compared, as parts of an amplifier's width and height.
 _COMPARED_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
-# Matches a FITS section: [1:2048,1:4096].
-_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 # Matches a card with a pixel of world coordinates: CRPIX1, CRPIX2A.
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 # Matches a card with a step of world coordinates: CDELT1, CD1_2, PC2_1A.
@@ -497,7 +495,7 @@ def _moved_section(keyword, header, raw, amplifier):
 
 def _ends_of_section(text):
     """Return [first, last] of x and of y of a FITS section; None for other text."""
-    match = _SECTION.fullmatch(str(text).replace(" ", ""))
+    match = SECTION.fullmatch(str(text).replace(" ", ""))
     if match is None:
         return None
     x1, x2, y1, y2 = map(int, match.groups())
