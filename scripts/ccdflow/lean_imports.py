@@ -54,7 +54,7 @@ _UNITS = "astropy.units"
 # module of a frame of the stack.
 _INTROSPECTION = "astropy.utils.introspection"
 _FRAME_FUNCTION = "_get_module_from_frame"
-# Units are replaced only where a module imports just these names of them: in another version of
+# Names of units that are replaced, where the module imports no others: in another version of
 # astropy it may need more.
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
@@ -146,7 +146,7 @@ def _module_of_frame(module_by_file, frame):
 
 
 def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
-    """Import as Python does; the names of `_ANNOTATIONS` become empty classes.
+    """Import and return as Python does; the names of `_ANNOTATIONS` become empty classes.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 _USUAL_ENDINGS = (".fits", ".fits.gz")
 
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
-"""Suffixes of packings that are not read: such files are named in a warning."""
+"""Suffixes of packings that are not read: a warning names the files."""
 
 NAMELESS_PACKINGS = (".fz", ".ftz")
 """Suffixes of packed FITS files: a name with such a suffix and no FITS ending is not read."""

@@ -87,7 +87,7 @@ _STRONG_WORDS = {
 }
 # The image type of each word of `_STRONG_WORDS`.
 _TYPE_OF_STRONG_WORD = _type_by_word(_STRONG_WORDS)
-# Image types by weight: of several that the words of a text name, the first of these counts.
+# Image types by weight: where the words of a text name several types, the first one counts.
 _TYPES_BY_WEIGHT = ("bias", "dark", "flat", "arc", "science", "other")
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED_TYPES = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}

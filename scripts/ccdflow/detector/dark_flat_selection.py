@@ -141,7 +141,7 @@ def _temperature_outliers(temperatures, tolerance):
 
 
 def _select_within_limits(beyond_limits, stats, select):
-    """Leave out frames beyond fixed limits, and select among the others.
+    """Return the selection among the frames that are within fixed limits.
 
     Parameters
     ----------

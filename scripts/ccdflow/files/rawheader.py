@@ -46,7 +46,7 @@ _MOST_USUAL = 720
 # The table of `bytes.translate`: question marks for all but printable ASCII.
 _ALLOWED_CHARACTERS = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 ENDINGS = b"\0\r\n\t"
-"""Some programs put these characters at the end of a card instead of blanks."""
+"""Characters that some programs put at the end of a card instead of blanks."""
 
 # Orders of keywords remembered at most: there is one for each setting of a camera.
 _MOST_ORDERS = 1 << 10

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Words for an unknown value: such a card counts as absent.
+# Words for an unknown value: a card that has one counts as absent.
 _UNKNOWN_WORDS = frozenset([
     "unknown", "undefined", "undef", "n/a", "na", "none", "null", "nil", "-", "--", "---", "?",
     "??", "???", "_null_", "missing", "unavailable", "notavailable", "invalid", "not_set",

@@ -182,7 +182,7 @@ class FullPixels:
                 self._highest = highest
                 self._lines, self._values = [], []
             is_top = highest == self._top or _is_lower_top(stored.dtype, highest)
-            # Hardly any block has such a pixel.
+            # Hardly any block has a pixel at the end of the converter.
             if is_top and highest == self._highest:
                 rows, columns = np.nonzero(_are_full(rows_at_once, offset, highest))
                 rows += low

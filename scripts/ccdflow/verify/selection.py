@@ -26,7 +26,8 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
 
 MOST_BYTES = 64_000_000
-"""A product of more bytes of such frames is in no sample: it would take 1.5 s of CPU."""
+"""A product whose frames have more bytes than this together is in no sample: it would take 1.5 s of
+CPU."""
 
 
 def files_of(results):

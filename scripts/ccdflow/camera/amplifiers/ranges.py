@@ -8,8 +8,8 @@ from ccdflow.camera.geometry import Draft
 from ccdflow.camera.sections import Region, region_within
 from ccdflow.files.values import as_number
 
-# Matches the card with the first effective pixel of amplifier n along x, S_EFMNn1. In such keywords
-# EF is the effective area and OS the overscan, MN the first pixel and MX the last.
+# Matches the card with the first effective pixel of amplifier n along x, S_EFMNn1. In the names of
+# such cards EF is the effective area and OS the overscan, MN the first pixel and MX the last.
 _FIRST_PIXEL_CARD = re.compile(r"S_EFMN(\d)1")
 _EFFECTIVE, _OVERSCAN = "EF", "OS"
 

@@ -26,8 +26,8 @@ AGREEMENT_SIGMA = 5.0
 """Means that differ by fewer standard errors agree."""
 
 AGREEMENT_NOISE_PART = 0.35
-"""Means that differ by a smaller part of the read noise agree as well: such a difference in a few
-columns of a strip does not move their median."""
+"""Means that differ by a smaller part of the read noise agree as well: in a few columns
+of a strip it does not move their median."""
 
 FEWEST_STRIP_COLUMNS = 3
 """A strip has at least this many columns."""

@@ -23,7 +23,7 @@ TOLERANCE = timedelta(minutes=1)
 or a moment after it."""
 
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
-"""Scales of time that are ahead of UT, by 69.2 s at most."""
+"""Matches a scale of time that is ahead of UT, by 69.2 s at most."""
 
 # By this a clock of `AHEAD_SCALES` may be ahead of UT: 69.2 s and the rounding of cards.
 _SCALE_TOLERANCE = timedelta(seconds=70)

@@ -63,7 +63,7 @@ _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERA
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker(*setups.READOUT_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
-# No basis has these control characters.
+# No basis has control characters.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 _FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 

@@ -26,7 +26,7 @@ from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
-# Cards with the place of a window: two windows of one chip differ in them.
+# Matches the cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _WINDOW_VALUES = ("size", "window", "part", "layout")
 # The kinds of cards that say where a window lies.

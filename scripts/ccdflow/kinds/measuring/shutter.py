@@ -38,8 +38,8 @@ from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
 _LEAST_RATIO = 1.25
-# The shortest exposure of these flats is at most this long, seconds: in a longer one milliseconds
-# of dead time are lost.
+# The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
+# one milliseconds of dead time are lost.
 _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3

@@ -96,7 +96,7 @@ def plane_of(path, hdu, kind, cut=None):
 # pixel, 0.17 GB for 4096 x 4096: more would keep those of nights that are done.
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
-    """Read a `MasterPlane`.
+    """Read and return a `MasterPlane`.
 
     Parameters
     ----------

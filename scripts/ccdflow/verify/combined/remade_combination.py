@@ -71,7 +71,7 @@ def _common_mask(stack, bits):
 
 
 def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
-    """Combine by ccdproc.
+    """Return the rows that ccdproc combines.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _zero_errors(values, axis):
 
 
 def _combine_by_repeated_clipping(stack, is_masked, account, scale):
-    """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
+    """Return rows clipped by `astropy.stats.sigma_clip` and combined by `ccdproc.Combiner`.
 
     Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
     earlier one left out.

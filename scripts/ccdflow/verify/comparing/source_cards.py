@@ -63,7 +63,7 @@ _CALIBRATED_CARDS = (
     r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
 )
 WORLD = re.compile(_WORLD_CARDS)
-"""Cards of world coordinates: all are there, or HISTORY says that they are left out."""
+"""Matches cards of world coordinates: all are there, or HISTORY says that they are left out."""
 # Older results: the comment of OSCAXIS in reduced frames of header version 3, and the present one.
 # A calibrated frame keeps the comment that its reduced frame had.
 _COMMENTS_OF_VERSIONS = {

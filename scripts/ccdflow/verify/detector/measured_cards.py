@@ -17,7 +17,7 @@ _FIRST_HDU_CARDS = {
     rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
     "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
 }
-# The order of these cards, as `card_order.REDUCED_ORDER`.
+# The order of the cards of the first HDU, as `card_order.REDUCED_ORDER`.
 _ORDER = {
     "pixels_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
