@@ -156,7 +156,7 @@ def test_a_pointing_word_has_its_noun_in_the_comment_or_in_the_name():
     assert comments > 1500
 
 
-def test_the_comment_of_a_pattern_says_what_it_matches():
+def test_a_pattern_has_a_comment_on_the_texts_that_it_matches():
     """ "12, -1.5, .5E3." are examples, and no word on the pattern."""
     wrong, patterns = [], 0
     for module in modules():

@@ -192,8 +192,8 @@ def make(
     return Chain(Path(folder), simulate.profile(detector), detector, taken)
 
 
-# Files and exposures of the last nights, by all that they follow from: half of the nights that the
-# tests of a file take were taken by another of them before.
+# Files and exposures of the last nights, by all that these follow from: half of the nights that the
+# tests of a file take were taken by another one of them before.
 _nights = {}
 # A night is about ten megabytes: four are kept.
 _NIGHTS_KEPT = 4
