@@ -140,7 +140,7 @@ def _with_new_names(user_settings):
     if _FORMER_BATCH_SIZE in new_settings:
         new_settings["frames_per_batch"] = new_settings.pop(_FORMER_BATCH_SIZE)
     if not isinstance(new_settings.get("combine"), dict):
-        # Not a block: the schema reports the unknown key.
+        # The value is no block: the schema reports the unknown key.
         return new_settings
     blocks = {"bias": dict(new_settings.pop("combine"))}
     if "memory" in blocks["bias"]:

@@ -439,7 +439,7 @@ def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
             # The mask of a combined flat knows the light of each amplifier.
             flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         _check_flat(data, flags, name, has_mask=mask is not None)
-        # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
+        # A pixel of almost no response is not divided by it: that turns noise into infinities.
         is_missing |= data < LEAST_FLAT
         flags[is_missing] |= maskbits.UNCALIBRATED
         data[is_missing] = 1.0

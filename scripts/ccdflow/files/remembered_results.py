@@ -27,8 +27,8 @@ class Remembered:
     """
 
     def __init__(self):
-        # By name and keyword orders of the headers, for each set of cards that was read, the
-        # results by the texts of these cards.
+        # The results by the texts of the cards that were read: a table of these for each set of
+        # cards, by name and keyword orders of the headers.
         self._tables = {}
 
     def __call__(self, name, function, headers):

@@ -268,7 +268,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         _write_readout_cards(set_card, amplifier, recipe)
         _write_converter_cards(set_card, reduced.converters.get(amplifier.name))
         if amplifier.gain is not None:
-            # Not GAIN: many cameras write a setting of theirs under that name.
+            # The keyword is not GAIN, under which many cameras write a setting of theirs.
             set_card("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]

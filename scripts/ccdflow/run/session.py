@@ -557,7 +557,7 @@ def remove_parts(results, folders):
     folders : iterable of str
         Folders of products.
     """
-    # Of the results folder itself the files alone: folders in it may be the user's own.
+    # The results folder itself is searched for files alone: folders in it may be the user's own.
     top = [(results, [], os.listdir(results))]  # noqa: PTH208
     walks = (os.walk(results / name) for name in (*folders, paths.STATE))
     for folder, _, names in chained(top, *walks):

@@ -172,7 +172,8 @@ def _see_both_axes(flat, columns, read_noise):
     rows = measure_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=error)
     lit_range = widest_of(rows.lit_ranges)
     if rows.strips:
-        # Once more without the rows that no light reaches: they dilute the signal of a column.
+        # The columns are measured again without the rows that no light reaches, which dilute their
+        # signal.
         columns = measure_axis(
             flat[lit_range[0] : lit_range[1]], "columns", read_noise=read_noise or least_noise
         )

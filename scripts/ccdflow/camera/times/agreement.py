@@ -25,7 +25,7 @@ or a moment after it."""
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
 """Matches a scale of time that is ahead of UT, by 69.2 s at most."""
 
-# By this a clock of `AHEAD_SCALES` may be ahead of UT: 69.2 s and the rounding of cards.
+# A clock of `AHEAD_SCALES` may be ahead of UT by this: 69.2 s and the rounding of cards.
 _SCALE_TOLERANCE = timedelta(seconds=70)
 
 DAY_TOLERANCE = timedelta(days=1.5)

@@ -137,7 +137,7 @@ def _begin_of_day(year, month, day):
     try:
         midnight = datetime(int(year), int(month), int(day))
     except ValueError:
-        # There is no such day, as 30 February.
+        # The digits are those of no day, such as 30 February.
         raise _Unusual from None
     if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
         raise _Unusual

@@ -330,7 +330,7 @@ def _parts_of_levels(blocks):
     # Quantiles of sorted values take no time.
     levels.sort()
     edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    # As `numpy.searchsorted` counts, which looks for each pixel by itself.
+    # The counts are those of `numpy.searchsorted`, which is slower: it takes pixel by pixel.
     bins = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
         bins += blocks.middle > edge

@@ -144,8 +144,8 @@ def make_reduced_frame(context, job):
         return replace(record, status=job_records.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
-            # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
-            # bytes that it cannot read.
+            # The fault is not the frame's: the job fails. An OSError without a number is astropy's,
+            # for bytes that it cannot read.
             raise
         failures.write_raw_log(context.results, row.file, failures.raw_log_text(row.file, error))
         reason = file_errors.unforeseen_error(row.file, error).reason

@@ -261,7 +261,8 @@ def _withdraw_batch(batch, *, is_run_over):
     except FileNotFoundError:
         return
     except OSError:
-        # Its plan is over in any case, and a job that finds no batch makes nothing: `Withdrawn`.
+        # The plan of the batch is over in any case, and a job that finds no batch makes nothing:
+        # `Withdrawn`.
         batch.unlink(missing_ok=True)
 
 

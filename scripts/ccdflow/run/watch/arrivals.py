@@ -196,7 +196,7 @@ def frame_source(raw, way, wait):
     except OSError as error:
         return Polling(wait), error.strerror or str(error)
     except AttributeError:
-        # Only Linux has such events.
+        # Only Linux has events of files.
         return Polling(wait), "this system reports no changes of files"
 
 

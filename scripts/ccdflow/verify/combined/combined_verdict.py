@@ -224,7 +224,7 @@ class _RemadeImage:
         """Return the light around the pixels of some rows: medians of boxes, interpolated."""
         if self._light is None:
             sampled_rows, stack = self.sample(measuring.MODEL_ROWS)
-            # As the members are: medians of even numbers of float32 are float32.
+            # The members are float32, and so are medians of even numbers of them.
             stack = stack.astype(np.float32)
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):

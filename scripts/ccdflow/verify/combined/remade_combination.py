@@ -113,14 +113,14 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
 
 def _image_by_ccdproc(stack, account, factor):
     """Return the image that `ccdproc.combine` makes with its limits times a factor, float64."""
-    # Its errors are not used, and take a fifth of its time.
+    # The errors of ccdproc are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _zero_errors}
     if account.clip is not None:
         arguments |= {
             "sigma_clip": True,
             "sigma_clip_low_thresh": account.clip * factor,
             "sigma_clip_high_thresh": account.clip * factor,
-            # By name astropy runs them in C: half the time of the guide's functions, equal limits.
+            # astropy runs functions given by name in C: half the time of the guide's, equal limits.
             "sigma_clip_func": "median",
             "sigma_clip_dev_func": "mad_std" if account.deviation == "mad" else "std",
         }
@@ -169,7 +169,7 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
                 sigma=limit,
                 axis=0,
                 maxiters=account.iterations,
-                # By names it takes values in again that an earlier round left out.
+                # With functions given by name astropy takes values in again that a round left out.
                 cenfunc=np.nanmedian,
                 stdfunc=deviation_function,
             )

@@ -224,7 +224,7 @@ class LinesThroughDarks:
                 weight = counts / variance
                 middle = (weight * times).sum(axis=0) / weight.sum(axis=0)
                 spread = (weight * (times - middle) ** 2).sum(axis=0)
-                # Of one exposure alone nothing is apart but rounding.
+                # Values of one exposure alone are apart by rounding.
                 spread[(counts > 0).sum(axis=0) < 2] = 0
                 rate = (weight * (times - middle) * means).sum(axis=0) / spread
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle

@@ -334,7 +334,7 @@ def _saturated_lines(pixels, amplifier, statistic, top):
         Value of a saturated pixel, adu.
     """
     values = remade_frames.overscan_of(pixels, amplifier).data
-    # Of rows the overscan is compared along x, and they may be turned in y.
+    # The overscan of rows is compared along x, and rows may be turned in y.
     axis, letter = (1, "y") if amplifier.axis == "rows" else (0, "x")
     levels = (np.median if statistic == "median" else np.mean)(values, axis=axis)
     is_full = levels >= (np.inf if top is None else top)
