@@ -67,6 +67,8 @@ if workflow.is_main_process:
     summary.announce_results(RESULTS)
 
 
+# The key of a job, and the number of its attempt. Behind each `use rule ... with:` stands
+# `localrule: True` again: Snakemake takes a rule without it for one of the cluster.
 wildcard_constraints:
     key=r"[0-9a-f]{16}(\.\d+)?",
 
@@ -96,6 +98,7 @@ def begin():
     except UserError as error:
         host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:
+        # The log file of Snakemake, whose handler is of this very class, gets every message.
         if type(handler) is not logging.FileHandler:
             handler.addFilter(pass_unless_crash)
             if RUN.targets and SETTINGS["progress"] != "none":
@@ -113,6 +116,7 @@ def wanted(wildcards):
         return RUN.targets
     if (why := RUN.end()) and not RUN.host.is_dry:
         host.stop(why)
+    # A path that is there: without any input Snakemake would run `all` as a job.
     return [RESULTS if Path(RESULTS).is_dir() else str(SNAKEFILE)]
 
 

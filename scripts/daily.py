@@ -310,7 +310,7 @@ def main(arguments=None):
         commandline.allow_interrupts()
         return report(arguments)
     except KeyboardInterrupt:
-        # Snakemake has got it as well, and ends by itself.
+        # Snakemake has got the signal as well, and ends by itself.
         print("ccdflow: ended by Ctrl-C", file=sys.stderr)
         return commandline.INTERRUPTED
     finally:

@@ -147,7 +147,7 @@ def watch(options):
         # Below `nohup` the end of the terminal ends nothing.
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
             signal.signal(number, lambda *_: watched.end())
-    # Before the page is written: another watch may be writing it.
+    # The lock first, then the page: another watch may be writing that.
     watched.claim.take_within_limit()
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
     observer.begin()

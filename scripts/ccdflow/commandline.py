@@ -21,9 +21,9 @@ from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
-# Seconds of a day: a longer pause is a mistake.
+# Longest pause that an option may ask for, seconds: a day. A longer one is a mistake.
 _LONGEST_PAUSE = 86400.0
-# No option of a reduction is larger, in whatever unit.
+# Largest number of an option: none needs a larger one, in whatever unit.
 _LARGEST_NUMBER = 1e15
 _ENDED_TEXT = "ccdflow: ended by Ctrl-C"
 _SCRIPTS = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ _SCRIPTS = Path(__file__).parents[1]
 
 def _end_process(number, frame):
     """End the process at once with one line: the handler of a signal."""
-    # An exception would be lost in callbacks of Python's imports.
+    # An exception raised here would be lost in callbacks of Python's imports.
     os.write(2, f"{_ENDED_TEXT}\n".encode())
     os._exit(INTERRUPTED)
 
@@ -60,7 +60,7 @@ def allow_interrupts():
 
 end_at_once()
 
-# Only now, as it takes a tenth of a second.
+# Imported below `end_at_once`, because this takes a tenth of a second, in which Ctrl-C may come.
 import ccdflow.lean_imports  # noqa: E402, F401
 
 
@@ -353,7 +353,7 @@ def _device_and_number(path):
 
 
 def no_more_words(options):
-    """Refuse words that are left and that the script has no use for.
+    """Refuse words of the command that the script does not use.
 
     Raises
     ------
@@ -453,7 +453,7 @@ def run_parsed(work):
     finally:
         end_at_once()
     text, status = output if isinstance(output, tuple) else (output, 0)
-    # A closed output is None.
+    # Where the output was closed before the start, Python has None for it.
     if text and sys.stdout is not None and not _print_text(text):
         return status or 1
     return status
@@ -468,7 +468,7 @@ def _print_text(text):
         print(text, flush=True)
     except OSError as error:
         # The reader, `head` for one, has seen enough, or the terminal is gone, or its disk is full.
-        # Python would print an error at its end.
+        # Without this line Python would print an error of its own when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno in FULL_DISK:
             print(f"ccdflow: the output cannot be written: {error.strerror}", file=sys.stderr)

@@ -20,7 +20,7 @@ ACTIONS = {
 """The user's action against an error of the system, by its number."""
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
 """The remedy of a damaged product, whether the workflow or a script has made it."""
-# Files whose lines are ccdflow's own.
+# The folder of ccdflow: a fault raised by a line of a file in it is ccdflow's own.
 _LIBRARY = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120
 
 
@@ -59,7 +59,7 @@ class CcdflowError(Exception):
         if self.keyword is not None:
             text = f"{self.keyword}: {text}"
         if self.value is not None:
-            # Numbers and arrays of numpy as those of Python: 0.5, not np.float64(0.5).
+            # Numbers and arrays of numpy are shown as those of Python: 0.5, not np.float64(0.5).
             plain_value = self.value.tolist() if hasattr(self.value, "tolist") else self.value
             text += f" (found {plain_value!r})"
         if self.allowed is not None:
@@ -91,7 +91,7 @@ def action_of(error):
 
 def one_line(error):
     """Return an exception's class and text in one printable line, also where its text fails."""
-    # Python's own function, which does not fail if the text of the error cannot be made.
+    # This function of Python does not fail if the text of the error cannot be made.
     text = " ".join("".join(traceback.format_exception_only(error)).split())
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return shown.removeprefix(f"{type(error).__module__}.")

@@ -35,8 +35,8 @@ from types import SimpleNamespace
 # The variables of the environment that limit the threads of OpenBLAS and of OpenMP.
 _OPENBLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _OPENMP_THREADS = "OMP_NUM_THREADS"
-# The module of numpy with the products of matrices, and names of OpenBLAS's function for the number
-# of its threads: of numpy's own library, and of others'.
+# numpy's module for products of matrices, and OpenBLAS's function that sets the number of its
+# threads: by its names in numpy's own library, and in others.
 _MATRIX_MODULE = "numpy._core._multiarray_umath"
 _THREADS_FUNCTIONS = (
     "scipy_openblas_set_num_threads64_",
@@ -44,21 +44,23 @@ _THREADS_FUNCTIONS = (
     "openblas_set_num_threads64_",
     "openblas_set_num_threads",
 )
-# The module that astropy's codecs do without, and the module of these codecs.
+# A module that astropy's codecs can do without, and the module of these codecs.
 _OPTIONAL_MODULE = "numcodecs"
 _CODECS = "astropy.io.fits.hdu.compressed._codecs"
-# The module that needs the units only for annotations, and the units.
+# A module of astropy that needs the units only for annotations, and the module of the units.
 _ANNOTATED_MODULE = "astropy.utils.data"
 _UNITS = "astropy.units"
-# The module that looks for other modules by their files, and its function for a frame of the stack.
+# A module of astropy that finds other modules by their files, and its function that finds the
+# module of a frame of the stack.
 _INTROSPECTION = "astropy.utils.introspection"
 _FRAME_FUNCTION = "_get_module_from_frame"
-# Names that are left out only if they are all that is imported: another version may need more.
+# Names of units that are replaced, where the module imports no others: in another version of
+# astropy it may need more.
 _ANNOTATIONS = ("Quantity", "UnitBase")
 
 
 class _LeanLoader:
-    """A loader that leaves all but the module's code to another one.
+    """A loader that leaves everything but the run of the module's code to another one.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ _LOADERS = {_ANNOTATED_MODULE: _UnitlessLoader, _INTROSPECTION: _FrameByNameLoad
 
 
 class _OptionalModuleFinder:
-    """Finds no numcodecs while astropy imports its codecs, and gives two modules lean loaders."""
+    """Hides numcodecs while astropy imports its codecs, and gives two modules lean loaders."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -144,7 +146,7 @@ def _module_of_frame(module_by_file, frame):
 
 
 def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
-    """Import as Python does; the names of `_ANNOTATIONS` become empty classes.
+    """Import and return as Python does; the names of `_ANNOTATIONS` become empty classes.
 
     Parameters
     ----------
@@ -160,7 +162,7 @@ def _import_without_units(name, globals_=None, locals_=None, names=(), level=0):
 
 
 def _is_being_imported(module):
-    """Return whether a package was begun to be imported and has no `__all__` yet."""
+    """Return whether the import of a package has begun, and has not yet set its `__all__`."""
     return module is not None and not hasattr(module, "__all__")
 
 

@@ -88,7 +88,7 @@ def flagged_indices(mask):
     """
     flat = mask.reshape(-1)
     size_of_fours = flat.size // 4 * 4
-    # Of whole numbers `flatnonzero` takes five times as long as of booleans.
+    # `flatnonzero` takes five times as long for whole numbers as for booleans.
     flagged_fours = np.flatnonzero(flat[:size_of_fours].view(np.uint64) != 0)
     candidates = (4 * flagged_fours[:, np.newaxis] + np.arange(4)).reshape(-1)
     last_indices = np.flatnonzero(flat[size_of_fours:]) + size_of_fours

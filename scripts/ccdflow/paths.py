@@ -19,11 +19,11 @@ RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 """Suffixes of packings that are read."""
 
-# Most of a million names end in these, and need no further look.
+# The endings of most of a million names: a name with one of them needs no further look.
 _USUAL_ENDINGS = (".fits", ".fits.gz")
 
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
-"""Suffixes of packings that are not read: such files are named in a warning."""
+"""Suffixes of packings that are not read: a warning names the files."""
 
 NAMELESS_PACKINGS = (".fz", ".ftz")
 """Suffixes of packed FITS files: a name with such a suffix and no FITS ending is not read."""
@@ -50,7 +50,7 @@ DETECTOR_FILE = "detector.csv"
 """The table of each night's gain, read noise and linearity."""
 
 EVENTS_FILE = "events.csv"
-"""The table of steps in those figures."""
+"""The table of steps in a detector's figures from night to night."""
 
 BEFORE_AFTER = "before_after.png"
 """The picture of a night's raw and reduced frames, in the night's folder."""
@@ -62,7 +62,7 @@ SHEET_FILE = "frames.json"
 """The list of a night's small pictures, in the night's folder."""
 
 FROM_NIGHT = "../.."
-"""From the folder of a night's page to the results folder, as a link has it."""
+"""The results folder, as a link on the page of a night names it."""
 
 SMALL_PICTURES_FOLDER = "frames"
 """The folder of a night's small pictures, in the night's folder."""
@@ -115,11 +115,11 @@ LAST_RUN = f"{STATE}/last_run.js"
 FAILED_READS = f"{LOGS}/raw"
 """The folder of logs of raw files that could not be read."""
 
-# reduced/night/a.fits.0123456789abcdef.2.json: product, key, attempt.
+# Matches the path of a record, reduced/night/a.fits.0123456789abcdef.2.json: product, key, attempt.
 _DONE_PATTERN = re.compile(r"(?P<product>.+)\.(?P<key>[0-9a-f]{16})(?:\.(?P<attempt>\d+))?\.json")
-# a.fits@01234567.png.
+# Matches the name of a small picture, a.fits@01234567.png.
 _SMALL_PATTERN = re.compile(r".+@[0-9a-f]{8}\.png")
-# A file being written: .a.fits.host-4711-1.part.
+# Matches the name of a file being written, .a.fits.host-4711-1.part.
 _PART_PATTERN = re.compile(r"\..*\.(?P<host>[^.].*?)-(?P<process>\d+)-\d+\.part", re.DOTALL)
 
 
@@ -245,7 +245,7 @@ def calibrated_of_reduced(product):
 
 
 def home_of(folder):
-    """Return the folder of raw frames, or the night's part of a path, that a folder belongs to.
+    """Return the folder to which a folder belongs: that of raw frames, or a night's folder.
 
     Parameters
     ----------

@@ -18,16 +18,27 @@ decide otherwise for one of them, and so change the bytes of products."""
 FWHM_OVER_SIGMA = 2.3548
 """Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
 
+MEDIAN_VARIANCE = np.pi / 2
+"""Variance of the median over that of the mean, for many values of a normal distribution."""
+
+MEDIAN_OVER_MEAN = np.sqrt(MEDIAN_VARIANCE)
+"""Standard error of the median over that of the mean, for many values of a normal distribution."""
+
+MEDIAN_OVER_MEAN_SHORT = 1.25
+"""`MEDIAN_OVER_MEAN` to three digits, for limits: more digits might decide otherwise, and so change
+the bytes of products."""
+
 # Quantiles of chi^2 are valid between these two probabilities: a test compares them with scipy's.
 _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
-# Up to so many lines are sorted by minima and maxima of whole lines, faster than pixel by
-# pixel: three lines take a fifth of the time.
+# Up to this many lines are sorted by minima and maxima of whole lines, which is faster than pixel
+# by pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
-# A sorted value of many lies between two of a sample, at most this many places below and above
-# its own place in the sorted sample: five sigma of the median's place, and more of any other's.
-# 4 % of all values are between these two.
+# The size of a sample of many values, and a number of places in the sorted sample. One of all
+# sorted values lies between the sample's values that are this many places below and above its own
+# place: for the median, 5 sigma of its place, for other values more. 4 % of all values lie between
+# the two.
 _SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
-# Without a sample the median of fewer values is found as fast.
+# With fewer values than this, a sample does not make the median faster.
 _MANY_VALUES = 1 << 18
 # Values that are compared at once: they stay in the processor's cache.
 _VALUES_AT_ONCE = 1 << 16
@@ -102,13 +113,13 @@ def percentile(values, percent):
     if np.isnan(partitioned[index_of_next:].max()):
         return flat.dtype.type(np.nan)
     before, after = partitioned[:index_of_next].max(), partitioned[index_of_next]
-    # As numpy does it, from the nearer of the two.
+    # numpy, too, goes from the nearer of the two values: the results have the same bits.
     part, step = place - index, after - before
     return after - step * (1 - part) if part >= 0.5 else before + step * part
 
 
 def _select_candidates(values, index):
-    """Return values, those about one of all sorted values, and the index of this one among them.
+    """Return the values near one place of all sorted values, and the index of the place among them.
 
     With the candidates sorted, the value at the index and the one before it are those of all values
     sorted. NaN is among the candidates if it is among the values.
@@ -125,8 +136,8 @@ def _select_candidates(values, index):
     """
     if values.size < _MANY_VALUES:
         return values, index
-    # An even step would look at every other column of most images. Where the columns of the sample
-    # are not like the others, all values are taken in the end.
+    # An even step would take every other column of most images. Where the columns of the sample
+    # differ from the others, all values are returned in the end.
     sample = np.sort(values[:: values.size // _SAMPLE_VALUES | 1])
     places = index * len(sample) // values.size + np.array([-_PLACES_APART, _PLACES_APART])
     low, high = sample[places.clip(0, len(sample) - 1)]
@@ -140,12 +151,14 @@ def _select_candidates(values, index):
         is_enclosed, new_index = np.count_nonzero(values <= high) > index, len(between) + 3
     else:
         is_enclosed = low != high
-    # Another order of the values may make the sample unlike all of them.
+    # Where the order of the values makes the sample unlike all of them, all are candidates.
     return (candidates, new_index) if is_enclosed else (values, index)
 
 
 def _values_between(values, low, high):
-    """Return the number of values up to a low one, and those between it and a high one, or NaN.
+    """Return the number of values up to a low one, and the values between it and a high one.
+
+    NaN counts as between them.
 
     Parameters
     ----------
@@ -306,7 +319,7 @@ def median_of_each_pixel(frames, *, median=np.nanmedian):
     return medians
 
 
-# Each strip of an image asks for the same few.
+# Every strip of an image asks for the same few limits.
 @lru_cache(maxsize=64)
 def chi_square_limit(freedom, probability):
     """Return the chi^2 that is exceeded with a probability, as `scipy.special.chdtri` does.
@@ -363,7 +376,7 @@ def _chi_square_excess(value, freedom):
 
 
 def normal_deviate(t, freedom):
-    """Return a number of standard errors as the equally rare one of a normal distribution.
+    """Return a number of standard errors as that of a normal distribution which is as rare.
 
     Parameters
     ----------

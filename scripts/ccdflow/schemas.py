@@ -80,7 +80,7 @@ def read_schema(schema):
 
 
 def _part_without_references(part, definitions):
-    """Return a part of a schema with its references put in place."""
+    """Return a part of a schema with its references replaced by the parts that they name."""
     if isinstance(part, list):
         return [_part_without_references(entry, definitions) for entry in part]
     if not isinstance(part, dict):
@@ -97,7 +97,7 @@ def _part_without_references(part, definitions):
 @cache
 def _schema_validator(schema):
     """Return the validator of jsonschema for a schema."""
-    # Imported here, because nearly all values are valid, and need none of it.
+    # Imported here, as nearly all values are valid, and jsonschema words only errors.
     import jsonschema
 
     return jsonschema.Draft202012Validator(read_schema(schema))

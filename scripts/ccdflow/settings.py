@@ -28,7 +28,7 @@ _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",
     _FORMER_BATCH_SIZE: "`frames_per_batch`",
 }
-# Words of the command line that are values of YAML and no text.
+# Words of the command line that are values of YAML, not texts.
 _YAML_WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -140,7 +140,7 @@ def _with_new_names(user_settings):
     if _FORMER_BATCH_SIZE in new_settings:
         new_settings["frames_per_batch"] = new_settings.pop(_FORMER_BATCH_SIZE)
     if not isinstance(new_settings.get("combine"), dict):
-        # Not a block: the schema reports the unknown key.
+        # The value is no block: the schema reports the unknown key.
         return new_settings
     blocks = {"bias": dict(new_settings.pop("combine"))}
     if "memory" in blocks["bias"]:

@@ -1,5 +1,8 @@
 """Parts of English sentences that lines, pages and tables share."""
 
+SET_ASIDE = "set aside"
+"""The word for a raw frame that cannot be reduced: in its row, in its record and on pages."""
+
 
 def count(number, one, many=None):
     """Write a number with its noun.

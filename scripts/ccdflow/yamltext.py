@@ -15,18 +15,19 @@ from ccdflow.errors import UserError
 
 # A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
-# Levels of nested blocks: no settings need as many.
+# Levels of nested blocks at most: no settings need as many.
 _MOST_DEPTH = 20
-# A profile of a hundred amplifiers has two thousand.
+# Values of a file at most: a profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000
 # The least whole number that does not fit into 64 bits.
 _INTEGER_LIMIT = 2**63
-# Halves of a character that UTF-8 has no bytes for.
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Matches half of a character, for which UTF-8 has no bytes; Python puts one in the place of a file
+name's byte that is not UTF-8."""
 
 
 class _PlainValues:
-    """YAML without keys that stand twice: the first would be lost in silence."""
+    """The values of YAML's safe loaders, but for a key given twice and a number too large."""
 
     def construct_mapping(self, node, deep=False):
         """Return a mapping; an error for a key given twice, of which one would be lost.
@@ -56,7 +57,7 @@ class _PlainValues:
         """
         value = super().construct_yaml_int(node)
         if abs(value) >= _INTEGER_LIMIT:
-            # Python cannot even print the largest ones.
+            # Python cannot even print the largest of such numbers.
             raise yaml.MarkedYAMLError(
                 problem="the number is too large", problem_mark=node.start_mark
             )
@@ -64,11 +65,11 @@ class _PlainValues:
 
 
 class _Loader(_PlainValues, yaml.SafeLoader):
-    """The words of errors are those of Python's parser."""
+    """A loader that uses PyYAML's parser in Python, which words the errors."""
 
 
 class _FastLoader(_PlainValues, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """A tenth of the time, where PyYAML has its parser in C."""
+    """A loader that uses PyYAML's C parser, where there is one: it takes a tenth of the time."""
 
 
 for _each in (_Loader, _FastLoader):
@@ -103,7 +104,7 @@ def parse_yaml(text, *, file):
     try:
         return _load_values(text, file, _FastLoader)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
-        # The other parser words the problem, or reads it.
+        # The parser in Python words the problem, or reads the text.
         pass
     try:
         return _load_values(text, file, _Loader)
@@ -117,7 +118,7 @@ def parse_yaml(text, *, file):
             remedy="correct this line or the one above",
         ) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        # Values that are none: an impossible date, a number of 5000 digits, a list as a key.
+        # Some values are none: an impossible date, a number of 5000 digits, a list as a key.
         raise UserError(
             f"not valid YAML: {error}", file=file, remedy="correct this value, or put it in quotes"
         ) from None
@@ -204,7 +205,7 @@ def _refuse_more_than_values(text, file, loader):
             problem = f"nested deeper than {_MOST_DEPTH} levels"
         elif count > _MOST_VALUES:
             problem = f"more than {_MOST_VALUES} values"
-        elif _SURROGATE.search(getattr(event, "value", "")):
+        elif SURROGATE.search(getattr(event, "value", "")):
             problem = "a character that cannot be written as UTF-8"
             remedy = "write another character"
         if problem:

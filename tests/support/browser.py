@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# Put there by `.ci/run` with npm, for those who have it; no part of ccdflow.
+# The file is there if `.ci/run` has put it there with npm; it is no part of ccdflow.
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 # Options of `axe.run` in light and in dark colours, which change the contrast and nothing else.
 AXE_OPTIONS = {False: "{}", True: '{runOnly: ["color-contrast"]}'}
@@ -41,7 +41,8 @@ class Browser:
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         orders, self._out = os.pipe()
         self._in, answers = os.pipe()
-        # Chromium reads its orders from descriptor 3 and writes its answers to 4; these are others.
+        # Chromium reads its orders from descriptor 3 and writes its answers to 4: the pipes must
+        # have other numbers first.
         orders, answers = (_move_descriptor(each) for each in (orders, answers))
         command = f'exec "$0" "$@" 3<&{orders} 4>&{answers}'
         self._process = subprocess.Popen(
@@ -53,7 +54,7 @@ class Browser:
         self._number, self._rest, self._events = 0, b"", []
 
     def close(self):
-        """End it, and remove what it left."""
+        """End the browser, and remove what it left."""
         os.close(self._out)
         os.close(self._in)
         self._process.terminate()
@@ -147,6 +148,11 @@ def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
         To be read before.
     dark : bool
         Whether the reader's system is set to dark colours.
+
+    Returns
+    -------
+    object
+        Plain values.
     """
     result, errors, _ = _browser().open(
         page, width=width, height=height, scripts=scripts, script=script, dark=dark

@@ -20,7 +20,8 @@ KINDS = ("frame", "bias", "dark", "flat", "science", "associations", "dark table
 NIGHT = "2024-03-01"
 BIAS = f"combined/{NIGHT}/bias_simcam_103x101_1x1.fits"
 DARKS = {t: f"combined/{NIGHT}/dark_simcam_103x101_1x1_{t}s.fits" for t in (20, 60)}
-# Enough of each for errors that are known to a few parts in a hundred; the fewest of each.
+# Frames of each kind: enough for errors that are known to a few parts in a hundred, and the fewest
+# that make masters.
 MANY_FRAMES = {"biases": 12, "darks": ((60.0, 7), (20.0, 7)), "flats": (("g", 7), ("r", 7))}
 FEW_FRAMES = {
     "biases": 3, "darks": ((60.0, 3), (20.0, 3)), "flats": (("g", 3), ("r", 3)),

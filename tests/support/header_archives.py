@@ -25,7 +25,13 @@ TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 
 
 class HeaderArchive:
-    """Raw frames of nights; cards are given by their names, ``CCD_TEMP`` for ``CCD-TEMP``."""
+    """Raw frames of nights; cards are given by their names, ``CCD_TEMP`` for ``CCD-TEMP``.
+
+    Attributes
+    ----------
+    raw : pathlib.Path
+        The raw folder.
+    """
 
     def __init__(self, folder):
         self.raw = folder / "raw"

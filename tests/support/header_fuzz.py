@@ -23,13 +23,13 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
 NY, NX, STRIP = 24, 32, 8
 
-# Values as they stand behind the sign of equality, whether FITS allows them or not.
+# Texts behind the sign of equality, whether FITS allows them or not.
 ODD_VALUES = (
     "", "'        '", "NaN", "'nan'", "'inf'", "1.0E400", "-1", "0", "1.5", "99999999999999999999",
     "0,5", "'0,5'", "T", "[1:2,3:4]", "'[1:2,3:4", "'N/A'", "(1, 2)", "'odd text'",
 )  # fmt: skip
 
-# Every card that ccdflow reads, and those of the structure.
+# Keywords of every card that ccdflow reads, and of those of the structure.
 _OTHER_KEYWORDS = """
 BITPIX NAXIS NAXIS1 NAXIS2 BZERO BSCALE BLANK EXTEND PCOUNT GCOUNT ZIMAGE INHERIT EXTNAME BIASSEC
 TRIMSEC DATASEC CCDSEC DETSEC AMPSEC DETSIZE CCDSIZE BSEC1 TSEC1 DSEC1 PRESCAN OVERSCAN PREPIX

@@ -20,7 +20,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-# Folder and nights, as `environment` gives them.
+# The variable with folder and nights, as `environment` gives them.
 _HOLDERS = "CCDFLOW_TEST_HELD"
 _RECORDS = "ccdflow.run.job_records"
 

@@ -1,4 +1,4 @@
-"""Tiny nights of biases of a camera that changes: what its figures over the nights are taken of."""
+"""Tiny nights of biases of a camera that changes, for figures over the nights."""
 
 from __future__ import annotations
 

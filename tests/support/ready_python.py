@@ -63,10 +63,11 @@ _LATE_MODULES = (
 )  # fmt: skip
 
 _turns = [0, 1]
-# Those that this process has started.
+# The servers that this process has started.
 _servers = []
 
-# Without `site`, `json` and `socket`, whose imports take longer than all else that it does.
+# The program of a run, without `site`, `json` and `socket`, whose imports take longer than all else
+# that it does.
 _PROGRAM = """#!{python} -IS
 import _signal, _socket, marshal, os, sys
 server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -254,7 +255,7 @@ def _parse_rules():
     parsed = {}
     for path in (ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")):
         content, lines = path.read_bytes(), {}
-        # The one thing that the parser asks of a workflow: the text of a file.
+        # The parser asks a workflow for the text of a file, and for nothing else.
         texts = SimpleNamespace(open=lambda _, content=content: io.StringIO(content.decode()))
         source = workflow.infer_source_file(str(path))
         code, number = parse(source, SimpleNamespace(sourcecache=texts), lines)
@@ -273,7 +274,19 @@ def _parse_rules():
 
 
 class _Run:
-    """A fork, and the connection of the process that waits for it."""
+    """A fork, and the connection of the process that waits for it.
+
+    Attributes
+    ----------
+    streams : array.array of int
+        Descriptors of the run's standard streams; empty without an order.
+    order : tuple or None
+        The run that is asked for.
+    process : int
+        Number of the fork, 0 before it is made.
+    is_awaited : bool
+        Whether the process that waits is still there.
+    """
 
     def __init__(self, connection):
         self.connection = connection
@@ -282,7 +295,7 @@ class _Run:
         order = b""
         while head and len(order) < int.from_bytes(head, "big"):
             order += connection.recv(1 << 20)
-        # None where somebody looked only whether the server is there.
+        # There is no order where somebody looked only whether the server is there.
         self.order = marshal.loads(order) if head else None
         self.process = 0
         self.is_awaited = True

@@ -148,7 +148,7 @@ def make(
         Electrons per second and pixel.
     stars, fwhm : int, float
         Their number, the same in all science frames, and their width in pixels.
-    temperature, dark_temperature : float
+    temperature, dark_temperature : float, optional
         Degrees Celsius; of the darks the same where not given.
     dark_days : int
         Days after the rest at which the darks were taken.
@@ -192,8 +192,8 @@ def make(
     return Chain(Path(folder), simulate.profile(detector), detector, taken)
 
 
-# Files and exposures of the last nights, by all that they follow from: half of the nights that the
-# tests of a file take were taken by another of them before.
+# Files and exposures of the last nights, by all that these follow from: half of the nights that the
+# tests of a file take were taken by another one of them before.
 _nights = {}
 # A night is about ten megabytes: four are kept.
 _NIGHTS_KEPT = 4

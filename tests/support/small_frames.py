@@ -75,6 +75,10 @@ def write_raw(path, *hdus, more=()):
         The primary first.
     more : iterable of str
         Texts of cards that go into the primary header as they are.
+
+    Returns
+    -------
+    pathlib.Path
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ _AUDITED_CALLS = {
     "open": 0, "os.listdir": 0, "os.scandir": 0, "os.mkdir": 0, "os.rmdir": 0, "os.rename": 0,
     "os.remove": 0, "os.truncate": 0, "mmap.__new__": 0,
 }  # fmt: skip
-# One hook a process, for hooks cannot be taken away; the touches that are on, if any.
+# The touches that are on: all share one hook of the process, for hooks cannot be taken away.
 _now = []
 _is_hooked = False
 
@@ -48,6 +48,17 @@ class Touches:
     label : callable, optional
         Returns what a touch belongs to, such as the kind of the job at work in this thread: the
         first part of a place. Touches of which it says None are left alone.
+
+    Attributes
+    ----------
+    seen : collections.Counter of str
+        Number of touches at each place.
+    error : callable or None
+        Makes the error that is raised at the place.
+    is_lasting : bool
+        Whether it is raised at each touch there, or at the first one alone.
+    struck : str
+        The place where an error was raised; '' before that.
     """
 
     def __init__(self, patch, folder, label=lambda: ""):

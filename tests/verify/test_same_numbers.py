@@ -18,14 +18,12 @@ REPEATED_NUMBERS = (
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
      " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH _LEAST_CURVATURE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmics",
-     "_PROFILE_SIZE _UNDERSAMPLED_FWHM _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR _FEWEST_ON_EDGE"),
+     "_PROFILE_SIZE _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR _FEWEST_ON_EDGE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
     ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
     ("comparing.noted_settings", "detector.cosmic_rays.cosmics",
-     "_CONTRAST_FACTORS _UNDERSAMPLED_FWHM _PROFILE_CONTRAST"),
-    ("comparing.noted_settings", "detector.pixels.response", "_LOW_SIGMA"),
-    ("detector.flat_pixels", "detector.pixels.response", "_LOW_SIGMA _WEAK_SIGMA"),
-    ("detector.flat_pixels", "detector.pixels.columns", "_PART_ROWS"),
+     "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
+    ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
      "_DEEP_PART _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN _MOST_DEEP"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
@@ -34,7 +32,7 @@ REPEATED_NUMBERS = (
      "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARMS _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"
      " _USUAL_ROUNDS=_ITERATIONS"),
     ("detector.pixel_bits", "detector.pixels.columns",
-     "_PART_ROWS _LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
+     "_LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
     ("detector.pixel_bits", "detector.pixels.surroundings",
      "_BLOCK_SIDE _BLOCKS_A_SIDE _DEGREE _MANY_PIXELS"),
     ("detector.photon_light", "calibrate.signal",
@@ -44,18 +42,11 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
     ("detector.shutter_maps", "detector.dead_time",
-     "_MOST_CELLS _LEAST_SIDE _LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
-    ("detector.detector_products", "detector.pixels.response", "_LOW_SIGMA"),
+     "_LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
     ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.night_flats", "_MOST_LOW"),
-    ("calibrated.shutters", "detector.dead_time", "_MOST_CELLS _LEAST_SIDE"),
-    ("calibrated.master_planes", "calibrate.combined_master", "_LEAST_FLAT"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL"),
-    ("calibrated.master_planes", "calibrate.signal", "_LEAST_LIGHT"),
-    ("calibrated.master_planes", "maskbits", "_LEAST_LIT_RESPONSE=UNLIT_BELOW"),
-    ("calibrated.standard_errors", "calibrate.signal", "_LEAST_LIGHT"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
-    ("calibrated.remade_calibration", "calibrate.combined_master", "_LEAST_FLAT"),
     ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),
     ("calibrated.remade_calibration", "calibrate.sky_level",
      "_SKY_LAG=_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _SKY_ITERATIONS=_CLIPPING_ITERATIONS"
@@ -64,7 +55,6 @@ REPEATED_NUMBERS = (
     ("calibrated.masking", "frame.saturation",
      "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMN_DISTANCE=_COLUMNS_APART"),
     ("calibrated.masking", "detector.pixels.history", "_LEAST_SHARE"),
-    ("combined.combined_figures", "maskbits", "_LEAST_LIT_RESPONSE=UNLIT_BELOW"),
     ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
     ("combined.combined_figures", "detector.pixels.trails",
      "_HOT_COLUMN_PART _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
@@ -78,8 +68,16 @@ REPEATED_NUMBERS = (
     ("comparing.amplifiers", "frame.readout", "ROUNDING"),
     ("reading.restated_numbers", "maskbits",
      "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"
-     " REPLACED VARIES FLAT_UNRELIABLE"),
-    ("reading.restated_numbers", "robust", "MAD_TO_SIGMA"),
+     " REPLACED VARIES FLAT_UNRELIABLE LEAST_LIT_RESPONSE=UNLIT_BELOW"),
+    ("reading.restated_numbers", "robust", "MAD_TO_SIGMA MEDIAN_VARIANCE"),
+    ("reading.restated_numbers", "detector.pixels.response", "LOW_SIGMA"),
+    ("reading.restated_numbers", "detector.pixels.columns", "PART_ROWS"),
+    ("reading.restated_numbers", "detector.cosmic_rays.cosmics",
+     "UNDERSAMPLED_FWHM=_UNDERSAMPLED_FWHM"),
+    ("reading.restated_numbers", "calibrate.combined_master", "LEAST_FLAT"),
+    ("reading.restated_numbers", "calibrate.signal", "LEAST_LIGHT"),
+    ("reading.restated_numbers", "detector.dead_time",
+     "MOST_CELLS=_MOST_CELLS LEAST_CELL_SIDE=_LEAST_SIDE"),
 )  # fmt: skip
 # Numbers that are verification's own: tolerances, sizes of samples, rows at once, limits of tables.
 OWN_NUMBERS = {
@@ -87,13 +85,12 @@ OWN_NUMBERS = {
     "calibrated.cosmic_rays": "_WIDTH_TOLERANCE _WIDTH_TOLERANCE_IN_STEPS",
     "calibrated.grading": "_ROUNDING_DEGREES",
     "calibrated.masking":
-        "_NEAR_LIMIT _BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
+        "_BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
         " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _PART_DIFFERING _ROWS_AT_ONCE",
     "calibrated.master_planes": "_BITS_OF_FRAMES",
     "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_PART _HALVINGS",
     "calibrated.standard_errors":
         "_BLOCK_PIXELS CARD_ROUNDING_PART SCATTER_ROUNDING_PART _SUM_ROUNDING _NEAR_LIMIT",
-    "combined.combined_figures": "_NEAR_LIMIT",
     "combined.combined_verdict":
         "_MOST_BANDS _BAND_ROWS _MOST_VALUES _FEWEST_BANDS ERROR_TOLERANCE",
     "combined.kept_values": "_MOST_DOUBTFUL",
@@ -111,7 +108,8 @@ OWN_NUMBERS = {
     "comparing.amplifiers":
         "_FEWEST_VALUES_BY_FORMULA _MOST_DRAWN _TRIALS _SEED _LEVEL_VARIANCE_PART"
         " _LEAST_LEVEL_VARIANCE",
-    "comparing.comparing": "RELATIVE_ROUNDING ABSOLUTE_ROUNDING DERIVED_ROUNDING",
+    "comparing.comparing":
+        "RELATIVE_ROUNDING ABSOLUTE_ROUNDING DERIVED_ROUNDING NEAR_LIMIT_OF_CARD",
     "comparing.sentences": "_WIDTH _SHARE_ROUNDING _SENTENCE_ROUNDING",
     "comparing.source_cards": "_CARD",
     "detector.dark_pixels": "_OWN_LIGHT_ROUNDS",

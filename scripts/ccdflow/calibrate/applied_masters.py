@@ -28,8 +28,8 @@ _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 SCALE_UP = 2.5
 """A dark is scaled up by at most this factor, the default of `calibrate: scale_up`."""
 
-# Gains that differ by less than this part are equal: cards have a few digits.
-_SAME_GAIN = 1e-3
+SAME_GAIN = 1e-3
+"""Gains that differ by less than this part are equal: cards have a few digits."""
 
 
 def dark_scale(seconds, dark, *, file, card_value=None):
@@ -345,7 +345,7 @@ def _check_origin(master, readouts, camera, unit, name):
     if len(master.gains) != len(gains) or None in gains:
         return
     pairs = zip(master.gains, gains, strict=True)
-    if any(abs(master_gain - gain) > _SAME_GAIN * gain for master_gain, gain in pairs):
+    if any(abs(master_gain - gain) > SAME_GAIN * gain for master_gain, gain in pairs):
         raise FrameError(
             f"the {master.kind} was taken at another gain",
             file=name,

@@ -297,6 +297,19 @@ class _CalibratedImage:
         The cosmic rays, bad pixels and shutter of this image.
     has_mask : bool
         Whether a mask is made.
+
+    Attributes
+    ----------
+    hdu, mask_hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
+        The HDU of the image, and that of the frame's own mask or None.
+    planes : dict of str to ccdflow.files.fits_products.multi_image_products.Plane
+        The planes of the product, by their use.
+    has_noise : bool
+        Whether standard errors are made.
+    background : ccdflow.calibrate.signal.Background or None
+        The smooth part of the image; None without standard errors.
+    figures : dict of str to object
+        The `ImageFigures`; those of the mask are added while it is made.
     """
 
     def __init__(self, frame, index, work, corrections, *, has_mask):

@@ -10,14 +10,28 @@ from ccdflow.files.thread_buffers import thread_buffer
 class Buffers:
     """A thread's memory for blocks of one image, reused for the next frame.
 
-    ``image`` has the block's rows from its second row on, and the rows before and after the block;
-    ``rows_done`` is the first row that is not calibrated yet.
-
     Parameters
     ----------
     image : ccdflow.calibrate.blocks._CalibratedImage
     rows : int
         Rows of the largest block.
+
+    Attributes
+    ----------
+    image : numpy.ndarray of shape (rows + 2, nx), float32
+        The pixels of a block from its second row on, with a row before and after it.
+    rows_done : int
+        The first row that is not calibrated yet.
+    words : int
+        FITS checksum sum of the reduced pixels so far.
+    stored : numpy.ndarray of shape (rows + 1, nx), type of the reduced pixels
+        Room for rows of the reduced frame.
+    errors : numpy.ndarray of shape (rows, nx), float32, or None
+        Standard errors of a block; None if none are made.
+    mask : numpy.ndarray of shape (ny, nx), int16, or None
+        The mask of the whole image; None where neither mask nor standard errors are made.
+    stored_mask : numpy.ndarray of shape (rows + 1, nx), type of the frame's mask, or None
+        Room for rows of the reduced frame's own mask; None if it has none.
     """
 
     def __init__(self, image, rows):

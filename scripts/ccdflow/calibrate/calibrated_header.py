@@ -16,8 +16,8 @@ _STRUCTURE_CARDS = frozenset([
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS#", "NAXIS##", "NAXIS###", "EXTEND", "PCOUNT",
     "GCOUNT", "CHECKSUM", "DATASUM", "LONGSTRN", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT",
 ])  # fmt: skip
-# Cards of calibrated frames, by their content; of such names in the reduced frame none describes
-# this product. Each # means one digit of the number of an amplifier or a map.
+# Cards of calibrated frames, by their content; a card of the reduced frame with one of the names
+# does not describe this product. Each # means one digit of the number of an amplifier or a map.
 _OWN_CARDS = frozenset([
     # Masters: file, key, days between, cut; scale and temperature of the dark; level of the flat.
     "BIASIM", "BIASKEY", "BIASDT", "BIASCUT", "DARKIM", "DARKKEY", "DARKDT", "DARKCUT",

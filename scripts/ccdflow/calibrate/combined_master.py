@@ -30,7 +30,8 @@ LEAST_FLAT = 1e-3
 
 # Rows of a master that are read at once: a few MB.
 _READ_ROWS = 256
-# The lit pixels of a flat have a median within these: its mean is 1, and parts may be unlit.
+# A flat whose lit pixels have a median beyond these is refused: its mean is 1, but parts may be
+# unlit.
 _LOWEST_MEDIAN, _HIGHEST_MEDIAN = 0.5, 2.0
 # A flat is judged by about this many rows.
 _CHECKED_ROWS = 256
@@ -438,7 +439,7 @@ def _master_image_of_own(data, kind, *, mask, error, is_error_measured, name):
             # The mask of a combined flat knows the light of each amplifier.
             flags[~is_missing & (data < maskbits.UNLIT_BELOW)] |= maskbits.UNLIT
         _check_flat(data, flags, name, has_mask=mask is not None)
-        # Such a pixel is not divided: dividing by almost nothing turns noise into infinities.
+        # A pixel of almost no response is not divided by it: that turns noise into infinities.
         is_missing |= data < LEAST_FLAT
         flags[is_missing] |= maskbits.UNCALIBRATED
         data[is_missing] = 1.0
@@ -461,7 +462,7 @@ def _check_flat(data, flags, name, *, has_mask):
     """
 
     def lit_pixels(rows):
-        # A pixel that was saturated in all flats has their highest level, which is not a response.
+        # A pixel that was saturated in all flats has their highest level, not a response.
         return data[rows][flags[rows] & (maskbits.UNCALIBRATED | maskbits.UNLIT) == 0]
 
     # A sample is faster and shows whether this is a flat. If it is not a flat, all pixels count.
@@ -479,7 +480,8 @@ def _check_flat(data, flags, name, *, has_mask):
     middle = float(np.median(lit_values))
     central_values = [middle]
     if has_mask:
-        # In adu of very unlike gains the median is that of one amplifier, and the mean that of all.
+        # A flat in adu of amplifiers with very unlike gains has the median of one amplifier, and
+        # the mean of all.
         central_values.append(float(lit_values.mean(dtype=np.float64)))
     if not any(_LOWEST_MEDIAN < each < _HIGHEST_MEDIAN for each in central_values):
         raise FrameError(

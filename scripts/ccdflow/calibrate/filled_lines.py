@@ -57,7 +57,7 @@ def fill_lines(image, first, regions):
 
 
 def _fill_outermost_lines(lines, low, high, across):
-    """Fill the outermost of some lines with the lines beside them, where these are there.
+    """Fill the outermost of some lines with the lines beside them, where the image has such lines.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from ccdflow.files.fits_products.multi_image_products import read_each_row
 
 # Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.
 _READ_PIXELS = 1 << 16
-# Sampled rows and columns of a master are this many apart: for its median, and for its highest
+# Steps over the rows and columns of a master that are sampled for its median, and for its highest
 # values.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
 # Part of a flat's pixels that is no brighter than the pixels that decide its saturation. With a
@@ -72,6 +72,11 @@ class ImageSample:
         The file's, for errors.
     noise : bool
         Whether standard errors are made.
+
+    Attributes
+    ----------
+    background : ccdflow.calibrate.signal.Background or None
+        The smooth part of the image, electrons or adu; None without standard errors.
     """
 
     def __init__(self, file, hdu, work, *, name, noise):
@@ -188,7 +193,7 @@ class ImageSample:
         return noises
 
     def _add_bias_of_dark(self, noises, factor):
-        """Return the noises; that of the bias includes a bias in the dark that is another."""
+        """Return the noises, the bias's with that of another bias in the dark, if there is one."""
         other_variances = [
             self._work.noise.variance_of_other_bias(readout) for readout in self._work.readouts
         ]

@@ -24,6 +24,21 @@ class ImageMasters:
     name : str, optional
         Name of the frame, for errors.
 
+    Attributes
+    ----------
+    readouts : tuple of ccdflow.frame.readout.Readout
+        The image's amplifiers.
+    is_covered : bool
+        Whether each pixel belongs to an amplifier.
+    masters : ccdflow.calibrate.applied_masters.FrameMasters
+        The masters of the frame.
+    unit : str
+        The unit of the calibrated pixels.
+    is_converted : bool
+        Whether gains turn the pixels into electrons.
+    is_in_electrons : bool
+        Whether the reduced pixels are in electrons.
+
     Raises
     ------
     FrameError
@@ -37,7 +52,6 @@ class ImageMasters:
         self.is_covered = area == shape[0] * shape[1]
         self.masters = calibration.masters
         self.unit = unit_of_calibrated(unit, self.readouts)
-        # Whether gains turn the pixels into electrons, and whether they were electrons before.
         is_in_electrons = unit.lower() in ELECTRON_UNITS
         self.is_converted = self.unit == "electron" and not is_in_electrons
         self.is_in_electrons = is_in_electrons
@@ -75,7 +89,7 @@ class ImageMasters:
         """Return one electron in units of the product: variance over signal."""
         if self.is_in_electrons:
             return 1.0
-        # A gain that was measured gives the noise; the pixels keep the profile's or header's.
+        # A measured gain gives the noise; the pixels are converted by that of profile or header.
         return self.factor(readout) / readout.photon_gain
 
     def pieces(self, rows):

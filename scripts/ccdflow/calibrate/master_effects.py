@@ -15,7 +15,7 @@ import numpy as np
 from ccdflow.calibrate.sky_level import COLUMN_LAG
 from ccdflow.files.fits_products.multi_image_products import read_rows
 from ccdflow.maskbits import UNLIT
-from ccdflow.robust import MAD_TO_SIGMA, median
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_VARIANCE, median
 
 # Pairs of neighbouring rows of the sample.
 _ROW_PAIRS = 16
@@ -192,6 +192,15 @@ class _EffectSample:
         Boxes are taken from them.
     smooth_values : numpy.ndarray of shape (ny, nx), float32, optional
         The differences of neighbours are taken from these; default: from `values`.
+
+    Attributes
+    ----------
+    steps : numpy.ndarray of shape (n,), float32
+        Half the squares of differences of pixels in neighbouring rows.
+    boxes : numpy.ndarray of shape (k,), float64
+        Squares of the medians of boxes minus their median.
+    size : int
+        Pixels of a box.
     """
 
     def __init__(self, values, smooth_values=None):
@@ -203,7 +212,8 @@ class _EffectSample:
 
 def _effect_of_master(with_master, without_master):
     """Return the `Effect` of a master, from statistics with it and without it."""
-    # A hot pixel counts in neither and a star in both; a glow counts that the master takes away.
+    # In the noise a hot pixel is left out with and without the master. In the structure a glow that
+    # the master takes away is kept: it is no outlier with the master.
     noise, noise_without, noise_error = _difference_of_squares(
         with_master.steps, without_master.steps, np.logical_and
     )
@@ -211,7 +221,7 @@ def _effect_of_master(with_master, without_master):
         with_master.boxes, without_master.boxes, np.logical_or
     )
     # The median of n values is as noisy as pi / (2 n) of one.
-    box_noise = np.pi / 2 / with_master.size
+    box_noise = MEDIAN_VARIANCE / with_master.size
     return Effect(
         noise=noise,
         noise_without=noise_without,
@@ -246,7 +256,7 @@ def _difference_of_squares(with_master, without_master, combine):
 
 
 def _pair_variances(values):
-    """Return the variance of each pixel and one some columns on in the next row."""
+    """Return half the squared difference of each pixel from one some columns on, a row above."""
     # In two rows: they share neither the noise of a row's level nor that of neighbouring columns.
     steps = (values[1::2, COLUMN_LAG:] - values[::2, :-COLUMN_LAG]).ravel()
     return steps * steps / 2

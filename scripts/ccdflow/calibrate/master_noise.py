@@ -16,13 +16,14 @@ _MEASURED_SIGMA = 4.75
 # A pixel this many sigma off its surroundings is its own estimate of the dark signal. With a
 # smaller limit noise counts as signal; with a larger one hot pixels get the noise of cool ones.
 _OWN_SIGNAL = 4.0
-# Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
+# Side of the tiles that give the surroundings of a dark's pixel, pixels: a glow is steeper than a
+# sky, and there are no stars in a dark.
 _TILE_SIDE = 24
 # Pixels of a block: their 256 kB of float32 fit into a processor's cache.
 _STRIP_PIXELS = 1 << 16
 # The level of the measured variances is taken from this many rows of an amplifier.
 _SCALE_ROWS = 128
-# Predicted variances are scaled down by no more than this, so that no variance becomes 0.
+# Predicted variances are scaled by at least this factor, so that no variance becomes 0.
 _LEAST_SCALE = 1e-3
 # Adu. The level of a flat whose header lacks it: half of 16 bits.
 _USUAL_LEVEL = 30_000.0
@@ -173,7 +174,7 @@ def predicted_variance(image, master, readouts, rows):
             light *= np.float32(1 / (readout.photon_gain * frames))
             variances[pixels] = light + np.float32(frame_variance / frames)
             continue
-        # The scatter of the values corrects a wrong level.
+        # Where the usual level is wrong, the scatter of the values corrects the variance.
         level = master.level or _USUAL_LEVEL
         light = np.maximum(data * np.float32(level), np.float32(1.0))
         noise = light * np.float32(1 / readout.photon_gain) + np.float32(frame_variance)

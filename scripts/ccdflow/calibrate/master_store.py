@@ -31,7 +31,7 @@ class MasterStore:
         self._lock = threading.Lock()
         self._masters = OrderedDict()
         self._locks = {}
-        # By master, the calls of `free_idle` since it was asked for.
+        # The calls of `free_idle` since each master was asked for.
         self._idle = {}
 
     def get(self, path, kind, *, name=None, region=None):

@@ -98,7 +98,7 @@ def region_in(texts, shapes, *, keyword="CCDSEC", file=None, name="the master"):
         Section of the frame, and of the master.
     shapes : ((int, int), (int, int))
         (ny, nx) of the two.
-    keyword, file, name : str
+    keyword, file, name : str, optional
         The card, the frame and the master, for errors.
 
     Returns

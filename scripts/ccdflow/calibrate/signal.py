@@ -22,11 +22,13 @@ SIGNIFICANT_SIGMA = 4.0
 """A mean of 3 x 3 pixels is significant beyond this many of its standard deviations."""
 
 OWN_ELECTRONS = 2500.0
-"""A pixel of this many electrons is its own estimate: its noise is 2 %, the pull's bias 0.01."""
+"""A pixel of this many electrons is its own estimate: its noise is 2 %, and shifts the mean of the
+deviations over their errors by 0.01."""
 
 SHARP_SIGMA = 3.0
-"""A pixel may be this many standard deviations off the surface through its neighbours, and as many
-of its own off the surface that it is part of, where this is 4.5 standard deviations."""
+"""A pixel is sharp if it is this many standard deviations of the difference, or 4.5 of its own, off
+the surface through its neighbours. If it is also this many of its own off the surface through all
+nine pixels, it is its own estimate."""
 
 LEAST_LIGHT = 0.5
 """Standard deviations of a pixel without light, or its variance over that of a photon if that is
@@ -39,7 +41,7 @@ _ROWS_OF_A_TILE = 8
 _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
 _WIDE_TILE = 32
-# The least variance varies slowly: one row in this many gives it.
+# One row in this many gives the least variance, which varies slowly.
 _SAMPLED_ROWS = 4
 # Numbers of float32 in a line of the processor's cache.
 _CACHE_LINE = 16
@@ -97,6 +99,13 @@ class Background:
         The image on ``tiles.all_rows``; values that are not finite are ignored.
     size : int
         Columns of a tile, about.
+
+    Attributes
+    ----------
+    level : float
+        Median of the medians of all tiles.
+    is_negative : bool
+        Whether the background is below 0 anywhere.
     """
 
     def __init__(self, tiles, sample, size=TILE_SIDE):
@@ -115,7 +124,8 @@ class Background:
         middle_rows = (tiles.edges[:-1] + tiles.edges[1:] - 1) / 2
         self._tile_before, part = _interpolation_indices(middle_rows, tiles.edges[-1])
         self._fraction = part.astype(np.float32)
-        # Between the middles it is no lower than at them; beyond, the ends are the lowest.
+        # Between the middles of tiles the background is nowhere lower than at one of them; beyond,
+        # it is lowest at an end.
         ends = np.empty((2, sample.shape[1]), np.float32)
         self.rows(np.array([0, tiles.edges[-1] - 1]), ends)
         self.is_negative = bool((self._grid < 0).any() or (ends < 0).any())
@@ -276,7 +286,7 @@ def _pixels_with_signal(image, background, variance, scratch, strip):
     is_candidate = np.empty(background.shape, bool)
     for first in range(0, len(background), strip):
         rows = slice(first, first + strip)
-        # A sample gives a limit that finds almost all of them, and few others.
+        # A limit by a sample of the variances finds almost all pixels with signal, and few others.
         least = float(np.min(variance[rows][::_SAMPLED_ROWS]))
         limit = np.float32(SIGNIFICANT_SIGMA / 3 * max(least, 0.0) ** 0.5)
         np.greater(lines[rows], limit, out=is_candidate[rows])
@@ -350,8 +360,8 @@ def _expected_signal(image, indices, level, variance, photon):
     # In units of the signal, an electron is ``photon`` times the flat.
     is_own = surface_of_all > np.float32(OWN_ELECTRONS) * photon
     own_variance = variance + np.maximum(values - level, 0) * photon
-    # Both ways and by much: values that are chosen because noise raised them would have too large
-    # an error.
+    # Values far off the surface on either side: a low limit, or one above the surface alone, would
+    # choose values because noise raised them, whose errors are then too large.
     is_own |= (values - surface_of_all) ** 2 > np.float32(SHARP_SIGMA**2) * own_variance
     light = np.where(is_sharp, np.where(is_own, values, surface_of_all), surface_of_neighbours)
     return np.maximum(light, lowest)

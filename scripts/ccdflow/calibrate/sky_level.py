@@ -11,12 +11,14 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 COLUMN_LAG = 4
 """Compared pixels lie this many columns apart, where their noise is not correlated."""
 
-# Rows of the sample: of 2000 columns each, they give the noise to 0.3 %.
-_SAMPLED_ROWS = 64
-# Differences beyond this many sigma are stars.
+COLUMN_LAG = 4
+"""Compared of the sample: of 2000 columns each, they give the noise to 0.3 %."""
+
+# Differences beyond this many sigma are stars. With a larger limit faint stars count as noise; with
+# a smaller one the noise itself is cut.
 _STAR_SIGMA = 3.0
-# The variance of a normal distribution of variance 1 that is cut there:
-# 1 - 6 phi(3) / (2 Phi(3) - 1), phi its density and Phi its distribution function.
+# The variance of a normal distribution of variance 1 that is cut at `_STAR_SIGMA`: 1 - 6 phi(3) /
+# (2 Phi(3) - 1), phi its density and Phi its distribution function.
 _CLIPPED_VARIANCE = 0.97334
 # Rounds of clipping.
 _CLIPPING_ITERATIONS = 4

@@ -17,7 +17,7 @@ BINNING_PAIRS = (
     ("BIN-FCT1", "BIN-FCT2"),
     ("CDELT1U", "CDELT2U"),
     ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
-    # Added later: after those above, so that headers read before give the same values.
+    # These come last: where a header has one of the pairs above as well, that one counts.
     ("HBIN", "VBIN"),
     ("CCDBINX", "CCDBINY"),
     ("DET-BIN1", "DET-BIN2"),

@@ -134,7 +134,7 @@ class Camera:
 
     @cached_property
     def text_without_path(self):
-        """The same, wherever the profile's file lies."""
+        """All values as `text` has them, but for the path of the profile's file."""
         return repr(replace(self, path=""))
 
     def epoch_of(self, night):
@@ -365,12 +365,12 @@ def generic_camera(headers, *, used_names=frozenset()):
     )
 
 
-# A text of many CONTINUE cards would fill the table, and lines on the terminal.
+# Characters of a name at most: a text of many CONTINUE cards would fill the table and lines.
 _LONGEST_NAME = 80
 
 
 def _free_name(name, used_names):
-    """Return the name with as many -generic behind it as it takes to be none of those taken."""
+    """Return the name, with -generic behind it as often as it takes to be an unused one."""
     while name in used_names:
         name += "-generic"
     return name

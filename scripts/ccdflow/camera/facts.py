@@ -20,7 +20,8 @@ from ccdflow.files.remembered_results import compute_at_once
 from ccdflow.files.values import as_number
 
 KEYWORDS = {
-    # Keck's archive knows better than the instrument, whose OBSTYPE is often left at 'dark'.
+    # KOAIMTYP counts first: Keck's archive knows better than the instrument, whose OBSTYPE is often
+    # left at 'dark'.
     "imagetyp": "KOAIMTYP IMAGETYP OBSTYPE IMGTYPE IMAGETYPE FRAMETYP IMTYPE IMG_TYPE EXPTYPE "
     "OBS_TYPE OBS-TYPE FLAVOR DATA-TYP CCDTYPE NDFCLASS FRAME PICTTYPE OBSMODE OBS_MODE"
     "|ESO DPR TYPE",
@@ -48,7 +49,7 @@ KEYWORDS = {
     "longitude": "OBSGEO-L LONGITUD SITELONG LONGITUDE LONG-OBS OBSLONG OBS-LONG GEOLON TELLONG "
     "LONG SITE-LON GEOLONG LON-OBS OBS_LONG OBSLON LONG_OBS SITELON|ESO TEL GEOLON"
     "|CAHA TEL GEOLON",
-    # Names that say electrons per adu come before GAIN, which may be a setting.
+    # Cards with electrons per adu in their name come before GAIN, which may be a setting.
     "gain": "EGAIN GAIN CCDGAIN GAIN1 RO_GAIN CCDSENS EPERDN EPERADU EPADU ELECGAIN GAINEADU"
     "|ESO DET OUT1 CONAD",
     "read_noise": "RDNOISE READNOIS READNOISE RON ENOISE RO_NOISE RDNOISE1 READNOI RNOISE CCDRON "
@@ -216,7 +217,8 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
     )
     reader = HeaderReader(headers, cards, file=file, positions=positions)
     exptime = reader.seconds()
-    # A rule may want a name of the file. Places depend on cards that are not looked at again.
+    # The result of a rule on names of files is another one in each file. `positions` is part of the
+    # key, as the result depends on it too.
     keep = compute_at_once if any(rule.files for rule in rules) else remembered
     (imagetyp, image_type, reason), type_warnings = keep(
         ("type", positions),
@@ -382,13 +384,13 @@ def optics_of(reader):
     return ", ".join(f"{content.keyword} {_one_spelling(text)}" for text, content in cards)
 
 
-# No CCD works above these degrees C: they are kelvin.
+# Highest temperature of a CCD, degrees C: a higher number is in kelvin.
 _MOST_DEGREES = 70.0
-# No CCD is colder than liquid nitrogen, degrees C.
+# Lowest temperature of a CCD, degrees C: none is colder than liquid nitrogen.
 _LEAST_DEGREES = -200.0
 # 0 degrees C in kelvin.
 _ZERO_KELVIN = 273.15
-# -110.5 deg C, 163 K, -20,5°.
+# Matches a temperature with or without its unit: -110.5 deg C, 163 K, -20,5°.
 _DEGREES = re.compile(
     r"([+-]?[\d.,]+)\s*(?:deg(?:rees?|\.)?|\u00b0)?\s*(?:C|K|cels\w*|centi\w*|kelvin)?",
     re.IGNORECASE,
@@ -419,7 +421,8 @@ def _one_spelling(text):
     return " ".join(text.upper().split()) if value is None else f"{value + 0.0:g}"
 
 
-# A longer text on a part, of many images, is replaced by its hash.
+# Characters of a text on the part of a detector at most; a longer one, of many images, is replaced
+# by its hash.
 _LONGEST_PART = 120
 
 

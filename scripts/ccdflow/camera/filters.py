@@ -6,32 +6,33 @@ import re
 
 from ccdflow.files.cards import as_text
 
-# Values of a filter wheel's card for an open position.
+# Matches the value of a filter wheel's card for an open position.
 _OPEN_POSITION = re.compile(
     r"(no|none|without|empty|open|clear|clr|air|free|frei|libre|hole|blank|nofilter|nofilt|out|unfiltered"
     r"|luminance(clear)?)(filter|filt|slot|position|pos)?[0-9]*",
 )
-# Cards that no list has, but whose name speaks of a filter: CCDFLTID, FLT_ID, INSFLNAM.
+# Matches keywords that no list has, but which speak of a filter: CCDFLTID, FLT_ID, INSFLNAM.
 _NAMED_CARD = re.compile(r".*(?:FILT|FLT|FLNAM|FLTNM|FLNM).*")
-# Exceptions: names about the wheel's motion, or about properties of a filter.
+# Matches the exceptions to `_NAMED_CARD`: the wheel's motion, and properties of a filter.
 _NO_NAME = re.compile(
     r".*(?:POS|NUM|NO|SPD|SPEED|OFF|OFFSET|STEP|STEPS|ENC|DATE|TIME|STAT|STATUS|FILE|PATH|FOC|FOCUS|MODE"
     r"|THICK|TEMP|COMM?|SER|SERIAL|SN|SLOT|WIDTH|WAVE|WL|CWL|BW|SYS|PSYS|DRV|DRIVER|PORT|MOV\w*|ERR)\d*"
     r"|.*(?:FLAT|INFILT|FAULT|FLTRD).*"
 )
-# Characters between the words of a name.
+# Matches the characters between the words of a name.
 _WORD_SEPARATOR = re.compile(r"[\s_-]+")
-# Several filters in one card: g,r or g; r or g & r. A slash or a space is part of many names, and
-# counts between the names of bands alone: g/r, g r.
+# Matches what separates several filters in one card: g,r or g; r or g & r. A slash or a space is
+# part of many names, and separates the names of bands alone: g/r, g r.
 _FILTER_SEPARATOR = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
 _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
-# V, i, g'.
+# Matches the name of a band: V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")
-# The wheels of one instrument: together they are the filter.
+# Matches the keywords of the wheels of one instrument: together they are the filter.
 _WHEEL = re.compile(r"(FILTER|FILT|FILTERN|FILTNAM|FILTID|ESO INS FILT)_?0?[1-9]( NAME)?")
-# A place in a wheel. It has another filter after the wheel was filled anew.
+# Matches a place in a wheel: it has another filter after the wheel was filled anew.
 _PLACE = re.compile(r"\d+")
-# Older instruments of ESO number all optical elements; the card of the type says which is a filter.
+# Matches the keyword of an optical element, which older instruments of ESO number; the card of its
+# type says whether it is a filter.
 _ELEMENT = re.compile(r"(ESO INS OPTI-?\d+) NAME")
 
 
@@ -64,7 +65,7 @@ def filter_of(reader):
     ]
     if _WHEEL.fullmatch(keyword):
         return "+".join(dict.fromkeys(text for text, _ in wheels))
-    # FILTER and FILTER1 are one wheel, or FILTER has the names of all.
+    # FILTER and FILTER1 are one wheel, or FILTER has the names of all wheels.
     other_wheels = [
         text
         for text, other_keyword in wheels[1:]

@@ -41,24 +41,26 @@ def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
     return None
 
 
-# Cards of electrons per adu into which some programs write the setting of a CMOS sensor.
+# Matches cards of electrons per adu into which some programs write the setting of a CMOS sensor.
 _GAIN = re.compile(r"(?:CCD)?GAIN1?")
 
-# Comments of cards: 'gain setting', 'camera gain', 'adu per e'.
+# Matches the comment of a card with a setting: 'gain setting', 'camera gain', 'adu per e'.
 _SETTING = re.compile(
     r"\bsettings?\b|\bindex\b|\bmode\b|sensor gain|camera gain|\bdb\b|adu */ *e|adu per e"
     r"|electrons? to adu|e-? to adu|counts? per e",
     re.IGNORECASE,
 )
 
-# A camera with a setting of the gain has one of the offset as well. Andor's programs, which alone
-# write OUTPTAMP, call the gain of the electron multiplier GAIN.
+# Cards that show that GAIN is a setting. A camera with a setting of the gain has one of the offset
+# as well; Andor's programs, which alone write OUTPTAMP, call the gain of the electron multiplier
+# GAIN.
 _BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
 
-# A unit behind the number, or in the comment: 'e-/ADU', 'electrons per adu'.
+# Matches a unit of electrons per adu, behind the number or in the comment: 'e-/ADU', 'electrons per
+# adu'.
 _ELECTRONS = re.compile(r"\be(?:lectrons?)?-?\s*(?:/|per)\s*(?:adu|dn|count|a/d)", re.IGNORECASE)
 
-# No detector has this many electrons per adu: the number is a setting.
+# The least number that is a setting: no detector has as many electrons per adu.
 _LEAST_SETTING = 50
 
 

@@ -79,7 +79,7 @@ class Amplifier:
 
     @classmethod
     def from_canonical(cls, canonical):
-        """Return the amplifier that `canonical` made a plain dict of.
+        """Return the amplifier of a plain dict that `canonical` returned.
 
         A value whose name is unknown is left out: another version wrote it.
         """
@@ -97,7 +97,8 @@ class Amplifier:
 
 
 NO_OVERSCAN, LIT_STRIP_BY_CARD = "no_overscan", "doubted_strip"
-"""No overscan is subtracted, as no card names one; by a card the profile's may hold data.
+"""Names of notes: no overscan is subtracted, as no card names one; or, by a card, the strip of the
+profile may hold data.
 
 Stored rows have the second text, which was its name when they were written.
 """
@@ -127,7 +128,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Geometry:
-    """The amplifiers of a frame, and the shape of the image that they are put together to.
+    """The amplifiers of a frame, and the shape of the image that they form.
 
     Attributes
     ----------
@@ -173,7 +174,7 @@ class Geometry:
 
     @classmethod
     def from_canonical(cls, canonical):
-        """Return the geometry that `canonical` made a plain dict of, without its notes."""
+        """Return the geometry of a plain dict that `canonical` returned, without its notes."""
         return cls(
             camera=canonical["camera"],
             shape=tuple(canonical["shape"]),

@@ -32,9 +32,9 @@ IMAGE_FACTS = (
 AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ", "JD", "FLAVOR"))
 """Cards with other uses on other cameras: no warning if their value cannot be read."""
 
-# The reading where no card is there.
+# The reading of a fact without cards.
 _EMPTY_READING = Reading()
-# Seconds. A bias of a longer exposure has a warning: slow shutters and clocks write some 0.1 s.
+# Seconds. A longer exposure of a bias is warned of: slow shutters and clocks write some 0.1 s.
 _LONGEST_BIAS = 1.0
 _NO_GAIN = "not a number from 0 to 1e6"
 _TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
@@ -85,6 +85,8 @@ class HeaderReader:
     ----------
     warnings : list of str
         Warnings: cards that cannot be read, and values that were guessed.
+    images : list of int
+        The HDUs that hold an image.
     """
 
     def __init__(self, headers, cards, *, file, positions=None):
@@ -117,7 +119,7 @@ class HeaderReader:
             self.warn(text)
 
     def read(self, name, reader, problem, *, keywords=None, remedy=""):
-        """Return the first readable value of its cards as a `Reading`; warn of the unreadable.
+        """Return the first readable value of a fact's cards, a `Reading`; warn of unreadable ones.
 
         Parameters
         ----------
@@ -168,7 +170,7 @@ class HeaderReader:
         return self._made[name]
 
     def contents_of(self, name, *, keywords=None):
-        """Yield the contents of its cards that say something, in the order in which they count.
+        """Yield the contents of a fact's cards that say something, in the order that counts.
 
         Parameters
         ----------
@@ -182,7 +184,7 @@ class HeaderReader:
         return contents_at(self.headers, self.positions_of(name, keywords))
 
     def positions_of(self, name, keywords=None):
-        """Return the positions of its cards, as `CardPositions.find` does.
+        """Return the positions of the cards of a fact, as `CardPositions.find` does.
 
         Parameters
         ----------
@@ -200,7 +202,7 @@ class HeaderReader:
         return positions
 
     def every(self, name, reader, problem):
-        """Return [(value, content)] of all readable cards, in order; warn if none is readable.
+        """Return [(value, content)] of a fact's readable cards, in order; warn if none is readable.
 
         Parameters
         ----------
@@ -241,7 +243,7 @@ class HeaderReader:
         headers, positions = self.headers, self.positions_of(name)
         for keyword, hdu, position, _ in positions:
             if position is None:
-                # Only astropy can look for the card.
+                # Only astropy can look for a card of this keyword.
                 return next(contents_at(headers, positions), None)
             content = telling_content_at(headers[hdu], keyword, position)
             if content is not None:
@@ -342,7 +344,7 @@ class HeaderReader:
         return None
 
     def _look_at_other_gains(self):
-        """Warn of the gains of further amplifiers that are none: each has an image of its own."""
+        """Warn of gains of further amplifiers that cannot be read: each has its own image."""
         for hdu in self.images[1:]:
             for spec in may_be_there(self.headers, self.cards["gain"]):
                 for content in contents(self.headers[hdu], spec.keyword, spec.occurrence):

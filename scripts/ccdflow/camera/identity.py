@@ -19,16 +19,17 @@ from ccdflow.files.values import as_electrons, as_number
 SETTING_NAME = "setting"
 """Name for the values that the members of a group share and other frames of the night do not."""
 
-# CAMERA, DET, SENSOR.
+# A pattern of a device: CAMERA, DET, SENSOR.
 _DEVICE = r"(?:CAM(?:ERA)?|CCD|DET(?:ECTOR)?|CHIP|SENSOR|DEV(?:ICE)?|HEAD|CONTROLLER|CTRL)"
-# Before an axis: CCD in CCDXORG, WIN_ in WIN_XMIN.
+# A pattern of a word before an axis: CCD in CCDXORG, WIN_ in WIN_XMIN.
 _WORD_BEFORE = r"(?:CCD|DET|SUB|ROI|WIN|WINDOW|IMG|CROP|FRM|FRAME|CAM)?[-_]?"
-# ORG, START, MIN.
+# A pattern of the word for a first pixel: ORG, START, MIN.
 _START = r"(?:ORG|ORIG|ORIGIN|START|STRT|STR|STA|BEG|BEGIN|FIRST|MIN|LOW|LO|CORNER|COR|LL)"
-# X, V, COLUMN, ROW.
+# A pattern of an axis: X, V, COLUMN, ROW.
 _AXIS = r"(?:[XYHV]|COL(?:UMN)?|ROW)"
 
-# XORGSUBF, WIN_XMIN, LTV1: places of windows, as whole pixels or lists of them.
+# Matches the card of the place of a window, as whole pixels or lists of them: XORGSUBF, WIN_XMIN,
+# LTV1.
 _PLACE = re.compile(
     rf"{_WORD_BEFORE}{_AXIS}[-_]?{_START}(?:SUBF|[-_]?[XYU12])?\d?"
     rf"|{_WORD_BEFORE}{_START}[-_]?{_AXIS}\d?"
@@ -39,47 +40,48 @@ _PLACE = re.compile(
     r"|LTV[12]|CNPIX[12]|CRVAL[12]U|PRD-?MIN[12]|(?:PHYS|DET|CCD)ORG[XY12]"
     r"|ESO (?:DET )?WIN\d* STR[XY]"
 )
-# XOFFSET, OFFY: a dither of the telescope may have this name; only whole numbers count.
+# Matches the card of a shift, XOFFSET or OFFY. A dither of the telescope may have this name: only
+# whole numbers count.
 _SHIFT = re.compile(r"[XYHV][-_]?OFF(?:SET|S)?|OFF(?:SET)?[-_]?[XY]|OFFS[XY]")
-# WINDOW1, CCDROI, READSEC.
+# Matches the card of a section that was read: WINDOW1, CCDROI, READSEC.
 _SECTION = re.compile(
     r"WINDOW\d?|WINSEC\d?|DETWIN\d?|CCDWIN\d?|SUBWIN\w*|SUBFRAME|SUBRECT|SUBARRAY|SUBARR|SUBSEC"
     r"|SUBIMAGE|PANE|(?:CCD|DET)?ROI\d?|ROISEC|ROIRECT|CROPSEC|READSEC|READAREA|READWIN|PHYSSEC"
     r"|RECT|AOI|IMGRECT|IMAGERECT|CCDREGN|REGION"
 )
-# XBINNING, CCD-BIN, CCDSUM.
+# Matches the card of a binning: XBINNING, CCD-BIN, CCDSUM.
 _BINNING = re.compile(
     r"(?:CCD|DET|CAM|CHIP)?[-_]?(?:[XYHV]|COL|ROW)[-_]?(?:BIN|BINNING|BINFACTOR|FACTOR|FACT)"
     r"|(?:CCD|DET|CAM|CHIP)?[-_]?(?:BIN|BINNING|BINFACT|FACTOR)[-_]?(?:[XYHV12]|COL|ROW)?"
     r"|BIN-FCT[12]|CCDSUM|CCD-?BIN|BINSUM|BINMODE|ESO DET WIN\d* BIN[XY]"
 )
-# CAMERAID, CCDSERNO, DETNAME, INSTRUME, TELESCOP.
+# Matches the card that names a device: CAMERAID, CCDSERNO, DETNAME, INSTRUME, TELESCOP.
 _DEVICE_NAME = re.compile(
     rf"{_DEVICE}[-_ ]?\d?[-_ ]?(?:ID|SN|S/N|NO|NUM|NUMBER|SERNO|SER|SERIAL|SERNUM|NAME|NAM|UID"
     r"|LABEL|MODEL|TYPE)?\d?"
     rf"|(?:SN|ID|SERIAL|SERNO)[-_]?{_DEVICE}"
     r"|SERIAL\w*|SER[-_]?(?:NO|NUM|NR|ID)\w*|SERNO\w*|DSENSOR|CAMERAID|INSTRUME|INSTR(?:ID|NAME|SER)?"
     r"|TELESCOP|TEL(?:ID|NAME|UNIT|NUM)|TELESC|UNITID|SITEID|ENCID|OBSTELID"
-    # The part of an instrument: a quadrant, an arm of a spectrograph, a channel, an amplifier.
+    # Parts of an instrument: a quadrant, an arm of a spectrograph, a channel, an amplifier.
     r"|QUAD(?:RANT|ID|NO|NUM)?|FPA(?:ID|NAME|NO)?|ARM(?:ID|NAME)?|SPECT?ID|SPECTROG|SPECNO|BRANCH"
     r"|CHAN(?:NEL|NL|ID|NAME|NO|NUM)?|CHNLNUM|DETPOS|(?:OP)?AMP(?:[-_]?(?:ID|NO|NUM))?|DASCHAN|BEAMID"
     r"|ESO OCS CON QUAD"
     r"|[A-Z]+ DET (?:CHIP\d* )?(?:ID|NAME|SER\w*|CHIP\d* ?ID)"
     r"|ESO DET CHIP\d* (?:ID|NAME)|ESO DET OUT\d* (?:ID|NAME)|ESO DET ID"
 )
-# OFFSET, CCDOFFSET, BLKLEVEL, PEDESTAL.
+# Matches the card of a setting of the bias level: OFFSET, CCDOFFSET, BLKLEVEL, PEDESTAL.
 _LEVEL = re.compile(
     rf"(?:{_DEVICE}|ADC?|BIAS)?[-_]?OFF?SET(?:LVL|LEVEL|VAL)?|BLACK|BL(?:AC)?K[-_]?(?:LVL|LEVEL|OFF\w*)"
     r"|BLKLEVEL|BLACKLEV|PEDESTAL|BRIGHTNS|BRIGHTNE"
 )
-# EGAIN, CONVGAIN, GAINMODE, PREAMP.
+# Matches the card of a gain or its setting: EGAIN, CONVGAIN, GAINMODE, PREAMP.
 _GAIN = re.compile(
     r"[CHL]?C?GAIN|[ADP]GAIN(?:_?\d+)?|GAINM|GTINDEX|E[-_]?GAIN|CONV(?:ERSION)?[-_]?G(?:AI)?N?|CONVGAIN|GAIN[-_]?(?:MODE|SET|SETTING|IDX"
     r"|INDEX|DB|STATE|LEVEL|LVL|CONV|SEL|NAME|TYPE|RAW|1)|(?:CCD|CAM|DET|SENSOR|ADC|ANALOG|PRE|PGA)"
     r"[-_]?GAIN|HCG|LCG|HCGMODE|PRE[-_]?AMP\w*|EM[-_]?GAIN\w*|GAIN[-_]?EM|EMREALGN|HIGHGAIN|HDR\w*"
     r"|ISO(?:SPEED)?|ISOSET"
 )
-# READMODE, RDSPEED, AMPNAME, ESO DET READ CLOCK.
+# Matches the card of a setting of the readout: READMODE, RDSPEED, AMPNAME, ESO DET READ CLOCK.
 _READOUT = re.compile(
     r"READ?[-_]?(?:MODE|MOD|SPD|SPEED|SPEE|SPE|RATE|OUT|PORT|AMP|CLOCK|CLK|FREQ|NOISM)|READOUT\w{0,2}"
     r"|RD?OUT?[-_]?(?:MODE|SPD|SPEED)|RO?D?[-_]?(?:MODE|SPEED|SPD)|RDMODE|CCDSPEED|CCDMODE|DETMODE"
@@ -88,26 +90,27 @@ _READOUT = re.compile(
     r"|PIXCLK|BITDEPTH|ADCBITS?|ADC[-_]?(?:DEPTH|SPEED|RATE|CHAN\w*)|DIGIBITS|READTIME"
     r"|ESO DET READ (?:CLOCK|MODE|SPEED)"
 )
-# SET-TEMP, CCDSTEMP, TEMPTARG.
+# Matches the card of the temperature that a detector is set to: SET-TEMP, CCDSTEMP, TEMPTARG.
 _SET_POINT = re.compile(
     r"SET[-_]?(?:TEMP|TMP|POINT|PT|T)\w?|T(?:EMP)?[-_]?(?:SET|SETP|SETPT|SETPNT|SP|REQ|TARG|TARGET|CMD)"
     rf"|{_DEVICE}[-_]?S?T?(?:EM?P?)?[-_]?(?:SET|SETP|SETPT|SP)|{_DEVICE}[-_]?SET[-_]?T(?:EMP)?"
     r"|CCDSTEMP|COOL(?:ER)?[-_]?(?:SET|SP|TEMP|TARG\w*)|TARG(?:ET)?[-_]?(?:TEMP|T)|REQTEMP|TEMPTARG"
 )
-# COADDS, NUMCOADD, ESO DET NDIT.
+# Matches the card of the number of added exposures: COADDS, NUMCOADD, ESO DET NDIT.
 _COADDS = re.compile(r"(?:N|NUM|NO|TOT|TOTAL)?[-_]?CO[-_]?ADD(?:S|ED)?|ESO DET NDIT|NDIT|COADDONE")
 _MEANINGS = {
     "place": _PLACE, "shift": _SHIFT, "section": _SECTION, "binning": _BINNING,
     "device": _DEVICE_NAME, "level": _LEVEL, "gain": _GAIN, "readout": _READOUT,
     "temperature": _SET_POINT, "coadds": _COADDS,
 }  # fmt: skip
-# A date or a time of day differs from frame to frame, whatever its card is called: READTIME.
+# Matches a date or a time of day, which differs from frame to frame in a card of any name:
+# READTIME.
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d")
 # Degrees. Set points are rounded to this step: cards may have the noise of the converter.
 _STEP_DEGREES = 1.0
-# A binning in another spelling than 2 1: 2x1, 2,1.
+# Matches a binning in another spelling than 2 1: 2x1, 2,1.
 _TWO_FACTORS = re.compile(r"=(\d+) ?[xX,] ?(\d+)(?=$|\|)")
-# Characters of a value of a setting; a hash takes the place of a longer one.
+# Characters of a setting's value at most; a hash takes the place of a longer one.
 _LONGEST_TEXT = 48
 
 
@@ -156,7 +159,7 @@ def _setting_as_text(meaning, value):
     """Return the value of a card in one spelling, '' for one that can be no setting."""
     if value is None:
         return ""
-    # 1.2 e-/ADU is 1.2.
+    # As a gain, 1.2 e-/ADU is the same as 1.2.
     number = as_electrons(value) if meaning == "gain" else None
     number = as_number(value) if number is None else number
     text = "".join(c if c.isprintable() and c not in "|;=" else " " for c in str(value))
@@ -170,7 +173,7 @@ def _setting_as_text(meaning, value):
     elif meaning == "shift" and not isinstance(value, int):
         return ""
     elif meaning in ("place", "level") and not number.is_integer():
-        # The offset of a telescope in arc seconds, or a level that was measured.
+        # This is the offset of a telescope in arc seconds, or a level that was measured.
         return ""
     return f"{number:g}" if abs(number) < 1e6 else text
 
@@ -210,7 +213,8 @@ def differing_keywords(texts):
     ]
 
 
-# Keys of `group_by`, with such cards. A user who leaves out the key wants the frames averaged.
+# The key of `group_by` for the cards of a meaning: a user who leaves out the key wants frames that
+# differ in these cards averaged.
 _KEY_OF_MEANING = {
     "place": "window", "shift": "window", "section": "window", "binning": "ccdsum",
     "gain": "gain", "readout": "readmode",
@@ -254,8 +258,8 @@ def tells_apart(keyword, group_by):
     return _KEY_OF_MEANING.get(_meaning_of(keyword)) in (None, *group_by)
 
 
-# CCDTYPE is a kind of exposure, and some cameras write it into TELESCOP; a camera's profile may
-# have several names of the instrument.
+# Matches cards in which frames of one use may differ: CCDTYPE is a kind of exposure, some cameras
+# write that into TELESCOP, and a profile may have several names of the instrument.
 _NOT_DECISIVE = re.compile(r".*TYPE.*|.*TIME.*|INSTR.*|TEL.*|OBSTELID")
 _DECISIVE_CARDS = ("device", "gain", "readout", "level", "coadds", "place", "section", "binning")
 
@@ -339,7 +343,7 @@ def name_of_setting(setting):
     return "_".join(parts)
 
 
-# Cards that differ from frame to frame, or from hour to hour, whatever the camera does.
+# Matches cards that differ from frame to frame, or from hour to hour, whatever the camera does.
 _RUNNING_VALUE_CARD = re.compile(
     r".*(?:DATE|TIME|STAMP|FILE|CHECKSUM|DATASUM|CKSUM).*|(?:RAW|CCDF|IMCOM|BIASLV|OVRRMS|OVERRMS).*"
     r"|U(?:T|TC).*|[LG]?M?ST(?:ART|END|OP)?|M?JD.*|.*MJD.*|HA|ZD|AIRMASS.*|AM(?:START|END)"
@@ -349,7 +353,7 @@ _RUNNING_VALUE_CARD = re.compile(
     r"|OBJECT|TITLE|OBSERVER|COMMENT|HISTORY|BLOCK.*|GROUP.*|REQ.*|DATA(?:MIN|MAX|MEAN)|MEAN.*|STD.*"
     r"|MED.*|MIN.*|MAX.*|MODE"
 )
-# At most this many cards are named.
+# Cards that a sentence names at most.
 _MOST_CARDS = 4
 
 

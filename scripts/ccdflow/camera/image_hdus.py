@@ -8,7 +8,7 @@ from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value, first_value, has_card
 from ccdflow.files.fits_structure import MOST_AXES
 
-# Extensions that say which pixels of an image are bad, by name.
+# Matches the name of an extension that says which pixels of an image are bad.
 _MASK = re.compile(
     r"(?:.*[-_ ,])?(?:BPM|(?:PIX)?MASK|BAD[-_ ]?PIX\w*|DQ|FLAGS?|DATAQUAL\w*)(?:[-_ ,]?\w{0,4})",
     re.IGNORECASE,
@@ -68,7 +68,7 @@ def is_mask(header):
     return _MASK.fullmatch(str(card_value(header, "EXTNAME") or "")) is not None
 
 
-# Names of extensions: 'Overscan 1', 'PRESCAN'.
+# Matches the name of an extension with an overscan: 'Overscan 1', 'PRESCAN'.
 _OVERSCAN = re.compile(r".*(?:over-?scan|ovr?scn?\b|oscan|pre-?scan).*", re.IGNORECASE)
 
 

@@ -85,9 +85,9 @@ _STRONG_WORDS = {
     "science": "science object obj light target standard std",
     "other": "focus test junk acquisition acq",
 }
-# The image type of each of these words.
+# The image type of each word of `_STRONG_WORDS`.
 _TYPE_OF_STRONG_WORD = _type_by_word(_STRONG_WORDS)
-# Image types by weight: of several that the words of a text name, the first of these counts.
+# Image types by weight: where the words of a text name several types, the first one counts.
 _TYPES_BY_WEIGHT = ("bias", "dark", "flat", "arc", "science", "other")
 # The numbers of image types that CCDSoft and TheSky write into PICTTYPE.
 _NUMBERED_TYPES = {"PICTTYPE": {1: "science", 2: "bias", 3: "dark", 4: "flat"}}
@@ -104,7 +104,8 @@ _NO_TARGET_WORDS = {
 }
 # The image type of each word in the place of a target.
 _TYPE_OF_TARGET = _type_by_word(_NO_TARGET_WORDS)
-# Words beside these that name no target: 'Dome flat V 3 s', 'sky flat r', 'FeAr lamp on'.
+# Matches words that may stand beside one of `_NO_TARGET_WORDS`, and name no target: 'Dome flat V 3
+# s', 'sky flat r', 'FeAr lamp on'.
 _OTHER_WORDS = re.compile(
     r"[a-z]{1,2}|[a-z]?\d+[a-z]?|sky|field|lamp|lamps|frame|frames|image|test|exp|sec|secs|on|off|evening"
     r"|morning|eve|morn|even|dusk|dawn|screen|internal|int|red|blue|green|clear|filter|bessell|bess|sdss"
@@ -113,7 +114,8 @@ _OTHER_WORDS = re.compile(
 
 # The types by which people name folders and files.
 _TYPES_IN_NAMES = ("bias", "dark", "flat", "science")
-# Seconds of DARKTIME of a bias, at most: the readout of a large detector counts.
+# Seconds of DARKTIME of a bias, at most: they include the readout, which is slow for a large
+# detector.
 _LONGEST_READOUT = 10.0
 
 
@@ -238,7 +240,8 @@ def _types_of_cards(reader):
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
         is_ambiguous = spec.keyword in _AMBIGUOUS_CARDS
         if is_ambiguous and any(frame_type for _, frame_type in types):
-            # It would add nothing, and a number of the frame there is another in each header.
+            # The type is known, and this card may hold a number that differs in each header: the
+            # results of this function are remembered by the cards that it reads.
             continue
         content = _first_telling_card(reader, spec)
         if content is None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 
-# A text that YAML reads as itself without quotes.
+from ccdflow.yamltext import SURROGATE
+
+# Matches a text that YAML reads as itself without quotes.
 _PLAIN = re.compile(
     r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w .+/-]*[\w.+/-])?",
     re.ASCII | re.IGNORECASE,
 )
-# Halves of characters, by which Python has the bytes of a file name that are not UTF-8.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _GLOB_LETTER = re.compile(r"[*?\[]")
 
 
@@ -61,7 +61,7 @@ def pattern_of(text):
     >>> print(pattern_of("FLAT [r]*"))
     FLAT [[]r][*]
     """
-    return _SURROGATE.sub("?", _GLOB_LETTER.sub(r"[\g<0>]", text))
+    return SURROGATE.sub("?", _GLOB_LETTER.sub(r"[\g<0>]", text))
 
 
 def condition_text(keyword, text):

@@ -87,7 +87,7 @@ def load_camera(path):
     return _camera_of_text(path, yamltext.read_text(path))
 
 
-# A watch reads all profiles at each round. The text is part of the key, so that an edited profile
+# A watch reads all profiles in each round. The text is part of the key, so that an edited profile
 # is another one; a camera cannot be changed, and may be shared.
 @lru_cache(maxsize=256)
 def _camera_of_text(path, text):

@@ -45,13 +45,14 @@ _UNDONE_VALUES = frozenset([
 ])  # fmt: skip
 # OVERSCAN and TRIM are settings of many readouts: only a sentence of a reduction is a mark.
 _SETTING_CARDS = ("OVERSCAN", "TRIM")
-# A sentence of a log: with a time, or with a word for what was done.
+# Matches a sentence of a log, with a time or with a word for a step that was done.
 _LOG_LINE = re.compile(
     r"[a-z]{3} +\d+ +\d+:\d\d|\d{4}-\d\d-\d\dt?\s*\d\d:|with mean|subtract|correct|remov|applied"
     r"|complete|\bdone\b|section is|trimmed",
     re.IGNORECASE,
 )
-# Words for a step, lines of HISTORY that say that it was taken, and words that deny it.
+# A pattern of the words for a step; patterns that match a line of HISTORY by which the step was
+# taken, and words that deny it.
 _STEP = r"(bias|zero|dark|flat|overscan|pedestal|master ?frame)"
 _STEP_IN_HISTORY = re.compile(
     rf"\b{_STEP}\w*[\w\s:/-]{{0,24}}?\b(subtract|correct|remov|divi|calibrat|appli)\w*"
@@ -65,8 +66,8 @@ _DENIED_STEP = re.compile(
     re.IGNORECASE,
 )
 
-# Units of pixels that were divided by an exposure time, or turned into a flux: a bias in adu cannot
-# be subtracted from them.
+# Matches the unit of pixels that were divided by an exposure time or turned into a flux: a bias in
+# adu cannot be subtracted from them.
 _RATE_UNIT = re.compile(
     r".*(/|\bper\b|[*^ ]\W*)\s*s(ec(onds?)?)?\b.*|.*\bs(ec(onds?)?)?\s*(\^|\*\*)?\s*\(?-1\b.*"
     r"|.*jy(/.*)?|.*\berg.*|.*\bmag.*|.*\bw(att)?\b.*m.*",
@@ -165,11 +166,13 @@ def _is_mark(program, keyword, header):
     """Return whether a card is a program's mark of a step, and no setting of the camera."""
     cards = contents(header, keyword)
     if not cards:
-        # ccdproc writes a step without arguments as an empty card, others announce steps so.
+        # ccdproc writes a step without arguments as an empty card; other programs announce a step
+        # by an empty card.
         return program == "ccdproc" and keyword in ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK")
     value = cards[0].value
     if keyword in _SETTING_CARDS:
-        # A number of columns, or a flag of the readout; DRAGONS writes a level with a fraction.
+        # A whole number is one of columns, or a flag of the readout; DRAGONS writes a level with a
+        # fraction.
         if isinstance(value, str | Broken):
             return bool(_LOG_LINE.search(str(value)))
         return isinstance(value, float) and not value.is_integer()

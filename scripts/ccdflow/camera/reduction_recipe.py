@@ -103,7 +103,7 @@ class ReductionRecipe:
 
     @classmethod
     def from_canonical(cls, canonical):
-        """Return the recipe that `canonical` made a plain dict of.
+        """Return the recipe of a plain dict that `canonical` returned.
 
         A setting whose name is unknown is left out: another version wrote it.
         """

@@ -25,9 +25,9 @@ _REMEDIES = {
     FrameError: "correct the card, or the region in the camera's profile",
     UserError: "correct the region in the profile",
 }
-# 1:2048, 7.
+# Matches a range of a FITS section: 1:2048, 7.
 _RANGE = re.compile(r"([+-]?\d+)(?::([+-]?\d+))?")
-# 0:50, :50, -50:.
+# Matches a Python slice: 0:50, :50, -50:.
 _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?")
 
 
@@ -472,7 +472,7 @@ def read_region(value, *, file=None, keyword=None):
     if form == "python":
         parse_python(text, file=file, keyword=keyword, error=UserError)
     elif form == "fits":
-        # A shape only so that '*' can be read: the frame's own is not known yet.
+        # The shape only lets '*' be read: that of the frame is not known yet.
         parse_fits(text, shape=(1, 1), file=file, keyword=keyword, error=UserError)
     elif form != "keyword" or not isinstance(text, str) or not text.strip():
         raise UserError(

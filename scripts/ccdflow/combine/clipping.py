@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.combine.combine_recipe import MEDIAN_OVER_MEAN
 from ccdflow.combine.noise import median_excess
 from ccdflow.combine.ordering import mad_of_sorted, median_of_sorted
 from ccdflow.combine.unclipped_pixels import is_unclipped_of_many, is_within
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN
 
 # From this many standard errors above the light of its surroundings on, a pixel has the noise of
 # its own light: chance alone reaches 3 in 1 of 700 pixels.
 _BRIGHT_SIGMA = 3.0
-# A value nearer to the clipping limit than this part of it may be beyond: sums in another order
-# have other last digits, and the pixel is looked at closely.
+# A value nearer to the clipping limit than this fraction of it may be beyond the limit: sums in
+# another order have other last digits, so that the pixel is solved exactly.
 _ROUNDING_PART = 1e-6
 
 # -- the noise of some pixels ----------------------------------------------------------------------
@@ -88,7 +87,7 @@ class PixelNoise:
 
     def least_variance(self, low):
         """Return a lower bound of the variances, shape ``(k,)``, for centres above `low`."""
-        # A centre that differs from the expected light is brighter.
+        # Only a centre brighter than the expected light replaces it.
         light = (
             np.maximum(low if self.expected_light is None else self.expected_light, 0)
             / self.levels.max()

@@ -8,9 +8,6 @@ import numpy as np
 
 from ccdflow.errors import UserError
 
-MEDIAN_OVER_MEAN = np.sqrt(np.pi / 2)
-"""Standard error of the median over that of the mean, for many values of a normal distribution."""
-
 FEW_FRAMES = 10
 """With fewer members, ``clip_by="auto"`` clips by the noise model: the scatter of nine values is
 uncertain by a quarter."""

@@ -16,7 +16,7 @@ from ccdflow.files.headertext import (
     printable_text,
 )
 
-# Cards of the members that describe a single frame, or the storage of its array.
+# Matches cards of the members that describe a single frame, or the storage of its array.
 _SINGLE_FRAME_CARDS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|EXTNAME|EXTVER|EXTLEVEL|LONGSTRN|CHECKSUM"
     r"|DATASUM|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+|AMPTOP(\d+)?|AMPFUL(L|\d+)"
@@ -189,7 +189,7 @@ def write_combined_cards(cards, combined, figures, remarks=(), unit="adu"):
     cards.set("NEMPTY", int(combined.empty), "pixels without any value, NaN here")
     level = np.mean(combined.image, dtype=np.float64)
     if np.isnan(level):
-        # Takes four times as long, and hardly any image has such a pixel.
+        # This mean takes four times as long, and hardly any image has a pixel without a value.
         level = np.nanmean(combined.image, dtype=np.float64)
     cards.set("IMGLEVEL", float(f"{level:.6g}"), f"[{unit}] mean of this image")
     for number, figure in enumerate(figures, start=1):

@@ -197,7 +197,7 @@ def measured_noise(amplifiers, shape, sample, *, levels=None, has_light=True, th
             if not has_light:
                 amplifier = replace(amplifier, gain=None)
             elif frames.size and np.isnan(frames).all():
-                # It is masked in all members.
+                # The amplifier is masked in all members.
                 read_noise = amplifier.read_noise or DIGITAL_NOISE
                 models.append(replace(amplifier, read_noise=read_noise))
                 continue
@@ -454,7 +454,8 @@ def _gain_of_bright_parts(amplifier, frames, levels):
     light = light[is_bright]
     inverses, count = [], 0
     for i, j in pairwise(range(len(frames))):
-        # The variance of a difference over this is 1 / gain, and the part that is not of light.
+        # The variance of a difference, divided by these photons, is 1 / gain and a part not due to
+        # light.
         photons = light * (1 / levels[i] + 1 / levels[j])
         noise = np.sqrt(photons)
         rounding = DIGITAL_NOISE / min(levels[i], levels[j]) / noise.min(initial=np.inf)

@@ -67,7 +67,7 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
         mean, sigma = _mean_and_deviation(values)
     count, extremes = 0, np.array([values.min(), values.max()])
     for _ in range(_MOST_ITERATIONS):
-        # Most whole numbers may agree: values one off are not outliers.
+        # Most of some whole numbers may be equal: values one off are not outliers.
         limit = CLIP_SIGMA * max(sigma, rounding)
         # Mostly all values are kept: the least and the largest show it in a tenth of the time.
         if (np.abs(extremes - mean) <= limit).all():

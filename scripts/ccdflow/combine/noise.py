@@ -22,7 +22,7 @@ _TRIALS = 40_000
 _TRIAL_VALUES = 400_000
 # Seed of the random numbers: another one would change UNCERT of medians.
 _TRIAL_SEED = 20160118
-# Divisors are not smaller: the pixels are of this type.
+# The least divisor: no smaller positive number is normal in float32, the type of the pixels.
 _LEAST_POSITIVE = float(np.finfo(np.float32).tiny)
 _NOISE_REMEDY = "give it in the unit of the frames"
 

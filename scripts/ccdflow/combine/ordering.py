@@ -26,6 +26,15 @@ class Ordering:
         Pixels that are sorted at once.
     dtype : numpy.dtype
         Type of the members' values.
+
+    Attributes
+    ----------
+    network : list of (slice, slice) or None
+        The steps of the sorting network; None for more members than it sorts.
+    spare : numpy.ndarray of shape (m, width), dtype of the members
+        Rows of the buffer, for a network.
+    columns : numpy.ndarray of shape (width, n), dtype of the members
+        The same buffer, a row for each pixel.
     """
 
     def __init__(self, n, width, dtype):
@@ -69,7 +78,7 @@ class Ordering:
         return columns
 
     def flags(self, values):
-        """Return room for a truth of each of `values`; valid until the next call."""
+        """Return an array of bool with a place for each of `values`; valid until the next call."""
         return self._buffer.view(np.bool_)[: values.size].reshape(values.shape)
 
     def sort(self, values):

@@ -6,8 +6,8 @@ import numpy as np
 
 # Memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
-# Rows that are sampled of very many frames at least, if they take at most the second number times
-# `_SAMPLE_BYTES`.
+# Rows of each frame that are sampled at least, unless those of all frames take more than the second
+# number times `_SAMPLE_BYTES`.
 _FEWEST_ROWS, _MOST_EXCESS = 16, 5
 
 

@@ -27,7 +27,8 @@ from ccdflow.robust import median_of_each_pixel
 # A disagreement has this many standard errors: chance alone reaches it in one of 64 boxes once in
 # 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
 _DISAGREEMENT_SIGMA = 6
-# Values within this many median distances of the middle count: frames of two kinds are all as far.
+# Values within this many median distances of the middle count, so that of frames of two kinds all
+# count: they are all about as far from the middle.
 _REACH_PIXELS = 3
 
 
@@ -355,7 +356,7 @@ def _figures_of_sample(frames, along, recipe, overscan_noise, threads):
     oriented_frames = frames.swapaxes(1, 2) if along == "columns" else frames
     pairs = _pair_scatters(oriented_frames, threads)
     noise = _read_noise_of_pairs(pairs)
-    # These three take about as long as each other.
+    # These three take about the same time: threads share them evenly.
     combined_noise, structure, largest_difference = threaded_map(
         lambda measure: measure(),
         [
@@ -379,7 +380,7 @@ def measure_amplifier(
         The combined bias, with the sample of its members.
     amplifier : AmplifierValues
         Its region, and the header's gain and read noise.
-    levels, hours : sequence of float
+    levels, hours : sequence of float, optional
         See `drift`.
     overscan_noise : float
         Noise of the overscan's pixels, adu: no frame has light there.

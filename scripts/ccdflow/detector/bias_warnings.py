@@ -62,7 +62,7 @@ def _rejected_of_simulated(n, recipe, noise):
     levels = random.random((n, 1, 1), dtype=np.float32)
     halves = np.rint(2 * levels) / 2
     means = random.random(_TRIALS, dtype=np.float32)
-    # One place is 0, 0.25 or 0.5 adu above a whole number: the two extremes and their middle.
+    # A single place is 0, 0.25 or 0.5 adu above a whole number: the two extremes and their middle.
     placements = [(means, 0), (means, halves), (means, levels), (0, 0), (0.25, 0), (0.5, 0)]
     return max(
         _rejected_part(np.rint(values + mean + level) - level, recipe) for mean, level in placements

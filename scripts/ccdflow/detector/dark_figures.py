@@ -15,7 +15,7 @@ from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
-from ccdflow.robust import median, normal_deviate, percentile
+from ccdflow.robust import MEDIAN_OVER_MEAN, MEDIAN_VARIANCE, median, normal_deviate, percentile
 
 HOT_RATE = 5.0
 """A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
@@ -292,7 +292,7 @@ def _level_error(amplifier, rows, level):
     variance = amplifier.variance_without_light + amplifier.variance_per_light * max(level, 0.0)
     # All rows may have one overscan level.
     common_noise = amplifier.factor * amplifier.level_noise
-    return float(np.hypot(np.sqrt(np.pi / 2 * variance / max(pixels, 1)), common_noise))
+    return float(np.hypot(np.sqrt(MEDIAN_VARIANCE * variance / max(pixels, 1)), common_noise))
 
 
 def is_drifting(followed, levels, hours, *, error):
@@ -349,7 +349,7 @@ def _median_rate(values, errors, levels, per_second):
     """
     if not values.size:
         return UNKNOWN_FIGURE
-    pixels = np.sqrt(np.pi / 2) * median(errors) / np.sqrt(values.size)
+    pixels = MEDIAN_OVER_MEAN * median(errors) / np.sqrt(values.size)
     finite_levels = np.array(levels)[np.isfinite(levels)]
     members = (
         finite_levels.std(ddof=1) / np.sqrt(len(finite_levels)) if len(finite_levels) > 1 else 0.0

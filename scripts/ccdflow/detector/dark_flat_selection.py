@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.detector.flat_shapes import LIT_PART
-from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES
+from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_PART
 from ccdflow.detector.member_selection import (
     TOO_FAINT,
     Figure,
@@ -19,10 +19,8 @@ from ccdflow.detector.member_selection import (
     selection_of,
     sentences_on_shapes,
 )
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-# Standard error of a median over that of a mean, of many normal values: the root of pi / 2.
-_MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
 _LOWEST_OF_BOXES = 4
 
@@ -144,7 +142,7 @@ def _temperature_outliers(temperatures, tolerance):
 
 
 def _select_within_limits(beyond_limits, stats, select):
-    """Leave out frames beyond fixed limits, and select among the others.
+    """Return the selection among the frames that are within fixed limits.
 
     Parameters
     ----------
@@ -236,7 +234,7 @@ def select_flats(stats, thresholds=None):
     )
 
 
-# The meaning of the figures of flats.
+# The meaning of the figures of flats, in words of a sentence.
 _SHAPE = f"rms difference from the other flats in {COARSE_BOXES} x {COARSE_BOXES} boxes"
 _SPOT = (
     f"by how much the darkest of {FINE_BOXES} x {FINE_BOXES} boxes is below that of the other flats"
@@ -265,7 +263,7 @@ def _noise_of_box(stats, boxes):
     """Return the relative noise of the median of one of boxes a side, in the noisiest flat."""
     noise = max(flat.noise for flat in stats)
     pixels = max(min(flat.pixels for flat in stats), 1)
-    return _MEDIAN_OVER_MEAN * (noise / pixels**0.5) * boxes
+    return MEDIAN_OVER_MEAN_SHORT * (noise / pixels**0.5) * boxes
 
 
 def _relative_deviations(values):

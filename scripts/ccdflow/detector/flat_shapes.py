@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.flat_figures import SHAPE_BOXES
-from ccdflow.robust import MAD_TO_SIGMA
+from ccdflow.detector.frame_figures import LIT_PART
+from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
 LIT_PART = 0.2
 """Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
@@ -18,9 +19,9 @@ decides; with a larger one the edges of a vignette are compared no more."""
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
 # light. Of three flats of the sky of EFOSC2 it is 0.00007.
 _LEAST_SCATTER = 4e-4
-# A flat is odd this many times the scatter of the group beyond its median distance. Chosen: few
-# flats give a rough scatter, by which a smaller limit calls good flats odd; a larger one keeps
-# clouds in.
+# A flat is odd if its distance from the others exceeds the group's median by this many scatters.
+# Chosen: few flats give a rough scatter, by which a smaller limit calls good flats odd; a larger
+# one keeps clouds in.
 _ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
 _FEWEST_FLATS = 3
@@ -33,8 +34,6 @@ _EVEN_PART = 0.9
 _NOISE_STEP = 4
 # Rounds in which the slopes are taken off.
 _ITERATIONS = 4
-# The standard error of a median over that of a mean.
-_MEDIAN_OVER_MEAN = 1.25
 
 
 class OddShape(NamedTuple):
@@ -90,7 +89,7 @@ def find_odd_shape(sample):
     distances = np.sqrt(np.mean(np.square(residuals), axis=0))
     centre = float(np.median(distances))
     scatter = MAD_TO_SIGMA * float(np.median(np.abs(distances - centre)))
-    floor = math.hypot(_LEAST_SCATTER, _MEDIAN_OVER_MEAN * _noise_of(sample) / pixels**0.5)
+    floor = math.hypot(_LEAST_SCATTER, MEDIAN_OVER_MEAN_SHORT * _noise_of(sample) / pixels**0.5)
     limit = centre + _ODD_SIGMA * max(scatter, floor)
     index = int(np.argmax(distances))
     return OddShape(index, float(distances[index]), limit) if distances[index] > limit else None

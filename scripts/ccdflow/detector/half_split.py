@@ -47,7 +47,7 @@ def half_split(combined, region):
     variance = variance.reshape(len(rows), region.x1 - region.x0)
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
     noise = np.sqrt(variance)
-    # The mean of a half of whole adu has steps of this part of one.
+    # Whole adu over their levels: the mean of a half has steps of this size.
     step = 1 / (len(frames[1::2]) * np.min(levels))
     least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
     moments = clipped_moments(difference / noise, rounding=DIGITAL_NOISE * step / least)

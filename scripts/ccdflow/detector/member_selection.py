@@ -24,8 +24,8 @@ TOO_FAINT = "signal to noise in a pixel"
 # The figure of boxes: `sentences_on_shapes` judges the same boxes in another way.
 _COARSE_STRUCTURE = "coarse structure"
 
-# The statistics of a frame have the number of its pixels, not of its columns. A frame of this many
-# rows has the most columns; one of fewer rows may be refused by chance.
+# Least number of rows by which a frame's number of columns is estimated: the statistics have its
+# number of pixels alone. A frame of fewer rows may be refused by chance.
 _FEWEST_ROWS = 16
 
 

@@ -17,10 +17,11 @@ MOST_RADIUS_PIXELS = 12
 _MOST_PEAKS = 60
 # A width needs at least this many stars: a galaxy may be the median of fewer.
 _FEWEST_STARS = 3
-# A cosmic ray has fewer pixels above half of its peak, a galaxy or a blend is not round.
+# Pixels of a star above half of its peak at least: a cosmic ray has fewer.
 _FEWEST_PIXELS = 5
-# The longest width of a round star is at most this many times its shortest. Chosen: few pixels make
-# a small star look elongated, which a smaller limit would leave out; a larger one takes blends.
+# The longest width of a round star is at most this many times its shortest: galaxies and blends are
+# longer. Chosen: few pixels make a small star look elongated, which a smaller limit would leave
+# out; a larger one takes blends.
 _MOST_ELONGATED = 1.6
 # A star of at least so many pixels above half of its peak is saturated if more than the second part
 # of them are above the third part of the peak. Of a Gaussian 15 % are, of fewer pixels four may be

@@ -121,7 +121,8 @@ class Trend:
 
         Parameters
         ----------
-        days, values, errors : sequence of float
+        days, values : sequence of float
+        errors : sequence of float, optional
         noise : float, optional
             The read noise, in the unit of the level.
 
@@ -342,6 +343,19 @@ class _Nights:
     ----------
     days, values, errors : numpy.ndarray of shape (n,), float64
     floor : float
+
+    Attributes
+    ----------
+    middle : float
+        Median of the values given, which the attribute `values` is minus.
+    least : float
+        The least scatter, in the figure's unit.
+    scatter : float
+        Scatter from night to night.
+    weights : numpy.ndarray of shape (n,), float64
+        Weights of the nights in a fit.
+    freedom : float
+        Degrees of freedom of the scatter.
     """
 
     def __init__(self, days, values, errors, floor):

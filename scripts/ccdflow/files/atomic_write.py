@@ -13,7 +13,8 @@ from ccdflow import paths
 
 # Temporary files of other hosts are removed after this many seconds.
 _FOREIGN_PART_AGE = 86400
-# A folder that is gone is made this many times: more often nobody removes it by chance.
+# A folder that another run removes is made again this many times at most: chance does not remove it
+# more often.
 _MOST_FOLDERS = 5
 
 
@@ -201,7 +202,7 @@ def write_directly(path, content):
             write_all(file, content)
     except (FileExistsError, FileNotFoundError):
         write_whole(path, [content])
-    # An interruption, as any error, leaves no half of a file.
+    # An interruption, too, leaves no half of a file: it is no `Exception`.
     except BaseException:
         if is_new:
             Path(path).unlink(missing_ok=True)

@@ -103,11 +103,11 @@ def contents(header, keyword, occurrence="first"):
     return cards[::-1] if occurrence == "last" else cards
 
 
-# Keywords that astropy does not normalize.
+# Matches keywords that astropy does not normalize.
 _PLAIN_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
-# The headers of a camera have some hundreds of keywords: 4096 hold those of several cameras.
+# A camera's headers have some hundreds of keywords: 4096 entries hold those of several cameras.
 @lru_cache(maxsize=4096)
 def _indexed_name(keyword):
     """Return the name under which astropy's index has a keyword; '' for one that it looks for.
@@ -204,7 +204,7 @@ def telling_content_at(header, keyword, index):
     Content or None
     """
     if type(header) is RawHeader and header.texts is not None:
-        # As `RawHeader.text_at`, once for each card of each frame that is read.
+        # The code of `RawHeader.text_at`, without a call: it runs once for each card of each frame.
         if header.seen is not None:
             header.seen.add(index)
         return _telling_text(keyword, header.texts[index])
@@ -253,7 +253,7 @@ def _content_of_card(keyword, card):
     return _parsed_text(keyword, image) if is_usual else parse_by_astropy(keyword, card)
 
 
-# A number or a text as nearly all programs write them.
+# Matches a number or a text in the form in which nearly all programs write them.
 _USUAL_CARD = re.compile(
     r"(?!COMMENT|HISTORY|END )[A-Z0-9_-]{1,8} *= +"
     r"(?:(?P<whole>[+-]?\d+)|(?P<number>[+-]?\d+\.\d*)|'(?P<text>[ -&(-~]+)')"
@@ -295,7 +295,7 @@ def parse_by_astropy(keyword, card):
     try:
         value = card.value
     except (VerifyError, ValueError):
-        # A property of astropy's card would repair it, which changes the header.
+        # astropy's properties would repair the card, and so change the header.
         return _content_of_broken(keyword, card._image)
     if isinstance(value, str):
         value = value.strip()
@@ -363,7 +363,7 @@ def as_text(content):
 
 
 def unreadable_card(content, problem):
-    """Return the line on a card that is there and cannot be read.
+    """Return the line that a card which is there cannot be read.
 
     Parameters
     ----------

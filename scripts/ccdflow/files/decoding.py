@@ -22,10 +22,10 @@ from ccdflow.files.fits_structure import (
 )
 from ccdflow.files.scaling import scaling_of
 
-# By BITPIX the unsigned type that FITS stores as signed, and the offset between the two.
+# The unsigned types that FITS stores as signed ones, and the offset between the two, by BITPIX.
 _UNSIGNED_TYPES = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
-# By BITPIX the types of integers that are as wide as a converter.
+# The types of integers that are as wide as a converter, by BITPIX.
 _CONVERTER_TYPES = {8: np.uint8, 16: np.int16}
 
 

@@ -9,9 +9,9 @@ import lzma
 from ccdflow.files.file_errors import IncompleteRawFile, damaged_error
 from ccdflow.files.streams import CHUNK, Slices, StreamUnpacker
 
-# Bytes that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
+# Bytes of memory that unpacking may take: xz -9 wants 65 MB, and a file may ask for 4 GB.
 _MOST_MEMORY_BYTES = 1 << 28
-# First bytes, name, and maker of decompressors.
+# The first bytes of packed files, the name of their packing, and the maker of its decompressors.
 _PACKINGS = (
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (

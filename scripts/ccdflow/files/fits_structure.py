@@ -25,11 +25,11 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _END = b"END     "
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 1 << 14
-# No disk holds a thousandth of these bytes, and arithmetic with them is fast.
+# Bytes of data at most: no disk holds a thousandth of them, and arithmetic with them is fast.
 _MOST_BYTES = 10**18
 
 MOST_AXES = 999
-"""FITS standard 4.0, section 4.4.1.1."""
+"""Axes of an image that FITS allows (standard 4.0, section 4.4.1.1)."""
 
 # Columns of a table that FITS allows.
 _MOST_COLUMNS = 999
@@ -73,7 +73,7 @@ class Hdu:
 
 @dataclass(frozen=True)
 class RawLayout:
-    """The layout by the first blocks of a raw file.
+    """The layout of a raw file, by its headers.
 
     Attributes
     ----------
@@ -260,7 +260,7 @@ def tiled_size(header, name=None):
     if card_value(header, "ZIMAGE") is not True:
         return 0
     axes = _integer_of(header, "ZNAXIS", name, high=MOST_AXES)
-    # astropy counts up to it.
+    # astropy goes through as many columns: a wrong number would take hours.
     _integer_of(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
     bitpix = card_value(header, "ZBITPIX")
     pixels = _pixels_of_axes(header, "ZNAXIS", axes, name) if axes else 0
@@ -281,8 +281,7 @@ def _pixels_of_axes(header, keyword, axes, name):
 
     Parameters
     ----------
-    header : mapping of str to object
-        Value by keyword.
+    header : astropy.io.fits.Header
     keyword : {'NAXIS', 'ZNAXIS'}
     axes : int
         Number of axes.
@@ -334,7 +333,7 @@ def uncompressed_header(header):
         if isinstance(value, int):
             image[keyword[1:]] = value
         else:
-            # The card of the table is not a card of the image.
+            # This card was the table's, and is not the image's.
             image.remove(keyword[1:], ignore_missing=True)
         image.remove(keyword, ignore_missing=True, remove_all=True)
     return image

@@ -18,7 +18,8 @@ from functools import cache
 # Parameters of mallopt(3): when free memory at the end of a heap goes back to the system, by how
 # much more than asked for a heap grows, and from which size on a block lies outside of the heaps.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-# Bytes. A plane of a frame, from 32 MB on, is given back at once; its blocks and samples stay.
+# Bytes: memory of a plane of a frame, from 32 MB on, goes back at once; that of its blocks and
+# samples stays.
 _KEEPING_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
 
 # The number of heaps, and the bytes from which on a block has a mapping of its own.

@@ -38,6 +38,13 @@ class RawStream:
         Whether the file is of gzip; otherwise its bytes are given as they are.
     first : InflatedStart, optional
         Of a packed file.
+
+    Attributes
+    ----------
+    crc : int
+        CRC-32 of the inflated bytes so far.
+    end_seen : bool
+        Whether the end of the file was reached.
     """
 
     def __init__(self, file, path, packed, first=None):
@@ -51,7 +58,7 @@ class RawStream:
         self._first = first
 
     def _begin(self):
-        """Make the unpacker of a packed file: most files are not read so far."""
+        """Make the unpacker of a packed file, which most files never need."""
         slices = Slices(self._file, self._path, "gzip", GZIP_MAGIC)
         self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
 
@@ -117,7 +124,7 @@ class RawStream:
 
 
 class InflatedStart:
-    """The inflated bytes of a gzip file's first ones, as far as somebody asks for them.
+    """The first bytes of a gzip file, inflated as far as they are asked for.
 
     Most headers end here, and the pixels behind them take longer to inflate than they do. For a
     few kilobytes zlib is faster than igzip, whose tables are made for pixels; igzip reports damage.
@@ -133,14 +140,15 @@ class InflatedStart:
         self._inflated = b""
 
     def inflate_header(self):
-        """Inflate the first header, as far as it lies here; `at` has it then."""
+        """Inflate the first header as far as its bytes are here; `at` returns it from then on."""
         for place in range(0, _MOST_AHEAD, FITS_BLOCK_BYTES):
             block = self.at(place, FITS_BLOCK_BYTES)
             if not block:
                 return
             if has_end_card(block):
                 if _NO_DATA not in self._inflated:
-                    # Pixels follow, not another header: the decompressor takes 40 kB.
+                    # Pixels follow, and no other header: without its decompressor this object is 40
+                    # kB smaller.
                     self._packed, self._inflate = b"", None
                 return
 

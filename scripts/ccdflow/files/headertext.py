@@ -24,16 +24,16 @@ _FIXED_FORMAT_END = 30
 _LONGEST_STRING = 68
 # Characters that need no escape in a header.
 _PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
-# Letters that astropy takes for the end of a string.
+# Matches letters that astropy takes for the end of a string.
 _ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 """Cards that name an extension."""
-# Keywords, texts and numbers of which a card is written here as astropy writes it, in a tenth of
-# the time: astropy asks its settings again and again for each card.
+# Match the keywords, texts and numbers whose cards are written here as astropy writes them, in a
+# tenth of the time: astropy looks up its settings several times for each card.
 _PLAIN_KEYWORD = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
 _PLAIN_TEXT = re.compile(r"[ -~]*[!-~]|")
 _PLAIN_FLOAT = re.compile(r"-?\d+\.\d+")
-# Letters of a number of fixed format, at most.
+# Letters of a number of fixed format at most.
 _WIDEST_NUMBER = 20
 # Keywords of cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "")
@@ -86,7 +86,7 @@ class CardList:
         return any(name == keyword for name, _ in self._cards)
 
     def without(self, test):
-        """Return the cards whose keyword does not pass a test.
+        """Return the cards whose keyword fails a test.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ def card_text(keyword, value, comment=""):
     if isinstance(value, str):
         value_width = len(value.replace("'", "''")) + 12
         if value_width - 12 > _LONGEST_STRING:
-            # The cards of astropy may cut a doubled quote in two.
+            # astropy's cards may cut a doubled quote in two.
             return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
     elif plain_value:
         value_width = 0

@@ -45,7 +45,7 @@ from ccdflow.files.remembered_results import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
 
-# Bytes that are read of a header at first: most are no longer.
+# Bytes of a header that are read at first: most headers are no longer.
 _FIRST_READ = 8192
 
 MOST_HEADER_BYTES = 4 << 20
@@ -91,7 +91,7 @@ def open_raw(path, name=None):
     try:
         file = io.FileIO(path, opener=open_at_once)
     except OSError as error:
-        # The system opens no socket, and no device that nothing drives.
+        # The system opens no socket, and no device without a driver.
         if error.errno == errno.ENXIO and not os.path.isfile(path):  # noqa: PTH113
             raise irregular_error(name) from None
         raise
@@ -133,7 +133,7 @@ class RawFile(io.RawIOBase):
         self._start = file.read(FIRST_SLICE)
         self._packed = self._start.startswith(GZIP_MAGIC)
         self._packing = None if self._packed else packing_of(self._start)
-        # The end and the first header of a gzip file, if `read_ahead` was called.
+        # The end of a gzip file and its inflated first header, once `read_ahead` was called.
         self._trailer = self._inflated = None
         self._begin(())
 

@@ -26,47 +26,48 @@ keep_records_as_text()
 
 CARD_BYTES = 80
 """Bytes of a FITS card."""
-# The last card of a header, and the keyword of a card that goes on with the text before it.
+# The last card of a header, and the keyword of a card that continues the text of the card before.
 _END = "END".ljust(CARD_BYTES)
 _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
-# The first eight letters of a card with a plain keyword; astropy reads those of all others.
+# Matches the first eight letters of a card with a plain keyword; all other cards are read by
+# astropy.
 _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 
-# A card without a blank behind its sign of equality.
+# Matches a card without a blank behind its sign of equality.
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 # Cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
-# Different cards that are remembered: an archive repeats most of them. A frame has a dozen of its
-# own (half a kilobyte each), which a process that goes on for nights must not keep.
+# Cards remembered at most: an archive repeats most of them. A frame has a dozen of its own (half a
+# kilobyte each), which a process that goes on for nights must not keep.
 _MOST_TEXTS = 1 << 11
 # Cards of a header that are looked up at once: nearly all headers have fewer.
 _MOST_USUAL = 720
 # The table of `bytes.translate`: question marks for all but printable ASCII.
 _ALLOWED_CHARACTERS = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 ENDINGS = b"\0\r\n\t"
-"""Some programs put these characters at the end of a card instead of blanks."""
+"""Characters that some programs put at the end of a card instead of blanks."""
 
-# Different orders of keywords that are remembered: one for each setting of a camera.
+# Orders of keywords remembered at most: there is one for each setting of a camera.
 _MOST_ORDERS = 1 << 10
 
-# By the text of a card in a file: its keyword as astropy has it, the name in astropy's index, and
-# the text that is read.
+# Each card read lately, by its text in the file: its keyword as astropy has it, its name in
+# astropy's index, and the text that astropy would read.
 _recent_cards = {}
 # The cards met before `_recent_cards` was emptied the last time: one that is met again is kept.
 _older_cards = {}
 # The cards of `_recent_cards` and `_older_cards`, by their bytes.
 _recent_bytes, _older_bytes = {}, {}
-# Orders of keywords that are remembered, by the keywords of a header.
+# The `KeywordOrder` of headers with the same keywords, by these.
 _keyword_orders = {}
 # (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
 _heads = {}
 # (keyword, name in astropy's index) by the first ten letters of a card, for plain keywords but
 # CONTINUE and END.
 _usual_heads = {}
-# The entry of `_recent_cards` for a card that goes on with the text before.
+# The entry of `_recent_cards` for a CONTINUE card.
 _NEXT = ((_CONTINUE, ""), "")
-# The last header that was read, by its number of cards: see `_LastHeader`.
+# The last header read, by its number of cards: see `_LastHeader`.
 _last_headers = {}
 
 
@@ -96,7 +97,7 @@ class KeywordOrder:
 
 
 class RawHeader(fits.Header):
-    """A header of astropy's whose cards are made when something of astropy's asks for one.
+    """A header of astropy, whose cards are made only when code of astropy asks for one.
 
     Attributes
     ----------
@@ -262,7 +263,7 @@ def parse_usual_header(data):
 
 
 class _LastHeader(NamedTuple):
-    """A header that the next one is compared with: frames of a night differ in a dozen cards.
+    """The header that the next one is compared with: frames of a night differ in a dozen cards.
 
     Attributes
     ----------
@@ -304,8 +305,8 @@ def _header_like(last, data):
     return header
 
 
-# Headers are whole blocks of 36 cards: up to `_MOST_USUAL` there are 20 such numbers. The cards
-# before END, and texts that are cut between blocks, have others, and 256 bound them.
+# Headers are whole blocks of 36 cards: `count` has 20 such values up to `_MOST_USUAL`. Headers
+# without END, and texts cut between blocks, add others, which 256 entries bound.
 @lru_cache(maxsize=256)
 def _card_splitter(count):
     """Return a function that gives the first cards in the bytes of a header, by their number."""
@@ -319,7 +320,8 @@ def _learn_bytes(card):
         text = readable_cards(card)
         head = _usual_heads.get(text[:10])
         if head is not None:
-            # As `_parse_text` has it: nearly all cards that differ from frame to frame.
+            # The entry that `_parse_text` would make, for nearly all cards that differ between
+            # frames.
             head_and_text = head, text
         else:
             head_and_text = (None, text) if text == _END else _parse_text(text)

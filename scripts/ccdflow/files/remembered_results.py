@@ -7,12 +7,12 @@ from operator import itemgetter
 
 from ccdflow.files.rawheader import is_text
 
-# Different values of the cards that a function reads in one sort of headers.
+# Results kept for one sort of headers at most: one for each set of texts that the cards have.
 _MOST_ANSWERS = 1 << 11
-# Sorts of headers: those with the same keywords.
+# Sorts of headers at most: headers with the same keywords are of one sort.
 _MOST_TABLES = 1 << 8
-# Sets of cards that a function reads in one sort of headers: fewer in a bias than in a science
-# frame.
+# Sets of cards that a function reads in one sort of headers, at most: fewer are read of a bias than
+# of a science frame.
 _MOST_SETS = 8
 
 
@@ -23,12 +23,12 @@ class Remembered:
     function reads are noted while it works: with the same keywords in all headers, and the same
     texts in those cards, it has the same result. An exception is not remembered.
 
-    Threads may share one: what one of them keeps while another one looks is at worst worked out
-    again.
+    Threads may share one: at worst two of them compute the same result.
     """
 
     def __init__(self):
-        # By the keyword orders of the headers, for each set of cards that was read.
+        # The results by the texts of the cards that were read: a table of these for each set of
+        # cards, by name and keyword orders of the headers.
         self._tables = {}
 
     def __call__(self, name, function, headers):
@@ -78,7 +78,7 @@ class Remembered:
         table = self._tables.get(key, {})
         if positions not in table:
             if len(table) >= _MOST_SETS:
-                # A result that depends on fewer cards may stand under more.
+                # A result that depends on few cards may be kept under more of them.
                 positions, table = positions.union(*table), {}
             if len(self._tables) >= _MOST_TABLES and key not in self._tables:
                 self._tables.clear()
@@ -92,7 +92,7 @@ class Remembered:
 
 
 def _no_texts(texts):
-    """Return no texts: for a function that looks at no card."""
+    """Return no texts, for a function that reads no card."""
     return ()
 
 
@@ -118,7 +118,7 @@ def _result_and_places(function, headers):
 
 
 def compute_at_once(name, function, headers):
-    """Return ``function(headers)``: in the place of a `Remembered`, for one frame alone.
+    """Return ``function(headers)``: for one frame alone, where a `Remembered` would only cost time.
 
     Parameters
     ----------

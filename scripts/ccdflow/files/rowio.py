@@ -21,6 +21,15 @@ class RowStream:
     name : str
     fingerprint : str, optional
         Fingerprint of the content that it should be; the layout's if absent.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+    dtype : numpy.dtype
+        Type of the stored pixels, big-endian.
+    offset : int
+        Number to add to stored integers: BZERO; 0 for floats.
     """
 
     def __init__(self, file, layout, hdu, name, fingerprint=None):

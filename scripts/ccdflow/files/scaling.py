@@ -57,10 +57,11 @@ def scaling_of(header, name=None):
     return Scaling(bzero, bscale, _blank_value(header, name))
 
 
-# Products are float32: squares of their pixels, too, have to be below 3.4e38 and above 1e-38.
+# Limits of BSCALE, and of a float image's BZERO: products are float32, and the squares of their
+# pixels have to lie between 1e-38 and 3.4e38.
 _LARGEST_SCALE, _SMALLEST_SCALE = 1e18, 1e-18
-# Unsigned integers of 64 bits have a BZERO of half as many BSCALE. A larger one leaves nothing of
-# the stored numbers.
+# BZERO over BSCALE at most. For unsigned integers of 64 bits it is half as much; with a larger one
+# nothing is left of the stored numbers.
 _MOST_STEPS = 2.0**64
 
 
@@ -88,7 +89,7 @@ def _number_of_card(header, keyword, default, name):
 
     Parameters
     ----------
-    header : mapping of str to object
+    header : astropy.io.fits.Header
         Value by keyword.
     keyword : {'BZERO', 'BSCALE'}
     default : float
@@ -110,7 +111,7 @@ def _number_of_card(header, keyword, default, name):
 
 def _blank_value(header, name):
     """Return the integer of BLANK, None without the card; raise for a card that has none."""
-    # BLANK is for integers alone: FITS has NaN for floats.
+    # BLANK holds for integers alone: FITS has NaN for floats.
     if "BLANK" not in header or header["BITPIX"] < 0:
         return None
     cards = contents(header, "BLANK")

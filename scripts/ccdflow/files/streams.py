@@ -12,11 +12,11 @@ CHUNK = 1 << 20
 FIRST_SLICE = 1 << 12
 """Bytes of a stream that are unpacked at first: bytes behind its end come back as a copy."""
 
-# Zeros that may follow the last stream, as on a tape.
+# Zeros that may follow the last stream, as on a tape, at most.
 _MOST_ZEROS = 1 << 20
-# Streams of nothing that may follow one another: bgzip ends its files with one.
+# Empty streams that may follow one another, at most: bgzip ends its files with one.
 _MOST_EMPTY_STREAMS = 100
-# The first byte that is not zero.
+# Matches a byte that is not zero.
 _NO_ZERO = re.compile(rb"[^\0]")
 
 
@@ -37,7 +37,7 @@ class Slices:
 
     def __init__(self, file, name, packing, magic):
         self._file, self._name, self._packing, self._magic = file, name, packing, magic
-        # Bytes read, and how many of them were taken.
+        # The bytes read last, and how many of them were taken.
         self._block, self._place = b"", 0
         self._slice, self._empty_streams = FIRST_SLICE, 0
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 from astropy.io.fits import conf
 from astropy.io.fits.card import Card
 
-# A text without these letters is no record; astropy's settings take longer to ask.
+# Letters without which a text is no record: to look for them is faster than to ask astropy's
+# settings.
 _RECORD_MARK = ": "
 _is_record = Card._check_if_rvkc_image
 

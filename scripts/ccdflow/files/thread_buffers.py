@@ -6,18 +6,24 @@ import mmap
 import threading
 from contextlib import contextmanager
 
-# Private: a forked process must not write into the buffers of another.
+# Private memory: a forked process must not write into the buffers of another.
 _PRIVATE_MEMORY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class _ThreadBuffers(threading.local):
-    """The buffers of a thread: {use: memory}."""
+    """The buffers of a thread: {use: memory}.
+
+    Attributes
+    ----------
+    memory_by_use : dict of str to mmap.mmap
+        The buffer of each use.
+    """
 
     def __init__(self):
         self.memory_by_use = {}
 
 
-# One attribute, another dictionary in each thread.
+# An object whose one attribute is another dictionary in each thread.
 _BUFFERS = _ThreadBuffers()
 
 

@@ -11,21 +11,21 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Words for an unknown value: such a card counts as absent.
+# Words for an unknown value: a card that has one counts as absent.
 _UNKNOWN_WORDS = frozenset([
     "unknown", "undefined", "undef", "n/a", "na", "none", "null", "nil", "-", "--", "---", "?",
     "??", "???", "_null_", "missing", "unavailable", "notavailable", "invalid", "not_set",
     "notset", "unset",
 ])  # fmt: skip
-# 12, -1.5, .5E3, 1D-2.
+# Matches a number, perhaps with an exponent: 12, -1.5, .5E3, 1D-2.
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eEdDqQ]([+-]?\d+))?")
-# 1/4.
+# Matches a fraction of whole numbers: 1/4.
 _FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
-# 1,234.5.
+# Matches a number with a comma between thousands and a decimal point: 1,234.5.
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+")
-# 1.234,5.
+# Matches a number with a point between thousands and a decimal comma: 1.234,5.
 _THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(?:\.\d{3})+,\d+")
-# 300 s, 1.2 [e-/ADU].
+# Matches a number with or without a unit: 300 s, 1.2 [e-/ADU].
 _NUMBER_AND_UNIT = re.compile(
     r"(.*?[\d.,])\s*[(\[]?\s*([a-zµ][a-zµ/. ()^-]*[0-9]*)?\]?", re.IGNORECASE
 )
@@ -39,7 +39,7 @@ SECONDS_OF_UNITS = {
 }
 """Units of time, in lower case, in seconds."""
 
-# No camera exposes for less or more than these, seconds.
+# Shortest and longest exposure of any camera, seconds.
 _POSSIBLE_SECONDS = 1e-9, 1e9
 # A smaller gain or read noise counts as absent: figures divided by it would overflow.
 _LEAST_ELECTRONS = 1e-6
@@ -50,7 +50,7 @@ FACTORLESS_UNITS = dict.fromkeys([
 ], 1.0)  # fmt: skip
 """Units of gains and read noises that need no factor, in lower case."""
 
-# A unit that a comment gives: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
+# Matches the unit of time in a comment: '[ms] exposure', 'exposure time in ms', 'integration (ms)'.
 _UNIT_OF_COMMENT = re.compile(r"\[\s*([a-zµ]+)\s*\]|\(\s*([a-zµ]+)\s*\)|\bin ([a-zµ]+)\b", re.I)
 
 
@@ -221,7 +221,8 @@ def _possible_seconds(seconds):
     return seconds if is_possible else None
 
 
-# A camera has one comment on its exposures: 256 hold those of more cameras than an archive has.
+# A camera has one comment on its exposures: 256 entries hold those of more cameras than an archive
+# has.
 @lru_cache(maxsize=256)
 def _unit_of(comment):
     """Return the unit of time in a card's comment, in seconds; 1 where it gives none."""

@@ -20,20 +20,20 @@ from ccdflow.frame.saturated_lines import regions_of_lines
 # Adu by which the level of a line may differ from the median level for the line to count as usual:
 # 0.1 % of a converter of 16 bits. All usual lines have one limit.
 _USUAL_LEVEL = 64.0
-# Parts of other lines that a header names at most: a section each. More are joined.
+# Parts of unusual lines that a header names at most, a section each; more of them are joined.
 _MOST_PARTS = 100
-# Pixels that are compared at once.
+# Pixels that are compared at once, in the processor's cache.
 _PIXELS_AT_ONCE = 1 << 16
 # Bits of the converters that fill integers of 16 bits in part. Chosen: fewer than 10 are not in
 # use.
 _BITS = range(10, 16)
-# The highest numbers of these converters, adu: as they are (4095 of 12 bits), or scaled to 16 bits
-# (65520).
+# The highest numbers of converters with a number of bits in `_BITS`, adu: as they are (4095 of 12
+# bits), or scaled to 16 bits (65520).
 _LOWER_TOPS = frozenset(
     top for bits in _BITS for top in ((1 << bits) - 1, (1 << 16) - (1 << (16 - bits)))
 )
-# Pixels of an amplifier at such a number, and none above it, show its converter. Chosen: one pixel
-# is there by chance in one of some hundred frames whose brightest pixel is near it, and two
+# Pixels of an amplifier at one of `_LOWER_TOPS`, and none above it, show its converter. Chosen: one
+# pixel is there by chance in one of some hundred frames whose brightest pixel is near it, and two
 # hardly ever.
 _FEWEST_AT_LOWER_TOP = 2
 
@@ -45,11 +45,11 @@ class ConverterEnd:
     Attributes
     ----------
     top : float
-        Raw value of the pixels there, adu.
+        Raw value of the pixels at the end of the converter, adu.
     least : float or None
-        Least reduced value of such a pixel in lines of a usual level, adu; None if there is none.
+        Least reduced value of a pixel at this end in lines of a usual level, adu, or None.
     parts : tuple of (ccdflow.camera.sections.Region, float)
-        Other lines with such pixels, in the image, and the least reduced value of these there.
+        Other lines with pixels at this end, in the image, and the least value of those pixels.
     """
 
     top: float
@@ -58,12 +58,12 @@ class ConverterEnd:
 
     @property
     def has_pixels(self):
-        """Whether any pixel of the frame is there."""
+        """Whether any pixel of the frame is at the end of the converter."""
         return self.least is not None or bool(self.parts)
 
     @property
     def lowest(self):
-        """Least reduced value of such a pixel in all lines, adu; infinite without one."""
+        """Least reduced value of a pixel at the end of the converter, adu; infinite without one."""
         return min([np.inf if self.least is None else self.least, *(v for _, v in self.parts)])
 
     def full_pixels(self, values, y0, x0):
@@ -91,7 +91,7 @@ class ConverterEnd:
         return is_full
 
     def to_record(self):
-        """Return the values that there are, as a dict for JSON."""
+        """Return the known values as a dict for JSON."""
         data = {"top": self.top}
         if self.least is not None:
             data["least"] = self.least
@@ -106,7 +106,7 @@ class ConverterEnd:
         return cls(data["top"], data.get("least"), parts)
 
     def to_text(self):
-        """Return the values for a header: the least, then each other part and its own.
+        """Return the least values for a header: of usual lines, then of each other part.
 
         Examples
         --------
@@ -173,7 +173,7 @@ class FullPixels:
         """
         if self._top is None:
             return
-        # Results of 64 kB stay in the memory that the thread has; larger ones are asked for anew.
+        # Results of 64 kB stay in the memory that the thread has; larger ones are allocated anew.
         step = max(1, _PIXELS_AT_ONCE // stored.shape[1])
         for low in range(0, len(stored), step):
             rows_at_once = stored[low : low + step]
@@ -182,7 +182,7 @@ class FullPixels:
                 self._highest = highest
                 self._lines, self._values = [], []
             is_top = highest == self._top or _is_lower_top(stored.dtype, highest)
-            # Hardly any block has such a pixel.
+            # Hardly any block has a pixel at the end of the converter.
             if is_top and highest == self._highest:
                 rows, columns = np.nonzero(_are_full(rows_at_once, offset, highest))
                 rows += low

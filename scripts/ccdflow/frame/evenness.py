@@ -11,12 +11,12 @@ from ccdflow.robust import MAD_TO_SIGMA, median
 LEAST_LEVEL = 1000.0
 """Adu: darker frames are no flats; only their median is measured."""
 
-# A smaller image, in pixels, is not judged.
+# Pixels of a small image at least: a smaller one is not judged.
 _FEWEST_PIXELS = 1024
 # A pixel this many sigma above the pixels two columns away belongs to a star or a spectral line.
 _STAR_SIGMA = 8.0
-# Even frames have at most this fraction of such pixels, and at most this many in a very small
-# image; cosmic rays make some.
+# Pixels of stars or lines that an even frame may have: this fraction of its pixels, or this many in
+# a very small image; cosmic rays make some.
 _MOST_STARS, _FEWEST_STARS = 2e-4, 2
 # The noise counts as at least this fraction of the level: means of many pixels scatter little.
 _LEAST_NOISE = 1e-3

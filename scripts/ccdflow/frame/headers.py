@@ -15,12 +15,12 @@ from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, p
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
 
-# Cards on the storage of the raw array; the product gets new ones.
+# Matches cards on the storage of the raw array; the product gets new ones.
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|BUNIT"
     r"|CHECKSUM|DATASUM|END|NEXTEND|EXTNAME|EXTVER|EXTLEVEL|INHERIT|DATAMIN|DATAMAX"
 )
-# Cards of compressed tiles: the table's own, and those that keep the image's.
+# Matches cards of compressed tiles: the table's own, and those that keep the image's.
 _TILES = re.compile(
     r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP"
     r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|CMPTYPE|BLANK|SCALE|ZERO|QUANTIZ|DITHER0|HECKSUM|DATASUM"
@@ -28,7 +28,8 @@ _TILES = re.compile(
 )
 # Names that only describe the storage of an extension.
 _STORAGE_NAMES = ("COMPRESSED_IMAGE",)
-# Names of the product's own cards: a raw frame's card of such a name would be mistaken for one.
+# Matches the names of the product's own cards: a raw frame's card of such a name would be mistaken
+# for one.
 _OWN_CARDS = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OSCSAT\d\d"
@@ -267,7 +268,7 @@ def _write_amplifier_cards(cards, amplifiers, recipe, reduced):
         _write_readout_cards(set_card, amplifier, recipe)
         _write_converter_cards(set_card, reduced.converters.get(amplifier.name))
         if amplifier.gain is not None:
-            # Not GAIN: many cameras write a setting of theirs under that name.
+            # The keyword is not GAIN, under which many cameras write a setting of theirs.
             set_card("AMPGAIN", "GAIN", amplifier.gain, "[electron/adu]")
         if amplifier.name in reduced.flags:
             flag = reduced.flags[amplifier.name]

@@ -9,11 +9,11 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 ROWS_OF_A_PIXEL = 256
 """The noise of a pixel and the profile across a seam take this many rows."""
 
-# Values beyond this many sigma are outliers: one in 1.7 million normal values is.
-_OUTLIER_SIGMA = 5
+OUTLIER_SIGMA = 5
+"""Values beyond this many sigma are outliers: by chance one in 1.7 million normal values is."""
 
 LEAST_SIGMA = 1.0
-"""Adu. A smaller sigma of pixels shows no outliers: most of whole numbers may be one number."""
+"""Adu: outliers are judged by at least this sigma, as most of some whole numbers may be equal."""
 
 
 def noise_of_neighbours(*series, least_sigma=0.0):
@@ -50,7 +50,7 @@ def _are_inliers(values, least_sigma):
     sigma = MAD_TO_SIGMA_SHORT * float(median(deviations if all_finite else deviations[is_finite]))
     if not (sigma or least_sigma):
         return is_finite
-    return is_finite & (deviations <= _OUTLIER_SIGMA * max(sigma, least_sigma))
+    return is_finite & (deviations <= OUTLIER_SIGMA * max(sigma, least_sigma))
 
 
 def _root_mean_square(values, is_kept):
@@ -76,5 +76,5 @@ def clipped_means(lines):
     """
     deviations = np.abs(lines - column_medians(lines))
     sigma = MAD_TO_SIGMA_SHORT * column_medians(deviations)
-    limit = _OUTLIER_SIGMA * np.maximum(sigma, LEAST_SIGMA)
+    limit = OUTLIER_SIGMA * np.maximum(sigma, LEAST_SIGMA)
     return np.mean(lines, axis=0, where=deviations <= limit)

@@ -9,12 +9,10 @@ import numpy as np
 
 from ccdflow.errors import FrameError
 from ccdflow.frame.flaws import saturation_of
+from ccdflow.frame.line_noise import LEAST_SIGMA, OUTLIER_SIGMA
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 
-# Pixels beyond this many sigma are outliers; the least sigma, adu, as most of some whole numbers
-# may be one number.
-_OUTLIER_SIGMA, _LEAST_SIGMA = 5, 1.0
-# Pixels of a strip by which the limit of outliers is found.
+# Pixels of a strip that are sampled for the limit of outliers.
 _SAMPLE_PIXELS = 20_000
 
 
@@ -85,7 +83,7 @@ def mean_level(levels, statistic, top):
         Adu; the mean of all where all are saturated.
     """
     is_sound = statistic < (np.inf if top is None else top)
-    # Levels of a model have none of a saturated row in them.
+    # The levels of a model leave saturated rows out already.
     if levels is not statistic or is_sound.all() or not is_sound.any():
         return float(np.mean(levels))
     return float(np.mean(levels[is_sound]))
@@ -227,7 +225,7 @@ def noise_about_levels(strips, along):
         if strip.dtype.kind == "f":
             sample = sample[np.isfinite(sample)]
         spread = MAD_TO_SIGMA_SHORT * float(median(sample))
-        deviations_kept = deviation[deviation <= _OUTLIER_SIGMA * max(spread, _LEAST_SIGMA)]
+        deviations_kept = deviation[deviation <= OUTLIER_SIGMA * max(spread, LEAST_SIGMA)]
         squares += float(np.square(deviations_kept, dtype=np.float64).sum()) * k / (k - 1)
         count += deviations_kept.size
     return float(np.sqrt(squares / count)) if count else float("nan")
@@ -328,7 +326,7 @@ def _fitted_levels(positions, levels, is_good, recipe):
         try:
             spline = LSQUnivariateSpline(positions[is_good], levels[is_good], knots, k=3)
         except ValueError:
-            # The levels are enough in all, and a piece has too few: that of a gap.
+            # There are enough levels in all, but too few for one piece of the spline, at a gap.
             continue
         if order == recipe.order:
             return spline(positions)

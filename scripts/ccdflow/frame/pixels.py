@@ -135,6 +135,7 @@ def to_big_endian(out):
     for first in range(0, numbers.size, step):
         block = slice(first, first + step)
         total += int(numbers[block].view(words.dtype).sum(dtype=np.uint64))
-        # Same as `byteswap(inplace=True)`, four times as fast, and it lets other threads run.
+        # This does what `byteswap(inplace=True)` does, four times as fast, and lets other threads
+        # run.
         np.copyto(swapped[block], numbers[block])
     return checksum.fits_sum_of(total)

@@ -24,28 +24,29 @@ from ccdflow.files.values import as_number
 
 # Sections of the chip or the detector that correspond to DATASEC, by NOAO's conventions.
 _DETECTOR_CARDS = ("CCDSEC", "DETSEC", "AMPSEC")
-# Cards about the raw array; RTDATSEC is WHT's, COVER and ROVER are Lick's.
+# Matches cards about the raw array; RTDATSEC is WHT's, COVER and ROVER are Lick's.
 _RAW_PIXEL_CARD = re.compile(
     r"((BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC_?[A-Z0-9]{0,2}|[ABCDT]SEC_?(\d{1,2}|[A-Z]\d?)|RTDATSEC"
     r"|[CR]OVER|ESO DET OUT\d+ (" + "|".join(ESO_SCAN_KEYS) + r")|"
     + "|".join(PRESCAN_X + OVERSCAN_X + PRESCAN_Y + OVERSCAN_Y) + ")"
 )  # fmt: skip
-# LTV1, LTM1_2.
+# Matches a card of physical coordinates: LTV1, LTM1_2.
 _PHYSICAL_CARD = re.compile(r"LT(V[12]|M[12]_[12])")
 _WORLD_CARD = re.compile(
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+"
     r"|[AB]P?_(ORDER|DMAX|\d+_\d+)|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
-# A_ORDER, BP_1_2, CPDIS1, D2IMARR.
+# Matches a card of a distortion: A_ORDER, BP_1_2, CPDIS1, D2IMARR.
 _DISTORTION_CARD = re.compile(r"[AB]P?_(ORDER|\d+_\d+)|CPDIS\d|DP\d|D2IM.*")
-# CRPIX1, CDELT2A, CD1_2.
+# Matches a card of world coordinates in or per pixels: CRPIX1, CDELT2A, CD1_2.
 _PIXEL_FIGURE_CARD = re.compile(r"(CRPIX|CDELT)\d[A-Z]?|(PC|CD)\d_\d+[A-Z]?")
-# CRVAL1A is of version A, CRPIX2 of the unnamed one.
+# Matches a card of world coordinates, with the letter of its version: CRVAL1A is of version A,
+# CRPIX2 of the unnamed one.
 _VERSIONED_CARD = re.compile(r"(CRPIX|CRVAL|CDELT|CTYPE|CD\d_|PC\d_)[12](?P<version>[A-Z]?)")
 # Two solutions agree if they place a star within this many pixels of each other.
 _PIXEL_TOLERANCE = 0.1
-# Other numbers agree within this part.
+# Other numbers of two solutions agree within this fraction.
 _PART_TOLERANCE = 1e-6
 
 

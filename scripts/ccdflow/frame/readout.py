@@ -8,11 +8,12 @@ import numpy as np
 
 from ccdflow.camera.sections import Region
 from ccdflow.frame.converter_end import ConverterEnd
+from ccdflow.robust import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
 """Variance that rounding to whole adu adds, adu^2."""
 
-# Adu. For a smaller mean gap of two values the first terms of a series are used.
+# Adu. For a smaller mean gap between two values the first terms of a series are used.
 _SMALL_GAP = 1e-2
 
 
@@ -75,7 +76,7 @@ class Readout:
 
     @property
     def noise_part(self):
-        """The same readout without the values that add no noise and differ from frame to frame."""
+        """The readout without the values that add no noise and differ from frame to frame."""
         return replace(
             self, level=0.0, saturation=None, subtracted=True, linear=None,
             is_saturation_measured=False, is_dead=False, without_level=(), converter=None,
@@ -261,9 +262,9 @@ def median_variance(count):
     """
     if count < 1:
         return 0.0
-    # Constants of these fits.
+    # The constants of the fits to even and odd numbers of values.
     addend = 1.4 - 0.52 / count if count % 2 == 0 else 0.43 + 0.22 / (count + 0.5)
-    return float(np.pi / 2 / (count + addend))
+    return float(MEDIAN_VARIANCE / (count + addend))
 
 
 def median_rounding(count, noise):
@@ -302,7 +303,7 @@ def median_rounding(count, noise):
 def _shared_rounding(gap):
     """Return the rounding of the mean of two values of a mean gap, adu, in units of one's."""
     if gap < _SMALL_GAP:
-        # The same by the first terms of a series: the exponentials would cancel.
+        # The first terms of the series of the formula below, whose exponentials would cancel.
         return 1.0 - 3 * gap
     # The moments of the fraction of an exponentially distributed number.
     remainder = 1 / np.expm1(1 / gap)

@@ -168,7 +168,7 @@ def ends_of_converters(full_pixels, recipe, overscans):
     """
     ends = {}
     for name, pixels_at_end in full_pixels.items():
-        # Not the mean: a star that runs into the overscan of some rows would shift it.
+        # A star that runs into the overscan of some rows would shift the mean.
         level = None if overscans[name] is None else float(np.median(overscans[name].levels))
         end = pixels_at_end.end(recipe, level)
         if end is not None:

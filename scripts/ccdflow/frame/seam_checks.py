@@ -16,7 +16,8 @@ SEAM = "seam"
 # Columns on either side of a seam whose medians give its step: a median of 8 values has less than
 # half of the error of one.
 _SEAM_COLUMNS = 8
-# A seam needs this many times the columns above: two times in each of the two amplifiers.
+# Columns across a split, in units of `_SEAM_COLUMNS`, that the search for a seam needs: two in each
+# of the two amplifiers.
 _FEWEST_SEAM_PARTS = 4
 # A seam is looked for if the levels differ by more than this many errors of a column: with fewer,
 # chance steps of two levels would be looked for; with more, small steps stay unseen.
@@ -97,7 +98,7 @@ def _find_seam(left, right, left_data, right_data):
     # One median of all windows: one for each would take most of the time of a small frame.
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, span), axis=1)
     steps = medians[positions] - medians[positions - span]
-    # Columns with the other amplifier's level are off by minus or plus the step.
+    # Columns with the other amplifier's level are off by minus or plus the step of the levels.
     step_at_split = steps[split - span] if span <= split < len(values) - span else 0.0
     if abs(step_at_split + step) > _SAME_STEP_PART * abs(step):
         return None

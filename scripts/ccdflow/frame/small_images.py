@@ -18,7 +18,8 @@ MOST_SIDE_PIXELS = 256
 """The longer side of a small image has at most this many pixels."""
 
 SQUARE_ROWS = 2
-"""Rows of each square that are read of the sky: two of the LFC's eighteen show its stars."""
+"""Rows of each square that are read of science frames: two of the eighteen of an LFC frame show its
+stars."""
 
 ROWS_OF_CALIBRATIONS = 1
 """Rows of each square that are read of biases, darks and flats, which have no stars."""

@@ -156,6 +156,11 @@ class _FrameReduction:
     ----------
     rows, geometry, recipe, sample, small_image
         See `stream_frame`.
+
+    Attributes
+    ----------
+    bytes_written : int
+        Bytes of reduced pixels so far.
     """
 
     def __init__(self, rows, geometry, recipe, sample, small_image):
@@ -177,7 +182,7 @@ class _FrameReduction:
         self._sample_rows = np.asarray(sample, dtype=int)
         self._sample = []
         self._small_image = small_image
-        # A median of these is a whole number or a half, and always finite.
+        # A median of whole numbers is a whole number or a half, and always finite.
         self._has_simple_levels = (
             self._dtype.kind in "iu" and self._dtype.itemsize <= 2 and recipe.statistic == "median"
         )

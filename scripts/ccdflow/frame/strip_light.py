@@ -15,22 +15,23 @@ from ccdflow.errors import FrameError
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, column_medians, median
 
 LIT_OVERSCAN, DATA_FOR_OVERSCAN = "lit overscan", "data for overscan"
-"""The names of these warnings: a strip that may hold data, and one that does, in a flat."""
+"""The names of the warnings on a strip that may hold data, and on one that does, in a flat."""
 
-# Electrons. A strip of more noise holds photons, if no card or profile gives the read noise: the
-# readouts of CCDs have 2 to 20. Adu, where the gain is unknown, too.
+# Electrons, or adu where the gain is unknown. A strip of more noise holds photons, if no card or
+# profile gives the read noise: the readouts of CCDs have 2 to 20.
 _MOST_READ_NOISE = 30.0
-# Where the read noise is given, a strip of more than this many times of it holds photons. That of
+# A strip whose noise is more than this many times the given read noise holds photons. The noise of
 # the EFOSC2 is 1.6 times its card's.
 _PHOTON_NOISE_RATIO = 2.5
 # Largest difference between the levels of a strip and of its neighbours, as a fraction of the light
-# that makes such noise: vignetting changes a flat by less than 2 % over such a width.
+# whose photons have the strip's noise: vignetting changes a flat by less than 2 % over this width.
 _LEVEL_TOLERANCE_PART = 0.1
 # The noise of the strip equals its neighbours' within this factor: the response of pixels
 # differs more over the neighbours, which are spread. A true overscan beside a flat is 40
 # times quieter.
 _NOISE_RATIO_TOLERANCE = 1.5
-# Photons make no more noise than the whole level would, in pixels whose response differs by this.
+# Scatter of the response of pixels, a fraction: a strip with more noise than photons of its whole
+# level and this scatter make is a noisy readout.
 _LEAST_RESPONSE = 0.02
 # A strip of a flat holds data, even if gain or read noise are given wrong, where all of these hold:
 # at least this part of its level is light, it has this level, adu, and this noise, electrons, and
@@ -43,15 +44,15 @@ _LIT_NOISE_FACTOR = 1.25
 # Adu by which the data beside a true overscan are brighter, at least: a smaller step may be the
 # gradient of a bias, and with a larger one faint flats show no step.
 _LEAST_STEP = 20.0
-# The sampled lines of data nearest to the strip: for their noise, and for their level.
+# The sampled lines of data nearest to the strip that give the data's noise, and their level.
 _NEIGHBOUR_PIXELS, _NEAREST_PIXELS = 6, 2
-# The noises are of at most this many rows, spread over the strip: they are good to 1 % then.
+# Rows of a strip, spread over it, that give the noises at most: they are good to 1 % then.
 _MOST_ROWS = 256
-# Fewer rows of a strip, or columns, are not judged.
+# A strip with fewer rows, or fewer columns, is not judged.
 _FEWEST_ROWS, _FEWEST_COLUMNS = 16, 3
 
 
-# The end of the warnings.
+# The remedy at the end of a warning that a strip holds data.
 _STRIP_REMEDY = (
     "if the frame was read without overscan, or trimmed, give frames of its size a profile of their"
     " own (`overscan: none`), else correct `overscan:` in the camera's profile"
@@ -242,7 +243,7 @@ def is_lit(likeness, amplifier):
     ratio = likeness.data_noise / likeness.noise
     is_alike = 1 / _NOISE_RATIO_TOLERANCE <= ratio <= _NOISE_RATIO_TOLERANCE
     if amplifier.gain and likeness.noise**2 > _most_variance(likeness.level, gain):
-        # A level of this height has fewer photons: it is a noisy readout.
+        # The photons of this level would have less noise: it is a noisy readout.
         return False
     return is_alike and abs(likeness.step) <= _LEVEL_TOLERANCE_PART * light
 

@@ -14,8 +14,9 @@ MOST_ROWS = 1024
 MOST_COLUMNS = 128
 """The figures take at most this many columns of each row."""
 
-# Rows of one value have no noise if there are at least this many, with at least this many pixels
-# together. With a readout noise of 0.3 adu such rows occur by chance in 1 of 10,000 frames.
+# A run of rows of one value is taken for rows that were not read out if there are at least this
+# many, with at least this many pixels together. With a readout noise of 0.3 adu such a run occurs
+# by chance in 1 of 10,000 frames.
 _FEWEST_EMPTY, _FEWEST_PIXELS = 4, 200
 
 

@@ -19,17 +19,17 @@ from ccdflow.frame.line_noise import (
 )
 from ccdflow.frame.seam_checks import seam_warnings
 from ccdflow.frame.strip_samples import MOST_ROWS
-from ccdflow.robust import is_median_at_least, median
+from ccdflow.robust import MEDIAN_VARIANCE, is_median_at_least, median
 
-# An overscan of fewer rows or columns is not judged.
+# An overscan with fewer rows or columns along it is not judged.
 _FEWEST_LINES = 16
 
-ADDED_VARIANCE_PART = np.pi / 2 / 16
+ADDED_VARIANCE_PART = MEDIAN_VARIANCE / 16
 """Warn if the subtraction adds more than this fraction of a pixel's variance to the noise that the
 pixels of a row share, by three errors of measuring it. A median of 16 columns adds as much, the
 narrowest strip with a level a row by default. 1024 rows determine it to 0.0085."""
 
-# Adu. The pixels of an image with less noise are saturated or dead, but for a few.
+# Adu. All but a few pixels of an image with less noise are saturated or dead.
 _DEAD_NOISE = 0.1
 # The noise that the subtraction adds exceeds `ADDED_VARIANCE_PART` by this many errors of its
 # measurement: a sound frame has that by chance in 1 of 700.
@@ -40,7 +40,8 @@ NOISIER_FACTOR = 1.5
 
 # Adu. An image with less noise is not a measure for its overscan: most is rounding, 0.29 adu.
 _LEAST_IMAGE_NOISE = 0.5
-# Adu. No strip is quieter: rounding to whole numbers alone scatters by 0.29.
+# Adu. The noise of a strip counts as at least this: rounding to whole numbers alone scatters by
+# 0.29.
 _LEAST_STRIP_NOISE = 0.3
 # Columns of a strip agree if they differ by less than this part of the noise, or by less than this
 # many standard errors of their means.
@@ -185,10 +186,10 @@ def judge_sample(sample, recipe, name=""):
     """
     noise = row_noise(sample)
     subject = f"amplifier {name}: " if name else ""
-    # Of a strip that is saturated or empty in part, noise and structure show nothing more.
+    # A strip that is saturated or empty in part shows nothing more by its noise and structure.
     warnings = [*_saturation_warnings(sample, recipe), *_empty_row_warnings(sample)]
     if not warnings:
-        # Nor does the noise of an image that is saturated for the most part.
+        # An image that is saturated for the most part shows nothing by its noise.
         if not sample.is_full:
             warnings += [
                 *_row_warnings(noise, sample, recipe),

@@ -12,7 +12,7 @@ class ArchiveProduct(Kind):
     """One file on all nights, whose path is the ``path_prefix`` of its kind."""
 
     def is_enabled(self, context):
-        """Return whether the configuration asks for it; it is kept as it is otherwise.
+        """Return whether the configuration asks for the product; if not, an existing one is kept.
 
         Parameters
         ----------
@@ -25,7 +25,7 @@ class ArchiveProduct(Kind):
         return True
 
     def needs(self, context):
-        """Return the products that come before it.
+        """Return the products that are made before this one.
 
         Parameters
         ----------
@@ -38,7 +38,7 @@ class ArchiveProduct(Kind):
         raise NotImplementedError(f"kind {self.name} must define needs()")
 
     def is_wanted(self, context, needs):
-        """Return whether there is anything to show: by default where it needs any product.
+        """Return whether there is anything to show: by default, whether `needs` names any product.
 
         Parameters
         ----------
@@ -53,11 +53,11 @@ class ArchiveProduct(Kind):
         return bool(needs)
 
     def is_open(self, context):
-        """Return whether it shows products of this run that may be refused (`WantedProduct`)."""
+        """Return whether the product shows others that may be refused in this run."""
         return False
 
     def plan(self, planner):
-        """Plan it if there is anything to show; keep it if it is not asked for."""
+        """Plan the product if there is anything to show; keep it if it is not asked for."""
         context = planner.context
         if not self.is_enabled(context):
             planner.keep(self.path_prefix)

@@ -104,11 +104,11 @@ class Kind(PartlyPlanned, OnPages):
         return ()
 
     def has_name(self, product):
-        """Return whether a path relative to the results folder is that of such a product."""
+        """Return whether a path below the results folder is that of a product of this kind."""
         return product == self.path_prefix
 
     def is_stray(self, context, product):
-        """Return whether a file of such a name without a record is moved away.
+        """Return whether a file with a name of this kind and without a record is moved away.
 
         Parameters
         ----------

@@ -121,7 +121,8 @@ def refused_record(job, basis, reason):
 
 
 _LOADING = threading.RLock()
-# The last pictures: a page that is written again shows most of them unchanged.
+# Pictures kept at most, the last ones drawn: a page that is written again shows most of them
+# unchanged.
 _MOST_DRAWN = 32
 _kept_pictures = OrderedDict()
 

@@ -38,7 +38,7 @@ class BiasContent:
 
     @property
     def pictures(self):
-        """All pictures of it."""
+        """All pictures of the section."""
         return [picture for group in self.groups for picture in group.pictures]
 
 
@@ -125,7 +125,8 @@ def _read_noise(amplifier):
     return with_error(amplifier.read_noise, amplifier.read_noise_error)
 
 
-# Heading above, heading, text on hovering, and the function that writes a cell.
+# The columns of the table: heading above, heading, text on hovering, and the function that writes a
+# cell.
 _COLUMNS = (
     ("", "Biases", "Number of biases measured", lambda amplifier: str(amplifier.biases)),
     (_LEVEL, "level", "Mean bias level, adu", _level_cell),

@@ -6,13 +6,15 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from ccdflow import wording
+
 REDUCED = "reduced"
 """The word for a frame that was reduced."""
 
-SET_ASIDE = "set aside"
+SET_ASIDE = wording.SET_ASIDE
 """The word for a frame that was set aside."""
 
-# The end of a file's name if another product has the same values in its name.
+# Matches the end of a file's name if another product has the same values in its name.
 _SUFFIX_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
 _SUFFIX_HINT = (
     " (the six letters at its end name the part of the detector, or the setting, by which it"
@@ -295,5 +297,5 @@ class Section:
 
     @property
     def link(self):
-        """The text of the link to it."""
+        """The text of the link to the section."""
         return self.name or self.title

@@ -46,7 +46,7 @@ def _exposure_text(value):
     return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
 
 
-# A cell with a number: 3.5, 1.2e-5, 3.5 ± 0.1, 20 %.
+# Matches a cell with a number: 3.5, 1.2e-5, 3.5 ± 0.1, 20 %.
 _FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
 
 
@@ -55,7 +55,7 @@ def is_figure(text):
     return _FIGURE.fullmatch(text) is not None
 
 
-# `str.isprintable` is False for it.
+# A space at which no line ends: it can be printed, but `str.isprintable` is False for it.
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -154,7 +154,7 @@ def with_signs(value):
     return _with_whole_dates(signs(visible(value)))
 
 
-# A date: year, month and day, or month and day alone.
+# Matches a date: year, month and day, or month and day alone.
 _DATE = re.compile(r"(?<![\w.-])(?:\d{4}-)?\d\d-\d\d(?![\w-])")
 
 

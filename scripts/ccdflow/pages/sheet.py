@@ -12,7 +12,7 @@ from ccdflow.pages.rendering import href, visible
 from ccdflow.pages.text_formatting import sorted_by_type, type_rank
 from ccdflow.wording import count
 
-# .fits, .FIT.gz.
+# Matches the ending of a FITS file: .fits, .FIT.gz.
 _FILE_ENDING = re.compile(r"\.(fits|fit|fts)(\.(gz|fz|bz2|xz))?$", re.IGNORECASE)
 _NEEDED_FIELDS = ("unit", "centre", "scale", "low", "high", "zscale")
 
@@ -75,7 +75,7 @@ class Tile:
 
     @property
     def name(self):
-        """The same without folders."""
+        """The raw file without its ending and folders."""
         return self.path.rpartition("/")[2]
 
     @property

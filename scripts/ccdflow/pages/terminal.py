@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,19 +29,19 @@ class Tables:
     ----------
     frames : list of dict
         Frames of ``inventory.csv``.
-    biases, darks, flats : list of dict
+    biases, darks, flats : sequence of dict
         Biases, darks and flats of ``bias_quality.csv``, ``dark_quality.csv`` and
         ``flat_quality.csv``.
-    steps : list of dict
+    steps : sequence of dict
         Steps of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated
         because a master is missing.
     """
 
     frames: list[dict[str, str]]
-    biases: list[dict[str, str]] = ()
-    darks: list[dict[str, str]] = ()
-    flats: list[dict[str, str]] = ()
-    steps: list[dict[str, str]] = ()
+    biases: Sequence[dict[str, str]] = ()
+    darks: Sequence[dict[str, str]] = ()
+    flats: Sequence[dict[str, str]] = ()
+    steps: Sequence[dict[str, str]] = ()
 
 
 def night_text(night, tables, *, page="", other_nights=(), width=80, height=None):
@@ -444,7 +445,8 @@ def _warning_lines(tables):
 
 
 _WARNING = "warning: "
-# The notes of `ccdflow.camera.amplifiers.headersections.NO_OVERSCAN`.
+# Matches the notes of `ccdflow.camera.amplifiers.headersections._note_no_overscan` in the table: a
+# test compares the two, as a note in other words would not be found.
 _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 

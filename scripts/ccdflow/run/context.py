@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ccdflow.run.nights.night_notes import NightNotes
     from ccdflow.run.rawframes.rawfolder import FolderProblem
 
-# The mark of a value that was not looked up yet; None is a value that may be known.
+# The mark of a value that was not looked up yet: None may be a known value.
 _UNKNOWN = object()
 _REFUSALS_KEY = (Lookup.REFUSALS,)
 
@@ -456,7 +456,7 @@ class PlanContext(_KeptOutcomes, Context):
         return False
 
     def without_set_aside(self, groups):
-        """Return all of some frames: no frame that is planned has been set aside."""
+        """Return all of the frames: none that is planned has been set aside."""
         return list(groups)
 
     def outcome(self, product):

@@ -12,7 +12,8 @@ OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a n
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
 
-# Stands in the name of a record for a key that is not made: the rules want hexadecimal digits.
+# The text in the place of a key that is not made, in the name of a record: the rules want
+# hexadecimal digits.
 _NO_KEY = "0" * 16
 
 

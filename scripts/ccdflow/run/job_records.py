@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from ccdflow import paths
+from ccdflow import paths, wording
 from ccdflow.files import atomic_write, checksum
 from ccdflow.files.text_files import json_text, notes
 
@@ -25,7 +25,7 @@ MADE = "made"
 REFUSED = "refused"
 """There is no product, for a reason that the record has."""
 
-SET_ASIDE = "set aside"
+SET_ASIDE = wording.SET_ASIDE
 """The raw frame was set aside."""
 
 GONE = "gone"

@@ -60,7 +60,7 @@ def read_late_notes(results):
     # Older results: their notes have "said".
     count, heads = first.get("count"), first.get("heads", first.get("said"))
     if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in first:
-        # Without notes, or of another version in a form that is unknown here.
+        # There are no late notes, or they are of another version in a form that is unknown here.
         return LateNotes()
     lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
     for name, file in _FILES.items():

@@ -23,7 +23,7 @@ from ccdflow.run import job_records, late_notes
 from ccdflow.run.job_records import SHORT_FIELDS, Record
 from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
 
-# Older results: a batch was an "order". These kinds of records are no products.
+# Older results: a batch was an "order". Records of these kinds are of no product.
 _BATCH_KINDS = ("batch", "order")
 
 _compact_json = json_text.compact_encoder()
@@ -56,12 +56,19 @@ def _as_unparsed(values):
 
 
 class Ledger(dict):
-    """{product: Record}, and the lines on the disk; bases and data are `UnparsedMapping`."""
+    """{product: Record}, and the lines on the disk; bases and data are `UnparsedMapping`.
+
+    Attributes
+    ----------
+    saved : dict of str to ccdflow.run.job_records.Record
+        The records as they are on the disk, by product.
+    has_late_notes : bool
+        Whether some of the records are in the late notes.
+    """
 
     def __init__(self, values=()):
         super().__init__()
         self.saved = {}
-        # Whether some of the records are in the late notes.
         self.has_late_notes = False
         self._common = {}
         for product, record in dict(values).items():
@@ -186,6 +193,11 @@ class RecordReader:
         The first line of the notes.
     ledger : Ledger, optional
         Keeps the texts that records share.
+
+    Attributes
+    ----------
+    is_of_another_version : bool
+        Whether another version of ccdflow wrote the notes.
     """
 
     def __init__(self, first, ledger=None):
@@ -424,7 +436,8 @@ def noted_fits_products(results):
     -------
     dict of str to (str, str, str, dict)
     """
-    # Before the ledger: a run that ends meanwhile takes them into it, and removes them then.
+    # Records first, then the ledger: a run that ends meanwhile takes them into the ledger before it
+    # removes them.
     unfolded = [record for _, record in job_records.unfolded_records(results) if record is not None]
     return {
         record.product: (record.kind, record.key, record.content, record.basis)

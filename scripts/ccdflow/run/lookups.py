@@ -12,13 +12,13 @@ class Lookup(StrEnum):
     of masters and setups from plan to plan, and makes all others anew for each new frame.
     """
 
-    # On the groups of one kind; the second item of the key is the name of the kind.
+    # Values on the groups of one kind; the second item of the key is the name of the kind.
     GROUPS = "groups"
     GROUPS_BY_NIGHT = "groups by night"
     NIGHTS_OF_GROUPS = "nights of groups"
     GROUPS_ELSEWHERE = "groups elsewhere"
     MASTER_LIBRARY = "master library"
-    # On setups, cameras and masters.
+    # Values on setups, cameras and masters.
     MASTER_LIBRARIES = "master libraries"
     SETUP = "setup"
     LAYOUT = "layout"
@@ -35,7 +35,7 @@ class Lookup(StrEnum):
     CHIP_RECIPE = "recipe of a chip"
     RAW_PIXELS = "raw pixels"
     SIZE_OF_FRAME = "size of frame"
-    # On all frames.
+    # Values on all frames.
     ROWS_BY_PRODUCT = "rows by product"
     ROWS_BY_NIGHT = "rows by night"
     AGEING = "ageing"
@@ -69,11 +69,11 @@ class Lookup(StrEnum):
 class OutcomeKey(StrEnum):
     """The first item of a key of a value on outcomes.
 
-    It is that of `ccdflow.run.context.Context.kept_by_key` and ``kept_by_identity``. The value
-    depends on the records of products, so that a job makes it anew each time.
+    A key of `ccdflow.run.context.Context.kept_by_key` and ``kept_by_identity`` begins with it. The
+    value depends on the records of products, so that a job makes it anew each time.
     """
 
-    # On all frames, or on those of a night.
+    # Values on all frames, or on those of a night.
     COVERAGE = "coverage"
     SHOWN_NIGHTS = "shown nights"
     FRAME_RECORDS = "frame records"
@@ -82,14 +82,14 @@ class OutcomeKey(StrEnum):
     CALIBRATED_FRAMES = "calibrated frames"
     CALIBRATED_RECORDS = "calibrated records"
     DRAWN_FRAMES = "drawn frames"
-    # On a group, its masters or measurements.
+    # Values on a group, its masters or measurements.
     HASH_OF_GROUP = "hash of group"
     SOURCES_ALIKE = "sources alike"
     CHOICE_NUMBERS = "choice numbers"
     MEASUREMENTS = "measurements"
     BASIS_OF_MEASUREMENTS = "basis of measurements"
     TEXT_OF_MEASUREMENTS = "text of measurements"
-    # On the objects of steps.
+    # Values on the objects of steps.
     ANSWER = "answer"
     ANSWERS = "answers"
     RIVAL = "rival"

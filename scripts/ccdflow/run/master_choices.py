@@ -174,7 +174,7 @@ class MissingCause(StrEnum):
 
     NONE_FITS = "none fits"
     TOO_FEW = "too few frames"
-    # It could not be made; the next two say for which reason.
+    # The master could not be made; `NO_BIAS` and `TOO_FAINT` name the reason.
     NOT_MADE = "not made"
     NO_BIAS = "not made without a bias"
     TOO_FAINT = "not made of faint flats"

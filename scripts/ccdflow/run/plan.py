@@ -223,6 +223,11 @@ class Planner:
         As for `make_plan`.
     is_dry : bool
         As for `make_plan`.
+
+    Attributes
+    ----------
+    planned_counts, products_to_retire, older_headers, dropped
+        As in `Plan`, while the plan grows.
     """
 
     def __init__(self, context, stamps, doubtful, forced, records=None, *, is_dry=False):

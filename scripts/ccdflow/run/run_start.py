@@ -67,7 +67,7 @@ class RunRequest:
 
     @property
     def names_products(self):
-        """Whether it names kinds or products: all nights are planned then."""
+        """Whether the request names kinds or products: all nights are planned then."""
         return bool(self.forced or self.requested)
 
 

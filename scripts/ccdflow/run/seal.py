@@ -124,7 +124,7 @@ class State:
 
     @cached_property
     def text(self):
-        """The hash of all of it."""
+        """The hash of the whole state."""
         whole_hash = hashlib.blake2b(digest_size=16)
         whole_hash.update(f"{self.general} {self.tables}".encode())
         whole_hash.update(json.dumps(sorted(self.folders.items())).encode())

@@ -191,7 +191,7 @@ def _start_locked(run_start):
         not request.is_dry or seal.has_seal(run_start.results)
     )
     if not is_seal_wanted and not is_round:
-        # Nobody has asked for a look at the folders, by which some nights alone are planned.
+        # Without a seal and a watch no look at the folders shows the nights that changed.
         return _session_of_all_nights(run_start)
     archive_state = None
     if not request.names_products:
@@ -438,7 +438,7 @@ def _busy_with_current(context, busy_batches, files):
         kept_record = context.earlier_record(product)
         if product in context.jobs or kept_record is None:
             return False
-        # As `files` has its paths.
+        # The path is joined as those in `files` are.
         is_folded = os.path.join(context.results, path) in folded_files  # noqa: PTH118
         return not is_folded and kept_record.key != paths.parse_done(path)[1]
 
@@ -557,7 +557,7 @@ def remove_parts(results, folders):
     folders : iterable of str
         Folders of products.
     """
-    # Of the results folder itself the files alone: folders in it may be the user's own.
+    # The results folder itself is searched for files alone: folders in it may be the user's own.
     top = [(results, [], os.listdir(results))]  # noqa: PTH208
     walks = (os.walk(results / name) for name in (*folders, paths.STATE))
     for folder, _, names in chained(top, *walks):

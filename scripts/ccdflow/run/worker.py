@@ -144,6 +144,25 @@ class _Pool:
     ----------
     context, jobs, threads, make, is_wide, on_done
         See `work`; `jobs` is a list here.
+
+    Attributes
+    ----------
+    result : WorkResult
+        The result so far.
+    error : BaseException or None
+        The first error that no job accounts for.
+    followers : list of list of int
+        For each job the jobs that need it, by index.
+    missing_needs : list of int
+        Number of jobs that each job waits for.
+    ready_jobs : list of int
+        A heap of the jobs that can be done, by index.
+    remaining_count, busy_threads : int
+        Number of jobs not yet done, and of threads at work.
+    is_stopped : bool
+        Whether no further job is begun.
+    condition : threading.Condition
+        The lock, and the signal that a job is done.
     """
 
     def __init__(self, context, jobs, threads, make, is_wide, on_done):

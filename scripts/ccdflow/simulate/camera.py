@@ -82,7 +82,7 @@ class SimulatedCamera:
     dark_current: float = 0.01
     glow: float = 10.0
     glow_scale: float = 0.04
-    # 1.5 a minute and cm^2 at sea level, on pixels of 15 micrometres.
+    # A rate of 1.5 a minute and cm^2 at sea level, on pixels of 15 micrometres.
     cosmic_rays: float = 5.6e-8
 
     def __post_init__(self):

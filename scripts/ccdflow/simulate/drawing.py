@@ -273,7 +273,7 @@ def _draw_structure(rng, shape):
 
 
 def _draw_illumination(rng, shape, filters, n_grains):
-    """Draw the relative light of a lamp: {filter: (ny, nx) float32, at most 1}.
+    """Return a drawn relative light of a lamp: {filter: (ny, nx) float32, at most 1}.
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ def _header_of_shot(shot, exposure, instrument):
         "NAXIS": 2,
         "NAXIS1": nx,
         "NAXIS2": ny,
-        # As FITS stores unsigned numbers of 16 bits.
+        # FITS stores unsigned numbers of 16 bits by this offset.
         "BZERO": 32768.0,
         "BSCALE": 1.0,
         "INSTRUME": instrument,

@@ -28,7 +28,7 @@ _FRAME_SCATTER = 0.3
 _SINKING_RATE = 0.1
 # Stars in a frame of the guide's camera; in a smaller frame they are as dense.
 _STAR_COUNT = 400
-# (ny, nx) of that frame.
+# (ny, nx) of the guide's frame with `_STAR_COUNT` stars.
 _STARS_SHAPE = (4128, 2048)
 # Stars in the smallest frame: enough for a picture to show some.
 _LEAST_STARS = 6

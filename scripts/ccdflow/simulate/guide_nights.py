@@ -55,7 +55,7 @@ def simulate_night(
         Science rows and columns as a fraction of the camera's; the overscan stays 32 columns
         wide. 1/16 makes frames of 160 x 258.
     camera : ccdflow.simulate.camera.SimulatedCamera
-    date, darks_date : str
+    date, darks_date : str, optional
         UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
     overwrite : bool
         Write every frame, also over another simulation and over frames of the same names.

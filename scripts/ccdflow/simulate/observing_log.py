@@ -46,7 +46,7 @@ class LogLine:
         return shifted.date(), shifted.hour + shifted.minute / 60 + shifted.second / 3600
 
 
-# number, IMAGETYP, OBJECT, FILTER, EXPTIME (s), UT
+# The lines of the observing log: number, IMAGETYP, OBJECT, FILTER, EXPTIME (s), UT.
 _GUIDE_FRAMES = (
     *((n, "BIAS", "bias", "i'", 0.0, f"00:{51 + n}:10") for n in range(1, 7)),
     (14, "FLATFIELD", "flat_g", "g'", 70.001, "04:17:28"),
@@ -70,8 +70,8 @@ _GUIDE_DARKS = (
     (24, "DARK", "dark", "i'", 7.0, "13:46:51"),
     (25, "DARK", "dark", "i'", 7.0, "13:48:30"),
 )
-# Each hundred frames of an archive's night: the number before which a row ends, IMAGETYP, OBJECT,
-# EXPTIME (s).
+# The frames in each hundred of an archive's night, a line for each run of them: the number of the
+# first frame behind the run, IMAGETYP, OBJECT, EXPTIME (s).
 _ARCHIVE_FRAMES = (
     (10, "BIAS", "bias", 0.0),
     (20, "FLATFIELD", "flat_g", 7.0),
@@ -85,7 +85,7 @@ def guide_frames(*, date="2016-01-16", darks_date=None):
 
     Parameters
     ----------
-    date, darks_date : str
+    date, darks_date : str, optional
         UT dates of the frames and of those in ``darks`` (default: the same date).
 
     Returns

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-# Steps that share a track's charge among its pixels evenly.
+# Steps a pixel that spread a track's charge evenly among its pixels.
 _STEPS_PER_PIXEL = 4
 # Mean length of a track, pixels.
 _MEAN_LENGTH = 6.0
 # Median charge of a track, electrons a pixel.
 _MEDIAN_CHARGE = 900.0
-# Standard deviation of the natural logarithm of that charge.
+# Standard deviation of the natural logarithm of a track's charge a pixel.
 _CHARGE_SPREAD = 0.6
 
 

@@ -35,7 +35,8 @@ from ccdflow.simulate.guide import add_light
 from ccdflow.simulate.tracks import add_pixels
 
 SIMULATOR_VERSION = 2
-"""Version in truth.json, by which a folder of an older simulator is told from one of this."""
+"""Version of the simulator, written to truth.json: a folder with another one was made by an older
+simulator."""
 
 TRUTH_FILE = "truth.json"
 """The file of a folder's truth: numbers."""
@@ -58,7 +59,8 @@ class Truth:
     frames : dict of str to dict
         By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
         (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
-        column), `signal` (electrons in a pixel of response 1), `stars` (number), `seed`.
+        column), `signal` (electrons in a pixel of response 1), `stars` and `cosmics` (numbers),
+        `seed`.
     structure : numpy.ndarray of shape (nx,), float64
         Level of each science column above the overscan, in adu.
     hot_pixels : numpy.ndarray of shape (n, 3), float64

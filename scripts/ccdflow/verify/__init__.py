@@ -6,5 +6,5 @@ But astropy's setting on texts of cards is the same, and tables are written by t
 
 from ccdflow.files.text_cards import keep_records_as_text
 
-# Here as well OBJECT = 'field: 12' is a text.
+# OBJECT = 'field: 12' is a text for astropy in this process as well.
 keep_records_as_text()

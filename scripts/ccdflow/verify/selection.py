@@ -26,7 +26,8 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
 
 MOST_BYTES = 64_000_000
-"""Bytes: a larger product of `KINDS_FROM_ALL_PIXELS` is in no sample; it would take 1.5 s."""
+"""Bytes: a whose frames have product than this together is in no sample; it would take 1.5 s of
+CPU."""
 
 
 def files_of(results):

@@ -103,8 +103,8 @@ VERIFIERS = {
     **dict.fromkeys(("bias", "dark", "flat"), _verify_combined),
     **dict.fromkeys(("detector", "bad pixels", "shutter"), _verify_measured),
 }
-"""By the kind of a product; a test holds them against the chain of kinds. What verifies a kind is
-imported for the first product of it alone: all of it takes 0.3 s."""
+"""The function that verifies each kind of product; a test compares the kinds with those of the
+chain. The modules of a kind are imported for its first product alone: all of them take 0.3 s."""
 
 # Errors of astropy at a damaged file. Damage of the product itself shows in its checksums.
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
@@ -146,7 +146,7 @@ def verify(product, *, raw, results, all_rows=False, product_notes=None, content
         fields = {"verdict": DIFFERS, "reason": str(error), "largest": error.largest}
         fields |= {"pixels": error.pixels, "unit": error.unit}
     except MemoryError:
-        # Neither the product's fault nor the program's.
+        # The fault is neither the product's nor the program's.
         raise
     except Exception as error:
         # The fault is in this code: the product has no verdict, and the others have theirs.

@@ -139,7 +139,7 @@ def test_strips_of_two_levels_of_one_amplifier():
     bias = lit(120, 260, light=0, level=level, seed=2)
     proposal = propose([header_of(flat)], [bias], other_arrays=[flat], file="a.fits")
     assert sections_of_amplifier(proposal)[0] == "[1:220,1:120]"
-    assert "are no two amplifiers" in " ".join(proposal.findings)
+    assert "are not of two amplifiers" in " ".join(proposal.findings)
 
 
 def test_overscan_in_the_middle():

@@ -19,10 +19,11 @@ AMPLIFIERS_REMEDY = (
 )
 """The remedy for a frame whose amplifiers cannot be found from its header."""
 
-# Cards of the size of a detector, as a section, or as columns and rows: 4096x4096, [4096,4096].
+# Cards of the size of a detector, which may be a section, and a pattern that matches a size as
+# columns and rows: 4096x4096, [4096,4096].
 _SIZE_CARDS = ("DETSIZE", "CCDSIZE")
 _SIZE = re.compile(r"[\[(]?\s*([1-9]\d*)\s*[xX*,]\s*([1-9]\d*)\s*[\])]?")
-# A family's own gain, read noise and saturation stand before the camera's.
+# Cards of the gain, read noise and saturation of one amplifier, which count before the camera's.
 _FAMILY_FIGURES = {
     "gain": ("GAIN", "GTGAIN"),
     "read_noise": ("RDNOISE", "GTRON"),
@@ -79,6 +80,19 @@ class HduReader:
     notes : list of ccdflow.camera.geometry.Note
         Changed in place: each decision that the cards alone do not settle is added.
     file : str
+
+    Attributes
+    ----------
+    shape : (int, int)
+        (ny, nx) of the image.
+    frame : Region
+        The whole image.
+    binning : (int, int)
+        (by, bx) of the HDU.
+    inherits : bool
+        Whether cards of the primary header hold for this HDU by INHERIT.
+    name : str
+        EXTNAME; 'A' without it.
     """
 
     def __init__(self, headers, index, *, is_alone, cards, notes, file):

@@ -31,9 +31,9 @@ BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), (
 DETECTOR_CARDS = {"DETSEC": ("DETSEC",), "CCDSEC": ("CCDSEC", "CSEC")}
 """Cards of sections in pixels of the detector, by the name that a profile gives them."""
 
-# BIASSEC1, BSEC_A2.
+# Matches the card of a numbered bias section: BIASSEC1, BSEC_A2.
 _NUMBERED_BIAS = re.compile(r"(?:BIASSEC|BSEC)_?[A-Z0-9]{1,2}")
-# DATASEC1, TSEC_A2.
+# Matches the card of an amplifier's data or trim section, with its suffix: DATASEC1, TSEC_A2.
 _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
 # Unread cards that a warning names; the rest become "...".
 _MOST_NAMED = 3
@@ -291,11 +291,11 @@ def _note_no_overscan(reader, kept_region, *, is_trimmed):
             reader.notes.append(Note(text, topic=topic))
 
 
-# Names of cards on an overscan, in any dialect.
+# Matches the keyword of a card on an overscan, in any dialect.
 _OVERSCAN_CARDS = re.compile(
     r".*(?:OVER?SC|OVRSC|OSCAN|OVSC|PRESC|PRSC|PREPIX|POSTPIX|BIASSEC|NBIAS).*"
 )
-# 0.0, F, none, [0:0,0:0].
+# Matches a value by which a card names no overscan: 0.0, F, none, [0:0,0:0].
 _NONE_OR_ZERO = re.compile(r"0*\.?0*|f(?:alse)?|no|off|none|\[0:0,0:0\]", re.IGNORECASE)
 
 
@@ -319,7 +319,7 @@ def _note_unread_cards(reader):
         reader.notes.append(Note(text, topic=topic))
 
 
-# One or two columns at an edge are bad ones; from three on they may be a strip.
+# Unused columns or rows that may be a strip, at least: one or two at an edge are bad ones.
 _NARROWEST_STRIP = 3
 
 

@@ -237,6 +237,6 @@ def _datasec_around(header, data, shape):
     try:
         region = Region.from_fits(text, shape=shape)
     except FrameError:
-        # The profile stands in for the header: a DATASEC that cannot be read is no concern.
+        # The profile replaces the header: a DATASEC that cannot be read does no harm.
         return None
     return region if region.within(shape) and region.contains(data) else None

@@ -8,7 +8,8 @@ from ccdflow.camera.geometry import Draft
 from ccdflow.camera.sections import Region, region_within
 from ccdflow.files.values import as_number
 
-# The effective pixels and the overscan of amplifier n along axis a, from MN to MX: S_EFMNna.
+# Matches the card with the first effective pixel of amplifier n along x, S_EFMNn1. In the names of
+# such cards EF is the effective area and OS the overscan, MN the first pixel and MX the last.
 _FIRST_PIXEL_CARD = re.compile(r"S_EFMN(\d)1")
 _EFFECTIVE, _OVERSCAN = "EF", "OS"
 

@@ -21,7 +21,7 @@ PRESCAN_Y = ("PRESCANY", "PRESCNY", "PRSCANY", "PRESCAN2", "PRELINE")
 OVERSCAN_Y = ("OVERSCNY", "OVRSCANY", "OVRSCAN2", "OVERSCN2", "POSTLINE", "ROVER")
 """Cards with the number of rows after the data."""
 
-# Words of settings that many readouts write into these cards: 'ON', 'YES'.
+# Cards into which many readouts write a setting, such as 'ON' or 'YES', and no number.
 _SETTING_CARDS = ("PRESCAN", "OVERSCAN")
 
 AMPLIFIER_COUNT_CARDS = ("NUMAMPS", "NAMPS", "AMPSROW")
@@ -31,7 +31,7 @@ ESO_SCAN_KEYS = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 """Cards of ESO, without the number of the output, with the pixels before and behind a line and a
 column."""
 
-# More outputs than any chip of ESO has.
+# Numbers of outputs in ESO's cards: no chip of ESO has as many.
 _ESO_OUTPUTS = range(1, 33)
 
 
@@ -275,7 +275,7 @@ def _first_column(reader):
     for keyword, origin in _FIRST_COLUMN:
         first = as_integer(reader.value(keyword))
         if first is not None:
-            # MaxIm counts binned pixels.
+            # XORGSUBF of MaxIm counts binned pixels.
             return (first - origin) * (reader.binning[1] if keyword == "XORGSUBF" else 1)
     shift = as_number(reader.value("LTV1"))
     return None if shift is None else round(-shift * reader.binning[1])
@@ -317,7 +317,7 @@ def _readout_sides(reader, outputs):
         nx, ny, x, y = (
             as_integer(reader.value(output + key)) or 0 for key in ("NX", "NY", "X", "Y")
         )
-        # Without X and Y an output is at the first pixel, 1.
+        # The place of an output without X and Y is the first pixel, 1.
         sides.append((max(x, 1) > nx * bx / 2, max(y, 1) > ny * by / 2))
     return sides
 

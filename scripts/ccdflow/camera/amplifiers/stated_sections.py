@@ -41,7 +41,7 @@ class _Axis(IntEnum):
 
     @property
     def card(self):
-        """The keyword of its length."""
+        """The keyword of the axis's length."""
         return f"NAXIS{self + 1}"
 
 
@@ -172,7 +172,8 @@ def _claim_of_data(header, strip, *, is_alone):
     text, section = _read_stated(header, "BIASSEC", strip.axis, strip.shape)
     if section is not None:
         width = section[1] - section[0]
-        # The frame was trimmed where its data end; a few columns may have been between the two.
+        # A BIASSEC behind the frame, by less than its width, is next to data that were trimmed
+        # where they end: a few columns may have been between the two.
         is_next = section[0] - length < width
         return _CardOnStrip("BIASSEC", text, is_next) if section[0] >= length else None
     for keyword in _CHIP_SECTIONS if is_alone else ():
@@ -207,7 +208,7 @@ def _read_stated(header, keyword, axis, shape):
 
     Parameters
     ----------
-    header : mapping of str to object
+    header : astropy.io.fits.Header
         Value by keyword.
     keyword : str
     axis : _Axis

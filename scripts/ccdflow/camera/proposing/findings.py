@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.camera.proposing.lit_blocks import least_block
 from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
+from ccdflow.robust import MEDIAN_VARIANCE
 
 
 def sentences_on_image(columns, rows, amplifiers, claimed_sections, *, has_light):
@@ -69,7 +70,7 @@ def _findings_on_narrow_strips(used_strips):
     return [
         f"A strip of {count} is too narrow for a level of its own for each row or column: the "
         f"level along it is smoothed (`reduction: {{model: null}}` would not do so, and add "
-        f"{100 * np.sqrt(np.pi / 2 / count):.0f} % of a pixel's noise to each row)."
+        f"{100 * np.sqrt(MEDIAN_VARIANCE / count):.0f} % of a pixel's noise to each row)."
     ]
 
 
@@ -111,9 +112,9 @@ def _findings_on_left_out_columns(axis, strip):
         cause = ": light leaks in" if near_data and extreme > 0 else ""
         side = "above" if extreme > 0 else "below"
         if last - first > 1:
-            text = f"{axis.name.capitalize()} {first + 1} to {last} stand up to"
+            text = f"{axis.name.capitalize()} {first + 1} to {last} are up to"
         else:
-            text = f"{axis.name[:-1].capitalize()} {first + 1} stands"
+            text = f"{axis.name[:-1].capitalize()} {first + 1} is"
         texts.append(f"{text} {abs(extreme):.1f} adu {side} it{cause}; left out.")
     return texts
 
@@ -187,7 +188,7 @@ def _problems_of_bias_section(bias, strips, data):
     return problems
 
 
-# -12, 3.5.
+# Matches a number: -12, 3.5.
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 

@@ -34,9 +34,10 @@ BRIGHT_FRAME_NOTE = (
 )
 """The note on a bright frame without dark columns."""
 
-# Level, adu, of a frame that holds light.
+# A frame holds light if its level, adu, is above this and its noise above `_NOISE_OF_LIGHT`: no
+# bias has both.
 _BRIGHT_LEVEL = 3000.0
-# Noise, adu, of a frame that holds light: no bias has both above these.
+# The least noise of a frame that holds light, adu, see `_BRIGHT_LEVEL`.
 _NOISE_OF_LIGHT = 15.0
 # A frame whose median noise is above this many read noises is lit: read noise alone varies by less
 # from column to column, and photons of a hundred electrons double it.
@@ -171,7 +172,8 @@ def _see_both_axes(flat, columns, read_noise):
     rows = measure_axis(upright, "rows", read_noise=read_noise or least_noise, level_error=error)
     lit_range = widest_of(rows.lit_ranges)
     if rows.strips:
-        # Once more without the rows that no light reaches: they dilute the signal of a column.
+        # The columns are measured again without the rows that no light reaches, which dilute their
+        # signal.
         columns = measure_axis(
             flat[lit_range[0] : lit_range[1]], "columns", read_noise=read_noise or least_noise
         )
@@ -188,7 +190,7 @@ def _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers
     ----------
     index : int
         The HDU.
-    flat : numpy.ndarray of shape (ny, nx), any integer or float type
+    flat : numpy.ndarray of shape (ny, nx), float32
         Adu.
     columns : AxisLevels
     claimed_sections : tuple of (str, Region)

@@ -21,15 +21,16 @@ _LEAST_BLOCK = 1 / 20
 # data.
 _LEAST_KEPT = 0.98
 # Part of the dark columns that must agree with each other, or a sentence says that the level is not
-# sure. A larger part says so of sound strips with a few trailing columns, a smaller one of none.
+# sure. With a larger part the sentence comes for sound strips with a few trailing columns; with a
+# smaller one it never comes.
 _LEAST_AGREEING = 0.5
 # Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
-# larger part a strip counts no more that lost columns to trailing light; with a smaller one a few
+# larger part a strip that lost columns to trailing light no longer counts; with a smaller one a few
 # dark columns are taken for the strip of an amplifier.
 _LEAST_WIDTH_PART = 0.7
-# A bias and the strips step alike if they differ by at most this part of the step. A smaller part
-# refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias for
-# one.
+# A bias and the strips have the same step if the two steps differ by at most this part. A smaller
+# part refuses amplifiers for the noise of the medians; a larger one takes a gradient of the bias
+# for a step.
 _STEP_TOLERANCE = 0.3
 # Columns to either side of an edge whose medians give the step of a bias there: fewer are noisy,
 # more reach into a gradient of the bias.
@@ -133,10 +134,10 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     block : (int, int)
         First line with light, and the one after the last.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), or None
-        A bias, in the type of the file.
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
+        A bias.
     findings : list of str
-        Sentences for the user; some may be added.
+        Gets the sentences on decisions made here.
     """
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
@@ -184,7 +185,7 @@ def _amplifier_edges(block, strips, axis, dark, findings):
     strips : list of ccdflow.camera.proposing.lit_columns.Strip
         One for each amplifier.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), any integer or float type, or None
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
         A bias: its data step where one amplifier ends. Without it the block is divided evenly.
     findings : list of str
         Gets a sentence where the edges are not certain, or are none.
@@ -207,8 +208,8 @@ def _amplifier_edges(block, strips, axis, dark, findings):
         edges[number], step_of_bias = _find_step(column_means(dark), block, edges[number])
         if abs(step_of_bias - step) > _STEP_TOLERANCE * abs(step):
             findings.append(
-                f"The strips at {lower.level:.0f} and {upper.level:.0f} "
-                f"adu are no two amplifiers: the data of the bias do not step alike."
+                f"The strips at {lower.level:.0f} and {upper.level:.0f} adu are not of two"
+                " amplifiers: the bias has no such step."
             )
             return None
     return edges
@@ -222,10 +223,10 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
     block : (int, int)
         First line with light, and the one after the last.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
-    dark : numpy.ndarray of shape (ny, nx), or None
-        A bias, in the type of the file.
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
+        A bias.
     findings : list of str
-        Sentences for the user; some may be added.
+        Gets the sentences on decisions made here.
     """
     sides = [
         [s for s in axis.strips if (s.start >= block[1]) == is_after] for is_after in (False, True)

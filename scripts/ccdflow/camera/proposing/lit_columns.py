@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.robust import MAD_TO_SIGMA_SHORT
+from ccdflow.robust import MAD_TO_SIGMA_SHORT, MEDIAN_OVER_MEAN_SHORT
 
 DARK_NOISE_FACTOR = 1.2
 """A column, or a strip, is dark if its noise is below this times the read noise."""
@@ -26,8 +26,8 @@ AGREEMENT_SIGMA = 5.0
 """Means that differ by fewer standard errors agree."""
 
 AGREEMENT_NOISE_PART = 0.35
-"""Means that differ by a smaller part of the read noise agree as well: such a difference in a few
-columns of a strip does not move their median."""
+"""Means that differ by a smaller part of the read noise agree as well: in a few columns
+of a strip it does not move their median."""
 
 FEWEST_STRIP_COLUMNS = 3
 """A strip has at least this many columns."""
@@ -36,7 +36,8 @@ LEAST_LIGHT_IN_NOISES = 2.0
 """Light next to a strip must be this many times the read noise: fainter light may have faded."""
 
 MOST_GROUPS = 4
-"""An unlit border falls into many groups of columns; the strips of amplifiers into one each."""
+"""A dark range has at most this many groups of agreeing columns: the strip of an amplifier is one
+group, an unlit border falls into many."""
 
 LEAST_NOISE = 0.3
 """Adu: rounding to whole numbers alone gives 1 / sqrt(12)."""
@@ -48,15 +49,16 @@ LEAST_ERROR = 1e-3
 LEAST_EDGE_PART = 0.5
 """At the edge of an overscan there is at least this part of the light 20 columns further in."""
 
-# Columns further in where that light is measured.
+# Columns from the edge of an overscan to the place where the light inside is measured.
 _COLUMNS_INSIDE = 20
 # A pixel further than this many robust sigma from the median of its column is left out of its mean.
 _CLIP_SIGMA = 5
 # Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
 _SIDE_BY_SIDE = 5
-# Overscan begins within this part of an edge, or its middle is within this part of the chip's.
+# An overscan begins within this part of the columns from an edge, or has its middle within this
+# part of the columns from the chip's middle.
 _EDGE_PART, _MIDDLE_PART = 1 / 50, 0.1
-# Columns within which it begins at least, of a small frame.
+# Columns from an edge within which an overscan may begin at least, in small frames.
 _LEAST_MARGIN = 8
 
 
@@ -148,8 +150,8 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     noises, levels = column_noises(image), column_means(image)
     if read_noise is None:
         read_noise = quietest_noise(noises)
-    # The noise of a column is itself known to about 1 part in sqrt(rows); 4 of them, as the
-    # quietest of many columns is too quiet by 1 or 2.
+    # The noise of a column is itself known to about 1 part in sqrt(rows). The bound allows four
+    # such errors, as the noise of the quietest of many columns is one or two too low.
     bound = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
     runs = _runs_of_true(noises <= bound)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
@@ -200,8 +202,7 @@ def without_drift(image, strip, read_noise):
         Offsets of whole rows, rms, adu.
     """
     levels = np.median(image[:, slice(*strip)], axis=1)
-    # The median of k pixels is 1.25 times noisier than their mean.
-    error = 1.25 * read_noise / np.sqrt(strip[1] - strip[0])
+    error = MEDIAN_OVER_MEAN_SHORT * read_noise / np.sqrt(strip[1] - strip[0])
     if np.std(levels) < 2 * error:
         return image, 0.0
     return image - (levels - np.median(levels))[:, np.newaxis], error
@@ -229,6 +230,7 @@ def column_means(image):
     """Return the mean of each column, (columns,), after clipping at 5 robust sigma, adu."""
     middle = np.median(image, axis=0)
     deviations = np.abs(image - middle)
+    # At least 1 adu: most of a column's whole numbers may be equal.
     spread = MAD_TO_SIGMA_SHORT * np.median(deviations, axis=0)
     return np.mean(
         image, axis=0, where=deviations <= _CLIP_SIGMA * np.maximum(spread, 1.0), dtype=np.float64
@@ -236,7 +238,7 @@ def column_means(image):
 
 
 def quietest_noise(noises):
-    """Return the noise, adu, of the quietest of (columns,) side by side: one alone may be dead."""
+    """Return the noise, adu, of the quietest columns side by side: a single column may be dead."""
     windows = np.lib.stride_tricks.sliding_window_view(noises, min(_SIDE_BY_SIDE, len(noises)))
     return max(float(np.median(windows, axis=1).min()), LEAST_NOISE)
 
@@ -341,7 +343,8 @@ def _leaked_columns(outward, level, least_light):
     if light_inside <= least_light:
         return None
     light_before = np.concatenate([[0.0], light[:-1]])
-    # The place where light first rises to half of its level inside: at the edge of data, at once.
+    # The columns with at least half of the light further inside: at the edge of data it is the
+    # first one, which light reaches at once.
     lit_places = np.flatnonzero(light >= LEAST_EDGE_PART * light_inside)
     if not len(lit_places):
         return None

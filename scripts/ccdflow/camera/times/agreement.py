@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ccdflow.camera.times.datecards import MJD_START, clocks, jd, mjd, stamp_reader, time_system
+from ccdflow.camera.times.datecards import (
+    DAY,
+    MJD_START,
+    clocks,
+    jd,
+    mjd,
+    stamp_reader,
+    time_system,
+)
 from ccdflow.camera.times.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
@@ -15,20 +23,19 @@ TOLERANCE = timedelta(minutes=1)
 or a moment after it."""
 
 AHEAD_SCALES = re.compile(r"\b(tai|tt|td[bt]|et|gps)\b", re.IGNORECASE)
-"""Scales of time that are ahead of UT, by 69.2 s at most."""
+"""Matches a scale of time that is ahead of UT, by 69.2 s at most."""
 
-# Clocks of these scales may be as far ahead of UT.
+# A clock of `AHEAD_SCALES` may be ahead of UT by this: 69.2 s and the rounding of cards.
 _SCALE_TOLERANCE = timedelta(seconds=70)
-# Two clocks are compared around the day; a date without a time counts as noon.
-_DAY = timedelta(days=1)
 
 DAY_TOLERANCE = timedelta(days=1.5)
 """A card with the day only may have the day of the evening, or the local day."""
 
 UNIVERSAL_TIME_CARD = re.compile(r".*(?:UT|GMT|OBS).*")
-"""Times of day in other cards than these may be local."""
+"""Matches cards whose time of day is in UT: in other cards it may be local."""
 
-# Numbers of single precision have steps of 2^-8 days at an MJD, of 1/4 day at a Julian Date.
+# Facts that are Julian Dates, with their reader, and the steps in a day of their numbers in single
+# precision: 2^-8 days at an MJD, 1/4 day at a Julian Date.
 _JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 
 
@@ -66,7 +73,7 @@ class _Claim:
     def difference_from(self, time):
         """Return the distance from a time, at least 0: of a time of day the nearest one."""
         difference = self.time - time
-        return abs((difference + _DAY / 2) % _DAY - _DAY / 2 if self.is_clock else difference)
+        return abs((difference + DAY / 2) % DAY - DAY / 2 if self.is_clock else difference)
 
 
 def look_at_dates(reader, moment, exptime):
@@ -85,7 +92,7 @@ def look_at_dates(reader, moment, exptime):
     """
     if moment.time is None or not moment.cards:
         return
-    # A day at most: a longer exposure is a wrong card.
+    # A longer exposure than a day is a wrong card.
     tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
     if AHEAD_SCALES.search(reader.text("time_system")):
         tolerance += _SCALE_TOLERANCE
@@ -93,7 +100,7 @@ def look_at_dates(reader, moment, exptime):
         tolerance += timedelta(hours=MOST_HOURS)
     time = moment.time
     if not moment.is_exact:
-        time, tolerance = time + _DAY / 2, max(tolerance, DAY_TOLERANCE)
+        time, tolerance = time + DAY / 2, max(tolerance, DAY_TOLERANCE)
     contradictions = [
         (difference, claim)
         for claim in _claimed_times(reader, time, moment.cards, tolerance)
@@ -190,7 +197,7 @@ def _julian_times(reader, taken_time, keywords, tolerance):
                 continue
             value, time = as_number(content.value), MJD_START + timedelta(days=days)
             if value % 1 and abs(time - taken_time) <= tolerance:
-                # Nearly all frames end here: the digits of the card need not be counted.
+                # Nearly all cards end here: their digits need not be counted.
                 continue
             text = str(content.value)
             if not value % 1:

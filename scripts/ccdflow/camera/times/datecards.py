@@ -24,16 +24,20 @@ MJD_START = datetime(1858, 11, 17)
 MJD_ZERO = 2400000.5
 """The Julian Date at which the Modified Julian Date is 0, by definition."""
 
-# From 1900 to 2100.
+DAY, HALF_DAY = timedelta(days=1), timedelta(hours=12)
+"""The length of a day, around which two clocks are compared, and its half: a date without a time
+counts as noon, and a night has one date with half a day taken off its local times."""
+
+# Modified Julian Dates from the year 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
-# Cards that no list has, but whose name speaks of the begin of an exposure, such as UTSHUT,
-# EXPSTART or SHUTOPEN; and those that speak of another time: its end, the file's, sidereal, local.
+# Match keywords that no list has: those that speak of the begin of an exposure, such as UTSHUT,
+# EXPSTART or SHUTOPEN, and those that speak of another time: its end, the file's, sidereal, local.
 _BEGIN_NAME = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
 _OTHER_TIME_NAME = re.compile(
     r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
     r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
 )
-# MJD-OBS, TMJDBEG.
+# Matches the keyword of a Modified Julian Date: MJD-OBS, TMJDBEG.
 _MJD_NAME = re.compile(r".*MJD.*")
 
 
@@ -123,7 +127,8 @@ def stamp_reader(system):
     return reader
 
 
-# A night has one or two dates, where their card does not have the time as well.
+# A night has one or two dates. Texts with a time of day as well differ from frame to frame, and 256
+# entries bound them.
 @lru_cache(maxsize=256)
 def _stamp_of_text(keyword, text, comment, system):
     """Return the `CardTime` of a card of text, None without a day in it.

@@ -23,26 +23,26 @@ _LAST_SHORT_YEAR = 59
 # Months by the first three letters of their English names, and a pattern of these.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
-# 2016-01-28, 2016-01-28T07:42:26.5: nearly all cards are so, and no other pattern finds more in
-# them.
+# Matches 2016-01-28, 2016-01-28T07:42:26.5: nearly all cards are so, and no other pattern finds
+# more in them.
 _USUAL_DAY = re.compile(r"((?:19|20)\d\d)-(\d\d)-(\d\d)([tT]\d\d:\d\d:\d\d(?:\.\d*)?)?", re.ASCII)
-# 07:42:26, T07:42:26.5.
+# Matches a time of day in the usual form: 07:42:26, T07:42:26.5.
 _USUAL_CLOCK = re.compile(r"[tT]?(\d\d):(\d\d):(\d\d(?:\.\d*)?)", re.ASCII)
-# 2016-01-28, 2016/1/28, 2016: 1:28.
+# Matches a date with separators, the year first: 2016-01-28, 2016/1/28, 2016: 1:28.
 _YEAR_FIRST = re.compile(r"(?<!\d)((?:19|20)\d\d)([-/_.: ])\s?(\d\d?)\2\s?(\d\d?)(?!\d)")
-# 20160128.
+# Matches a date of eight digits: 20160128.
 _EIGHT_DIGITS = re.compile(r"(?<!\d)((?:19|20)\d\d)([01]\d)([0-3]\d)(?!\d)")
-# 2016028, 2016-028.
+# Matches a year and the number of the day in it: 2016028, 2016-028.
 _DAY_OF_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)-?([0-3]\d\d)(?!\d)")
-# 28/01/16, 28.1.2016.
+# Matches a date with the year last; day or month may come first: 28/01/16, 28.1.2016.
 _DAY_FIRST = re.compile(r"(?<!\d)(\d\d?)([-/.])(\d\d?)\2(\d{2,4})(?!\d)")
-# 28-Jan-2016, 28 January 16.
+# Matches a day, the name of a month and a year: 28-Jan-2016, 28 January 16.
 _NAMED_MONTH_DATE = re.compile(rf"(?<!\d)(\d\d?)[-_/. ]*{_MONTH}[-_/., ]*(\d{{2,4}})(?![\d:])")
-# Jan 28, 2016.
+# Matches the name of a month, a day and a year: Jan 28, 2016.
 _NAMED_FIRST = re.compile(rf"{_MONTH}[-_/. ]*(\d\d?),?[-_ ]+((?:19|20)\d\d)(?!\d)")
-# 2016 Jan 28, 2016-Jan-28.
+# Matches a year, the name of a month and a day: 2016 Jan 28, 2016-Jan-28.
 _NAMED_MIDDLE = re.compile(rf"(?<!\d)((?:19|20)\d\d)[-_/. ]*{_MONTH}[-_/. ]*(\d\d?)(?!\d)")
-# The form of C's asctime: Sat Jan 28 07:42:26 2000.
+# Matches the form of C's asctime: Sat Jan 28 07:42:26 2000.
 _ASCTIME = re.compile(rf"{_MONTH}\s+(\d\d?)\s+(\d\d?:\d\d:\d\d(?:\.\d*)?)\s+(.*?)((?:19|20)\d\d)$")
 # The patterns of dates with year and month beyond doubt, in the order in which they are tried, each
 # with the groups of its year, month and day.
@@ -61,18 +61,18 @@ _FOLDER_DATES = (
     (_NAMED_MIDDLE, (1, 2, 3)),
 )
 
-# 7:42, 07:42:26.5, 7h42m26s, 07 42 26.
+# Matches a time of day with separators: 7:42, 07:42:26.5, 7h42m26s, 07 42 26.
 _CLOCK = re.compile(
     r"\+?(\d{1,2})\s*(?:h|:|\s)\s*(\d{1,2})(?:\s*(?:m|:|\s|')\s*(\d{1,2}(?:[.,]\d*)?)\s*(?:s|'')?|\s*m)?",
     re.IGNORECASE,
 )
-# 07-42-26, 07.42.26,5.
+# Matches a time of day with hyphens or points: 07-42-26, 07.42.26,5.
 _DASHED_CLOCK = re.compile(r"(\d\d)([-.])(\d\d)\2(\d\d(?:[.,]\d*)?)(?!\d)")
-# 0742, 074226.5.
+# Matches a time of day without separators: 0742, 074226.5.
 _DIGIT_CLOCK = re.compile(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)?(?!\d)")
-# am, P.M.
+# Matches the half of the day behind a time of day: am, P.M.
 _AM_PM = re.compile(r"\s*([ap])\.?m\.?(?![a-z])", re.IGNORECASE)
-# UT+2, -08:00, GMT - 0330.
+# Matches a time zone as hours and minutes from UT: UT+2, -08:00, GMT - 0330.
 _ZONE_OFFSET = re.compile(
     r"\s*(?:ut|utc|gmt)?\s*([+-])\s*(\d{1,2})(?::?(\d\d))?(?!\d)", re.IGNORECASE
 )
@@ -370,7 +370,8 @@ def clock_of_number(number, comment=""):
     return read_clock(f"{int(number):06d}") if number < 240000 else None
 
 
-# A camera has up to ten cards of dates, each with one comment: 256 hold those of many cameras.
+# A camera has up to ten cards of dates, each with one comment: 256 entries hold those of many
+# cameras.
 @lru_cache(maxsize=256)
 def order_of(comment):
     """Return 'day' or 'month', whichever a comment such as 'dd/mm/yy' puts first."""

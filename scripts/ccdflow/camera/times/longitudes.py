@@ -13,24 +13,25 @@ LONGITUDE_TOLERANCE = 0.05
 """Degrees: the longitude must agree with the sidereal time. Sound headers do to 0.001; 12 s of
 the clock are 0.05."""
 
-# Metres from the earth's centre that a telescope can be.
+# Least and largest distance of a telescope from the earth's centre, m.
 _RADII_METRES = (6.33e6, 6.39e6)
 
-# 116 51 46.3, -116.863, 116d51m46s: a sign, degrees or hours, minutes and seconds.
+# Matches an angle, with or without a sign, minutes and seconds: 116 51 46.3, -116.863, 116d51m46s.
 _ANGLE = re.compile(
     r"([+-])?\s*(\d{1,3}(?:\.\d*)?)\s*(?:°|deg(?:rees)?|d|h|:|\s|$)?\s*"
     r"(?:(\d{1,2}(?:\.\d*)?)\s*(?:'|arcmin|min|m|:|\s|$)?\s*)?"
     r"(?:(\d{1,2}(?:\.\d*)?)\s*(?:\"|''|arcsec|sec|s|$)?\s*)?",
     re.IGNORECASE,
 )
-# West, e.
+# Matches a direction: West, e.
 _DIRECTION = re.compile(r"(?<![a-z])(east|west|e|w)(?![a-z])", re.IGNORECASE)
-# Comments: 'west positive', '+ towards west'.
+# Matches a comment by which a longitude is positive to the west: 'west positive', '+ towards west'.
 _WEST_POSITIVE = re.compile(
     r"west\W{0,3}(is |counts )?(positive|\+|>0)|(positive|\+)\W{0,3}(to |towards )?(the )?w(est)?\b"
     r"|east\W{0,3}(is )?(negative|-)|(negative|-)\W{0,2}e(ast)?\b"
 )
-# Comments: 'east is positive', 'positive to the east'.
+# Matches a comment by which a longitude is positive to the east: 'east is positive', 'positive to
+# the east'.
 _EAST_POSITIVE = re.compile(
     r"east\W{0,3}(is |counts )?(positive|\+|>0)|(positive|\+)\W{0,3}(to |towards )?(the )?e(ast)?\b"
     r"|west\W{0,3}(is )?(negative|-)|(negative|-)\W{0,2}w(est)?\b"

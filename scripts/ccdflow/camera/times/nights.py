@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.camera.times import longitudes
 from ccdflow.camera.times.datecards import (
+    HALF_DAY,
     MJD_START,
     CardTime,
     clocks,
@@ -35,11 +36,9 @@ from ccdflow.files.values import Broken, as_number
 _LATITUDE_CARDS = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLAT", "TELLAT")
 # Geocentric coordinates of the site, m.
 _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
-# A zone of this and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
-# 870, and a quarter of an hour is 900 s.
+# A time zone of this many and more is in seconds: hours are fewer than 15, minutes of a zone fewer
+# than 870, and a quarter of an hour is 900 s.
 _LEAST_SECONDS = 900
-# A night has one date where half a day is taken off its local times.
-_HALF_DAY = timedelta(hours=12)
 
 
 class Moment(NamedTuple):
@@ -225,7 +224,7 @@ def night_of(moment, reader, longitude, file):
         return day.isoformat()
     local = _local_time(reader)
     if local is not None:
-        return (local - _HALF_DAY).date().isoformat()
+        return (local - HALF_DAY).date().isoformat()
     if moment.time is not None:
         reader.warn("no card has the time of day: the night is the day of the date card")
         return moment.time.date().isoformat()
@@ -304,7 +303,8 @@ def undated_night(file):
     return _folder_night(file.rpartition("/")[0])
 
 
-# Frames come folder by folder: a few are asked for in turns, and one more is only read again.
+# Frames come folder by folder: a few folders are asked for in turns. One that 256 others pushed out
+# is only read again.
 @lru_cache(maxsize=256)
 def _folder_night(folder):
     """Return the name of the night of a folder of frames without dates."""
@@ -324,7 +324,8 @@ def folder_day(file):
     return _day_of(file.rpartition("/")[0])
 
 
-# Frames come folder by folder: a few are asked for in turns, and one more is only read again.
+# Frames come folder by folder: a few folders are asked for in turns. One that 256 others pushed out
+# is only read again.
 @lru_cache(maxsize=256)
 def _day_of(folder):
     """Return the day in the innermost part of a folder's path that has one; None without."""
@@ -346,16 +347,16 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         The day that the name of its folder gives.
     """
     if moment.is_local:
-        return moment.time - _HALF_DAY
+        return moment.time - HALF_DAY
     east = longitude if longitude is not None else site_longitude(reader, moment.time)
     if east is not None:
-        return moment.time + timedelta(hours=east / 15) - _HALF_DAY
+        return moment.time + timedelta(hours=east / 15) - HALF_DAY
     local = _local_time(reader)
     if local is not None and abs(local - moment.time) <= timedelta(hours=MOST_HOURS):
-        return local - _HALF_DAY
+        return local - HALF_DAY
     zone = _time_zone(reader)
     if zone is not None:
-        return moment.time + zone - _HALF_DAY
+        return moment.time + zone - HALF_DAY
     if day is not None:
         noon = datetime(day.year, day.month, day.day, 12)
         widest = timedelta(hours=MOST_HOURS)
@@ -366,7 +367,7 @@ def _local_time_half_day_back(moment, reader, longitude, day):
         "no card has the longitude: the night is that of longitude 0; write into the camera's"
         " profile: site: {longitude: DEGREES EAST}"
     )
-    return moment.time - _HALF_DAY
+    return moment.time - HALF_DAY
 
 
 def site_longitude(reader, start):
@@ -479,7 +480,8 @@ def _read_time_zone(content):
     """Return the time zone of a card as a timedelta, east positive; None without one."""
     number = as_number(content.value)
     if number is not None:
-        # Hours, unless they would be more than any zone has: then minutes, or seconds.
+        # The number is in hours, unless that would be more than any zone has: then in minutes, or
+        # in seconds.
         hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
         hours = hours / 60 if abs(hours) > MOST_HOURS else hours
         hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours

@@ -17,7 +17,14 @@ from ccdflow.camera.times.agreement import (
     TOLERANCE,
     UNIVERSAL_TIME_CARD,
 )
-from ccdflow.camera.times.datecards import MJD_START, MJD_ZERO, meaning_of, time_system
+from ccdflow.camera.times.datecards import (
+    DAY,
+    HALF_DAY,
+    MJD_START,
+    MJD_ZERO,
+    meaning_of,
+    time_system,
+)
 from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
 from ccdflow.files.rawheader import is_text
@@ -30,16 +37,13 @@ _STAMP_CARD = re.compile(
 ).fullmatch
 _CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmatch
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
-# A number of a frame, with too few digits for a date.
+# Matches a card with the number of a frame: it has too few digits for a date.
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
-# Two clocks are compared around the day; a date without a time counts as noon.
-_DAY = timedelta(days=1)
-_HALF_DAY = timedelta(hours=12)
-# An exposure excuses no more than a day, seconds.
+# Seconds, a day: cards may differ by an exposure, but by no longer one.
 _LONGEST_EXPOSURE = 86400.0
-# The facts that are numbers of days, and the number that is taken off for a Modified Julian Date.
+# The facts that are numbers of days, with the number to subtract for a Modified Julian Date.
 _DAY_NUMBERS = (("mjd", 0.0), ("jd", MJD_ZERO))
-# The Modified Julian Dates between these are of years from `FIRST_YEAR` to `LAST_YEAR`.
+# Modified Julian Dates between these are of years from `FIRST_YEAR` to `LAST_YEAR`.
 _FIRST_MJD, _END_OF_MJD = (
     (datetime(year, 1, 1) - MJD_START).days for year in (FIRST_YEAR, LAST_YEAR + 1)
 )
@@ -126,14 +130,14 @@ def _dated_cards(reader):
     return stamps
 
 
-# The frames of a night have two days.
+# Cards of a night have two days: 64 entries hold those of a month.
 @lru_cache(maxsize=64)
 def _begin_of_day(year, month, day):
     """Return the begin of a day by its digits."""
     try:
         midnight = datetime(int(year), int(month), int(day))
     except ValueError:
-        # Such as 30 February.
+        # The digits are those of no day, such as 30 February.
         raise _Unusual from None
     if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
         raise _Unusual
@@ -165,7 +169,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     moment_time = moment.time
     for keyword, day, clock in stamps[1:]:
         # A day alone, or midnight, may be any time of the day.
-        time = day + (clock or _HALF_DAY)
+        time = day + (clock or HALF_DAY)
         time_tolerance = tolerance if clock else tolerance + DAY_TOLERANCE
         if keyword not in moment.cards and abs(time - moment_time) > time_tolerance:
             raise _Unusual
@@ -173,7 +177,7 @@ def _check_stamps(stamps, clocks, moment, tolerance):
     for keyword, clock in clocks:
         if keyword in moment.cards or not UNIVERSAL_TIME_CARD.fullmatch(keyword):
             continue
-        if abs((midnight + clock - moment_time + _HALF_DAY) % _DAY - _HALF_DAY) > tolerance:
+        if abs((midnight + clock - moment_time + HALF_DAY) % DAY - HALF_DAY) > tolerance:
             raise _Unusual
 
 

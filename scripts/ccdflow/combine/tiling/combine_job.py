@@ -30,10 +30,10 @@ UNCERTAINTY_TYPE = np.dtype(np.float32)
 MASK_TYPE = np.dtype(np.int16)
 """The type of the mask of the result, and of the masks of the members."""
 
-# Values of a pixel in each member, in the type of the members: as read, as prepared, and the room
-# to sort them.
+# Arrays of the members' values in their own type: as read, as prepared, and room to sort them.
 _ARRAYS_OF_VALUES = 3
-# Truths of a value while rejection grows: whether it is rejected, and whether a neighbour is.
+# Flags of a value while rejection grows, a byte each: whether it is rejected, and whether a
+# neighbour is.
 _GROWTH_BYTES = 2
 # Bytes of a pixel beside its values, rounded up: sums, centres, limits, spreads, counts and flags.
 _PIXEL_BYTES = 100

@@ -19,7 +19,33 @@ from ccdflow.maskbits import NO_DATA
 
 
 class Totals:
-    """The arrays that all threads fill, each for its own pixels."""
+    """The arrays that all threads fill, each for its own pixels.
+
+    Parameters
+    ----------
+    job : CombineJob
+
+    Attributes
+    ----------
+    image : numpy.ndarray of shape (k,), dtype of the result
+        The combined pixels, flattened.
+    count : numpy.ndarray of shape (k,), int16
+        Number of values that were combined.
+    uncertainty : numpy.ndarray of shape (k,), float32, or None
+        Standard errors; None if none are made.
+    mask : numpy.ndarray of shape (k,), int16, or None
+        The mask; None if the members have no masks.
+    rows : numpy.ndarray of shape (r,), int
+        The rows of the members that are kept.
+    nx : int
+        Pixels of a row.
+    sample : numpy.ndarray of shape (n, r, nx), dtype of the members
+        These rows of each member.
+    clipped, invalid : numpy.ndarray of shape (n,), int64
+        Number of each member's values that were rejected, and that were not finite.
+    empty : int
+        Number of pixels without a value.
+    """
 
     def __init__(self, job):
         self.image = np.empty(job.size, job.dtype)
@@ -117,6 +143,27 @@ class _Worker:
         Shared by all workers.
     reads : collections.deque of int
         First pixels of the reads that no worker has taken yet; shared by all workers.
+
+    Attributes
+    ----------
+    stored, raw : numpy.ndarray of shape (n, m), dtype of the files
+        The pixels of a read, and those of one of its tiles.
+    values : numpy.ndarray of shape (n, m), dtype of the members
+        The pixels of a tile, prepared.
+    bits : numpy.ndarray of shape (n, m), int16, or None
+        Their masks; None if the members have no masks.
+    order : ccdflow.combine.ordering.Ordering
+        Sorts the values of a tile.
+    positions : numpy.ndarray of shape (k,), int64
+        Pixels of the flattened image that wait for the exact arithmetic.
+    doubtful : numpy.ndarray of shape (n, k), float64
+        Their values.
+    doubtful_bits : numpy.ndarray of shape (n, k), int16, or None
+        Their masks; None if the members have no masks.
+    waiting_count : int
+        Number of pixels that wait.
+    clipped, invalid, empty
+        As in `Totals`, of this worker's pixels.
     """
 
     def __init__(self, job, width, count, totals, reads):
@@ -296,11 +343,16 @@ class _GrowingWorker(_Worker):
     ----------
     job, width, count, totals, reads
         See `_Worker`.
+
+    Attributes
+    ----------
+    rejected, grown : numpy.ndarray of shape (n, m), bool
+        The rejected values of a tile, and those within reach of one.
     """
 
     def __init__(self, job, width, count, totals, reads):
         super().__init__(job, width, count, totals, reads)
-        # Few values are rejected: they are noted here, and forgotten when the tile is done.
+        # Few values are rejected: their flags are set for a tile, and cleared behind it.
         self.rejected = np.zeros(self.values.shape, bool)
         self.grown = np.zeros(self.values.shape, bool)
 

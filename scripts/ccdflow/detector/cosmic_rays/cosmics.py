@@ -16,7 +16,8 @@ from ccdflow.detector.cosmic_rays.star_guard import Stars
 from ccdflow.robust import FWHM_OVER_SIGMA
 
 VERSION = 6
-"""Raise it when a change finds other pixels, or writes other cards: such frames are made again."""
+"""Raise it when a change finds other pixels, or writes other cards: frames with a search are then
+made again."""
 
 MOST_UNDER_STARS = 1e-3
 """A result that flags more than this part of the pixels under stars is discarded: of 20 stars

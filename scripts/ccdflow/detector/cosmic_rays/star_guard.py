@@ -70,7 +70,7 @@ class Stars:
     """
 
     def __init__(self, data, errors, is_bad):
-        # Imported in functions, because scipy adds 0.15 s to the start of runs without such frames.
+        # Imported in functions, because scipy adds 0.15 s to the start of runs that do not need it.
         from scipy import ndimage
 
         sky = box_median(box_median(data, (1, _SKY_BOX)), (_SKY_BOX, 1))

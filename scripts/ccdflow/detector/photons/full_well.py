@@ -74,7 +74,7 @@ class FullWell:
         for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):
             level, change = (first + second).ravel() / 2, (first - second).ravel()
             is_finite = np.isfinite(change)
-            # The same frame twice has no scatter anywhere.
+            # Two copies of one frame have no scatter anywhere.
             if np.count_nonzero(change[is_finite]) > is_finite.sum() / 10:
                 self._levels.append(level[is_finite])
                 self._changes.append(change[is_finite])
@@ -122,7 +122,7 @@ class FullWell:
             edges = np.searchsorted(bins[order], np.arange(_BINS + 1))
             for number in np.flatnonzero(np.diff(edges) >= _FEWEST_OF_PAIR):
                 indices = order[edges[number] : edges[number + 1]]
-                # A change of the lamp between two flats is common to a level.
+                # A change of the lamp between two flats is the same for all pixels of a level.
                 change = changes[indices] - np.median(changes[indices])
                 limit = _CLIP_SIGMA * max(MAD_TO_SIGMA * float(np.median(np.abs(change))), 1.0)
                 is_kept = np.abs(change) <= limit

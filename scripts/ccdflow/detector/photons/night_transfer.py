@@ -34,7 +34,7 @@ _MOST_FULL = 1e-3
 # one than the bright one's: of ten flats of 60,000 to 500 adu the gain was 10 % too high. Chosen: a
 # larger factor loses precision, a smaller one leaves single flats.
 _SAME_LEVEL = 2.0
-# Rows of a frame that are compared: bands of `BLOCK_SIDE` rows.
+# Bands of `BLOCK_SIDE` rows of a frame that are compared.
 _BANDS = 48
 
 

@@ -27,7 +27,7 @@ HIGHEST_GAIN = 300.0
 """Electrons per adu that no detector has (12 bits for a million electrons are 250): flats that
 scatter so little are full."""
 
-# Parts of the levels of the pixels, each with its own limit and gain.
+# Number of parts into which pixels are divided by level, each with its own limit and gain.
 _LEVELS = 8
 # Parts whose photons have less than this many times the read variance do not count, unless none
 # has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
@@ -42,7 +42,7 @@ _MOST_HITS = 1e-3
 _STAR_BOX = 5
 # A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
 _STAR_SIGMA = 4.5
-# Pixels around such a box that count to the star as well: its wings.
+# Pixels around a box with a star that count as the star as well: its wings.
 _STAR_WINGS = 4
 
 
@@ -273,7 +273,7 @@ class _LevelScatter(NamedTuple):
 
 
 def _join_parts(parts):
-    """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one of no part.
+    """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one for no parts.
 
     Where the read noise is most of the scatter, it decides which pixels are in the faint parts and
     which in the bright ones: the levels of the parts are not those of their light.
@@ -330,7 +330,7 @@ def _parts_of_levels(blocks):
     # Quantiles of sorted values take no time.
     levels.sort()
     edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    # As `numpy.searchsorted` counts, which looks for each pixel by itself.
+    # The counts are those of `numpy.searchsorted`, which is slower: it takes pixel by pixel.
     bins = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
         bins += blocks.middle > edge

@@ -25,8 +25,8 @@ BAD_SIGMA = 5
 """A pixel is bad at this many errors above its surroundings: one normal value in 3.5 million is, so
 one pixel or two of a chip by chance."""
 
-# A value this many sigma above all others of its exposure is a hit, and the only one is a cosmic
-# ray: one in a thousand million normal values is so high.
+# A value this many sigma above all others of its pixel and exposure is a hit, and a cosmic ray if
+# the pixel has no other one: one in a thousand million normal values is so high.
 _HIT_SIGMA = 6.0
 # Rows from which the median of the whole image is taken.
 _SAMPLE_ROWS = 128
@@ -85,6 +85,15 @@ class DarkFit:
     drop_hits : bool
         Whether the only value of a pixel that stands out from its exposure is a cosmic ray, and
         left out.
+
+    Attributes
+    ----------
+    exposures : numpy.ndarray of shape (k,), float64
+        The different exposure times, s, the shortest first.
+    rate : float
+        The dark current of a usual pixel, electrons a second.
+    scales : tuple of float
+        Factors of the errors of rate, misfit, scatter and offset, 1 or more.
 
     Raises
     ------
@@ -186,7 +195,7 @@ class DarkFit:
         for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
             if count > 1:
                 highest, mean_of_others = _highest_and_others(darks[members])
-                # The least limit that a pixel has: few values reach it.
+                # No pixel has a lower limit than this: few values reach it.
                 least = np.float32(0.999 * self._hit_limit(usual, count))
                 highest -= mean_of_others
                 suspects.append(np.flatnonzero(highest > least))
@@ -262,7 +271,7 @@ class _Hits(NamedTuple):
     is_hit: np.ndarray
 
     def at(self, pixels):
-        """Return the hits among the values of some pixels, (m,) sorted and all hit ones."""
+        """Return the mask of hits of some pixels, (m,) sorted, among them all that were hit."""
         is_hit = np.zeros((len(self.is_hit), len(pixels)), bool)
         is_hit[:, np.searchsorted(pixels, self.pixels)] = self.is_hit
         return is_hit

@@ -15,7 +15,7 @@ _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # Parts this many sigma off are bad: among 300,000 parts of an LFC frame 0.01 by chance.
 _BAD_SIGMA = 5.5
 # A bad part differs from the one beside it by this many sigma, somewhere among bad ones that touch:
-# light that falls off towards an edge has no such step. Measured: with 4.5 no column of 90
+# light that falls off towards an edge has no step. Measured: with 4.5 no column of 90
 # vignetted flats of 6,000 to 30,000 pixels is flagged, with 3.5 one in 30 of them; single columns
 # are found as before.
 _STEP_SIGMA = 4.5
@@ -48,7 +48,7 @@ def sums_of_parts(sigma):
     starts = np.arange(0, len(sigma), PART_ROWS)
     if len(sigma) % PART_ROWS:
         return np.add.reduceat(clipped, starts, axis=0)
-    # The same sums in a third of the time.
+    # This loop makes the sums of `numpy.add.reduceat` in a third of the time.
     parts = clipped.reshape(len(starts), PART_ROWS, -1)
     sums = parts[:, 0].copy()
     for row in range(1, PART_ROWS):

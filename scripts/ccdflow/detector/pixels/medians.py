@@ -96,6 +96,13 @@ class _Program:
     ----------
     inputs : int
         Number of arrays that it takes: numbers 0 to inputs - 1.
+
+    Attributes
+    ----------
+    steps : list of (function, int, int)
+        The function of each step and the numbers of its two arrays.
+    results : list of int
+        The numbers of the arrays that the program returns.
     """
 
     def __init__(self, inputs):

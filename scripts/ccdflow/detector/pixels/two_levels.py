@@ -92,7 +92,8 @@ def average_levels(values, levels, groups, noise):
         mean = scaled_flats.mean(axis=0)
         typical = float(np.mean(scale))
         variance = np.maximum(mean, 0) * (typical / gain) + (read_noise * typical) ** 2
-        # A trap takes the same from flats of unlike levels: less than these, and not over them.
+        # A trap takes the same charge from flats of unlike levels: they agree with their levels
+        # subtracted, and not divided by them. The smaller spread counts.
         shifted_flats = (values[group] - 1 / scale) * np.float32(typical)
         spread = np.minimum(np.ptp(scaled_flats, axis=0), np.ptp(shifted_flats, axis=0))
         mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan

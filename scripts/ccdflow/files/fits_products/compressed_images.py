@@ -30,17 +30,17 @@ TILE_VERSION = 2
 
 # The fastest level of gzip.
 _LEVEL = 1
-# Packed data of more bytes than this need offsets of 64 bits.
+# Packed data of more bytes than this have offsets of 64 bits.
 _LARGEST_COUNT = (1 << 31) - 1
 # ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
 _SEEDS = 10000
-# Cards of the form of an HDU, such as NAXIS1.
+# Matches the keyword of a card on the form of an HDU, such as NAXIS1.
 _STRUCTURE_CARD = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM"
 )
 # Cards that funpack restores behind all others.
 _CHECKSUM_CARDS = ("CHECKSUM", "DATASUM")
-# Cards of the table that holds an image's tiles, such as TFORM1 or ZNAXIS2.
+# Matches the keyword of a card of the table that holds an image's tiles: TFORM1, ZNAXIS2.
 _TABLE_CARD = re.compile(
     r"TFIELDS|THEAP|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+"
     r"|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|MASKCMP|SCALE|ZERO"
@@ -126,7 +126,7 @@ class PackedWriter:
         return self
 
     def __exit__(self, *error):
-        # Nothing is on the disk before `finish`.
+        # No byte is on the disk before `finish`.
         self._packers.clear()
 
     def write(self, plane, block):
@@ -221,7 +221,7 @@ class _Packer:
             return
         quantised = quantising.quantise(tile.astype(np.float32), self._start(len(self._tiles)))
         if quantised is None:
-            # The standard has tiles that stay floats by GZIP_1, not shuffled.
+            # In FITS, tiles that stay floats are packed by GZIP_1, not shuffled.
             self._tiles.append((b"", _gzip_bytes(tile.tobytes()), 0.0, 0.0))
             return
         numbers = _gzip_bytes(_shuffle_bytes(quantised.numbers.astype(">i4")))
@@ -252,12 +252,17 @@ class _Packer:
         )
 
     def table(self, cards):
-        """Return header, rows, tiles and padding of the table; sets the plane's checksum sum.
+        """Return the bytes of the table's HDU, and set the checksum sum of the plane.
 
         Parameters
         ----------
         cards : ccdflow.files.headertext.CardList
             Cards of the image, with those that describe the array.
+
+        Returns
+        -------
+        list of bytes
+            The header; rows, tiles and padding.
         """
         is_large = sum(len(a) + len(b) for a, b, *_ in self._tiles) > _LARGEST_COUNT
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")
@@ -313,14 +318,16 @@ class _Packer:
             header.set("ZDITHER0", self._seed, "seed of the dither")
             header.set("ZBLANK", quantising.EMPTY_PIXEL, "the number of a pixel without a value")
         elif self._plane.dtype.kind == "f":
-            # As CFITSIO writes it; without this card ds9 takes the bits of floats for integers.
+            # CFITSIO writes this card as well; without it ds9 takes the bits of floats for
+            # integers.
             header.set("ZQUANTIZ", "NONE", "floats are stored as they are")
         structure = [card for card in cards if _STRUCTURE_CARD.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _CHECKSUM_CARDS]
         header.extend(_card_of_tiles(*card) for card in structure if card[0] not in _CHECKSUM_CARDS)
         header.extend(cards.without(_is_structural))
         if self._seed is None:
-            # After all others, unchanged: CFITSIO's funpack restores the HDU byte by byte.
+            # CHECKSUM and DATASUM come last, unchanged: CFITSIO's funpack restores the HDU byte by
+            # byte.
             header.extend(_card_of_tiles(*card) for card in sums)
         else:
             step = max(step for _, _, step, _ in self._tiles)

@@ -11,7 +11,7 @@ from ccdflow import __version__
 from ccdflow.files import checksum, fits_structure
 from ccdflow.files.headertext import CardList, card_text
 
-# Larger pieces are written faster, smaller ones stay in the processor's cache.
+# Bytes of a piece: larger pieces are written faster, smaller ones stay in the processor's cache.
 _PIECE_BYTES = 1 << 22
 
 
@@ -76,6 +76,11 @@ class BigEndian:
     data : numpy.ndarray of any shape, any type, byte order and memory layout
         Not changed, and to be left as it is until the
         pieces are written.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes of all pixels.
     """
 
     def __init__(self, data):
@@ -97,7 +102,7 @@ class BigEndian:
         """Return the FITS checksum sum of the pixels and their padding."""
         total, remainder = 0, b""
         if self._flat.itemsize == 4 and self._flat.dtype.isnative:
-            # The words as numbers are the same before they are swapped.
+            # A sum of native numbers needs no swap of bytes: FITS's words are the same numbers.
             for first in range(0, self._flat.size, _PIECE_BYTES // 4):
                 words = self._flat[first : first + _PIECE_BYTES // 4].view(np.uint32)
                 total = checksum.fits_sum_of(total, words.sum(dtype=np.uint64))

@@ -214,6 +214,17 @@ class Plane:
         (ny, nx), None without an image.
     dtype : str, optional
         Big-endian type of the pixels.
+
+    Attributes
+    ----------
+    words : int
+        FITS checksum sum of the pixels so far.
+    header_size, size : int
+        Bytes of the header with its padding, and of the pixels without.
+    start : int
+        Offset of the header in the file.
+    bytes_written : int
+        Bytes of pixels written so far.
     """
 
     def __init__(self, header, shape=None, dtype=">f4"):

@@ -25,7 +25,7 @@ from ccdflow.files.rawheader import CARD_BYTES
 _HEADER_BYTES = 4 * FITS_BLOCK_BYTES
 # Types of columns of numbers by TFORM: the only ones that ccdflow writes. Texts are "10A".
 _FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
-# The value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
+# Matches the value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
 _VALUE = re.compile(
     r" *(?:'(?P<text>(?:[^']|'')*)'|(?P<integer>[-+]?\d+)"
     r"|(?P<number>[-+]?\d+(?:\.\d*)?(?:E[-+]?\d+)?)|(?P<truth>[TF])) *(?:/.*)?"
@@ -38,7 +38,7 @@ _TABLE_CARDS = {
 }  # fmt: skip
 # Keywords of cards without a value.
 _WITHOUT_VALUE = {"", "COMMENT", "HISTORY", "CONTINUE"}
-# The last cards of a table.
+# The keywords of the last cards of a table's header.
 _LAST_CARDS = ("EXTNAME", "CHECKSUM", "DATASUM")
 
 

@@ -31,7 +31,8 @@ _RANDOMS = 10000
 _THIRD_TO_SIGMA = 0.6052697
 # The noise of a tile is taken from this many of its rows.
 _SAMPLED_ROWS = 8
-# An image of more steps would need whole numbers that readers reserve.
+# The highest whole number of a tile: readers reserve those above it, so that an image of more steps
+# stays floats.
 _LARGEST_LEVEL = float((1 << 31) - 16)
 
 
@@ -61,8 +62,9 @@ def randoms():
     return values.astype(np.float32)
 
 
-# A tile is quantised and then restored with the same numbers, so one would do for a thread: four
-# serve its threads. They take as much memory as a tile.
+# A tile is quantised and then restored with the same random numbers, so that each thread needs
+# those of one tile at a time: four tiles serve the threads of a job. The numbers take as much
+# memory as a tile.
 @lru_cache(maxsize=4)
 def dither(start, count):
     """Return the random numbers of a tile's pixels.

@@ -24,9 +24,10 @@ def compact_encoder(*, sort_keys=False):
     """
     encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=sort_keys, check_circular=False)
     if c_make_encoder is None:
-        # A Python whose json has no part in C.
+        # The json of this Python has no part in C.
         return encoder.encode
-    # As in `json.JSONEncoder.iterencode`; None is for the values that it is within.
+    # The arguments of `json.JSONEncoder.iterencode`, but None first: values within themselves are
+    # not looked for.
     chunks_of = c_make_encoder(
         None, encoder.default, encode_basestring_ascii, encoder.indent, encoder.key_separator,
         encoder.item_separator, encoder.sort_keys, encoder.skipkeys, encoder.allow_nan,

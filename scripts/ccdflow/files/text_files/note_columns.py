@@ -96,7 +96,7 @@ def read_columns(path):
         with Path(path).open("rb") as file:
             return _columns_of(file)
     except (OSError, ValueError, TypeError, KeyError):
-        # Unreadable, or of another version in a form that is unknown here.
+        # The file is unreadable, or of another version in a form that is unknown here.
         return None
 
 
@@ -123,7 +123,7 @@ def values(cells):
     -------
     list of object
     """
-    # One call keeps keys that many texts have once.
+    # In one call for all texts, json keeps a key that many of them have once.
     return json.loads(b"[%b]" % b",".join([cell or b"null" for cell in cells]))
 
 

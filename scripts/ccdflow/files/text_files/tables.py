@@ -18,7 +18,7 @@ _PIECE = 1 << 20
 
 
 class _NotAsBefore(Exception):
-    """The file does not have one line for each row that it was written from."""
+    """The file does not have one line for each row from which it was written."""
 
 
 def write_table(path, columns, rows, rows_before, cells):
@@ -50,7 +50,8 @@ def write_table(path, columns, rows, rows_before, cells):
                 )
                 return notes.write_by(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBefore):
-            # The table is gone, a line was removed, or a cell has a line break.
+            # The old table is gone, lacks a line, or has a cell with a line break: write all lines
+            # anew.
             pass
 
     def write(file):
@@ -93,7 +94,7 @@ def _update_pieces(old_file, new):
 
 
 def _lines_of(old_file, name, size):
-    """Return the first byte of the lines with a first cell, and the one behind them.
+    """Return where the lines whose first cell is a name begin, and where they end.
 
     Both are the place of such a line where there is none. The table is searched by bisection.
     """
@@ -101,7 +102,7 @@ def _lines_of(old_file, name, size):
     low = len(old_file.readline())
     first = high = size
     while low < high:
-        # The line that begins here, or the next one.
+        # From the byte before, `readline` leads to the line that begins here, or to the next one.
         old_file.seek((low + high) // 2 - 1)
         start = old_file.tell() + len(old_file.readline())
         line = old_file.readline() if start < high else b""

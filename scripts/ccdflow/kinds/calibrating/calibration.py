@@ -54,6 +54,13 @@ class Calibration:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
         Group of one frame.
+
+    Attributes
+    ----------
+    kind : ccdflow.kinds.calibrating.science.Science
+        The kind of calibrated frames.
+    settings : dict of str to object
+        Its block of the configuration.
     """
 
     def __init__(self, context, group):
@@ -120,7 +127,7 @@ class Calibration:
 
     @cached_property
     def is_refused(self):
-        """Whether the configuration asks for whole frames only, and this one would not be."""
+        """Whether only completely calibrated frames are wanted, and this one would lack a step."""
         return bool(self.missing) and self.settings["missing"] == "refuse"
 
     def _record_of_master(self, kind):
@@ -130,25 +137,25 @@ class Calibration:
 
     @cached_property
     def detector(self):
-        """The corrections by the measurements of its detector."""
+        """The corrections by the measurements of the frame's detector."""
         flat = self._record_of_master("flat")
         return DetectorCorrection(self.context, self.group, self.row, self.settings, flat)
 
     @property
     def compression(self):
-        """How its file is compressed: '' (not at all), lossless or quantised."""
+        """How the frame's file is compressed: '' (not at all), lossless or quantised."""
         setting = self.settings["compress"]
         return compressed_images.LOSSLESS_FORM if setting is True else setting or ""
 
     @cached_property
     def shutter(self):
-        """How its shutter is corrected."""
+        """How the frame's shutter is corrected."""
         flat = self._record_of_master("flat")
         return shutter_correction.ShutterCorrection(self.context, self.group, self.row, flat)
 
     @cached_property
     def basis(self):
-        """The dict that its key is the hash of.
+        """The dict whose hash is the frame's key.
 
         An entry is there only where it decides something: a frame without it keeps its key when
         another frame gets one.
@@ -195,7 +202,7 @@ class Calibration:
 
     @property
     def _measurement_basis(self):
-        """The measurements of its detector and shutter: frames of all filters have the same."""
+        """The measurements of the frame's detector and shutter: the same for all filters."""
         return self.context.kept_by_key(
             (OutcomeKey.BASIS_OF_MEASUREMENTS, self.group.measurements),
             lambda: self.detector.basis + self.shutter.basis,

@@ -42,8 +42,8 @@ from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_dig
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
 
-# Frames that agree in these and in their night take the same masters, but for the exposure of the
-# dark.
+# Frames that agree in these facts and in their night take the same masters, but for the exposure of
+# the dark.
 _CHOICE_FACTS = (
     "type",
     *setups.READOUT_FACTS,
@@ -63,7 +63,7 @@ _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERA
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker(*setups.READOUT_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
-# No basis has these control characters.
+# No basis has control characters.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 _FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 
@@ -355,7 +355,7 @@ class FramePlanner:
 
     def _wanted_products(self, frames):
         """Yield the `WantedProduct` of each frame."""
-        # A loop over all frames of an archive: what each step of it costs counts.
+        # This loop goes over all frames of an archive: the time of each of its steps counts.
         context, kind, known_frames = self._context, self._kind.name, self._planned_frames
         groups = context.groups
         # Where no nights are closed, no other place has a record.
@@ -565,7 +565,7 @@ class SharedBasis:
         return {**self._basis, "frame": frame, "how": lines}
 
     def key(self, frame, degrees):
-        """Return the hash of that basis, as `ccdflow.run.rawframes.rows.digest` gives it.
+        """Return the hash of a frame's basis, as `ccdflow.run.rawframes.rows.digest` gives it.
 
         Parameters
         ----------

@@ -52,7 +52,7 @@ class DetectorCorrection:
     def records(self):
         """The measurements that were made, oldest first."""
         products = self._group.measurements
-        # Frames of all filters have the same ones.
+        # Frames of all filters have the same records.
         records = self._context.kept_by_key(
             (OutcomeKey.MEASUREMENTS, products), lambda: measurements_of(self._context, products)
         )
@@ -60,7 +60,7 @@ class DetectorCorrection:
 
     @cached_property
     def basis(self):
-        """The part of the frame's key on them; [] for nothing."""
+        """The part of the frame's key on its measurements; [] for nothing."""
         return [[record.product, record.key] for record in self.records]
 
     def gain(self, amplifier):
@@ -110,7 +110,7 @@ class DetectorCorrection:
 
     @property
     def why_unlike(self):
-        """Why nothing gives its amplifiers one scale, in words; '' where they have one."""
+        """Why nothing gives the frame's amplifiers one scale, in words; '' where they have one."""
         is_unlike = self._lacks_gain and self._flat is None and len(self._amplifiers) > 1
         return UNLIKE_AMPLIFIERS if is_unlike and not self._is_each_gain_known else ""
 

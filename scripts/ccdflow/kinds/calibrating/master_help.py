@@ -30,7 +30,7 @@ _HARM_PART = 0.01
 _MOST_LINES = 8
 # An effect has this many digits in a record: its error is larger than the next digit.
 _DIGITS = 4
-# Figures have four digits, and are between 1e-30 and 1e30.
+# A precision in which sums are exact: figures have four digits, and are between 1e-30 and 1e30.
 _EXACT_CONTEXT = Context(prec=100)
 
 
@@ -55,7 +55,7 @@ class MasterHelp:
 
     @property
     def added(self):
-        """Variance of a pixel that it adds; below 0 where it takes away."""
+        """Variance of a pixel that the master adds; below 0 where it takes away."""
         effect = self.effect
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
@@ -65,7 +65,7 @@ class MasterHelp:
 
     @property
     def harms(self):
-        """Whether it adds more noise than it takes structure away."""
+        """Whether the master adds more noise than it takes structure away."""
         effect = self.effect
         return self._is_significant(
             self.added, math.hypot(effect.noise_error, effect.structure_error)

@@ -22,11 +22,11 @@ _LEAST_BESIDE_OTHERS = 1e-4
 # A frame has far more than others at this many times their median. Chosen: the cores of stars grow
 # and shrink by a factor of three with the seeing.
 _FAR_ABOVE = 5.0
-# Fewer other frames have no median that tells of the field.
+# Other frames at least: the median of fewer tells nothing of the field.
 _FEWEST_OTHERS = 2
 # Exposures that agree in so many digits are the same: 300.014 and 300.062 s.
 _EXPOSURE_DIGITS = 2
-# Frames of the same field and light agree in these.
+# Frames of the same field and light agree in these facts.
 _ALIKE_FACTS = ("type", "object", "filter", "grism")
 
 

@@ -23,7 +23,7 @@ from ccdflow.run.lookups import Lookup
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3
-# In the shared values of frames whose profile asks for the correction.
+# The entry in the shared values of frames whose profile asks for the correction.
 _CORRECTED_SETTING = ("shutter", MEASURED)
 
 _FLATS = CorrectedFlats()
@@ -125,12 +125,12 @@ class ShutterCorrection:
 
     @property
     def basis(self):
-        """The part of the frame's key on it; [] for nothing."""
+        """The part of the frame's key on its shutter; [] for nothing."""
         return [] if self.record is None else [[self.record.product, self.record.key]]
 
     @cached_property
     def why_not(self):
-        """Why a frame whose profile asks for it is not corrected; '' where it is."""
+        """Why a frame whose profile asks for the correction is not corrected; '' where it is."""
         if _CORRECTED_SETTING not in self._group.shared:
             return ""
         if self.record is None:

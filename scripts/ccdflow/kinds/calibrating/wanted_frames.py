@@ -36,7 +36,7 @@ def frames_to_calibrate(planner, types):
             is_enabled = type_is_enabled(context.settings, type_)
             is_wanted = wanted_types[type_] = is_enabled and type_ in types
         if status == SET_ASIDE and not row.gone:
-            # The product of the raw file as it was is moved away.
+            # The product of the earlier raw file is moved away.
             continue
         if status != OK or not is_wanted:
             # A product that is not wanted, or whose frame is being copied, is not touched.

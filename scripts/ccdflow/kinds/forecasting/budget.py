@@ -337,7 +337,7 @@ def _wishes_of(frame, kind):
         yield wish(further_frames, budget_then)
         return
     frames = min(_FRAMES_FACTOR * master.frames, _MOST_FURTHER_FRAMES)
-    # Those that there are count: further ones join them.
+    # Frames that are there count: further ones join them.
     frames_there = 0 if small_group is None else small_group.frames
     if small_group is None or frames > small_group.minimum:
         budget_then = budget_of(_with_new(frame, kind, frames))

@@ -76,7 +76,7 @@ class Coverage:
         return sorted(cells, key=lambda cell: cell.night, reverse=True)
 
     def values(self):
-        """Return all of it as plain values."""
+        """Return the coverage as plain values."""
         cells = sorted([*cell, *content] for cell, content in self.cells.items())
         return [self.nights, self.n_earlier, self.labels, cells, self.n_left_out]
 

@@ -314,7 +314,7 @@ def noise_words(noise):
     """Return the parts of a pixel's noise, and the part that limits it."""
     parts = noise.budget
     total_variance = parts.total
-    # Less would be a part of 0 %.
+    # A smaller part would be one of 0 %.
     shares = [
         f"{name} {100 * value / total_variance:.0f} %"
         for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
@@ -341,7 +341,7 @@ def wish_lines(block):
         for wish in noise.wishes:
             missing_master = _missing_master(wish, noise, block)
             if missing_master is not None and missing_master.cause is MissingCause.NO_BIAS:
-                # No further frames of these are of use: they lack nothing but a bias.
+                # Further frames are of no use: the master lacks nothing but a bias.
                 continue
             wish_in_words = _wish_in_words(wish, noise, block, missing_master)
             rank = (wish.is_missing, wish.completes is not None, wish.gain)

@@ -30,8 +30,8 @@ from ccdflow.run.context import JobContext, reduced_product
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import digest
 
-# Older results: records of groups whose frames agree and are only too few have these words alone,
-# and no `too_few`.
+# Older results: records of groups whose frames agree and are only too few say so by this text
+# alone, and have no `too_few`.
 _TOO_FEW_FORMERLY = "fewer than the minimum of"
 
 
@@ -339,6 +339,15 @@ class _MasterFile:
     work : CombineWork
     hdus_of_members : list of list of ccdflow.combine.members.ProductHdu
         HDUs of each member.
+
+    Attributes
+    ----------
+    figures : list of dict
+        The figures of each amplifier, image by image.
+    remarks : list of (str, str)
+        The amplifier and the text of each warning; '' for an image as a whole.
+    rejected : int
+        Number of rejected values.
     """
 
     def __init__(self, work, hdus_of_members):

@@ -136,7 +136,7 @@ class DarkMaker(ExposedMasterMaker):
                 mask=combined.mask,
             )
 
-        # The two read the same pixels.
+        # Both measurements read the same pixels, side by side.
         rate_figures, benefit_figures = threaded_map(
             lambda figures: figures(),
             (measure, lambda: benefit.figures_of_dark(combined)),

@@ -11,7 +11,7 @@ from ccdflow.kinds.masters.flat_maker import FlatMaker
 from ccdflow.kinds.matching.association import first_use, why_missing
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 
-# The keyword of a card; keywords of HIERARCH cards have several words.
+# Matches the keyword of a card; keywords of HIERARCH cards have several words.
 _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|TYPE) |\S+ ")
 
 

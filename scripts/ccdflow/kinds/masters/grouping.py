@@ -59,7 +59,7 @@ def groups_of(kind, context):
     """
     rows_of_groups = _split_groups(kind, context, _rows_by_header(kind, context))
     names = {key: name_of_group(kind, key.camera, key.shared) for key in rows_of_groups}
-    # Some file systems ignore case: filters r and R.
+    # Some file systems ignore case: the names of filters r and R must differ otherwise.
     folded_names = {key: (key.night, paths.folded_name(name)) for key, name in names.items()}
     counts, groups = Counter(folded_names.values()), {}
     for key, rows in rows_of_groups.items():

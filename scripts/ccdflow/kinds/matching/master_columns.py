@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ccdflow.kinds.matching.terms import Terms
 
 IS_EXACT, IS_SCALED_UP, IS_TOO_SHORT = 1, 2, 4
-"""Flags of a dark's exposure: it is the frame's; its scale is above the harmless or the allowed."""
+"""Flags of a dark's exposure: it is the frame's; its scale is above the harmless one; above the
+allowed one."""
 
 HAS_OTHER_TEMPERATURE, HAS_KNOWN_TEMPERATURE = 1, 2
 """Flags of a dark's temperature: it is not the frame's, within the tolerance; both are known."""

@@ -101,6 +101,15 @@ class MasterLibrary:
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
+
+    Attributes
+    ----------
+    groups : dict of str to ccdflow.run.job.Group
+        The groups of the kind, by product.
+    noises : dict of tuple to ccdflow.kinds.matching.rule_values.DetectorNoise
+        The noise of the detector of each setup met so far.
+    minimum : int
+        Frames that a master needs.
     """
 
     def __init__(self, context, kind):

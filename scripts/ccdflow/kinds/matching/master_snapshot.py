@@ -26,7 +26,7 @@ def snapshot_of(context, kind):
     """
     library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
     if library is None:
-        # Nobody asked for a master: what was kept before holds.
+        # No frame asked for a master: the values noted before hold.
         nights = context.closed_nights
         return None if nights is None else nights.notes_of_kind(kind.name)
     noises = [[setup, astuple(noise)] for setup, noise in library.noises.items()]

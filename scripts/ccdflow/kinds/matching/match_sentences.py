@@ -137,7 +137,7 @@ def degrees_words(observation):
 
 # A sentence names at most this many masters, exposures or filters.
 _MOST_NAMED = 6
-# Below this factor a variance is told in percent.
+# Up to this factor a larger variance is given in per cent, above it as a factor.
 _MANY_TIMES = 1.02
 
 
@@ -346,8 +346,8 @@ def differences_in_words(observation, frame):
     str
     """
     all_differences = differences(observation.setup, frame.setup)
-    # A different size, binning or gain changes the layout, and masters of another setup are told
-    # apart by other cards: these two are named if nothing else is.
+    # Another size, binning or gain makes another layout, and in another setup other cards
+    # distinguish masters: layout and cards are named only if nothing else is.
     differences_named = [
         each for each in all_differences if not _is_of_other_setup(*each)
     ] or all_differences
@@ -362,7 +362,7 @@ def _is_of_other_setup(name, master_value, frame_value):
 # Values of a setup that are cards of the header: ``OFFSET 10, DETSERNO absent``.
 _CARDS = (SETTING_NAME, "optics")
 _ABSENT = " absent"
-# A card as a setup has it: keyword and value. Keywords of ESO have several words.
+# Matches a card as a setup has it, keyword and value. Keywords of ESO have several words.
 _CARD = re.compile(r"(ESO(?: [\w-]+)*|\S+) (.+)")
 # Values of a setup as an observer calls them, and the units of those that are numbers.
 _NAMES = {"ccdsum": "binning", "readmode": "readout mode"}
@@ -427,7 +427,7 @@ def _values_by_keyword(text):
 
 
 def _cards_in_words(text):
-    """Return the cards of a setting in words, those behind that the header lacks.
+    """Return the cards of a setting in words; those that the header lacks come last.
 
     Examples
     --------

@@ -25,7 +25,7 @@ from ccdflow.run.master_choices import RemarkKind, Use
 _LATER_TIER, _SCALED_UP_TIER = 2, 1
 # Up to this many masters are sorted. Of more, only the first ones are looked for.
 _FEW_MASTERS = 128
-# As many of the last masters up to the frame's night are compared first, by themselves.
+# Number of the last masters up to the frame's night that are compared first, by themselves.
 _RECENT_MASTERS = 16
 # A variance that exceeds another by this factor exceeds it whatever the rounding.
 _ROUNDING_MARGIN = 1 + 1e-9
@@ -241,7 +241,7 @@ class Ranking:
             self._added_variance,
             days_apart,
         ]
-        # A master further away goes before one of which any of these is set.
+        # A master further away goes before one that has any of these flags.
         ranks = (tier, is_undated, is_not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.

@@ -281,6 +281,13 @@ class SetupChoice:
     columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
         The masters of their setup.
     noise : DetectorNoise
+
+    Attributes
+    ----------
+    rules : ccdflow.kinds.matching.rule_values.Rules
+        The rules of the choice.
+    unneeded_step : ccdflow.run.master_choices.Step
+        The step of frames that need no master of the kind.
     """
 
     def __init__(self, masters, kind, columns, noise):

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from astropy.io import fits
 
-from ccdflow.calibrate.applied_masters import BIAS
+from ccdflow.calibrate.applied_masters import BIAS, SAME_GAIN
 from ccdflow.calibrate.master_windows import ORIGIN_CARDS, region_in, section_by_origin
 from ccdflow.camera import identity
 from ccdflow.camera.geometry import Amplifier
@@ -26,11 +26,9 @@ from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
-# Cards with the place of a window: two windows of one chip differ in them.
+# Matches the cards with the place of a window: two windows of one chip differ in them.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _WINDOW_VALUES = ("size", "window", "part", "layout")
-# Relative difference of two gains that are one: cards have few digits.
-_SAME_GAIN = 1e-3
 # The kinds of cards that say where a window lies.
 _PLACE_MEANINGS = ("place", "section")
 
@@ -316,6 +314,6 @@ def _same_amplifiers(frame_place, master_place, region):
         gains = amplifier.gain, amplifier_of_master.gain
         if None in gains and gains != (None, None):
             return False
-        if None not in gains and abs(gains[0] - gains[1]) > _SAME_GAIN * gains[1]:
+        if None not in gains and abs(gains[0] - gains[1]) > SAME_GAIN * gains[1]:
             return False
     return True

@@ -22,7 +22,7 @@ from ccdflow.run.rawframes.rows import digest
 
 
 class _Measurement(NamedTuple):
-    """A measurement of the detector: its record, and the data of this."""
+    """A measurement of the detector: its record, and the data of the record."""
 
     record: job_records.Record
     data: dict[str, object]

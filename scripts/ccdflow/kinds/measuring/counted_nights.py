@@ -21,8 +21,9 @@ from ccdflow.files.text_files import notes
 
 # Raise it when a change alters the meaning of a value of the note: nights are counted anew.
 _FORM_VERSION = 1
-# As many of the newest measurements are not counted, so that a late frame of the last weeks leaves
-# the note as it is; as many new ones are counted together, so that few runs write it. Chosen.
+# Number of the newest measurements that are not counted, so that a late frame of the last weeks
+# leaves the note as it is. New ones are counted once there are as many, so that few runs write the
+# note. Chosen.
 _NEWEST = 30
 
 
@@ -52,7 +53,8 @@ def count_settled(results, product, sources, n_settled, read):
     n_counted, counts = _read_counts(path, sources)
     n_settled = min(n_settled, len(sources) - _NEWEST)
     if n_counted > max(n_settled, 0):
-        # The newest nights decide by more than their counts.
+        # The note has nights that are not settled now: it is not used, as the newest nights decide
+        # by more than their counts.
         n_counted, counts = 0, None
     if n_settled - n_counted >= _NEWEST:
         nights_of_images = read(n_counted, n_settled)
@@ -81,7 +83,7 @@ def _read_counts(path, sources):
         with path.open("rb") as file:
             return _counts_in(file, sources)
     except (OSError, ValueError, KeyError):
-        # Lost, or of another version in a form that is unknown here.
+        # The note is lost, or of another version in a form that is unknown here.
         return 0, None
 
 

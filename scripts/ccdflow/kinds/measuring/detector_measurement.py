@@ -90,7 +90,7 @@ class NightDetector(MeasurementKind):
             "masters": masters,
         }
         if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in outcomes):
-            # Only nights with such flats are measured anew.
+            # Only nights with flats too few for a master are measured anew.
             basis["pairs"] = "tell the gain"
         return basis
 

@@ -88,7 +88,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
 
 
 def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
-    """Flag pixels that are hot in the only combined dark, and return its median dark current.
+    """Flag pixels that are hot in the only combined dark; return the rate of the others.
 
     Parameters
     ----------

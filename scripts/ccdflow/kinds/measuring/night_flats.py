@@ -78,7 +78,8 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     """
     if not night.flats:
         return set(), []
-    # Gains are never known so well that there is no step where two amplifiers meet.
+    # Columns are looked for in each amplifier by itself: gains are never known so well that there
+    # is no step where two meet.
     parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
     deep, contrasts, has_contrasts = True, ContrastSum(parts), False
     for record in night.flats:

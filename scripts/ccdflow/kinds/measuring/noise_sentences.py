@@ -20,8 +20,8 @@ VERSION = 3
 MOST_OFF = 0.1
 """The measured noise is reported if it differs from its prediction by more than this part."""
 
-# In a small image chance alone does that: the ratio must be off by this many of its errors. From
-# 25 columns on, `MOST_OFF` is more.
+# The ratio of the two noises is off by this many of its errors as well: in a small image it is off
+# by `MOST_OFF` by chance. From 25 columns on `MOST_OFF` is more.
 _CHANCE_SIGMA = 4.0
 
 

@@ -265,13 +265,14 @@ def masks_of(context, records, shapes, share):
         (str(context.results / r.product), r.key, r.data["night"], tuple(r.data["looked"]))
         for r in records
     )
-    # The frames of a night share one.
+    # The frames of a night share one mask: the first thread makes it.
     with _LOCK:
         return _sparse_masks(nights, tuple(shapes), share)
 
 
-# The frames of a night share one, and jobs make one night after the other: four serve two cameras
-# whose frames take turns. A mask has 10 bytes a bad pixel: 1.7 MB if 1 % of 4096 x 4096 are bad.
+# The frames of a night share a mask, and jobs make one night after the other: four serve two
+# cameras whose frames take turns. A mask has 10 bytes a bad pixel: 1.7 MB if 1 % of 4096 x 4096 are
+# bad.
 @lru_cache(maxsize=4)
 def _sparse_masks(nights, shapes, share):
     """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""

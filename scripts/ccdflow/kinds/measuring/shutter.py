@@ -38,7 +38,8 @@ from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
 _LEAST_RATIO = 1.25
-# The shortest is at most this long, seconds: in a longer one milliseconds of dead time are lost.
+# The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
+# one milliseconds of dead time are lost.
 _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
@@ -487,7 +488,8 @@ def _cell_means(night, flats, image):
     amplifier = image.amplifiers[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
-        # Only their ratios count: the scatter of the cells about their lines scales them.
+        # Only the ratios of these variances count: the scatter of the cells about their lines
+        # scales them.
         electrons_of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
         variances = (electrons_of_light + night.read_noise(amplifier)[0] ** 2) / counts
     return means, variances, counts
@@ -515,7 +517,7 @@ class _SubtractedDark:
             self._factors = [t / record.data["seconds"] for t in night.seconds(flat)]
 
     def subtract(self, values, rows):
-        """Subtract it from some rows of the members, (n, k, nx), in place; return them."""
+        """Subtract the dark from some rows of the members, (n, k, nx), in place; return them."""
         if self._pixels is not None:
             for values_of_member, factor in zip(values, self._factors, strict=True):
                 values_of_member -= np.float32(factor) * self._pixels[rows]

@@ -69,7 +69,7 @@ class Frame(Kind):
         context = planner.context
         planner.want_all(self, self._wanted_products(planner))
         for product, record in context.ledger.items():
-            # The notes on the raw file may be lost.
+            # The notes on the raw file may be lost: a product without a row is kept.
             if record.kind != self.name or product in context.products:
                 continue
             # After the check of the kind: each look is a `stat`, and masters have records as well.
@@ -89,7 +89,7 @@ class Frame(Kind):
                 continue
             if row.status == OK and is_of_enabled_type(row, settings):
                 product = reduced_product(row.file)
-                # Only a change needs the sources.
+                # The sources are needed only to say what has changed.
                 basis = None if earlier_record(product) is None else partial(frame_basis, row)
                 yield WantedProduct(product, row.night, basis, key=frame_key(row))
             else:
@@ -102,7 +102,7 @@ class Frame(Kind):
             is_in_the_way = row.has(RowMark.PRODUCT_IN_THE_WAY)
             if not is_in_the_way and planner.keep_unless_damaged(product):
                 return
-            # It cannot be made again: no job is planned.
+            # The product cannot be made again: no job is planned.
             planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:

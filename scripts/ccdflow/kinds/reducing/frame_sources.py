@@ -42,7 +42,7 @@ def frame_key(row):
 
 
 def oldest_header(context, files):
-    """Return the oldest version of the headers of some reduced frames, that of today without any.
+    """Return the oldest header version of some reduced frames; the current one without frames.
 
     A product made of them has their cards. Its record notes this version (`SOURCE_HEADER`).
 
@@ -89,7 +89,7 @@ class CardsOfFrames:
     """The part of a kind whose products have cards of the reduced frames that they are made of."""
 
     def has_older_header(self, context, record):
-        """Return whether its own cards or those of its frames are of an older version.
+        """Return whether a product's own cards, or those of its frames, are of an older version.
 
         Parameters
         ----------

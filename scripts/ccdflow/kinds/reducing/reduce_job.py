@@ -35,11 +35,11 @@ from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import Row, RowMark
 
-# Frames of these types have no light. A strip that seems lit is noisy, and the warning of noise
-# tells that.
+# Frames of these types have no light. A strip that seems lit is noisy, and the warning on its noise
+# says so.
 _DARK_TYPES = ("bias", "dark")
 
-# Size of the header for each form of frame. Pixels are written first, behind its space.
+# Bytes of the header by the form of a frame: pixels are written first, behind the room for it.
 _header_sizes = {}
 
 
@@ -144,8 +144,8 @@ def make_reduced_frame(context, job):
         return replace(record, status=job_records.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
-            # Not the frame's fault: the job fails. An OSError without a number is astropy's, for
-            # bytes that it cannot read.
+            # The fault is not the frame's: the job fails. An OSError without a number is astropy's,
+            # for bytes that it cannot read.
             raise
         failures.write_raw_log(context.results, row.file, failures.raw_log_text(row.file, error))
         reason = file_errors.unforeseen_error(row.file, error).reason
@@ -191,7 +191,7 @@ def _reduce_raw_file(context, job, row, raw):
         reduced, written, samples, even = streamed or _reduce_any_frame(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
-            # It is not the file whose header was read.
+            # The open file is not the one whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
     content = checksum.product_checksum(reduced.images[0].words, written)

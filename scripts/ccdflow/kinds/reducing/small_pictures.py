@@ -101,7 +101,7 @@ def values_shown(context, row, product, key, unit="adu"):
 
 
 def mapped_image_of(context, row, product):
-    """Return the first image of a product: (ny, nx), read where it is looked at.
+    """Return the first image of a product: (ny, nx), its pixels read on access.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class _SizeAlongAxis(NamedTuple):
 
     @property
     def axis_of_night(self):
-        """All of it but the number of pixels."""
+        """All values but the number of pixels."""
         return self[:3]
 
 

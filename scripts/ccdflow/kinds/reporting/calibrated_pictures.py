@@ -452,7 +452,7 @@ def _frame_line(context, group, uses, names):
     words_on_missing = [f"without {kind}" for kind in record.data["missing"]]
     remarks = [f"{kind}: {each}" for kind, use in uses.items() if use for each in use.remark_texts]
     linked_file = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
-    # Frames without a mask have no such number.
+    # Frames without a mask have no number of saturated pixels.
     saturated = str(record.data.get("saturated", "–"))
     words = "; ".join([*words_on_missing, *remarks])
     return _FrameLine(linked_file, record.data["grade"], *masters, *sky, saturated, words)

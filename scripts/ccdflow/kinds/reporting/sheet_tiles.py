@@ -22,18 +22,18 @@ from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
-# Pixels above this part of it count as saturated.
+# Pixels above this part of `_CONVERTER_TOP` count as saturated.
 _SATURATED_PART = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
 # Headers have temperatures to 0.001 degree; their range in words needs a tenth.
 _DECIMALS_OF_DEGREES = 1
-# Frames of these statuses have no mark for it.
-_UNMARKED_STATUSES = {"raw file missing", REDUCED}
+# Statuses for which a frame has no mark.
+_UNMARKED_STATUSES = {RAW_MISSING, REDUCED}
 _DARKENED_TYPES = ("bias", "dark")
 
 
@@ -46,6 +46,13 @@ class NightTiles:
     night : str
     listed : dict of str to dict
         Entries of the night's list of small pictures, by raw file; {} where nothing is drawn.
+
+    Attributes
+    ----------
+    frames : list of ccdflow.pages.contents.ShownFrame
+        The frames of the night, by time.
+    rows : dict of str to ccdflow.run.rawframes.rows.Row
+        The rows of the night by raw file, without frames that still arrive.
     """
 
     def __init__(self, context, night, listed):

@@ -1,6 +1,6 @@
 """Pictures of frames before and after their reduction, as PNG bytes.
 
-Every function returns the bytes of one PNG; the same values give the same bytes.
+`overview` returns the bytes of one PNG; the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ DATA_COLOUR = "#1f6fa8"
 """The colour of the science pixels."""
 
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
-# The two colours, darker, for words on these grounds: a contrast of 4.5 and more instead of 3.5.
+# `USED_COLOUR` and `CLAIMED_COLOUR`, darker, for words on pale grounds: a contrast of at least 4.5
+# instead of 3.5.
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
+# Most pixels of a side of a drawn image: somewhat more than the 2.5 inches of the widest one have.
 _OVERVIEW_PIXELS = pixels(2.7)
 # Pixels from line to line of small text in a panel.
 _TEXT_LINE = 14

@@ -24,7 +24,7 @@ _THUMBNAIL_PIXELS = 400
 
 
 def proposal_picture(findings, images, *, title):
-    """Draw the image, the levels along it, and the strips from near.
+    """Draw the image, the levels along it, and the strips enlarged.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def _draw_strip(panel, findings, axis):
     panel.set_xlim(first + 0.5, last + 0.5)
     panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
     panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
-    panel.set_title("the overscan from near", fontsize=9, color=INK, loc="left")
+    panel.set_title("the overscan, enlarged", fontsize=9, color=INK, loc="left")
     panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
 
 

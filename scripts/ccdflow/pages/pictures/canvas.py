@@ -236,7 +236,7 @@ def legend(axes):
 
 
 def _make_room(axes, inches):
-    """Raise the upper end of the vertical scale, so that the curves end so far below it."""
+    """Raise the upper end of the vertical scale, so that the curves end some inches below it."""
     low, high = axes.get_ylim()
     room_part = inches / (axes.get_position().height * axes.figure.get_figheight())
     axes.set_ylim(low, low + (high - low) / (1 - min(room_part, _MOST_LEGEND_PART)))

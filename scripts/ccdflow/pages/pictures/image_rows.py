@@ -17,6 +17,8 @@ _MOST_WIDTH = 3.9
 _NARROW_WIDTH = 1.4
 # Largest height over width of a wide image: one pair of them to a line.
 _TALL_RATIO = 1.3
+# Room above and below the images of a line together, inches: heading, titles, axes.
+_AROUND_IMAGES = 1.05
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def image_rows(rows, *, title, explanation, scale="linear"):
         min(widest * max(image.ratio for _, images in line for image, *_ in images), _MOST_WIDTH)
         for line in lines
     ]
-    raster, top = new_picture(title, explanation, sum(height + 1.05 for height in heights))
+    raster, top = new_picture(
+        title, explanation, sum(height + _AROUND_IMAGES for height in heights)
+    )
     for line, height in zip(lines, heights, strict=True):
         for number, (headline, images) in enumerate(line):
             left = number * WIDTH / pairs
@@ -78,7 +82,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
                 shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT_ROOM))
                 box = left + LEFT_ROOM + shift, top + 0.5, widest, height
                 draw_image(raster, box, image, unit, name, scale=scale, has_rows=not index)
-        top += height + 1.05
+        top += height + _AROUND_IMAGES
     return raster.png()
 
 

@@ -15,17 +15,15 @@ from ccdflow.pages.pictures.style import (
     LABEL,
     MUTED_INK,
     NUMBER,
+    TICK,
     TITLE,
     pixels,
 )
 
-# Few enough that noise does not fill most of the file.
+# Shades of an image: few enough that noise does not fill most of the file.
 _SHADE_COUNT = 48
 # Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
 _COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
-
-TICK = 4
-"""Length of a tick, pixels."""
 
 # The colour scale: its distance from the image, its width, the length of its arrows.
 _SCALE_GAP, _SCALE_WIDTH, _ARROW_LENGTH = pixels(0.08), pixels(0.12), 15

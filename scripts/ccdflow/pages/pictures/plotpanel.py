@@ -17,14 +17,13 @@ from ccdflow.pages.pictures.style import (
     LABEL,
     MUTED_INK,
     NUMBER,
+    TICK,
     TITLE,
     WHITE,
     font,
     pixels,
 )
 
-# Length of a tick, pixels.
-_TICK = 4
 # Corners of the marks of values, half their size about their middle: distinguished without colours.
 _ROUND_CORNERS = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
 # Half the width of a plus sign's arm over half its size.
@@ -60,6 +59,8 @@ _FAR_HEIGHTS = 9
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LEGEND_LINE_PIXELS = 19
+# Entries of a legend inside a panel, at most.
+_MOST_LEGEND_ENTRIES = 8
 
 
 def write_sentence(raster, box, text):
@@ -130,7 +131,7 @@ class PlotPanel:
         return cls(raster, box, x_range, y_range, title=title, has_legend_inside=has_legend_inside)
 
     def __post_init__(self):
-        """Fill its ground."""
+        """Fill the panel's ground."""
         self.raster.fill(*self.corners, self.ground)
 
     @property
@@ -239,16 +240,16 @@ class PlotPanel:
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
             raster.fill(left, y, right, y + 1, FAINT_INK)
-            raster.fill(left - _TICK, y, left, y + 1, EDGE)
-            raster.text(left - _TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
+            raster.fill(left - TICK, y, left, y + 1, EDGE)
+            raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
         widest = max((font(NUMBER, bold=False).getlength(text) for text in texts), default=0)
-        name_x = left - _TICK - 16 - widest
+        name_x = left - TICK - 16 - widest
         raster.text(name_x, (top + bottom) / 2, ylabel, INK, points=LABEL, upright=True)
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
-            raster.fill(round(x), bottom, round(x) + 1, bottom + _TICK, EDGE)
-            raster.text(x, bottom + _TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
+            raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
+            raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
         raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
@@ -334,12 +335,12 @@ class PlotPanel:
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = round(self.x(value))
             raster.fill(x, top, x + 1, bottom, FAINT_INK)
-            raster.fill(x, bottom, x + 1, bottom + _TICK, EDGE)
-            raster.text(x, bottom + _TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
+            raster.fill(x, bottom, x + 1, bottom + TICK, EDGE)
+            raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
         for position, name in enumerate(names):
             y = round(self.y(position))
-            raster.fill(left - _TICK, y, left, y + 1, EDGE)
-            raster.text(left - _TICK - 4, y, name, MUTED_INK, points=NUMBER, anchor="rm")
+            raster.fill(left - TICK, y, left, y + 1, EDGE)
+            raster.text(left - TICK - 4, y, name, MUTED_INK, points=NUMBER, anchor="rm")
         raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)

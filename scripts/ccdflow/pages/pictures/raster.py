@@ -49,6 +49,13 @@ class Raster:
     width, height : int
     ground : str, optional
         Its colour at first, ``#rrggbb``.
+
+    Attributes
+    ----------
+    explanation : str
+        The words that explain the picture, for the PNG.
+    pixels : numpy.ndarray of shape (height, width), uint8
+        The number of each pixel's colour.
     """
 
     def __init__(self, width, height, *, ground=PAPER):

@@ -177,7 +177,7 @@ def _zscale(values, middle):
         if count == last_count:
             break
         slope, last_count = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
-        # Of the values about the line; their mean is 0.
+        # The variance of the values about the line, from which their mean deviation is 0.
         variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
         residuals = y - slope * x
         residuals -= (y1 - slope * x1) / count

@@ -50,10 +50,10 @@ NIGHTS_HEIGHT = 1.35
 """Height of a panel of figures over the nights."""
 
 NIGHTS_STEP = 2.05
-"""From one panel of figures over the nights to the next."""
+"""Distance from the top of a panel of figures over the nights to that of the next."""
 
 RIGHT_ROOM = 0.2
-"""Room right of such a panel, for the end of its last night's name."""
+"""Room right of a panel of figures over the nights, for the end of its last night's name."""
 
 BELOW_ROOM = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
@@ -75,6 +75,9 @@ ABOVE_HEADING = 0.08
 
 HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
 """Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
+
+TICK = 4
+"""Length of a tick of an axis, pixels."""
 
 
 @cache

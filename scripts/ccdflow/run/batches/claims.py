@@ -117,7 +117,7 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     file = _wait_for_process(batch, say, silence, poll, _no_sign)
     if is_withdrawn(batch):
         if file is not None:
-            # As long as it is locked: a file of that name may be another process's later.
+            # The file goes while it is locked: one of that name may be another process's later.
             lock_path(batch).unlink(missing_ok=True)
             file.close()
         raise Withdrawn(str(batch))
@@ -241,7 +241,8 @@ def withdraw(results, *, is_run_over=False):
         if file is None:
             records_of_busy_batches[str(batch.relative_to(results))] = records_of(batch)
             continue
-        # The lock last: who finds it gone may lock a new one, and work on a batch that is there.
+        # The lock goes last: a process that finds none locks a new one, and works on the batch if
+        # it is there.
         _withdraw_batch(batch, is_run_over=is_run_over)
         for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
@@ -260,7 +261,8 @@ def _withdraw_batch(batch, *, is_run_over):
     except FileNotFoundError:
         return
     except OSError:
-        # Its plan is over in any case, and a job that finds no batch makes nothing: `Withdrawn`.
+        # The plan of the batch is over in any case, and a job that finds no batch makes nothing:
+        # `Withdrawn`.
         batch.unlink(missing_ok=True)
 
 
@@ -274,7 +276,7 @@ def records_of(batch):
             for job in jobs
         }
     except (OSError, ValueError, KeyError, TypeError):
-        # Gone, withdrawn, or of another version.
+        # The batch is gone, withdrawn, or of another version.
         return {}
 
 

@@ -48,7 +48,7 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
     Parameters
     ----------
     context : ccdflow.run.context.PageContext
-    failed, postponed : list of ccdflow.run.job_records.Record
+    failed, postponed : sequence of ccdflow.run.job_records.Record
         Failed jobs of this run, and those left for the next one beside frames.
     files_not_read : iterable of str, optional
         Files of the raw folder that are not read, where they are known: no look is needed then.

@@ -53,6 +53,11 @@ class Progress:
         Standard error if absent.
     clock : callable, optional
         Returns seconds; tests replace it.
+
+    Attributes
+    ----------
+    style : {'terminal', 'plain', 'none'}
+        How the progress is shown.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ from ccdflow.run.rawframes.rows import FACTS, Row, digest, plain_row
 FORM_VERSION = 4
 """Raise it when a change alters the meaning of a field of the note: nights are closed anew."""
 
-# The names of columns with summaries of nights begin so.
+# The beginning of the names of columns with summaries of nights.
 _SUMMARY_PREFIX = "summary: "
 # The fields of a group in the note. Its steps, as long again and seldom used, have a column.
 _GROUP_FIELDS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
@@ -99,7 +99,7 @@ class ClosedNights:
         return dict(zip(_FILES, map(tuple, self.head["files"]), strict=True))
 
     def is_beside(self, results):
-        """Return whether header values and ledger of a results folder are those it is about."""
+        """Return whether the note is about a results folder's present header values and ledger."""
         return self.head["files"] == _stamps_of_open_notes(results)
 
     def forget(self):
@@ -368,7 +368,19 @@ def _columns_of(earlier_nights, notes, nights):
 
 
 class _Homes:
-    """The homes of rows and records: the night to which each belongs, '' for the archive."""
+    """The homes of rows and records: the night to which each belongs, '' for the archive.
+
+    Attributes
+    ----------
+    nights : list of str
+        All nights, sorted.
+    night_by_file : dict of str to str
+        The night of each raw file.
+    records : dict of str to list of ccdflow.run.job_records.Record
+        The records of each night; under '' those of the archive.
+    ranges : dict of str to dict
+        Where the rows and records of each night are in the notes; {} beside closed nights.
+    """
 
     def __init__(self, context):
         self._context = context
@@ -399,7 +411,7 @@ class _Homes:
             if reach == OF_A_NIGHT:
                 return self._night_by_segment[product.split("/")[1]]
         except (KeyError, IndexError):
-            # Of a kind that is gone, or of an earlier path.
+            # The product is of a kind that is gone, or has an earlier path.
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 
@@ -409,6 +421,10 @@ class _Homes:
         Parameters
         ----------
         products_by_kind : dict of str to list of str
+
+        Returns
+        -------
+        dict of str to (dict of str to int)
         """
         groups = self._context.groups
         counts = {night: Counter() for night in self.nights}

@@ -35,6 +35,12 @@ class NightNotes:
     touched_folders : set of str
         Folders of frames and products whose rows or records are newer than the closed nights. A
         folder may look as it did when the nights were closed, and lack a file that came since.
+    shared : dict of str to object
+        The geometries and recipes of rows, by their names.
+    table : tuple of int
+        The stamp of the inventory's table, () if it is to be written.
+    gone : frozenset of str
+        Products that were removed from the ledger since the nights were closed.
 
     Raises
     ------

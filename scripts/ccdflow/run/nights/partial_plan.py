@@ -117,6 +117,15 @@ class _Changes:
         State of the archive as it is now.
     nights : ccdflow.run.nights.closed_nights.ClosedNights
         With their notes.
+
+    Attributes
+    ----------
+    folders : set of str
+        The folders that changed: of raw frames behind ``raw/``, and of products.
+    products : set of str
+        The folders of products among them.
+    stamps : dict of str to tuple of int
+        The stamps of the raw frames in the folders that changed.
     """
 
     def __init__(self, raw, archive_state, nights):

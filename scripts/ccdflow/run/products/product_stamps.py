@@ -97,6 +97,13 @@ class _Sweep:
     ----------
     raw : path-like
         The raw folder: what lies in it is not a product, wherever a link leads.
+
+    Attributes
+    ----------
+    stamps : dict of str to tuple of int
+        Size and times of each file that was found.
+    problems : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
+        The folders that cannot be looked into.
     """
 
     def __init__(self, raw):

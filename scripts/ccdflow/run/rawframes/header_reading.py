@@ -13,8 +13,7 @@ from itertools import chain
 from ccdflow.run.helper_processes import LOST_ERRORS, ask, helper_process
 
 FRAMES_A_PROCESS = 500
-"""One more process starts for each such number of frames: reading them takes as long as its
-start."""
+"""One more process starts for each of this many frames: reading them takes as long as its start."""
 
 # A process gets this many files at once: one question costs as much as a few headers.
 _CHUNK = 100

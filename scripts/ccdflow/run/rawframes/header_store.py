@@ -190,6 +190,13 @@ class RowReader:
     ----------
     first : dict of str to object
         The first line of the notes.
+
+    Attributes
+    ----------
+    is_of_another_version : bool
+        Whether another version of ccdflow wrote the notes.
+    table : tuple of int
+        The stamp of the inventory's table as noted; () where its form has changed.
     """
 
     def __init__(self, first):

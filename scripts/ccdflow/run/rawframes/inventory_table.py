@@ -54,7 +54,7 @@ def write_inventory(results, store, *, earlier_rows=None):
 
 def read_inventory(path):
     """Read an inventory: text cells as text, numbers as numbers."""
-    # Only here, as no run reads it so, and pandas takes 0.3 s to import.
+    # Imported here, as no run reads the table so, and pandas takes 0.3 s to import.
     import pandas as pd
 
     types = {name: str for name in COLUMNS if name not in _NUMBERS}

@@ -15,7 +15,7 @@ from ccdflow.run.rawframes.rows import OK, RowMark
 
 # Values that a rule of a line names at most.
 _MOST_VALUES = 8
-# In the place of a type that only a person knows.
+# The word in the place of a type that only a person knows.
 _ANY_TYPE = "TYPE"
 
 

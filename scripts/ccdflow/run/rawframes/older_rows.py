@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
 
-# The fields that such a row lacks.
+# Fields that `with_later_fields` gives to a row that lacks them.
 _LATER_FIELDS = ("amplifier_warnings", "marks")
 _FIELD_COUNT = len(OWN_TEXTS) - len(_LATER_FIELDS)
 _STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))

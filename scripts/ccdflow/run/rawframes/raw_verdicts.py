@@ -36,14 +36,14 @@ def take_aside(store, unmade):
     for record in unmade:
         row = rows_by_product.get(record.product)
         if row is not None and record.status == job_records.FAILED:
-            # The next run reads its header again, and so tries it again.
+            # The next run reads the frame's header again, and so tries the frame again.
             reason = f"failed: {record.reason}"
             store.rows[row.file] = row.with_verdict(ARRIVING_STATUS, reason)
             continue
         if row is None or row.fingerprint != record.basis.get("fingerprint"):
             continue
         if record.status == job_records.GONE:
-            # The next run reads it again, whatever its times.
+            # The next run reads the file again, whatever its times.
             row = row.with_verdict(ARRIVING_STATUS, record.reason, stamp=())
         elif record.status == job_records.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run

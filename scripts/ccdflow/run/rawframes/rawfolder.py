@@ -201,6 +201,23 @@ class _Walk:
     ----------
     raw : pathlib.Path
     results : path-like or None
+
+    Attributes
+    ----------
+    roots : list of path-like
+        The raw folder, and the results folder if there is one.
+    stamps : dict of str to tuple of int
+        The stamp of each frame that was found.
+    problems : dict of str to FolderProblem
+        The folders and links that cannot be looked into.
+    pending_folders : list of (str, frozenset, str)
+        Folders yet to be looked into: path, those above it, and the link that led there.
+    count_by_link : dict of str to int
+        Number of folders that each link led to.
+    endless_links : set of str
+        Links that lead to too many folders.
+    systems : dict of int to str
+        The kernel's own trees, by device.
     """
 
     def __init__(self, raw, results):
@@ -208,9 +225,7 @@ class _Walk:
         self.results = _device_and_inode(results)
         self.roots = [each for each in (raw, results) if each]
         self.stamps, self.problems = {}, {}
-        # Folders yet to be looked into: path, those above it, and the link that led there.
         self.pending_folders = [("", frozenset(), "")]
-        # By link, the number of folders that it led to; links that lead to too many.
         self.count_by_link, self.endless_links = {}, set()
         self.systems = devices()
 
@@ -293,7 +308,7 @@ class _Walk:
             is_folder = entry.is_dir()
             is_link = is_folder and entry.is_symlink()
         except OSError as error:
-            # A link to itself.
+            # The link leads to itself.
             self.problems[name] = problem_of_reading(error)
             return
         # The entry of a folder that is open has its name for a path.

@@ -30,7 +30,8 @@ def check_name(file):
             value=file.encode("unicode_escape").decode("ascii"),
             remedy="rename it",
         )
-    # A letter of ASCII takes three at most there, and all else fewer than a hundred.
+    # In the record's path a letter of ASCII takes three bytes at most, and all that is added fewer
+    # than a hundred.
     if file.isascii() and 3 * len(file) + 100 < paths.NAME_MAX:
         return
     longest = max(map(len, paths.names_of_record(file)))

@@ -38,7 +38,7 @@ _facts_of = attrgetter(*FACTS)
 _TYPE = FACTS.index("type")
 
 
-# Not frozen: one is made for each frame.
+# Not frozen, as jobs are not (`ccdflow.run.job`): one is made for each frame.
 @dataclass(slots=True)
 class _FileValues:
     """The values of a file's headers, as far as they could be read.
@@ -159,7 +159,7 @@ class RawRowReader:
         row = self._make_row(file, stamp, file_values.row_values)
         error, traceback = file_values.error, ""
         if isinstance(error, MemoryError):
-            # Not the frame's fault: the next run reads it again.
+            # The fault is not the frame's: the next run reads it again.
             error = file_errors.memory_error(file)
         if isinstance(error, file_errors.UnreadableRawFile):
             return ReadRow(_unreadable_row(row, earlier_row, error, self.settings.raw / file))
@@ -394,7 +394,7 @@ def _values_of_notes(values, notes):
     dict of str to str
     """
     if not notes:
-        # Nearly all frames.
+        # Nearly all frames have no notes.
         return {}
     texts, marks = (note.table_text for note in notes), (note.mark for note in notes)
     return {

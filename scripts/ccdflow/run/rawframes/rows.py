@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter, itemgetter
 
+from ccdflow import wording
 from ccdflow.camera import geometry
 from ccdflow.camera.times.nights import undated_night
 from ccdflow.files.text_files import json_text
@@ -16,7 +17,7 @@ from ccdflow.files.text_files import json_text
 OK = "ok"
 """The frame can be reduced."""
 
-SET_ASIDE = "set aside"
+SET_ASIDE = wording.SET_ASIDE
 """The frame cannot be reduced, for the reason in its row."""
 
 ARRIVING_STATUS = "arriving"
@@ -37,8 +38,8 @@ FACTS = (
 
 # Facts that only distinguish groups and choose masters.
 _HIDDEN_FACTS = {"setting", "set_temperature", "temperature", "optics"}
-# Older results: their pages do not have these facts, and stay as they are. Others show them only
-# where there is a value.
+# Older results: pages made of them lack these facts. A page shows one only where it has a value, so
+# that such pages stay as they are.
 _LATER_FACTS = ("grism",)
 
 UNDATED_NIGHT = "undated"
@@ -265,7 +266,7 @@ def plain_row(row):
 
 
 def row_of(values):
-    """Return the row that `plain_row` made plain values of."""
+    """Return the row of the plain values that `plain_row` returned."""
     file, stamp, facts, *further_fields = values
     return Row(file, tuple(stamp), Facts(facts), *further_fields)
 

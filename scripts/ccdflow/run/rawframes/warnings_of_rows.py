@@ -14,7 +14,7 @@ from ccdflow.wording import count, first_lines
 MOST_LINES = 12
 """The end of a run names at most this many kinds of warnings; the table has all."""
 
-# Parts of a warning that differ from frame to frame: (found 1.2), (3.5 degrees off).
+# Matches the parts of a warning that differ from frame to frame: (found 1.2), (3.5 degrees off).
 _MEASURED_VALUE = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 

@@ -31,9 +31,10 @@ class JobList:
         self._plan = session and session.plan
         self._batches = batches
         self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
-        # By product; a page needs hundreds of products, and few batches make them.
+        # The record of each product's batch: a page needs hundreds of products, and few batches
+        # make them.
         self._record_of_batch = {}
-        # By the record of a batch, those of all batches that it waits for.
+        # The records of all batches that a batch waits for, by the batch's own record.
         self._earlier_records = {}
         for batch in batches:
             record = self.record_of_batch(batch)

@@ -16,7 +16,7 @@ AUTO_WAY, EVENTS_WAY, POLLING_WAY = "auto", "events", "polling"
 """The ways to notice frames, as `watch.py` names them."""
 
 WATCH_WAYS = (AUTO_WAY, EVENTS_WAY, POLLING_WAY)
-"""All of them."""
+"""All ways to notice frames."""
 
 # The kernel knows each change on these file systems; on others another machine may make changes.
 _LOCAL_FILE_SYSTEMS = frozenset(
@@ -196,7 +196,7 @@ def frame_source(raw, way, wait):
     except OSError as error:
         return Polling(wait), error.strerror or str(error)
     except AttributeError:
-        # Only Linux has such events.
+        # Only Linux has events of files.
         return Polling(wait), "this system reports no changes of files"
 
 

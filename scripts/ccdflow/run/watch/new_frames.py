@@ -91,7 +91,7 @@ class SeenFrames:
         }
 
     def missing_files(self, stamps):
-        """Return the files that are not among all there are."""
+        """Return the seen files that are not among all there are."""
         return self._marks.keys() - stamps.keys()
 
     def add(self, stamps):

@@ -131,6 +131,17 @@ class _Call:
         Takes no argument.
     has_helpers : bool
         Whether the call starts threads, which are looked at as well.
+
+    Attributes
+    ----------
+    value : object
+        Result of the function, None until it has come back.
+    error : BaseException or None
+        The error that it raised.
+    began : float
+        Begin of the call, `time.monotonic`.
+    thread : threading.Thread
+        The thread of the call.
     """
 
     def __init__(self, function, *, has_helpers):

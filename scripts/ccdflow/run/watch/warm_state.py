@@ -65,6 +65,10 @@ class WarmState:
     ----------
     made_records : dict of str to ccdflow.run.job_records.Record
         Records of short rounds, by product: no ledger on the disk has them.
+    context : ccdflow.run.context.RunContents
+        The context of the whole round, without its jobs.
+    leaves_masters : bool
+        Whether a short round left masters to a whole one.
     """
 
     def __init__(self, session, reading):
@@ -223,7 +227,7 @@ class WarmState:
         # A file that is written once more keeps its row until it is whole.
         if store.rewritten or statuses_before - {ARRIVING_STATUS}:
             raise NeedsWholePlan("a frame was written once more")
-        # A folder of its own may hold a frame of any night.
+        # A new folder, too, may hold frames of any night.
         if any(self.context.is_closed(row.night) for row in rows):
             raise NeedsWholePlan("a frame is of a closed night")
         return rows, store
@@ -233,10 +237,10 @@ class WarmState:
         product, closed = reduced_product(file), self.context.closed_nights
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
-            # Their frames are not among those kept.
+            # The frames of closed nights are not among those kept.
             return True
         if self.reading.is_folding and product not in self._files:
-            # `A.fits` and `a.fits` are one product there.
+            # On a disk that ignores capitals `A.fits` and `a.fits` become one product.
             folded = product.casefold()
             return any(each.casefold() == folded for each in self._files)
         return self._files.get(product, file) != file
@@ -291,7 +295,7 @@ class WarmState:
         whole_context.groups.update(part.groups)
         for product, record in part.ledger.items():
             whole_context.ledger[product] = record
-        # From now on jobs and rounds change the records of all.
+        # From now on jobs and rounds change the records of all nights.
         part.ledger.clear()
 
     # -- the work ----------------------------------------------------------------------------------

@@ -143,6 +143,23 @@ class Watch:
     listener : WatchListener, optional
         Default: lines are printed.
     noticing : Noticing, optional
+
+    Attributes
+    ----------
+    say : callable
+        Takes a line for the observer.
+    pause : float
+        Seconds between two looks at the raw folder.
+    show_round : callable
+        Takes the `Round` that has ended.
+    is_ended : threading.Event
+        Set when the watch is to end.
+    schedule : ccdflow.run.watch.round_schedule.RoundSchedule
+        When rounds may begin.
+    looks : ccdflow.run.watch.looks.Looks
+        The looks through the raw folder.
+    claim : ccdflow.run.watch.folder_claim.FolderClaim
+        The lock that keeps other watches away.
     """
 
     def __init__(self, settings, *, chain, cores=2, listener=None, noticing=None):
@@ -207,7 +224,7 @@ class Watch:
 
     def _open(self):
         """Return how frames are noticed; say why the folder is looked through."""
-        # Frames that came before it was opened are found by a look.
+        # A look finds the frames that came before the source of events was opened.
         self.looks.look_at_once()
         frame_source, reason = arrivals.frame_source(
             self.settings["raw"], self._way, self.is_ended.wait
@@ -354,7 +371,7 @@ class Watch:
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
         if this_round.problem:
-            # The frames are new at the next look as well.
+            # At the next look the frames are new again.
             self._warm = None
             self._pace.forget()
             self.schedule.note_failed_short(is_busy=this_round.is_busy)

@@ -63,7 +63,7 @@ _SHUTTER_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 _ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
-# Extensions, and the cards that are there only where they are.
+# Extensions, each with the card that is there only where the extension is.
 _CARDS_OF_EXTENSIONS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
 _RENAMED_CARDS = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
@@ -73,7 +73,7 @@ _RENAMED_CARDS = {
 _ROWS_AT_ONCE = 64
 # Adu by which the value of a full pixel is not certain from the cards.
 _SATURATION_DIGITS = 0.01
-# Cards that name a table of bad pixels, such as BPMIM and BPMIM02.
+# Matches a card that names a table of bad pixels, such as BPMIM and BPMIM02.
 _TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
 _COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 
@@ -409,7 +409,8 @@ def _check_gain(header, first_header, image, reduced_header, results):
         if card_value is None:
             continue
         if tail and card_value == number_of_card(card(reduced_header, "AMPGAIN", tail)):
-            # Of amplifiers of which another one lacks a gain: the noise of each has its own.
+            # The measured gain is the header's: the amplifier has it for the noise, because another
+            # one lacks a gain. It is no measurement to compare.
             continue
         name = str(card(reduced_header, "AMPNAM", tail, ""))
         camera = str(first_header.get("CCDFCAM"))

@@ -9,6 +9,7 @@ from astropy.nddata import CCDData
 from scipy import ndimage
 
 from ccdflow.verify.comparing.comparing import check_value
+from ccdflow.verify.reading.restated_numbers import UNDERSAMPLED_FWHM
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # All numbers are those of detector/cosmic_rays/ (cosmics.py, cosmic_rounds.py, star_guard.py),
@@ -23,8 +24,6 @@ _WIDTH_TOLERANCE, _WIDTH_TOLERANCE_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
 _SKY_BOX = 9
 # Pixels of a side of the profile of a star.
 _PROFILE_SIZE = 7
-# Stars of a smaller FWHM, pixels, are compared with their own profile.
-_UNDERSAMPLED_FWHM = 2.5
 # Sigma of stars, pixels, where too few are found to measure it: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
 # Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
@@ -63,7 +62,7 @@ _EDGE_SHARE = 0.02
 # The allowed fraction of a row or column at an edge grows by the fraction of the whole image that
 # was hit, times this factor.
 _EDGE_FACTOR = 4
-# Fewest hits of a line that do not count.
+# Least number of hits at which those of a row or column at an edge may be too many to count.
 _FEWEST_ON_EDGE = 5
 
 
@@ -112,7 +111,7 @@ def hits_of(header, image, errors, mask):
         "CRFWHM", header["CRFWHM"], _width_of(data, errors, is_unusable), rtol=part, atol=least
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}
-    if 0 < fwhm < _UNDERSAMPLED_FWHM:
+    if 0 < fwhm < UNDERSAMPLED_FWHM:
         profile_arguments = {
             "fsmode": "convolve",
             "psfmodel": "gauss",

@@ -7,7 +7,8 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
-# grade B: no flat of this night.
+# Match a line of HISTORY with a grade and its reasons, "grade B: no flat of this night", and a line
+# on a step that was not taken.
 _GRADE_LINE = re.compile(r"grade ([ABC]): (.*)")
 _LINE_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"

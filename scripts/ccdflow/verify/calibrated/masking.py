@@ -13,18 +13,22 @@ from scipy import ndimage
 from ccdflow.verify.calibrated import cosmic_rays
 from ccdflow.verify.calibrated.standard_errors import VarianceTerms
 from ccdflow.verify.comparing.amplifiers import card, number_of_card
-from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.comparing.comparing import NEAR_LIMIT_OF_CARD, Differs
 from ccdflow.verify.detector.detector_products import pixel_history, read_measurement
 from ccdflow.verify.reading.accounts import NamedMaster
 from ccdflow.verify.reading.restated_numbers import (
+    BAD_COLUMN,
     BLEED,
     COSMIC,
+    DEAD,
     HOT,
     MAD_TO_SIGMA,
     NO_DATA,
     NOT_LINEAR,
     SATURATED,
     UNCALIBRATED,
+    UNLIT,
+    VARIES,
 )
 from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
@@ -33,11 +37,9 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 _NOT_ALL_NAMED = "it names not all of its measurements of bad pixels"
 # A pixel is hot at this many electrons a second if its dark is scaled up.
 _HOT_RATE = 20.0
-# Part of a limit within which a pixel may be on either side: cards have six digits.
-_NEAR_LIMIT = 1e-4
 # Flags of pixels whose value is not light, whose neighbours are compared without them: hot, dead,
 # bad column, unlit, varies.
-_BITS_WITHOUT_LIGHT = 8 | 16 | 32 | 128 | 4096
+_BITS_WITHOUT_LIGHT = HOT | DEAD | BAD_COLUMN | UNLIT | VARIES
 # Adu by which a level is uncertain: cards have six digits.
 _CARD_ROUNDING = 0.01
 # A column bleeds if this many saturated pixels touch in it.
@@ -68,6 +70,11 @@ class ExpectedMask:
     ----------
     bits : numpy.ndarray of shape (ny, nx), int16
         The bits that the masters and the reduced frame give.
+
+    Attributes
+    ----------
+    required_bits, allowed_bits : numpy.ndarray of shape (ny, nx), int16
+        The bits that each pixel must have, and those that it may have.
     """
 
     def __init__(self, bits):
@@ -196,7 +203,9 @@ def add_scaled_dark(expected, image, stored_planes):
         if gain is None:
             continue
         rate = dark.data[readout.place] * np.float64(gain / seconds)
-        is_above, may_be_above = (rate > _HOT_RATE * (1 + side * _NEAR_LIMIT) for side in (1, -1))
+        is_above, may_be_above = (
+            rate > _HOT_RATE * (1 + side * NEAR_LIMIT_OF_CARD) for side in (1, -1)
+        )
         expected.add(HOT, is_above, readout.place, is_possible=may_be_above)
     can_compare_noise = stored_planes.noise is not None and stored_planes.errors is not None
     if can_compare_noise and dark.errors is not None:
@@ -224,8 +233,8 @@ def _add_noise_of_dark(expected, image, stored_planes):
         with np.errstate(invalid="ignore"):
             # Errors that are stored in steps are open by half of one.
             higher, lower = (np.maximum(errors + side * step, 0) ** 2 for side in (1, -1))
-            is_above = doubled_variance > higher * (1 + _NEAR_LIMIT)
-            may_be_above = doubled_variance > lower * (1 - _NEAR_LIMIT)
+            is_above = doubled_variance > higher * (1 + NEAR_LIMIT_OF_CARD)
+            may_be_above = doubled_variance > lower * (1 - NEAR_LIMIT_OF_CARD)
         expected.add(UNCALIBRATED, is_above, place, is_possible=may_be_above)
 
 
@@ -439,7 +448,7 @@ def add_cosmics(expected, mask, header, image, errors):
     if "QUANSTEP" not in header:
         expected.add(COSMIC, hits)
         return
-    # It was looked for in pixels before they were rounded to steps.
+    # The hits were looked for in pixels before these were rounded to steps.
     stored_hits = (mask & COSMIC) != 0
     differing = np.count_nonzero(stored_hits != hits)
     if differing > _MOST_DIFFERING + _PART_DIFFERING * np.count_nonzero(hits):

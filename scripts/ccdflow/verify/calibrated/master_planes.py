@@ -10,6 +10,9 @@ from astropy.io import fits
 
 from ccdflow.verify.detector.photon_light import SmoothLight, tiles
 from ccdflow.verify.reading.restated_numbers import (
+    LEAST_FLAT,
+    LEAST_LIGHT,
+    LEAST_LIT_RESPONSE,
     NO_DATA,
     NOT_FINITE,
     SATURATED,
@@ -18,15 +21,9 @@ from ccdflow.verify.reading.restated_numbers import (
 )
 from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
-# A pixel of a smaller response is not divided by it, and is not calibrated.
-_LEAST_FLAT = 1e-3
-# A pixel of a smaller response is not lit.
-_LEAST_LIT_RESPONSE = 0.2
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
-# The light of a dark is below 0 by at most this many of its errors.
-_LEAST_LIGHT = 0.5
 # Rows and columns of the tiles of a dark.
 _TILE_SIDE = 24
 
@@ -99,7 +96,7 @@ def plane_of(path, hdu, kind, cut=None):
 # pixel, 0.17 GB for 4096 x 4096: more would keep those of nights that are done.
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
-    """Read a `MasterPlane`.
+    """Read and return a `MasterPlane`.
 
     Parameters
     ----------
@@ -164,8 +161,8 @@ def _fill_master(data, kind, mask):
     flags[is_absent] |= UNCALIBRATED
     if kind == "flat":
         if mask is None:
-            flags[~is_absent & (data < np.float32(_LEAST_LIT_RESPONSE))] |= UNLIT
-        is_low = ~is_absent & (data < np.float32(_LEAST_FLAT))
+            flags[~is_absent & (data < np.float32(LEAST_LIT_RESPONSE))] |= UNLIT
+        is_low = ~is_absent & (data < np.float32(LEAST_FLAT))
         flags[is_low] |= UNCALIBRATED
         data[is_absent | is_low] = 1.0
     elif is_absent.any():
@@ -203,7 +200,7 @@ def expected_dark_light(plane, place):
             error = errors[rows].astype(np.float64)
             is_outlier = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * error**2
             light[rows] = np.maximum(
-                np.where(is_outlier, values[rows], smooth), -_LEAST_LIGHT * error
+                np.where(is_outlier, values[rows], smooth), -LEAST_LIGHT * error
             )
         plane.light[key] = light
     return plane.light[key]

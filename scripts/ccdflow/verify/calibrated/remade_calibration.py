@@ -29,7 +29,7 @@ from ccdflow.verify.comparing.comparing import (
 )
 from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
-from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import LEAST_FLAT, MAD_TO_SIGMA
 
 # The noise of the sky is measured in this many rows, as in the product.
 _SKY_ROWS = 32
@@ -52,8 +52,6 @@ _SKY_PART = 1e-3
 # SATURATE follows from the response that this part of a flat's pixels does not exceed: a single
 # pixel counts for nothing. It is `_TOP_SHARE` of calibrate/image_figures.py.
 _BRIGHTEST_PART = 0.999
-# SATURATE follows from no smaller response than this.
-_LEAST_FLAT = 1e-3
 # Every 8th row and 4th column: the sample of which the product's medians are.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
 # Every 4th row and column of a flat: the sample of which the product's brightest response is.
@@ -467,7 +465,7 @@ def check_saturation(header, image, reduced_header):
                 value -= scale * float(np.median(part[_SAMPLED_PIXELS]))
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
-            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST_PART)), _LEAST_FLAT)
+            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST_PART)), LEAST_FLAT)
         levels.append(value * (readout.gain if image.converts else 1.0))
     check_value("SATURATE", header.get("SATURATE"), min(levels), rtol=DERIVED_ROUNDING)
 

@@ -10,13 +10,9 @@ from astropy.io import fits
 
 from ccdflow.verify.comparing.amplifiers import number_of_card
 from ccdflow.verify.reading.accounts import NamedMaster, product_of
+from ccdflow.verify.reading.restated_numbers import LEAST_CELL_SIDE, MOST_CELLS
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, MODEL, CannotRemake
-
-# Cells along an axis of a map, at most: docs/detector.md.
-_MOST_CELLS = 16
-# Pixels along a side of a cell, at least.
-_LEAST_SIDE = 16
 
 
 def flat_over_factor(flat, first_header, reduced_header, results, image_number):
@@ -99,7 +95,7 @@ def _stretch_cells(cells, shape):
 
 def _interpolate_cells(values, size):
     """Return values of cells at each pixel of the first axis: lines, and parabolas at the ends."""
-    count = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
+    count = int(np.clip(size // LEAST_CELL_SIDE, 1, MOST_CELLS))
     edges = np.linspace(0, size, count + 1).round().astype(int)
     centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(size)
     pixel_values = np.array([np.interp(pixels, centres, column) for column in values.T]).T

@@ -10,6 +10,7 @@ from ccdflow.verify.calibrated.master_planes import MasterPlane, expected_dark_l
 from ccdflow.verify.comparing.amplifiers import VerifiedAmplifier, card, number_of_card
 from ccdflow.verify.comparing.comparing import are_within
 from ccdflow.verify.detector.photon_light import light_of_block
+from ccdflow.verify.reading.restated_numbers import LEAST_LIGHT
 
 # Pixels that are compared at once.
 _BLOCK_PIXELS = 1 << 16
@@ -22,8 +23,6 @@ scatter of its values."""
 
 # Relative rounding of a sum of float32: four steps.
 _SUM_ROUNDING = 4 * float(np.finfo(np.float32).eps)
-# Standard deviations of a pixel without light by which smooth light may be below 0.
-_LEAST_LIGHT = 0.5
 # A decision on a pixel's light this near its limit may go either way: pixels are float32.
 _NEAR_LIMIT = 5e-3
 
@@ -290,7 +289,7 @@ def limited_light(light, variance_without_light, flat, photon_variance):
             np.fmin(np.sqrt(variance_without_light), variance_without_light / photon_variance)
             / flat
         )
-    return np.maximum(light, -_LEAST_LIGHT * lowest)
+    return np.maximum(light, -LEAST_LIGHT * lowest)
 
 
 def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step=0.0):

@@ -18,13 +18,20 @@ from ccdflow.verify.comparing.amplifiers import (
     tails_of,
 )
 from ccdflow.verify.comparing.card_pairs import must_have
-from ccdflow.verify.comparing.comparing import Differs, check_bits, check_figure, check_value
+from ccdflow.verify.comparing.comparing import (
+    NEAR_LIMIT_OF_CARD,
+    Differs,
+    check_bits,
+    check_figure,
+    check_value,
+)
 from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import (
     BLEED,
     DEAD,
     HOT,
+    LEAST_LIT_RESPONSE,
     NO_DATA,
     NOT_FINITE,
     NOT_LINEAR,
@@ -34,13 +41,9 @@ from ccdflow.verify.reading.restated_numbers import (
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# A pixel of a smaller response is not lit: detector/flat_figures.py.
-_LEAST_LIT_RESPONSE = 0.2
-# A card has its gain to six digits; a pixel this near to the limit may have the bit or not.
-_NEAR_LIMIT = 1e-4
 # A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
-# The comment of NHOT, with the rate: combine/combined_header.py.
+# Matches the comment of NHOT, which has the rate: combine/combined_header.py writes it.
 _HOT_RATE = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
 # A column is hot throughout if this part of its pixels has charge of its own.
 _HOT_COLUMN_PART = 0.9
@@ -82,7 +85,8 @@ def check_figures(remade):
     check_bits(mask, possible_bits)
     is_flagged, is_empty = mask & NO_DATA != 0, np.isnan(image)
     if card(header, "TRIM", tails_of(header)[0]) is None:
-        # Overscan has values, and the members' masks have the bit, which are compared elsewhere.
+        # Overscan that was not trimmed has values although the members' masks flag it. Those masks
+        # are compared elsewhere.
         is_flagged &= is_empty
     if count := np.count_nonzero(is_flagged != is_empty):
         raise Differs(f"{count} pixels of the mask are not empty as those of the image are")
@@ -121,7 +125,8 @@ def _check_noise_of_biases(header, tail, frames, account):
     """
     count = len(frames)
     if card(header, "OSCAXIS", tail) == "columns":
-        # The levels of the overscan are to be those of rows.
+        # The frames are turned: the levels of the overscan are those of columns, and count as
+        # rows'.
         frames = frames.swapaxes(1, 2)
     read_noise = number_of_card(card(header, "RNOISE", tail))
     if read_noise is not None:
@@ -156,7 +161,7 @@ def _check_clipping_noise(header, tail, frames):
     if written is None or card(header, "AMPBAD", tail) is not None:
         return
     noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
-    # Pairs of so quiet a camera cannot correct what header or profile say.
+    # In a camera as quiet as the rounding, pairs cannot correct the value of header or profile.
     if written <= noise or measuring.has_scatter(frames, written):
         check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE)
 
@@ -188,7 +193,7 @@ def _check_model(remade, bias):
         factor, error = measuring.model_factor(
             frames, levels, light, model.fixed / square, model.slope / square
         )
-        # Differences without scatter, of so quiet a camera, correct nothing.
+        # Differences without scatter, in a camera as quiet as the rounding, correct nothing.
         factor = factor or 1.0
         # Frames that hardly scatter are rounded all the same.
         factor = max(factor, min(1.0, (ROUNDING * square / model.fixed) ** 0.5))
@@ -281,11 +286,11 @@ def _limits_of_light(remade):
     all_models = [model for models_of_image in models.values() for model in models_of_image]
     gains = [model.gain for model in all_models if model.gain]
     if not lacks_gain or len(set(gains)) < 2:
-        return [((slice(None), slice(None)), _LEAST_LIT_RESPONSE, 0.0)]
+        return [((slice(None), slice(None)), LEAST_LIT_RESPONSE, 0.0)]
     usual_gain = float(np.mean(gains))
-    limit = _LEAST_LIT_RESPONSE * _mean_light(remade, usual_gain)
+    limit = LEAST_LIT_RESPONSE * _mean_light(remade, usual_gain)
     return [
-        (model.place, limit / (model.gain or usual_gain), _NEAR_LIMIT)
+        (model.place, limit / (model.gain or usual_gain), NEAR_LIMIT_OF_CARD)
         for model in models[remade.hdu]
     ]
 

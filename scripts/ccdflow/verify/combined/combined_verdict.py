@@ -163,6 +163,33 @@ class _RemadeImage:
         Place, and gain over the mean gain, of each amplifier of a flat whose gains are known.
     all_rows : bool
         Whether all rows are made again.
+
+    Attributes
+    ----------
+    hdus : astropy.io.fits.HDUList
+        The HDUs of the product.
+    results : pathlib.Path
+        The results folder.
+    account : ccdflow.verify.reading.accounts.CombinedAccount
+        How the product was made, with the clipping of this image.
+    header, first_header : astropy.io.fits.Header
+        The header of the image, with the recipe of the overscan, and the first one of the file.
+    has_all_rows : bool
+        Whether all rows are made again.
+    suffix : str
+        Number behind the names of the image's extensions; '' for the first HDU.
+    shape : (int, int)
+        (ny, nx) of the image.
+    pixels : int
+        Number of pixels compared so far.
+    largest : float
+        Largest difference so far, in the unit of the product.
+    makers : set of str
+        The functions of ccdproc by which rows were made again.
+    rejected_counts : list of int
+        Number of values rejected by the lower and by the higher limit, so far.
+    invalid_counts : int
+        Number of values that are not finite, so far.
     """
 
     def __init__(self, product, hdu, *, gains, all_rows):
@@ -197,7 +224,7 @@ class _RemadeImage:
         """Return the light around the pixels of some rows: medians of boxes, interpolated."""
         if self._light is None:
             sampled_rows, stack = self.sample(measuring.MODEL_ROWS)
-            # As the members are: medians of even numbers of float32 are float32.
+            # The members are float32, and so are medians of even numbers of them.
             stack = stack.astype(np.float32)
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):

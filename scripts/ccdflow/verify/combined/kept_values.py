@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from ccdflow.verify.combined.measuring import finite_median
-from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, MEDIAN_VARIANCE
 
 # Values of a pixel near the limit of rejection of which all choices are tried.
 _MOST_DOUBTFUL = 8
@@ -165,7 +165,7 @@ def standard_errors(stack, is_kept, method):
         warnings.simplefilter("ignore")
         if method == "median":
             deviations = np.abs(values - np.nanmedian(values, axis=0))
-            scatter = MAD_TO_SIGMA * np.nanmedian(deviations, axis=0) * (np.pi / 2) ** 0.5
+            scatter = MAD_TO_SIGMA * np.nanmedian(deviations, axis=0) * MEDIAN_VARIANCE**0.5
         else:
             scatter = np.nanstd(values, axis=0, ddof=1)
         return np.where(count > 1, scatter / np.sqrt(count), np.nan)

@@ -390,7 +390,8 @@ def gain_of_pairs(frames, levels, noise):
     squares, photons, fixed = [], [], []
     pairs = zip(pairwise(frames[:_GAIN_FRAMES]), pairwise(levels), strict=False)
     for (first, second), (level, next_level) in pairs:
-        # Against shading of one flat to the next: differences of neighbours in a row.
+        # Differences of neighbours in a row, so that shading from one flat to the next does not
+        # count.
         difference = first - second
         steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
         mean = (first + second) / 2

@@ -164,7 +164,7 @@ def prepare_rows(account, results, hdu, rows):
 
 
 def _subtract_master(values, kind, master, factor):
-    """Subtract a master from a member by ccdproc.
+    """Return a member minus a master, by ccdproc.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
     levels, charge = prepared.levels(account), prepared.charge(account)
     is_good = np.isfinite(stack) & ~is_masked
     is_empty = ~is_good.any(axis=0)
-    # Light near a dark's pixel; flats have enough of it for their own to do.
+    # Only pixels of darks need the light around them: in flats each has enough of its own.
     light = None if account.levels or not account.masters else surroundings(rows)
     lower_kept, higher_kept = is_good.copy(), is_good.copy()
     for sign, is_kept in ((-1, lower_kept), (1, higher_kept)):

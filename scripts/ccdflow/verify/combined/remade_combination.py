@@ -71,7 +71,7 @@ def _common_mask(stack, bits):
 
 
 def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
-    """Combine by ccdproc.
+    """Return the rows that ccdproc combines.
 
     Parameters
     ----------
@@ -113,14 +113,14 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
 
 def _image_by_ccdproc(stack, account, factor):
     """Return the image that `ccdproc.combine` makes with its limits times a factor, float64."""
-    # Its errors are not used, and take a fifth of its time.
+    # The errors of ccdproc are not used, and take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _zero_errors}
     if account.clip is not None:
         arguments |= {
             "sigma_clip": True,
             "sigma_clip_low_thresh": account.clip * factor,
             "sigma_clip_high_thresh": account.clip * factor,
-            # By name astropy runs them in C: half the time of the guide's functions, equal limits.
+            # astropy runs functions given by name in C: half the time of the guide's, equal limits.
             "sigma_clip_func": "median",
             "sigma_clip_dev_func": "mad_std" if account.deviation == "mad" else "std",
         }
@@ -143,7 +143,7 @@ def _zero_errors(values, axis):
 
 
 def _combine_by_repeated_clipping(stack, is_masked, account, scale):
-    """Clip by `astropy.stats.sigma_clip` and combine by `ccdproc.Combiner`.
+    """Return rows clipped by `astropy.stats.sigma_clip` and combined by `ccdproc.Combiner`.
 
     Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
     earlier one left out.
@@ -169,7 +169,7 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
                 sigma=limit,
                 axis=0,
                 maxiters=account.iterations,
-                # By names it takes values in again that an earlier round left out.
+                # With functions given by name astropy takes values in again that a round left out.
                 cenfunc=np.nanmedian,
                 stdfunc=deviation_function,
             )

@@ -36,7 +36,8 @@ MASTER_NOISE = 2e-5
 """Relative, of the noise of masters: it is made of cards and standard errors of six digits."""
 
 FLAT_SIGNAL = 2e-4
-"""Relative, of FLATSN: the median of a ratio whose standard errors are made of such cards."""
+"""Relative, of FLATSN: the median of a ratio whose standard errors are made of cards of six
+digits."""
 
 FLAT_SCATTER = 1e-4
 """Relative, of FLATRMS: one over FLATSN, and both are rounded."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
+from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
@@ -327,9 +328,11 @@ def _scatter_of_medians(count, statistic, noise):
     if count <= _FEWEST_VALUES_BY_FORMULA:
         values = rng.standard_normal((trials, count)) * noise_without_rounding + levels
     else:
-        # The middle two of very many: normal, and a gap apart that is exponential.
+        # The two middle values of very many are normal, and an exponential gap apart.
         middle = (
-            rng.standard_normal((trials, 1)) * noise_without_rounding * (np.pi / 2 / count) ** 0.5
+            rng.standard_normal((trials, 1))
+            * noise_without_rounding
+            * (MEDIAN_VARIANCE / count) ** 0.5
             + levels
         )
         gap = rng.exponential(noise_without_rounding * (2 * np.pi) ** 0.5 / count, (trials, 1))

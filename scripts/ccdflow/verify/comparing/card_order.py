@@ -8,7 +8,7 @@ from ccdflow.verify.comparing.comparing import Differs
 
 # Cards that may stand anywhere in a header.
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
-# A keyword and its number: IMCMB012 is IMCMB and 012.
+# Matches a keyword with its number: IMCMB012 is IMCMB and 012.
 _NUMBER = re.compile(r"(\D*?)(\d+)$")
 _MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 

@@ -14,7 +14,7 @@ _CARDS_TOGETHER = (
     ("RNOISE", "CNOISE", "CNOISPR"),
     ("FLATSN", "FLATRMS"),
 )
-# By the sort of a product: where the first card is there, the second one is.
+# Pairs of cards by the sort of a product: where the first card is there, the second one is.
 _CARDS_WITH_OTHERS = {
     "frame": (("OVERSCAN", "OSCAXIS"), ("OVERSCAN", "BIASLVL"), ("OVERSCAN", "OVERRMS")),
     "combined": (("MODRN", "MODFC"), ("DARKRT", "NHOT")),

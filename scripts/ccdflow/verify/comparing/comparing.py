@@ -18,6 +18,9 @@ RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-5, 1e-9
 DERIVED_ROUNDING = 2e-5
 """Relative difference that is rounding in a figure made of others with six digits."""
 
+NEAR_LIMIT_OF_CARD = 1e-4
+"""Part of a limit within which a pixel may be on either side of it: cards have six digits."""
+
 # Cards that no pixel determines, with the values that they have in all products.
 _STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
 

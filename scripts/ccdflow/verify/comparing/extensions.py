@@ -7,9 +7,10 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.source_cards import text_of_card
 
-# Cards of any extension, and of each kind of them.
+# A pattern of the cards that all extensions have.
 _CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
-# Behind them come the comments and the sums, of packed pixels the sums first.
+# The first cards of an extension in their order. Comments and sums follow, the sums first where
+# pixels are packed.
 _ORDER = (
     "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
     "BUNIT",
@@ -42,7 +43,7 @@ _COMMENTS = {
 # Cards that scale pixels, and those that name an HDU.
 _SCALE_CARDS = ("BSCALE", "BZERO", "BLANK")
 _NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
-# Cards of an image that the header before its tiles does not repeat.
+# Matches cards of an image that the header before its tiles does not repeat.
 _PIXEL_CARDS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|QUANSTEP|"
 )

@@ -9,13 +9,10 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from ccdflow.verify.comparing.comparing import Differs
+from ccdflow.verify.reading.restated_numbers import LOW_SIGMA, UNDERSAMPLED_FWHM
 
-# LOWSIGMA by default, which no run notes.
-_LOW_SIGMA = 4.5
 # Factors by which the contrast is raised where stars are flagged: detector/cosmic_rays/cosmics.py.
 _CONTRAST_FACTORS = (1, 2, 4)
-# Stars of a smaller FWHM, pixels, are compared with their own profile.
-_UNDERSAMPLED_FWHM = 2.5
 # Stars that are compared with their own profile have this fraction of the usual contrast.
 _PROFILE_CONTRAST = 0.3
 
@@ -60,7 +57,7 @@ def _check_detector(first_header, settings, basis):
     if "HOTRATE" in first_header:
         _check_setting(first_header, "HOTRATE", settings.get("hot_rate"))
     if settings:
-        _check_setting(first_header, "LOWSIGMA", settings.get("low_sigma", _LOW_SIGMA))
+        _check_setting(first_header, "LOWSIGMA", settings.get("low_sigma", LOW_SIGMA))
     if "masters" in basis:
         used_masters = [name for name, _, use in basis["masters"] if use == "made"]
         _check_sources(first_header, used_masters)
@@ -100,7 +97,7 @@ def _check_cosmics(headers, settings):
 
 def _check_contrast(header, contrast):
     """Raise `Differs` unless CRCONTR is the contrast of the run, as it was raised for stars."""
-    if 0 < header.get("CRFWHM", 0) < _UNDERSAMPLED_FWHM:
+    if 0 < header.get("CRFWHM", 0) < UNDERSAMPLED_FWHM:
         contrast *= _PROFILE_CONTRAST
     card_value = header.get("CRCONTR")
     distance = min(abs(card_value - contrast * factor) for factor in _CONTRAST_FACTORS)

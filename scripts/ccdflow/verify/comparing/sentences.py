@@ -12,7 +12,7 @@ from ccdflow.verify.comparing.amplifiers import card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.amplifier_places import place_of
 
-# A number in a sentence.
+# A pattern of a number in a sentence.
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
 # Characters of a HISTORY card.
 _WIDTH = 72
@@ -35,7 +35,7 @@ _LEFT_OUT_SENTENCE = re.compile(
     + ")",
     re.DOTALL,
 )
-# Other sentences on a combined frame; their groups hold values that are compared with cards.
+# Match other sentences on a combined frame; their groups hold values that are compared with cards.
 _EMPTY_PIXELS_SENTENCE = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
 _WITHOUT_MASTER_SENTENCE = re.compile("combined without (?P<kind>bias|dark): there was none")
 # Warnings by kind; a group has the keyword of the card that must agree with it.
@@ -68,7 +68,7 @@ _WARNINGS = {
         " filter than its card says, or another light: look at it",
     ),
 }
-# Sentences on one amplifier.
+# Match sentences on one amplifier.
 _FLAGGED_AMPLIFIER = re.compile(
     "amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL
 )

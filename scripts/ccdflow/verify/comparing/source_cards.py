@@ -16,40 +16,41 @@ from astropy.io.fits.verify import VerifyError, VerifyWarning
 
 from ccdflow.verify.comparing.comparing import Differs
 
-# Patterns of keywords. Cards on how an HDU is stored: their values are the product's own.
+# A pattern of cards on how an HDU is stored: their values are the product's own.
 _STORAGE_CARDS = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
 )
-# A product may have these of them though its source lacks them.
+# A pattern of storage cards that a product may have though its source lacks them.
 _STORAGE_CARDS_ADDED = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
     r"|EXT(NAME|VER|LEVEL)|INHERIT"
 )
-# Versions of programs, and keys and names of products.
+# A pattern of cards with versions of programs, and with keys and names of products.
 _VERSION_CARDS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
-# Amplifiers and overscan of a reduced frame.
+# A pattern of cards on amplifiers and overscan of a reduced frame.
 _AMPLIFIER_CARDS = (
     r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|OSCSAT|AMP(SAT|TOP|FUL|HDU|BAD)|GAIN|TRIM)\d\d"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|TOP|FULL|GAIN|BAD)"
     r"|RAW(FILE|FP|DATE)|DATSEC"
 )
-# Places in the image or on the detector, given anew as pixels move.
+# A pattern of cards with places in the image or on the detector, given anew as pixels move.
 _PLACED_CARDS = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
-# World coordinates.
+# A pattern of cards of world coordinates.
 _WORLD_CARDS = (
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+|[AB]P?_\w+|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
-# Sections and numbers that count raw pixels: they do not hold for a reduced frame.
+# A pattern of cards with sections and numbers that count raw pixels: they do not hold for a reduced
+# frame.
 _RAW_PIXEL_CARDS = (
     r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
     r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
     r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
 )
-# Tiles of a compressed image.
+# A pattern of cards on the tiles of a compressed image.
 _TILE_CARDS = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
-# Cards that a combined frame adds, and those that a calibrated one adds.
+# Patterns of the cards that a combined frame adds, and of those that a calibrated one adds.
 _COMBINED_CARDS = (
     r"NCOMBINE|DATE-(BEG|END)|COMBMETH|CLIP(SIG|DEV|ITER|RN)|CLIPRN\d\d|IM[A-Z]*\d+|N(REJECT|INVALID)"
     r"|NEMPTY|IMGLEVEL|[RC]NOISE(\d\d)?|CNOISPR|CNOISP\d\d|(BIAS|DARK)(IM|KEY|DT|CUT)|M[BD]NOISE"
@@ -62,7 +63,7 @@ _CALIBRATED_CARDS = (
     r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
 )
 WORLD = re.compile(_WORLD_CARDS)
-"""Cards of world coordinates: all are there, or HISTORY says that they are left out."""
+"""Matches cards of world coordinates: all are there, or HISTORY says that they are left out."""
 # Older results: the comment of OSCAXIS in reduced frames of header version 3, and the present one.
 # A calibrated frame keeps the comment that its reduced frame had.
 _COMMENTS_OF_VERSIONS = {
@@ -132,7 +133,7 @@ COMBINED_ORIGINS = CardOrigins(
         rf"{_STORAGE_CARDS}|{_VERSION_CARDS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
         r"|AMPTOP(\d\d)?|AMPFUL(L|\d\d)"
     ),
-    # Warnings on the pixels among them, in any words.
+    # Lines of ccdflow in any words, such as warnings on the pixels.
     re.compile("ccdflow: "),
 )
 """The origins of the cards of a combined bias, dark or flat."""

@@ -91,6 +91,23 @@ class LinesThroughDarks:
         Exposure of each.
     read_noise : float
         Read noise, electrons.
+
+    Attributes
+    ----------
+    times : numpy.ndarray of shape (k,), float64
+        The different exposures, s.
+    members_of_exposures : list of numpy.ndarray of shape (m,), int
+        The darks of each exposure, by index.
+    noise : float
+        Read noise, electrons.
+    usual_light : numpy.ndarray of shape (k,), float64
+        Electrons of a usual pixel in each exposure.
+    rate : float
+        Dark current of a usual pixel, electrons a second.
+    freedom : (int, int)
+        Degrees of freedom of a pixel's misfit and of its scatter.
+    scales : list of float
+        Factors of the errors of rate, misfit, scatter and offset, 1 or more.
     """
 
     def __init__(self, sample, seconds, read_noise):
@@ -207,7 +224,7 @@ class LinesThroughDarks:
                 weight = counts / variance
                 middle = (weight * times).sum(axis=0) / weight.sum(axis=0)
                 spread = (weight * (times - middle) ** 2).sum(axis=0)
-                # Of one exposure alone nothing is apart but rounding.
+                # Values of one exposure alone are apart by rounding.
                 spread[(counts > 0).sum(axis=0) < 2] = 0
                 rate = (weight * (times - middle) * means).sum(axis=0) / spread
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle

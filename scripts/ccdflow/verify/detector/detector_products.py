@@ -13,7 +13,7 @@ from ccdflow.verify.detector.measured_cards import check_measured, sort_of
 from ccdflow.verify.detector.night_tables import verify_night
 from ccdflow.verify.detector.shutter_maps import verify_shutter
 from ccdflow.verify.reading.accounts import NamedMaster
-from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, VARIES
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, HOT, LOW_SIGMA, VARIES
 from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
@@ -24,8 +24,6 @@ _ALLOWED_BITS = {
     "LEVELS": BAD_COLUMN,
     "DEEP": BAD_COLUMN,
 }
-# Sigma by which a pixel is low in all nights together.
-_LOW_SIGMA = 4.5
 # Nights: 0.7 x 90 is 62.99999999999999, and a share that is met exactly counts as met.
 _ROUNDING = 1e-9
 _TABLES = ("PIXELS", "WEAK")
@@ -145,7 +143,7 @@ def _compare_columns(table, expected):
 
 
 def _nights_of_map(first_header, results):
-    """Return the `_night_of_map` of each night of a map, oldest first."""
+    """Return the `NightOfMap` of each night of a map, oldest first."""
     if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     if first_header["NCOMBINE"] > 999:
@@ -169,8 +167,10 @@ class NightOfMap(NamedTuple):
     sources : list of str
         The sources that could show bad pixels in this night, out of "dark", "flat", "levels" and
         "deep".
-    lines, weak : astropy.io.fits.FITS_rec
-        The bad pixels, and those that may be low.
+    lines : astropy.io.fits.FITS_rec
+        The bad pixels.
+    weak : astropy.io.fits.FITS_rec or None
+        The pixels that may be low; None in a night that is too old to count for them.
     header : astropy.io.fits.Header
     """
 
@@ -365,7 +365,7 @@ def _find_jointly_low(nights, number, shape, share):
     # The variance of a sum whose terms share all but their own part.
     variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - own_part)
     is_often_low = nights_listed >= np.maximum(np.floor(share * nights_counted + _ROUNDING), 2)
-    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -_LOW_SIGMA * np.sqrt(variance))
+    is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -LOW_SIGMA * np.sqrt(variance))
     night_indices = np.array([weak.night for weak in weak_of_nights])
     is_listed = is_listed[:, is_low]
     return _JointlyLow(
@@ -389,7 +389,8 @@ def _check_table(first_header, hdus):
     lines = hdus["PIXELS"].data
     if not set(str(first_header["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
         raise Differs(
-            f"LOOKED is {first_header['LOOKED']!r}, and only darks and flats show bad pixels"
+            f"LOOKED is {first_header['LOOKED']!r}: only the words dark, flat, levels and deep name"
+            " sources of bad pixels"
         )
     for name in _TABLES:
         _check_order(name, hdus[name].data)

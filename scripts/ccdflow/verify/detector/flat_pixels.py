@@ -21,7 +21,7 @@ from ccdflow.verify.detector.pixel_bits import (
     sigma_by_mad,
     smooth_lamp,
 )
-from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD
+from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, LOW_SIGMA, PART_ROWS
 
 # All numbers but those of the strips are those of detector/pixels/, written again, so that a wrong
 # one there is noticed here.
@@ -30,12 +30,8 @@ from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD
 _STRIP_ROWS = 256
 # A rest of fewer rows belongs to the strip before it.
 _FEWEST_ROWS = 8
-# A low pixel is this many sigma below its neighbours in a flat.
-_LOW_SIGMA = 4.5
 # A weak pixel is this many sigma below its neighbours: several nights must confirm it.
 _WEAK_SIGMA = 2.5
-# Rows of a part of a column.
-_PART_ROWS = 32
 # A deep column is below both sides by this part of the light.
 _DEEP_PART = 0.2
 # A deep column is below both sides by this many sigma of the flat's structure.
@@ -79,7 +75,7 @@ class Contrast:
     low_share: float
 
 
-def measure_contrast(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
+def measure_contrast(pairs, bits, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     """Return the `Contrast` of flats, and give the pixels that are low their bits.
 
     Parameters
@@ -113,7 +109,7 @@ def measure_contrast(pairs, bits, low_sigma=_LOW_SIGMA, parts=(np.s_[:, :],)):
     columns = bad_parts(sums, len(sigma))
     bits.set(BAD_COLUMN, *columns)
     is_measured = np.isfinite(sigma) & ~columns[0]
-    low_share = np.count_nonzero(sigma[is_measured] < -_LOW_SIGMA) / max(
+    low_share = np.count_nonzero(sigma[is_measured] < -LOW_SIGMA) / max(
         1, np.count_nonzero(is_measured)
     )
     return Contrast(sigma, usual_sigma**-2, low_share)
@@ -159,15 +155,15 @@ def deep_parts(pairs):
             [_find_deep_parts(flat, np.isfinite(error), sign * NEAR_LIMIT_PART) for sign in (1, -1)]
         )
         is_deep, ny = is_deep_in_flat if is_deep is None else is_deep & is_deep_in_flat, len(flat)
-    return tuple(np.repeat(parts, _PART_ROWS, axis=0)[:ny] for parts in is_deep)
+    return tuple(np.repeat(parts, PART_ROWS, axis=0)[:ny] for parts in is_deep)
 
 
 def _find_deep_parts(flat, is_usable, lowering):
     """Return which parts of columns are deep in a flat, by a limit that is lower by a part."""
-    first_rows = range(0, len(flat), _PART_ROWS)
-    levels = np.array([np.median(flat[low : low + _PART_ROWS], axis=0) for low in first_rows])
+    first_rows = range(0, len(flat), PART_ROWS)
+    levels = np.array([np.median(flat[low : low + PART_ROWS], axis=0) for low in first_rows])
     is_measured = np.array(
-        [is_usable[low : low + _PART_ROWS].mean(axis=0) > 0.5 for low in first_rows]
+        [is_usable[low : low + PART_ROWS].mean(axis=0) > 0.5 for low in first_rows]
     )
     smooth = ndimage.median_filter(levels, size=(1, _COLUMNS_AROUND))
     distance, columns = _COLUMNS_AROUND // 2 + _COLUMNS_BETWEEN + 1, np.arange(levels.shape[1])

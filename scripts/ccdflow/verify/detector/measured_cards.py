@@ -17,7 +17,7 @@ _FIRST_HDU_CARDS = {
     rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
     "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
 }
-# The order of these cards, as `card_order.REDUCED_ORDER`.
+# The order of the cards of the first HDU, as `card_order.REDUCED_ORDER`.
 _ORDER = {
     "pixels_": (
         "CCDFKEY", "CCDFNAME", "CCDFCAM", "NIGHT", "LOOKED", ("FLATOWN",),
@@ -44,11 +44,11 @@ _TABLES = {
     "bad_pixels_": {"PIXELS": ["IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED"]},
 }
 _IMAGES = {"pixels_": {}, "shutter_": {"EXCESS": -32, "ERROR": -32}, "bad_pixels_": {"MASK": 16}}
-# Cards of the form of a table, such as TFORM1.
+# Matches cards of the form of a table, such as TFORM1.
 _TABLE_FORM_CARDS = re.compile(
     r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|TFIELDS|T(TYPE|FORM)\d|EXTNAME|CHECKSUM|DATASUM"
 )
-# Cards of the form of an image, such as NAXIS1.
+# Matches cards of the form of an image, such as NAXIS1.
 _IMAGE_FORM_CARDS = re.compile(r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM")
 
 
@@ -96,7 +96,7 @@ def check_measured(hdus, path):
 
 
 def _check_hdus(hdus, sort):
-    """Raise unless the HDUs are those of such a product."""
+    """Raise unless the HDUs are those of a product of this sort."""
     tables = _TABLES[sort]
     columns_by_table = {hdu.name: hdu.columns.names for hdu in hdus[1:] if hasattr(hdu, "columns")}
     # Older results: nights closed before version 4 of the measurement have no column DEEP.

@@ -277,7 +277,7 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     light = np.where(
         sharpness > 1, np.where(own_light_excess > 1, values, light_of_surface), light_of_neighbours
     )
-    # Its own light decides from near the limit of sharpness on.
+    # The pixel's own light decides from near the limit of sharpness on.
     closeness = np.minimum(
         np.abs(sharpness - 1), np.where(sharpness > _NEAR_PART, abs(own_light_excess - 1), 1)
     )

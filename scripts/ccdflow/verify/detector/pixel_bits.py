@@ -6,7 +6,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy import ndimage
 
-from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, PART_ROWS
 
 NEAR_LIMIT_PART = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
@@ -15,8 +15,6 @@ NEAR_LIMIT_PART = 2e-3
 
 # Rows and columns of a block.
 _BLOCK_SIDE = 8
-# Rows of a part of a column.
-_PART_ROWS = 32
 # Numbers of parts, one below the other in a column, whose values are summed.
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # The sum of parts of a bad column is too high by this many sigma.
@@ -196,8 +194,8 @@ def column_sums(sigma):
     limited_sigma = np.clip(sigma, -_MOST_SIGMA_OF_A_PIXEL, _MOST_SIGMA_OF_A_PIXEL)
     return np.array(
         [
-            limited_sigma[low : low + _PART_ROWS].sum(axis=0)
-            for low in range(0, len(limited_sigma), _PART_ROWS)
+            limited_sigma[low : low + PART_ROWS].sum(axis=0)
+            for low in range(0, len(limited_sigma), PART_ROWS)
         ]
     )
 
@@ -219,7 +217,7 @@ def bad_parts(sums, ny):
     for length in {min(length, len(sums)) for length in _LENGTHS_IN_PARTS}:
         first_rows = range(0, len(sums), length)
         total = np.array([sums[low : low + length].sum(axis=0) for low in first_rows])
-        total /= (_PART_ROWS * length) ** 0.5
+        total /= (PART_ROWS * length) ** 0.5
         contrast = total - ndimage.median_filter(
             total, size=(1, min(_COLUMNS_AROUND, sums.shape[1]))
         )
@@ -232,7 +230,7 @@ def bad_parts(sums, ny):
                 is_bad_by_limit[low : low + length] |= _runs_with_a_step(
                     is_high, sums_of_row, side * _STEP_SIGMA * unit
                 )
-    return tuple(np.repeat(is_bad_by_limit, _PART_ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)
+    return tuple(np.repeat(is_bad_by_limit, PART_ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)
 
 
 def _runs_with_a_step(is_high, sums, least):

@@ -17,6 +17,7 @@ from ccdflow.verify.comparing.comparing import (
     check_value,
 )
 from ccdflow.verify.reading.accounts import NamedMaster
+from ccdflow.verify.reading.restated_numbers import LEAST_CELL_SIDE, MOST_CELLS
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
@@ -24,15 +25,11 @@ from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 # the exposures and the lamp's largest scatter those of detector/photons/night_transfer.py, written
 # again, so that a wrong one there is noticed here. The others are of this module alone.
 
-# Cells along an axis of a map, at most.
-_MOST_CELLS = 16
-# Pixels along a side of a cell, at least.
-_LEAST_SIDE = 16
 # Rows that are read at once.
 _ROWS_AT_ONCE = 64
 # Exposures of a smaller relative difference count as one.
 _SAME_EXPOSURE = 0.01
-# A lamp that scatters by more is not steady.
+# Largest relative scatter of the levels of a steady lamp.
 _MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this.
 _LEAST_LAMP = 1e-4
@@ -304,7 +301,7 @@ class CellSeries:
 
 def _cell_of_each_pixel(size):
     """Return the number of the cell that each pixel along an axis is in: int, (size,)."""
-    cells = int(np.clip(size // _LEAST_SIDE, 1, _MOST_CELLS))
+    cells = int(np.clip(size // LEAST_CELL_SIDE, 1, MOST_CELLS))
     edges = np.linspace(0, size, cells + 1).round().astype(int)
     return np.repeat(np.arange(cells), np.diff(edges))
 

@@ -130,7 +130,7 @@ class CombinedAccount:
 
     @property
     def has_light(self):
-        """Whether it is a dark or flat: their errors are a model's, and they have masks."""
+        """Whether the frame is a dark or flat: their errors are a model's, and they have masks."""
         return self.kind != "bias"
 
 

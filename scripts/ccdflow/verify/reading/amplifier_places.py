@@ -6,8 +6,8 @@ import re
 
 from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
-# [1:2048,1:4096].
-_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
+"""Matches a FITS section: [1:2048,1:4096]."""
 
 
 def slices_of(text):
@@ -23,7 +23,7 @@ def slices_of(text):
     >>> slices_of("[2056:2080,1:4128]")
     (slice(0, 4128, None), slice(2055, 2080, None))
     """
-    match = _SECTION.fullmatch(text.strip())
+    match = SECTION.fullmatch(text.strip())
     if match is None:
         raise CannotRemake(f"the section {text!r} cannot be read", UNREADABLE)
     x0, x1, y0, y1 = map(int, match.groups())
@@ -55,7 +55,7 @@ def place_of(header, tail):
         return largest
     strips = [slices_of(strip) for strip in str(header.get("OVERSCAN", "")).split()]
     for keyword in ("DATSEC", "DATASEC", "TRIMSEC"):
-        match = _SECTION.fullmatch(str(header.get(keyword, "")).replace(" ", ""))
+        match = SECTION.fullmatch(str(header.get(keyword, "")).replace(" ", ""))
         place = slices_of(match[0]) if match else largest
         if (
             match

@@ -8,7 +8,7 @@ from astropy.io.fits.card import Undefined
 
 from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
-# Cards that calculations take for numbers, and those that name files, sections and methods.
+# Match cards that calculations take for numbers, and those that name files, sections and methods.
 _NUMBERS = re.compile(
     r"NAMPS|NCOMBINE|NNIGHTS|NFLATS|BPNIGHTS|BPSHARE|CLIP(SIG|ITER|RN\d*)|OSC(ORDER|SIGMA|ITERS)"
     r"|MOD(RN|GN|FC|LN)\d*|IM(DRK|D|LVL|L|SEC|FLT)\d+|DARKSCAL|HOTRATE|LOWSIGMA|M[BDF]NOISE"

@@ -1,10 +1,11 @@
-"""The bits of masks and the factor of the MAD, written again on purpose, not imported.
+"""Bits of masks and numbers that several modules need, written again on purpose, not imported.
 
 The bits are those of docs/products.md and of the headers of MASK.
 """
 
 from __future__ import annotations
 
+from math import pi
 from statistics import NormalDist
 
 SATURATED, NOT_FINITE, NO_DATA, HOT, DEAD, BAD_COLUMN = 1, 2, 4, 8, 16, 32
@@ -18,3 +19,30 @@ VARIES, FLAT_UNRELIABLE = 4096, 8192
 
 MAD_TO_SIGMA = 1 / NormalDist().inv_cdf(0.75)
 """Standard deviation of a normal distribution over its median absolute deviation."""
+
+MEDIAN_VARIANCE = pi / 2
+"""Variance of the median of many normal values over that of their mean."""
+
+LOW_SIGMA = 4.5
+"""A low pixel is this many sigma below its neighbours: detector/pixels/response.py."""
+
+PART_ROWS = 32
+"""Rows of a part of a column: detector/pixels/columns.py."""
+
+UNDERSAMPLED_FWHM = 2.5
+"""Stars of a smaller FWHM, pixels, are compared with their own profile: cosmic_rays/cosmics.py."""
+
+LEAST_FLAT = 1e-3
+"""A pixel of a smaller response is not divided by it: calibrate/combined_master.py."""
+
+LEAST_LIT_RESPONSE = 0.2
+"""A pixel of a smaller response is not lit: maskbits.py."""
+
+LEAST_LIGHT = 0.5
+"""Standard deviations by which expected light may be below 0: calibrate/signal.py."""
+
+MOST_CELLS = 16
+"""Cells along an axis of the map of a shutter, at most: detector/dead_time.py."""
+
+LEAST_CELL_SIDE = 16
+"""Pixels along a side of a cell of this map, at least: detector/dead_time.py."""

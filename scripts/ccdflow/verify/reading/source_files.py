@@ -13,7 +13,7 @@ from ccdflow.verify.reading.accounts import product_of, raw_file
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import CannotRemake
 
-# Cards that name a master: BIASIM, FLATIM02, BPMIM, SHUTCOR.
+# Matches cards that name a master: BIASIM, FLATIM02, BPMIM, SHUTCOR.
 _MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
 
 

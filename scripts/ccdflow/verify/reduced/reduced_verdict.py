@@ -32,7 +32,7 @@ from ccdflow.verify.comparing.extensions import check_extensions
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 from ccdflow.verify.comparing.source_cards import REDUCED_ORIGINS, WORLD, check_cards
 from ccdflow.verify.reading.accounts import account_of_frame, product_of
-from ccdflow.verify.reading.amplifier_places import place_of
+from ccdflow.verify.reading.amplifier_places import SECTION, place_of
 from ccdflow.verify.reading.restated_numbers import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
@@ -40,11 +40,9 @@ from ccdflow.verify.reduced import remade_frames
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
 # Places at which world coordinates are compared, as parts of an amplifier's width and height.
 _COMPARED_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
-# [1:2048,1:4096].
-_SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
-# CRPIX1, CRPIX2A.
+# Matches a card with a pixel of world coordinates: CRPIX1, CRPIX2A.
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
-# CDELT1, CD1_2, PC2_1A.
+# Matches a card with a step of world coordinates: CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
 _NO_WORLD_SENTENCE = re.compile("world coordinates that do not hold for this image left out")
 # The noise of an overscan may differ by this part of it: outliers are left out in another way.
@@ -158,7 +156,7 @@ def _check_pixels(image, amplifiers, account, raw):
     was_left_whole = any(amplifier.kept_section is None for amplifier in amplifiers)
     shape = tuple(max(amplifier.place[axis].stop for amplifier in amplifiers) for axis in (0, 1))
     if was_left_whole:
-        # Its overscan is in it.
+        # An image that was left whole has its overscan in it.
         shape = raw[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
@@ -254,7 +252,7 @@ def _check_converter(product, amplifiers, source):
         card_value = card(header, "AMPTOP", tail)
         least, parts = least_values(header, tail)
         top = source.tops[amplifier.hdu]
-        # Older results: header version 4 had no such card.
+        # Older results: header version 4 had no card AMPTOP.
         if card_value is None and card(header, "AMPFULL", tail) is None:
             continue
         place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
@@ -307,7 +305,7 @@ def _check_saturated_lines(headers, account, raw):
     for hdu, amplifiers in account.images.items():
         header = headers[hdu]
         for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
-            # Older results: there is no such card.
+            # Older results: their headers have no card OSCSAT.
             if not (places_named := places_without_level(header, tail)):
                 continue
             expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
@@ -337,7 +335,7 @@ def _saturated_lines(pixels, amplifier, statistic, top):
         Value of a saturated pixel, adu.
     """
     values = remade_frames.overscan_of(pixels, amplifier).data
-    # Of rows the overscan is compared along x, and they may be turned in y.
+    # The overscan of rows is compared along x, and rows may be turned in y.
     axis, letter = (1, "y") if amplifier.axis == "rows" else (0, "x")
     levels = (np.median if statistic == "median" else np.mean)(values, axis=axis)
     is_full = levels >= (np.inf if top is None else top)
@@ -498,7 +496,7 @@ def _moved_section(keyword, header, raw, amplifier):
 
 def _ends_of_section(text):
     """Return [first, last] of x and of y of a FITS section; None for other text."""
-    match = _SECTION.fullmatch(str(text).replace(" ", ""))
+    match = SECTION.fullmatch(str(text).replace(" ", ""))
     if match is None:
         return None
     x1, x2, y1, y2 = map(int, match.groups())

@@ -22,7 +22,7 @@ from ccdflow.errors import is_own_fault
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
-# Rows at a time: the memory of a whole frame in float64 is asked for and cleared each time.
+# Rows at a time: the memory of a whole frame in float64 would be asked for and cleared each time.
 _ROWS_AT_ONCE = 256
 
 
