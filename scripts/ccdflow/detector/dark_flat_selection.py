@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.flat_shapes import LIT_PART
 from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_PART
 from ccdflow.detector.member_selection import (
     TOO_FAINT,

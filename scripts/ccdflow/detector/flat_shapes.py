@@ -12,10 +12,6 @@ from ccdflow.detector.flat_figures import SHAPE_BOXES
 from ccdflow.detector.frame_figures import LIT_PART
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-LIT_PART = 0.2
-"""Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
-decides; with a larger one the edges of a vignette are compared no more."""
-
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
 # light. Of three flats of the sky of EFOSC2 it is 0.00007.
 _LEAST_SCATTER = 4e-4

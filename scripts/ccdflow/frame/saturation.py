@@ -40,7 +40,7 @@ def flag_neighbours(mask, pixels):
     indices = indices[mask.reshape(-1)[indices] & SATURATED != 0]
     rows = np.unique(indices // mask.shape[1])
     if not rows.size or rows.size * mask.shape[1] < indices.size * 2:
-        # With half of the pixels of than rows flagged, the amplifier is saturated throughout has no neighbours to flag.
+        # An amplifier that is saturated throughout has no neighbours to flag.
         return
     first, stop = max(rows[0] - 1, 0), min(rows[-1] + 2, len(mask))
     is_saturated = (mask[first:stop] & SATURATED) != 0

@@ -26,7 +26,7 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose products take all pixels of all the frames that they are made of."""
 
 MOST_BYTES = 64_000_000
-"""Bytes: a whose frames have product than this together is in no sample; it would take 1.5 s of
+"""A product whose frames have more bytes than this together is in no sample: it would take 1.5 s of
 CPU."""
 
 
