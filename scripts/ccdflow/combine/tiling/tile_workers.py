@@ -23,7 +23,7 @@ class Totals:
 
     Parameters
     ----------
-    job : CombineJob
+    job : ccdflow.combine.tiling.combine_job.CombineJob
 
     Attributes
     ----------
