@@ -24,8 +24,8 @@ from calibration_truth import (
     gain_map,
     masters,
     readouts,
-    sums,
 )
+from master_truth import sums
 
 from ccdflow import maskbits
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale

@@ -104,18 +104,23 @@ _NAMELESS_REFERENCE = re.compile(
 )
 
 
+def comment_of(constant, after, lines):
+    """Return the comment above a constant, or the string that follows it."""
+    if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+        return str(after.value.value)
+    first = constant.lineno - 1
+    while lines[first - 1].startswith("# "):
+        first -= 1
+    return " ".join(line[2:] for line in lines[first : constant.lineno - 1])
+
+
 def test_the_comment_of_a_constant_stands_alone():
     """A reader meets one constant: its comment is whole, and begins with what it is about."""
     wrong = []
     for module in modules():
         lines = module.text.splitlines()
         for node, names, after in constants(module) if module.is_of_library else ():
-            first = node.lineno - 1
-            while lines[first - 1].startswith("# "):
-                first -= 1
-            comment = " ".join(line[2:] for line in lines[first : node.lineno - 1])
-            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                comment = str(after.value.value)
+            comment = comment_of(node, after, lines)
             if comment.startswith("...") or comment.endswith("..."):
                 wrong.append(f"{module.path.name}: {names[0]}, half a sentence: {comment}")
             elif _POINTING.match(comment) or _NAMELESS_REFERENCE.search(comment):
@@ -151,12 +156,7 @@ def test_a_threshold_of_detectors_and_combinations_has_its_reason():
         for node, names, after in constants(module):
             if not (_THRESHOLD.fullmatch(names[0]) and has_number(node.value)):
                 continue
-            first = node.lineno - 1
-            while lines[first - 1].startswith("# "):
-                first -= 1
-            comment = " ".join(line[2:] for line in lines[first : node.lineno - 1])
-            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                comment = str(after.value.value)
+            comment = comment_of(node, after, lines)
             thresholds += 1
             if not _REASON.search(comment):
                 without.append(f"{module.path.name}: {names[0]}: {comment}")

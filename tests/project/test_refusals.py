@@ -188,7 +188,8 @@ def test_a_test_matches_an_error_by_two_words_or_more():
 
 # Errors that a test raises itself, that name their cause, or whose text is in the output.
 ERRORS_WITHOUT_TEXT = {
-    "FileNotFoundError", "IsADirectoryError", "KeyboardInterrupt", "SystemExit", "ZeroDivisionError",
+    "FileNotFoundError", "IsADirectoryError", "KeyboardInterrupt", "SystemExit",
+    "ZeroDivisionError",
 }  # fmt: skip
 
 

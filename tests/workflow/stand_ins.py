@@ -40,6 +40,12 @@ def use_stand_ins(patch):
         patch.setattr(import_module(f"ccdflow.pages.pictures.{module}"), drawer, stand_in)
 
 
+def copy_with_stand_ins(archive, folder, patch):
+    """Return a copy of an archive, whose pictures are stand-ins until `patch` is undone."""
+    use_stand_ins(patch)
+    return archive.copy_to(folder)
+
+
 @cache
 def _look_once(look_at_code):
     return look_at_code()[1]

@@ -147,7 +147,7 @@ def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_an_error(
 
 
 def test_a_batch_that_is_gone_is_withdrawn(tmp_path):
-    with pytest.raises(claims.Withdrawn, match="none.json"):
+    with pytest.raises(claims.Withdrawn, match=r"none\.json"):
         claims.claim(tmp_path / "none.json")
 
 

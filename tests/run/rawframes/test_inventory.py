@@ -12,13 +12,13 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refusal_of
-from workflow.sandbox import SMALL_FRAME, Sandbox, frame_bytes
+from workflow.sandbox import SMALL_FRAME, archive_of_two_cameras, frame_bytes
 
 from ccdflow import paths
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import rawfile
 from ccdflow.files.text_files import notes
-from ccdflow.run import job_records, late_notes, ledger, session
+from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.rawframes import (
     header_store,
     inventory,
@@ -34,15 +34,7 @@ from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 @pytest.fixture
 def sandbox(tmp_path):
-    made = Sandbox(tmp_path / "box")
-    for number in range(3):
-        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
-    return made
-
-
-def settings_of_reading(sandbox, **changes):
-    return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
+    return archive_of_two_cameras(tmp_path / "box")
 
 
 def update(sandbox, store, **changes):
@@ -57,7 +49,7 @@ def update(sandbox, store, **changes):
             return open_raw(path, name)
 
         patch.setattr(rawfile, "open_raw", count_reads)
-        gone = inventory.update(store, settings_of_reading(sandbox, **changes), now=now)
+        gone = inventory.update(store, sandbox.reading_settings(**changes), now=now)
     return sorted(read), gone
 
 
@@ -131,9 +123,9 @@ def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox
         {"reduction": {"order": 9}},
     ):
         sandbox.profile("beta", **change)
-        assert inventory.outdated_files(store, settings_of_reading(sandbox)) == set(), change
+        assert inventory.outdated_files(store, sandbox.reading_settings()) == set(), change
     sandbox.profile("beta", reduction={"statistic": "mean"})
-    assert inventory.outdated_files(store, settings_of_reading(sandbox)) == {ALL_FILES[3]}
+    assert inventory.outdated_files(store, sandbox.reading_settings()) == {ALL_FILES[3]}
 
 
 def test_files_that_would_become_one_product(sandbox):

@@ -80,7 +80,7 @@ def test_a_round_that_one_question_holds_is_named_while_other_threads_go_on(is_h
     # The watch has threads of its own.
     beside = threading.Thread(target=compute, args=(gate,))
     beside.start()
-    with pytest.raises(NoAnswer, match="^round of frames$"):
+    with pytest.raises(NoAnswer, match=r"^round of frames$"):
         patience.ask(
             "round of frames",
             (lambda: let_helper(lambda: be_held(gate))) if is_helped else lambda: be_held(gate),
@@ -95,7 +95,7 @@ def test_a_round_that_one_question_holds_is_named_while_other_threads_go_on(is_h
 @pytest.mark.parametrize("work", [compute, ask_shortly])
 def test_a_look_that_is_late_but_works_is_not_held(work, gate):
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer, match="^look at raw$"):
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: work(gate))
     for _ in range(30):
         assert not patience.is_held("look at raw")
@@ -105,7 +105,7 @@ def test_a_look_that_is_late_but_works_is_not_held(work, gate):
 
 def test_a_look_that_one_question_holds_is_held(gate):
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer, match="^look at raw$"):
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: be_held(gate))
     wait_until(lambda: patience.is_held("look at raw"), seconds=MOST_SECONDS)
     assert patience.is_late("look at raw")
@@ -114,7 +114,7 @@ def test_a_look_that_one_question_holds_is_held(gate):
 def test_where_the_system_counts_nothing_all_the_time_counts(monkeypatch, gate):
     monkeypatch.setattr(timed_calls, "_STATUS", os.devnull + "/{}")
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer, match="^look at raw$"):
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: compute(gate))
     wait_until(lambda: patience.is_held("look at raw"), seconds=MOST_SECONDS)
 
@@ -122,7 +122,7 @@ def test_where_the_system_counts_nothing_all_the_time_counts(monkeypatch, gate):
 def test_a_waiter_that_is_kept_from_the_processor_blames_no_folder(gate):
     """A machine that was stopped for a while: nothing had the processor, this thread neither."""
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer, match="^look at raw$"):
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: be_held(gate), wait_seconds=LIMIT_SECONDS / 5)
     patience.is_held("look at raw")
     time.sleep(LONG_SECONDS)
