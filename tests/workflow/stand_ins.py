@@ -41,9 +41,13 @@ def use_stand_ins(patch):
 
 
 def copy_with_stand_ins(archive, folder, patch):
-    """Return a copy of an archive, whose pictures are stand-ins until `patch` is undone."""
+    """Return a copy of an archive of closed nights; pictures are stand-ins until `patch` ends."""
+    from ccdflow import paths
+
     use_stand_ins(patch)
-    return archive.copy_to(folder)
+    own = archive.copy_to(folder)
+    assert (own.results / paths.CLOSED_NIGHTS).is_file()
+    return own
 
 
 @cache
