@@ -143,7 +143,7 @@ def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox)
 def test_nights_that_wait_for_a_master_are_opened_by_it(sandbox):
     """All frames lack a flat: the first one that there is changes what is said of all of them."""
     sandbox.config["flat"] = {"enabled": True, "minimum": 2}
-    sandbox.run()
+    assert "calibrated without flat: 5 of 5" in " ".join(sandbox.run().lines)
     assert sandbox.run().jobs == []
     take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     assert run(sandbox) == [NIGHTS[-1], LATER_NIGHT]
