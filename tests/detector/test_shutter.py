@@ -71,6 +71,20 @@ def test_the_injected_dead_time_returns_within_its_error():
     assert np.mean(sizes) < 5e-4
 
 
+def test_the_error_of_a_dead_time_that_is_long_beside_the_exposure_is_its_scatter():
+    """With 0.2 s of 0.5 s the intercept and the slope of a cell's line are not independent."""
+    times = np.array(TIMES)
+    truth = np.where(np.arange(4000) % 2, 0.2, -0.2)
+    light = 1e5 * (times[:, None] - truth)
+    noise = np.random.default_rng(4).normal(0, 1, light.shape)
+    means, variances = (light + noise * light**0.5)[:, None], light[:, None]
+    flats = dead_time.FlatSeries(times, [means], [variances], [np.full((1, truth.size), 100.0)])
+    measured = dead_time.measure_dead_time([flats])
+    pulls = (measured.excess[0][0] + measured.mean - truth) / measured.error[0][0]
+    assert pulls[truth > 0].std() == pytest.approx(1, abs=0.06)
+    assert pulls[truth < 0].std() == pytest.approx(1, abs=0.06)
+
+
 def test_a_lamp_that_drifts_changes_no_map_and_tells_no_mean():
     detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
     wild = dead_time.measure_dead_time([series_of(detector, TIMES, seed=5, lamp=0.1)])
