@@ -277,6 +277,7 @@ def test_figures_of_a_flat(tmp_path):
         amplifiers=amplifiers(),
     )
     measured = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
+    assert np.isnan([figures.lamp_drift.value for figures in measure_flat(flat)]).all()
     for figures, part, gain in zip(measured, parts(t.flat), (1.3, 2.1), strict=True):
         light = 4 * 21_500 * part.mean() * gain
         assert figures.signal_to_noise == pytest.approx(np.sqrt(light), rel=0.02)
