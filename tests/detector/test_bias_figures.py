@@ -662,13 +662,6 @@ def test_how_often_an_odd_bias_of_a_small_frame_is_left_out(size, kind, least):
     assert hits >= least * 20
 
 
-@pytest.mark.parametrize(("n", "shape"), [(1, (64, 100)), (8, (1, 1))])
-def test_a_single_frame_and_a_single_pixel_tell_no_noise_of_a_combination(n, shape):
-    frames = np.random.default_rng(1).normal(1000, 4, (n, *shape))
-    noise = measure_combined_noise(frames, CombineRecipe(clip=None))
-    assert np.isnan([noise.value, noise.error]).all()
-
-
 @pytest.mark.parametrize("shape", [(8, 8), (9, 17), (63, 300), (64, 64), (72, 40), (73, 41)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_sums_of_boxes_are_those_of_reduceat_to_the_last_bit(shape, dtype):
