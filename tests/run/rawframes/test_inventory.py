@@ -446,6 +446,23 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sand
     assert stamps == before
 
 
+@pytest.mark.parametrize(("most", "is_followed"), [(3, True), (2, False)])
+def test_a_link_is_followed_into_as_many_folders_as_are_allowed(
+    sandbox, monkeypatch, most, is_followed
+):
+    """Three folders lie behind it: its target and two in that."""
+    monkeypatch.setattr(rawfolder, "MOST_LINKED", most)
+    before = rawfolder.list_raw(sandbox.raw)
+    for name in ("one", "two"):
+        (sandbox.root / "away" / name).mkdir(parents=True)
+        (sandbox.root / "away" / name / "x.fits").write_bytes(b"x")
+    (sandbox.raw / "link").symlink_to(sandbox.root / "away")
+    stamps, problems = rawfolder.find_frames(sandbox.raw)
+    followed = {"link/one/x.fits", "link/two/x.fits"} if is_followed else set()
+    assert stamps.keys() - before.keys() == followed
+    assert list(problems) == ([] if is_followed else ["link/"])
+
+
 # -- results on a disk that does not distinguish capitals ------------------------------------------
 
 
