@@ -242,7 +242,10 @@ def test_a_cut_file_is_found(tmp_path, plain):
     name = "a.fits" if plain else "a.fits.gz"
     length = read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
-    for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
+    end = length if plain else len(written)
+    places = sorted(cut for cut in cuts if 0 <= cut < end)
+    assert len(places) >= 3 * (end // BLOCK)
+    for cut in places:
         problem = "the file is truncated" if cut else "the file is empty"
         with pytest.raises(file_errors.IncompleteRawFile, match=problem):
             read_layout(put(tmp_path, written[:cut], name))
