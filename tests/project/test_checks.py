@@ -49,10 +49,10 @@ def is_filled(source, names):
         case ast.Call(func=function, args=arguments):
             name = ast.unparse(function)
             if name in _KEEPING:
-                # Where lengths have to agree, one of them tells the others.
+                # Where lengths have to agree, one of them gives the others.
                 is_strict = name == "zip" and "strict=True" in ast.unparse(source)
-                told = [is_filled(each, names) for each in arguments[name == "map" :]]
-                return any(told) if is_strict else all(told)
+                are_filled = [is_filled(each, names) for each in arguments[name == "map" :]]
+                return any(are_filled) if is_strict else all(are_filled)
             is_method = isinstance(function, ast.Attribute) and function.attr in _KEEPING_METHODS
             return is_method and is_filled(function.value, names)
     return False

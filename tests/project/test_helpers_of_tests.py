@@ -99,7 +99,7 @@ def is_repeated(function):
 
 
 def test_no_docstring_of_a_test_repeats_its_name():
-    """It gives the reason, a figure or an example; a name that says all needs none."""
+    """A docstring gives the reason, a figure or an example; a name that says all needs none."""
     text = 'def test_a_cut_file_is_found(): "Cut files are found."'
     assert is_repeated(ast.parse(text).body[0])
     assert not is_repeated(ast.parse(text.replace("Cut", "20 bytes of")).body[0])

@@ -239,14 +239,14 @@ def unsaid_texts(module, code):
     """
     absent = list(absent_texts(module.tree))
     places = {id(each) for each in absent}
-    said = [
+    other_texts = [
         each.value
         for each in (nodes(module.tree) if absent else ())
         if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in places
     ]
     for each in absent:
         parts = [part for part in re.split(r"\d+", each.value) if part.strip()]
-        if not all(part in code or any(part in text for text in said) for part in parts):
+        if not all(part in code or any(part in text for text in other_texts) for part in parts):
             yield each.value
 
 
