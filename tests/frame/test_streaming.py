@@ -144,6 +144,20 @@ def test_blocks_of_an_odd_number_of_rows_sample_the_rows_of_the_whole_frame(
     assert flags == [{"A": "saturated"}] * 3
 
 
+@pytest.mark.parametrize("flip", ["x", "y", "xy"])
+def test_an_amplifier_that_is_reversed_is_not_streamed(flip, tmp_path, streamed_frames):
+    fill(tmp_path / "raw")
+    turned = ONE_AMPLIFIER.replace("name: A", f"name: A, flip: {flip}")
+    plain = run_jobs(tmp_path / "raw", tmp_path / "plain", {"test": PROFILE + ONE_AMPLIFIER})
+    assert len(streamed_frames) == 3
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + turned})
+    assert len(streamed_frames) == 3
+    image = fits.getdata(plain.results / "reduced/b0.fits")
+    step_y, step_x = -1 if "y" in flip else 1, -1 if "x" in flip else 1
+    reduced = fits.getdata(run.results / "reduced/b0.fits")
+    np.testing.assert_array_equal(reduced, image[::step_y, ::step_x])
+
+
 def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed_frames, monkeypatch):
     fill(tmp_path / "raw")
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})
