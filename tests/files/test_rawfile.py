@@ -234,6 +234,16 @@ def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
     assert "gzip stream is damaged " in reasons
 
 
+def test_an_error_carries_the_path_where_no_name_is_given(tmp_path):
+    path = put(tmp_path, b"")
+    with pytest.raises(FrameError, match="the file is empty") as of_path:
+        rawfile.open_raw(path)
+    with pytest.raises(FrameError, match="the file is empty") as of_name:
+        rawfile.open_raw(path, "night/a.fits")
+    assert str(of_path.value).startswith(f"{path}: ")
+    assert str(of_name.value).startswith("night/a.fits: ")
+
+
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_cut_file_is_found(tmp_path, plain):
     """At each block of 2880 bytes, and beside it; a plain one may do without its last padding."""
