@@ -571,3 +571,12 @@ def test_an_amplifier_of_a_flat_without_a_good_pixel_has_no_figures_and_the_othe
     figures = [unknown.level, unknown.lowest, unknown.highest, unknown.signal_to_noise,
                unknown.ratio, unknown.noise_ratio.value, unknown.measured_gain.value]  # fmt: skip
     assert np.isnan(figures).all()
+
+
+def test_a_flat_without_a_spot_is_kept_among_flats_that_each_have_one():
+    """A hair that moves from flat to flat: a flat that it did not reach is the best of them."""
+    frames = 20_000 * np.random.default_rng(1).normal(1, 0.005, (6, 256, 256)).astype(np.float32)
+    for number, frame in enumerate(frames[:5]):
+        frame[40 * number + 10 : 40 * number + 40, 100:130] *= 0.9
+    selection = select_flats([flat_statistics(frame) for frame in frames])
+    assert (selection.agrees, selection.kept) == (True, (0, 1, 2, 3, 4, 5))
