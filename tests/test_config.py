@@ -324,11 +324,12 @@ def test_the_former_name_of_a_block_is_understood():
 
 
 def test_blocks_of_masters_are_of_one_schema():
-    for kind in CHAIN:
-        if kind.type:
-            part = dict(SCHEMA["properties"][kind.block])
-            names = set(part["properties"])
-            assert {"enabled", "group_by", "minimum", *kind.pixel_settings} <= names, kind
+    kinds = [kind for kind in CHAIN if kind.type]
+    assert [kind.block for kind in kinds] == ["bias", "dark", "flat"]
+    for kind in kinds:
+        part = dict(SCHEMA["properties"][kind.block])
+        names = set(part["properties"])
+        assert {"enabled", "group_by", "minimum", *kind.pixel_settings} <= names, kind
 
 
 def test_aliases_of_a_file_that_snakemake_reads_are_bounded():

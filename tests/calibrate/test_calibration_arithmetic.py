@@ -24,11 +24,17 @@ from calibration_truth import (
     gain_map,
     masters,
     readouts,
-    sums,
 )
+from master_truth import sums
 
 from ccdflow import maskbits
-from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
+from ccdflow.calibrate import signal
+from ccdflow.calibrate.applied_masters import (
+    AppliedMaster,
+    FrameMasters,
+    dark_scale,
+    unit_of_calibrated,
+)
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.calibrate.frame_corrections import FrameCalibration
@@ -403,7 +409,9 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
 
 def test_chain_without_darks():
     """Short exposures: the dark current stays in, and its photon noise is in the error."""
-    for off, error, mask, sky in frames_with_errors(2000, 0.02, range(3), without=("dark",)):
+    frames = list(frames_with_errors(2000, 0.02, range(3), without=("dark",)))
+    assert len(frames) == 3
+    for off, error, mask, sky in frames:
         left = 0.02 * sky.dark * gain_map() / sky.flat
         pulls = ((off - left) / error)[mask == 0]
         assert abs(pulls.mean()) < 0.02
@@ -643,3 +651,32 @@ def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
         out, scratch = np.empty((2, *expected[rows].shape), np.float32)
         noise.write_for_signal(rows, np.full_like(out, 80), out, scratch)
         assert out == pytest.approx(expected[rows], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "gains", "unit"),
+    [
+        ("adu", (1.2, 1.5), "electron"), ("ADU", (1.2, None), "adu"), ("e-", (None,), "electron"),
+        ("counts", (1.2,), "electron"), ("Electrons", (1.2,), "electron"), ("Jy", (1.2,), "Jy"),
+    ],
+)  # fmt: skip
+def test_the_unit_is_electrons_where_the_gains_are_known_or_the_frame_is_in_them(text, gains, unit):
+    assert unit_of_calibrated(text, [SimpleNamespace(gain=gain) for gain in gains]) == unit
+
+
+def test_a_tile_without_a_value_has_the_median_of_the_others():
+    """Three tiles of 10, 20 and 40, and one of NaN: 20 in it, and lines between their middles."""
+    tiles = signal.tiles_of(2 * signal.TILE_SIDE)
+    half = len(tiles.rows[0])
+    sample = np.empty((len(tiles.all_rows), 2 * signal.TILE_SIDE), np.float32)
+    sample[:half, : signal.TILE_SIDE], sample[:half, signal.TILE_SIDE :] = 10, 20
+    sample[half:, : signal.TILE_SIDE], sample[half:, signal.TILE_SIDE :] = 40, np.nan
+    background = signal.Background(tiles, sample)
+    assert background.level == 20
+    image = background.rows(slice(None), np.empty((2 * signal.TILE_SIDE,) * 2, np.float32))
+    # The tiles' middles are a quarter of the image from its edges; beyond, the lines go on.
+    middle = signal.TILE_SIDE
+    part = (2 * signal.TILE_SIDE - 1 - (signal.TILE_SIDE - 1) / 2) / signal.TILE_SIDE
+    corner = (1 - part) * (10 * (1 - part) + 20 * part) + part * (40 * (1 - part) + 20 * part)
+    assert image[-1, -1] == pytest.approx(corner, abs=1e-3)
+    assert image[middle, middle] == pytest.approx(22.5, abs=0.5)

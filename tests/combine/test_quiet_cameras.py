@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdflow.combine.member_noise import MemberSample, measured_noise
+from ccdflow.combine.member_noise import MemberSample, levels_of_members, measured_noise
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE, AmplifierNoise
 
@@ -27,6 +27,19 @@ def test_moments_do_not_depend_on_the_unit_of_the_values(noise, unit):
     other = clipped_moments(values * unit, rounding=DIGITAL_NOISE * unit)
     assert other.count == adu.count == values.size
     assert other.sigma == pytest.approx(adu.sigma * unit)
+
+
+def test_members_without_a_common_pixel_keep_their_own_levels():
+    """Ratios at common pixels set the levels of others right; here there is none."""
+    sample = np.full((2, 4, 50), np.nan, np.float32)
+    sample[0, :, :25], sample[1, :, 25:] = 100, 60
+    assert levels_of_members(sample).tolist() == [100, 60]
+    # Two thirds of the first and one third of the second member are of the brighter half.
+    bright = np.where(np.arange(60) < 30, 3.0, 1.0)
+    sample = np.stack([bright * 100, bright * 60])[:, None].astype(np.float32).repeat(4, axis=1)
+    sample[0, :, 30:45] = sample[1, :, :15] = np.nan
+    levels = levels_of_members(sample)
+    assert levels[0] / levels[1] == pytest.approx(100 / 60)
 
 
 @pytest.mark.parametrize("columns", [6, 25])

@@ -50,6 +50,15 @@ def test_hot_pixels_that_come_and_go_are_no_ageing():
     assert ageing == pytest.approx(0.5, rel=0.1)
 
 
+def test_pairs_of_one_lag_make_no_slope():
+    """Ten pairs a week apart tell the offset of the line and not its slope."""
+    pairs = [Pair(n, n + 1, 7, math.nan, 3.0 + n % 2, 0.1) for n in range(10)]
+    assert np.isnan(ageing_of(pairs)).all()
+    ageing, error = ageing_of([*pairs, Pair(10, 12, 14, math.nan, 7.0, 0.1)])
+    assert ageing == pytest.approx(0.5, abs=0.01)
+    assert math.isfinite(error)
+
+
 def test_temperatures_are_kept_and_few_masters_make_no_slope():
     samples = walk(0.5, 2.0)[:2]
     (pair,) = structure_function(samples, [4.0, 4.0], [0, 1], [-100.0, -97.5])

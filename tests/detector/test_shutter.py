@@ -71,6 +71,39 @@ def test_the_injected_dead_time_returns_within_its_error():
     assert np.mean(sizes) < 5e-4
 
 
+def test_the_error_of_a_dead_time_that_is_long_beside_the_exposure_is_its_scatter():
+    """With 0.2 s of 0.5 s the intercept and the slope of a cell's line are not independent."""
+    times = np.array(TIMES)
+    truth = np.where(np.arange(4000) % 2, 0.2, -0.2)
+    light = 1e5 * (times[:, None] - truth)
+    noise = np.random.default_rng(4).normal(0, 1, light.shape)
+    means, variances = (light + noise * light**0.5)[:, None], light[:, None]
+    flats = dead_time.FlatSeries(times, [means], [variances], [np.full((1, truth.size), 100.0)])
+    measured = dead_time.measure_dead_time([flats])
+    pulls = (measured.excess[0][0] + measured.mean - truth) / measured.error[0][0]
+    assert pulls[truth > 0].std() == pytest.approx(1, abs=0.06)
+    assert pulls[truth < 0].std() == pytest.approx(1, abs=0.06)
+
+
+def test_two_flats_give_the_error_of_their_variances():
+    """The line has no residuals: 1 s and 4 s of 1e4 adu a second, each known to 100 adu."""
+    means = np.array([1e4, 4e4])[:, None, None] * np.ones((2, 1, 3))
+    flats = dead_time.FlatSeries(
+        np.array([1.0, 4.0]), [means], [np.full((2, 1, 3), 1e4)], [np.ones((1, 3))]
+    )
+    measured = dead_time.measure_dead_time([flats])
+    # A change of 100 adu at 1 s shifts the end of the line by 4/3 of it, one at 4 s by 1/3.
+    assert measured.error[0] == pytest.approx(np.full((1, 3), np.hypot(4, 1) / 300), rel=1e-6)
+    assert measured.excess[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_an_image_smaller_than_a_cell_has_the_value_of_its_cell():
+    assert (dead_time.interpolate_cells(np.array([[0.25]]), (5, 7)) == 0.25).all()
+    rows = dead_time.interpolate_cells(np.array([[0.25], [0.75]]), (32, 7))
+    assert rows.shape == (32, 7)
+    assert rows[[7, 8, 23, 24]].mean() == pytest.approx(0.5)
+
+
 def test_a_lamp_that_drifts_changes_no_map_and_tells_no_mean():
     detector = simulate.draw_detector((101, 103), seed=3, shutter=0.02)
     wild = dead_time.measure_dead_time([series_of(detector, TIMES, seed=5, lamp=0.1)])

@@ -129,6 +129,17 @@ def test_nights_that_are_missing_or_bad_beside_a_step_do_not_move_the_step():
     assert (event.first, event.last_before) == (32, 29)
 
 
+@pytest.mark.parametrize("bad_nights", [{31: 5, 32: 40, 33: 5}, {31: 8, 32: 8.5, 34: 9}])
+def test_a_first_night_that_bad_ones_follow_is_that_of_the_step(bad_nights):
+    """Among three of five nights that are bad it has no company; its value is that of the rest."""
+    values = 10 + 0.1 * np.random.default_rng(7).standard_normal(60)
+    values[30:] += 2
+    for night, value in bad_nights.items():
+        values[night] = value
+    (event,) = find_steps(np.arange(60), values)
+    assert (event.first, event.last_before) == (30, 29)
+
+
 @pytest.mark.parametrize(("gap", "steps"), [(1, [5]), (20, [])])
 def test_a_figure_that_drifts_may_have_drifted_by_a_step_in_weeks_without_nights(gap, steps):
     """A drift of 0.1 a day makes 2 of 20 days; five nights on each side are enough to see it."""

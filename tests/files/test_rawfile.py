@@ -234,6 +234,16 @@ def test_a_flipped_bit_has_one_reason_by_either_way_of_reading(tmp_path):
     assert "gzip stream is damaged " in reasons
 
 
+def test_an_error_carries_the_path_where_no_name_is_given(tmp_path):
+    path = put(tmp_path, b"")
+    with pytest.raises(FrameError, match="the file is empty") as of_path:
+        rawfile.open_raw(path)
+    with pytest.raises(FrameError, match="the file is empty") as of_name:
+        rawfile.open_raw(path, "night/a.fits")
+    assert str(of_path.value).startswith(f"{path}: ")
+    assert str(of_name.value).startswith("night/a.fits: ")
+
+
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_cut_file_is_found(tmp_path, plain):
     """At each block of 2880 bytes, and beside it; a plain one may do without its last padding."""
@@ -242,7 +252,10 @@ def test_a_cut_file_is_found(tmp_path, plain):
     name = "a.fits" if plain else "a.fits.gz"
     length = read_layout(put(tmp_path, content, "whole.fits")).length
     cuts = {place + beside for place in range(0, len(written), 2880) for beside in (-1, 0, 1)}
-    for cut in sorted(c for c in cuts if 0 <= c < (length if plain else len(written))):
+    end = length if plain else len(written)
+    places = sorted(cut for cut in cuts if 0 <= cut < end)
+    assert len(places) >= 3 * (end // BLOCK)
+    for cut in places:
         problem = "the file is truncated" if cut else "the file is empty"
         with pytest.raises(file_errors.IncompleteRawFile, match=problem):
             read_layout(put(tmp_path, written[:cut], name))
@@ -444,23 +457,42 @@ _cards = st.lists(
 )
 
 
-@given(cards=_cards, data=st.binary(max_size=100))
-@settings(max_examples=150, deadline=None)
-def test_any_header_is_read_or_refused(cards, data, tmp_path_factory):
+# With these in front, an image of 2 by 3 pixels is read if the cards behind contradict none.
+_IMAGE_CARDS = ["BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 3", "NAXIS2  = 2"]
+
+
+def refusal_of_cards(cards, data, path):
+    """Return the message of the refusal of a file with such cards, '' if it is read."""
     text = b"".join(
         card[:80].ljust(80).encode() for card in ["SIMPLE  =                    T", *cards, "END"]
     )
-    path = tmp_path_factory.getbasetemp() / "any.fits"
     path.write_bytes(text.ljust(-(-len(text) // 2880) * 2880) + data)
     try:
         layout = read_layout(path, name="a", memory=10**6)
         assert layout.headers
         read_fits(path, layout, memory=10**6)
     except FrameError as error:
-        message = str(error)
-    else:
-        message = "read"
+        return str(error)
+    return ""
+
+
+@given(cards=_cards, data=st.binary(max_size=100))
+@settings(max_examples=150, deadline=None)
+def test_any_header_is_refused_in_one_line(cards, data, tmp_path_factory):
+    """Of cards drawn one by one none has all that an image needs."""
+    message = refusal_of_cards(cards, data, tmp_path_factory.getbasetemp() / "any.fits")
     assert len(message.splitlines()) == 1
+
+
+@given(cards=_cards, data=st.binary(max_size=100))
+@settings(max_examples=150, deadline=None)
+def test_any_card_behind_those_of_an_image_is_read_or_refused(cards, data, tmp_path_factory):
+    """Texts that name no keyword leave an image as it is; its 12 bytes have to be there."""
+    path = tmp_path_factory.getbasetemp() / "image.fits"
+    message = refusal_of_cards([*_IMAGE_CARDS, *cards], data, path)
+    assert len(message.splitlines()) <= 1
+    if not any(card.startswith((*_KEYWORDS, "END")) for card in cards):
+        assert (message == "") == (len(data) >= 12)
 
 
 # -- writing ---------------------------------------------------------------------------------------

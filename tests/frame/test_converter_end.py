@@ -6,14 +6,30 @@ from astropy.io import fits
 from small_frames import amplifier, geometry, run_jobs, write_raw
 
 from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.camera.sections import Region
 from ccdflow.frame import reduction
-from ccdflow.frame.converter_end import runs_of_lines
+from ccdflow.frame.converter_end import ConverterEnd, runs_of_lines
 from ccdflow.verify import verdicts
 
 PROFILE = "recognise: {INSTRUME: TESTCAM}\n" + (
     "amplifiers: [{name: A, data: {python: '[:, 0:64]'}, overscan: {python: '[:, 66:]'}}]\n"
 )
 CARDS = {"INSTRUME": "TESTCAM", "IMAGETYP": "OBJECT", "EXPTIME": 10.0, "DATE-OBS": "2020-03-02"}
+
+
+@pytest.mark.parametrize(
+    ("least", "values", "lowest"),
+    [
+        (None, (), np.inf),
+        (900.0, (), 900.0),
+        (None, (950.0, 920.0), 920.0),
+        (900.0, (920.0,), 900.0),
+    ],
+)
+def test_the_lowest_pixel_at_the_end_is_that_of_all_lines(least, values, lowest):
+    parts = tuple((Region(n, n + 1, 0, 9), value) for n, value in enumerate(values))
+    end = ConverterEnd(65535.0, least, parts)
+    assert (end.lowest, end.has_pixels) == (lowest, lowest < np.inf)
 
 
 def lit_frame(seed=1):

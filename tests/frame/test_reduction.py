@@ -1,6 +1,7 @@
 """Overscan subtraction and trimming equal ccdproc's own, to the last bit."""
 
 import warnings
+from dataclasses import replace
 
 import ccdproc
 import numpy as np
@@ -16,6 +17,7 @@ from small_frames import amplifier, geometry, region
 
 from ccdflow import maskbits
 from ccdflow.camera.reduction_recipe import ReductionRecipe
+from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
 from ccdflow.frame import flaws, overscan, reduction
 
@@ -176,6 +178,25 @@ def test_left_whole_the_levels_reach_as_far_as_they_are_known():
     wanted = values.astype("float32")
     wanted[2:20] -= np.median(values[2:20, 35:40], axis=1)[:, None].astype("float32")
     np.testing.assert_array_equal(image, wanted)
+
+
+def test_left_whole_the_levels_of_columns_reach_as_far_as_they_are_known():
+    values = raw_frame("uint16").T.copy()
+    where = geometry(SHAPE[::-1], amplifier("3:20,1:32", "3:20,36:40", along="columns"))
+    image, _ = reduce_pixels(values, where, trim=False)
+    wanted = values.astype("float32")
+    wanted[:, 2:20] -= np.median(values[35:40, 2:20], axis=0).astype("float32")
+    np.testing.assert_array_equal(image, wanted)
+
+
+def test_left_whole_an_amplifier_without_overscan_keeps_its_values():
+    values = raw_frame("uint16")
+    left = amplifier("1:15,1:23", "32:35,1:23", name="left")
+    right = replace(left, name="right", data=Region(0, 23, 15, 30), overscan=())
+    image, _ = reduce_pixels(values, geometry(SHAPE, left, right), trim=False)
+    level = np.median(values[:, 31:35], axis=1)[:, None].astype("float32")
+    np.testing.assert_array_equal(image[:, 15:31], values[:, 15:31].astype("float32"))
+    np.testing.assert_array_equal(image[:, :15], values[:, :15].astype("float32") - level)
 
 
 def test_two_amplifiers_left_whole_are_raw_where_neither_has_a_level():

@@ -94,6 +94,14 @@ def test_greys_give_the_values_back(centre, noise):
     assert content == draw_small_picture(image, key="abc", unit="electron")
 
 
+@pytest.mark.parametrize(("noise", "least", "most"), [(20, 250, 254), (400, 30, 60)])
+def test_a_picture_has_more_greys_where_the_noise_is_small_beside_the_light(noise, least, most):
+    """Steps of the noise of a sky would be bands in the spectrum of a lamp."""
+    image = np.linspace(0, 1000, 64) + np.random.default_rng(1).normal(0, noise, (64, 64))
+    greys = np.unique(grey_of(draw_small_picture(image.astype(np.float32), key="k")))
+    assert least <= greys.size <= most
+
+
 def test_zscale_is_that_of_astropy():
     image = RNG.normal(400, 12, (90, 80)).astype(np.float32)
     image += np.linspace(0, 80, 90)[:, None].astype(np.float32)
@@ -166,6 +174,17 @@ def test_saturated_stars_do_not_count_to_the_width(fwhm, factor):
     width, stars = star_width(image, **options)
     assert width == pytest.approx(fwhm, rel=0.1)
     assert stars >= 10
+
+
+def test_stars_with_a_pixel_without_a_value_do_not_count():
+    """Each star has a pixel of NaN near its middle, as a bad column or a pattern of hits leaves."""
+    image = sky(40, fwhm=4.5)
+    options = {"step": pixels_per_small_pixel(image.shape), "small_image": small_image(image)}
+    _, stars = star_width(image, **options)
+    assert stars >= 15
+    image[::5, ::5] = np.nan
+    width, stars = star_width(image, **options)
+    assert (math.isnan(width), stars) == (True, 0)
 
 
 def test_a_frame_of_saturated_stars_alone_has_no_width():

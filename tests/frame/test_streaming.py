@@ -127,6 +127,37 @@ def test_the_bytes_are_those_of_the_whole_frame(
         assert statistics["noise"] == pytest.approx(4, rel=0.1)
 
 
+def test_blocks_of_an_odd_number_of_rows_sample_the_rows_of_the_whole_frame(
+    tmp_path, streamed_frames, monkeypatch
+):
+    """Every third row from the second on is full, and the rows between are not."""
+    profile = PROFILE + ONE_AMPLIFIER.replace("[:, 0:64]", "[2:, 0:200]").replace(
+        "[:, 66:]", "[2:, 200:]"
+    )
+    for number, frame in enumerate(biases(3, (200, 206))):
+        frame[2::3, :200] = 65535
+        write_raw(tmp_path / f"raw/b{number}.fits", (frame.astype("uint16"), bias_cards(number)))
+    monkeypatch.setattr(streaming, "BLOCK_PIXELS", 7 * 206)
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": profile})
+    assert len(streamed_frames) == 3
+    flags = [figures["flags"] for figures in map(json.loads, figures(run).values())]
+    assert flags == [{"A": "saturated"}] * 3
+
+
+@pytest.mark.parametrize("flip", ["x", "y", "xy"])
+def test_an_amplifier_that_is_reversed_is_not_streamed(flip, tmp_path, streamed_frames):
+    fill(tmp_path / "raw")
+    turned = ONE_AMPLIFIER.replace("name: A", f"name: A, flip: {flip}")
+    plain = run_jobs(tmp_path / "raw", tmp_path / "plain", {"test": PROFILE + ONE_AMPLIFIER})
+    assert len(streamed_frames) == 3
+    run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + turned})
+    assert len(streamed_frames) == 3
+    image = fits.getdata(plain.results / "reduced/b0.fits")
+    step_y, step_x = -1 if "y" in flip else 1, -1 if "x" in flip else 1
+    reduced = fits.getdata(run.results / "reduced/b0.fits")
+    np.testing.assert_array_equal(reduced, image[::step_y, ::step_x])
+
+
 def test_a_header_of_another_size_goes_the_other_way(tmp_path, streamed_frames, monkeypatch):
     fill(tmp_path / "raw")
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE + ONE_AMPLIFIER})

@@ -116,6 +116,16 @@ def test_a_strip_noisier_than_its_image_is_warned_of():
     assert kinds(reduce(raw(20, light=9000.0), ROW_RECIPE)) == []
 
 
+def test_a_strip_of_two_levels_moves_its_level_by_nothing_that_is_known():
+    """Three columns 80 adu above three others: all are off, and none tells the right level."""
+    frame = raw(6)
+    frame[:, NX + 3 :] += 80
+    reduced = reduce(frame, POLYNOMIAL_RECIPE)
+    (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
+    assert "6 of its 6 columns are off by up to 40" in text
+    assert "move the level" not in text
+
+
 @pytest.mark.parametrize("along", ["rows", "columns"])
 def test_light_in_a_strip_is_warned_of(along):
     frame = raw(20)

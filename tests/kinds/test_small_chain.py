@@ -48,7 +48,7 @@ def test_a_night_that_was_taken_before_is_the_same_without_exposing_it(tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(small_chain.simulate, "expose_night", None)
         second = small_chain.make(tmp_path / "two", seed=5)
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
             small_chain.make(tmp_path / "three", seed=6)
     assert len(second.taken) == len(first.taken) + 1
     names = sorted(path.name for path in (tmp_path / "one").iterdir())

@@ -186,6 +186,50 @@ def test_a_test_matches_an_error_by_two_words_or_more():
     assert short == []
 
 
+# Errors that a test raises itself, that name their cause, or whose text is in the output.
+ERRORS_WITHOUT_TEXT = {
+    "FileNotFoundError", "IsADirectoryError", "KeyboardInterrupt", "SystemExit",
+    "ZeroDivisionError",
+}  # fmt: skip
+
+
+def errors_unread(tree):
+    """Yield (line, class) of errors that a test expects without a look at their text."""
+    functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+    for function in functions:
+        names = {each.id for each in ast.walk(function)
+                 if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}  # fmt: skip
+        items = [item for each in ast.walk(function) if isinstance(each, ast.With)
+                 for item in each.items]  # fmt: skip
+        for item in items:
+            call = item.context_expr
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) != "pytest.raises":
+                continue
+            error = ast.unparse(call.args[0]).rpartition(".")[2]
+            is_kept = getattr(item.optional_vars, "id", "") in names
+            if not call.keywords and not is_kept and error not in ERRORS_WITHOUT_TEXT:
+                yield call.lineno, error
+
+
+def test_a_test_looks_at_the_text_of_an_error():
+    """The class alone is that of errors of many causes, and of one before the claim's."""
+    text = "def test():\n    with pytest.raises(lock.Busy{}:\n        f(){}"
+    forms = {
+        text.format(")", ""): 1,
+        text.format(") as caught", ""): 1,
+        text.format(") as caught", "\n    assert str(caught.value)"): 0,
+        text.format(", match='a b')", ""): 0,
+    }
+    assert {form: len(list(errors_unread(ast.parse(form)))) for form in forms} == forms
+    unread = [
+        f"{module.path.name}:{line}: {error}"
+        for module in modules("tests")
+        if re.search(r"raises\([\w.]+\)", module.text)
+        for line, error in errors_unread(module.tree)
+    ]
+    assert unread == []
+
+
 def test_a_refusal_without_a_test_is_seen():
     """A text that stands in no test, and one whose values stand between short pieces."""
     assert not is_matched("no dome is open under this sky")

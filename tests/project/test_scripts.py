@@ -53,7 +53,9 @@ def test_help_has_the_purpose_and_the_example(name, capsys):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_examples_are_understood(name):
-    for arguments in examples(name):
+    all_arguments = list(examples(name))
+    assert all_arguments != []
+    for arguments in all_arguments:
         options = importlib.import_module(name).parse(arguments)
         if name == "daily":
             # Its arguments are those of snakemake, whose import takes seconds of each worker.

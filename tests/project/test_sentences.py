@@ -6,9 +6,10 @@ A reason, remark, warning or problem is for readers. Code asks the value beside 
 
 import ast
 import re
+from types import SimpleNamespace
 
 import pytest
-from library_trees import ROOT, modules
+from library_trees import ROOT, modules, nodes
 
 LIBRARY = ROOT / "scripts" / "ccdflow"
 # Variables, attributes and keys that hold a sentence, or several.
@@ -204,3 +205,70 @@ def test_the_rule_finds_a_sentence_that_is_cut():
     assert cuts_of_sentences(tree, set(constants_of_several_words(tree))) == [
         "text[:-len(f'; {_REMEDY}')]"
     ]
+
+
+# Texts of other programs, and of code that a test must not find.
+FOREIGN_TEXTS = {"==SUPPRESS==", "Error in rule", "\\xa0", 'import_module("ccdflow.pages'}
+
+
+def absent_texts(tree):
+    """Yield the syntax trees of texts that an assertion of a test says to be absent."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assert):
+            continue
+        negated = {
+            id(each)
+            for outer in ast.walk(node.test)
+            if isinstance(outer, ast.UnaryOp) and isinstance(outer.op, ast.Not)
+            for each in ast.walk(outer)
+        }
+        for each in ast.walk(node.test):
+            if not isinstance(each, ast.Compare) or not isinstance(each.left, ast.Constant):
+                continue
+            is_absent = isinstance(each.ops[0], ast.NotIn) or (
+                isinstance(each.ops[0], ast.In) and id(each) in negated
+            )
+            if is_absent and isinstance(each.left.value, str):
+                yield each.left
+
+
+def unsaid_texts(module, code):
+    """Yield texts that a test says to be absent and that neither code nor the same file has.
+
+    Numbers are left out: "6 nights before" is said by what says " nights before".
+    """
+    absent = list(absent_texts(module.tree))
+    places = {id(each) for each in absent}
+    other_texts = [
+        each.value
+        for each in (nodes(module.tree) if absent else ())
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in places
+    ]
+    for each in absent:
+        parts = [part for part in re.split(r"\d+", each.value) if part.strip()]
+        if not all(part in code or any(part in text for text in other_texts) for part in parts):
+            yield each.value
+
+
+def test_a_text_that_a_test_says_to_be_absent_is_one_that_ccdflow_says():
+    """An assertion on a text that was reworded since holds for ever, whatever the code does."""
+    files = [module.text for module in modules()]
+    files += [path.read_text("utf-8") for path in ROOT.glob("rules/*.smk")]
+    templates = LIBRARY.glob("**/templates/*")
+    files += [path.read_text("utf-8") for path in templates if path.is_file()]
+    code = re.sub(r'"\s*\n\s*[rf]*"|\\(?=\W)', "", "\n".join(files))
+    unsaid = {
+        f"{module.path.name}: {text}"
+        for module in modules("tests")
+        if re.search(r"assert .*\bnot\b", module.text)
+        for text in unsaid_texts(module, code)
+        if text not in FOREIGN_TEXTS
+    }
+    assert unsaid == set()
+
+
+def test_a_text_that_nothing_says_is_seen():
+    text = 'assert not any("a dome" in x for x in y)\nassert "7 skies" not in x'
+    module = SimpleNamespace(tree=ast.parse(text))
+    assert sorted(unsaid_texts(module, "seven moons")) == ["7 skies", "a dome"]
+    assert list(unsaid_texts(module, "10 skies over a dome")) == []

@@ -8,16 +8,14 @@ import itertools
 import shutil
 import struct
 import sys
-import threading
 import zlib
 
 import numpy as np
 import pytest
 from astropy.io.fits import VerifyError
 from astropy.utils.exceptions import AstropyUserWarning
-from failing_jobs import ERRORS, go, products_after, whole_night
+from failing_jobs import ERRORS, JobAtWork, go, products_after, whole_night
 
-from ccdflow import kinds as kinds_module
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
 from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
@@ -46,7 +44,7 @@ class Injection:
     """Raises at a place in the job of one product, once; else it notes which kinds come by."""
 
     def __init__(self, patch):
-        self.job = threading.local()
+        self.job = JobAtWork()
         self.seen = set()
         self.victim, self.place, self.error = "", "", None
         for name, (owner, attribute) in PLACES.items():
@@ -66,20 +64,13 @@ class Injection:
                 patch.setattr(module, attribute, guard_call)
 
     def _pass_by(self, name):
-        job = getattr(self.job, "now", None)
+        job = self.job.now
         if job is None:
             return
         self.seen.add((job.kind, name))
         if job.product == self.victim and name == self.place:
             self.victim = ""
             raise self.error()
-
-    def make(self, context, job, *, threads=1):
-        self.job.now = job
-        try:
-            return kinds_module.make(context, job, threads=threads)
-        finally:
-            self.job.now = None
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +91,7 @@ def check(archive, tmp_path, injection, kind, place, error):
     victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in made_before)[0]
     injection.victim, injection.place, injection.error = victim, place, error
     results = tmp_path / "results"
-    records, lines, _ = go(chain, raw, results, make=injection.make)
+    records, lines, _ = go(chain, raw, results, make=injection.job.make)
     came_by = not injection.victim
     injection.victim = ""
     made = {name for name, record in records.items() if record.status == job_records.MADE}
@@ -138,7 +129,7 @@ def pairs(injection, archive, tmp_path):
     """Return the (kind, place) that a run comes by."""
     chain, raw, _, _ = archive
     injection.seen.clear()
-    go(chain, raw, tmp_path / "results", make=injection.make)
+    go(chain, raw, tmp_path / "results", make=injection.job.make)
     shutil.rmtree(tmp_path / "results")
     return sorted(injection.seen)
 
@@ -212,7 +203,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in wanted)[0]
         (results / victim).unlink()
         injection.victim, injection.place, injection.error = victim, place, made
-        records, lines, planned = go(chain, raw, results, make=injection.make)
+        records, lines, planned = go(chain, raw, results, make=injection.job.make)
         came_by, injection.victim = not injection.victim, ""
         count += came_by
         now = {name: read(results / name) for name in wanted if name != victim}

@@ -6,17 +6,15 @@ import errno
 import itertools
 import os
 import shutil
-import threading
 
 import pytest
 import small_chain
-from failing_jobs import products_after
+from failing_jobs import JobAtWork, products_after
 from small_frames import begin
 from system_faults import Touches
 from workflow.sandbox import products
 from workflow.stand_ins import use_stand_ins
 
-from ccdflow import kinds as kinds_module
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import job_records, session, worker
@@ -48,7 +46,7 @@ class FaultyNight:
             science=(("g", 60.0, 2),),
         )  # fmt: skip
         self.results.parent.mkdir()
-        self.job = threading.local()
+        self.job = JobAtWork()
         self.touches = Touches(patch, top, self.label)
         with self.touches.watch():
             self.before, _, self.jobs = self.go()
@@ -65,7 +63,7 @@ class FaultyNight:
 
     def label(self):
         """Return the kind of the job at work in this thread."""
-        job = getattr(self.job, "now", None)
+        job = self.job.now
         if job is None:
             return MAIN
         if self.touches.struck and job.product != self.victim:
@@ -77,20 +75,12 @@ class FaultyNight:
         """Product of the job that was struck."""
         return self._victim
 
-    def make(self, context, job, *, threads=1):
-        """Make a job's product, and note that it is at work."""
-        self.job.now = job
-        try:
-            return kinds_module.make(context, job, threads=threads)
-        finally:
-            self.job.now = None
-
     def go(self):
         """Run all jobs; return (records, closing lines, jobs)."""
         running = begin(self.top / "raw", self.results, {"simcam": self.chain.profile}, **SETTINGS)
         try:
             jobs = dict(running.plan.jobs)
-            done = worker.work(running.context, jobs.values(), threads=1, make=self.make)
+            done = worker.work(running.context, jobs.values(), threads=1, make=self.job.make)
             lines, _ = session.finish(running)
         finally:
             running.lock.close()
@@ -109,7 +99,7 @@ class FaultyNight:
 
     def _raiser_of(self, error):
         def raise_error():
-            job = getattr(self.job, "now", None)
+            job = self.job.now
             self._victim = self._victim or (job.product if job else "")
             return error()
 

@@ -125,7 +125,7 @@ def test_a_temporary_file_among_the_products_is_for_a_plan(folders, helped_looks
     part.write_bytes(b"")
     # Raw frames may have such names.
     assert len(hashes_below(folders, cores)) == 80
-    with pytest.raises(NotPlain):
+    with pytest.raises(NotPlain, match="flats: a link, temporary file or tree"):
         hashes_below(folders, cores, is_raw=False)
 
 

@@ -150,9 +150,3 @@ def chain(made, *, k=1.0, without=()):
         if kind not in without
     }
     return FrameMasters(**uses)
-
-
-def sums(values, size=10):
-    """Return sums of squares of pixels."""
-    ny, nx = (n // size * size for n in values.shape)
-    return values[:ny, :nx].reshape(ny // size, size, nx // size, size).sum(axis=(1, 3))

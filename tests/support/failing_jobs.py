@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 
 import small_chain
 from small_frames import begin
@@ -33,6 +34,20 @@ ERRORS = {
 
 
 KINDS = [kind.name for kind in kinds_module.CHAIN]
+
+
+class JobAtWork(threading.local):
+    """The job at work in this thread, None between jobs."""
+
+    now = None
+
+    def make(self, context, job, *, threads=1):
+        """Make a job's product, and note meanwhile that it is at work."""
+        self.now = job
+        try:
+            return kinds_module.make(context, job, threads=threads)
+        finally:
+            self.now = None
 
 
 class _NoText(Exception):

@@ -5,7 +5,7 @@ import shutil
 import small_chain
 from small_frames import run_jobs
 
-from ccdflow.verify import selection
+from ccdflow.verify import selection, verdicts
 
 MADE_KINDS = ("frame", "bias", "dark", "flat", "science")
 
@@ -27,6 +27,11 @@ def copy_folders(folders, top):
     for folder, target in zip(folders, copies, strict=True):
         shutil.copytree(folder, target)
     return copies
+
+
+def verify_all_rows(product, folders):
+    """Verify a product of (raw folder, results folder) in all its rows; return the verdict."""
+    return verdicts.verify(product, raw=folders[0], results=folders[1], all_rows=True)
 
 
 def first_product(results, kind):

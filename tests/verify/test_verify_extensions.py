@@ -7,9 +7,9 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from verified_chain import MADE_KINDS, first_product
+from verified_chain import MADE_KINDS, first_product, verify_all_rows
 
-from ccdflow.verify import table, verdicts
+from ccdflow.verify import table
 from ccdflow.verify.calibrated import calibrated_verdict, grading
 from ccdflow.verify.comparing import source_cards
 from ccdflow.verify.comparing.comparing import Differs
@@ -42,10 +42,6 @@ def night_of_extensions(tmp_path_factory):
     return chain.raw, top / "results"
 
 
-def look(product, folders):
-    return verdicts.verify(product, raw=folders[0], results=folders[1], all_rows=True)
-
-
 def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
     night_of_extensions,
 ):
@@ -54,14 +50,14 @@ def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
     with fits.open(night_of_extensions[1] / product) as hdus:
         assert (hdus[0].header["OSCMODEL"], "OSCMODEL" in hdus[1].header) == ("polynomial", False)
         assert hdus[1].header["OSCNOISE"] < 1
-    outcome = look(product, night_of_extensions)
+    outcome = verify_all_rows(product, night_of_extensions)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
 @pytest.mark.parametrize("kind", ["dark", "flat", "bias"])
 def test_combined_frames_are_clipped_as_their_images_say(night_of_extensions, kind):
     product = first_product(night_of_extensions[1], f"combined/{kind}")
-    outcome = look(product, night_of_extensions)
+    outcome = verify_all_rows(product, night_of_extensions)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 
@@ -74,7 +70,7 @@ def verdict_on_change(night, kind, change, **options):
         with fits.open(path, memmap=False, **options) as hdus:
             change(hdus)
             hdus.writeto(path, overwrite=True, checksum=True)
-        outcome = look(product, night)
+        outcome = verify_all_rows(product, night)
     finally:
         path.write_bytes(sound)
     return outcome.verdict, outcome.reason
@@ -113,7 +109,7 @@ def packed_night(tmp_path_factory, request):
 
 def test_the_first_header_of_a_packed_frame_is_compared(packed_night):
     """Anybody reads it there, though the header of the image behind it is the right one."""
-    outcome = look(first_product(packed_night[1], "calibrated/science"), packed_night)
+    outcome = verify_all_rows(first_product(packed_night[1], "calibrated/science"), packed_night)
     assert (outcome.verdict, outcome.reason) == ("verified", "")
     as_tables = {"disable_image_compression": True}
     for keyword, value in (
@@ -251,7 +247,7 @@ def test_the_noise_of_the_bias_of_a_frame_without_a_dark_is_that_of_some_rows(tm
     product = first_product(tmp_path / "results", "calibrated/science")
     header = fits.getheader(tmp_path / "results" / product)
     assert ("DARKIM" in header, header["MBNOISE"] > 1) == (False, True)
-    outcome = look(product, (chain.raw, tmp_path / "results"))
+    outcome = verify_all_rows(product, (chain.raw, tmp_path / "results"))
     assert (outcome.verdict, outcome.reason) == ("verified", "")
 
 

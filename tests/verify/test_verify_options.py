@@ -5,10 +5,10 @@ import pytest
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
-from verified_chain import MADE_KINDS, first_product
+from verified_chain import MADE_KINDS, first_product, verify_all_rows
 
 from ccdflow.run.ledger import noted_fits_products
-from ccdflow.verify import command, selection, verdicts
+from ccdflow.verify import command, selection
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.detector import detector_products
 from ccdflow.verify.reading import stored_rows
@@ -35,14 +35,10 @@ def untrimmed_night(tmp_path_factory):
     return chain.raw, top / "results"
 
 
-def look(product, folders):
-    return verdicts.verify(product, raw=folders[0], results=folders[1], all_rows=True)
-
-
 def test_frames_that_were_left_whole_are_verified(untrimmed_night):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
     products = selection.files_of(untrimmed_night[1])
-    outcomes = {product: look(product, untrimmed_night) for product in products}
+    outcomes = {product: verify_all_rows(product, untrimmed_night) for product in products}
     assert {p: v.reason for p, v in outcomes.items() if v.verdict != "verified"} == {}
     kinds = {"reduced", "bias", "dark", "flat", "calibrated"}
     assert {k for k in kinds if any(f"{k}" in product for product in products)} == kinds
@@ -60,7 +56,7 @@ def test_an_error_of_a_frame_that_was_left_whole_is_found(untrimmed_night, kind)
         with fits.open(path, memmap=False) as hdus:
             hdus["UNCERT"].data[50, 41] *= 1.001
             hdus.writeto(path, overwrite=True, checksum=True)
-        outcome = look(first_product(untrimmed_night[1], kind), untrimmed_night)
+        outcome = verify_all_rows(first_product(untrimmed_night[1], kind), untrimmed_night)
     finally:
         path.write_bytes(sound)
     assert (outcome.verdict, "1 standard errors" in outcome.reason) == ("differs", True), (

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -51,6 +51,13 @@ _CONFIG = {
     "flat": {"enabled": False},
     "detector": {"enabled": False},
 }
+
+
+def damage(path):
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def frame_bytes(
@@ -207,6 +214,10 @@ class Sandbox:
         """Return the settings, checked."""
         folders = {name: str(getattr(self, name)) for name in ("raw", "results", "cameras")}
         return settings.load_settings({**folders, **_CONFIG, **self.used_config, **more})
+
+    def reading_settings(self, **changes):
+        """Return the settings of the reading of headers, some of them changed."""
+        return replace(session.reading_settings(self.values()), **changes)
 
     def plan(self):
         """Return the dry session: what a run would do."""
@@ -367,6 +378,15 @@ class Sandbox:
             command = ["cp", "--preserve=all", "--sparse=always", path, target]
             subprocess.run(command, check=True)
         return fresh
+
+
+def archive_of_two_cameras(root):
+    """Return an archive of a night: three packed frames of one camera, a plain one of another."""
+    made = Sandbox(root)
+    for number in range(3):
+        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
+    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
+    return made
 
 
 def _differing_products(some, others):

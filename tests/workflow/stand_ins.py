@@ -40,6 +40,16 @@ def use_stand_ins(patch):
         patch.setattr(import_module(f"ccdflow.pages.pictures.{module}"), drawer, stand_in)
 
 
+def copy_with_stand_ins(archive, folder, patch):
+    """Return a copy of an archive of closed nights; pictures are stand-ins until `patch` ends."""
+    from ccdflow import paths
+
+    use_stand_ins(patch)
+    own = archive.copy_to(folder)
+    assert (own.results / paths.CLOSED_NIGHTS).is_file()
+    return own
+
+
 @cache
 def _look_once(look_at_code):
     return look_at_code()[1]

@@ -11,8 +11,8 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from sandbox import SMALL_FRAME, Sandbox, products
-from stand_ins import use_stand_ins
+from sandbox import SMALL_FRAME, Sandbox, damage, products
+from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import kinds, paths
 from ccdflow.files.text_files import note_columns, notes
@@ -61,10 +61,7 @@ def original_archive(tmp_path_factory):
 @pytest.fixture
 def sandbox(original_archive, tmp_path, monkeypatch):
     """An archive of its own, of which all nights are closed."""
-    use_stand_ins(monkeypatch)
-    own = original_archive.copy_to(tmp_path / "box")
-    assert (own.results / paths.CLOSED_NIGHTS).is_file()
-    return own
+    return copy_with_stand_ins(original_archive, tmp_path / "box", monkeypatch)
 
 
 def nights_opened(sandbox):
@@ -146,7 +143,7 @@ def test_a_new_night_with_biases_opens_no_night_that_has_masters_enough(sandbox)
 def test_nights_that_wait_for_a_master_are_opened_by_it(sandbox):
     """All frames lack a flat: the first one that there is changes what is said of all of them."""
     sandbox.config["flat"] = {"enabled": True, "minimum": 2}
-    sandbox.run()
+    assert "calibrated without flat: 5 of 5" in " ".join(sandbox.run().lines)
     assert sandbox.run().jobs == []
     take(sandbox, LATER_NIGHT, "BIAS", "BIAS", "OBJECT")
     assert run(sandbox) == [NIGHTS[-1], LATER_NIGHT]
@@ -198,12 +195,6 @@ def copy_bias(sandbox):
     shutil.copy(sandbox.raw / NIGHTS[0] / "0.fits", sandbox.raw / LATER_NIGHT / "2.fits")
     # Its header says the first night.
     take(sandbox, NIGHTS[0], "BIAS")
-
-
-def damage(path):
-    text = bytearray(path.read_bytes())
-    text[len(text) // 2] ^= 1
-    path.write_bytes(text)
 
 
 @pytest.mark.parametrize("change", CHANGES_OF_ALL_NIGHTS.values(), ids=CHANGES_OF_ALL_NIGHTS)

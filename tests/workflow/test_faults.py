@@ -63,7 +63,7 @@ def test_two_runs_at_once(sandbox):
         assert line.endswith("wait until it has finished, or give another results folder")
         assert "Traceback" not in second.output
         assert snapshot(sandbox.results, state=True) == before
-        with pytest.raises(lock_module.Busy):
+        with pytest.raises(lock_module.Busy, match="another run is at work here"):
             sandbox.run()
         assert len(sandbox.plan().plan.jobs) > 10
     finally:

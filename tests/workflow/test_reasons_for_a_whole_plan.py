@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sandbox import SMALL_FRAME, Sandbox
-from stand_ins import use_stand_ins
+from sandbox import SMALL_FRAME, Sandbox, damage
+from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import kinds, paths
 from ccdflow.files.text_files import note_columns
@@ -59,19 +59,12 @@ def start(sandbox, **asked):
 
 @pytest.fixture
 def box(original_archive, tmp_path, monkeypatch):
-    use_stand_ins(monkeypatch)
-    return original_archive.copy_to(tmp_path / "box")
+    return copy_with_stand_ins(original_archive, tmp_path / "box", monkeypatch)
 
 
 def add_late_frame(box):
     """Put a frame of a new night, which opens no other night than the last one."""
     take(box, LATER_NIGHT, "OBJECT")
-
-
-def damage(path):
-    text = bytearray(path.read_bytes())
-    text[len(text) // 2] ^= 1
-    path.write_bytes(text)
 
 
 def rewrite(box, change_first=lambda first: None, change_cells=lambda cells: None):

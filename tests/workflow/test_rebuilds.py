@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sandbox import LARGE_FRAME, ROOT, SMALL_FRAME, Sandbox, frame_bytes, products, snapshot
-from stand_ins import use_stand_ins
+from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import paths
 from ccdflow.errors import UserError
@@ -82,8 +82,7 @@ def original_archive(tmp_path_factory):
 @pytest.fixture
 def sandbox(original_archive, tmp_path, monkeypatch):
     """A copy of the archive and its results, with nothing to do."""
-    use_stand_ins(monkeypatch)
-    return original_archive.copy_to(tmp_path / "box")
+    return copy_with_stand_ins(original_archive, tmp_path / "box", monkeypatch)
 
 
 def nights_of(products):

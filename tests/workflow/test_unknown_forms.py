@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import pytest
 from sandbox import SMALL_FRAME, Sandbox
-from stand_ins import use_stand_ins
+from stand_ins import copy_with_stand_ins, use_stand_ins
 
 from ccdflow import kinds, paths
 from ccdflow.errors import UserError
@@ -43,10 +43,7 @@ def original_archive(tmp_path_factory):
 @pytest.fixture
 def sandbox(original_archive, tmp_path, monkeypatch):
     """An archive of its own with nothing to do, whose nights are closed."""
-    use_stand_ins(monkeypatch)
-    own = original_archive.copy_to(tmp_path / "box")
-    assert (own.results / paths.CLOSED_NIGHTS).is_file()
-    return own
+    return copy_with_stand_ins(original_archive, tmp_path / "box", monkeypatch)
 
 
 def rewrite(path, change):

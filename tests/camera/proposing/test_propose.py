@@ -107,6 +107,20 @@ def header_of(image, **cards):
     return made
 
 
+def test_columns_that_leave_the_level_of_a_strip_are_named_with_their_figures():
+    light, level = np.repeat([900, 0], [100, 40]), np.full(140, 1000)
+    level[[115, 116, 130]] += [40, 90, -60]
+    image = lit(200, 140, light=light, level=level, seed=5)
+    proposal = propose([header_of(image)], [image], file="a.fits")
+    sentences = " ".join(text for text in proposal.findings if "left out" in text)
+    form = r"Column (\d+) stands (\d+\.\d) adu (above|below) it; left out\."
+    figures = re.findall(form, sentences)
+    assert [(column, side) for column, _, side in figures] == [
+        ("116", "above"), ("117", "above"), ("131", "below"),
+    ]  # fmt: skip
+    assert [float(height) for _, height, _ in figures] == pytest.approx([40, 90, 60], abs=1)
+
+
 def test_two_amplifiers_with_their_strips_one_after_the_other(tmp_path):
     """As Kast, with an uneven division that only the bias shows."""
     light = np.zeros(260)

@@ -101,6 +101,20 @@ def test_the_pixels_of_ccdmask_are_added_where_they_are_asked_for_and_hits_are_n
     assert np.array_equal(both, np.where(peer, BAD_COLUMN, own))
 
 
+def test_a_detector_of_which_less_than_half_is_lit_has_no_faults():
+    """A slit: the light of the few lit rows is no measure of what is usual."""
+    rng = np.random.default_rng(5)
+    trap = np.zeros(SHAPE)
+    trap[10:20, 77] = 3000
+    frames = light(rng, trap=trap)
+    assert nonlinear_pixels(frames)[10:20, 77].all()
+    frames[:, 95:] = np.nan
+    assert not nonlinear_pixels(frames).any()
+    frames = light(rng, trap=trap)
+    frames[:, 105:] = np.nan
+    assert nonlinear_pixels(frames)[10:20, 77].all()
+
+
 def test_hits_dust_and_masked_pixels_are_no_faults():
     rng = np.random.default_rng(2)
     frames = light(rng)

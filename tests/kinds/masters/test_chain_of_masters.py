@@ -110,6 +110,7 @@ def test_figures_of_a_flat_are_those_of_its_members(steady_lamp):
     """Halves of the members differ by the predicted noise, and levels are electrons."""
     chain, done = steady_lamp
     record = done.records[FLATS["g"]]
+    assert len(record.data["quality"]) == 2
     for figures, amplifier in zip(record.data["quality"], chain.detector.amplifiers, strict=True):
         columns = slice(*amplifier.columns)
         good = chain.good_pixels()[:, columns]

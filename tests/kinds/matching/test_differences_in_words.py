@@ -185,6 +185,25 @@ def test_what_if_says_that_a_later_master_does_not_compete(archive, direction, l
     assert line in what_if.rule_line(context, product, path)
 
 
+def test_what_if_says_that_a_master_beyond_those_listed_is_of_a_later_night(archive):
+    """A frame's list has five masters; those of the sixth and seventh night after it are none."""
+    archive.take("bias", "2016-01-15", 5, exptime=0.0)
+    for day in range(15, 22):
+        archive.take("dark", f"2016-01-{day}", 3, exptime=300.0)
+    file = archive.take("science", "2016-01-15", exptime=300.0)
+    context = archive.plan(calibrate={"direction": "causal"})
+    (group,) = (each for each in context.groups.values() if each.product == f"calibrated/{file}")
+    (listed,) = ([use.product for use in step.uses] for step in group.steps if step.kind == "dark")
+    darks = sorted(each for each in context.groups if "/dark" in each)
+    assert (listed, len(darks)) == (darks[:5], 7)
+    for dark in darks[-2:]:
+        path = context.results / dark
+        path.parent.mkdir(parents=True)
+        path.touch()
+        line = what_if.rule_line(context, f"calibrated/{file}", path)
+        assert line == "  rule     it is not taken: of a later night"
+
+
 def test_the_inventory_is_not_called_a_product_that_nobody_asks_for(archive):
     archive.calibrations(NIGHT)
     context = archive.plan()

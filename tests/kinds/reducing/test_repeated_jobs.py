@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from workflow.sandbox import SMALL_FRAME, Sandbox
+from workflow.sandbox import archive_of_two_cameras
 
 from ccdflow.kinds.reducing import reduce_job
 from ccdflow.run.rawframes.header_store import load_store
@@ -11,11 +11,7 @@ from ccdflow.run.rawframes.header_store import load_store
 
 @pytest.fixture
 def sandbox(tmp_path):
-    made = Sandbox(tmp_path / "box")
-    for number in range(3):
-        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
-    return made
+    return archive_of_two_cameras(tmp_path / "box")
 
 
 def test_an_unforeseen_error_that_a_job_raises_twice_is_a_verdict(sandbox, monkeypatch):

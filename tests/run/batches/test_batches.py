@@ -411,7 +411,7 @@ def test_a_batch_that_is_gone_has_no_size_and_waits_for_none(tmp_path):
     ids=["all", "waits"],
 )
 def test_a_batch_that_is_gone_is_withdrawn(read, tmp_path):
-    with pytest.raises(Withdrawn):
+    with pytest.raises(Withdrawn, match=r"gone\.json"):
         read(tmp_path / "gone.json")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,7 +147,7 @@ def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_an_error(
 
 
 def test_a_batch_that_is_gone_is_withdrawn(tmp_path):
-    with pytest.raises(claims.Withdrawn):
+    with pytest.raises(claims.Withdrawn, match=r"none\.json"):
         claims.claim(tmp_path / "none.json")
 
 
@@ -158,7 +159,7 @@ def test_a_batch_withdrawn_while_another_batch_waits_for_the_first(tmp_path, hol
         batch.unlink()
         process.kill()
 
-    with pytest.raises(claims.Withdrawn):
+    with pytest.raises(claims.Withdrawn, match=re.escape(str(batch))):
         claims.claim(batch, say=withdraw, poll=0.01)
     assert not claims.lock_path(batch).exists()
 
@@ -184,7 +185,7 @@ def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
     for _ in range(2):
         assert claims.withdraw(tmp_path) == {}
         assert [path.name for path in batch.parent.iterdir()] == [batch.name]
-        with pytest.raises(claims.Withdrawn):
+        with pytest.raises(claims.Withdrawn, match=re.escape(str(batch))):
             batch_files.read_batch(batch, ())
         assert batch_files.size_of(batch) == job.Size(0, 0, 0, 0, 0)
     long_ago = time.time() - 40 * 86400
@@ -220,7 +221,7 @@ def test_the_lock_of_a_withdrawn_batch_is_removed_while_it_is_locked(tmp_path, m
         return Lock()
 
     monkeypatch.setattr(claims, "_wait_for_process", wait_until_withdrawn)
-    with pytest.raises(claims.Withdrawn):
+    with pytest.raises(claims.Withdrawn, match=re.escape(str(batch))):
         claims.claim(batch)
     assert removed == [True]
     assert [path.name for path in batch.parent.iterdir()] == [batch.name]

@@ -16,7 +16,7 @@ from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 from ccdflow.camera import facts
 from ccdflow.errors import FrameError
 from ccdflow.files import cards, fits_structure, rawfile
-from ccdflow.run import helper_processes, session
+from ccdflow.run import helper_processes
 from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 from ccdflow.run.rawframes.rawfolder import list_raw
@@ -38,13 +38,9 @@ def sandbox(tmp_path):
     return made
 
 
-def settings_of(sandbox, **changes):
-    return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
-
-
 def rows(sandbox, **more):
     store = HeaderStore()
-    inventory.update(store, settings_of(sandbox, **more.pop("changes", {})), now=0, **more)
+    inventory.update(store, sandbox.reading_settings(**more.pop("changes", {})), now=0, **more)
     return store
 
 
@@ -94,7 +90,7 @@ def test_files_that_are_read_together_have_the_rows_of_files_read_alone(
     sandbox.write("n1/empty.fits", b"")
     alone = rows(sandbox)
     monkeypatch.setattr(row_reader, "_MOST_CARDS", most_cards)
-    settings = settings_of(sandbox)
+    settings = sandbox.reading_settings()
     reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
     stamps = list_raw(sandbox.raw)
     together = HeaderStore()
@@ -110,7 +106,7 @@ def test_an_error_of_the_cards_comes_before_one_of_the_pixels(sandbox, monkeypat
     file = "n0/00.fits.gz"
     store = rows(sandbox)
     before = dataclasses.replace(store.rows[file], stamp=(1, 2, 3))
-    settings = settings_of(sandbox)
+    settings = sandbox.reading_settings()
     reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
 
     def fail(*arguments, **named):
@@ -139,7 +135,7 @@ def test_a_file_that_cannot_be_closed_costs_no_other_its_row(sandbox, monkeypatc
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(rawfile.RawFile, "close", failing)
-    settings = settings_of(sandbox)
+    settings = sandbox.reading_settings()
     reader = row_reader.RawRowReader(settings, ReadingHashes(settings), 0)
     read = reader.read_rows([(file, at, None) for file, at in list_raw(sandbox.raw).items()])
     statuses = {each.row.file: each.row.status for each in read}
@@ -202,7 +198,7 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeyp
     sandbox.put(big, 50, size=MEDIUM)
     young = {"settle": 1000.0}
     store, now = HeaderStore(), (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
-    inventory.update(store, settings_of(sandbox, **young), now=now)
+    inventory.update(store, sandbox.reading_settings(**young), now=now)
     inflated, read_all = [], rawfile.RawFile.read_all
 
     def count_inflations(raw, *arguments, **named):
@@ -210,7 +206,7 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeyp
         return read_all(raw, *arguments, **named)
 
     monkeypatch.setattr(rawfile.RawFile, "read_all", count_inflations)
-    inventory.update(store, settings_of(sandbox, **young), now=now)
+    inventory.update(store, sandbox.reading_settings(**young), now=now)
     assert inflated == []
     assert store.rows["n0/00.fits.gz"].stamp == ()
     # The times are not looked at: the last reading was of a young file.
@@ -218,19 +214,19 @@ def test_a_young_file_with_the_same_bytes_is_not_inflated_again(sandbox, monkeyp
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
-    inventory.update(store, settings_of(sandbox, **young), now=now + 5000)
+    inventory.update(store, sandbox.reading_settings(**young), now=now + 5000)
     assert inflated == [big]
     assert store.rows[big].status == "set aside"
     row = store.rows["n0/00.fits.gz"]
     assert (row.status, row.packed, len(row.stamp)) == ("ok", "", 3)
-    inventory.update(store, settings_of(sandbox, **young), now=now + 5000)
+    inventory.update(store, sandbox.reading_settings(**young), now=now + 5000)
     assert inflated == [big] * 2
 
 
 def test_the_checksum_of_a_young_file_is_kept_on_the_disk(sandbox):
     now = (sandbox.raw / "n0/00.fits.gz").stat().st_mtime
     store = HeaderStore()
-    inventory.update(store, settings_of(sandbox, settle=1000.0), now=now)
+    inventory.update(store, sandbox.reading_settings(settle=1000.0), now=now)
     packed = store.rows["n0/00.fits.gz"].packed
     assert packed == f"{rawfile.isal_zlib.crc32((sandbox.raw / 'n0/00.fits.gz').read_bytes()):08x}"
     sandbox.results.mkdir(exist_ok=True)

@@ -12,13 +12,13 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refusal_of
-from workflow.sandbox import SMALL_FRAME, Sandbox, frame_bytes
+from workflow.sandbox import SMALL_FRAME, archive_of_two_cameras, frame_bytes
 
 from ccdflow import paths
 from ccdflow.errors import FrameError, UserError
 from ccdflow.files import rawfile
 from ccdflow.files.text_files import notes
-from ccdflow.run import job_records, late_notes, ledger, session
+from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.rawframes import (
     header_store,
     inventory,
@@ -34,15 +34,7 @@ from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 
 @pytest.fixture
 def sandbox(tmp_path):
-    made = Sandbox(tmp_path / "box")
-    for number in range(3):
-        made.put(f"n1/alpha{number}.fits.gz", number, camera="alpha", size=SMALL_FRAME)
-    made.put("n1/deep/er/beta.FIT", 7, camera="beta", packed=False, size=SMALL_FRAME)
-    return made
-
-
-def settings_of_reading(sandbox, **changes):
-    return dataclasses.replace(session.reading_settings(sandbox.values()), **changes)
+    return archive_of_two_cameras(tmp_path / "box")
 
 
 def update(sandbox, store, **changes):
@@ -57,7 +49,7 @@ def update(sandbox, store, **changes):
             return open_raw(path, name)
 
         patch.setattr(rawfile, "open_raw", count_reads)
-        gone = inventory.update(store, settings_of_reading(sandbox, **changes), now=now)
+        gone = inventory.update(store, sandbox.reading_settings(**changes), now=now)
     return sorted(read), gone
 
 
@@ -131,9 +123,9 @@ def test_only_a_change_of_pixels_outdates_a_product_without_its_raw_file(sandbox
         {"reduction": {"order": 9}},
     ):
         sandbox.profile("beta", **change)
-        assert inventory.outdated_files(store, settings_of_reading(sandbox)) == set(), change
+        assert inventory.outdated_files(store, sandbox.reading_settings()) == set(), change
     sandbox.profile("beta", reduction={"statistic": "mean"})
-    assert inventory.outdated_files(store, settings_of_reading(sandbox)) == {ALL_FILES[3]}
+    assert inventory.outdated_files(store, sandbox.reading_settings()) == {ALL_FILES[3]}
 
 
 def test_files_that_would_become_one_product(sandbox):
@@ -452,6 +444,23 @@ def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sand
     assert sorted(problems) == ["first/", "second/"]
     assert problems["first/"].text.startswith("leads into a tree of more than 50 folders")
     assert stamps == before
+
+
+@pytest.mark.parametrize(("most", "is_followed"), [(3, True), (2, False)])
+def test_a_link_is_followed_into_as_many_folders_as_are_allowed(
+    sandbox, monkeypatch, most, is_followed
+):
+    """Three folders lie behind it: its target and two in that."""
+    monkeypatch.setattr(rawfolder, "MOST_LINKED", most)
+    before = rawfolder.list_raw(sandbox.raw)
+    for name in ("one", "two"):
+        (sandbox.root / "away" / name).mkdir(parents=True)
+        (sandbox.root / "away" / name / "x.fits").write_bytes(b"x")
+    (sandbox.raw / "link").symlink_to(sandbox.root / "away")
+    stamps, problems = rawfolder.find_frames(sandbox.raw)
+    followed = {"link/one/x.fits", "link/two/x.fits"} if is_followed else set()
+    assert stamps.keys() - before.keys() == followed
+    assert list(problems) == ([] if is_followed else ["link/"])
 
 
 # -- results on a disk that does not distinguish capitals ------------------------------------------

@@ -64,7 +64,7 @@ def test_a_round_that_works_is_waited_for_without_a_word(work, is_helped):
         return work(lambda: time.monotonic() - began >= LONG_SECONDS)
 
     answer = patience.ask(
-        "round",
+        "round of frames",
         (lambda: let_helper(work_for_long)) if is_helped else work_for_long,
         wait_seconds=LIMIT_SECONDS / 5,
         last_sign=lambda: began,
@@ -80,9 +80,9 @@ def test_a_round_that_one_question_holds_is_named_while_other_threads_go_on(is_h
     # The watch has threads of its own.
     beside = threading.Thread(target=compute, args=(gate,))
     beside.start()
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswer, match=r"^round of frames$"):
         patience.ask(
-            "round",
+            "round of frames",
             (lambda: let_helper(lambda: be_held(gate))) if is_helped else lambda: be_held(gate),
             wait_seconds=LIMIT_SECONDS / 5,
             last_sign=lambda: began,
@@ -95,35 +95,35 @@ def test_a_round_that_one_question_holds_is_named_while_other_threads_go_on(is_h
 @pytest.mark.parametrize("work", [compute, ask_shortly])
 def test_a_look_that_is_late_but_works_is_not_held(work, gate):
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer):
-        patience.ask("look", lambda: work(gate))
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
+        patience.ask("look at raw", lambda: work(gate))
     for _ in range(30):
-        assert not patience.is_held("look")
+        assert not patience.is_held("look at raw")
         time.sleep(LIMIT_SECONDS / 10)
-    assert patience.is_late("look")
+    assert patience.is_late("look at raw")
 
 
 def test_a_look_that_one_question_holds_is_held(gate):
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer):
-        patience.ask("look", lambda: be_held(gate))
-    wait_until(lambda: patience.is_held("look"), seconds=MOST_SECONDS)
-    assert patience.is_late("look")
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
+        patience.ask("look at raw", lambda: be_held(gate))
+    wait_until(lambda: patience.is_held("look at raw"), seconds=MOST_SECONDS)
+    assert patience.is_late("look at raw")
 
 
 def test_where_the_system_counts_nothing_all_the_time_counts(monkeypatch, gate):
     monkeypatch.setattr(timed_calls, "_STATUS", os.devnull + "/{}")
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer):
-        patience.ask("look", lambda: compute(gate))
-    wait_until(lambda: patience.is_held("look"), seconds=MOST_SECONDS)
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
+        patience.ask("look at raw", lambda: compute(gate))
+    wait_until(lambda: patience.is_held("look at raw"), seconds=MOST_SECONDS)
 
 
 def test_a_waiter_that_is_kept_from_the_processor_blames_no_folder(gate):
     """A machine that was stopped for a while: nothing had the processor, this thread neither."""
     patience = Patience(LIMIT_SECONDS)
-    with pytest.raises(NoAnswer):
-        patience.ask("look", lambda: be_held(gate), wait_seconds=LIMIT_SECONDS / 5)
-    patience.is_held("look")
+    with pytest.raises(NoAnswer, match=r"^look at raw$"):
+        patience.ask("look at raw", lambda: be_held(gate), wait_seconds=LIMIT_SECONDS / 5)
+    patience.is_held("look at raw")
     time.sleep(LONG_SECONDS)
-    assert not patience.is_held("look")
+    assert not patience.is_held("look at raw")

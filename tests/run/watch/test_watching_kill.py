@@ -28,15 +28,21 @@ def start(raw, results, cameras):
     return subprocess.Popen(places, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_watch_that_is_killed_again_and_again(seed, tmp_path):
-    random_ = random.Random(seed)
-    chain = small_chain.make(tmp_path / "all", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
+def make_folders(folder):
+    """Take a night into the folder ``all``; return the empty folders of a run of its camera."""
+    chain = small_chain.make(folder / "all", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
                              science=(("g", 60.0, 8),))  # fmt: skip
-    raw, results, cameras = (tmp_path / name for name in ("raw", "results", "cameras"))
+    raw, results, cameras = (folder / name for name in ("raw", "results", "cameras"))
     raw.mkdir()
     cameras.mkdir()
     (cameras / "simcam.yaml").write_text(chain.profile)
+    return raw, results, cameras
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_watch_that_is_killed_again_and_again(seed, tmp_path):
+    random_ = random.Random(seed)
+    raw, results, cameras = make_folders(tmp_path)
     frames = sorted((tmp_path / "all").glob("*.fits"))
     watch, lines = start(raw, results, cameras), []
     for number, path in enumerate(frames):
@@ -70,12 +76,7 @@ def test_a_watch_that_is_killed_again_and_again(seed, tmp_path):
 def test_a_watch_killed_at_ten_random_moments_and_then_snakemake(tmp_path):
     """One run of snakemake completes the products of a watch killed at any moment alone."""
     random_ = random.Random(9)
-    chain = small_chain.make(tmp_path / "all", biases=3, darks=((60.0, 3),), flats=(("g", 3),),
-                             science=(("g", 60.0, 8),))  # fmt: skip
-    raw, results, cameras = (tmp_path / name for name in ("raw", "results", "cameras"))
-    raw.mkdir()
-    cameras.mkdir()
-    (cameras / "simcam.yaml").write_text(chain.profile)
+    raw, results, cameras = make_folders(tmp_path)
     frames, lines, lost = sorted((tmp_path / "all").glob("*.fits")), [], []
     for kill in range(10):
         watch = start(raw, results, cameras)

@@ -93,7 +93,7 @@ def test_a_watch_whose_folder_was_replaced_waits_for_the_watch_that_took_it(fold
     with lock.take_lock(results, paths.WATCH_LOCK):
         first.claim_and_do_round({})
         assert "waiting: another watch is at work here" in output.lines[-1]
-        with pytest.raises(lock.Busy):
+        with pytest.raises(lock.Busy, match="another watch is at work here"):
             first.claim.take_within_limit()
     first.claim.take_within_limit()
     assert first.claim.is_held
