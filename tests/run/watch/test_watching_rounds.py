@@ -486,6 +486,42 @@ def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path
     assert sum("hangs.fits has not" in line for line in night.output.lines) == 1
 
 
+def test_a_pipe_among_the_frames_holds_no_look(evening, tmp_path):
+    """Where a folder is looked through, a pipe was read for ever, and named as the disk's fault."""
+    night = Night(evening, tmp_path)
+    os.mkfifo(night.raw / "pipe.fits")
+    pipe = rawfolder.list_raw(night.raw)["pipe.fits"]
+    assert night.watch.looks.readable_files({"pipe.fits": pipe}) == {"pipe.fits": pipe}
+    assert night.watch._patience.hanging == []
+    night.watch.do_round({"pipe.fits": pipe})
+    assert "pipe.fits: set aside: not a regular file; move it out of the raw folder" in (
+        night.output.lines
+    )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_frame_without_an_event_of_its_own_does_not_wait_for_a_second_look(
+    evening, tmp_path, monkeypatch, is_there
+):
+    """Frames at the start of a watch, and the first ones of a new folder, were ten seconds late."""
+    monkeypatch.setattr(looks, "_LOOK_SECONDS", 1e9)
+    night = Night(evening, tmp_path)
+    folder, name = night.top / "new", LATE[0]
+    folder.mkdir()
+    shutil.copyfile(night.source / "all" / name, folder / name)
+    if is_there:
+        folder.rename(night.raw / "new")
+    thread = threading.Thread(target=night.watch.run, daemon=True)
+    thread.start()
+    if not is_there:
+        wait_until(lambda: night.watch.looks.unseen_files is not None)
+        folder.rename(night.raw / "new")
+    wait_until(lambda: (night.results / "calibrated" / "new" / name).is_file(), seconds=60)
+    night.watch.end()
+    thread.join()
+    assert night.watch.waiting_count == 0
+
+
 def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, monkeypatch):
     night, gate = Night(evening, tmp_path, limit=0.1), threading.Event()
 

@@ -13,6 +13,7 @@ from watched_folders import WatchOutput, wait_until, watch_of
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
+from ccdflow.run.watch import arrivals
 
 watch = importlib.import_module("watch")
 
@@ -115,11 +116,13 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     assert "was not looked through; start again" in watch.words_on_work_left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
-    watched.looks.look()
+    source = arrivals.Polling(lambda _: None)
+    watched.step(source)
     assert watch.words_on_work_left(watched).endswith(
         "2 frames wait: start again, or run snakemake"
     )
-    watched.looks.seen.add(watched.looks.unseen_files)
+    # The last round, which no new frame leads to, does them.
+    watched.whole_round()
     assert watch.words_on_work_left(watched) == "nothing is half made"
 
 

@@ -156,7 +156,7 @@ class Watch:
         self.is_ended = threading.Event()
         self._way = noticing.way
         self._patience = Patience(noticing.limit)
-        self._frames = new_frames.NewFrames(settings["raw"])
+        self._frames = new_frames.NewFrames(settings["raw"], self.pause)
         # The state that the last round left for a short one; None where there is none.
         self._warm = None
         # The profiles of the cameras as the last whole round found them.
@@ -184,7 +184,7 @@ class Watch:
         """The number of frames that no round has done; None if the folder was never read."""
         if self.looks.unseen_files is None:
             return None
-        return self._frames.count_waiting(self.looks.unseen_files)
+        return self._frames.waiting_count
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -199,6 +199,9 @@ class Watch:
                 if self.step(frame_source) is not None and frame_source.is_lost:
                     frame_source.close()
                     frame_source = self._open()
+            # Frames that came meanwhile are counted, and the last round does them.
+            if frame_source.way == arrivals.EVENTS_WAY:
+                self._frames.note_news(frame_source.news(0))
         finally:
             frame_source.close()
         if self.schedule.has_whole_round and not self.is_hanging:
@@ -210,7 +213,7 @@ class Watch:
         # Frames that came before it was opened are found by a look.
         self.looks.look_at_once()
         frame_source, reason = arrivals.frame_source(
-            self.settings["raw"], self._way, self.is_ended.wait
+            self.settings["raw"], self._way, self.is_ended.wait, self.settings["results"]
         )
         if reason:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({reason})")
@@ -232,7 +235,7 @@ class Watch:
         if news.needs_look or self.looks.is_due:
             stamps = self.looks.look()
             if stamps is not None:
-                self._frames.note_look(self.looks.unseen_files)
+                self._frames.note_look(self.looks.unseen_files, is_polled=not has_events)
         ready_frames = self._frames.waiting()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
@@ -340,15 +343,11 @@ class Watch:
                 {job.night for job in part.jobs if job.night} - part.nights_put_off
             )
             this_round.problem = work_result.full_disk or "; ".join(work_result.unrecorded.values())
-            self._note_rows(part.rows)
+            self._frames.note_rows(part.rows)
+            self._complaints.name_set_aside(part.rows)
             this_round.arriving = self._frames.count_arriving(ready_frames)
         self._note_short_round(this_round, ready_frames)
         return this_round
-
-    def _note_rows(self, rows):
-        """Keep which frames are incomplete; say which ones are set aside."""
-        self._frames.note_rows(rows)
-        self._complaints.name_set_aside(rows)
 
     def _note_short_round(self, this_round, ready_frames):
         """Note the end of a short round, and when a whole one is due."""
@@ -382,6 +381,8 @@ class Watch:
         Round
         """
         this_round = Round()
+        # It reads them as they are now or later.
+        noticed_files = {**self._frames.noticed, **(new_files or {})}
         self.schedule.begin_whole()
         self._pace.forget()
         self._profiles = self._profiles_now()
@@ -394,7 +395,7 @@ class Watch:
         self._complaints.complain(this_round.problem)
         if not this_round.problem:
             self._frames.seen.remove(self.looks.lost_files)
-            self._frames.seen.add(new_files or {})
+            self._frames.note_all_seen(noticed_files)
             self.looks.lost_files = set()
         self.schedule.note_whole(is_open=bool(this_round.problem or this_round.arriving))
         if this_round.problem:
@@ -482,7 +483,8 @@ class Watch:
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
         this_round.arriving += len(context.store.rewritten)
-        self._note_rows(rows)
+        self._frames.note_all_rows(rows, context.store.rewritten)
+        self._complaints.name_set_aside(rows)
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
