@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -132,3 +133,14 @@ def test_the_error_on_a_lock_names_the_watch_that_may_hold_it(tmp_path):
     assert "if it is a watch, which goes on by itself, try again in a moment or end it" in str(
         caught.value
     )
+
+
+def test_a_watch_takes_the_settings_that_a_run_is_given(folders, capsys):
+    """Without them it would make all products again, otherwise than cron's run."""
+    _, arguments = folders
+    options = watch.parse(["--config", *arguments, "bias={method: median}"])
+    assert read_only_plan.settings_of(options.given)["bias"]["method"] == "median"
+    assert watch.main([*arguments, "bias={method: mode}"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(r"bias\.method: .*found 'mode'.*median", error)
