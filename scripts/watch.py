@@ -165,9 +165,11 @@ def words_on_work_left(watch):
     number = watch.waiting_count
     if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
-    if number:
-        frames = count(number, "frame waits", "frames wait")
-        return f"nothing is half made; {frames}: start again, or run snakemake"
+    parts = [count(number, "frame waits", "frames wait")] if number else []
+    if watch.failed_count:
+        parts.append(count(watch.failed_count, "product failed", "products failed"))
+    if parts:
+        return f"nothing is half made; {', '.join(parts)}: start again, or run snakemake"
     return "nothing is half made"
 
 

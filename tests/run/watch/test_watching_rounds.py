@@ -352,6 +352,27 @@ def test_a_bad_frame_has_a_line_and_costs_no_other(watched_night):
     assert table.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
+def test_a_product_that_failed_is_tried_again_without_another_frame(watched_night):
+    """Somebody moves the folder that was in the way, and no frame comes any more."""
+    night = watched_night
+    (night.results / "reduced" / "science_g2.fits" / "x").mkdir(parents=True)
+    night.arrive(*LATE)
+    assert night.watch.schedule.has_whole_round
+    before = len(night.output.lines)
+    for _ in range(2):
+        night.watch.whole_round()
+    failures = [line for line in night.output.lines if line.startswith("failed: ")]
+    assert len(failures) == 1
+    assert "; the watch goes on by itself" in failures[0]
+    assert not any("run again" in line for line in night.output.lines[before - 1 :])
+    assert night.watch.failed_count == 1
+    shutil.rmtree(night.results / "reduced" / "science_g2.fits")
+    assert night.watch.schedule.has_whole_round
+    night.watch.whole_round()
+    assert (night.watch.failed_count, night.watch.schedule.has_whole_round) == (0, False)
+    assert night.is_as_from_scratch()
+
+
 def test_midnight_passes_between_two_frames_and_back(watched_night):
     # The profile has no longitude: nights change at noon UT, whatever the order of arrival.
     for name, date in (("a", "2024-03-02T11:00:00"), ("b", "2024-03-02T13:00:00"),

@@ -143,6 +143,11 @@ class Watch:
     listener : WatchListener, optional
         Default: lines are printed.
     noticing : Noticing, optional
+
+    Attributes
+    ----------
+    failed_count : int
+        The number of products that failed in the last whole round.
     """
 
     def __init__(self, settings, *, chain, cores=2, listener=None, noticing=None):
@@ -154,6 +159,7 @@ class Watch:
         self.pause = noticing.pause
         self.show_round = listener.show_round
         self.is_ended = threading.Event()
+        self.failed_count = 0
         self._way = noticing.way
         self._patience = Patience(noticing.limit)
         self._frames = new_frames.NewFrames(settings["raw"], self.pause)
@@ -397,7 +403,10 @@ class Watch:
             self._frames.seen.remove(self.looks.lost_files)
             self._frames.note_all_seen(noticed_files)
             self.looks.lost_files = set()
-        self.schedule.note_whole(is_open=bool(this_round.problem or this_round.arriving))
+        self.schedule.note_whole(
+            is_open=bool(this_round.problem or this_round.arriving),
+            has_failed=self.failed_count > 0,
+        )
         if this_round.problem:
             self.schedule.note_problem(is_busy=this_round.is_busy)
         self._show(this_round)
@@ -503,9 +512,11 @@ class Watch:
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(run_session)
+        self.failed_count = len(run_session.failed_records)
+        self._complaints.name_failures(
+            failures.lines_on_failures(context.results, run_session.failed_records)
+        )
         if jobs:
-            for line in failures.lines_on_failures(context.results, run_session.failed_records):
-                self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, work_result.records.values(), time.monotonic() - began
             )
