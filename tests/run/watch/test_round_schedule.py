@@ -102,7 +102,7 @@ def test_an_open_whole_round_comes_again_and_a_clean_one_does_not(schedule, cloc
 
 
 def test_products_that_failed_are_tried_again_ever_more_rarely(schedule, clock):
-    """They were left to the next frame, and at the end of the night to the next run."""
+    """The next frame was waited for, and at the end of a night the next run."""
     pauses = []
     for _ in range(9):
         take_whole(schedule, clock, 1.0, has_failed=True)
