@@ -91,6 +91,7 @@ def begin():
     """Make the plan when Snakemake asks for the first target."""
     try:
         host.remove_rate_limit(workflow)
+        host.make_jobs_threads(workflow)
         if not IS_MODULE:
             host.leave_out_marks(workflow)
         with host.ended_by_ctrl_c():

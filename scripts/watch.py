@@ -6,6 +6,7 @@ Example, after `make demo`, which makes the missing products once, and ends:
 
 python scripts/watch.py raw=demo/raw results=demo/results --once
 
+Settings that are given to a run by --config are given here as well: 'bias={method: median}'.
 It prints a line for each frame, and renews the night's page: open results/live.html in a browser.
 Its products are those of snakemake. Ctrl-C ends it after the frames that are being made.
 """
@@ -19,7 +20,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from ccdflow import commandline, paths
+from ccdflow import commandline, paths, settings
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.kinds import CHAIN
@@ -29,7 +30,7 @@ from ccdflow.run.lines import debug_lines
 from ccdflow.run.watch import arrivals, watching
 from ccdflow.wording import count
 
-NAMES = ("raw", "results", "cameras")
+NAMES = ("raw", "results", "cameras", *settings.parts())
 # The page shows this many lines. Chosen: a screen full.
 _MOST_LINES = 40
 # Seconds between two signs of life of the page. Chosen: an observer notices a watch that has ended.
@@ -165,9 +166,11 @@ def words_on_work_left(watch):
     number = watch.waiting_count
     if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
-    if number:
-        frames = count(number, "frame waits", "frames wait")
-        return f"nothing is half made; {frames}: start again, or run snakemake"
+    parts = [count(number, "frame waits", "frames wait")] if number else []
+    if watch.failed_count:
+        parts.append(count(watch.failed_count, "product failed", "products failed"))
+    if parts:
+        return f"nothing is half made; {', '.join(parts)}: start again, or run snakemake"
     return "nothing is half made"
 
 

@@ -183,6 +183,12 @@ def parser(doc, *, words, names=None):
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     argument_parser.add_argument("words", nargs="*", metavar=words, help=argparse.SUPPRESS)
+    if names and "raw" in names:
+        # A line of snakemake or daily.py is often copied.
+        argument_parser.add_argument(
+            "--config", action="store_true",
+            help="may stand before raw=... and the like, as for snakemake; it changes nothing",
+        )  # fmt: skip
     argument_parser.set_defaults(names=tuple(names or ()))
     return argument_parser
 

@@ -129,3 +129,12 @@ def test_a_telescope_does_not_write_an_original_over_itself(tmp_path):
         f"{other}: is the original of the frame; give another raw=FOLDER",
     )
     assert original.read_bytes() == np.arange(10).tobytes()
+
+
+def test_a_telescope_without_a_frame_is_refused(tmp_path):
+    """The line was "0 frames arrived", and a watch waited."""
+    assert refusal_of(next, observe(tmp_path / "none", tmp_path / "raw", every=0.0)) == (
+        UserError,
+        f"source: the folder holds no raw frame (found '{tmp_path}/none'); give a folder with"
+        " frames, such as source=demo/raw after `make demo`",
+    )

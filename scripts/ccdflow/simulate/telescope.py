@@ -33,11 +33,19 @@ def observe(source, raw, *, every, wait=time.sleep):
     Raises
     ------
     UserError
-        If a frame would be written over itself, or into the folder that it comes from.
+        If a frame would be written over itself, or into the folder that it comes from, or if there
+        is none.
     """
     source, raw = Path(source), Path(raw)
     _check_apart(source, raw)
     files = [path for path in source.rglob("*") if path.is_file() and ".fit" in path.name.lower()]
+    if not files:
+        raise UserError(
+            "the folder holds no raw frame",
+            keyword="source",
+            value=str(source),
+            remedy="give a folder with frames, such as source=demo/raw after `make demo`",
+        )
     for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path)):
         target = raw / path.relative_to(source)
         if target.exists() and target.samefile(path):

@@ -2,10 +2,12 @@
 
 import errno
 import os
+import shutil
 
 import pytest
 
 from ccdflow.files import atomic_write
+from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.watch import arrivals, new_frames
 
 MOUNTS = """\
@@ -14,6 +16,9 @@ MOUNTS = """\
 31 22 0:41 / /data/my\\040raw rw - xfs /dev/sdb rw
 32 30 0:42 / /data/cam rw master:3 - fuse.sshfs host: rw
 33 22 0:43 / /data/my\\040raw rw - tmpfs tmpfs rw
+34 22 0:44 / /data/b\udce9d rw - ext4 /dev/sdc rw
+35 22 0:45 / /data/ñandú rw - cifs //server/data rw
+36 22 0:46 / /data/line\x85\u2028 rw - smb3 //server/data rw
 """
 
 
@@ -89,7 +94,8 @@ def test_a_raw_folder_that_goes_is_lost(events, is_moved):
 
 
 def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
-    quiet = new_frames.SettledFiles(events.raw)
+    times = iter([0.0, 0.5, 1.0, 1.5])
+    quiet = new_frames.SettledFiles(events.raw, 1.0, clock=lambda: next(times))
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
     stamp = atomic_write.stamp_of(events.raw / "a.fits")
@@ -97,8 +103,73 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     assert complete == [{}, {}, {"a.fits": stamp}, {}]
 
 
+@pytest.mark.parametrize("way", ["moved", "linked", "made"])
+def test_frames_of_a_new_folder_are_noticed_with_it(events, way):
+    """Frames from before the kernel was asked waited for two looks, ten seconds apart."""
+    other = events.raw.parent / "other"
+    (other / "deep").mkdir(parents=True)
+    (other / "deep" / "a.fits").write_bytes(b"a")
+    if way == "moved":
+        other.rename(events.raw / "new")
+    elif way == "linked":
+        (events.raw / "new").symlink_to(other)
+    else:
+        shutil.copytree(other, events.raw / "new")
+    assert news_of(events) == (set(), {"new/deep/a.fits"}, True)
+    (events.raw / "new" / "deep" / "b.fits").write_bytes(b"b")
+    assert news_of(events) == ({"new/deep/b.fits"}, set(), False)
+
+
+ODD_FOLDERS = {
+    "hidden": lambda raw: (raw / ".~tmp~").mkdir(),
+    "circle": lambda raw: (raw / "night" / "circle").symlink_to(raw),
+    "results": lambda raw: (raw / "products").symlink_to(raw.parent / "results"),
+    "twice": lambda raw: (raw / "same").symlink_to(raw / "night"),
+    "moved": lambda raw: (raw / "night").rename(raw / "moved"),
+    "gone": lambda raw: (raw / "night").rename(raw.parent / "gone"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FOLDERS)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_events_name_the_frames_that_a_look_finds_and_no_others(tmp_path, name, is_there):
+    """A frame in a hidden folder (rsync --delay-updates) was reduced, under that name."""
+    raw, results = tmp_path / "raw", tmp_path / "results"
+    (raw / "night").mkdir(parents=True)
+    (results / "reduced").mkdir(parents=True)
+    if is_there:
+        ODD_FOLDERS[name](raw)
+    events = arrivals.Events(raw, results)
+    if not is_there:
+        ODD_FOLDERS[name](raw)
+        # Folders that are not watched any more are reported once.
+        news_of(events)
+        news_of(events)
+    folders = [raw, *(folder for folder in tmp_path.rglob("*") if folder.is_dir())]
+    for number, folder in enumerate({folder.resolve() for folder in folders} - {tmp_path}):
+        (folder / f"{number}.fits").write_bytes(b"a")
+    names = events.news(0.001).complete_files
+    events.close()
+    assert names == set(rawfolder.list_raw(raw, results))
+
+
+@pytest.mark.parametrize(
+    ("number", "way"), [(errno.ENOSPC, "polling"), (errno.E2BIG, "polling"), (errno.ENOENT, "")]
+)
+def test_a_later_folder_that_the_kernel_does_not_report_ends_the_events(
+    events, monkeypatch, number, way
+):
+    def refuse(path, mask):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(events._inotify, "add_watch", refuse)
+    (events.raw / "later").mkdir()
+    assert news_of(events)[2]
+    assert events.is_lost == bool(way)
+
+
 def test_a_file_that_grows_is_not_at_rest(tmp_path):
-    quiet = new_frames.SettledFiles(tmp_path)
+    quiet = new_frames.SettledFiles(tmp_path, 1.0)
     assert quiet.unchanged_stamps({"a": (1, 1), "b": (1, 1)}) == {}
     assert quiet.unchanged_stamps({"a": (2, 2), "b": (1, 1)}) == {"b": (1, 1)}
     assert quiet.unchanged_stamps({"a": (2, 2)}) == {"a": (2, 2)}
@@ -107,10 +178,10 @@ def test_a_file_that_grows_is_not_at_rest(tmp_path):
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("/data/x", "nfs4"), ("/data/my raw/a", "tmpfs"), ("/data/cam", "fuse.sshfs"),
-     ("/database", "ext4")],
+     ("/database", "ext4"), ("/data/ñandú/raw", "cifs"), ("/data/line\x85\u2028", "smb3")],
 )  # fmt: skip
 def test_the_mount_tells_the_file_system(path, kind, tmp_path):
-    (tmp_path / "mountinfo").write_text(MOUNTS)
+    (tmp_path / "mountinfo").write_bytes(os.fsencode(MOUNTS))
     assert arrivals.file_system_of(path, tmp_path / "mountinfo") == kind
     assert arrivals.file_system_of(path, tmp_path / "none") == ""
 
@@ -132,12 +203,20 @@ def test_frames_of_other_machines_are_looked_for(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "the kernel reports no more folders: sysctl fs.inotify.max_user_watches",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "the kernel reports to no more programs: sysctl fs.inotify.max_user_instances",
+        ),
+        (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
         (AttributeError("inotify_init1"), "this system reports no changes of files"),
     ],
 )
 def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatch, error, why):
-    def refuse(raw):
+    def refuse(raw, results):
         raise error
 
     monkeypatch.setattr(arrivals, "Events", refuse)
@@ -154,4 +233,4 @@ def test_a_raw_folder_of_too_many_folders_is_not_watched_by_events(tmp_path, mon
     (tmp_path / "c").mkdir()
     with pytest.raises(OSError, match="the raw folder has more than 2 folders") as caught:
         arrivals.Events(tmp_path)
-    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.errno == errno.E2BIG

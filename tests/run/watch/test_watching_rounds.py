@@ -352,6 +352,27 @@ def test_a_bad_frame_has_a_line_and_costs_no_other(watched_night):
     assert table.loc["bad.fits", "status"] == rows.SET_ASIDE
 
 
+def test_a_product_that_failed_is_tried_again_without_another_frame(watched_night):
+    """Somebody moves the folder that was in the way, and no frame comes any more."""
+    night = watched_night
+    (night.results / "reduced" / "science_g2.fits" / "x").mkdir(parents=True)
+    night.arrive(*LATE)
+    assert night.watch.schedule.has_whole_round
+    before = len(night.output.lines)
+    for _ in range(2):
+        night.watch.whole_round()
+    failures = [line for line in night.output.lines if line.startswith("failed: ")]
+    assert len(failures) == 1
+    assert "; the watch goes on by itself" in failures[0]
+    assert not any("run again" in line for line in night.output.lines[before - 1 :])
+    assert night.watch.failed_count == 1
+    shutil.rmtree(night.results / "reduced" / "science_g2.fits")
+    assert night.watch.schedule.has_whole_round
+    night.watch.whole_round()
+    assert (night.watch.failed_count, night.watch.schedule.has_whole_round) == (0, False)
+    assert night.is_as_from_scratch()
+
+
 def test_midnight_passes_between_two_frames_and_back(watched_night):
     # The profile has no longitude: nights change at noon UT, whatever the order of arrival.
     for name, date in (("a", "2024-03-02T11:00:00"), ("b", "2024-03-02T13:00:00"),
@@ -484,6 +505,42 @@ def test_a_file_that_does_not_answer_is_named_and_holds_nobody(evening, tmp_path
         night.watch.end()
         thread.join()
     assert sum("hangs.fits has not" in line for line in night.output.lines) == 1
+
+
+def test_a_pipe_among_the_frames_holds_no_look(evening, tmp_path):
+    """Where a folder is looked through, a pipe was read for ever, and named as the disk's fault."""
+    night = Night(evening, tmp_path)
+    os.mkfifo(night.raw / "pipe.fits")
+    pipe = rawfolder.list_raw(night.raw)["pipe.fits"]
+    assert night.watch.looks.readable_files({"pipe.fits": pipe}) == {"pipe.fits": pipe}
+    assert night.watch._patience.hanging == []
+    night.watch.do_round({"pipe.fits": pipe})
+    assert "pipe.fits: set aside: not a regular file; move it out of the raw folder" in (
+        night.output.lines
+    )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_frame_without_an_event_of_its_own_does_not_wait_for_a_second_look(
+    evening, tmp_path, monkeypatch, is_there
+):
+    """Frames at the start of a watch, and the first ones of a new folder, were ten seconds late."""
+    monkeypatch.setattr(looks, "_LOOK_SECONDS", 1e9)
+    night = Night(evening, tmp_path)
+    folder, name = night.top / "new", LATE[0]
+    folder.mkdir()
+    shutil.copyfile(night.source / "all" / name, folder / name)
+    if is_there:
+        folder.rename(night.raw / "new")
+    thread = threading.Thread(target=night.watch.run, daemon=True)
+    thread.start()
+    if not is_there:
+        wait_until(lambda: night.watch.looks.unseen_files is not None)
+        folder.rename(night.raw / "new")
+    wait_until(lambda: (night.results / "calibrated" / "new" / name).is_file(), seconds=60)
+    night.watch.end()
+    thread.join()
+    assert night.watch.waiting_count == 0
 
 
 def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, monkeypatch):

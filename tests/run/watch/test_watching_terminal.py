@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from watched_folders import WatchOutput, wait_until, watch_of
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import lock, read_only_plan
+from ccdflow.run.watch import arrivals
 
 watch = importlib.import_module("watch")
 
@@ -115,12 +117,18 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     assert "was not looked through; start again" in watch.words_on_work_left(watched)
     for name in ("a.fits", "b.fits"):
         (top / "raw" / name).write_bytes(b"a frame")
-    watched.looks.look()
+    source = arrivals.Polling(lambda _: None)
+    watched.step(source)
     assert watch.words_on_work_left(watched).endswith(
         "2 frames wait: start again, or run snakemake"
     )
-    watched.looks.seen.add(watched.looks.unseen_files)
+    # The last round, which no new frame leads to, does them.
+    watched.whole_round()
     assert watch.words_on_work_left(watched) == "nothing is half made"
+    watched.failed_count = 2
+    assert watch.words_on_work_left(watched).endswith(
+        "2 products failed: start again, or run snakemake"
+    )
 
 
 def test_the_error_on_a_lock_names_the_watch_that_may_hold_it(tmp_path):
@@ -129,3 +137,14 @@ def test_the_error_on_a_lock_names_the_watch_that_may_hold_it(tmp_path):
     assert "if it is a watch, which goes on by itself, try again in a moment or end it" in str(
         caught.value
     )
+
+
+def test_a_watch_takes_the_settings_that_a_run_is_given(folders, capsys):
+    """Without them it would make all products again, otherwise than cron's run."""
+    _, arguments = folders
+    options = watch.parse(["--config", *arguments, "bias={method: median}"])
+    assert read_only_plan.settings_of(options.given)["bias"]["method"] == "median"
+    assert watch.main([*arguments, "bias={method: mode}"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(r"bias\.method: .*found 'mode'.*median", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ _KERNEL_FILE_SYSTEMS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNT_TABLE = "/proc/self/mountinfo"
+# A byte as the kernel writes it in the name of a mount: a blank is \\040.
+_ESCAPED_BYTE = re.compile(rb"\\([0-7]{3})")
 # Remedy and consequence of a `FolderProblem`.
 _NOT_FOLLOWED = ("remove the link, or lead it to the folder of the frames", "it is not followed")
 _NOT_LOOKED_INTO = ("unmount it, or give a folder without it", "it is not looked into")
@@ -78,6 +81,25 @@ def list_raw(raw, results=None):
     dict of str to tuple
     """
     return find_frames(raw, results)[0]
+
+
+def walk_names(raw, results, hear_folder):
+    """Return the paths of all raw frames below a folder, as `find_frames` does, without stamps.
+
+    Parameters
+    ----------
+    raw : path-like
+    results : path-like or None
+    hear_folder : callable
+        Takes the path of each folder (``night/``, or ``''``) before its files are listed.
+
+    Returns
+    -------
+    set of str
+    """
+    walk = _Walk(Path(raw), results, hear_folder)
+    walk.visit_all()
+    return set(walk.stamps)
 
 
 def find_frames(raw, results=None):
@@ -218,10 +240,12 @@ class _Walk:
         Links that lead to too many folders.
     systems : dict of int to str
         The kernel's own trees, by device.
+    hear_folder : callable, optional
+        See `walk_names`; where it is given, stamps are not read.
     """
 
-    def __init__(self, raw, results):
-        self.raw = raw
+    def __init__(self, raw, results, hear_folder=None):
+        self.raw, self.hear_folder = raw, hear_folder
         self.results = _device_and_inode(results)
         self.roots = [each for each in (raw, results) if each]
         self.stamps, self.problems = {}, {}
@@ -279,6 +303,8 @@ class _Walk:
             if self.count_by_link[link] > MOST_LINKED or len(parents) > MOST_FOLDERS_DEEP:
                 self.give_up_link(link)
                 return
+        if self.hear_folder:
+            self.hear_folder(prefix)
         entries = sorted(os.scandir(descriptor), key=lambda entry: entry.name)
         parents = parents | {(status.st_dev, status.st_ino)}
         for entry in entries:
@@ -320,7 +346,7 @@ class _Walk:
             link_of_folder = link or (f"{name}/" if is_link else "")
             self.pending_folders.append((f"{name}/", parents, link_of_folder))
         elif paths.is_raw_name(entry.name):
-            self.stamps[name] = atomic_write.stamp_of(entry)
+            self.stamps[name] = () if self.hear_folder else atomic_write.stamp_of(entry)
 
 
 @contextmanager
@@ -363,16 +389,60 @@ def _device_and_inode(folder):
 def devices():
     """Return {device: path} of the kernel's own trees, {} on a system without such a list."""
     mount_points = {}
-    try:
-        lines = Path(_MOUNT_TABLE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return mount_points
-    for line in lines:
-        mount, _, source = line.partition(" - ")
-        _, _, device, _, mount_point, *_ = mount.split(" ")
-        if source.split(" ")[0] in _KERNEL_FILE_SYSTEMS:
-            mount_points.setdefault(os.makedev(*map(int, device.split(":"))), mount_point)
+    for mount in read_mounts(_MOUNT_TABLE):
+        if mount.file_system in _KERNEL_FILE_SYSTEMS:
+            mount_points.setdefault(mount.device, mount.point)
     return mount_points
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file system in its place.
+
+    Attributes
+    ----------
+    device : int
+    point : str
+        The folder in which it is mounted.
+    file_system : str
+        Its type.
+    """
+
+    device: int
+    point: str
+    file_system: str
+
+
+def read_mounts(table=_MOUNT_TABLE):
+    """Return all mounts of this process, [] on a system without such a list.
+
+    Parameters
+    ----------
+    table : path-like
+        As Linux writes it: see proc_pid_mountinfo(5).
+
+    Returns
+    -------
+    list of Mount
+    """
+    try:
+        # Names are bytes, of which the kernel escapes blanks, line feeds and backslashes alone.
+        lines = Path(table).read_bytes().split(b"\n")
+    except OSError:
+        return []
+    mounts = []
+    for line in filter(None, lines):
+        place, _, source = line.partition(b" - ")
+        _, _, device, _, point, *_ = place.split(b" ")
+        point = _ESCAPED_BYTE.sub(lambda digits: bytes([int(digits[1], 8)]), point)
+        mounts.append(
+            Mount(
+                os.makedev(*map(int, device.split(b":"))),
+                os.fsdecode(point),
+                os.fsdecode(source.split(b" ")[0]),
+            )
+        )
+    return mounts
 
 
 def problem_of_reading(error):

@@ -36,6 +36,10 @@ NEEDED_ATTRIBUTES = {
         " processor's time after 1,000 frames"
     ),
     "output_settings.verbose": "--verbose shows debug messages, of ccdflow as well",
+    "execution_settings.use_threads": (
+        "jobs know the plan as threads of the process that made it; a profile in the place of"
+        " profiles/default makes them processes"
+    ),
     "execution_settings.keep_metadata": "false with --drop-metadata, as in profiles/default",
     "scheduler.resources": (
         "with one core more than there are, the next job is started before another has ended, and"
@@ -273,6 +277,15 @@ def remove_rate_limit(workflow):
     """Remove Snakemake's limit on the rate of jobs, if jobs run on this machine."""
     if workflow.local_exec:
         workflow.scheduling_settings.max_jobs_per_timespan = None
+
+
+def make_jobs_threads(workflow):
+    """Let jobs be threads of this process, also where profiles/default is not read.
+
+    Another process would not know the plan, and each of its jobs would fail.
+    """
+    if workflow.is_main_process:
+        workflow.execution_settings.use_threads = True
 
 
 def start_one_more(workflow, *, is_module):

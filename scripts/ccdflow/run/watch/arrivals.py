@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,11 @@ _LOCAL_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 # Events are asked for at most this many folders; with more the folder is looked through.
 _MOST_FOLDERS = 5000
+# The kernel's limits on events, by the error: its own words name a full disk and open files.
+_LIMITS = {
+    errno.ENOSPC: "the kernel reports no more folders: sysctl fs.inotify.max_user_watches",
+    errno.EMFILE: "the kernel reports to no more programs: sysctl fs.inotify.max_user_instances",
+}
 _WANTED_EVENTS = (
     flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.MOVED_FROM | flags.DELETE
     | flags.MOVE_SELF | flags.ONLYDIR
@@ -42,7 +48,8 @@ class FolderEvents:
     complete_files : set of str
         Files that were closed after writing, or got their name.
     begun_files : set of str
-        Files that came and were not closed: one being written, or a link.
+        Files that came and were not closed: one being written, a link, or one that was in a folder
+        before its events were asked for.
     needs_look : bool
         Whether something else may have happened: the folder is to be looked through.
     """
@@ -79,11 +86,13 @@ class Polling:
 
 
 class Events:
-    """The kernel's events of a folder and the folders below it, links followed.
+    """The kernel's events of the folders in which a look finds raw frames.
 
     Parameters
     ----------
     raw : path-like
+    results : path-like, optional
+        The results folder, whose files are no raw frames.
 
     Raises
     ------
@@ -92,87 +101,100 @@ class Events:
     """
 
     way = EVENTS_WAY
-    # Whether the folder went away, or was moved: another one in its place is not watched.
+    # Whether the folder went away or was moved, or the kernel does not report all folders in it:
+    # it has to be watched anew, or in the other way.
     is_lost = False
 
-    def __init__(self, raw):
-        self.raw = Path(raw)
+    def __init__(self, raw, results=None):
+        self.raw, self._results = Path(raw), results
         self._inotify = INotify()
-        self._folders = {}
+        # The paths of each watched folder, which has several where links lead to it: ``night/``.
+        self._prefixes = {}
         try:
-            self._add("", strict=True)
+            self.raw.stat()
+            self._watch_folders(strict=True)
         except OSError:
             self.close()
             raise
 
-    def _add(self, prefix, *, strict=False):
-        """Ask for the events of a folder and of those below it."""
-        pending = [(prefix, ())]
-        while pending:
-            prefix, parents = pending.pop()
-            path = self.raw / prefix
+    def _watch_folders(self, *, strict=False):
+        """Ask for the events of all folders; return the raw files in those that are new."""
+        earlier_prefixes, self._prefixes = self._prefixes, {}
+        errors = []
+
+        def watch_folder(prefix):
+            """Ask for the events of a folder before its files are listed: none is missed."""
             try:
-                status = path.stat()
-                if (status.st_dev, status.st_ino) in parents:
-                    continue
-                number = self._inotify.add_watch(path, _WANTED_EVENTS)
-                if len(self._folders) > _MOST_FOLDERS:
-                    raise OSError(
-                        errno.ENOSPC, f"the raw folder has more than {_MOST_FOLDERS} folders"
-                    )
-                self._folders[number] = prefix
-                entries = list(os.scandir(path))
-            except OSError:
-                if strict:
-                    raise
-                continue
-            parents = (*parents, (status.st_dev, status.st_ino))
-            pending += [
-                (f"{prefix}{entry.name}/", parents)
-                for entry in entries
-                if rawfolder.is_folder(entry)
-            ]
+                if len(self._prefixes) > _MOST_FOLDERS:
+                    text = f"the raw folder has more than {_MOST_FOLDERS} folders"
+                    raise OSError(errno.E2BIG, text)
+                number = self._inotify.add_watch(self.raw / prefix, _WANTED_EVENTS)
+            except OSError as error:
+                # A folder that has gone meanwhile has no events.
+                if error.errno != errno.ENOENT:
+                    errors.append(error)
+            else:
+                self._prefixes.setdefault(number, set()).add(prefix)
+
+        names = rawfolder.walk_names(self.raw, self._results, watch_folder)
+        if errors and strict:
+            raise errors[0]
+        # With the events of some folders alone, frames of the others would be late.
+        self.is_lost |= bool(errors)
+        for number in earlier_prefixes.keys() - self._prefixes.keys():
+            with suppress(OSError):
+                self._inotify.rm_watch(number)
+        new_prefixes = set().union(*self._prefixes.values())
+        new_prefixes -= set().union(*earlier_prefixes.values())
+        return {name for name in names if name[: name.rfind("/") + 1] in new_prefixes}
 
     def news(self, seconds):
         """Wait for something to happen, and return the `FolderEvents`."""
-        news = FolderEvents()
+        news, are_folders_new = FolderEvents(), False
         for event in self._inotify.read(timeout=max(1, round(seconds * 1000))):
-            self._note(event, news)
+            are_folders_new |= self._note(event, news)
+        if are_folders_new:
+            news.begun_files |= self._watch_folders()
         news.begun_files -= news.complete_files
         return news
 
     def _note(self, event, news):
-        """Note an event of the kernel among the news."""
+        """Note an event of the kernel among the news; return whether the folders may be others."""
         if event.mask & (flags.Q_OVERFLOW | flags.IGNORED | flags.UNMOUNT):
-            prefix = self._folders.pop(event.wd, None)
-            self.is_lost |= prefix == "" or bool(event.mask & flags.Q_OVERFLOW)
+            prefixes = self._prefixes.pop(event.wd, ())
+            self.is_lost |= "" in prefixes or bool(event.mask & flags.Q_OVERFLOW)
             news.needs_look = True
-            return
-        prefix = self._folders.get(event.wd)
+            return False
+        prefixes = self._prefixes.get(event.wd, ())
         if event.mask & flags.MOVE_SELF:
-            self.is_lost |= prefix == ""
+            self.is_lost |= "" in prefixes
             news.needs_look = True
-        if prefix is None or not event.name or event.name.startswith("."):
-            return
-        name = f"{prefix}{event.name}"
-        if event.mask & flags.ISDIR:
-            if event.mask & (flags.CREATE | flags.MOVED_TO):
-                self._add(f"{name}/")
+        if not prefixes or not event.name or event.name.startswith("."):
+            return False
+        # A link to a folder is no folder for the kernel.
+        is_new = bool(event.mask & (flags.CREATE | flags.MOVED_TO))
+        is_folder = bool(event.mask & flags.ISDIR) or (
+            is_new and any((self.raw / prefix / event.name).is_dir() for prefix in prefixes)
+        )
+        if is_folder:
             news.needs_look = True
-        elif paths.is_raw_name(event.name):
+            return True
+        if paths.is_raw_name(event.name):
+            names = {f"{prefix}{event.name}" for prefix in prefixes}
             if event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO):
-                news.complete_files.add(name)
+                news.complete_files |= names
             elif event.mask & flags.CREATE:
-                news.begun_files.add(name)
+                news.begun_files |= names
             else:
                 news.needs_look = True
+        return False
 
     def close(self):
         """Give the kernel's handle back."""
         self._inotify.close()
 
 
-def frame_source(raw, way, wait):
+def frame_source(raw, way, wait, results=None):
     """Return how to notice frames of a folder, and why it is looked through, or ''.
 
     Parameters
@@ -181,6 +203,8 @@ def frame_source(raw, way, wait):
     way : {'auto', 'events', 'polling'}
     wait : callable
         Takes seconds.
+    results : path-like, optional
+        The results folder, whose files are no raw frames.
 
     Returns
     -------
@@ -192,9 +216,9 @@ def frame_source(raw, way, wait):
     if way == POLLING_WAY or (way == AUTO_WAY and file_system not in _LOCAL_FILE_SYSTEMS):
         return Polling(wait), f"file system {file_system or 'unknown'}" if way == AUTO_WAY else ""
     try:
-        return Events(raw), ""
+        return Events(raw, results), ""
     except OSError as error:
-        return Polling(wait), error.strerror or str(error)
+        return Polling(wait), _LIMITS.get(error.errno, error.strerror or str(error))
     except AttributeError:
         # Only Linux has events of files.
         return Polling(wait), "this system reports no changes of files"
@@ -213,16 +237,10 @@ def file_system_of(path, mounts="/proc/self/mountinfo"):
     -------
     str
     """
-    try:
-        lines = Path(mounts).read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return ""
     path, longest_point, file_system = os.path.realpath(path), "", ""
-    for line in lines:
-        mount_fields, _, source_fields = line.partition(" - ")
-        mount_point = mount_fields.split(" ")[4].encode().decode("unicode_escape")
-        is_above = path == mount_point or path.startswith(mount_point.rstrip("/") + "/")
+    for mount in rawfolder.read_mounts(mounts):
+        is_above = path == mount.point or path.startswith(mount.point.rstrip("/") + "/")
         # The later one of two mounts in one place is seen.
-        if is_above and len(mount_point) >= len(longest_point):
-            longest_point, file_system = mount_point, source_fields.split(" ")[0]
+        if is_above and len(mount.point) >= len(longest_point):
+            longest_point, file_system = mount.point, mount.file_system
     return file_system

@@ -32,8 +32,8 @@ class Complaints:
     def __init__(self, say, waits):
         self._say = say
         self._waits = waits
-        # The lines that `say_once` was given last.
-        self._lines = []
+        # The lines that `say_once` and `name_failures` were given last.
+        self._lines, self._failure_lines = [], []
         # Problems that were said, by their subject.
         self._problems = {}
         # Frames set aside that were named, with the reason.
@@ -73,6 +73,18 @@ class Complaints:
         elif not is_known:
             self._say(f"waiting: {text}")
         self._waits(next(iter(self._problems.values()), ""))
+
+    def name_failures(self, lines):
+        """Say the lines on products that failed, but those that the round before has said.
+
+        Parameters
+        ----------
+        lines : list of str
+        """
+        for line in lines:
+            if line not in self._failure_lines:
+                self._say(line_of_watch(line))
+        self._failure_lines = lines
 
     def name_set_aside(self, rows):
         """Name the frames that are set aside, each once for a reason.

@@ -11,6 +11,7 @@ import time
 
 from ccdflow.run import job_records
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
+from ccdflow.run.watch import complaints
 
 
 class FrameLines:
@@ -101,7 +102,6 @@ class FrameLines:
         """Say the line of a frame, with the warnings at its end, if it was begun."""
         if file in self._texts:
             texts, warnings = self._texts.pop(file)
-            self._say(
-                "  ".join([file, *filter(None, texts)])
-                + "".join(f"; {warning}" for warning in warnings)
-            )
+            line = "  ".join([file, *filter(None, texts)])
+            line += "".join(f"; {warning}" for warning in warnings)
+            self._say(complaints.line_of_watch(line))

@@ -127,7 +127,8 @@ class Looks:
 
 
 def _read_through(path):
-    """Read a file to its end, so that it is in memory."""
-    with path.open("rb", buffering=0) as file:
-        while file.read(1 << 22):
-            pass
+    """Read a file to its end, so that it is in memory; a pipe would not answer, and is no frame."""
+    if path.is_file():
+        with path.open("rb", buffering=0) as file:
+            while file.read(1 << 22):
+                pass

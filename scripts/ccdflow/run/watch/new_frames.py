@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from ccdflow.files import atomic_write
@@ -14,6 +15,8 @@ class NewFrames:
     Parameters
     ----------
     raw : path-like
+    pause : float
+        Seconds for which a frame that no event reports as complete has to stay the same.
 
     Attributes
     ----------
@@ -21,28 +24,72 @@ class NewFrames:
         Those of earlier rounds.
     """
 
-    def __init__(self, raw):
+    def __init__(self, raw, pause):
         self.seen = SeenFrames()
-        self._settled = SettledFiles(raw)
+        self._settled = SettledFiles(raw, pause)
         # Stamps of frames that wait for a round, by file; frames that rounds found incomplete.
         self._waiting, self._arriving = {}, set()
+        # The latest stamps of all frames that no round had seen, complete or not.
+        self._noticed = {}
 
     def note_news(self, news):
         """Note the frames that a `ccdflow.run.watch.arrivals.FolderEvents` reports as complete."""
-        self._waiting |= self._settled.closed_stamps(news)
+        self._note_waiting(self._settled.closed_stamps(news))
 
-    def note_look(self, unseen_files):
-        """Note the frames of a look that did not change since the look before.
+    def note_look(self, unseen_files, *, is_polled):
+        """Note the frames of a look; complete are those that have stayed the same for a pause.
 
         Parameters
         ----------
         unseen_files : dict of str to tuple
             Files that no round had seen, with their stamps.
+        is_polled : bool
+            Whether looks alone tell of frames: then the next one, after a pause, shows which have
+            changed. Otherwise the next one comes late, and these files alone are looked at again.
         """
-        self._waiting |= self._settled.unchanged_stamps(unseen_files)
+        self._noticed = dict(unseen_files)
+        if is_polled:
+            self._note_waiting(self._settled.unchanged_stamps(unseen_files))
+        else:
+            self._settled.note_open(unseen_files)
+
+    def _note_waiting(self, stamps):
+        """Note complete frames."""
+        self._waiting |= stamps
+        self._noticed |= stamps
+
+    @property
+    def noticed(self):
+        """The frames that no round has seen, as they were noticed last: {file: stamp}."""
+        self._noticed = self.seen.unseen_stamps(self._noticed)
+        return self._noticed
+
+    def note_all_seen(self, stamps):
+        """Note the end of a whole round.
+
+        Parameters
+        ----------
+        stamps : dict of str to tuple
+            The frames that were noticed before it, which are not to lead to another one.
+        """
+        self.seen.add(stamps)
+        self._waiting.clear()
+
+    def note_all_rows(self, rows, rewritten):
+        """Note which frames a whole round found incomplete.
+
+        Parameters
+        ----------
+        rows : iterable of ccdflow.run.rawframes.rows.Row
+            Those of all frames.
+        rewritten : set of str
+            Files that are being written once more.
+        """
+        self._arriving = set(rewritten)
+        self.note_rows(row for row in rows if row.file not in rewritten)
 
     def note_rows(self, rows):
-        """Note which frames a round found incomplete.
+        """Note which frames a short round found incomplete.
 
         Parameters
         ----------
@@ -59,19 +106,10 @@ class NewFrames:
         self._waiting = self.seen.unseen_stamps(self._waiting)
         return self._waiting
 
-    def count_waiting(self, unseen_files):
-        """Return the number of frames that no round has done, with those of the last look.
-
-        Parameters
-        ----------
-        unseen_files : dict of str to tuple
-            See `note_look`.
-
-        Returns
-        -------
-        int
-        """
-        return len(self.seen.unseen_stamps({**unseen_files, **self._waiting}))
+    @property
+    def waiting_count(self):
+        """The number of frames that no round has done: not seen, or still incomplete."""
+        return len(self.noticed.keys() | self._arriving)
 
     def count_arriving(self, files):
         """Return how many of some files the last round that read them found incomplete."""
@@ -105,17 +143,22 @@ class SeenFrames:
 
 
 class SettledFiles:
-    """Files whose size and times did not change since the last look.
+    """Files whose size and times have not changed for a pause, or since the last look.
 
     Parameters
     ----------
     raw : path-like
+    pause : float
+        Seconds.
+    clock : callable, optional
+        Returns seconds that never go back; tests replace it.
     """
 
-    def __init__(self, raw):
-        self.raw = Path(raw)
+    def __init__(self, raw, pause, clock=time.monotonic):
+        self.raw, self._pause, self._clock = Path(raw), pause, clock
         self._stamps_of_last_look = {}
-        self._stamp_of_open_files = {}
+        # Of files that may still be written to: the stamp, and since when it is so.
+        self._open_files = {}
 
     def unchanged_stamps(self, stamps):
         """Return {file: stamp} of the files that did not change since the last look."""
@@ -127,19 +170,27 @@ class SettledFiles:
         self._stamps_of_last_look = stamps
         return unchanged
 
+    def note_open(self, stamps):
+        """Note files that may still be written to, as {file: stamp}."""
+        time_now = self._clock()
+        for name, stamp in stamps.items():
+            self._open_files.setdefault(name, (stamp, time_now))
+
     def closed_stamps(self, news):
-        """Return {file: stamp} of files that are closed, or were begun and have not grown since."""
-        stamp_by_file = {}
+        """Return {file: stamp} of files that are closed, or have not changed for a pause."""
+        stamp_by_file, time_now = {}, self._clock()
         for name in news.complete_files:
-            self._stamp_of_open_files.pop(name, None)
+            self._open_files.pop(name, None)
             stamp_by_file[name] = atomic_write.stamp_of(self.raw / name)
-        for name, earlier_stamp in list(self._stamp_of_open_files.items()):
+        for name, (earlier_stamp, earlier_time) in list(self._open_files.items()):
             stamp = atomic_write.stamp_of(self.raw / name)
-            if stamp == earlier_stamp:
+            if not stamp:
+                del self._open_files[name]
+            elif stamp != earlier_stamp:
+                self._open_files[name] = stamp, time_now
+            elif time_now - earlier_time >= self._pause:
                 stamp_by_file[name] = stamp
-                del self._stamp_of_open_files[name]
-            else:
-                self._stamp_of_open_files[name] = stamp
+                del self._open_files[name]
         for name in news.begun_files:
-            self._stamp_of_open_files[name] = ()
+            self._open_files.setdefault(name, (atomic_write.stamp_of(self.raw / name), time_now))
         return {name: stamp for name, stamp in stamp_by_file.items() if stamp}

@@ -11,6 +11,9 @@ import time
 
 # Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
 _RETRY_SECONDS = 10.0
+# Seconds after which a product that failed again and again is tried again. Chosen: its cause needs
+# somebody who removes it, and each trial is a line.
+_MOST_RETRY_SECONDS = 600.0
 # Least seconds between a short round and a whole one.
 _LEAST_REST_SECONDS = 2.0
 # The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
@@ -32,6 +35,8 @@ class RoundSchedule:
         self._earliest_begin, self._whole_due = 0.0, None
         # The begin of the last whole round, and the seconds that it took.
         self._began, self._whole_seconds = 0.0, 0.0
+        # The pause before products that failed are tried again.
+        self._retry_seconds = _RETRY_SECONDS
 
     def may_begin(self):
         """Return whether a round may begin: a problem lets some time pass."""
@@ -85,7 +90,7 @@ class RoundSchedule:
         """Note that a whole round begins."""
         self._began = self._clock()
 
-    def note_whole(self, *, is_open=False):
+    def note_whole(self, *, is_open=False, has_failed=False):
         """Note the end of a whole round, and the seconds since `begin_whole`.
 
         Parameters
@@ -93,8 +98,18 @@ class RoundSchedule:
         is_open : bool
             Whether it had a problem, or a frame is still being written: another whole round
             follows after a while. Otherwise none is to come.
+        has_failed : bool
+            Whether a product failed: another whole round tries it again, each time after twice as
+            long a while.
         """
         now = self._clock()
         self._earliest_begin = now
-        self._whole_due = now + _RETRY_SECONDS if is_open else None
+        self._whole_due = None
+        if has_failed:
+            self._whole_due = now + self._retry_seconds
+            self._retry_seconds = min(2 * self._retry_seconds, _MOST_RETRY_SECONDS)
+        else:
+            self._retry_seconds = _RETRY_SECONDS
+        if is_open:
+            self._whole_due = now + _RETRY_SECONDS
         self._whole_seconds = now - self._began

@@ -146,20 +146,8 @@ class Watch:
 
     Attributes
     ----------
-    say : callable
-        Takes a line for the observer.
-    pause : float
-        Seconds between two looks at the raw folder.
-    show_round : callable
-        Takes the `Round` that has ended.
-    is_ended : threading.Event
-        Set when the watch is to end.
-    schedule : ccdflow.run.watch.round_schedule.RoundSchedule
-        When rounds may begin.
-    looks : ccdflow.run.watch.looks.Looks
-        The looks through the raw folder.
-    claim : ccdflow.run.watch.folder_claim.FolderClaim
-        The lock that keeps other watches away.
+    failed_count : int
+        The number of products that failed in the last whole round.
     """
 
     def __init__(self, settings, *, chain, cores=2, listener=None, noticing=None):
@@ -171,9 +159,10 @@ class Watch:
         self.pause = noticing.pause
         self.show_round = listener.show_round
         self.is_ended = threading.Event()
+        self.failed_count = 0
         self._way = noticing.way
         self._patience = Patience(noticing.limit)
-        self._frames = new_frames.NewFrames(settings["raw"])
+        self._frames = new_frames.NewFrames(settings["raw"], self.pause)
         # The state that the last round left for a short one; None where there is none.
         self._warm = None
         # The profiles of the cameras as the last whole round found them.
@@ -201,7 +190,7 @@ class Watch:
         """The number of frames that no round has done; None if the folder was never read."""
         if self.looks.unseen_files is None:
             return None
-        return self._frames.count_waiting(self.looks.unseen_files)
+        return self._frames.waiting_count
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -216,6 +205,9 @@ class Watch:
                 if self.step(frame_source) is not None and frame_source.is_lost:
                     frame_source.close()
                     frame_source = self._open()
+            # Frames that came meanwhile are counted, and the last round does them.
+            if frame_source.way == arrivals.EVENTS_WAY:
+                self._frames.note_news(frame_source.news(0))
         finally:
             frame_source.close()
         if self.schedule.has_whole_round and not self.is_hanging:
@@ -227,7 +219,7 @@ class Watch:
         # A look finds the frames that came before the source of events was opened.
         self.looks.look_at_once()
         frame_source, reason = arrivals.frame_source(
-            self.settings["raw"], self._way, self.is_ended.wait
+            self.settings["raw"], self._way, self.is_ended.wait, self.settings["results"]
         )
         if reason:
             self.say(f"the raw folder is looked through every {self.pause:g} s ({reason})")
@@ -249,7 +241,7 @@ class Watch:
         if news.needs_look or self.looks.is_due:
             stamps = self.looks.look()
             if stamps is not None:
-                self._frames.note_look(self.looks.unseen_files)
+                self._frames.note_look(self.looks.unseen_files, is_polled=not has_events)
         ready_frames = self._frames.waiting()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
@@ -357,15 +349,11 @@ class Watch:
                 {job.night for job in part.jobs if job.night} - part.nights_put_off
             )
             this_round.problem = work_result.full_disk or "; ".join(work_result.unrecorded.values())
-            self._note_rows(part.rows)
+            self._frames.note_rows(part.rows)
+            self._complaints.name_set_aside(part.rows)
             this_round.arriving = self._frames.count_arriving(ready_frames)
         self._note_short_round(this_round, ready_frames)
         return this_round
-
-    def _note_rows(self, rows):
-        """Keep which frames are incomplete; say which ones are set aside."""
-        self._frames.note_rows(rows)
-        self._complaints.name_set_aside(rows)
 
     def _note_short_round(self, this_round, ready_frames):
         """Note the end of a short round, and when a whole one is due."""
@@ -399,6 +387,8 @@ class Watch:
         Round
         """
         this_round = Round()
+        # It reads them as they are now or later.
+        noticed_files = {**self._frames.noticed, **(new_files or {})}
         self.schedule.begin_whole()
         self._pace.forget()
         self._profiles = self._profiles_now()
@@ -411,9 +401,12 @@ class Watch:
         self._complaints.complain(this_round.problem)
         if not this_round.problem:
             self._frames.seen.remove(self.looks.lost_files)
-            self._frames.seen.add(new_files or {})
+            self._frames.note_all_seen(noticed_files)
             self.looks.lost_files = set()
-        self.schedule.note_whole(is_open=bool(this_round.problem or this_round.arriving))
+        self.schedule.note_whole(
+            is_open=bool(this_round.problem or this_round.arriving),
+            has_failed=self.failed_count > 0,
+        )
         if this_round.problem:
             self.schedule.note_problem(is_busy=this_round.is_busy)
         self._show(this_round)
@@ -499,7 +492,8 @@ class Watch:
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
         this_round.arriving += len(context.store.rewritten)
-        self._note_rows(rows)
+        self._frames.note_all_rows(rows, context.store.rewritten)
+        self._complaints.name_set_aside(rows)
         began = time.monotonic()
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
@@ -518,9 +512,11 @@ class Watch:
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(run_session)
+        self.failed_count = len(run_session.failed_records)
+        self._complaints.name_failures(
+            failures.lines_on_failures(context.results, run_session.failed_records)
+        )
         if jobs:
-            for line in failures.lines_on_failures(context.results, run_session.failed_records):
-                self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, work_result.records.values(), time.monotonic() - began
             )
