@@ -104,14 +104,114 @@ _NAMELESS_REFERENCE = re.compile(
 )
 
 
-def comment_of(constant, after, lines):
-    """Return the comment above a constant, or the string that follows it."""
+def comment_of(lines, node, after):
+    """Return the comment of a constant, the lines above it or the string below; '' for none."""
     if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-        return str(after.value.value)
-    first = constant.lineno - 1
+        return " ".join(str(after.value.value).split())
+    first = node.lineno - 1
     while lines[first - 1].startswith("# "):
         first -= 1
-    return " ".join(line[2:] for line in lines[first : constant.lineno - 1])
+    return " ".join(line[2:] for line in lines[first : node.lineno - 1])
+
+
+# Words that point to a noun, and the noun: "of that legend", "such frames", "these scales".
+_POINTER = re.compile(
+    r"(?:\b(?:of|in|by|from|for|at|with|to|than) that"
+    r"|\b[Tt]hese|\b[Tt]hose|\b[Ss]uch(?: an?)?) (\w+)"
+)
+# Words behind a pointer that are no noun: "those that", "these two", "those left out".
+_NO_NOUN = re.compile(
+    r"(?:that|of|in|with|wh\w+|are|is|on|from|as|by|before|behind|below|above|beside|without|at"
+    r"|for|have|has|two|about|and|near|other|one|around|under|left|taken|kept|stored)\b"
+)
+
+
+def nounless(comment, names):
+    """Return the words of a comment that point to a noun neither before them nor in the name."""
+    return [
+        match[0]
+        for match in _POINTER.finditer(comment)
+        if not _NO_NOUN.match(match[1])
+        and match[1].rstrip("s")[:5].lower()
+        not in f"{comment[: match.start()]} {' '.join(names)}".lower()
+    ]
+
+
+def test_a_pointing_word_has_its_noun_in_the_comment_or_in_the_name():
+    """ "Entries of that legend, at most" points to the comment of another constant."""
+    assert nounless("Entries of that legend, at most.", ["_MOST_ENTRIES"]) == ["of that legend"]
+    assert nounless("A row without text. Such a row is short.", ["_LEAST"]) == []
+    assert nounless("Stars are looked for in frames of these types.", ["_SKY_TYPES"]) == []
+    assert nounless("Values beyond these are those of hits.", ["_LIMITS"]) == []
+    wrong, comments = [], 0
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, after in constants(module):
+            comment = comment_of(lines, node, after)
+            comments += bool(comment)
+            wrong += [
+                f"{module.path.name}: {names[0]}: {each}" for each in nounless(comment, names)
+            ]
+    assert wrong == []
+    assert comments > 1500
+
+
+def test_a_pattern_has_a_comment_on_the_texts_that_it_matches():
+    """ "12, -1.5, .5E3." are examples, and no word on the pattern."""
+    wrong, patterns = [], 0
+    for module in modules():
+        lines = module.text.splitlines()
+        for node, names, after in constants(module):
+            comment = comment_of(lines, node, after)
+            if comment and re.match(r"re\.compile\(", ast.unparse(node.value)):
+                patterns += 1
+                if not re.search(r"\b[Mm]atch|[Pp]attern", comment):
+                    wrong.append(f"{module.path.name}: {names[0]}: {comment}")
+    assert wrong == []
+    assert patterns > 100
+
+
+# Constants of one name and one value in two modules of a package, whose meanings differ: a change
+# of one must not change the other.
+SAME_BY_CHANCE = {
+    # Bytes of a stream unpacked at once; bytes of a file read at once. Folders, headers a question.
+    ("files", "CHUNK"), ("run", "CHUNK"),
+    # A strip that is judged; an overscan that is enough for a level.
+    ("frame", "FEWEST_COLUMNS"),
+    # Rounds of L.A.Cosmic; rounds in which slopes are taken off.
+    ("detector", "ITERATIONS"),
+    # Pixels of a strip of a frame; pixels of a block of a master.
+    ("calibrate", "STRIP_PIXELS"),
+    # Entries of a legend beside a panel of matplotlib's; inside one of ours.
+    ("pages", "MOST_LEGEND_ENTRIES"),
+    # Names in one sentence of each module, and rows that each reads at once.
+    ("kinds", "MOST_NAMED"), ("verify", "ROWS_AT_ONCE"),
+}  # fmt: skip
+
+
+def number_constants():
+    """Return {(package, name, value): its modules} of constants with a number or a pattern."""
+    places = {}
+    for module in modules():
+        parts = module.path.relative_to(ROOT / "scripts").parts
+        for node, names, _ in constants(module) if module.is_of_library else ():
+            values = node.value.elts if len(names) > 1 and hasattr(node.value, "elts") else None
+            for name, value in zip(names, values or [node.value] * len(names), strict=False):
+                is_pattern = re.match(r"re\.compile|timedelta", ast.unparse(value))
+                if has_number(value) or is_pattern:
+                    key = parts[1].removesuffix(".py"), name.lstrip("_"), ast.unparse(value)
+                    places.setdefault(key, []).append(module.path.name)
+    return places
+
+
+def test_one_number_is_one_constant_of_a_package():
+    """A change in one of two modules is a silent disagreement of them."""
+    places = number_constants()
+    twice = {key[:2] for key, files in places.items() if len(files) > 1}
+    assert {key: files for key, files in places.items()
+            if len(files) > 1 and key[:2] not in SAME_BY_CHANCE} == {}  # fmt: skip
+    assert twice >= SAME_BY_CHANCE, "an exemption that nothing needs"
+    assert len(places) > 700
 
 
 def test_the_comment_of_a_constant_stands_alone():
@@ -120,7 +220,7 @@ def test_the_comment_of_a_constant_stands_alone():
     for module in modules():
         lines = module.text.splitlines()
         for node, names, after in constants(module) if module.is_of_library else ():
-            comment = comment_of(node, after, lines)
+            comment = comment_of(lines, node, after)
             if comment.startswith("...") or comment.endswith("..."):
                 wrong.append(f"{module.path.name}: {names[0]}, half a sentence: {comment}")
             elif _POINTING.match(comment) or _NAMELESS_REFERENCE.search(comment):
@@ -156,7 +256,7 @@ def test_a_threshold_of_detectors_and_combinations_has_its_reason():
         for node, names, after in constants(module):
             if not (_THRESHOLD.fullmatch(names[0]) and has_number(node.value)):
                 continue
-            comment = comment_of(node, after, lines)
+            comment = comment_of(lines, node, after)
             thresholds += 1
             if not _REASON.search(comment):
                 without.append(f"{module.path.name}: {names[0]}: {comment}")

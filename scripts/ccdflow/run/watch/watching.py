@@ -146,6 +146,20 @@ class Watch:
 
     Attributes
     ----------
+    say : callable
+        Takes a line for the observer.
+    pause : float
+        Seconds between two looks at the raw folder.
+    show_round : callable
+        Takes the `Round` that has ended.
+    is_ended : threading.Event
+        Set when the watch is to end.
+    schedule : ccdflow.run.watch.round_schedule.RoundSchedule
+        When rounds may begin.
+    looks : ccdflow.run.watch.looks.Looks
+        The looks through the raw folder.
+    claim : ccdflow.run.watch.folder_claim.FolderClaim
+        The lock that keeps other watches away.
     failed_count : int
         The number of products that failed in the last whole round.
     """
