@@ -26,7 +26,7 @@ _KERNEL_FILE_SYSTEMS = frozenset((
     "nsfs",
 ))  # fmt: skip
 _MOUNT_TABLE = "/proc/self/mountinfo"
-# A byte as the kernel writes it in the name of a mount: a blank is \\040.
+# Matches a byte as the kernel writes it in the name of a mount: a blank is \\040.
 _ESCAPED_BYTE = re.compile(rb"\\([0-7]{3})")
 # Remedy and consequence of a `FolderProblem`.
 _NOT_FOLLOWED = ("remove the link, or lead it to the folder of the frames", "it is not followed")
