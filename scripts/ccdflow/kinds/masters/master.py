@@ -279,7 +279,7 @@ class MasterKind(CardsOfFrames, GroupedKind):
         """Return the lines on masters that were not made, or not of all frames."""
         if not self.is_enabled(context):
             return []
-        return master_lines.lines_on_masters(self, records)
+        return master_lines.lines_on_masters(self, context, records)
 
 
 def _basis_of_bad_pixels(members):
