@@ -281,6 +281,10 @@ class MasterKind(CardsOfFrames, GroupedKind):
             return []
         return master_lines.lines_on_masters(self, context, records)
 
+    def closing_of_one(self, context, record):
+        """Return the lines on one master that was not made, or not of all frames."""
+        return master_lines.lines_on_masters(self, context, [record])
+
 
 def _basis_of_bad_pixels(members):
     """Return the entries of a basis on pixels that are left out of members; {} for sound ones."""

@@ -7,6 +7,7 @@ from collections import Counter
 from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
@@ -129,7 +130,7 @@ def _lines_on_lost_records(context):
 
 def _subject_up_to_date(plan):
     """Return the beginning of the line on products that are current."""
-    if plan.is_part:
+    if plan.requested:
         return "all products asked for are"
     first = plan.context.chain.first
     return f"{count(plan.planned_counts.get(first.name, 0), *first.nouns)} reduced and"
@@ -181,21 +182,11 @@ def _reasons_in_words(jobs):
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # All reasons are of the same nights, which are named once.
         counts = ", ".join(f"{len(nights)} {why}" for why, nights in ranked)
-        return "; ".join(filter(None, [counts, _nights_in_words(ranked[0][1])]))
+        return "; ".join(filter(None, [counts, nights_in_words(ranked[0][1])]))
     return "; ".join(
-        ", ".join(filter(None, [f"{len(nights)} {why}", _nights_in_words(nights)]))
+        ", ".join(filter(None, [f"{len(nights)} {why}", nights_in_words(nights)]))
         for why, nights in ranked
     )
-
-
-def _nights_in_words(nights, most_named=4):
-    """Return some nights in words: all names of a few, else the first and the last."""
-    nights = sorted(set(nights) - {""})
-    if not nights:
-        return ""
-    if len(nights) > most_named:
-        return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
-    return f"{'night' if len(nights) == 1 else 'nights'} {', '.join(nights)}"
 
 
 def set_aside_lines(store, most_lines=None, leave_out=frozenset()):

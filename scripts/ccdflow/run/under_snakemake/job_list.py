@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import job_records
+from ccdflow.run.context import PageContext
 from ccdflow.run.lines import plan_description
 
 
@@ -252,3 +253,27 @@ def check_product(context, product, results):
         " like, or a product made of these",
         remedy="-n lists the products of the run",
     )
+
+
+def check_any_made(plan):
+    """Check that a run is not asked for products alone that were refused, and would be again.
+
+    Without this check Snakemake would say in thirty lines that a file is missing.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+        With the products that were asked for.
+
+    Raises
+    ------
+    UserError
+        If none can be made, with the line on the first.
+    """
+    if plan.jobs or not plan.requested:
+        return
+    context = PageContext.of(plan.context)
+    records = [context.outcome(product) for product in plan.requested]
+    if all(record is not None and record.status == job_records.REFUSED for record in records):
+        kind = context.chain.by_name(records[0].kind)
+        raise UserError(kind.closing_of_one(context, records[0])[0])

@@ -192,6 +192,7 @@ class Steward:
             job_list.check_product(planned_session.context, product, self.results)
         if requested:
             planned_session.plan.keep_only(requested)
+            job_list.check_any_made(planned_session.plan)
         return planned_session
 
     def _forced_products(self):
