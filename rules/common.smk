@@ -61,6 +61,13 @@ def all_kinds():
     return CHAIN
 
 
+result_or_stop(
+    partial(
+        ccdflow_settings.check_both_folders,
+        given=frozenset(config) if IS_MODULE else host.given_settings(workflow),
+    ),
+    SETTINGS,
+)
 RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.notices(config))
 RESULTS = RUN.results
 if workflow.is_main_process:

@@ -120,7 +120,8 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     lines = [f"- {finding}" for finding in proposal.findings]
     if is_name_taken:
         lines.append(
-            f"- There is a profile of the name without the size: this one is called {proposal.name}."
+            "- There is a profile of the name without the size: this one is called"
+            f" {proposal.name}."
         )
     try:
         checked_geometry(proposal, headers, file=first_frame.name)

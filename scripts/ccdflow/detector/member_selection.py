@@ -234,8 +234,9 @@ def selection_of(figures, count, limits, no_common_shape):
         if scatter > limit:
             is_structured |= figure.name == _COARSE_STRUCTURE
             disagreements.append(
-                f"the frames have no common {figure.name}: it scatters by {scatter:.4g}{figure.unit}"
-                f" about {centre:.6g}{figure.unit}, allowed {limit:.4g}{figure.unit}"
+                f"the frames have no common {figure.name}: it scatters by"
+                f" {scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, allowed"
+                f" {limit:.4g}{figure.unit}"
             )
         for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _left_out_by(figure, index, centre, reach))
@@ -470,8 +471,8 @@ def sentences_on_shapes(stats, limits):
     if mean_scatter <= limit:
         return []
     return [
-        f"the frames have no common coarse structure: it scatters by {mean_scatter:.4g} adu, allowed"
-        f" {limit:.4g} adu"
+        f"the frames have no common coarse structure: it scatters by {mean_scatter:.4g} adu,"
+        f" allowed {limit:.4g} adu"
     ]
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.job import Job, UnhashedJob
+from ccdflow.run.job import OF_A_FRAME, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 
@@ -65,7 +65,18 @@ class Plan:
         return [job for job in self.jobs.values() if job.kind in kinds]
 
     def dry_run_lines(self):
-        """Return the lines of a dry run on the plan's effects, of all kinds."""
+        """Return the lines of a dry run on the plan's effects, of all kinds.
+
+        Where some products are asked for and none of them is a calibrated frame, there is nothing
+        to foretell: without names the lines are on the last night then.
+        """
+        chain = self.context.chain
+        is_foretold = any(
+            chain.by_name(job.kind).reach == OF_A_FRAME and job.kind != chain.first.name
+            for job in (self.jobs.values() if self.requested else ())
+        )
+        if self.requested and not is_foretold:
+            return []
         context = PlanContext.of(self.context)
         return [line for kind in context.chain for line in kind.dry_run_lines(context)]
 

@@ -86,8 +86,20 @@ def test_darks_of_two_kinds_are_refused_and_the_frames_name_the_reason(tmp_path)
     done = run(tmp_path, chain)
     record = done.records[DARKS[60]]
     assert record.status == job_records.REFUSED
-    assert "unlike the others" in record.reason or "no common" in record.reason
-    assert sum(line.startswith(f"no combined dark: {DARKS[60]}: ") for line in done.lines) == 1
+    assert record.reason.startswith("the frames have no common level: it scatters by 59")
+    assert record.reason.endswith(
+        "; two kinds: dark60_1.fits, dark60_3.fits and 1 more, and 3 others"
+    )
+    (line,) = (line for line in done.lines if DARKS[60] in line and line.startswith("no combined"))
+    assert line == (
+        f"no combined dark: {DARKS[60]}: {record.reason}; take the odd ones out of the raw folder,"
+        " or write `{type: other, file: NAME}` under `types:` in the camera's profile"
+    )
+    # The frames that lack the dark name it, without its reason.
+    others = [other for other in done.lines if DARKS[60] in other and other != line]
+    assert others == [
+        f"calibrated without dark: 2 of 2 calibrated frames: no dark: {DARKS[60]} could not be made"
+    ]
     assert done.records["calibrated/science_g1.fits"].data["missing"] == ["dark"]
 
 

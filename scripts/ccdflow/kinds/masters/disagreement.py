@@ -10,7 +10,6 @@ from ccdflow.detector.two_populations import split_populations
 from ccdflow.kinds.masters.selecting import as_statistics
 from ccdflow.wording import first_named
 
-
 # A reason names at most this many frames of a group.
 _MOST_NAMED = 2
 
