@@ -9,9 +9,9 @@ python scripts/explain.py demo/results/calibrated/ccd.037.0.fits raw=demo/raw
 
 FILE is any product in a results folder. With results=FOLDER it may be a raw frame, by its path or
 as inventory.csv has it: its calibrated or reduced frame is explained. With raw=FOLDER the script
-adds what the next run would change. --what-if makes a picture and three numbers of what another combined bias, dark or flat would do to
-a calibrated frame; it writes no product. Settings that were given to the run by --config are given
-here as well: calibrate='{skip_harmful: true}'.
+adds what the next run would change. --what-if makes a picture and three numbers of what another
+combined bias, dark or flat would do to a calibrated frame; it writes no product. Settings that were
+given to the run by --config are given here as well: calibrate='{skip_harmful: true}'.
 """
 
 from __future__ import annotations
