@@ -333,8 +333,9 @@ def noise_words(noise):
             f" the sky is not measured yet{unsure}"
         )
     sky = "sky" if noise.sky_is_measured else "sky predicted"
+    # A bias of another night may be above the frame: the budget counts no light then.
     return (
-        f"{sky} {noise.frame.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
+        f"{sky} {max(noise.frame.sky, 0.0):.4g} e-, noise {parts.noise:.3g} e- a pixel"
         f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
     )
 

@@ -91,10 +91,33 @@ def _lines_on_jobs(plan):
             lines.append(f"{number} to {kind.verb}: {_reasons_in_words(jobs_of_kind)}")
     reports = [kind for kind in kinds if kind.is_report]
     if reports:
-        numbers = ", ".join(count(len(jobs[kind.name]), *kind.nouns) for kind in reports)
+        numbers = _counts_of_reports(reports, jobs)
         reasons = _reasons_in_words([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
+
+
+def _counts_of_reports(kinds, jobs):
+    """Return the numbers of pictures, pages and tables: a dozen kinds do not fit a line.
+
+    Parameters
+    ----------
+    kinds : list of ccdflow.kinds.kind.Kind
+    jobs : dict of str to list of ccdflow.run.job.Job
+        By the name of their kind.
+
+    Returns
+    -------
+    str
+    """
+    kinds_by_noun = {}
+    for kind in kinds:
+        kinds_by_noun.setdefault(kind.progress_noun, []).append(kind)
+    counts = []
+    for noun, kinds_of_noun in kinds_by_noun.items():
+        nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else (noun[:-1], noun)
+        counts.append(count(sum(len(jobs[kind.name]) for kind in kinds_of_noun), *nouns))
+    return ", ".join(counts)
 
 
 def _jobs_by_kind(plan):
@@ -217,9 +240,9 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
         if status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        entries.append(((status, row.reason), f"{status}: {name}: {reason}"))
+        entries.append(((status, row.reason), name, reason))
     if most_lines is None or len(entries) <= most_lines:
-        return [line for _, line in entries]
+        return [f"{status}: {name}: {reason}" for (status, _), name, reason in entries]
     return first_lines(_lines_by_reason(entries), most_lines, f"more, see {paths.INVENTORY}")
 
 
@@ -228,21 +251,21 @@ def _lines_by_reason(entries):
 
     Parameters
     ----------
-    entries : list of ((str, str), str)
-        Status and reason, without the warnings of the frame, and its line.
+    entries : list of ((str, str), str, str)
+        Status and reason, without the warnings of the frame; its name; the reason with them.
 
     Returns
     -------
     list of str
     """
-    counts = Counter(reason for reason, _ in entries)
-    line_by_reason = dict(reversed(entries))
-    return [
-        f"{line_by_reason[reason]} ({number} frames, the first of them)"
-        if number > 1
-        else line_by_reason[reason]
-        for reason, number in counts.items()
-    ]
+    counts = Counter(key for key, _, _ in entries)
+    first_frames = {key: (name, reason) for key, name, reason in reversed(entries)}
+    lines = []
+    for key, number in counts.items():
+        name, reason = first_frames[key]
+        how_many = f" (the first of {number} frames)" if number > 1 else ""
+        lines.append(f"{key[0]}: {name}{how_many}: {reason}")
+    return lines
 
 
 def other_products(plan):
