@@ -68,7 +68,12 @@ result_or_stop(
     ),
     SETTINGS,
 )
-RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.notices(config))
+RUN = steward.Steward(
+    SETTINGS,
+    all_kinds,
+    notices=ccdflow_settings.notices(config),
+    is_module=IS_MODULE,
+)
 RESULTS = RUN.results
 if workflow.is_main_process:
     summary.announce_results(RESULTS)
@@ -76,6 +81,17 @@ if workflow.is_main_process:
 
 wildcard_constraints:
     key=r"[0-9a-f]{16}(\.\d+)?",
+
+
+def pass_unless_unknown_target(message):
+    """Report an unknown target in one line; return True for another message, which is shown."""
+    return not RUN.messages.report_unknown_target(message.getMessage())
+
+
+if not IS_MODULE:
+    for handler in snakemake_logger.handlers:
+        if type(handler) is not logging.FileHandler:
+            handler.addFilter(pass_unless_unknown_target)
 
 
 def record(product):

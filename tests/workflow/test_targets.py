@@ -94,6 +94,46 @@ def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow)
 
 
 @pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["reduced/ccd.001.0.fits"],
+            "reduced/ccd.001.0.fits: is neither a rule nor a product; allowed: a product with its"
+            " folder {results}; write {results}/reduced/ccd.001.0.fits",
+        ),
+        (
+            ["{raw}/darks/ccd.013.0.fits.gz"],
+            "{raw}/darks/ccd.013.0.fits.gz: is neither a rule nor a product; allowed: a product"
+            " with its folder {results}; write {results}/reduced/darks/ccd.013.0.fits",
+        ),
+        (
+            ["calibrat"],
+            "calibrat: is neither a rule nor a product; allowed: a product with its folder"
+            " {results}; -n lists the products",
+        ),
+        (
+            ["combine"],
+            "a rule of single products is no target; to make all its products again put -R before"
+            " it, or name products with their folder, as -n lists them",
+        ),
+        (
+            ["-R", "combin"],
+            "-R: is neither a rule nor a product (found 'combin'); allowed: a rule of --list-rules,"
+            " or a product with its folder {results}; correct the name",
+        ),
+    ],
+)
+def test_a_name_that_is_none_is_one_line(raw, whole_results, run_workflow, arguments, line):
+    """Snakemake said 'if you use input functions make sure ...', and of -R nothing at all."""
+    places = {"raw": raw, "results": whole_results}
+    arguments = [argument.format(**places) for argument in arguments]
+    run = run_workflow(raw, whole_results, *arguments)
+    assert run.status != 0
+    assert run.lines == [line.format(**places)]
+    assert "No rule to produce" not in run.output
+
+
+@pytest.mark.parametrize(
     ("option", "remade"),
     [
         # The table says which masters turned out to be refused: it waits for what is combined.

@@ -237,7 +237,10 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ]
     for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
         status, reason = row.status_and_reason
-        if status == ARRIVING_STATUS:
+        if status == SET_ASIDE:
+            # Its warnings matter no more: the reason tells what to do.
+            reason = row.reason or reason
+        elif status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
         entries.append(((status, row.reason), name, reason))

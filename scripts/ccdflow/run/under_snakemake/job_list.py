@@ -12,6 +12,9 @@ from ccdflow.run import job_records
 from ccdflow.run.context import PageContext
 from ccdflow.run.lines import plan_description
 
+# Rules that make no product by themselves: -R with one of them changes nothing.
+_OTHER_RULES = ("all", "night", "product", "verify")
+
 
 class JobList:
     """The jobs of a run; empty before its plan is made, and on a cluster's node.
@@ -252,6 +255,34 @@ def check_product(context, product, results):
         allowed=f"a file of {paths.INVENTORY} below {results}/reduced, without .gz or the"
         " like, or a product made of these",
         remedy="-n lists the products of the run",
+    )
+
+
+def check_forced(context, name, product):
+    """Check that a name behind -R or -f is that of a product: it would be passed over silently.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+        After the plan was made.
+    name : str
+        As the command line has it; no rule of a kind of products.
+    product : str
+        The product that it would be, relative to the results folder.
+
+    Raises
+    ------
+    UserError
+        If it is none.
+    """
+    if context.is_planned(product) or name in _OTHER_RULES:
+        return
+    raise UserError(
+        "is neither a rule nor a product",
+        keyword="-R",
+        value=name,
+        allowed=f"a rule of --list-rules, or a product with its folder {context.results}",
+        remedy="correct the name",
     )
 
 
