@@ -68,12 +68,7 @@ result_or_stop(
     ),
     SETTINGS,
 )
-RUN = steward.Steward(
-    SETTINGS,
-    all_kinds,
-    notices=ccdflow_settings.notices(config),
-    is_module=IS_MODULE,
-)
+RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.notices(config))
 RESULTS = RUN.results
 if workflow.is_main_process:
     summary.announce_results(RESULTS)
@@ -115,7 +110,7 @@ def begin():
         if not IS_MODULE:
             host.leave_out_marks(workflow)
         with host.ended_by_ctrl_c():
-            RUN.begin(host.read_host(workflow, sys.argv))
+            RUN.begin(host.read_host(workflow, sys.argv, is_module=IS_MODULE))
     except UserError as error:
         host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:

@@ -128,10 +128,12 @@ def check_both_folders(settings, given):
         For the folder that is the demonstration's and was not given.
     """
     defaults = _schema_defaults()
-    of_demonstration = [name for name in ("raw", "results") if settings[name] == defaults[name]]
-    if len(of_demonstration) != 1 or of_demonstration[0] in given:
+    demonstration_folders = [
+        name for name in ("raw", "results") if settings[name] == defaults[name]
+    ]
+    if len(demonstration_folders) != 1 or demonstration_folders[0] in given:
         return
-    (name,) = of_demonstration
+    (name,) = demonstration_folders
     other = "results" if name == "raw" else "raw"
     raise UserError(
         f"is not given, and would be that of the demonstration beside {other}={settings[other]}",

@@ -95,7 +95,7 @@ class LeftOut:
         The limit that the figure exceeds.
     text : str
         The reason in words.
-    found : str
+    measurement : str
         Value and limit alone, for a sentence that has other words on the frame; '' if not known.
     """
 
@@ -104,7 +104,7 @@ class LeftOut:
     value: float
     threshold: float
     text: str
-    found: str = ""
+    measurement: str = ""
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _sentences_on_too_many(left_out, count, limits):
     first = min(left_out, key=lambda frame: frame.index)
     return [
         f"{len(left_out)} of {count} frames are unlike the others, allowed {most_left_out}"
-        f" ({first.found or first.text})"
+        f" ({first.measurement or first.text})"
     ]
 
 
@@ -529,5 +529,5 @@ def _left_out_by(figure, index, centre, reach):
             " hardly a pixel of a part of it is like the others"
         )
         return LeftOut(index, figure.name, value, threshold, text)
-    found = f"{figure.name} {value_in_words(value)}, limit {value_in_words(threshold)}"
-    return LeftOut(index, figure.name, value, threshold, text, found)
+    measurement = f"{figure.name} {value_in_words(value)}, limit {value_in_words(threshold)}"
+    return LeftOut(index, figure.name, value, threshold, text, measurement)

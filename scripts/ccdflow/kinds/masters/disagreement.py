@@ -49,10 +49,10 @@ def _two_kinds_in_words(context, members):
     headers = [_header_values(context, record) for _, record in members]
     first_headers, second_headers = ([headers[index] for index in kind] for kind in kinds)
     cards = differing_cards_in_words(first_headers, second_headers)
-    fewer, more = sorted((kinds[1], kinds[0]), key=len)
-    names = first_named([members[index][0] for index in fewer], _MOST_NAMED)
+    smaller_kind, larger_kind = sorted((kinds[1], kinds[0]), key=len)
+    names = first_named([members[index][0] for index in smaller_kind], _MOST_NAMED)
     card_words = f"; these cards differ: {', '.join(cards)}" if cards else ""
-    return f"; two kinds: {names}, and {len(more)} others{card_words}"
+    return f"; two kinds: {names}, and {len(larger_kind)} others{card_words}"
 
 
 def explain_left_out(context, members, members_kept, left_out):

@@ -16,7 +16,7 @@ _MOST_LEFT_OUT = 10
 # The end of a run names at most this many masters that were not made.
 _MOST_REFUSED = 10
 # The least that a master's `minimum` may be: the schema of the configuration has it as well.
-_FEWEST = 2
+_FEWEST_FRAMES = 2
 # The lists of a record whose entries get a line each.
 _LISTS = ("remarks", "left_out")
 
@@ -119,7 +119,7 @@ def _remedy_of(kind, context, record):
     if is_below_minimum(record):
         lacking = kind.configuration(context)["minimum"] - len(members)
         fewer = f", or add {kind.block}='{{minimum: {len(members)}}}' to --config"
-        return f"take {lacking} more{fewer if len(members) >= _FEWEST else ''}"
+        return f"take {lacking} more{fewer if len(members) >= _FEWEST_FRAMES else ''}"
     if not members:
         figures = {figure for _, _, figure, *_ in record.data.get("left_out", ())}
         return f"take brighter {kind.type}s" if figures == {TOO_FAINT} else "look at these frames"

@@ -6,8 +6,9 @@ from ccdflow.run.job import NIGHT_OF_SEVERAL
 from ccdflow.run.rawframes.rows import UNDATED_NIGHT, is_dated
 from ccdflow.wording import first_named
 
-# A list names at most this many nights, and at most this many folders beside the dates.
+# A list names at most this many nights by their dates. Chosen: they fit a terminal.
 _MOST_NAMED = 4
+# A list names at most this many folders of undated frames.
 _MOST_FOLDERS = 2
 
 
@@ -48,9 +49,9 @@ def nights_in_words(nights):
     >>> nights_in_words(["undated"])
     'frames without a date'
     """
-    in_order = undated_first(set(nights) - {"", NIGHT_OF_SEVERAL})
-    dates = [night for night in in_order if is_dated(night)]
-    folders = in_order[: len(in_order) - len(dates)]
+    nights_in_order = undated_first(set(nights) - {"", NIGHT_OF_SEVERAL})
+    dates = [night for night in nights_in_order if is_dated(night)]
+    folders = nights_in_order[: len(nights_in_order) - len(dates)]
     words = []
     if len(dates) > _MOST_NAMED:
         words.append(f"{len(dates)} nights from {dates[0]} to {dates[-1]}")

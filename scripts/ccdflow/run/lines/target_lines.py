@@ -35,9 +35,9 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
         n_made += product in products and is_made and product not in products_named
         if record is not None and product not in products_named:
             lines += context.chain.by_name(record.kind).closing_of_one(context, record)
-    others = plan.n_not_requested
-    verb = "is" if others == 1 else "are"
-    rest = f"; {count(others, 'other product')} {verb} not up to date" if others else ""
+    number = plan.n_not_requested
+    verb = "is" if number == 1 else "are"
+    rest = f"; {count(number, 'other product')} {verb} not up to date" if number else ""
     return [*lines, f"{_number_words(n_made, len(products))}{rest}"]
 
 

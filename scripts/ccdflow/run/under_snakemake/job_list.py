@@ -307,4 +307,7 @@ def check_any_made(plan):
     records = [context.outcome(product) for product in plan.requested]
     if all(record is not None and record.status == job_records.REFUSED for record in records):
         kind = context.chain.by_name(records[0].kind)
-        raise UserError(kind.closing_of_one(context, records[0])[0])
+        raise UserError(
+            kind.closing_of_one(context, records[0])[0],
+            remedy="a run tries again once its frames or settings change",
+        )

@@ -60,8 +60,8 @@ def unknown_target_in(text):
     """
     if _RULE_OF_ONE_PRODUCT in text:
         return ""
-    found = _UNKNOWN_TARGET.search(text)
-    return found and found[1]
+    match = _UNKNOWN_TARGET.search(text)
+    return match and match[1]
 
 
 def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):

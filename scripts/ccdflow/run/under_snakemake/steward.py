@@ -56,8 +56,6 @@ class Steward:
         Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
     notices : sequence of str
         Lines on the settings, to be written before all others.
-    is_module : bool, optional
-        Whether this is a module of another workflow.
     stream : file object, optional
         Standard error if absent.
 
@@ -87,11 +85,10 @@ class Steward:
         The line on a full disk; '' while there is room.
     """
 
-    def __init__(self, settings, chain, *, notices=(), is_module=False, stream=None):
+    def __init__(self, settings, chain, *, notices=(), stream=None):
         self.settings = settings
         self.chain = LateChain(chain)
         self.notices = notices
-        self._is_module = is_module
         self.results = str(Path(settings["results"]))
         self.stream = sys.stderr if stream is None else stream
         self.host = None
@@ -194,7 +191,7 @@ class Steward:
         for product in requested:
             job_list.check_product(planned_session.context, product, self.results)
         # Another workflow, of which this one is a module, has names of its own.
-        for name in () if self._is_module else sorted(self.host.forced):
+        for name in () if self.host.is_module else sorted(self.host.forced):
             if not self.chain.by_rule(name):
                 job_list.check_forced(planned_session.context, name, self.jobs.product_at(name))
         if requested:
