@@ -506,3 +506,17 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
         assert is_same or not own
         changed.add((own, is_same))
     assert changed == {(True, True), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("sky", "words"), [(-45.75, "sky predicted 0 e-,"), (12.0, "sky predicted 12 e-,")]
+)
+def test_a_sky_below_the_bias_is_no_light(sky, words):
+    """A bias of another night, above the frame, gave 'sky predicted -45.75 e-'."""
+    noise = SimpleNamespace(
+        budget=SimpleNamespace(parts={"read noise": 27.0}, total=27.0, noise=5.2, cap="read noise"),
+        frame=SimpleNamespace(sky=sky, read_noise=4.8),
+        read_noise_is_measured=True,
+        sky_is_measured=False,
+    )
+    assert forecast_sentences.noise_words(noise).startswith(words)

@@ -164,3 +164,5 @@ def test_many_frames_set_aside_for_one_reason_have_one_line(tmp_path):
     assert [line.split(": ")[1].split()[0] for line in lines] == ["a00.fits", "b.fits"]
     assert lines[0].startswith("set aside: a00.fits (the first of 22 frames): ")
     assert "the first of" not in lines[1]
+    # Warnings on a frame that is set aside hide the reason, and have lines of their own.
+    assert [line for line in lines if "warning: " in line] == []
