@@ -78,7 +78,7 @@ def test_a_master_by_its_name_that_is_refused_has_its_reason_and_the_second_time
     assert run.lines[-2:] == [line, "the product is not made; 31 other products are not up to date"]
     again = run_workflow(raw, results, f"{results}/{flat}", config=config)
     assert again.status != 0
-    assert again.lines == [f"{line}; change its frames or settings, and run again"]
+    assert again.lines == [f"{line}; correct its frames or settings, and run again"]
     assert "RuleException" not in again.output
     # The remedy of the line, as it stands there.
     assert run_workflow(raw, results, f"{results}/{flat}", config=["flat={minimum: 3}"]).status == 0

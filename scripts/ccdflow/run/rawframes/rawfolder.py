@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.errors import UserError
+from ccdflow.errors import UserError, action_of
 from ccdflow.files import atomic_write
 
 MOST_FOLDERS_DEEP = 100
@@ -363,7 +364,10 @@ def devices():
 def problem_of_reading(error):
     """Return the `FolderProblem` of a folder or file that cannot be looked at."""
     reason = os.strerror(error.errno) if error.errno else error
-    return FolderProblem(f"cannot be read ({reason})", "check its permissions and its disk")
+    # A link to itself is no fault of permissions or of the disk.
+    is_circle = error.errno == errno.ELOOP
+    remedy = action_of(error) if is_circle else "check its permissions and its disk"
+    return FolderProblem(f"cannot be read ({reason})", remedy)
 
 
 def _problem_of_kernel_tree(mount_point, *, is_linked):
