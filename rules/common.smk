@@ -61,6 +61,13 @@ def all_kinds():
     return CHAIN
 
 
+result_or_stop(
+    partial(
+        ccdflow_settings.check_both_folders,
+        given=frozenset(config) if IS_MODULE else host.given_settings(workflow),
+    ),
+    SETTINGS,
+)
 RUN = steward.Steward(SETTINGS, all_kinds, notices=ccdflow_settings.notices(config))
 RESULTS = RUN.results
 if workflow.is_main_process:
@@ -71,6 +78,17 @@ if workflow.is_main_process:
 # `localrule: True` again: Snakemake takes a rule without it for one of the cluster.
 wildcard_constraints:
     key=r"[0-9a-f]{16}(\.\d+)?",
+
+
+def pass_unless_unknown_target(message):
+    """Report an unknown target in one line; return True for another message, which is shown."""
+    return not RUN.messages.report_unknown_target(message.getMessage())
+
+
+if not IS_MODULE:
+    for handler in snakemake_logger.handlers:
+        if type(handler) is not logging.FileHandler:
+            handler.addFilter(pass_unless_unknown_target)
 
 
 def record(product):
@@ -95,7 +113,7 @@ def begin():
         if not IS_MODULE:
             host.leave_out_marks(workflow)
         with host.ended_by_ctrl_c():
-            RUN.begin(host.read_host(workflow, sys.argv))
+            RUN.begin(host.read_host(workflow, sys.argv, is_module=IS_MODULE))
     except UserError as error:
         host.stop(RUN.line_of(error))
     for handler in snakemake_logger.handlers:

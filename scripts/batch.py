@@ -29,9 +29,7 @@ def say(text):
 
 def parse(arguments=None):
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=commandline.HelpFormatter)
     parser.add_argument("batch", help="the batch's file below results/.ccdflow/batches")
     commandline.add_cores(parser, default=2)
     parser.add_argument("--parent", type=int, help="end when this process has ended")

@@ -331,7 +331,7 @@ def report(arguments):
     """
     arguments = parse(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
+        print(commandline.help_text(__doc__))
         return 0
     try:
         commandline.check_current_folder()

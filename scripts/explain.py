@@ -7,22 +7,24 @@ Example, after `make demo`:
 
 python scripts/explain.py demo/results/calibrated/ccd.037.0.fits raw=demo/raw
 
-FILE is any product in a results folder. With raw=FOLDER it adds what the next run would change.
---what-if makes a picture and three numbers of what another combined bias, dark or flat would do to
-a calibrated frame; it writes no product. Settings that were given to the run by --config are given
-here as well: calibrate='{skip_harmful: true}'.
+FILE is any product in a results folder. With results=FOLDER it may be a raw frame, by its path or
+as inventory.csv has it: its calibrated or reduced frame is explained. With raw=FOLDER the script
+adds what the next run would change. --what-if makes a picture and three numbers of what another
+combined bias, dark or flat would do to a calibrated frame; it writes no product. Settings that were
+given to the run by --config are given here as well: calibrate='{skip_harmful: true}'.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
-from ccdflow import commandline, settings
+from ccdflow import commandline, paths, settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.explaining import product_explanation
+from ccdflow.kinds.explaining import product_explanation, raw_products
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import PlanContext
 
@@ -60,47 +62,48 @@ def run(options):
         )
     file = Path(files[0])
     results = Path(settings_given.get("results") or product_explanation.results_of(file))
-    product = product_of(file, results)
+    product, first_lines = product_of(file, results)
     context = None
     if "raw" in settings_given:
         session = read_only_plan.plan_only({**settings_given, "results": str(results)}, chain=CHAIN)
         context = PlanContext.of(session.context)
     if options.what_if is None:
-        return "\n".join(product_explanation.explain_product(results, product, context))
+        lines = product_explanation.explain_product(results, product, context)
+        return "\n".join([*first_lines, *lines])
     return "\n".join(what_if(context, results, product, options.what_if, picture))
 
 
 def product_of(file, results):
-    """Return the path of a product relative to the results folder.
+    """Return the product that a path leads to, and [the line on it] if it is a raw frame.
 
     Parameters
     ----------
     file : pathlib.Path
-        The product, or its path relative to the results folder.
+        A product, or its path relative to the results folder; or a raw frame.
     results : pathlib.Path
 
     Returns
     -------
     str
+        Relative to the results folder; of a raw frame the calibrated frame, else the reduced one.
+    list of str
 
     Raises
     ------
     UserError
-        If the file lies elsewhere.
+        If it is neither.
     """
-    if not file.exists() and not file.is_absolute() and (results / file).exists():
+    is_below_results = not file.is_absolute() and (
+        (results / file).exists() or file.parts[:1] in [(name,) for name in paths.PRODUCT_FOLDERS]
+    )
+    if is_below_results and not file.exists():
         file = results / file
-    try:
-        return file.resolve().relative_to(results.resolve()).as_posix()
-    except ValueError:
-        raise UserError(
-            "the file does not lie in the results folder",
-            file=file,
-            keyword="results",
-            value=str(results),
-            allowed="a folder that holds the file",
-            remedy="give results=FOLDER with the folder of the file",
-        ) from None
+    with contextlib.suppress(ValueError):
+        return file.resolve().relative_to(results.resolve()).as_posix(), []
+    raw_file = raw_products.raw_of(results, file)
+    products, _ = raw_products.products_of(results, raw_file)
+    first_line = raw_products.line_on_raw(results, raw_file)
+    return (products or [paths.reduced_frame(raw_file)])[-1], [first_line]
 
 
 def what_if(context, results, product, master, picture):

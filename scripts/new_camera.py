@@ -120,8 +120,8 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     lines = [f"- {finding}" for finding in proposal.findings]
     if is_name_taken:
         lines.append(
-            f"- A profile of the name without the size is there already: this one is called"
-            f" {proposal.name}. Of two that recognise a frame, that whose `size` fits is used."
+            "- There is a profile of the name without the size: this one is called"
+            f" {proposal.name}."
         )
     try:
         checked_geometry(proposal, headers, file=first_frame.name)
@@ -129,7 +129,6 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
         lines.append(
             f"- As it stands the profile does not fit the frame; correct it: {error.reason}"
         )
-    lines += _line_on_profiles(headers, cameras, first_frame.name)
     atomic_write.write_text(profile_path, proposal.yaml)
     images_shown = images if second_images is None else brighter_images(images, second_images)
     title = f"Where is the overscan? {first_frame.name}"
@@ -138,9 +137,7 @@ def new_camera(first_frame, second_frame, *, profile_path, picture_path, cameras
     png = proposal_picture(proposal.images_seen, images_shown, title=title)
     atomic_write.write_whole(picture_path, [png])
     lines += [f"Profile: {profile_path}", f"Picture: {picture_path}"]
-    if profile_path.resolve().parent != cameras.resolve():
-        lines.append(f"Look at both, then move the profile to {cameras}.")
-    return lines
+    return lines + _lines_on_use(headers, cameras, profile_path, first_frame.name)
 
 
 def _read_raw_frames(first_frame, second_frame):
@@ -160,13 +157,36 @@ def _read_raw_frames(first_frame, second_frame):
     return headers, images, second_images
 
 
-def _line_on_profiles(headers, cameras, file):
-    """Return the line on profiles that recognise the frame already."""
+def _lines_on_use(headers, cameras, profile_path, file):
+    """Return the lines on the next step: move the profile, or correct the one that there is.
+
+    Parameters
+    ----------
+    headers : list of astropy.io.fits.Header
+        One for each HDU of the frame.
+    cameras : pathlib.Path
+        The folder of the profiles there are.
+    profile_path : pathlib.Path
+        The new profile.
+    file : str
+        The frame; named in errors.
+
+    Returns
+    -------
+    list of str
+    """
+    if profile_path.resolve().parent == cameras.resolve():
+        return []
     try:
-        profile = identify(headers, load_cameras(cameras), file=file)
+        known_path = identify(headers, load_cameras(cameras), file=file).path
     except FrameError as error:
-        return [f"- {error.reason}"]
-    return [f"- {profile.path} recognises this frame already."] if profile.path else []
+        return [f"Frames of this camera are set aside until you mend it: {error.reason}"]
+    if not known_path:
+        return [f"Look at both, then move the profile to {cameras}."]
+    return [
+        f"Runs read these frames by {known_path}: if the new sections are better, write them into"
+        " that file, as it has more lines than these."
+    ]
 
 
 def brighter_images(first_images, second_images):

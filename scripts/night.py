@@ -19,6 +19,7 @@ from ccdflow import commandline, paths
 from ccdflow.errors import UserError
 from ccdflow.files.text_files.tables import table_rows
 from ccdflow.pages import terminal
+from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.rawframes.rows import is_dated
 
 _TABLES = {
@@ -67,9 +68,7 @@ def tables_of(results, night):
             file=str(results / paths.INVENTORY),
             keyword="night",
             value=night,
-            allowed=f"{nights[0]} to {nights[-1]}, {len(nights)} in all"
-            if nights
-            else "there are none yet",
+            allowed=nights_in_words(nights) or "there are none yet",
             remedy="give night=NIGHT" if nights else "run the workflow first",
         )
     # Older results: the table has no such column.

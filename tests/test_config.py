@@ -341,3 +341,38 @@ def test_aliases_of_a_file_that_snakemake_reads_are_bounded():
     for value in (bomb, inside_itself, {"a": inside_itself}, ["x"] * 20_001):
         with pytest.raises(UserError, match="nested too deep, or holds too much"):
             settings.load_settings({"raw": "r", "results": "s", "reduction": value})
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"raw": "/data", "results": "/products"}, ""),
+        ({}, ""),
+        ({"raw": "demo/raw", "results": "/products"}, ""),
+        ({"raw": "/data", "results": "demo/results"}, ""),
+        (
+            {"results": "/products"},
+            "raw: is not given, and would be that of the demonstration beside results=/products"
+            " (found 'demo/raw'); write raw=FOLDER as well",
+        ),
+        (
+            {"raw": "/data"},
+            "results: is not given, and would be that of the demonstration beside raw=/data (found"
+            " 'demo/results'); write results=FOLDER as well",
+        ),
+    ],
+)
+def test_one_folder_alone_is_not_joined_with_the_other_of_the_demonstration(given, line):
+    """Frames of the demonstration were reduced among the products of another archive."""
+    loaded = settings.load_settings({**DEFAULTS, **given})
+    lines = []
+    try:
+        settings.check_both_folders(loaded, given)
+    except UserError as error:
+        lines.append(str(error))
+    assert lines == ([line] if line else [])
+
+
+def test_a_folder_of_the_users_own_configuration_needs_no_other_on_the_command_line():
+    loaded = settings.load_settings({**DEFAULTS, "raw": "/data", "results": "/trial"})
+    settings.check_both_folders(loaded, {"results"})

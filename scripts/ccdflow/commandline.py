@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -163,6 +165,36 @@ def _number_parser(number_class, name, *, least, allowed, most=math.inf):
     return read
 
 
+def help_text(doc, width=None):
+    """Return a script's docstring in the width of the terminal; commands keep their lines.
+
+    Parameters
+    ----------
+    doc : str
+    width : int, optional
+        Letters in a line; those of the terminal if absent.
+
+    Returns
+    -------
+    str
+    """
+    width = width or shutil.get_terminal_size().columns - 2
+    return "\n\n".join(
+        paragraph
+        if any(line.startswith("python ") for line in paragraph.splitlines())
+        else textwrap.fill(paragraph, width)
+        for paragraph in doc.strip().split("\n\n")
+    )
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """The help of a script, with its docstring as `help_text` has it."""
+
+    def _fill_text(self, text, width, indent):
+        """Return the text of the docstring."""
+        return help_text(text, width)
+
+
 def parser(doc, *, words, names=None):
     """Return a parser whose help is a script's docstring.
 
@@ -180,7 +212,7 @@ def parser(doc, *, words, names=None):
     argparse.ArgumentParser
     """
     argument_parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage=f"%(prog)s [OPTIONS] {words}", description=doc, formatter_class=HelpFormatter
     )
     argument_parser.add_argument("words", nargs="*", metavar=words, help=argparse.SUPPRESS)
     if names and "raw" in names:

@@ -16,6 +16,7 @@ ACTIONS = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "repair the permissions"),
     **dict.fromkeys(OCCUPIED_PATH_ERRORS, "a file or folder is in the way: move it"),
     **dict.fromkeys(_DISK_ERRORS, "check the disk or the network"),
+    errno.ELOOP: "remove the link, which leads to itself",
 }
 """The user's action against an error of the system, by its number."""
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"

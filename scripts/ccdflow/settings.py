@@ -110,6 +110,39 @@ def load_settings(config, *, folders=()):
     return settings
 
 
+def check_both_folders(settings, given):
+    """Check that not one folder alone is the user's, and the other the demonstration's.
+
+    Such a run would put the frames of the demonstration among the user's products, or the reverse.
+
+    Parameters
+    ----------
+    settings : dict of str to object
+        As `load_settings` returns them.
+    given : collection of str
+        Names of the settings that the command line gives.
+
+    Raises
+    ------
+    UserError
+        For the folder that is the demonstration's and was not given.
+    """
+    defaults = _schema_defaults()
+    demonstration_folders = [
+        name for name in ("raw", "results") if settings[name] == defaults[name]
+    ]
+    if len(demonstration_folders) != 1 or demonstration_folders[0] in given:
+        return
+    (name,) = demonstration_folders
+    other = "results" if name == "raw" else "raw"
+    raise UserError(
+        f"is not given, and would be that of the demonstration beside {other}={settings[other]}",
+        keyword=name,
+        value=settings[name],
+        remedy=f"write {name}=FOLDER as well",
+    )
+
+
 def notices(config):
     """Return a line for each setting that is given under its former name.
 

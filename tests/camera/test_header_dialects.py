@@ -787,9 +787,9 @@ def test_warnings_stand_in_the_table_and_once_for_each_kind_in_the_last_lines(tm
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
     warning_lines = [line for line in run.lines if line.startswith("warning") and "GAIN" in line]
     assert warning_lines == [
-        "warning: g0.fits: GAIN: not a number from 0 to 1e6 (found 'odd 0'); allowed: electrons per"
-        " adu, above 0; correct the card, or write gain into the camera's profile (5 frames, the"
-        " first of them)"
+        "warning: g0.fits (the first of 5 frames): GAIN: not a number from 0 to 1e6 (found"
+        " 'odd 0'); allowed: electrons per adu, above 0; correct the card, or write gain into the"
+        " camera's profile"
     ]
     table = read_inventory(tmp_path / "results" / "inventory.csv").set_index("file")
     wanted = "warning: GAIN: not a number from 0 to 1e6 (found 'odd 3')"

@@ -265,7 +265,7 @@ def test_a_refused_group_names_the_card_that_differs(tmp_path):
     run = run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE})
     (record,) = (r for r in run.records.values() if r.kind == "bias")
     assert record.status == "refused"
-    assert "they are of two kinds, 4 and 4 (b4.fits, b5.fits ...)" in record.reason
+    assert "; two kinds: b4.fits, b5.fits and 2 more, and 4 others; " in record.reason
     assert record.reason.endswith("these cards differ: WARMUP (done and no)")
 
 

@@ -316,7 +316,10 @@ def test_too_few_frames_make_no_product(tmp_path):
     assert records[BIAS].status == "refused"
     assert records[BIAS].reason == "2 frames, fewer than the minimum of 3"
     assert not (run.results / BIAS).exists()
-    assert f"no combined bias: {BIAS}: 2 frames, fewer than the minimum of 3" in run.lines
+    assert (
+        f"no combined bias: {BIAS}: 2 frames, fewer than the minimum of 3; take 1 more, or add"
+        " bias='{minimum: 2}' to --config"
+    ) in run.lines
 
 
 def test_too_few_frames_that_look_alike_make_no_product(tmp_path):
@@ -337,7 +340,7 @@ def test_frames_that_do_not_agree_make_no_product(tmp_path):
     fill(tmp_path / "raw", frames)
     run, records = combine_biases(tmp_path)
     assert records[BIAS].status == "refused"
-    assert records[BIAS].reason.startswith("the frames do not agree: the frames have no common")
+    assert records[BIAS].reason.startswith("the frames have no common level: it scatters by")
     assert not (run.results / BIAS).exists()
     # Their noise can be told all the same.
     (figures,) = records[BIAS].data["quality"]
@@ -501,7 +504,7 @@ def test_too_many_frames_that_slipped_make_a_group_that_does_not_agree(tmp_path)
     fill(tmp_path / "raw", frames)
     _, records = combine_biases(tmp_path)
     assert records[BIAS].status == "refused"
-    assert "3 of 10 frames do not look like the others" in records[BIAS].reason
+    assert "3 of 10 frames are unlike the others, allowed 2 (" in records[BIAS].reason
 
 
 def test_a_frame_with_the_pixels_of_another_counts_once(tmp_path):

@@ -96,7 +96,10 @@ def test_flats_that_are_too_few_name_those_that_were_left_out(tmp_path):
     done = run(tmp_path, chain)
     assert done.records[FLATS["g"]].status == job_records.REFUSED
     lines = [line for line in done.lines if FLATS["g"] in line and line.startswith("no combined")]
-    assert lines == [f"no combined flat: {FLATS['g']}: 2 of 3 frames, fewer than the minimum of 3"]
+    assert lines == [
+        f"no combined flat: {FLATS['g']}: 2 of 3 frames, fewer than the minimum of 3; take 1 more,"
+        " or add flat='{minimum: 2}' to --config"
+    ]
     (line,) = (line for line in done.lines if line.startswith("left out of its combined flat"))
     assert "flat_g2.fits: its saturated fraction is 0.117647" in line
     assert "above the limit of 0.05" in line

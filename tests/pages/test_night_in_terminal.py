@@ -250,7 +250,7 @@ def text_of_page(others):
     [
         ([], "results: is not given; write results=FOLDER"),
         (["results=/nix"], "there is no inventory"),
-        (["results=HERE", "2020"], "allowed: 2019-12-31 to 2020-01-01, 2 in all"),
+        (["results=HERE", "2020"], "allowed: nights 2019-12-31, 2020-01-01; give night=NIGHT"),
         (["results=HERE", "a", "b"], "b: the word is not understood"),
     ],
 )

@@ -39,7 +39,10 @@ def examples(name):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_has_the_purpose_and_the_example(name, capsys):
+def test_help_has_the_purpose_and_the_example_in_the_width_of_the_terminal(
+    name, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
     script = importlib.import_module(name)
     try:
         status = script.main(["--help"])
@@ -47,7 +50,13 @@ def test_help_has_the_purpose_and_the_example(name, capsys):
         status = ended.code
     assert status in (0, None)
     output = capsys.readouterr().out
-    assert script.__doc__.strip() in output
+    assert " ".join(script.__doc__.split()) in " ".join(output.split())
+    # A command is pasted as it is.
+    long_lines = [line for line in output.splitlines() if len(line) > 80]
+    assert [line for line in long_lines if not line.startswith("python ")] == []
+    if name not in ("batch", "daily"):
+        # The words of a call, which argparse would leave out of the usage.
+        assert re.match(r"usage: \S+ \[OPTIONS\] \S", output)
     assert "==SUPPRESS==" not in output
 
 

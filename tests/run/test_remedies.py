@@ -42,7 +42,9 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
 
 
 def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):
-    refused = lock.error_of_writing(tmp_path, OSError(errno.ELOOP, "too many links"))
+    circle = lock.error_of_writing(tmp_path, OSError(errno.ELOOP, "too many links"))
+    assert circle.remedy.startswith("remove the link, which leads to itself; ")
+    refused = lock.error_of_writing(tmp_path, OSError(errno.EINVAL, "invalid argument"))
     assert refused.remedy.startswith("check its permissions and its disk; ")
 
 

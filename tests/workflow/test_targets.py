@@ -44,6 +44,8 @@ def test_a_product_by_its_name_is_made_with_its_needs_and_nothing_else(
     assert one.lines[0] == "1 of 24 frames to reduce: 1 new; night 2016-01-15"
     made = products(snapshot, results)
     assert set(made) == {"inventory.csv", "reduced/darks/ccd.013.0.fits"}
+    # The last lines are on this product alone: nothing on masters that were not asked for.
+    assert one.lines[2:] == ["the product is made; 46 other products are not up to date"]
 
     planned = run_workflow(raw, results, "-n", f"{results}/{COMBINED_BIAS}")
     # The dark's folder has a bias, too.
@@ -61,12 +63,74 @@ def test_a_product_by_its_name_is_made_with_its_needs_and_nothing_else(
     assert snapshot(results / "reduced") == before
 
 
+def test_a_master_by_its_name_that_is_refused_has_its_reason_and_the_second_time_one_line(
+    raw, tmp_path, run_workflow
+):
+    results = tmp_path / "results"
+    flat = "combined/2016-01-15/flat_lfc_128x258_1x1_g1.1_g.fits"
+    config = ["flat={minimum: 9}"]
+    run = run_workflow(raw, results, f"{results}/{flat}", config=config)
+    assert run.status != 0
+    line = (
+        f"no combined flat: {flat}: 3 frames, fewer than the minimum of 9; take 6 more, or add"
+        " flat='{minimum: 3}' to --config"
+    )
+    assert run.lines[-2:] == [line, "the product is not made; 31 other products are not up to date"]
+    again = run_workflow(raw, results, f"{results}/{flat}", config=config)
+    assert again.status != 0
+    assert again.lines == [f"{line}; correct its frames or settings, and run again"]
+    assert "RuleException" not in again.output
+    # The remedy of the line, as it stands there.
+    assert run_workflow(raw, results, f"{results}/{flat}", config=["flat={minimum: 3}"]).status == 0
+    assert (results / flat).is_file()
+
+
 def test_a_product_that_there_cannot_be_is_one_line(raw, tmp_path, run_workflow):
     results = tmp_path / "results"
     run = run_workflow(raw, results, f"{results}/reduced/ccd.999.0.fits")
     assert run.status != 0
     assert f"ccdflow: {results}/reduced/ccd.999.0.fits: there is no such product" in run.output
     assert "Traceback" not in run.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["reduced/ccd.001.0.fits"],
+            "reduced/ccd.001.0.fits: is neither a rule nor a product; allowed: a product with its"
+            " folder {results}; write {results}/reduced/ccd.001.0.fits",
+        ),
+        (
+            ["{raw}/darks/ccd.013.0.fits.gz"],
+            "{raw}/darks/ccd.013.0.fits.gz: is neither a rule nor a product; allowed: a product"
+            " with its folder {results}; write {results}/reduced/darks/ccd.013.0.fits",
+        ),
+        (
+            ["calibrat"],
+            "calibrat: is neither a rule nor a product; allowed: a product with its folder"
+            " {results}; -n lists the products",
+        ),
+        (
+            ["combine"],
+            "a rule of single products is no target; to make all its products again put -R before"
+            " it, or name products with their folder, as -n lists them",
+        ),
+        (
+            ["-R", "combin"],
+            "-R: is neither a rule nor a product (found 'combin'); allowed: a rule of --list-rules,"
+            " or a product with its folder {results}; correct the name",
+        ),
+    ],
+)
+def test_a_name_that_is_none_is_one_line(raw, whole_results, run_workflow, arguments, line):
+    """Snakemake said 'if you use input functions make sure ...', and of -R nothing at all."""
+    places = {"raw": raw, "results": whole_results}
+    arguments = [argument.format(**places) for argument in arguments]
+    run = run_workflow(raw, whole_results, *arguments)
+    assert run.status != 0
+    assert run.lines == [line.format(**places)]
+    assert "No rule to produce" not in run.output
 
 
 @pytest.mark.parametrize(

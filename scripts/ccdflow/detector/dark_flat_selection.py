@@ -294,6 +294,6 @@ def _no_common_flat(stats, limits):
     if mean_scatter <= limit:
         return []
     return [
-        f"the flats have no common shape: it scatters by {100 * mean_scatter:.3g} %, more than"
+        f"the flats have no common shape: it scatters by {100 * mean_scatter:.3g} %, allowed"
         f" {100 * limit:.3g} %: light or filters differ"
     ]

@@ -95,6 +95,8 @@ class LeftOut:
         The limit that the figure exceeds.
     text : str
         The reason in words.
+    measurement : str
+        Value and limit alone, for a sentence that has other words on the frame; '' if not known.
     """
 
     index: int
@@ -102,6 +104,7 @@ class LeftOut:
     value: float
     threshold: float
     text: str
+    measurement: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,9 +234,9 @@ def selection_of(figures, count, limits, no_common_shape):
         if scatter > limit:
             is_structured |= figure.name == _COARSE_STRUCTURE
             disagreements.append(
-                f"the frames have no common {figure.name}: it scatters by "
-                f"{scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, more than "
-                f"{limit:.4g}{figure.unit}"
+                f"the frames have no common {figure.name}: it scatters by"
+                f" {scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, allowed"
+                f" {limit:.4g}{figure.unit}"
             )
         for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _left_out_by(figure, index, centre, reach))
@@ -244,8 +247,19 @@ def selection_of(figures, count, limits, no_common_shape):
         kept=tuple(i for i in range(count) if i not in left_out),
         left_out=tuple(left_out[i] for i in sorted(left_out)),
         agrees=not disagreements,
-        reason="; ".join(disagreements),
+        reason=_first_of(disagreements),
     )
+
+
+def _first_of(disagreements):
+    """Return the first of some disagreements, and how many there are; '' for none.
+
+    The figures come in the order of their weight: a line has no room for those behind the first.
+    """
+    further = len(disagreements) - 1
+    if further < 1:
+        return "".join(disagreements)
+    return f"{disagreements[0]} (and {further} more figure{'s' * (further > 1)})"
 
 
 def _sentences_on_too_many(left_out, count, limits):
@@ -255,8 +269,8 @@ def _sentences_on_too_many(left_out, count, limits):
         return []
     first = min(left_out, key=lambda frame: frame.index)
     return [
-        f"{len(left_out)} of {count} frames do not look like the others, more than "
-        f"{most_left_out} (the first: {first.text})"
+        f"{len(left_out)} of {count} frames are unlike the others, allowed {most_left_out}"
+        f" ({first.measurement or first.text})"
     ]
 
 
@@ -287,7 +301,7 @@ def leave_out(selection, further, thresholds=None):
         kept=tuple(index for index in selection.kept if index not in indices),
         left_out=left_out,
         agrees=selection.agrees and not reasons,
-        reason="; ".join(filter(None, [selection.reason, *reasons])),
+        reason=selection.reason or _first_of(reasons),
     )
 
 
@@ -457,8 +471,8 @@ def sentences_on_shapes(stats, limits):
     if mean_scatter <= limit:
         return []
     return [
-        f"the frames have no common coarse structure: it scatters by {mean_scatter:.4g} adu, "
-        f"more than {limit:.4g} adu"
+        f"the frames have no common coarse structure: it scatters by {mean_scatter:.4g} adu,"
+        f" allowed {limit:.4g} adu"
     ]
 
 
@@ -514,4 +528,6 @@ def _left_out_by(figure, index, centre, reach):
             f"its {figure.name} cannot be measured (the group has {value_in_words(centre)}):"
             " hardly a pixel of a part of it is like the others"
         )
-    return LeftOut(index, figure.name, value, threshold, text)
+        return LeftOut(index, figure.name, value, threshold, text)
+    measurement = f"{figure.name} {value_in_words(value)}, limit {value_in_words(threshold)}"
+    return LeftOut(index, figure.name, value, threshold, text, measurement)

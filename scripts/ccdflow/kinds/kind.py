@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
+from ccdflow.run import job_records
 from ccdflow.run.context import PageContext
 from ccdflow.run.job import OF_A_NIGHT, OF_ALL_NIGHTS, Size
 
@@ -316,6 +317,23 @@ class Kind(PartlyPlanned, OnPages):
         list of str
         """
         return []
+
+    def closing_of_one(self, context, record):
+        """Return a run's last lines on a product that was asked for by its name.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.PageContext
+        record : ccdflow.run.job_records.Record
+
+        Returns
+        -------
+        list of str
+            Lines that name the product where it was not made.
+        """
+        if record.status == job_records.MADE:
+            return []
+        return [f"not made: {record.product}: {record.reason}"]
 
     def dry_run_lines(self, context):
         """Return the lines of a dry run on the plan's effects for this kind, below the counts.

@@ -11,6 +11,9 @@ from ccdflow.run.master_choices import Step
 OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a night", "all nights"
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
+NIGHT_OF_SEVERAL = "all"
+"""The night of a group whose members are of several nights."""
+
 
 # The text in the place of a key that is not made, in the name of a record: the rules want
 # hexadecimal digits.

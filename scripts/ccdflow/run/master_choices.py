@@ -203,7 +203,7 @@ class Missing:
     setup : str
         The setup that is wanted, in words.
     rest : str
-        The masters there are, or their faults, in words.
+        The masters there are, in words; those that could not be made, by their names.
     is_of_other_temperature : bool
         Whether a dark of the setup is of another temperature.
     product, night : str

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.job import Job, UnhashedJob
+from ccdflow.run.job import OF_A_FRAME, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 
@@ -38,8 +38,10 @@ class Plan:
         Products that are not to stand among the others any more.
     planned_counts : dict of str to int
         By kind, how many products the configuration asks for, current or not.
-    is_part : bool
-        Whether some products were asked for by name, and ``jobs`` makes these only.
+    requested : tuple of str
+        The products asked for by name; ``jobs`` makes these only. () where all are.
+    n_not_requested : int
+        Products that are not current, and not made, as nobody has asked for them.
     leaving : tuple of str
         Those of ``products_to_retire`` whose files are there.
     older_headers : dict of str to list of str
@@ -52,7 +54,8 @@ class Plan:
     jobs: dict[str, Job]
     products_to_retire: list[str]
     planned_counts: dict[str, int] = field(default_factory=dict)
-    is_part: bool = False
+    requested: tuple[str, ...] = ()
+    n_not_requested: int = 0
     leaving: tuple[str, ...] = ()
     older_headers: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, Row] = field(default_factory=dict)
@@ -62,13 +65,24 @@ class Plan:
         return [job for job in self.jobs.values() if job.kind in kinds]
 
     def dry_run_lines(self):
-        """Return the lines of a dry run on the plan's effects, of all kinds."""
+        """Return the lines of a dry run on the plan's effects, of all kinds.
+
+        Where some products are asked for and none of them is a calibrated frame, there is nothing
+        to foretell: without names the lines are on the last night then.
+        """
+        chain = self.context.chain
+        is_foretold = any(
+            chain.by_name(job.kind).reach == OF_A_FRAME and job.kind != chain.first.name
+            for job in (self.jobs.values() if self.requested else ())
+        )
+        if self.requested and not is_foretold:
+            return []
         context = PlanContext.of(self.context)
         return [line for kind in context.chain for line in kind.dry_run_lines(context)]
 
     def keep_only(self, products):
         """Leave out the jobs that some products can do without."""
-        self.is_part = True
+        self.requested = tuple(products)
         products_wanted, products_to_look_at = set(), list(products)
         while products_to_look_at:
             job = self.jobs.get(products_to_look_at.pop())
@@ -77,8 +91,10 @@ class Plan:
                 products_to_look_at += set(job.needs) - set(job.spare)
                 # A key that is made later would be made without the jobs that are left out here.
                 _ = job.key
-        for product in set(self.jobs) - products_wanted:
+        products_left_out = set(self.jobs) - products_wanted
+        for product in products_left_out:
             del self.jobs[product]
+        self.n_not_requested = len(products_left_out)
 
 
 class Predecessors(NamedTuple):

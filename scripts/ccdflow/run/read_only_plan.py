@@ -42,7 +42,9 @@ def settings_of(values_given):
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
         parts[name] = {**(written.get(name) or {}), **part}
-    return settings.load_settings({**written, **values_given, **parts})
+    loaded = settings.load_settings({**written, **values_given, **parts})
+    settings.check_both_folders(loaded, values_given)
+    return loaded
 
 
 def plan_only(values_given, *, chain):

@@ -23,6 +23,7 @@ from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lines import last_run
 from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.plan_description import lines_on_plan
+from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.products import removal
@@ -612,9 +613,14 @@ def _close_session(session):
     # The look for the seal has seen all files of the raw folder.
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
-    lines += closing_lines(
-        ended_context, reported_failures, session.postponed_records, files_not_read=passed_over
-    )
+    if session.plan.requested:
+        lines += lines_on_targets(
+            ended_context, session.plan, reported_failures, session.postponed_records
+        )
+    else:
+        lines += closing_lines(
+            ended_context, reported_failures, session.postponed_records, files_not_read=passed_over
+        )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
     if plan_lines and not session.failed_records and not moved_line:
         seal.leave_seal(

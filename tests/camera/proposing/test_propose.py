@@ -457,7 +457,12 @@ def test_the_command_writes_a_profile_and_its_picture(tmp_path, capsys):
     assert new_camera.main([str(frame), "--out", str(out), "--picture", str(picture)]) == 0
     output = capsys.readouterr().out
     assert "Columns 2056 to 2080 hold the level alone" in output
-    assert "lfc.yaml recognises this frame already" in output
+    assert output.splitlines()[-1] == (
+        f"Runs read these frames by {new_camera.CAMERAS / 'lfc.yaml'}: if the new sections are"
+        " better, write them into that file, as it has more lines than these."
+    )
+    # The profile would lose the site and keywords of the other one.
+    assert "move the profile" not in output
     assert load_camera(out).name == "mine"
     image = matplotlib.image.imread(picture)
     assert image.shape[0] > 400

@@ -335,7 +335,7 @@ def test_tonight_names_the_criterion_and_the_existing_masters(guide, tmp_path, c
     setup = "lfc 128x258 1x1 g1.1"
     assert f"  no dark for 300.1 s of {setup}: there is none at all" in lines
     few = "combined/2016-01-15/flat_lfc_128x258_1x1_g1.1_g.fits"
-    assert f"  no flat: {few} would be of 2 frames, fewer than the minimum of 3" in lines
+    assert f"  no flat: {few} would be of 2 frames, allowed 3 or more" in lines
 
 
 @pytest.mark.parametrize("flats", [(), (("g", 3),)], ids=["no flat", "flats"])
@@ -373,6 +373,11 @@ def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
     )
     with fits.open(done.results / SCIENCE) as hdus:
         assert (hdus[0].header["CALGRADE"] == "C") is is_foretold
+    texts = ASSOCIATIONS.section(done.context, "2024-03-01").summary
+    on_page = [text for text in texts if unlike_frames in text]
+    assert [text.endswith("which show the gains: grade C.") for text in on_page] == (
+        [True] if is_foretold else []
+    )
     # A night before the last ones has one line, with the numbers of its grades.
     nights = {"2024-03-01": SCIENCE_KIND.night_groups(done.context, "2024-03-01"), "2024-03-02": []}
     (line,) = forecast_sentences.paragraphs(done.context, nights, most_nights=1)
@@ -437,6 +442,56 @@ def test_explain_tells_the_story_of_a_master_and_who_uses_it(night_run, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("file", "product", "line"),
+    [
+        (
+            "science_g1.fits",
+            "calibrated/science_g1.fits",
+            "raw frame of reduced/science_g1.fits and calibrated/science_g1.fits",
+        ),
+        (
+            "dark60_2.fits",
+            "reduced/dark60_2.fits",
+            f"raw frame of reduced/dark60_2.fits; in {DARKS[60]}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", ["absolute", "relative", "of the inventory", "packed"])
+def test_explain_leads_from_a_raw_frame_to_its_products(
+    night_run, capsys, monkeypatch, file, product, line, form
+):
+    folder, done = night_run
+    monkeypatch.chdir(folder)
+    path = {
+        "absolute": folder / "raw" / file,
+        "relative": f"raw/{file}",
+        "of the inventory": file,
+        "packed": folder / "raw" / f"{file}.gz",
+    }[form]
+    assert script("explain").main([str(path), f"results={done.results}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{file}: {line}"
+    assert lines[1].startswith(f"{product}: type ")
+
+
+def test_explain_names_the_paths_that_an_unknown_frame_may_mean(night_run, capsys):
+    _, done = night_run
+    words = [f"results={done.results}"]
+    explain = script("explain")
+    assert explain.main(["raw/other.fits", *words]) == 1
+    where = f"is neither a product in {done.results} nor a raw frame of its inventory.csv"
+    assert (
+        capsys.readouterr().err == f"ccdflow: raw/other.fits: {where}; give a file that is there\n"
+    )
+    # A product that is not there is no raw frame.
+    assert explain.main(["calibrated/other.fits", *words]) == 1
+    assert capsys.readouterr().err == (
+        f"ccdflow: {done.results}/calibrated/other.fits: there is no such file; give a product in"
+        " the results folder\n"
+    )
+
+
 def test_explain_names_the_changes_of_the_next_run(tmp_path, capsys):
     chain, done = copy_finished_run(tmp_path)
     words = [str(done.results / SCIENCE), f"raw={chain.raw}", f"cameras={tmp_path / 'cameras'}"]
@@ -455,7 +510,10 @@ def test_explain_gives_the_reason_for_a_missing_product(night_run, capsys, tmp_p
     assert "there is no such file" in capsys.readouterr().err
     (tmp_path / "x.fits").write_bytes(b"")
     assert explain.main([str(tmp_path / "x.fits")]) == 1
-    assert "lies in no results folder of ccdflow" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"ccdflow: {tmp_path / 'x.fits'}: lies in no results folder of ccdflow; name a file of a"
+        " results folder; for a raw frame give results=FOLDER as well\n"
+    )
     shutil.copytree(done.results / ".ccdflow", tmp_path / "results/.ccdflow")
     for file, why in (
         (SCIENCE, "it was made, and deleted or moved; the next run makes it again"),

@@ -219,7 +219,7 @@ def test_without_biases_no_dark_is_made_and_the_reason_names_the_bias_wanted(tmp
 def test_too_few_biases_are_named(tmp_path):
     done = run(tmp_path, take(tmp_path, biases=2))
     assert done.records[DARKS[60]].reason == (
-        f"no bias: {BIAS} would be of 2 frames, fewer than the minimum of 3"
+        f"no bias: {BIAS} would be of 2 frames, allowed 3 or more"
     )
 
 

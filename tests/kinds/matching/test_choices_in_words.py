@@ -136,7 +136,7 @@ def test_a_master_that_lacks_a_frame_asks_for_one_more(archive):
     archive.take("bias", NIGHT, 2)
     archive.take("science", NIGHT, exptime=300.0)
     lines = plan_lines(archive, NIGHT)
-    assert "would be of 2 frames, fewer than the minimum of 3" in line_of(lines, "bias")
+    assert "would be of 2 frames, allowed 3 or more" in line_of(lines, "bias")
     wishes = line_of(lines, "to gain most: ")
     assert "1 more bias makes a combined bias of the 2 that there are" in wishes
     assert "10 biases" not in wishes
@@ -352,7 +352,7 @@ def test_darks_without_any_bias_are_promised_to_no_frame(archive):
     archive.take("science", NIGHT, exptime=300.0)
     lines = plan_lines(archive, NIGHT)
     dark = f"combined/{NIGHT}/dark_testcam_64x8_300s.fits"
-    refused = f"no dark could be made: {dark}: no bias: there is none at all grade C"
+    refused = f"no dark: {dark} could not be made grade C"
     assert line_of(lines, "dark") == f"dark none {refused}"
     # Only biases are missing: the existing darks suffice.
     assert line_of(lines, "to gain most") == (
@@ -506,3 +506,17 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
         assert is_same or not own
         changed.add((own, is_same))
     assert changed == {(True, True), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("sky", "words"), [(-45.75, "sky predicted 0 e-,"), (12.0, "sky predicted 12 e-,")]
+)
+def test_a_sky_below_the_bias_is_no_light(sky, words):
+    """A bias of another night, above the frame, gave 'sky predicted -45.75 e-'."""
+    noise = SimpleNamespace(
+        budget=SimpleNamespace(parts={"read noise": 27.0}, total=27.0, noise=5.2, cap="read noise"),
+        frame=SimpleNamespace(sky=sky, read_noise=4.8),
+        read_noise_is_measured=True,
+        sky_is_measured=False,
+    )
+    assert forecast_sentences.noise_words(noise).startswith(words)

@@ -376,7 +376,7 @@ def words_of(problems):
         ),
         (
             "loop", "cannot be read (Too many levels of symbolic links)",
-            "check its permissions and its disk, and run again",
+            "remove the link, which leads to itself, and run again",
         ),
     ],
 )  # fmt: skip

@@ -161,6 +161,8 @@ def test_many_frames_set_aside_for_one_reason_have_one_line(tmp_path):
     take(raw, "b.fits", 30, DETSIZE="[1:9,1:9]")
     run = run_jobs(raw, tmp_path / "results", {}, kinds=("frame",))
     lines = [line for line in run.lines if line.startswith("set aside: ")]
-    assert [line.split(": ")[1] for line in lines] == ["a00.fits", "b.fits"]
-    assert lines[0].endswith("(22 frames, the first of them)")
-    assert "frames, the first" not in lines[1]
+    assert [line.split(": ")[1].split()[0] for line in lines] == ["a00.fits", "b.fits"]
+    assert lines[0].startswith("set aside: a00.fits (the first of 22 frames): ")
+    assert "the first of" not in lines[1]
+    # Warnings on a frame that is set aside hide the reason, and have lines of their own.
+    assert [line for line in lines if "warning: " in line] == []

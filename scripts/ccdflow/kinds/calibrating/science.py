@@ -211,6 +211,11 @@ class Science(CardsOfFrames, GroupedKind):
             [summary, *context.summaries(_SUMMARY).values()]
         )
 
+    def closing_of_one(self, context, record):
+        """Return the lines on a frame that was not calibrated, or lacks a step."""
+        summary = calibrated_lines.summary_of(context, [record])
+        return calibrated_lines.lines_on_calibration([summary])
+
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):

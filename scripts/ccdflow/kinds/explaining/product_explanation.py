@@ -52,7 +52,7 @@ def results_of(path):
             return folder
     raise UserError(
         "lies in no results folder of ccdflow", file=path,
-        remedy="name a file below results/, or give results=FOLDER",
+        remedy="name a file of a results folder; for a raw frame give results=FOLDER as well",
     )  # fmt: skip
 
 

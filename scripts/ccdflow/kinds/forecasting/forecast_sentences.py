@@ -13,7 +13,9 @@ from ccdflow.kinds.forecasting import budget, night_forecast
 from ccdflow.kinds.matching.answers import WHY_UNNEEDED, answers_of, grade_of
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.pages.text_formatting import light_words, plural
+from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.master_choices import MissingCause
+from ccdflow.run.rawframes.rows import is_dated
 from ccdflow.wording import count, first_named
 
 # Kinds of frames, noises and wishes that a paragraph names; the page names more.
@@ -38,7 +40,7 @@ def paragraphs(context, nights, *, most_nights):
     -------
     list of str
     """
-    lines, names = [], sorted(nights)
+    lines, names = [], undated_first(nights)
     earlier_groups = [group for night in names[:-most_nights] for group in nights[night]]
     if earlier_groups:
         grades = _count_grades(context, earlier_groups)
@@ -49,7 +51,9 @@ def paragraphs(context, nights, *, most_nights):
         )
         nights_words = count(len(names) - most_nights, "earlier night")
         frames_words = count(len(earlier_groups), "frame")
-        lines.append(f"plan of {nights_words}, from {names[0]}: {frames_words}, {counts}")
+        dates = [night for night in names if is_dated(night)]
+        first = f", from {dates[0]}" if dates else ""
+        lines.append(f"plan of {nights_words}{first}: {frames_words}, {counts}")
     for night in names[-most_nights:]:
         for block in night_forecast.blocks_of(context, night, foretell=True):
             lines += paragraph(block)
@@ -328,8 +332,9 @@ def noise_words(noise):
             f" the sky is not measured yet{unsure}"
         )
     sky = "sky" if noise.sky_is_measured else "sky predicted"
+    # A bias of another night may be above the frame: the budget counts no light then.
     return (
-        f"{sky} {noise.frame.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
+        f"{sky} {max(noise.frame.sky, 0.0):.4g} e-, noise {parts.noise:.3g} e- a pixel"
         f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
     )
 

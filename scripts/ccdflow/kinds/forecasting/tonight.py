@@ -8,6 +8,7 @@ from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
 from ccdflow.pages.text_formatting import light_words
+from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 from ccdflow.wording import count, first_lines
 
@@ -54,10 +55,10 @@ def lines_on_night(context, night):
     """
     rows = context.rows_of(night)
     if not rows:
-        nights = sorted({row.night for row in context.store.rows.values()})
+        nights = {row.night for row in context.store.rows.values()}
         raise UserError(
             "there is no frame of this night", keyword="night", value=night,
-            allowed=f"one of {len(nights)} nights from {nights[0]} to {nights[-1]}",
+            allowed=nights_in_words(nights),
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
     blocks = night_forecast.blocks_of(context, night, foretell=True)

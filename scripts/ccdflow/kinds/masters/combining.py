@@ -268,8 +268,8 @@ def _combine_selected(kind, context, job, members, selection, threads):
     )
     data = work.record.data
     reason = _why_no_master(selection, len(members), work.settings["minimum"])
-    if not selection.agrees:
-        reason += disagreement.two_kinds_in_words(context, members)
+    if not selection.agrees and selection.kept:
+        reason += disagreement.odd_frames_in_words(context, members, selection.left_out)
     try:
         if not reason:
             return _make_master(work)
@@ -293,10 +293,8 @@ def _combine_selected(kind, context, job, members, selection, threads):
 
 def _why_no_master(selection, available, minimum):
     """Return why a selection makes no master, or ''."""
-    if not selection.agrees and not selection.kept:
-        return selection.reason
     if not selection.agrees:
-        return f"the frames do not agree: {selection.reason}"
+        return selection.reason
     count = len(selection.kept)
     if count >= minimum:
         return ""

@@ -8,22 +8,36 @@ from ccdflow.camera.identity import differing_cards_in_words, value_of
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector.two_populations import split_populations
 from ccdflow.kinds.masters.selecting import as_statistics
+from ccdflow.wording import first_named
+
+# A reason names at most this many frames of a group.
+_MOST_NAMED = 2
 
 
-def two_kinds_in_words(context, members):
-    """Name the cards that differ between two kinds of frames.
+def odd_frames_in_words(context, members, left_out):
+    """Name the odd frames of a group that does not agree, and the cards that show them.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     members : list of (str, ccdflow.run.job_records.Record)
         As `ccdflow.kinds.masters.group_queries.reduced_members` returns them.
+    left_out : sequence of ccdflow.detector.member_selection.LeftOut
+        Their indices are those of `members`.
 
     Returns
     -------
     str
-        Continues the sentence of the reason; '' where they are not of two kinds.
+        Continues the sentence of the reason; '' where no frame is odder than another.
     """
+    if kinds := _two_kinds_in_words(context, members):
+        return kinds
+    files = [members[each.index][0] for each in left_out]
+    return f": {first_named(files, _MOST_NAMED)}" if files else ""
+
+
+def _two_kinds_in_words(context, members):
+    """Name the fewer of two kinds of frames, and the cards that differ; '' where there is one."""
     figures = [record.data.get("statistics") or [] for _, record in members]
     kinds = (
         split_populations([as_statistics(figures_of_frame[0]) for figures_of_frame in figures])
@@ -35,10 +49,10 @@ def two_kinds_in_words(context, members):
     headers = [_header_values(context, record) for _, record in members]
     first_headers, second_headers = ([headers[index] for index in kind] for kind in kinds)
     cards = differing_cards_in_words(first_headers, second_headers)
-    names = ", ".join(members[index][0] for index in kinds[1][:2])
-    difference = f"these cards differ: {', '.join(cards)}" if cards else "no card differs"
-    counts = f"{len(first_headers)} and {len(second_headers)}"
-    return f"; they are of two kinds, {counts} ({names} ...), and {difference}"
+    smaller_kind, larger_kind = sorted((kinds[1], kinds[0]), key=len)
+    names = first_named([members[index][0] for index in smaller_kind], _MOST_NAMED)
+    card_words = f"; these cards differ: {', '.join(cards)}" if cards else ""
+    return f"; two kinds: {names}, and {len(larger_kind)} others{card_words}"
 
 
 def explain_left_out(context, members, members_kept, left_out):

@@ -14,14 +14,12 @@ from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import association, setups
 from ccdflow.kinds.reducing.frame_sources import frame_key
 from ccdflow.run.context import is_of_enabled_type, reduced_product
-from ccdflow.run.job import Group
+from ccdflow.run.job import NIGHT_OF_SEVERAL, Group
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker
 
 # Temperatures further apart, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
-# The night of a group whose members are of several nights.
-_ALL_NIGHTS = "all"
 
 
 class GroupKey(NamedTuple):
@@ -68,7 +66,7 @@ def groups_of(kind, context):
             name += "_" + digest([key.geometry, key.recipe, key.shared])[:6]
         product = paths.combined_master(key.night, name)
         files, nights = tuple(row.file for row in rows), {row.night for row in rows}
-        night_of_steps = key.night if key.night != _ALL_NIGHTS else max(nights)
+        night_of_steps = key.night if key.night != NIGHT_OF_SEVERAL else max(nights)
         groups[product] = Group(
             product=product,
             night=key.night,
@@ -132,8 +130,8 @@ def _key_of_row(context, row, names, *, is_of_one_night):
             if name != "optics" or row.facts[name]
         ),
     ]
-    night = row.night if is_of_one_night else _ALL_NIGHTS
-    if night == _ALL_NIGHTS and (epoch := setups.epoch_of(context, row.camera, row.night)):
+    night = row.night if is_of_one_night else NIGHT_OF_SEVERAL
+    if night == NIGHT_OF_SEVERAL and (epoch := setups.epoch_of(context, row.camera, row.night)):
         shared.append(("epoch", epoch))
     return GroupKey(
         night=night,

@@ -279,7 +279,11 @@ class MasterKind(CardsOfFrames, GroupedKind):
         """Return the lines on masters that were not made, or not of all frames."""
         if not self.is_enabled(context):
             return []
-        return master_lines.lines_on_masters(self, records)
+        return master_lines.lines_on_masters(self, context, records)
+
+    def closing_of_one(self, context, record):
+        """Return the lines on one master that was not made, or not of all frames."""
+        return master_lines.lines_on_masters(self, context, [record])
 
 
 def _basis_of_bad_pixels(members):

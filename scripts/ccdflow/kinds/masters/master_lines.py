@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
@@ -12,6 +13,10 @@ from ccdflow.wording import first_lines
 
 # The end of a run names at most this many frames that were left out of their master.
 _MOST_LEFT_OUT = 10
+# The end of a run names at most this many masters that were not made.
+_MOST_REFUSED = 10
+# The least that a master's `minimum` may be: the schema of the configuration has it as well.
+_FEWEST_FRAMES = 2
 # The lists of a record whose entries get a line each.
 _LISTS = ("remarks", "left_out")
 
@@ -45,12 +50,13 @@ def flags_of_members(kind, context, records):
                 yield reduced_product(file), f"left out of its {kind.nouns[0]}: {text}"
 
 
-def lines_on_masters(kind, records):
+def lines_on_masters(kind, context, records):
     """Return the lines on masters that were not made, or not of all frames.
 
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
     records : list of ccdflow.run.job_records.Record
         All of this kind.
 
@@ -61,17 +67,13 @@ def lines_on_masters(kind, records):
     singular = kind.nouns[0]
     made_records = (record for record in records if record.status == job_records.MADE)
     lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made_records]
-    lines = [
-        f"no {singular}: {record.product}: {record.reason}"
-        for record in records
-        if record.status == job_records.REFUSED
-    ]
+    lines = _lines_on_refused(kind, context, records)
     lines += [
         f"{singular}: {product}: {text}"
         for product, remarks, _ in lists_of_records
         for text in remarks
     ]
-    # Of frames that do not agree, the line of the master names the first already.
+    # Of frames that do not agree, the line of the master names the first ones already.
     masters_below_minimum = [
         (record.product, *lists_in(record.data, _LISTS))
         for record in records
@@ -83,3 +85,45 @@ def lines_on_masters(kind, records):
         for file, text, *_ in left_out
     ]
     return lines + first_lines(outs, _MOST_LEFT_OUT, f"more, see {kind.table}")
+
+
+def _lines_on_refused(kind, context, records):
+    """Return the lines on masters that were refused; each remedy stands in one of them."""
+    lines, remedies = [], set()
+    for record in records:
+        if record.status != job_records.REFUSED:
+            continue
+        remedy = _remedy_of(kind, context, record)
+        words = f"; {remedy}" if remedy and remedy not in remedies else ""
+        remedies.add(remedy)
+        lines.append(f"no {kind.nouns[0]}: {record.product}: {record.reason}{words}")
+    return first_lines(lines, _MOST_REFUSED, f"more, see {kind.table}")
+
+
+def _remedy_of(kind, context, record):
+    """Return the remedy for a master that was refused; '' where its reason or another line has it.
+
+    Parameters
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    record : ccdflow.run.job_records.Record
+
+    Returns
+    -------
+    str
+    """
+    if record.basis.get("missing") or "memory" in record.data:
+        return ""
+    members = record.data.get("members", ())
+    if is_below_minimum(record):
+        lacking = kind.configuration(context)["minimum"] - len(members)
+        fewer = f", or add {kind.block}='{{minimum: {len(members)}}}' to --config"
+        return f"take {lacking} more{fewer if len(members) >= _FEWEST_FRAMES else ''}"
+    if not members:
+        figures = {figure for _, _, figure, *_ in record.data.get("left_out", ())}
+        return f"take brighter {kind.type}s" if figures == {TOO_FAINT} else "look at these frames"
+    return (
+        "take the odd ones out of the raw folder, or write `{type: other, file: NAME}` under"
+        " `types:` in the camera's profile"
+    )

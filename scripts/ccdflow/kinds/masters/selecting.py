@@ -167,7 +167,8 @@ def select(statistics, choose=member_selection.select_members):
         kept=tuple(index for index in range(count) if index not in left_out),
         left_out=tuple(left_out[index] for index in sorted(left_out)),
         agrees=not reasons,
-        reason="; ".join(reasons),
+        # The first amplifier stands for all: a line has no room for eight of them.
+        reason=reasons[0] if reasons else "",
     )
 
 

@@ -18,6 +18,10 @@ from ccdflow.kinds.matching.master_library import MasterLibrary
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.master_choices import Missing, MissingCause
+from ccdflow.wording import first_named
+
+# A reason names at most this many masters that could not be made.
+_MOST_NAMED = 2
 
 
 def steps_of(context, names, rows, night):
@@ -372,16 +376,14 @@ def missing_master(context, step):
     if not step.uses:
         return step.missing
     records = [context.outcome(use.product) for use in step.uses]
-    reasons = [
-        f"{use.product}: {record.reason if record is not None else 'it was not made'}"
-        for use, record in zip(step.uses, records, strict=True)
-    ]
     cause = MissingCause.NOT_MADE
     if _lacks_bias(records[0]):
         cause = MissingCause.NO_BIAS
     elif any(map(_is_too_faint, records)):
         cause = MissingCause.TOO_FAINT
-    return Missing(step.kind, cause, rest="; ".join(reasons))
+    # The lines, tables and pages on these masters have the reason of each: it is told once.
+    names = first_named([use.product for use in step.uses], _MOST_NAMED)
+    return Missing(step.kind, cause, rest=names)
 
 
 def why_missing(context, step):

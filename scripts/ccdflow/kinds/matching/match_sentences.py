@@ -171,13 +171,13 @@ def words_on_missing(missing_master):
         frames = "frame" if missing_master.frames == 1 else "frames"
         return MissingWords(
             f"no {kind}: {missing_master.product} would be of {missing_master.frames} {frames},"
-            f" fewer than the minimum of {missing_master.minimum}"
+            f" allowed {missing_master.minimum} or more"
         )
     if missing_master.cause is MissingCause.LEVEL_IN_FRAME:
         level = "the bias level is still in the frame, which has neither overscan nor bias"
         return MissingWords(f"no {kind}: {level}")
     if missing_master.is_of_unmade:
-        return MissingWords(f"no {kind} could be made: {missing_master.rest}")
+        return MissingWords(f"no {kind}: {missing_master.rest} could not be made")
     if kind == FLAT:
         return MissingWords(f"no {kind} in ", missing_master.light or "an unnamed filter", end)
     if kind != DARK:

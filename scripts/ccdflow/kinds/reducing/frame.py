@@ -199,6 +199,12 @@ class Frame(Kind):
         """
         return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
 
+    def closing_of_one(self, context, record):
+        """Return the lines on one frame: why it is not reduced, or the warnings on it."""
+        row = context.row_of(record.product)
+        warnings = [f"warning: {row.file}: {text}" for text in row.warnings.splitlines()]
+        return super().closing_of_one(context, record) + warnings
+
     def products_on_page(self, context, night):
         """Return the frames of a night that the configuration asks for: one list for all kinds."""
 

@@ -44,7 +44,7 @@ COLUMNS = (
 
 # Increase it when the section on masters of a night's page, or the overview's matrix, changes: all
 # pages are then made again. The table's own version makes again the table alone.
-_SECTIONS_VERSION = 8
+_SECTIONS_VERSION = 9
 
 # The key of a closed night's summary.
 _SUMMARY = "associations"
@@ -257,6 +257,11 @@ class Associations(ArchiveProduct):
             for text in forecast_sentences.wish_lines(block)
         ]
         to_gain = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
+        unlike = [
+            f"{block.setup}: {forecast_sentences.unlike_words(block)}: grade C."
+            for block in blocks
+            if block.n_unlike
+        ]
         noises = [
             (f"{block.setup} {name}" if has_several_blocks else name, text)
             for block in blocks
@@ -266,7 +271,7 @@ class Associations(ArchiveProduct):
         return Section(
             "choices",
             "Which master, and the terms of the noise",
-            (to_gain,) if to_gain else (),
+            (*unlike, *([to_gain] if to_gain else [])),
             (
                 *_harm_sentences(context, night),
                 _rule_words(context),

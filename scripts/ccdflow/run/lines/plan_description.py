@@ -7,6 +7,7 @@ from collections import Counter
 from ccdflow import paths
 from ccdflow.run import ledger
 from ccdflow.run.context import reduced_product
+from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
@@ -90,10 +91,33 @@ def _lines_on_jobs(plan):
             lines.append(f"{number} to {kind.verb}: {_reasons_in_words(jobs_of_kind)}")
     reports = [kind for kind in kinds if kind.is_report]
     if reports:
-        numbers = ", ".join(count(len(jobs[kind.name]), *kind.nouns) for kind in reports)
+        numbers = _counts_of_reports(reports, jobs)
         reasons = _reasons_in_words([job for kind in reports for job in jobs[kind.name]])
         lines.append(f"{numbers} to write: {reasons}")
     return lines or [f"nothing to do: {_subject_up_to_date(plan)} up to date"]
+
+
+def _counts_of_reports(kinds, jobs):
+    """Return the numbers of pictures, pages and tables: a dozen kinds do not fit a line.
+
+    Parameters
+    ----------
+    kinds : list of ccdflow.kinds.kind.Kind
+    jobs : dict of str to list of ccdflow.run.job.Job
+        By the name of their kind.
+
+    Returns
+    -------
+    str
+    """
+    kinds_by_noun = {}
+    for kind in kinds:
+        kinds_by_noun.setdefault(kind.progress_noun, []).append(kind)
+    counts = []
+    for noun, kinds_of_noun in kinds_by_noun.items():
+        nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else (noun[:-1], noun)
+        counts.append(count(sum(len(jobs[kind.name]) for kind in kinds_of_noun), *nouns))
+    return ", ".join(counts)
 
 
 def _jobs_by_kind(plan):
@@ -129,7 +153,7 @@ def _lines_on_lost_records(context):
 
 def _subject_up_to_date(plan):
     """Return the beginning of the line on products that are current."""
-    if plan.is_part:
+    if plan.requested:
         return "all products asked for are"
     first = plan.context.chain.first
     return f"{count(plan.planned_counts.get(first.name, 0), *first.nouns)} reduced and"
@@ -184,21 +208,11 @@ def _reasons_in_words(jobs):
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # All reasons are of the same nights, which are named once.
         counts = ", ".join(f"{len(nights)} {why}" for why, nights in ranked)
-        return "; ".join(filter(None, [counts, _nights_in_words(ranked[0][1])]))
+        return "; ".join(filter(None, [counts, nights_in_words(ranked[0][1])]))
     return "; ".join(
-        ", ".join(filter(None, [f"{len(nights)} {why}", _nights_in_words(nights)]))
+        ", ".join(filter(None, [f"{len(nights)} {why}", nights_in_words(nights)]))
         for why, nights in ranked
     )
-
-
-def _nights_in_words(nights, most_named=4):
-    """Return some nights in words: all names of a few, else the first and the last."""
-    nights = sorted(set(nights) - {""})
-    if not nights:
-        return ""
-    if len(nights) > most_named:
-        return f"{len(nights)} nights from {nights[0]} to {nights[-1]}"
-    return f"{'night' if len(nights) == 1 else 'nights'} {', '.join(nights)}"
 
 
 def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
@@ -226,12 +240,15 @@ def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
     ]
     for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
         status, reason = row.status_and_reason
-        if status == ARRIVING_STATUS:
+        if status == SET_ASIDE:
+            # Its warnings matter no more: the reason tells what to do.
+            reason = row.reason or reason
+        elif status == ARRIVING_STATUS:
             status = "left for the next run"
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
-        entries.append(((status, row.reason), f"{status}: {name}: {reason}"))
+        entries.append(((status, row.reason), name, reason))
     if most_lines is None or len(entries) <= most_lines:
-        return [line for _, line in entries]
+        return [f"{status}: {name}: {reason}" for (status, _), name, reason in entries]
     return first_lines(_lines_by_reason(entries), most_lines, f"more, see {paths.INVENTORY}")
 
 
@@ -240,21 +257,21 @@ def _lines_by_reason(entries):
 
     Parameters
     ----------
-    entries : list of ((str, str), str)
-        Status and reason, without the warnings of the frame, and its line.
+    entries : list of ((str, str), str, str)
+        Status and reason, without the warnings of the frame; its name; the reason with them.
 
     Returns
     -------
     list of str
     """
-    counts = Counter(reason for reason, _ in entries)
-    line_by_reason = dict(reversed(entries))
-    return [
-        f"{line_by_reason[reason]} ({number} frames, the first of them)"
-        if number > 1
-        else line_by_reason[reason]
-        for reason, number in counts.items()
-    ]
+    counts = Counter(key for key, _, _ in entries)
+    first_frames = {key: (name, reason) for key, name, reason in reversed(entries)}
+    lines = []
+    for key, number in counts.items():
+        name, reason = first_frames[key]
+        how_many = f" (the first of {number} frames)" if number > 1 else ""
+        lines.append(f"{key[0]}: {name}{how_many}: {reason}")
+    return lines
 
 
 def other_products(plan):

@@ -149,7 +149,7 @@ class Progress:
         made_products = f"{count.other_products} of {self.other_products} {self.other_words}"
         if not self.total:
             return f"ccdflow: {made_products}"
-        text = f"ccdflow: {count.frames} of {self.total} frames"
+        text = f"ccdflow: {count.frames} of {self.total} frame{'s' * (self.total != 1)}"
         rate = self._rate(now)
         if rate:
             text += f", {rate:.1f} a second"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.errors import UserError
+from ccdflow.errors import UserError, action_of
 from ccdflow.files import atomic_write
 
 MOST_FOLDERS_DEEP = 100
@@ -448,7 +449,10 @@ def read_mounts(table=_MOUNT_TABLE):
 def problem_of_reading(error):
     """Return the `FolderProblem` of a folder or file that cannot be looked at."""
     reason = os.strerror(error.errno) if error.errno else error
-    return FolderProblem(f"cannot be read ({reason})", "check its permissions and its disk")
+    # A link to itself is no fault of permissions or of the disk.
+    is_circle = error.errno == errno.ELOOP
+    remedy = action_of(error) if is_circle else "check its permissions and its disk"
+    return FolderProblem(f"cannot be read ({reason})", remedy)
 
 
 def _problem_of_kernel_tree(mount_point, *, is_linked):

@@ -49,8 +49,8 @@ def warning_lines(store, *, most_lines=MOST_LINES):
 def _warning_line(entries):
     """Return the line on (file, text) of frames with one warning: the first, and their number."""
     file, text = entries[0]
-    how_many = f" ({len(entries)} frames, the first of them)" if len(entries) > 1 else ""
-    return f"warning: {file}: {text}{how_many}"
+    how_many = f" (the first of {len(entries)} frames)" if len(entries) > 1 else ""
+    return f"warning: {file}{how_many}: {text}"
 
 
 def _line_on_undated(store):
@@ -165,7 +165,7 @@ def why_no_bias(store, types):
         for row in rows
         if row.facts["type"] == "dark" and row.facts["exptime"] in (0, "")
     )
-    remedy = "write under `types:` in a profile which frames are"
+    remedy = "take some, or write under `types:` in a profile which frames are biases"
     if types_of_short_darks:
         name = types_of_short_darks.most_common(1)[0][0]
         rule = type_rule_text("bias", imagetyp=[name], exptime=[("max", 0)])

@@ -80,6 +80,8 @@ class Host:
         Settings given on the command line.
     is_verbose : bool
         Whether debug messages are shown.
+    is_module : bool
+        Whether another workflow uses this one as a module.
     latency : float
         Seconds for which a file of another node may stay unseen; the default is Snakemake's
         (`--latency-wait`).
@@ -95,6 +97,7 @@ class Host:
     forces_all: bool = False
     settings_given: frozenset[str] = frozenset()
     is_verbose: bool = False
+    is_module: bool = False
     latency: float = 5.0
 
 
@@ -209,7 +212,7 @@ def error_line_with_settings(error, keys_given):
     return str(error)
 
 
-def read_host(workflow, arguments=()):
+def read_host(workflow, arguments=(), *, is_module=False):
     """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs.
 
     Parameters
@@ -217,6 +220,8 @@ def read_host(workflow, arguments=()):
     workflow : snakemake.workflow.Workflow
     arguments : sequence of str, optional
         Arguments of the command line.
+    is_module : bool, optional
+        Whether another workflow uses this one as a module.
 
     Returns
     -------
@@ -244,6 +249,7 @@ def read_host(workflow, arguments=()):
         forced=frozenset(rules_and_targets),
         forces_all=bool(forces_all),
         settings_given=given_settings(workflow),
+        is_module=is_module,
         is_verbose=bool(_attribute_if_set(workflow, "output_settings.verbose")),
         latency=_attribute_if_set(workflow, "execution_settings.latency_wait") or 0.0,
     )

@@ -9,7 +9,11 @@ from urllib.parse import unquote
 from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.run import job_records
+from ccdflow.run.context import PageContext
 from ccdflow.run.lines import plan_description
+
+# Rules that make no product by themselves: -R with one of them changes nothing.
+_OTHER_RULES = ("all", "night", "product", "verify")
 
 
 class JobList:
@@ -253,3 +257,58 @@ def check_product(context, product, results):
         " like, or a product made of these",
         remedy="-n lists the products of the run",
     )
+
+
+def check_forced(context, name, product):
+    """Check that a name behind -R or -f is that of a product: it would be passed over silently.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+        After the plan was made.
+    name : str
+        As the command line has it; no rule of a kind of products.
+    product : str
+        The product that it would be, relative to the results folder.
+
+    Raises
+    ------
+    UserError
+        If it is none.
+    """
+    if context.is_planned(product) or name in _OTHER_RULES:
+        return
+    raise UserError(
+        "is neither a rule nor a product",
+        keyword="-R",
+        value=name,
+        allowed=f"a rule of --list-rules, or a product with its folder {context.results}",
+        remedy="correct the name",
+    )
+
+
+def check_any_made(plan):
+    """Check that a run is not asked for products alone that were refused, and would be again.
+
+    Without this check Snakemake would say in thirty lines that a file is missing.
+
+    Parameters
+    ----------
+    plan : ccdflow.run.plan.Plan
+        With the products that were asked for.
+
+    Raises
+    ------
+    UserError
+        If none can be made, with the line on the first.
+    """
+    if plan.jobs or not plan.requested:
+        return
+    context = PageContext.of(plan.context)
+    records = [context.outcome(product) for product in plan.requested]
+    if all(record is not None and record.status == job_records.REFUSED for record in records):
+        kind = context.chain.by_name(records[0].kind)
+        raise UserError(
+            kind.closing_of_one(context, records[0])[0],
+            remedy="correct its frames or settings, and run again",
+        )

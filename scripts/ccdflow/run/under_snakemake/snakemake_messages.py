@@ -16,6 +16,10 @@ _MISSING_RECORD_LINES = (
 )  # fmt: skip
 
 
+_UNKNOWN_TARGET = re.compile(r"No rule to produce (.+) \(if you use input functions")
+_RULE_OF_ONE_PRODUCT = "Target rules may not contain wildcards"
+
+
 def signals_in(text):
     """Return the names of the signals that ended processes of batches."""
     return set(re.findall(r"died with <Signals\.(\w+)", text))
@@ -47,6 +51,17 @@ def crash_in(text):
     cause = text.strip().splitlines()[-1]
     number = re.search(r"\[Errno (\d+)\]", cause)
     return cause, OSError(int(number[1]), "") if number else RuntimeError()
+
+
+def unknown_target_in(text):
+    """Return the target that Snakemake does not know; '' for a rule that makes one product a job.
+
+    None for any other message.
+    """
+    if _RULE_OF_ONE_PRODUCT in text:
+        return ""
+    match = _UNKNOWN_TARGET.search(text)
+    return match and match[1]
 
 
 def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):

@@ -190,8 +190,13 @@ class Steward:
         )
         for product in requested:
             job_list.check_product(planned_session.context, product, self.results)
+        # Another workflow, of which this one is a module, has names of its own.
+        for name in () if self.host.is_module else sorted(self.host.forced):
+            if not self.chain.by_rule(name):
+                job_list.check_forced(planned_session.context, name, self.jobs.product_at(name))
         if requested:
             planned_session.plan.keep_only(requested)
+            job_list.check_any_made(planned_session.plan)
         return planned_session
 
     def _forced_products(self):

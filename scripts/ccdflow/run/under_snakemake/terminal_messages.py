@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os.path
+from pathlib import Path
+
+from ccdflow import paths
 from ccdflow.run import failures, lock
 from ccdflow.run.under_snakemake import snakemake_messages
 
@@ -63,6 +67,45 @@ class TerminalMessages:
         )
         self.is_crashed = True
         return True
+
+    def report_unknown_target(self, text):
+        """Write a line on a target that is no product and no rule, before the run has begun.
+
+        Parameters
+        ----------
+        text : str
+            A message.
+
+        Returns
+        -------
+        bool
+            Whether the message is of such a target, and so not shown.
+        """
+        target = snakemake_messages.unknown_target_in(text)
+        if target is None or self._steward.session is not None:
+            return False
+        self._steward.say(self._words_on_target(target))
+        return True
+
+    def _words_on_target(self, target):
+        """Return the line on a target that Snakemake does not know; '' is a rule."""
+        results = self._steward.results
+        if not target:
+            return (
+                "a rule of single products is no target; to make all its products again put -R"
+                " before it, or name products with their folder, as -n lists them"
+            )
+        raw = self._steward.settings["raw"]
+        product = ""
+        if target.startswith(tuple(f"{folder}/" for folder in paths.PRODUCT_FOLDERS)):
+            product = target
+        elif Path(os.path.abspath(target)).is_relative_to(os.path.abspath(raw)):  # noqa: PTH100
+            product = paths.reduced_frame(os.path.relpath(target, raw))
+        remedy = f"write {results}/{product}" if product else "-n lists the products"
+        return (
+            f"{target}: is neither a rule nor a product; allowed: a product with its folder"
+            f" {results}; {remedy}"
+        )
 
     def _is_moved(self):
         """Return whether the results folder is no longer where the run took its lock."""

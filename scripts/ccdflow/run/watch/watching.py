@@ -23,6 +23,7 @@ from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.context import forget_names
+from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.nights import note_lines
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 from ccdflow.run.run_start import EarlierJobs, LastRound, RunRequest
@@ -524,7 +525,8 @@ class Watch:
             this_round.records += work_result.records.values()
             this_round.problem = work_result.full_disk
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
-        this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
+        nights = {*this_round.nights, *(job.night for job in jobs if job.night)}
+        this_round.nights = undated_first(nights)
         session.finish(run_session)
         self.failed_count = len(run_session.failed_records)
         self._complaints.name_failures(

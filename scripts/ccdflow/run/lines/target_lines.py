@@ -1,0 +1,59 @@
+"""The lines at the end of a run for products that were asked for by name: on these alone."""
+
+from __future__ import annotations
+
+from ccdflow.run import failures, job_records
+from ccdflow.run.lines.plan_description import unreadable_lines
+from ccdflow.wording import count
+
+
+def lines_on_targets(context, plan, failed=(), postponed=()):
+    """Return the closing lines of a run that was asked for some products by name.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.PageContext
+    plan : ccdflow.run.plan.Plan
+        With the products that were asked for.
+    failed, postponed : list of ccdflow.run.job_records.Record
+        Failed jobs of this run, and those left for the next one.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
+    lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
+    products_named = {record.product for record in (*failed, *postponed)}
+    products, n_made = dict.fromkeys(plan.requested), 0
+    refused = [product for product in plan.jobs if _is_refused(context.outcome(product))]
+    # A master that was refused in this run is the reason for what a product lacks.
+    for product in dict.fromkeys([*refused, *products]):
+        record = context.outcome(product)
+        # The inventory is written in every run, and has no record.
+        is_made = record is None or record.status == job_records.MADE
+        n_made += product in products and is_made and product not in products_named
+        if record is not None and product not in products_named:
+            lines += context.chain.by_name(record.kind).closing_of_one(context, record)
+    number = plan.n_not_requested
+    verb = "is" if number == 1 else "are"
+    rest = f"; {count(number, 'other product')} {verb} not up to date" if number else ""
+    return [*lines, f"{_number_words(n_made, len(products))}{rest}"]
+
+
+def _is_refused(record):
+    """Return whether a record says that a product was refused."""
+    return record is not None and record.status == job_records.REFUSED
+
+
+def _number_words(n_made, n_requested):
+    """Return how many of the products that were asked for are made.
+
+    Examples
+    --------
+    >>> _number_words(1, 1), _number_words(0, 1), _number_words(2, 3)
+    ('the product is made', 'the product is not made', '2 of 3 products are made')
+    """
+    if n_requested == 1:
+        return f"the product is {'made' if n_made else 'not made'}"
+    return f"{n_made} of {n_requested} products are made"
