@@ -156,11 +156,11 @@ def bars(results):
     rows = []
     for name, value in (("wall time", "wall"), ("CPU time", "cpu")):
         medians = {
-            each: measure.median([getattr(run, value) for run in runs_of(results, each)])
+            each: measure.median([getattr(one_run, value) for one_run in runs_of(results, each)])
             for each in DESCRIPTIONS
         }
         ratio = medians["workflow"] / medians["combine.py"]
-        rows.append(Bar(f"workflow against combine.py, {name}", MOST_RATIO, ratio, at_least=False))
+        rows.append(Bar(f"workflow against combine.py, {name}", MOST_RATIO, ratio, is_least=False))
     return rows
 
 
@@ -169,12 +169,12 @@ def table(results):
     rows = []
     for name, description in DESCRIPTIONS.items():
         runs = runs_of(results, name)
-        walls, cpus = [run.wall for run in runs], [run.cpu for run in runs]
+        walls, cpus = [one_run.wall for one_run in runs], [one_run.cpu for one_run in runs]
         rows.append(
             [
                 *(name, description, len(runs), f"{measure.median(walls):.2f}"),
                 *(f"{min(walls):.2f} to {max(walls):.2f}", f"{measure.median(cpus):.2f}"),
-                f"{max(run.peak_tree for run in runs) / MEGABYTE:.0f}",
+                f"{max(one_run.peak_tree for one_run in runs) / MEGABYTE:.0f}",
             ]
         )
     head = ["run", "what", "runs", "wall s", "from, to", "CPU s", "peak MB"]

@@ -258,10 +258,10 @@ def bars(steps, sizes):
             None if new_seconds is None or alone_seconds is None else new_seconds - alone_seconds
         )
         rows += [
-            measure.Bar(f"one late frame in {frames}", 25, late_seconds, at_least=False, unit="s"),
+            measure.Bar(f"one late frame in {frames}", 25, late_seconds, is_least=False, unit="s"),
             measure.Bar(
                 f"a new night in {frames}, over the night alone", 20, seconds_beyond,
-                at_least=False, unit="s",
+                is_least=False, unit="s",
             ),
         ]  # fmt: skip
     return rows

@@ -252,13 +252,13 @@ def sealed_bars(steps):
         floor_step = find(steps, "floor: scandir, stat", nights)
         name, peak = f"nothing to do, {frames:,}", step and step.measurement.peak_main / MEGABYTE
         rows += [
-            Bar(name, seconds, wall_seconds(step), at_least=False, unit="s"),
-            Bar(f"{name}, memory", memory, peak, at_least=False, unit="MB"),
+            Bar(name, seconds, wall_seconds(step), is_least=False, unit="s"),
+            Bar(f"{name}, memory", memory, peak, is_least=False, unit="MB"),
             Bar(
                 f"{name}, over the floor",
                 3,
                 ratio(wall_seconds(step), wall_seconds(floor_step)),
-                at_least=False,
+                is_least=False,
             ),
         ]
     return rows
@@ -278,34 +278,34 @@ def bars(steps, *, nights, few, many):
                 seconds_per_frame(find(steps, "first run", nights)),
                 seconds_per_frame(find(steps, "first run", few)),
             ),
-            at_least=False,
+            is_least=False,
         ),
         Bar(
             f"nothing to do over {large:,}",
             4,
             wall_seconds(find(steps, IDLE, nights)),
-            at_least=False,
+            is_least=False,
             unit="s",
         ),
         Bar(
             f"dry run of {huge:,} new frames",
             20,
             wall_seconds(find(steps, DRY_RUN, many)),
-            at_least=False,
+            is_least=False,
             unit="s",
         ),
         Bar(
             f"one new night in {large:,} (1.2 times that night alone, plus 3 s)",
             round(allowed_seconds, 2),
             wall_seconds(find(steps, "one new night", nights)),
-            at_least=False,
+            is_least=False,
             unit="s",
         ),
         Bar(
             f"memory of the main process, {huge:,} frames",
             600,
             max(peaks) / MEGABYTE if peaks else None,
-            at_least=False,
+            is_least=False,
             unit="MB",
         ),
     ]

@@ -117,8 +117,8 @@ def calibrate(path, folder, options, store):
         FrameCalibration(masters, [[readout_of(hdu, options)]]),
         provenance=FrameProvenance(grading=Grading("B" if cuts else "A", cuts)),
         form=ProductForm(
-            uncertainty=not options.image_only,
-            mask=not options.image_only,
+            has_uncertainty=not options.image_only,
+            has_mask=not options.image_only,
             compress=options.compress,
         ),
     )
@@ -156,7 +156,7 @@ def masters_for(hdu, path, options, store):
             # A bias that was combined by hand has no key of its own.
             image = replace(image, key=image.key or f"{crc32(os.fsencode(file)):08x}")
         elif options.bias_is_out:
-            image = replace(image, bias_key=masters["bias"].master.key, level_subtracted=True)
+            image = replace(image, bias_key=masters["bias"].master.key, is_level_subtracted=True)
         masters[kind] = AppliedMaster(image, cut=cut)
         if kind == "dark":
             exposure = card_value(hdu.header, "EXPTIME")
@@ -249,13 +249,15 @@ def run(options):
     """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
-    folder = commandline.path(options, "out", old_form=True)
+    folder = commandline.path(options, "out", may_lack_name=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     paths = [Path(word) for word in options.words]
     masters = [path for kind in MASTERS if (path := getattr(options, kind)) is not None]
     commandline.check_products(
-        [folder / path.name for path in paths], [*paths, *masters], overwrite=options.overwrite
+        [folder / path.name for path in paths],
+        [*paths, *masters],
+        may_replace_files=options.overwrite,
     )
     folder.mkdir(parents=True, exist_ok=True)
     store = MasterStore()

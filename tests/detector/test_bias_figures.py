@@ -319,7 +319,7 @@ def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as
     recipe = CombineRecipe(clip=None)
     rows = np.arange(0, 200, 3)
     combined = dataclasses.replace(
-        combine_arrays(stack, recipe, allow_empty=True), sample=stack[:, rows], sample_rows=rows
+        combine_arrays(stack, recipe, allows_empty=True), sample=stack[:, rows], sample_rows=rows
     )
     figures = measure_amplifier(combined, AmplifierValues("A", (0, 200, 0, 300)))
     scatter = np.nanstd(combined.image)

@@ -433,7 +433,7 @@ def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):
     ):
         simulate.simulate_night(tmp_path, scale=1 / 64)
     assert files_of(tmp_path) == before
-    simulate.simulate_night(tmp_path, scale=1 / 64, overwrite=True)
+    simulate.simulate_night(tmp_path, scale=1 / 64, overwrites=True)
     assert fits.getheader(tmp_path / "ccd.001.0.fits.gz")["NAXIS1"] == 64
 
 
@@ -443,7 +443,7 @@ def test_frames_of_an_older_simulator_are_not_taken_for_those_of_this_one(tmp_pa
     stated.write_text(stated.read_text().replace('"simulator": 2', '"simulator": 1'))
     with pytest.raises(UserError, match=r"made by another version of the simulator.*--overwrite"):
         simulate.simulate_biases(tmp_path, 1, scale=1 / 128)
-    simulate.simulate_biases(tmp_path, 1, scale=1 / 128, overwrite=True)
+    simulate.simulate_biases(tmp_path, 1, scale=1 / 128, overwrites=True)
     assert simulate.read_truth(tmp_path).parameters["simulator"] == 2
 
 

@@ -36,7 +36,7 @@ def untrimmed_night(tmp_path_factory):
 
 
 def look(product, folders):
-    return verdicts.verify(product, raw=folders[0], results=folders[1], all_rows=True)
+    return verdicts.verify(product, raw=folders[0], results=folders[1], compares_all_rows=True)
 
 
 def test_frames_that_were_left_whole_are_verified(untrimmed_night):

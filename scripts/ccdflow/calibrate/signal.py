@@ -193,9 +193,8 @@ def _row_medians(values, axis):
     """Return `numpy.median` of rows of finite values: sorting them is faster."""
     sorted_values = np.sort(values, axis=axis)
     size = sorted_values.shape[axis]
-    medians = sorted_values[:, (size - 1) // 2] + sorted_values[:, size // 2]
-    medians /= 2
-    return medians
+    sums = sorted_values[:, (size - 1) // 2] + sorted_values[:, size // 2]
+    return np.divide(sums, 2, out=sums)
 
 
 def pixels_of_structure(image, background, variance, flat, photon, scratch, *, strip=None):
@@ -262,24 +261,25 @@ def _pixels_with_signal(image, background, variance, scratch, strip):
     sums = scratch[0, : image.size - 2]
     # Sums that begin at a line of the processor's cache are written twice as fast.
     lead = min(_CACHE_LINE - 1, 2 * width)
-    deviations = scratch[1, lead : lead + background.size]
-    inner = deviations[1:-1]
+    block_sums = scratch[1, lead : lead + background.size]
+    inner = block_sums[1:-1]
     np.add(pixels[:-2], pixels[1:-1], out=sums)
     sums += pixels[2:]
     np.add(sums[:size], sums[width : width + size], out=inner)
     inner += sums[2 * width : 2 * width + size]
-    lines = deviations.reshape(background.shape)
-    lines[:, 0], lines[:, -1] = _sums_at_ends(image)
-    deviations *= np.float32(1 / 9)
-    deviations -= background.reshape(-1)
-    np.abs(deviations, out=deviations)
+    sums_by_row = block_sums.reshape(background.shape)
+    sums_by_row[:, 0], sums_by_row[:, -1] = _sums_at_ends(image)
+    means = np.multiply(block_sums, np.float32(1 / 9), out=block_sums)
+    differences = np.subtract(means, background.reshape(-1), out=means)
+    deviations = np.abs(differences, out=differences)
+    deviations_by_row = deviations.reshape(background.shape)
     is_candidate = np.empty(background.shape, bool)
     for first in range(0, len(background), strip):
         rows = slice(first, first + strip)
         # A sample gives a limit that finds almost all of them, and few others.
         least = float(np.min(variance[rows][::_SAMPLED_ROWS]))
         limit = np.float32(SIGNIFICANT_SIGMA / 3 * max(least, 0.0) ** 0.5)
-        np.greater(lines[rows], limit, out=is_candidate[rows])
+        np.greater(deviations_by_row[rows], limit, out=is_candidate[rows])
     indices = np.flatnonzero(is_candidate)
     return indices, deviations[indices]
 

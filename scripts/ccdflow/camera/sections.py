@@ -178,8 +178,8 @@ class Region:
 
     def contains(self, other):
         """Return whether all of another region lies in this one."""
-        rows = self.y0 <= other.y0 and other.y1 <= self.y1
-        return rows and self.x0 <= other.x0 and other.x1 <= self.x1
+        has_all_rows = self.y0 <= other.y0 and other.y1 <= self.y1
+        return has_all_rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def overlaps(self, other):
         """Return whether the two have a pixel in common.

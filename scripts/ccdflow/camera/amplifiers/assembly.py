@@ -178,7 +178,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
         length = data.x1 - data.x0
     if shared == length:
         return full_strip
-    if draft.lengthen and shared >= LEAST_SPANNED * length:
+    if draft.may_be_lengthened and shared >= LEAST_SPANNED * length:
         text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {full_strip.to_fits()}"

@@ -50,7 +50,7 @@ def _findings_on_axis(axis, used_strips, *, has_light):
         within = [region for region in used_strips if _is_part_of_strip(axis, region, strip)]
         texts.append(_finding_on_strip(axis, strip, within))
         texts += _findings_on_left_out_columns(axis, strip)
-    if axis.faded and has_light:
+    if axis.has_fading_light and has_light:
         texts.append(f"At an edge the light fades over {axis.name}: unlit detector, no overscan.")
     if axis.strips and has_light:
         texts += [
@@ -107,8 +107,8 @@ def _findings_on_left_out_columns(axis, strip):
     for first, last in _runs_of([x for x, _ in strip.left_out]):
         values = [value for x, value in strip.left_out if first <= x < last]
         extreme = max(values, key=abs)
-        near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
-        cause = ": light leaks in" if near_data and extreme > 0 else ""
+        is_near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
+        cause = ": light leaks in" if is_near_data and extreme > 0 else ""
         side = "above" if extreme > 0 else "below"
         if last - first > 1:
             text = f"{axis.name.capitalize()} {first + 1} to {last} stand up to"

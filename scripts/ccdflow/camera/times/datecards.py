@@ -51,7 +51,7 @@ class CardTime:
         Since midnight.
     zone : datetime.timedelta or None
         Ahead of UT, where the text says so.
-    local : bool
+    is_local : bool
         Whether it is not in UT.
     remark : str
         A warning on the way in which it is written.
@@ -62,7 +62,7 @@ class CardTime:
     exchanged: date | None = None
     clock: timedelta | None = None
     zone: timedelta | None = None
-    local: bool = False
+    is_local: bool = False
     remark: str = ""
 
     def moment_at(self, clock):
@@ -161,7 +161,7 @@ def _stamp_with_zone(stamp, content, system):
     if meaning == "universal":
         return stamp
     if system == "local" or meaning == "local":
-        return replace(stamp, local=True)
+        return replace(stamp, is_local=True)
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
 
 
@@ -186,7 +186,7 @@ def meaning_of(keyword, comment):
     return "local" if re.search(r"\blocal\b|\blt\b|\bcivil\b", words) else ""
 
 
-def clocks(reader, system, *, by_name=True):
+def clocks(reader, system, *, reads_other_names=True):
     """Return the stamps of the cards with a time of day: text, numbers, or a date with it.
 
     Parameters
@@ -194,7 +194,7 @@ def clocks(reader, system, *, by_name=True):
     reader : ccdflow.camera.header_reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
-    by_name : bool
+    reads_other_names : bool
         Whether cards that no list has are read where none of the list is there.
 
     Returns
@@ -210,7 +210,7 @@ def clocks(reader, system, *, by_name=True):
 
     # All cards of a frame have one time zone, so the reading is kept.
     listed = reader.kept("clocks", listed_clocks)
-    if listed or not by_name:
+    if listed or not reads_other_names:
         return listed
     texts = (c for c in reader.named(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str))
     stamps = (clock_of(content) for content in texts if ":" in content.value)

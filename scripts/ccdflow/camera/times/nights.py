@@ -86,7 +86,7 @@ def moment_of(reader):
     system = time_system(reader)
     stamps = [stamp for stamp, _ in reader.every("date", stamp_reader(system), "not a date")]
     stamps = stamps or stamps_by_name(reader, system)
-    universal = [stamp for stamp in stamps if not stamp.local]
+    universal = [stamp for stamp in stamps if not stamp.is_local]
     if not universal:
         return _moment_without_ut(reader, stamps, system)
     stamp = _day_and_month(reader, universal[0])
@@ -157,7 +157,7 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
         As `ccdflow.camera.times.datecards.time_system` returns it.
     """
     for card_time in clocks(reader, system):
-        if card_time.local or not (card_time.clock or stamp.clock is None):
+        if card_time.is_local or not (card_time.clock or stamp.clock is None):
             continue
         reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
         zone = card_time.zone if card_time.zone is not None else stamp.zone

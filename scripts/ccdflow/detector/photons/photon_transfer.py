@@ -131,9 +131,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
     is_good = np.isfinite(flats).all(axis=0)
-    all_are_good = is_good.all()
+    are_all_good = is_good.all()
     levels = np.array(
-        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
+        [(flat if are_all_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
         if is_good.any()
         else [np.nan]
     )
@@ -202,11 +202,11 @@ def _scale_blocks(flats, factors, is_good):
     is_good = is_good[: shape[0], : shape[1]]
     blocks = _ScaledBlocks(np.empty((n, *shape)), np.empty(shape), is_good)
     for rows in blocks.bands:
-        differences, middle = blocks.differences[:, rows], blocks.middle[rows]
-        for scaled, flat, factor in zip(differences, flats, factors, strict=True):
+        scaled_flats, middle = blocks.differences[:, rows], blocks.middle[rows]
+        for scaled, flat, factor in zip(scaled_flats, flats, factors, strict=True):
             np.multiply(flat[rows, : shape[1]], factor, out=scaled, dtype=np.float64)
-        np.mean(differences, axis=0, out=middle)
-        differences -= middle
+        np.mean(scaled_flats, axis=0, out=middle)
+        differences = np.subtract(scaled_flats, middle, out=scaled_flats)
         if not is_good[rows].all():
             differences[:, ~is_good[rows]] = 0
     return blocks
@@ -310,8 +310,8 @@ def _scatter_by_level(blocks, read_noise):
     has_stars = _has_stars(blocks, bins, limits, expected_noise)
     pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
     for rows in blocks.bands:
-        limit = limits[bins[rows]]
-        limit *= expected_noise[rows]
+        limit_in_noises = limits[bins[rows]]
+        limit = np.multiply(limit_in_noises, expected_noise[rows], out=limit_in_noises)
         is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
         _add_band(blocks, rows, bins[rows], is_kept, pixels, sums)
     for n_pixels, light, sum_of_squares, freedom in zip(pixels, *sums, strict=True):
@@ -503,8 +503,8 @@ def _scatter_in_blocks(differences, kept):
     differences *= kept
     means = np.add.reduceat(differences.sum(axis=1), starts, axis=1) / np.maximum(count, 1)
     differences -= np.repeat(means, BLOCK_SIDE, axis=1)[:, np.newaxis]
-    np.square(differences, out=differences)
-    return np.repeat(count, BLOCK_SIDE), differences.sum(axis=0)
+    squares = np.square(differences, out=differences)
+    return np.repeat(count, BLOCK_SIDE), squares.sum(axis=0)
 
 
 def combine_gains(gains):

@@ -81,7 +81,7 @@ class DarkFit:
         Exposure times in seconds; at least two different ones.
     read_noise : float
         Electrons; includes the noise of the combined bias.
-    drop_hits : bool
+    drops_hits : bool
         Whether the only value of a pixel that stands out from its exposure is a cosmic ray, and
         left out.
 
@@ -91,7 +91,7 @@ class DarkFit:
         If all exposures are equal.
     """
 
-    def __init__(self, sample, times, read_noise, *, drop_hits=False):
+    def __init__(self, sample, times, read_noise, *, drops_hits=False):
         times = np.asarray(times, dtype=np.float64)
         self.exposures, self._places = np.unique(times, return_inverse=True)
         if len(self.exposures) < 2:
@@ -107,7 +107,7 @@ class DarkFit:
             _run_of(np.flatnonzero(self._places == i)) for i in range(len(self._counts))
         ]
         self._read_noise = float(read_noise)
-        self._drop_hits = drop_hits
+        self._drop_hits = drops_hits
         self._usual = np.zeros(len(self.exposures))
         self.rate = 0.0
         self.scales = (1.0, 1.0, 1.0, 1.0)
@@ -158,8 +158,8 @@ class DarkFit:
             scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(
                 1 / (variance * count)
             )
-            mean -= offset + rate * np.float32(exposure)
-            misfit += np.square(mean, out=mean) * np.float32(1 / variance)
+            residual = np.subtract(mean, offset + rate * np.float32(exposure), out=mean)
+            misfit += np.square(residual, out=residual) * np.float32(1 / variance)
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
         lines = DarkLines(
             rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, misfit=misfit,
@@ -187,8 +187,8 @@ class DarkFit:
                 highest, mean_of_others = _highest_and_others(darks[members])
                 # The least limit that a pixel has: few values reach it.
                 least = np.float32(0.999 * self._hit_limit(usual, count))
-                highest -= mean_of_others
-                suspects.append(np.flatnonzero(highest > least))
+                excess = np.subtract(highest, mean_of_others, out=highest)
+                suspects.append(np.flatnonzero(excess > least))
         pixels = np.unique(np.concatenate(suspects)) if suspects else np.zeros(0, np.int64)
         values = darks[:, pixels]
         is_hit = np.zeros(values.shape, bool)
@@ -334,7 +334,7 @@ def strips(shape):
         yield slice(first, min(first + step, shape[0]))
 
 
-def fit_darks(darks, times, read_noise, *, drop_hits=False):
+def fit_darks(darks, times, read_noise, *, drops_hits=False):
     """Fit a line to the darks of each pixel.
 
     Parameters
@@ -345,7 +345,7 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
         Exposure times in seconds; at least two different ones.
     read_noise : float
         Electrons; includes the noise of the combined bias.
-    drop_hits : bool
+    drops_hits : bool
         See `DarkFit`.
 
     Returns
@@ -375,7 +375,7 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
     [[0.25 2.   0.25]] [[10. 10. 10.]]
     """
     darks = np.asarray(darks)
-    fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drop_hits=drop_hits)
+    fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drops_hits=drops_hits)
     lines_of_strips = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
     names = ("rate", "rate_error", "offset", "offset_error", "misfit", "scatter")
     arrays = {

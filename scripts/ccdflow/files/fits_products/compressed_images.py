@@ -80,7 +80,7 @@ def writer(path, planes, *, compress=""):
     """
     if not compress:
         return PlanesWriter(path, planes)
-    return PackedWriter(path, planes, quantised=compress == QUANTISED_FORM)
+    return PackedWriter(path, planes, is_quantised=compress == QUANTISED_FORM)
 
 
 def hdus_in_plain_order(hdus):
@@ -108,16 +108,16 @@ class PackedWriter:
     path : path-like
     planes : list of Plane
         In the order of the uncompressed file.
-    quantised : bool
+    is_quantised : bool
         Whether floats are stored as whole numbers, see `ccdflow.files.fits_products.quantising`.
     """
 
-    def __init__(self, path, planes, *, quantised=False):
+    def __init__(self, path, planes, *, is_quantised=False):
         self._path = Path(path)
         self._planes = planes
         seed = 1 + crc32(self._path.name.encode("utf-8", "surrogateescape")) % _SEEDS
         self._packers = {
-            id(plane): _Packer(plane, seed if quantised and plane.dtype.kind == "f" else None)
+            id(plane): _Packer(plane, seed if is_quantised and plane.dtype.kind == "f" else None)
             for plane in planes
             if plane.shape is not None
         }
@@ -171,7 +171,7 @@ class PackedWriter:
                 image_cards = cards.without(
                     lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword))
                 )
-                parts.append(hdu_header(image_cards, None, 0, primary=True))
+                parts.append(hdu_header(image_cards, None, 0, is_primary=True))
             parts += self._packers[id(plane)].table(cards)
         atomic_write.write_whole(self._path, parts)
         return checksum.headers_among(parts)
@@ -272,15 +272,15 @@ class _Packer:
 
     def _rows_and_heap(self, dtype):
         """Return the rows of the table, and the bytes of all tiles one after the other."""
-        quantised = self._seed is not None
+        is_quantised = self._seed is not None
         descriptor = [("size", dtype), ("at", dtype)]
         columns = [("packed", descriptor)]
-        if quantised:
+        if is_quantised:
             columns += [("floats", descriptor), ("step", ">f8"), ("zero", ">f8")]
         rows, heap, offset = np.zeros(len(self._tiles), columns), [], 0
         for number, (packed, floats, step, zero) in enumerate(self._tiles):
             rows["packed"][number] = len(packed), offset
-            if quantised:
+            if is_quantised:
                 rows["floats"][number] = len(floats), offset
                 rows["step"][number], rows["zero"][number] = step, zero
             heap.append(packed or floats)

@@ -124,7 +124,7 @@ def values(cells):
     list of object
     """
     # One call keeps keys that many texts have once.
-    return json.loads(b"[%b]" % b",".join([cell or b"null" for cell in cells]))
+    return json.loads(b"[%b]" % b",".join([text or b"null" for text in cells]))
 
 
 def cell(value):

@@ -152,7 +152,7 @@ def summary_of(context, records):
         "made": number_made,
         "without": reasons_by_step,
         "helps": master_help.sums_of_effects(records),
-        "noise": noise_sentences.nights_off(context, records, spectra=False),
+        "noise": noise_sentences.nights_off(context, records, includes_spectra=False),
     }
 
 

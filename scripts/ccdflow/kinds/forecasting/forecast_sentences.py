@@ -52,7 +52,7 @@ def paragraphs(context, nights, *, most_nights):
         frames_words = count(len(earlier_groups), "frame")
         lines.append(f"plan of {nights_words}, from {names[0]}: {frames_words}, {counts}")
     for night in names[-most_nights:]:
-        for block in night_forecast.blocks_of(context, night, foretell=True):
+        for block in night_forecast.blocks_of(context, night, foretells=True):
             lines += paragraph(block)
     return lines
 
@@ -322,13 +322,13 @@ def noise_words(noise):
         if value >= 0.005 * total_variance
     ]
     read_noise = f"; read noise {noise.frame.read_noise:.3g} e- is not measured yet"
-    unsure = "" if noise.read_noise_is_measured else read_noise
+    unsure = "" if noise.is_read_noise_measured else read_noise
     if noise.frame.sky is None:
         return (
             f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
             f" the sky is not measured yet{unsure}"
         )
-    sky = "sky" if noise.sky_is_measured else "sky predicted"
+    sky = "sky" if noise.is_sky_measured else "sky predicted"
     return (
         f"{sky} {noise.frame.sky:.4g} e-, noise {parts.noise:.3g} e- a pixel"
         f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"

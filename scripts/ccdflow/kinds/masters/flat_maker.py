@@ -94,7 +94,7 @@ class FlatMaker(ExposedMasterMaker):
                 amplifiers=members.noises(image, work.reduction),
                 scale=levels,
                 recipe=self.recipe(work),
-                normalise=False,
+                normalises=False,
                 limits=work.limits(),
                 masks=members.masks(image, work.reduction),
             )

@@ -122,8 +122,8 @@ class MasterMaker:
             members,
             self.recipe(work),
             noise=self.noise(work, image, members),
-            limits=work.limits(uncertainty=work.settings["uncertainty"]),
-            allow_empty=True,
+            limits=work.limits(has_uncertainty=work.settings["uncertainty"]),
+            allows_empty=True,
         )
 
     def combined_images(self, work, hdus_of_members):

@@ -312,7 +312,7 @@ class Members:
             pixels,
             master_reading.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
-            bias_subtracted=True,
+            is_bias_subtracted=True,
             file=path,
         )
 

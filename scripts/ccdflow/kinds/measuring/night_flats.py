@@ -80,15 +80,15 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
         return set(), []
     # Gains are never known so well that there is no step where two amplifiers meet.
     parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
-    deep, contrasts, has_contrasts = True, ContrastSum(parts), False
+    is_deep, contrasts, has_contrasts = True, ContrastSum(parts), False
     for record in night.flats:
         flat, error = _read_flat(night.context.results / record.product, image)
-        deep = deep_parts_of_flat(flat, error) & deep
+        is_deep = deep_parts_of_flat(flat, error) & is_deep
         if not night.is_of_spectrum(record):
             contrasts.add(flat, error)
             has_contrasts = True
         del flat, error
-    bad_pixels.masks["deep"][expand(deep, image.shape[0])] |= BAD_COLUMN
+    bad_pixels.masks["deep"][expand(is_deep, image.shape[0])] |= BAD_COLUMN
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
@@ -127,7 +127,7 @@ def _read_flat(path, image):
     return pixels, errors
 
 
-def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
+def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     """Flag pixels that differ between flats of two levels; return whether there are such flats.
 
     A pixel that is hot differs between exposures, and is flagged by the darks.
@@ -141,7 +141,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
         Gain of the amplifier, electrons per adu; NaN where it is not known: no pixel is flagged.
     masks : dict of str to numpy.ndarray of shape (ny, nx), int
         Masks of the image, by source; changed in place, after the darks flagged theirs.
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds are bad as well.
 
     Returns
@@ -171,7 +171,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
                 average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
                 for part in strips((ny, nx))
             ]
-        nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
+        nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), includes_ccdmask=includes_ccdmask)
         nonlinear[masks["dark"][place.slices] & HOT != 0] = 0
         masks["levels"][place.slices] |= nonlinear
         has_two_levels = True

@@ -31,7 +31,7 @@ def is_spectrum(row):
     return bool(grism) and not is_open(grism)
 
 
-def noise_sentences(context, records, *, spectra=True):
+def noise_sentences(context, records, *, includes_spectra=True):
     """Return a sentence for each camera and light whose frames' noise is not the predicted one.
 
     Parameters
@@ -39,17 +39,17 @@ def noise_sentences(context, records, *, spectra=True):
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
-    spectra : bool
+    includes_spectra : bool
         Whether spectra count, whose lines are noise to the measurement.
 
     Returns
     -------
     list of str
     """
-    return sentences_on_noise(nights_off(context, records, spectra=spectra))
+    return sentences_on_noise(nights_off(context, records, includes_spectra=includes_spectra))
 
 
-def nights_off(context, records, *, spectra=True):
+def nights_off(context, records, *, includes_spectra=True):
     """Find the nights, cameras and lights whose noise differs from its prediction.
 
     Parameters
@@ -57,7 +57,7 @@ def nights_off(context, records, *, spectra=True):
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
-    spectra : bool
+    includes_spectra : bool
         Whether spectra count.
 
     Returns
@@ -69,7 +69,7 @@ def nights_off(context, records, *, spectra=True):
     noises_by_setup, chances = defaultdict(list), {}
     limits = defaultdict(lambda: MOST_OFF)
     for group, row, data in _calibrated_frames(context, records):
-        if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
+        if (is_spectrum(row) and not includes_spectra) or _lacks_signal(context, row):
             continue
         if row.facts["type"] == "flat":
             # No flat divides a flat: the response of its pixels adds to its noise, as it must.

@@ -100,12 +100,12 @@ class Events:
         self._inotify = INotify()
         self._folders = {}
         try:
-            self._add("", strict=True)
+            self._add("", raises_errors=True)
         except OSError:
             self.close()
             raise
 
-    def _add(self, prefix, *, strict=False):
+    def _add(self, prefix, *, raises_errors=False):
         """Ask for the events of a folder and of those below it."""
         pending = [(prefix, ())]
         while pending:
@@ -123,7 +123,7 @@ class Events:
                 self._folders[number] = prefix
                 entries = list(os.scandir(path))
             except OSError:
-                if strict:
+                if raises_errors:
                     raise
                 continue
             parents = (*parents, (status.st_dev, status.st_ino))

@@ -251,7 +251,7 @@ def average_flats(values, levels, noise):
         )
 
 
-def open_bits_of_levels(parts, *, like_ccdmask):
+def open_bits_of_levels(parts, *, includes_ccdmask):
     """Return the `OpenBits` of pixels that are not linear between faint and bright flats.
 
     Parameters
@@ -259,7 +259,7 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of shape (ny, nx)
         Mean (float64), variance (float64) and is_open (bool) of the faint flats and of the bright
         ones: `average_flats`.
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
 
     Returns
@@ -289,7 +289,7 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     bits.add(BAD_COLUMN, np.abs(sigma), _LEVEL_SIGMA)
     for sign in (1, -1):
         bits.set(BAD_COLUMN, *bad_parts(column_sums(sign * sigma), len(sigma)))
-    if like_ccdmask:
+    if includes_ccdmask:
         image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
         is_nonlinear = np.asarray(ccdproc.ccdmask(image)) & is_measured
         bits.set(BAD_COLUMN, is_nonlinear, is_nonlinear)

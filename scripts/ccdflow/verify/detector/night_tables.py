@@ -577,7 +577,7 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
     )
 
 
-def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
+def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
     """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one.
 
     Parameters
@@ -588,7 +588,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
     place : (slice, slice)
         Its rows and columns.
     flat : NightMaster
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether the limits are those of IRAF's ccdmask.
     """
     noise, gain = image.noises[tail]
@@ -616,7 +616,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
         [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
         for level in (0, 1)
     ]
-    return flat_pixels.open_bits_of_levels(parts, like_ccdmask=like_ccdmask)
+    return flat_pixels.open_bits_of_levels(parts, includes_ccdmask=includes_ccdmask)
 
 
 def _dark_rate(flat, hdu, place):
