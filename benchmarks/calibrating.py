@@ -66,7 +66,7 @@ def _peer(script, step, *options):
     return command
 
 
-def _calibrated(place, number):
+def _calibrated_file(place, number):
     return place.out / "calibrated" / f"science_{number:05d}.fits"
 
 
@@ -100,17 +100,17 @@ FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
 CONTENDERS = (
     Contender(
         name="floor", description="bytes and arithmetic alone, 2 threads", masters=FLOOR_MASTERS,
-        command=_peer("floor.py", "science"), product=_calibrated,
+        command=_peer("floor.py", "science"), product=_calibrated_file,
     ),
     Contender(
         name="ccdproc", description="the guide's calls",
         masters=_peer("ccdproc_calibrate.py", "masters"),
-        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated, is_slow=True,
+        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated_file, is_slow=True,
     ),
     Contender(
         name="iraf", description="ccdproc, two processes",
         masters=_peer("iraf_calibrate.py", "masters"),
-        command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated,
+        command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated_file,
         is_slow=True, is_available=is_installed("irafcl"),
     ),
     Contender(
@@ -121,22 +121,22 @@ CONTENDERS = (
     ),
     Contender(
         name="ccdflow", description="scripts/calibrate.py --image-only", masters=FLOOR_MASTERS,
-        command=_ccdflow("--image-only"), product=_calibrated,
+        command=_ccdflow("--image-only"), product=_calibrated_file,
     ),
     Contender(
         name="floor, errors", description="the same with uncertainty and mask",
         masters=FLOOR_MASTERS,
-        command=_peer("floor.py", "science", "--errors"), product=_calibrated, has_errors=True,
+        command=_peer("floor.py", "science", "--errors"), product=_calibrated_file, has_errors=True,
     ),
     Contender(
         name="ccdproc, errors", description="the guide's calls, create_deviation and a mask",
         masters=_peer("ccdproc_calibrate.py", "masters", "--errors"),
-        command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated,
+        command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated_file,
         has_errors=True, is_slow=True,
     ),
     Contender(
         name="ccdflow, errors", description="scripts/calibrate.py: image, UNCERT, MASK",
-        masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated,
+        masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated_file,
         has_errors=True,
     ),
 )  # fmt: skip

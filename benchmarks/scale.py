@@ -85,7 +85,7 @@ class Archive:
     def frames(self):
         return sum(1 for _ in self.raw.glob("*/*.fits.gz"))
 
-    def reduced(self):
+    def reduced_times(self):
         """Return {product: its time} of all reduced frames."""
         return {path: path.stat().st_mtime_ns for path in self.results.glob("reduced/*/*.fits")}
 
@@ -109,7 +109,7 @@ class Archive:
         # Pages and pictures are no reduced frames, and take as long.
         if name.startswith(IDLE) and f"ccdflow: {IDLE}" not in log.read_text():
             raise BenchmarkError(f"{name}: the run made products: {log}")
-        reduced = self.reduced()
+        reduced = self.reduced_times()
         reduced_now = [path for path, time in reduced.items() if self.state.get(path) != time]
         if len(reduced_now) != n_made or len(reduced) != self.frames():
             raise BenchmarkError(
@@ -169,7 +169,7 @@ def run_ccdflow(raw, results, *, log, extra=()):
     return measure.run(command, log=log, cwd=ROOT, environment=measure.with_environment())
 
 
-def simulated(work, nights):
+def simulated_archive(work, nights):
     """Return the folder of a simulated archive of so many nights, and their names in order."""
     source = work / "archive"
     simulate_archive(source, nights=nights, frames_per_night=FRAMES_PER_NIGHT)
@@ -179,7 +179,7 @@ def simulated(work, nights):
 
 def archive_steps(work, nights):
     """Measure the events in the life of an archive of so many nights."""
-    source, names = simulated(work, nights + 1)
+    source, names = simulated_archive(work, nights + 1)
     *old_nights, new_night = names
     archive_of_night = Archive(source, work / "scale-alone", nights=nights)
     archive_of_night.add_night(new_night)
@@ -204,13 +204,13 @@ def archive_steps(work, nights):
 
 def dry_run_steps(work, nights):
     """Measure inventory and plan of a new archive: `snakemake -n`, which reads no pixel."""
-    source, names = simulated(work, nights)
+    source, names = simulated_archive(work, nights)
     archive = Archive(source, work / "scale", nights=nights)
     for night in names:
         archive.add_night(night)
     log = archive.logs / f"scale-{archive.frames()}-dry run.log"
     measurement = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
-    if archive.reduced():
+    if archive.reduced_times():
         raise BenchmarkError("the dry run reduced frames")
     step = Step(
         name=DRY_RUN,

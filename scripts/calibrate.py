@@ -39,15 +39,17 @@ from ccdflow.frame.readout import Readout
 from ccdflow.run.forked_frames import map_forked
 from ccdflow.wording import count
 
-MASTERS = ("bias", "dark", "flat")
+MASTER_KINDS = ("bias", "dark", "flat")
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(
-        __doc__, words="out=FOLDER bias=FILE dark=FILE flat=FILE FRAME", names=("out", *MASTERS)
+        __doc__,
+        words="out=FOLDER bias=FILE dark=FILE flat=FILE FRAME",
+        names=("out", *MASTER_KINDS),
     )
-    for kind in MASTERS:
+    for kind in MASTER_KINDS:
         parser.add_argument(f"--{kind}", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--bias-is-out",
@@ -81,7 +83,7 @@ def parse(arguments=None):
     )
     commandline.add_cores(parser, "--threads")
     options = commandline.parse_arguments(parser, arguments)
-    for kind in MASTERS:
+    for kind in MASTER_KINDS:
         if kind in options.given:
             setattr(options, kind, Path(options.given[kind]))
     return options
@@ -142,7 +144,7 @@ def masters_for(hdu, path, options, store):
     cuts : list of str
     """
     masters, cuts = {}, []
-    for kind in MASTERS:
+    for kind in MASTER_KINDS:
         file = getattr(options, kind)
         if file is None:
             continue
@@ -253,7 +255,7 @@ def run(options):
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     paths = [Path(word) for word in options.words]
-    masters = [path for kind in MASTERS if (path := getattr(options, kind)) is not None]
+    masters = [path for kind in MASTER_KINDS if (path := getattr(options, kind)) is not None]
     commandline.check_products(
         [folder / path.name for path in paths],
         [*paths, *masters],

@@ -71,7 +71,7 @@ def run(options):
             nights=options.nights,
             frames_per_night=options.frames_per_night,
             first_date=options.date,
-            camera=replace(simulate.ARCHIVE_CAMERA, **camera_settings).scaled(options.scale),
+            camera=replace(simulate.ARCHIVE_CAMERA, **camera_settings).scale_by(options.scale),
             **shared_options,
         )
         return f"{count} simulated frames were added to {folder}"

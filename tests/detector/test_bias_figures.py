@@ -460,7 +460,7 @@ def test_nothing_to_select_from():
 
 
 def test_truth_of_the_simulated_camera_comes_back():
-    camera = simulate.LFC.scaled(0.12)
+    camera = simulate.LFC.scale_by(0.12)
     detector = simulate.make_detector(camera, seed=5)
     asked = simulate.guide_frames()[:6]
     drawn = [simulate.realise(camera, frame, seed=5) for frame in asked]

@@ -29,7 +29,7 @@ ALLOWED_CALLS = {
     ("ccdflow/run/under_snakemake/lasting_streams.py", "open"): 2,
     ("ccdflow/run/under_snakemake/lasting_streams.py", "fdopen"): 1,
     # A telescope writes half a frame first.
-    ("ccdflow/simulate/telescope.py", "open"): 1,
+    ("ccdflow/simulate/frame_arrivals.py", "open"): 1,
 }
 WRITING_FUNCTIONS = {
     "write_text", "write_bytes", "tofile", "writeto", "savefig", "savez", "savez_compressed",

@@ -14,7 +14,7 @@ from astropy.time import Time
 import simulate as command_line
 from ccdflow import simulate
 from ccdflow.errors import UserError
-from ccdflow.simulate.telescope import observe
+from ccdflow.simulate.frame_arrivals import observe
 
 SCALE = 1 / 16
 
@@ -343,7 +343,7 @@ def test_photon_noise_of_the_flats_gives_the_gain(simulated_night, truth):
 
 
 def test_flats_hold_the_response_of_the_detector(simulated_night, truth):
-    camera = simulate.LFC.scaled(SCALE)
+    camera = simulate.LFC.scale_by(SCALE)
     file = "ccd.018.0.fits.gz"
     light = truth.frames[file]["signal"] * simulate.flat_response(camera, "i'", seed=2016)
     residual = science(simulated_night, file, truth) * 1.1 - light

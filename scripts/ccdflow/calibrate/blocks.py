@@ -467,7 +467,7 @@ class _CalibratedImage:
         )
         if self.has_mask:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
-        np.sqrt(variance, out=variance)
+        np.sqrt(variance, out=buffers.errors[:count])
 
     def _calibrate_rows(self, rows, start, buffers):
         """Read rows of the reduced frame, add them to its checksum, flag and calibrate them.

@@ -128,7 +128,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
 
 def _cards_of_frame(cards):
     """Return the cards of a reduced frame that its calibrated frame keeps."""
-    return CardList(cards).without(_is_of_product)
+    return CardList(cards).copy_without(_is_of_product)
 
 
 def _is_of_product(keyword):

@@ -15,7 +15,7 @@ from ccdflow.calibrate.signal import LEAST_LIGHT, Background, tiles_of
 _MEASURED_SIGMA = 4.75
 # A pixel this many sigma off its surroundings is its own estimate of the dark signal. With a
 # smaller limit noise counts as signal; with a larger one hot pixels get the noise of cool ones.
-_OWN_SIGNAL = 4.0
+_OWN_SIGNAL_SIGMA = 4.0
 # Tiles of its surroundings: a glow is steeper than a sky, and there are no stars in a dark.
 _TILE_SIDE = 24
 # Pixels of a block: their 256 kB of float32 fit into a processor's cache.
@@ -219,7 +219,9 @@ def signal_of(image, master, readouts):
             block = values[rows] - np.float32(level)
             surroundings = np.empty(block.shape, np.float32)
             background.rows(rows, surroundings)
-            is_own = np.square(block - surroundings) > np.float32(_OWN_SIGNAL**2) * variances[rows]
+            is_own = (
+                np.square(block - surroundings) > np.float32(_OWN_SIGNAL_SIGMA**2) * variances[rows]
+            )
             noise = np.sqrt(variances[rows])
             lowest = np.multiply(noise, np.float32(-LEAST_LIGHT), out=noise)
             target[rows] = np.maximum(np.where(is_own, block, surroundings), lowest)

@@ -34,11 +34,11 @@ less: an expected signal is not lower below 0. Medians of tiles scatter by a ten
 deviation, and by a quarter where they are extrapolated to the corners."""
 
 # Rows of a tile that give its median, to a fraction of the noise.
-_ROWS_OF_A_TILE = 8
+_SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
-_WIDE_TILE = 32
+_WIDE_TILE_COLUMNS = 32
 # The least variance varies slowly: one row in this many gives it.
 _SAMPLED_ROWS = 4
 # Numbers of float32 in a line of the processor's cache.
@@ -82,7 +82,7 @@ def tiles_of(ny, size=TILE_SIDE):
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
-        step = max(1, (high - low) // _ROWS_OF_A_TILE)
+        step = max(1, (high - low) // _SAMPLED_ROWS_OF_A_TILE)
         rows.append(np.arange(low + min(step // 2, high - low - 1), high, step))
     return Tiles(edges, rows)
 
@@ -172,7 +172,7 @@ def _interpolation_indices(middles, length):
 def _tile_medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
-    step = _COLUMN_STEP if width >= _WIDE_TILE else 1
+    step = _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
     median = _row_medians
     if not (np.isfinite(sample.min()) and np.isfinite(sample.max())):
         # An infinite value is none: it would make its tile, and those beside it, infinite.

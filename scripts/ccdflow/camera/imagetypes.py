@@ -228,7 +228,7 @@ def is_named_by_object(reader):
 
 def _target_of(reader):
     """Return the keyword and the text of the card with a frame's target; '' and '' for none."""
-    cards = reader.every("object", as_text, None)
+    cards = reader.all_values("object", as_text, None)
     return (cards[0][1].keyword, cards[0][0]) if cards else ("", "")
 
 
@@ -322,7 +322,7 @@ def known_type(text):
 
 def _type_by_other_cards(reader, text, image_type):
     """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
-    if image_type == "dark" and _is_of_no_time(reader):
+    if image_type == "dark" and _has_zero_exposure(reader):
         seconds = _dark_time(reader)
         if seconds > _LONGEST_READOUT:
             reader.warn(
@@ -384,11 +384,13 @@ def _dark_time(reader):
     return as_number(value) or 0.0
 
 
-def _is_of_no_time(reader):
+def _has_zero_exposure(reader):
     """Return whether every card with the exposure says 0, and one does."""
     exposures = [
         seconds
-        for seconds, _ in reader.every("exptime", lambda content: as_number(content.value), None)
+        for seconds, _ in reader.all_values(
+            "exptime", lambda content: as_number(content.value), None
+        )
     ]
     return bool(exposures) and not any(exposures)
 

@@ -338,7 +338,7 @@ class ExactResults:
     variance: np.ndarray | None = None
 
     @property
-    def clipped(self):
+    def rejected_counts(self):
         """Number of rejected values of each member, shape ``(n,)``."""
         return np.count_nonzero(self.is_finite & ~self.is_kept, axis=1)
 

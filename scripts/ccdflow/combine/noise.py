@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -377,14 +377,6 @@ class NoiseModel:
         """Return (read_variance, photon_slope) of whole rows, shape ``(k, nx)``."""
         read_variance, photon_slope, bands = self._patterns
         return read_variance[bands[rows]], photon_slope[bands[rows]]
-
-    def scaled(self, factors):
-        """Return the model with these ratios of measured to predicted noise, one an amplifier."""
-        amplifiers = [
-            replace(amplifier, factor=amplifier.factor * float(factor))
-            for amplifier, factor in zip(self.amplifiers, factors, strict=True)
-        ]
-        return replace(self, amplifiers=tuple(amplifiers))
 
 
 def _pattern_pixels(pattern, bands, start, stop, dtype):

@@ -28,7 +28,7 @@ from ccdflow.robust import median_of_each_pixel
 # 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the middle count: frames of two kinds are all as far.
-_REACH_PIXELS = 3
+_REACH_IN_DISTANCES = 3
 
 
 # -- the detector --------------------------------------------------------------------------------
@@ -467,7 +467,8 @@ def disagreement(frames, noise):
     centre = median_of_each_pixel(frames, median_function=np.median)
     # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
     reach = np.maximum(
-        CLIP_SIGMA * max(noise, DIGITAL_NOISE), _REACH_PIXELS * _middle_distance(frames, centre)
+        CLIP_SIGMA * max(noise, DIGITAL_NOISE),
+        _REACH_IN_DISTANCES * _middle_distance(frames, centre),
     )
     for frame in frames:
         offset = frame - centre

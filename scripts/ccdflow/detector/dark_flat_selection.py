@@ -23,7 +23,7 @@ from ccdflow.robust import MAD_TO_SIGMA
 # Standard error of a median over that of a mean, of many normal values: the root of pi / 2.
 _MEDIAN_OVER_MEAN = 1.25
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
-_LOWEST_OF_BOXES = 4
+_LOWEST_BOX_DEPTH = 4
 # Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
 # decides; with a larger one the edges of a vignette are compared no more.
 _LIT_PART = 0.2
@@ -258,7 +258,7 @@ def _flat_figures(stats, limits):
     if deviations is not None:
         # A bright box is a star of the twilight, which clipping leaves out.
         depths = -deviations.min(axis=1)
-        lowest_by_chance = _LOWEST_OF_BOXES * _noise_of_box(stats, FINE_BOXES)
+        lowest_by_chance = _LOWEST_BOX_DEPTH * _noise_of_box(stats, FINE_BOXES)
         floor = float(np.hypot(limits.spot, lowest_by_chance / limits.sigma))
         yield Figure("deepest spot", depths, floor, "", is_one_sided=True, meaning=_SPOT)
 

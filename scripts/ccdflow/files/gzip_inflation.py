@@ -84,7 +84,7 @@ class RawStream:
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if self._first is not None and (inflated := self._first.at(offset, size)):
+        if self._first is not None and (inflated := self._first.bytes_at(offset, size)):
             return inflated
         while self._start + len(self._buffer) < offset + size and not self.has_ended:
             self._buffer += self._read_more(step)
@@ -135,7 +135,7 @@ class InflatedStart:
     def inflate_header(self):
         """Inflate the first header, as far as it lies here; `at` has it then."""
         for place in range(0, _MOST_AHEAD, FITS_BLOCK_BYTES):
-            block = self.at(place, FITS_BLOCK_BYTES)
+            block = self.bytes_at(place, FITS_BLOCK_BYTES)
             if not block:
                 return
             if has_end_card(block):
@@ -144,7 +144,7 @@ class InflatedStart:
                     self._packed, self._inflate = b"", None
                 return
 
-    def at(self, offset, size):
+    def bytes_at(self, offset, size):
         """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged.
 
         Parameters

@@ -141,7 +141,7 @@ def _extension_name(hdu):
     """Return the cards that name a raw extension."""
     if card_value(hdu.header, "EXTNAME") in _STORAGE_NAMES:
         return CardList()
-    return CardList.parse(hdu.text).without(lambda keyword: keyword not in EXTENSION_NAMES)
+    return CardList.parse(hdu.text).copy_without(lambda keyword: keyword not in EXTENSION_NAMES)
 
 
 # -- the raw header --------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def _cards_to_keep(text):
     """Return the cards of a raw header that do not describe the storage of its array."""
     cards = CardList.parse(text)
     is_tiled = "ZIMAGE" in cards
-    cards = cards.without(
+    cards = cards.copy_without(
         lambda keyword: bool(
             _STRUCTURE.fullmatch(keyword)
             or _OWN_CARDS.fullmatch(keyword)

@@ -75,7 +75,7 @@ def simulate_night(
     frames = guide_frames(date=date, darks_date=darks_date)
     folder = Path(folder)
     injected = _simulate_frames(
-        folder, frames, camera.scaled(scale), seed=seed, overwrites=overwrites, workers=workers
+        folder, frames, camera.scale_by(scale), seed=seed, overwrites=overwrites, workers=workers
     )
     _write_other_files(folder, [frame for frame in frames if "/" not in frame.file])
     return injected
@@ -135,7 +135,7 @@ def simulate_biases(
     return _simulate_frames(
         Path(folder),
         frames,
-        camera.scaled(scale),
+        camera.scale_by(scale),
         seed=seed,
         overwrites=overwrites,
         workers=workers,

@@ -332,7 +332,7 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
         )
     dy = min(draft.place.y0 for draft in placed_drafts)
     dx = min(draft.place.x0 for draft in placed_drafts)
-    return [replace(draft, place=draft.place.shifted(-dy, -dx)) for draft in placed_drafts]
+    return [replace(draft, place=draft.place.shift(-dy, -dx)) for draft in placed_drafts]
 
 
 def _places_without_strips(drafts):

@@ -184,7 +184,7 @@ class HduReader:
             return None
         keyword, text = card
         section = self.parse_section(keyword, text, shape=self.shape)
-        turned_region = section.region.transposed()
+        turned_region = section.region.transpose()
         if not section.region.within(self.shape) and turned_region.within(self.shape):
             note = f"{keyword} {text} is outside the frame as written: read rows first"
             self.notes.append(Note(note))

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from ccdflow.camera.proposing.lit_blocks import least_block
-from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
+from ccdflow.camera.reduction_recipe import WIDE_STRIP_COLUMNS
 
 
 def sentences_on_image(columns, rows, amplifiers, claimed_sections, *, has_light):
@@ -63,8 +63,8 @@ def _findings_on_axis(axis, used_strips, *, has_light):
 
 def _findings_on_narrow_strips(used_strips):
     """Return the finding on the narrowest strip whose level is smoothed; [] if all are wide."""
-    count = min((min(strip.shape) for strip in used_strips), default=WIDE_ENOUGH)
-    if count >= WIDE_ENOUGH:
+    count = min((min(strip.shape) for strip in used_strips), default=WIDE_STRIP_COLUMNS)
+    if count >= WIDE_STRIP_COLUMNS:
         return []
     return [
         f"A strip of {count} is too narrow for a level of its own for each row or column: the "
@@ -167,8 +167,8 @@ def _problems_of_bias_section(bias, strips, data):
     if sharing[0].shares_columns(first_data):
         # Strips above or below the data are compared as if they lay beside them.
         along, across = across, along
-        bias, first_data = bias.transposed(), first_data.transposed()
-        strips = [strip.transposed() for strip in strips]
+        bias, first_data = bias.transpose(), first_data.transpose()
+        strips = [strip.transpose() for strip in strips]
     problems = []
     length = first_data.y1 - first_data.y0
     shared = min(bias.y1, first_data.y1) - max(bias.y0, first_data.y0)

@@ -53,7 +53,7 @@ _COLUMNS_INSIDE = 20
 # A pixel further than this many robust sigma from the median of its column is left out of its mean.
 _CLIP_SIGMA = 5
 # Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
-_SIDE_BY_SIDE = 5
+_NEIGHBOURING_COLUMNS = 5
 # Overscan begins within this part of an edge, or its middle is within this part of the chip's.
 _EDGE_PART, _MIDDLE_PART = 1 / 50, 0.1
 # Columns within which it begins at least, of a small frame.
@@ -237,7 +237,9 @@ def column_means(image):
 
 def quietest_noise(noises):
     """Return the noise, adu, of the quietest of (columns,) side by side: one alone may be dead."""
-    windows = np.lib.stride_tricks.sliding_window_view(noises, min(_SIDE_BY_SIDE, len(noises)))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        noises, min(_NEIGHBOURING_COLUMNS, len(noises))
+    )
     return max(float(np.median(windows, axis=1).min()), LEAST_NOISE)
 
 

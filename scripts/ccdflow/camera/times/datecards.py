@@ -84,7 +84,7 @@ def stamps_by_name(reader, system):
     -------
     list of CardTime
     """
-    stamps = map(stamp_reader(system), reader.named(_BEGIN_NAME, _OTHER_TIME_NAME))
+    stamps = map(stamp_reader(system), reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME))
     return sorted(
         (stamp for stamp in stamps if stamp is not None and stamp.clock is not None),
         key=lambda stamp: stamp.moment_at(stamp.clock),
@@ -93,7 +93,7 @@ def stamps_by_name(reader, system):
 
 def time_system(reader):
     """Return the meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT."""
-    return reader.kept("time_system", _time_system)
+    return reader.result_of("time_system", _time_system)
 
 
 def _time_system(reader):
@@ -206,13 +206,15 @@ def clocks(reader, system, *, reads_other_names=True):
         return _clock_of_card(content, system)
 
     def listed_clocks(reader):
-        return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+        return [stamp for stamp, _ in reader.all_values("time", clock_of, "not a time of day")]
 
     # All cards of a frame have one time zone, so the reading is kept.
-    listed = reader.kept("clocks", listed_clocks)
+    listed = reader.result_of("clocks", listed_clocks)
     if listed or not reads_other_names:
         return listed
-    texts = (c for c in reader.named(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str))
+    texts = (
+        c for c in reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str)
+    )
     stamps = (clock_of(content) for content in texts if ":" in content.value)
     return [stamp for stamp in stamps if stamp is not None]
 
@@ -241,7 +243,7 @@ def _clock_of_card(content, system):
 
 def days_of(reader):
     """Return the Modified Julian Date of MJD or JD cards, and the keyword: (float or None, str)."""
-    return reader.kept("days", _days_of)
+    return reader.result_of("days", _days_of)
 
 
 def _days_of(reader):
@@ -249,7 +251,7 @@ def _days_of(reader):
     reading = reader.read("mjd", mjd, "not a Modified Julian Date")
     days, keyword = reading.value, reading.keyword
     if days is None:
-        contents = reader.named(_MJD_NAME, _OTHER_TIME_NAME)
+        contents = reader.cards_with_name(_MJD_NAME, _OTHER_TIME_NAME)
         pairs = [(mjd(content), content.keyword) for content in contents]
         days, keyword = min((pair for pair in pairs if pair[0] is not None), default=(None, ""))
     julian_date = reader.read("jd", jd, "not a Julian Date")

@@ -37,7 +37,7 @@ _LATITUDE_CARDS = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLA
 _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
 # A zone of this and more is in seconds: hours are fewer than 15, minutes of a zone fewer than
 # 870, and a quarter of an hour is 900 s.
-_LEAST_SECONDS = 900
+_LEAST_ZONE_SECONDS = 900
 # A night has one date where half a day is taken off its local times.
 _HALF_DAY = timedelta(hours=12)
 
@@ -84,7 +84,7 @@ def moment_of(reader):
     Moment
     """
     system = time_system(reader)
-    stamps = [stamp for stamp, _ in reader.every("date", stamp_reader(system), "not a date")]
+    stamps = [stamp for stamp, _ in reader.all_values("date", stamp_reader(system), "not a date")]
     stamps = stamps or stamps_by_name(reader, system)
     universal = [stamp for stamp in stamps if not stamp.is_local]
     if not universal:
@@ -480,7 +480,7 @@ def _read_time_zone(content):
     number = as_number(content.value)
     if number is not None:
         # Hours, unless they would be more than any zone has: then minutes, or seconds.
-        hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
+        hours = number / 3600 if abs(number) >= _LEAST_ZONE_SECONDS else number
         hours = hours / 60 if abs(hours) > MOST_HOURS else hours
         hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
         return timedelta(hours=hours) if abs(hours) <= MOST_HOURS else None

@@ -259,7 +259,7 @@ class _Worker:
     def finish(self, positions, values, bits, exact, noise):
         """Store exact results, and count the excluded values."""
         self.totals.put(self.job, positions, exact)
-        self.clipped += exact.clipped
+        self.clipped += exact.rejected_counts
         self.invalid += exact.invalid
         if bits is None:
             self.empty += np.count_nonzero(exact.count == 0)

@@ -32,18 +32,18 @@ _LEVELS = 8
 # Parts whose photons have less than this many times the read variance do not count, unless none
 # has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
 # photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
-_LEAST_PHOTONS = 4.0
+_LEAST_PHOTON_RATIO = 4.0
 # Stars are looked for in flats of which more than this part of the pixels is beyond the limit in
 # some frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million
 # pixels) change the gain by 0.1 %.
-_MOST_HITS = 1e-3
+_MOST_HIT_PART = 1e-3
 # Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
 # wider has most of its light in it, or stands out in several.
 _STAR_BOX = 5
 # A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
 _STAR_SIGMA = 4.5
 # Pixels around such a box that count to the star as well: its wings.
-_STAR_WINGS = 4
+_STAR_WING_PIXELS = 4
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         return Gain(np.nan, np.nan, float(level), np.nan, 0)
     scaled = _scale_blocks(flats, level / levels, is_good)
     share = np.mean((level / levels) ** 2)
-    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * share
+    least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * share
     parts = list(_scatter_by_level(scaled, read_noise))
     parts = [part for part in parts if part.variance > least_variance] or _join_parts(parts)
     gains = []
@@ -427,7 +427,7 @@ def _has_stars(blocks, bins, limits, expected):
     for rows in blocks.bands:
         limit = limits[bins[rows]] * expected[rows]
         n_beyond += np.count_nonzero((np.abs(blocks.differences[:, rows]) > limit).any(axis=0))
-    return n_beyond > _MOST_HITS * np.count_nonzero(blocks.is_good)
+    return n_beyond > _MOST_HIT_PART * np.count_nonzero(blocks.is_good)
 
 
 def _star_pixels(differences, noise, kept):
@@ -460,7 +460,7 @@ def _star_pixels(differences, noise, kept):
             middles = np.nan_to_num(np.nanmedian(parts, axis=1))
         pulls = np.nan_to_num(pulls - np.repeat(middles, BLOCK_SIDE))
         is_star |= np.abs(_box_sums(pulls, _STAR_BOX // 2)) > _STAR_SIGMA * np.sqrt(count)
-    return _box_sums(is_star.astype(np.float64), _STAR_WINGS) > 0.5
+    return _box_sums(is_star.astype(np.float64), _STAR_WING_PIXELS) > 0.5
 
 
 def _box_sums(image, reach):

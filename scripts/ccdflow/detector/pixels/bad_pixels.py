@@ -18,7 +18,7 @@ from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 
-FALSE_ALARMS = 1e-6
+FALSE_ALARM_SHARE = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
 # A value this many sigma above all others of its exposure is a hit, and the only one is a cosmic
@@ -174,7 +174,7 @@ class DarkFit:
             index = np.flatnonzero(stands_out)
             if index.size:
                 pixels = np.unravel_index(index, rate.shape)
-                hits = None if hits is None else hits.at(index)
+                hits = None if hits is None else hits.hits_of(index)
                 self._refine(lines, darks[:, *pixels], hits, pixels)
         return lines
 
@@ -260,7 +260,7 @@ class _Hits(NamedTuple):
     pixels: np.ndarray
     is_hit: np.ndarray
 
-    def at(self, pixels):
+    def hits_of(self, pixels):
         """Return the hits among the values of some pixels, (m,) sorted and all hit ones."""
         is_hit = np.zeros((len(self.is_hit), len(pixels)), bool)
         is_hit[:, np.searchsorted(pixels, self.pixels)] = self.is_hit
@@ -418,13 +418,13 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     is_hot |= departure > _BAD_SIGMA**2
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
-        is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)
+        is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARM_SHARE)
         # A pixel that fills up slowly is a little off in both, which are independent.
-        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARMS)
+        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARM_SHARE)
         is_hot |= departure + misfit > limit
     mask = is_hot * np.int16(HOT)
     if lines.scatter_freedom:
-        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARMS)
+        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARM_SHARE)
         mask |= (lines.scatter > limit) * np.int16(VARIES)
     return mask
 

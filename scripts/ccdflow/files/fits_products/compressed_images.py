@@ -168,7 +168,7 @@ class PackedWriter:
                 continue
             cards = CardList.parse(rawheader.readable_cards(header))
             if not parts:
-                image_cards = cards.without(
+                image_cards = cards.copy_without(
                     lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword))
                 )
                 parts.append(hdu_header(image_cards, None, 0, is_primary=True))
@@ -318,7 +318,7 @@ class _Packer:
         structure = [card for card in cards if _STRUCTURE_CARD.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _CHECKSUM_CARDS]
         header.extend(_card_of_tiles(*card) for card in structure if card[0] not in _CHECKSUM_CARDS)
-        header.extend(cards.without(_is_structural))
+        header.extend(cards.copy_without(_is_structural))
         if self._seed is None:
             # After all others, unchanged: CFITSIO's funpack restores the HDU byte by byte.
             header.extend(_card_of_tiles(*card) for card in sums)

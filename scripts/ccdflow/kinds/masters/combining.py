@@ -149,7 +149,7 @@ class CombineWork:
         """Return the region of an amplifier in an image of the members."""
         return self.reduction.region_of(amplifier)
 
-    def sampled(self, combined, amplifier):
+    def sampled_rows_of(self, combined, amplifier):
         """Return the members' sampled rows of an amplifier, shape (n, k, nx).
 
         Parameters

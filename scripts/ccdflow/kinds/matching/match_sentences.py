@@ -138,7 +138,7 @@ def degrees_words(observation):
 # A sentence names at most this many masters, exposures or filters.
 _MOST_NAMED = 6
 # Below this factor a variance is told in percent.
-_MANY_TIMES = 1.02
+_LEAST_FACTOR_IN_TIMES = 1.02
 
 
 class MissingWords(NamedTuple):
@@ -296,7 +296,7 @@ def _more_words(times):
     >>> _more_words(1.68), _more_words(1.00095)
     ('adds 1.68 times the variance', 'adds 0.1 % more variance')
     """
-    if times < _MANY_TIMES:
+    if times < _LEAST_FACTOR_IN_TIMES:
         return f"adds {100 * (times - 1):.1g} % more variance"
     return f"adds {times:.3g} times the variance"
 

@@ -23,7 +23,7 @@ from ccdflow.files.text_files import notes
 _FORM_VERSION = 1
 # As many of the newest measurements are not counted, so that a late frame of the last weeks leaves
 # the note as it is; as many new ones are counted together, so that few runs write it. Chosen.
-_NEWEST = 30
+_UNCOUNTED_MEASUREMENTS = 30
 
 
 def count_settled(results, product, sources, n_settled, read):
@@ -50,11 +50,11 @@ def count_settled(results, product, sources, n_settled, read):
     """
     path = Path(results) / paths.counted_pixels(product)
     n_counted, counts = _read_counts(path, sources)
-    n_settled = min(n_settled, len(sources) - _NEWEST)
+    n_settled = min(n_settled, len(sources) - _UNCOUNTED_MEASUREMENTS)
     if n_counted > max(n_settled, 0):
         # The newest nights decide by more than their counts.
         n_counted, counts = 0, None
-    if n_settled - n_counted >= _NEWEST:
+    if n_settled - n_counted >= _UNCOUNTED_MEASUREMENTS:
         nights_of_images = read(n_counted, n_settled)
         earlier_counts = counts or [None] * len(nights_of_images)
         counts = [

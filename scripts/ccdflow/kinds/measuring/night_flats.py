@@ -17,7 +17,7 @@ from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UN
 from ccdflow.robust import median_of_numbers
 
 # A flat with a larger part of low pixels has structure of its own: a spectrum, stars.
-_MOST_LOW = 0.02
+_MOST_LOW_PART = 0.02
 # A gain is measured in amplifiers of at least this many pixels on a side.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they show no low pixels, only columns a fifth or more below their neighbours"
@@ -92,7 +92,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
-    if response.low_part > _MOST_LOW:
+    if response.low_part > _MOST_LOW_PART:
         return {"deep"}, [
             f"{100 * response.low_part:.2g} % of the lit pixels of its flats are lower than their"
             f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"

@@ -17,11 +17,11 @@ from ccdflow.wording import count
 VERSION = 3
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
-MOST_OFF = 0.1
+MOST_NOISE_DEPARTURE = 0.1
 """The measured noise is reported if it differs from its prediction by more than this part."""
 
 # In a small image chance alone does that: the ratio must be off by this many of its errors. From
-# 25 columns on, `MOST_OFF` is more.
+# 25 columns on, `MOST_NOISE_DEPARTURE` is more.
 _CHANCE_SIGMA = 4.0
 
 
@@ -67,7 +67,7 @@ def nights_off(context, records, *, includes_spectra=True):
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
     noises_by_setup, chances = defaultdict(list), {}
-    limits = defaultdict(lambda: MOST_OFF)
+    limits = defaultdict(lambda: MOST_NOISE_DEPARTURE)
     for group, row, data in _calibrated_frames(context, records):
         if (is_spectrum(row) and not includes_spectra) or _lacks_signal(context, row):
             continue

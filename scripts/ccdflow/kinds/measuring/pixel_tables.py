@@ -149,14 +149,14 @@ def _joined_columns(parts, formats):
     }
 
 
-def read_seen(path, night, looked, shapes, *, reads_weak_pixels=False):
+def read_seen(path, night, sources_used, shapes, *, reads_weak_pixels=False):
     """Return the `NightBadPixels` of each image from the tables of a night.
 
     Parameters
     ----------
     path : path-like
     night : str
-    looked : iterable of str
+    sources_used : iterable of str
     shapes : sequence of (int, int)
         (ny, nx) of each image.
     reads_weak_pixels : bool
@@ -181,7 +181,7 @@ def read_seen(path, night, looked, shapes, *, reads_weak_pixels=False):
         if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
             index_of_weak, is_weak = _pixels_of_image(weak_table, number, nx)
             weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], own_part)
-        images.append(NightBadPixels(night, frozenset(looked), index, bits, weak_pixels))
+        images.append(NightBadPixels(night, frozenset(sources_used), index, bits, weak_pixels))
     return images
 
 

@@ -21,7 +21,10 @@ _SETTINGS = {
     ),
 }
 # Types of frames that masters are made of, and types that are made into masters or take them.
-_MASTERS, _CONCERNED_TYPES = ("bias", "dark", "flat"), ("bias", "dark", "flat", "science", "arc")
+_MASTER_TYPES, _CONCERNED_TYPES = (
+    ("bias", "dark", "flat"),
+    ("bias", "dark", "flat", "science", "arc"),
+)
 
 
 def absent_settings(rows, group_by):
@@ -49,7 +52,7 @@ def absent_settings(rows, group_by):
             rows_by_size[row.night, row.camera, size].append(row)
     warnings = defaultdict(list)
     for frames in rows_by_size.values():
-        if not any(row.facts["type"] in _MASTERS for row in frames):
+        if not any(row.facts["type"] in _MASTER_TYPES for row in frames):
             continue
         for name in filter(group_by.__contains__, _SETTINGS):
             frames_without = [row for row in frames if row.facts[name] in (None, "")]

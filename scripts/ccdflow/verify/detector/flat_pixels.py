@@ -45,7 +45,7 @@ _COLUMNS_AROUND = 15
 # Columns left out between a deep column and the columns beside it that give the light.
 _COLUMNS_BETWEEN = 3
 # Deep parts of columns are at most this fraction of all parts: more are structure of the light.
-_MOST_DEEP = 0.01
+_MOST_DEEP_PART = 0.01
 # Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
 # The means of the two levels differ at least by this factor.
@@ -180,7 +180,9 @@ def _find_deep_parts(flat, is_usable, lowering):
     ratio = levels[is_measured] / ((left_light + right_light)[is_measured] / 2)
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * sigma_by_mad(ratio - np.median(ratio)))
     is_deep = is_measured & (levels < (limit - lowering) * darker_side)
-    return is_deep if is_deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(is_deep)
+    return (
+        is_deep if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum() else np.zeros_like(is_deep)
+    )
 
 
 def faint_and_bright(levels):

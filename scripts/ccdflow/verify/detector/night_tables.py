@@ -39,7 +39,7 @@ USES = ("dark", "flat", "spectrum", "not used")
 # Bits of those pixels of a flat whose values say nothing about the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
-_MOST_LOW = 0.02
+_MOST_LOW_PART = 0.02
 # Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
 _SIGMA_ROUNDING = 1e-4
 # Every row, or every column.
@@ -495,7 +495,7 @@ def _bits_and_contrast(image, flats, low_sigma):
     contrast = flat_pixels.measure_contrast(
         _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image)
     )
-    return bits, None if contrast.low_share > _MOST_LOW else contrast
+    return bits, None if contrast.low_share > _MOST_LOW_PART else contrast
 
 
 def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):
