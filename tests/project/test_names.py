@@ -396,12 +396,12 @@ _CHANGES = {"add", "append", "clear", "extend", "insert", "pop", "remove", "setd
 
 # Verbs with which the name of a value begins that is true or false.
 VERBS = {
-    "accepts", "adds", "allows", "are", "can", "checks", "compares", "converts", "counts", "did",
-    "does", "draws", "drops", "fills", "follows", "forces", "foretells", "gathers", "had", "has",
-    "have", "includes", "inherits", "is", "joins", "keeps", "lacks", "leaves", "makes", "may",
-    "measures", "must", "names", "needs", "normalises", "overwrites", "plans", "raises", "reads",
-    "reports", "runs", "stands", "states", "takes", "tries", "verifies", "waits", "was", "were",
-    "will", "writes",
+    "accepts", "adds", "agrees", "allows", "are", "can", "checks", "compares", "converts", "counts",
+    "did", "differs", "does", "draws", "drops", "fills", "fits", "follows", "forces", "foretells",
+    "gathers", "had", "has", "have", "includes", "inherits", "is", "joins", "keeps", "lacks",
+    "leads", "leaves", "makes", "may", "measures", "must", "names", "needs", "normalises",
+    "overwrites", "plans", "raises", "reads", "reports", "runs", "stands", "states", "takes",
+    "tries", "uses", "verifies", "waits", "was", "were", "will", "writes",
 }  # fmt: skip
 # Names that others prescribe, by the module and the reason.
 PRESCRIBED_TRUTHS = {
