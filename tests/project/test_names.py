@@ -416,6 +416,8 @@ PRESCRIBED_TRUTHS = {
     "rule_values.py": {"same_night"},
     # Notes on closed nights and files of batches have it.
     "master_choices.py": {"needed"},
+    # The basis of measurements has it.
+    "night_measurement.py": {"like_ccdmask"},
     # The truth of a simulated folder has it.
     "camera.py": {"sound_header"},
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.
