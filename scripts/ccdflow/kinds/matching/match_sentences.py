@@ -265,9 +265,9 @@ def _why_lost_by_rule(winner, rival, rules):
     if rules.same_night and winner.lag == 0 and rival.lag != 0:
         return "not of the own night"
     is_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)
-    if winner.scale == 1 and rival.scale != 1 and not is_near:
+    if (winner.scale == 1, rival.scale == 1) == (True, False) and not is_near:
         return f"would be scaled by {rival.scale:.3g}"
-    if rival.lag is None and winner.lag is not None:
+    if (winner.lag is None, rival.lag is None) == (False, True):
         return "of another night, days between unknown"
     return ""
 
