@@ -38,7 +38,7 @@ rule all:
 onstart:
     RUN.note_signals()
     if RUN.has_slots:
-        host.start_one_more(workflow, is_module=IS_MODULE)
+        host.start_one_more(workflow, is_within_other_workflow=IS_MODULE)
 
 
 onsuccess:

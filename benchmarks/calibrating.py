@@ -46,7 +46,7 @@ class Place:
 class Contender:
     """One way of calibrating: how its masters are made, its command, and its products.
 
-    `errors` says whether uncertainty and mask are made, too; `workers` is for IRAF.
+    `has_errors` says whether uncertainty and mask are made, too; `workers` is for IRAF.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Contender:
     masters: Callable[[Place], list[object]]
     command: Callable[[Place], list[object]]
     product: Callable[[Place, int], Path]
-    errors: bool = False
+    has_errors: bool = False
     is_slow: bool = False
     is_available: Callable[[], bool] = lambda: True
 
@@ -66,7 +66,7 @@ def _peer(script, step, *options):
     return command
 
 
-def _calibrated(place, number):
+def _calibrated_file(place, number):
     return place.out / "calibrated" / f"science_{number:05d}.fits"
 
 
@@ -100,17 +100,17 @@ FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
 CONTENDERS = (
     Contender(
         name="floor", description="bytes and arithmetic alone, 2 threads", masters=FLOOR_MASTERS,
-        command=_peer("floor.py", "science"), product=_calibrated,
+        command=_peer("floor.py", "science"), product=_calibrated_file,
     ),
     Contender(
         name="ccdproc", description="the guide's calls",
         masters=_peer("ccdproc_calibrate.py", "masters"),
-        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated, is_slow=True,
+        command=_peer("ccdproc_calibrate.py", "science"), product=_calibrated_file, is_slow=True,
     ),
     Contender(
         name="iraf", description="ccdproc, two processes",
         masters=_peer("iraf_calibrate.py", "masters"),
-        command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated,
+        command=_peer("iraf_calibrate.py", "science", "--workers", "2"), product=_calibrated_file,
         is_slow=True, is_available=is_installed("irafcl"),
     ),
     Contender(
@@ -121,23 +121,23 @@ CONTENDERS = (
     ),
     Contender(
         name="ccdflow", description="scripts/calibrate.py --image-only", masters=FLOOR_MASTERS,
-        command=_ccdflow("--image-only"), product=_calibrated,
+        command=_ccdflow("--image-only"), product=_calibrated_file,
     ),
     Contender(
         name="floor, errors", description="the same with uncertainty and mask",
         masters=FLOOR_MASTERS,
-        command=_peer("floor.py", "science", "--errors"), product=_calibrated, errors=True,
+        command=_peer("floor.py", "science", "--errors"), product=_calibrated_file, has_errors=True,
     ),
     Contender(
         name="ccdproc, errors", description="the guide's calls, create_deviation and a mask",
         masters=_peer("ccdproc_calibrate.py", "masters", "--errors"),
-        command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated,
-        errors=True, is_slow=True,
+        command=_peer("ccdproc_calibrate.py", "science", "--errors"), product=_calibrated_file,
+        has_errors=True, is_slow=True,
     ),
     Contender(
         name="ccdflow, errors", description="scripts/calibrate.py: image, UNCERT, MASK",
-        masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated,
-        errors=True,
+        masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated_file,
+        has_errors=True,
     ),
 )  # fmt: skip
 
@@ -330,9 +330,9 @@ def bars(runs):
             "UNCERT, MASK: times of the floor",
             2,
             ratio("ccdflow, errors", "floor, errors"),
-            at_least=False,
+            is_least=False,
         ),
-        Bar("peak memory", 1000, max(peak) / MEGABYTE if peak else None, at_least=False, unit="MB"),
+        Bar("peak memory", 1000, max(peak) / MEGABYTE if peak else None, is_least=False, unit="MB"),
     ]
 
 
@@ -342,19 +342,19 @@ def table(results, runs):
     head = ["contender", "what", "runs", "wall s", "s a frame", "user s", "system s", "peak MB"]
     head += ["off the floor, sigma", "pull"]
     rows = []
-    for name, run in runs.items():
+    for name, one_run in runs.items():
         walls = [result.measurement.wall for result in results if result.contender == name]
         spread = f" ({min(walls):.2f} to {max(walls):.2f})" if len(walls) > 1 else ""
-        row = run.as_row()
+        row = one_run.as_row()
         rows.append(
             [
                 name,
                 descriptions[name],
                 len(walls),
-                f"{run.measurement.wall:.2f}{spread}",
+                f"{one_run.measurement.wall:.2f}{spread}",
                 row["s_a_frame"],
-                f"{run.measurement.user:.2f}",
-                f"{run.measurement.system:.2f}",
+                f"{one_run.measurement.user:.2f}",
+                f"{one_run.measurement.system:.2f}",
                 row["peak_tree_mb"],
                 row["difference_sigma"],
                 row["pull"],

@@ -150,13 +150,13 @@ def make_members(work, count):
     return files
 
 
-def lay_out(members, folder, *, siril):
+def lay_out(members, folder, *, has_siril):
     """Make a folder in which every contender finds the members under the names it wants."""
     measure.empty(folder)
     (folder / "home").mkdir()
     for number, path in enumerate(members, start=1):
         (folder / f"red{number:04d}.fits").hardlink_to(path)
-        if siril:
+        if has_siril:
             data = (fits.getdata(path) + np.float32(SIRIL_OFFSET)) / np.float32(SIRIL_SCALE)
             fits.writeto(folder / f"b_{number:05d}.fit", data.astype(np.float32))
     return folder
@@ -226,8 +226,8 @@ def measure_contender(contender, members, folder, work, *, number, reference):
 
 def run_count(members, work, *, repeats, contenders):
     """Run contenders in rounds on the same members; the slow ones in the first round only."""
-    siril = any(contender.name == "siril" for contender in contenders)
-    folder = lay_out(members, work / "combining", siril=siril)
+    has_siril = any(contender.name == "siril" for contender in contenders)
+    folder = lay_out(members, work / "combining", has_siril=has_siril)
     results, reference = [], None
     for number in range(repeats):
         for contender in contenders:
@@ -284,10 +284,10 @@ def bars(runs, counts, memory_count):
             rows.append(Bar(f"{count} frames: {text}", limit, ratio))
         eps = None if ours is None or ours.agreement is None else ours.agreement.largest_eps
         text = f"{count} frames: largest difference from ccdproc"
-        rows.append(Bar(text, 1, eps, at_least=False, unit="float32 eps of the largest member"))
+        rows.append(Bar(text, 1, eps, is_least=False, unit="float32 eps of the largest member"))
     many_run = runs.get((memory_count, "ccdflow"))
     peak = None if many_run is None else many_run.measurement.peak_tree / MEGABYTE
-    rows.append(Bar(f"peak memory, {memory_count} frames", 1000, peak, at_least=False, unit="MB"))
+    rows.append(Bar(f"peak memory, {memory_count} frames", 1000, peak, is_least=False, unit="MB"))
     return rows
 
 
@@ -297,17 +297,17 @@ def table(results, runs):
     head = ["frames", "contender", "what", "runs", "wall s", "of ccdflow's", "user s", "system s"]
     head += ["peak MB", "identical to ccdproc's", "largest difference, adu", "in eps"]
     rows = []
-    for (count, name), run in runs.items():
+    for (count, name), one_run in runs.items():
         walls = [r.measurement.wall for r in results if (r.frames, r.contender) == (count, name)]
         spread = f" ({min(walls):.2f} to {max(walls):.2f})" if len(walls) > 1 else ""
         ours = runs.get((count, "ccdflow"))
-        relative = "" if ours is None else f"{run.measurement.wall / ours.measurement.wall:.2f}"
+        relative = "" if ours is None else f"{one_run.measurement.wall / ours.measurement.wall:.2f}"
         agreement = ["", "", ""]
-        if run.agreement is not None:
+        if one_run.agreement is not None:
             agreement = [
-                f"{100 * run.agreement.identical:.2f} %",
-                f"{run.agreement.largest:.2g}",
-                f"{run.agreement.largest_eps:.2g}",
+                f"{100 * one_run.agreement.identical:.2f} %",
+                f"{one_run.agreement.largest:.2g}",
+                f"{one_run.agreement.largest_eps:.2g}",
             ]
         rows.append(
             [
@@ -315,11 +315,11 @@ def table(results, runs):
                 name,
                 descriptions[name],
                 len(walls),
-                f"{run.measurement.wall:.2f}{spread}",
+                f"{one_run.measurement.wall:.2f}{spread}",
                 relative,
-                f"{run.measurement.user:.2f}",
-                f"{run.measurement.system:.2f}",
-                f"{run.measurement.peak_tree / MEGABYTE:.0f}",
+                f"{one_run.measurement.user:.2f}",
+                f"{one_run.measurement.system:.2f}",
+                f"{one_run.measurement.peak_tree / MEGABYTE:.0f}",
                 *agreement,
             ]
         )
@@ -336,7 +336,7 @@ Siril's and IRAF's medians over all pixels agree with ccdproc's to 0.001 adu, or
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/combining.md."""
-    runs = measure.typical(results, key=lambda run: (run.frames, run.contender))
+    runs = measure.typical(results, key=lambda one_run: (one_run.frames, one_run.contender))
     programs = [
         ("iraf", measure.iraf_version()),
         ("siril", ["siril-cli", "--version"]),

@@ -81,15 +81,15 @@ class Bench:
         self._run(
             "reduce", workflow_command(self.raw, self.results, more=["bias={enabled: false}"])
         )
-        if len(self.reduced) != self.count:
-            raise BenchmarkError(f"{len(self.reduced)} of {self.count} frames were reduced")
+        if len(self.reduced_files) != self.count:
+            raise BenchmarkError(f"{len(self.reduced_files)} of {self.count} frames were reduced")
 
     @property
-    def reduced(self):
+    def reduced_files(self):
         return sorted((self.results / "reduced").glob("*.fits"))
 
     @property
-    def combined(self):
+    def combined_file(self):
         """The combined bias of the workflow: one file, or none yet."""
         return next(iter((self.results / "combined").glob("*/bias_*.fits")), None)
 
@@ -106,15 +106,15 @@ class Bench:
         if contender == "combine.py":
             self.by_hand.unlink(missing_ok=True)
             script = ROOT / "scripts" / "combine.py"
-            command = [sys.executable, script, f"out={self.by_hand}", *self.reduced]
+            command = [sys.executable, script, f"out={self.by_hand}", *self.reduced_files]
         else:
             targets = []
-            if contender in ("workflow", "rebuilt") and self.combined is not None:
-                targets = [self.combined] if contender == "rebuilt" else []
-                self.combined.unlink()
+            if contender in ("workflow", "rebuilt") and self.combined_file is not None:
+                targets = [self.combined_file] if contender == "rebuilt" else []
+                self.combined_file.unlink()
             command = workflow_command(self.raw, self.results, *targets)
         measure.settle()
-        measure.warm(self.reduced)
+        measure.warm(self.reduced_files)
         measurement = self._run(f"{contender}-{number}", command)
         return Result(
             contender=contender, measurement=measurement, difference=self._check(contender)
@@ -124,7 +124,7 @@ class Bench:
         """Return the largest difference from the pixels of combine.py."""
         if contender == "start":
             return None
-        made = self.by_hand if contender == "combine.py" else self.combined
+        made = self.by_hand if contender == "combine.py" else self.combined_file
         if made is None or not made.exists():
             raise BenchmarkError(f"{contender}: no combined bias")
         difference = float(np.abs(fits.getdata(made) - fits.getdata(self.by_hand)).max())
@@ -156,11 +156,11 @@ def bars(results):
     rows = []
     for name, value in (("wall time", "wall"), ("CPU time", "cpu")):
         medians = {
-            each: measure.median([getattr(run, value) for run in runs_of(results, each)])
+            each: measure.median([getattr(one_run, value) for one_run in runs_of(results, each)])
             for each in DESCRIPTIONS
         }
         ratio = medians["workflow"] / medians["combine.py"]
-        rows.append(Bar(f"workflow against combine.py, {name}", MOST_RATIO, ratio, at_least=False))
+        rows.append(Bar(f"workflow against combine.py, {name}", MOST_RATIO, ratio, is_least=False))
     return rows
 
 
@@ -169,12 +169,12 @@ def table(results):
     rows = []
     for name, description in DESCRIPTIONS.items():
         runs = runs_of(results, name)
-        walls, cpus = [run.wall for run in runs], [run.cpu for run in runs]
+        walls, cpus = [one_run.wall for one_run in runs], [one_run.cpu for one_run in runs]
         rows.append(
             [
                 *(name, description, len(runs), f"{measure.median(walls):.2f}"),
                 *(f"{min(walls):.2f} to {max(walls):.2f}", f"{measure.median(cpus):.2f}"),
-                f"{max(run.peak_tree for run in runs) / MEGABYTE:.0f}",
+                f"{max(one_run.peak_tree for one_run in runs) / MEGABYTE:.0f}",
             ]
         )
     head = ["run", "what", "runs", "wall s", "from, to", "CPU s", "peak MB"]

@@ -46,14 +46,14 @@ def count_calls(owner, name, seconds):
     function = getattr(owner, name)
 
     @wraps(function)
-    def timed(*arguments, **keywords):
+    def time_call(*arguments, **keywords):
         start_time = time.thread_time()
         try:
             return function(*arguments, **keywords)
         finally:
             seconds.append(time.thread_time() - start_time)
 
-    setattr(owner, name, timed)
+    setattr(owner, name, time_call)
 
 
 def seconds_in(log):

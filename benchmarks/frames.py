@@ -74,8 +74,8 @@ def frames_command(raw, results):
 
 def sheet_command(raw, results):
     """Everything, in a process that counts what the contact sheet takes of it."""
-    _, *arguments = ccdflow_command(raw, results)
-    return [sys.executable, counted_sheet.__file__, *arguments]
+    _, *words = ccdflow_command(raw, results)
+    return [sys.executable, counted_sheet.__file__, *words]
 
 
 def guide_command(raw, results):
@@ -293,12 +293,14 @@ def run_all(frames, work, *, repeats, slow_frames, only):
     return results
 
 
-def sheet_share(run, frames_alone):
+def sheet_share(one_run, frames_alone):
     """Return the CPU time a frame of the contact sheet, in percent of a reduced frame's."""
-    seconds = None if run is None else counted_sheet.seconds_in(run.measurement.log.read_text())
+    seconds = (
+        None if one_run is None else counted_sheet.seconds_in(one_run.measurement.log.read_text())
+    )
     if seconds is None:
         return None
-    return 100 * (seconds / run.frames) / (frames_alone.measurement.cpu / frames_alone.frames)
+    return 100 * (seconds / one_run.frames) / (frames_alone.measurement.cpu / frames_alone.frames)
 
 
 def bars(runs):
@@ -317,10 +319,10 @@ def bars(runs):
         Bar("faster than the guide's loop", 5, ratio("guide")),
         Bar("faster than one process a frame", 10, ratio("one-process")),
         Bar("faster than IRAF with pigz", 2, ratio("iraf")),
-        Bar("time of the floor", 1.9, None if floor is None else 1 / floor, at_least=False),
-        Bar("everything beside the frames alone", 1.5, ratio("ccdflow, all"), at_least=False),
-        Bar("contact sheet, of the frames' CPU time", 3, sheet, at_least=False, unit="%"),
-        Bar("peak memory", 1000, memory, at_least=False, unit="MB"),
+        Bar("time of the floor", 1.9, None if floor is None else 1 / floor, is_least=False),
+        Bar("everything beside the frames alone", 1.5, ratio("ccdflow, all"), is_least=False),
+        Bar("contact sheet, of the frames' CPU time", 3, sheet, is_least=False, unit="%"),
+        Bar("peak memory", 1000, memory, is_least=False, unit="MB"),
     ]
 
 
@@ -331,24 +333,24 @@ def table(results, runs):
     head = ["contender", "what", "frames", "runs", "wall s", "s a frame", "of ccdflow's"]
     head += ["user s", "system s", "peak MB, tree", "peak MB, main", "sync after s"]
     rows = []
-    for name, run in runs.items():
+    for name, one_run in runs.items():
         walls = [result.measurement.wall for result in results if result.contender == name]
         spread = f" ({min(walls):.1f} to {max(walls):.1f})" if len(walls) > 1 else ""
-        relative = "" if ours is None else f"{run.wall_per_frame / ours.wall_per_frame:.2f}"
+        relative = "" if ours is None else f"{one_run.wall_per_frame / ours.wall_per_frame:.2f}"
         rows.append(
             [
                 name,
                 descriptions.get(name, "a second run, nothing to do"),
-                run.frames,
+                one_run.frames,
                 len(walls),
-                f"{run.measurement.wall:.1f}{spread}",
-                f"{run.wall_per_frame:.4f}",
+                f"{one_run.measurement.wall:.1f}{spread}",
+                f"{one_run.wall_per_frame:.4f}",
                 relative,
-                f"{run.measurement.user:.1f}",
-                f"{run.measurement.system:.1f}",
-                f"{run.measurement.peak_tree / MEGABYTE:.0f}",
-                f"{run.measurement.peak_main / MEGABYTE:.0f}",
-                f"{run.settled:.1f}",
+                f"{one_run.measurement.user:.1f}",
+                f"{one_run.measurement.system:.1f}",
+                f"{one_run.measurement.peak_tree / MEGABYTE:.0f}",
+                f"{one_run.measurement.peak_main / MEGABYTE:.0f}",
+                f"{one_run.settled:.1f}",
             ]
         )
     return measure.markdown(head, rows)
@@ -359,11 +361,11 @@ def report(results, frames, work):
     runs = measure.typical(results)
     programs = [("pigz", ["pigz", "--version"]), ("iraf", measure.iraf_version())]
     size = frames[0].stat().st_size / MEGABYTE
-    partial_runs = [run for run in runs.values() if run.frames != len(frames)]
+    partial_runs = [one_run for one_run in runs.values() if one_run.frames != len(frames)]
     note = "".join(
-        f"{run.contender} was run on {run.frames} of the {len(frames)} frames: its ratios are by "
-        "the time a frame, start-up included.\n"
-        for run in partial_runs
+        f"{one_run.contender} was run on {one_run.frames} of the {len(frames)} frames: its ratios"
+        " are by the time a frame, start-up included.\n"
+        for one_run in partial_runs
     )
     head = [
         f"# {len(frames)} LFC-size frames",

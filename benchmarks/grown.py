@@ -59,7 +59,7 @@ class Copies:
         new_dates = {self.night: date_of_copy, _next(self.night): _next(date_of_copy)}
         return self._pattern.sub(lambda found: new_dates[found[0]], text)
 
-    def merged(self, lines):
+    def merge_lines(self, lines):
         """Yield sorted (name, line) of a file's lines and of the copies of those of the night.
 
         Parameters
@@ -73,11 +73,11 @@ class Copies:
                 starts.setdefault(name.partition(self.night)[0], []).append(name)
         yield from heapq.merge(
             sorted(lines.items()),
-            *(self._of(names, lines) for names in starts.values()),
+            *(self._copied_lines(names, lines) for names in starts.values()),
             key=lambda each: each[0],
         )
 
-    def _of(self, names, lines):
+    def _copied_lines(self, names, lines):
         for night in self.dates:
             for name in names:
                 yield self.text(name, night), self.text(lines[name], night)
@@ -136,7 +136,7 @@ def _copy_table(path, copies):
     }
     with path.open("w") as file:
         file.write(f"{head}\n")
-        file.writelines(f"{text}\n" for _, text in copies.merged(lines_by_name))
+        file.writelines(f"{text}\n" for _, text in copies.merge_lines(lines_by_name))
 
 
 def _copy_notes(path, copies, change=lambda first: first, stamps=()):
@@ -149,7 +149,7 @@ def _copy_notes(path, copies, change=lambda first: first, stamps=()):
             line = json.dumps(values, separators=(",", ":")) + line[end:]
         lines_by_name[values[0]] = line
     first = json.dumps(change(json.loads(first)), separators=(",", ":"))
-    texts = (text for _, text in copies.merged(lines_by_name))
+    texts = (text for _, text in copies.merge_lines(lines_by_name))
     notes.write_checked(path, (text for each in ([first], texts) for text in each))
 
 
@@ -201,7 +201,7 @@ def _copy_closed(archive, copies):
 
 def steps_of(work, nights):
     """Measure the events of an archive of so many nights; return the `scale.Step` of each."""
-    source, names = scale.simulated(work, REAL_NIGHTS + 1)
+    source, names = scale.simulated_archive(work, REAL_NIGHTS + 1)
     *old_nights, new_night = names
     archive_of_night = scale.Archive(source, work / "grown-alone", nights=nights)
     archive_of_night.add_night(new_night)
@@ -217,7 +217,7 @@ def steps_of(work, nights):
     real_results = work / "grown-real"
     if real_results.is_dir():
         shutil.copytree(real_results, archive.results, dirs_exist_ok=True)
-        archive.state = archive.reduced()
+        archive.state = archive.reduced_times()
     else:
         archive.run("first run", n_made=REAL_NIGHTS * scale.FRAMES_PER_NIGHT - 2)
         shutil.copytree(archive.results, real_results)
@@ -225,7 +225,7 @@ def steps_of(work, nights):
         archive.run("as reduced", n_made=0)
     archive.steps.clear()
     grow(archive, old_nights[COPIED_INDEX], nights - REAL_NIGHTS)
-    archive.state = archive.reduced()
+    archive.state = archive.reduced_times()
     # Tables and pages of real nights show the copies as well, and the night of the late frame has
     # their measurements of the detector.
     archive.add_frame(old_nights[LATE_INDEX], first_frame)
@@ -258,10 +258,10 @@ def bars(steps, sizes):
             None if new_seconds is None or alone_seconds is None else new_seconds - alone_seconds
         )
         rows += [
-            measure.Bar(f"one late frame in {frames}", 25, late_seconds, at_least=False, unit="s"),
+            measure.Bar(f"one late frame in {frames}", 25, late_seconds, is_least=False, unit="s"),
             measure.Bar(
                 f"a new night in {frames}, over the night alone", 20, seconds_beyond,
-                at_least=False, unit="s",
+                is_least=False, unit="s",
             ),
         ]  # fmt: skip
     return rows

@@ -204,7 +204,7 @@ def bars(runs):
         Bar(
             "the guide's night, raw to calibrated, with pages: faster than its notebooks", 5, ratio
         ),
-        Bar("peak memory", 1000, peak, at_least=False, unit="MB"),
+        Bar("peak memory", 1000, peak, is_least=False, unit="MB"),
     ]
 
 
@@ -213,17 +213,17 @@ def table(results, runs):
     descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["contender", "what", "runs", "wall s", "least", "CPU s", "peak MB", "off, sigma"]
     rows = []
-    for name, run in runs.items():
+    for name, one_run in runs.items():
         walls = [r.measurement.wall for r in results if r.contender == name]
-        row = run.as_row()
+        row = one_run.as_row()
         rows.append(
             [
                 name,
                 descriptions[name],
                 len(walls),
-                f"{run.measurement.wall:.2f}",
+                f"{one_run.measurement.wall:.2f}",
                 f"{min(walls):.2f}",
-                f"{run.measurement.cpu:.2f}",
+                f"{one_run.measurement.cpu:.2f}",
                 row["peak_tree_mb"],
                 row["difference_sigma"],
             ]

@@ -264,7 +264,7 @@ def bars(runs):
         ratio = other.measurement.wall / ours.measurement.wall if has_both else None
         rows.append(Bar(f"combined bias, dark and flat: faster than {name}", factor, ratio))
     peak = None if ours is None else ours.measurement.peak_tree / MEGABYTE
-    rows.append(Bar("peak memory", 1000, peak, at_least=False, unit="MB"))
+    rows.append(Bar("peak memory", 1000, peak, is_least=False, unit="MB"))
     return rows
 
 
@@ -274,18 +274,18 @@ def table(results, runs):
     head = ["contender", "what", "runs", "wall s", "least", "CPU s", "peak MB"]
     head += [f"{kind}, of its noise" for kind in KINDS]
     rows = []
-    for name, run in runs.items():
+    for name, one_run in runs.items():
         walls = [r.measurement.wall for r in results if r.contender == name]
         rows.append(
             [
                 name,
                 descriptions[name],
                 len(walls),
-                f"{run.measurement.wall:.2f}",
+                f"{one_run.measurement.wall:.2f}",
                 f"{min(walls):.2f}",
-                f"{run.measurement.cpu:.2f}",
-                f"{run.measurement.peak_tree / MEGABYTE:.0f}",
-                *(f"{run.differences[kind]:.3f}" for kind in KINDS),
+                f"{one_run.measurement.cpu:.2f}",
+                f"{one_run.measurement.peak_tree / MEGABYTE:.0f}",
+                *(f"{one_run.differences[kind]:.3f}" for kind in KINDS),
             ]
         )
     return measure.markdown(head, rows)

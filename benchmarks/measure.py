@@ -328,7 +328,8 @@ def typical(results, key=lambda result: result.contender):
     runs_by_name = {}
     for name in dict.fromkeys(map(key, results)):
         runs = sorted(
-            (run for run in results if key(run) == name), key=lambda run: run.measurement.wall
+            (one_run for one_run in results if key(one_run) == name),
+            key=lambda one_run: one_run.measurement.wall,
         )
         runs_by_name[name] = runs[(len(runs) - 1) // 2]
     return runs_by_name
@@ -338,25 +339,25 @@ def typical(results, key=lambda result: result.contender):
 class Bar:
     """A figure to be reached.
 
-    `value` has to be at least `limit`, or at most `limit` where `at_least` is False. It is None
+    `value` has to be at least `limit`, or at most `limit` where `is_least` is False. It is None
     where the runs that it needs are missing.
     """
 
     name: str
     limit: float
     value: float | None
-    at_least: bool = True
+    is_least: bool = True
     unit: str = "x"
 
     @property
     def verdict(self):
         if self.value is None:
             return "not measured"
-        is_reached = self.value >= self.limit if self.at_least else self.value <= self.limit
+        is_reached = self.value >= self.limit if self.is_least else self.value <= self.limit
         return "reached" if is_reached else "MISSED"
 
     def row(self):
-        sign = "at least" if self.at_least else "at most"
+        sign = "at least" if self.is_least else "at most"
         value = "" if self.value is None else f"{self.value:.3g} {self.unit}"
         return [self.name, f"{sign} {self.limit:g} {self.unit}", value, self.verdict]
 

@@ -85,7 +85,7 @@ class Archive:
     def frames(self):
         return sum(1 for _ in self.raw.glob("*/*.fits.gz"))
 
-    def reduced(self):
+    def reduced_times(self):
         """Return {product: its time} of all reduced frames."""
         return {path: path.stat().st_mtime_ns for path in self.results.glob("reduced/*/*.fits")}
 
@@ -109,7 +109,7 @@ class Archive:
         # Pages and pictures are no reduced frames, and take as long.
         if name.startswith(IDLE) and f"ccdflow: {IDLE}" not in log.read_text():
             raise BenchmarkError(f"{name}: the run made products: {log}")
-        reduced = self.reduced()
+        reduced = self.reduced_times()
         reduced_now = [path for path, time in reduced.items() if self.state.get(path) != time]
         if len(reduced_now) != n_made or len(reduced) != self.frames():
             raise BenchmarkError(
@@ -169,7 +169,7 @@ def run_ccdflow(raw, results, *, log, extra=()):
     return measure.run(command, log=log, cwd=ROOT, environment=measure.with_environment())
 
 
-def simulated(work, nights):
+def simulated_archive(work, nights):
     """Return the folder of a simulated archive of so many nights, and their names in order."""
     source = work / "archive"
     simulate_archive(source, nights=nights, frames_per_night=FRAMES_PER_NIGHT)
@@ -179,7 +179,7 @@ def simulated(work, nights):
 
 def archive_steps(work, nights):
     """Measure the events in the life of an archive of so many nights."""
-    source, names = simulated(work, nights + 1)
+    source, names = simulated_archive(work, nights + 1)
     *old_nights, new_night = names
     archive_of_night = Archive(source, work / "scale-alone", nights=nights)
     archive_of_night.add_night(new_night)
@@ -204,13 +204,13 @@ def archive_steps(work, nights):
 
 def dry_run_steps(work, nights):
     """Measure inventory and plan of a new archive: `snakemake -n`, which reads no pixel."""
-    source, names = simulated(work, nights)
+    source, names = simulated_archive(work, nights)
     archive = Archive(source, work / "scale", nights=nights)
     for night in names:
         archive.add_night(night)
     log = archive.logs / f"scale-{archive.frames()}-dry run.log"
     measurement = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
-    if archive.reduced():
+    if archive.reduced_times():
         raise BenchmarkError("the dry run reduced frames")
     step = Step(
         name=DRY_RUN,
@@ -252,13 +252,13 @@ def sealed_bars(steps):
         floor_step = find(steps, "floor: scandir, stat", nights)
         name, peak = f"nothing to do, {frames:,}", step and step.measurement.peak_main / MEGABYTE
         rows += [
-            Bar(name, seconds, wall_seconds(step), at_least=False, unit="s"),
-            Bar(f"{name}, memory", memory, peak, at_least=False, unit="MB"),
+            Bar(name, seconds, wall_seconds(step), is_least=False, unit="s"),
+            Bar(f"{name}, memory", memory, peak, is_least=False, unit="MB"),
             Bar(
                 f"{name}, over the floor",
                 3,
                 ratio(wall_seconds(step), wall_seconds(floor_step)),
-                at_least=False,
+                is_least=False,
             ),
         ]
     return rows
@@ -278,34 +278,34 @@ def bars(steps, *, nights, few, many):
                 seconds_per_frame(find(steps, "first run", nights)),
                 seconds_per_frame(find(steps, "first run", few)),
             ),
-            at_least=False,
+            is_least=False,
         ),
         Bar(
             f"nothing to do over {large:,}",
             4,
             wall_seconds(find(steps, IDLE, nights)),
-            at_least=False,
+            is_least=False,
             unit="s",
         ),
         Bar(
             f"dry run of {huge:,} new frames",
             20,
             wall_seconds(find(steps, DRY_RUN, many)),
-            at_least=False,
+            is_least=False,
             unit="s",
         ),
         Bar(
             f"one new night in {large:,} (1.2 times that night alone, plus 3 s)",
             round(allowed_seconds, 2),
             wall_seconds(find(steps, "one new night", nights)),
-            at_least=False,
+            is_least=False,
             unit="s",
         ),
         Bar(
             f"memory of the main process, {huge:,} frames",
             600,
             max(peaks) / MEGABYTE if peaks else None,
-            at_least=False,
+            is_least=False,
             unit="MB",
         ),
     ]

@@ -29,7 +29,7 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.simulate import simulate_archive, simulate_night
-from ccdflow.simulate.telescope import observe
+from ccdflow.simulate.frame_arrivals import observe
 
 # Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
 _MOST_AHEAD, _PATIENCE_SECONDS = 40, 900

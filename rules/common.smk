@@ -171,7 +171,7 @@ def check_made(path):
         raise WorkflowError(str(error)) from None
 
 
-def verify(folders, *, all_products, expected, threads):
+def verify(folders, *, verifies_all_products, expected, threads):
     """Verify products; fail if one differs, or cannot be made again."""
     # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
     from ccdflow import commandline
@@ -179,7 +179,9 @@ def verify(folders, *, all_products, expected, threads):
     from ccdflow.verify.command import VerifyRequest, report
 
     words = (expected,) if isinstance(expected, str) else tuple(expected)
-    request = VerifyRequest(all_products=all_products, expected=words, threads=threads)
+    request = VerifyRequest(
+        verifies_all_products=verifies_all_products, expected=words, threads=threads
+    )
     records = noted_fits_products(RESULTS)
     if commandline.run_parsed(lambda: report(*folders, request, notes_by_product=records)):
         raise WorkflowError("not all products are verified: see the lines above")

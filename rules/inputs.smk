@@ -64,7 +64,7 @@ def cores_of(wildcards):
     """Return the cores for a batch: all of them here; on a cluster, an estimate."""
     if host.is_main_and_local(workflow):
         return host.cores_of_run(workflow)
-    return batch_resources.threads(size_of(wildcards))
+    return batch_resources.cores(size_of(wildcards))
 
 
 def memory_of(wildcards, attempt, threads):

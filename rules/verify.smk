@@ -15,7 +15,7 @@ rule verify:
     run:
         verify(
             params.folders,
-            all_products=params.all_products,
+            verifies_all_products=params.all_products,
             expected=params.expected,
             threads=threads,
         )

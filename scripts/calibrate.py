@@ -39,15 +39,17 @@ from ccdflow.frame.readout import Readout
 from ccdflow.run.forked_frames import map_forked
 from ccdflow.wording import count
 
-MASTERS = ("bias", "dark", "flat")
+MASTER_KINDS = ("bias", "dark", "flat")
 
 
 def parse(arguments=None):
     """Return the parsed command line."""
     parser = commandline.parser(
-        __doc__, words="out=FOLDER bias=FILE dark=FILE flat=FILE FRAME", names=("out", *MASTERS)
+        __doc__,
+        words="out=FOLDER bias=FILE dark=FILE flat=FILE FRAME",
+        names=("out", *MASTER_KINDS),
     )
-    for kind in MASTERS:
+    for kind in MASTER_KINDS:
         parser.add_argument(f"--{kind}", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--bias-is-out",
@@ -81,7 +83,7 @@ def parse(arguments=None):
     )
     commandline.add_cores(parser, "--threads")
     options = commandline.parse_arguments(parser, arguments)
-    for kind in MASTERS:
+    for kind in MASTER_KINDS:
         if kind in options.given:
             setattr(options, kind, Path(options.given[kind]))
     return options
@@ -117,8 +119,8 @@ def calibrate(path, folder, options, store):
         FrameCalibration(masters, [[readout_of(hdu, options)]]),
         provenance=FrameProvenance(grading=Grading("B" if cuts else "A", cuts)),
         form=ProductForm(
-            uncertainty=not options.image_only,
-            mask=not options.image_only,
+            has_uncertainty=not options.image_only,
+            has_mask=not options.image_only,
             compress=options.compress,
         ),
     )
@@ -142,7 +144,7 @@ def masters_for(hdu, path, options, store):
     cuts : list of str
     """
     masters, cuts = {}, []
-    for kind in MASTERS:
+    for kind in MASTER_KINDS:
         file = getattr(options, kind)
         if file is None:
             continue
@@ -156,7 +158,7 @@ def masters_for(hdu, path, options, store):
             # A bias that was combined by hand has no key of its own.
             image = replace(image, key=image.key or f"{crc32(os.fsencode(file)):08x}")
         elif options.bias_is_out:
-            image = replace(image, bias_key=masters["bias"].master.key, level_subtracted=True)
+            image = replace(image, bias_key=masters["bias"].master.key, is_level_subtracted=True)
         masters[kind] = AppliedMaster(image, cut=cut)
         if kind == "dark":
             exposure = card_value(hdu.header, "EXPTIME")
@@ -249,13 +251,15 @@ def run(options):
     """
     if options.bias_is_out and options.bias is None:
         raise UserError("--bias-is-out needs that bias", keyword="bias", remedy="write bias=FILE")
-    folder = commandline.path(options, "out", old_form=True)
+    folder = commandline.path(options, "out", may_lack_name=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     paths = [Path(word) for word in options.words]
-    masters = [path for kind in MASTERS if (path := getattr(options, kind)) is not None]
+    masters = [path for kind in MASTER_KINDS if (path := getattr(options, kind)) is not None]
     commandline.check_products(
-        [folder / path.name for path in paths], [*paths, *masters], overwrite=options.overwrite
+        [folder / path.name for path in paths],
+        [*paths, *masters],
+        may_replace_files=options.overwrite,
     )
     folder.mkdir(parents=True, exist_ok=True)
     store = MasterStore()

@@ -81,13 +81,13 @@ def run(options):
     UserError
         If no frame is given, one is given twice, or the product is there already or one of them.
     """
-    product = commandline.path(options, "out", placeholder="FILE", old_form=True)
+    product = commandline.path(options, "out", placeholder="FILE", may_lack_name=True)
     if not all(options.words or [""]):
         raise UserError("no frame is given", remedy="name the reduced frames")
     repeated = [word for word, number in Counter(options.words).items() if number > 1]
     if repeated:
         raise UserError("the frame is given twice", file=repeated[0], remedy="give each frame once")
-    commandline.check_products([product], options.words, overwrite=options.overwrite)
+    commandline.check_products([product], options.words, may_replace_files=options.overwrite)
     recipe = CombineRecipe(
         method=options.method,
         clip=options.clip or None,
@@ -100,7 +100,7 @@ def run(options):
         members,
         recipe,
         noise=noise_of(options, members[0].shape),
-        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty=False),
+        limits=CombineLimits(options.cores, int(options.memory * 1e6), uncertainty_source=False),
     )
     write_combined_image(product, result, options.words, unit=unit)
     for line in empty_members(options.words, result):

@@ -158,7 +158,9 @@ def new_troubles(status, reported, troubled):
     -------
     list of str
     """
-    return [file for file in troubled if troubled[file][0] == status != reported.get(file)]
+    return [
+        file for file in troubled if troubled[file][0] == status and reported.get(file) != status
+    ]
 
 
 def reported_frames(results):

@@ -192,7 +192,7 @@ def _environment_folder():
 
 def run(options):
     """Return the closing message for the folders of the command line."""
-    raw, results = (commandline.path(options, name, old_form=True) for name in options.names)
+    raw, results = (commandline.path(options, name, may_lack_name=True) for name in options.names)
     commandline.no_more_words(options)
     return f"\n{message(raw, results)}"
 
@@ -226,7 +226,7 @@ def main(arguments=None):
     """Run the command line and return its exit status."""
     status = commandline.run(run, parse, arguments)
     if status == 0:
-        offer(commandline.path(parse(arguments), "results", old_form=True) / paths.REPORT_PAGE)
+        offer(commandline.path(parse(arguments), "results", may_lack_name=True) / paths.REPORT_PAGE)
     return status
 
 

@@ -61,7 +61,7 @@ def parse(arguments=None):
 
 def run(options):
     """Write the requested frames and return the line that names them."""
-    folder = commandline.path(options, "raw", old_form=True)
+    folder = commandline.path(options, "raw", may_lack_name=True)
     commandline.no_more_words(options)
     camera_settings = {"instrument": options.instrument, "overscan_side": options.overscan_side}
     shared_options = {"seed": options.seed, "workers": options.cores}
@@ -71,7 +71,7 @@ def run(options):
             nights=options.nights,
             frames_per_night=options.frames_per_night,
             first_date=options.date,
-            camera=replace(simulate.ARCHIVE_CAMERA, **camera_settings).scaled(options.scale),
+            camera=replace(simulate.ARCHIVE_CAMERA, **camera_settings).scale_by(options.scale),
             **shared_options,
         )
         return f"{count} simulated frames were added to {folder}"
@@ -79,7 +79,7 @@ def run(options):
         "scale": options.scale,
         "camera": replace(simulate.LFC, **camera_settings),
         "date": options.date,
-        "overwrite": options.overwrite,
+        "overwrites": options.overwrite,
     }
     if options.biases is not None:
         truth = simulate.simulate_biases(folder, options.biases, **shared_options)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 from ccdflow import commandline
-from ccdflow.simulate.telescope import observe
+from ccdflow.simulate.frame_arrivals import observe
 from ccdflow.wording import count
 
 

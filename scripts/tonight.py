@@ -19,7 +19,7 @@ import sys
 
 from ccdflow import commandline, settings
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.forecasting import tonight
+from ccdflow.kinds.forecasting import lacking_frames
 from ccdflow.pages import terminal
 from ccdflow.run import read_only_plan
 from ccdflow.run.context import PlanContext
@@ -40,7 +40,7 @@ def run(options):
     settings_given = dict(options.given)
     night = settings_given.pop("night", None)
     context = PlanContext.of(read_only_plan.plan_only(settings_given, chain=CHAIN).context)
-    lines = tonight.lines_on_night(context, night or tonight.last_night(context))
+    lines = lacking_frames.lines_on_night(context, night or lacking_frames.last_night(context))
     if sys.stdout.isatty():
         lines = terminal.folded_lines(lines, shutil.get_terminal_size().columns)
     return "\n".join(lines)

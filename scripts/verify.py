@@ -47,8 +47,8 @@ def run(options):
     raw, results = (commandline.path(options, name, must_exist=True) for name in options.names)
     request = command.VerifyRequest(
         words=tuple(options.words),
-        all_products=options.all,
-        all_rows=options.whole,
+        verifies_all_products=options.all,
+        compares_all_rows=options.whole,
         expected=tuple(options.expected),
         threads=options.cores,
     )

@@ -159,11 +159,11 @@ def watch(options):
     return f"ccdflow: the watch has ended; {words_on_work_left(watched)}"
 
 
-def words_on_work_left(watch):
+def words_on_work_left(ended_watch):
     """Return the words for the work that a watch leaves to the next run."""
-    if watch.is_hanging:
+    if ended_watch.is_hanging:
         return "a folder did not answer, the next run does the rest"
-    number = watch.waiting_count
+    number = ended_watch.waiting_count
     if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
     parts = [count(number, "frame waits", "frames wait")] if number else []

@@ -146,7 +146,7 @@ def test_the_median_of_each_pixel_leaves_missing_values_out_or_keeps_them():
     frames[:2, 1, 2] = frames[:, 0, 0] = np.nan
     assert np.array_equal(median_of_each_pixel(frames)[1, 2], np.nanmedian(frames[:, 1, 2]))
     assert np.isnan(median_of_each_pixel(frames)[0, 0])
-    assert np.isnan(median_of_each_pixel(frames, median=np.median)[1, 2])
+    assert np.isnan(median_of_each_pixel(frames, median_function=np.median)[1, 2])
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (2, 3), (24, 7), (341, 25), (1024, 128)])

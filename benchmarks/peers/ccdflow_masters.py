@@ -41,7 +41,7 @@ def save(path, combined, *, errors):
     """Write a combined image, with uncertainty and mask if asked for."""
     cards = CardList()
     cards.set("BUNIT", "adu")
-    parts = array_hdu(cards, combined.image, primary=True)
+    parts = array_hdu(cards, combined.image, is_primary=True)
     if errors:
         parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
         parts += array_hdu(CardList(), combined.mask, name="MASK")
@@ -73,7 +73,7 @@ def main():
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
-                limits=CombineLimits(options.threads, uncertainty=options.errors),
+                limits=CombineLimits(options.threads, uncertainty_source=options.errors),
                 **more,
             )
             path = options.out / f"combined_{name}.fits"
@@ -87,7 +87,7 @@ def main():
             dark_result.image,
             uncertainty=dark_result.uncertainty,
             seconds=seconds,
-            bias_subtracted=True,
+            is_bias_subtracted=True,
         )
         flats, header = members_by_kind["flat"]
         scaled_dark = ScaledDark(dark, [header["EXPTIME"]] * len(flats))

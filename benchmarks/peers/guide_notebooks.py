@@ -25,7 +25,7 @@ COMBINE_OPTIONS = {
 MOST_SECONDS_APART = 0.5  # seconds between a frame's exposure and its dark's
 
 
-def reduced(ccd):
+def reduce_frame(ccd):
     """Subtract the overscan and trim: the guide's columns 2055 and on, and those before 2048."""
     ccd = ccdproc.subtract_overscan(ccd, overscan=ccd[:, -25:], median=True)
     return ccdproc.trim_image(ccd[:, :-32])
@@ -75,10 +75,10 @@ def inverse_median(image):
 def main():
     raw, out = Path(sys.argv[1]), Path(sys.argv[2])
     for ccd, name in frames(raw, "BIAS"):
-        reduced(ccd).write(out / uncompressed_name(name))
+        reduce_frame(ccd).write(out / uncompressed_name(name))
     combine(files_of(out, imagetyp="BIAS"), out / "combined_bias.fits")
     for ccd, name in frames(raw / "darks", "DARK"):
-        reduced(ccd).write(out / uncompressed_name(name))
+        reduce_frame(ccd).write(out / uncompressed_name(name))
     summary = ccdproc.ImageFileCollection(out).summary
     times = sorted(set(summary["exptime"][summary["imagetyp"] == "DARK"]))
     darks = {
@@ -88,7 +88,7 @@ def main():
         for time in times
     }
     for ccd, name in frames(raw, "FLATFIELD"):
-        without_dark(reduced(ccd), darks).write(out / f"flat-{uncompressed_name(name)}")
+        without_dark(reduce_frame(ccd), darks).write(out / f"flat-{uncompressed_name(name)}")
     summary = ccdproc.ImageFileCollection(out).summary
     filters = sorted(set(summary["filter"][summary["imagetyp"] == "FLATFIELD"]))
     flats = {}
@@ -97,7 +97,7 @@ def main():
         name = f"combined_flat_filter_{band.replace(chr(39), 'p')}.fits"
         flats[band] = combine(paths, out / name, scale=inverse_median)
     for ccd, name in frames(raw, "OBJECT"):
-        ccd = without_dark(reduced(ccd), darks)
+        ccd = without_dark(reduce_frame(ccd), darks)
         ccd = ccdproc.flat_correct(ccd, flats[ccd.header["FILTER"]])
         CCDData(ccd.data, unit="adu", header=ccd.header).write(out / uncompressed_name(name))
 

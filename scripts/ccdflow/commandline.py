@@ -66,12 +66,12 @@ end_at_once()
 import ccdflow.lean_imports  # noqa: E402, F401
 
 
-def add_cores(parser, *further_names, default=None, words="threads"):
+def add_cores(script_parser, *further_names, default=None, words="threads"):
     """Add the option `--cores`, a whole number from 1.
 
     Parameters
     ----------
-    parser : argparse.ArgumentParser
+    script_parser : argparse.ArgumentParser
     *further_names : str
         Other names of the option.
     default : int, optional
@@ -80,7 +80,7 @@ def add_cores(parser, *further_names, default=None, words="threads"):
         The things that are counted, for the help.
     """
     default_words = default or "one for each core"
-    parser.add_argument(
+    script_parser.add_argument(
         "--cores",
         *further_names,
         type=_number_parser(int, "--cores", least=1, allowed="a whole number, 1 or more"),
@@ -303,7 +303,7 @@ def _as_words(names):
     return " ".join(f"{name}=..." for name in names) or "no NAME=VALUE here"
 
 
-def path(options, name, *, placeholder="FOLDER", old_form=False, must_exist=False):
+def path(options, name, *, placeholder="FOLDER", may_lack_name=False, must_exist=False):
     """Return the path that a setting gives.
 
     Parameters
@@ -313,7 +313,7 @@ def path(options, name, *, placeholder="FOLDER", old_form=False, must_exist=Fals
     name : str
     placeholder : str
         The word for the value in the remedy.
-    old_form : bool
+    may_lack_name : bool
         Whether the first other word may take its place.
     must_exist : bool
         Whether it has to be a folder that exists.
@@ -329,7 +329,7 @@ def path(options, name, *, placeholder="FOLDER", old_form=False, must_exist=Fals
     """
     value = options.given.get(name)
     # Older results: the commands that made them gave a folder without its name.
-    if value is None and old_form and options.words:
+    if value is None and may_lack_name and options.words:
         value = options.words.pop(0)
     if value is None:
         raise UserError("is not given", keyword=name, remedy=f"write {name}={placeholder}")
@@ -340,7 +340,7 @@ def path(options, name, *, placeholder="FOLDER", old_form=False, must_exist=Fals
     return Path(value)
 
 
-def check_products(products, sources, *, overwrite):
+def check_products(products, sources, *, may_replace_files):
     """Check that no product takes the place of a file: neither of one given nor of another product.
 
     Parameters
@@ -348,7 +348,7 @@ def check_products(products, sources, *, overwrite):
     products : sequence of path-like
     sources : sequence of path-like
         The files that are read.
-    overwrite : bool
+    may_replace_files : bool
         Whether products may take the place of files that are not given.
 
     Raises
@@ -356,7 +356,7 @@ def check_products(products, sources, *, overwrite):
     UserError
         For the first that would.
     """
-    read = {_device_and_number(path): path for path in sources}
+    read = {_device_and_number(source): source for source in sources}
     read.pop(None, None)
     checked_products = set()
     for product in products:
@@ -374,17 +374,17 @@ def check_products(products, sources, *, overwrite):
                 remedy="give each frame once, and frames of one name one after the other, each"
                 " with a place of its own as out",
             )
-        if identity is not None and not overwrite:
+        if identity is not None and not may_replace_files:
             raise UserError(
                 "the file exists already", file=product, remedy="give another place, or --overwrite"
             )
         checked_products.add(os.fspath(product))
 
 
-def _device_and_number(path):
+def _device_and_number(file):
     """Return device and number of a file, the same for all its names; None if there is none."""
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = os.stat(file)  # noqa: PTH116
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino

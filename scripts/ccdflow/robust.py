@@ -283,14 +283,14 @@ def row_medians(rows):
     return medians
 
 
-def median_of_each_pixel(frames, *, median=np.nanmedian):
+def median_of_each_pixel(frames, *, median_function=np.nanmedian):
     """Return the median of each pixel of some frames, fast where all values are finite.
 
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, ny, nx), floats
         Not changed.
-    median : callable
+    median_function : callable
         The function for values that are not all finite: `numpy.nanmedian` or `numpy.median`.
 
     Returns
@@ -307,7 +307,7 @@ def median_of_each_pixel(frames, *, median=np.nanmedian):
         with warnings.catch_warnings():
             # A pixel may be NaN in all frames.
             warnings.simplefilter("ignore", RuntimeWarning)
-            return median(frames, axis=0)
+            return median_function(frames, axis=0)
     n = len(frames)
     medians = np.empty(frames.shape[1:], frames.dtype)
     sorted_values = np.empty((frames.shape[2], n), frames.dtype)

@@ -185,18 +185,20 @@ def _with_new_names(user_settings):
     return new_settings
 
 
-def _plain_value(value, *, nested=False):
+def _plain_value(value, *, is_nested=False):
     """Return a value from ``--config`` with strings turned into numbers, booleans and null.
 
     Snakemake converts numbers at the top level only; in blocks all values are strings.
     """
     if isinstance(value, dict):
-        return {key: _plain_value(item, nested=True) for key, item in value.items()}
+        return {key: _plain_value(item, is_nested=True) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_value(item, nested=True) for item in value]
+        return [_plain_value(item, is_nested=True) for item in value]
     if not isinstance(value, str):
         return value
-    return yamltext.parse_yaml(value, file="--config") if nested else _YAML_WORDS.get(value, value)
+    return (
+        yamltext.parse_yaml(value, file="--config") if is_nested else _YAML_WORDS.get(value, value)
+    )
 
 
 def _expanded_folder(name, value):

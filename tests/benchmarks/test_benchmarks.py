@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path, capsys):
     ],
 )
 def test_verdict_of_a_bar(limit, measured, at_least, verdict):
-    assert measure.Bar("a bar", limit, measured, at_least=at_least).verdict == verdict
+    assert measure.Bar("a bar", limit, measured, is_least=at_least).verdict == verdict
 
 
 def test_markdown_columns_are_padded():

@@ -83,7 +83,7 @@ def test_the_noise_of_the_sky_is_that_of_good_pixels(has_mask, tmp_path):
     calibrate_file(
         tmp_path / "reduced.fits", tmp_path / "out.fits",
         FrameCalibration(masters_of(np.ones(SHAPE), bad), [[READOUT]]),
-        form=ProductForm(mask=has_mask),
+        form=ProductForm(has_mask=has_mask),
     )  # fmt: skip
     with fits.open(tmp_path / "out.fits") as hdus:
         header = hdus[0].header
@@ -105,7 +105,7 @@ def test_the_errors_do_not_depend_on_the_mask_s_being_written(tmp_path):
             tmp_path / "reduced.fits",
             path,
             FrameCalibration(masters, [[READOUT]]),
-            form=ProductForm(mask=has_mask),
+            form=ProductForm(has_mask=has_mask),
         )
         errors[has_mask] = fits.getdata(path, "UNCERT")
     assert np.array_equal(errors[True], errors[False])

@@ -230,7 +230,9 @@ def test_saturate_is_where_pixels_saturate(frame_and_masters, tmp_path):
 
 def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
     _, whole = run(frame_and_masters, tmp_path / "whole")
-    out, target = run(frame_and_masters, tmp_path, form=ProductForm(uncertainty=False, mask=False))
+    out, target = run(
+        frame_and_masters, tmp_path, form=ProductForm(has_uncertainty=False, has_mask=False)
+    )
     with fits.open(target) as hdus, fits.open(whole) as whole_hdus:
         assert len(hdus) == 1
         assert len(whole_hdus) == 3
@@ -671,7 +673,7 @@ def test_pixels_are_those_of_iraf(frame_and_masters, tmp_path, seconds):
     theirs = fits.getdata(tmp_path / "out.fits")
     known = tuple(replace(readout, gain=None) for readout in readouts())
     ours, _, _ = calibrate_arrays(
-        reduced, known, masters_of(paths, MasterStore(), k=seconds / 300), noise=False
+        reduced, known, masters_of(paths, MasterStore(), k=seconds / 300), needs_noise=False
     )
     largest = np.maximum(np.abs(reduced), np.abs(arrays["z"])) + np.abs(arrays["d"])
     assert (np.abs(ours - theirs) <= 4 * np.finfo(np.float32).eps * largest / flat).all()

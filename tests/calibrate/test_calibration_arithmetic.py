@@ -376,7 +376,7 @@ def test_pixels_are_those_of_ccdproc(seconds, without):
     no_gain = tuple(replace(readout, gain=None) for readout in readouts())
     k = seconds / DARK_TIME
     data, error, _ = calibrate_arrays(
-        reduced, no_gain, chain(made, k=k, without=without), noise=False
+        reduced, no_gain, chain(made, k=k, without=without), needs_noise=False
     )
     assert error is None
     assert data.dtype == np.float32
@@ -384,7 +384,7 @@ def test_pixels_are_those_of_ccdproc(seconds, without):
     largest = largest / planes["flat"].clip(0.5) if "flat" not in without else largest
     assert (np.abs(data - ccd.data) <= 2 * EPS * np.maximum(largest, np.abs(data))).all()
     electrons, _, _ = calibrate_arrays(
-        reduced, readouts(), chain(made, k=k, without=without), noise=False
+        reduced, readouts(), chain(made, k=k, without=without), needs_noise=False
     )
     assert np.allclose(electrons, data * gain_map(), rtol=3 * EPS, atol=0)
 
@@ -398,9 +398,9 @@ def test_the_guide_s_dark_with_its_bias_in_is_the_same_as_bias_and_dark():
         reduced,
         readouts(),
         FrameMasters(dark=AppliedMaster(whole), flat=AppliedMaster(made["flat"])),
-        noise=False,
+        needs_noise=False,
     )
-    ours, _, _ = calibrate_arrays(reduced, readouts(), chain(made), noise=False)
+    ours, _, _ = calibrate_arrays(reduced, readouts(), chain(made), needs_noise=False)
     assert np.allclose(guide, ours, rtol=0, atol=0.01)
 
 
@@ -447,7 +447,7 @@ def test_chain_without_overscan():
     sky = replace(sky, bias=sky.bias + 700.0)
     made = masters(sky, random, overscan=0)
     reduced = expose(500.0 * sky.flat + sky.dark * gain_map(), sky.bias, random, overscan=0)
-    known = readouts(overscan=0, subtracted=False)
+    known = readouts(overscan=0, is_level_subtracted=False)
     data, error, mask = calibrate_arrays(reduced, known, chain(made))
     pulls = ((data - 500) / error)[mask == 0]
     assert pulls.std() == pytest.approx(1, abs=0.01)
@@ -541,9 +541,13 @@ def interlocks():
     yield "cannot be scaled", FrameMasters(bias, AppliedMaster(plain, float("nan"))), {}
     yield "cannot be scaled", FrameMasters(bias, AppliedMaster(plain, 0.0)), {}
     yield "another temperature", FrameMasters(bias, AppliedMaster(plain, 1.0, degrees=-3.0)), {}
-    pedestal = replace(lit, bias_key="", level_subtracted=False)
+    pedestal = replace(lit, bias_key="", is_level_subtracted=False)
     yield "flat still holds its bias level", FrameMasters(bias, flat=AppliedMaster(pedestal)), {}
-    yield "divided by the flat", FrameMasters(flat=AppliedMaster(lit)), {"subtracted": False}
+    yield (
+        "divided by the flat",
+        FrameMasters(flat=AppliedMaster(lit)),
+        {"is_level_subtracted": False},
+    )
     yield "another unit", FrameMasters(AppliedMaster(replace(bias.master, unit="electron"))), {}
     yield "another gain", FrameMasters(AppliedMaster(replace(bias.master, gains=(1.0,)))), {}
     yield "another shape", FrameMasters(AppliedMaster(any_master("bias", np.zeros((8, 6))))), {}

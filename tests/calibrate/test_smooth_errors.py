@@ -70,7 +70,7 @@ def test_errors_of_a_frame_follow_glow_and_sky(name):
     electrons = random.poisson(sky * flat + charge) + random.normal(0, READ_NOISE, SHAPE)
     readout = Readout(
         Region(0, SHAPE[0], 0, SHAPE[1]), "A", gain=GAIN, read_noise=READ_NOISE / GAIN,
-        subtracted=True,
+        is_level_subtracted=True,
     )  # fmt: skip
     reduced = np.rint(electrons / GAIN).astype(np.float32)
     _, error, _ = calibrate_arrays(reduced, (readout,), FrameMasters(**uses))

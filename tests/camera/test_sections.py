@@ -104,7 +104,7 @@ def test_relations_of_regions():
     assert not data.contains(Region(0, 11, 5, 20))
     assert strip.within((10, 25))
     assert not strip.within((10, 24))
-    assert strip.shifted(2, -20) == Region(2, 12, 0, 5)
+    assert strip.shift(2, -20) == Region(2, 12, 0, 5)
 
 
 def test_a_region_of_a_profile_says_its_notation():

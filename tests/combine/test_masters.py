@@ -57,7 +57,7 @@ def master(pixels, **more):
 
 def true_dark(t, seconds=DARK_SECONDS):
     """The dark in adu of so many seconds, without its bias."""
-    return master(t.rate * seconds / t.gain, seconds=seconds, bias_subtracted=True)
+    return master(t.rate * seconds / t.gain, seconds=seconds, is_bias_subtracted=True)
 
 
 def assert_pulls(pull, *, mean=0.02, scatter=0.02):
@@ -339,7 +339,7 @@ def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
     given = {"bias": master(t.bias), "dark": None, "amplifiers": amplifiers()}
     whole, bare = (
         combine_flats(members, **given),
-        combine_flats(members, **given, limits=CombineLimits(uncertainty=False)),
+        combine_flats(members, **given, limits=CombineLimits(uncertainty_source=False)),
     )
     assert bare.uncertainty is None
     assert np.array_equal(bare.image, whole.image)
@@ -362,7 +362,7 @@ def test_images_of_one_flat_have_a_mean_of_1_together(tmp_path):
                 dark=None,
                 amplifiers=[amplifier],
                 scale=levels,
-                normalise=False,
+                normalises=False,
             )
         )
     flat = normalise_flat(images)
@@ -382,7 +382,7 @@ def test_noise_of_bias_and_dark_in_a_flat_are_numbers_of_their_own(tmp_path):
     bias = master(t.bias + bias_off, uncertainty=6.0)
     # The dark was made with the same bias, whose error it has with the other sign.
     pixels = t.rate * DARK_SECONDS / t.gain + dark_off - bias_off
-    dark = master(pixels, seconds=DARK_SECONDS, bias_subtracted=True, uncertainty=9.0)
+    dark = master(pixels, seconds=DARK_SECONDS, is_bias_subtracted=True, uncertainty=9.0)
     members = write(tmp_path, flats(t, [level] * n, seconds=100.0))
     result = combine_flats(
         members, bias=bias, dark=ScaledDark(dark, [100.0] * n), amplifiers=amplifiers()
@@ -595,7 +595,7 @@ def test_a_dark_is_no_bias_and_a_flat_keeps_none(tmp_path):
     ],
 )
 def test_a_dark_is_scaled_unless_the_times_agree(dark_seconds, seconds, expected):
-    dark = SubtractedMaster(np.zeros((2, 2)), seconds=dark_seconds, bias_subtracted=True)
+    dark = SubtractedMaster(np.zeros((2, 2)), seconds=dark_seconds, is_bias_subtracted=True)
     assert dark_factors(dark, seconds) == pytest.approx(expected)
 
 
@@ -617,7 +617,7 @@ def test_a_dark_is_scaled_unless_the_times_agree(dark_seconds, seconds, expected
     ],
 )
 def test_impossible_times_are_refused(dark_seconds, seconds, text):
-    dark = SubtractedMaster(np.zeros((2, 2)), seconds=dark_seconds, bias_subtracted=True)
+    dark = SubtractedMaster(np.zeros((2, 2)), seconds=dark_seconds, is_bias_subtracted=True)
     with pytest.raises(UserError, match=text):
         dark_factors(dark, seconds)
 
@@ -694,7 +694,9 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
     }
     recipe = CombineRecipe(clip_by="noise", grow=1)
     tracemalloc.start()
-    combine(members, recipe, limits=CombineLimits(memory=ceiling, uncertainty="noise"), **options)
+    combine(
+        members, recipe, limits=CombineLimits(memory=ceiling, uncertainty_source="noise"), **options
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert SHAPE[0] * SHAPE[1] * 12 < peak < ceiling

@@ -237,16 +237,16 @@ def test_bits_do_not_depend_on_threads_or_tiles(write, monkeypatch, method, grow
         "scale": np.linspace(300, 500, 6),
         "masks": MemberMasks(masks),
         "noise": noise,
-        "allow_empty": True,
+        "allows_empty": True,
     }
     recipe = CombineRecipe(method, clip_by="noise", grow=grow)
     members = write(stack)
-    whole = combine(members, recipe, limits=CombineLimits(1, uncertainty="noise"), **options)
+    whole = combine(members, recipe, limits=CombineLimits(1, uncertainty_source="noise"), **options)
     assert whole.clipped.sum() > 100
     for threads, tile in [(1, 1), (2, 70 * 3 * 6 * 4), (3, 10**5)]:
         monkeypatch.setattr(combine_job, "TILE_BYTES", tile)
         part = combine(
-            members, recipe, limits=CombineLimits(threads, uncertainty="noise"), **options
+            members, recipe, limits=CombineLimits(threads, uncertainty_source="noise"), **options
         )
         for name in ("image", "count", "uncertainty", "clipped", "invalid", "mask", "sample"):
             assert getattr(part, name).tobytes() == getattr(whole, name).tobytes(), name
@@ -351,7 +351,7 @@ def test_the_error_on_a_wrong_recipe_names_the_allowed_values(kwargs, text):
     [
         ({"recipe": NOISE}, "clip_by: clipping by noise needs gain and read noise"),
         (
-            {"limits": CombineLimits(uncertainty="noise")},
+            {"limits": CombineLimits(uncertainty_source="noise")},
             "uncertainty: .* needs gain and read noise",
         ),
         ({"noise": model((5, 5))}, r"noise model is of another shape .*\(37, 61\)"),

@@ -127,7 +127,7 @@ def test_tiles_are_read_together_while_the_memory_holds_them(threads):
     job = combine_job.CombineJob(
         read=None, n=10, shape=(1000, 2000), source=np.dtype("u2"), dtype=np.dtype("f4"),
         recipe=CombineRecipe(), preparation=prepare(10, (1000, 2000), np.dtype("u2")),
-        noise=None, uncertainty=None, sample_rows=0,
+        noise=None, uncertainty_source=None, sample_rows=0,
     )  # fmt: skip
     width, needed = 1000, job.bytes_needed(1000, threads)
     tile = threads * 10 * width * 2
@@ -228,7 +228,7 @@ def test_a_pixel_without_any_value_is_refused_unless_allowed():
     stack[:, 4, 7] = np.nan
     with pytest.raises(FrameError, match=r"1 of 391 pixels .*x=8, y=5"):
         combine_arrays(stack)
-    result = combine_arrays(stack, allow_empty=True)
+    result = combine_arrays(stack, allows_empty=True)
     assert np.isnan(result.image[4, 7])
     assert result.count[4, 7] == 0
     assert result.empty == 1
@@ -237,7 +237,7 @@ def test_a_pixel_without_any_value_is_refused_unless_allowed():
 
 def test_an_image_without_any_value_is_always_refused():
     with pytest.raises(FrameError, match="391 of 391 pixels"):
-        combine_arrays(np.full((3, *SHAPE), np.nan, np.float32), allow_empty=True)
+        combine_arrays(np.full((3, *SHAPE), np.nan, np.float32), allows_empty=True)
 
 
 def test_rejected_pixels_are_counted_for_the_member_that_had_them():
@@ -310,7 +310,7 @@ def test_many_members_without_scatter_are_clipped_alike(n, write):
     members = write(stack)
     with_scatter, without = (
         combine(members),
-        combine(members, limits=CombineLimits(uncertainty=False)),
+        combine(members, limits=CombineLimits(uncertainty_source=False)),
     )
     assert without.image.tobytes() == with_scatter.image.tobytes()
     assert without.count.tobytes() == with_scatter.count.tobytes()

@@ -319,7 +319,7 @@ def test_missing_values_raise_the_noise_that_is_predicted_and_are_not_counted_as
     recipe = CombineRecipe(clip=None)
     rows = np.arange(0, 200, 3)
     combined = dataclasses.replace(
-        combine_arrays(stack, recipe, allow_empty=True), sample=stack[:, rows], sample_rows=rows
+        combine_arrays(stack, recipe, allows_empty=True), sample=stack[:, rows], sample_rows=rows
     )
     figures = measure_amplifier(combined, AmplifierValues("A", (0, 200, 0, 300)))
     scatter = np.nanstd(combined.image)
@@ -462,7 +462,7 @@ def test_nothing_to_select_from():
 
 
 def test_truth_of_the_simulated_camera_comes_back():
-    camera = simulate.LFC.scaled(0.12)
+    camera = simulate.LFC.scale_by(0.12)
     detector = simulate.make_detector(camera, seed=5)
     asked = simulate.guide_frames()[:6]
     drawn = [simulate.realise(camera, frame, seed=5) for frame in asked]

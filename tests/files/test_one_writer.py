@@ -29,7 +29,7 @@ ALLOWED_CALLS = {
     ("ccdflow/run/under_snakemake/lasting_streams.py", "open"): 2,
     ("ccdflow/run/under_snakemake/lasting_streams.py", "fdopen"): 1,
     # A telescope writes half a frame first.
-    ("ccdflow/simulate/telescope.py", "open"): 1,
+    ("ccdflow/simulate/frame_arrivals.py", "open"): 1,
 }
 WRITING_FUNCTIONS = {
     "write_text", "write_bytes", "tofile", "writeto", "savefig", "savez", "savez_compressed",
@@ -111,12 +111,12 @@ def test_a_reader_is_not_taken_for_a_writer(text):
 def test_a_part_that_is_not_kept_leaves_the_former_file(tmp_path, buffered):
     path = tmp_path / "a" / "b.fits"
     atomic_write.write_whole(path, [b"old"])
-    with pytest.raises(ZeroDivisionError), atomic_write.Part(path, buffered=buffered) as part:
+    with pytest.raises(ZeroDivisionError), atomic_write.Part(path, is_buffered=buffered) as part:
         part.write(bytes(100 // (part.file.write(b"new") - 3)))
-    with atomic_write.Part(path, buffered=buffered) as part:
+    with atomic_write.Part(path, is_buffered=buffered) as part:
         part.write(b"nobody asks for it")
     assert path.read_bytes() == b"old"
-    with atomic_write.Part(path, buffered=buffered) as part:
+    with atomic_write.Part(path, is_buffered=buffered) as part:
         part.write(b"abc")
         part.write_at(b"X", 1)
         assert path.read_bytes() == b"old"

@@ -178,7 +178,7 @@ def test_frames_of_all_cameras_are_the_same_remembered_or_not(real_frames):
     headers_of = {}
     for path in frames:
         with rawfile.open_raw(path) as raw:
-            headers_of[path] = raw.layout(whole=False).headers
+            headers_of[path] = raw.layout(reads_whole_file=False).headers
 
     def facts_of(path, remembered):
         headers, file = headers_of[path], f"2020-01-01/{path.name}"

@@ -120,7 +120,7 @@ def test_members_may_end_anywhere(tmp_path):
     for size in range(8160, 8200):
         members = gzip.compress(chance.randbytes(size), 0, mtime=0) + pack_gzip(b"tail")
         with put(tmp_path, members).open("rb") as file:
-            opened = gzip_inflation.RawStream(file, "a", packed=True)
+            opened = gzip_inflation.RawStream(file, "a", is_packed=True)
             assert opened.read_at(size, 10, 8192) == b"tail"
 
 

@@ -131,7 +131,10 @@ def test_the_top_is_that_of_the_stored_integers(form, tmp_path):
     with fits.open(tmp_path / "results/reduced/lit.fits") as hdus:
         header, image = hdus[-1].header, hdus[-1].data
     verdict = verdicts.verify(
-        "reduced/lit.fits", raw=tmp_path / "raw", results=tmp_path / "results", all_rows=True
+        "reduced/lit.fits",
+        raw=tmp_path / "raw",
+        results=tmp_path / "results",
+        compares_all_rows=True,
     )
     assert (verdict.verdict, verdict.reason) == ("verified", "")
     assert header.get("AMPTOP") == top
@@ -170,7 +173,10 @@ def test_a_converter_of_fewer_bits_ends_at_its_own_highest_number(bits, is_scale
     assert header["AMPFULL"] == end.to_text()
     assert np.array_equal(end.full_pixels(image, 0, 0), full)
     verdict = verdicts.verify(
-        "reduced/lit.fits", raw=tmp_path / "raw", results=tmp_path / "results", all_rows=True
+        "reduced/lit.fits",
+        raw=tmp_path / "raw",
+        results=tmp_path / "results",
+        compares_all_rows=True,
     )
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
@@ -211,7 +217,7 @@ def test_another_card_is_found(keyword, value, tmp_path):
     (tmp_path / "raw").mkdir()
     write_raw(tmp_path / "raw/lit.fits", (lit_frame()[0].astype(np.uint16), CARDS))
     run_jobs(tmp_path / "raw", tmp_path / "results", {"test": PROFILE}, kinds=("frame",))
-    folders = {"raw": tmp_path / "raw", "results": tmp_path / "results", "all_rows": True}
+    folders = {"raw": tmp_path / "raw", "results": tmp_path / "results", "compares_all_rows": True}
     with fits.open(tmp_path / "results/reduced/lit.fits", mode="update", checksum=True) as hdus:
         hdus[0].header[keyword] = value
     verdict = verdicts.verify("reduced/lit.fits", **folders)

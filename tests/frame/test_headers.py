@@ -461,7 +461,7 @@ def test_cards_that_are_not_about_raw_pixels_are_left_alone(keyword):
 def placed_header(raw, one):
     """The world and physical coordinates of the product of an amplifier."""
     header = fits.Header({"NAXIS": 2, "NAXIS1": 72, "NAXIS2": 40} | raw)
-    cards = CardList.parse(header.tostring()).without(placement.is_about_raw_pixels)
+    cards = CardList.parse(header.tostring()).copy_without(placement.is_about_raw_pixels)
     placement.correct_cards(cards, [header], (one,), one.place.shape)
     text = "".join(text for _, text in cards)
     return fits.Header.fromstring(text)

@@ -92,7 +92,7 @@ def test_masters_leave_them_out(night):
 @pytest.mark.parametrize("product", ["reduced/science_g1.fits", DARKS[60], FLATS["g"], SCIENCE])
 def test_the_products_are_verified(night, product):
     chain, done = night
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, compares_all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
@@ -102,7 +102,7 @@ def test_the_mask_without_one_of_them_differs(night):
     sound = path.read_bytes()
     with fits.open(path, mode="update", checksum=True) as hdus:
         hdus["MASK"].data[44, 23] &= ~SATURATED
-    verdict = verdicts.verify(SCIENCE, raw=chain.raw, results=done.results, all_rows=True)
+    verdict = verdicts.verify(SCIENCE, raw=chain.raw, results=done.results, compares_all_rows=True)
     path.write_bytes(sound)
     assert (verdict.verdict, "pixels of the mask" in verdict.reason) == ("differs", True)
 

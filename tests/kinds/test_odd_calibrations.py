@@ -139,7 +139,7 @@ def test_a_flat_of_slightly_another_shape_is_reported_and_combined(tmp_path):
     explanation = product_explanation.explain_product(done.results, flat)
     (remark,) = (line for line in explanation if line.startswith("  remark"))
     assert remark.removeprefix("  remark   ") in line
-    verdict = verdicts.verify(flat, raw=chain.raw, results=done.results, all_rows=True)
+    verdict = verdicts.verify(flat, raw=chain.raw, results=done.results, compares_all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", ""), verdict.reason
 
 

@@ -70,7 +70,7 @@ def test_a_master_is_of_the_other_members_there(night, product, frame):
 @pytest.mark.parametrize("product", ["reduced/science_g1.fits", DARKS[60], FLATS["g"], SCIENCE])
 def test_rows_without_level_are_verified_and_another_card_is_found(night, product):
     chain, done = night
-    folders = {"raw": chain.raw, "results": done.results, "all_rows": True}
+    folders = {"raw": chain.raw, "results": done.results, "compares_all_rows": True}
     verdict = verdicts.verify(product, **folders)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
     if product.startswith("reduced/"):

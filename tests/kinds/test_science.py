@@ -222,7 +222,7 @@ def test_refuse_sets_a_frame_aside_with_the_wanted_and_the_existing_masters(tmp_
 
 def test_a_camera_without_gain_is_in_adu_and_its_errors_are_of_the_gain_that_flats_show(tmp_path):
     chain = take(tmp_path, **MANY_FRAMES)
-    done = run(tmp_path, chain, simulate.profile(chain.detector, with_gain=False))
+    done = run(tmp_path, chain, simulate.profile(chain.detector, states_gain=False))
     spreads = []
     for file in chain.files_of_type("science"):
         hdus = done.open(f"calibrated/{file}")
@@ -238,7 +238,7 @@ def test_a_camera_without_gain_is_in_adu_and_its_errors_are_of_the_gain_that_fla
 
 def test_a_camera_without_gain_and_flats_has_no_uncertainty(tmp_path):
     chain = take(tmp_path, flats=())
-    done = run(tmp_path, chain, simulate.profile(chain.detector, with_gain=False))
+    done = run(tmp_path, chain, simulate.profile(chain.detector, states_gain=False))
     hdus = done.open(SCIENCE)
     assert hdus[0].header["BUNIT"] == "adu"
     assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]

@@ -423,8 +423,9 @@ def test_no_two_modules_of_the_library_have_a_function_of_one_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_no_two_modules_of_the_library_have_one_name():
-    names = Counter(path.stem for path in LIBRARY.rglob("*.py") if path.stem != "__init__")
+def test_no_two_modules_of_the_library_and_its_scripts_have_one_name():
+    paths = LIBRARY.parent.rglob("*.py")
+    names = Counter(path.stem for path in paths if path.stem != "__init__")
     assert [name for name, count in names.items() if count > 1] == []
 
 

@@ -394,6 +394,206 @@ _QUESTION = re.compile("_?(is|are|has|have|needs|can|may|must|was)_")
 _CHANGES = {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
 
 
+# Verbs with which the name of a value begins that is true or false.
+VERBS = {
+    "accepts", "adds", "agrees", "allows", "are", "can", "checks", "compares", "converts", "counts",
+    "did", "differs", "does", "draws", "drops", "fills", "fits", "follows", "forces", "foretells",
+    "gathers", "had", "has", "have", "includes", "inherits", "is", "joins", "keeps", "lacks",
+    "leads", "leaves", "makes", "may", "measures", "must", "names", "needs", "normalises",
+    "overwrites", "plans", "raises", "reads", "reports", "runs", "stands", "states", "takes",
+    "tries", "uses", "verifies", "waits", "was", "were", "will", "writes",
+}  # fmt: skip
+# Names that others prescribe, by the module and the reason.
+PRESCRIBED_TRUTHS = {
+    # Fields of the rows of frames: with other names all headers of an archive are read anew.
+    "geometry.py": {"flip_x", "flip_y"},
+    "reduction_recipe.py": {"raw", "subtract", "trim"},
+    # Keys of a camera's profile, whose values are in a hash by their names.
+    "cameras.py": {"overscan", "raw"},
+    # A section runs backwards as `Amplifier.flip_x` says.
+    "sections.py": {"flip_x", "flip_y"},
+    # The setting `calibrate: same_night`.
+    "rule_values.py": {"same_night"},
+    # Notes on closed nights and files of batches have it.
+    "master_choices.py": {"needed"},
+    # The basis of measurements has it.
+    "night_measurement.py": {"like_ccdmask"},
+    # The truth of a simulated folder has it.
+    "camera.py": {"sound_header"},
+    # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.
+    "ccdmask.py": {"byblocks", "findbadcolumns"},
+    "json_text.py": {"sort_keys"},
+    "yamltext.py": {"deep"},
+    "text_cards.py": {"enable_record_valued_keyword_cards"},
+}
+_TRUE_CALLS = {"all", "any", "bool", "callable", "hasattr", "isinstance", "issubclass"}
+_TRUE_METHODS = {
+    "all", "any", "endswith", "exists", "is_dir", "is_file", "isdigit", "isdisjoint", "startswith",
+}  # fmt: skip
+
+
+def is_truth(node):
+    """Return whether an expression is true or false, or an array of such values."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, bool)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.BoolOp):
+        return all(map(is_truth, node.values))
+    if isinstance(node, ast.IfExp):
+        return is_truth(node.body) and is_truth(node.orelse)
+    if isinstance(node, ast.Call):
+        called = node.func
+        if isinstance(called, ast.Name):
+            return called.id in _TRUE_CALLS
+        return isinstance(called, ast.Attribute) and called.attr in _TRUE_METHODS
+    return isinstance(node, ast.Compare)
+
+
+def targets_with_values(node):
+    """Yield (target, value) of an assignment, those of tuples one by one."""
+    if isinstance(node, ast.NamedExpr):
+        yield node.target, node.value
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from zip(target.elts, node.value.elts, strict=False)
+        else:
+            yield target, node.value
+
+
+def arguments_with_defaults(function):
+    """Yield (argument, default) of a function, None where there is no default."""
+    given = function.args
+    in_order = [*given.posonlyargs, *given.args]
+    without = [None] * (len(in_order) - len(given.defaults))
+    yield from zip(in_order, [*without, *given.defaults], strict=True)
+    yield from zip(given.kwonlyargs, given.kw_defaults, strict=True)
+
+
+def truths(tree):
+    """Yield the names of the values of a module that are true or false.
+
+    They are those of assignments, of arguments by their default, their annotation and their
+    docstring, and of fields by their annotation.
+    """
+    for node in nodes(tree):
+        for target, value in targets_with_values(node):
+            if is_truth(value) and isinstance(target, ast.Name | ast.Attribute):
+                yield target.id if isinstance(target, ast.Name) else target.attr
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "bool":
+            yield ast.unparse(node.target).rpartition(".")[2]
+        if isinstance(node, ast.FunctionDef):
+            for argument, default in arguments_with_defaults(node):
+                annotation = argument.annotation and ast.unparse(argument.annotation)
+                if annotation == "bool" or (default is not None and is_truth(default)):
+                    yield argument.arg
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for line in (ast.get_docstring(node) or "").splitlines():
+                if match := re.fullmatch(r" *(\w+(?:, \w+)*) : bool(?:, optional)?", line):
+                    yield from match[1].split(", ")
+
+
+def test_a_value_that_is_true_or_false_begins_with_a_verb():
+    """``has_noise`` beside a noise in electrons; ``is_local``; ``compares_all_rows``."""
+    names = [
+        (path.name, name.strip("_"))
+        for folder in ("scripts", "benchmarks")
+        for path, _, tree in modules(folder)
+        for name in truths(tree)
+    ]
+    assert len(names) > 850
+    bare = {
+        (module, name)
+        for module, name in names
+        # A mask is an array of truths, and a constant is written in capitals.
+        if name.partition("_")[0] not in VERBS and name != "mask" and not name.isupper()
+    }
+    assert bare == {(module, name) for module, each in PRESCRIBED_TRUTHS.items() for name in each}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lit = a > b", "lit, n = a in b, 1", "self._lit = not a", "f(lit := a is None)",
+        "lit = any(a)", "lit = a == b and not c", "lit = a.startswith(b)", "lit: bool = a",
+        "def f(a, lit=False): pass", "def f(*, lit=True): pass", "def f(lit: bool): pass",
+        'def f(lit):\n    """Do.\n\n    lit : bool\n    """', "lit = True if a else a < b",
+    ],
+)  # fmt: skip
+def test_a_truth_without_a_verb_is_seen(text):
+    assert [name.strip("_") for name in truths(ast.parse(text))] == ["lit"]
+    assert list(truths(ast.parse("a = b\nc = a + 1\ndef f(d=None, e=0): return d > e"))) == []
+
+
+def names_bound(function):
+    """Yield the arguments and variables of a function, without those of functions inside."""
+    given = function.args
+    for each in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg):
+        if each is not None:
+            yield each.arg
+    left = list(function.body) if isinstance(function, ast.FunctionDef) else []
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif not isinstance(node, ast.Lambda):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id
+            left += ast.iter_child_nodes(node)
+
+
+def names_that_hide(tree):
+    """Return the arguments and variables of a module that hide one of its functions or classes."""
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return [
+        name
+        for node in nodes(tree)
+        if isinstance(node, ast.FunctionDef | ast.Lambda)
+        for name in names_bound(node)
+        if name in own
+    ]
+
+
+def test_no_argument_and_no_variable_hides_a_function_of_its_module():
+    """``frame_type`` was a function and, in seven others, a text: ``image_type``."""
+    hidden = [
+        f"{path.name}: {name}"
+        for folder in ("scripts", "benchmarks")
+        for path, _, tree in modules(folder)
+        for name in names_that_hide(tree)
+    ]
+    assert hidden == []
+    for inner in ("def g(f): pass", "def g(): f = 1", "def g(): [f for f in a]", "lambda f: f"):
+        assert names_that_hide(ast.parse(f"def f(): pass\n{inner}")) == ["f"]
+    assert names_that_hide(ast.parse("def f(): pass\ndef g(h): f(h)")) == []
+
+
+# Functions whose result is another quantity: squares are no deviations any more.
+_CHANGED_QUANTITIES = {"np.abs", "np.exp", "np.log", "np.sqrt", "np.square"}
+
+
+def unnamed_results(tree):
+    """Yield the lines of a module in which an array becomes another quantity and keeps its name."""
+    for node in nodes(tree):
+        call = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in _CHANGED_QUANTITIES:
+            outputs = [ast.unparse(each.value) for each in call.keywords if each.arg == "out"]
+            if outputs == [ast.unparse(call.args[0])]:
+                yield node.lineno
+
+
+def test_squares_and_roots_in_place_have_a_name_of_their_own():
+    """``squares = np.square(deviations, out=deviations)``, and no `deviations` below it."""
+    unnamed = [
+        f"{path.name}:{line}"
+        for folder in ("scripts", "benchmarks")
+        for path, _, tree in modules(folder)
+        for line in unnamed_results(tree)
+    ]
+    assert unnamed == []
+    assert list(unnamed_results(ast.parse("a = 1\nnp.square(a, out=a)"))) == [2]
+
+
 def changes_by_questions(tree):
     """Return (name, line) where a function named as a question changes what it was given."""
     changes = []
@@ -565,6 +765,21 @@ def helpers_named_barely(tree):
     for node in nodes(tree):
         if isinstance(node, ast.FunctionDef) and is_bare(node.name) and node.name not in makers:
             yield node.lineno, node.name
+
+
+# Methods whose names Python's streams and Jinja's filters prescribe.
+PRESCRIBED_METHODS = {"breakable", "readable"}
+
+
+def test_methods_and_inner_functions_are_verbs_or_nouns():
+    """``cards_with_name``, not ``named``; ``shift``, not ``shifted``; ``n_marked``, not ``odd``."""
+    bare = {
+        name
+        for folder in ("scripts", "benchmarks")
+        for _, _, tree in modules(folder)
+        for _, name in helpers_named_barely(tree)
+    }
+    assert bare == PRESCRIBED_METHODS
 
 
 def test_no_helper_of_tests_is_named_by_a_bare_word():

@@ -15,10 +15,10 @@ MARK = "# Older results: "
 PLACES = [
     ("daily.py", "_STATUS_NOW ="),
     ("night.py", 'if any("calibrated" not in row'),
-    ("ccdflow/commandline.py", "if value is None and old_form"),
+    ("ccdflow/commandline.py", "if value is None and may_lack_name"),
     ("ccdflow/settings.py", "_FORMER_BATCH_SIZE ="),
     ("ccdflow/files/checksum.py", "return content.partition"),
-    ("ccdflow/kinds/masters/bias.py", "_CLIPPED_BY_MAD ="),
+    ("ccdflow/kinds/masters/bias.py", "_VERSION_OF_MAD_CLIPPING ="),
     ("ccdflow/kinds/reporting/calibrated_pictures.py", "starts = {name:"),
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
     ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),

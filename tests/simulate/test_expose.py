@@ -547,7 +547,7 @@ def test_a_night_is_written_with_headers_profile_and_truth(detector, tmp_path):
 
 def test_a_frame_does_not_depend_on_the_other_frames_taken(detector, tmp_path):
     for name, shots in (("all", plan()), ("one", plan()[1:2])):
-        simulate.expose_night(tmp_path / name, detector, shots, seed=3, with_truth=False)
+        simulate.expose_night(tmp_path / name, detector, shots, seed=3, writes_truth=False)
     assert (tmp_path / "all/b2.fits").read_bytes() == (tmp_path / "one/b2.fits").read_bytes()
     assert not (tmp_path / "all/truth.npz").exists()
 

@@ -8,7 +8,7 @@ from refusals import refusal_of
 
 from ccdflow import simulate
 from ccdflow.errors import UserError
-from ccdflow.simulate.telescope import observe
+from ccdflow.simulate.frame_arrivals import observe
 
 CAMERA = simulate.SimulatedCamera(nx=16, ny=12)
 
@@ -39,7 +39,7 @@ def test_a_camera_that_cannot_be_is_refused(wrong, line):
 
 @pytest.mark.parametrize("scale", [0.0, 1.01])
 def test_a_scale_beyond_the_camera_is_refused(scale):
-    assert refusal_of(CAMERA.scaled, scale) == (
+    assert refusal_of(CAMERA.scale_by, scale) == (
         UserError,
         f"scale: the scale of a simulated frame is out of range (found {scale}); allowed: above 0, "
         "up to 1; give a number such as 0.25",

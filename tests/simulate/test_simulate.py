@@ -14,7 +14,7 @@ from astropy.time import Time
 import simulate as command_line
 from ccdflow import simulate
 from ccdflow.errors import UserError
-from ccdflow.simulate.telescope import observe
+from ccdflow.simulate.frame_arrivals import observe
 
 SCALE = 1 / 16
 
@@ -344,7 +344,7 @@ def test_photon_noise_of_the_flats_gives_the_gain(simulated_night, truth):
 
 
 def test_flats_hold_the_response_of_the_detector(simulated_night, truth):
-    camera = simulate.LFC.scaled(SCALE)
+    camera = simulate.LFC.scale_by(SCALE)
     file = "ccd.018.0.fits.gz"
     light = truth.frames[file]["signal"] * simulate.flat_response(camera, "i'", seed=2016)
     residual = science(simulated_night, file, truth) * 1.1 - light
@@ -434,7 +434,7 @@ def test_other_parameters_are_refused_unless_asked_to_overwrite(tmp_path):
     ):
         simulate.simulate_night(tmp_path, scale=1 / 64)
     assert files_of(tmp_path) == before
-    simulate.simulate_night(tmp_path, scale=1 / 64, overwrite=True)
+    simulate.simulate_night(tmp_path, scale=1 / 64, overwrites=True)
     assert fits.getheader(tmp_path / "ccd.001.0.fits.gz")["NAXIS1"] == 64
 
 
@@ -444,7 +444,7 @@ def test_frames_of_an_older_simulator_are_not_taken_for_those_of_this_one(tmp_pa
     stated.write_text(stated.read_text().replace('"simulator": 2', '"simulator": 1'))
     with pytest.raises(UserError, match=r"made by another version of the simulator.*--overwrite"):
         simulate.simulate_biases(tmp_path, 1, scale=1 / 128)
-    simulate.simulate_biases(tmp_path, 1, scale=1 / 128, overwrite=True)
+    simulate.simulate_biases(tmp_path, 1, scale=1 / 128, overwrites=True)
     assert simulate.read_truth(tmp_path).parameters["simulator"] == 2
 
 

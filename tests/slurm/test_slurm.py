@@ -50,7 +50,7 @@ def slurm(tmp_path_factory):
 def raw(tmp_path_factory):
     """Three nights of small frames; one is found to be damaged only when it is inflated."""
     folder = tmp_path_factory.mktemp("raw")
-    camera = simulate.LFC.scaled(0.0625)
+    camera = simulate.LFC.scale_by(0.0625)
     made = {"nights": 3, "frames_per_night": FRAMES, "workers": 1}
     simulate.simulate_archive(folder, camera=camera, **made)
     content = bytearray((folder / BAD_FRAME).read_bytes())

@@ -54,7 +54,7 @@ def look(product, folders, **options):
 def test_sound_products_are_verified_to_the_last_pixel(combined_biases):
     frame = look(FRAME, combined_biases)
     assert (frame.verdict, frame.pixels, frame.largest) == ("verified", 40 * 64, 0.0)
-    combined = look(combined_product(combined_biases[1]), combined_biases, all_rows=True)
+    combined = look(combined_product(combined_biases[1]), combined_biases, compares_all_rows=True)
     assert (combined.verdict, combined.pixels) == ("verified", 40 * 64)
     # The bands are as many rows as there are.
     assert look(combined_product(combined_biases[1]), combined_biases).pixels == 40 * 64
@@ -100,7 +100,7 @@ def test_a_member_exchanged_under_the_same_name_makes_the_combined_bias_differ(c
 def test_a_changed_combined_bias_differs(copy, change):
     product = combined_product(copy[1])
     rewrite(copy[1] / product, change)
-    assert look(product, copy, all_rows=True).verdict == "differs"
+    assert look(product, copy, compares_all_rows=True).verdict == "differs"
 
 
 def test_every_flipped_bit_is_found(copy):
@@ -149,7 +149,9 @@ def test_masters_of_a_camera_quieter_than_one_adu_are_verified(tmp_path):
     # An earlier prediction, by the profile's read noise and the level's rounding: 0.35, and 1.
     assert (bias["CLIPRN"], dark["MODFC"]) == pytest.approx((12**-0.5, 0.5**0.5), rel=1e-3)
     assert "times the predicted noise" in str(dark["HISTORY"])
-    outcomes = [look(product, (raw, results), all_rows=True) for product in (FRAME, *masters)]
+    outcomes = [
+        look(product, (raw, results), compares_all_rows=True) for product in (FRAME, *masters)
+    ]
     assert [(each.verdict, each.reason) for each in outcomes] == [("verified", "")] * 3
 
 

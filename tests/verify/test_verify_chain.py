@@ -29,7 +29,7 @@ def copy(reduced_chain, tmp_path):
 
 def look(product, folders):
     raw, results = folders
-    return verdicts.verify(product, raw=raw, results=results, all_rows=True)
+    return verdicts.verify(product, raw=raw, results=results, compares_all_rows=True)
 
 
 KINDS = ("reduced/science", "combined/bias", "combined/dark", "combined/flat", "calibrated/science")

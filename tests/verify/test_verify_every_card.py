@@ -64,7 +64,7 @@ def test_every_card_that_is_not_believed_is_compared(reduced_chain, kind, step):
     try:
         for name, keyword, content in tamper_cards(sound, step):
             path.write_bytes(content)
-            outcome = verdicts.verify(product, raw=raw, results=results, all_rows=True)
+            outcome = verdicts.verify(product, raw=raw, results=results, compares_all_rows=True)
             count += 1
             if outcome.verdict == "verified":
                 believed.add((name, keyword))
@@ -145,7 +145,9 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     results = tmp_path / "results"
     run_jobs(tmp_path / "raw", results, {"cam": LFC_LIKE.format(name="TESTCAM")}, bias=settings)
     (product,) = [p for p in selection.files_of(results) if p.startswith("combined/")]
-    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, all_rows=True)
+    outcome = verdicts.verify(
+        product, raw=tmp_path / "raw", results=results, compares_all_rows=True
+    )
     assert (outcome.verdict, outcome.reason, "ccdproc" in outcome.compared) == (
         "verified",
         "",
@@ -154,7 +156,9 @@ def test_repeated_clipping_is_made_again_by_ccdproc(tmp_path, method):
     with fits.open(results / product, memmap=False) as hdus:
         hdus[0].header["CLIPITER"] = 1
         hdus.writeto(results / product, overwrite=True, checksum=True)
-    outcome = verdicts.verify(product, raw=tmp_path / "raw", results=results, all_rows=True)
+    outcome = verdicts.verify(
+        product, raw=tmp_path / "raw", results=results, compares_all_rows=True
+    )
     assert outcome.verdict == "differs"
 
 

@@ -102,7 +102,7 @@ def report_of_choices(raw, results, chosen):
     """Return the lines of a verification of all that some choices make, and how many products."""
     run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE_KINDS, **settings_of(chosen))
     products = noted_fits_products(results)
-    request = command.VerifyRequest(all_products=True, all_rows=True)
+    request = command.VerifyRequest(verifies_all_products=True, compares_all_rows=True)
     text, _ = command.report(raw.raw, results, request, notes_by_product=products)
     return text.splitlines(), len(products)
 

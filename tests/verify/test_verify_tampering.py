@@ -47,7 +47,9 @@ def look(product, folders, *, knows=False):
     """Return the verdict on a product, by its header alone or with the notes of the run."""
     raw, results = folders
     made = NotedProduct(*noted_fits_products(results)[product]) if knows else None
-    return verdicts.verify(product, raw=raw, results=results, all_rows=True, product_notes=made)
+    return verdicts.verify(
+        product, raw=raw, results=results, compares_all_rows=True, product_notes=made
+    )
 
 
 def swap(hdus):
@@ -470,7 +472,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
     aside.parent.mkdir(parents=True)
     shutil.copy(results / first_product(results, FRAME), aside)
     (results / first_product(results, SCIENCE)).unlink()
-    lines, status = report_of(copy, all_products=True)
+    lines, status = report_of(copy, verifies_all_products=True)
     assert status == 1
     assert (
         "ccdflow: cannot be made again (stranger): reduced/other/mine.fits: no run here has noted"
@@ -483,7 +485,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
         (("stranger",), 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
         (("stranger", "missing"), 0, ", 2 cannot be made again, as expected"),
     ):
-        lines, ended = report_of(copy, all_products=True, expected=words)
+        lines, ended = report_of(copy, verifies_all_products=True, expected=words)
         assert (ended, lines[-1].endswith(end)) == (status, True)
 
 

@@ -38,7 +38,7 @@ def test_texts_like_records_reach_the_products_and_are_verified(tmp_path):
     headers = [fits.getheader(tmp_path / "results" / product) for product in flats]
     assert sorted(header["FILTER"] for header in headers) == ["g: 2", "r"]
     outcomes = [
-        verdicts.verify(p, raw=chain.raw, results=tmp_path / "results", all_rows=True)
+        verdicts.verify(p, raw=chain.raw, results=tmp_path / "results", compares_all_rows=True)
         for p in products
         if p.startswith(("reduced/", "calibrated/", "combined/"))
     ]

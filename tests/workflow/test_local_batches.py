@@ -30,7 +30,7 @@ HELD_NIGHT = "2016-01-15"
 def raw(tmp_path_factory):
     """Two nights, with one frame that is found to be damaged only when it is inflated."""
     folder = tmp_path_factory.mktemp("raw")
-    camera = simulate.LFC.scaled(0.0625)
+    camera = simulate.LFC.scale_by(0.0625)
     simulate.simulate_archive(folder, nights=2, frames_per_night=12, camera=camera, workers=1)
     for night, frames in NIGHTS.items():
         for path in sorted((folder / night).iterdir())[frames:]:

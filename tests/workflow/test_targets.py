@@ -12,7 +12,7 @@ COMBINED_BIAS = "combined/2016-01-15/bias_lfc_128x258_1x1_g1.1.fits"
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("raw")
-    simulate.simulate_night(folder, camera=simulate.LFC.scaled(0.0625))
+    simulate.simulate_night(folder, camera=simulate.LFC.scale_by(0.0625))
     return folder
 
 

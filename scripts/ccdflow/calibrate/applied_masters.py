@@ -171,7 +171,7 @@ def is_level_removed(masters, readouts):
     -------
     bool
     """
-    if masters.bias is not None or all(readout.subtracted for readout in readouts):
+    if masters.bias is not None or all(readout.is_level_subtracted for readout in readouts):
         return True
     return masters.dark is not None and not masters.dark.master.bias_key
 
@@ -286,7 +286,7 @@ def _check_bias_of_dark(masters, name):
 def _check_flat(masters, readouts, name):
     """Raise `FrameError` where a bias level is still in the flat or in the frame."""
     flat = masters.flat.master
-    if not flat.level_subtracted:
+    if not flat.is_level_subtracted:
         raise FrameError(
             "the flat still holds its bias level",
             file=name,

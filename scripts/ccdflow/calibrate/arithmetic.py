@@ -31,7 +31,7 @@ class ImageCalibration(ImageMasters):
     ----------
     shape, calibration, index, unit, name
         See `ccdflow.calibrate.image_masters.ImageMasters`.
-    noise : bool
+    needs_noise : bool
         Whether variances are needed; gain and read noise must then be known.
 
     Raises
@@ -40,9 +40,9 @@ class ImageCalibration(ImageMasters):
         If a master has another shape, or noise is needed and cannot be predicted.
     """
 
-    def __init__(self, shape, calibration, *, index=0, unit="adu", noise=True, name=None):
+    def __init__(self, shape, calibration, *, index=0, unit="adu", needs_noise=True, name=None):
         super().__init__(shape, calibration, index=index, unit=unit, name=name)
-        if noise and not has_noise(self.readouts):
+        if needs_noise and not has_noise(self.readouts):
             lacks_gain = not all(readout.photon_gain for readout in self.readouts)
             raise FrameError(
                 f"the noise cannot be predicted: the {'gain' if lacks_gain else 'read noise'}"
@@ -53,7 +53,7 @@ class ImageCalibration(ImageMasters):
                 remedy="give it in the camera's profile",
             )
         self._offset = None
-        self.noise = PixelVariance(self) if noise else None
+        self.noise = PixelVariance(self) if needs_noise else None
 
     # -- pixels --------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class ImageCalibration(ImageMasters):
             is_known = is_masked and not readout.is_saturation_measured
             if readout.saturation is None or is_known:
                 continue
-            margin = _SATURATION_MARGIN if readout.subtracted else 0
+            margin = _SATURATION_MARGIN if readout.is_level_subtracted else 0
             limit = readout.saturation - readout.level - margin
             if highest < np.float32(limit):
                 continue
@@ -242,7 +242,7 @@ class ImageCalibration(ImageMasters):
             out[block_slices][doubled_variance > variance[block_slices]] |= maskbits.UNCALIBRATED
 
 
-def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise=True):
+def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", needs_noise=True):
     """Calibrate a whole image in memory.
 
     Parameters
@@ -256,7 +256,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
         The reduced frame's mask.
     unit : str
         Unit of the reduced frame.
-    noise : bool
+    needs_noise : bool
         Whether to compute the standard errors.
 
     Returns
@@ -288,7 +288,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
     """
     check_masters(masters, readouts, unit=unit)
     calibration = FrameCalibration(masters, [readouts])
-    work = ImageCalibration(reduced.shape, calibration, unit=unit, noise=noise)
+    work = ImageCalibration(reduced.shape, calibration, unit=unit, needs_noise=needs_noise)
     rows = slice(0, reduced.shape[0])
     padded = np.empty((reduced.shape[0] + 2, reduced.shape[1]), np.float32)
     data, scratch = padded[1:-1], np.empty((3, padded.size), np.float32)
@@ -298,7 +298,7 @@ def calibrate_arrays(reduced, readouts, masters, *, mask=None, unit="adu", noise
     with np.errstate(invalid="ignore", over="ignore"):
         work.apply(rows, data)
         padded[0], padded[-1] = data[0], data[-1]
-        if noise:
+        if needs_noise:
             tiles = signal.tiles_of(reduced.shape[0])
             background = signal.Background(tiles, data[tiles.all_rows])
             variance = np.empty(reduced.shape, np.float32)

@@ -49,15 +49,15 @@ class ProductForm:
 
     Attributes
     ----------
-    uncertainty, mask : bool
+    has_uncertainty, has_mask : bool
         Extensions to make. Without gain or read noise there is no uncertainty.
     compress : {'', 'lossless', 'quantised'}
         Whether the product is of compressed tiles, see
         `ccdflow.files.fits_products.compressed_images`.
     """
 
-    uncertainty: bool = True
-    mask: bool = True
+    has_uncertainty: bool = True
+    has_mask: bool = True
     compress: str = ""
 
 
@@ -138,19 +138,24 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     hdus = read_stored_hdus(path, name=name)
     indices = _image_indices(hdus, calibration.readouts, name)
     unit = _check_frame(hdus, indices[0], calibration, name)
-    reason = _reason_for_no_uncertainty(calibration) if form.uncertainty else ""
+    reason = _reason_for_no_uncertainty(calibration) if form.has_uncertainty else ""
     if reason:
         provenance = provenance.with_reason(reason)
-    noise = form.uncertainty and not reason
+    noise = form.has_uncertainty and not reason
     with Path(path).open("rb", buffering=0) as file:
         frame = _OpenFrame(file.fileno(), hdus, name)
         images = []
         for number, index in enumerate(indices):
             work = ImageCalibration(
-                hdus[index].shape, calibration, index=number, unit=unit, noise=noise, name=name
+                hdus[index].shape,
+                calibration,
+                index=number,
+                unit=unit,
+                needs_noise=noise,
+                name=name,
             )
             corrections = calibration.corrections.for_image(number)
-            images.append(_CalibratedImage(frame, index, work, corrections, has_mask=form.mask))
+            images.append(_CalibratedImage(frame, index, work, corrections, has_mask=form.has_mask))
         primary = calibrated_header.primary_cards(
             hdus[0], calibration.masters, provenance, calibration.corrections
         )
@@ -261,7 +266,7 @@ def _plane_without_image(cards):
     """Return the plane of a primary HDU that has cards alone."""
 
     def header(words):
-        return calibrated_header.image_header_bytes(cards, None, words, primary=True)
+        return calibrated_header.image_header_bytes(cards, None, words, is_primary=True)
 
     return Plane(header)
 
@@ -325,14 +330,14 @@ class _CalibratedImage:
         masks = (hdu for hdu in frame.hdus[1:] if hdu.name == f"MASK{self._suffix}")
         self.mask_hdu = next((hdu for hdu in masks if hdu.shape == self.hdu.shape), None)
         self._sample = ImageSample(
-            self._file, self.hdu, work, name=self._name, noise=self.has_noise
+            self._file, self.hdu, work, name=self._name, has_errors=self.has_noise
         )
         self.background = self._sample.background
         self.figures = self._sample.figures()
         if has_mask:
             self.figures["flags"] = dict.fromkeys(maskbits.MEANINGS, 0)
             if corrections.find_cosmics is not None and self.has_noise:
-                self.figures |= {"cosmics_kept": True, "cosmics_search": (0.0, 0.0, 0.0)}
+                self.figures |= {"keeps_cosmics": True, "cosmics_search": (0.0, 0.0, 0.0)}
 
     # -- planes ------------------------------------------------------------------------------------
 
@@ -347,7 +352,7 @@ class _CalibratedImage:
             product_cards = headertext.CardList(cards)
             calibrated_header.write_calibrated_cards(product_cards, self.work, self.figures)
             return calibrated_header.image_header_bytes(
-                product_cards, self.hdu.shape, words, name=names, primary=primary is not None
+                product_cards, self.hdu.shape, words, name=names, is_primary=primary is not None
             )
 
         self.planes["image"] = Plane(header, self.hdu.shape)
@@ -430,14 +435,14 @@ class _CalibratedImage:
             return writer.read(self.planes[use], first, stop)
 
         saturation.flag_neighbours(mask, pixels)
-        if "cosmics_kept" in self.figures:
+        if "keeps_cosmics" in self.figures:
             ny = self.hdu.shape[0]
             cosmics = self._corrections.find_cosmics(
                 pixels(0, ny), pixels(0, ny, "uncertainty"), mask
             )
             mask[cosmics.hits] |= maskbits.COSMIC
             search = cosmics.sigma, cosmics.contrast, cosmics.fwhm
-            self.figures |= {"cosmics_kept": cosmics.is_kept, "cosmics_search": search}
+            self.figures |= {"keeps_cosmics": cosmics.is_kept, "cosmics_search": search}
         self.figures |= self._sample.sky_of_good_pixels(mask)
         flags = []
         for start in range(0, len(mask), step):
@@ -475,7 +480,7 @@ class _CalibratedImage:
         )
         if self.has_mask:
             self.work.mask_extrapolated(rows, variance, buffers.mask[rows])
-        np.sqrt(variance, out=variance)
+        np.sqrt(variance, out=buffers.errors[:count])
 
     def _calibrate_rows(self, rows, start, buffers):
         """Read rows of the reduced frame, add them to its checksum, flag and calibrate them.

@@ -128,7 +128,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
 
 def _cards_of_frame(cards):
     """Return the cards of a reduced frame that its calibrated frame keeps."""
-    return CardList(cards).without(_is_of_product)
+    return CardList(cards).copy_without(_is_of_product)
 
 
 def _is_of_product(keyword):
@@ -209,9 +209,9 @@ def write_calibrated_cards(cards, calibration, figures):
     _write_amplifier_cards(cards, calibration.readouts, figures, unit)
     for keyword, bit, words in _COUNT_CARDS if "flags" in figures else ():
         cards.set(keyword, int(figures["flags"][bit]), f"pixels {words}")
-    if "cosmics_kept" in figures:
+    if "keeps_cosmics" in figures:
         cards.set("NCOSMIC", int(figures["flags"][maskbits.COSMIC]), "pixels hit by cosmic rays")
-        outcome = "found" if figures["cosmics_kept"] else "discarded"
+        outcome = "found" if figures["keeps_cosmics"] else "discarded"
         cards.set("COSMICS", outcome, "discarded: too many pixels of stars flagged")
         sigma, contrast, fwhm = map(float, figures["cosmics_search"])
         cards.set("CRSIGMA", sigma, "sigclip of L.A.Cosmic")
@@ -272,7 +272,7 @@ def _six_digits(value):
     return float(f"{value:.6g}") if np.isfinite(value) else "unknown"
 
 
-def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, primary=False):
+def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, is_primary=False):
     """Return the header of an image HDU as bytes.
 
     Parameters
@@ -284,14 +284,14 @@ def image_header_bytes(cards, shape, words, *, dtype=">f4", name=None, primary=F
         Checksum sum of its pixels.
     dtype : str
     name : str or CardList, optional
-    primary : bool
+    is_primary : bool
 
     Returns
     -------
     bytes
     """
     stand_in = None if shape is None else np.broadcast_to(np.zeros((), dtype), shape)
-    return hdu_header(cards, stand_in, words, name=name, primary=primary)
+    return hdu_header(cards, stand_in, words, name=name, is_primary=is_primary)
 
 
 def uncertainty_cards(unit):

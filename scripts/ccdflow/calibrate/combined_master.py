@@ -60,7 +60,7 @@ class Master:
         CCDFKEY of the bias that was subtracted from its members; '' if they still hold their bias.
     bias_noise : float
         Noise of that bias, adu; needed only if the frame gets another bias.
-    level_subtracted : bool
+    is_level_subtracted : bool
         Whether the overscan level of its members was subtracted.
     level : float or None
         Mean level of one flat, adu.
@@ -78,7 +78,7 @@ class Master:
     temperature: float | None = None
     bias_key: str = ""
     bias_noise: float = 0.0
-    level_subtracted: bool = True
+    is_level_subtracted: bool = True
     level: float | None = None
     camera: str = ""
     unit: str = "adu"
@@ -354,7 +354,7 @@ def _master_of_header(kind, images, gains, header, name):
         exptime=as_number(card_value(header, "EXPTIME")),
         bias_key=bias_key,
         bias_noise=as_number(card_value(header, "MBNOISE")) or 0.0,
-        level_subtracted=bool(bias_key) or is_level_subtracted(header),
+        is_level_subtracted=bool(bias_key) or is_level_subtracted(header),
         level=as_number(card_value(header, "FLATLVL")),
         camera=text("CCDFCAM"),
         unit=text("BUNIT") or "adu",

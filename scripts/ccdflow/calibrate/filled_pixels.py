@@ -81,9 +81,9 @@ def _values_beside(image, indices, smooth_rows):
         is_good = ~is_bad[index_beside] & np.isfinite(values)
         total[is_good] += values[is_good]
         count += is_good
-    total /= np.maximum(count, 1)
+    means = np.divide(total, np.maximum(count, 1), out=total)
     without_neighbour = np.flatnonzero(count == 0)
     if without_neighbour.size:
         rows_needed, place = np.unique(rows[without_neighbour], return_inverse=True)
-        total[without_neighbour] = smooth_rows(rows_needed)[place, columns[without_neighbour]]
-    return total
+        means[without_neighbour] = smooth_rows(rows_needed)[place, columns[without_neighbour]]
+    return means

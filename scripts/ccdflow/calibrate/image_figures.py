@@ -39,10 +39,10 @@ class ImageFigures(TypedDict, total=False):
         Noise of the level of a row, of each amplifier; empty without standard errors.
     flags : dict of int to int
         Pixels of each bit; absent without a mask.
-    cosmics_kept : bool
+    keeps_cosmics : bool
         Whether the hits of cosmic rays are in the mask; absent where none were looked for.
     cosmics_search : (float, float, float)
-        Limit in sigma, contrast, and FWHM of the stars, pixels; absent with `cosmics_kept`.
+        Limit in sigma, contrast, and FWHM of the stars, pixels; absent with `keeps_cosmics`.
     """
 
     sky: float | None
@@ -54,7 +54,7 @@ class ImageFigures(TypedDict, total=False):
     flat_noise: float
     level_noise: list[float]
     flags: dict[int, int]
-    cosmics_kept: bool
+    keeps_cosmics: bool
     cosmics_search: tuple[float, float, float]
 
 
@@ -70,7 +70,7 @@ class ImageSample:
     work : ccdflow.calibrate.arithmetic.ImageCalibration
     name : str
         The file's, for errors.
-    noise : bool
+    has_errors : bool
         Whether standard errors are made.
 
     Attributes
@@ -79,12 +79,12 @@ class ImageSample:
         The smooth part of the image, electrons or adu; None without standard errors.
     """
 
-    def __init__(self, file, hdu, work, *, name, noise):
+    def __init__(self, file, hdu, work, *, name, has_errors):
         self._file, self._hdu, self._work = file, hdu, work
-        self._name, self._noise = name, noise
+        self._name, self._has_errors = name, has_errors
         self.background = None
         self._sky_rows = self._sky = ()
-        if noise:
+        if has_errors:
             tiles = signal.tiles_of(hdu.shape[0])
             self.background = signal.Background(tiles, self.rows(tiles.all_rows))
 
@@ -96,7 +96,7 @@ class ImageSample:
         self._sky = tuple(map(self.rows, self._sky_rows))
         return {
             **sky_level.level_and_noise(*self._sky),
-            "sky_predicted": self._predicted_noise(rows) if self._noise else None,
+            "sky_predicted": self._predicted_noise(rows) if self._has_errors else None,
             "saturation": self._saturation(),
             **self._master_noises(),
         }
@@ -120,7 +120,7 @@ class ImageSample:
         pairs = zip(is_flagged, self._sky, strict=True)
         good_rows = [np.where(is_bad, np.float32(np.nan), values) for is_bad, values in pairs]
         figures = sky_level.level_and_noise(*good_rows)
-        if self._noise:
+        if self._has_errors:
             figures["sky_predicted"] = self._predicted_noise(self._sky_rows[0], is_flagged[0])
         # A card that is there from the start keeps its place: no figure may vanish.
         finite_figures = {name: value for name, value in figures.items() if value is not None}
@@ -174,7 +174,7 @@ class ImageSample:
 
     def _master_noises(self):
         """Return the noise that the masters add, as applied, and the level of a row."""
-        if not self._noise:
+        if not self._has_errors:
             return {"level_noise": []}
         factor = max(self._work.factor(readout) for readout in self._work.readouts)
         noises = self._add_bias_of_dark(self._noise_of_bias_and_dark(factor), factor)

@@ -15,7 +15,7 @@ from ccdflow.calibrate.signal import LEAST_LIGHT, Background, tiles_of
 _MEASURED_SIGMA = 4.75
 # A pixel this many sigma off its surroundings is its own estimate of the dark signal. With a
 # smaller limit noise counts as signal; with a larger one hot pixels get the noise of cool ones.
-_OWN_SIGNAL = 4.0
+_OWN_SIGNAL_SIGMA = 4.0
 # Side of the tiles that give the surroundings of a dark's pixel, pixels: a glow is steeper than a
 # sky, and there are no stars in a dark.
 _TILE_SIDE = 24
@@ -55,17 +55,19 @@ def variance_of(image, master, readouts):
         for rows in _row_slices(variances):
             variances[rows] = predicted_variance(image, master, readouts, rows)
         return variances
-    variances = image.error()
+    error = image.error()
     scales, limit = dict.fromkeys(readouts, 1.0), 0.0
     if image.is_error_measured:
-        scales = {each: _scale_of_amplifier(image, master, each, variances) for each in readouts}
+        scales = {each: _scale_of_amplifier(image, master, each, error) for each in readouts}
         limit = _chi_square_quantile(_degrees_of_freedom(master), _MEASURED_SIGMA)
+    # The variances take the place of the errors, strip by strip.
+    variances = error
     for rows in _row_slices(variances):
         predicted_variances = predicted_variance(image, master, readouts, rows)
         for readout in readouts:
             if scales[readout] != 1.0:
                 predicted_variances[_slices_within(readout, rows)] *= np.float32(scales[readout])
-        measured_variances = _measured_variance(image, master, variances[rows], rows)
+        measured_variances = _measured_variance(image, master, error[rows], rows)
         with np.errstate(invalid="ignore"):
             is_measured = measured_variances > np.float32(limit) * predicted_variances
         is_measured &= np.isfinite(measured_variances)
@@ -171,16 +173,17 @@ def predicted_variance(image, master, readouts, rows):
             # variance stays over half of the read noise's. A hole is deeper than noise makes it.
             light = np.maximum(data, np.float32(-frame_variance * readout.photon_gain / 2))
             light[data < np.float32(-_HOLE_SIGMA * (frame_variance / frames) ** 0.5)] = 0
-            light *= np.float32(1 / (readout.photon_gain * frames))
-            variances[pixels] = light + np.float32(frame_variance / frames)
+            per_light = np.float32(1 / (readout.photon_gain * frames))
+            photon_variance = np.multiply(light, per_light, out=light)
+            variances[pixels] = photon_variance + np.float32(frame_variance / frames)
             continue
         # Where the usual level is wrong, the scatter of the values corrects the variance.
         level = master.level or _USUAL_LEVEL
         light = np.maximum(data * np.float32(level), np.float32(1.0))
-        noise = light * np.float32(1 / readout.photon_gain) + np.float32(frame_variance)
-        light *= light
-        noise /= light
-        variances[pixels] = noise * np.float32(1 / frames)
+        variance = light * np.float32(1 / readout.photon_gain) + np.float32(frame_variance)
+        squared_light = np.multiply(light, light, out=light)
+        relative_variance = np.divide(variance, squared_light, out=variance)
+        variances[pixels] = relative_variance * np.float32(1 / frames)
     return variances
 
 
@@ -217,8 +220,10 @@ def signal_of(image, master, readouts):
             block = values[rows] - np.float32(level)
             surroundings = np.empty(block.shape, np.float32)
             background.rows(rows, surroundings)
-            is_own = np.square(block - surroundings) > np.float32(_OWN_SIGNAL**2) * variances[rows]
-            lowest = np.sqrt(variances[rows])
-            lowest *= np.float32(-LEAST_LIGHT)
+            is_own = (
+                np.square(block - surroundings) > np.float32(_OWN_SIGNAL_SIGMA**2) * variances[rows]
+            )
+            noise = np.sqrt(variances[rows])
+            lowest = np.multiply(noise, np.float32(-LEAST_LIGHT), out=noise)
             target[rows] = np.maximum(np.where(is_own, block, surroundings), lowest)
     return signal

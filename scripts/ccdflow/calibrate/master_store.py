@@ -14,7 +14,7 @@ DEFAULT_STORE_BYTES = 700_000_000
 """Bytes of masters that a store keeps; those in use are never freed."""
 
 # A master without use is freed after this many calls of `free_idle`.
-_MOST_IDLE = 3
+_MOST_IDLE_CALLS = 3
 
 
 class MasterStore:
@@ -104,5 +104,5 @@ class MasterStore:
         with self._lock:
             for key in list(self._idle):
                 self._idle[key] += 1
-                if self._idle[key] > _MOST_IDLE:
+                if self._idle[key] > _MOST_IDLE_CALLS:
                     self._forget(key)

@@ -36,11 +36,11 @@ less: an expected signal is not lower below 0. Medians of tiles scatter by a ten
 deviation, and by a quarter where they are extrapolated to the corners."""
 
 # Rows of a tile that give its median, to a fraction of the noise.
-_ROWS_OF_A_TILE = 8
+_SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
 # In a tile with fewer columns each column counts.
-_WIDE_TILE = 32
+_WIDE_TILE_COLUMNS = 32
 # One row in this many gives the least variance, which varies slowly.
 _SAMPLED_ROWS = 4
 # Numbers of float32 in a line of the processor's cache.
@@ -84,7 +84,7 @@ def tiles_of(ny, size=TILE_SIDE):
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
-        step = max(1, (high - low) // _ROWS_OF_A_TILE)
+        step = max(1, (high - low) // _SAMPLED_ROWS_OF_A_TILE)
         rows.append(np.arange(low + min(step // 2, high - low - 1), high, step))
     return Tiles(edges, rows)
 
@@ -182,7 +182,7 @@ def _interpolation_indices(middles, length):
 def _tile_medians(tiles, width, sample):
     """Return the median of each tile, (rows of tiles, tiles in a row); NaN for an empty one."""
     count = sample.shape[1] // width
-    step = _COLUMN_STEP if width >= _WIDE_TILE else 1
+    step = _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
     median = _row_medians
     if not (np.isfinite(sample.min()) and np.isfinite(sample.max())):
         # An infinite value is none: it would make its tile, and those beside it, infinite.
@@ -203,9 +203,8 @@ def _row_medians(values, axis):
     """Return `numpy.median` of rows of finite values: sorting them is faster."""
     sorted_values = np.sort(values, axis=axis)
     size = sorted_values.shape[axis]
-    medians = sorted_values[:, (size - 1) // 2] + sorted_values[:, size // 2]
-    medians /= 2
-    return medians
+    sums = sorted_values[:, (size - 1) // 2] + sorted_values[:, size // 2]
+    return np.divide(sums, 2, out=sums)
 
 
 def pixels_of_structure(image, background, variance, flat, photon, scratch, *, strip=None):
@@ -272,24 +271,25 @@ def _pixels_with_signal(image, background, variance, scratch, strip):
     sums = scratch[0, : image.size - 2]
     # Sums that begin at a line of the processor's cache are written twice as fast.
     lead = min(_CACHE_LINE - 1, 2 * width)
-    deviations = scratch[1, lead : lead + background.size]
-    inner = deviations[1:-1]
+    block_sums = scratch[1, lead : lead + background.size]
+    inner = block_sums[1:-1]
     np.add(pixels[:-2], pixels[1:-1], out=sums)
     sums += pixels[2:]
     np.add(sums[:size], sums[width : width + size], out=inner)
     inner += sums[2 * width : 2 * width + size]
-    lines = deviations.reshape(background.shape)
-    lines[:, 0], lines[:, -1] = _sums_at_ends(image)
-    deviations *= np.float32(1 / 9)
-    deviations -= background.reshape(-1)
-    np.abs(deviations, out=deviations)
+    sums_by_row = block_sums.reshape(background.shape)
+    sums_by_row[:, 0], sums_by_row[:, -1] = _sums_at_ends(image)
+    means = np.multiply(block_sums, np.float32(1 / 9), out=block_sums)
+    differences = np.subtract(means, background.reshape(-1), out=means)
+    deviations = np.abs(differences, out=differences)
+    deviations_by_row = deviations.reshape(background.shape)
     is_candidate = np.empty(background.shape, bool)
     for first in range(0, len(background), strip):
         rows = slice(first, first + strip)
         # A limit by a sample of the variances finds almost all pixels with signal, and few others.
         least = float(np.min(variance[rows][::_SAMPLED_ROWS]))
         limit = np.float32(SIGNIFICANT_SIGMA / 3 * max(least, 0.0) ** 0.5)
-        np.greater(lines[rows], limit, out=is_candidate[rows])
+        np.greater(deviations_by_row[rows], limit, out=is_candidate[rows])
     indices = np.flatnonzero(is_candidate)
     return indices, deviations[indices]
 

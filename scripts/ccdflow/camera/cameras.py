@@ -230,7 +230,9 @@ class Camera:
                 headers, self.amplifiers, self.size, cards, file=file
             )
         else:
-            drafts, notes = drafts_from_header(headers, cards, overscan=self.overscan, file=file)
+            drafts, notes = drafts_from_header(
+                headers, cards, takes_overscan=self.overscan, file=file
+            )
         figures = {
             name: value
             for name in ("gain", "read_noise", "linear")

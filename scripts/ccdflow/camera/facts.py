@@ -363,7 +363,7 @@ def _shorten_text(text):
 
 def _as_written(reader, name):
     """Return a section for the table; whether it can be read is for the geometry to say."""
-    cards = reader.every(name, lambda content: str(content.value), "")
+    cards = reader.all_values(name, lambda content: str(content.value), "")
     return " ".join(cards[0][0].split()) if cards else ""
 
 
@@ -380,7 +380,7 @@ def _look_at_placement(reader):
 
 def optics_of(reader):
     """Return the profile's optics cards, alike for a frame and its flats; '' for none."""
-    cards = reader.every("optics", as_text, "the text is not in quotes")
+    cards = reader.all_values("optics", as_text, "the text is not in quotes")
     return ", ".join(f"{content.keyword} {_one_spelling(text)}" for text, content in cards)
 
 

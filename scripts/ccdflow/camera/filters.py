@@ -49,7 +49,7 @@ def filter_of(reader):
         The first that is a filter; those of several numbered wheels with ``+`` between them; else
         all texts of cards whose name speaks of a filter; where all are open, the first as written.
     """
-    cards = reader.every("filter", _as_name, "the text is not in quotes")
+    cards = reader.all_values("filter", _as_name, "the text is not in quotes")
     names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
     real_filters = [(text, keyword) for text, keyword in names if not is_open(text)]
     if not real_filters:
@@ -129,7 +129,7 @@ def _filter_by_keyword(reader, open_wheels):
     ``open_wheels`` are keywords of wheels that are open: other cards of these say no filter.
     """
     open_stems = {stem for keyword in open_wheels if (stem := keyword.rpartition(" ")[0])}
-    named = reader.named(_NAMED_CARD, _NO_NAME) + _optical_filters(reader)
+    named = reader.cards_with_name(_NAMED_CARD, _NO_NAME) + _optical_filters(reader)
     values = (
         content.value for content in named if content.keyword.rpartition(" ")[0] not in open_stems
     )
@@ -140,10 +140,10 @@ def _filter_by_keyword(reader, open_wheels):
 
 def _optical_filters(reader):
     """Return the contents of the cards that name optical elements whose type is FILTER."""
-    elements = reader.named(_ELEMENT, _NO_NAME)
+    elements = reader.cards_with_name(_ELEMENT, _NO_NAME)
     if not elements:
         return []
-    types = reader.named(re.compile(r"ESO INS OPTI-?\d+ TYPE"), _NO_NAME)
+    types = reader.cards_with_name(re.compile(r"ESO INS OPTI-?\d+ TYPE"), _NO_NAME)
     filters = {
         content.keyword.rpartition(" ")[0]
         for content in types

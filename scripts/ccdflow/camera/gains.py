@@ -54,7 +54,7 @@ _SETTING = re.compile(
 # Cards that show that GAIN is a setting. A camera with a setting of the gain has one of the offset
 # as well; Andor's programs, which alone write OUTPTAMP, call the gain of the electron multiplier
 # GAIN.
-_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
+_CARDS_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKLVL", "OUTPTAMP")
 
 # Matches a unit of electrons per adu, behind the number or in the comment: 'e-/ADU', 'electrons per
 # adu'.
@@ -71,8 +71,8 @@ def is_gain_setting(content, header):
     ----------
     content : ccdflow.files.cards.Content
     header : astropy.io.fits.Header
-        The image's: a whole number beside a card of `_BESIDE_A_SETTING` is a setting, unless its
-        unit is electrons per adu.
+        The image's: a whole number beside a card of `_CARDS_BESIDE_A_SETTING` is a setting, unless
+        its unit is electrons per adu.
 
     Returns
     -------
@@ -91,4 +91,4 @@ def is_gain_setting(content, header):
         return True
     has_unit = any(_ELECTRONS.search(text) for text in (str(content.value), comment))
     is_bare = float(value).is_integer() and not has_unit
-    return is_bare and any(key in header for key in _BESIDE_A_SETTING)
+    return is_bare and any(key in header for key in _CARDS_BESIDE_A_SETTING)

@@ -252,7 +252,7 @@ class Draft:
         Sections of the unbinned detector by card, in order of preference.
     detector_of : Region or None
         The pixels that `detector` is about; None for `data`.
-    lengthen : bool
+    may_be_lengthened : bool
         Whether a strip nearly as long as the data may be lengthened to them: the convention for
         BIASSEC, whose length along the readout axis is that of TRIMSEC.
     """
@@ -271,7 +271,7 @@ class Draft:
     read_noise: float | None = None
     saturation: float | None = None
     linear: float | None = None
-    lengthen: bool = False
+    may_be_lengthened: bool = False
 
 
 def detector_sections(header, keywords, *, file, suffix=""):

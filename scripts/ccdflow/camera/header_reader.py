@@ -36,9 +36,11 @@ AMBIGUOUS_CARDS = frozenset(("FRAME", "EXP", "TIME", "ST", "OFFSET", "UT1", "TZ"
 _EMPTY_READING = Reading()
 # Seconds. A longer exposure of a bias is warned of: slow shutters and clocks write some 0.1 s.
 _LONGEST_BIAS = 1.0
-_NO_GAIN = "not a number from 0 to 1e6"
-_TRUE_EXPOSURE = "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
-_TRUE_GAIN = (
+_NOT_ELECTRONS = "not a number from 0 to 1e6"
+_EXPOSURE_REMEDY = (
+    "allowed: 0 s up to below 2^31 s; it counts as unknown until the card is corrected"
+)
+_GAIN_REMEDY = (
     "allowed: electrons per adu, above 0; correct the card, or write gain into the camera's profile"
 )
 
@@ -152,7 +154,7 @@ class HeaderReader:
             self._readings[name] = reading
         return self._readings[name]
 
-    def kept(self, name, make):
+    def result_of(self, name, make):
         """Return the result of a function for this frame, which is called once.
 
         Parameters
@@ -201,7 +203,7 @@ class HeaderReader:
             positions = self._positions.find(name, specs, self.order(name))
         return positions
 
-    def every(self, name, reader, problem):
+    def all_values(self, name, reader, problem):
         """Return [(value, content)] of a fact's readable cards, in order; warn if none is readable.
 
         Parameters
@@ -261,7 +263,7 @@ class HeaderReader:
     def _exposure(self):
         """Return the `Reading` of the exposure."""
         problem = "not an exposure in seconds"
-        return self.read("exptime", _seconds_of, problem, remedy=_TRUE_EXPOSURE)
+        return self.read("exptime", _seconds_of, problem, remedy=_EXPOSURE_REMEDY)
 
     def _seconds_of_doubtful_cards(self):
         """Return the same as `seconds`, with warnings on cards that cannot be read as they are."""
@@ -300,7 +302,7 @@ class HeaderReader:
 
     def read_noise(self):
         """Return the read noise in electrons, or None."""
-        return self.read("read_noise", lambda c: as_electrons(c.value), _NO_GAIN).value
+        return self.read("read_noise", lambda c: as_electrons(c.value), _NOT_ELECTRONS).value
 
     def saturation(self):
         """Return the saturation in adu, or None."""
@@ -310,7 +312,7 @@ class HeaderReader:
             "not a number from 0 to 1e10",
         ).value
 
-    def named(self, pattern, excluded):
+    def cards_with_name(self, pattern, excluded):
         """Return the contents of all cards with such a name, the primary's first.
 
         Parameters
@@ -323,23 +325,27 @@ class HeaderReader:
         list of ccdflow.files.cards.Content
         """
         order = (0, self.images[0])
-        return list(contents_at(self.headers, self._positions.named(order, pattern, excluded)))
+        return list(
+            contents_at(self.headers, self._positions.positions_with_name(order, pattern, excluded))
+        )
 
     def gain(self):
         """Return the gain in electrons per adu, or None; warn of a card that is a setting."""
         header = self.headers[self.images[0]]
-        reading = self.read("gain", lambda c: as_electrons(c.value), _NO_GAIN, remedy=_TRUE_GAIN)
+        reading = self.read(
+            "gain", lambda c: as_electrons(c.value), _NOT_ELECTRONS, remedy=_GAIN_REMEDY
+        )
         self._look_at_other_gains()
         if reading.value is None or not is_gain_setting(reading.content, header):
             if reading.value == 0:
                 self.warn(
-                    f"{reading.keyword}: no gain (found {reading.content.value}); {_TRUE_GAIN}"
+                    f"{reading.keyword}: no gain (found {reading.content.value}); {_GAIN_REMEDY}"
                 )
             # 0 is not a gain: the frame is one of those whose gain is unknown.
             return reading.value or None
         self.warn(
             f"{reading.keyword}: a setting of the readout, not electrons per adu (found"
-            f" {reading.content.value}); {_TRUE_GAIN}"
+            f" {reading.content.value}); {_GAIN_REMEDY}"
         )
         return None
 
@@ -351,5 +357,5 @@ class HeaderReader:
                     if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue
                     if not as_electrons(content.value):
-                        text = unreadable_card(content, _NO_GAIN)
-                        self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_TRUE_GAIN}")
+                        text = unreadable_card(content, _NOT_ELECTRONS)
+                        self.warn(f"image {self.images.index(hdu) + 1}: {text}; {_GAIN_REMEDY}")

@@ -60,7 +60,7 @@ SYNONYMS = {
 def _type_by_word(words_by_type):
     """Return {word: image type} of a table that has the words of each type in one text."""
     return {
-        word: frame_type for frame_type, words in words_by_type.items() for word in words.split()
+        word: image_type for image_type, words in words_by_type.items() for word in words.split()
     }
 
 
@@ -165,9 +165,9 @@ def frame_type(reader, rules):
             if rule.type == "bias" and rule.exptime_min is rule.exptime_max is None:
                 reader.warn_of_long_bias(first_text)
             return first_text, rule.type, ""
-    for text, frame_type in types_written:
-        if frame_type:
-            return text, _type_by_other_cards(reader, text, frame_type), ""
+    for text, image_type in types_written:
+        if image_type:
+            return text, _type_by_other_cards(reader, text, image_type), ""
     keyword, name = _target_of(reader)
     target_type = type_of_target(name)
     advice = ""
@@ -192,7 +192,7 @@ def type_by_file_name(file):
 
     Returns
     -------
-    frame_type, pattern : str
+    image_type, pattern : str
 
     Examples
     --------
@@ -207,9 +207,9 @@ def type_by_file_name(file):
         (word, f"{word}*"),
         *((each, f"*{pattern_of(each)}/*") for each in folders[::-1]),
     ):
-        frame_type = _TYPE_OF.get(_letters_and_digits(text), "")
-        if frame_type in _TYPES_IN_NAMES:
-            return frame_type, pattern
+        image_type = _TYPE_OF.get(_letters_and_digits(text), "")
+        if image_type in _TYPES_IN_NAMES:
+            return image_type, pattern
     return "", ""
 
 
@@ -230,7 +230,7 @@ def is_named_by_object(reader):
 
 def _target_of(reader):
     """Return the keyword and the text of the card with a frame's target; '' and '' for none."""
-    cards = reader.every("object", as_text, None)
+    cards = reader.all_values("object", as_text, None)
     return (cards[0][1].keyword, cards[0][0]) if cards else ("", "")
 
 
@@ -239,17 +239,17 @@ def _types_of_cards(reader):
     types = []
     for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
         is_ambiguous = spec.keyword in _AMBIGUOUS_CARDS
-        if is_ambiguous and any(frame_type for _, frame_type in types):
+        if is_ambiguous and any(image_type for _, image_type in types):
             # The type is known, and this card may hold a number that differs in each header: the
             # results of this function are remembered by the cards that it reads.
             continue
         content = _first_telling_card(reader, spec)
         if content is None:
             continue
-        frame_type = _type_of(content)
+        image_type = _type_of(content)
         is_broken = isinstance(content.value, Broken)
-        if frame_type or not (is_ambiguous or is_broken):
-            types.append((" ".join(str(content.value).split()), frame_type))
+        if image_type or not (is_ambiguous or is_broken):
+            types.append((" ".join(str(content.value).split()), image_type))
         elif not is_ambiguous:
             reader.warn(unreadable_card(content, "the text is not in quotes"))
     return types
@@ -320,12 +320,12 @@ def known_type(text):
     types = {_TYPE_OF.get(_letters_and_digits(part)) for part in parts} if len(parts) > 1 else set()
     types |= {_TYPE_OF_STRONG_WORD.get(word) for word in words}
     types |= {_TYPE_OF.get("".join(words))}
-    return next((frame_type for frame_type in _TYPES_BY_WEIGHT if frame_type in types), "")
+    return next((image_type for image_type in _TYPES_BY_WEIGHT if image_type in types), "")
 
 
-def _type_by_other_cards(reader, text, frame_type):
+def _type_by_other_cards(reader, text, image_type):
     """Return the type, once the rest of the header is considered: a dark of 0 s is a bias."""
-    if frame_type == "dark" and _is_of_no_time(reader):
+    if image_type == "dark" and _has_zero_exposure(reader):
         seconds = _dark_time(reader)
         if seconds > _LONGEST_READOUT:
             reader.warn(
@@ -339,9 +339,9 @@ def _type_by_other_cards(reader, text, frame_type):
             f" profile: types: [{type_rule_text('dark', imagetyp=[text])}]"
         )
         return "bias"
-    if frame_type == "bias":
+    if image_type == "bias":
         reader.warn_of_long_bias(text)
-    if frame_type == "science":
+    if image_type == "science":
         keyword, name = _target_of(reader)
         target_type = type_of_target(name)
         if target_type:
@@ -350,7 +350,7 @@ def _type_by_other_cards(reader, text, frame_type):
                 f"{text!r} with {keyword} {name!r} is taken for science; if it is of type"
                 f" {target_type}, write into the camera's profile: types: [{rule}]"
             )
-    return frame_type
+    return image_type
 
 
 def type_of_target(name):
@@ -375,7 +375,7 @@ def _type_of_words(name):
     """Return the type by the words of a target's name; '' where any word means something else."""
     words = re.findall(r"[a-z]+\d*|\d+[a-z]?", name.lower())
     types = [_TYPE_OF_TARGET.get(word.rstrip("0123456789")) for word in words]
-    other_words = [word for word, frame_type in zip(words, types, strict=True) if not frame_type]
+    other_words = [word for word, image_type in zip(words, types, strict=True) if not image_type]
     if not any(types) or not all(map(_OTHER_WORDS.fullmatch, other_words)):
         return ""
     return "flat" if "flat" in types else next(filter(None, types))
@@ -387,11 +387,13 @@ def _dark_time(reader):
     return as_number(value) or 0.0
 
 
-def _is_of_no_time(reader):
+def _has_zero_exposure(reader):
     """Return whether every card with the exposure says 0, and one does."""
     exposures = [
         seconds
-        for seconds, _ in reader.every("exptime", lambda content: as_number(content.value), None)
+        for seconds, _ in reader.all_values(
+            "exptime", lambda content: as_number(content.value), None
+        )
     ]
     return bool(exposures) and not any(exposures)
 

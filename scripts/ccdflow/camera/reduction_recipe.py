@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 AUTO = "auto"
 """The width of the strip decides whether the level along it is smoothed."""
 
-WIDE_ENOUGH = 16
+WIDE_STRIP_COLUMNS = 16
 """The median of n columns has pi / (2 n) of the variance of a pixel, and all pixels of its row
 share it. From 16 columns on that is below a tenth, and a pixel's noise grows by less than a
 twentieth."""
@@ -82,7 +82,7 @@ class ReductionRecipe:
         Returns
         -------
         ReductionRecipe
-            Without 'auto': no model where all strips have `WIDE_ENOUGH` columns or more, else a
+            Without 'auto': no model where all strips have `WIDE_STRIP_COLUMNS` or more, else a
             polynomial of the order that is set, or of less where the strip is short.
         """
         if self.model != AUTO:
@@ -90,7 +90,7 @@ class ReductionRecipe:
         strips = [
             _width_and_length(a) for a in geometry.amplifiers if a.along in _DIRECTIONS_WITH_LINES
         ]
-        if not self.subtract or all(across >= WIDE_ENOUGH for across, _ in strips):
+        if not self.subtract or all(across >= WIDE_STRIP_COLUMNS for across, _ in strips):
             return replace(self, model=None)
         shortest = min(along for _, along in strips)
         return replace(

@@ -178,8 +178,8 @@ class Region:
 
     def contains(self, other):
         """Return whether all of another region lies in this one."""
-        rows = self.y0 <= other.y0 and other.y1 <= self.y1
-        return rows and self.x0 <= other.x0 and other.x1 <= self.x1
+        has_all_rows = self.y0 <= other.y0 and other.y1 <= self.y1
+        return has_all_rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def overlaps(self, other):
         """Return whether the two have a pixel in common.
@@ -187,7 +187,7 @@ class Region:
         Examples
         --------
         >>> data, strip = Region.from_fits("[1:20,1:9]"), Region.from_fits("[20:24,1:9]")
-        >>> data.overlaps(strip), data.overlaps(strip.shifted(0, 1))
+        >>> data.overlaps(strip), data.overlaps(strip.shift(0, 1))
         (True, False)
         """
         return self.shares_rows(other) and self.shares_columns(other)
@@ -200,7 +200,7 @@ class Region:
         """Return whether the two have a column in common."""
         return self.x0 < other.x1 and other.x0 < self.x1
 
-    def shifted(self, dy, dx):
+    def shift(self, dy, dx):
         """Return the same rectangle, `dy` rows up and `dx` columns to the right.
 
         Parameters
@@ -214,7 +214,7 @@ class Region:
         """
         return Region(self.y0 + dy, self.y1 + dy, self.x0 + dx, self.x1 + dx)
 
-    def transposed(self):
+    def transpose(self):
         """Return the rectangle with rows and columns exchanged."""
         return Region(self.x0, self.x1, self.y0, self.y1)
 

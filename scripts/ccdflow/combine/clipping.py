@@ -69,10 +69,10 @@ class PixelNoise:
         """Return the light that sets the noise of pixels with this centre, (k,)."""
         if self.expected_light is None:
             return centre
-        limit = self.photon_slope * np.maximum(self.expected_light, 0)
-        limit += self.read_variance
-        limit /= len(self.levels)
-        np.sqrt(limit, out=limit)
+        variance = self.photon_slope * np.maximum(self.expected_light, 0)
+        variance += self.read_variance
+        variance /= len(self.levels)
+        limit = np.sqrt(variance, out=variance)
         limit *= _BRIGHT_SIGMA
         limit += self.expected_light
         return np.where(centre > limit, centre, self.expected_light)
@@ -96,9 +96,9 @@ class PixelNoise:
             largest = (np.abs(self.factors) / self.levels**2).max()
             light += np.minimum(self.dark * np.sign(self.factors.max()), 0) * largest
         np.maximum(light, 0, out=light)
-        light *= self.photon_slope
-        light += self.read_variance / self.levels.max() ** 2
-        return light
+        variance = np.multiply(light, self.photon_slope, out=light)
+        variance += self.read_variance / self.levels.max() ** 2
+        return variance
 
     def variance_of_mean(self, centre, is_kept=None):
         """Return the variance of the mean of the kept values, shape ``(k,)``.
@@ -128,17 +128,17 @@ class PixelNoise:
         if self.dark is not None:
             light += self.dark * darks
         np.maximum(light, 0, out=light)
-        light *= self.photon_slope
-        light += self.read_variance * squares
+        variance = np.multiply(light, self.photon_slope, out=light)
+        variance += self.read_variance * squares
         with np.errstate(invalid="ignore", divide="ignore"):
-            light /= count**2
-        return light
+            variance /= count**2
+        return variance
 
 
 # -- the estimate ----------------------------------------------------------------------------------
 
 
-def estimate(values, order, recipe, *, want_spread=True, noise=None):
+def estimate(values, order, recipe, *, needs_spread=True, noise=None):
     """Combine all values of each pixel, and find where the result is proved to be the recipe's.
 
     `values` are overwritten.
@@ -149,7 +149,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     order : ccdflow.combine.ordering.Ordering
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
         Resolved: not ``auto``.
-    want_spread : bool
+    needs_spread : bool
         Whether to compute the scatter; otherwise ``spread`` is None.
     noise : PixelNoise, optional
         Needed if the recipe clips by noise.
@@ -159,35 +159,35 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
     value : numpy.ndarray of shape (width,), float64
     spread : numpy.ndarray of shape (width,), float32 or float64, or None
         Uncertainty times the root of the number of values.
-    proven : numpy.ndarray of shape (width,), bool
+    is_proven : numpy.ndarray of shape (width,), bool
         False if a value is not finite or may be beyond the clipping limit.
     """
     n = len(values)
     total = np.add.reduce(values, axis=0, dtype=np.float64)
-    proven = np.isfinite(total)
+    is_proven = np.isfinite(total)
     clip_by = None if recipe.clip is None else recipe.clip_by
     if clip_by == "noise":
         low, high = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
-        proven &= _are_within_noise(low, high, recipe.clip, n, noise)
+        is_proven &= _are_within_noise(low, high, recipe.clip, n, noise)
     if clip_by in (None, "noise") and recipe.method == "average":
         value = total / n
         centre = value.astype(values.dtype)
-        if not want_spread:
-            return value, None, proven
-        np.subtract(values, centre, out=values)
-        return value, _sample_spread(values, value - centre), proven
-    if clip_by == "mad" and recipe.method == "average" and not want_spread and order.is_by_pixel:
+        if not needs_spread:
+            return value, None, is_proven
+        deviations = np.subtract(values, centre, out=values)
+        return value, _sample_spread(deviations, value - centre), is_proven
+    if clip_by == "mad" and recipe.method == "average" and not needs_spread and order.is_by_pixel:
         value = total / n
-        proven &= is_unclipped_of_many(values, value, order, recipe.clip)
-        return value, None, proven
+        is_proven &= is_unclipped_of_many(values, value, order, recipe.clip)
+        return value, None, is_proven
     order.sort(values)
     value, spread, is_unclipped = _estimate_sorted(
-        values, total / n, recipe, want_spread=want_spread, spare=order.spare
+        values, total / n, recipe, needs_spread=needs_spread, spare=order.spare
     )
-    return value, spread, proven & is_unclipped
+    return value, spread, is_proven & is_unclipped
 
 
-def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
+def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
     """Return value, spread and proof, as `estimate`, of values that are sorted in each pixel.
 
     Parameters
@@ -197,7 +197,7 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     mean : numpy.ndarray of shape (width,), float64
         Mean of all values.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
-    want_spread : bool
+    needs_spread : bool
         Whether to compute the scatter.
     spare : numpy.ndarray of shape (n, width), float32 or float64
         See `ccdflow.combine.ordering.Ordering`.
@@ -216,27 +216,28 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     half = n // 2
     np.subtract(centre, values[:half], out=values[:half])
     np.subtract(values[half:], centre, out=values[half:])
+    deviations = values
     mad, is_unclipped = None, True
     if clip_by == "std":
-        is_unclipped = _are_within_deviations(values, centre, mean, recipe.clip)
-    if clip_by == "mad" or (want_spread and recipe.method == "median"):
-        mad = mad_of_sorted(values, spare)
+        is_unclipped = _are_within_deviations(deviations, centre, mean, recipe.clip)
+    if clip_by == "mad" or (needs_spread and recipe.method == "median"):
+        mad = mad_of_sorted(deviations, spare)
     if clip_by == "mad":
-        is_unclipped = _is_unclipped(values, centre, mad, recipe.clip)
-    if not want_spread:
+        is_unclipped = _is_unclipped(deviations, centre, mad, recipe.clip)
+    if not needs_spread:
         return value, None, is_unclipped
     if recipe.method == "median":
         return value, _median_spread(mad, n), is_unclipped
-    return value, _sample_spread(values, value - centre), is_unclipped
+    return value, _sample_spread(deviations, value - centre), is_unclipped
 
 
 def _sample_spread(deviations, offset):
     """Return the sample standard deviation of deviations about a point `offset` below the mean."""
     n = len(deviations)
-    np.square(deviations, out=deviations)
-    squares = np.add.reduce(deviations, axis=0)
-    squares -= n * np.square(offset).astype(squares.dtype)
-    return np.sqrt(np.maximum(squares, 0) / (n - 1))
+    squares = np.square(deviations, out=deviations)
+    total = np.add.reduce(squares, axis=0)
+    total -= n * np.square(offset).astype(total.dtype)
+    return np.sqrt(np.maximum(total, 0) / (n - 1))
 
 
 def _are_within_noise(low, high, clip, n, noise):
@@ -257,9 +258,9 @@ def _are_within_noise(low, high, clip, n, noise):
     noise : PixelNoise
     """
     margin = 1 + 16 * np.finfo(low.dtype).eps
-    limit = noise.least_variance(low)
-    limit *= 1 + 1 / n
-    np.sqrt(limit, out=limit)
+    variance = noise.least_variance(low)
+    variance *= 1 + 1 / n
+    limit = np.sqrt(variance, out=variance)
     limit *= clip
     return (high - low) * margin <= limit
 
@@ -336,7 +337,7 @@ class ExactResults:
     variance: np.ndarray | None = None
 
     @property
-    def clipped(self):
+    def rejected_counts(self):
         """Number of rejected values of each member, shape ``(n,)``."""
         return np.count_nonzero(self.is_finite & ~self.is_kept, axis=1)
 

@@ -58,7 +58,7 @@ def combine_flats(
     scale=None,
     recipe=None,
     masks=None,
-    normalise=True,
+    normalises=True,
     limits=None,
 ):
     """Combine reduced flats of one filter.
@@ -81,7 +81,7 @@ def combine_flats(
         to a rejected one are rejected as well), otherwise by MAD.
     masks, limits
         See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
-    normalise : bool
+    normalises : bool
         Whether to set the mean to 1, which needs all images of the flat: see `normalise_flat`.
 
     Returns
@@ -137,11 +137,11 @@ def combine_flats(
         masks=masks,
         noise=noise,
         limits=limits.with_noise_model,
-        allow_empty=True,
+        allows_empty=True,
     )
     shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
     combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
-    if not normalise:
+    if not normalises:
         return combined
     factors = _factors_of_light([combined])
     mean, limits = _mean_and_limits([combined], factors)

@@ -45,7 +45,7 @@ def combine_measured(
         subtract=subtract,
         masks=masks,
         noise=noise,
-        allow_empty=True,
+        allows_empty=True,
         limits=limits.with_noise_model,
     )
     return replace(combined, mask=mask_of_combined(combined), shared={})

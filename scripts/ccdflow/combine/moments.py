@@ -90,8 +90,8 @@ def _are_within(values, mean, limit):
     for first in range(0, len(values), _VALUES_AT_ONCE):
         part = values[first : first + _VALUES_AT_ONCE]
         deviations = np.subtract(part, mean, out=buffer[: len(part)])
-        np.abs(deviations, out=deviations)
-        np.less_equal(deviations, limit, out=is_within[first : first + len(part)])
+        distances = np.abs(deviations, out=deviations)
+        np.less_equal(distances, limit, out=is_within[first : first + len(part)])
     return is_within
 
 
@@ -102,12 +102,12 @@ def _mean_and_deviation(values):
     # Sums of float64 in parts would differ from those of all values in their last digit.
     step = _VALUES_AT_ONCE if values.dtype == np.float32 else len(values)
     buffer = np.empty(min(len(values), step), values.dtype)
-    offset = squares = np.float64(0)
+    offset = total = np.float64(0)
     for first in range(0, len(values), step):
         part = values[first : first + step]
         deviations = np.subtract(part, middle, out=buffer[: len(part)])
         offset = np.add.reduce(deviations, dtype=np.float64, initial=offset)
-        np.square(deviations, out=deviations)
-        squares = np.add.reduce(deviations, dtype=np.float64, initial=squares)
-    variance = squares / len(values) - (offset / len(values)) ** 2
+        squares = np.square(deviations, out=deviations)
+        total = np.add.reduce(squares, dtype=np.float64, initial=total)
+    variance = total / len(values) - (offset / len(values)) ** 2
     return float(mean), float(np.sqrt(max(variance, 0)))

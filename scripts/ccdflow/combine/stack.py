@@ -39,7 +39,7 @@ class CombineLimits:
         Memory limit in bytes, results included, for any number of frames.
     dtype : numpy.dtype
         Type of the image: float32 or float64.
-    uncertainty : bool or {'scatter', 'noise'}
+    uncertainty_source : bool or {'scatter', 'noise'}
         Whether to compute the uncertainty, and its source. True means ``'scatter'`` to `combine`,
         and the noise model to the combinations of biases, darks and flats.
     """
@@ -47,12 +47,12 @@ class CombineLimits:
     threads: int = 2
     memory: int = DEFAULT_STACK_BYTES
     dtype: np.dtype | type = np.float32
-    uncertainty: bool | str = True
+    uncertainty_source: bool | str = True
 
     @property
     def with_noise_model(self):
         """The same, with the uncertainty by the noise model where one is wanted."""
-        return replace(self, uncertainty=self.uncertainty and "noise")
+        return replace(self, uncertainty_source=self.uncertainty_source and "noise")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def combine(
     masks=None,
     noise=None,
     limits=None,
-    allow_empty=False,
+    allows_empty=False,
     sample_rows=128,
 ):
     """Combine frames pixel by pixel, reading every frame once.
@@ -146,7 +146,7 @@ def combine(
         Noise of the members before they are divided by their levels.
     limits : CombineLimits, optional
         Threads, memory, type of the image, and the uncertainty.
-    allow_empty : bool
+    allows_empty : bool
         If True, pixels without any value are NaN with count 0; if False they are an error.
     sample_rows : int
         Approximate number of rows of every member to keep in `Combined.sample`; the default is
@@ -211,30 +211,32 @@ def combine(
                 scale=scale,
                 masks=masks,
             ),
-            noise=_checked_noise(noise, first.shape, limits.uncertainty),
-            uncertainty="scatter" if limits.uncertainty is True else limits.uncertainty or None,
+            noise=_checked_noise(noise, first.shape, limits.uncertainty_source),
+            uncertainty_source="scatter"
+            if limits.uncertainty_source is True
+            else limits.uncertainty_source or None,
             sample_rows=sample_rows,
         )
-        return _combine_job(job, limits.threads, limits.memory, allow_empty=allow_empty)
+        return _combine_job(job, limits.threads, limits.memory, allows_empty=allows_empty)
 
 
 def combine_arrays(
     stack,
     recipe=None,
     *,
-    allow_empty=False,
+    allows_empty=False,
     memory=DEFAULT_STACK_BYTES,
     noise=None,
-    uncertainty=True,
+    has_uncertainty=True,
 ):
     """Combine frames in memory, by the same arithmetic as `combine`.
 
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ny, nx), float32 or float64
-    recipe, allow_empty, memory, noise
+    recipe, allows_empty, memory, noise
         See `combine`.
-    uncertainty : bool
+    has_uncertainty : bool
         Whether to compute that by the scatter.
 
     Returns
@@ -276,13 +278,13 @@ def combine_arrays(
         recipe=(recipe or CombineRecipe()).resolve(n, noise),
         preparation=prepare(n, (ny, nx), native_type),
         noise=_checked_noise(noise, (ny, nx), "scatter"),
-        uncertainty="scatter" if uncertainty else None,
+        uncertainty_source="scatter" if has_uncertainty else None,
         sample_rows=0,
     )
-    return _combine_job(job, 1, memory, allow_empty=allow_empty)
+    return _combine_job(job, 1, memory, allows_empty=allows_empty)
 
 
-def _combine_job(job, threads, memory, *, allow_empty):
+def _combine_job(job, threads, memory, *, allows_empty):
     """Return the combination of a job; raise where pixels have no value in any frame.
 
     Parameters
@@ -291,12 +293,12 @@ def _combine_job(job, threads, memory, *, allow_empty):
     threads : int
     memory : int
         Bytes.
-    allow_empty : bool
+    allows_empty : bool
         Whether some pixels, yet not all, may have no value.
     """
     totals = run_tiles(job, threads, memory)
     empty_pixels = totals.empty
-    if empty_pixels and (empty_pixels == job.size or not allow_empty):
+    if empty_pixels and (empty_pixels == job.size or not allows_empty):
         y, x = divmod(int(np.argmax(~np.isfinite(totals.image))), job.shape[1])
         raise FrameError(
             f"{empty_pixels} of {job.size} pixels have no value in any of the {job.n} frames "
@@ -307,7 +309,7 @@ def _combine_job(job, threads, memory, *, allow_empty):
     for name in ("image", "count", "uncertainty", "mask"):
         array = getattr(totals, name)
         images[name] = None if array is None else array.reshape(job.shape)
-    if job.uncertainty == "noise":
+    if job.uncertainty_source == "noise":
         # The noise of pixels outside all amplifiers is unknown.
         images["uncertainty"][np.isinf(images["uncertainty"])] = np.nan
     return Combined(

@@ -31,7 +31,7 @@ class SubtractedMaster:
         Its standard error; None if unknown.
     seconds : float or None
         Exposure time of a dark; None for a bias.
-    bias_subtracted : bool
+    is_bias_subtracted : bool
         Whether the bias was subtracted from a dark, as ccdflow does.
     file : path-like or None
         For messages.
@@ -40,7 +40,7 @@ class SubtractedMaster:
     pixels: np.ndarray | Member
     uncertainty: np.ndarray | Member | float | None = None
     seconds: float | None = None
-    bias_subtracted: bool = False
+    is_bias_subtracted: bool = False
     file: str | PathLike | None = None
 
     def rms(self, rows=None):
@@ -126,7 +126,7 @@ def dark_factors(dark, seconds, *, scale_up=2.5):
     UserError
         If the dark still holds its bias, a time is missing, or it would be scaled up too far.
     """
-    if not dark.bias_subtracted:
+    if not dark.is_bias_subtracted:
         raise UserError(
             "a dark that still holds its bias would subtract the bias twice",
             file=dark.file,

@@ -43,12 +43,12 @@ def is_unclipped_of_many(values, mean, order, clip):
     n, width = values.shape
     if n < _LEAST_COUNTED_MEMBERS:
         return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
-    proven = is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
-    unproven = np.flatnonzero(~proven)
+    is_proven = is_unclipped_by_counts(values, mean.astype(values.dtype), clip, order.flags(values))
+    unproven = np.flatnonzero(~is_proven)
     if len(unproven) > width // 2:
         return _is_unclipped_of_sorted(order.sorted_by_pixel(values), clip)
-    proven[unproven] = _is_unclipped_of_sorted(order.some_by_pixel(values, unproven), clip)
-    return proven
+    is_proven[unproven] = _is_unclipped_of_sorted(order.some_by_pixel(values, unproven), clip)
+    return is_proven
 
 
 def is_unclipped_by_counts(values, centre, clip, flags):
@@ -84,13 +84,13 @@ def is_unclipped_by_counts(values, centre, clip, flags):
     low, high = centre - float_type(near_part) * reach, centre + float_type(near_part) * reach
     lower, upper = centre - float_type(far_part) * reach, centre + float_type(far_part) * reach
     half_count = (n - 1) // 2
-    proven = _count_flags(np.less(values, low, out=flags)) <= half_count
-    proven &= _count_flags(np.greater(values, high, out=flags)) <= half_count
+    is_proven = _count_flags(np.less(values, low, out=flags)) <= half_count
+    is_proven &= _count_flags(np.greater(values, high, out=flags)) <= half_count
     count_outside = _count_flags(np.less_equal(values, lower, out=flags))
     count_outside += _count_flags(np.greater_equal(values, upper, out=flags))
-    proven &= n - count_outside <= half_count
+    is_proven &= n - count_outside <= half_count
     mad = np.minimum(low - lower, upper - high)
-    return proven & is_within(np.maximum(largest - low, high - least), centre, mad, clip)
+    return is_proven & is_within(np.maximum(largest - low, high - least), centre, mad, clip)
 
 
 def _count_flags(flags):
@@ -120,14 +120,14 @@ def _is_unclipped_of_sorted(sorted_values, clip):
         np.minimum(centre - sorted_values[:, j], sorted_values[:, j + k] - centre)
         for j in (n // 4 - step, n // 4, n // 4 + step)
     ]
-    proven = is_within(largest, centre, np.maximum.reduce(bounds), clip)
-    unproven = np.flatnonzero(~proven)
+    is_proven = is_within(largest, centre, np.maximum.reduce(bounds), clip)
+    unproven = np.flatnonzero(~is_proven)
     unproven_values, middles = sorted_values[unproven], centre[unproven, None]
     ends = np.maximum(
         middles - unproven_values[:, : n - k + 1], unproven_values[:, k - 1 :] - middles
     )
-    proven[unproven] = is_within(largest[unproven], middles[:, 0], ends.min(axis=1), clip)
-    return proven
+    is_proven[unproven] = is_within(largest[unproven], middles[:, 0], ends.min(axis=1), clip)
+    return is_proven
 
 
 def is_within(largest, centre, mad, clip):

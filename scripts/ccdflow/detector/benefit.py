@@ -64,8 +64,10 @@ def _mean_powers(values, middle):
     """Return the means of second and fourth powers of values, (n,), minus a number, in float64."""
     second, fourth = 0.0, 0.0
     for first in range(0, len(values), _VALUES_AT_ONCE):
-        squares = np.subtract(values[first : first + _VALUES_AT_ONCE], middle, dtype=np.float64)
-        second += np.square(squares, out=squares).sum()
+        part = values[first : first + _VALUES_AT_ONCE]
+        differences = np.subtract(part, middle, dtype=np.float64)
+        squares = np.square(differences, out=differences)
+        second += squares.sum()
         fourth += squares @ squares
     return float(second) / len(values), float(fourth) / len(values)
 

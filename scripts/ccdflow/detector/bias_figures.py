@@ -29,7 +29,7 @@ from ccdflow.robust import median_of_each_pixel
 _DISAGREEMENT_SIGMA = 6
 # Values within this many median distances of the middle count, so that of frames of two kinds all
 # count: they are all about as far from the middle.
-_REACH_PIXELS = 3
+_REACH_IN_DISTANCES = 3
 
 
 # -- the detector --------------------------------------------------------------------------------
@@ -465,10 +465,11 @@ def disagreement(frames, noise):
         return float("nan")
     total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
     count = np.zeros((ny, nx), np.int32)
-    centre = median_of_each_pixel(frames, median=np.median)
+    centre = median_of_each_pixel(frames, median_function=np.median)
     # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
     reach = np.maximum(
-        CLIP_SIGMA * max(noise, DIGITAL_NOISE), _REACH_PIXELS * _middle_distance(frames, centre)
+        CLIP_SIGMA * max(noise, DIGITAL_NOISE),
+        _REACH_IN_DISTANCES * _middle_distance(frames, centre),
     )
     for frame in frames:
         offset = frame - centre
@@ -490,7 +491,7 @@ def disagreement(frames, noise):
 
 def _middle_distance(frames, centre):
     """Return the median distance of the frames from their centre, (k, nx)."""
-    return median_of_each_pixel(np.abs(frames - centre), median=np.median)
+    return median_of_each_pixel(np.abs(frames - centre), median_function=np.median)
 
 
 def _missing_values(frames):

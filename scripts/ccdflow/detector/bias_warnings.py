@@ -19,7 +19,7 @@ _TRIALS = 4000
 # Seed of the random numbers: each run has the same warnings.
 _TRIAL_SEED = 20160117
 # The end of a warning on a camera whose noise is below 1 adu.
-_WHOLE_NUMBERS = (
+_WHOLE_NUMBERS_NOTE = (
     ": most values of so quiet a camera agree, and the others count as outliers; its level is that"
     " of the most frequent value (`bias: {clip: null}` averages all)"
 )
@@ -127,7 +127,8 @@ def warnings_on_bias(figures, recipe):
     if clipped_part > expected_part + _EXCESS_REJECTION:
         sentences.append(
             f"{100 * clipped_part:.2g} % of the values were rejected, where noise alone would have"
-            f" {100 * expected_part:.2g} %" + (_WHOLE_NUMBERS if figures["read_noise"] < 1 else "")
+            f" {100 * expected_part:.2g} %"
+            + (_WHOLE_NUMBERS_NOTE if figures["read_noise"] < 1 else "")
         )
     return sentences
 

@@ -52,7 +52,7 @@ def excess_variance(n, recipe):
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
     # Divide by the average of the same values: the chance excess of both cancels.
     squares = [
-        _mean_square(combine_arrays(values, each, uncertainty=False).image)
+        _mean_square(combine_arrays(values, each, has_uncertainty=False).image)
         for each in (recipe, CombineRecipe("average", None))
     ]
     return float(squares[0] / squares[1])
@@ -120,7 +120,7 @@ def measure_combined_noise(frames, recipe=None):
     if n < 2:
         return UNKNOWN_FIGURE
     halves = [
-        combine_arrays(part, recipe, allow_empty=True, uncertainty=False)
+        combine_arrays(part, recipe, allows_empty=True, has_uncertainty=False)
         for part in (frames[::2], frames[1::2])
     ]
     part = white_part(halves[0].image - halves[1].image)

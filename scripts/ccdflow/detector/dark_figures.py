@@ -227,8 +227,8 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     gain = amplifier.gain or 1.0
     per_second = gain / seconds
     values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
-    usable = (flags & ~np.int16(HOT)) == 0
-    usable_values = values[usable]
+    is_usable = (flags & ~np.int16(HOT)) == 0
+    usable_values = values[is_usable]
     levels = member_levels(dark, amplifier.region)
     followed = drift(levels, hours)
     error = _level_error(amplifier, dark.sample_rows, followed.level.value)
@@ -237,7 +237,7 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
         frames=len(levels),
         seconds=float(seconds),
         unit="electron" if amplifier.gain else "adu",
-        rate=_median_rate(usable_values, errors[usable], levels, per_second),
+        rate=_median_rate(usable_values, errors[is_usable], levels, per_second),
         high_rate=_high_rate(usable_values * per_second),
         hot=int(np.count_nonzero(flags & HOT)),
         hot_limit=hot_rate,

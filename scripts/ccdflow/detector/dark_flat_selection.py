@@ -21,7 +21,7 @@ from ccdflow.detector.member_selection import (
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
 # The lowest of 1,000 normal values lies at most about this many sigma below their mean.
-_LOWEST_OF_BOXES = 4
+_LOWEST_BOX_DEPTH = 4
 
 
 @dataclass(frozen=True)
@@ -248,14 +248,14 @@ def _flat_figures(stats, limits):
     if deviations is not None:
         rms = np.sqrt(np.mean(np.square(deviations), axis=1))
         floor = float(np.hypot(limits.shape, _noise_of_box(stats, COARSE_BOXES)))
-        yield Figure("shape", rms, floor, "", one_sided=True, meaning=_SHAPE)
+        yield Figure("shape", rms, floor, "", is_one_sided=True, meaning=_SHAPE)
     deviations = _relative_deviations([flat.spots for flat in stats])
     if deviations is not None:
         # A bright box is a star of the twilight, which clipping leaves out.
         depths = -deviations.min(axis=1)
-        lowest_by_chance = _LOWEST_OF_BOXES * _noise_of_box(stats, FINE_BOXES)
+        lowest_by_chance = _LOWEST_BOX_DEPTH * _noise_of_box(stats, FINE_BOXES)
         floor = float(np.hypot(limits.spot, lowest_by_chance / limits.sigma))
-        yield Figure("deepest spot", depths, floor, "", one_sided=True, meaning=_SPOT)
+        yield Figure("deepest spot", depths, floor, "", is_one_sided=True, meaning=_SPOT)
 
 
 def _noise_of_box(stats, boxes):

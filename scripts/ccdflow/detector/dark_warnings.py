@@ -6,7 +6,7 @@ import numpy as np
 
 # Warn if measured and predicted noise differ by this part, and by this many standard errors: chance
 # alone reaches five once in 1.7 million darks.
-_RATIO_OFF, _RATIO_SIGMA = 0.05, 5
+_RATIO_TOLERANCE, _RATIO_SIGMA = 0.05, 5
 
 
 def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
@@ -35,7 +35,7 @@ def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
         )
     ratio = figures.noise_ratio
     if np.isfinite(ratio.value) and abs(ratio.value - 1) > max(
-        _RATIO_OFF, _RATIO_SIGMA * ratio.error
+        _RATIO_TOLERANCE, _RATIO_SIGMA * ratio.error
     ):
         sentences.append(f"its noise is {ratio.value:.3f} times the predicted noise")
     return sentences

@@ -239,8 +239,8 @@ def _fit_cell_lines(flats, mean):
         intercept = (wxx * wy - wx * wxy) / determinant
         slope = (total * wxy - wx * wy) / determinant
         excess = -slope / intercept
-        error = np.sqrt(total + 2 * excess * -wx + excess**2 * wxx)
-        error /= np.sqrt(determinant) * np.abs(intercept)
+        root = np.sqrt(total + 2 * excess * -wx + excess**2 * wxx)
+        error = root / (np.sqrt(determinant) * np.abs(intercept))
     squares = weights * (ratios - intercept - slope * x) ** 2
     freedom = int(np.isfinite(excess).sum()) * (len(x) - 2)
     return _CellLines(excess, error, float(np.nansum(squares)), freedom)

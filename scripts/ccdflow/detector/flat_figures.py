@@ -51,7 +51,7 @@ _GAIN_BLOCK_SIGMA = 5.0
 # Where stars take more than this part of the blocks, fainter ones that no block shows are in the
 # others: the gain is too low by up to nine tenths of that part (simulated fields of 100 to 1,500
 # stars in a million pixels: 4 to 9 tenths). Hits and hot pixels take less.
-_MOST_LOST_BLOCKS = 0.01
+_MOST_LOST_BLOCK_PART = 0.01
 # The error of a gain by stars, in units of the part of the blocks that they take: the largest of
 # the simulations for `_MOST_LOST_BLOCKS`.
 _ERROR_OF_LOST_BLOCKS = 0.9
@@ -61,10 +61,10 @@ _ERROR_OF_LOST_BLOCKS = 0.9
 _MOST_GAIN_ERROR = 0.02
 # A gain differs from the header's if it is off by this many standard errors, as well: chance alone
 # does that once in 1.7 million.
-_GAIN_SIGMAS = 5.0
+_GAIN_DIFFERENCE_SIGMA = 5.0
 # Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
 # variance of their mean is this many times larger than without the correlation.
-_PAIR_CORRELATION = 1.5
+_PAIR_VARIANCE_FACTOR = 1.5
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494
 
@@ -319,11 +319,11 @@ def measure_gain_of_flats(flat, amplifier):
         inverse = float(np.mean(((squares - fixed_variances) / photons)[is_kept]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
-    relative_error = math.sqrt(2 * _PAIR_CORRELATION / max(np.count_nonzero(is_kept), 1))
+    relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_kept), 1))
     if relative_error > _MOST_GAIN_ERROR:
         return UNKNOWN_FIGURE
     lost_part = sum(pair.n_stars for pair in pairs) / sum(pair.n_lit for pair in pairs)
-    if lost_part > _MOST_LOST_BLOCKS:
+    if lost_part > _MOST_LOST_BLOCK_PART:
         relative_error = math.hypot(relative_error, _ERROR_OF_LOST_BLOCKS * lost_part)
     return Estimate(1 / inverse, relative_error / inverse)
 
@@ -429,7 +429,7 @@ def gain_differs(gain, measured_gain, error):
     (False, False)
     """
     difference = abs(measured_gain - gain)
-    return difference > GAIN_TOLERANCE * gain and difference > _GAIN_SIGMAS * error
+    return difference > GAIN_TOLERANCE * gain and difference > _GAIN_DIFFERENCE_SIGMA * error
 
 
 def _lamp_drift(levels, hours):

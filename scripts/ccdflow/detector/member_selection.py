@@ -142,7 +142,7 @@ class Figure:
         Least scatter that is assumed, in ``unit``.
     unit : str
         With a blank before it.
-    one_sided : bool
+    is_one_sided : bool
         Only values above the median may be too far from it.
     common : float or None
         Floor used when judging the group's scatter; None takes ``floor``.
@@ -154,7 +154,7 @@ class Figure:
     values: np.ndarray
     floor: float
     unit: str = " adu"
-    one_sided: bool = False
+    is_one_sided: bool = False
     common: float | None = None
     meaning: str = ""
 
@@ -367,7 +367,7 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
     if not len(finite_spreads):
         return []
     floor = limits.noise * max(float(np.median(finite_spreads)), DIGITAL_NOISE)
-    figure = Figure("scatter about the group's median", spreads, floor, one_sided=True)
+    figure = Figure("scatter about the group's median", spreads, floor, is_one_sided=True)
     centre, _, reach = figure.limits(limits.sigma)
     return [
         _left_out_by(figure, index, centre, reach)
@@ -426,20 +426,20 @@ def figures_of(stats, limits):
     # Bright pixels are counted in a sample: their number scatters by its root.
     bright_part_variance = np.median(values("bright")) / pixels
     bright_floor = max(limits.bright, bright_part_variance**0.5)
-    yield Figure("fraction of bright pixels", values("bright"), bright_floor, "", one_sided=True)
+    yield Figure("fraction of bright pixels", values("bright"), bright_floor, "", is_one_sided=True)
     # The error of the rms of boxes of white noise.
     box_error = (0.5 / pixels) ** 0.5
     yield Figure(
         _COARSE_STRUCTURE,
         distances,
         max(limits.structure, box_error) * noise,
-        one_sided=True,
+        is_one_sided=True,
         common=max(limits.structure, errors_in_limit * box_error) * noise,
     )
     for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
         floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise
         structure = values(f"{name}_structure")
-        yield Figure(f"{name} structure", structure, floor, one_sided=True)
+        yield Figure(f"{name} structure", structure, floor, is_one_sided=True)
 
 
 def sentences_on_shapes(stats, limits):
@@ -494,7 +494,7 @@ def _level_floor(stats, limits, noise):
 def _outliers_of_figure(figure, centre, reach):
     """Return the indices of frames beyond the reach of a figure, or without a value."""
     distance = figure.values - centre
-    if not figure.one_sided:
+    if not figure.is_one_sided:
         distance = np.abs(distance)
     is_unmeasured = ~np.isfinite(figure.values) & np.isfinite(centre)
     return [int(i) for i in np.flatnonzero((distance > reach) | is_unmeasured)]

@@ -63,7 +63,7 @@ _LARGER_SCATTER = 1.4
 _MEDIAN_EFFICIENCY = 0.85
 # Neighbouring nights are taken to be correlated by at most this. Chosen: errors grow 6.2 times
 # then; a limit nearer to 1 would make them infinite, a smaller one take a walk at random for steps.
-_MOST_CORRELATED = 0.95
+_MOST_CORRELATION = 0.95
 
 
 @dataclass(frozen=True)
@@ -534,7 +534,7 @@ class _Nights:
             self.least,
         )
         correlation = 1 - (self.scatter / max(spread, self.scatter)) ** 2
-        correlation = min(max(correlation - self.values.size**-0.5, 0.0), _MOST_CORRELATED)
+        correlation = min(max(correlation - self.values.size**-0.5, 0.0), _MOST_CORRELATION)
         return math.sqrt((1 + correlation) / (1 - correlation)) * spread / self.scatter
 
     def _wander(self, residuals):

@@ -33,7 +33,7 @@ class Part:
     ----------
     path : path-like
         Its folder is made where it is missing.
-    buffered : bool, optional
+    is_buffered : bool, optional
         Whether small pieces are gathered before they are written.
 
     Attributes
@@ -44,9 +44,9 @@ class Part:
         Open for reading and writing.
     """
 
-    def __init__(self, path, *, buffered=False):
+    def __init__(self, path, *, is_buffered=False):
         self._path = Path(path)
-        self._buffering = -1 if buffered else 0
+        self._buffering = -1 if is_buffered else 0
         self._is_kept = False
         self.name = paths.temporary_name(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,7 @@ class CardPositions:
             for position in positions:
                 yield spec.keyword, index, position, spec
 
-    def named(self, order, pattern, excluded):
+    def positions_with_name(self, order, pattern, excluded):
         """Return the positions of all cards with such a name.
 
         Parameters

@@ -34,7 +34,7 @@ class RawStream:
         Unbuffered.
     path : str
         The name that errors carry.
-    packed : bool
+    is_packed : bool
         Whether the file is of gzip; otherwise its bytes are given as they are.
     first : InflatedStart, optional
         Of a packed file.
@@ -47,14 +47,14 @@ class RawStream:
         Whether the end of the file was reached.
     """
 
-    def __init__(self, file, path, packed, first=None):
+    def __init__(self, file, path, is_packed, first=None):
         self._file = file
         self._path = path
-        self._unpacker, self._packed = None, packed
+        self._unpacker, self._is_packed = None, is_packed
         self._buffer = bytearray()
         self._start = 0
         self.crc = 0
-        self.end_seen = False
+        self.has_ended = False
         self._first = first
 
     def _begin(self):
@@ -64,13 +64,13 @@ class RawStream:
 
     def _read_more(self, size):
         """Return some inflated bytes, b'' at the end; the file is read ``size`` bytes at a time."""
-        if self._packed and self._unpacker is None:
+        if self._is_packed and self._unpacker is None:
             self._begin()
         if self._unpacker is None:
             inflated = self._file.read(min(size, CHUNK))
         else:
             inflated = self._unpacker.read(size)
-        self.end_seen = not inflated
+        self.has_ended = not inflated
         self.crc = isal_zlib.crc32(inflated, self.crc)
         return inflated
 
@@ -91,9 +91,9 @@ class RawStream:
         bytes
             Fewer than ``size`` where the file ends.
         """
-        if self._first is not None and (inflated := self._first.at(offset, size)):
+        if self._first is not None and (inflated := self._first.bytes_at(offset, size)):
             return inflated
-        while self._start + len(self._buffer) < offset + size and not self.end_seen:
+        while self._start + len(self._buffer) < offset + size and not self.has_ended:
             self._buffer += self._read_more(step)
             drop = min(offset - self._start, len(self._buffer))
             if drop > 0:
@@ -112,7 +112,7 @@ class RawStream:
         """
         count = self._start + len(self._buffer)
         self._buffer.clear()
-        while count <= most_bytes and not self.end_seen:
+        while count <= most_bytes and not self.has_ended:
             count += len(self._read_more(CHUNK))
         if count > most_bytes:
             raise too_long_error(self._path, most_bytes)
@@ -142,7 +142,7 @@ class InflatedStart:
     def inflate_header(self):
         """Inflate the first header as far as its bytes are here; `at` returns it from then on."""
         for place in range(0, _MOST_AHEAD, FITS_BLOCK_BYTES):
-            block = self.at(place, FITS_BLOCK_BYTES)
+            block = self.bytes_at(place, FITS_BLOCK_BYTES)
             if not block:
                 return
             if has_end_card(block):
@@ -152,7 +152,7 @@ class InflatedStart:
                     self._packed, self._inflate = b"", None
                 return
 
-    def at(self, offset, size):
+    def bytes_at(self, offset, size):
         """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged.
 
         Parameters

@@ -85,7 +85,7 @@ class CardList:
     def __contains__(self, keyword):
         return any(name == keyword for name, _ in self._cards)
 
-    def without(self, test):
+    def copy_without(self, test):
         """Return the cards whose keyword fails a test.
 
         Parameters

@@ -131,8 +131,8 @@ class RawFile(io.RawIOBase):
         if not status.st_size:
             raise damaged_error(name, "the file is empty", IncompleteRawFile)
         self._start = file.read(FIRST_SLICE)
-        self._packed = self._start.startswith(GZIP_MAGIC)
-        self._packing = None if self._packed else packing_of(self._start)
+        self._is_packed = self._start.startswith(GZIP_MAGIC)
+        self._packing = None if self._is_packed else packing_of(self._start)
         # The end of a gzip file and its inflated first header, once `read_ahead` was called.
         self._trailer = self._inflated = None
         self._begin(())
@@ -149,7 +149,7 @@ class RawFile(io.RawIOBase):
         self._file.seek(0)
         if self._packing:
             return UnpackedFile(self._file, self._name, self._packing)
-        return GzipFile(self._file) if self._packed else self._file
+        return GzipFile(self._file) if self._is_packed else self._file
 
     def read_ahead(self):
         """Read what most layouts need of the disk, and inflate the first header of a gzip file.
@@ -159,20 +159,20 @@ class RawFile(io.RawIOBase):
         FrameError
             If the file cannot be read, or is too short for gzip.
         """
-        if self._packed:
+        if self._is_packed:
             with raw_file_errors(self._name):
                 self._trailer = _gzip_trailer(self._file, self.stamp[0], self._name)
                 self._inflated = InflatedStart(self._start)
                 self._inflated.inflate_header()
 
-    def layout(self, *, memory=None, whole=True):
+    def layout(self, *, memory=None, reads_whole_file=True):
         """Return the layout by the headers, inflating no more of the file than they need.
 
         Parameters
         ----------
         memory : int, optional
             The most bytes that one frame may ask for; a larger one is not read any further.
-        whole : bool
+        reads_whole_file : bool
             Whether a file without a checksum of its own is read to its end for its fingerprint.
 
         Returns
@@ -187,7 +187,7 @@ class RawFile(io.RawIOBase):
             If it was written to since it was opened.
         """
         with raw_file_errors(self._name):
-            layout = self._layout(memory, whole)
+            layout = self._layout(memory, reads_whole_file)
             if _stamp_of_status(os.fstat(self._file.fileno())) != self.stamp:
                 raise ChangedRawFile(self._name)
             return layout
@@ -196,7 +196,7 @@ class RawFile(io.RawIOBase):
         """Read all headers; return the layout that they promise, with the place of each HDU."""
         name, size = self._name, self.stamp[0]
         crc, promised, inflated = None, size, None
-        if self._packed:
+        if self._is_packed:
             crc, promised = self._trailer or _gzip_trailer(self._file, size, name)
             inflated = self._inflated or InflatedStart(self._start)
             self._trailer = self._inflated = None
@@ -205,18 +205,18 @@ class RawFile(io.RawIOBase):
             promised = math.inf
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
-        stream = RawStream(source, name, self._packed, inflated)
+        stream = RawStream(source, name, self._is_packed, inflated)
         self.headers = []
         hdus = _read_hdus(stream, promised, memory, name, self.headers)
         offset = hdus[-1].end
         length = hdus[-1].offset + hdus[-1].size
-        is_packed = self._packed or self._packing
+        is_packed = self._is_packed or self._packing
         if size > (2 * offset + _PACKING_OVERHEAD if is_packed else offset):
             raise too_long_error(name, offset)
-        if self._packed and promised in (length % 2**32, offset % 2**32):
+        if self._is_packed and promised in (length % 2**32, offset % 2**32):
             # Trailer and headers agree on the length: the file need not be inflated.
             actual, is_checked = max(promised, length), False
-        elif not self._packed and not whole:
+        elif not self._is_packed and not whole:
             actual, is_checked = length if self._packing else size, False
         else:
             # Only the stream knows its length: it may have several gzip members, be truncated, or
@@ -351,7 +351,7 @@ def _read_hdus(stream, length, memory, name, parsed_headers):
     """
     hdus, offset, header_bytes, largest = [], 0, 0, 0
     while not hdus or offset < length:
-        text, data_start = _header_at(stream, offset, name, first=not hdus)
+        text, data_start = _header_at(stream, offset, name, is_first=not hdus)
         if text is None:
             break
         header_bytes += len(text)
@@ -394,7 +394,7 @@ def _gzip_trailer(file, size, name):
     return int.from_bytes(tail[:4], "little"), int.from_bytes(tail[4:], "little")
 
 
-def _header_at(stream, offset, name, *, first):
+def _header_at(stream, offset, name, *, is_first):
     """Return the bytes of the header at an offset and where its data start, or (None, offset).
 
     Parameters
@@ -404,13 +404,13 @@ def _header_at(stream, offset, name, *, first):
     offset : int
     name : str
         Name of the file, for errors.
-    first : bool
+    is_first : bool
         Whether the header is that of the first HDU.
     """
     first_block = stream.read_at(offset, FITS_BLOCK_BYTES, _FIRST_READ)
-    if not first and not first_block.startswith(EXTENSION_START):
+    if not is_first and not first_block.startswith(EXTENSION_START):
         return None, offset
-    if first and not first_block.startswith(PRIMARY_START):
+    if is_first and not first_block.startswith(PRIMARY_START):
         raise _error_of_other_file(first_block, name)
     blocks, after = [first_block], offset + len(first_block)
     while not has_end_card(blocks[-1]):

@@ -42,7 +42,7 @@ _COMMENTARY = ("COMMENT", "HISTORY", "END")
 # kilobyte each), which a process that goes on for nights must not keep.
 _MOST_TEXTS = 1 << 11
 # Cards of a header that are looked up at once: nearly all headers have fewer.
-_MOST_USUAL = 720
+_MOST_USUAL_CARDS = 720
 # The table of `bytes.translate`: question marks for all but printable ASCII.
 _ALLOWED_CHARACTERS = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 ENDINGS = b"\0\r\n\t"
@@ -236,7 +236,7 @@ def parse_usual_header(data):
     RawHeader or None
     """
     count = len(data) // CARD_BYTES
-    if count * CARD_BYTES != len(data) or count > _MOST_USUAL:
+    if count * CARD_BYTES != len(data) or count > _MOST_USUAL_CARDS:
         return None
     last = _last_headers.get(count)
     header = None if last is None else _header_like(last, data)
@@ -305,8 +305,8 @@ def _header_like(last, data):
     return header
 
 
-# Headers are whole blocks of 36 cards: `count` has 20 such values up to `_MOST_USUAL`. Headers
-# without END, and texts cut between blocks, add others, which 256 entries bound.
+# Headers are whole blocks of 36 cards: `_MOST_USUAL_CARDS` has 20 such values The
+# cards before END, and texts cut between blocks, add others, which 256 entries bound.
 @lru_cache(maxsize=256)
 def _card_splitter(count):
     """Return a function that gives the first cards in the bytes of a header, by their number."""

@@ -186,8 +186,8 @@ class FullPixels:
             if is_top and highest == self._highest:
                 rows, columns = np.nonzero(_are_full(rows_at_once, offset, highest))
                 rows += low
-                along_columns = self._amplifier.along == "columns"
-                self._lines.append(columns if along_columns else rows + first)
+                runs_along_columns = self._amplifier.along == "columns"
+                self._lines.append(columns if runs_along_columns else rows + first)
                 self._values.append(reduced[rows, columns])
 
     def _found_top(self):

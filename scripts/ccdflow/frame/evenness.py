@@ -17,12 +17,12 @@ _FEWEST_PIXELS = 1024
 _STAR_SIGMA = 8.0
 # Pixels of stars or lines that an even frame may have: this fraction of its pixels, or this many in
 # a very small image; cosmic rays make some.
-_MOST_STARS, _FEWEST_STARS = 2e-4, 2
+_MOST_STAR_SHARE, _STARS_ALLOWED_ALWAYS = 2e-4, 2
 # The noise counts as at least this fraction of the level: means of many pixels scatter little.
 _LEAST_NOISE = 1e-3
 # No box of an even frame is darker or brighter than its median by more than this fraction. A larger
 # one takes vignettes and slits for even light; a smaller one refuses flats with a usual vignette.
-_MOST_UNEVEN = 0.5
+_MOST_UNEVENNESS = 0.5
 # The light of an image is compared between this many boxes along each side.
 _BOXES_A_SIDE = 4
 
@@ -48,7 +48,7 @@ def even_level(small_image):
     noise = MAD_TO_SIGMA * float(median(np.abs(np.diff(small_image, axis=1)))) / 2**0.5
     excess = small_image[:, 2:-2] - np.maximum(small_image[:, :-4], small_image[:, 4:])
     if np.count_nonzero(excess > _STAR_SIGMA * max(noise, _LEAST_NOISE * level)) > max(
-        _FEWEST_STARS, _MOST_STARS * small_image.size
+        _STARS_ALLOWED_ALWAYS, _MOST_STAR_SHARE * small_image.size
     ):
         return None
     rows, columns = (
@@ -56,6 +56,6 @@ def even_level(small_image):
     )
     for y0, y1 in pairwise(rows):
         for x0, x1 in pairwise(columns):
-            if not abs(float(median(small_image[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVEN:
+            if not abs(float(median(small_image[y0:y1, x0:x1])) / level - 1) <= _MOST_UNEVENNESS:
                 return None
     return level

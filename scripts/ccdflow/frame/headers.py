@@ -77,7 +77,7 @@ def product_parts(layout, geometry, recipe, reduced, origin):
     if images_of_product[0].hdu:
         primary = _cards_to_keep(layout.texts[0])
         _write_history(primary, geometry, recipe, reduced, origin)
-        parts.append(hdu_header(primary, None, 0, primary=True))
+        parts.append(hdu_header(primary, None, 0, is_primary=True))
     for product_image, image in zip(images_of_product, reduced.images, strict=True):
         if not parts:
             first = first_header(layout, geometry, recipe, reduced, origin)
@@ -109,7 +109,7 @@ def first_header(layout, geometry, recipe, reduced, origin):
     cards = _common_cards(layout, product_image.amplifiers)
     _write_history(cards, geometry, recipe, reduced, origin)
     _write_image_cards(cards, layout.headers, product_image, recipe, reduced)
-    return hdu_header(cards, image.data, image.words, primary=True)
+    return hdu_header(cards, image.data, image.words, is_primary=True)
 
 
 def mask_hdu(mask, name):
@@ -142,7 +142,7 @@ def _extension_name(hdu):
     """Return the cards that name a raw extension."""
     if card_value(hdu.header, "EXTNAME") in _STORAGE_NAMES:
         return CardList()
-    return CardList.parse(hdu.text).without(lambda keyword: keyword not in EXTENSION_NAMES)
+    return CardList.parse(hdu.text).copy_without(lambda keyword: keyword not in EXTENSION_NAMES)
 
 
 # -- the raw header --------------------------------------------------------------------------------
@@ -151,12 +151,12 @@ def _extension_name(hdu):
 def _cards_to_keep(text):
     """Return the cards of a raw header that do not describe the storage of its array."""
     cards = CardList.parse(text)
-    tiled = "ZIMAGE" in cards
-    cards = cards.without(
+    is_tiled = "ZIMAGE" in cards
+    cards = cards.copy_without(
         lambda keyword: bool(
             _STRUCTURE.fullmatch(keyword)
             or _OWN_CARDS.fullmatch(keyword)
-            or (tiled and _TILES.fullmatch(keyword))
+            or (is_tiled and _TILES.fullmatch(keyword))
         )
     )
     # DATE is the time when a file was written. It is left out of the product, so that the same

@@ -45,9 +45,11 @@ def _are_inliers(values, least_sigma):
     is_finite = np.isfinite(values)
     if not is_finite.any():
         return is_finite
-    all_finite = is_finite.all()
-    deviations = np.abs(values - median(values if all_finite else values[is_finite]))
-    sigma = MAD_TO_SIGMA_SHORT * float(median(deviations if all_finite else deviations[is_finite]))
+    are_all_finite = is_finite.all()
+    deviations = np.abs(values - median(values if are_all_finite else values[is_finite]))
+    sigma = MAD_TO_SIGMA_SHORT * float(
+        median(deviations if are_all_finite else deviations[is_finite])
+    )
     if not (sigma or least_sigma):
         return is_finite
     return is_finite & (deviations <= OUTLIER_SIGMA * max(sigma, least_sigma))

@@ -7,7 +7,7 @@ import numpy as np
 from ccdflow.camera.reduction_marks import REDUCED_REMEDY
 from ccdflow.errors import FrameError
 
-MOST_NEGATIVE = 1e-3
+MOST_NEGATIVE_PART = 1e-3
 """The part of a raw frame's pixels that may be below 0: those of dead and hot spots."""
 
 
@@ -43,7 +43,7 @@ class Negatives:
         FrameError
             If there are more.
         """
-        if self._negative_count > MOST_NEGATIVE * self._pixel_count:
+        if self._negative_count > MOST_NEGATIVE_PART * self._pixel_count:
             raise FrameError(
                 "the frame was reduced already: it is of floating point and has pixels below 0",
                 file=file,

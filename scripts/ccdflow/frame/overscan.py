@@ -148,8 +148,10 @@ def _statistic_of_finite(values, name):
     """Return the median or mean of the finite values of each row, NaN without any."""
     levels = np.full(len(values), np.nan, dtype=values.dtype)
     finite_values = np.where(np.isfinite(values), values, np.nan)
-    rows = np.isfinite(values).any(axis=1)
-    levels[rows] = (np.nanmedian if name == "median" else np.nanmean)(finite_values[rows], axis=1)
+    has_values = np.isfinite(values).any(axis=1)
+    levels[has_values] = (np.nanmedian if name == "median" else np.nanmean)(
+        finite_values[has_values], axis=1
+    )
     return levels
 
 

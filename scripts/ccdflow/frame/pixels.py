@@ -38,7 +38,7 @@ def native_values(part, offset):
     return flipped ^ unsigned.type(offset)
 
 
-def subtract_level(source, offset, level, target, *, exact):
+def subtract_level(source, offset, level, target, *, is_rounding_free):
     """Write stored pixels plus offset minus level to ``target``.
 
     Parameters
@@ -50,10 +50,10 @@ def subtract_level(source, offset, level, target, *, exact):
     level : numpy.ndarray of shape (k, 1), (1, nx) or (1, 1), float32 or float64, or None
         Adu.
     target : numpy.ndarray of shape (k, nx), native float32 or float64
-    exact : bool
+    is_rounding_free : bool
         Whether no step can round, see `is_exact`.
     """
-    if exact:
+    if is_rounding_free:
         np.copyto(target, source, casting="unsafe")
         shift = -offset if level is None else level - offset
         np.subtract(target, np.asarray(shift, dtype=target.dtype), out=target)
@@ -103,12 +103,14 @@ def subtract_blocks(source, offset, levels, target):
         Adu; None to subtract nothing.
     target : numpy.ndarray of shape (ny, nx), native float32 or float64
     """
-    exact = is_exact(source.dtype, levels)
+    is_rounding_free = is_exact(source.dtype, levels)
     rows = max(1, BLOCK_BYTES // (4 * max(1, source.shape[1])))
     for first in range(0, source.shape[0], rows):
         block = slice(first, first + rows)
         level = levels[block] if levels is not None and levels.shape[0] > 1 else levels
-        subtract_level(source[block], offset, level, target[block], exact=exact)
+        subtract_level(
+            source[block], offset, level, target[block], is_rounding_free=is_rounding_free
+        )
 
 
 def to_big_endian(out):

@@ -170,14 +170,14 @@ def _detector_axes(headers, amplifier, keyword):
     return None if None in directions else directions
 
 
-def _detector_axis(chip, backwards, base, shift):
+def _detector_axis(chip, is_reversed, base, shift):
     """Return binning, direction and origin, on the detector, of an axis of an image; or None.
 
     Parameters
     ----------
     chip : (int, int)
         The range on the chip.
-    backwards : bool
+    is_reversed : bool
         Whether the axis runs against that of the chip.
     base : (int, int)
         The range in the raw image.
@@ -190,7 +190,7 @@ def _detector_axis(chip, backwards, base, shift):
     # The raw edge at which the product begins, counted from 0, and its position on the chip.
     edge = -shift.shift if shift.sign > 0 else shift.shift - 1
     distance = factor * (edge - base[0])
-    if backwards:
+    if is_reversed:
         return factor, -shift.sign, chip[1] - distance
     return factor, shift.sign, chip[0] + distance
 

@@ -46,7 +46,7 @@ class Readout:
         Raw value at which a pixel saturates, adu.
     is_saturation_measured : bool
         Whether that is of flats: the frame's own mask does not have it.
-    subtracted : bool
+    is_level_subtracted : bool
         Whether the frame's overscan level was subtracted.
     linear : float or None
         Raw value above which the response is not linear, adu.
@@ -67,7 +67,7 @@ class Readout:
     level: float = 0.0
     level_variance: float = 0.0
     saturation: float | None = None
-    subtracted: bool = True
+    is_level_subtracted: bool = True
     linear: float | None = None
     is_saturation_measured: bool = False
     is_dead: bool = False
@@ -78,7 +78,7 @@ class Readout:
     def noise_part(self):
         """The readout without the values that add no noise and differ from frame to frame."""
         return replace(
-            self, level=0.0, saturation=None, subtracted=True, linear=None,
+            self, level=0.0, saturation=None, is_level_subtracted=True, linear=None,
             is_saturation_measured=False, is_dead=False, without_level=(), converter=None,
         )  # fmt: skip
 
@@ -180,7 +180,7 @@ def readout_of(amplifier, recipe, reduction, measured_readout):
         level_variance=variance,
         saturation=full_well + level if is_full_well_used else amplifier.saturation,
         is_saturation_measured=is_full_well_used,
-        subtracted=level is not None,
+        is_level_subtracted=level is not None,
         linear=amplifier.linear,
         is_dead=reduction.is_dead,
         without_level=reduction.without_level,

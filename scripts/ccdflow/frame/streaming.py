@@ -252,7 +252,7 @@ class _FrameReduction:
             level = levels.reshape(-1, 1)
         values, target = stored[:, data.x0 : data.x1], out[:, place.x0 : place.x1]
         is_exact = self._has_simple_levels or pixels.is_exact(self._dtype, level)
-        pixels.subtract_level(values, self._offset, level, target, exact=is_exact)
+        pixels.subtract_level(values, self._offset, level, target, is_rounding_free=is_exact)
         self._full_pixels[name].add(values, self._offset, target, start - data.y0)
         if level is not None and rows.start < start + len(stored) and rows.stop > start:
             rows_sampled = slice(max(0, rows.start - start), rows.stop - start)

@@ -141,9 +141,9 @@ def _strip_side(amplifier, strip):
 def _noise_within(pixels):
     """Return the noise of (n, k) pixels about the levels of their columns and of their rows."""
     pixels = pixels[:: max(1, len(pixels) // _MOST_ROWS)].astype(np.float32)
-    pixels -= column_medians(pixels)
-    count = pixels.shape[1]
-    deviations = np.abs(pixels - pixels.mean(axis=1, keepdims=True))
+    residuals = np.subtract(pixels, column_medians(pixels), out=pixels)
+    count = residuals.shape[1]
+    deviations = np.abs(residuals - residuals.mean(axis=1, keepdims=True))
     return MAD_TO_SIGMA_SHORT * float(median(deviations)) * (count / (count - 1)) ** 0.5
 
 

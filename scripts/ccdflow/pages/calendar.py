@@ -127,7 +127,7 @@ def completeness_step(line):
     -------
     int
     """
-    n_expected = line.frames + line.groups + line.calibrated + line.uncalibrated
+    n_expected = line.frames + line.groups + line.calibrated_frames + line.uncalibrated
     n_complete = sum(number for grade, number in line.grades if grade < "C")
     n_made = line.reduced + line.masters + n_complete
     if not n_made or not n_expected:
@@ -142,8 +142,8 @@ def words_on_state(line):
         text += f", {line.set_aside} set aside"
     for image_type, number_made, groups in line.combined:
         text += f", {number_made} of {groups} combined {plural(image_type)}"
-    if line.calibrated:
-        text += f", calibrated: {line.graded}"
+    if line.calibrated_frames:
+        text += f", calibrated: {line.grades_words}"
     if line.uncalibrated:
         text += f", {line.uncalibrated} not calibrated"
     return text

@@ -27,7 +27,7 @@ class FrameTable:
     cameras: list[str]
 
     @property
-    def shown(self):
+    def shown_columns(self):
         """{column: whether a frame has a value in it}; columns without values are not shown."""
         frames = [frame for _, frames_of_type in self.groups for frame in frames_of_type]
         columns = {"exptime": any(not math.isnan(frame.exptime) for frame in frames)}

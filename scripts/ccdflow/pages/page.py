@@ -112,12 +112,12 @@ class NightLine:
         return listing(words or ["no combined bias, dark or flat"])
 
     @property
-    def calibrated(self):
+    def calibrated_frames(self):
         """Calibrated frames of the night."""
         return sum(number for _, number in self.grades)
 
     @property
-    def graded(self):
+    def grades_words(self):
         """The calibrated frames of each grade in words; a dash for none."""
         return ", ".join(f"{number} of grade {grade}" for grade, number in self.grades) or "–"
 
@@ -271,7 +271,7 @@ def _index_summary(page):
         f"{capital(totals.masters_words)} made"
         + (f", {listing(groups_without)} without one." if groups_without else "."),
     ]
-    if totals.calibrated or totals.uncalibrated:
+    if totals.calibrated_frames or totals.uncalibrated:
         sentences.append(_calibrated_words(totals))
     return [*sentences, *page.notes]
 
@@ -289,9 +289,9 @@ def _nights_words(nights):
 
 def _calibrated_words(totals):
     """Return the sentence on calibrated frames, and on those that could not be calibrated."""
-    text = f"{count(totals.calibrated, 'calibrated frame')}"
-    if totals.calibrated:
-        text += f": {totals.graded}"
+    text = f"{count(totals.calibrated_frames, 'calibrated frame')}"
+    if totals.calibrated_frames:
+        text += f": {totals.grades_words}"
     if totals.uncalibrated:
         text += f"; {count(totals.uncalibrated, 'frame')} not calibrated"
     return f"{text}."

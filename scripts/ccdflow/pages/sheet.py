@@ -107,7 +107,7 @@ class SheetTiles:
         return [tile.name if is_alone else tile.path for tile in self.tiles]
 
     @property
-    def odd(self):
+    def n_marked(self):
         """Number of frames with a mark."""
         return sum(bool(tile.marks) for tile in self.tiles)
 
@@ -148,9 +148,11 @@ def sheet_section(tiles):
     )
     sheet = SheetTiles(tuple(tiles_by_time), frames_by_type)
     summary = ()
-    if sheet.odd:
-        are = "is" if sheet.odd == 1 else "are"
-        summary = (f"{count(sheet.odd, 'frame')} to look at {are} marked on the contact sheet.",)
+    if sheet.n_marked:
+        are = "is" if sheet.n_marked == 1 else "are"
+        summary = (
+            f"{count(sheet.n_marked, 'frame')} to look at {are} marked on the contact sheet.",
+        )
     return Section(
         "sheet", "Contact sheet", summary, template="sheet.html.j2", content=sheet, order=10
     )

@@ -181,7 +181,7 @@ def is_as_made(results, record):
     path = Path(results) / record.product
     if paths.is_fits(path.name):
         return checksum.signature(path) == (checksum.datasum_of(record.content), record.key)
-    return file_checksum(path) == record.content != ""
+    return file_checksum(path) == record.content and record.content != ""
 
 
 def write_record(results, record, path):

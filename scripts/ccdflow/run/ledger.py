@@ -90,7 +90,7 @@ class Ledger(dict):
         )
         unshared = {name: value for name, value in record.basis.items() if name not in _COMMON_KEYS}
         common = {name: value for name, value in record.basis.items() if name in _COMMON_KEYS}
-        basis = UnparsedMapping(_compact_json(unshared), self.shared(common))
+        basis = UnparsedMapping(_compact_json(unshared), self.shared_text(common))
         data = _as_unparsed(record.data)
         return replace(record, basis=basis, data=data)
 
@@ -99,7 +99,7 @@ class Ledger(dict):
         for product in sorted(self):
             super().__setitem__(product, super().pop(product))
 
-    def shared(self, common):
+    def shared_text(self, common):
         """Return the text of a dict, one object for all that are equal."""
         text = canonical_json(common)
         return self._common.setdefault(text, text)
@@ -204,7 +204,7 @@ class RecordReader:
         self._ledger = Ledger() if ledger is None else ledger
         self._fields = first["fields"]
         self.is_of_another_version = is_of_another_version(first)
-        self._bases, self._texts = [self._ledger.shared(basis) for basis in first["bases"]], {}
+        self._bases, self._texts = [self._ledger.shared_text(basis) for basis in first["bases"]], {}
 
     def record(self, line):
         """Return the record of a line."""
@@ -216,7 +216,7 @@ class RecordReader:
         """Return (night, record) of a line of `late_line`."""
         short, unshared, data, common = line.split(_SEPARATOR)
         *values, night = decode(short)[0]
-        common = self._ledger.shared(json.loads(common)) if common else ""
+        common = self._ledger.shared_text(json.loads(common)) if common else ""
         return night, self._record(values, unshared, data, common)
 
     def _record(self, values, unshared, data, common):

@@ -113,7 +113,7 @@ class Use:
             is_measured, is_scaled,
         )  # fmt: skip
 
-    def rescaled(self, scale, remarks):
+    def rescale(self, scale, remarks):
         """Return the use of the same dark with another factor.
 
         Parameters

@@ -312,10 +312,10 @@ class Planner:
             and callable(wanted_product.basis)
             and not wanted_product.key
         ):
-            key = partial(_key_of, wanted_product.basis)
+            later_key = partial(_key_of, wanted_product.basis)
             needs, spare = self._predecessors(wanted_product)
             context.jobs[product] = UnhashedJob(
-                kind.name, product, key, "new", wanted_product.night, needs, 0, spare
+                kind.name, product, later_key, "new", wanted_product.night, needs, 0, spare
             )
             return
         key = wanted_product.key or _key_of(wanted_product.basis)

@@ -31,7 +31,7 @@ guide          pixels of the guide's frames
 raw_cards      header cards and FITS bytes
 truth          truth of the guide's folders
 guide_nights   folders of the guide's frames
-telescope      frames of a folder that arrive one by one, half first
+frame_arrivals frames of a folder that arrive one by one, half first
 files          files and folders of simulated frames
 seeds          random numbers that follow from names and seeds
 user_values    checks of the numbers and dates that a user gives

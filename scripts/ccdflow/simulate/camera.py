@@ -111,7 +111,7 @@ class SimulatedCamera:
                 remedy="give fewer leaked columns, or more columns of overscan",
             )
 
-    def scaled(self, scale):
+    def scale_by(self, scale):
         """Return the same camera with `scale` times the rows and columns (overscan unchanged).
 
         Raises

@@ -63,23 +63,23 @@ class Glow:
         Electrons a second in the pixel of the corner.
     scale : float
         Pixels along an axis within which it falls to 1/e; beyond 12 scales there is none.
-    top, right : bool
+    is_at_top, is_at_right : bool
         The corner from which it comes.
     """
 
     peak: float
     scale: float
-    top: bool = False
-    right: bool = False
+    is_at_top: bool = False
+    is_at_right: bool = False
 
     def corner(self, shape):
         """Return rows, columns and electrons a second, float32, of the pixels that glow."""
         reach = [min(size, int(12 * self.scale) + 1) for size in shape]
         y, x = (np.exp(-np.arange(n) / self.scale).astype(np.float32) for n in reach)
         glow = np.float32(self.peak) * np.outer(y, x)
-        rows = slice(shape[0] - reach[0], shape[0]) if self.top else slice(0, reach[0])
-        columns = slice(shape[1] - reach[1], shape[1]) if self.right else slice(0, reach[1])
-        return rows, columns, glow[:: -1 if self.top else 1, :: -1 if self.right else 1]
+        rows = slice(shape[0] - reach[0], shape[0]) if self.is_at_top else slice(0, reach[0])
+        columns = slice(shape[1] - reach[1], shape[1]) if self.is_at_right else slice(0, reach[1])
+        return rows, columns, glow[:: -1 if self.is_at_top else 1, :: -1 if self.is_at_right else 1]
 
     def image(self, shape):
         """Return electrons per second: float32, shape (ny, nx)."""

@@ -97,7 +97,7 @@ class Shot:
     detector: Detector | None = None
 
 
-def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", with_truth=True):
+def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", writes_truth=True):
     """Take the frames of a plan and write them.
 
     A frame's own seed follows from `seed` and its file name: a plan can grow without a change of
@@ -112,7 +112,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", with_t
     seed : int
     instrument : str
         Value of the INSTRUME card, which the profile recognises.
-    with_truth : bool
+    writes_truth : bool
         Write ``truth.npz`` beside the frames.
 
     Returns
@@ -154,7 +154,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", with_t
         write_frame(
             path, exposures[shot.file].raw, _header_of_shot(shot, exposures[shot.file], instrument)
         )
-    if with_truth:
+    if writes_truth:
         _write_truth(folder, detector, exposures)
     return exposures
 
@@ -186,7 +186,7 @@ def _header_of_shot(shot, exposure, instrument):
     return [(key, value, "") for key, value in cards.items() if value is not None]
 
 
-def profile(detector, *, instrument="SIMCAM", with_gain=True, with_read_noise=True):
+def profile(detector, *, instrument="SIMCAM", states_gain=True, states_read_noise=True):
     """Return the text of a camera profile (docs/cameras.md) for a detector.
 
     Parameters
@@ -194,7 +194,7 @@ def profile(detector, *, instrument="SIMCAM", with_gain=True, with_read_noise=Tr
     detector : Detector
     instrument : str
         Value of the INSTRUME card.
-    with_gain, with_read_noise : bool
+    states_gain, states_read_noise : bool
         Whether the profile states the gain, and the read noise, of each amplifier.
 
     Returns
@@ -211,9 +211,9 @@ def profile(detector, *, instrument="SIMCAM", with_gain=True, with_read_noise=Tr
             f'    data: {{python: "[:, {amplifier.columns[0]}:{amplifier.columns[1]}]"}}',
             f'    overscan: {{python: "[:, {strip.start}:{strip.stop}]"}}',
         ]
-        lines += [f"    gain: {amplifier.gain}"] * with_gain + [
+        lines += [f"    gain: {amplifier.gain}"] * states_gain + [
             f"    read_noise: {amplifier.read_noise}"
-        ] * with_read_noise
+        ] * states_read_noise
         lines.append(f"    saturation: {detector.saturation}")
     return "\n".join(lines) + "\n"
 

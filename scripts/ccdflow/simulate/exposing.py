@@ -196,7 +196,7 @@ def read_out(detector, electrons, *, rng):
     -------
     raw : numpy.ndarray of shape `ccdflow.simulate.chip.Detector.raw_shape`, uint16
         Adu.
-    saturated : numpy.ndarray of shape (ny, nx), bool
+    is_saturated : numpy.ndarray of shape (ny, nx), bool
         At the full well, or at the converter's last step.
     level : numpy.ndarray of shape (number of amplifiers, ny), float64
         In adu.
@@ -204,7 +204,7 @@ def read_out(detector, electrons, *, rng):
     ny, nx = detector.shape
     charge_read = electrons.copy()
     charge.spill(charge_read, detector.full_well)
-    saturated = charge_read >= detector.full_well
+    is_saturated = charge_read >= detector.full_well
     charge.trap(charge_read, detector.traps)
     raw = np.empty(detector.raw_shape)
     level = np.empty((len(detector.amplifiers), ny))
@@ -222,7 +222,7 @@ def read_out(detector, electrons, *, rng):
             raw[:, band] += level[number][:, None]
     raw[:, :nx] += detector.structure
     raw = np.clip(np.rint(raw), 0, detector.saturation).astype(np.uint16)
-    return raw, saturated | (raw[:, :nx] >= detector.saturation), level
+    return raw, is_saturated | (raw[:, :nx] >= detector.saturation), level
 
 
 def row_drift(rng, ny, rms):

@@ -36,7 +36,7 @@ def write_arrays(path, arrays):
     path : path-like
     arrays : dict of str to numpy.ndarray of any shape
     """
-    with atomic_write.Part(path, buffered=True) as part:
+    with atomic_write.Part(path, is_buffered=True) as part:
         np.savez(part.file, **arrays)
         part.keep()
 

@@ -38,7 +38,7 @@ def simulate_night(
     camera=LFC,
     date="2016-01-16",
     darks_date=None,
-    overwrite=False,
+    overwrites=False,
     workers=2,
 ):
     """Write the guide's LFC night: 14 frames, 10 in ``darks``, and an observer's other files.
@@ -57,7 +57,7 @@ def simulate_night(
     camera : ccdflow.simulate.camera.SimulatedCamera
     date, darks_date : str, optional
         UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
-    overwrite : bool
+    overwrites : bool
         Write every frame, also over another simulation and over frames of the same names.
     workers : int
         Threads; the default is for a small machine.
@@ -75,7 +75,7 @@ def simulate_night(
     frames = guide_frames(date=date, darks_date=darks_date)
     folder = Path(folder)
     injected = _simulate_frames(
-        folder, frames, camera.scaled(scale), seed=seed, overwrite=overwrite, workers=workers
+        folder, frames, camera.scale_by(scale), seed=seed, overwrites=overwrites, workers=workers
     )
     _write_other_files(folder, [frame for frame in frames if "/" not in frame.file])
     return injected
@@ -89,7 +89,7 @@ def simulate_biases(
     scale=1.0,
     camera=LFC,
     date="2016-01-16",
-    overwrite=False,
+    overwrites=False,
     workers=2,
 ):
     """Write a run of biases, ``bias.0001.fits.gz`` and on, one every 20 s; each one different.
@@ -109,7 +109,7 @@ def simulate_biases(
     camera : ccdflow.simulate.camera.SimulatedCamera
     date : str
         YYYY-MM-DD.
-    overwrite : bool
+    overwrites : bool
         Whether another simulation in the folder is replaced.
     workers : int
         Threads; the default is for a small machine.
@@ -133,11 +133,16 @@ def simulate_biases(
         for n in range(1, count + 1)
     )
     return _simulate_frames(
-        Path(folder), frames, camera.scaled(scale), seed=seed, overwrite=overwrite, workers=workers
+        Path(folder),
+        frames,
+        camera.scale_by(scale),
+        seed=seed,
+        overwrites=overwrites,
+        workers=workers,
     )
 
 
-def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
+def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
     """Write the missing frames and the truth of all frames; return the truth.
 
     Parameters
@@ -146,7 +151,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
     frames : sequence of LogLine
     camera : ccdflow.simulate.camera.SimulatedCamera
     seed : int
-    overwrite : bool
+    overwrites : bool
     workers : int
         Threads.
 
@@ -162,22 +167,22 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrite, workers):
         "camera": asdict(camera),
         "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
-    truth.check_simulation_folder(folder, frames, parameters, overwrite=overwrite)
+    truth.check_simulation_folder(folder, frames, parameters, overwrites=overwrites)
     truth_content = truth.read_truth_file(folder)
-    is_resumed = not overwrite and truth_content is not None
+    is_resumed = not overwrites and truth_content is not None
     missing_frames = [f for f in frames if not is_resumed or not (folder / f.file).exists()]
     if not missing_frames and truth_content["complete"] and (folder / truth.TRUTH_ARRAYS).exists():
         return truth.read_truth(folder)
     make_folder(folder)
     write_truth = partial(truth.write_truth_file, folder, parameters=parameters, camera=camera)
-    write_truth(complete=False, frames={})
+    write_truth(is_complete=False, frames={})
     realisations = {frame: realise(camera, frame, seed=seed) for frame in frames}
     detector, responses = _write_frames(
         folder, missing_frames, camera, realisations, seed=seed, workers=workers
     )
     truth.write_truth_arrays(folder, detector, realisations, responses)
     write_truth(
-        complete=True,
+        is_complete=True,
         frames={
             f.file: truth.frame_truth(f, realisation) for f, realisation in realisations.items()
         },

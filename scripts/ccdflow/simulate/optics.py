@@ -119,9 +119,9 @@ def flat_response(camera, band, *, seed):
     """
     rng = generator(seed, text_seed(camera.instrument), 2)
     ny, nx = camera.ny, camera.nx
-    response = rng.standard_normal((ny, nx), dtype=np.float32)
-    response *= 0.01
-    response += 1.0
+    deviates = rng.standard_normal((ny, nx), dtype=np.float32)
+    contrast = np.multiply(deviates, 0.01, out=deviates)
+    response = np.add(contrast, 1.0, out=contrast)
     radius = max(2.0, 0.015 * nx)
     for _ in range(8):
         add_dust(response, Dust(rng.uniform(0, ny), rng.uniform(0, nx), radius, 0.3 * radius))

@@ -33,11 +33,11 @@ def _fits_card(keyword, value, comment=""):
     return (f"{card} / {comment}" if comment else card)[:CARD_BYTES].ljust(CARD_BYTES)
 
 
-def _sexagesimal_text(hours, *, signed=False):
+def _sexagesimal_text(hours, *, is_signed=False):
     """Return hours (or degrees) as dd:mm:ss.ss."""
     hundredths = round(abs(hours) * 360000)
     minutes, remainder = divmod(hundredths, 6000)
-    sign = ("-" if hours < 0 else "+") if signed else ""
+    sign = ("-" if hours < 0 else "+") if is_signed else ""
     return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}:{remainder / 100:05.2f}"
 
 
@@ -65,9 +65,9 @@ def _pointing_of_frame(frame, jd):
     """
     st = ((280.46061837 + 360.98564736629 * (jd - 2451545.0) + LONGITUDE) / 15) % 24
     if frame.object not in _FIELDS:
-        zenith = _sexagesimal_text(LATITUDE, signed=True)
+        zenith = _sexagesimal_text(LATITUDE, is_signed=True)
         sidereal = _sexagesimal_text(st)
-        return _Pointing(sidereal, zenith, _sexagesimal_text(0.0, signed=True), sidereal, 1.0)
+        return _Pointing(sidereal, zenith, _sexagesimal_text(0.0, is_signed=True), sidereal, 1.0)
     ra, dec = _FIELDS[frame.object]
     ha = (st - _from_sexagesimal(ra) + 12) % 24 - 12
     declination, latitude = math.radians(_from_sexagesimal(dec)), math.radians(LATITUDE)
@@ -75,7 +75,7 @@ def _pointing_of_frame(frame, jd):
     sine += math.cos(latitude) * math.cos(declination) * math.cos(math.radians(15 * ha))
     # No object is observed below the horizon: on an odd date the card says so by a large value.
     airmass = round(1 / max(sine, 0.02), 3)
-    return _Pointing(ra, dec, _sexagesimal_text(ha, signed=True), _sexagesimal_text(st), airmass)
+    return _Pointing(ra, dec, _sexagesimal_text(ha, is_signed=True), _sexagesimal_text(st), airmass)
 
 
 def header_cards(camera, frame, *, seed):

@@ -228,13 +228,13 @@ def frame_truth(frame, realisation):
     }
 
 
-def write_truth_file(folder, *, complete, parameters, camera, frames):
+def write_truth_file(folder, *, is_complete, parameters, camera, frames):
     """Write ``truth.json``.
 
     Parameters
     ----------
     folder : pathlib.Path
-    complete : bool
+    is_complete : bool
         Whether all frames and arrays are there.
     parameters : dict of str to object
         The arguments of the simulator.
@@ -243,7 +243,7 @@ def write_truth_file(folder, *, complete, parameters, camera, frames):
         By file, as of `frame_truth`.
     """
     content = {
-        "complete": complete,
+        "complete": is_complete,
         "parameters": parameters,
         "camera": _camera_truth(camera),
         "frames": frames,
@@ -274,7 +274,7 @@ def write_truth_arrays(folder, detector, realisations, responses):
     write_arrays(folder / TRUTH_ARRAYS, arrays)
 
 
-def check_simulation_folder(folder, frames, parameters, *, overwrite):
+def check_simulation_folder(folder, frames, parameters, *, overwrites):
     """Refuse to write over anyone's own frames, or to mix two simulations.
 
     Parameters
@@ -284,7 +284,7 @@ def check_simulation_folder(folder, frames, parameters, *, overwrite):
         The frames to write.
     parameters : dict of str to object
         The arguments of the simulator.
-    overwrite : bool
+    overwrites : bool
         Whether another simulation is replaced.
 
     Raises
@@ -293,7 +293,7 @@ def check_simulation_folder(folder, frames, parameters, *, overwrite):
         Where frames are there that this simulation did not write.
     """
     content = read_truth_file(folder)
-    if overwrite or (content is not None and content["parameters"] == parameters):
+    if overwrites or (content is not None and content["parameters"] == parameters):
         return
     if content is not None:
         changed_parameters = [k for k, v in parameters.items() if content["parameters"].get(k) != v]

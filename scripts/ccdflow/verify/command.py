@@ -43,9 +43,9 @@ class VerifyRequest:
     ----------
     words : tuple of str
         Products; where there are none, a sample.
-    all_products : bool
+    verifies_all_products : bool
         Whether all products are verified instead of a sample.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows of combined frames are compared.
     expected : tuple of str
         The reasons, in one word each, for which a product may fail to be made again without being
@@ -55,8 +55,8 @@ class VerifyRequest:
     """
 
     words: tuple[str, ...] = ()
-    all_products: bool = False
-    all_rows: bool = False
+    verifies_all_products: bool = False
+    compares_all_rows: bool = False
     expected: tuple[str, ...] = ()
     threads: int = 2
 
@@ -134,7 +134,7 @@ def report(raw, results, request, *, notes_by_product):
         products = named_products(results, request.words)
         for name in products:
             noted_products.setdefault(name, NotedProduct(selection.kind_of(name)))
-    elif request.all_products:
+    elif request.verifies_all_products:
         products = sorted(noted_products)
     else:
         products, large_products = selection.sample_of_products(results, noted_products)
@@ -146,14 +146,14 @@ def report(raw, results, request, *, notes_by_product):
             noted_products=noted_products,
             raw=raw,
             results=results,
-            all_rows=request.all_rows,
+            compares_all_rows=request.compares_all_rows,
             threads=request.threads,
         )
-    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, request.all_products)]
+    all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, request.verifies_all_products)]
     lines = table.lines_on_verdicts(all_verdicts, fresh, request.expected)
     if not notes_by_product:
         lines.insert(-1, _NO_NOTES)
-    if strangers and not request.all_products and not request.words:
+    if strangers and not request.verifies_all_products and not request.words:
         lines.insert(-1, _line_on_strangers(strangers))
     if large_products:
         lines.insert(-1, _TOO_LARGE.format(len(large_products)))

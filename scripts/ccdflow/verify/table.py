@@ -131,7 +131,7 @@ def write_verdicts(results, entries):
     atomic_write.write_whole(Path(results) / TABLE_FILE, [line_checksums.table_of(_COLUMNS, rows)])
 
 
-def verify_products(products, *, noted_products, raw, results, all_rows=False, threads=2):
+def verify_products(products, *, noted_products, raw, results, compares_all_rows=False, threads=2):
     """Verify products, but for those whose verdict is known, and write the table.
 
     Parameters
@@ -142,7 +142,7 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
         The notes on all products that may be in the table.
     raw, results : path-like
         Folders.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows of combined frames are compared.
     threads : int
         The default is for a small machine.
@@ -167,7 +167,7 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
             noted_products[product],
             raw=raw,
             results=results,
-            all_rows=all_rows,
+            compares_all_rows=compares_all_rows,
         )
 
     with ThreadPoolExecutor(threads) as pool:
@@ -195,7 +195,7 @@ def verify_products(products, *, noted_products, raw, results, all_rows=False, t
     return verdicts, fresh_count, remarks
 
 
-def _entry_of_product(product, known_entry, product_notes, *, raw, results, all_rows):
+def _entry_of_product(product, known_entry, product_notes, *, raw, results, compares_all_rows):
     """Return the `Entry` of a product: the known one while it holds, else a verdict found now.
 
     Parameters
@@ -206,7 +206,7 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, all_
     product_notes : ccdflow.verify.reading.verdict.NotedProduct
     raw, results : pathlib.Path
         Folders.
-    all_rows : bool
+    compares_all_rows : bool
     """
     try:
         content = read_product(results / product)
@@ -220,7 +220,7 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, all_
         )
         return Entry(verdict, "", "", 0, CCDPROC)
     stamp, key = hash_with_sources(product, content, raw, results, product_notes)
-    if known_entry is not None and _still_holds(known_entry, stamp, all_rows):
+    if known_entry is not None and _still_holds(known_entry, stamp, compares_all_rows):
         return known_entry
     modified = size_and_times(results / product)[1:2] or (0,)
     # Imported here, as ccdproc costs 0.25 s of CPU.
@@ -230,20 +230,20 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, all_
         product,
         raw=raw,
         results=results,
-        all_rows=all_rows,
+        compares_all_rows=compares_all_rows,
         product_notes=product_notes,
         content=content,
     )
     return Entry(verdict, stamp, key, *modified, CCDPROC)
 
 
-def _still_holds(entry, content, all_rows):
+def _still_holds(entry, content, compares_all_rows):
     """Return whether a verdict need not be found again: nothing that it rests on has changed."""
     return (
         entry.content == content
         and entry.verdict.verdict == VERIFIED
         and entry.ccdproc == CCDPROC
-        and not (all_rows and "bands" in entry.verdict.compared)
+        and not (compares_all_rows and "bands" in entry.verdict.compared)
     )
 
 

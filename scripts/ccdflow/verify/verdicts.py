@@ -62,7 +62,7 @@ class _Task(NamedTuple):
         Path of the product.
     raw, results : pathlib.Path
         Folders.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows of a combined frame are made again.
     """
 
@@ -70,7 +70,7 @@ class _Task(NamedTuple):
     path: Path
     raw: Path
     results: Path
-    all_rows: bool
+    compares_all_rows: bool
 
 
 def _verify_frame(task):
@@ -82,7 +82,7 @@ def _verify_frame(task):
 def _verify_combined(task):
     """Verify a combined bias, dark or flat; return the fields of its verdict."""
     module = _import_module("combined.combined_verdict")
-    return module.verify_combined(task.headers, task.path, task.results, task.all_rows)
+    return module.verify_combined(task.headers, task.path, task.results, task.compares_all_rows)
 
 
 def _verify_calibrated(task):
@@ -110,7 +110,7 @@ chain. The modules of a kind are imported for its first product alone: all of th
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 
-def verify(product, *, raw, results, all_rows=False, product_notes=None, content=None):
+def verify(product, *, raw, results, compares_all_rows=False, product_notes=None, content=None):
     """Make a product again and compare it.
 
     Parameters
@@ -119,7 +119,7 @@ def verify(product, *, raw, results, all_rows=False, product_notes=None, content
         Relative to the results folder.
     raw, results : path-like
         Folders.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
     product_notes : ccdflow.verify.reading.verdict.NotedProduct, optional
         What a run noted of it; by default its name gives the kind.
@@ -138,7 +138,7 @@ def verify(product, *, raw, results, all_rows=False, product_notes=None, content
             product,
             raw,
             results=results,
-            all_rows=all_rows,
+            compares_all_rows=compares_all_rows,
             product_notes=product_notes,
             content=content,
         )
@@ -156,7 +156,7 @@ def verify(product, *, raw, results, all_rows=False, product_notes=None, content
     )
 
 
-def _compare_product(product, raw, results, all_rows, product_notes, content):
+def _compare_product(product, raw, results, compares_all_rows, product_notes, content):
     """Return the fields of a verdict; raise `Differs` where ccdproc makes another product.
 
     Parameters
@@ -165,7 +165,7 @@ def _compare_product(product, raw, results, all_rows, product_notes, content):
         Relative to the results folder.
     raw, results : pathlib.Path
         Folders.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows of a combined frame are made again.
     product_notes : NotedProduct
     content : bytes or None
@@ -184,7 +184,7 @@ def _compare_product(product, raw, results, all_rows, product_notes, content):
             headers,
             raw=raw,
             results=results,
-            all_rows=all_rows,
+            compares_all_rows=compares_all_rows,
             product_notes=product_notes,
         )
         _check_noted(headers[0], datasum, product_notes)
@@ -196,7 +196,7 @@ def _compare_product(product, raw, results, all_rows, product_notes, content):
     return fields | {"unit": _unit_of(headers, product_notes.kind, fields.get("largest", math.nan))}
 
 
-def _verify_by_sources(product, headers, raw, results, all_rows, product_notes):
+def _verify_by_sources(product, headers, raw, results, compares_all_rows, product_notes):
     """Return the fields of a verdict by the files that a product names.
 
     Parameters
@@ -206,7 +206,7 @@ def _verify_by_sources(product, headers, raw, results, all_rows, product_notes):
     headers : list of astropy.io.fits.Header
     raw, results : pathlib.Path
         Folders.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows of a combined frame are made again.
     product_notes : NotedProduct
     """
@@ -216,7 +216,7 @@ def _verify_by_sources(product, headers, raw, results, all_rows, product_notes):
             raise CannotRemake(reason, MODEL)
         check_types(headers)
         _check_name(headers[0], product, product_notes.kind)
-        task = _Task(headers, results / product, raw, results, all_rows)
+        task = _Task(headers, results / product, raw, results, compares_all_rows)
         return VERIFIERS[product_notes.kind](task)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)

@@ -89,9 +89,9 @@ def test_a_table_has_the_bytes_of_astropys(count):
 
 def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
     path = _write(tmp_path)
-    seen = [pixel_tables.read_seen(path, "n", ["dark"], SHAPES, weak=True)]
+    seen = [pixel_tables.read_seen(path, "n", ["dark"], SHAPES, reads_weak_pixels=True)]
     monkeypatch.setattr(pixel_tables, "read_plain_columns", lambda *_: None)
-    seen.append(pixel_tables.read_seen(path, "n", ["dark"], SHAPES, weak=True))
+    seen.append(pixel_tables.read_seen(path, "n", ["dark"], SHAPES, reads_weak_pixels=True))
     rng = np.random.default_rng(7)
     for number, shape in enumerate(SHAPES):
         truth = _image(rng, shape, 0.02, (0.123456789, 1)[number])

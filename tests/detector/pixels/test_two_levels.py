@@ -96,7 +96,7 @@ def test_the_pixels_of_ccdmask_are_added_where_they_are_asked_for_and_hits_are_n
     assert unknown[5, :20].all()
     ratio[unknown] = np.median(ratio[~unknown])
     peer = ccdproc.ccdmask(CCDData(ratio, unit="adu")) & ~unknown
-    own, both = nonlinear_mask(averages), nonlinear_mask(averages, like_ccdmask=True)
+    own, both = nonlinear_mask(averages), nonlinear_mask(averages, includes_ccdmask=True)
     assert (peer & (own == 0)).sum() > 5
     assert np.array_equal(both, np.where(peer, BAD_COLUMN, own))
 

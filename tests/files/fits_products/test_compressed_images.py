@@ -39,13 +39,15 @@ def planes(shape=SHAPE, *, first=True, odd=True):
     def plane_of(dtype, cards, name=None, *, primary=False):
         pixels = np.broadcast_to(np.zeros((), dtype), shape)
         return Plane(
-            lambda words: hdu_header(cards, pixels, words, name=name, primary=primary), shape, dtype
+            lambda words: hdu_header(cards, pixels, words, name=name, is_primary=primary),
+            shape,
+            dtype,
         )
 
     beside = [plane_of(">f4", CardList(), "UNCERT"), plane_of(">i2", CardList(), "MASK")]
     if first:
         return [plane_of(">f4", cards, primary=True), *beside]
-    empty = Plane(lambda words: hdu_header(cards, None, words, primary=True))
+    empty = Plane(lambda words: hdu_header(cards, None, words, is_primary=True))
     return [empty, plane_of(">f4", cards, "chip1"), *beside]
 
 
@@ -150,7 +152,7 @@ def test_an_image_that_is_not_as_foreseen_is_named_with_its_bytes(tmp_path, comp
             cards.set(f"LATER{number}", 1)
         return hdu_header(cards, pixels, words, name="UNCERT")
 
-    made = [Plane(lambda words: hdu_header(CardList(), None, words, primary=True))]
+    made = [Plane(lambda words: hdu_header(CardList(), None, words, is_primary=True))]
     made.append(Plane(header, pixels.shape))
     with compressed_images.writer(tmp_path / "a.fits", made, compress=compress) as writer:
         writer.write(made[1], pixels[:rows] + 1)

@@ -17,7 +17,7 @@ def test_pieces_are_the_array_and_its_checksum(tmp_path, monkeypatch, dtype, sha
     before = data.copy()
     for array in (data, data[::-1]):
         atomic_write.write_whole(
-            tmp_path / "a.fits", hdus.array_hdu(CardList(), array, primary=True)
+            tmp_path / "a.fits", hdus.array_hdu(CardList(), array, is_primary=True)
         )
         with fits.open(tmp_path / "a.fits", checksum=True) as hdus_read:
             assert (hdus_read[0].data == array).all()

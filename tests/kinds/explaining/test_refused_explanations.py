@@ -10,7 +10,7 @@ from refusals import refusal_of
 from ccdflow.errors import UserError
 from ccdflow.kinds.explaining import what_if
 from ccdflow.kinds.explaining.product_explanation import explain_product
-from ccdflow.kinds.forecasting.tonight import last_night
+from ccdflow.kinds.forecasting.lacking_frames import last_night
 
 FRAME = "calibrated/n1/a.fits"
 

@@ -236,7 +236,7 @@ def test_the_noise_of_the_masters_subtracted_is_that_of_header_and_plan(tmp_path
     parts = block.noises[0].budget.parts
     assert parts["bias"] + parts["dark"] == pytest.approx(variance, rel=0.15)
     outcome = verdicts.verify(
-        product, raw=tmp_path / "raw", results=tmp_path / "results", all_rows=True
+        product, raw=tmp_path / "raw", results=tmp_path / "results", compares_all_rows=True
     )
     assert (outcome.verdict, outcome.reason) == ("verified", "")
     assert "standard errors to 2e-05" in outcome.compared

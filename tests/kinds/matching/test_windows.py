@@ -143,7 +143,9 @@ def test_frames_with_cut_masters_are_verified(raw_of_whole_chip):
     results = run(raw_of_whole_chip).results
     flat = "combined/2024-03-01/flat_simcam_60x50_1x1_g1.6_g.fits"
     for product in ("calibrated/window_science_g1.fits", flat):
-        verdict = verdicts.verify(product, raw=raw_of_whole_chip, results=results, all_rows=True)
+        verdict = verdicts.verify(
+            product, raw=raw_of_whole_chip, results=results, compares_all_rows=True
+        )
         assert (verdict.verdict, verdict.reason) == ("verified", "")
     with fits.open(results / "calibrated/window_science_g1.fits", mode="update") as hdus:
         hdus[0].header["DARKCUT"] = "[30:89,21:70]"

@@ -51,7 +51,7 @@ def test_noise_that_is_a_fifth_off_is_reported_with_its_likely_reason(
     (sentence,) = noise_sentences(context, records)
     assert sentence.startswith("cam: the noise of 3 calibrated frames (g")
     assert expected in sentence
-    assert (noise_sentences(context, records, spectra=False) == []) is (grism == "Gr#3")
+    assert (noise_sentences(context, records, includes_spectra=False) == []) is (grism == "Gr#3")
 
 
 def test_noise_within_ten_percent_is_none_to_speak_of():

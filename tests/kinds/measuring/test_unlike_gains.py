@@ -77,7 +77,7 @@ def test_a_frame_over_its_flat_has_one_scale_and_errors_of_each_amplifier(keep, 
     measured = [header.get(f"GAINME{number:02d}") for number in (1, 2)]
     assert measured == pytest.approx(GAINS, rel=0.04)
     product = "calibrated/science_g1.fits"
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, compares_all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
@@ -90,7 +90,7 @@ def test_a_frame_without_a_flat_has_the_gain_of_each_amplifier(night):
     left, right = (np.median(hdus[0].data[:, columns]) for columns in (np.s_[54:60], np.s_[60:66]))
     assert left == pytest.approx(right, rel=0.05)
     product = "calibrated/science_g1.fits"
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, compares_all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
@@ -104,7 +104,7 @@ def test_a_frame_that_nothing_makes_alike_has_grade_c(night):
     assert (header["BUNIT"], header["CALGRADE"]) == ("adu", "C")
     assert "amplifiers of unlike scales: a gain is unknown, and no" in str(header["HISTORY"])
     product = "calibrated/science_g1.fits"
-    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
+    verdict = verdicts.verify(product, raw=chain.raw, results=done.results, compares_all_rows=True)
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
@@ -130,5 +130,7 @@ def test_an_amplifier_of_few_adu_and_many_electrons_is_lit(tmp_path):
     assert second == pytest.approx(first, rel=0.01)
     assert (first_pull, second_pull) == pytest.approx((1.0, 1.0), abs=0.06)
     for product in ("calibrated/science_g1.fits", str(flat.relative_to(done.results))):
-        verdict = verdicts.verify(product, raw=chain.raw, results=done.results, all_rows=True)
+        verdict = verdicts.verify(
+            product, raw=chain.raw, results=done.results, compares_all_rows=True
+        )
         assert (verdict.verdict, verdict.reason) == ("verified", "")

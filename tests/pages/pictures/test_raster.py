@@ -81,7 +81,7 @@ def test_text_beyond_the_edge_is_cut(place):
 def test_upright_text_is_as_tall_as_it_was_wide():
     flat, turned = Raster(200, 200), Raster(200, 200)
     flat.text(100, 100, "row (pixels)", style.INK, anchor="mm")
-    turned.text(100, 100, "row (pixels)", style.INK, upright=True)
+    turned.text(100, 100, "row (pixels)", style.INK, is_upright=True)
     sizes = []
     for raster in (flat, turned):
         rows, columns = np.nonzero((pixels_of(raster) != rgb(style.PAPER)).any(axis=2))

@@ -452,8 +452,8 @@ def lfc_night(frames, biases=10):
 
 def test_resources_grow_with_the_night_and_with_the_attempt():
     small, large = lfc_night(50), lfc_night(1000, 100)
-    assert batch_resources.threads(small) == 2
-    assert batch_resources.threads(large) == 8
+    assert batch_resources.cores(small) == 2
+    assert batch_resources.cores(large) == 8
     assert batch_resources.runtime(small, threads=2) < batch_resources.runtime(large, threads=2) / 2
     for estimate in (batch_resources.memory, batch_resources.runtime):
         first, second, third = (estimate(small, attempt=n) for n in (1, 2, 3))

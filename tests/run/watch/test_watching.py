@@ -22,7 +22,7 @@ from workflow.sandbox import products
 
 from ccdflow import kinds
 from ccdflow.pages import live_page
-from ccdflow.simulate.telescope import observe
+from ccdflow.simulate.frame_arrivals import observe
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def night(tmp_path_factory):
 
 
 def look(night, product):
-    return verdicts.verify(product, raw=night[0], results=night[1], all_rows=True)
+    return verdicts.verify(product, raw=night[0], results=night[1], compares_all_rows=True)
 
 
 def test_products_of_infinite_and_empty_pixels_are_verified(night):

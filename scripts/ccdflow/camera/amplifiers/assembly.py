@@ -178,7 +178,7 @@ def _spanning_strip(draft, strip, along, notes, *, file):
         length = data.x1 - data.x0
     if shared == length:
         return full_strip
-    if draft.lengthen and shared >= LEAST_SPANNED * length:
+    if draft.may_be_lengthened and shared >= LEAST_SPANNED * length:
         text = (
             f"amplifier {draft.name}: overscan {strip.to_fits()} has {shared} of the {length} "
             f"{along} of the data {data.to_fits()}; used as {full_strip.to_fits()}"
@@ -332,7 +332,7 @@ def _places_on_detector(drafts, sections, factors, keyword, *, file):
         )
     dy = min(draft.place.y0 for draft in placed_drafts)
     dx = min(draft.place.x0 for draft in placed_drafts)
-    return [replace(draft, place=draft.place.shifted(-dy, -dx)) for draft in placed_drafts]
+    return [replace(draft, place=draft.place.shift(-dy, -dx)) for draft in placed_drafts]
 
 
 def _places_without_strips(drafts):

@@ -105,13 +105,13 @@ class HduReader:
         self.inherits = card_value(headers[index], "INHERIT") is True
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
 
-    def value(self, keyword, *, primary=True):
+    def value(self, keyword, *, tries_primary=True):
         """Return the value of a card, or None.
 
         Parameters
         ----------
         keyword : str
-        primary : bool
+        tries_primary : bool
             Whether the primary header is tried after the HDU's own.
 
         Returns
@@ -119,7 +119,7 @@ class HduReader:
         object or None
             As the header has it: text, a number or a boolean.
         """
-        for index in (self.index, 0) if primary else (self.index,):
+        for index in (self.index, 0) if tries_primary else (self.index,):
             value = card_value(self.headers[index], keyword)
             if value is not None:
                 return value
@@ -198,7 +198,7 @@ class HduReader:
             return None
         keyword, text = card
         section = self.parse_section(keyword, text, shape=self.shape)
-        turned_region = section.region.transposed()
+        turned_region = section.region.transpose()
         if not section.region.within(self.shape) and turned_region.within(self.shape):
             note = f"{keyword} {text} is outside the frame as written: read rows first"
             self.notes.append(Note(note))

@@ -39,7 +39,7 @@ _FAMILY = re.compile(r"(?:DATASEC|DSEC|TRIMSEC|TSEC)_?([A-Z0-9]{1,2})")
 _MOST_NAMED = 3
 
 
-def drafts_from_header(headers, cards, *, overscan=True, file):
+def drafts_from_header(headers, cards, *, takes_overscan=True, file):
     """Return the drafts of a frame's amplifiers from its own cards.
 
     Parameters
@@ -48,7 +48,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         One for each HDU.
     cards : ccdflow.camera.geometry.Cards
         Where gain, read noise, saturation and binning stand.
-    overscan : bool
+    takes_overscan : bool
         False where the profile says that the camera's overscan is of no use.
     file : str
 
@@ -80,14 +80,16 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         reader = HduReader(
             headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
-        image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
+        image_drafts = _drafts_of_hdu(reader, position, len(images), takes_overscan=takes_overscan)
         drafts += (
-            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
+            image_drafts
+            if takes_overscan
+            else [replace(draft, overscan=()) for draft in image_drafts]
         )
     return drafts, notes
 
 
-def _drafts_of_hdu(reader, position, images, *, overscan):
+def _drafts_of_hdu(reader, position, images, *, takes_overscan):
     """Return the drafts of an HDU's amplifiers, from whichever sort of cards it has.
 
     Parameters
@@ -98,13 +100,16 @@ def _drafts_of_hdu(reader, position, images, *, overscan):
         Position of the HDU among the images.
     images : int
         Number of images.
-    overscan : bool
+    takes_overscan : bool
         Whether an overscan is looked for.
     """
     suffixes = _section_suffixes(reader)
     if len(suffixes) > 1:
         trims = _trims_are_raw(reader, suffixes)
-        return [_from_sections(reader, s, overscan=overscan, trim=trims) for s in suffixes]
+        return [
+            _from_sections(reader, s, takes_overscan=takes_overscan, takes_trim_section=trims)
+            for s in suffixes
+        ]
     plain_card = reader.text(TRIM_CARDS + DATA_CARDS)
     suffix = suffixes[0] if suffixes and plain_card is None else ""
     if reader.text(BIAS_CARDS, suffix) is None:
@@ -118,7 +123,7 @@ def _drafts_of_hdu(reader, position, images, *, overscan):
         )
         if counted_drafts:
             return counted_drafts
-    return [_from_sections(reader, suffix, overscan=overscan)]
+    return [_from_sections(reader, suffix, takes_overscan=takes_overscan)]
 
 
 def _section_suffixes(reader):
@@ -138,7 +143,7 @@ def _trims_are_raw(reader, suffixes):
     return True
 
 
-def _from_sections(reader, suffix, *, overscan, trim=True):
+def _from_sections(reader, suffix, *, takes_overscan, takes_trim_section=True):
     """Return one amplifier from its sections; without BIASSEC there is nothing to subtract.
 
     Parameters
@@ -146,15 +151,15 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
     reader : ccdflow.camera.amplifiers.hdureader.HduReader
     suffix : str
         Behind the keywords of the amplifier's cards.
-    overscan, trim : bool
+    takes_overscan, takes_trim_section : bool
         Whether the overscan, and the section of trimmed pixels, are looked for.
     """
-    bias = reader.section(BIAS_CARDS, suffix) if overscan else None
+    bias = reader.section(BIAS_CARDS, suffix) if takes_overscan else None
     data = reader.section(DATA_CARDS, suffix)
-    section = (_trim_section(reader, suffix, data) if trim else None) or data
+    section = (_trim_section(reader, suffix, data) if takes_trim_section else None) or data
     kept_region = section.region if section else _data_beside_overscan(reader, bias)
     strip = _strip_beside_data(reader, bias, kept_region) if bias else None
-    if bias is None and overscan:
+    if bias is None and takes_overscan:
         _refuse_numbered_strips(reader)
         _check_size(reader, kept_region)
         _note_no_overscan(reader, kept_region, is_trimmed=section is not None)
@@ -169,7 +174,7 @@ def _from_sections(reader, suffix, *, overscan, trim=True):
         overscan=(strip,) if strip else (),
         detector=_turned_sections(detector, section),
         detector_of=data.region if data else None,
-        lengthen=True,
+        may_be_lengthened=True,
         **reader.figures(suffix),
     )
     _check_detector(reader, draft)

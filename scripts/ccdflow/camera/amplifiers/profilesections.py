@@ -170,7 +170,7 @@ def _draft_of_profile(headers, spec, index, shape, cards, *, file):
         gain=figure_of(spec.gain, cards.gain),
         read_noise=figure_of(spec.read_noise, cards.read_noise),
         saturation=figure_of(spec.saturation, cards.saturation, MOST_SATURATION),
-        lengthen=any(strip.form == "keyword" for strip in spec.overscan),
+        may_be_lengthened=any(strip.form == "keyword" for strip in spec.overscan),
     )
 
 

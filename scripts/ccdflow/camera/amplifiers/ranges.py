@@ -46,7 +46,7 @@ def drafts_from_ranges(reader):
                 hdu=reader.index,
                 data=data,
                 overscan=() if strip is None else (strip,),
-                lengthen=True,
+                may_be_lengthened=True,
                 **(figures | {"gain": gain or figures["gain"]}),
             )
         )

@@ -124,7 +124,7 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
         shape = array_shape(headers[draft.hdu], file=file)
         factors = binning(headers, draft.hdu, specs=binning_cards)
         is_alone = sum(other.hdu == draft.hdu for other in drafts) == 1
-        for region in () if draft.lengthen else draft.overscan:
+        for region in () if draft.may_be_lengthened else draft.overscan:
             axis = _axis_of_strip(draft.data, region)
             if axis is None or size[axis] is not None:
                 continue

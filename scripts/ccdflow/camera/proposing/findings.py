@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from ccdflow.camera.proposing.lit_blocks import least_block
-from ccdflow.camera.reduction_recipe import WIDE_ENOUGH
+from ccdflow.camera.reduction_recipe import WIDE_STRIP_COLUMNS
 from ccdflow.robust import MEDIAN_VARIANCE
 
 
@@ -51,7 +51,7 @@ def _findings_on_axis(axis, used_strips, *, has_light):
         within = [region for region in used_strips if _is_part_of_strip(axis, region, strip)]
         texts.append(_finding_on_strip(axis, strip, within))
         texts += _findings_on_left_out_columns(axis, strip)
-    if axis.faded and has_light:
+    if axis.has_fading_light and has_light:
         texts.append(f"At an edge the light fades over {axis.name}: unlit detector, no overscan.")
     if axis.strips and has_light:
         texts += [
@@ -64,8 +64,8 @@ def _findings_on_axis(axis, used_strips, *, has_light):
 
 def _findings_on_narrow_strips(used_strips):
     """Return the finding on the narrowest strip whose level is smoothed; [] if all are wide."""
-    count = min((min(strip.shape) for strip in used_strips), default=WIDE_ENOUGH)
-    if count >= WIDE_ENOUGH:
+    count = min((min(strip.shape) for strip in used_strips), default=WIDE_STRIP_COLUMNS)
+    if count >= WIDE_STRIP_COLUMNS:
         return []
     return [
         f"A strip of {count} is too narrow for a level of its own for each row or column: the "
@@ -108,8 +108,8 @@ def _findings_on_left_out_columns(axis, strip):
     for first, last in _runs_of([x for x, _ in strip.left_out]):
         values = [value for x, value in strip.left_out if first <= x < last]
         extreme = max(values, key=abs)
-        near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
-        cause = ": light leaks in" if near_data and extreme > 0 else ""
+        is_near_data = any(first == stop or last == start for start, stop in axis.lit_ranges)
+        cause = ": light leaks in" if is_near_data and extreme > 0 else ""
         side = "above" if extreme > 0 else "below"
         if last - first > 1:
             text = f"{axis.name.capitalize()} {first + 1} to {last} are up to"
@@ -168,8 +168,8 @@ def _problems_of_bias_section(bias, strips, data):
     if sharing[0].shares_columns(first_data):
         # Strips above or below the data are compared as if they lay beside them.
         along, across = across, along
-        bias, first_data = bias.transposed(), first_data.transposed()
-        strips = [strip.transposed() for strip in strips]
+        bias, first_data = bias.transpose(), first_data.transpose()
+        strips = [strip.transpose() for strip in strips]
     problems = []
     length = first_data.y1 - first_data.y0
     shared = min(bias.y1, first_data.y1) - max(bias.y0, first_data.y0)

@@ -179,7 +179,10 @@ def _see_both_axes(flat, columns, read_noise):
         )
     if read_noise is None and not columns.strips and not rows.strips:
         # Without dark columns nobody knows whether light has faded.
-        columns, rows = replace(columns, faded=False), replace(rows, faded=False)
+        columns, rows = (
+            replace(columns, has_fading_light=False),
+            replace(rows, has_fading_light=False),
+        )
     return columns, rows
 
 
@@ -199,7 +202,7 @@ def _findings_on_blank(index, flat, columns, claimed_sections, header_amplifiers
         The geometry by the header alone.
     """
     rows = measure_axis(flat.T, "rows")
-    columns, rows = (replace(axis, strips=(), faded=False) for axis in (columns, rows))
+    columns, rows = (replace(axis, strips=(), has_fading_light=False) for axis in (columns, rows))
     all_pixels = Region(0, flat.shape[0], 0, flat.shape[1])
     amplifiers = _amplifiers_of_header(header_amplifiers, (("A", all_pixels, ()),))
     if len(header_amplifiers) == 1:

@@ -15,15 +15,15 @@ from ccdflow.camera.sections import Region
 
 # Data of an amplifier have at least this part of the columns. With a larger part narrow amplifiers
 # are missed; with a smaller one a bad border that looks lit is taken for an amplifier.
-_LEAST_BLOCK = 1 / 20
+_LEAST_BLOCK_PART = 1 / 20
 # A section of the header is used if it has at least this part of the lit pixels. With a larger part
 # the bad rows that an observatory cuts off come back; with a smaller one a wrong section loses
 # data.
-_LEAST_KEPT = 0.98
+_LEAST_KEPT_PART = 0.98
 # Part of the dark columns that must agree with each other, or a sentence says that the level is not
 # sure. With a larger part the sentence comes for sound strips with a few trailing columns; with a
 # smaller one it never comes.
-_LEAST_AGREEING = 0.5
+_LEAST_AGREEING_PART = 0.5
 # Strips of amplifiers that share a row have at least this part of the widest strip's width. With a
 # larger part a strip that lost columns to trailing light no longer counts; with a smaller one a few
 # dark columns are taken for the strip of an amplifier.
@@ -79,7 +79,7 @@ def find_amplifiers(columns, rows, dark, findings):
 
 def least_block(axis):
     """Return the least number of columns that count as the data of an amplifier."""
-    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK))
+    return max(FEWEST_STRIP_COLUMNS, int(len(axis.levels) * _LEAST_BLOCK_PART))
 
 
 def with_header_section(amplifiers, claimed_sections):
@@ -107,7 +107,7 @@ def with_header_section(amplifiers, claimed_sections):
         if (
             section is not None
             and data.contains(section)
-            and section.size >= _LEAST_KEPT * data.size
+            and section.size >= _LEAST_KEPT_PART * data.size
         ):
             return ((name, section, strips),)
     return amplifiers
@@ -168,7 +168,7 @@ def _note_trailing_light(strips, axis, findings):
     """
     agreeing_columns = sum(strip.width for strip in strips)
     unlit_columns = agreeing_columns + sum(len(strip.left_out) for strip in strips)
-    if agreeing_columns < _LEAST_AGREEING * unlit_columns:
+    if agreeing_columns < _LEAST_AGREEING_PART * unlit_columns:
         findings.append(
             f"Only {agreeing_columns} of {unlit_columns} {axis.name} without light agree: light"
             " trails into them, and the level is not sure."

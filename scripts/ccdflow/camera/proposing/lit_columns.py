@@ -54,7 +54,7 @@ _COLUMNS_INSIDE = 20
 # A pixel further than this many robust sigma from the median of its column is left out of its mean.
 _CLIP_SIGMA = 5
 # Columns side by side that give the read noise: one alone may be quiet by chance, or dead.
-_SIDE_BY_SIDE = 5
+_NEIGHBOURING_COLUMNS = 5
 # An overscan begins within this part of the columns from an edge, or has its middle within this
 # part of the columns from the chip's middle.
 _EDGE_PART, _MIDDLE_PART = 1 / 50, 0.1
@@ -102,7 +102,7 @@ class AxisLevels:
     lit_ranges : tuple of (int, int)
         Ranges that light reaches, each (start, stop).
     strips : tuple of Strip
-    faded : bool
+    has_fading_light : bool
         Whether dark columns were seen at which the light fades instead of ending.
     """
 
@@ -112,7 +112,7 @@ class AxisLevels:
     read_noise: float
     lit_ranges: tuple[tuple[int, int], ...]
     strips: tuple[Strip, ...]
-    faded: bool = False
+    has_fading_light: bool = False
 
     def ends_of(self, region):
         """Return where a region begins and stops along this axis.
@@ -155,7 +155,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
     bound = read_noise * (DARK_NOISE_FACTOR + 4 / np.sqrt(image.shape[0]))
     runs = _runs_of_true(noises <= bound)
     error = max(np.hypot(read_noise / np.sqrt(image.shape[0]), level_error), LEAST_ERROR)
-    strips, dark_ranges, faded = [], [], False
+    strips, dark_ranges, has_fading_light = [], [], False
     for start, stop in runs:
         if stop - start < FEWEST_STRIP_COLUMNS or stop - start == len(levels):
             continue
@@ -172,13 +172,13 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
             max(AGREEMENT_SIGMA * error, LEAST_LIGHT_IN_NOISES * read_noise),
         )
         if edges is None or not _is_placed(edges, len(levels)):
-            faded |= start == 0 or stop == len(levels)
+            has_fading_light |= start == 0 or stop == len(levels)
             continue
         dark_ranges.append(edges)
         strips += [strip_of(levels, group, edges, groups) for group in groups]
     lit_ranges = complement(dark_ranges, len(levels)) or [(0, len(levels))]
     return AxisLevels(
-        name, levels, noises, float(read_noise), tuple(lit_ranges), tuple(strips), faded
+        name, levels, noises, float(read_noise), tuple(lit_ranges), tuple(strips), has_fading_light
     )
 
 
@@ -239,7 +239,9 @@ def column_means(image):
 
 def quietest_noise(noises):
     """Return the noise, adu, of the quietest columns side by side: a single column may be dead."""
-    windows = np.lib.stride_tricks.sliding_window_view(noises, min(_SIDE_BY_SIDE, len(noises)))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        noises, min(_NEIGHBOURING_COLUMNS, len(noises))
+    )
     return max(float(np.median(windows, axis=1).min()), LEAST_NOISE)
 
 
@@ -267,7 +269,7 @@ def _runs_of_true(flags):
     return [(int(a), int(b)) for a, b in zip(changes[::2], changes[1::2], strict=True)]
 
 
-def agreeing_ranges(levels, start, stop, tolerance):
+def agreeing_ranges(levels, start, stop, tolerated_step):
     """Return ranges of neighbouring columns whose means agree, each of a strip's least width.
 
     Parameters
@@ -276,8 +278,8 @@ def agreeing_ranges(levels, start, stop, tolerance):
         Mean of each column, adu.
     start, stop : int
         The range of columns that is looked at.
-    tolerance : float
-        Adu, see `tolerance`.
+    tolerated_step : float
+        Adu, see `tolerated_step`.
 
     Returns
     -------
@@ -286,7 +288,7 @@ def agreeing_ranges(levels, start, stop, tolerance):
     """
     groups, first = [], start
     for x in range(start + 1, stop + 1):
-        if x == stop or abs(levels[x] - np.median(levels[first:x])) > tolerance:
+        if x == stop or abs(levels[x] - np.median(levels[first:x])) > tolerated_step:
             if x - first >= FEWEST_STRIP_COLUMNS:
                 groups.append((first, x))
             first = x

@@ -152,10 +152,10 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
     read_stamp = stamp_reader(system)
     for content in reader.contents_of("date"):
         stamp = None if content.keyword in keywords else read_stamp(content)
-        if stamp is not None and not stamp.local and stamp.exchanged is None:
+        if stamp is not None and not stamp.is_local and stamp.exchanged is None:
             yield _claim_of_date(stamp)
-    for stamp in clocks(reader, system, by_name=False):
-        is_universal = not stamp.local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
+    for stamp in clocks(reader, system, reads_other_names=False):
+        is_universal = not stamp.is_local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
         if is_universal and stamp.keyword not in keywords:
             yield _claim_of_clock(stamp, taken_time)
     yield from _julian_times(reader, taken_time, keywords, tolerance)

@@ -55,7 +55,7 @@ class CardTime:
         Since midnight.
     zone : datetime.timedelta or None
         Ahead of UT, where the text says so.
-    local : bool
+    is_local : bool
         Whether it is not in UT.
     remark : str
         A warning on the way in which it is written.
@@ -66,7 +66,7 @@ class CardTime:
     exchanged: date | None = None
     clock: timedelta | None = None
     zone: timedelta | None = None
-    local: bool = False
+    is_local: bool = False
     remark: str = ""
 
     def moment_at(self, clock):
@@ -88,7 +88,7 @@ def stamps_by_name(reader, system):
     -------
     list of CardTime
     """
-    stamps = map(stamp_reader(system), reader.named(_BEGIN_NAME, _OTHER_TIME_NAME))
+    stamps = map(stamp_reader(system), reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME))
     return sorted(
         (stamp for stamp in stamps if stamp is not None and stamp.clock is not None),
         key=lambda stamp: stamp.moment_at(stamp.clock),
@@ -97,7 +97,7 @@ def stamps_by_name(reader, system):
 
 def time_system(reader):
     """Return the meaning of TIMESYS: 'local', a zone as a timedelta, or None for UT."""
-    return reader.kept("time_system", _time_system)
+    return reader.result_of("time_system", _time_system)
 
 
 def _time_system(reader):
@@ -166,7 +166,7 @@ def _stamp_with_zone(stamp, content, system):
     if meaning == "universal":
         return stamp
     if system == "local" or meaning == "local":
-        return replace(stamp, local=True)
+        return replace(stamp, is_local=True)
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
 
 
@@ -191,7 +191,7 @@ def meaning_of(keyword, comment):
     return "local" if re.search(r"\blocal\b|\blt\b|\bcivil\b", words) else ""
 
 
-def clocks(reader, system, *, by_name=True):
+def clocks(reader, system, *, reads_other_names=True):
     """Return the stamps of the cards with a time of day: text, numbers, or a date with it.
 
     Parameters
@@ -199,7 +199,7 @@ def clocks(reader, system, *, by_name=True):
     reader : ccdflow.camera.header_reader.HeaderReader
     system : timedelta, str or None
         As `time_system` returns it.
-    by_name : bool
+    reads_other_names : bool
         Whether cards that no list has are read where none of the list is there.
 
     Returns
@@ -211,13 +211,15 @@ def clocks(reader, system, *, by_name=True):
         return _clock_of_card(content, system)
 
     def listed_clocks(reader):
-        return [stamp for stamp, _ in reader.every("time", clock_of, "not a time of day")]
+        return [stamp for stamp, _ in reader.all_values("time", clock_of, "not a time of day")]
 
     # All cards of a frame have one time zone, so the reading is kept.
-    listed = reader.kept("clocks", listed_clocks)
-    if listed or not by_name:
+    listed = reader.result_of("clocks", listed_clocks)
+    if listed or not reads_other_names:
         return listed
-    texts = (c for c in reader.named(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str))
+    texts = (
+        c for c in reader.cards_with_name(_BEGIN_NAME, _OTHER_TIME_NAME) if isinstance(c.value, str)
+    )
     stamps = (clock_of(content) for content in texts if ":" in content.value)
     return [stamp for stamp in stamps if stamp is not None]
 
@@ -246,7 +248,7 @@ def _clock_of_card(content, system):
 
 def days_of(reader):
     """Return the Modified Julian Date of MJD or JD cards, and the keyword: (float or None, str)."""
-    return reader.kept("days", _days_of)
+    return reader.result_of("days", _days_of)
 
 
 def _days_of(reader):
@@ -254,7 +256,7 @@ def _days_of(reader):
     reading = reader.read("mjd", mjd, "not a Modified Julian Date")
     days, keyword = reading.value, reading.keyword
     if days is None:
-        contents = reader.named(_MJD_NAME, _OTHER_TIME_NAME)
+        contents = reader.cards_with_name(_MJD_NAME, _OTHER_TIME_NAME)
         pairs = [(mjd(content), content.keyword) for content in contents]
         days, keyword = min((pair for pair in pairs if pair[0] is not None), default=(None, ""))
     julian_date = reader.read("jd", jd, "not a Julian Date")

@@ -312,7 +312,7 @@ def read_zone(text):
     Returns
     -------
     zone : datetime.timedelta or None
-    understood : bool
+    is_understood : bool
 
     Examples
     --------

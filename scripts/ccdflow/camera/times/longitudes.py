@@ -88,9 +88,9 @@ def _read_degrees(text):
     minutes, seconds = float(match[3] or 0), float(match[4] or 0)
     if minutes >= 60 or seconds >= 60:
         return None
-    degrees = float(match[2]) + minutes / 60 + seconds / 3600
-    if re.search(r"\d\s*h", text, re.IGNORECASE):
-        degrees *= 15
+    angle = float(match[2]) + minutes / 60 + seconds / 3600
+    is_in_hours = re.search(r"\d\s*h", text, re.IGNORECASE)
+    degrees = angle * 15 if is_in_hours else angle
     return -degrees if match[1] == "-" else degrees
 
 

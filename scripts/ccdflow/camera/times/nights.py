@@ -38,7 +38,7 @@ _LATITUDE_CARDS = ("LATITUDE", "SITELAT", "OBS-LAT", "LAT-OBS", "OBSLAT", "GEOLA
 _PLACE_CARDS = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
 # A time zone of this many and more is in seconds: hours are fewer than 15, minutes of a zone fewer
 # than 870, and a quarter of an hour is 900 s.
-_LEAST_SECONDS = 900
+_LEAST_ZONE_SECONDS = 900
 
 
 class Moment(NamedTuple):
@@ -83,9 +83,9 @@ def moment_of(reader):
     Moment
     """
     system = time_system(reader)
-    stamps = [stamp for stamp, _ in reader.every("date", stamp_reader(system), "not a date")]
+    stamps = [stamp for stamp, _ in reader.all_values("date", stamp_reader(system), "not a date")]
     stamps = stamps or stamps_by_name(reader, system)
-    universal = [stamp for stamp in stamps if not stamp.local]
+    universal = [stamp for stamp in stamps if not stamp.is_local]
     if not universal:
         return _moment_without_ut(reader, stamps, system)
     stamp = _day_and_month(reader, universal[0])
@@ -156,7 +156,7 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
         As `ccdflow.camera.times.datecards.time_system` returns it.
     """
     for card_time in clocks(reader, system):
-        if card_time.local or not (card_time.clock or stamp.clock is None):
+        if card_time.is_local or not (card_time.clock or stamp.clock is None):
             continue
         reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
         zone = card_time.zone if card_time.zone is not None else stamp.zone
@@ -482,7 +482,7 @@ def _read_time_zone(content):
     if number is not None:
         # The number is in hours, unless that would be more than any zone has: then in minutes, or
         # in seconds.
-        hours = number / 3600 if abs(number) >= _LEAST_SECONDS else number
+        hours = number / 3600 if abs(number) >= _LEAST_ZONE_SECONDS else number
         hours = hours / 60 if abs(hours) > MOST_HOURS else hours
         hours = -hours if re.search(r"\bwest\b", content.comment.lower()) else hours
         return timedelta(hours=hours) if abs(hours) <= MOST_HOURS else None

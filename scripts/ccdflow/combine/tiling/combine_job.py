@@ -97,8 +97,8 @@ class CombineJob:
         Resolved: no setting is left to be chosen.
     preparation : Preparation
     noise : NoiseModel or None
-        Needed if the recipe clips by noise, and for an `uncertainty` of ``"noise"``.
-    uncertainty : str or None
+        Needed if the recipe clips by noise, and for an `uncertainty_source` of ``"noise"``.
+    uncertainty_source : str or None
         ``"noise"``, ``"scatter"`` or None.
     sample_rows : int
         Number of rows that the figures are measured on.
@@ -112,7 +112,7 @@ class CombineJob:
     recipe: CombineRecipe
     preparation: Preparation
     noise: NoiseModel | None
-    uncertainty: str | None
+    uncertainty_source: str | None
     sample_rows: int
 
     @property
@@ -139,7 +139,7 @@ class CombineJob:
         """Return the memory of the results."""
         sample = self.n * len(self.rows()) * self.shape[1] * self.source.itemsize
         pixel = self.dtype.itemsize + COUNT_TYPE.itemsize
-        pixel += UNCERTAINTY_TYPE.itemsize if self.uncertainty else 0
+        pixel += UNCERTAINTY_TYPE.itemsize if self.uncertainty_source else 0
         pixel += MASK_TYPE.itemsize if self.preparation.has_masks else 0
         return self.size * pixel + sample
 

@@ -50,7 +50,7 @@ class Totals:
     def __init__(self, job):
         self.image = np.empty(job.size, job.dtype)
         self.count = np.empty(job.size, COUNT_TYPE)
-        self.uncertainty = np.empty(job.size, UNCERTAINTY_TYPE) if job.uncertainty else None
+        self.uncertainty = np.empty(job.size, UNCERTAINTY_TYPE) if job.uncertainty_source else None
         self.mask = np.zeros(job.size, MASK_TYPE) if job.preparation.has_masks else None
         self.rows = job.rows()
         self.nx = job.shape[1]
@@ -89,9 +89,9 @@ class Totals:
         """
         self.image[positions] = exact.value
         self.count[positions] = exact.count
-        if job.uncertainty == "noise":
+        if job.uncertainty_source == "noise":
             self.uncertainty[positions] = np.sqrt(exact.variance)
-        elif job.uncertainty:
+        elif job.uncertainty_source:
             self.uncertainty[positions] = exact.spread / np.sqrt(exact.count)
 
 
@@ -172,15 +172,15 @@ class _Worker:
         self.totals = totals
         self.reads = reads
         n, pixels_loaded = job.n, width + 2 * job.halo * job.shape[1]
-        masks = job.preparation.has_masks
+        has_masks = job.preparation.has_masks
         self.stored = np.zeros((n, pixels_loaded * count), job.source)
         self.raw = self.stored[:, :pixels_loaded]
         self.values = np.zeros((n, pixels_loaded), job.source.newbyteorder("="))
-        self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if masks else None
+        self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if has_masks else None
         self.order = Ordering(n, pixels_loaded, self.values.dtype)
         self.positions = np.empty(job.doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
-        self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if masks else None
+        self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if has_masks else None
         self.waiting_count = 0
         self.clipped = np.zeros(n, np.int64)
         self.invalid = np.zeros(n, np.int64)
@@ -241,15 +241,15 @@ class _Worker:
             self.values,
             self.order,
             job.recipe,
-            want_spread=job.uncertainty == "scatter",
+            needs_spread=job.uncertainty_source == "scatter",
             noise=noise,
         )
         inner = slice(first - start, last - start)
         totals.image[first:last] = value[inner]
         totals.count[first:last] = job.n
-        if job.uncertainty == "scatter":
+        if job.uncertainty_source == "scatter":
             np.divide(spread[inner], np.sqrt(job.n), out=totals.uncertainty[first:last])
-        elif job.uncertainty:
+        elif job.uncertainty_source:
             variance = noise.variance_of_mean(value)
             if job.recipe.method == "median":
                 variance *= median_excess(job.n)
@@ -306,7 +306,7 @@ class _Worker:
     def finish(self, positions, values, bits, exact, noise):
         """Store exact results, and count the excluded values."""
         self.totals.put(self.job, positions, exact)
-        self.clipped += exact.clipped
+        self.clipped += exact.rejected_counts
         self.invalid += exact.invalid
         if bits is None:
             self.empty += np.count_nonzero(exact.count == 0)

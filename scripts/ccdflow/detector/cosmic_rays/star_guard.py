@@ -79,15 +79,17 @@ class Stars:
         self._usable[IMAGE_IN_MARGIN] = ~is_bad[IMAGE_IN_MARGIN]
         self._data, self._sky = data, sky
         self._light = data - sky
-        self._core = box_median(data, (3, 3)) - sky > _STAR_SIGMA * errors
+        self._is_core = box_median(data, (3, 3)) - sky > _STAR_SIGMA * errors
         # Stars, and wide tracks of rays.
-        self._extended = ndimage.binary_dilation(self._core, NEIGHBOUR_BOX)
+        self._extended = ndimage.binary_dilation(self._is_core, NEIGHBOUR_BOX)
         self._peaks, self.width = self._measure()
 
     def _measure(self):
         """Return the peaks of stars, (2, n), and the width of a median star, NaN for too few."""
         light = self._light
-        y, x = np.nonzero(self._core[1:-1, 1:-1] & (light > _PEAK_SIGMA * self._errors)[1:-1, 1:-1])
+        y, x = np.nonzero(
+            self._is_core[1:-1, 1:-1] & (light > _PEAK_SIGMA * self._errors)[1:-1, 1:-1]
+        )
         y, x = y + 1, x + 1
         box = np.array([light[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
         flanks = box[[1, 3, 5, 7]]

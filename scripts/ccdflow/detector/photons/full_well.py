@@ -23,7 +23,7 @@ _BINS = 64
 _FEWEST_PIXELS = 200
 # A bin of levels needs at least this many pixels of each pair of flats: their median takes off the
 # change of the lamp, to 0.18 of the scatter.
-_FEWEST_OF_PAIR = 50
+_FEWEST_PIXELS_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one. Chosen: with a larger part
 # noise of the bins, 10 %, and a slow decline count, with a smaller one pixels that are full in part
 # do not.
@@ -120,7 +120,7 @@ class FullWell:
             bins = np.clip(levels / width, 0, _BINS - 1).astype(np.int64)
             order = np.argsort(bins, kind="stable")
             edges = np.searchsorted(bins[order], np.arange(_BINS + 1))
-            for number in np.flatnonzero(np.diff(edges) >= _FEWEST_OF_PAIR):
+            for number in np.flatnonzero(np.diff(edges) >= _FEWEST_PIXELS_OF_PAIR):
                 indices = order[edges[number] : edges[number + 1]]
                 # A change of the lamp between two flats is the same for all pixels of a level.
                 change = changes[indices] - np.median(changes[indices])

@@ -28,7 +28,7 @@ _MOST_LAMP_SCATTER = 0.02
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full give no gain. Chosen: full pixels have
 # less noise, and make gains too high; with 0 a few hot pixels would leave out a flat.
-_MOST_FULL = 1e-3
+_MOST_FULL_PART = 1e-3
 # Flats of one exposure are compared if their levels differ by this factor at most. The twilight
 # fades by more, and the noise of a faint flat, brought to the level of a bright one, is another
 # one than the bright one's: of ten flats of 60,000 to 500 adu the gain was 10 % too high. Chosen: a
@@ -184,12 +184,12 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
 
 
 def _top_level(flats):
-    """Return the level of flats, (n, ny, nx), that a part `_MOST_FULL` of the pixels exceeds."""
+    """Return the level of flats, (n, ny, nx), that `_MOST_FULL_PART` of the pixels exceeds."""
     sample = flats[:, ::4, ::4]
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         sample = flats[np.isfinite(flats)]
-    return float(np.quantile(sample, 1 - _MOST_FULL))
+    return float(np.quantile(sample, 1 - _MOST_FULL_PART))
 
 
 def _flats_with_pixels(groups):

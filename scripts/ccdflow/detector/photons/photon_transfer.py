@@ -32,18 +32,18 @@ _LEVELS = 8
 # Parts whose photons have less than this many times the read variance do not count, unless none
 # has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
 # photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
-_LEAST_PHOTONS = 4.0
+_LEAST_PHOTON_RATIO = 4.0
 # Stars are looked for in flats of which more than this part of the pixels is beyond the limit in
 # some frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million
 # pixels) change the gain by 0.1 %.
-_MOST_HITS = 1e-3
+_MOST_HIT_PART = 1e-3
 # Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
 # wider has most of its light in it, or stands out in several.
 _STAR_BOX = 5
 # A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
 _STAR_SIGMA = 4.5
 # Pixels around a box with a star that count as the star as well: its wings.
-_STAR_WINGS = 4
+_STAR_WING_PIXELS = 4
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
     is_good = np.isfinite(flats).all(axis=0)
-    all_are_good = is_good.all()
+    are_all_good = is_good.all()
     levels = np.array(
-        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
+        [(flat if are_all_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
         if is_good.any()
         else [np.nan]
     )
@@ -143,7 +143,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         return Gain(np.nan, np.nan, float(level), np.nan, 0)
     scaled = _scale_blocks(flats, level / levels, is_good)
     share = np.mean((level / levels) ** 2)
-    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * share
+    least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * share
     parts = list(_scatter_by_level(scaled, read_noise))
     parts = [part for part in parts if part.variance > least_variance] or _join_parts(parts)
     gains = []
@@ -202,11 +202,11 @@ def _scale_blocks(flats, factors, is_good):
     is_good = is_good[: shape[0], : shape[1]]
     blocks = _ScaledBlocks(np.empty((n, *shape)), np.empty(shape), is_good)
     for rows in blocks.bands:
-        differences, middle = blocks.differences[:, rows], blocks.middle[rows]
-        for scaled, flat, factor in zip(differences, flats, factors, strict=True):
+        scaled_flats, middle = blocks.differences[:, rows], blocks.middle[rows]
+        for scaled, flat, factor in zip(scaled_flats, flats, factors, strict=True):
             np.multiply(flat[rows, : shape[1]], factor, out=scaled, dtype=np.float64)
-        np.mean(differences, axis=0, out=middle)
-        differences -= middle
+        np.mean(scaled_flats, axis=0, out=middle)
+        differences = np.subtract(scaled_flats, middle, out=scaled_flats)
         if not is_good[rows].all():
             differences[:, ~is_good[rows]] = 0
     return blocks
@@ -310,8 +310,8 @@ def _scatter_by_level(blocks, read_noise):
     has_stars = _has_stars(blocks, bins, limits, expected_noise)
     pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
     for rows in blocks.bands:
-        limit = limits[bins[rows]]
-        limit *= expected_noise[rows]
+        limit_in_noises = limits[bins[rows]]
+        limit = np.multiply(limit_in_noises, expected_noise[rows], out=limit_in_noises)
         is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
         _add_band(blocks, rows, bins[rows], is_kept, pixels, sums)
     for n_pixels, light, sum_of_squares, freedom in zip(pixels, *sums, strict=True):
@@ -427,7 +427,7 @@ def _has_stars(blocks, bins, limits, expected):
     for rows in blocks.bands:
         limit = limits[bins[rows]] * expected[rows]
         n_beyond += np.count_nonzero((np.abs(blocks.differences[:, rows]) > limit).any(axis=0))
-    return n_beyond > _MOST_HITS * np.count_nonzero(blocks.is_good)
+    return n_beyond > _MOST_HIT_PART * np.count_nonzero(blocks.is_good)
 
 
 def _star_pixels(differences, noise, kept):
@@ -460,7 +460,7 @@ def _star_pixels(differences, noise, kept):
             middles = np.nan_to_num(np.nanmedian(parts, axis=1))
         pulls = np.nan_to_num(pulls - np.repeat(middles, BLOCK_SIDE))
         is_star |= np.abs(_box_sums(pulls, _STAR_BOX // 2)) > _STAR_SIGMA * np.sqrt(count)
-    return _box_sums(is_star.astype(np.float64), _STAR_WINGS) > 0.5
+    return _box_sums(is_star.astype(np.float64), _STAR_WING_PIXELS) > 0.5
 
 
 def _box_sums(image, reach):
@@ -503,8 +503,8 @@ def _scatter_in_blocks(differences, kept):
     differences *= kept
     means = np.add.reduceat(differences.sum(axis=1), starts, axis=1) / np.maximum(count, 1)
     differences -= np.repeat(means, BLOCK_SIDE, axis=1)[:, np.newaxis]
-    np.square(differences, out=differences)
-    return np.repeat(count, BLOCK_SIDE), differences.sum(axis=0)
+    squares = np.square(differences, out=differences)
+    return np.repeat(count, BLOCK_SIDE), squares.sum(axis=0)
 
 
 def combine_gains(gains):

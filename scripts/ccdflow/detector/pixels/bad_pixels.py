@@ -18,7 +18,7 @@ from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 
-FALSE_ALARMS = 1e-6
+FALSE_ALARM_SHARE = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
 BAD_SIGMA = 5
@@ -82,7 +82,7 @@ class DarkFit:
         Exposure times in seconds; at least two different ones.
     read_noise : float
         Electrons; includes the noise of the combined bias.
-    drop_hits : bool
+    drops_hits : bool
         Whether the only value of a pixel that stands out from its exposure is a cosmic ray, and
         left out.
 
@@ -101,7 +101,7 @@ class DarkFit:
         If all exposures are equal.
     """
 
-    def __init__(self, sample, times, read_noise, *, drop_hits=False):
+    def __init__(self, sample, times, read_noise, *, drops_hits=False):
         times = np.asarray(times, dtype=np.float64)
         self.exposures, self._places = np.unique(times, return_inverse=True)
         if len(self.exposures) < 2:
@@ -117,7 +117,7 @@ class DarkFit:
             _run_of(np.flatnonzero(self._places == i)) for i in range(len(self._counts))
         ]
         self._read_noise = float(read_noise)
-        self._drop_hits = drop_hits
+        self._drop_hits = drops_hits
         self._usual = np.zeros(len(self.exposures))
         self.rate = 0.0
         self.scales = (1.0, 1.0, 1.0, 1.0)
@@ -168,8 +168,8 @@ class DarkFit:
             scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(
                 1 / (variance * count)
             )
-            mean -= offset + rate * np.float32(exposure)
-            misfit += np.square(mean, out=mean) * np.float32(1 / variance)
+            residual = np.subtract(mean, offset + rate * np.float32(exposure), out=mean)
+            misfit += np.square(residual, out=residual) * np.float32(1 / variance)
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
         lines = DarkLines(
             rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, misfit=misfit,
@@ -184,7 +184,7 @@ class DarkFit:
             index = np.flatnonzero(stands_out)
             if index.size:
                 pixels = np.unravel_index(index, rate.shape)
-                hits = None if hits is None else hits.at(index)
+                hits = None if hits is None else hits.hits_of(index)
                 self._refine(lines, darks[:, *pixels], hits, pixels)
         return lines
 
@@ -197,8 +197,8 @@ class DarkFit:
                 highest, mean_of_others = _highest_and_others(darks[members])
                 # No pixel has a lower limit than this: few values reach it.
                 least = np.float32(0.999 * self._hit_limit(usual, count))
-                highest -= mean_of_others
-                suspects.append(np.flatnonzero(highest > least))
+                excess = np.subtract(highest, mean_of_others, out=highest)
+                suspects.append(np.flatnonzero(excess > least))
         pixels = np.unique(np.concatenate(suspects)) if suspects else np.zeros(0, np.int64)
         values = darks[:, pixels]
         is_hit = np.zeros(values.shape, bool)
@@ -270,7 +270,7 @@ class _Hits(NamedTuple):
     pixels: np.ndarray
     is_hit: np.ndarray
 
-    def at(self, pixels):
+    def hits_of(self, pixels):
         """Return the mask of hits of some pixels, (m,) sorted, among them all that were hit."""
         is_hit = np.zeros((len(self.is_hit), len(pixels)), bool)
         is_hit[:, np.searchsorted(pixels, self.pixels)] = self.is_hit
@@ -344,7 +344,7 @@ def strips(shape):
         yield slice(first, min(first + step, shape[0]))
 
 
-def fit_darks(darks, times, read_noise, *, drop_hits=False):
+def fit_darks(darks, times, read_noise, *, drops_hits=False):
     """Fit a line to the darks of each pixel.
 
     Parameters
@@ -355,7 +355,7 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
         Exposure times in seconds; at least two different ones.
     read_noise : float
         Electrons; includes the noise of the combined bias.
-    drop_hits : bool
+    drops_hits : bool
         See `DarkFit`.
 
     Returns
@@ -385,7 +385,7 @@ def fit_darks(darks, times, read_noise, *, drop_hits=False):
     [[0.25 2.   0.25]] [[10. 10. 10.]]
     """
     darks = np.asarray(darks)
-    fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drop_hits=drop_hits)
+    fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drops_hits=drops_hits)
     lines_of_strips = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
     names = ("rate", "rate_error", "offset", "offset_error", "misfit", "scatter")
     arrays = {
@@ -428,13 +428,13 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     is_hot |= departure > BAD_SIGMA**2
     if lines.misfit_freedom:
         misfit = lines.misfit / scales[1]
-        is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARMS)
+        is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARM_SHARE)
         # A pixel that fills up slowly is a little off in both, which are independent.
-        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARMS)
+        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARM_SHARE)
         is_hot |= departure + misfit > limit
     mask = is_hot * np.int16(HOT)
     if lines.scatter_freedom:
-        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARMS)
+        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARM_SHARE)
         mask |= (lines.scatter > limit) * np.int16(VARIES)
     return mask
 

@@ -76,7 +76,7 @@ def ccdmask(
         mask = ~np.isfinite(ratio)
         flat = ratio - _box_medians(ratio, (nlmed, ncmed))
         if byblocks:
-            mask = _outliers_by_blocks(flat, (nlsig, ncsig), limits, columns=findbadcolumns)
+            mask = _outliers_by_blocks(flat, (nlsig, ncsig), limits, adds_columns=findbadcolumns)
         else:
             mask |= _outliers_by_boxes(flat, (nlsig, ncsig), limits)
     if findbadcolumns:
@@ -251,8 +251,8 @@ def _box_counts(is_counted, size):
 # -- blocks ----------------------------------------------------------------------------------------
 
 
-def _outliers_by_blocks(flat, size, limits, *, columns):
-    """Return the mask of pixels beyond the limits of their block; ``columns`` adds whole columns.
+def _outliers_by_blocks(flat, size, limits, *, adds_columns):
+    """Return the mask of pixels beyond the limits of their block, and of whole columns if wanted.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def _outliers_by_blocks(flat, size, limits, *, columns):
         Rows and columns of a block.
     limits : (float, float)
         Below and above, sigma.
-    columns : bool
+    adds_columns : bool
     """
     mask = np.zeros(flat.shape, bool)
     edges = [n // side * side for n, side in zip(flat.shape, size, strict=True)]
@@ -274,18 +274,20 @@ def _outliers_by_blocks(flat, size, limits, *, columns):
             if values.size:
                 shape = values.shape[0] // ny, ny, values.shape[1] // nx, nx
                 blocks = values.reshape(shape).swapaxes(1, 2)
-                is_bad = _outliers_in_blocks(blocks.reshape(-1, ny, nx), limits, columns=columns)
+                is_bad = _outliers_in_blocks(
+                    blocks.reshape(-1, ny, nx), limits, adds_columns=adds_columns
+                )
                 mask[y, x] = is_bad.reshape(blocks.shape).swapaxes(1, 2).reshape(values.shape)
     return mask
 
 
-def _outliers_in_blocks(blocks, limits, *, columns):
+def _outliers_in_blocks(blocks, limits, *, adds_columns):
     """Return the mask of the pixels of blocks, (n, ny, nx), that are beyond the limits."""
     values = blocks.reshape(len(blocks), -1)
     high, low = (np.percentile(values, each, axis=1) for each in (HIGH_PERCENTILE, LOW_PERCENTILE))
     sigma = ((high - low) / 2.0)[:, None, None]
     mask = _is_bad(blocks, sigma, limits)
-    if columns:
+    if adds_columns:
         # ccdmask's own sums of the pixels that are left, whatever their unit.
         sums = np.ma.sum(np.ma.MaskedArray(blocks, mask=mask), axis=1)
         sums[sums <= 0] = 0

@@ -75,10 +75,10 @@ def high_parts(sums):
         above = total - box_median(total, (1, min(_COLUMNS_AROUND, sums.shape[1])))
         scatter = MAD_TO_SIGMA * row_medians(np.abs(above))[:, np.newaxis]
         unit = np.maximum(scatter, 1.0)
-        high = above > _BAD_SIGMA * unit
-        for row in np.flatnonzero(high.any(axis=1)):
-            _drop_slopes(high[row], total[row], _STEP_SIGMA * unit[row, 0])
-        is_too_high |= np.repeat(high, length, axis=0)[: len(sums)]
+        is_high = above > _BAD_SIGMA * unit
+        for row in np.flatnonzero(is_high.any(axis=1)):
+            _drop_slopes(is_high[row], total[row], _STEP_SIGMA * unit[row, 0])
+        is_too_high |= np.repeat(is_high, length, axis=0)[: len(sums)]
     return is_too_high
 
 

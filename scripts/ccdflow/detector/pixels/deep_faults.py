@@ -23,7 +23,7 @@ _COLUMNS_AROUND = 15
 _COLUMNS_BETWEEN = 3
 # If more than this part of all parts are deep, they are lines of a spectrum and no defects. Chosen:
 # a larger part flags lines of lamps, a smaller one leaves a chip of many bad columns without flags.
-_MOST_DEEP = 0.01
+_MOST_DEEP_PART = 0.01
 
 
 def deep_parts_of_flat(flat, error):
@@ -62,5 +62,7 @@ def deep_parts_of_flat(flat, error):
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
     is_deep = is_measured & (levels < limit * np.minimum(left_levels, right_levels))
     return (
-        is_deep if is_deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros(levels.shape, bool)
+        is_deep
+        if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum()
+        else np.zeros(levels.shape, bool)
     )

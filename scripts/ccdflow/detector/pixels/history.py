@@ -28,7 +28,7 @@ class NightBadPixels:
     Attributes
     ----------
     night : str
-    looked : frozenset of str
+    sources_used : frozenset of str
         Those of `SOURCES` that could show bad pixels in this night.
     index : numpy.ndarray of shape (n,), int64
         Indices in the flattened image, sorted.
@@ -39,7 +39,7 @@ class NightBadPixels:
     """
 
     night: str
-    looked: frozenset[str]
+    sources_used: frozenset[str]
     index: np.ndarray
     bits: dict[str, np.ndarray]
     weak: WeakPixels | None = None
@@ -193,7 +193,7 @@ def _count_source(nights, index, source, earlier):
     entries = _entries_among_all(counted, index, n_nights)
     entries["first"][entries["seen"] == 0] = n_nights
     for number, night in enumerate(nights, start=n_earlier):
-        if source not in night.looked:
+        if source not in night.sources_used:
             continue
         bits = night.bits[source]
         positions = np.searchsorted(index, night.index[bits != 0])

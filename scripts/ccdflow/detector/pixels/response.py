@@ -143,15 +143,15 @@ def _add_contrasts(flat, error, total, weights):
     for rows in medians.bands:
         medians.put(rows, flat[rows] / light.rows(rows))
     for rows in medians.bands:
-        smooth_flat = light.rows(rows)
-        smooth_flat *= medians.smooth(rows)
-        weight = np.divide(smooth_flat, error[rows], dtype=np.float32)
-        weight *= weight
+        smooth_light = light.rows(rows)
+        smooth_flat = np.multiply(smooth_light, medians.smooth(rows), out=smooth_light)
+        signal_to_noise = np.divide(smooth_flat, error[rows], dtype=np.float32)
+        weight = np.multiply(signal_to_noise, signal_to_noise, out=signal_to_noise)
         weight[~np.isfinite(weight)] = 0
-        relative = np.divide(flat[rows], smooth_flat, out=smooth_flat)
-        relative -= 1
-        relative *= weight
-        if not np.isfinite(relative).all():
-            np.nan_to_num(relative, copy=False)
-        total[rows] += relative
+        relative_flat = np.divide(flat[rows], smooth_flat, out=smooth_flat)
+        contrast = np.subtract(relative_flat, 1, out=relative_flat)
+        weighted_contrast = np.multiply(contrast, weight, out=contrast)
+        if not np.isfinite(weighted_contrast).all():
+            np.nan_to_num(weighted_contrast, copy=False)
+        total[rows] += weighted_contrast
         weights[rows] += weight

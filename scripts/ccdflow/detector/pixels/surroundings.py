@@ -85,10 +85,9 @@ class BlockMedians:
         columns = (1 - part) * self._medians[low] + part * self._medians[high]
         low, high, part = self._columns
         before, after = columns.take(low, axis=1), columns.take(high, axis=1)
-        before *= 1 - part
-        after *= part
-        before += after
-        return before
+        smooth_medians = np.multiply(before, 1 - part, out=before)
+        smooth_medians += np.multiply(after, part, out=after)
+        return smooth_medians
 
 
 def surrounding_medians(image):

@@ -102,14 +102,14 @@ def average_levels(values, levels, groups, noise):
     return np.array([*means, *variances], np.float32)
 
 
-def nonlinear_mask(averages, *, like_ccdmask=False):
+def nonlinear_mask(averages, *, includes_ccdmask=False):
     """Return the mask of pixels and columns that are not linear in light.
 
     Parameters
     ----------
     averages : numpy.ndarray of shape (4, ny, nx), float32
         As `average_levels` returns them.
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds in their ratio count as well.
 
     Returns
@@ -134,6 +134,6 @@ def nonlinear_mask(averages, *, like_ccdmask=False):
     sigma[~is_measured] = 0
     mask[np.abs(sigma) > LEVEL_SIGMA] = BAD_COLUMN
     mask[bad_columns(sigma) | bad_columns(-sigma)] = BAD_COLUMN
-    if like_ccdmask:
+    if includes_ccdmask:
         mask[ccdmask(ratio) & is_measured] = BAD_COLUMN
     return mask

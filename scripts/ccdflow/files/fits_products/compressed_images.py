@@ -80,7 +80,7 @@ def writer(path, planes, *, compress=""):
     """
     if not compress:
         return PlanesWriter(path, planes)
-    return PackedWriter(path, planes, quantised=compress == QUANTISED_FORM)
+    return PackedWriter(path, planes, is_quantised=compress == QUANTISED_FORM)
 
 
 def hdus_in_plain_order(hdus):
@@ -108,16 +108,16 @@ class PackedWriter:
     path : path-like
     planes : list of ccdflow.files.fits_products.multi_image_products.Plane
         In the order of the uncompressed file.
-    quantised : bool
+    is_quantised : bool
         Whether floats are stored as whole numbers, see `ccdflow.files.fits_products.quantising`.
     """
 
-    def __init__(self, path, planes, *, quantised=False):
+    def __init__(self, path, planes, *, is_quantised=False):
         self._path = Path(path)
         self._planes = planes
         seed = 1 + crc32(self._path.name.encode("utf-8", "surrogateescape")) % _SEEDS
         self._packers = {
-            id(plane): _Packer(plane, seed if quantised and plane.dtype.kind == "f" else None)
+            id(plane): _Packer(plane, seed if is_quantised and plane.dtype.kind == "f" else None)
             for plane in planes
             if plane.shape is not None
         }
@@ -168,10 +168,10 @@ class PackedWriter:
                 continue
             cards = CardList.parse(rawheader.readable_cards(header))
             if not parts:
-                image_cards = cards.without(
+                image_cards = cards.copy_without(
                     lambda keyword: bool(_STRUCTURE_CARD.fullmatch(keyword))
                 )
-                parts.append(hdu_header(image_cards, None, 0, primary=True))
+                parts.append(hdu_header(image_cards, None, 0, is_primary=True))
             parts += self._packers[id(plane)].table(cards)
         atomic_write.write_whole(self._path, parts)
         return checksum.headers_among(parts)
@@ -277,15 +277,15 @@ class _Packer:
 
     def _rows_and_heap(self, dtype):
         """Return the rows of the table, and the bytes of all tiles one after the other."""
-        quantised = self._seed is not None
+        is_quantised = self._seed is not None
         descriptor = [("size", dtype), ("at", dtype)]
         columns = [("packed", descriptor)]
-        if quantised:
+        if is_quantised:
             columns += [("floats", descriptor), ("step", ">f8"), ("zero", ">f8")]
         rows, heap, offset = np.zeros(len(self._tiles), columns), [], 0
         for number, (packed, floats, step, zero) in enumerate(self._tiles):
             rows["packed"][number] = len(packed), offset
-            if quantised:
+            if is_quantised:
                 rows["floats"][number] = len(floats), offset
                 rows["step"][number], rows["zero"][number] = step, zero
             heap.append(packed or floats)
@@ -324,7 +324,7 @@ class _Packer:
         structure = [card for card in cards if _STRUCTURE_CARD.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _CHECKSUM_CARDS]
         header.extend(_card_of_tiles(*card) for card in structure if card[0] not in _CHECKSUM_CARDS)
-        header.extend(cards.without(_is_structural))
+        header.extend(cards.copy_without(_is_structural))
         if self._seed is None:
             # CHECKSUM and DATASUM come last, unchanged: CFITSIO's funpack restores the HDU byte by
             # byte.

@@ -26,7 +26,7 @@ def versions():
     )
 
 
-def array_hdu(cards, data, *, name=None, primary=False):
+def array_hdu(cards, data, *, name=None, is_primary=False):
     """Return header and data unit of an array, with its checksums.
 
     Parameters
@@ -38,7 +38,7 @@ def array_hdu(cards, data, *, name=None, primary=False):
         image.
     name : str or CardList, optional
         EXTNAME, or the cards that name the extension.
-    primary : bool
+    is_primary : bool
 
     Returns
     -------
@@ -46,15 +46,15 @@ def array_hdu(cards, data, *, name=None, primary=False):
         The header, and the data with their padding, for `ccdflow.files.atomic_write`.
     """
     unit, words = ([], 0) if data is None else data_unit(data)
-    return [hdu_header(cards, data, words, name=name, primary=primary), *unit]
+    return [hdu_header(cards, data, words, name=name, is_primary=is_primary), *unit]
 
 
-def hdu_header(cards, data, words, *, name=None, primary=False):
+def hdu_header(cards, data, words, *, name=None, is_primary=False):
     """Return the header of an HDU with its checksums.
 
     Parameters
     ----------
-    cards, data, name, primary
+    cards, data, name, is_primary
         As for `array_hdu`; of the data only shape and type count.
     words : int
         FITS checksum sum of the data unit.
@@ -65,7 +65,7 @@ def hdu_header(cards, data, words, *, name=None, primary=False):
     """
     if isinstance(name, str):
         name = CardList([("EXTNAME", card_text("EXTNAME", name))])
-    return _order_cards(cards, data, primary=primary, name=name).to_bytes(words)
+    return _order_cards(cards, data, is_primary=is_primary, name=name).to_bytes(words)
 
 
 class BigEndian:
@@ -135,7 +135,7 @@ def data_unit(data):
     return [pixels, padding], pixels.sum(padding)
 
 
-def _order_cards(cards, data, *, primary, name=None):
+def _order_cards(cards, data, *, is_primary, name=None):
     """Return cards in the order that FITS demands at the begin of a header.
 
     Parameters
@@ -143,13 +143,13 @@ def _order_cards(cards, data, *, primary, name=None):
     cards : ccdflow.files.headertext.CardList
     data : numpy.ndarray of shape (ny, nx), or None
         In the type of the file.
-    primary : bool
+    is_primary : bool
         Whether the header is that of the first HDU.
     name : ccdflow.files.headertext.CardList or None
         The cards with the name of the extension.
     """
     first = CardList()
-    if primary:
+    if is_primary:
         first.set("SIMPLE", value=True, comment="conforms to FITS standard")
     else:
         first.set("XTENSION", "IMAGE", "Image extension")
@@ -159,7 +159,7 @@ def _order_cards(cards, data, *, primary, name=None):
     if data is not None:
         first.set("NAXIS1", data.shape[1])
         first.set("NAXIS2", data.shape[0])
-    if primary:
+    if is_primary:
         first.set("EXTEND", value=True)
     else:
         first.set("PCOUNT", 0)

@@ -124,7 +124,7 @@ def values(cells):
     list of object
     """
     # In one call for all texts, json keeps a key that many of them have once.
-    return json.loads(b"[%b]" % b",".join([cell or b"null" for cell in cells]))
+    return json.loads(b"[%b]" % b",".join([text or b"null" for text in cells]))
 
 
 def cell(value):

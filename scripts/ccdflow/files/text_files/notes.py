@@ -193,7 +193,7 @@ def write_by(path, write):
         Whether it was put in place.
     """
     path = Path(path)
-    with atomic_write.Part(path, buffered=True) as part:
+    with atomic_write.Part(path, is_buffered=True) as part:
         write(part.file)
         part.file.flush()
         if _is_same(part.name, path):

@@ -152,7 +152,7 @@ def summary_of(context, records):
         "made": number_made,
         "without": reasons_by_step,
         "helps": master_help.sums_of_effects(records),
-        "noise": noise_sentences.nights_off(context, records, spectra=False),
+        "noise": noise_sentences.nights_off(context, records, includes_spectra=False),
     }
 
 
@@ -181,7 +181,7 @@ def _reasons_for_missing_masters(context):
         row = context.row(group.files[0])
         key = (row.recipe, row.geometry, *map(id, group.steps))
         if key not in reasons_by_steps:
-            reasons_by_steps[key] = Calibration(context, group).missing
+            reasons_by_steps[key] = Calibration(context, group).missing_masters
         return reasons_by_steps[key]
 
     return reasons_of

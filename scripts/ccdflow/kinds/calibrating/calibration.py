@@ -90,7 +90,7 @@ class Calibration:
         return {each.kind: each.use for each in self._answers if each.use is not None}
 
     @cached_property
-    def missing(self):
+    def missing_masters(self):
         """Why masters are missing: {kind: `ccdflow.run.master_choices.Missing`}."""
         return {each.kind: each.missing_master for each in self._answers if each.missing_master}
 
@@ -98,7 +98,8 @@ class Calibration:
     def _missing_words(self):
         """Why masters are missing, in words that name those there are: {kind: text}."""
         return {
-            kind: missing_words(missing_master) for kind, missing_master in self.missing.items()
+            kind: missing_words(missing_master)
+            for kind, missing_master in self.missing_masters.items()
         }
 
     def degrees_warmer(self, use):
@@ -113,7 +114,7 @@ class Calibration:
     @property
     def reasons(self):
         """The frame's own reasons for a grade below A, for its header."""
-        reasons = [f"no {kind}" for kind in self.missing]
+        reasons = [f"no {kind}" for kind in self.missing_masters]
         reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
         reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remark_texts]
         return [*reasons, *filter(None, [self.detector.why_unlike, self.shutter.why_not])]
@@ -128,7 +129,7 @@ class Calibration:
     @cached_property
     def is_refused(self):
         """Whether only completely calibrated frames are wanted, and this one would lack a step."""
-        return bool(self.missing) and self.settings["missing"] == "refuse"
+        return bool(self.missing_masters) and self.settings["missing"] == "refuse"
 
     def _record_of_master(self, kind):
         """Return the record of the master of a kind that is applied; None without one."""
@@ -172,7 +173,7 @@ class Calibration:
                 for kind, use in self.uses.items()
             ],
             # Reasons change no pixel; only a refused frame shows them.
-            "missing": self._missing_words if self.is_refused else sorted(self.missing),
+            "missing": self._missing_words if self.is_refused else sorted(self.missing_masters),
             "settings": self._settings_in_basis,
         }
         if self._measurement_basis:
@@ -315,7 +316,7 @@ class Calibration:
             SOURCE_HEADER: oldest_header(self.context, self.group.files),
             "grade": self.grade,
             "reasons": self.reasons,
-            "missing": sorted(self.missing),
+            "missing": sorted(self.missing_masters),
             "uncertain": calibrated.uncertain,
             "unit": calibrated.unit,
             "images": [{name: image.get(name) for name in figures} for image in calibrated.images],

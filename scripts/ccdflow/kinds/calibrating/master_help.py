@@ -54,7 +54,7 @@ class MasterHelp:
     unit: str
 
     @property
-    def added(self):
+    def added_variance(self):
         """Variance of a pixel that the master adds; below 0 where it takes away."""
         effect = self.effect
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
@@ -68,7 +68,7 @@ class MasterHelp:
         """Whether the master adds more noise than it takes structure away."""
         effect = self.effect
         return self._is_significant(
-            self.added, math.hypot(effect.noise_error, effect.structure_error)
+            self.added_variance, math.hypot(effect.noise_error, effect.structure_error)
         )
 
     @property
@@ -81,7 +81,7 @@ class MasterHelp:
         # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
         # few hundredths of a pixel's noise.
         is_plain = effect.structure_without - effect.structure > effect.noise_without
-        if not is_plain and not self._is_significant(-self.added, error):
+        if not is_plain and not self._is_significant(-self.added_variance, error):
             return "no difference"
         adds = self._is_significant(effect.noise - effect.noise_without, effect.noise_error)
         return "helps, though it adds noise" if adds else "helps"

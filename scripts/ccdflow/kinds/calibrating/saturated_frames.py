@@ -9,7 +9,7 @@ from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.robust import median
 from ccdflow.wording import count
 
-UNUSUAL_SATURATED = 1e-3
+UNUSUAL_SATURATED_PART = 1e-3
 """A frame is marked if at least this part of its pixels is saturated.
 
 The cores of bright stars fill 1 pixel in 80,000 of the guide's night and 1 in 22,000 of the frames
@@ -18,10 +18,10 @@ brightest lines has 1 in 390."""
 
 # A frame with this part of its pixels saturated is marked where frames alike have far fewer.
 # Chosen: twice what the brightest stars of EFOSC2 fill.
-_LEAST_BESIDE_OTHERS = 1e-4
+_LEAST_UNUSUAL_PART = 1e-4
 # A frame has far more than others at this many times their median. Chosen: the cores of stars grow
 # and shrink by a factor of three with the seeing.
-_FAR_ABOVE = 5.0
+_FAR_ABOVE_FACTOR = 5.0
 # Other frames at least: the median of fewer tells nothing of the field.
 _FEWEST_OTHERS = 2
 # Exposures that agree in so many digits are the same: 300.014 and 300.062 s.
@@ -87,14 +87,14 @@ def unusual_saturation(n_saturated, n_pixels, numbers_alike=()):
     >>> unusual_saturation(79, 8_454_144, [0, 2])
     ''
     """
-    if n_saturated >= UNUSUAL_SATURATED * n_pixels:
+    if n_saturated >= UNUSUAL_SATURATED_PART * n_pixels:
         return (
             f"{n_saturated} pixels of it, 1 in {n_pixels / n_saturated:.0f}" if n_saturated else ""
         )
-    if len(numbers_alike) < _FEWEST_OTHERS or n_saturated < _LEAST_BESIDE_OTHERS * n_pixels:
+    if len(numbers_alike) < _FEWEST_OTHERS or n_saturated < _LEAST_UNUSUAL_PART * n_pixels:
         return ""
     usual_number = float(median(numbers_alike))
-    if n_saturated <= _FAR_ABOVE * usual_number:
+    if n_saturated <= _FAR_ABOVE_FACTOR * usual_number:
         return ""
     frames = count(len(numbers_alike), "frame")
     return f"{n_saturated} pixels of it; {usual_number:.0f} in the median of {frames} alike"

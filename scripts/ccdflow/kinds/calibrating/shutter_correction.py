@@ -22,7 +22,7 @@ from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
-_MEAN_ERROR = 1e-3
+_MOST_MEAN_ERROR = 1e-3
 # The entry in the shared values of frames whose profile asks for the correction.
 _CORRECTED_SETTING = ("shutter", MEASURED)
 
@@ -168,7 +168,9 @@ class ShutterCorrection:
     def _mean(self):
         """The mean dead time, NaN where it is not known well enough for this exposure."""
         data = self.record.data
-        is_known = data["mean"] is not None and data["mean_error"] <= _MEAN_ERROR * self._seconds
+        is_known = (
+            data["mean"] is not None and data["mean_error"] <= _MOST_MEAN_ERROR * self._seconds
+        )
         return data["mean"] if is_known else math.nan
 
     @property

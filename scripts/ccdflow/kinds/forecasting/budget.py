@@ -18,7 +18,7 @@ _MOST_FURTHER_FRAMES = 20
 # A first master is to have this many frames.
 _FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
 # A wish gains at least this part of the variance.
-_LEAST_GAIN = 0.01
+_LEAST_VARIANCE_PART = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
 _PARTS_WITHOUT_LIGHT = ("dark current", "read noise", "overscan", "bias", "dark")
 
@@ -305,7 +305,7 @@ def wishes(frame):
         wishes_of_frame += [
             wish
             for wish in _wishes_of(frame, kind)
-            if wish.gain >= _LEAST_GAIN or (wish.completes and wish.completes.is_preferred)
+            if wish.gain >= _LEAST_VARIANCE_PART or (wish.completes and wish.completes.is_preferred)
         ]
     return sorted(
         wishes_of_frame, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.gain)

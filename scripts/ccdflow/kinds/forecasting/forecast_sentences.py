@@ -55,7 +55,7 @@ def paragraphs(context, nights, *, most_nights):
         first = f", from {dates[0]}" if dates else ""
         lines.append(f"plan of {nights_words}{first}: {frames_words}, {counts}")
     for night in names[-most_nights:]:
-        for block in night_forecast.blocks_of(context, night, foretell=True):
+        for block in night_forecast.blocks_of(context, night, foretells=True):
             lines += paragraph(block)
     return lines
 
@@ -325,13 +325,13 @@ def noise_words(noise):
         if value >= 0.005 * total_variance
     ]
     read_noise = f"; read noise {noise.frame.read_noise:.3g} e- is not measured yet"
-    unsure = "" if noise.read_noise_is_measured else read_noise
+    unsure = "" if noise.is_read_noise_measured else read_noise
     if noise.frame.sky is None:
         return (
             f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
             f" the sky is not measured yet{unsure}"
         )
-    sky = "sky" if noise.sky_is_measured else "sky predicted"
+    sky = "sky" if noise.is_sky_measured else "sky predicted"
     # A bias of another night may be above the frame: the budget counts no light then.
     return (
         f"{sky} {max(noise.frame.sky, 0.0):.4g} e-, noise {parts.noise:.3g} e- a pixel"

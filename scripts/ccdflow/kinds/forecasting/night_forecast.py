@@ -57,7 +57,7 @@ class Block:
     n_unlike: int = 0
 
 
-def blocks_of(context, night, *, foretell=False):
+def blocks_of(context, night, *, foretells=False):
     """Return the `Block` of each way of observing in a night.
 
     Parameters
@@ -65,7 +65,7 @@ def blocks_of(context, night, *, foretell=False):
     context : ccdflow.run.context.Context
         With all groups.
     night : str
-    foretell : bool
+    foretells : bool
         Whether the sky of frames that are not measured is taken from others, and the masters are
         named that were passed over: only planning knows these.
 
@@ -79,12 +79,12 @@ def blocks_of(context, night, *, foretell=False):
         setup = setup_of(context, row, context.chain.by_name("bias"))
         groups_by_setup[setup].append(group)
     return [
-        _block_of_setup(context, night, setup, groups, foretell=foretell)
+        _block_of_setup(context, night, setup, groups, foretells=foretells)
         for setup, groups in sorted(groups_by_setup.items())
     ]
 
 
-def _block_of_setup(context, night, setup, groups, *, foretell):
+def _block_of_setup(context, night, setup, groups, *, foretells):
     """Return the `Block` of a night's frames of one setup.
 
     Parameters
@@ -95,14 +95,14 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
         As `ccdflow.kinds.matching.setups.setup_of` returns it.
     groups : list of ccdflow.run.job.Group
         One for each frame.
-    foretell : bool
+    foretells : bool
         See `blocks_of`.
     """
     names = {group.product: _name_of_exposure(context, group) for group in groups}
     noises = [
         replace(noise, files=words_on_files, exposure=_exposure_in_words(context, same_frames[0]))
         for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
-        if (noise := night_noise.noise_of_group(context, name, same_frames, foretell=foretell))
+        if (noise := night_noise.noise_of_group(context, name, same_frames, foretells=foretells))
         is not None
     ]
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
@@ -110,7 +110,7 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
         each for kind in kinds for each in planned_masters.planned_masters_of(context, kind, groups)
     )
     refused_masters = (
-        planned_masters.masters_refused_to_all(context, groups, masters) if foretell else ()
+        planned_masters.masters_refused_to_all(context, groups, masters) if foretells else ()
     )
     missing_masters = [each for each in masters if each.why_missing]
     products_lacking = {group.product for each in missing_masters for group in each.groups}

@@ -48,9 +48,9 @@ class GroupNoise:
         The frames.
     frame : ccdflow.kinds.forecasting.budget.BudgetedFrame
         One of the frames: all of them have the same budget.
-    sky_is_measured : bool
+    is_sky_measured : bool
         Whether the sky is that of these frames.
-    read_noise_is_measured : bool
+    is_read_noise_measured : bool
         Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
     files : str
         The first of the frames, where others of this filter and exposure take other masters.
@@ -64,8 +64,8 @@ class GroupNoise:
     light: str
     products: tuple[str, ...]
     frame: BudgetedFrame
-    sky_is_measured: bool
-    read_noise_is_measured: bool = True
+    is_sky_measured: bool
+    is_read_noise_measured: bool = True
     files: str = ""
     degrees: str = ""
     exposure: str = ""
@@ -81,7 +81,7 @@ class GroupNoise:
         return budget.wishes(self.frame)
 
 
-def noise_of_group(context, name, groups, *, foretell):
+def noise_of_group(context, name, groups, *, foretells):
     """Return the `GroupNoise` of one filter and exposure; None where the gain is unknown.
 
     Parameters
@@ -91,7 +91,7 @@ def noise_of_group(context, name, groups, *, foretell):
         Filter and exposure.
     groups : list of ccdflow.run.job.Group
         The frames.
-    foretell : bool
+    foretells : bool
         Whether a sky or read noise that is not measured is taken from other products.
 
     Returns
@@ -107,9 +107,9 @@ def noise_of_group(context, name, groups, *, foretell):
     skies = map(partial(sky_prediction.measured_sky, context), groups)
     measured_skies = [sky for sky in skies if sky is not None]
     sky = median(measured_skies) if measured_skies else None
-    if sky is None and foretell:
+    if sky is None and foretells:
         sky = sky_prediction.predicted_sky(context, row, row.facts["exptime"])
-    read_noise = _read_noise(context, answers, foretell=foretell)
+    read_noise = _read_noise(context, answers, foretells=foretells)
     return GroupNoise(
         name,
         light_words((row.facts["filter"], row.facts["grism"])),
@@ -185,7 +185,7 @@ def _degrees_of(context, groups):
     return " and ".join(dict.fromkeys(filter(None, texts)))
 
 
-def _read_noise(context, answers, *, foretell):
+def _read_noise(context, answers, *, foretells):
     """Return the read noise that the frame's bias shows, electrons; None if it is not measured.
 
     While planning it is foretold by the next of its biases that is made.
@@ -193,7 +193,7 @@ def _read_noise(context, answers, *, foretell):
     bias = next((answer for answer in answers if answer.kind == BIAS), None)
     if bias is None or bias.use is None:
         return None
-    other_biases = bias.step.uses if foretell else ()
+    other_biases = bias.step.uses if foretells else ()
     noises = (
         mean_figure(context.outcome(use.product), "read_noise_electrons")
         for use in (bias.use, *other_biases)

@@ -11,7 +11,7 @@ from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
 # Older results: no bias was clipped by anything but MAD. The version of those whose recipe says
 # ``mad``; the others have `Bias.version`.
-_CLIPPED_BY_MAD = 3
+_VERSION_OF_MAD_CLIPPING = 3
 
 
 class Bias(MasterKind):
@@ -40,7 +40,7 @@ class Bias(MasterKind):
         """
         basis = super().group_basis(context, group)
         if self.configuration(context)["clip_by"] == "mad":
-            basis["arithmetic"] = _CLIPPED_BY_MAD
+            basis["arithmetic"] = _VERSION_OF_MAD_CLIPPING
             del basis["settings"]["clip_by"]
         return basis
 

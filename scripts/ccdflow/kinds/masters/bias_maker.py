@@ -43,7 +43,7 @@ class BiasMaker(MasterMaker):
 
     def measure(self, work, combined, amplifier, unit):
         """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
-        frames = work.sampled(combined, amplifier)
+        frames = work.sampled_rows_of(combined, amplifier)
         claim = amplifier.read_noise
         gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         values = bias_figures.AmplifierValues(

@@ -129,10 +129,10 @@ class CombineWork:
         """The images that each member has, as `ccdflow.frame.products.product_images` has them."""
         return product_images(self.context.store.geometry(self._row.geometry), self.reduction)
 
-    def limits(self, *, uncertainty=True):
+    def limits(self, *, has_uncertainty=True):
         """Return the `CombineLimits` of the combination, in the type of the reduced frames."""
         dtype = np.dtype(self.reduction.dtype)
-        return CombineLimits(self.threads, self.memory, dtype, uncertainty)
+        return CombineLimits(self.threads, self.memory, dtype, has_uncertainty)
 
     @property
     def _row(self):
@@ -149,7 +149,7 @@ class CombineWork:
         """Return the region of an amplifier in an image of the members."""
         return self.reduction.region_of(amplifier)
 
-    def sampled(self, combined, amplifier):
+    def sampled_rows_of(self, combined, amplifier):
         """Return the members' sampled rows of an amplifier, shape (n, k, nx).
 
         Parameters
@@ -357,7 +357,7 @@ class _MasterFile:
         if work.images[0].hdu:
             primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
             work.maker.write_group_cards(work, primary)
-            self._images += array_hdu(primary, None, primary=True)
+            self._images += array_hdu(primary, None, is_primary=True)
 
     def add(self, image, hdus, combined):
         """Add a combined image with its header, figures and extensions.
@@ -387,7 +387,7 @@ class _MasterFile:
         maker.write_image_cards(cards, combined, figures, texts, unit)
         name = combined_header.extension_name(hdus[0])
         pixels, words = data_unit(combined.image)
-        header = hdu_header(cards, combined.image, words, name=name, primary=is_first)
+        header = hdu_header(cards, combined.image, words, name=name, is_primary=is_first)
         self._images += [header, *pixels]
         self._extensions += maker.extensions(work, combined, image.suffix, unit)
         self._checksum = self._checksum or str(words)

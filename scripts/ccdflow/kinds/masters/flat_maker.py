@@ -94,7 +94,7 @@ class FlatMaker(ExposedMasterMaker):
                 amplifiers=members.noises(image, work.reduction),
                 scale=levels,
                 recipe=self.recipe(work),
-                normalise=False,
+                normalises=False,
                 limits=work.limits(),
                 masks=members.masks(image, work.reduction),
             )
@@ -259,7 +259,7 @@ def _shape_warnings(work, combined, image):
     for amplifier in image.amplifiers:
         odd_shape = None
         if amplifier.name not in work.flags:
-            odd_shape = flat_shapes.find_odd_shape(work.sampled(combined, amplifier))
+            odd_shape = flat_shapes.find_odd_shape(work.sampled_rows_of(combined, amplifier))
         if odd_shape is not None:
             odd_shapes[amplifier.name] = odd_shape
     if not odd_shapes:

@@ -65,7 +65,7 @@ class MasterMaker:
         for amplifier in image.amplifiers:
             if amplifier.name in work.flags:
                 continue
-            frames = work.sampled(combined, amplifier)
+            frames = work.sampled_rows_of(combined, amplifier)
             frames_along_rows = frames.swapaxes(1, 2) if amplifier.along == "columns" else frames
             prefix = amplifier_prefix(amplifier.name, has_others=len(image.amplifiers) > 1)
             frames_left_out = [
@@ -122,8 +122,8 @@ class MasterMaker:
             members,
             self.recipe(work),
             noise=self.noise(work, image, members),
-            limits=work.limits(uncertainty=work.settings["uncertainty"]),
-            allow_empty=True,
+            limits=work.limits(has_uncertainty=work.settings["uncertainty"]),
+            allows_empty=True,
         )
 
     def combined_images(self, work, hdus_of_members):

@@ -35,7 +35,7 @@ _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 
 # A smaller part of lost pixels is not looked at: all limits are higher.
-_LEAST_LOST = 0.005
+_LEAST_LOST_PART = 0.005
 # A cause of fewer than this part of the pixels without a value is not named.
 _LEAST_SHARE = 0.02
 
@@ -195,7 +195,7 @@ class Members:
         planes = self._planes_without_level(image) or [None] * len(sample)
         return [
             LostPart(count / n_inside)
-            if count <= _LEAST_LOST * n_inside
+            if count <= _LEAST_LOST_PART * n_inside
             else LostPart(count / n_inside, self._causes(image, number, rows, lost[number], plane))
             for number, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
         ]
@@ -312,7 +312,7 @@ class Members:
             pixels,
             master_reading.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
-            bias_subtracted=True,
+            is_bias_subtracted=True,
             file=path,
         )
 

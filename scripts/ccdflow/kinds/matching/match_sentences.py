@@ -138,7 +138,7 @@ def degrees_words(observation):
 # A sentence names at most this many masters, exposures or filters.
 _MOST_NAMED = 6
 # Up to this factor a larger variance is given in per cent, above it as a factor.
-_MANY_TIMES = 1.02
+_LEAST_FACTOR_IN_TIMES = 1.02
 
 
 class MissingWords(NamedTuple):
@@ -265,9 +265,9 @@ def _why_lost_by_rule(winner, rival, rules):
     if rules.same_night and winner.lag == 0 and rival.lag != 0:
         return "not of the own night"
     is_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)
-    if winner.scale == 1 != rival.scale and not is_near:
+    if (winner.scale == 1, rival.scale == 1) == (True, False) and not is_near:
         return f"would be scaled by {rival.scale:.3g}"
-    if rival.lag is None is not winner.lag:
+    if (winner.lag is None, rival.lag is None) == (False, True):
         return "of another night, days between unknown"
     return ""
 
@@ -296,7 +296,7 @@ def _more_words(times):
     >>> _more_words(1.68), _more_words(1.00095)
     ('adds 1.68 times the variance', 'adds 0.1 % more variance')
     """
-    if times < _MANY_TIMES:
+    if times < _LEAST_FACTOR_IN_TIMES:
         return f"adds {100 * (times - 1):.1g} % more variance"
     return f"adds {times:.3g} times the variance"
 

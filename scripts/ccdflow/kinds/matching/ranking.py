@@ -53,7 +53,7 @@ def rescale_use(use, exptime, seconds):
     scale = seconds / exptime
     scale_remark = match_sentences.remark_on_scale(scale)
     remarks = [scale_remark if each[0] is _SCALE_KIND else each for each in use.remarks]
-    return use.rescaled(scale, tuple(remarks))
+    return use.rescale(scale, tuple(remarks))
 
 
 def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
@@ -107,7 +107,7 @@ def rank_recent(terms, night, rules):
     tuple of ccdflow.run.master_choices.Use or None
         None where the other masters have to be compared.
     """
-    day, unscaled = day_of(night), terms.unscaled
+    day, unscaled = day_of(night), terms.unscaled_masters
     if day is None or rules.direction == "nearest" or rules.same_night:
         return None
     days, ageing_a_day = unscaled.days, terms.ageing_a_day

@@ -211,7 +211,7 @@ class Terms:
         return self.columns.product_order[self.indices]
 
     @cached_property
-    def unscaled(self):
+    def unscaled_masters(self):
         """The dated masters that are taken as they are, as `UnscaledMasters`."""
         indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
         variances = (self.fixed_variance[indices] + self.warming[indices]) + self.bias_left[indices]

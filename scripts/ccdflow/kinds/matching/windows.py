@@ -305,7 +305,7 @@ def _same_amplifiers(frame_place, master_place, region):
     for amplifier in frame_place.amplifiers:
         amplifier_of_master = amplifiers_of_master.get(amplifier.name)
         if amplifier_of_master is None or not amplifier_of_master.place.contains(
-            amplifier.place.shifted(region.y0, region.x0)
+            amplifier.place.shift(region.y0, region.x0)
         ):
             return False
         flips = [(each.flip_x, each.flip_y) for each in (amplifier, amplifier_of_master)]

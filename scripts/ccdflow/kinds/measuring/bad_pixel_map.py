@@ -153,7 +153,7 @@ def _images_and_tables(context, product, measurements, newest_nights):
         images_of_nights = [
             pixel_tables.read_seen(
                 context.results / record.product, data["night"], data["looked"], shapes,
-                weak=data["night"] in newest_nights,
+                reads_weak_pixels=data["night"] in newest_nights,
             )
             for record, data in measurements[first:end]
         ]  # fmt: skip

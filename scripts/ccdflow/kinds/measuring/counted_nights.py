@@ -24,7 +24,7 @@ _FORM_VERSION = 1
 # Number of the newest measurements that are not counted, so that a late frame of the last weeks
 # leaves the note as it is. New ones are counted once there are as many, so that few runs write the
 # note. Chosen.
-_NEWEST = 30
+_UNCOUNTED_MEASUREMENTS = 30
 
 
 def count_settled(results, product, sources, n_settled, read):
@@ -51,12 +51,12 @@ def count_settled(results, product, sources, n_settled, read):
     """
     path = Path(results) / paths.counted_pixels(product)
     n_counted, counts = _read_counts(path, sources)
-    n_settled = min(n_settled, len(sources) - _NEWEST)
+    n_settled = min(n_settled, len(sources) - _UNCOUNTED_MEASUREMENTS)
     if n_counted > max(n_settled, 0):
         # The note has nights that are not settled now: it is not used, as the newest nights decide
         # by more than their counts.
         n_counted, counts = 0, None
-    if n_settled - n_counted >= _NEWEST:
+    if n_settled - n_counted >= _UNCOUNTED_MEASUREMENTS:
         nights_of_images = read(n_counted, n_settled)
         earlier_counts = counts or [None] * len(nights_of_images)
         counts = [

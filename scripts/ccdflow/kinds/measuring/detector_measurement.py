@@ -123,7 +123,7 @@ class NightDetector(MeasurementKind):
             data={
                 "night": group.night,
                 "header": self.header_version,
-                "looked": findings.looked,
+                "looked": findings.sources_used,
                 "shapes": [list(image.masks["flat"].shape) for image in findings.images],
                 "quality": [
                     {k: short_number(v) for k, v in each.items()} for each in findings.figures
@@ -134,7 +134,7 @@ class NightDetector(MeasurementKind):
         cards = [
             ("CCDFCAM", group.camera, "camera"),
             ("NIGHT", group.night, "night of its darks and flats"),
-            ("LOOKED", " ".join(findings.looked), "sources of the bad pixels"),
+            ("LOOKED", " ".join(findings.sources_used), "sources of the bad pixels"),
             *pixel_tables.weak_cards_of(findings.images),
             *measurement_cards.cards_of_pixels(night, findings, _settings_of_measurement(context)),
         ]

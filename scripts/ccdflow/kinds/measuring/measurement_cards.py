@@ -36,7 +36,7 @@ def cards_of_pixels(night, findings, settings):
             (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
             (f"IMUSE{place:03d}", night.use_of(record), "its use in the search for bad pixels"),
         ]
-    if not findings.looked:
+    if not findings.sources_used:
         return cards
     noises = [night.read_noise(a)[0] for image in night.images for a in image.amplifiers]
     gains = [

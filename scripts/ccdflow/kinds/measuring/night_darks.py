@@ -68,7 +68,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             return values
 
         shape = place.y1 - place.y0, place.x1 - place.x0
-        fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drop_hits=True)
+        fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drops_hits=True)
 
         def flag(part):
             """Flag the pixels of a strip; return the sums over its parts of columns."""

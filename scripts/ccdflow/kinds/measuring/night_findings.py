@@ -34,12 +34,12 @@ class NightFindings:
     images : list of BadPixelsOfImage
     figures : list of dict
         Figures of each amplifier.
-    looked : list of str
+    sources_used : list of str
         Those of `SOURCES` that could show bad pixels.
     remarks : list of str
     """
 
     images: list[BadPixelsOfImage]
     figures: list[dict[str, object]]
-    looked: list[str]
+    sources_used: list[str]
     remarks: list[str] = field(default_factory=list)

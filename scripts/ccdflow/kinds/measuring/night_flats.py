@@ -17,7 +17,7 @@ from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UN
 from ccdflow.robust import median_of_numbers
 
 # A flat with a larger part of low pixels has structure of its own: a spectrum, stars.
-_MOST_LOW = 0.02
+_MOST_LOW_PART = 0.02
 # A gain is measured in amplifiers of at least this many pixels on a side.
 _LEAST_SIDE = 16
 _ONLY_DEEP = "they show no low pixels, only columns a fifth or more below their neighbours"
@@ -81,19 +81,19 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     # Columns are looked for in each amplifier by itself: gains are never known so well that there
     # is no step where two meet.
     parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
-    deep, contrasts, has_contrasts = True, ContrastSum(parts), False
+    is_deep, contrasts, has_contrasts = True, ContrastSum(parts), False
     for record in night.flats:
         flat, error = _read_flat(night.context.results / record.product, image)
-        deep = deep_parts_of_flat(flat, error) & deep
+        is_deep = deep_parts_of_flat(flat, error) & is_deep
         if not night.is_of_spectrum(record):
             contrasts.add(flat, error)
             has_contrasts = True
         del flat, error
-    bad_pixels.masks["deep"][expand(deep, image.shape[0])] |= BAD_COLUMN
+    bad_pixels.masks["deep"][expand(is_deep, image.shape[0])] |= BAD_COLUMN
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
-    if response.low_part > _MOST_LOW:
+    if response.low_part > _MOST_LOW_PART:
         return {"deep"}, [
             f"{100 * response.low_part:.2g} % of the lit pixels of its flats are lower than their"
             f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
@@ -128,7 +128,7 @@ def _read_flat(path, image):
     return pixels, errors
 
 
-def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
+def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     """Flag pixels that differ between flats of two levels; return whether there are such flats.
 
     A pixel that is hot differs between exposures, and is flagged by the darks.
@@ -142,7 +142,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
         Gain of the amplifier, electrons per adu; NaN where it is not known: no pixel is flagged.
     masks : dict of str to numpy.ndarray of shape (ny, nx), int
         Masks of the image, by source; changed in place, after the darks flagged theirs.
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds are bad as well.
 
     Returns
@@ -172,7 +172,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, like_ccdmask):
                 average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
                 for part in strips((ny, nx))
             ]
-        nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), like_ccdmask=like_ccdmask)
+        nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), includes_ccdmask=includes_ccdmask)
         nonlinear[masks["dark"][place.slices] & HOT != 0] = 0
         masks["levels"][place.slices] |= nonlinear
         has_two_levels = True

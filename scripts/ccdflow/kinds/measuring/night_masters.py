@@ -19,7 +19,7 @@ from ccdflow.run import job_records
 from ccdflow.run.context import reduced_product
 
 # Read noise of an amplifier without a card or measurement, adu: that of a usual CCD.
-_READ_NOISE = 5.0
+_USUAL_READ_NOISE = 5.0
 
 
 class NightMasters:
@@ -211,7 +211,7 @@ class NightMasters:
             value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
             # Chosen: the number of a card is believed to 10 %.
             return value, 0.1 * value, False
-        return _READ_NOISE, _READ_NOISE, False
+        return _USUAL_READ_NOISE, _USUAL_READ_NOISE, False
 
     def is_level_removed(self, record, amplifier):
         """Return whether the bias level was subtracted from the members of a master.

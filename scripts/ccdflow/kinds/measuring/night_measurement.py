@@ -37,7 +37,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
     -------
     ccdflow.kinds.measuring.night_findings.NightFindings
     """
-    images, figures, remarks, looked = [], [], [], set()
+    images, figures, remarks, sources_used = [], [], [], set()
     for image in night.images:
         bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
         # Each of the two reads the flats by itself.
@@ -51,7 +51,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             ),
             threads,
         )
-        looked |= sources
+        sources_used |= sources
         remarks += texts
         rates = {}
         for amplifier in image.amplifiers:
@@ -67,16 +67,16 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             )
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:
-                looked.add("dark")
+                sources_used.add("dark")
             if flag_by_levels(
-                night, image, amplifier, gain, bad_pixels.masks, like_ccdmask=like_ccdmask
+                night, image, amplifier, gain, bad_pixels.masks, includes_ccdmask=like_ccdmask
             ):
-                looked.add("levels")
+                sources_used.add("levels")
         images.append(bad_pixels)
         mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
         for amplifier in image.amplifiers:
             values = _figures_of_amplifier(night, amplifier, transfers[amplifier.name])
-            values |= _bad_pixel_counts(night, mask[night.place(amplifier).slices], looked)
+            values |= _bad_pixel_counts(night, mask[night.place(amplifier).slices], sources_used)
             figures.append(values | {"dark_rate": rates[amplifier.name]})
             has_several_amplifiers = len(figures) > 1 or len(image.amplifiers) > 1
             remarks += detector_sentences.sentences_on_claims(
@@ -85,19 +85,19 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             remarks += detector_sentences.sentences_on_full_pixels(
                 night, amplifier, values, has_several_amplifiers=has_several_amplifiers
             )
-    return NightFindings(images, figures, sorted(looked), remarks)
+    return NightFindings(images, figures, sorted(sources_used), remarks)
 
 
-def _bad_pixel_counts(night, mask, looked):
+def _bad_pixel_counts(night, mask, sources_used):
     """Return the numbers of an amplifier's bad pixels; NaN where nothing could show them."""
     has_several_exposures = (
         len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
     )
     bits = {
-        "hot": (HOT, "dark" in looked),
-        "varies": (VARIES, "dark" in looked and has_several_exposures),
-        "low": (DEAD, "flat" in looked),
-        "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & looked)),
+        "hot": (HOT, "dark" in sources_used),
+        "varies": (VARIES, "dark" in sources_used and has_several_exposures),
+        "low": (DEAD, "flat" in sources_used),
+        "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & sources_used)),
     }
     # Deep columns alone give a number, but their absence does not show that no column is bad.
     if np.any(mask & BAD_COLUMN):

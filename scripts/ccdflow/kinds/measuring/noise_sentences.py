@@ -17,11 +17,11 @@ from ccdflow.wording import count
 VERSION = 3
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
-MOST_OFF = 0.1
+MOST_NOISE_DEPARTURE = 0.1
 """The measured noise is reported if it differs from its prediction by more than this part."""
 
 # The ratio of the two noises is off by this many of its errors as well: in a small image it is off
-# by `MOST_OFF` by chance. From 25 columns on `MOST_OFF` is more.
+# by `MOST_OFF` by chance. From 25 columns on `MOST_NOISE_DEPARTURE` is more.
 _CHANCE_SIGMA = 4.0
 
 
@@ -31,7 +31,7 @@ def is_spectrum(row):
     return bool(grism) and not is_open(grism)
 
 
-def noise_sentences(context, records, *, spectra=True):
+def noise_sentences(context, records, *, includes_spectra=True):
     """Return a sentence for each camera and light whose frames' noise is not the predicted one.
 
     Parameters
@@ -39,17 +39,17 @@ def noise_sentences(context, records, *, spectra=True):
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
-    spectra : bool
+    includes_spectra : bool
         Whether spectra count, whose lines are noise to the measurement.
 
     Returns
     -------
     list of str
     """
-    return sentences_on_noise(nights_off(context, records, spectra=spectra))
+    return sentences_on_noise(nights_off(context, records, includes_spectra=includes_spectra))
 
 
-def nights_off(context, records, *, spectra=True):
+def nights_off(context, records, *, includes_spectra=True):
     """Find the nights, cameras and lights whose noise differs from its prediction.
 
     Parameters
@@ -57,7 +57,7 @@ def nights_off(context, records, *, spectra=True):
     context : ccdflow.run.context.Context
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
-    spectra : bool
+    includes_spectra : bool
         Whether spectra count.
 
     Returns
@@ -67,9 +67,9 @@ def nights_off(context, records, *, spectra=True):
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
     noises_by_setup, chances = defaultdict(list), {}
-    limits = defaultdict(lambda: MOST_OFF)
+    limits = defaultdict(lambda: MOST_NOISE_DEPARTURE)
     for group, row, data in _calibrated_frames(context, records):
-        if (is_spectrum(row) and not spectra) or _lacks_signal(context, row):
+        if (is_spectrum(row) and not includes_spectra) or _lacks_signal(context, row):
             continue
         if row.facts["type"] == "flat":
             # No flat divides a flat: the response of its pixels adds to its noise, as it must.

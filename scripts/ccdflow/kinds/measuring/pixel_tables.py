@@ -149,25 +149,25 @@ def _joined_columns(parts, formats):
     }
 
 
-def read_seen(path, night, looked, shapes, *, weak=False):
+def read_seen(path, night, sources_used, shapes, *, reads_weak_pixels=False):
     """Return the `NightBadPixels` of each image from the tables of a night.
 
     Parameters
     ----------
     path : path-like
     night : str
-    looked : iterable of str
+    sources_used : iterable of str
     shapes : sequence of (int, int)
         (ny, nx) of each image.
-    weak : bool
+    reads_weak_pixels : bool
         Whether to read the pixels that are a little low as well.
 
     Returns
     -------
     list of ccdflow.detector.pixels.history.NightBadPixels
     """
-    cards = [f"{_OWN_PART_CARD}{number}" for number in range(len(shapes)) if weak]
-    names = (PIXELS_EXTENSION, WEAK_EXTENSION) if weak else (PIXELS_EXTENSION,)
+    cards = [f"{_OWN_PART_CARD}{number}" for number in range(len(shapes)) if reads_weak_pixels]
+    names = (PIXELS_EXTENSION, WEAK_EXTENSION) if reads_weak_pixels else (PIXELS_EXTENSION,)
     columns = read_plain_columns(path, names, cards)
     tables, shares = columns or read_columns_by_astropy(path, names, cards)
     values, weak_table = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
@@ -181,7 +181,7 @@ def read_seen(path, night, looked, shapes, *, weak=False):
         if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
             index_of_weak, is_weak = _pixels_of_image(weak_table, number, nx)
             weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], own_part)
-        images.append(NightBadPixels(night, frozenset(looked), index, bits, weak_pixels))
+        images.append(NightBadPixels(night, frozenset(sources_used), index, bits, weak_pixels))
     return images
 
 
@@ -277,7 +277,8 @@ def masks_of(context, records, shapes, share):
 def _sparse_masks(nights, shapes, share):
     """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""
     images_of_nights = [
-        read_seen(path, night, looked, shapes, weak=True) for path, _, night, looked in nights
+        read_seen(path, night, looked, shapes, reads_weak_pixels=True)
+        for path, _, night, looked in nights
     ]
     masks = []
     for number, shape in enumerate(shapes):

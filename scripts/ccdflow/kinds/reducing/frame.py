@@ -221,7 +221,7 @@ class Frame(Kind):
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the facts of their headers."""
         facts = [
-            [row.camera, row.geometry, row.recipe, *row.facts.shown()]
+            [row.camera, row.geometry, row.recipe, *row.facts.shown_values()]
             for row in context.rows_of(night)
             if row.status != ARRIVING_STATUS
         ]

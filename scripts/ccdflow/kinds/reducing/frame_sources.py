@@ -13,7 +13,7 @@ from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.
-_NOT_MADE = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
+_UNMADE_STATUSES = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
 
 SOURCE_HEADER = "source_header"
 """The key of `oldest_header` in the data of a product that has cards of its frames."""
@@ -150,7 +150,7 @@ def frames_basis(context, night):
     lines = []
     for row, record in zip(context.rows_of(night), frame_records(context, night), strict=True):
         status, reason, key = row.status, row.reason, ""
-        if record is not None and record.status in _NOT_MADE:
+        if record is not None and record.status in _UNMADE_STATUSES:
             status, reason = record.status, record.reason
         elif record is not None:
             key = record.key

@@ -137,8 +137,8 @@ def make_reduced_frame(context, job):
         # The content of the raw file is not known, so an existing product stays.
         return replace(record, status=job_records.GONE, reason=error.reason)
     except FrameError as error:
-        misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))
-        data = {"misread": True} if misread else {}
+        is_misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))
+        data = {"misread": True} if is_misread else {}
         if isinstance(error, strip_light.LitOverscan):
             data["lit_overscan"] = True
         return replace(record, status=job_records.SET_ASIDE, reason=error.reason, data=data)
@@ -200,7 +200,7 @@ def _reduce_raw_file(context, job, row, raw):
 
 def _checked_layout(row, raw, memory):
     """Return the layout of a raw file; refuse a file other than the one whose header was read."""
-    layout = raw.layout(memory=memory, whole=False)
+    layout = raw.layout(memory=memory, reads_whole_file=False)
     if layout.fingerprint not in ("", row.fingerprint):
         raise file_errors.ChangedRawFile(row.file)
     return layout

@@ -47,10 +47,10 @@ class FramesPicture(NightPicture):
 
         Such a picture cannot be drawn again.
         """
-        basis = partial(self.night_basis, planner.context, night, gone=True)
+        basis = partial(self.night_basis, planner.context, night, draws_missing_frames=True)
         return planner.keep_if_current(self, self.product(night), basis)
 
-    def night_basis(self, context, night, *, gone=False):
+    def night_basis(self, context, night, *, draws_missing_frames=False):
         """Return the sources of the picture of a night.
 
         Parameters
@@ -58,14 +58,14 @@ class FramesPicture(NightPicture):
         context : ccdflow.run.context.Context
         night : str
             YYYY-MM-DD, or the folder of undated frames.
-        gone : bool, optional
+        draws_missing_frames : bool, optional
             Whether frames whose raw file is missing are drawn.
 
         Returns
         -------
         dict of str to (int or list)
         """
-        rows = drawn_frames(context, night, gone=gone)
+        rows = drawn_frames(context, night, draws_missing_frames=draws_missing_frames)
         return {
             "version": PICTURES_VERSION,
             "frames": [
@@ -109,14 +109,14 @@ FRAMES_PICTURE = FramesPicture()
 """The kind of a night's picture of raw and reduced frames."""
 
 
-def drawn_frames(context, night, *, gone=False):
+def drawn_frames(context, night, *, draws_missing_frames=False):
     """Return the rows of a night that are drawn: the first of each camera and image type.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     night : str
-    gone : bool
+    draws_missing_frames : bool
         Whether frames whose raw file is gone are among them: in a picture drawn before.
 
     Returns
@@ -126,7 +126,7 @@ def drawn_frames(context, night, *, gone=False):
     most_drawn = context.settings["pictures"]["per_type"]
     drawn_rows, count = [], Counter()
     for row in context.rows_of(night):
-        if row.status != OK or (row.gone and not gone):
+        if row.status != OK or (row.gone and not draws_missing_frames):
             continue
         key = (row.camera, row.facts["type"])
         if most_drawn != "all" and count[key] >= most_drawn:
@@ -212,7 +212,7 @@ def raw_values(context, row, hdu):
     with file_errors.raw_file_errors(row.file):
         raw = rawfile.open_raw(context.raw / row.file, row.file)
     with raw:
-        layout = raw.layout(whole=False)
+        layout = raw.layout(reads_whole_file=False)
         data = raw.read_all(layout, memory=memory, fingerprint=row.fingerprint)
     stored_values, offset = decoding.stored_pixels(data, layout.hdus[hdu], row.file)
     image = stored_values.astype(np.float32)

@@ -12,7 +12,9 @@ from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
-NOT_NOW = {job_records.FAILED: "failed", job_records.GONE: "left for the next run"}
+_STATUS_WORDS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
+
+UNMADE_STATUS_WORDS = {job_records.FAILED: "failed", job_records.GONE: "left for the next run"}
 """The word on the page for a frame without a product in this run, by its status."""
 
 
@@ -32,7 +34,7 @@ def page_frames(context, night, prefix):
     list of ccdflow.pages.contents.ShownFrame
     """
     frames = []
-    outs = {file: text for _, file, text in left_out(context, night)}
+    outs = {file: text for _, file, text in members_left_out(context, night)}
     for row in context.rows_of(night):
         if row.status == ARRIVING_STATUS:
             continue
@@ -75,15 +77,15 @@ def _status_and_reason(row, record):
     """
     if record is not None and record.status == job_records.SET_ASIDE:
         return contents.SET_ASIDE, record.reason
-    if record is not None and record.status in NOT_NOW:
-        return NOT_NOW[record.status], record.reason
-    if row.status in (RAW_MISSING, SET_ASIDE):
-        return row.status, row.reason
+    if record is not None and record.status in UNMADE_STATUS_WORDS:
+        return UNMADE_STATUS_WORDS[record.status], record.reason
+    if row.status in _STATUS_WORDS:
+        return _STATUS_WORDS[row.status, row.reason
     is_made = record is not None and record.status == job_records.MADE
     return contents.REDUCED if is_made else "not asked for", row.reason
 
 
-def left_out(context, night):
+def members_left_out(context, night):
     """Yield the frames of a night that are not in the combined bias, dark or flat of their group.
 
     Parameters

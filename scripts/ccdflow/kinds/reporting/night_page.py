@@ -13,7 +13,7 @@ from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.frame_pictures import level_in_words
-from ccdflow.kinds.reporting.night_frames import NOT_NOW, left_out, page_frames
+from ccdflow.kinds.reporting.night_frames import UNMADE_STATUS_WORDS, members_left_out, page_frames
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages import page
 from ccdflow.pages.frame_html import aside_section, frames_section, provenance_section
@@ -52,7 +52,7 @@ class NightPage(NightProduct):
     def night_basis(self, context, night):
         """Return the sources of the page of a night: the sources of each kind's part."""
         basis = {"version": self.versions}
-        if frames_left_out := list(left_out(context, night)):
+        if frames_left_out := list(members_left_out(context, night)):
             basis["left out"] = digest(frames_left_out)
         if products_undrawn := _undrawn_products(context, night):
             basis["undrawn"] = products_undrawn
@@ -107,7 +107,7 @@ def _undrawn_products(context, night):
         for product in kind.products_on_page(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[r.product, r.reason] for r in records if r.status in NOT_NOW]
+    return [[r.product, r.reason] for r in records if r.status in UNMADE_STATUS_WORDS]
 
 
 def _cameras_of_night(context, night):
@@ -141,7 +141,7 @@ def _sentences_on_undrawn(context, night):
 def _sentences_on_left_out(context, night):
     """Return sentences on frames that are not in the master of their group, one for a reason."""
     files = defaultdict(list)
-    for camera, file, text in left_out(context, night):
+    for camera, file, text in members_left_out(context, night):
         files[camera, text].append(file)
     return [
         f"{camera}: {_few_names(files_of_reason)}: {text}."

@@ -222,7 +222,7 @@ def _write_tag(panel, position, text, colour):
     text, colour : str
     """
     raster, top = panel.raster, panel.corners[1]
-    raster.text(panel.x(position), top + 9, text, colour, points=NUMBER, bold=True, anchor="mt")
+    raster.text(panel.x(position), top + 9, text, colour, points=NUMBER, is_bold=True, anchor="mt")
 
 
 def _shown_range(frame, region, profile):

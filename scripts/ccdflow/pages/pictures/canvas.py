@@ -258,8 +258,8 @@ def set_vertical_scale(axes, values, *, least_room=1e-3):
     if finite_values.size == 0:
         return
     low, high = float(finite_values.min()), float(finite_values.max())
-    least_room *= max(abs(low), abs(high), 1.0)
-    room = max(_SCALE_ROOM * (high - low), least_room)
+    largest = max(abs(low), abs(high), 1.0)
+    room = max(_SCALE_ROOM * (high - low), least_room * largest)
     axes.set_ylim(low - room, high + room)
 
 

@@ -71,7 +71,7 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
         raster.text(left - _TO_LABEL, panel.y(row), name, MUTED_INK, points=NUMBER, anchor="rm")
     for night, column in column_of.items():
         name = drawable_text(night)[:_NIGHT_LETTERS]
-        half = font(NUMBER, bold=False).getlength(name) / 2
+        half = font(NUMBER, is_bold=False).getlength(name) / 2
         place = panel.x(column), bottom + _TO_NIGHT + half
-        raster.text(*place, name, MUTED_INK, points=NUMBER, upright=True)
+        raster.text(*place, name, MUTED_INK, points=NUMBER, is_upright=True)
     return raster.png()

@@ -143,7 +143,9 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     if has_rows:
         name_distance = TICK + 16 + 8 * max(map(len, texts), default=0)
         name = "row (pixels)"
-        raster.text(left - name_distance, (top + bottom) / 2, name, INK, points=LABEL, upright=True)
+        raster.text(
+            left - name_distance, (top + bottom) / 2, name, INK, points=LABEL, is_upright=True
+        )
 
 
 def _draw_scale(raster, corners, scale, unit, has_beyond):

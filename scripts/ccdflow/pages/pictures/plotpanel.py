@@ -118,7 +118,7 @@ class PlotPanel:
         -------
         PlotPanel
         """
-        legend_width = sum(map(_entry_width, entries)) + font(TITLE, bold=False).getlength(title)
+        legend_width = sum(map(_entry_width, entries)) + font(TITLE, is_bold=False).getlength(title)
         has_legend_inside = legend_width > pixels(box[2])
         if has_legend_inside:
             low, high = y_range
@@ -242,9 +242,9 @@ class PlotPanel:
             raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - TICK, y, left, y + 1, EDGE)
             raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
-        widest = max((font(NUMBER, bold=False).getlength(text) for text in texts), default=0)
+        widest = max((font(NUMBER, is_bold=False).getlength(text) for text in texts), default=0)
         name_x = left - TICK - 16 - widest
-        raster.text(name_x, (top + bottom) / 2, ylabel, INK, points=LABEL, upright=True)
+        raster.text(name_x, (top + bottom) / 2, ylabel, INK, points=LABEL, is_upright=True)
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
@@ -398,7 +398,7 @@ class PlotPanel:
 
 def _entry_width(entry):
     """Return the pixels that an entry of a legend takes."""
-    return 52 + font(NUMBER, bold=False).getlength(entry[1])
+    return 52 + font(NUMBER, is_bold=False).getlength(entry[1])
 
 
 def _draw_dashes(raster, left, right, y, colour):

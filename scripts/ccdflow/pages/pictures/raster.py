@@ -119,7 +119,9 @@ class Raster:
         height, width = numbers.shape
         self.pixels[top : top + height, left : left + width] = numbers
 
-    def text(self, x, y, text, colour, *, points=LABEL, bold=False, anchor="ls", upright=False):
+    def text(
+        self, x, y, text, colour, *, points=LABEL, is_bold=False, anchor="ls", is_upright=False
+    ):
         """Write a line of text.
 
         Parameters
@@ -129,21 +131,21 @@ class Raster:
         text : str
         colour : str
         points : float, optional
-        bold : bool, optional
+        is_bold : bool, optional
         anchor : str, optional
             Two letters as in Pillow: l, m, r from left to right; a, m, s, d from the ascender to
             the baseline and below.
-        upright : bool, optional
+        is_upright : bool, optional
             Whether it goes upwards; its middle is at (x, y) then.
         """
-        letters = font(points, bold)
+        letters = font(points, is_bold)
         left, top, right, bottom = letters.getbbox(text, anchor=anchor)
         if right <= left or bottom <= top:
             return
         sheet = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
         ImageDraw.Draw(sheet).text((1 - left, 1 - top), text, 255, font=letters, anchor=anchor)
         mask = np.asarray(sheet)
-        if upright:
+        if is_upright:
             mask = np.rot90(mask)
             left, top = 1 - mask.shape[1] / 2, 1 - mask.shape[0] / 2
         self._blend(round(x + left) - 1, round(y + top) - 1, mask, colour)
@@ -289,7 +291,7 @@ def new_picture(title, explanation, height):
     raster.explanation = explanation
     for number, line in enumerate(headline):
         y = pixels(ABOVE_HEADLINE + HEADLINE_LINE * number)
-        raster.text(pixels(MARGIN), y, line, INK, points=HEADLINE, bold=True, anchor="la")
+        raster.text(pixels(MARGIN), y, line, INK, points=HEADLINE, is_bold=True, anchor="la")
     for number, line in enumerate(reversed(lines)):
         y = total - pixels(MARGIN + EXPLANATION_LINE * number)
         raster.text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL)
@@ -308,9 +310,9 @@ def write_heading(raster, text, left, top, width):
     width : float
         Room, inches.
     """
-    letters = font(HEADING, bold=True)
+    letters = font(HEADING, is_bold=True)
     text = drawable_text(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
     corner = pixels(left), pixels(top + ABOVE_HEADING)
-    raster.text(*corner, text, INK, points=HEADING, bold=True, anchor="la")
+    raster.text(*corner, text, INK, points=HEADING, is_bold=True, anchor="la")

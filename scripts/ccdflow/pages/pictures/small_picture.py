@@ -134,12 +134,12 @@ def _asinh(image, centre, scale):
     values = image - np.float32(centre)
     values *= np.float32(1 / scale)
     size = np.abs(values)
-    root = size * size
-    root += 1
-    np.sqrt(root, out=root)
+    square = size * size
+    square += 1
+    root = np.sqrt(square, out=square)
     root += size
-    np.log(root, out=root)
-    return np.copysign(root, values, out=root)
+    logarithm = np.log(root, out=root)
+    return np.copysign(logarithm, values, out=logarithm)
 
 
 # There are 254 numbers of steps at most: a table for each, of 256 bytes.
@@ -207,7 +207,7 @@ def _png_bytes(lines, shape, picture_values):
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
     fields = {name: getattr(picture_values, name) for name in _FIELDS}
     text = _KEYWORD + json.dumps(fields, separators=(",", ":")).encode("ascii")
-    chunks = (
+    contents_of_chunks = (
         (b"IHDR", head),
         (b"tEXt", text),
         (b"tRNS", b"\0\0"),
@@ -216,7 +216,7 @@ def _png_bytes(lines, shape, picture_values):
     )
     return _PNG_SIGNATURE + b"".join(
         len(data).to_bytes(4, "big") + kind + data + crc32(kind + data).to_bytes(4, "big")
-        for kind, data in chunks
+        for kind, data in contents_of_chunks
     )
 
 

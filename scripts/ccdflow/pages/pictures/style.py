@@ -81,28 +81,28 @@ TICK = 4
 
 
 @cache
-def font(points, bold):
+def font(points, is_bold):
     """Return DejaVu Sans, which Matplotlib brings along; Matplotlib itself is not loaded for it.
 
     Parameters
     ----------
     points : float
         Height.
-    bold : bool
+    is_bold : bool
 
     Returns
     -------
     PIL.ImageFont.FreeTypeFont
     """
     (folder,) = find_spec("matplotlib").submodule_search_locations
-    file = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' * bold}.ttf")
+    file = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' * is_bold}.ttf")
     return ImageFont.truetype(file, points * DPI / 72, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
 def _has_glyph(letter):
     """Return whether the font of the labels can draw a letter."""
-    letters = font(LABEL, bold=False)
+    letters = font(LABEL, is_bold=False)
     return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
 
 

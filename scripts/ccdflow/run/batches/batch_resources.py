@@ -30,7 +30,7 @@ def _estimated_seconds(size):
     )
 
 
-def threads(size):
+def cores(size):
     """Return the number of cores that a cluster job asks for, from 2 to `_MOST_THREADS`."""
     return max(2, min(_MOST_THREADS, math.ceil(_estimated_seconds(size) / _SECONDS_PER_THREAD)))
 
@@ -47,7 +47,7 @@ def memory(size, *, attempt=1, combine_memory=1000, threads=2):
     combine_memory : float
         Memory for combining, in MB; the default is that of `limits: combine_memory`.
     threads : int
-        The default is the least that `threads` returns.
+        The default is the least that `cores` returns.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def runtime(size, *, attempt=1, threads=2):
     attempt : int, optional
         From 1; each further attempt asks for the same amount again.
     threads : int, optional
-        The default is the least that `threads` returns.
+        The default is the least that `cores` returns.
 
     Returns
     -------

@@ -280,12 +280,12 @@ def save_store(results, store):
     """
     earlier_stamp = store.table
     path = Path(results) / paths.INVENTORY
-    unchanged = _are_saved_rows(store.rows, store.saved)
+    is_unchanged = _are_saved_rows(store.rows, store.saved)
     is_known = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
-    if not unchanged or not is_known:
+    if not is_unchanged or not is_known:
         write_inventory(results, store, earlier_rows=store.saved if is_known else None)
         store.table = atomic_write.stamp_of(path)
-    if unchanged and store.table == earlier_stamp and not store.has_late_notes:
+    if is_unchanged and store.table == earlier_stamp and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))

@@ -126,7 +126,8 @@ def _is_current(row, stamp, hashes):
     """Return whether a row holds for a file as it is now, and for settings and profile."""
     return (
         row is not None
-        and row.stamp == stamp != ()
+        and row.stamp == stamp
+        and stamp != ()
         and row.status in (OK, SET_ASIDE)
         and not row.gone
         and row.basis == hashes.hash_of(row.camera)

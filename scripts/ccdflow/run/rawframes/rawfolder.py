@@ -332,8 +332,8 @@ class _Walk:
         """Note a frame, or a folder that is to be looked into."""
         name = prefix + entry.name
         try:
-            is_folder = entry.is_dir()
-            is_link = is_folder and entry.is_symlink()
+            leads_to_folder = entry.is_dir()
+            is_link = leads_to_folder and entry.is_symlink()
         except OSError as error:
             # The link leads to itself.
             self.problems[name] = problem_of_reading(error)
@@ -343,7 +343,7 @@ class _Walk:
             self.problems[f"{name}/"] = FolderProblem(
                 "leads into the results folder", *_NOT_FOLLOWED
             )
-        elif is_folder:
+        elif leads_to_folder:
             link_of_folder = link or (f"{name}/" if is_link else "")
             self.pending_folders.append((f"{name}/", parents, link_of_folder))
         elif paths.is_raw_name(entry.name):

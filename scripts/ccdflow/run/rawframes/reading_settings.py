@@ -84,7 +84,7 @@ class ReadingHashes:
             headers,
         )
 
-    def remembered(self, camera):
+    def remembered_of(self, camera):
         """Return the remembered values of the frames of a camera, by its name."""
         return self._remembered_values.setdefault(camera, Remembered())
 

@@ -232,7 +232,7 @@ class RawRowReader:
         try:
             camera = self.hashes.identify(headers, self.settings.cameras, file)
             values |= {"camera": camera.name, "basis": self.hashes.hash_of(camera.name)}
-            remembered = self.hashes.remembered(camera.name)
+            remembered = self.hashes.remembered_of(camera.name)
             values |= _values_of_cards(file, camera, headers, remembered)
             if not camera.raw and is_called_master(headers):
                 refuse_reduced(headers, file=file)
@@ -296,7 +296,7 @@ class RawRowReader:
             return row
         try:
             camera = self.hashes.identify(raw.headers, self.settings.cameras, row.file)
-            remembered = self.hashes.remembered(camera.name)
+            remembered = self.hashes.remembered_of(camera.name)
             values = _values_of_cards(row.file, camera, raw.headers, remembered)
         except MemoryError:
             return replace(row, stamp=())

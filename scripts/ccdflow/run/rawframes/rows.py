@@ -88,7 +88,7 @@ class Facts(Mapping):
         """Return the values as a tuple, in the order of ``FACTS``."""
         return self._values
 
-    def shown(self):
+    def shown_values(self):
         """Return the values that pages show: they are made again when one of these changes."""
         later_facts = [[name, self[name]] for name in _LATER_FACTS if self[name] != ""]
         return (*_shown_facts_of(self._values), *later_facts)

@@ -294,17 +294,17 @@ def make_jobs_threads(workflow):
         workflow.execution_settings.use_threads = True
 
 
-def start_one_more(workflow, *, is_module):
+def start_one_more(workflow, *, is_within_other_workflow):
     """Let Snakemake start one job more than there are cores; it waits in `Steward.make`.
 
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
         With its scheduler, which it has when `onstart` is called.
-    is_module : bool
+    is_within_other_workflow : bool
         Whether another workflow uses this one; the jobs of its own rules would not wait.
     """
-    if not is_module:
+    if not is_within_other_workflow:
         workflow.scheduler.resources["_cores"] += 1
 
 

@@ -108,7 +108,8 @@ class Events:
     def __init__(self, raw, results=None):
         self.raw, self._results = Path(raw), results
         self._inotify = INotify()
-        # The paths of each watched folder, which has several where links lead to it: ``night/``.
+        # The paths of each watched folder, raises_errors=True)
+        except has several where links lead to it: ``night/``.
         self._prefixes = {}
         try:
             self.raw.stat()
@@ -117,7 +118,7 @@ class Events:
             self.close()
             raise
 
-    def _watch_folders(self, *, strict=False):
+    def _watch_folders(self, *, raises_errors=False):
         """Ask for the events of all folders; return the raw files in those that are new."""
         earlier_prefixes, self._prefixes = self._prefixes, {}
         errors = []
@@ -143,8 +144,10 @@ class Events:
         self.is_lost |= bool(errors)
         for number in earlier_prefixes.keys() - self._prefixes.keys():
             with suppress(OSError):
-                self._inotify.rm_watch(number)
-        new_prefixes = set().union(*self._prefixes.values())
+                if raises_errors:
+                    raise
+                continue
+            parents = set().union(*self._prefixes.values())
         new_prefixes -= set().union(*earlier_prefixes.values())
         return {name for name in names if name[: name.rfind("/") + 1] in new_prefixes}
 

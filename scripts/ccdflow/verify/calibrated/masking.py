@@ -130,11 +130,12 @@ def add_not_linear(expected, mask, image, header, reduced_header):
         Header of the reduced frame.
     """
     for readout in image.readouts:
-        linear_limit = number_of_card(card(header, "LINRAW", readout.tail))
-        if linear_limit is None:
+        raw_limit = number_of_card(card(header, "LINRAW", readout.tail))
+        if raw_limit is None:
             continue
         values = image.reduced[readout.place]
-        linear_limit -= number_of_card(card(reduced_header, "BIASLVL", readout.tail)) or 0.0
+        level = number_of_card(card(reduced_header, "BIASLVL", readout.tail)) or 0.0
+        linear_limit = raw_limit - level
         is_unsaturated = (mask[readout.place] & SATURATED) == 0
         is_nonlinear, may_be_nonlinear = (
             (values > np.float32(linear_limit + margin)) & is_unsaturated
@@ -449,8 +450,8 @@ def add_cosmics(expected, mask, header, image, errors):
         expected.add(COSMIC, hits)
         return
     # The hits were looked for in pixels before these were rounded to steps.
-    stored_hits = (mask & COSMIC) != 0
-    differing = np.count_nonzero(stored_hits != hits)
+    is_stored_hit = (mask & COSMIC) != 0
+    differing = np.count_nonzero(is_stored_hit != hits)
     if differing > _MOST_DIFFERING + _PART_DIFFERING * np.count_nonzero(hits):
         raise Differs(f"{differing} pixels are hits of cosmic rays by ccdproc alone, or here alone")
-    expected.add(COSMIC, stored_hits)
+    expected.add(COSMIC, is_stored_hit)

@@ -191,12 +191,12 @@ def _check_model(remade, bias):
         light = measuring.box_medians(frames)
         square = model.factor**2
         factor, error = measuring.model_factor(
-            frames, levels, light, model.fixed / square, model.slope / square
+            frames, levels, light, model.fixed_variance / square, model.slope / square
         )
         # Differences without scatter, in a camera as quiet as the rounding, correct nothing.
         factor = factor or 1.0
         # Frames that hardly scatter are rounded all the same.
-        factor = max(factor, min(1.0, (ROUNDING * square / model.fixed) ** 0.5))
+        factor = max(factor, min(1.0, (ROUNDING * square / model.fixed_variance) ** 0.5))
         check_value(
             f"MODFC{tail}", model.factor, factor, rtol=tolerances.tolerance_of_factor(error)
         )

@@ -61,14 +61,14 @@ ERROR_TOLERANCE = 2e-5
 """Relative, of standard errors: the cards of the noise model have six digits."""
 
 
-def verify_combined(headers, path, results, all_rows):
+def verify_combined(headers, path, results, compares_all_rows):
     """Make a combined frame again and compare it.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
     path, results : pathlib.Path
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows are made again.
 
     Returns
@@ -94,8 +94,10 @@ def verify_combined(headers, path, results, all_rows):
         _check_names(headers, account)
         for hdu in account.hdus:
             product = _CombinedProduct(hdus, headers, account, results)
-            remade = _RemadeImage(product, hdu, gains=gains.get(hdu, ()), all_rows=all_rows)
-            bands_of_image = _bands_of(headers, account, hdu, all_rows)
+            remade = _RemadeImage(
+                product, hdu, gains=gains.get(hdu, ()), compares_all_rows=compares_all_rows
+            )
+            bands_of_image = _bands_of(headers, account, hdu, compares_all_rows)
             for part in bands_of_image:
                 remade.compare(part)
             remade.check_counts()
@@ -104,13 +106,13 @@ def verify_combined(headers, path, results, all_rows):
             largest_difference = max(largest_difference, remade.largest)
             makers |= remade.makers
             bands = len(bands_of_image)
-    extent = "all rows" if all_rows else f"{bands} bands of {_BAND_ROWS} rows"
+    extent = "all rows" if compares_all_rows else f"{bands} bands of {_BAND_ROWS} rows"
     programs = " and ".join(sorted(makers))
     compared = f"float32 rounding with {programs}, {extent}"
     return {"compared": compared, "pixels": pixels, "largest": largest_difference}
 
 
-def _bands_of(headers, account, hdu, all_rows):
+def _bands_of(headers, account, hdu, compares_all_rows):
     """Return the rows that are made again: all of them, or some bands.
 
     Parameters
@@ -119,11 +121,11 @@ def _bands_of(headers, account, hdu, all_rows):
         Headers of all HDUs.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     hdu : int
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows are made again.
     """
     rows = headers[hdu]["NAXIS2"]
-    if all_rows:
+    if compares_all_rows:
         return prepared_rows.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
@@ -161,7 +163,7 @@ class _RemadeImage:
         Index of the image's HDU.
     gains : sequence of ((slice, slice), float)
         Place, and gain over the mean gain, of each amplifier of a flat whose gains are known.
-    all_rows : bool
+    compares_all_rows : bool
         Whether all rows are made again.
 
     Attributes
@@ -192,13 +194,13 @@ class _RemadeImage:
         Number of values that are not finite, so far.
     """
 
-    def __init__(self, product, hdu, *, gains, all_rows):
+    def __init__(self, product, hdu, *, gains, compares_all_rows):
         headers = product.headers
         self.hdus, self.hdu, self.results = product.hdus, hdu, product.results
         self.account = _account_with_clipping(headers[hdu], headers[0], product.account)
         self.header, self.first_header = header_with_recipe(headers[hdu], headers[0]), headers[0]
         self.gains = gains
-        self.has_all_rows = all_rows
+        self.has_all_rows = compares_all_rows
         self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
         self.pixels, self.largest, self.makers = 0, 0.0, set()
@@ -206,7 +208,9 @@ class _RemadeImage:
         self.invalid_counts = 0
         self._is_compared = np.zeros(self.shape[0], bool)
         self._light = None
-        self._counts_rejections = all_rows or self.extension("COUNT") or self.extension("UNCERT")
+        self._counts_rejections = (
+            compares_all_rows or self.extension("COUNT") or self.extension("UNCERT")
+        )
 
     def extension(self, name):
         """Return an extension of this image; None if it is missing."""
@@ -263,8 +267,8 @@ class _RemadeImage:
         # A dark is a small difference of large numbers, whose rounding it has.
         scale = remade.scale if account.has_light else 1.0
         alternative = np.where(np.isnan(remade.image), np.nan, remade.alternative)
-        nearer = np.abs(image - alternative) < np.abs(image - remade.image)
-        nearest = np.where(nearer, alternative, remade.image)
+        is_nearer = np.abs(image - alternative) < np.abs(image - remade.image)
+        nearest = np.where(is_nearer, alternative, remade.image)
         steps = tolerances.MOST_FLOAT_STEPS + (2 if account.levels else 0)
         limit = steps * np.finfo(np.float32).eps * np.fmax(np.abs(nearest), scale)
         kept_values.match_doubtful_pixels(

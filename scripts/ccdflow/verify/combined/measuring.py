@@ -36,7 +36,7 @@ _CLIP_ITERATIONS = 20
 _LEAST_SIGMA = 12**-0.5
 # Consecutive differences share a frame, so their variances are correlated by 1/4: the variance of
 # their mean is this many times larger than without the correlation.
-_PAIR_CORRELATION = 1.5
+_PAIR_VARIANCE_FACTOR = 1.5
 # Normal values that are combined to measure the variance of a statistic, and the least and largest
 # number of trials: the ratio is known to 0.6 % by 3,000 trials of 100 values, and compared to 3 %.
 _TRIAL_VALUES, _FEWEST_TRIALS, _MOST_TRIALS = 300_000, 2000, 20_000
@@ -369,7 +369,7 @@ def model_factor(frames, levels, light, fixed, slope):
         variances.append(sigma**2)
         count += number
     factor = float(np.mean(variances)) ** 0.5
-    return factor, factor * (_PAIR_CORRELATION / (2 * max(count, 1))) ** 0.5
+    return factor, factor * (_PAIR_VARIANCE_FACTOR / (2 * max(count, 1))) ** 0.5
 
 
 def gain_of_pairs(frames, levels, noise):
@@ -413,4 +413,6 @@ def gain_of_pairs(frames, levels, noise):
     for _ in range(_GAIN_ITERATIONS):
         is_kept = squares <= _CLIP_SIGMA**2 * (inverse * photons + fixed)
         inverse = float(np.mean(((squares - fixed) / photons)[is_kept]))
-    return 1 / inverse, (_SQUARES_VARIANCE * _PAIR_CORRELATION / np.count_nonzero(is_kept)) ** 0.5
+    return 1 / inverse, (
+        _SQUARES_VARIANCE * _PAIR_VARIANCE_FACTOR / np.count_nonzero(is_kept)
+    ) ** 0.5

@@ -213,5 +213,5 @@ def _noise_terms(models, rows, shape, missing_card="MODRN"):
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
         part_of_amplifier = part_in_rows(model.place, rows)
-        fixed[part_of_amplifier], slope[part_of_amplifier] = model.fixed, model.slope
+        fixed[part_of_amplifier], slope[part_of_amplifier] = model.fixed_variance, model.slope
     return fixed, slope

@@ -23,7 +23,7 @@ _SAMPLE_ROWS = 128
 # Pixels of each dark that are read at once.
 _STRIP_PIXELS = 1 << 17
 # Chance that a good pixel departs from its line like a bad one.
-_FALSE_ALARMS = 1e-6
+_FALSE_ALARM_SHARE = 1e-6
 # The rate of a hot pixel is this many standard errors above the median.
 _BAD_SIGMA = 5.0
 # A value this many standard errors above the others is a hit by a cosmic ray.
@@ -283,7 +283,7 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
         ):
             if freedom:
                 bits.add(
-                    bit, values, scale * special.chdtri(freedom, _FALSE_ALARMS), part, margin=0
+                    bit, values, scale * special.chdtri(freedom, _FALSE_ALARM_SHARE), part, margin=0
                 )
         _flag_filling_pixels(bits, part, lines, fit)
         is_empty = ~np.isfinite(lines.rate)
@@ -311,7 +311,7 @@ def _flag_filling_pixels(bits, part, lines, fit):
     square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
     bits.add(HOT, square, _BAD_SIGMA**2, part, margin=0)
     if fit.freedom[0]:
-        limit = special.chdtri(fit.freedom[0] + 1, _FALSE_ALARMS)
+        limit = special.chdtri(fit.freedom[0] + 1, _FALSE_ALARM_SHARE)
         bits.add(HOT, square + lines.misfit / fit.scales[1], limit, part, margin=0)
 
 

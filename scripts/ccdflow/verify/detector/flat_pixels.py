@@ -41,7 +41,7 @@ _COLUMNS_AROUND = 15
 # Columns left out between a deep column and the columns beside it that give the light.
 _COLUMNS_BETWEEN = 3
 # Deep parts of columns are at most this fraction of all parts: more are structure of the light.
-_MOST_DEEP = 0.01
+_MOST_DEEP_PART = 0.01
 # Each of two levels needs at least this many flats.
 _FEWEST_OF_A_LEVEL = 2
 # The means of the two levels differ at least by this factor.
@@ -176,7 +176,9 @@ def _find_deep_parts(flat, is_usable, lowering):
     ratio = levels[is_measured] / ((left_light + right_light)[is_measured] / 2)
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * sigma_by_mad(ratio - np.median(ratio)))
     is_deep = is_measured & (levels < (limit - lowering) * darker_side)
-    return is_deep if is_deep.sum() <= _MOST_DEEP * is_measured.sum() else np.zeros_like(is_deep)
+    return (
+        is_deep if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum() else np.zeros_like(is_deep)
+    )
 
 
 def faint_and_bright(levels):
@@ -247,7 +249,7 @@ def average_flats(values, levels, noise):
         )
 
 
-def open_bits_of_levels(parts, *, like_ccdmask):
+def open_bits_of_levels(parts, *, includes_ccdmask):
     """Return the `OpenBits` of pixels that are not linear between faint and bright flats.
 
     Parameters
@@ -255,7 +257,7 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     parts : pair of (numpy.ndarray, numpy.ndarray, numpy.ndarray) of shape (ny, nx)
         Mean (float64), variance (float64) and is_open (bool) of the faint flats and of the bright
         ones: `average_flats`.
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether the pixels that `ccdproc.ccdmask` finds count as well.
 
     Returns
@@ -285,7 +287,7 @@ def open_bits_of_levels(parts, *, like_ccdmask):
     bits.add(BAD_COLUMN, np.abs(sigma), _LEVEL_SIGMA)
     for sign in (1, -1):
         bits.set(BAD_COLUMN, *bad_parts(column_sums(sign * sigma), len(sigma)))
-    if like_ccdmask:
+    if includes_ccdmask:
         image = CCDData(ratio.astype(np.float32), unit=units.dimensionless_unscaled)
         is_nonlinear = np.asarray(ccdproc.ccdmask(image)) & is_measured
         bits.set(BAD_COLUMN, is_nonlinear, is_nonlinear)

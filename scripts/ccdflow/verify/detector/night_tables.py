@@ -39,7 +39,7 @@ USES = ("dark", "flat", "spectrum", "not used")
 # Bits of pixels of a flat whose values say nothing about the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
-_MOST_LOW = 0.02
+_MOST_LOW_PART = 0.02
 # Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
 _SIGMA_ROUNDING = 1e-4
 # Every row, or every column.
@@ -495,7 +495,7 @@ def _bits_and_contrast(image, flats, low_sigma):
     contrast = flat_pixels.measure_contrast(
         _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image)
     )
-    return bits, None if contrast.low_share > _MOST_LOW else contrast
+    return bits, None if contrast.low_share > _MOST_LOW_PART else contrast
 
 
 def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):
@@ -577,7 +577,7 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
     )
 
 
-def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
+def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
     """Return the `OpenBits` of an amplifier by flats of two levels; None where they are of one.
 
     Parameters
@@ -588,7 +588,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
     place : (slice, slice)
         Its rows and columns.
     flat : NightMaster
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether the limits are those of IRAF's ccdmask.
     """
     noise, gain = image.noises[tail]
@@ -616,7 +616,7 @@ def _open_bits_by_levels(image, tail, place, flat, like_ccdmask):
         [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
         for level in (0, 1)
     ]
-    return flat_pixels.open_bits_of_levels(parts, like_ccdmask=like_ccdmask)
+    return flat_pixels.open_bits_of_levels(parts, includes_ccdmask=includes_ccdmask)
 
 
 def _dark_rate(flat, hdu, place):

@@ -19,11 +19,11 @@ import numpy as np
 # Rows and columns of a tile whose median is the smooth light.
 _TILE_SIDE = 64
 # Rows of a tile that are sampled.
-_ROWS_OF_A_TILE = 8
+_SAMPLED_ROWS_OF_A_TILE = 8
 # One column in this many counts in the sampled rows.
 _COLUMN_STEP = 4
 # A tile with fewer columns than this has all of them in its median.
-_WIDE_TILE = 32
+_WIDE_TILE_COLUMNS = 32
 # Standard deviations by which a pixel stands out of the smooth light.
 _SIGNIFICANT_SIGMA = 4.0
 # Standard deviations by which a pixel is off the surface through its neighbours, or through all.
@@ -57,7 +57,7 @@ def tiles(ny, size=_TILE_SIDE):
     edges = np.linspace(0, ny, max(1, round(ny / size)) + 1).round().astype(int)
     rows = []
     for low, high in pairwise(edges):
-        step = max(1, (high - low) // _ROWS_OF_A_TILE)
+        step = max(1, (high - low) // _SAMPLED_ROWS_OF_A_TILE)
         rows.append(np.arange(low + min(step // 2, high - low - 1), high, step))
     return edges, rows
 
@@ -79,7 +79,7 @@ class SmoothLight:
         edges, rows = tiles(ny, size)
         nx = sample.shape[1]
         width = nx // max(1, round(nx / size))
-        count, step = nx // width, _COLUMN_STEP if width >= _WIDE_TILE else 1
+        count, step = nx // width, _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
         ends = np.cumsum([0, *map(len, rows)])
         medians = np.array(
             [

@@ -173,7 +173,7 @@ class ModelAccount:
     gain: float | None
 
     @property
-    def fixed(self):
+    def fixed_variance(self):
         """Variance without light; rounding to whole adu is the least."""
         return self.factor**2 * (max(self.read_noise, 12**-0.5) ** 2 + self.level_noise**2)
 

@@ -61,7 +61,7 @@ def lines_on_night(context, night):
             allowed=nights_in_words(nights),
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
-    blocks = night_forecast.blocks_of(context, night, foretell=True)
+    blocks = night_forecast.blocks_of(context, night, foretells=True)
     text_lines = [_line_on_sound_frames(night, rows), *_lines_on_unusable_frames(rows)]
     for block in blocks:
         text_lines += forecast_sentences.paragraph(block)
