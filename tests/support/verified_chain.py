@@ -31,7 +31,7 @@ def copy_folders(folders, top):
 
 def verify_all_rows(product, folders):
     """Verify a product of (raw folder, results folder) in all its rows; return the verdict."""
-    return verdicts.verify(product, raw=folders[0], results=folders[1], all_rows=True)
+    return verdicts.verify(product, raw=folders[0], results=folders[1], compares_all_rows=True)
 
 
 def first_product(results, kind):

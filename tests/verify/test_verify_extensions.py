@@ -42,10 +42,6 @@ def night_of_extensions(tmp_path_factory):
     return chain.raw, top / "results"
 
 
-def look(product, folders):
-    return verdicts.verify(product, raw=folders[0], results=folders[1], compares_all_rows=True)
-
-
 def test_calibrated_frames_read_the_model_of_the_overscan_from_the_first_header(
     night_of_extensions,
 ):

@@ -35,10 +35,6 @@ def untrimmed_night(tmp_path_factory):
     return chain.raw, top / "results"
 
 
-def look(product, folders):
-    return verdicts.verify(product, raw=folders[0], results=folders[1], compares_all_rows=True)
-
-
 def test_frames_that_were_left_whole_are_verified(untrimmed_night):
     """The light of a pixel's surroundings is that of the amplifier, without its overscan."""
     products = selection.files_of(untrimmed_night[1])

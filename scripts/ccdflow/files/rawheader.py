@@ -305,8 +305,8 @@ def _header_like(last, data):
     return header
 
 
-# Headers are whole blocks of 36 cards: `_MOST_USUAL_CARDS` has 20 such values The
-# cards before END, and texts cut between blocks, add others, which 256 entries bound.
+# Headers are whole blocks of 36 cards: `count` has 20 such values up to `_MOST_USUAL_CARDS`.
+# Headers without END, and texts cut between blocks, add others, which 256 entries bound.
 @lru_cache(maxsize=256)
 def _card_splitter(count):
     """Return a function that gives the first cards in the bytes of a header, by their number."""

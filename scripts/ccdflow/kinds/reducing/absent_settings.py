@@ -22,10 +22,7 @@ _SETTINGS = {
     ),
 }
 # Types of frames that are made into masters or take them.
-_MASTER_TYPES, _CONCERNED_TYPES = (
-    ("bias", "dark", "flat"),
-    ("bias", "dark", "flat", "science", "arc"),
-)
+_CONCERNED_TYPES = (*MASTER_KINDS, "science", "arc")
 
 
 def absent_settings(rows, group_by):
@@ -53,7 +50,7 @@ def absent_settings(rows, group_by):
             rows_by_size[row.night, row.camera, size].append(row)
     warnings = defaultdict(list)
     for frames in rows_by_size.values():
-        if not any(row.facts["type"] in _MASTER_TYPES for row in frames):
+        if not any(row.facts["type"] in MASTER_KINDS for row in frames):
             continue
         for name in filter(group_by.__contains__, _SETTINGS):
             frames_without = [row for row in frames if row.facts[name] in (None, "")]

@@ -12,8 +12,6 @@ from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
-_STATUS_WORDS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
-
 UNMADE_STATUS_WORDS = {job_records.FAILED: "failed", job_records.GONE: "left for the next run"}
 """The word on the page for a frame without a product in this run, by its status."""
 
@@ -79,8 +77,8 @@ def _status_and_reason(row, record):
         return contents.SET_ASIDE, record.reason
     if record is not None and record.status in UNMADE_STATUS_WORDS:
         return UNMADE_STATUS_WORDS[record.status], record.reason
-    if row.status in _STATUS_WORDS:
-        return _STATUS_WORDS[row.status, row.reason
+    if row.status in (RAW_MISSING, SET_ASIDE):
+        return row.status, row.reason
     is_made = record is not None and record.status == job_records.MADE
     return contents.REDUCED if is_made else "not asked for", row.reason
 

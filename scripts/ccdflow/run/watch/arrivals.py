@@ -108,12 +108,11 @@ class Events:
     def __init__(self, raw, results=None):
         self.raw, self._results = Path(raw), results
         self._inotify = INotify()
-        # The paths of each watched folder, raises_errors=True)
-        except has several where links lead to it: ``night/``.
+        # The paths of each watched folder, which has several where links lead to it: ``night/``.
         self._prefixes = {}
         try:
             self.raw.stat()
-            self._watch_folders(strict=True)
+            self._watch_folders(raises_errors=True)
         except OSError:
             self.close()
             raise
@@ -138,16 +137,14 @@ class Events:
                 self._prefixes.setdefault(number, set()).add(prefix)
 
         names = rawfolder.walk_names(self.raw, self._results, watch_folder)
-        if errors and strict:
+        if errors and raises_errors:
             raise errors[0]
         # With the events of some folders alone, frames of the others would be late.
         self.is_lost |= bool(errors)
         for number in earlier_prefixes.keys() - self._prefixes.keys():
             with suppress(OSError):
-                if raises_errors:
-                    raise
-                continue
-            parents = set().union(*self._prefixes.values())
+                self._inotify.rm_watch(number)
+        new_prefixes = set().union(*self._prefixes.values())
         new_prefixes -= set().union(*earlier_prefixes.values())
         return {name for name in names if name[: name.rfind("/") + 1] in new_prefixes}
 
