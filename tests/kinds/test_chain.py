@@ -25,9 +25,9 @@ from ccdflow.kinds.reporting.calibrated_pictures import CalibrationPicture
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages.contents import Section
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import lines_on_plan, other_products
 from ccdflow.run.plan import WantedProduct
+from ccdflow.run.products.product_names import reduced_product
 
 DATA = Path(__file__).parents[1] / "data"
 OLD_RESULTS = DATA / "results_of_38e4045.tar.xz"

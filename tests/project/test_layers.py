@@ -280,6 +280,8 @@ def test_each_kind_lies_in_the_folder_of_its_layer():
     assert sum(map(len, layers.values())) == len(folders)
 
 
+# The modules of the methods that look up and keep.
+CONTEXTS = {"context.py", "run_contents.py"}
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
     Lookup.AGEING, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
@@ -296,7 +298,7 @@ def keys_of_calls(*methods):
     for path, tree in trees().items():
         for node in nodes(tree):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            if is_call and node.func.attr in methods and path.name != "context.py":
+            if is_call and node.func.attr in methods and path.name not in CONTEXTS:
                 keys.add(ast.unparse(getattr(node.args[0], "elts", node.args)[0]))
     return keys
 

@@ -18,8 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
 from ccdflow.kinds.measuring.shutter import SHUTTER, corrects
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.products.product_names import reduced_product
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MEAN_ERROR = 1e-3

@@ -9,8 +9,8 @@ from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import observation_of
-from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import OK
 
 

@@ -13,8 +13,9 @@ from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import association, setups
 from ccdflow.kinds.reducing.frame_sources import frame_key
-from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import Group
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker
 

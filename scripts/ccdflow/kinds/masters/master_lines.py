@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import OK
 from ccdflow.run.unparsed_mapping import lists_in

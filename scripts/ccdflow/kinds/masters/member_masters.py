@@ -26,9 +26,10 @@ from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.record_entries import converter_ends_of, no_level_parts
 from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
-from ccdflow.run.context import JobContext, reduced_product
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
 from ccdflow.run.job_records import Record
+from ccdflow.run.products.product_names import reduced_product
 
 # The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}

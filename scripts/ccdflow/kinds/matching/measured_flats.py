@@ -14,8 +14,8 @@ from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 
 BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""

@@ -11,7 +11,7 @@ from ccdflow.camera.filters import is_open
 from ccdflow.kinds.matching.association import MASTER_KINDS
 from ccdflow.pages.text_formatting import figure, light_words, short_unit
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.wording import count
 
 VERSION = 3

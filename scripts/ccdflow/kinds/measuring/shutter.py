@@ -33,7 +33,8 @@ from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure, with_error
 from ccdflow.run import job_records
-from ccdflow.run.context import is_of_enabled_type, reduced_product
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.

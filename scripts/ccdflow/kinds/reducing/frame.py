@@ -19,11 +19,12 @@ from ccdflow.kinds.reducing.frame_sources import (
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
 from ccdflow.run import job_records, ledger
-from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rawnames import copies
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,

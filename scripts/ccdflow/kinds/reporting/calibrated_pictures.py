@@ -22,8 +22,8 @@ from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
 from ccdflow.pages.text_formatting import figure, light_words, short_unit, with_error
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import value_picker
 from ccdflow.wording import count
 

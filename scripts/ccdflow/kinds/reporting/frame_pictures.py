@@ -17,7 +17,7 @@ from ccdflow.kinds.reducing.small_pictures import is_drawn, mapped_image_of
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import OK
 
 PICTURES_VERSION = 10

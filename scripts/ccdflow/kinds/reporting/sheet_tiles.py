@@ -21,7 +21,7 @@ from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
 
 # The highest value of most converters, adu.
