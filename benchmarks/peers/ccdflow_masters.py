@@ -21,7 +21,7 @@ from astropy.io import fits
 
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import ScaledDark, combine_flats
+from ccdflow.combine.flats import FlatSubtraction, ScaledDark, combine_flats
 from ccdflow.combine.member_reader import locate
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import CombineLimits
@@ -91,7 +91,7 @@ def main():
         )
         flats, header = members_by_kind["flat"]
         scaled_dark = ScaledDark(dark, [header["EXPTIME"]] * len(flats))
-        combine_kind("flat", combine_flats, bias=bias, dark=scaled_dark)
+        combine_kind("flat", combine_flats, subtraction=FlatSubtraction(bias, scaled_dark))
         for job in jobs:
             job.result()
 

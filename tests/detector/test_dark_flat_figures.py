@@ -19,7 +19,7 @@ from master_truth import (
 )
 
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import combine_flats
+from ccdflow.combine.flats import FlatSubtraction, combine_flats
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
@@ -272,8 +272,7 @@ def test_figures_of_a_flat(tmp_path):
     members = write(tmp_path, flats(t, levels))
     flat = combine_flats(
         members,
-        bias=SubtractedMaster(t.bias.astype(np.float32)),
-        dark=None,
+        FlatSubtraction(SubtractedMaster(t.bias.astype(np.float32))),
         amplifiers=amplifiers(),
     )
     measured = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
@@ -555,8 +554,7 @@ def test_an_amplifier_of_a_flat_without_a_good_pixel_has_no_figures_and_the_othe
     t = truth()
     flat = combine_flats(
         write(tmp_path, flats(t, [20_000.0, 21_000, 22_000, 23_000])),
-        bias=SubtractedMaster(t.bias.astype(np.float32)),
-        dark=None,
+        FlatSubtraction(SubtractedMaster(t.bias.astype(np.float32))),
         amplifiers=amplifiers(),
     )
     all_measured = measure_flat(flat, hours=[0, 1, 2, 3])

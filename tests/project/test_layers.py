@@ -513,7 +513,7 @@ LONG_ARGUMENTS = {
     "ccdmask.py: ccdmask": "those of ccdproc's function, which users know",
     "drawing.py: draw_detector": "the properties of a detector, by keywords, for users",
     "exposing.py: expose": "one exposure for users, by keywords",
-    "flats.py: combine_flats": "a combination for users, by keywords",
+    "flats.py: combine_image_of_flats": "those of `combine`, and its `FlatSubtraction`",
     "guide_nights.py: simulate_archive": "the options of `simulate.py`, for users",
     "guide_nights.py: simulate_biases": "the options of `simulate.py`, for users",
     "guide_nights.py: simulate_night": "the options of `simulate.py`, for users",

@@ -126,23 +126,31 @@ def setting_of(headers, images):
         ``KEYWORD=value`` in the order of the keywords, ``|`` between; '' where no card says it. A
         value that is long, or one of many images, is a hash.
     """
-    settings = {}
+    values_by_keyword = {}
     for hdu in dict.fromkeys((0, *images)):
-        header = headers[hdu]
-        for keyword in dict.fromkeys(header):
-            meaning = _meaning_of(keyword)
-            if meaning:
-                value = _setting_as_text(meaning, card_value(header, keyword))
-                if value:
-                    settings.setdefault(keyword, []).append(value)
-    texts = []
-    for keyword, values in sorted(settings.items()):
-        is_same = len(set(values)) == 1
-        text = values[0] if is_same else ";".join(values)
-        if len(text) > _LONGEST_TEXT:
-            text = "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        texts.append(f"{keyword}={text}")
-    return "|".join(texts)
+        for keyword, value in _settings_in_header(headers[hdu]):
+            values_by_keyword.setdefault(keyword, []).append(value)
+    return "|".join(
+        f"{keyword}={_text_of_values(values)}"
+        for keyword, values in sorted(values_by_keyword.items())
+    )
+
+
+def _settings_in_header(header):
+    """Yield (keyword, value) of the cards of a header that name a device or a setting."""
+    for keyword in dict.fromkeys(header):
+        meaning = _meaning_of(keyword)
+        value = _setting_as_text(meaning, card_value(header, keyword)) if meaning else ""
+        if value:
+            yield keyword, value
+
+
+def _text_of_values(values):
+    """Return the value that all images share, or all values; a hash where that is long."""
+    text = values[0] if len(set(values)) == 1 else ";".join(values)
+    if len(text) > _LONGEST_TEXT:
+        return "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return text
 
 
 # The headers of a camera have some hundreds of keywords: 4096 hold those of several cameras.

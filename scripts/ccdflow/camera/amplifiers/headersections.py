@@ -63,7 +63,21 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
         If the file has no image, or sections leave the frame, are empty or contradict each other.
     """
     images = required_image_hdus(headers, file=file)
-    drafts, notes = [], []
+    drafts, notes = [], _notes_on_other_hdus(headers, images)
+    for position, index in enumerate(images):
+        reader = HduReader(
+            headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
+        )
+        image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
+        drafts += (
+            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
+        )
+    return drafts, notes
+
+
+def _notes_on_other_hdus(headers, images):
+    """Return a `Note` on the masks among the HDUs without an image, and one on the overscans."""
+    notes = []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:
         names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
@@ -76,15 +90,7 @@ def drafts_from_header(headers, cards, *, overscan=True, file):
             " the image, until a combined bias takes it away"
         )
         notes.append(Note(text, topic=names))
-    for position, index in enumerate(images):
-        reader = HduReader(
-            headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
-        )
-        image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
-        drafts += (
-            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
-        )
-    return drafts, notes
+    return notes
 
 
 def _drafts_of_hdu(reader, position, images, *, overscan):

@@ -131,36 +131,53 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
     is_good = np.isfinite(flats).all(axis=0)
-    all_are_good = is_good.all()
-    levels = np.array(
-        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
-        if is_good.any()
-        else [np.nan]
-    )
+    levels = _levels_of_flats(flats, is_good)
     level = levels.mean()
     whole = tuple(slice(size - size % BLOCK_SIDE) for size in is_good.shape)
     if not (levels > 0).all() or not is_good[whole].any():
         return Gain(np.nan, np.nan, float(level), np.nan, 0)
-    scaled = _scale_blocks(flats, level / levels, is_good)
-    share = np.mean((level / levels) ** 2)
-    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * share
+    ratios = level / levels
+    scaled = _scale_blocks(flats, ratios, is_good)
+    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * np.mean(ratios**2)
     parts = list(_scatter_by_level(scaled, read_noise))
     parts = [part for part in parts if part.variance > least_variance] or _join_parts(parts)
-    gains = []
-    for part in parts:
-        photons = part.variance - read_noise**2 * share
-        # Pixels that have no light, such as those beside a slit, or are full, show no photons.
-        if not 0 < part.level < photons * HIGHEST_GAIN:
-            gains.append(Gain(np.nan, np.nan, part.level, part.variance, part.pixels))
-            continue
-        gain = part.level * np.mean(level / levels) / photons
-        variance_error = part.variance * np.sqrt(2 / part.freedom)
-        read_noise_error_part = 2 * read_noise * read_noise_error * share
-        error = gain * np.hypot(variance_error, read_noise_error_part) / photons
-        gains.append(Gain(float(gain), float(error), part.level, part.variance, part.pixels))
+    gains = [_gain_of_part(part, ratios, read_noise, read_noise_error) for part in parts]
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
+
+
+def _levels_of_flats(flats, is_good):
+    """Return the mean of the good pixels of each flat, (n,) float64; (1,) NaN without any."""
+    if not is_good.any():
+        return np.array([np.nan])
+    all_are_good = is_good.all()
+    return np.array(
+        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
+    )
+
+
+def _gain_of_part(part, ratios, read_noise, read_noise_error):
+    """Return the `Gain` by the pixels of some levels; NaN where they show no photons.
+
+    Parameters
+    ----------
+    part : _LevelScatter
+    ratios : numpy.ndarray of shape (n,), float64
+        Mean level of all flats over that of each.
+    read_noise, read_noise_error : float
+        As for `measure_gain`.
+    """
+    share = np.mean(ratios**2)
+    photons = part.variance - read_noise**2 * share
+    # Pixels that have no light, such as those beside a slit, or are full, show no photons.
+    if not 0 < part.level < photons * HIGHEST_GAIN:
+        return Gain(np.nan, np.nan, part.level, part.variance, part.pixels)
+    gain = part.level * np.mean(ratios) / photons
+    variance_error = part.variance * np.sqrt(2 / part.freedom)
+    read_noise_error_part = 2 * read_noise * read_noise_error * share
+    error = gain * np.hypot(variance_error, read_noise_error_part) / photons
+    return Gain(float(gain), float(error), part.level, part.variance, part.pixels)
 
 
 class _ScaledBlocks(NamedTuple):
