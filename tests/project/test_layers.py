@@ -470,12 +470,6 @@ def test_no_folder_is_a_drawer():
     assert {name for name, count in folders.items() if count > 20} == LARGE_FOLDERS.keys()
 
 
-# Functions with more decisions than others may have: split them by meaning, and take them off.
-MANY_DECISIONS = {
-    "detector_noise_of", "mark_gone", "why_none", "write_batch",
-}  # fmt: skip
-
-
 def decisions_of(function):
     """Return 1 and the number of points where the way through a function divides."""
     count = 1
@@ -497,7 +491,7 @@ def test_no_function_has_many_decisions():
         for node in holders(module)
         if isinstance(node, ast.FunctionDef) and decisions_of(node) > 17
     }
-    assert many - MANY_DECISIONS == set()
+    assert many == set()
 
 
 def arguments_of(function):

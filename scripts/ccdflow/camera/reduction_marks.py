@@ -144,13 +144,7 @@ def _marks_of_reduction(header, *, is_master_sought):
         for keyword in keywords:
             if has_card(header, keyword) and _is_mark(program, keyword, header):
                 yield program, keyword, card_value(header, keyword)
-    level = as_number(card_value(header, "RLEVEL"))
-    if level is not None and level >= 1:
-        yield "BANZAI", "RLEVEL", level
-    for keyword in ("NCOMBINE", "STACKCNT"):
-        count = as_number(card_value(header, keyword))
-        if count is not None and count > 1:
-            yield "a program that combines frames", keyword, count
+    yield from _marks_by_number(header)
     if is_master_sought and (card := _master_card(header)):
         yield "a program that makes masters", *card
     unit = card_value(header, "BUNIT")
@@ -159,6 +153,17 @@ def _marks_of_reduction(header, *, is_master_sought):
     for line in commentary(header, "HISTORY"):
         if _STEP_IN_HISTORY.search(line) and not _DENIED_STEP.search(line):
             yield "a program that says so in its log", "HISTORY", line[:60]
+
+
+def _marks_by_number(header):
+    """Yield (program, keyword, value) of the cards whose number is such a mark."""
+    level = as_number(card_value(header, "RLEVEL"))
+    if level is not None and level >= 1:
+        yield "BANZAI", "RLEVEL", level
+    for keyword in ("NCOMBINE", "STACKCNT"):
+        count = as_number(card_value(header, keyword))
+        if count is not None and count > 1:
+            yield "a program that combines frames", keyword, count
 
 
 def _is_mark(program, keyword, header):

@@ -219,15 +219,20 @@ def _names_of_setups(summaries):
     names = {}
     for setup in setups:
         camera = dict(setup)["camera"]
-        differing_names = [
-            n for n, _ in setup if len({each.get(n, "") for each in setups_of_cameras[camera]}) > 1
-        ]
-        # Another binning has another size.
-        differing_names = [n for n in differing_names if n != "size"] or differing_names
+        traits = _differing_traits(setup, setups_of_cameras[camera])
         words = [camera] if len(setups_of_cameras) > 1 else []
-        words += [match_sentences.trait_words(n, v) for n, v in setup if n in differing_names and v]
+        words += [match_sentences.trait_words(name, value) for name, value in traits if value]
         names[setup] = " ".join(filter(None, words))
     return names
+
+
+def _differing_traits(setup, setups):
+    """Return the (name, value) of a setup that differ among some setups, as dictionaries."""
+    traits = [
+        (name, value) for name, value in setup if len({each.get(name, "") for each in setups}) > 1
+    ]
+    # Another binning has another size.
+    return [trait for trait in traits if trait[0] != "size"] or traits
 
 
 def _state_rank(state):

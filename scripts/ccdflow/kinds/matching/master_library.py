@@ -562,16 +562,23 @@ def detector_noise_of(context, row):
     claimed_noise = row.facts["rdnoise"]
     if not isinstance(claimed_noise, int | float) or claimed_noise <= 0:
         claimed_noise = usual_noise.read_noise
-    limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
-    if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
-        limits["bias_warming"] = WARMING_WITH_LEVEL
-    limits |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
+    has_overscans = all(amplifier["overscan"] for amplifier in amplifiers)
+    is_level_subtracted = context.store.recipe(row.recipe).subtract and has_overscans
     return DetectorNoise(
         read_noise=max(noises, default=claimed_noise),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual_noise.flat_level * (min(gains) if gains else 1.0),
-        **limits,
+        **({} if is_level_subtracted else {"bias_warming": WARMING_WITH_LEVEL})
+        | _ageing_in_profile(camera),
     )
+
+
+def _ageing_in_profile(camera):
+    """Return the ageing and warming of masters in a profile, {field of `DetectorNoise`: number}."""
+    if camera is None:
+        return {}
+    ageing = {f"{kind}_ageing": age for kind, age in camera.ageing}
+    return ageing | {f"{kind}_warming": part for kind, part in camera.warming}
 
 
 def degrees_of_use(use, row):

@@ -185,10 +185,7 @@ class MasterChoice:
         if not masters_of_camera:
             whose = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named_frame, f"there is none {whose}")
-        same_setup = [m for m in masters_of_camera if m.observation.setup == frame.setup]
-        other_setups = [m for m in masters_of_camera if m.observation.setup != frame.setup]
-        if kind == FLAT and any(m.observation.light == frame.light for m in other_setups):
-            other_setups = [m for m in other_setups if m.observation.light == frame.light]
+        same_setup, other_setups = _split_by_setup(kind, masters_of_camera, frame)
         parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
         if other_setups and (kind == FLAT or not same_setup):
             nearest = min(other_setups, key=lambda master: _distance_key(kind, master, named_frame))
@@ -254,6 +251,14 @@ class MasterChoice:
         degrees = temperatures_apart(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
+
+
+def _split_by_setup(kind, masters, frame):
+    """Return the masters of a frame's setup, and those of others: flats of its filter, if any."""
+    same_setup = [m for m in masters if m.observation.setup == frame.setup]
+    other_setups = [m for m in masters if m.observation.setup != frame.setup]
+    same_light = [m for m in other_setups if m.observation.light == frame.light]
+    return same_setup, same_light if kind == FLAT and same_light else other_setups
 
 
 class _DarkFault(NamedTuple):

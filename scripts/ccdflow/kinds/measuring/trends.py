@@ -328,6 +328,11 @@ def _names_of_series(series):
     }
 
 
+def _values_by_night(series):
+    """Return {night: value} of the points of a series, without their errors."""
+    return {night: value for night, (value, *_) in series.points.items()}
+
+
 def _picture_of_camera(camera, series, steps, epochs):
     """Return the picture of the figures of one camera.
 
@@ -346,22 +351,18 @@ def _picture_of_camera(camera, series, steps, epochs):
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []
     for trend in TRENDS:
-        lines = [
-            draw.AmplifierLine(
-                names[each.key], {night: point[0] for night, point in each.points.items()}
+        series_of_trend = [each for each in series if each.figure == trend.name]
+        if series_of_trend:
+            lines = tuple(
+                draw.AmplifierLine(names[each.key], _values_by_night(each))
+                for each in series_of_trend
             )
-            for each in series
-            if each.figure == trend.name
-        ]
-        marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
-        if lines:
+            marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
             panels.append(
-                draw.FigurePanel(
-                    trend.words, trend.unit, tuple(lines), marks, is_level=trend.is_level
-                )
+                draw.FigurePanel(trend.words, trend.unit, lines, marks, is_level=trend.is_level)
             )
-    begun = [night for night in epochs if night >= nights[0]]
-    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=begun)
+    epochs = [night for night in epochs if night >= nights[0]]
+    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=epochs)
     steps_in_words = [
         f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
         for panel in panels
