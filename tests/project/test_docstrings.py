@@ -369,7 +369,6 @@ WHOLE_TUPLES = {
     ("kinds/forecasting/coverage.py", "_label_order"),
     ("kinds/reducing/reduce_job.py", "header_form"),
     ("kinds/reducing/frame_warnings.py", "_setup_of_noise"),
-    ("kinds/calibrating/master_ageing.py", "_read_master"),
     ("kinds/calibrating/master_ageing.py", "cells"), ("kinds/measuring/shutter.py", "_table_cells"),
     ("kinds/measuring/detector_measurement.py", "_figure_cells"),
     ("kinds/measuring/trends.py", "_step_cells"), ("pages/pictures/plotpanel.py", "corners"),

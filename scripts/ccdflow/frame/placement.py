@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 
 from ccdflow.camera.amplifiers.scancounts import (
     ESO_SCAN_KEYS,
@@ -280,18 +280,34 @@ def _moved_world(headers, amplifier):
         return None
     world |= figures
     matches = [match for match in map(_VERSIONED_CARD.fullmatch, world) if match]
-    for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
-        shift = shifts[axis - 1]
-        if shift == AxisShift(1, 0):
-            continue
-        # In FITS an absent CRPIX is 0, also for an axis without any card.
-        pixel = f"CRPIX{axis}{version}"
-        world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.shift
-        if shift.sign < 0:
-            if any(_is_distorted(keyword, value) for keyword, value in world.items()):
-                return None
-            _reverse_axis(world, axis, version)
+    versions = sorted({match["version"] for match in matches})
+    is_reversed = any(shift.sign < 0 for shift in shifts)
+    if versions and is_reversed and any(starmap(_is_distorted, world.items())):
+        return None
+    for version, axis in product(versions, (1, 2)):
+        _move_axis(world, axis, version, shifts[axis - 1])
     return world
+
+
+def _move_axis(world, axis, version, shift):
+    """Move the reference pixel of an axis in world coordinate cards, and reverse the axis.
+
+    Parameters
+    ----------
+    world : dict of str to object
+        Changed in place.
+    axis : {1, 2}
+    version : str
+        The letter of the solution; '' for the first one.
+    shift : AxisShift
+    """
+    if shift == AxisShift(1, 0):
+        return
+    # In FITS an absent CRPIX is 0, also for an axis without any card.
+    pixel = f"CRPIX{axis}{version}"
+    world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.shift
+    if shift.sign < 0:
+        _reverse_axis(world, axis, version)
 
 
 def _is_distorted(keyword, value):

@@ -90,6 +90,15 @@ def can_tell_shutter(seconds):
     return ratio >= _LEAST_RATIO and shortest <= _MOST_SECONDS
 
 
+_TOO_FEW_FLATS = (
+    f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
+    f" of {_MOST_SECONDS:g} s at most, whose longest exposure is at least"
+    f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
+    " any one of them); flats that are saturated, faint or left out of their combined"
+    " flat do not count"
+)
+
+
 class Shutter(MeasurementKind):
     """The dead time of a shutter, as a night's flats show it."""
 
@@ -157,14 +166,7 @@ class Shutter(MeasurementKind):
         ]
         series = [one_series for _, one_series in flats_and_series]
         if not series:
-            reason = (
-                f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
-                f" of {_MOST_SECONDS:g} s at most, whose longest exposure is at least"
-                f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
-                " any one of them); flats that are saturated, faint or left out of their combined"
-                " flat do not count"
-            )
-            return refused_record(job, basis, reason)
+            return refused_record(job, basis, _TOO_FEW_FLATS)
         dead_times = dead_time.measure_dead_time(series)
         if dead_times.chi2 > _MOST_CHI2:
             reason = (
@@ -178,14 +180,9 @@ class Shutter(MeasurementKind):
             "header": self.header_version,
         }
         record = job_records.Record(job.product, self.name, digest(basis), basis=basis, data=data)
-        images = []
-        for image, excess, error in zip(
-            night.images, dead_times.excess, dead_times.error, strict=True
-        ):
-            images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
-            images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
         cards = _header_cards(group, record.data)
         cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in flats_and_series])
+        images = _images_of_map(night, dead_times)
         return pixel_tables.write_product(context, record, cards, images)
 
     # -- lines and sections ------------------------------------------------------------------------
@@ -374,6 +371,15 @@ def _group_by_light(context, records):
     for record in records:
         records_by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
     return list(records_by_light.values())
+
+
+def _images_of_map(night, dead_times):
+    """Return (EXTNAME, pixels) of the images of a map: dead time and error of each image."""
+    images = []
+    for image, excess, error in zip(night.images, dead_times.excess, dead_times.error, strict=True):
+        images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
+        images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
+    return images
 
 
 def _record_entries(group, night, series, dead_times):
