@@ -292,7 +292,7 @@ def test_a_run_names_its_products_beside_frames(toy):
     plan = toy.plan().plan
     assert other_products(plan) == "lists of levels, combined biases, pictures, pages and tables"
     del plan.jobs["bias_quality.csv"]
-    for job in plan.jobs_of_kind("bias", "levels", "picture", "quality", "sheet"):
+    for job in plan.jobs_of_kind("bias", "levels", "frames picture", "bias picture", "sheet"):
         del plan.jobs[job.product]
     assert other_products(plan) == "pages"
 
@@ -331,8 +331,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert [kind.name for kind in kinds.CHAIN] == [
-        "frame", "bias", "dark", "flat", "detector", "shutter", "science", "picture", "quality",
-        "masters picture", "calibrated picture", "sheet", "page", "table", "dark table",
+        "frame", "bias", "dark", "flat", "detector", "shutter", "science", "frames picture",
+        "bias picture", "masters picture", "calibrated picture", "sheet", "page", "bias table",
+        "dark table",
         "flat table", "associations", "bad pixels", "detector table", "trends", "index",
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)

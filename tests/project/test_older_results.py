@@ -26,6 +26,7 @@ PLACES = [
     ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
     ("ccdflow/kinds/reducing/record_entries.py", "return record is not None and"),
     ("ccdflow/pages/pictures/small_picture.py", "return PictureValues("),
+    ("ccdflow/run/former_kinds.py", "_PRESENT_NAMES ="),
     ("ccdflow/run/late_notes.py", 'count, heads = first.get("count")'),
     ("ccdflow/run/ledger.py", "_BATCH_KINDS ="),
     ("ccdflow/run/rawframes/header_store.py", "self._fields = first.get("),

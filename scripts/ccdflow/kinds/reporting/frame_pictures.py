@@ -27,7 +27,7 @@ PICTURES_VERSION = 10
 class FramesPicture(NightPicture):
     """``before_after.png``: raw beside reduced frames, and the overscan with the region used."""
 
-    name = "picture"
+    name = "frames picture"
     rule = "picture"
     plans_some_nights = True
     nouns = ("picture of frames", "pictures of frames")

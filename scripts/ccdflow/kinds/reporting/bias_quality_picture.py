@@ -24,10 +24,10 @@ from ccdflow.pages.contents import Section
 _MOST_NIGHTS = 366
 
 
-class QualityPicture(NightPicture):
+class BiasPicture(NightPicture):
     """``bias_quality.png``: level, read noise, structure and combined noise of a night's biases."""
 
-    name = "quality"
+    name = "bias picture"
     rule = "quality_picture"
     plans_some_nights = True
     nouns = ("picture of biases", "pictures of biases")
@@ -91,7 +91,7 @@ class QualityPicture(NightPicture):
         return Section("trend", "Trend over the nights", note, note, order=80, name="Trend")
 
 
-QUALITY_PICTURE = QualityPicture()
+BIAS_PICTURE = BiasPicture()
 """The kind of a night's picture of the quality of its biases."""
 
 
