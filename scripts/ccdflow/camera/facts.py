@@ -328,14 +328,14 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "gain": _gain_of(reader, has_gain=has_gain),
         "rdnoise": reader.read_noise(),
     }
-    first = len(reader.warnings)
+    n_pixel_warnings = len(reader.warnings)
     facts |= {
         "readmode": reader.text("read_mode"),
         "window": reader.text("window"),
         "part": part_of(headers, reader.images),
         "setting": setting_of(headers, reader.images),
     }
-    second = len(reader.warnings)
+    n_before_placement = len(reader.warnings)
     reader.saturation()
     _look_at_placement(reader)
     texts = reader.warnings
@@ -344,7 +344,12 @@ def _alike_facts(headers, cards, file, *, has_gain):
         for name, text in facts.items()
         if name != "setting" and isinstance(text, str)
     }
-    return _AlikeFacts(facts, texts[:first], texts[first:second], texts[second:])
+    return _AlikeFacts(
+        facts,
+        texts[:n_pixel_warnings],
+        texts[n_pixel_warnings:n_before_placement],
+        texts[n_before_placement:],
+    )
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.

@@ -305,7 +305,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
         A group whose rows agree is as it was. The parts of another one have one more
         ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
     """
-    parts = {}
+    rows_by_key = {}
     for key, rows in groups.items():
         names = differing_keywords(row.facts["setting"] for row in rows)
         names = [
@@ -314,15 +314,15 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
             if tells_apart(name, group_by) and not is_of(name, ignored_meanings)
         ]
         if not names:
-            parts[key] = rows
+            rows_by_key[key] = rows
             continue
         for row in rows:
             cards = cards_of(row.facts["setting"])
             differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
             night, camera, shared, *further = key
             key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards)), *further)
-            parts.setdefault(key_of_part, []).append(row)
-    return parts
+            rows_by_key.setdefault(key_of_part, []).append(row)
+    return rows_by_key
 
 
 # A name holds at most this many cards, of each the first letters of its content.
@@ -342,9 +342,9 @@ def name_of_setting(setting):
     str
         Such as 'OFFSET10'.
     """
-    parts = setting.split(", ")
-    parts = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in parts[:_MOST_CARDS_IN_NAME]]
-    return "_".join(parts)
+    cards = setting.split(", ")
+    cards = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in cards[:_MOST_CARDS_IN_NAME]]
+    return "_".join(cards)
 
 
 # Cards that differ from frame to frame, or from hour to hour, whatever the camera does.

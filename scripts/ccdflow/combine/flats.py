@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from ccdflow.combine.subtracted_masters import (
 )
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
+
+if TYPE_CHECKING:
+    from ccdflow.camera.sections import Region
+    from ccdflow.combine.stack import Combined
 
 # The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
 # this many iterations, fewer once the number of lit pixels stays.
@@ -347,18 +352,35 @@ def _mean_and_limits(images, factors):
         units of the mean; None is all of the image.
     """
     if factors is None:
-        parts = [(image, None, 1.0) for image in images]
+        parts = [_EvenPart(image, None, 1.0) for image in images]
     else:
         parts = [
-            (image, amplifier.region, factor)
+            _EvenPart(image, amplifier.region, factor)
             for image, factors_of_image in zip(images, factors, strict=True)
             for amplifier, factor in zip(image.noise.amplifiers, factors_of_image, strict=True)
         ]
     mean, light = _mean_of_lit_pixels(parts)
     limits = {id(image): [] for image in images}
-    for image, region, factor in parts:
-        limits[id(image)].append((region, UNLIT_BELOW * light / (factor * mean)))
+    for part in parts:
+        limit = UNLIT_BELOW * light / (part.light_of_unit * mean)
+        limits[id(part.image)].append((part.region, limit))
     return mean, list(limits.values())
+
+
+class _EvenPart(NamedTuple):
+    """A part of a flat's image in which one unit is the same light: an amplifier, or all of it.
+
+    Attributes
+    ----------
+    image : ccdflow.combine.stack.Combined
+    region : ccdflow.camera.sections.Region or None
+        None for all of the image.
+    light_of_unit : float
+    """
+
+    image: Combined
+    region: Region | None
+    light_of_unit: float
 
 
 def _mean_of_lit_pixels(parts):
@@ -366,14 +388,13 @@ def _mean_of_lit_pixels(parts):
 
     Parameters
     ----------
-    parts : list of (ccdflow.combine.stack.Combined, ccdflow.camera.sections.Region, float)
-        Images, the parts of them, or None for all, and the light of one unit there.
+    parts : list of _EvenPart
     """
     pixels = []
     for image, region, factor in parts:
-        place = (slice(None), slice(None)) if region is None else region.slices
-        is_good = (image.mask[place] == 0) & (image.count[place] > 0)
-        pixels.append((image.image[place], is_good, factor))
+        slices = (slice(None), slice(None)) if region is None else region.slices
+        is_good = (image.mask[slices] == 0) & (image.count[slices] > 0)
+        pixels.append((image.image[slices], is_good, factor))
     mean, light, previous_count, limit = float("nan"), float("nan"), None, -np.inf
     for _ in range(_MOST_ITERATIONS):
         lit_masks = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]

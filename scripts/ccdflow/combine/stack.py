@@ -370,24 +370,24 @@ def check_members(members):
             allowed=f"up to {_MOST_MEMBERS}",
             remedy="combine fewer at a time",
         )
-    first = members[0]
-    if first.dtype not in (">f4", ">f8"):
+    first_member = members[0]
+    if first_member.dtype not in (">f4", ">f8"):
         raise UserError(
             "unknown pixel type",
-            file=first.path,
+            file=first_member.path,
             keyword="dtype",
-            value=first.dtype,
+            value=first_member.dtype,
             allowed="'>f4' or '>f8'",
             remedy="give reduced frames, or convert the pixels to 32 bit floating point",
         )
     for member in members:
         for keyword, words in (("shape", "the shape"), ("dtype", "the pixel type")):
-            if getattr(member, keyword) != getattr(first, keyword):
+            if getattr(member, keyword) != getattr(first_member, keyword):
                 raise UserError(
-                    f"{words} differs from that of {first.path}",
+                    f"{words} differs from that of {first_member.path}",
                     file=member.path,
                     keyword=keyword,
                     value=getattr(member, keyword),
-                    allowed=str(getattr(first, keyword)),
+                    allowed=str(getattr(first_member, keyword)),
                     remedy="combine frames of one camera, window and binning only",
                 )

@@ -306,7 +306,9 @@ def measure_gain_of_flats(flat, amplifier):
         return UNKNOWN_FIGURE
     squares, photons, fixed_variances = (
         np.concatenate(parts)
-        for parts in zip(*((p.squares, p.photons, p.fixed_variances) for p in pairs), strict=True)
+        for parts in zip(
+            *((pair.squares, pair.photons, pair.fixed_variances) for pair in pairs), strict=True
+        )
     )
     if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE

@@ -312,7 +312,9 @@ def _note_unread_cards(reader):
     for keyword in dict.fromkeys(header):
         if not _OVERSCAN_CARDS.fullmatch(keyword):
             continue
-        values = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
+        values = [
+            content.value for content in contents(header, keyword) if not is_silent(content.value)
+        ]
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
             unread_cards.append(f"{keyword} {values[0]}")
     if unread_cards:

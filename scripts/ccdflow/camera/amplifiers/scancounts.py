@@ -322,10 +322,12 @@ def _is_confirmed(reader, data, section):
 def _output_prefixes(reader, position, images):
     """Return the prefixes of the cards of this HDU's outputs."""
     prefixes = [f"ESO DET OUT{i} " for i in _ESO_OUTPUTS]
-    own_prefixes = [p for p in prefixes if reader.value(p + "NX", primary=False) is not None]
+    own_prefixes = [
+        prefix for prefix in prefixes if reader.value(prefix + "NX", primary=False) is not None
+    ]
     if own_prefixes:
         return own_prefixes
-    shared_prefixes = [p for p in prefixes if reader.value(p + "NX") is not None]
+    shared_prefixes = [prefix for prefix in prefixes if reader.value(prefix + "NX") is not None]
     if images == 1 or not shared_prefixes:
         return shared_prefixes
     if len(shared_prefixes) != images:

@@ -139,9 +139,11 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     ratios = level / levels
     scaled = _scale_blocks(flats, ratios, is_good)
     least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * np.mean(ratios**2)
-    parts = list(_scatter_by_level(scaled, read_noise))
-    parts = [part for part in parts if part.variance > least_variance] or _join_parts(parts)
-    gains = [_gain_of_part(part, ratios, read_noise, read_noise_error) for part in parts]
+    scatters = list(_scatter_by_level(scaled, read_noise))
+    scatters = [part for part in scatters if part.variance > least_variance] or _join_parts(
+        scatters
+    )
+    gains = [_gain_of_part(part, ratios, read_noise, read_noise_error) for part in scatters]
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
@@ -157,27 +159,27 @@ def _levels_of_flats(flats, is_good):
     )
 
 
-def _gain_of_part(part, ratios, read_noise, read_noise_error):
+def _gain_of_part(scatter, ratios, read_noise, read_noise_error):
     """Return the `Gain` by the pixels of some levels; NaN where they show no photons.
 
     Parameters
     ----------
-    part : _LevelScatter
+    scatter : _LevelScatter
     ratios : numpy.ndarray of shape (n,), float64
         Mean level of all flats over that of each.
     read_noise, read_noise_error : float
         As for `measure_gain`.
     """
     share = np.mean(ratios**2)
-    photons = part.variance - read_noise**2 * share
+    photons = scatter.variance - read_noise**2 * share
     # Pixels that have no light, such as those beside a slit, or are full, show no photons.
-    if not 0 < part.level < photons * HIGHEST_GAIN:
-        return Gain(np.nan, np.nan, part.level, part.variance, part.pixels)
-    gain = part.level * np.mean(ratios) / photons
-    variance_error = part.variance * np.sqrt(2 / part.freedom)
+    if not 0 < scatter.level < photons * HIGHEST_GAIN:
+        return Gain(np.nan, np.nan, scatter.level, scatter.variance, scatter.pixels)
+    gain = scatter.level * np.mean(ratios) / photons
+    variance_error = scatter.variance * np.sqrt(2 / scatter.freedom)
     read_noise_error_part = 2 * read_noise * read_noise_error * share
     error = gain * np.hypot(variance_error, read_noise_error_part) / photons
-    return Gain(float(gain), float(error), part.level, part.variance, part.pixels)
+    return Gain(float(gain), float(error), scatter.level, scatter.variance, scatter.pixels)
 
 
 class _ScaledBlocks(NamedTuple):
@@ -289,7 +291,7 @@ class _LevelScatter(NamedTuple):
     freedom: float
 
 
-def _join_parts(parts):
+def _join_parts(scatters):
     """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one of no part.
 
     Where the read noise is most of the scatter, it decides which pixels are in the faint parts and
@@ -297,13 +299,13 @@ def _join_parts(parts):
 
     Parameters
     ----------
-    parts : list of _LevelScatter
+    scatters : list of _LevelScatter
     """
-    if not parts:
+    if not scatters:
         return []
-    pixels, freedom = sum(part.pixels for part in parts), sum(part.freedom for part in parts)
-    level = sum(part.level * part.pixels for part in parts) / pixels
-    variance = sum(part.variance * part.freedom for part in parts) / freedom
+    pixels, freedom = sum(part.pixels for part in scatters), sum(part.freedom for part in scatters)
+    level = sum(part.level * part.pixels for part in scatters) / pixels
+    variance = sum(part.variance * part.freedom for part in scatters) / freedom
     return [_LevelScatter(level, variance, pixels, freedom)]
 
 

@@ -150,7 +150,14 @@ def _series_name(context, kind, group, row):
 def basis_of(context):
     """Return the sources of the section on ageing: the masters that are compared."""
     return [
-        [kind, name, [[g.product, getattr(context.outcome(g.product), "key", "")] for g in groups]]
+        [
+            kind,
+            name,
+            [
+                [group.product, getattr(context.outcome(group.product), "key", "")]
+                for group in groups
+            ],
+        ]
         for (kind, name), groups in candidates(context).items()
     ]
 

@@ -120,7 +120,7 @@ class ShutterCorrection:
     def record(self):
         """The map that is taken; None without a map."""
         records = (self._context.outcome(product) for product in self._group.measurements)
-        maps = [r for r in records if r is not None and r.kind == SHUTTER.name]
+        maps = [record for record in records if record is not None and record.kind == SHUTTER.name]
         return maps[0] if maps and maps[0].status == job_records.MADE else None
 
     @property

@@ -116,7 +116,7 @@ def _block_of_setup(context, night, setup, groups, *, foretell):
         night=night,
         setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
-        types=tuple(Counter(context.row(g.files[0]).facts["type"] for g in groups).items()),
+        types=tuple(Counter(context.row(group.files[0]).facts["type"] for group in groups).items()),
         frames=tuple(Counter(names.values()).items()),
         masters=masters,
         noises=tuple(noises),

@@ -57,15 +57,15 @@ class FlatMaker(ExposedMasterMaker):
         noises = [n for n in members.noises(image, reduction) if n.name not in flags]
         parts = members.lost_parts(image, reduction, rows, sample)
         gain, read_noise = flat_figures.bring_to_one_gain(sample, rows, noises)
-        stats = [
+        statistics = [
             flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=part)
             for frame, part in zip(sample, parts, strict=True)
         ]
-        selection = dark_flat_selection.select_flats(stats)
+        selection = dark_flat_selection.select_flats(statistics)
         if selection.agrees or None in members.seconds:
             return selection
         minimum = context.settings["flat"]["minimum"]
-        return select_flats_of_one_exposure(stats, members.seconds, minimum) or selection
+        return select_flats_of_one_exposure(statistics, members.seconds, minimum) or selection
 
     def _sample(self, members, image, reduction):
         """Return (numbers of some rows, those of an image of each flat minus bias and dark)."""

@@ -219,12 +219,14 @@ class Members:
         stored_pixels = StoredImage(member.path, member.offset, member.dtype, member.shape)
         is_empty = ~np.isfinite(np.asarray(stored_pixels[rows]))
         has_no_level = np.zeros(lost.shape, bool) if plane is None else plane[rows] != 0
-        parts = {
+        masks_by_words = {
             NOT_FINITE_WORDS: is_empty,
             NO_LEVEL_WORDS: has_no_level & ~is_empty,
             SATURATED_WORDS: ~has_no_level & ~is_empty,
         }
-        counts = {words: int(np.count_nonzero(lost & part)) for words, part in parts.items()}
+        counts = {
+            words: int(np.count_nonzero(lost & part)) for words, part in masks_by_words.items()
+        }
         fewest_pixels = _LEAST_SHARE * max(np.count_nonzero(lost), 1)
         causes = sorted(
             (words for words in counts if counts[words] > fewest_pixels), key=counts.get

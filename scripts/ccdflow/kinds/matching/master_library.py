@@ -124,8 +124,12 @@ class MasterLibrary:
         self.minimum = kind.configuration(context)["minimum"]
         masters = list(self._candidates(first_members))
         self._is_causal = rules(context).direction != "nearest"
-        self._masters = self._choice_among(m for m in masters if m.frames >= self.minimum)
-        self._below_minimum = self._choice_among(m for m in masters if m.frames < self.minimum)
+        self._masters = self._choice_among(
+            master for master in masters if master.frames >= self.minimum
+        )
+        self._below_minimum = self._choice_among(
+            master for master in masters if master.frames < self.minimum
+        )
 
     def _candidates(self, first_members):
         """Yield the `CandidateMaster` of each group, of several nights one for each.

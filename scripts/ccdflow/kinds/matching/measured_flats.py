@@ -207,7 +207,9 @@ def preferred_flat(products, variances):
     first_variance = variances.get(products[0])
     if first_variance is None:
         return products[0]
-    known_variances = {p: value for p in products if (value := variances.get(p)) is not None}
+    known_variances = {
+        product: value for product in products if (value := variances.get(product)) is not None
+    }
     best_product = min(known_variances, key=known_variances.get)
     is_better = known_variances[best_product] * BETTER_FACTOR < first_variance
     return best_product if is_better else products[0]

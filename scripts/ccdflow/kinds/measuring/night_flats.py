@@ -39,7 +39,7 @@ def transfer_of(night, image, amplifier):
         Empty where no two flats of one exposure are without their bias level.
     """
     flats = [r for r in (*night.flats, *night.pairs) if night.is_level_removed(r, amplifier)]
-    usable_records = [night.members_of_known_exposure(r) for r in flats]
+    usable_records = [night.members_of_known_exposure(flat) for flat in flats]
     usable_records = [r for r in usable_records if len(r.data["members"]) > 1]
     if not usable_records:
         return Transfer()

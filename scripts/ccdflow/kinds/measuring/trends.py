@@ -229,14 +229,14 @@ def _event_words(event):
     changes = {}
     for step in event["steps"]:
         changes.setdefault(step["figure"], []).append(step)
-    parts = []
+    phrases = []
     for trend in TRENDS:
         if steps := changes.get(trend.name):
             largest_step = max(steps, key=lambda step: step["sigma"])
             amplifiers = unique(step["amplifier"] for step in steps)
             amplifier_words = f" of {listing(amplifiers)}" if amplifiers else ""
-            parts.append(f"{trend.words}{amplifier_words} {_change_in_words(largest_step)}")
-    return f"{event['camera']}: a step with night {event['night']}: {'; '.join(parts)}"
+            phrases.append(f"{trend.words}{amplifier_words} {_change_in_words(largest_step)}")
+    return f"{event['camera']}: a step with night {event['night']}: {'; '.join(phrases)}"
 
 
 def _change_in_words(step):

@@ -240,7 +240,7 @@ class Frame(Kind):
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
         gathered = frame_warnings.gather(
             rows,
-            {r.product: r for r in records}.get,
+            {record.product: record for record in records}.get,
             frame_warnings.separating_settings(context),
         )
         return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}

@@ -313,7 +313,9 @@ def _refuse_negatives(frame, stored):
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
         regions = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
         # The same rows count in a frame that is reduced while it is inflated.
-        negatives.add(values[min(r.y0 for r in regions) : max(r.y1 for r in regions)])
+        negatives.add(
+            values[min(region.y0 for region in regions) : max(region.y1 for region in regions)]
+        )
         negatives.check(frame.row.file)
 
 

@@ -69,8 +69,8 @@ class FramesPicture(NightPicture):
         return {
             "version": PICTURES_VERSION,
             "frames": [
-                [r.file, context.outcome(reduced_product(r.file)).key, r.facts["biassec"]]
-                for r in rows
+                [row.file, context.outcome(reduced_product(row.file)).key, row.facts["biassec"]]
+                for row in rows
             ],
         }
 

@@ -107,7 +107,7 @@ def _undrawn_products(context, night):
         for product in kind.products_on_page(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[r.product, r.reason] for r in records if r.status in NOT_NOW]
+    return [[record.product, record.reason] for record in records if record.status in NOT_NOW]
 
 
 def _cameras_of_night(context, night):
@@ -161,7 +161,7 @@ def _sentences_on_odd_frames(context, night):
 def _sentences_on_calibration(context, night):
     """Return sentences on calibrated frames with an odd noise, or a flat with lines."""
     groups = SCIENCE.night_groups(context, night)
-    records = [r for g in groups if (r := context.outcome(g.product)) is not None]
+    records = [r for group in groups if (r := context.outcome(group.product)) is not None]
     return [
         f"{text}."
         for sentences in (noise_sentences.noise_sentences, noise_sentences.lamp_sentences)

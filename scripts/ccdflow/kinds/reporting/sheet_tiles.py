@@ -266,7 +266,7 @@ class NightTiles:
     @cached_property
     def _first(self):
         """The date of the night's first frame: the strip's hours count from its midnight."""
-        return min(moment for f in self.frames if (moment := _time_of(f.time))).date()
+        return min(moment for frame in self.frames if (moment := _time_of(frame.time))).date()
 
     def _mean_of(self, name):
         """Return a function: the mean of a frame's figure over its amplifiers, or None."""
