@@ -22,7 +22,7 @@ from astropy.io import fits
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import FlatSubtraction, ScaledDark, combine_flats
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import CombineLimits
 from ccdflow.combine.subtracted_masters import SubtractedMaster
@@ -34,7 +34,7 @@ from ccdflow.files.headertext import CardList
 def members(folder, name):
     """Return the frames of a kind, and the header of the first."""
     paths = sorted(folder.glob(f"{name}_*.fits"))
-    return [locate(path) for path in paths], fits.getheader(paths[0])
+    return [member_of_file(path) for path in paths], fits.getheader(paths[0])
 
 
 def save(path, combined, *, errors):

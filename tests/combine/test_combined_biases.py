@@ -23,7 +23,7 @@ from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import frame_figures, member_selection
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files.fits_products.hdus import versions
+from ccdflow.files.fits_products.hdus import version_cards
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
 from ccdflow.kinds import CHAIN
@@ -120,7 +120,7 @@ def test_the_header_card_for_card(tmp_path):
         ("EXPTIME", 0.0),
         ("OBJECT", "bias"),
         ("OBSERVER", "O'Brien"),
-        *((keyword, version) for keyword, version, _ in versions()),
+        *((keyword, version) for keyword, version, _ in version_cards()),
         ("CCDFCAM", "test"),
         ("OSCSTAT", "median"),
         ("NAMPS", 1),

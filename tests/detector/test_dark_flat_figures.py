@@ -25,7 +25,7 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
-from ccdflow.detector.bias_figures import drift
+from ccdflow.detector.bias_figures import drift_of_levels
 from ccdflow.detector.dark_figures import measure_dark
 from ccdflow.detector.dark_flat_selection import (
     DarkThresholds,
@@ -157,7 +157,7 @@ def test_levels_that_scatter_are_no_drift(number):
 
     def drifts(levels, error, times=None):
         times = hours if times is None else times
-        return dark_figures.is_drifting(drift(levels, times), levels, times, error=error)
+        return dark_figures.is_drifting(drift_of_levels(levels, times), levels, times, error=error)
 
     rng = np.random.default_rng(number)
     hours = [0.1 * k for k in range(number)]

@@ -360,7 +360,7 @@ def test_a_box_has_width_and_height_in_inches_or_right_and_bottom_in_pixels():
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
 # cards. A caller takes each of them as a whole.
 WHOLE_TUPLES = {
-    ("files/fits_products/hdus.py", "versions"),
+    ("files/fits_products/hdus.py", "version_cards"),
     ("files/text_files/note_columns.py", "_stamp_of_open_file"),
     ("kinds/calibrating/master_help.py", "_effect_cells"),
     ("kinds/reporting/frame_pictures.py", "_corners_of_region"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.files.fits_products.hdus import hdu_header, versions
+from ccdflow.files.fits_products.hdus import hdu_header, version_cards
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
 # Cards that describe the form of an HDU. Each # means one digit.
@@ -108,7 +108,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
     """
     cards = _cards_of_frame(hdu.cards)
     reduced_key = hdu.header.get("CCDFKEY", "")
-    for keyword, value, comment in versions():
+    for keyword, value, comment in version_cards():
         cards.set(keyword, value, comment)
     cards.set("CCDFKEY", provenance.key, "hash of everything the product depends on")
     if reduced_key:

@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from ccdflow.camera.binning import binning
+from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
@@ -61,7 +61,7 @@ KEYWORDS = {
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
-    # Empty: `ccdflow.camera.binning.binning` knows the usual cards and how they belong together.
+    # Empty: `ccdflow.camera.binning.binning_of_hdu` knows the usual cards, their order and meaning.
     "binning": "",
     # Empty: only a profile names these cards.
     "optics": "",
@@ -475,7 +475,7 @@ def binning_text(headers, index, specs=()):
     -------
     str
     """
-    by, bx = binning(headers, index, specs=specs, default=(0, 0))
+    by, bx = binning_of_hdu(headers, index, specs=specs, default=(0, 0))
     return f"{bx} {by}" if bx else ""
 
 

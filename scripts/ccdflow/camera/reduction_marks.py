@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, has_card
+from ccdflow.files.cards import card_value, contents_of_cards, has_card
 from ccdflow.files.rawheader import CARD_BYTES, commentary, is_text
 from ccdflow.files.values import Broken, as_number
 
@@ -168,7 +168,7 @@ def _marks_by_number(header):
 
 def _is_mark(program, keyword, header):
     """Return whether a card is a program's mark of a step, and no setting of the camera."""
-    cards = contents(header, keyword)
+    cards = contents_of_cards(header, keyword)
     if not cards:
         # ccdproc writes a step without arguments as an empty card, others announce steps so.
         return program == "ccdproc" and keyword in ("SUBOSCAN", "TRIMIM", "SUBBIAS", "SUBDARK")

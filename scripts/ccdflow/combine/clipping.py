@@ -139,7 +139,7 @@ class PixelNoise:
 # -- the estimate ----------------------------------------------------------------------------------
 
 
-def estimate(values, order, recipe, *, want_spread=True, noise=None):
+def estimate_pixels(values, order, recipe, *, want_spread=True, noise=None):
     """Combine all values of each pixel, and find where the result is proved to be the recipe's.
 
     `values` are overwritten.
@@ -189,7 +189,7 @@ def estimate(values, order, recipe, *, want_spread=True, noise=None):
 
 
 def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
-    """Return value, spread and proof, as `estimate`, of values that are sorted in each pixel.
+    """Return value, spread and proof, as `estimate_pixels`, of sorted values of each pixel.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def _estimate_sorted(values, mean, recipe, *, want_spread, spare):
     Returns
     -------
     value, spread
-        See `estimate`.
+        See `estimate_pixels`.
     is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.
     """

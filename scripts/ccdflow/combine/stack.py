@@ -15,7 +15,7 @@ import numpy as np
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.noise import NoiseModel
-from ccdflow.combine.preparation import prepare
+from ccdflow.combine.preparation import prepare_members
 from ccdflow.combine.tiling.combine_job import CombineJob
 from ccdflow.combine.tiling.tile_workers import run_tiles
 from ccdflow.errors import FrameError, UserError
@@ -203,7 +203,7 @@ def combine(
             source=source,
             dtype=np.dtype(limits.dtype),
             recipe=(recipe or CombineRecipe()).resolve(n, noise),
-            preparation=prepare(
+            preparation=prepare_members(
                 n,
                 first.shape,
                 source.newbyteorder("="),
@@ -274,7 +274,7 @@ def combine_arrays(
         source=stack.dtype,
         dtype=native_type,
         recipe=(recipe or CombineRecipe()).resolve(n, noise),
-        preparation=prepare(n, (ny, nx), native_type),
+        preparation=prepare_members(n, (ny, nx), native_type),
         noise=_checked_noise(noise, (ny, nx), "scatter"),
         uncertainty="scatter" if uncertainty else None,
         sample_rows=0,

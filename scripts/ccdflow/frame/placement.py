@@ -65,7 +65,7 @@ class AxisShift:
     shift: int
 
 
-def axes(amplifier):
+def axis_shifts(amplifier):
     """Return the `AxisShift` in x and in y of a trimmed amplifier."""
     data, place = amplifier.data, amplifier.place
     return (
@@ -161,7 +161,7 @@ def _detector_axes(headers, amplifier, keyword):
         base = _referenced_region(headers, amplifier.hdu)
     except FrameError:
         return None
-    chip, shifts = section.region, axes(amplifier)
+    chip, shifts = section.region, axis_shifts(amplifier)
     directions = (
         _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), shifts[0]),
         _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), shifts[1]),
@@ -215,7 +215,7 @@ def _referenced_region(headers, hdu):
 
 def _place_physical(cards, headers, amplifiers):
     """Write LTV and LTM, so that IRAF's physical coordinates of each pixel are unchanged."""
-    pairs = {(a.hdu, axes(a)) for a in amplifiers}
+    pairs = {(a.hdu, axis_shifts(a)) for a in amplifiers}
     if len(pairs) > 1:
         return
     hdu, shifts = pairs.pop()
@@ -272,7 +272,7 @@ def _moved_world(headers, amplifier):
     keywords = filter(_WORLD_CARD.fullmatch, dict.fromkeys(raw_header))
     cards = {keyword: card_value(raw_header, keyword) for keyword in keywords}
     world = {keyword: value for keyword, value in cards.items() if value is not None}
-    shifts = axes(amplifier)
+    shifts = axis_shifts(amplifier)
     if shifts == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
     figures = {k: as_number(value) for k, value in world.items() if _PIXEL_FIGURE_CARD.fullmatch(k)}

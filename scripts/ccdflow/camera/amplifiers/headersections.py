@@ -22,7 +22,7 @@ from ccdflow.camera.binning import detector_mismatch, fits_binned
 from ccdflow.camera.geometry import NO_OVERSCAN, Draft, Note
 from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
 from ccdflow.camera.sections import Region
-from ccdflow.files.cards import card_value, contents
+from ccdflow.files.cards import card_value, contents_of_cards
 from ccdflow.files.values import is_silent
 
 BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
@@ -313,7 +313,9 @@ def _note_unread_cards(reader):
         if not _OVERSCAN_CARDS.fullmatch(keyword):
             continue
         values = [
-            content.value for content in contents(header, keyword) if not is_silent(content.value)
+            content.value
+            for content in contents_of_cards(header, keyword)
+            if not is_silent(content.value)
         ]
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
             unread_cards.append(f"{keyword} {values[0]}")

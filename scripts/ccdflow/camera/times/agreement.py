@@ -6,7 +6,14 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ccdflow.camera.times.datecards import MJD_START, clocks, jd, mjd, stamp_reader, time_system
+from ccdflow.camera.times.datecards import (
+    MJD_START,
+    jd,
+    mjd,
+    stamp_reader,
+    time_system,
+    times_of_day,
+)
 from ccdflow.camera.times.dates import MOST_HOURS
 from ccdflow.files.values import as_number
 
@@ -147,7 +154,7 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
         stamp = None if content.keyword in keywords else read_stamp(content)
         if stamp is not None and not stamp.local and stamp.exchanged is None:
             yield _claim_of_date(stamp)
-    for stamp in clocks(reader, system, by_name=False):
+    for stamp in times_of_day(reader, system, by_name=False):
         is_universal = not stamp.local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
         if is_universal and stamp.keyword not in keywords:
             yield _claim_of_clock(stamp, taken_time)

@@ -186,7 +186,7 @@ def meaning_of(keyword, comment):
     return "local" if re.search(r"\blocal\b|\blt\b|\bcivil\b", words) else ""
 
 
-def clocks(reader, system, *, by_name=True):
+def times_of_day(reader, system, *, by_name=True):
     """Return the stamps of the cards with a time of day: text, numbers, or a date with it.
 
     Parameters

@@ -180,7 +180,7 @@ class Illumination(NamedTuple):
         return self.across[rows] @ self.coefficients @ self.along.T
 
 
-def illumination(flat):
+def illumination_of_flat(flat):
     """Return the `Illumination` of a flat, (ny, nx) float32."""
     ny, nx = flat.shape
     rows, columns = (

@@ -256,7 +256,7 @@ def _kind_of(master):
     )
 
 
-def picture(change, *, product, master):
+def picture_of_change(change, *, product, master):
     """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference.
 
     Parameters

@@ -13,7 +13,7 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.rule_values import LONG_VALUES
 from ccdflow.kinds.matching.setups import READOUT_FACTS, setup_of
 from ccdflow.pages.text_formatting import light_words
-from ccdflow.run.rawframes.rows import OK, picker
+from ccdflow.run.rawframes.rows import OK, picker_of_facts
 
 COVERAGE_NOTE = "coverage"
 """The name of the coverage in the notes of a closed night."""
@@ -28,7 +28,7 @@ FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
 
 # Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
-_facts_of = picker(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
+_facts_of = picker_of_facts(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
 
 _TYPES_IN_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, open_image
 from ccdflow.combine.subtracted_masters import SubtractedMaster
@@ -89,7 +89,7 @@ class Members:
         """Return the `ccdflow.combine.member_reader.Member` of an image of each frame."""
         results = self.context.results
         return [
-            locate(results / reduced_product(file), hdu=image.hdu)
+            member_of_file(results / reduced_product(file), hdu=image.hdu)
             for file, _ in self.records_of_files
         ]
 
@@ -110,7 +110,7 @@ class Members:
             results = self.context.results
             name = f"MASK{image.suffix}"
             planes = [
-                locate(results / reduced_product(file), hdu=name, is_mask=True)
+                member_of_file(results / reduced_product(file), hdu=name, is_mask=True)
                 for file, _ in self.records_of_files
             ]
         else:
@@ -308,12 +308,12 @@ class Members:
         if use is None:
             return None
         path, record = self.context.results / use.product, self.record(kind)
-        pixels = master_reading.cut_pixels(locate(path, hdu=image.hdu), use)
+        pixels = master_reading.cut_pixels(member_of_file(path, hdu=image.hdu), use)
         if kind == "bias":
             return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
         return SubtractedMaster(
             pixels,
-            master_reading.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
+            master_reading.cut_pixels(member_of_file(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
             bias_subtracted=True,
             file=path,

@@ -33,13 +33,13 @@ from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.master_choices import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest, picker
+from ccdflow.run.rawframes.rows import digest, picker_of_facts
 
 # Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
 # light as well.
-_settings_of = picker(*READOUT_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
-_light_of = picker("filter", "grism", "optics")
-_sections_of = picker("datasec", "trimsec", "ccdsum")
+_settings_of = picker_of_facts(*READOUT_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
+_light_of = picker_of_facts("filter", "grism", "optics")
+_sections_of = picker_of_facts("datasec", "trimsec", "ccdsum")
 
 
 def rules(context):

@@ -31,7 +31,7 @@ from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import figure, with_error
+from ccdflow.pages.text_formatting import figure_text, with_error
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
@@ -214,7 +214,7 @@ class Shutter(MeasurementKind):
         return [
             f"shutter: {names[group.shared]} of {group.night}: {text}"
             for group, record in newest.values()
-            if not corrects(context, group.camera)
+            if not corrects_shutter(context, group.camera)
             and (text := self._sentence_on_frames(context, group, record))
         ]
 
@@ -234,7 +234,7 @@ class Shutter(MeasurementKind):
         flats, words_on_flats = record.data["exposures"], ""
         if record.data["inverse"] > 1 / affected_times[0]:
             words_on_flats = f", because their flats are of {_span_of_times(flats)} s"
-        is_done = corrects(context, group.camera)
+        is_done = corrects_shutter(context, group.camera)
         remedy = (
             "they are corrected"
             if is_done
@@ -252,7 +252,11 @@ class Shutter(MeasurementKind):
         for group in self.groups(context) if basis else ():
             if group.night == night:
                 seconds = sorted(_exposures_to_calibrate(context, group))
-                values_shown = [seconds, corrects(context, group.camera), *_epoch_shown(group)]
+                values_shown = [
+                    seconds,
+                    corrects_shutter(context, group.camera),
+                    *_epoch_shown(group),
+                ]
                 basis[group.product] = values_shown
         return basis
 
@@ -313,9 +317,9 @@ def _table_cells(group, record):
     return (
         setup_words(group.shared),
         _span_of_times(sorted(exposures)),
-        *(figure(1e3 * data[name], 3) for name in ("least", "largest", "error")),
+        *(figure_text(1e3 * data[name], 3) for name in ("least", "largest", "error")),
         "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
-        figure(data["chi2"], 3),
+        figure_text(data["chi2"], 3),
     )
 
 
@@ -529,7 +533,7 @@ class _SubtractedDark:
         return values
 
 
-def corrects(context, camera):
+def corrects_shutter(context, camera):
     """Return whether the profile of a camera asks for the correction of its frames.
 
     Parameters

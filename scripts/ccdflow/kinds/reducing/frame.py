@@ -25,7 +25,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
-from ccdflow.run.rawframes.rawnames import copies
+from ccdflow.run.rawframes.rawnames import copied_files
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     OK,
@@ -280,7 +280,7 @@ def _copies_within_nights(context, rows):
             nights[row.night].append(row)
     for rows_of_night in nights.values():
         row_of_file = {row.file: row for row in rows_of_night}
-        for file, original in copies(rows_of_night).items():
+        for file, original in copied_files(rows_of_night).items():
             if row_of_file[file].status == OK:
                 yield file, original
 

@@ -13,7 +13,7 @@ from ccdflow.kinds.reporting.bias_sections import (
     COMBINING_OFF_NOTE,
     bias_sections,
     draw_combined_biases,
-    trend,
+    trend_pictures,
 )
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.kinds.reporting.night_products import NightPicture
@@ -82,7 +82,7 @@ class BiasPicture(NightPicture):
         )
         nights = set(sorted({group.night_of_page for group in groups})[-_MOST_NIGHTS:])
         groups_shown = [group for group in groups if group.night_of_page in nights]
-        section = trend_section(trend(context, groups_shown))
+        section = trend_section(trend_pictures(context, groups_shown))
         if BIAS_KIND.configuration(context)["enabled"]:
             return section
         note = (f"{COMBINING_OFF_NOTE}.",)

@@ -20,7 +20,7 @@ from ccdflow.kinds.reducing.small_pictures import is_drawn
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure, light_words, short_unit, with_error
+from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, with_error
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
@@ -316,7 +316,7 @@ def _frames_words(context, groups):
 def _figure_text(value, digits=4):
     """Return a figure of some digits as text; a dash where it is not known."""
     is_known = isinstance(value, int | float) and math.isfinite(value)
-    return figure(value, digits) if is_known else "–"
+    return figure_text(value, digits) if is_known else "–"
 
 
 def _master_lines(context, group, name):

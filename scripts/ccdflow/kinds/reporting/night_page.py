@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files.fits_products.hdus import versions
+from ccdflow.files.fits_products.hdus import version_cards
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
@@ -89,7 +89,7 @@ class NightPage(NightProduct):
         sections = [
             frames_section(frames),
             aside_section(frames),
-            provenance_section(recipes, provenance()),
+            provenance_section(recipes, software_versions()),
         ]
         return [section for section in sections if section is not None]
 
@@ -200,7 +200,7 @@ def _recipe_in_words(context, night, camera):
     return ", and ".join(sentences) + f" (sections from the {geometry.source})."
 
 
-def provenance():
+def software_versions():
     """Return names and versions of the software behind the products, for the foot of a page."""
     names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
-    return tuple((names[keyword], text) for keyword, text, _ in versions())
+    return tuple((names[keyword], text) for keyword, text, _ in version_cards())
