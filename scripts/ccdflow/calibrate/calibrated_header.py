@@ -245,6 +245,17 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
         if readout.linear is not None and "flags" in figures:
             keyword = "LINRAW" if len(readouts) == 1 else f"LINRAW{number:02d}"
             cards.set(keyword, float(readout.linear), "[adu] raw value, end of the linear range")
+    _write_noise_cards(cards, readouts, figures, unit)
+
+
+def _write_noise_cards(cards, readouts, figures, unit):
+    """Write the read noise that UNCERT is made with, and the noise of a row's level, by amplifier.
+
+    Parameters
+    ----------
+    cards, readouts, figures, unit
+        As of `_write_amplifier_cards`.
+    """
     readouts = readouts if figures.get("sky_predicted") is not None else ()
     for number, readout in enumerate(readouts, start=1):
         keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"
