@@ -38,7 +38,7 @@ rule bias_table:
         product=r"bias_quality\.csv",
     localrule: True
     params:
-        kind="table",
+        kind="bias table",
         figures=sources_in_words,
         table=product_path,
     message:

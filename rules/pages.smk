@@ -14,7 +14,7 @@ rule picture:
         product=r"nights/[^/]+/before_after\.png",
     localrule: True
     params:
-        kind="picture",
+        kind="frames picture",
         shown=sources_in_words,
         picture=product_path,
     message:
@@ -29,7 +29,7 @@ use rule picture as quality_picture with:
         product=r"nights/[^/]+/bias_quality\.png",
     localrule: True
     params:
-        kind="quality",
+        kind="bias picture",
 
 
 use rule picture as masters_picture with:

@@ -36,7 +36,7 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
-from ccdflow.run.forked_frames import map_forked
+from ccdflow.run.processes.forked_frames import map_forked
 from ccdflow.wording import count
 
 MASTER_KINDS = ("bias", "dark", "flat")

@@ -18,7 +18,7 @@ from ccdflow import commandline
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.combined_header import is_electrons
 from ccdflow.combine.combined_image import write_combined_image
-from ccdflow.combine.member_reader import locate, unit_of_image
+from ccdflow.combine.member_reader import member_of_file, unit_of_image
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.combine.stack import DEFAULT_STACK_BYTES, CombineLimits, combine
 from ccdflow.errors import UserError
@@ -94,7 +94,7 @@ def run(options):
         iterations=options.iterations,
         clip_by=options.clip_by,
     )
-    members = [locate(path, hdu=options.hdu) for path in options.words]
+    members = [member_of_file(path, hdu=options.hdu) for path in options.words]
     unit = common_unit(options.words, options.hdu)
     result = combine(
         members,

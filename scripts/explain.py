@@ -145,7 +145,7 @@ def what_if(context, results, product, master, picture):
             remedy="write picture=FILE.png",
         )
     # Imported here, because it draws: the story alone does not wait for that.
-    from ccdflow.kinds.explaining.what_if import picture as picture_of
+    from ccdflow.kinds.explaining.what_if import picture_of_change as picture_of
     from ccdflow.kinds.explaining.what_if import rule_line, try_master
 
     master = Path(master) if Path(master).is_file() else results / master

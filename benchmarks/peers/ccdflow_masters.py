@@ -21,8 +21,8 @@ from astropy.io import fits
 
 from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import ScaledDark, combine_flats
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.flats import FlatSubtraction, ScaledDark, combine_flats
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.stack import CombineLimits
 from ccdflow.combine.subtracted_masters import SubtractedMaster
@@ -34,7 +34,7 @@ from ccdflow.files.headertext import CardList
 def members(folder, name):
     """Return the frames of a kind, and the header of the first."""
     paths = sorted(folder.glob(f"{name}_*.fits"))
-    return [locate(path) for path in paths], fits.getheader(paths[0])
+    return [member_of_file(path) for path in paths], fits.getheader(paths[0])
 
 
 def save(path, combined, *, errors):
@@ -91,7 +91,7 @@ def main():
         )
         flats, header = members_by_kind["flat"]
         scaled_dark = ScaledDark(dark, [header["EXPTIME"]] * len(flats))
-        combine_kind("flat", combine_flats, bias=bias, dark=scaled_dark)
+        combine_kind("flat", combine_flats, subtraction=FlatSubtraction(bias, scaled_dark))
         for job in jobs:
             job.result()
 

@@ -264,26 +264,9 @@ def violation(error, *, file, words):
     key_path = key_path.lstrip(".") or None
     schema, value = error.schema, error.instance
     if error.validator == "additionalProperties":
-        known_keys = sorted(schema["properties"])
-        unknown = next(key for key in value if key not in known_keys)
-        close = difflib.get_close_matches(str(unknown), known_keys, n=1)
-        return UserError(
-            "unknown key",
-            file=file,
-            keyword=f"{key_path}.{unknown}" if key_path else unknown,
-            allowed=", ".join(known_keys),
-            remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
-        )
+        return _unknown_key(schema, value, key_path, file)
     if error.validator == "required":
-        missing_key = next(key for key in schema["required"] if key not in value)
-        part = schema.get("properties", {}).get(missing_key, {})
-        return UserError(
-            "a key is missing",
-            file=file,
-            keyword=f"{key_path}.{missing_key}" if key_path else missing_key,
-            allowed=part.get("description"),
-            remedy=f"write a line `{missing_key}: ...`",
-        )
+        return _missing_key(schema, value, key_path, file)
     problem, choices = words.get(schema.get("title")) or (
         "not a valid value",
         allowed_values(schema, error),
@@ -297,6 +280,49 @@ def violation(error, *, file, words):
         value="null" if value is None else value,
         allowed=choices,
         remedy=f"did you mean {close[0]!r}?" if close else "write an allowed value",
+    )
+
+
+def _unknown_key(schema, value, key_path, file):
+    """Return the `UserError` for the first key that a schema has not.
+
+    Parameters
+    ----------
+    schema : dict of str to object
+    value : dict of str to object
+        The keys and values that violate it.
+    key_path : str or None
+        Where they are in the file.
+    file : path-like
+    """
+    known_keys = sorted(schema["properties"])
+    unknown = next(key for key in value if key not in known_keys)
+    close = difflib.get_close_matches(str(unknown), known_keys, n=1)
+    return UserError(
+        "unknown key",
+        file=file,
+        keyword=f"{key_path}.{unknown}" if key_path else unknown,
+        allowed=", ".join(known_keys),
+        remedy=f"did you mean {close[0]!r}?" if close else "remove it, or correct its name",
+    )
+
+
+def _missing_key(schema, value, key_path, file):
+    """Return the `UserError` for the first required key that is not there.
+
+    Parameters
+    ----------
+    schema, value, key_path, file
+        As for `_unknown_key`.
+    """
+    missing_key = next(key for key in schema["required"] if key not in value)
+    part = schema.get("properties", {}).get(missing_key, {})
+    return UserError(
+        "a key is missing",
+        file=file,
+        keyword=f"{key_path}.{missing_key}" if key_path else missing_key,
+        allowed=part.get("description"),
+        remedy=f"write a line `{missing_key}: ...`",
     )
 
 

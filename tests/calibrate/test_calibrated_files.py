@@ -33,7 +33,7 @@ from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files import atomic_write, checksum
 from ccdflow.files.fits_products import multi_image_products
 from ccdflow.frame.readout import Readout
-from ccdflow.run import forked_frames
+from ccdflow.run.processes import forked_frames
 
 
 def write(path, *hdus):

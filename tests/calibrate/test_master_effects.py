@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chain_runs import run, take
 
-from ccdflow.calibrate.master_effects import Effect, effects
+from ccdflow.calibrate.master_effects import Effect, effects_of_masters
 from ccdflow.kinds.calibrating import master_help
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.run.context import PlanContext
@@ -36,7 +36,7 @@ def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
 
 def test_each_master_changes_the_noise_by_the_parts_that_the_master_takes_and_adds():
     true = {"bias": 4.0, "dark": 0.0, "flat": 0.01}
-    measured = effects(*sample(np.random.default_rng(1), **true))
+    measured = effects_of_masters(*sample(np.random.default_rng(1), **true))
     added = {"bias": 36 / 9, "dark": 36 / 9, "flat": SKY**2 / (9 * 20_000)}
     taken = {kind: true[kind] ** 2 for kind in ("bias", "dark")} | {"flat": (SKY * 0.01) ** 2}
     for kind, effect in measured.items():
@@ -52,7 +52,7 @@ def test_vignetting_is_structure_and_no_noise():
     frame, masters = sample(rng)
     slope = np.linspace(0.8, 1.2, SHAPE[1], dtype=np.float32)
     masters["flat"] = (masters["flat"][0] * slope, 1.0)
-    effect = effects(frame * slope, masters)["flat"]
+    effect = effects_of_masters(frame * slope, masters)["flat"]
     assert effect.structure_without**0.5 == pytest.approx(SKY * 0.4 / 12**0.5, rel=0.03)
     assert effect.structure**0.5 < 2
     assert effect.noise - effect.noise_without == pytest.approx(
@@ -66,7 +66,7 @@ def test_a_glow_in_a_few_boxes_is_structure_that_the_dark_takes():
     glow = np.zeros(SHAPE, np.float32)
     glow[:, :96] = 300.0
     masters["dark"] = (masters["dark"][0] + glow, 1.0)
-    effect = effects(frame + glow, masters)["dark"]
+    effect = effects_of_masters(frame + glow, masters)["dark"]
     # A part of 3 in 64 boxes.
     assert effect.structure_without == pytest.approx(300**2 * 3 / 64, rel=0.05)
     assert effect.structure < 10
@@ -74,9 +74,9 @@ def test_a_glow_in_a_few_boxes_is_structure_that_the_dark_takes():
 
 def test_a_bias_that_cancels_is_not_judged_and_one_that_half_does_by_half():
     frame, masters = sample(np.random.default_rng(3), bias=8.0)
-    assert "bias" not in effects(frame, masters, shares={"bias": 0.0})
-    whole = effects(frame, masters)["bias"]
-    half = effects(frame, masters, shares={"bias": 0.5})["bias"]
+    assert "bias" not in effects_of_masters(frame, masters, shares={"bias": 0.0})
+    whole = effects_of_masters(frame, masters)["bias"]
+    half = effects_of_masters(frame, masters, shares={"bias": 0.5})["bias"]
     # A part of 0.5^2 of both stays in beside the noise of the master, which subtracts half only.
     gained = whole.noise_without - whole.noise
     assert gained == pytest.approx(64 - 4, abs=3 * whole.noise_error)
@@ -138,5 +138,5 @@ def test_a_glow_in_a_few_boxes_that_goes_is_a_help():
 
 def test_a_frame_without_a_pixel_shows_no_effect():
     frame, masters = sample(np.random.default_rng(1), bias=3.0)
-    measured = effects(np.full_like(frame, np.nan), masters)
+    measured = effects_of_masters(np.full_like(frame, np.nan), masters)
     assert np.isnan([each.noise for each in measured.values()]).all()

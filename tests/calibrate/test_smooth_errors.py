@@ -10,7 +10,7 @@ from ccdflow.calibrate.combined_master import Master, master_image_of
 from ccdflow.camera.sections import Region
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.member_noise import MemberSample, expected_light
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise, NoiseModel
 from ccdflow.frame.readout import Readout
 
@@ -41,7 +41,7 @@ def test_errors_of_a_dark_follow_its_glow(name, tmp_path):
     for number in range(5):
         adu = random.poisson(light) / GAIN + random.normal(0, READ_NOISE / GAIN, SHAPE)
         fits.writeto(tmp_path / f"{number}.fits", np.rint(adu).astype(np.float32))
-        members.append(locate(tmp_path / f"{number}.fits"))
+        members.append(member_of_file(tmp_path / f"{number}.fits"))
     amplifier = AmplifierNoise("A", (0, SHAPE[0], 0, SHAPE[1]), READ_NOISE / GAIN, GAIN)
     made = combine_darks(members, bias=None, amplifiers=[amplifier])
     ratio = made.uncertainty / np.sqrt(frame_variance(light) / 5)

@@ -22,7 +22,7 @@ from ccdflow.camera.profile_lines import (
     yaml_text,
 )
 from ccdflow.errors import UserError
-from ccdflow.files.cards import matches
+from ccdflow.files.cards import matches_patterns
 from ccdflow.verify import command
 
 ODD_TEXTS = [
@@ -103,13 +103,13 @@ def test_the_warnings_with_a_rule_are_there(tmp_path):
 def test_any_text_is_the_same_after_yaml(text):
     assert yamltext.parse_yaml(f"a: [{yaml_text(text)}]", file="x") == {"a": [text]}
     assert yamltext.parse_yaml(f"{{{yaml_text(text)}: 1}}", file="x") == {text: 1}
-    assert matches(text, [pattern_of(text)])
+    assert matches_patterns(text, [pattern_of(text)])
 
 
 def test_a_file_name_that_is_not_utf8_has_a_pattern_that_yaml_can_hold():
     name = b"dark\xff1.fits".decode("utf-8", "surrogateescape")
     assert pattern_of(name) == "dark?1.fits"
-    assert matches(name, [yaml.safe_load(yaml_text(pattern_of(name)))])
+    assert matches_patterns(name, [yaml.safe_load(yaml_text(pattern_of(name)))])
 
 
 @given(st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False)))

@@ -23,7 +23,7 @@ from ccdflow.combine import combined_header, stack
 from ccdflow.combine.members import read_hdus
 from ccdflow.detector import frame_figures, member_selection
 from ccdflow.errors import DamagedProduct, FrameError
-from ccdflow.files.fits_products.hdus import versions
+from ccdflow.files.fits_products.hdus import version_cards
 from ccdflow.files.headertext import CardList
 from ccdflow.frame import reduction
 from ccdflow.kinds import CHAIN
@@ -120,7 +120,7 @@ def test_the_header_card_for_card(tmp_path):
         ("EXPTIME", 0.0),
         ("OBJECT", "bias"),
         ("OBSERVER", "O'Brien"),
-        *((keyword, version) for keyword, version, _ in versions()),
+        *((keyword, version) for keyword, version, _ in version_cards()),
         ("CCDFCAM", "test"),
         ("OSCSTAT", "median"),
         ("NAMPS", 1),
@@ -435,7 +435,7 @@ def test_too_little_memory_refuses_the_group_until_there_is_more(tmp_path, monke
 def test_products_that_show_a_group_follow_when_its_memory_does(tmp_path, monkeypatch):
     """How much memory is allowed is in no key: what shows the group has to be made again."""
     fill(tmp_path / "raw", biases(4))
-    shown = {"table", "quality", "page", "index"}
+    shown = {"bias table", "bias picture", "page", "index"}
 
     def figures_with_memory(memory):
         settings = {"types": "all", "limits": {"combine_memory": memory}}
@@ -647,7 +647,7 @@ def simulated_night(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lfc")
     truth = simulate.simulate_night(folder / "raw", scale=0.125)
     profile = (Path(__file__).parents[2] / "config/cameras/lfc.yaml").read_text()
-    kinds = ("frame", "bias", "table")
+    kinds = ("frame", "bias", "bias table")
     return run_jobs(folder / "raw", folder / "results", {"lfc": profile}, kinds=kinds), truth
 
 

@@ -30,9 +30,11 @@ from ccdflow.combine.biases import combine_biases
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.darks import combine_darks
 from ccdflow.combine.flats import (
+    FlatSubtraction,
     ScaledDark,
     amplifier_ratios,
     combine_flats,
+    combine_image_of_flats,
     flat_levels,
     normalise_flat,
 )
@@ -239,8 +241,7 @@ def test_a_flat_is_the_response_within_its_uncertainty(tmp_path, levels):
     members = write(tmp_path, flats(t, levels, seconds=30.0))
     result = combine_flats(
         members,
-        bias=master(t.bias),
-        dark=ScaledDark(true_dark(t), [30.0] * len(levels)),
+        FlatSubtraction(master(t.bias), ScaledDark(true_dark(t), [30.0] * len(levels))),
         amplifiers=amplifiers(),
     )
     assert result.image.dtype == np.float32
@@ -256,7 +257,7 @@ def test_a_flat_is_the_response_within_its_uncertainty(tmp_path, levels):
 def test_amplifiers_keep_their_ratio(tmp_path):
     t = truth()
     members = write(tmp_path, flats(t, [20_000] * 4))
-    result = combine_flats(members, bias=master(t.bias), dark=None, amplifiers=amplifiers())
+    result = combine_flats(members, FlatSubtraction(master(t.bias)), amplifiers=amplifiers())
     ratios = amplifier_ratios(result, amplifiers())
     for ratio, part in zip(ratios.values(), parts(t.flat), strict=True):
         assert ratio == pytest.approx(part.mean(), rel=5e-4)
@@ -267,7 +268,7 @@ def test_an_unknown_gain_is_measured_from_the_flats(tmp_path):
     t = truth()
     members = write(tmp_path, flats(t, [20_000, 22_000, 25_000, 30_000]))
     unknown = amplifiers(gains=(None, None))
-    result = combine_flats(members, bias=master(t.bias), dark=None, amplifiers=unknown)
+    result = combine_flats(members, FlatSubtraction(master(t.bias)), amplifiers=unknown)
     for amplifier, gain in zip(result.noise.amplifiers, GAINS, strict=True):
         assert amplifier.gain / amplifier.factor**2 == pytest.approx(gain, rel=0.03)
     assert_pulls((result.image - t.flat) / result.uncertainty, mean=0.05, scatter=0.03)
@@ -292,8 +293,7 @@ def test_stars_of_twilight_flats_leave_nothing(tmp_path):
     for grow in (0, 1):
         result = combine_flats(
             members,
-            bias=master(t.bias),
-            dark=None,
+            FlatSubtraction(master(t.bias)),
             amplifiers=amplifiers(),
             recipe=CombineRecipe(grow=grow),
         )
@@ -308,7 +308,7 @@ def test_dark_corners_are_flagged_and_not_in_the_mean(tmp_path):
     t = truth()
     t.flat[:40, :30] *= 0.1
     members = write(tmp_path, flats(t, [20_000] * 4))
-    result = combine_flats(members, bias=master(t.bias), dark=None, amplifiers=amplifiers())
+    result = combine_flats(members, FlatSubtraction(master(t.bias)), amplifiers=amplifiers())
     unlit = result.mask & UNLIT != 0
     np.testing.assert_array_equal(unlit, t.flat / t.flat[~unlit].mean() < 0.2)
     assert unlit.sum() == 1200
@@ -325,7 +325,7 @@ def test_an_amplifier_is_unlit_by_its_light_and_not_by_its_adu(tmp_path, part):
     t.flat[:] = light / t.gain
     members = write(tmp_path, flats(t, [20_000] * 5))
     unknown = amplifiers(gains=(None, None))
-    result = combine_flats(members, bias=master(t.bias), dark=None, amplifiers=unknown)
+    result = combine_flats(members, FlatSubtraction(master(t.bias)), amplifiers=unknown)
     unlit = result.mask & UNLIT != 0
     # In adu the first one has 0.64 and 8 times those of the second.
     assert unlit[:, :SPLIT].all() == (part < 0.2)
@@ -336,7 +336,7 @@ def test_an_amplifier_is_unlit_by_its_light_and_not_by_its_adu(tmp_path, part):
 def test_without_uncertainty_the_pixels_are_the_same(tmp_path):
     t = truth()
     members = write(tmp_path, flats(t, [20_000] * 3))
-    given = {"bias": master(t.bias), "dark": None, "amplifiers": amplifiers()}
+    given = {"subtraction": FlatSubtraction(master(t.bias)), "amplifiers": amplifiers()}
     whole, bare = (
         combine_flats(members, **given),
         combine_flats(members, **given, limits=CombineLimits(uncertainty_source=False)),
@@ -351,18 +351,16 @@ def test_images_of_one_flat_have_a_mean_of_1_together(tmp_path):
     frames = flats(t, [20_000, 30_000, 25_000])
     halves = [[f[:, :SPLIT].copy() for f in frames], [f[:, SPLIT:].copy() for f in frames]]
     biases = [master(t.bias[:, :SPLIT]), master(t.bias[:, SPLIT:])]
-    levels = flat_levels(write(tmp_path, halves[0], "a"), bias=biases[0], dark=None)
+    levels = flat_levels(write(tmp_path, halves[0], "a"), FlatSubtraction(biases[0]))
     images = []
     for name, half, bias, whole in zip("ab", halves, biases, amplifiers(), strict=True):
         amplifier = type(whole)(whole.name, (0, SHAPE[0], 0, half[0].shape[1]), 8.0, whole.gain)
         images.append(
-            combine_flats(
+            combine_image_of_flats(
                 write(tmp_path, half, name),
-                bias=bias,
-                dark=None,
+                FlatSubtraction(bias),
                 amplifiers=[amplifier],
                 scale=levels,
-                normalises=False,
             )
         )
     flat = normalise_flat(images)
@@ -385,7 +383,7 @@ def test_noise_of_bias_and_dark_in_a_flat_are_numbers_of_their_own(tmp_path):
     dark = master(pixels, seconds=DARK_SECONDS, is_bias_subtracted=True, uncertainty=9.0)
     members = write(tmp_path, flats(t, [level] * n, seconds=100.0))
     result = combine_flats(
-        members, bias=bias, dark=ScaledDark(dark, [100.0] * n), amplifiers=amplifiers()
+        members, FlatSubtraction(bias, ScaledDark(dark, [100.0] * n)), amplifiers=amplifiers()
     )
     scale = np.median(result.levels)
     assert result.shared["MBNOISE"] == pytest.approx((1 - 1 / 3) * 6 / scale, rel=0.01)
@@ -556,7 +554,7 @@ def test_halves_of_every_master_differ_by_their_uncertainties(tmp_path, n):
     members = write(tmp_path, flats(t, levels), "f")
     assert_halves_agree(
         *(
-            combine_flats(members[k::2], bias=bias, dark=None, amplifiers=amplifiers())
+            combine_flats(members[k::2], FlatSubtraction(bias), amplifiers=amplifiers())
             for k in range(2)
         )
     )
@@ -571,7 +569,9 @@ def test_a_dark_with_its_bias_in_is_refused(tmp_path):
     dark = master(t.rate * 300, seconds=300.0, file="dark.fits")
     with pytest.raises(UserError, match=r"dark\.fits: BIASKEY: a dark that still holds its bias"):
         combine_flats(
-            members, bias=master(t.bias), dark=ScaledDark(dark, [5.0] * 3), amplifiers=amplifiers()
+            members,
+            FlatSubtraction(master(t.bias), ScaledDark(dark, [5.0] * 3)),
+            amplifiers=amplifiers(),
         )
 
 
@@ -582,7 +582,9 @@ def test_a_dark_is_no_bias_and_a_flat_keeps_none(tmp_path):
         combine_darks(members, bias=true_dark(t), amplifiers=amplifiers())
     with pytest.raises(UserError, match="subtract the combined bias from the flats as well"):
         combine_flats(
-            members, bias=None, dark=ScaledDark(true_dark(t), [5.0] * 3), amplifiers=amplifiers()
+            members,
+            FlatSubtraction(None, ScaledDark(true_dark(t), [5.0] * 3)),
+            amplifiers=amplifiers(),
         )
 
 
@@ -629,7 +631,7 @@ def test_exposure_times_are_as_many_as_flats(tmp_path):
     with pytest.raises(
         UserError, match=r"^seconds: 2 exposure times for 3 flats .found 2.; allowed: 3; give one"
     ):
-        combine_flats(members, bias=master(t.bias), dark=dark, amplifiers=amplifiers())
+        combine_flats(members, FlatSubtraction(master(t.bias), dark), amplifiers=amplifiers())
 
 
 @pytest.mark.parametrize("light", [0.0, float("nan"), -50.0])
@@ -639,7 +641,7 @@ def test_a_flat_without_light_is_named(tmp_path, light):
     frames[1] = np.full(SHAPE, light, np.float32) + t.bias.astype(np.float32)
     members = write(tmp_path, frames)
     with pytest.raises(FrameError, match=r"m001\.fits: level: a flat without light"):
-        combine_flats(members, bias=master(t.bias), dark=None, amplifiers=amplifiers())
+        combine_flats(members, FlatSubtraction(master(t.bias)), amplifiers=amplifiers())
 
 
 def test_a_master_of_another_shape_is_refused(tmp_path):

@@ -10,10 +10,10 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdflow.camera.sections import Region
-from ccdflow.combine.clipping import PixelNoise, estimate, kept_mask
+from ccdflow.combine.clipping import PixelNoise, estimate_pixels, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_noise import MemberSample, measured_noise
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise, ExpectedLight, LightGrid, NoiseModel
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
@@ -74,7 +74,7 @@ def write(tmp_path):
         for index, frame in enumerate(stack):
             path = tmp_path / f"{name}{index:03}.fits"
             fits.writeto(path, frame)
-            members.append(locate(path))
+            members.append(member_of_file(path))
         return members
 
     return write
@@ -181,7 +181,7 @@ def test_the_estimate_proves_only_values_that_the_exact_rule_keeps(dark, level):
     values += rng.uniform(-3.4, 3.4, (n, k)) * spread
     values = values.astype(np.float32)
     exact = kept_mask(values.astype(np.float64), NOISE, noise).all(axis=0)
-    *_, proven = estimate(values.copy(), Ordering(n, k, values.dtype), NOISE, noise=noise)
+    *_, proven = estimate_pixels(values.copy(), Ordering(n, k, values.dtype), NOISE, noise=noise)
     assert not (proven & ~exact).any()
     assert proven.any()
     assert (~proven).any()
@@ -193,7 +193,7 @@ def test_values_one_step_beyond_the_limit_are_never_proved():
     highs = [np.nextafter(limit, np.float32(0)), limit, np.nextafter(limit, np.float32(9))]
     values = np.array([[0, 0, 0], highs], np.float32)
     exact = kept_mask(values.astype(np.float64), NOISE, noise).all(axis=0)
-    *_, proven = estimate(values.copy(), Ordering(2, 3, values.dtype), NOISE, noise=noise)
+    *_, proven = estimate_pixels(values.copy(), Ordering(2, 3, values.dtype), NOISE, noise=noise)
     assert not exact[2]
     assert not proven[1:].any()
 
@@ -314,7 +314,7 @@ def test_masks_are_read_from_files(write, tmp_path):
     mask[4, 4] = 1
     path = tmp_path / "mask.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(mask, name="MASK")]).writeto(path)
-    place = locate(path, hdu="MASK", is_mask=True)
+    place = member_of_file(path, hdu="MASK", is_mask=True)
     result = combine(write(stack), CombineRecipe(clip=None), masks=MemberMasks([None, None, place]))
     assert result.image[4, 4] == 0.5
     assert result.image[4, 5] == 1.0

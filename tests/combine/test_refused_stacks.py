@@ -8,7 +8,7 @@ from refusals import refusal_of
 
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.flats import normalise_flat
-from ccdflow.combine.member_reader import Member, locate
+from ccdflow.combine.member_reader import Member, member_of_file
 from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, check_members, combine
 from ccdflow.errors import FrameError, UserError
@@ -123,4 +123,4 @@ def test_a_member_that_cannot_be_read_is_refused(tmp_path, content, reason):
     path = tmp_path / "a.fits"
     if content is not None:
         path.write_bytes(content)
-    assert refusal_of(locate, path) == (FrameError, f"{path}: {reason}")
+    assert refusal_of(member_of_file, path) == (FrameError, f"{path}: {reason}")

@@ -13,11 +13,11 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
 from ccdflow.combine import member_reader
-from ccdflow.combine.clipping import estimate, kept_mask
+from ccdflow.combine.clipping import estimate_pixels, kept_mask
 from ccdflow.combine.combine_recipe import CombineRecipe
-from ccdflow.combine.member_reader import Member, locate
+from ccdflow.combine.member_reader import Member, member_of_file
 from ccdflow.combine.ordering import Ordering
-from ccdflow.combine.preparation import prepare
+from ccdflow.combine.preparation import prepare_members
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.combine.stack import CombineLimits, combine, combine_arrays
 from ccdflow.combine.tiling import combine_job, tile_workers
@@ -56,7 +56,7 @@ def write(tmp_path):
         for index, frame in enumerate(stack):
             path = tmp_path / f"red{index:03}.fits"
             fits.writeto(path, frame)
-            members.append(locate(path))
+            members.append(member_of_file(path))
         return members
 
     return write
@@ -118,7 +118,7 @@ def pixels_beyond_limit(n, level, recipe, dtype, *, width=400, seed=1):
 
 
 def proven_bounds(values, recipe):
-    return estimate(values.copy(), Ordering(*values.shape, values.dtype), recipe)[-1]
+    return estimate_pixels(values.copy(), Ordering(*values.shape, values.dtype), recipe)[-1]
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -126,7 +126,7 @@ def test_tiles_are_read_together_while_the_memory_holds_them(threads):
     """The first tile is among the bytes needed; ten members of two bytes, 16,384 pixels at most."""
     job = combine_job.CombineJob(
         read=None, n=10, shape=(1000, 2000), source=np.dtype("u2"), dtype=np.dtype("f4"),
-        recipe=CombineRecipe(), preparation=prepare(10, (1000, 2000), np.dtype("u2")),
+        recipe=CombineRecipe(), preparation=prepare_members(10, (1000, 2000), np.dtype("u2")),
         noise=None, uncertainty_source=None, sample_rows=0,
     )  # fmt: skip
     width, needed = 1000, job.bytes_needed(1000, threads)
@@ -325,7 +325,7 @@ def test_members_in_float64_and_a_named_extension(tmp_path):
         path = tmp_path / f"{index}.fits"
         hdus = [fits.PrimaryHDU(), fits.ImageHDU(frame, name="AMP2")]
         fits.HDUList(hdus).writeto(path)
-        members.append(locate(path, hdu="AMP2"))
+        members.append(member_of_file(path, hdu="AMP2"))
     assert members[0].dtype == ">f8"
     result = combine(members, limits=CombineLimits(dtype=np.float64))
     np.testing.assert_array_equal(result.image, combine_by_ccdproc(stack, **GUIDE).data)
@@ -401,7 +401,7 @@ def test_a_truncated_member_is_named(write):
         with pytest.raises(FrameError, match=r"red002\.fits: bytes: ends before its pixels do"):
             combine(members, limits=CombineLimits(threads))
     with pytest.raises(FrameError, match=r"red002\.fits: .*ends before its pixels do.*found"):
-        locate(members[2].path)
+        member_of_file(members[2].path)
 
 
 def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
@@ -420,7 +420,7 @@ def test_an_unexpected_error_in_a_thread_is_not_lost(write, monkeypatch):
 def test_a_member_without_a_whole_header_is_named(tmp_path, content, reason):
     (tmp_path / "odd.fits").write_bytes(content)
     with pytest.raises(FrameError, match=rf"odd\.fits: cannot be combined: {reason}"):
-        locate(tmp_path / "odd.fits")
+        member_of_file(tmp_path / "odd.fits")
 
 
 def test_an_image_that_is_not_of_floats_is_refused(tmp_path):
@@ -429,16 +429,16 @@ def test_an_image_that_is_not_of_floats_is_refused(tmp_path):
     fits.writeto(cube, np.zeros((2, *SHAPE), np.float32))
     for path in (whole, cube):
         with pytest.raises(FrameError, match="not a two-dimensional image of float"):
-            locate(path)
+            member_of_file(path)
     fits.writeto(scaled, np.zeros(SHAPE, np.float32))
     with fits.open(scaled, mode="update") as hdus:
         hdus[0].header["BSCALE"] = 2.0
     with pytest.raises(FrameError, match="BSCALE: cannot be combined: the pixels are scaled"):
-        locate(scaled)
+        member_of_file(scaled)
     with pytest.raises(FrameError, match="there is no HDU 'AMP9'"):
-        locate(whole, hdu="AMP9")
+        member_of_file(whole, hdu="AMP9")
     with pytest.raises(FrameError, match="cannot be combined"):
-        locate(tmp_path / "absent.fits")
+        member_of_file(tmp_path / "absent.fits")
 
 
 def test_members_have_to_fit_each_other(write):

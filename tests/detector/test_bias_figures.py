@@ -16,7 +16,7 @@ from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_figures import (
     AmplifierValues,
     disagreement,
-    drift,
+    drift_of_levels,
     measure_amplifier,
     measure_read_noise,
     measure_structure,
@@ -174,7 +174,7 @@ def test_drift_is_followed():
     hours = np.arange(20) / 2
     levels = 1140 - 0.3 * hours + rng.normal(0, 0.1, 20)
     levels[3], hours[5] = np.nan, np.nan
-    trend = drift(levels, hours)
+    trend = drift_of_levels(levels, hours)
     agrees(trend.slope, -0.3)
     assert trend.level.value == pytest.approx(np.nanmean(levels))
     assert trend.span == pytest.approx(np.nanmax(levels) - np.nanmin(levels))
@@ -185,7 +185,7 @@ def test_error_of_the_drift_is_that_of_a_straight_line():
     rng = np.random.default_rng(5)
     hours = np.arange(20) / 2
     variances = [
-        drift(1140 - 0.3 * hours + rng.normal(0, 0.1, 20), hours).slope.error ** 2
+        drift_of_levels(1140 - 0.3 * hours + rng.normal(0, 0.1, 20), hours).slope.error ** 2
         for _ in range(200)
     ]
     truth = 0.1 / np.sqrt(np.sum((hours - hours.mean()) ** 2))
@@ -193,10 +193,10 @@ def test_error_of_the_drift_is_that_of_a_straight_line():
 
 
 def test_drift_without_times_or_levels_is_unknown():
-    assert np.isnan(drift([1140, 1141, 1142]).slope.value)
-    assert np.isnan(drift([]).level.value)
-    assert drift([1140, 1142], [0, 4]).slope.value == 0.5
-    assert np.isnan(drift([1140, 1142], [3, 3]).slope.value)
+    assert np.isnan(drift_of_levels([1140, 1141, 1142]).slope.value)
+    assert np.isnan(drift_of_levels([]).level.value)
+    assert drift_of_levels([1140, 1142], [0, 4]).slope.value == 0.5
+    assert np.isnan(drift_of_levels([1140, 1142], [3, 3]).slope.value)
 
 
 # -- the combined bias --------------------------------------------------------------------------

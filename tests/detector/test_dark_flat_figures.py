@@ -19,13 +19,13 @@ from master_truth import (
 )
 
 from ccdflow.combine.darks import combine_darks
-from ccdflow.combine.flats import combine_flats
+from ccdflow.combine.flats import FlatSubtraction, combine_flats
 from ccdflow.combine.member_noise import sample_members
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
-from ccdflow.detector.bias_figures import drift
+from ccdflow.detector.bias_figures import drift_of_levels
 from ccdflow.detector.dark_figures import measure_dark
 from ccdflow.detector.dark_flat_selection import (
     DarkThresholds,
@@ -157,7 +157,7 @@ def test_levels_that_scatter_are_no_drift(number):
 
     def drifts(levels, error, times=None):
         times = hours if times is None else times
-        return dark_figures.is_drifting(drift(levels, times), levels, times, error=error)
+        return dark_figures.is_drifting(drift_of_levels(levels, times), levels, times, error=error)
 
     rng = np.random.default_rng(number)
     hours = [0.1 * k for k in range(number)]
@@ -272,8 +272,7 @@ def test_figures_of_a_flat(tmp_path):
     members = write(tmp_path, flats(t, levels))
     flat = combine_flats(
         members,
-        bias=SubtractedMaster(t.bias.astype(np.float32)),
-        dark=None,
+        FlatSubtraction(SubtractedMaster(t.bias.astype(np.float32))),
         amplifiers=amplifiers(),
     )
     measured = measure_flat(flat, hours=[0, 0.5, 1.0, 1.5])
@@ -556,8 +555,7 @@ def test_an_amplifier_of_a_flat_without_a_good_pixel_has_no_figures_and_the_othe
     t = truth()
     flat = combine_flats(
         write(tmp_path, flats(t, [20_000.0, 21_000, 22_000, 23_000])),
-        bias=SubtractedMaster(t.bias.astype(np.float32)),
-        dark=None,
+        FlatSubtraction(SubtractedMaster(t.bias.astype(np.float32))),
         amplifiers=amplifiers(),
     )
     all_measured = measure_flat(flat, hours=[0, 1, 2, 3])

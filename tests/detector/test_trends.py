@@ -338,7 +338,7 @@ def test_darks_of_another_temperature_or_exposure_are_a_series_of_their_own():
 
 # -- the workflow ----------------------------------------------------------------------------------
 
-KINDS = ("frame", "bias", "table", "trends", "index")
+KINDS = ("frame", "bias", "bias table", "trends", "index")
 NIGHTS, STEP, FACTOR = 16, 8, 1.2
 
 

@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.io.fits.card import Card
 
 from ccdflow.files import cards
-from ccdflow.files.cards import CardSpec, contents, first_value, has_card, may_be_there
+from ccdflow.files.cards import CardSpec, contents_of_cards, first_value, has_card, may_be_there
 
 TEXTS = (
     "SIMPLE  =                    T",
@@ -43,7 +43,7 @@ def test_a_card_is_there_if_astropy_has_it(header, keyword):
     assert bool(headers) or keyword not in header
     if keyword not in ("EMPTY", "COMMENT") and keyword in header:
         cards = [header[(keyword, i)] for i in range(header.count(keyword))]
-        assert [each.value for each in contents(header, keyword)] == cards
+        assert [each.value for each in contents_of_cards(header, keyword)] == cards
 
 
 @pytest.mark.parametrize("keyword", ["NAXIS", "BITPIX", "GAIN", "FILTER", "SIMPLE", "ABSENT"])

@@ -56,7 +56,9 @@ def answers_of(header):
         for name in NAMES
         if name not in COMMENTARY
     ]
-    answers += [answer_or_error(lambda name=name: cards.contents(header, name)) for name in NAMES]
+    answers += [
+        answer_or_error(lambda name=name: cards.contents_of_cards(header, name)) for name in NAMES
+    ]
     answers += [cards.has_card(header, name) for name in NAMES]
     answers += [
         answer_or_error(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]

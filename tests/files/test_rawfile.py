@@ -76,7 +76,7 @@ def test_gzip_is_read_where_isal_lacks_its_private_reader(monkeypatch):
     content = random.Random(1).randbytes(300_000)
     monkeypatch.delattr(gzip_inflation.isal_zlib, "_GzipReader")
     reader, buffer = gzip_inflation.GzipFile(io.BytesIO(pack_gzip(content))), bytearray(400_000)
-    assert gzip_inflation.fill(reader, memoryview(buffer)) == 300_000
+    assert gzip_inflation.fill_buffer(reader, memoryview(buffer)) == 300_000
     assert buffer[:300_000] == content
 
 

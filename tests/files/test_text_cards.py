@@ -37,13 +37,16 @@ def test_a_text_like_a_record_is_read_as_the_text(keyword, text):
     ]
     for header in headers:
         assert list(header) == ["SIMPLE", keyword, keyword]
-        assert [content.value for content in cards.contents(header, keyword)] == [text, "other"]
-        assert cards.contents(header, keyword)[0].comment == "of: 1"
+        assert [content.value for content in cards.contents_of_cards(header, keyword)] == [
+            text,
+            "other",
+        ]
+        assert cards.contents_of_cards(header, keyword)[0].comment == "of: 1"
         assert cards.has_card(header, keyword)
         assert cards.count_of(header, keyword) == 2
         assert header[keyword] == text
         assert header.cards[1].image == lines[1]
-        assert cards.contents(header.copy(), keyword)[0].value == text
+        assert cards.contents_of_cards(header.copy(), keyword)[0].value == text
 
 
 @pytest.mark.parametrize(("keyword", "text"), PAIRS)

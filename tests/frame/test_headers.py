@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from small_frames import amplifier, bias_cards, biases, run_jobs, write_raw
 
-from ccdflow.files.fits_products.hdus import versions
+from ccdflow.files.fits_products.hdus import version_cards
 from ccdflow.files.headertext import CardList, card_text, printable_text
 from ccdflow.frame import placement
 
@@ -77,7 +77,7 @@ def test_a_frame_of_one_amplifier_card_for_card(tmp_path):
         ("RAWDATE", "2020-03-02"),
         ("GAIN", 1.7),
         ("FILTER", "g'"),
-        *((keyword, value) for keyword, value, _ in versions()),
+        *((keyword, value) for keyword, value, _ in version_cards()),
         ("RAWFILE", "raw.fits.gz"),
         ("RAWFP", fingerprint),
         ("CCDFKEY", header["CCDFKEY"]),

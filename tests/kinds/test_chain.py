@@ -25,9 +25,9 @@ from ccdflow.kinds.reporting.calibrated_pictures import CalibrationPicture
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages.contents import Section
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import lines_on_plan, other_products
 from ccdflow.run.plan import WantedProduct
+from ccdflow.run.products.product_names import reduced_product
 
 DATA = Path(__file__).parents[1] / "data"
 OLD_RESULTS = DATA / "results_of_38e4045.tar.xz"
@@ -296,7 +296,7 @@ def test_a_run_names_its_products_beside_frames(toy):
     plan = toy.plan().plan
     assert other_products(plan) == "lists of levels, combined biases, pictures, pages and tables"
     del plan.jobs["bias_quality.csv"]
-    for job in plan.jobs_of_kind("bias", "levels", "picture", "quality", "sheet"):
+    for job in plan.jobs_of_kind("bias", "levels", "frames picture", "bias picture", "sheet"):
         del plan.jobs[job.product]
     assert other_products(plan) == "pages"
 
@@ -335,8 +335,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_names_and_rules_of_kinds_are_unique_and_as_records_have_them():
     assert [kind.name for kind in kinds.CHAIN] == [
-        "frame", "bias", "dark", "flat", "detector", "shutter", "science", "picture", "quality",
-        "masters picture", "calibrated picture", "sheet", "page", "table", "dark table",
+        "frame", "bias", "dark", "flat", "detector", "shutter", "science", "frames picture",
+        "bias picture", "masters picture", "calibrated picture", "sheet", "page", "bias table",
+        "dark table",
         "flat table", "associations", "bad pixels", "detector table", "trends", "index",
     ]  # fmt: skip
     assert len({kind.rule for kind in kinds.CHAIN}) == len(kinds.CHAIN)

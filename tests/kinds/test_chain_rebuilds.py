@@ -19,7 +19,7 @@ from ccdflow.kinds import CHAIN
 KINDS = tuple(
     kind.name
     for kind in CHAIN
-    if "picture" not in kind.name and kind.name not in ("quality", "sheet", "page", "index")
+    if "picture" not in kind.name and kind.name not in ("sheet", "page", "index")
 )
 SETUP_NAME = "103x101_1x1"
 LATE = ("bias6", "dark60_4", "dark20_4", "flat_r5", "science_g2")

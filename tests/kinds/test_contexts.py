@@ -49,7 +49,7 @@ def contexts_given(tmp_path_factory):
         running = begin(folder / "raw", folder / "results", {"simcam": chain.profile})
         running.plan.dry_run_lines()
         jobs = running.plan.jobs_of_kind(
-            "frame", "bias", "dark", "flat", "science", "page", "table"
+            "frame", "bias", "dark", "flat", "science", "page", "bias table"
         )
         worker.work(running.context, jobs, threads=1, make=kinds.make)
         session.finish(running)

@@ -16,7 +16,7 @@ from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.inventory_table import read_inventory
 
-KINDS = ("frame", "bias", "picture", "quality", "page", "table", "index")
+KINDS = ("frame", "bias", "frames picture", "bias picture", "page", "bias table", "index")
 PROFILE = """\
 recognise: {INSTRUME: TESTCAM}
 amplifiers:

@@ -41,7 +41,7 @@ from ccdflow.pages.page import (
 )
 from ccdflow.pages.pictures import before_after, style
 from ccdflow.pages.rendering import visible
-from ccdflow.pages.text_formatting import figure
+from ccdflow.pages.text_formatting import figure_text
 
 ODD_FILE = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
 VOID_ELEMENTS = {"meta", "link", "img", "br", "hr", "input"}
@@ -115,7 +115,7 @@ def assemble_content(
     """A page with the sections that the kinds make of these values."""
     return NightContent(
         night,
-        tuple(text_formatting.unique(frame.camera for frame in frames)),
+        tuple(text_formatting.unique_names(frame.camera for frame in frames)),
         (
             trend_section(trend),
             frames_section(frames),
@@ -448,7 +448,7 @@ def test_an_overview_of_nothing_is_a_page():
     ],
 )
 def test_figures_keep_their_significant_digits(value, digits, text):
-    assert figure(value, digits) == text
+    assert figure_text(value, digits) == text
 
 
 def test_letters_that_cannot_be_printed_are_escaped():
@@ -478,7 +478,7 @@ def test_a_browser_renders_the_page(name, tmp_path):
     [((), ""), ((math.nan,), ""), ((2.94, math.nan), "2.94"), ((2.9, 2.71, 2.8), "2.71 to 2.90")],
 )
 def test_figures_of_several_amplifiers_are_a_range(values, text):
-    assert text_formatting.span(values) == text
+    assert text_formatting.span_text(values) == text
 
 
 def test_a_fault_stands_with_its_bias():

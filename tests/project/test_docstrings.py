@@ -360,7 +360,7 @@ def test_a_box_has_width_and_height_in_inches_or_right_and_bottom_in_pixels():
 # Values without names of their own: keys to sort, compare or look up by, boxes, cells of a table,
 # cards. A caller takes each of them as a whole.
 WHOLE_TUPLES = {
-    ("files/fits_products/hdus.py", "versions"),
+    ("files/fits_products/hdus.py", "version_cards"),
     ("files/text_files/note_columns.py", "_stamp_of_open_file"),
     ("kinds/calibrating/master_help.py", "_effect_cells"),
     ("kinds/reporting/frame_pictures.py", "_corners_of_region"),
@@ -369,7 +369,6 @@ WHOLE_TUPLES = {
     ("kinds/forecasting/coverage.py", "_label_order"),
     ("kinds/reducing/reduce_job.py", "header_form"),
     ("kinds/reducing/frame_warnings.py", "_setup_of_noise"),
-    ("kinds/calibrating/master_ageing.py", "_read_master"),
     ("kinds/calibrating/master_ageing.py", "cells"), ("kinds/measuring/shutter.py", "_table_cells"),
     ("kinds/measuring/detector_measurement.py", "_figure_cells"),
     ("kinds/measuring/trends.py", "_step_cells"), ("pages/pictures/plotpanel.py", "corners"),

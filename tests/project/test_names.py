@@ -390,6 +390,39 @@ def test_a_private_function_is_named_by_more_than_one_word():
     assert len(bare) == len(ONE_WORD), "each word in one module, and no word without a function"
 
 
+# Public functions of one word that others import alone: each is a term, or an act with one meaning.
+ONE_WORD_IMPORTS = {
+    "ask", "calendar", "card", "ccdmask", "cells", "chunks", "combine", "commentary", "count",
+    "digest", "drawing", "duration", "expose", "fails", "font", "generator", "href", "identify",
+    "jd", "legend", "listing", "median", "mjd", "observe", "percentile", "pixels", "plural",
+    "profile", "propose", "realise", "render", "rules", "shrink", "template", "verify",
+    "vignetting", "visible",
+}  # fmt: skip
+
+
+def test_a_function_that_is_imported_alone_is_named_by_more_than_one_word():
+    """Who reads `find(headers, spec)` or `drift(levels)` does not see the module: `value_of_card`.
+
+    ``lock.acquire`` is read with its module, and may have one word.
+    """
+    single = {
+        ("ccdflow." + ".".join(path.relative_to(LIBRARY).with_suffix("").parts), node.name)
+        for path, _, tree in modules()
+        if LIBRARY in path.parents
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and "_" not in node.name
+    }
+    assert len(single) > 80
+    imported = {
+        (node.module, alias.name)
+        for path, _, tree in modules()
+        for node in nodes(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {name for _, name in single & imported} == ONE_WORD_IMPORTS
+
+
 _QUESTION = re.compile("_?(is|are|has|have|needs|can|may|must|was)_")
 _CHANGES = {"add", "append", "clear", "extend", "insert", "pop", "remove", "setdefault", "update"}
 

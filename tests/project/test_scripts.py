@@ -22,7 +22,7 @@ from refusals import refusal_of
 from ccdflow import commandline
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
-from ccdflow.run import forked_frames
+from ccdflow.run.processes import forked_frames
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))

@@ -21,7 +21,8 @@ from ccdflow.run.session import Session
 
 # Kinds of products of a night or of all nights that the small chain plans.
 REPORTS = {
-    "picture", "quality", "masters picture", "calibrated picture", "sheet", "page", "table",
+    "frames picture", "bias picture", "masters picture", "calibrated picture", "sheet", "page",
+    "bias table",
     "dark table", "flat table", "associations", "detector table", "trends", "index",
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +12,9 @@ from astropy.io import fits
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
+from ccdflow.kinds import CHAIN
 from ccdflow.run import job_records, late_notes, ledger, unparsed_mapping
+from ccdflow.run.job import Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.plan import Planner
 from ccdflow.run.products.product_stamps import ProductStamps
@@ -36,7 +38,9 @@ def text_product(results, product, text):
     (results / product).write_text(text)
     path = results / product
     content = job_records.file_checksum(path)
-    return Record(product, "table", "0" * 16, stamp=atomic_write.stamp_of(path), content=content)
+    return Record(
+        product, "bias table", "0" * 16, stamp=atomic_write.stamp_of(path), content=content
+    )
 
 
 KEYS = ("0123456789abcdef", "fedcba9876543210")
@@ -58,7 +62,9 @@ def test_ledger_comes_back(tmp_path):
     for number in range(5):
         record = fits_product(tmp_path, f"reduced/{number}.fits", KEYS[number % 2])
         records[record.product] = record
-    records["x.csv"] = Record("x.csv", "table", KEYS[0], status=job_records.REFUSED, reason="why")
+    records["x.csv"] = Record(
+        "x.csv", "bias table", KEYS[0], status=job_records.REFUSED, reason="why"
+    )
     assert ledger.save_ledger(tmp_path, records)
     loaded = ledger.load_ledger(tmp_path)
     assert loaded == records
@@ -84,10 +90,30 @@ def test_records_that_are_taken_in_share_their_words(tmp_path):
 
 
 def test_ledger_of_another_make_is_an_empty_one(tmp_path, monkeypatch):
-    records = ledger.Ledger({"x.csv": Record("x.csv", "table", KEYS[0])})
+    records = ledger.Ledger({"x.csv": Record("x.csv", "bias table", KEYS[0])})
     ledger.save_ledger(tmp_path, records)
     monkeypatch.setattr(ledger, "SHORT_FIELDS", ("product", "kind"))
     assert ledger.load_ledger(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("former", "name"),
+    [("table", "bias table"), ("picture", "frames picture"), ("quality", "bias picture")],
+)
+def test_records_of_former_kinds_are_read_by_their_names_of_now(tmp_path, former, name):
+    """In the ledger, in its late notes, in the record of a job, and in the file of a batch."""
+    record = Record("x.csv", former, KEYS[0])
+    ledger.save_ledger(tmp_path, ledger.Ledger({"x.csv": record}))
+    (noted,) = ledger.load_ledger(tmp_path).values()
+    line = ledger.late_line(ledger.Ledger({"x.csv": record})["x.csv"], "2024-03-01")
+    reader = ledger.RecordReader({"fields": list(ledger.SHORT_FIELDS), "bases": []})
+    night, late = reader.late_record(line)
+    left = job_records.read_record(leave(tmp_path, record))
+    job = Job.from_dict(asdict(Job(former, "x.csv", KEYS[0], "new", "2024-03-01")))
+    assert [each.kind for each in (noted, late, left, job)] == [name] * 4
+    assert night == "2024-03-01"
+    assert CHAIN.by_name(name).name == name
+    assert former not in [kind.name for kind in CHAIN]
 
 
 def test_a_product_is_known_by_its_content_and_key(tmp_path):

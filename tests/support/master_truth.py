@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise
 
 SHAPE = (210, 340)
@@ -77,7 +77,7 @@ def write(folder, stack, name="m"):
     for index, frame in enumerate(stack):
         path = folder / f"{name}{index:03}.fits"
         fits.writeto(path, frame, overwrite=True)
-        members.append(locate(path))
+        members.append(member_of_file(path))
     return members
 
 

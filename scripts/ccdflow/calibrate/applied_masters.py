@@ -155,7 +155,9 @@ def unit_of_calibrated(text, readouts):
 
 def has_noise(readouts):
     """Return whether gain and read noise of every amplifier are known."""
-    return bool(readouts) and all(r.photon_gain and r.read_noise is not None for r in readouts)
+    return bool(readouts) and all(
+        readout.photon_gain and readout.read_noise is not None for readout in readouts
+    )
 
 
 def is_level_removed(masters, readouts):

@@ -6,7 +6,7 @@ processor's cache. All threads share one copy of the masters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -141,35 +141,67 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     reason = _reason_for_no_uncertainty(calibration) if form.has_uncertainty else ""
     if reason:
         provenance = provenance.with_reason(reason)
-    noise = form.has_uncertainty and not reason
+    primary = calibrated_header.primary_cards(
+        hdus[0], calibration.masters, provenance, calibration.corrections
+    )
+    extensions = replace(form, uncertainty=form.has_uncertainty and not reason)
     with Path(path).open("rb", buffering=0) as file:
         frame = _OpenFrame(file.fileno(), hdus, name)
-        images = []
-        for number, index in enumerate(indices):
-            work = ImageCalibration(
-                hdus[index].shape,
-                calibration,
-                index=number,
-                unit=unit,
-                needs_noise=noise,
-                name=name,
-            )
-            corrections = calibration.corrections.for_image(number)
-            images.append(_CalibratedImage(frame, index, work, corrections, has_mask=form.has_mask))
-        primary = calibrated_header.primary_cards(
-            hdus[0], calibration.masters, provenance, calibration.corrections
-        )
-        planes = _planes_of_product(images, primary)
-        with compressed_images.writer(target, planes, compress=form.compress) as writer:
-            for image in images:
-                image.run(writer)
-            headers = writer.finish()
+        images = [
+            _calibrated_image(frame, index, number, calibration, unit, extensions)
+            for number, index in enumerate(indices)
+        ]
+        headers = _write_product(target, images, primary, form.compress)
     return Calibrated(
         tuple(image.figures for image in images),
         images[0].work.unit,
         checksum.product_checksum(images[0].planes["image"].words, headers),
         reason,
     )
+
+
+def _calibrated_image(frame, index, number, calibration, unit, form):
+    """Return the `_CalibratedImage` of one image of a frame.
+
+    Parameters
+    ----------
+    frame : _OpenFrame
+    index, number : int
+        Index of its HDU, and its number among the images.
+    calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
+    unit : str
+        Unit of the frame.
+    form : ProductForm
+        The extensions that are made.
+    """
+    work = ImageCalibration(
+        frame.hdus[index].shape,
+        calibration,
+        index=number,
+        unit=unit,
+        noise=form.uncertainty,
+        name=frame.name,
+    )
+    corrections = calibration.corrections.for_image(number)
+    return _CalibratedImage(frame, index, work, corrections, has_mask=form.mask)
+
+
+def _write_product(target, images, primary, compress):
+    """Write the planes of all images of a product; return the headers as they were written.
+
+    Parameters
+    ----------
+    target : path-like
+    images : sequence of _CalibratedImage
+    primary : ccdflow.files.headertext.CardList
+        Cards of the primary HDU.
+    compress : {'', 'lossless', 'quantised'}
+    """
+    planes = _planes_of_product(images, primary)
+    with compressed_images.writer(target, planes, compress=compress) as writer:
+        for image in images:
+            image.run(writer)
+        return writer.finish()
 
 
 def _image_indices(hdus, readouts, name):

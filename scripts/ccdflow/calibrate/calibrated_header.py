@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow import maskbits
-from ccdflow.files.fits_products.hdus import hdu_header, versions
+from ccdflow.files.fits_products.hdus import hdu_header, version_cards
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, printable_text
 
 # Cards that describe the form of an HDU. Each # means one digit.
@@ -108,7 +108,7 @@ def primary_cards(hdu, masters, provenance, corrections=None):
     """
     cards = _cards_of_frame(hdu.cards)
     reduced_key = hdu.header.get("CCDFKEY", "")
-    for keyword, value, comment in versions():
+    for keyword, value, comment in version_cards():
         cards.set(keyword, value, comment)
     cards.set("CCDFKEY", provenance.key, "hash of everything the product depends on")
     if reduced_key:
@@ -245,6 +245,17 @@ def _write_amplifier_cards(cards, readouts, figures, unit):
         if readout.linear is not None and "flags" in figures:
             keyword = "LINRAW" if len(readouts) == 1 else f"LINRAW{number:02d}"
             cards.set(keyword, float(readout.linear), "[adu] raw value, end of the linear range")
+    _write_noise_cards(cards, readouts, figures, unit)
+
+
+def _write_noise_cards(cards, readouts, figures, unit):
+    """Write the read noise that UNCERT is made with, and the noise of a row's level, by amplifier.
+
+    Parameters
+    ----------
+    cards, readouts, figures, unit
+        As of `_write_amplifier_cards`.
+    """
     readouts = readouts if figures.get("sky_predicted") is not None else ()
     for number, readout in enumerate(readouts, start=1):
         keyword = "MODRN" if len(readouts) == 1 else f"MODRN{number:02d}"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.files.values import as_number
+
+if TYPE_CHECKING:
+    from ccdflow.files.fits_products.multi_image_products import StoredHdu
 
 LEAST_FLAT = 1e-3
 """A pixel is divided by its flat only if that is at least this."""
@@ -245,32 +249,75 @@ def read_master(path, kind, *, name=None):
         If it cannot be read, or a flat holds no lit pixel or is not normalised.
     """
     name = str(path) if name is None else name
-    hdus = read_stored_hdus(path, name=name)
-    extensions = {hdu.name: hdu for hdu in hdus[1:] if hdu.shape is not None}
-    images, gains = [], ()
-    with Path(path).open("rb", buffering=0) as file:
-        for index, hdu in enumerate(hdus):
-            if hdu.shape is None or is_companion(hdu.name, index):
-                continue
-            suffix = str(index) if index else ""
-            mask, error = (extensions.get(f"{word}{suffix}") for word in ("MASK", "UNCERT"))
-            header = hdus[0].header if index == 0 else _merge_headers(hdus[0].header, hdu.header)
-            gains += _gains_of(hdu.header)
-            images.append(
-                _master_image_of_own(
-                    _read_image(file.fileno(), hdu, name),
-                    kind,
-                    mask=None if mask is None else _read_image(file.fileno(), mask, name),
-                    error=None if error is None else _error_reader(path, error, name),
-                    # These cards give the parameters of a predicted UNCERT.
-                    is_error_measured="MODRN" not in header and "MODRN01" not in header,
-                    name=name,
-                )
-            )
-    if not images:
+    stored = _StoredMaster(path, kind, name, read_stored_hdus(path, name=name))
+    indices = stored.image_indices
+    if not indices:
         raise DamagedProduct(f"the combined {kind} holds no image", file=name, remedy=MAKE_AGAIN)
+    with Path(path).open("rb", buffering=0) as file:
+        images = tuple(stored.read_image(file.fileno(), index) for index in indices)
+    header = stored.header(indices[-1])
+    gains = sum((_gains_of(stored.hdus[index].header) for index in indices), ())
     # One image of a file may have its cards in the primary.
-    return _master_of_header(kind, tuple(images), gains or _gains_of(header), header, name)
+    return _master_of_header(kind, images, gains or _gains_of(header), header, name)
+
+
+@dataclass(frozen=True)
+class _StoredMaster:
+    """The file of a combined bias, dark or flat.
+
+    Attributes
+    ----------
+    path : path-like
+    kind : {'bias', 'dark', 'flat'}
+    name : str
+        For errors.
+    hdus : list of ccdflow.files.fits_products.multi_image_products.StoredHdu
+    """
+
+    path: Path
+    kind: str
+    name: str
+    hdus: list[StoredHdu]
+
+    @property
+    def image_indices(self):
+        """The indices of the HDUs that hold an image of the master."""
+        return [
+            index
+            for index, hdu in enumerate(self.hdus)
+            if hdu.shape is not None and not is_companion(hdu.name, index)
+        ]
+
+    def header(self, index):
+        """Return the header of an image, with the cards of the primary that it has not."""
+        primary = self.hdus[0].header
+        return primary if index == 0 else _merge_headers(primary, self.hdus[index].header)
+
+    def read_image(self, descriptor, index):
+        """Return the `MasterImage` of an HDU, from the open file; its errors are read later.
+
+        Raises
+        ------
+        FrameError
+            As `master_image_of`.
+        """
+        mask, error = (self._companion(word, index) for word in ("MASK", "UNCERT"))
+        header = self.header(index)
+        return _master_image_of_own(
+            _read_image(descriptor, self.hdus[index], self.name),
+            self.kind,
+            mask=None if mask is None else _read_image(descriptor, mask, self.name),
+            error=None if error is None else _error_reader(self.path, error, self.name),
+            # These cards give the parameters of a predicted UNCERT.
+            is_error_measured="MODRN" not in header and "MODRN01" not in header,
+            name=self.name,
+        )
+
+    def _companion(self, word, index):
+        """Return the last extension of an image with a word in its name: MASK, MASK2; or None."""
+        name = f"{word}{index or ''}"
+        extensions = (hdu for hdu in self.hdus[:0:-1] if hdu.shape is not None)
+        return next((hdu for hdu in extensions if hdu.name == name), None)
 
 
 def is_companion(name, index):

@@ -130,7 +130,7 @@ def effects_of(pairs, amplifiers, masters, *, index=0, factor=None):
         region = amplifier.region
         is_inside = (rows >= region.y0) & (rows < region.y1)
         factors[is_inside, region.x0 : region.x1] = factor(amplifier)
-    return effects(pairs.values.astype(np.float32) * factors, images, factors, shares)
+    return effects_of_masters(pairs.values.astype(np.float32) * factors, images, factors, shares)
 
 
 def _rows_of_master(image, rows):
@@ -144,7 +144,7 @@ def _rows_of_master(image, rows):
     return pixels
 
 
-def effects(frame, masters, factors=1.0, shares=None):
+def effects_of_masters(frame, masters, factors=1.0, shares=None):
     """Return the effect of each master on pairs of rows of a frame.
 
     Parameters

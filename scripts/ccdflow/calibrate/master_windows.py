@@ -7,7 +7,7 @@ there are none, the origins of the windows do, XORGSUBF and YORGSUBF.
 from __future__ import annotations
 
 from ccdflow.calibrate.combined_master import is_level_subtracted
-from ccdflow.camera.binning import binning
+from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.sections import Region, parse_fits
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer, card_value
@@ -77,7 +77,7 @@ def section_by_origin(header, shape):
         None where no card has the origin, or the image is reversed.
     """
     ends = []
-    for axis, step in zip((1, 2), reversed(binning([header], 0)), strict=True):
+    for axis, step in zip((1, 2), reversed(binning_of_hdu([header], 0)), strict=True):
         origin = as_integer(card_value(header, ORIGIN_CARDS[axis - 1]))
         shift, scale = (card_value(header, name) for name in (f"LTV{axis}", f"LTM{axis}_{axis}"))
         shift = as_integer(0 if shift is None else shift)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import as_integer, card_value, find
+from ccdflow.files.cards import as_integer, card_value, value_of_card
 
 BINNING_PAIRS = (
     ("CCDBIN1", "CCDBIN2"),
@@ -45,7 +45,7 @@ BINNING_TEXTS = ("CCDSUM", "BINNING", "BINSUM", "CCDBIN")
 _BINNING_WORDS = (*BINNING_TEXTS, "CCD-BIN", "BINFACTR", "BINFACT", "BIN")
 
 
-def binning(headers, index, *, specs=(), default=(1, 1)):
+def binning_of_hdu(headers, index, *, specs=(), default=(1, 1)):
     """Return the binning (by, bx) of an HDU, from its own header or the primary.
 
     Parameters
@@ -67,11 +67,11 @@ def binning(headers, index, *, specs=(), default=(1, 1)):
     The columns' number comes first in the card, the rows' in the result:
 
     >>> from astropy.io import fits
-    >>> binning([fits.Header({"CCDSUM": "2 1"})], 0)
+    >>> binning_of_hdu([fits.Header({"CCDSUM": "2 1"})], 0)
     (1, 2)
     """
     if specs:
-        texts = [find(headers, spec, (index, 0)) for spec in specs]
+        texts = [value_of_card(headers, spec, (index, 0)) for spec in specs]
         numbers = _integers(" ".join(str(text) for text in texts if text is not None))
         return (numbers[-1], numbers[0]) if numbers else default
     for header in (headers[index], headers[0]):

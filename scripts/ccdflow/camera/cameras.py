@@ -26,7 +26,7 @@ from ccdflow.files.cards import (
     card_value,
     find_first,
     hdu_indices,
-    matches,
+    matches_patterns,
 )
 from ccdflow.files.remembered_results import compute_at_once
 
@@ -51,7 +51,7 @@ class Condition:
         hdu = self.card.hdu
         order = range(len(headers)) if hdu is None else hdu_indices(headers, hdu)
         values = (card_value(headers[i], self.card.keyword, self.card.occurrence) for i in order)
-        return any(matches(value, self.values) for value in values)
+        return any(matches_patterns(value, self.values) for value in values)
 
     @property
     def exact(self):

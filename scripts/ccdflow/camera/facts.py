@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from ccdflow.camera.binning import binning
+from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.filters import filter_of
 from ccdflow.camera.header_reader import FactPositions, HeaderReader
 from ccdflow.camera.identity import setting_of
@@ -62,7 +62,7 @@ KEYWORDS = {
     "read_mode": "READMODE CCDSPEED READSPEE READ-SPD RDMODE SPEED READOUTM|ESO DET READ CLOCK"
     "|ESO DET READ MODE",
     "window": "WINDOW ROI SUBFRAME WINSEC1 DETWIN1 ROISEC",
-    # Empty: `ccdflow.camera.binning.binning` knows the usual cards and how they belong together.
+    # Empty: `ccdflow.camera.binning.binning_of_hdu` knows the usual cards, their order and meaning.
     "binning": "",
     # Empty: only a profile names these cards.
     "optics": "",
@@ -330,14 +330,14 @@ def _alike_facts(headers, cards, file, *, has_gain):
         "gain": _gain_of(reader, has_gain=has_gain),
         "rdnoise": reader.read_noise(),
     }
-    first = len(reader.warnings)
+    n_pixel_warnings = len(reader.warnings)
     facts |= {
         "readmode": reader.text("read_mode"),
         "window": reader.text("window"),
         "part": part_of(headers, reader.images),
         "setting": setting_of(headers, reader.images),
     }
-    second = len(reader.warnings)
+    n_before_placement = len(reader.warnings)
     reader.saturation()
     _look_at_placement(reader)
     texts = reader.warnings
@@ -346,7 +346,12 @@ def _alike_facts(headers, cards, file, *, has_gain):
         for name, text in facts.items()
         if name != "setting" and isinstance(text, str)
     }
-    return _AlikeFacts(facts, texts[:first], texts[first:second], texts[second:])
+    return _AlikeFacts(
+        facts,
+        texts[:n_pixel_warnings],
+        texts[n_pixel_warnings:n_before_placement],
+        texts[n_before_placement:],
+    )
 
 
 # CONTINUE makes texts of any length: they would fill the table, names and lines.
@@ -473,7 +478,7 @@ def binning_text(headers, index, specs=()):
     -------
     str
     """
-    by, bx = binning(headers, index, specs=specs, default=(0, 0))
+    by, bx = binning_of_hdu(headers, index, specs=specs, default=(0, 0))
     return f"{bx} {by}" if bx else ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.files.cards import contents, hdu_indices
+from ccdflow.files.cards import contents_of_cards, hdu_indices
 from ccdflow.files.values import MOST_ELECTRONS, as_electrons, as_number
 
 
@@ -32,7 +32,7 @@ def card_number(headers, specs, index, *, largest=MOST_ELECTRONS):
     """
     for spec in specs:
         for hdu in (index, 0) if spec.hdu is None else hdu_indices(headers, spec.hdu):
-            for content in contents(headers[hdu], spec.keyword, spec.occurrence):
+            for content in contents_of_cards(headers[hdu], spec.keyword, spec.occurrence):
                 value = as_electrons(content.value, most=largest)
                 if value is not None and value > 0:
                     if is_gain_setting(content, headers[index]):

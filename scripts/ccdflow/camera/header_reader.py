@@ -11,7 +11,7 @@ from ccdflow.files.card_search import CardPositions, Reading, contents_at, first
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
-    contents,
+    contents_of_cards,
     may_be_there,
     telling_content_at,
     unreadable_card,
@@ -353,7 +353,7 @@ class HeaderReader:
         """Warn of gains of further amplifiers that cannot be read: each has its own image."""
         for hdu in self.images[1:]:
             for spec in may_be_there(self.headers, self.cards["gain"]):
-                for content in contents(self.headers[hdu], spec.keyword, spec.occurrence):
+                for content in contents_of_cards(self.headers[hdu], spec.keyword, spec.occurrence):
                     if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue
                     if not as_electrons(content.value):

@@ -129,23 +129,31 @@ def setting_of(headers, images):
         ``KEYWORD=value`` in the order of the keywords, ``|`` between; '' where no card says it. A
         value that is long, or one of many images, is a hash.
     """
-    settings = {}
+    values_by_keyword = {}
     for hdu in dict.fromkeys((0, *images)):
-        header = headers[hdu]
-        for keyword in dict.fromkeys(header):
-            meaning = _meaning_of(keyword)
-            if meaning:
-                value = _setting_as_text(meaning, card_value(header, keyword))
-                if value:
-                    settings.setdefault(keyword, []).append(value)
-    texts = []
-    for keyword, values in sorted(settings.items()):
-        is_same = len(set(values)) == 1
-        text = values[0] if is_same else ";".join(values)
-        if len(text) > _LONGEST_TEXT:
-            text = "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        texts.append(f"{keyword}={text}")
-    return "|".join(texts)
+        for keyword, value in _settings_in_header(headers[hdu]):
+            values_by_keyword.setdefault(keyword, []).append(value)
+    return "|".join(
+        f"{keyword}={_text_of_values(values)}"
+        for keyword, values in sorted(values_by_keyword.items())
+    )
+
+
+def _settings_in_header(header):
+    """Yield (keyword, value) of the cards of a header that name a device or a setting."""
+    for keyword in dict.fromkeys(header):
+        meaning = _meaning_of(keyword)
+        value = _setting_as_text(meaning, card_value(header, keyword)) if meaning else ""
+        if value:
+            yield keyword, value
+
+
+def _text_of_values(values):
+    """Return the value that all images share, or all values; a hash where that is long."""
+    text = values[0] if len(set(values)) == 1 else ";".join(values)
+    if len(text) > _LONGEST_TEXT:
+        return "#" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return text
 
 
 # The headers of a camera have some hundreds of keywords: 4096 hold those of several cameras.
@@ -301,7 +309,7 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
         A group whose rows agree is as it was. The parts of another one have one more
         ``(SETTING, cards)`` in `shared`: only the cards in which they differ.
     """
-    parts = {}
+    rows_by_key = {}
     for key, rows in groups.items():
         names = differing_keywords(row.facts["setting"] for row in rows)
         names = [
@@ -310,15 +318,15 @@ def split_by_cards(groups, group_by, *, ignored_meanings=()):
             if tells_apart(name, group_by) and not is_of(name, ignored_meanings)
         ]
         if not names:
-            parts[key] = rows
+            rows_by_key[key] = rows
             continue
         for row in rows:
             cards = cards_of(row.facts["setting"])
             differing_cards = ", ".join(f"{name} {cards.get(name, 'absent')}" for name in names)
             night, camera, shared, *further = key
             key_of_part = (night, camera, (*shared, (SETTING_NAME, differing_cards)), *further)
-            parts.setdefault(key_of_part, []).append(row)
-    return parts
+            rows_by_key.setdefault(key_of_part, []).append(row)
+    return rows_by_key
 
 
 # A name holds at most this many cards, of each the first letters of its content.
@@ -338,9 +346,9 @@ def name_of_setting(setting):
     str
         Such as 'OFFSET10'.
     """
-    parts = setting.split(", ")
-    parts = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in parts[:_MOST_CARDS_IN_NAME]]
-    return "_".join(parts)
+    cards = setting.split(", ")
+    cards = [re.sub(r"[^A-Za-z0-9.+-]", "", part) for part in cards[:_MOST_CARDS_IN_NAME]]
+    return "_".join(cards)
 
 
 # Matches cards that differ from frame to frame, or from hour to hour, whatever the camera does.

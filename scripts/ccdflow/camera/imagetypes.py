@@ -11,12 +11,12 @@ from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.files.cards import (
     CardSpec,
     as_text,
-    contents,
-    find,
+    contents_of_cards,
     hdu_indices,
-    matches,
+    matches_patterns,
     may_be_there,
     unreadable_card,
+    value_of_card,
 )
 from ccdflow.files.values import Broken, as_number, is_silent
 
@@ -264,7 +264,7 @@ def _first_telling_card(reader, spec):
     if spec.hdu is not None:
         order = hdu_indices(reader.headers, spec.hdu)
     for index in dict.fromkeys(order):
-        for content in contents(reader.headers[index], spec.keyword, spec.occurrence):
+        for content in contents_of_cards(reader.headers[index], spec.keyword, spec.occurrence):
             if not is_silent(content.value):
                 return content
     return None
@@ -383,7 +383,7 @@ def _type_of_words(name):
 
 def _dark_time(reader):
     """Return the seconds from the clearing of the detector to its readout; 0 where unknown."""
-    value = find(reader.headers, CardSpec("DARKTIME"), (0, reader.images[0]))
+    value = value_of_card(reader.headers, CardSpec("DARKTIME"), (0, reader.images[0]))
     return as_number(value) or 0.0
 
 
@@ -402,7 +402,7 @@ def _rule_holds(rule, reader, imagetyp):
     """Return whether a frame meets all conditions of a profile's rule on image types."""
     if rule.files and not _is_file_of(reader.file or "", rule.files):
         return False
-    if rule.imagetyp and not matches(imagetyp or None, rule.imagetyp):
+    if rule.imagetyp and not matches_patterns(imagetyp or None, rule.imagetyp):
         return False
     if rule.exptime_min is not None or rule.exptime_max is not None:
         exptime = reader.seconds()
@@ -411,7 +411,10 @@ def _rule_holds(rule, reader, imagetyp):
         if rule.exptime_max is not None and exptime > rule.exptime_max:
             return False
     order = (0, reader.images[0])
-    return all(matches(find(reader.headers, spec, order), values) for spec, values in rule.cards)
+    return all(
+        matches_patterns(value_of_card(reader.headers, spec, order), values)
+        for spec, values in rule.cards
+    )
 
 
 def _is_file_of(file, patterns):

@@ -110,21 +110,21 @@ def type_rule_text(frame_type, *, imagetyp=(), files=(), cards=(), exptime=()):
     >>> print(type_rule_text("bias", files=["bias*"], exptime=[("max", 0)]))
     {type: bias, file: "bias*", exptime: {max: 0}}
     """
-    parts = [("type", yaml_text(frame_type))]
+    conditions = [("type", yaml_text(frame_type))]
     texts = [pattern_of(text) for text in imagetyp if text]
-    parts += [("imagetyp", _one_or_list(texts))] if texts else []
-    parts += [("file", _one_or_list(files))] if files else []
+    conditions += [("imagetyp", _one_or_list(texts))] if texts else []
+    conditions += [("file", _one_or_list(files))] if files else []
     allowed_cards = [
         f"{yaml_text(keyword)}: {_one_or_list(list(map(pattern_of, values)))}"
         for keyword, values in cards
     ]
     limits = [f"{end}: {yaml_number(seconds)}" for end, seconds in exptime]
-    parts += [
+    conditions += [
         (name, f"{{{', '.join(texts)}}}")
         for name, texts in (("cards", allowed_cards), ("exptime", limits))
         if texts
     ]
-    return f"{{{', '.join(f'{name}: {text}' for name, text in parts)}}}"
+    return f"{{{', '.join(f'{name}: {text}' for name, text in conditions)}}}"
 
 
 def _one_or_list(texts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import card_value, contents, has_card
+from ccdflow.files.cards import card_value, contents_of_cards, has_card
 from ccdflow.files.rawheader import CARD_BYTES, commentary, is_text
 from ccdflow.files.values import Broken, as_number
 
@@ -145,13 +145,7 @@ def _marks_of_reduction(header, *, is_master_sought):
         for keyword in keywords:
             if has_card(header, keyword) and _is_mark(program, keyword, header):
                 yield program, keyword, card_value(header, keyword)
-    level = as_number(card_value(header, "RLEVEL"))
-    if level is not None and level >= 1:
-        yield "BANZAI", "RLEVEL", level
-    for keyword in ("NCOMBINE", "STACKCNT"):
-        count = as_number(card_value(header, keyword))
-        if count is not None and count > 1:
-            yield "a program that combines frames", keyword, count
+    yield from _marks_by_number(header)
     if is_master_sought and (card := _master_card(header)):
         yield "a program that makes masters", *card
     unit = card_value(header, "BUNIT")
@@ -162,9 +156,20 @@ def _marks_of_reduction(header, *, is_master_sought):
             yield "a program that says so in its log", "HISTORY", line[:60]
 
 
+def _marks_by_number(header):
+    """Yield (program, keyword, value) of the cards whose number is such a mark."""
+    level = as_number(card_value(header, "RLEVEL"))
+    if level is not None and level >= 1:
+        yield "BANZAI", "RLEVEL", level
+    for keyword in ("NCOMBINE", "STACKCNT"):
+        count = as_number(card_value(header, keyword))
+        if count is not None and count > 1:
+            yield "a program that combines frames", keyword, count
+
+
 def _is_mark(program, keyword, header):
     """Return whether a card is a program's mark of a step, and no setting of the camera."""
-    cards = contents(header, keyword)
+    cards = contents_of_cards(header, keyword)
     if not cards:
         # ccdproc writes a step without arguments as an empty card; other programs announce a step
         # by an empty card.

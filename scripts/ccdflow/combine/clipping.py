@@ -138,7 +138,7 @@ class PixelNoise:
 # -- the estimate ----------------------------------------------------------------------------------
 
 
-def estimate(values, order, recipe, *, needs_spread=True, noise=None):
+def estimate_pixels(values, order, recipe, *, needs_spread=True, noise=None):
     """Combine all values of each pixel, and find where the result is proved to be the recipe's.
 
     `values` are overwritten.
@@ -188,7 +188,7 @@ def estimate(values, order, recipe, *, needs_spread=True, noise=None):
 
 
 def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
-    """Return value, spread and proof, as `estimate`, of values that are sorted in each pixel.
+    """Return value, spread and proof, as `estimate_pixels`, of sorted values of each pixel.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
     Returns
     -------
     value, spread
-        See `estimate`.
+        See `estimate_pixels`.
     is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.
     """

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from ccdflow.files.fits_products.hdus import versions
+from ccdflow.files.fits_products.hdus import version_cards
 from ccdflow.files.headertext import (
     EXTENSION_NAMES,
     CardList,
@@ -97,7 +97,7 @@ def write_group_cards(cards, *, key, recipe, members, dates, left_out):
     left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
         Raw files unlike the group, with the reasons.
     """
-    for keyword, value, comment in versions():
+    for keyword, value, comment in version_cards():
         cards.set(keyword, value, comment)
     cards.set("CCDFKEY", key, "hash of everything the product depends on")
     cards.set("NCOMBINE", len(members), "frames combined")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from ccdflow.combine.subtracted_masters import (
 )
 from ccdflow.errors import FrameError, UserError
 from ccdflow.maskbits import UNLIT, UNLIT_BELOW
+
+if TYPE_CHECKING:
+    from ccdflow.camera.sections import Region
+    from ccdflow.combine.stack import Combined
 
 # The lit pixels set the mean, and the mean sets the limit of lit pixels: both are found in at most
 # this many iterations, fewer once the number of lit pixels stays.
@@ -49,53 +54,107 @@ class ScaledDark:
         return dark_factors(self.master, self.seconds, scale_up=self.scale_up)
 
 
-def combine_flats(
-    members,
-    *,
-    bias,
-    dark,
-    amplifiers,
-    scale=None,
-    recipe=None,
-    masks=None,
-    normalises=True,
-    limits=None,
-):
-    """Combine reduced flats of one filter.
+@dataclass(frozen=True)
+class FlatSubtraction:
+    """The bias and the dark that are subtracted from each flat.
 
-    Parameters
+    Attributes
     ----------
-    members : sequence of ccdflow.combine.member_reader.Member
-        Reduced flats of one shape and type, of any level.
     bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
         The combined bias; None only if a camera with overscan subtraction has none.
     dark : ScaledDark or None
         None if the camera needs none or has none.
-    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
-        Region, gain and read noise of each. Values of None are measured.
-    scale : sequence of float, optional
-        Level of each flat; default: the median of its sampled good pixels, all amplifiers
-        together. Images of several HDUs need one level for all (`flat_levels`).
-    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
-        Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
-        to a rejected one are rejected as well), otherwise by MAD.
-    masks, limits
-        See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
-    normalises : bool
-        Whether to set the mean to 1, which needs all images of the flat: see `normalise_flat`.
+    """
+
+    bias: SubtractedMaster | None = None
+    dark: ScaledDark | None = None
+
+    def terms(self, n_flats):
+        """Return the terms that are subtracted: the bias, and the dark scaled to each flat.
+
+        Parameters
+        ----------
+        n_flats : int
+
+        Returns
+        -------
+        tuple of ccdflow.combine.preparation.SubtractedTerm
+
+        Raises
+        ------
+        UserError
+            If a dark comes without its bias, or with another number of exposures than flats.
+        """
+        bias = checked_bias(self.bias, "flats")
+        subtract = () if bias is None else (SubtractedTerm(bias.pixels),)
+        if self.dark is None:
+            return subtract
+        if bias is None:
+            raise UserError(
+                "a dark without its bias cannot be subtracted from flats with theirs",
+                file=self.dark.master.file,
+                keyword="bias",
+                value="absent",
+                remedy="subtract the combined bias from the flats as well",
+            )
+        factors = self.dark.factors
+        if len(factors) != n_flats:
+            raise UserError(
+                f"{len(factors)} exposure times for {n_flats} flats",
+                keyword="seconds",
+                value=len(factors),
+                allowed=f"{n_flats}",
+                remedy="give one for each flat",
+            )
+        return (*subtract, SubtractedTerm(self.dark.master.pixels, factors, is_charge=True))
+
+    def noise_of_masters(self, levels, rows):
+        """Return the rms contributions of bias and dark to the mean of the flats.
+
+        The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the
+        dark enters with sum(k / L).
+
+        Parameters
+        ----------
+        levels : numpy.ndarray of shape (n,), float64
+            Level L of each flat, adu.
+        rows : sequence of int
+            Those of the masters that are looked at.
+
+        Returns
+        -------
+        dict of str to float
+            By keyword: MBNOISE, MDNOISE; without that of a master that is None.
+        """
+        factors = np.zeros(len(levels)) if self.dark is None else np.array(self.dark.factors)
+        noises = {}
+        if self.bias is not None:
+            share = abs(float(np.mean((1 - factors) / levels)))
+            noises["MBNOISE"] = share * self.bias.rms(rows)
+        if self.dark is not None:
+            noises["MDNOISE"] = float(np.mean(factors / levels)) * self.dark.master.rms(rows)
+        return noises
+
+
+def combine_flats(members, subtraction, *, amplifiers, recipe=None, masks=None, limits=None):
+    """Combine reduced flats of one filter, for a camera of one image; its mean is 1.
+
+    Parameters
+    ----------
+    members, subtraction, amplifiers, recipe, masks, limits
+        See `combine_image_of_flats`.
 
     Returns
     -------
     ccdflow.combine.stack.Combined
-        `uncertainty` is that of the flats alone; ``shared["MBNOISE"]`` and ``shared["MDNOISE"]``
-        are the rms contributions of bias and dark, common to all members.
+        As of `combine_image_of_flats`, over the mean of its good, lit pixels.
 
     Raises
     ------
     UserError
-        If a master is unsuitable, or a dark holds its bias or would be scaled up too far.
+        As `combine_image_of_flats`.
     FrameError
-        If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
+        As `combine_image_of_flats` and `normalise_flat`.
 
     Examples
     --------
@@ -112,13 +171,59 @@ def combine_flats(
     ...         flat = np.full((8, 5), level, ">f4")
     ...         flat[:, -1] *= 0.8
     ...         flat.tofile(member.path)
-    ...     combined = combine_flats(members, bias=None, dark=None, amplifiers=[amplifier])
+    ...     combined = combine_flats(members, FlatSubtraction(), amplifiers=[amplifier])
     >>> print(combined.image[0].round(4))
     [1.0417 1.0417 1.0417 1.0417 0.8333]
     """
+    combined = combine_image_of_flats(
+        members,
+        subtraction,
+        amplifiers=amplifiers,
+        recipe=recipe,
+        masks=masks,
+        limits=limits,
+    )
+    (normalised,) = normalise_flat([combined], is_in_place=True)
+    return normalised
+
+
+def combine_image_of_flats(
+    members, subtraction, *, amplifiers, scale=None, recipe=None, masks=None, limits=None
+):
+    """Combine one image of reduced flats of one filter; `normalise_flat` joins all images.
+
+    Parameters
+    ----------
+    members : sequence of ccdflow.combine.member_reader.Member
+        Reduced flats of one shape and type, of any level.
+    subtraction : FlatSubtraction
+    amplifiers : sequence of ccdflow.combine.noise.AmplifierNoise
+        Region, gain and read noise of each. Values of None are measured.
+    scale : sequence of float, optional
+        Level of each flat; default: the median of its sampled good pixels, all amplifiers
+        together. Images of several HDUs need one level for all (`flat_levels`).
+    recipe : ccdflow.combine.combine_recipe.CombineRecipe, optional
+        Default: an average, clipped at 5 sigma, by noise for fewer than ten members (pixels next
+        to a rejected one are rejected as well), otherwise by MAD.
+    masks, limits
+        See `ccdflow.combine.stack.combine`; the uncertainty is by the noise model.
+
+    Returns
+    -------
+    ccdflow.combine.stack.Combined
+        `uncertainty` is that of the flats alone; ``shared["MBNOISE"]`` and ``shared["MDNOISE"]``
+        are the rms contributions of bias and dark, common to all members.
+
+    Raises
+    ------
+    UserError
+        If a master is unsuitable, or a dark holds its bias or would be scaled up too far.
+    FrameError
+        If a flat has no level above 0; see also `ccdflow.combine.stack.combine`.
+    """
     members, limits = list(members), limits or CombineLimits()
     check_members(members)
-    subtract = _terms_of_flats(len(members), bias, dark)
+    subtract = subtraction.terms(len(members))
     sample = sample_members(members, subtract=subtract, masks=masks, threads=limits.threads)
     levels = (
         levels_of_members(sample.values) if scale is None else np.array(scale, dtype=np.float64)
@@ -137,24 +242,19 @@ def combine_flats(
         masks=masks,
         noise=noise,
         limits=limits.with_noise_model,
-        allows_empty=True,
+        allow_empty=True,
     )
-    shared = _noise_of_masters(subtract, bias, dark, levels, combined.sample_rows)
-    combined = replace(combined, mask=mask_of_combined(combined), shared=shared)
-    if not normalises:
-        return combined
-    factors = _factors_of_light([combined])
-    mean, limits = _mean_and_limits([combined], factors)
-    return _divide_flat(combined, mean, limits[0], is_in_place=True)
+    shared = subtraction.noise_of_masters(levels, combined.sample_rows)
+    return replace(combined, mask=mask_of_combined(combined), shared=shared)
 
 
-def flat_levels(members, *, bias, dark, masks=None):
+def flat_levels(members, subtraction, *, masks=None):
     """Return the level of each flat, for one image of its frames.
 
     Parameters
     ----------
-    members, bias, dark, masks
-        See `combine_flats`.
+    members, subtraction, masks
+        See `combine_image_of_flats`.
 
     Returns
     -------
@@ -168,34 +268,8 @@ def flat_levels(members, *, bias, dark, masks=None):
     """
     members = list(members)
     check_members(members)
-    subtract = _terms_of_flats(len(members), bias, dark)
+    subtract = subtraction.terms(len(members))
     return levels_of_members(sample_members(members, subtract=subtract, masks=masks).values)
-
-
-def _terms_of_flats(n, bias, dark):
-    """Return the terms that are subtracted from flats: their bias, and their dark scaled."""
-    bias = checked_bias(bias, "flats")
-    subtract = () if bias is None else (SubtractedTerm(bias.pixels),)
-    if dark is None:
-        return subtract
-    if bias is None:
-        raise UserError(
-            "a dark without its bias cannot be subtracted from flats with theirs",
-            file=dark.master.file,
-            keyword="bias",
-            value="absent",
-            remedy="subtract the combined bias from the flats as well",
-        )
-    factors = dark.factors
-    if len(factors) != n:
-        raise UserError(
-            f"{len(factors)} exposure times for {n} flats",
-            keyword="seconds",
-            value=len(factors),
-            allowed=f"{n}",
-            remedy="give one for each flat",
-        )
-    return (*subtract, SubtractedTerm(dark.master.pixels, factors, is_charge=True))
 
 
 def _check_levels(levels, members):
@@ -210,33 +284,6 @@ def _check_levels(levels, members):
                 allowed="a level above 0 after bias and dark",
                 remedy="look at the frame, and leave it out",
             )
-
-
-def _noise_of_masters(subtract, bias, dark, levels, rows):
-    """Return the rms contributions of bias and dark to the mean of the members.
-
-    The bias enters the mean with sum(1 - k) / L, because the dark adds it back k times; the dark
-    enters with sum(k / L).
-
-    Parameters
-    ----------
-    subtract : sequence of ccdflow.combine.preparation.SubtractedTerm
-        The terms that are subtracted from the members, each with its factors.
-    bias : SubtractedMaster or None
-    dark : ScaledDark or None
-    levels : numpy.ndarray of shape (n,), float64
-        Level L of each member, adu.
-    rows : sequence of int
-        Those of the masters that are looked at.
-    """
-    factors_of_dark = [term.factors for term in subtract if term.is_charge]
-    factors = np.array(factors_of_dark[0]) if factors_of_dark else np.zeros(len(levels))
-    shared = {}
-    if bias is not None:
-        shared["MBNOISE"] = abs(float(np.mean((1 - factors) / levels))) * bias.rms(rows)
-    if dark is not None:
-        shared["MDNOISE"] = float(np.mean(factors / levels)) * dark.master.rms(rows)
-    return shared
 
 
 def normalise_flat(images, *, has_ratios_of_light=False, is_in_place=False):
@@ -305,18 +352,35 @@ def _mean_and_limits(images, factors):
         units of the mean; None is all of the image.
     """
     if factors is None:
-        parts = [(image, None, 1.0) for image in images]
+        parts = [_EvenPart(image, None, 1.0) for image in images]
     else:
         parts = [
-            (image, amplifier.region, factor)
+            _EvenPart(image, amplifier.region, factor)
             for image, factors_of_image in zip(images, factors, strict=True)
             for amplifier, factor in zip(image.noise.amplifiers, factors_of_image, strict=True)
         ]
     mean, light = _mean_of_lit_pixels(parts)
     limits = {id(image): [] for image in images}
-    for image, region, factor in parts:
-        limits[id(image)].append((region, UNLIT_BELOW * light / (factor * mean)))
+    for part in parts:
+        limit = UNLIT_BELOW * light / (part.light_of_unit * mean)
+        limits[id(part.image)].append((part.region, limit))
     return mean, list(limits.values())
+
+
+class _EvenPart(NamedTuple):
+    """A part of a flat's image in which one unit is the same light: an amplifier, or all of it.
+
+    Attributes
+    ----------
+    image : ccdflow.combine.stack.Combined
+    region : ccdflow.camera.sections.Region or None
+        None for all of the image.
+    light_of_unit : float
+    """
+
+    image: Combined
+    region: Region | None
+    light_of_unit: float
 
 
 def _mean_of_lit_pixels(parts):
@@ -324,14 +388,13 @@ def _mean_of_lit_pixels(parts):
 
     Parameters
     ----------
-    parts : list of (ccdflow.combine.stack.Combined, ccdflow.camera.sections.Region, float)
-        Images, the parts of them, or None for all, and the light of one unit there.
+    parts : list of _EvenPart
     """
     pixels = []
     for image, region, factor in parts:
-        place = (slice(None), slice(None)) if region is None else region.slices
-        is_good = (image.mask[place] == 0) & (image.count[place] > 0)
-        pixels.append((image.image[place], is_good, factor))
+        slices = (slice(None), slice(None)) if region is None else region.slices
+        is_good = (image.mask[slices] == 0) & (image.count[slices] > 0)
+        pixels.append((image.image[slices], is_good, factor))
     mean, light, previous_count, limit = float("nan"), float("nan"), None, -np.inf
     for _ in range(_MOST_ITERATIONS):
         lit_masks = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]

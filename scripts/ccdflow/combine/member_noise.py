@@ -13,7 +13,7 @@ import numpy as np
 from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.moments import Moments, clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE, ExpectedLight, LightGrid, NoiseModel
-from ccdflow.combine.preparation import prepare
+from ccdflow.combine.preparation import prepare_members
 from ccdflow.combine.row_sample import sampled_rows
 from ccdflow.errors import FrameError
 
@@ -81,7 +81,7 @@ def sample_members(
     n, (ny, nx) = len(members), members[0].shape
     source = np.dtype(members[0].dtype)
     rows = sampled_rows(ny, nx, n, rows_wanted=SAMPLE_ROWS, itemsize=source.itemsize)
-    preparation = prepare(
+    preparation = prepare_members(
         n,
         (ny, nx),
         source.newbyteorder("="),

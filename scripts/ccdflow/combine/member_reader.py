@@ -42,7 +42,7 @@ class Member:
     dtype: str = ">f4"
 
 
-def locate(path, *, hdu=0, is_mask=False):
+def member_of_file(path, *, hdu=0, is_mask=False):
     """Find the pixels of a reduced frame.
 
     Parameters
@@ -121,7 +121,7 @@ def _read_header(path, hdu):
 
 
 def unit_of_image(path, *, hdu=0):
-    """Return the unit of an image that `locate` has found; '' if no card gives it.
+    """Return the unit of an image that `member_of_file` has found; '' if no card gives it.
 
     Parameters
     ----------

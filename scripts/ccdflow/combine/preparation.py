@@ -180,7 +180,7 @@ class Preparation:
         return None
 
 
-def prepare(n, shape, dtype, *, subtract=(), scale=None, masks=None):
+def prepare_members(n, shape, dtype, *, subtract=(), scale=None, masks=None):
     """Return the preparation of `n` members.
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.member_reader import file_reader
 from ccdflow.combine.noise import NoiseModel
-from ccdflow.combine.preparation import prepare
+from ccdflow.combine.preparation import prepare_members
 from ccdflow.combine.tiling.combine_job import CombineJob
 from ccdflow.combine.tiling.tile_workers import run_tiles
 from ccdflow.errors import FrameError, UserError
@@ -203,7 +203,7 @@ def combine(
             source=source,
             dtype=np.dtype(limits.dtype),
             recipe=(recipe or CombineRecipe()).resolve(n, noise),
-            preparation=prepare(
+            preparation=prepare_members(
                 n,
                 first.shape,
                 source.newbyteorder("="),
@@ -276,7 +276,7 @@ def combine_arrays(
         source=stack.dtype,
         dtype=native_type,
         recipe=(recipe or CombineRecipe()).resolve(n, noise),
-        preparation=prepare(n, (ny, nx), native_type),
+        preparation=prepare_members(n, (ny, nx), native_type),
         noise=_checked_noise(noise, (ny, nx), "scatter"),
         uncertainty_source="scatter" if has_uncertainty else None,
         sample_rows=0,
@@ -372,24 +372,24 @@ def check_members(members):
             allowed=f"up to {_MOST_MEMBERS}",
             remedy="combine fewer at a time",
         )
-    first = members[0]
-    if first.dtype not in (">f4", ">f8"):
+    first_member = members[0]
+    if first_member.dtype not in (">f4", ">f8"):
         raise UserError(
             "unknown pixel type",
-            file=first.path,
+            file=first_member.path,
             keyword="dtype",
-            value=first.dtype,
+            value=first_member.dtype,
             allowed="'>f4' or '>f8'",
             remedy="give reduced frames, or convert the pixels to 32 bit floating point",
         )
     for member in members:
         for keyword, words in (("shape", "the shape"), ("dtype", "the pixel type")):
-            if getattr(member, keyword) != getattr(first, keyword):
+            if getattr(member, keyword) != getattr(first_member, keyword):
                 raise UserError(
-                    f"{words} differs from that of {first.path}",
+                    f"{words} differs from that of {first_member.path}",
                     file=member.path,
                     keyword=keyword,
                     value=getattr(member, keyword),
-                    allowed=str(getattr(first, keyword)),
+                    allowed=str(getattr(first_member, keyword)),
                     remedy="combine frames of one camera, window and binning only",
                 )

@@ -62,14 +62,14 @@ def benefit_of(image, errors, is_good, *, gain=1.0):
 
 def _mean_powers(values, middle):
     """Return the means of second and fourth powers of values, (n,), minus a number, in float64."""
-    second, fourth = 0.0, 0.0
+    sum_of_squares, sum_of_fourth_powers = 0.0, 0.0
     for first in range(0, len(values), _VALUES_AT_ONCE):
         part = values[first : first + _VALUES_AT_ONCE]
         differences = np.subtract(part, middle, dtype=np.float64)
-        squares = np.square(differences, out=differences)
+        sum_of_squares = np.square(differences, out=differences)
         second += squares.sum()
-        fourth += squares @ squares
-    return float(second) / len(values), float(fourth) / len(values)
+        sum_of_fourth_powers += squares @ squares
+    return float(sum_of_squares) / len(values), float(sum_of_fourth_powers) / len(values)
 
 
 def harms(figures, *, scale=1.0, bias_variance=0.0):

@@ -172,7 +172,7 @@ class Drift:
     span: float
 
 
-def drift(levels, hours=None):
+def drift_of_levels(levels, hours=None):
     """Follow the bias level through the night.
 
     Parameters
@@ -191,7 +191,7 @@ def drift(levels, hours=None):
     --------
     A level that rises by 2 adu an hour:
 
-    >>> seen = drift([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
+    >>> seen = drift_of_levels([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
     >>> seen.level.value, round(seen.slope.value, 6)
     (1001.5, 2.0)
     """
@@ -381,7 +381,7 @@ def measure_amplifier(
     amplifier : AmplifierValues
         Its region, and the header's gain and read noise.
     levels, hours : sequence of float, optional
-        See `drift`.
+        See `drift_of_levels`.
     overscan_noise : float
         Noise of the overscan's pixels, adu: no frame has light there.
     threads : int
@@ -404,7 +404,7 @@ def measure_amplifier(
     noise = seen.noise
     image = combined.image[combined.sample_rows[rows], region.columns]
     combined_structure = measure_structure(image, seen.combined_noise.value)
-    level_drift = drift(levels, hours)
+    level_drift = drift_of_levels(levels, hours)
     missing_part, factor = _missing_values(frames)
     gain = amplifier.gain or float("nan")
     claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise

@@ -48,7 +48,7 @@ class DarkThresholds(Thresholds):
     saturated: float = 0.01
 
 
-def select_darks(stats, *, temperatures=None, lost_parts=(), thresholds=None):
+def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=None):
     """Choose the darks of a group to combine.
 
     A light leak shows in the level and coarse structure; another detector or mode shows in the
@@ -56,7 +56,7 @@ def select_darks(stats, *, temperatures=None, lost_parts=(), thresholds=None):
 
     Parameters
     ----------
-    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
+    statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         One for each dark of the group.
     temperatures : sequence of float, optional
         Detector temperatures, degrees; NaN for an unknown one, which is not judged.
@@ -74,13 +74,13 @@ def select_darks(stats, *, temperatures=None, lost_parts=(), thresholds=None):
     UserError
         If there is no frame.
     """
-    check_has_frames(stats)
+    check_has_frames(statistics)
     limits = thresholds or DarkThresholds()
-    first = _lost_outliers(lost_parts, limits.saturated)
-    first += _temperature_outliers(temperatures, limits.temperature)
+    outliers = _lost_outliers(lost_parts, limits.saturated)
+    outliers += _temperature_outliers(temperatures, limits.temperature)
     return _select_within_limits(
-        first,
-        stats,
+        outliers,
+        statistics,
         lambda kept: selection_of(
             _dark_figures(kept, limits),
             len(kept),
@@ -90,9 +90,9 @@ def select_darks(stats, *, temperatures=None, lost_parts=(), thresholds=None):
     )
 
 
-def _dark_figures(stats, limits):
+def _dark_figures(statistics, limits):
     """Yield the figures of darks: those of biases, with a level that may differ by a fraction."""
-    for figure in figures_of(stats, limits):
+    for figure in figures_of(statistics, limits):
         if figure.name == "level":
             centre = abs(figure.limits(limits.sigma)[0])
             part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
@@ -140,14 +140,14 @@ def _temperature_outliers(temperatures, tolerance):
     return left_out
 
 
-def _select_within_limits(beyond_limits, stats, select):
+def _select_within_limits(beyond_limits, statistics, select):
     """Return the selection among the frames that are within fixed limits.
 
     Parameters
     ----------
     beyond_limits : list of LeftOut
         The first reason of a frame counts.
-    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
+    statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         Figures of all frames; of flats `ccdflow.detector.flat_figures.FlatStatistics`.
     select : callable
         Takes the figures of the other frames, and returns their `Selection`.
@@ -155,12 +155,12 @@ def _select_within_limits(beyond_limits, stats, select):
     left_out = {}
     for each in beyond_limits:
         left_out.setdefault(each.index, each)
-    indices_within = [index for index in range(len(stats)) if index not in left_out]
+    indices_within = [index for index in range(len(statistics)) if index not in left_out]
     if not indices_within:
         reason = f"no frame is left (the first: {left_out[min(left_out)].text})"
         left_out_in_order = tuple(left_out[index] for index in sorted(left_out))
         return Selection((), left_out_in_order, agrees=False, reason=reason)
-    selection = select([stats[index] for index in indices_within])
+    selection = select([statistics[index] for index in indices_within])
     for each in selection.left_out:
         left_out[indices_within[each.index]] = replace(each, index=indices_within[each.index])
     return replace(
@@ -201,12 +201,12 @@ class FlatThresholds:
     spot: float = 0.003
 
 
-def select_flats(stats, thresholds=None):
+def select_flats(statistics, thresholds=None):
     """Choose the flats of a group to combine.
 
     Parameters
     ----------
-    stats : sequence of ccdflow.detector.flat_figures.FlatStatistics
+    statistics : sequence of ccdflow.detector.flat_figures.FlatStatistics
         One for each flat of the group.
     thresholds : FlatThresholds, optional
         The defaults if not given.
@@ -220,13 +220,15 @@ def select_flats(stats, thresholds=None):
     UserError
         If there is no frame.
     """
-    check_has_frames(stats)
+    check_has_frames(statistics)
     limits = thresholds or FlatThresholds()
-    first = _lost_outliers([flat.lost for flat in stats], limits.saturated)
-    first += _faint_outliers([flat.signal_to_noise for flat in stats], limits.signal_to_noise)
+    outliers = _lost_outliers([flat.lost for flat in statistics], limits.saturated)
+    outliers += _faint_outliers(
+        [flat.signal_to_noise for flat in statistics], limits.signal_to_noise
+    )
     return _select_within_limits(
-        first,
-        stats,
+        outliers,
+        statistics,
         lambda kept: selection_of(
             _flat_figures(kept, limits), len(kept), limits, lambda: _no_common_flat(kept, limits)
         ),
@@ -240,28 +242,28 @@ _SPOT = (
 )
 
 
-def _flat_figures(stats, limits):
+def _flat_figures(statistics, limits):
     """Yield the distance of each flat's shape from the group's, and its deepest spot."""
-    if len(stats) < 3:
+    if len(statistics) < 3:
         return
-    deviations = _relative_deviations([flat.shape for flat in stats])
+    deviations = _relative_deviations([flat.shape for flat in statistics])
     if deviations is not None:
         rms = np.sqrt(np.mean(np.square(deviations), axis=1))
-        floor = float(np.hypot(limits.shape, _noise_of_box(stats, COARSE_BOXES)))
+        floor = float(np.hypot(limits.shape, _noise_of_box(statistics, COARSE_BOXES)))
         yield Figure("shape", rms, floor, "", is_one_sided=True, meaning=_SHAPE)
-    deviations = _relative_deviations([flat.spots for flat in stats])
+    deviations = _relative_deviations([flat.spots for flat in statistics])
     if deviations is not None:
         # A bright box is a star of the twilight, which clipping leaves out.
         depths = -deviations.min(axis=1)
-        lowest_by_chance = _LOWEST_BOX_DEPTH * _noise_of_box(stats, FINE_BOXES)
+        lowest_by_chance = _LOWEST_BOX_DEPTH * _noise_of_box(statistics, FINE_BOXES)
         floor = float(np.hypot(limits.spot, lowest_by_chance / limits.sigma))
         yield Figure("deepest spot", depths, floor, "", is_one_sided=True, meaning=_SPOT)
 
 
-def _noise_of_box(stats, boxes):
+def _noise_of_box(statistics, boxes):
     """Return the relative noise of the median of one of boxes a side, in the noisiest flat."""
-    noise = max(flat.noise for flat in stats)
-    pixels = max(min(flat.pixels for flat in stats), 1)
+    noise = max(flat.noise for flat in statistics)
+    pixels = max(min(flat.pixels for flat in statistics), 1)
     return MEDIAN_OVER_MEAN_SHORT * (noise / pixels**0.5) * boxes
 
 
@@ -283,13 +285,13 @@ def _relative_deviations(values):
     return ratio / np.median(ratio, axis=1, keepdims=True) - 1
 
 
-def _no_common_flat(stats, limits):
+def _no_common_flat(statistics, limits):
     """Return the disagreement of flats of two kinds, all equally far from the middle."""
-    deviations = _relative_deviations([flat.shape for flat in stats])
-    if len(stats) < 3 or deviations is None:
+    deviations = _relative_deviations([flat.shape for flat in statistics])
+    if len(statistics) < 3 or deviations is None:
         return []
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)
-    limit = limits.disagree * float(np.hypot(limits.shape, _noise_of_box(stats, COARSE_BOXES)))
+    limit = limits.disagree * float(np.hypot(limits.shape, _noise_of_box(statistics, COARSE_BOXES)))
     mean_scatter = float(np.sqrt(np.mean(np.square(scatter))))
     if mean_scatter <= limit:
         return []

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.bias_figures import drift
+from ccdflow.detector.bias_figures import drift_of_levels
 from ccdflow.detector.frame_figures import FINE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.lost_pixels import NONE_LOST, LostPart
@@ -306,7 +306,9 @@ def measure_gain_of_flats(flat, amplifier):
         return UNKNOWN_FIGURE
     squares, photons, fixed_variances = (
         np.concatenate(parts)
-        for parts in zip(*((p.squares, p.photons, p.fixed_variances) for p in pairs), strict=True)
+        for parts in zip(
+            *((pair.squares, pair.photons, pair.fixed_variances) for pair in pairs), strict=True
+        )
     )
     if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE
@@ -436,6 +438,6 @@ def _lamp_drift(levels, hours):
     """Return the slope of levels through the night, per cent an hour."""
     if hours is None:
         return UNKNOWN_FIGURE
-    slope = drift(levels, hours).slope
+    slope = drift_of_levels(levels, hours).slope
     percent = 100 / float(np.median(levels))
     return Estimate(slope.value * percent, slope.error * percent)

@@ -168,7 +168,7 @@ class Figure:
         return centre, scatter, sigma * max(scatter, self.floor)
 
 
-def check_has_frames(stats):
+def check_has_frames(statistics):
     """Refuse to select from no frame.
 
     Raises
@@ -176,7 +176,7 @@ def check_has_frames(stats):
     UserError
         If there is none.
     """
-    if not stats:
+    if not statistics:
         raise UserError(
             "there is no frame to select from",
             allowed="one or more",
@@ -184,12 +184,12 @@ def check_has_frames(stats):
         )
 
 
-def select_members(stats, thresholds=None):
+def select_members(statistics, thresholds=None):
     """Choose the frames of a group to combine, and find whether they agree.
 
     Parameters
     ----------
-    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
+    statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         One for each frame of the group.
     thresholds : Thresholds, optional
         The defaults if not given.
@@ -203,10 +203,13 @@ def select_members(stats, thresholds=None):
     UserError
         If there is no frame.
     """
-    check_has_frames(stats)
+    check_has_frames(statistics)
     limits = thresholds or Thresholds()
     return selection_of(
-        figures_of(stats, limits), len(stats), limits, lambda: sentences_on_shapes(stats, limits)
+        figures_of(statistics, limits),
+        len(statistics),
+        limits,
+        lambda: sentences_on_shapes(statistics, limits),
     )
 
 
@@ -385,12 +388,12 @@ def _chance_structure(lines, pixels, sigma):
     return (sigma * (2 * lines) ** 0.5 / pixels) ** 0.5 / sigma
 
 
-def figures_of(stats, limits):
+def figures_of(statistics, limits):
     """Yield the figures that decide; the first one beyond its limit is reported.
 
     Parameters
     ----------
-    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
+    statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         Statistics of each frame.
     limits : Thresholds
 
@@ -398,21 +401,23 @@ def figures_of(stats, limits):
     ------
     Figure
     """
-    noises = np.array([frame.noise for frame in stats])
-    noise = _group_noise(stats)
-    shapes = np.array([frame.shape for frame in stats])
+    noises = np.array([frame.noise for frame in statistics])
+    noise = _group_noise(statistics)
+    shapes = np.array([frame.shape for frame in statistics])
     shapes = shapes[:, np.isfinite(shapes).any(axis=0)]
-    distances = np.full(len(stats), np.nan)
+    distances = np.full(len(statistics), np.nan)
     if shapes.size:
         distances = np.sqrt(np.mean(np.square(shapes - np.nanmedian(shapes, axis=0)), axis=1))
 
     def values(name):
-        return np.array([getattr(frame, name) for frame in stats], dtype=np.float64)
+        return np.array([getattr(frame, name) for frame in statistics], dtype=np.float64)
 
     common_floor = limits.level * noise
-    yield Figure("level", values("level"), _level_floor(stats, limits, noise), common=common_floor)
+    yield Figure(
+        "level", values("level"), _level_floor(statistics, limits, noise), common=common_floor
+    )
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
-    pixels = max(min(frame.pixels for frame in stats), 1)
+    pixels = max(min(frame.pixels for frame in statistics), 1)
     # The error of a noise from differences of neighbours, as a fraction of it.
     noise_error = (0.75 / pixels) ** 0.5
     # The limit of a group's scatter is `sigma` of these errors, like the limit of a frame.
@@ -442,12 +447,12 @@ def figures_of(stats, limits):
         yield Figure(f"{name} structure", structure, floor, is_one_sided=True)
 
 
-def sentences_on_shapes(stats, limits):
+def sentences_on_shapes(statistics, limits):
     """Return the disagreement of frames of two kinds, all equally far from the middle.
 
     Parameters
     ----------
-    stats : sequence of ccdflow.detector.frame_figures.FrameStatistics
+    statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         Statistics of each frame.
     limits : Thresholds
 
@@ -456,16 +461,16 @@ def sentences_on_shapes(stats, limits):
     list of str
         A sentence, or none.
     """
-    shapes = np.array([frame.shape for frame in stats])
-    noise = _group_noise(stats)
-    if len(stats) < 3 or not np.isfinite(shapes).all():
+    shapes = np.array([frame.shape for frame in statistics])
+    noise = _group_noise(statistics)
+    if len(statistics) < 3 or not np.isfinite(shapes).all():
         return []
     middle = np.median(shapes, axis=0)
     scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
-    rows = [frame.row_structure for frame in stats if np.isfinite(frame.row_structure)]
+    rows = [frame.row_structure for frame in statistics if np.isfinite(frame.row_structure)]
     # A box averages a few rows, each with the uncertainty of its overscan level.
     row_noise = float(np.median(rows)) / (FRAME_ROWS / COARSE_BOXES) ** 0.5 if rows else 0.0
-    box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in stats), 1) ** 0.5
+    box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in statistics), 1) ** 0.5
     limit = max(limits.sigma * limits.structure * noise, 3 * np.hypot(row_noise, box_noise))
     mean_scatter = float(np.sqrt(np.mean(np.square(scatter))))
     if mean_scatter <= limit:
@@ -476,17 +481,17 @@ def sentences_on_shapes(stats, limits):
     ]
 
 
-def _group_noise(stats):
+def _group_noise(statistics):
     """Return the median noise of frames, at least that of rounding, adu."""
-    noises = [frame.noise for frame in stats if np.isfinite(frame.noise)]
+    noises = [frame.noise for frame in statistics if np.isfinite(frame.noise)]
     return max(float(np.median(noises)), DIGITAL_NOISE) if noises else DIGITAL_NOISE
 
 
-def _level_floor(stats, limits, noise):
+def _level_floor(statistics, limits, noise):
     """Return the floor of the level: a mean of rows with the uncertainty of their overscan."""
-    if not all(np.isfinite(frame.bias_level) for frame in stats):
+    if not all(np.isfinite(frame.bias_level) for frame in statistics):
         return limits.level * noise
-    rows = [frame.row_structure for frame in stats if np.isfinite(frame.row_structure)]
+    rows = [frame.row_structure for frame in statistics if np.isfinite(frame.row_structure)]
     row_noise = float(np.median(rows)) / FRAME_ROWS**0.5 if rows else 0.0
     return min(float(np.hypot(limits.subtracted_level * noise, row_noise)), limits.level * noise)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ccdflow.files.cards import (
     CardSpec,
     Content,
-    contents,
+    contents_of_cards,
     hdu_indices,
     telling_content_at,
     unreadable_card,
@@ -173,7 +173,7 @@ def contents_at(headers, positions):
     for keyword, index, position, spec in positions:
         header = headers[index]
         if position is None:
-            for content in contents(header, keyword, spec.occurrence):
+            for content in contents_of_cards(header, keyword, spec.occurrence):
                 if not is_silent(content.value):
                     yield content
         elif (content := telling_content_at(header, keyword, position)) is not None:

@@ -81,7 +81,7 @@ class Content:
     comment: str = ""
 
 
-def contents(header, keyword, occurrence="first"):
+def contents_of_cards(header, keyword, occurrence="first"):
     """Return the contents of a keyword's cards, blank ones left out.
 
     Parameters
@@ -336,7 +336,7 @@ def card_value(header, keyword, occurrence="first"):
     """Return the value of a card: str, int, float or bool; None where absent, blank or undefined.
 
     A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as
-    absent here, unlike in `contents`. A blank card gives way to another of its keyword.
+    absent here, unlike in `contents_of_cards`. A blank card gives way to another of its keyword.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ def card_value(header, keyword, occurrence="first"):
     -------
     str, int, float, bool or None
     """
-    cards = contents(header, keyword, occurrence)
+    cards = contents_of_cards(header, keyword, occurrence)
     return next((card.value for card in cards if not isinstance(card.value, Broken)), None)
 
 
@@ -385,7 +385,7 @@ def shown_value(value):
     return text if len(text) <= _MOST_SHOWN_LETTERS else f"{text[: _MOST_SHOWN_LETTERS - 3]}..."
 
 
-def find(headers, spec, order):
+def value_of_card(headers, spec, order):
     """Return the value of a card in the first of these HDUs that has it, or None.
 
     Parameters
@@ -425,7 +425,7 @@ def find_first(headers, specs, order):
     object or None
     """
     for spec in specs:
-        value = find(headers, spec, order)
+        value = value_of_card(headers, spec, order)
         if value is not None:
             return value
     return None
@@ -452,7 +452,7 @@ def hdu_indices(headers, hdu):
     return tuple(index for index, name in enumerate(names) if name == extname)[:1]
 
 
-def matches(value, patterns):
+def matches_patterns(value, patterns):
     """Return whether a card's value is one of these: text as a glob without case, numbers by value.
 
     Several blanks count as one, as in the texts that lines show.
@@ -470,7 +470,7 @@ def matches(value, patterns):
 
     Examples
     --------
-    >>> matches("Bias frame", ["bias*"]), matches("2.0", [2])
+    >>> matches_patterns("Bias frame", ["bias*"]), matches_patterns("2.0", [2])
     (True, True)
     """
     return any(_is_match(value, pattern) for pattern in patterns)
@@ -500,7 +500,7 @@ def as_integer(value):
 
 
 def _is_match(value, pattern):
-    """Return whether a value matches one pattern, see `matches`."""
+    """Return whether a value matches one pattern, see `matches_patterns`."""
     if value is None:
         return False
     if isinstance(pattern, bool) or isinstance(value, bool):

@@ -19,7 +19,7 @@ from ccdflow.files.fits_structure import (
     has_end_card,
     parse_header,
 )
-from ccdflow.files.gzip_inflation import fill
+from ccdflow.files.gzip_inflation import fill_buffer
 from ccdflow.files.rawfile import MOST_HEADER_BYTES
 from ccdflow.files.thread_buffers import thread_buffer
 
@@ -216,7 +216,7 @@ def _whole_hdu(file, start, size):
     total = sum_words(text)
     for offset in range(first, end, _SUM_BYTES):
         part = thread_buffer("sum", min(_SUM_BYTES, end - offset))
-        if fill(file, part) < len(part):
+        if fill_buffer(file, part) < len(part):
             return None
         total = fits_sum_of(total, sum_words(part))
     if total not in (0, 0xFFFFFFFF):

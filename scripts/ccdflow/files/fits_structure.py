@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
-from ccdflow.files.cards import card_value, contents, count_of, has_card
+from ccdflow.files.cards import card_value, contents_of_cards, count_of, has_card
 from ccdflow.files.rawheader import CARD_BYTES, ENDINGS, readable_cards
 
 PRIMARY_START, EXTENSION_START = b"SIMPLE  =", b"XTENSION="
@@ -175,7 +175,7 @@ def has_end_card(block):
 
 def _structural_value(header, keyword):
     """Return the value of the first card of a keyword: the one that counts."""
-    cards = contents(header, keyword)
+    cards = contents_of_cards(header, keyword)
     # Where the first one is blank, another behind it does not count: astropy takes the first.
     is_blank = len(cards) < count_of(header, keyword)
     return cards[0].value if cards and not is_blank else None

@@ -195,7 +195,7 @@ class GzipFile:
         return self._reader.readinto(buffer)
 
 
-def fill(file, buffer):
+def fill_buffer(file, buffer):
     """Read into a buffer until it is full or the file ends; return the number of bytes.
 
     Parameters

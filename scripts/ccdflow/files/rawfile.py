@@ -40,7 +40,7 @@ from ccdflow.files.fits_structure import (
     parse_header,
     tiled_size,
 )
-from ccdflow.files.gzip_inflation import GZIP_MAGIC, GzipFile, InflatedStart, RawStream, fill
+from ccdflow.files.gzip_inflation import GZIP_MAGIC, GzipFile, InflatedStart, RawStream, fill_buffer
 from ccdflow.files.remembered_results import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
@@ -313,7 +313,7 @@ class RawFile(io.RawIOBase):
         buffer = thread_buffer("raw", end + BYTES_BEYOND_HEADER)
         with raw_file_errors(self._name):
             self.rewind(layout)
-            count = fill(self, buffer)
+            count = fill_buffer(self, buffer)
         check_length(count, count > end, layout, self._name)
         self.check(layout.fingerprint if fingerprint is None else fingerprint)
         return buffer[:count]

@@ -90,7 +90,7 @@ class RowStream:
     def _fill(self, view):
         """Fill a buffer with the next bytes; return their number."""
         with file_errors.raw_file_errors(self._name):
-            return gzip_inflation.fill(self._file, view)
+            return gzip_inflation.fill_buffer(self._file, view)
 
 
 class RowWriter:

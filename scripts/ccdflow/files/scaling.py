@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import contents
+from ccdflow.files.cards import contents_of_cards
 from ccdflow.files.values import as_number
 
 # The remedy for a card that is not a number.
@@ -99,7 +99,7 @@ def _number_of_card(header, keyword, default, name):
     """
     if keyword not in header:
         return default
-    cards = contents(header, keyword)
+    cards = contents_of_cards(header, keyword)
     value = cards[0].value if cards else ""
     number = None if isinstance(value, str) else as_number(value)
     if number is None or not isinstance(value, int | float) or not math.isfinite(number):
@@ -114,7 +114,7 @@ def _blank_value(header, name):
     # BLANK holds for integers alone: FITS has NaN for floats.
     if "BLANK" not in header or header["BITPIX"] < 0:
         return None
-    cards = contents(header, "BLANK")
+    cards = contents_of_cards(header, "BLANK")
     value = cards[0].value if cards else ""
     if isinstance(value, bool) or not isinstance(value, int):
         raise _refusal_of_card("BLANK", value, "an integer", name)

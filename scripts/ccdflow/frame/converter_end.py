@@ -264,5 +264,5 @@ def runs_of_lines(lines):
         gap *= 2
     if not lines.size:
         return []
-    firsts, lasts = lines[np.r_[0, ends + 1]], lines[np.r_[ends, -1]]
-    return [(int(low), int(high) + 1) for low, high in zip(firsts, lasts, strict=True)]
+    first_lines, last_lines = lines[np.r_[0, ends + 1]], lines[np.r_[ends, -1]]
+    return [(int(low), int(high) + 1) for low, high in zip(first_lines, last_lines, strict=True)]

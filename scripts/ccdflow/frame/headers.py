@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ccdflow.camera.sections import Region
 from ccdflow.files import fits_structure
 from ccdflow.files.cards import card_value
-from ccdflow.files.fits_products.hdus import array_hdu, hdu_header, versions
+from ccdflow.files.fits_products.hdus import array_hdu, hdu_header, version_cards
 from ccdflow.files.headertext import EXTENSION_NAMES, CardList, is_commentary, printable_text
 from ccdflow.frame import placement
 from ccdflow.frame.products import product_images
@@ -204,7 +204,7 @@ def _write_history(cards, geometry, recipe, reduced, origin):
     reduced : ccdflow.frame.reduction.Reduced
     origin : ProductOrigin
     """
-    for keyword, value, comment in versions():
+    for keyword, value, comment in version_cards():
         cards.set(keyword, value, comment)
     cards.set("RAWFILE", printable_text(origin.file))
     cards.set("RAWFP", origin.fingerprint, "CRC-32 and length of the raw FITS file")

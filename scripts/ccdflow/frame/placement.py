@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 
 from ccdflow.camera.amplifiers.scancounts import (
     ESO_SCAN_KEYS,
@@ -66,7 +66,7 @@ class AxisShift:
     shift: int
 
 
-def axes(amplifier):
+def axis_shifts(amplifier):
     """Return the `AxisShift` in x and in y of a trimmed amplifier."""
     data, place = amplifier.data, amplifier.place
     return (
@@ -162,7 +162,7 @@ def _detector_axes(headers, amplifier, keyword):
         base = _referenced_region(headers, amplifier.hdu)
     except FrameError:
         return None
-    chip, shifts = section.region, axes(amplifier)
+    chip, shifts = section.region, axis_shifts(amplifier)
     directions = (
         _detector_axis((chip.x0, chip.x1), section.flip_x, (base.x0, base.x1), shifts[0]),
         _detector_axis((chip.y0, chip.y1), section.flip_y, (base.y0, base.y1), shifts[1]),
@@ -216,7 +216,7 @@ def _referenced_region(headers, hdu):
 
 def _place_physical(cards, headers, amplifiers):
     """Write LTV and LTM, so that IRAF's physical coordinates of each pixel are unchanged."""
-    pairs = {(a.hdu, axes(a)) for a in amplifiers}
+    pairs = {(a.hdu, axis_shifts(a)) for a in amplifiers}
     if len(pairs) > 1:
         return
     hdu, shifts = pairs.pop()
@@ -273,7 +273,7 @@ def _moved_world(headers, amplifier):
     keywords = filter(_WORLD_CARD.fullmatch, dict.fromkeys(raw_header))
     cards = {keyword: card_value(raw_header, keyword) for keyword in keywords}
     world = {keyword: value for keyword, value in cards.items() if value is not None}
-    shifts = axes(amplifier)
+    shifts = axis_shifts(amplifier)
     if shifts == (AxisShift(1, 0), AxisShift(1, 0)):
         return world
     figures = {k: as_number(value) for k, value in world.items() if _PIXEL_FIGURE_CARD.fullmatch(k)}
@@ -281,18 +281,34 @@ def _moved_world(headers, amplifier):
         return None
     world |= figures
     matches = [match for match in map(_VERSIONED_CARD.fullmatch, world) if match]
-    for version, axis in product(sorted({match["version"] for match in matches}), (1, 2)):
-        shift = shifts[axis - 1]
-        if shift == AxisShift(1, 0):
-            continue
-        # In FITS an absent CRPIX is 0, also for an axis without any card.
-        pixel = f"CRPIX{axis}{version}"
-        world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.shift
-        if shift.sign < 0:
-            if any(_is_distorted(keyword, value) for keyword, value in world.items()):
-                return None
-            _reverse_axis(world, axis, version)
+    versions = sorted({match["version"] for match in matches})
+    is_reversed = any(shift.sign < 0 for shift in shifts)
+    if versions and is_reversed and any(starmap(_is_distorted, world.items())):
+        return None
+    for version, axis in product(versions, (1, 2)):
+        _move_axis(world, axis, version, shifts[axis - 1])
     return world
+
+
+def _move_axis(world, axis, version, shift):
+    """Move the reference pixel of an axis in world coordinate cards, and reverse the axis.
+
+    Parameters
+    ----------
+    world : dict of str to object
+        Changed in place.
+    axis : {1, 2}
+    version : str
+        The letter of the solution; '' for the first one.
+    shift : AxisShift
+    """
+    if shift == AxisShift(1, 0):
+        return
+    # In FITS an absent CRPIX is 0, also for an axis without any card.
+    pixel = f"CRPIX{axis}{version}"
+    world[pixel] = shift.sign * world.get(pixel, 0.0) + shift.shift
+    if shift.sign < 0:
+        _reverse_axis(world, axis, version)
 
 
 def _is_distorted(keyword, value):

@@ -23,18 +23,18 @@ from ccdflow.kinds.measuring.shutter import SHUTTER
 from ccdflow.kinds.measuring.trends import TRENDS_TABLE
 from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
+from ccdflow.kinds.reporting.bias_quality_picture import BIAS_PICTURE
 from ccdflow.kinds.reporting.calibrated_pictures import MASTERS_PICTURE, SCIENCE_PICTURE
 from ccdflow.kinds.reporting.contact_sheet import SHEET
 from ccdflow.kinds.reporting.frame_pictures import FRAMES_PICTURE
 from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.kinds.reporting.overview import OVERVIEW
-from ccdflow.kinds.reporting.quality_picture import QUALITY_PICTURE
 from ccdflow.kinds.reporting.quality_tables import BIAS_TABLE, DARK_TABLE, FLAT_TABLE
 
 CHAIN = Chain(
     (
         FRAME, BIAS_KIND, DARK_KIND, FLAT_KIND, DETECTOR, SHUTTER, SCIENCE, FRAMES_PICTURE,
-        QUALITY_PICTURE, MASTERS_PICTURE, SCIENCE_PICTURE, SHEET, NIGHT_PAGE, BIAS_TABLE,
+        BIAS_PICTURE, MASTERS_PICTURE, SCIENCE_PICTURE, SHEET, NIGHT_PAGE, BIAS_TABLE,
         DARK_TABLE, FLAT_TABLE, ASSOCIATIONS, BAD_PIXELS, DETECTOR_TABLE, TRENDS_TABLE, OVERVIEW,
     )
 )  # fmt: skip

@@ -12,8 +12,8 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.files.text_files import line_checksums
 from ccdflow.pages.contents import Section
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.products.product_names import reduced_product
 
 # At most this many products that are not verified get a line.
 _MOST_LINES = 20

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import AmplifierFigures, CombinedBias, Section
-from ccdflow.pages.text_formatting import capital, figure, span, with_error
+from ccdflow.pages.text_formatting import capitalised_text, figure_text, span_text, with_error
 from ccdflow.wording import count
 
 EMPTY_CELL = "–"
@@ -103,7 +103,7 @@ def _figure_writer(name, digits=4, factor=""):
 
     def cell(amplifier):
         value = getattr(amplifier, name)
-        return figure(value * getattr(amplifier, factor) if factor else value, digits)
+        return figure_text(value * getattr(amplifier, factor) if factor else value, digits)
 
     return cell
 
@@ -273,15 +273,17 @@ def _bias_sentences(groups, absence, biases):
     sentences = []
     for group in groups:
         if group.not_made:
-            sentences.append(f"{capital(group.name)}: none was made, because {group.not_made}.")
+            sentences.append(
+                f"{capitalised_text(group.name)}: none was made, because {group.not_made}."
+            )
             continue
-        line = f"{capital(group.name)}: {count(len(group.members), 'bias', 'biases')}"
-        if noise := span(group.noises):
+        line = f"{capitalised_text(group.name)}: {count(len(group.members), 'bias', 'biases')}"
+        if noise := span_text(group.noises):
             line += f", noise of a pixel {noise} adu"
-            if predicted := span(group.predicted):
+            if predicted := span_text(group.predicted):
                 line += f" (predicted {predicted} adu)"
         if group.left_out:
             line += f"; {len(group.left_out)} left out"
         sentences.append(line + ".")
-        sentences += [f"{capital(group.name)}: {text}." for text in group.remarks]
+        sentences += [f"{capitalised_text(group.name)}: {text}." for text in group.remarks]
     return [*sentences, absence] if absence else sentences

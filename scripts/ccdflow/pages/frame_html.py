@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
-from ccdflow.pages.text_formatting import grouped_by_type, number_of, unique
+from ccdflow.pages.text_formatting import grouped_by_type, number_of, unique_names
 from ccdflow.wording import count, listing
 
 
@@ -48,7 +48,7 @@ def frames_section(frames):
     -------
     Section
     """
-    cameras = unique(frame.camera for frame in frames)
+    cameras = unique_names(frame.camera for frame in frames)
     return Section(
         "frames",
         "Frames of the night",
@@ -144,7 +144,7 @@ def _night_sentences(frames, cameras):
         else "No frame had to be set aside."
     )
     if n_others := len(frames) - n_reduced - n_aside:
-        statuses = unique(
+        statuses = unique_names(
             frame.status for frame in frames if frame.status not in (REDUCED, SET_ASIDE)
         )
         sentences.append(f"{count(n_others, 'frame')} not reduced ({listing(statuses)}).")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.text_formatting import UNDATED, capital, plural, sorted_by_type
+from ccdflow.pages.text_formatting import UNDATED, capitalised_text, plural, sorted_by_type
 from ccdflow.wording import count, listing
 
 OPEN_ROWS = 25
@@ -268,7 +268,7 @@ def _index_summary(page):
         f"{totals.reduced} reduced, {totals.set_aside} set aside"
         + (f", {totals.other} neither" if totals.other else "")
         + ".",
-        f"{capital(totals.masters_words)} made"
+        f"{capitalised_text(totals.masters_words)} made"
         + (f", {listing(groups_without)} without one." if groups_without else "."),
     ]
     if totals.calibrated_frames or totals.uncalibrated:

@@ -22,11 +22,11 @@ from ccdflow.pages.glossary import REMARKS, hint_of
 from ccdflow.pages.pictures.small_picture import chunks
 from ccdflow.pages.pictures.style import footer_height
 from ccdflow.pages.text_formatting import (
-    capital,
-    figure,
+    capitalised_text,
+    figure_text,
     night_title,
     number_of,
-    span,
+    span_text,
     type_words,
     with_error,
 )
@@ -178,7 +178,7 @@ def share(fraction):
     ('0.77 %', 'less than 0.001 %', '0 %')
     """
     # A part of 1e-5 is 0.001 %.
-    return "less than 0.001 %" if 0 < fraction < 1e-5 else f"{figure(100 * fraction, 2)} %"
+    return "less than 0.001 %" if 0 < fraction < 1e-5 else f"{figure_text(100 * fraction, 2)} %"
 
 
 @dataclass(frozen=True)
@@ -321,11 +321,11 @@ def template_environment():
         finalize=_make_printable,
     )
     environment.filters |= {
-        "figure": figure,
+        "figure": figure_text,
         "fixed": _format_fixed,
         "seconds": _exposure_text,
-        "span": span,
-        "capitalize_first": capital,
+        "span": span_text,
+        "capitalize_first": capitalised_text,
         "with_error": with_error,
         "number_of": number_of,
         "href": href,

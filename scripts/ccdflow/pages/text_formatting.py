@@ -12,7 +12,7 @@ TYPE_ORDER = ("bias", "dark", "flat", "arc", "science", "other")
 _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 
-def figure(value, digits=4):
+def figure_text(value, digits=4):
     """Write a figure with ``digits`` significant digits, all digits before the point kept.
 
     Parameters
@@ -57,12 +57,12 @@ def with_error(value, error):
     """
     # An error of 0 is a coincidence: three levels that lie on a line.
     if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
-        return figure(value)
+        return figure_text(value)
     decimals = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
 
 
-def span(values, digits=3):
+def span_text(values, digits=3):
     """Write figures in short: a single one as it is, several as least and largest; '' for none.
 
     Parameters
@@ -78,7 +78,7 @@ def span(values, digits=3):
         '2.9' or '2.7 to 2.9'.
     """
     finite_values = [value for value in values if math.isfinite(value)]
-    ends = [figure(end(finite_values), digits) for end in (min, max)] if finite_values else []
+    ends = [figure_text(end(finite_values), digits) for end in (min, max)] if finite_values else []
     return " to ".join(dict.fromkeys(ends))
 
 
@@ -151,15 +151,15 @@ def light_words(names):
     >>> light_words(["Free", "Gr#3"]), light_words(["600/4310", "600/4310"]), light_words(["g", ""])
     ('Free Gr#3', '600/4310', 'g')
     """
-    return " ".join(unique(names))
+    return " ".join(unique_names(names))
 
 
-def unique(names):
+def unique_names(names):
     """Return the names that are not empty, each once, in their order."""
     return list(dict.fromkeys(name for name in names if name))
 
 
-def capital(text):
+def capitalised_text(text):
     """Write the first letter of a text large."""
     return text[:1].upper() + text[1:]
 

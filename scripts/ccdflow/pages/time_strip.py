@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ccdflow.pages.contents import Section
 from ccdflow.pages.pictures.scales import steps_between
-from ccdflow.pages.text_formatting import figure, type_rank
+from ccdflow.pages.text_formatting import figure_text, type_rank
 
 # Distances of the clock's lines, hours: a minute to a day.
 _TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
@@ -92,7 +92,7 @@ class TimePanel:
                 return f"{low:.{decimals_written}f} to {high:.{decimals_written}f}".replace(
                     "-", "−"
                 )
-        return figure(low, _VALUE_DIGITS)
+        return figure_text(low, _VALUE_DIGITS)
 
 
 @dataclass(frozen=True)

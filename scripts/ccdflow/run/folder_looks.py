@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ccdflow import paths
-from ccdflow.run.helper_processes import LOST_ERRORS, ask, helper_process
+from ccdflow.run.processes.helper_processes import LOST_ERRORS, ask, helper_process
 from ccdflow.run.rawframes import rawfolder
 
 # Other processes start to help after this many folders, which take as long as their start.

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 
 from ccdflow import paths
+from ccdflow.run.former_kinds import present_name
 from ccdflow.run.master_choices import Step
 
 OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a night", "all nights"
@@ -63,7 +64,8 @@ class Job:
     def from_dict(cls, values):
         """Return a job from its `dataclasses.asdict`, after JSON."""
         needs, spare = tuple(values["needs"]), tuple(values.get("spare", ()))
-        return cls(**{**values, "needs": needs, "spare": spare})
+        kind = present_name(values["kind"])
+        return cls(**{**values, "kind": kind, "needs": needs, "spare": spare})
 
 
 _values_of_job = attrgetter(*(each.name for each in fields(Job)))

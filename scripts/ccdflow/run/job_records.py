@@ -18,6 +18,7 @@ from types import MappingProxyType
 from ccdflow import paths, wording
 from ccdflow.files import atomic_write, checksum
 from ccdflow.files.text_files import json_text, notes
+from ccdflow.run.former_kinds import present_name
 
 MADE = "made"
 """The product was made."""
@@ -95,7 +96,8 @@ class Record:
     @classmethod
     def from_dict(cls, values):
         """Return the record that `as_dict` turned into plain values."""
-        return cls(**{**values, "stamp": tuple(values["stamp"])})
+        kind, stamp = present_name(values["kind"]), tuple(values["stamp"])
+        return cls(**{**values, "kind": kind, "stamp": stamp})
 
     @classmethod
     def foreseen(cls, product, kind, key):
@@ -130,7 +132,9 @@ class Record:
         """
         # By place, here beside the fields: an archive has hundreds of thousands of records.
         product, kind, key, status, reason, stamp, content, boot = values
-        return cls(product, kind, key, status, reason, stamp, content, basis, data, boot)
+        return cls(
+            product, present_name(kind), key, status, reason, stamp, content, basis, data, boot
+        )
 
 
 SHORT_FIELDS = tuple(each.name for each in fields(Record) if each.name not in ("basis", "data"))

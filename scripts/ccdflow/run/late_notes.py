@@ -56,15 +56,15 @@ def read_late_notes(results):
     -------
     LateNotes
     """
-    first, lines = notes.read_headed(Path(results) / paths.LATE_NOTES)
+    head, lines = notes.read_headed(Path(results) / paths.LATE_NOTES)
     # Older results: their notes have "said".
-    count, heads = first.get("count"), first.get("heads", first.get("said"))
-    if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in first:
+    count, heads = head.get("count"), head.get("heads", head.get("said"))
+    if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in head:
         # There are no late notes, or they are of another version in a form that is unknown here.
         return LateNotes()
     lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
     for name, file in _FILES.items():
-        if first["of"].get(name) != notes.noted_checksum(Path(results) / file):
+        if head["of"].get(name) != notes.noted_checksum(Path(results) / file):
             # These notes were written anew, so they contain the late lines.
             lines_by_name[name] = []
             heads.pop(name, None)
@@ -114,12 +114,12 @@ def write_late_notes(results, late):
     OSError
         If it cannot be written.
     """
-    first = {
+    head = {
         "of": {name: notes.noted_checksum(Path(results) / file) for name, file in _FILES.items()},
         "heads": late.heads,
         "count": len(late.rows),
     }
-    lines = [json.dumps(first, separators=(",", ":")), *late.rows, *late.records]
+    lines = [json.dumps(head, separators=(",", ":")), *late.rows, *late.records]
     notes.write_checked(Path(results) / paths.LATE_NOTES, lines)
 
 

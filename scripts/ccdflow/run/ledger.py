@@ -124,11 +124,11 @@ def load_ledger(results):
 
 def _load_ledger(results):
     """Return the ledger of the notes as they are now."""
-    first, lines = notes.read_headed(Path(results) / paths.LEDGER)
-    if not {"fields", "bases"} <= first.keys() or not {*first["fields"]} >= _REQUIRED_FIELDS:
+    head, lines = notes.read_headed(Path(results) / paths.LEDGER)
+    if not {"fields", "bases"} <= head.keys() or not {*head["fields"]} >= _REQUIRED_FIELDS:
         return Ledger()
     try:
-        return _read_ledger(results, first, lines)
+        return _read_ledger(results, head, lines)
     except (ValueError, TypeError, IndexError):
         # The lines are no records: another version wrote them in a form that is unknown here.
         return Ledger()
@@ -152,21 +152,21 @@ def has_unreadable_records(results, ledger):
     path = Path(results) / paths.LEDGER
     if ledger or not path.is_file():
         return False
-    first, lines = notes.read_headed(path)
-    return not first or next(lines, None) is not None
+    head, lines = notes.read_headed(path)
+    return not head or next(lines, None) is not None
 
 
-def _read_ledger(results, first, lines):
+def _read_ledger(results, head, lines):
     """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
     ledger, later = Ledger(), late_notes.read_late_notes(results)
-    late_first = later.heads.get("records", {})
-    reader = late_reader = RecordReader(first, ledger)
-    if late_first.get("fields", first["fields"]) != first["fields"]:
-        late_reader = RecordReader(first | late_first, ledger)
+    late_head = later.heads.get("records", {})
+    reader = late_reader = RecordReader(head, ledger)
+    if late_head.get("fields", head["fields"]) != head["fields"]:
+        late_reader = RecordReader(head | late_head, ledger)
     for line in lines:
         record = reader.record(line)
         ledger[record.product] = record
-    for product in late_first.get("removed", ()):
+    for product in late_head.get("removed", ()):
         ledger.pop(product, None)
     for _, record in map(late_reader.late_record, later.records):
         ledger[record.product] = record
@@ -179,9 +179,9 @@ def _read_ledger(results, first, lines):
     return ledger
 
 
-def is_of_another_version(first):
+def is_of_another_version(head):
     """Return whether the first line of notes names other fields of records than this version."""
-    return first["fields"] != list(SHORT_FIELDS)
+    return head["fields"] != list(SHORT_FIELDS)
 
 
 class RecordReader:
@@ -189,7 +189,7 @@ class RecordReader:
 
     Parameters
     ----------
-    first : dict of str to object
+    head : dict of str to object
         The first line of the notes.
     ledger : Ledger, optional
         Keeps the texts that records share.
@@ -200,11 +200,11 @@ class RecordReader:
         Whether another version of ccdflow wrote the notes.
     """
 
-    def __init__(self, first, ledger=None):
+    def __init__(self, head, ledger=None):
         self._ledger = Ledger() if ledger is None else ledger
-        self._fields = first["fields"]
-        self.is_of_another_version = is_of_another_version(first)
-        self._bases, self._texts = [self._ledger.shared_text(basis) for basis in first["bases"]], {}
+        self._fields = head["fields"]
+        self.is_of_another_version = is_of_another_version(head)
+        self._bases, self._texts = [self._ledger.shared_text(basis) for basis in head["bases"]], {}
 
     def record(self, line):
         """Return the record of a line."""
@@ -294,11 +294,9 @@ def save_ledger(results, ledger):
         return False
     bases = dict.fromkeys(record.basis.common for record in ledger.values())
     indices_of_common = {text: index for index, text in enumerate(bases)}
-    first = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
+    head = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line_of_record(ledger[product], indices_of_common) for product in sorted(ledger))
-    written = notes.write_checked(
-        Path(results) / paths.LEDGER, chain([_compact_json(first)], lines)
-    )
+    written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact_json(head)], lines))
     ledger.saved = dict(ledger)
     ledger.has_late_notes = False
     return written

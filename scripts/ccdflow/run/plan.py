@@ -306,12 +306,8 @@ class Planner:
             # The folder cannot be looked into, and nothing can be put there.
             return
         is_new = context.earlier_record(product) is None
-        if (
-            is_new
-            and self._makes_keys_later
-            and callable(wanted_product.basis)
-            and not wanted_product.key
-        ):
+        has_late_key = callable(wanted_product.basis) and not wanted_product.key
+        if is_new and self._makes_keys_later and has_late_key:
             later_key = partial(_key_of, wanted_product.basis)
             needs, spare = self._predecessors(wanted_product)
             context.jobs[product] = UnhashedJob(

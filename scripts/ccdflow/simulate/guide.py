@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.simulate.camera import SATURATION
 from ccdflow.simulate.exposing import row_drift
-from ccdflow.simulate.optics import box
+from ccdflow.simulate.optics import box_about
 from ccdflow.simulate.seeds import generator, text_seed
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
@@ -255,7 +255,7 @@ def _add_star(image, y, x, electrons, *, sigma):
     sigma : float
         Pixels.
     """
-    rows, columns = box(y, x, 6 * sigma, image.shape)
+    rows, columns = box_about(y, x, 6 * sigma, image.shape)
     profile_y = np.exp(-(((np.arange(rows.start, rows.stop) - y) / sigma) ** 2) / 2)
     profile_x = np.exp(-(((np.arange(columns.start, columns.stop) - x) / sigma) ** 2) / 2)
     image[rows, columns] += electrons / (2 * np.pi * sigma**2) * np.outer(profile_y, profile_x)

@@ -36,7 +36,7 @@ class Dust:
     depth: float = 0.05
 
 
-def box(y, x, radius, shape):
+def box_about(y, x, radius, shape):
     """Return the part of a square about (y, x) that lies in an array, as two slices.
 
     Parameters
@@ -68,7 +68,7 @@ def add_dust(response, dust):
     dust : Dust
     """
     reach = 2 * dust.radius if dust.radius else 4 * dust.width
-    rows, columns = box(dust.y, dust.x, reach, response.shape)
+    rows, columns = box_about(dust.y, dust.x, reach, response.shape)
     distance = np.hypot(
         np.arange(rows.start, rows.stop)[:, None] - dust.y,
         np.arange(columns.start, columns.stop) - dust.x,
@@ -77,7 +77,7 @@ def add_dust(response, dust):
     response[rows, columns] *= 1 - shadow
 
 
-def coordinates(shape):
+def relative_coordinates(shape):
     """Return y, shape (ny, 1), and x, shape (1, nx): float32, -1 to 1 from edge to edge."""
     y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in shape)
     return y[:, None], x[None, :]
@@ -96,7 +96,7 @@ def vignetting(shape, loss):
     -------
     numpy.ndarray of shape (ny, nx), float32
     """
-    y, x = coordinates(shape)
+    y, x = relative_coordinates(shape)
     return 1 - loss * (x**2 + y**2)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.errors import UserError
-from ccdflow.simulate.optics import box, coordinates
+from ccdflow.simulate.optics import box_about, relative_coordinates
 
 # Full width at half maximum of a Gaussian: 2 sqrt(2 ln 2) sigma.
 _FWHM_IN_SIGMA = 2.3548200450309493
@@ -63,7 +63,7 @@ class Sky:
 
     def image(self, shape):
         """Return the light of sky and stars, electrons per second: float64, shape (ny, nx)."""
-        y, x = coordinates(shape)
+        y, x = relative_coordinates(shape)
         light = self.rate * (1.0 + self.gradient[0] * np.float64(y) + self.gradient[1] * x)
         for row, column, flux in self.stars:
             add_star(light, row, column, flux, fwhm=self.fwhm, beta=self.beta)
@@ -91,12 +91,12 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
     """
     if beta is None:
         sigma = fwhm / _FWHM_IN_SIGMA
-        rows, columns = box(y, x, 6 * sigma + 1, image.shape)
+        rows, columns = box_about(y, x, 6 * sigma + 1, image.shape)
         image[rows, columns] += flux * np.outer(
             _gaussian_integral(rows, y, sigma), _gaussian_integral(columns, x, sigma)
         )
         return
-    rows, columns = box(y, x, 10 * fwhm, image.shape)
+    rows, columns = box_about(y, x, 10 * fwhm, image.shape)
     image[rows, columns] += flux * _moffat_integral(rows, columns, y=y, x=x, fwhm=fwhm, beta=beta)
 
 

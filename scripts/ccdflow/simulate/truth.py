@@ -305,7 +305,7 @@ def check_simulation_folder(folder, frames, parameters, *, overwrites):
             file=folder,
             remedy="choose another folder, or --overwrite",
         )
-    foreign_file = next((f.file for f in frames if (folder / f.file).exists()), None)
+    foreign_file = next((frame.file for frame in frames if (folder / frame.file).exists()), None)
     if foreign_file is not None:
         raise UserError(
             "a file of this name is there that the simulator did not write",

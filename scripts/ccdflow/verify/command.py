@@ -129,15 +129,7 @@ def report(raw, results, request, *, notes_by_product):
         product: NotedProduct(*notes) for product, notes in notes_by_product.items()
     }
     noted_products, strangers = selection.products_and_strangers(results, notes_by_product)
-    large_products = []
-    if request.words:
-        products = named_products(results, request.words)
-        for name in products:
-            noted_products.setdefault(name, NotedProduct(selection.kind_of(name)))
-    elif request.verifies_all_products:
-        products = sorted(noted_products)
-    else:
-        products, large_products = selection.sample_of_products(results, noted_products)
+    products, large_products = _products_to_verify(results, request, noted_products)
     with warnings.catch_warnings():
         # Cards of the camera that break the standard are no fault of a product.
         warnings.simplefilter("ignore", AstropyWarning)
@@ -162,6 +154,21 @@ def report(raw, results, request, *, notes_by_product):
     if any(verdict.verdict == FAILED for verdict in all_verdicts):
         status = _OWN_FAULT_STATUS
     return "\n".join(f"ccdflow: {line}" for line in lines), status
+
+
+def _products_to_verify(results, request, noted_products):
+    """Return the products that are asked for, and those that a sample is too small for.
+
+    A product that is named, and that no run has noted, is added to ``noted_products``.
+    """
+    if request.words:
+        products = named_products(results, request.words)
+        for name in products:
+            noted_products.setdefault(name, NotedProduct(selection.kind_of(name)))
+        return products, []
+    if request.all_products:
+        return sorted(noted_products), []
+    return selection.sample_of_products(results, noted_products)
 
 
 def _is_failure(verdict, expected):

@@ -34,7 +34,7 @@ def scene(seed, fwhm, *, hits=300, least=5.0):
 
 def find_cosmics(image, errors, mask, **options):
     """Return the hits, (ny, nx) bool, and whether the result is kept."""
-    result = cosmics.search(image, errors, mask, **options)
+    result = cosmics.search_cosmics(image, errors, mask, **options)
     return result.hits, result.is_kept
 
 
@@ -228,7 +228,7 @@ def test_the_settings_of_a_frame_without_stars_are_4_5_sigma_and_a_contrast_of_5
     image = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.float32)
     image[20, 30] += 500
     errors = np.full(image.shape, 3, np.float32)
-    result = cosmics.search(image, errors, np.zeros(image.shape, np.int16))
+    result = cosmics.search_cosmics(image, errors, np.zeros(image.shape, np.int16))
     assert np.argwhere(result.hits).tolist() == [[20, 30]]
     assert (result.sigma, result.contrast, result.fwhm) == (4.5, 5.0, 0.0)
 
@@ -237,8 +237,8 @@ def test_hits_and_stars_do_not_depend_on_the_unit():
     """Values and errors in units of 64 electrons: a limit in electrons would find no star."""
     image, errors, *_ = scene(3, 3.0)
     mask = np.zeros(SHAPE, np.int16)
-    expected = cosmics.search(image, errors, mask)
-    result = cosmics.search(image / np.float32(64), errors / np.float32(64), mask)
+    expected = cosmics.search_cosmics(image, errors, mask)
+    result = cosmics.search_cosmics(image / np.float32(64), errors / np.float32(64), mask)
     assert (result.hits == expected.hits).all()
     assert result.fwhm == pytest.approx(expected.fwhm, rel=1e-4)
     assert expected.fwhm > 2

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.detector.pixels.columns import expand
+from ccdflow.detector.pixels.columns import pixels_of_parts
 from ccdflow.detector.pixels.deep_faults import deep_parts_of_flat
 from ccdflow.detector.pixels.history import NightBadPixels, combine_nights
 from ccdflow.detector.pixels.response import LOW_SIGMA, ContrastSum
@@ -36,7 +36,7 @@ def response(pairs, *, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
 def deep_columns(pairs):
     """Return the mask of the parts of columns that are deep in all flats."""
     deep = np.all([deep_parts_of_flat(flat, error) for flat, error in pairs], axis=0)
-    return expand(deep, len(pairs[0][0]))
+    return pixels_of_parts(deep, len(pairs[0][0]))
 
 
 def measure_night(rng, truth, night, count=1):

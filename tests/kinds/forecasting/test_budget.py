@@ -5,7 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ccdflow.kinds.forecasting.budget import Applied, BudgetedFrame, budget_of, flat_noise, wishes
+from ccdflow.kinds.forecasting.budget import (
+    Applied,
+    BudgetedFrame,
+    budget_of,
+    flat_noise,
+    frames_wished,
+)
 
 LFC = BudgetedFrame(
     exptime=300.0,
@@ -99,7 +105,7 @@ def test_ageing_is_in_the_budget():
 def test_nine_more_darks_take_a_fifth_of_the_read_and_dark_variance():
     """The example of the plan: three darks, read noise only."""
     exposure = replace(LFC, dark_rate=0.0, level_share=0.0, sky=None)
-    first = wishes(exposure)[0]
+    first = frames_wished(exposure)[0]
     assert (first.kind, first.frames, first.has_more) == ("dark", 9, True)
     assert first.gain_without_light == pytest.approx((4 / 3 - 13 / 12) / (4 / 3))
     assert first.gain_without_light == pytest.approx(0.1875)
@@ -108,7 +114,7 @@ def test_nine_more_darks_take_a_fifth_of_the_read_and_dark_variance():
 def test_a_master_of_another_night_is_not_joined_but_replaced():
     old = Applied(3, exptime=300.0, ageing=30.0, is_own=False)
     exposure = replace(LFC, masters={**LFC.masters, "dark": old})
-    first = wishes(exposure)[0]
+    first = frames_wished(exposure)[0]
     assert (first.kind, first.frames, first.has_more) == ("dark", 12, False)
     fresh = {**LFC.masters, "dark": Applied(12, exptime=300.0)}
     then = budget_of(replace(LFC, masters=fresh)).total
@@ -117,14 +123,14 @@ def test_a_master_of_another_night_is_not_joined_but_replaced():
 
 def test_missing_masters_come_first_and_frames_without_gain_are_not_named():
     bare = replace(LFC, masters={"bias": Applied(6)})
-    kinds = [(wish.kind, wish.is_missing) for wish in wishes(bare)]
+    kinds = [(wish.kind, wish.is_missing) for wish in frames_wished(bare)]
     assert kinds[:2] == [("dark", True), ("flat", True)]
     # The bias cancels in the dark: more biases gain nothing.
-    assert "bias" not in [wish.kind for wish in wishes(LFC)]
+    assert "bias" not in [wish.kind for wish in frames_wished(LFC)]
     bright = replace(LFC, sky=30_000.0)
-    assert wishes(bright)[0].kind == "flat"
+    assert frames_wished(bright)[0].kind == "flat"
     many = replace(LFC, masters={kind: replace(m, frames=2000) for kind, m in LFC.masters.items()})
-    assert wishes(many) == []
+    assert frames_wished(many) == []
 
 
 def test_new_darks_are_of_the_frames_exposure_and_take_its_bias():
@@ -133,6 +139,6 @@ def test_new_darks_are_of_the_frames_exposure_and_take_its_bias():
     exposure = BudgetedFrame(
         300.0, 8.0, masters={"bias": bias, "dark": dark}, needed_kinds=("dark",)
     )
-    (wish,) = wishes(exposure)
+    (wish,) = frames_wished(exposure)
     now = 64 * (1 + 0.25 / 3 + 0.25 / 5)
     assert wish.gain == pytest.approx((now - 64 * (1 + 1 / 20)) / now)

@@ -17,7 +17,7 @@ import tonight
 from ccdflow.errors import UserError
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.forecasting import coverage, forecast_sentences, night_forecast, planned_masters
-from ccdflow.kinds.forecasting.budget import wishes as wishes_of
+from ccdflow.kinds.forecasting.budget import frames_wished as wishes_of
 from ccdflow.kinds.matching import match_sentences, rule
 from ccdflow.kinds.matching.answers import Answer, answers_of, has_reasons_of_its_own, reasons_of
 from ccdflow.kinds.matching.match_sentences import missing_words

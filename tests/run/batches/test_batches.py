@@ -31,7 +31,7 @@ from ccdflow.run.session import Session
 from ccdflow.run.under_snakemake.job_list import JobList
 
 FRAME, BIAS, PICTURE, QUALITY, PAGE, INDEX = (
-    "frame", "bias", "picture", "quality", "page", "index",
+    "frame", "bias", "frames picture", "bias picture", "page", "index",
 )  # fmt: skip
 GEOMETRY = {"raw_shapes": [[0, [30, 50]], [1, [30, 40]]]}
 

@@ -16,7 +16,8 @@ from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 from ccdflow.camera import facts
 from ccdflow.errors import FrameError
 from ccdflow.files import cards, fits_structure, rawfile
-from ccdflow.run import helper_processes
+from ccdflow.run import session
+from ccdflow.run.processes import helper_processes
 from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store
 from ccdflow.run.rawframes.rawfolder import list_raw
@@ -254,7 +255,7 @@ def test_cards_are_those_that_astropy_finds():
         "GAIN", "FILTER", "ESO DET GAIN", "BROKEN", "EMPTY", "HISTORY", "COMMENT", "ABSENT", "END",
         "NOVALUE", "FLAG", "gain", "GAIN2", "Filter", "ESO DET NONE", "",
     ):  # fmt: skip
-        answer = cards.contents(header, keyword), cards.has_card(header, keyword)
+        answer = cards.contents_of_cards(header, keyword), cards.has_card(header, keyword)
         count = whole.count(keyword) if keyword in whole else 0
         expected = [whole.cards[(keyword, number)] for number in range(count)]
         contents = [cards.parse_by_astropy(keyword, card) for card in expected]
@@ -263,9 +264,9 @@ def test_cards_are_those_that_astropy_finds():
 
 def test_a_card_that_was_changed_is_read_as_it_is_now():
     header = fits.Header.fromstring(f"{'GAIN    = 1.5 / old':80}{'END':80}")
-    assert [c.value for c in cards.contents(header, "GAIN")] == [1.5]
+    assert [c.value for c in cards.contents_of_cards(header, "GAIN")] == [1.5]
     header["GAIN"] = (2.5, "new")
-    (content,) = cards.contents(header, "GAIN")
+    (content,) = cards.contents_of_cards(header, "GAIN")
     assert (content.value, content.comment) == (2.5, "new")
 
 

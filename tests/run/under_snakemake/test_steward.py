@@ -216,7 +216,10 @@ def test_products_asked_for_by_name_cut_the_plan_down(begin, run_settings):
     ("options", "kinds"),
     [
         ({"forced": frozenset({"combine"})}, {"bias"}),
-        ({"forces_all": True}, {"frame", "bias", "quality", "page", "table", "trends", "index"}),
+        (
+            {"forces_all": True},
+            {"frame", "bias", "bias picture", "page", "bias table", "trends", "index"},
+        ),
     ],
 )
 def test_rules_that_are_forced_are_kinds_of_products(begin, options, kinds):
@@ -245,7 +248,7 @@ def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     assert own == {
         run.jobs.record_of(job)
         for job in run.session.plan.jobs.values()
-        if job.kind in ("page", "table", "trends", "index")
+        if job.kind in ("page", "bias table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
     assert f"{run.results}/{run.batches[1].done}" in run.jobs.records_needed(page)

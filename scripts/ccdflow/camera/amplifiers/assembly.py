@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
-from ccdflow.camera.binning import binning, detector_mismatch, fits_binned
+from ccdflow.camera.binning import binning_of_hdu, detector_mismatch, fits_binned
 from ccdflow.camera.geometry import Amplifier, Geometry, Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import Region
@@ -34,7 +34,7 @@ def geometry_of_drafts(
         As in `Geometry`; with layout 'image', a file with several images that does not say where
         they lie is kept as extensions.
     binning_cards : tuple of ccdflow.files.cards.CardSpec
-        As `specs` of `binning`.
+        As `specs` of `binning_of_hdu`.
     notes : iterable of ccdflow.camera.geometry.Note
     file : str
 
@@ -54,7 +54,7 @@ def geometry_of_drafts(
     raw_shapes = tuple((hdu, array_shape(headers[hdu], file=file)) for hdu in hdus)
     placed_drafts, extension_shapes = None, ()
     if layout == "image" or len(hdus) == 1:
-        factors = {hdu: binning(headers, hdu, specs=binning_cards) for hdu in hdus}
+        factors = {hdu: binning_of_hdu(headers, hdu, specs=binning_cards) for hdu in hdus}
         placed_drafts = _drafts_in_one_image(drafts, headers, factors, notes, file=file)
     if placed_drafts is None:
         placed_drafts, extension_shapes = _drafts_in_extensions(drafts, hdus)

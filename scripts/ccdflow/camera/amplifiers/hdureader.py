@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from ccdflow.camera.binning import binning
+from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.gains import card_number
 from ccdflow.camera.geometry import Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import DirectedSection, Region, parse_fits, region_within
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, as_integer, card_value, contents
+from ccdflow.files.cards import CardSpec, as_integer, card_value, contents_of_cards
 from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, is_silent
 
 AMPLIFIERS_REMEDY = (
@@ -50,7 +50,7 @@ def section_text(header, keyword, *, file):
     FrameError
         If a card is there and is not a text in quotes: a number, or not FITS.
     """
-    for content in contents(header, keyword):
+    for content in contents_of_cards(header, keyword):
         if is_silent(content.value):
             continue
         if not isinstance(content.value, str):
@@ -100,7 +100,7 @@ class HduReader:
         self.cards, self.notes, self.file = cards, notes, file
         self.shape = array_shape(headers[index], file=file)
         self.frame = Region(0, self.shape[0], 0, self.shape[1])
-        self.binning = binning(headers, index, specs=cards.binning)
+        self.binning = binning_of_hdu(headers, index, specs=cards.binning)
         # With INHERIT the primary's cards hold for this HDU too, where it lacks a card.
         self.inherits = card_value(headers[index], "INHERIT") is True
         self.name = str(card_value(headers[index], "EXTNAME") or "A")
@@ -134,7 +134,7 @@ class HduReader:
             If the card is there and is not a whole number from 0 on.
         """
         for index in (self.index, 0):
-            for content in contents(self.headers[index], keyword):
+            for content in contents_of_cards(self.headers[index], keyword):
                 if is_silent(content.value):
                     continue
                 number = as_integer(content.value)

@@ -22,7 +22,7 @@ from ccdflow.camera.binning import detector_mismatch, fits_binned
 from ccdflow.camera.geometry import NO_OVERSCAN, Draft, Note
 from ccdflow.camera.image_hdus import is_mask, is_overscan, required_image_hdus
 from ccdflow.camera.sections import Region
-from ccdflow.files.cards import card_value, contents
+from ccdflow.files.cards import card_value, contents_of_cards
 from ccdflow.files.values import is_silent
 
 BIAS_CARDS, TRIM_CARDS, DATA_CARDS = ("BIASSEC", "BSEC"), ("TRIMSEC", "TSEC"), ("DATASEC", "DSEC")
@@ -63,7 +63,21 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
         If the file has no image, or sections leave the frame, are empty or contradict each other.
     """
     images = required_image_hdus(headers, file=file)
-    drafts, notes = [], []
+    drafts, notes = [], _notes_on_other_hdus(headers, images)
+    for position, index in enumerate(images):
+        reader = HduReader(
+            headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
+        )
+        image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
+        drafts += (
+            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
+        )
+    return drafts, notes
+
+
+def _notes_on_other_hdus(headers, images):
+    """Return a `Note` on the masks among the HDUs without an image, and one on the overscans."""
+    notes = []
     masks = [h for i, h in enumerate(headers) if i not in images and is_mask(h)]
     if masks:
         names = ", ".join(str(card_value(header, "EXTNAME")) for header in masks)
@@ -76,17 +90,7 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
             " the image, until a combined bias takes it away"
         )
         notes.append(Note(text, topic=names))
-    for position, index in enumerate(images):
-        reader = HduReader(
-            headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
-        )
-        image_drafts = _drafts_of_hdu(reader, position, len(images), takes_overscan=takes_overscan)
-        drafts += (
-            image_drafts
-            if takes_overscan
-            else [replace(draft, overscan=()) for draft in image_drafts]
-        )
-    return drafts, notes
+    return notes
 
 
 def _drafts_of_hdu(reader, position, images, *, takes_overscan):
@@ -311,7 +315,11 @@ def _note_unread_cards(reader):
     for keyword in dict.fromkeys(header):
         if not _OVERSCAN_CARDS.fullmatch(keyword):
             continue
-        values = [c.value for c in contents(header, keyword) if not is_silent(c.value)]
+        values = [
+            content.value
+            for content in contents_of_cards(header, keyword)
+            if not is_silent(content.value)
+        ]
         if values and not _NONE_OR_ZERO.fullmatch("".join(str(values[0]).split())):
             unread_cards.append(f"{keyword} {values[0]}")
     if unread_cards:

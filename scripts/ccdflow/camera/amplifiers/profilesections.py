@@ -13,7 +13,7 @@ from ccdflow.camera.geometry import Draft, detector_sections
 from ccdflow.camera.image_hdus import array_shape, image_hdus
 from ccdflow.camera.sections import Region, RegionSpec
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import CardSpec, card_value, find, hdu_indices
+from ccdflow.files.cards import CardSpec, card_value, hdu_indices, value_of_card
 from ccdflow.files.values import MOST_ELECTRONS, MOST_SATURATION, as_electrons
 
 
@@ -216,7 +216,7 @@ def _figure_of_profile(entry, headers, index, usual_cards, largest):
     """
     if isinstance(entry, CardSpec):
         # A gain of 0 counts as no gain, in the usual cards as well.
-        return as_electrons(find(headers, entry, (index, 0)), most=largest) or None
+        return as_electrons(value_of_card(headers, entry, (index, 0)), most=largest) or None
     return card_number(headers, usual_cards, index, largest=largest) if entry is None else entry
 
 

@@ -69,26 +69,57 @@ def drafts_from_counts(reader, section, section_card, detector):
     amplifiers = max(as_integer(reader.value(name)) or 1 for name in AMPLIFIER_COUNT_CARDS)
     if amplifiers > 1 and reader.is_alone:
         return _side_by_side(reader, binned_counts, amplifiers, section)
-    if section is None and counts != binned_counts:
+    if section is None:
+        numbers = _unconfirmed_counts(reader, counts, binned_counts)
+    else:
+        numbers = _confirmed_counts(reader, counts, binned_counts, section, section_card)
+    return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
+
+
+def _unconfirmed_counts(reader, counts, binned_counts):
+    """Return the pixels around the data where no section says which pixels are data.
+
+    Raises
+    ------
+    FrameError
+        If the frame is binned: the cards may count binned or unbinned pixels.
+    """
+    if counts != binned_counts:
         raise reader.contradiction(
             "the frame is binned, and no card says whether overscan columns count binned pixels",
             "PRESCAN, OVERSCAN",
             counts,
         )
-    if section is None:
-        numbers = counts
-        _note_data(reader, numbers)
-    elif section == _inner_region(reader.frame, counts):
-        numbers = counts
-    elif section == _inner_region(reader.frame, binned_counts):
-        numbers = binned_counts
-    else:
-        raise reader.contradiction(
-            "the numbers of prescan and overscan columns and rows contradict the section",
-            *section_card,
-            "{} before and {} after the data in x, {} and {} in y".format(*counts),
-        )
-    return [_draft_of_block(reader, reader.name, reader.frame, numbers, detector=detector)]
+    _note_data(reader, counts)
+    return counts
+
+
+def _confirmed_counts(reader, counts, binned_counts, section, section_card):
+    """Return the pixels around the data, binned or not: those that agree with a section.
+
+    Parameters
+    ----------
+    reader : HduReader
+    counts, binned_counts : list of int
+        Columns left and right of the data, rows below and above: as the cards count, and over the
+        binning.
+    section : Region
+    section_card : (str, str)
+        The card of the section and its text.
+
+    Raises
+    ------
+    FrameError
+        If neither agrees.
+    """
+    for numbers in (counts, binned_counts):
+        if section == _inner_region(reader.frame, numbers):
+            return numbers
+    raise reader.contradiction(
+        "the numbers of prescan and overscan columns and rows contradict the section",
+        *section_card,
+        "{} before and {} after the data in x, {} and {} in y".format(*counts),
+    )
 
 
 def _note_data(reader, numbers):
@@ -185,11 +216,8 @@ def _side_by_side(reader, numbers, amplifiers, section):
     after = first + width
     rows = (below, ny - above)
     edges = _amplifier_edges(reader, amplifiers, width)
-    if (
-        edges is None
-        or width <= 0
-        or not _is_confirmed(reader, Region(*rows, first, after), section)
-    ):
+    has_data = edges is not None and width > 0
+    if not has_data or not _is_confirmed(reader, Region(*rows, first, after), section):
         raise reader.contradiction(
             f"{amplifiers} amplifiers in one image, and no card says where each has its overscan",
             "NUMAMPS, AMPSROW",
@@ -294,10 +322,12 @@ def _is_confirmed(reader, data, section):
 def _output_prefixes(reader, position, images):
     """Return the prefixes of the cards of this HDU's outputs."""
     prefixes = [f"ESO DET OUT{i} " for i in _ESO_OUTPUTS]
-    own_prefixes = [p for p in prefixes if reader.value(p + "NX", tries_primary=False) is not None]
+    own_prefixes = [
+        prefix for prefix in prefixes if reader.value(prefix + "NX", tries_primary=False) is not None
+    ]
     if own_prefixes:
         return own_prefixes
-    shared_prefixes = [p for p in prefixes if reader.value(p + "NX") is not None]
+    shared_prefixes = [prefix for prefix in prefixes if reader.value(prefix + "NX") is not None]
     if images == 1 or not shared_prefixes:
         return shared_prefixes
     if len(shared_prefixes) != images:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import NamedTuple
 
-from ccdflow.camera.binning import binning
+from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.geometry import LIT_STRIP_BY_CARD, Note
 from ccdflow.camera.image_hdus import array_shape
 from ccdflow.camera.sections import Region
@@ -102,7 +102,7 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     size : (int or None, int or None)
         NAXIS1, NAXIS2 that the profile is made for. An axis with a number is not checked.
     binning_cards : tuple of ccdflow.files.cards.CardSpec, optional
-        As `specs` of `ccdflow.camera.binning.binning`.
+        As `specs` of `ccdflow.camera.binning.binning_of_hdu`.
     file : str
         Path of the raw file relative to the raw folder; named in errors.
 
@@ -122,7 +122,7 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     warnings = []
     for draft in drafts:
         shape = array_shape(headers[draft.hdu], file=file)
-        factors = binning(headers, draft.hdu, specs=binning_cards)
+        factors = binning_of_hdu(headers, draft.hdu, specs=binning_cards)
         is_alone = sum(other.hdu == draft.hdu for other in drafts) == 1
         for region in () if draft.may_be_lengthened else draft.overscan:
             axis = _axis_of_strip(draft.data, region)

@@ -15,12 +15,12 @@ from ccdflow.camera.proposing.lit_columns import (
     AxisLevels,
     agreeing_ranges,
     column_noises,
-    complement,
     fill_with_medians,
     measure_axis,
     quietest_noise,
+    remaining_ranges,
     strip_of,
-    tolerance,
+    tolerance_of_means,
     widest_of,
     without_drift,
 )
@@ -317,9 +317,9 @@ def _with_claim(axis, start, stop, count):
         Pixels of each line along the other axis.
     """
     error = max(axis.read_noise / np.sqrt(count), LEAST_ERROR)
-    groups = agreeing_ranges(axis.levels, start, stop, tolerance(axis.read_noise, error))
+    groups = agreeing_ranges(axis.levels, start, stop, tolerance_of_means(axis.read_noise, error))
     strips = tuple(strip_of(axis.levels, group, (start, stop), groups) for group in groups)
-    lit_ranges = tuple(complement([(start, stop)], len(axis.levels)))
+    lit_ranges = tuple(remaining_ranges([(start, stop)], len(axis.levels)))
     return replace(axis, strips=strips, lit_ranges=lit_ranges) if strips and lit_ranges else axis
 
 

@@ -142,7 +142,9 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     # The strip farthest from the data is taken among those of one width: it has the least charge
     # trailing into it.
     widest = max(axis.strips, key=lambda s: (s.width, max(s.start - block[1], block[0] - s.stop)))
-    same_side = [s for s in axis.strips if (s.start >= block[1]) == (widest.start >= block[1])]
+    same_side = [
+        strip for strip in axis.strips if (strip.start >= block[1]) == (widest.start >= block[1])
+    ]
     _note_trailing_light(same_side, axis, findings)
     strips = [s for s in same_side if s.width >= _LEAST_WIDTH_PART * widest.width]
     steps = np.diff([strip.level for strip in strips])
@@ -229,7 +231,8 @@ def _amplifiers_of_both_sides(block, axis, dark, findings):
         Gets the sentences on decisions made here.
     """
     sides = [
-        [s for s in axis.strips if (s.start >= block[1]) == is_after] for is_after in (False, True)
+        [strip for strip in axis.strips if (strip.start >= block[1]) == is_after]
+        for is_after in (False, True)
     ]
     if not all(sides):
         return None

@@ -161,7 +161,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
             continue
         groups = [
             group
-            for group in agreeing_ranges(levels, start, stop, tolerance(read_noise, error))
+            for group in agreeing_ranges(levels, start, stop, tolerance_of_means(read_noise, error))
             if np.median(noises[slice(*group)]) <= MOST_NOISE_RATIO * read_noise
         ]
         edges = _dark_range(
@@ -176,7 +176,7 @@ def measure_axis(image, name, *, read_noise=None, level_error=0.0):
             continue
         dark_ranges.append(edges)
         strips += [strip_of(levels, group, edges, groups) for group in groups]
-    lit_ranges = complement(dark_ranges, len(levels)) or [(0, len(levels))]
+    lit_ranges = remaining_ranges(dark_ranges, len(levels)) or [(0, len(levels))]
     return AxisLevels(
         name, levels, noises, float(read_noise), tuple(lit_ranges), tuple(strips), has_fading_light
     )
@@ -245,7 +245,7 @@ def quietest_noise(noises):
     return max(float(np.median(windows, axis=1).min()), LEAST_NOISE)
 
 
-def tolerance(read_noise, error):
+def tolerance_of_means(read_noise, error):
     """Return the largest difference between means of columns that belong together, adu.
 
     Parameters
@@ -279,7 +279,7 @@ def agreeing_ranges(levels, start, stop, tolerated_step):
     start, stop : int
         The range of columns that is looked at.
     tolerated_step : float
-        Adu, see `tolerated_step`.
+        Adu, see `tolerance_of_means`.
 
     Returns
     -------
@@ -386,7 +386,7 @@ def _nearest_group(x, groups):
     return min(groups, key=lambda group: max(group[0] - x, x - group[1] + 1))
 
 
-def complement(ranges, length):
+def remaining_ranges(ranges, length):
     """Return the parts of 0 to length that the ranges leave.
 
     Parameters

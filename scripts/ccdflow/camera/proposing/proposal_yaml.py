@@ -85,7 +85,9 @@ def _recognition_lines(headers, images_seen):
     """Return cards that only this camera has, as far as one frame can show."""
     lines = ["recognise:"]
     for keyword in ("INSTRUME", "DETECTOR", "TELESCOP"):
-        value = next((h[keyword] for h in headers if isinstance(h.get(keyword), str)), "").strip()
+        value = next(
+            (header[keyword] for header in headers if isinstance(header.get(keyword), str)), ""
+        ).strip()
         if value and len(lines) < 3:
             lines.append(f"  {keyword}: {yaml_text(pattern_of(value))}")
     if len(lines) == 1:

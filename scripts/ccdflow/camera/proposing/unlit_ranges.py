@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdflow.camera.binning import binning
+from ccdflow.camera.binning import binning_of_hdu
 from ccdflow.camera.sections import parse_fits
 from ccdflow.errors import FrameError
 
@@ -42,7 +42,7 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
     tuple of ccdflow.camera.proposing.lit_columns.AxisLevels
     """
     changed = []
-    for axis, factor in zip(axes, binning(headers, index)[::-1], strict=True):
+    for axis, factor in zip(axes, binning_of_hdu(headers, index)[::-1], strict=True):
         reason = ""
         if axis.strips and not _are_left_out(axis, claimed_sections):
             reason = _reason_for_unlit(axis, factor, _chip_length(headers, index, axis.name))

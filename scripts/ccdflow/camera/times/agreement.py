@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ccdflow.camera.times.datecards import (
-    DAY,
     MJD_START,
-    clocks,
     jd,
     mjd,
     stamp_reader,
     time_system,
+    times_of_day,
 )
 from ccdflow.camera.times.dates import MOST_HOURS
 from ccdflow.files.values import as_number
@@ -154,7 +153,7 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
         stamp = None if content.keyword in keywords else read_stamp(content)
         if stamp is not None and not stamp.is_local and stamp.exchanged is None:
             yield _claim_of_date(stamp)
-    for stamp in clocks(reader, system, reads_other_names=False):
+    for stamp in times_of_day(reader, system, reads_other_names=False):
         is_universal = not stamp.is_local and UNIVERSAL_TIME_CARD.fullmatch(stamp.keyword)
         if is_universal and stamp.keyword not in keywords:
             yield _claim_of_clock(stamp, taken_time)

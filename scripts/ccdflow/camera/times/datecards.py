@@ -191,7 +191,7 @@ def meaning_of(keyword, comment):
     return "local" if re.search(r"\blocal\b|\blt\b|\bcivil\b", words) else ""
 
 
-def clocks(reader, system, *, reads_other_names=True):
+def times_of_day(reader, system, *, reads_other_names=True):
     """Return the stamps of the cards with a time of day: text, numbers, or a date with it.
 
     Parameters

@@ -15,11 +15,11 @@ from ccdflow.camera.times.datecards import (
     HALF_DAY,
     MJD_START,
     CardTime,
-    clocks,
     days_of,
     stamp_reader,
     stamps_by_name,
     time_system,
+    times_of_day,
 )
 from ccdflow.camera.times.dates import (
     MOST_HOURS,
@@ -155,7 +155,7 @@ def _moment_with_clock(reader, stamp, other_stamps, system):
     system : timedelta, str or None
         As `ccdflow.camera.times.datecards.time_system` returns it.
     """
-    for card_time in clocks(reader, system):
+    for card_time in times_of_day(reader, system):
         if card_time.is_local or not (card_time.clock or stamp.clock is None):
             continue
         reader.warn(card_time.remark and f"{card_time.keyword}: {card_time.remark}: taken for UT")
@@ -180,7 +180,9 @@ def _local_moment(reader, stamps, system):
     stamp = stamps[0]
     clock = stamp.clock
     if not clock:
-        clock = next((stamp_of_clock.clock for stamp_of_clock in clocks(reader, system)), clock)
+        clock = next(
+            (stamp_of_clock.clock for stamp_of_clock in times_of_day(reader, system)), clock
+        )
     if clock is None:
         day = datetime(stamp.day.year, stamp.day.month, stamp.day.day)
         return Moment(day, is_local=True, cards=(stamp.keyword,))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ccdflow.combine.clipping import combine_kept, estimate, kept_mask, solve_exactly
+from ccdflow.combine.clipping import combine_kept, estimate_pixels, kept_mask, solve_exactly
 from ccdflow.combine.noise import median_excess
 from ccdflow.combine.ordering import Ordering
 from ccdflow.combine.tiling.combine_job import COUNT_TYPE, MASK_TYPE, UNCERTAINTY_TYPE
@@ -237,7 +237,7 @@ class _Worker:
         """
         job, totals, width = self.job, self.totals, stop - start
         noise = self.tile_noise(start, stop)
-        value, spread, proven = estimate(
+        value, spread, proven = estimate_pixels(
             self.values,
             self.order,
             job.recipe,

@@ -161,7 +161,7 @@ def _parts_about_boxes(boxes, shape, reach):
 
     Returns
     -------
-    firsts : numpy.ndarray of shape (n, 2), int64
+    first_pixels : numpy.ndarray of shape (n, 2), int64
         First row and column of the parts within the image, four times the reach and a hit wide;
         their cores begin behind one reach.
     edge_parts : list of ((slice, slice), (slice, slice))
@@ -170,12 +170,12 @@ def _parts_about_boxes(boxes, shape, reach):
     step, centres, edge_parts = 2 * reach + _WIDTH_OF_A_HIT, [], []
     for box in boxes:
         ends = [(side.start - 2 * reach, side.stop + 2 * reach) for side in box]
-        firsts = [np.arange(low, high - 2 * reach, step) for low, high in ends]
-        last = [first[-1] + 4 * reach + _WIDTH_OF_A_HIT for first in firsts]
-        if min(first[0] for first in firsts) >= 0 and all(
+        first_pixels = [np.arange(low, high - 2 * reach, step) for low, high in ends]
+        last = [first[-1] + 4 * reach + _WIDTH_OF_A_HIT for first in first_pixels]
+        if min(first[0] for first in first_pixels) >= 0 and all(
             end <= size for end, size in zip(last, shape, strict=True)
         ):
-            centres.append(np.stack(np.meshgrid(*firsts, indexing="ij"), -1).reshape(-1, 2))
+            centres.append(np.stack(np.meshgrid(*first_pixels, indexing="ij"), -1).reshape(-1, 2))
             continue
         window, core = [], []
         for (low, high), size in zip(ends, shape, strict=True):
@@ -187,7 +187,7 @@ def _parts_about_boxes(boxes, shape, reach):
     return np.concatenate(centres) if centres else np.zeros((0, 2), int), edge_parts
 
 
-def _find_inside(find, planes, firsts, reach, hits):
+def _find_inside(find, planes, first_pixels, reach, hits):
     """Look for hits in parts that touch no edge, all at once: each call starts threads.
 
     Parameters
@@ -196,7 +196,7 @@ def _find_inside(find, planes, firsts, reach, hits):
         Takes three arrays, and returns their hits.
     planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
         The image and its variance (float32), bad pixels (bool).
-    firsts : numpy.ndarray of shape (n, 2), int64
+    first_pixels : numpy.ndarray of shape (n, 2), int64
         First pixels of the parts, as `_parts_about_boxes` returns them.
     reach : int
         See `_REACH_PIXELS`.
@@ -205,11 +205,11 @@ def _find_inside(find, planes, firsts, reach, hits):
     """
     side = 4 * reach + _WIDTH_OF_A_HIT
     steps = np.arange(side)
-    rows, columns = (firsts[:, axis, None] + steps for axis in (0, 1))
+    rows, columns = (first_pixels[:, axis, None] + steps for axis in (0, 1))
     pixels = rows.T[:, :, None], columns[None]
     hits_in_parts = find(*(plane[pixels].reshape(side, -1) for plane in planes))
     core = slice(reach, side - reach)
-    hits_in_cores = hits_in_parts.reshape(side, len(firsts), side)[core, :, core]
+    hits_in_cores = hits_in_parts.reshape(side, len(first_pixels), side)[core, :, core]
     pixels = rows[:, core, None], columns[:, None, core]
     np.logical_or.at(hits, pixels, hits_in_cores.swapaxes(0, 1))
 

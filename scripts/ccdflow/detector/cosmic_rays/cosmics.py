@@ -71,7 +71,7 @@ class Search:
     fwhm: float
 
 
-def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
+def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
     """Find the pixels of an image that cosmic rays hit.
 
     Parameters
@@ -99,7 +99,7 @@ def search(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STA
     >>> image = np.random.default_rng(1).normal(100, 3, (64, 64)).astype(np.float32)
     >>> image[20, 30] += 500
     >>> errors = np.full(image.shape, 3, np.float32)
-    >>> found = search(image, errors, np.zeros(image.shape, np.int16))
+    >>> found = search_cosmics(image, errors, np.zeros(image.shape, np.int16))
     >>> print(np.argwhere(found.hits))
     [[20 30]]
     """
@@ -155,7 +155,7 @@ def _sharpness_settings(width, contrast):
     width : float
         Standard deviation of the stars, pixels; NaN if unknown.
     contrast : float
-        See `search`.
+        See `search_cosmics`.
 
     Returns
     -------

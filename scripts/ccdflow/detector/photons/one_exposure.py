@@ -9,12 +9,12 @@ from ccdflow.detector.member_selection import OTHER_EXPOSURE, LeftOut, Selection
 from ccdflow.detector.photons.night_transfer import group_by_exposure
 
 
-def select_flats_of_one_exposure(stats, seconds, minimum):
+def select_flats_of_one_exposure(statistics, seconds, minimum):
     """Choose the flats of the longest exposure that agree among themselves.
 
     Parameters
     ----------
-    stats : sequence of ccdflow.detector.flat_figures.FlatStatistics
+    statistics : sequence of ccdflow.detector.flat_figures.FlatStatistics
         One for each flat of a group that does not agree.
     seconds : sequence of float
         Their exposures.
@@ -27,10 +27,10 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
         None where no exposure has enough flats that agree.
     """
     for members in reversed(group_by_exposure(list(seconds))):
-        if not minimum <= len(members) < len(stats):
+        if not minimum <= len(members) < len(statistics):
             continue
         members = sorted(members)
-        selection = select_flats([stats[index] for index in members])
+        selection = select_flats([statistics[index] for index in members])
         if not selection.agrees or len(selection.kept) < minimum:
             continue
         exposure = seconds[members[0]]
@@ -44,7 +44,7 @@ def select_flats_of_one_exposure(stats, seconds, minimum):
                 f"its exposure of {seconds[index]:g} s: flats of several exposures differ, as a"
                 f" shutter makes them; those of {exposure:g} s are combined",
             )
-            for index in set(range(len(stats))) - set(members)
+            for index in set(range(len(statistics))) - set(members)
         ]
         members_kept = tuple(members[index] for index in selection.kept)
         left_out = tuple(sorted(left_out, key=lambda frame: frame.index))

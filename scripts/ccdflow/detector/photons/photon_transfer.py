@@ -131,36 +131,55 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
             remedy="give two flats of one level or more, with the overscan trimmed",
         )
     is_good = np.isfinite(flats).all(axis=0)
-    are_all_good = is_good.all()
-    levels = np.array(
-        [(flat if are_all_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
-        if is_good.any()
-        else [np.nan]
-    )
+    levels = _levels_of_flats(flats, is_good)
     level = levels.mean()
     whole = tuple(slice(size - size % BLOCK_SIDE) for size in is_good.shape)
     if not (levels > 0).all() or not is_good[whole].any():
         return Gain(np.nan, np.nan, float(level), np.nan, 0)
-    scaled = _scale_blocks(flats, level / levels, is_good)
-    share = np.mean((level / levels) ** 2)
-    least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * share
-    parts = list(_scatter_by_level(scaled, read_noise))
-    parts = [part for part in parts if part.variance > least_variance] or _join_parts(parts)
-    gains = []
-    for part in parts:
-        photons = part.variance - read_noise**2 * share
-        # Pixels that have no light, such as those beside a slit, or are full, show no photons.
-        if not 0 < part.level < photons * HIGHEST_GAIN:
-            gains.append(Gain(np.nan, np.nan, part.level, part.variance, part.pixels))
-            continue
-        gain = part.level * np.mean(level / levels) / photons
-        variance_error = part.variance * np.sqrt(2 / part.freedom)
-        read_noise_error_part = 2 * read_noise * read_noise_error * share
-        error = gain * np.hypot(variance_error, read_noise_error_part) / photons
-        gains.append(Gain(float(gain), float(error), part.level, part.variance, part.pixels))
+    ratios = level / levels
+    scaled = _scale_blocks(flats, ratios, is_good)
+    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * np.mean(ratios**2)
+    scatters = list(_scatter_by_level(scaled, read_noise))
+    scatters = [part for part in scatters if part.variance > least_variance] or _join_parts(
+        scatters
+    )
+    gains = [_gain_of_part(part, ratios, read_noise, read_noise_error) for part in scatters]
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
+
+
+def _levels_of_flats(flats, is_good):
+    """Return the mean of the good pixels of each flat, (n,) float64; (1,) NaN without any."""
+    if not is_good.any():
+        return np.array([np.nan])
+    all_are_good = is_good.all()
+    return np.array(
+        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
+    )
+
+
+def _gain_of_part(scatter, ratios, read_noise, read_noise_error):
+    """Return the `Gain` by the pixels of some levels; NaN where they show no photons.
+
+    Parameters
+    ----------
+    scatter : _LevelScatter
+    ratios : numpy.ndarray of shape (n,), float64
+        Mean level of all flats over that of each.
+    read_noise, read_noise_error : float
+        As for `measure_gain`.
+    """
+    share = np.mean(ratios**2)
+    photons = scatter.variance - read_noise**2 * share
+    # Pixels that have no light, such as those beside a slit, or are full, show no photons.
+    if not 0 < scatter.level < photons * HIGHEST_GAIN:
+        return Gain(np.nan, np.nan, scatter.level, scatter.variance, scatter.pixels)
+    gain = scatter.level * np.mean(ratios) / photons
+    variance_error = scatter.variance * np.sqrt(2 / scatter.freedom)
+    read_noise_error_part = 2 * read_noise * read_noise_error * share
+    error = gain * np.hypot(variance_error, read_noise_error_part) / photons
+    return Gain(float(gain), float(error), scatter.level, scatter.variance, scatter.pixels)
 
 
 class _ScaledBlocks(NamedTuple):
@@ -272,7 +291,7 @@ class _LevelScatter(NamedTuple):
     freedom: float
 
 
-def _join_parts(parts):
+def _join_parts(scatters):
     """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one for no parts.
 
     Where the read noise is most of the scatter, it decides which pixels are in the faint parts and
@@ -280,13 +299,13 @@ def _join_parts(parts):
 
     Parameters
     ----------
-    parts : list of _LevelScatter
+    scatters : list of _LevelScatter
     """
-    if not parts:
+    if not scatters:
         return []
-    pixels, freedom = sum(part.pixels for part in parts), sum(part.freedom for part in parts)
-    level = sum(part.level * part.pixels for part in parts) / pixels
-    variance = sum(part.variance * part.freedom for part in parts) / freedom
+    pixels, freedom = sum(part.pixels for part in scatters), sum(part.freedom for part in scatters)
+    level = sum(part.level * part.pixels for part in scatters) / pixels
+    variance = sum(part.variance * part.freedom for part in scatters) / freedom
     return [_LevelScatter(level, variance, pixels, freedom)]
 
 

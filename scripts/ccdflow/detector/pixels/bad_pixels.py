@@ -337,7 +337,7 @@ def sample_rows(ny):
     return np.unique(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS)).round().astype(int))
 
 
-def strips(shape):
+def strips_of_rows(shape):
     """Yield slices of the rows of an image that are fitted at once: whole parts of columns."""
     step = max(PART_ROWS, _STRIP_PIXELS // shape[1] // PART_ROWS * PART_ROWS)
     for first in range(0, shape[0], step):
@@ -386,7 +386,7 @@ def fit_darks(darks, times, read_noise, *, drops_hits=False):
     """
     darks = np.asarray(darks)
     fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drops_hits=drops_hits)
-    lines_of_strips = [fit.lines(darks[:, rows]) for rows in strips(darks.shape[1:])]
+    lines_of_strips = [fit.lines(darks[:, rows]) for rows in strips_of_rows(darks.shape[1:])]
     names = ("rate", "rate_error", "offset", "offset_error", "misfit", "scatter")
     arrays = {
         name: np.concatenate([getattr(part, name) for part in lines_of_strips]) for name in names
@@ -402,7 +402,7 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     lines : DarkLines
     hot : float
         A pixel is hot if its rate is this many electrons a second above its surroundings
-        (`surroundings`), and at least five times its error. The default is that of the
+        (`rates_of_surroundings`), and at least five times its error. The default is that of the
         configuration (`detector: hot_rate`).
     level : float, optional
         Rate of a usual pixel; the median of the lines if absent.
@@ -418,7 +418,7 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
         up in the shortest dark. `VARIES` for those that scatter between frames of one exposure by
         more than their noise.
     """
-    excess = lines.rate - surroundings(
+    excess = lines.rate - rates_of_surroundings(
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
     is_hot = excess > np.maximum(hot, BAD_SIGMA * scales[0] * lines.rate_error)
@@ -439,7 +439,7 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     return mask
 
 
-def surroundings(rate, level):
+def rates_of_surroundings(rate, level):
     """Return the rate of usual pixels around each pixel: that of an amplifier that glows is higher.
 
     Parameters

@@ -39,7 +39,7 @@ def bad_columns(sigma):
     numpy.ndarray of shape (ny, nx), bool
         Whole parts of `PART_ROWS` rows.
     """
-    return expand(high_parts(sums_of_parts(sigma)), len(sigma))
+    return pixels_of_parts(high_parts(sums_of_parts(sigma)), len(sigma))
 
 
 def sums_of_parts(sigma):
@@ -102,7 +102,7 @@ def _drop_slopes(high, total, least):
             high[first:stop] = False
 
 
-def expand(parts, ny):
+def pixels_of_parts(parts, ny):
     """Return the pixels of parts of columns, (ny, nx) bool.
 
     Parameters

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.detector.pixels.columns import bad_columns
-from ccdflow.detector.pixels.surroundings import BlockMedians, illumination
+from ccdflow.detector.pixels.surroundings import BlockMedians, illumination_of_flat
 from ccdflow.maskbits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA, median
 
@@ -139,7 +139,7 @@ def _add_contrasts(flat, error, total, weights):
     ----------
     flat, error, total, weights : numpy.ndarray of shape (ny, nx), float32
     """
-    light, medians = illumination(flat), BlockMedians(flat.shape, np.float32)
+    light, medians = illumination_of_flat(flat), BlockMedians(flat.shape, np.float32)
     for rows in medians.bands:
         medians.put(rows, flat[rows] / light.rows(rows))
     for rows in medians.bands:

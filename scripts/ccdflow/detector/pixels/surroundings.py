@@ -61,8 +61,8 @@ class BlockMedians:
         """Slices of rows, whole blocks each: the pixels of one stay in the processor's cache."""
         step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
         # The last block is mirrored at its edge, so its band has one whole block at least.
-        firsts = range(0, max(self._ny - _BLOCK_SIDE, 1), step)
-        return [slice(first, last) for first, last in pairwise([*firsts, self._ny])]
+        first_rows = range(0, max(self._ny - _BLOCK_SIDE, 1), step)
+        return [slice(first, last) for first, last in pairwise([*first_rows, self._ny])]
 
     def put(self, rows, pixels):
         """Find the medians of a band of rows.
@@ -179,7 +179,7 @@ class Illumination(NamedTuple):
         return self.across[rows] @ self.coefficients @ self.along.T
 
 
-def illumination(flat):
+def illumination_of_flat(flat):
     """Return the `Illumination` of a flat, (ny, nx) float32."""
     ny, nx = flat.shape
     rows, columns = (

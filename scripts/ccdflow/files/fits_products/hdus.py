@@ -16,7 +16,7 @@ _PIECE_BYTES = 1 << 22
 
 
 @cache
-def versions():
+def version_cards():
     """Return the versions that products name, as (keyword, version, comment)."""
     return (
         ("CCDFLOW", __version__, "reduced by ccdflow, version"),

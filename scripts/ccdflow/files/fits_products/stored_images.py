@@ -84,10 +84,10 @@ class StoredImage:
         order = np.unique(rows)
         breaks = np.flatnonzero(np.diff(order) * self._row_bytes > _GAP_BYTES) + 1
         spans = [(int(part[0]), int(part[-1]) + 1) for part in np.split(order, breaks)]
-        firsts, stops = np.array(spans).T
-        part = np.searchsorted(firsts, rows, side="right") - 1
-        starts = np.cumsum([0, *(stops - firsts)])
-        return self._read(spans)[rows - firsts[part] + starts[part]]
+        first_rows, stops = np.array(spans).T
+        span_of_row = np.searchsorted(first_rows, rows, side="right") - 1
+        starts = np.cumsum([0, *(stops - first_rows)])
+        return self._read(spans)[rows - first_rows[span_of_row] + starts[span_of_row]]
 
     @property
     def _row_bytes(self):

@@ -31,9 +31,9 @@ from ccdflow.kinds.reducing.record_entries import (
 )
 from ccdflow.maskbits import SATURATED
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 MASTER_STORE = MasterStore()

@@ -37,7 +37,13 @@ from ccdflow.run.job import Group
 from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.master_choices import Step
 from ccdflow.run.plan import Predecessors, WantedProduct
-from ccdflow.run.rawframes.rows import canonical_text, digest, picker, short_digest, value_picker
+from ccdflow.run.rawframes.rows import (
+    canonical_text,
+    digest,
+    picker_of_facts,
+    short_digest,
+    value_picker,
+)
 
 MAY_CHANGE = "a flat that competes is made again"
 """Reason to look at a frame again: it may take another flat, or stay as it is."""
@@ -56,12 +62,12 @@ _CHOICE_FACTS = (
     "trimsec",
 )
 _choice_facts_of = value_picker("night", *_CHOICE_FACTS)
-_choice_facts_but_night_of = picker(*_CHOICE_FACTS)
+_choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
 # Exposures and temperatures whose numbers are kept: a sensor may have a million.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
-_readout_of = picker(*setups.READOUT_FACTS, "part")
+_readout_of = picker_of_facts(*setups.READOUT_FACTS, "part")
 # Marks take the place of a frame's values in the text of a basis, which is cut at them later.
 # No basis has control characters.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from ccdflow.calibrate.frame_corrections import FrameCorrections
-from ccdflow.detector.cosmic_rays.cosmics import search
+from ccdflow.detector.cosmic_rays.cosmics import search_cosmics
 from ccdflow.detector.flat_figures import gain_differs
 from ccdflow.files.values import number_or_none, short_number
 from ccdflow.kinds.masters import member_masters
@@ -240,4 +240,6 @@ class DetectorCorrection:
         settings = self._settings
         if not settings["cosmic_rays"]:
             return None
-        return partial(search, sigma=settings["cosmic_sigma"], contrast=settings["cosmic_contrast"])
+        return partial(
+            search_cosmics, sigma=settings["cosmic_sigma"], contrast=settings["cosmic_contrast"]
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -148,7 +148,14 @@ def _series_name(context, kind, group, row):
 def basis_of(context):
     """Return the sources of the section on ageing: the masters that are compared."""
     return [
-        [kind, name, [[g.product, getattr(context.outcome(g.product), "key", "")] for g in groups]]
+        [
+            kind,
+            name,
+            [
+                [group.product, getattr(context.outcome(group.product), "key", "")]
+                for group in groups
+            ],
+        ]
         for (kind, name), groups in candidates(context).items()
     ]
 
@@ -157,15 +164,16 @@ def master_series(context):
     """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
     all_series = []
     for (kind, name), groups in candidates(context).items():
-        values_of_masters = [
-            series_of_group
-            for group in groups
-            if (series_of_group := _read_master(context, kind, group)) is not None
-        ]
-        if len(values_of_masters) < _FEWEST_NIGHTS:
+        samples = [_sample_of_master(context, kind, group) for group in groups]
+        samples = [sample for sample in samples if sample is not None]
+        if len(samples) < _FEWEST_NIGHTS:
             continue
-        samples, variances, days, degrees = zip(*values_of_masters, strict=True)
-        pairs = structure_function(samples, variances, days, degrees)
+        pairs = structure_function(
+            [sample.rows for sample in samples],
+            [sample.variance for sample in samples],
+            [sample.day for sample in samples],
+            [sample.degrees for sample in samples],
+        )
         row = context.row(groups[-1].files[0])
         ageing_in_use = getattr(master_library.detector_noise_of(context, row), f"{kind}_ageing")
         if pairs:
@@ -214,11 +222,30 @@ def ageing_section(context):
     )
 
 
-def _read_master(context, kind, group):
-    """Return (rows, variance of the noise, day, temperature) of a master; None if it is not made.
+@dataclass(frozen=True)
+class _MasterSample:
+    """Some rows of a master, to be compared with those of another one.
 
-    In electrons; of a dark, electrons a second; of a flat, relative to its level.
+    Attributes
+    ----------
+    rows : numpy.ndarray of shape (n, nx), float64
+        Electrons; of a dark, electrons a second; of a flat, relative to its level.
+    variance : float
+        Variance of the noise, in the square of this unit.
+    day : int
+        Day of its night.
+    degrees : float
+        Temperature in degrees Celsius; NaN where it is not known.
     """
+
+    rows: np.ndarray = field(repr=False)
+    variance: float
+    day: int
+    degrees: float
+
+
+def _sample_of_master(context, kind, group):
+    """Return the `_MasterSample` of a master; None if it is not made, or its noise not known."""
     record = context.made_record(group.product)
     path = context.results / group.product
     if record is None or not path.is_file():
@@ -226,7 +253,7 @@ def _read_master(context, kind, group):
     recipe, (image, *_) = recipe_and_images(context, context.row(group.files[0]))
     first_amplifier = image.amplifiers[0]
     figures = next(
-        (q for q in record.data["quality"] if q["amplifier"] == first_amplifier.name), None
+        (each for each in record.data["quality"] if each["amplifier"] == first_amplifier.name), None
     )
     factor = _factor_to_unit(kind, group, first_amplifier)
     variance = _noise_variance(kind, figures, factor)
@@ -234,16 +261,16 @@ def _read_master(context, kind, group):
         return None
     place = recipe.region_of(first_amplifier)
     row_slice, column_slice = place.slices
-    rows = np.unique(
+    row_numbers = np.unique(
         np.linspace(0, row_slice.stop - row_slice.start - 1, _ROWS_READ).round().astype(int)
     )
-    data = stored_image(path, image.hdu)[rows + row_slice.start, column_slice]
-    sample = np.asarray(data, np.float64) * factor
+    pixels = stored_image(path, image.hdu)[row_numbers + row_slice.start, column_slice]
+    rows = np.asarray(pixels, np.float64) * factor
     if kind != FLAT:
         # The level of a row is as noisy as its overscan, and no structure that ages.
-        sample -= np.nanmedian(sample, axis=1, keepdims=True)
+        rows -= np.nanmedian(rows, axis=1, keepdims=True)
     degrees = float(dict(group.shared).get("temperature", math.nan))
-    return sample, variance, day_of(group.night_of_page), degrees
+    return _MasterSample(rows, variance, day_of(group.night_of_page), degrees)
 
 
 def _factor_to_unit(kind, group, amplifier):

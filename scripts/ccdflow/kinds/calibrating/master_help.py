@@ -18,7 +18,7 @@ from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure, short_unit
+from ccdflow.pages.text_formatting import figure_text, short_unit
 from ccdflow.run import job_records
 from ccdflow.wording import count, first_lines
 
@@ -352,10 +352,10 @@ def _effect_cells(master, name):
     return (
         name,
         master.verdict,
-        *(figure(value**0.5) for value in (effect.noise, effect.noise_without)),
+        *(figure_text(value**0.5) for value in (effect.noise, effect.noise_without)),
         *(
             # The structure of a spectrum was set to 0.
-            figure(value**0.5, 3) if effect.structure_error or value else "–"
+            figure_text(value**0.5, 3) if effect.structure_error or value else "–"
             for value in (effect.structure, effect.structure_without)
         ),
         str(master.frames),

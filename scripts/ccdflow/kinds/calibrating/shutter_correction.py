@@ -16,10 +16,10 @@ from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.kinds.measuring.night_masters import exposure_of
-from ccdflow.kinds.measuring.shutter import SHUTTER, corrects
+from ccdflow.kinds.measuring.shutter import SHUTTER, corrects_shutter
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.products.product_names import reduced_product
 
 # A frame is corrected if the error of the mean dead time is at most this part of its exposure.
 _MOST_MEAN_ERROR = 1e-3
@@ -42,7 +42,7 @@ def shutter_choice_of(context, row):
     -------
     tuple of (str, str)
     """
-    return (_CORRECTED_SETTING,) if corrects(context, row.camera) else ()
+    return (_CORRECTED_SETTING,) if corrects_shutter(context, row.camera) else ()
 
 
 def map_for(context, row):
@@ -60,7 +60,7 @@ def map_for(context, row):
     -------
     tuple of str
     """
-    if not DETECTOR.is_enabled(context) or not corrects(context, row.camera):
+    if not DETECTOR.is_enabled(context) or not corrects_shutter(context, row.camera):
         return ()
 
     def products_by_setup():
@@ -120,7 +120,7 @@ class ShutterCorrection:
     def record(self):
         """The map that is taken; None without a map."""
         records = (self._context.outcome(product) for product in self._group.measurements)
-        maps = [r for r in records if r is not None and r.kind == SHUTTER.name]
+        maps = [record for record in records if record is not None and record.kind == SHUTTER.name]
         return maps[0] if maps and maps[0].status == job_records.MADE else None
 
     @property

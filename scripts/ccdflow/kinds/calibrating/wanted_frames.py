@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ccdflow.kinds.reducing.frame_sources import frame_records
 from ccdflow.run import job_records
-from ccdflow.run.context import calibrated_product, type_is_enabled
+from ccdflow.run.products.product_names import calibrated_product
+from ccdflow.run.rawframes.enabled_types import type_is_enabled
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, value_picker
 
 _type_of = value_picker("type")

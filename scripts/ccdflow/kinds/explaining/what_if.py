@@ -30,7 +30,7 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.pages.pictures.image_rows import ImageRow, image_rows
 from ccdflow.robust import MAD_TO_SIGMA
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def _kind_of(master):
     )
 
 
-def picture(change, *, product, master):
+def picture_of_change(change, *, product, master):
     """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference.
 
     Parameters

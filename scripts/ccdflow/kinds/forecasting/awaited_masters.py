@@ -18,7 +18,7 @@ from ccdflow.kinds.matching.match_sentences import is_later
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, MOST_CANDIDATES
 from ccdflow.kinds.matching.setups import filter_and_grism
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
-from ccdflow.kinds.measuring.shutter import SHUTTER, corrects
+from ccdflow.kinds.measuring.shutter import SHUTTER, corrects_shutter
 from ccdflow.run.rawframes.rows import is_dated
 
 AWAITED_NOTE = "waits"
@@ -116,7 +116,9 @@ def _measurements_awaited(context, night, group):
     yield from (("", each, "", 0.0) for each in group.measurements if each.split("/")[2] > night)
     if not any(map(DETECTOR.has_name, group.measurements)):
         yield DETECTOR.name, group.camera, "", 0.0
-    if corrects(context, group.camera) and not any(map(SHUTTER.has_name, group.measurements)):
+    if corrects_shutter(context, group.camera) and not any(
+        map(SHUTTER.has_name, group.measurements)
+    ):
         yield SHUTTER.name, group.camera, "", 0.0
 
 

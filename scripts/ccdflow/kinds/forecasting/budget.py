@@ -272,7 +272,7 @@ def flat_noise(flat):
     return math.sqrt(flat.noise**2 / flat.frames + flat.ageing)
 
 
-def wishes(frame):
+def frames_wished(frame):
     """Return which further frames would gain most, the best first.
 
     Missing masters lead, then the few frames that complete a master of the night.

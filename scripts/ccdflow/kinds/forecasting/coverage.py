@@ -13,7 +13,7 @@ from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.rule_values import LONG_VALUES
 from ccdflow.kinds.matching.setups import READOUT_FACTS, setup_of
 from ccdflow.pages.text_formatting import TYPE_ORDER, light_words
-from ccdflow.run.rawframes.rows import OK, picker
+from ccdflow.run.rawframes.rows import OK, picker_of_facts
 
 COVERAGE_NOTE = "coverage"
 """The name of the coverage in the notes of a closed night."""
@@ -28,7 +28,7 @@ FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
 """The state of frames of a night: masters of the night, of another one, or none."""
 
 # Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
-_facts_of = picker(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
+_facts_of = picker_of_facts(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
 
 
 class Cell(NamedTuple):
@@ -217,15 +217,20 @@ def _names_of_setups(summaries):
     names = {}
     for setup in setups:
         camera = dict(setup)["camera"]
-        differing_names = [
-            n for n, _ in setup if len({each.get(n, "") for each in setups_of_cameras[camera]}) > 1
-        ]
-        # Another binning has another size.
-        differing_names = [n for n in differing_names if n != "size"] or differing_names
+        traits = _differing_traits(setup, setups_of_cameras[camera])
         words = [camera] if len(setups_of_cameras) > 1 else []
-        words += [match_sentences.trait_words(n, v) for n, v in setup if n in differing_names and v]
+        words += [match_sentences.trait_words(name, value) for name, value in traits if value]
         names[setup] = " ".join(filter(None, words))
     return names
+
+
+def _differing_traits(setup, setups):
+    """Return the (name, value) of a setup that differ among some setups, as dictionaries."""
+    traits = [
+        (name, value) for name, value in setup if len({each.get(name, "") for each in setups}) > 1
+    ]
+    # Another binning has another size.
+    return [trait for trait in traits if trait[0] != "size"] or traits
 
 
 def _state_rank(state):

@@ -100,20 +100,24 @@ def _closing_lines(context, blocks):
     if not blocks:
         types = " or ".join(SCIENCE.configuration(context)["types"])
         return [f"no {types} frame yet: nothing needs a master"]
-    lacking_lines = [line for block in blocks for line in block.masters if line.why_missing]
+    missing_masters = [each for block in blocks for each in block.masters if each.why_missing]
     frames = {group.product for block in blocks for group in block.groups}
-    lacking_frames = {group.product for line in lacking_lines for group in line.groups}
     unlike_lines = [
         f"of grade C: {forecast_sentences.unlike_words(block)}"
         for block in blocks
         if block.n_unlike
     ]
-    if not lacking_lines:
+    if not missing_masters:
         return unlike_lines or [_line_on_complete_frames(len(frames))]
-    verb = "lacks" if len(lacking_frames) == 1 else "lack"
-    number = f"{len(lacking_frames)} of {count(len(frames), 'frame')}"
-    verdict = [f"missing: {number} {verb} a master"]
-    return verdict + [f"  {line.why_missing}" for line in lacking_lines] + unlike_lines
+    return _lines_on_missing_masters(missing_masters, len(frames)) + unlike_lines
+
+
+def _lines_on_missing_masters(missing_masters, n_frames):
+    """Return a line on the number of frames that lack a master, and one on each master."""
+    frames = {group.product for master in missing_masters for group in master.groups}
+    verb = "lacks" if len(frames) == 1 else "lack"
+    verdict = f"missing: {len(frames)} of {count(n_frames, 'frame')} {verb} a master"
+    return [verdict, *(f"  {master.why_missing}" for master in missing_masters)]
 
 
 def _line_on_complete_frames(n_frames):

@@ -99,12 +99,7 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
         See `blocks_of`.
     """
     names = {group.product: _name_of_exposure(context, group) for group in groups}
-    noises = [
-        replace(noise, files=words_on_files, exposure=_exposure_in_words(context, same_frames[0]))
-        for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names)
-        if (noise := night_noise.noise_of_group(context, name, same_frames, foretells=foretells))
-        is not None
-    ]
+    noises = _noises_of_groups(context, groups, names, foretells=foretells)
     kinds = dict.fromkeys(step.kind for group in groups for step in group.steps)
     masters = tuple(
         each for kind in kinds for each in planned_masters.planned_masters_of(context, kind, groups)
@@ -112,23 +107,45 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
     refused_masters = (
         planned_masters.masters_refused_to_all(context, groups, masters) if foretells else ()
     )
-    missing_masters = [each for each in masters if each.why_missing]
-    products_lacking = {group.product for each in missing_masters for group in each.groups}
+    products_lacking = {
+        group.product for each in masters if each.why_missing for group in each.groups
+    }
+    complete_groups = [group for group in groups if group.product not in products_lacking]
     is_refused = SCIENCE.configuration(context)["missing"] == "refuse"
     return Block(
         night=night,
         setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
-        types=tuple(Counter(context.row(g.files[0]).facts["type"] for g in groups).items()),
+        types=tuple(Counter(context.row(group.files[0]).facts["type"] for group in groups).items()),
         frames=tuple(Counter(names.values()).items()),
         masters=masters,
         noises=tuple(noises),
         refused_masters=tuple(refused_masters),
         n_refused=len(products_lacking) if is_refused else 0,
-        n_unlike=sum(
-            lacks_scale(context, group) for group in groups if group.product not in products_lacking
-        ),
+        n_unlike=sum(lacks_scale(context, group) for group in complete_groups),
     )
+
+
+def _noises_of_groups(context, groups, names, *, foretell):
+    """Return the `GroupNoise` of the frames of each filter, exposure and choice of masters.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    groups : list of ccdflow.run.job.Group
+        One for each frame.
+    names : dict of str to str
+        Name of the exposure by product.
+    foretell : bool
+        See `blocks_of`.
+    """
+    noises = []
+    for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names):
+        noise = night_noise.noise_of_group(context, name, same_frames, foretell=foretell)
+        if noise is not None:
+            exposure = _exposure_in_words(context, same_frames[0])
+            noises.append(replace(noise, files=words_on_files, exposure=exposure))
+    return noises
 
 
 def lacks_scale(context, group):

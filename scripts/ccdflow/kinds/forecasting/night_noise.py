@@ -78,7 +78,7 @@ class GroupNoise:
     @property
     def wishes(self):
         """Which further frames would gain most."""
-        return budget.wishes(self.frame)
+        return budget.frames_wished(self.frame)
 
 
 def noise_of_group(context, name, groups, *, foretells):

@@ -26,8 +26,9 @@ from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
 from ccdflow.run import job_records
-from ccdflow.run.context import JobContext, reduced_product
+from ccdflow.run.context import JobContext
 from ccdflow.run.job_records import Record
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 # Older results: records of groups whose frames agree and are only too few say so by this text

@@ -9,8 +9,8 @@ from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import observation_of
-from ccdflow.run.context import reduced_product
 from ccdflow.run.nights import archive_counts
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import OK
 
 
@@ -168,13 +168,15 @@ def _split_by_temperature(rows, tolerance):
     show whether they belong there. Of several they may have any, and are a group of their own.
     """
     rows_with_set_point = _sorted_by_number(rows, "set_temperature")
-    parts = list(_runs_within_reach(rows_with_set_point, "set_temperature", lambda _: tolerance))
+    row_groups = list(
+        _runs_within_reach(rows_with_set_point, "set_temperature", lambda _: tolerance)
+    )
     without_set_point = [row for row in rows if not _has_number(row, "set_temperature")]
     # A sensor drifts in small steps, so only a gap separates two settings.
-    parts += _runs_without_gap(_sorted_by_number(without_set_point, "temperature"), tolerance)
+    row_groups += _runs_without_gap(_sorted_by_number(without_set_point, "temperature"), tolerance)
     without_temperature = [row for row in without_set_point if not _has_number(row, "temperature")]
-    if without_temperature and len(parts) == 1:
-        parts[0] += without_temperature
+    if without_temperature and len(row_groups) == 1:
+        row_groups[0] += without_temperature
     elif without_temperature:
-        parts.append(without_temperature)
-    return parts
+        row_groups.append(without_temperature)
+    return row_groups

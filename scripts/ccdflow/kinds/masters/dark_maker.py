@@ -54,9 +54,9 @@ class DarkMaker(ExposedMasterMaker):
             selection = self._select_alike(context, group, [records[index] for index in originals])
             return selecting.widen_selection(selection, originals, copies)
 
-        def choose(stats):
+        def choose(statistics):
             return dark_flat_selection.select_darks(
-                stats, temperatures=members.temperatures, lost_parts=lost
+                statistics, temperatures=members.temperatures, lost_parts=lost
             )
 
         return selecting.select(statistics, choose)

@@ -10,14 +10,14 @@ import numpy as np
 from ccdflow.camera.filters import is_open
 from ccdflow.combine import combined_header
 from ccdflow.combine.flats import (
+    FlatSubtraction,
     ScaledDark,
     amplifier_ratios,
-    combine_flats,
+    combine_image_of_flats,
     flat_levels,
     normalise_flat,
 )
 from ccdflow.combine.member_noise import sample_members
-from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.detector import dark_flat_selection, flat_figures, flat_shapes, member_selection
 from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.files.headertext import printable_text
@@ -57,25 +57,22 @@ class FlatMaker(ExposedMasterMaker):
         noises = [n for n in members.noises(image, reduction) if n.name not in flags]
         parts = members.lost_parts(image, reduction, rows, sample)
         gain, read_noise = flat_figures.bring_to_one_gain(sample, rows, noises)
-        stats = [
+        statistics = [
             flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=part)
             for frame, part in zip(sample, parts, strict=True)
         ]
-        selection = dark_flat_selection.select_flats(stats)
+        selection = dark_flat_selection.select_flats(statistics)
         if selection.agrees or None in members.seconds:
             return selection
         minimum = context.settings["flat"]["minimum"]
-        return select_flats_of_one_exposure(stats, members.seconds, minimum) or selection
+        return select_flats_of_one_exposure(statistics, members.seconds, minimum) or selection
 
     def _sample(self, members, image, reduction):
         """Return (numbers of some rows, those of an image of each flat minus bias and dark)."""
-        bias, dark = _bias_and_dark(members, image)
-        subtract = [] if bias is None else [SubtractedTerm(bias.pixels)]
-        if dark is not None:
-            subtract.append(SubtractedTerm(dark.master.pixels, dark.factors, is_charge=True))
+        frames = members.members(image)
         return sample_members(
-            members.members(image),
-            subtract=tuple(subtract),
+            frames,
+            subtract=_subtraction_of_image(members, image).terms(len(frames)),
             masks=members.masks(image, reduction),
         )
 
@@ -86,15 +83,12 @@ class FlatMaker(ExposedMasterMaker):
         images = []
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
-            bias, dark = _bias_and_dark(members, image)
-            combined = combine_flats(
+            combined = combine_image_of_flats(
                 [hdu.member for hdu in hdus],
-                bias=bias,
-                dark=dark,
+                _subtraction_of_image(members, image),
                 amplifiers=members.noises(image, work.reduction),
                 scale=levels,
                 recipe=self.recipe(work),
-                normalises=False,
                 limits=work.limits(),
                 masks=members.masks(image, work.reduction),
             )
@@ -109,12 +103,10 @@ class FlatMaker(ExposedMasterMaker):
         """Return one level of each flat for all of its images."""
         levels = []
         for image in work.images:
-            bias, dark = _bias_and_dark(members, image)
             levels.append(
                 flat_levels(
                     members.members(image),
-                    bias=bias,
-                    dark=dark,
+                    _subtraction_of_image(members, image),
                     masks=members.masks(image, work.reduction),
                 )
             )
@@ -190,31 +182,26 @@ class FlatMaker(ExposedMasterMaker):
     def _dark_factors(self, work):
         """Return the factor on the dark of each flat; () where none is subtracted."""
         members = work.members
-        _, dark = _bias_and_dark(members, work.images[0])
+        dark = _subtraction_of_image(members, work.images[0]).dark
         return () if dark is None else dark.factors
 
 
-def _bias_and_dark(members, image):
-    """Return the bias and the dark that are subtracted from the flats, or None for each.
+def _subtraction_of_image(members, image):
+    """Return the `FlatSubtraction` of one image of the flats.
 
     Parameters
     ----------
     members : Members
     image : ccdflow.frame.products.ProductImage
-
-    Returns
-    -------
-    bias : ccdflow.combine.subtracted_masters.SubtractedMaster or None
-    dark : ccdflow.combine.flats.ScaledDark or None
     """
     bias = members.master("bias", image)
     if bias is None:
-        return None, None
+        return FlatSubtraction()
     dark = members.master("dark", image)
     if dark is None or None in members.seconds:
-        return bias, None
+        return FlatSubtraction(bias)
     scale_up = members.context.settings["calibrate"]["scale_up"]
-    return bias, ScaledDark(dark, members.seconds, scale_up)
+    return FlatSubtraction(bias, ScaledDark(dark, members.seconds, scale_up))
 
 
 def _gain_factors(work):

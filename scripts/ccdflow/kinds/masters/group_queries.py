@@ -6,8 +6,8 @@ from bisect import bisect_right
 
 from ccdflow.kinds.masters.memory_limits import megabytes_allowed
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import Lookup, OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import digest
 
 TREND_NIGHTS = 30

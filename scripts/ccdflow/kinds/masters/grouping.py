@@ -13,10 +13,11 @@ from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import association, setups
 from ccdflow.kinds.reducing.frame_sources import frame_key
-from ccdflow.run.context import is_of_enabled_type, reduced_product
-from ccdflow.run.job import NIGHT_OF_SEVERAL, Group
-from ccdflow.run.rawframes.rawnames import copies
-from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker
+from ccdflow.run.job import Group
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
+from ccdflow.run.rawframes.rawnames import copied_files
+from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker_of_facts
 
 # Temperatures further apart, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
@@ -91,7 +92,7 @@ def _rows_by_header(kind, context):
     group_by = _group_by(kind, context)
     is_by_night = "night" in group_by
     names = [name for name in dict.fromkeys(group_by) if name != "night"]
-    values_of = picker("night", "part", *names)
+    values_of = picker_of_facts("night", "part", *names)
     rows_by_header, rows_by_values = {}, {}
     for row in possible_members(kind, context):
         # Undated frames stay with the frames of their folder, even where others are combined over
@@ -254,8 +255,8 @@ def possible_members(kind, context):
         and is_of_enabled_type(row, context.settings)
     ]
     rows.sort(key=_time_order)
-    copied_files = copies(rows)
-    rows = [row for row in rows if row.file not in copied_files]
+    copies = copied_files(rows)
+    rows = [row for row in rows if row.file not in copies]
     rows_of_files = [row for row in rows if not row.gone]
     nights = {(row.night, row.camera) for row in rows_of_files}
     contents = {row.fingerprint for row in rows_of_files}

@@ -12,9 +12,10 @@ from ccdflow.kinds.reducing.record_entries import (
     plain_ends_of_full_pixels,
     plain_no_level_parts,
 )
-from ccdflow.run.context import reduced_product, type_is_enabled
 from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.plan import WantedProduct
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import type_is_enabled
 from ccdflow.run.rawframes.rows import digest
 
 

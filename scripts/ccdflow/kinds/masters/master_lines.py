@@ -5,8 +5,8 @@ from __future__ import annotations
 from ccdflow.detector.member_selection import TOO_FAINT
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
-from ccdflow.run.rawframes.rawnames import copies
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.rawnames import copied_files
 from ccdflow.run.rawframes.rows import OK
 from ccdflow.run.unparsed_mapping import lists_in
 from ccdflow.wording import first_lines
@@ -38,7 +38,7 @@ def flags_of_members(kind, context, records):
     """
     rows = context.store.rows
     rows_of_type = [row for row in rows.values() if row.facts["type"] == kind.type]
-    for file, original in copies(rows_of_type).items():
+    for file, original in copied_files(rows_of_type).items():
         if rows[file].status == OK:
             yield reduced_product(file), f"the same frame as {original}: combined once"
     # A master that is no longer asked for flags no frame, nor one that was set aside since.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.combine.member_reader import locate
+from ccdflow.combine.member_reader import member_of_file
 from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, open_image
 from ccdflow.combine.subtracted_masters import SubtractedMaster
@@ -26,9 +26,10 @@ from ccdflow.kinds.masters import master_reading, selecting
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.record_entries import converter_ends_of, no_level_parts
 from ccdflow.maskbits import DEAD, NO_DATA, NOT_LINEAR, SATURATED
-from ccdflow.run.context import JobContext, reduced_product
+from ccdflow.run.context import JobContext
 from ccdflow.run.job import Group
 from ccdflow.run.job_records import Record
+from ccdflow.run.products.product_names import reduced_product
 
 # The mask bit of all pixels of an amplifier that is saturated or dead throughout.
 _BITS = {"dead": DEAD, "saturated": SATURATED}
@@ -88,7 +89,7 @@ class Members:
         """Return the `ccdflow.combine.member_reader.Member` of an image of each frame."""
         results = self.context.results
         return [
-            locate(results / reduced_product(file), hdu=image.hdu)
+            member_of_file(results / reduced_product(file), hdu=image.hdu)
             for file, _ in self.records_of_files
         ]
 
@@ -109,7 +110,7 @@ class Members:
             results = self.context.results
             name = f"MASK{image.suffix}"
             planes = [
-                locate(results / reduced_product(file), hdu=name, is_mask=True)
+                member_of_file(results / reduced_product(file), hdu=name, is_mask=True)
                 for file, _ in self.records_of_files
             ]
         else:
@@ -218,12 +219,14 @@ class Members:
         stored_pixels = StoredImage(member.path, member.offset, member.dtype, member.shape)
         is_empty = ~np.isfinite(np.asarray(stored_pixels[rows]))
         has_no_level = np.zeros(lost.shape, bool) if plane is None else plane[rows] != 0
-        parts = {
+        masks_by_words = {
             NOT_FINITE_WORDS: is_empty,
             NO_LEVEL_WORDS: has_no_level & ~is_empty,
             SATURATED_WORDS: ~has_no_level & ~is_empty,
         }
-        counts = {words: int(np.count_nonzero(lost & part)) for words, part in parts.items()}
+        counts = {
+            words: int(np.count_nonzero(lost & part)) for words, part in masks_by_words.items()
+        }
         fewest_pixels = _LEAST_SHARE * max(np.count_nonzero(lost), 1)
         causes = sorted(
             (words for words in counts if counts[words] > fewest_pixels), key=counts.get
@@ -305,12 +308,12 @@ class Members:
         if use is None:
             return None
         path, record = self.context.results / use.product, self.record(kind)
-        pixels = master_reading.cut_pixels(locate(path, hdu=image.hdu), use)
+        pixels = master_reading.cut_pixels(member_of_file(path, hdu=image.hdu), use)
         if kind == "bias":
             return SubtractedMaster(pixels, _noise_of_bias(record, image), file=path)
         return SubtractedMaster(
             pixels,
-            master_reading.cut_pixels(locate(path, hdu=f"UNCERT{image.suffix}"), use),
+            master_reading.cut_pixels(member_of_file(path, hdu=f"UNCERT{image.suffix}"), use),
             seconds=record.data["seconds"],
             is_bias_subtracted=True,
             file=path,

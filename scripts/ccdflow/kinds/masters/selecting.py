@@ -148,11 +148,7 @@ def select(statistics, choose=member_selection.select_members):
     """
     count = len(statistics)
     entries_by_amplifier = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
-    names = [
-        name
-        for name in (entries_by_amplifier or [{}])[0]
-        if all(name in frame for frame in entries_by_amplifier)
-    ]
+    names = _names_in_all(entries_by_amplifier)
     if count < 2 or not names:
         return member_selection.Selection(tuple(range(count)), (), agrees=True, reason="")
     left_out, reasons = {}, []
@@ -170,6 +166,13 @@ def select(statistics, choose=member_selection.select_members):
         # The first amplifier stands for all: a line has no room for eight of them.
         reason=reasons[0] if reasons else "",
     )
+
+
+def _names_in_all(frames):
+    """Return the keys that all of some dictionaries have, in the order of the first one."""
+    if not frames:
+        return []
+    return [name for name in frames[0] if all(name in frame for frame in frames)]
 
 
 def as_statistics(entry):

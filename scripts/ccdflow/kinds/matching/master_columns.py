@@ -16,7 +16,7 @@ from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaste
 from ccdflow.kinds.matching.temperatures import (
     degrees_warmer,
     temperature_differences,
-    tenths,
+    tenths_of_degrees,
 )
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class MasterColumns:
         """
         if degrees not in self._warmer:
             # To 0.1 degree: without a cooler each frame would have an answer of its own.
-            rounded_degrees = tuple(map(tenths, degrees))
+            rounded_degrees = tuple(map(tenths_of_degrees, degrees))
             if rounded_degrees not in self._warmer:
                 differences = degrees_warmer(*self.temperatures, rounded_degrees, rules)
                 self._warmer[rounded_degrees] = differences.tobytes()

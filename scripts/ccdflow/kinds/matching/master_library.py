@@ -33,13 +33,13 @@ from ccdflow.kinds.matching.temperatures import degrees_apart
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.master_choices import Missing, MissingCause, Remark, RemarkKind, Step
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest, picker
+from ccdflow.run.rawframes.rows import digest, picker_of_facts
 
 # Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
 # light as well.
-_settings_of = picker(*READOUT_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
-_light_of = picker("filter", "grism", "optics")
-_sections_of = picker("datasec", "trimsec", "ccdsum")
+_settings_of = picker_of_facts(*READOUT_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
+_light_of = picker_of_facts("filter", "grism", "optics")
+_sections_of = picker_of_facts("datasec", "trimsec", "ccdsum")
 
 
 def rules(context):
@@ -133,8 +133,12 @@ class MasterLibrary:
         self.minimum = kind.configuration(context)["minimum"]
         masters = list(self._candidates(first_members))
         self._is_causal = rules(context).direction != "nearest"
-        self._masters = self._choice_among(m for m in masters if m.frames >= self.minimum)
-        self._below_minimum = self._choice_among(m for m in masters if m.frames < self.minimum)
+        self._masters = self._choice_among(
+            master for master in masters if master.frames >= self.minimum
+        )
+        self._below_minimum = self._choice_among(
+            master for master in masters if master.frames < self.minimum
+        )
 
     def _candidates(self, first_members):
         """Yield the `CandidateMaster` of each group, of several nights one for each.
@@ -571,16 +575,23 @@ def detector_noise_of(context, row):
     claimed_noise = row.facts["rdnoise"]
     if not isinstance(claimed_noise, int | float) or claimed_noise <= 0:
         claimed_noise = usual_noise.read_noise
-    limits = {} if camera is None else {f"{kind}_ageing": age for kind, age in camera.ageing}
-    if not (context.store.recipe(row.recipe).subtract and all(a["overscan"] for a in amplifiers)):
-        limits["bias_warming"] = WARMING_WITH_LEVEL
-    limits |= {} if camera is None else {f"{kind}_warming": part for kind, part in camera.warming}
+    has_overscans = all(amplifier["overscan"] for amplifier in amplifiers)
+    is_level_subtracted = context.store.recipe(row.recipe).subtract and has_overscans
     return DetectorNoise(
         read_noise=max(noises, default=claimed_noise),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
         flat_level=usual_noise.flat_level * (min(gains) if gains else 1.0),
-        **limits,
+        **({} if is_level_subtracted else {"bias_warming": WARMING_WITH_LEVEL})
+        | _ageing_in_profile(camera),
     )
+
+
+def _ageing_in_profile(camera):
+    """Return the ageing and warming of masters in a profile, {field of `DetectorNoise`: number}."""
+    if camera is None:
+        return {}
+    ageing = {f"{kind}_ageing": age for kind, age in camera.ageing}
+    return ageing | {f"{kind}_warming": part for kind, part in camera.warming}
 
 
 def degrees_of_use(use, row):

@@ -262,6 +262,11 @@ def _why_lost_by_rule(winner, rival, rules):
         return f"would be scaled up {rival.scale:.3g} times"
     if is_after and rival.lag < winner.lag:
         return "further away in time"
+    return _why_lost_by_night_or_scale(winner, rival, rules)
+
+
+def _why_lost_by_night_or_scale(winner, rival, rules):
+    """Return the last rules that go before the variance: nights, and scales that do no harm."""
     if rules.same_night and winner.lag == 0 and rival.lag != 0:
         return "not of the own night"
     is_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)

@@ -14,8 +14,8 @@ from ccdflow.calibrate.applied_masters import FLAT
 from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 
 BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
@@ -207,7 +207,9 @@ def preferred_flat(products, variances):
     first_variance = variances.get(products[0])
     if first_variance is None:
         return products[0]
-    known_variances = {p: value for p in products if (value := variances.get(p)) is not None}
+    known_variances = {
+        product: value for product in products if (value := variances.get(product)) is not None
+    }
     best_product = min(known_variances, key=known_variances.get)
     is_better = known_variances[best_product] * BETTER_FACTOR < first_variance
     return best_product if is_better else products[0]

@@ -185,13 +185,12 @@ class MasterChoice:
         if not masters_of_camera:
             whose = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named_frame, f"there is none {whose}")
-        same_setup = [m for m in masters_of_camera if m.observation.setup == frame.setup]
-        other_setups = [m for m in masters_of_camera if m.observation.setup != frame.setup]
-        if kind == FLAT and any(m.observation.light == frame.light for m in other_setups):
-            other_setups = [m for m in other_setups if m.observation.light == frame.light]
+        same_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
         parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
-        if other_setups and (kind == FLAT or not same_setup):
-            nearest = min(other_setups, key=lambda master: _distance_key(kind, master, named_frame))
+        if other_masters and (kind == FLAT or not same_setup):
+            nearest = min(
+                other_masters, key=lambda master: _distance_key(kind, master, named_frame)
+            )
             words = match_sentences.master_in_words(nearest, kind)
             difference_words = match_sentences.differences_in_words(nearest.observation, frame)
             parts.append(f"nearest {words} with {difference_words}")
@@ -254,6 +253,14 @@ class MasterChoice:
         degrees = temperatures_apart(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
+
+
+def _split_by_setup(kind, masters, frame):
+    """Return the masters of a frame's setup, and those of others: flats of its filter, if any."""
+    same_setup = [master for master in masters if master.observation.setup == frame.setup]
+    other_masters = [master for master in masters if master.observation.setup != frame.setup]
+    same_light = [master for master in other_masters if master.observation.light == frame.light]
+    return same_setup, same_light if kind == FLAT and same_light else other_masters
 
 
 class _DarkFault(NamedTuple):

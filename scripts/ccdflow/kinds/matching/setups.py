@@ -12,7 +12,7 @@ from ccdflow.kinds.matching.rule_values import EPOCH, Observation
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
-from ccdflow.run.rawframes.rows import digest, picker
+from ccdflow.run.rawframes.rows import digest, picker_of_facts
 
 # Properties of an amplifier that are about its noise, not its place.
 _NOT_LAYOUT = ("read_noise", "saturation")
@@ -23,7 +23,7 @@ _SPELLED_FACTS = {
     "filter": lambda text: f"filter: {filter_in_any_order(text)}",
 }
 
-_spelled_facts_of = picker("readmode", "filter", "type")
+_spelled_facts_of = picker_of_facts("readmode", "filter", "type")
 
 READOUT_FACTS = ("ccdsum", "window", "readmode", "gain")
 """Header values of the way a detector was read out.
@@ -31,8 +31,8 @@ READOUT_FACTS = ("ccdsum", "window", "readmode", "gain")
 A frame and its masters agree in those by which masters are grouped.
 """
 
-_facts_without_optics_of = picker(*READOUT_FACTS, "part")
-_facts_with_optics_of = picker(*READOUT_FACTS, "part", "optics")
+_facts_without_optics_of = picker_of_facts(*READOUT_FACTS, "part")
+_facts_with_optics_of = picker_of_facts(*READOUT_FACTS, "part", "optics")
 
 TEMPERATURE_FACTS = ("set_temperature", "temperature")
 """Columns of a row with the detector's temperature, the one that was set first."""

@@ -77,7 +77,7 @@ def temperature_differences(set_points, sensors, degrees):
     return np.where(np.isfinite(set_points_off), farther, sensors_off)
 
 
-def tenths(degrees):
+def tenths_of_degrees(degrees):
     """Return a temperature as biases and flats are compared by it."""
     return None if degrees is None else round(degrees, 1)
 

@@ -20,7 +20,7 @@ from ccdflow.camera.geometry import Amplifier
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import as_integer
 from ccdflow.files.values import as_number
-from ccdflow.frame.placement import axes, detector_section
+from ccdflow.frame.placement import axis_shifts, detector_section
 from ccdflow.frame.products import product_images
 from ccdflow.run.lookups import Lookup
 
@@ -151,14 +151,16 @@ def _sections_by_origin(row, origin, image, shape):
     """
     if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
         return {}
-    (amplifier, *_), moves = image.amplifiers, {axes(a) for a in image.amplifiers}
+    (amplifier, *_), moves = image.amplifiers, {axis_shifts(a) for a in image.amplifiers}
     if len(moves) > 1:
         return {}
     header = fits.Header({"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0]})
     if row.facts["ccdsum"]:
         header["CCDSUM"] = row.facts["ccdsum"]
     header.update(zip(ORIGIN_CARDS, origin, strict=True))
-    header.update({f"LTV{axis}": move.shift for axis, move in enumerate(axes(amplifier), start=1)})
+    header.update(
+        {f"LTV{axis}": move.shift for axis, move in enumerate(axis_shifts(amplifier), start=1)}
+    )
     text = section_by_origin(header, image.shape)
     return {ORIGIN_CARDS[0]: text} if text else {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ccdflow.pages.text_formatting import with_error
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.wording import amplifier_prefix
 
 # A gain or read noise is warned of if it is off by more than this part.

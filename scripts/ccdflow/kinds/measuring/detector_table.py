@@ -39,7 +39,9 @@ class DetectorTable(ArchiveProduct):
 
     def basis(self, context, job):
         """Return the sources of the table: all measurements."""
-        outcomes = [(g.product, context.outcome(g.product)) for g in DETECTOR.groups(context)]
+        outcomes = [
+            (group.product, context.outcome(group.product)) for group in DETECTOR.groups(context)
+        ]
         lines = [[product, r.key, r.status] for product, r in outcomes if r is not None]
         return {"version": self.version, "nights": digest(sorted(lines))}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.headertext import printable_text
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 
 # FITS keywords have eight letters: five of a name leave three digits.
 _HIGHEST_NUMBER = 999

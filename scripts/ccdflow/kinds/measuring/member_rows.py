@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 
 # Rows of an image that are read at once: those of the file are in the processor's cache when they
 # are converted.

@@ -11,11 +11,11 @@ from ccdflow.detector.pixels.bad_pixels import (
     BAD_SIGMA,
     DarkFit,
     dark_mask,
+    rates_of_surroundings,
     sample_rows,
-    strips,
-    surroundings,
+    strips_of_rows,
 )
-from ccdflow.detector.pixels.columns import expand, high_parts, sums_of_parts
+from ccdflow.detector.pixels.columns import high_parts, pixels_of_parts, sums_of_parts
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT
@@ -82,7 +82,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             sigma[np.isnan(sigma)] = 0
             return sums_of_parts(sigma)
 
-        sums = threaded_map(flag, list(strips(shape)), threads)
+        sums = threaded_map(flag, list(strips_of_rows(shape)), threads)
     _flag_columns(mask, place, np.concatenate(sums))
     return fit.rate
 
@@ -118,7 +118,7 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
     level = float(median_of_numbers(rate))
     usual_error = float(median_of_numbers(error))
     with np.errstate(invalid="ignore"):
-        excess = rate - surroundings(rate, level)
+        excess = rate - rates_of_surroundings(rate, level)
         is_hot = excess > np.maximum(hot_rate, BAD_SIGMA * np.fmax(error, usual_error))
     mask[part][is_hot | ~np.isfinite(rate)] |= HOT
     sigma = np.nan_to_num((rate - level) / usual_error, nan=0.0).astype(np.float32)
@@ -128,7 +128,7 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
 
 def _flag_columns(mask, place, sums):
     """Flag, in the mask of an image, those columns of an amplifier whose parts are too high."""
-    columns = expand(high_parts(sums), place.y1 - place.y0)
+    columns = pixels_of_parts(high_parts(sums), place.y1 - place.y0)
     mask[place.slices][columns] |= BAD_COLUMN
 
 

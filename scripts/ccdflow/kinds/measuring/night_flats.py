@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ccdflow.detector.photons.night_transfer import Transfer, band_rows, measure_transfer
-from ccdflow.detector.pixels.bad_pixels import sample_rows, strips
-from ccdflow.detector.pixels.columns import expand
+from ccdflow.detector.pixels.bad_pixels import sample_rows, strips_of_rows
+from ccdflow.detector.pixels.columns import pixels_of_parts
 from ccdflow.detector.pixels.deep_faults import deep_parts_of_flat
 from ccdflow.detector.pixels.response import ContrastSum
 from ccdflow.detector.pixels.two_levels import average_levels, nonlinear_mask, split_levels
@@ -39,7 +39,7 @@ def transfer_of(night, image, amplifier):
         Empty where no two flats of one exposure are without their bias level.
     """
     flats = [r for r in (*night.flats, *night.pairs) if night.is_level_removed(r, amplifier)]
-    usable_records = [night.members_of_known_exposure(r) for r in flats]
+    usable_records = [night.members_of_known_exposure(flat) for flat in flats]
     usable_records = [r for r in usable_records if len(r.data["members"]) > 1]
     if not usable_records:
         return Transfer()
@@ -89,7 +89,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
             contrasts.add(flat, error)
             has_contrasts = True
         del flat, error
-    bad_pixels.masks["deep"][expand(is_deep, image.shape[0])] |= BAD_COLUMN
+    bad_pixels.masks["deep"][pixels_of_parts(is_deep, image.shape[0])] |= BAD_COLUMN
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
@@ -117,7 +117,7 @@ def _read_flat(path, image):
     """
     names = image.hdu, f"UNCERT{image.suffix}", f"MASK{image.suffix}"
     pixels, errors, mask = (whole_image(path, name) for name in names)
-    for rows in strips(pixels.shape):
+    for rows in strips_of_rows(pixels.shape):
         is_absent = ~np.isfinite(pixels[rows])
         is_unusable = (mask[rows] & _UNUSABLE_BITS) != 0
         is_unusable |= ~(errors[rows] > 0)
@@ -170,7 +170,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
                 continue
             parts = [
                 average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
-                for part in strips((ny, nx))
+                for part in strips_of_rows((ny, nx))
             ]
         nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), includes_ccdmask=includes_ccdmask)
         nonlinear[masks["dark"][place.slices] & HOT != 0] = 0

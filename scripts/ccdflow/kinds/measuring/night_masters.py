@@ -16,7 +16,7 @@ from ccdflow.kinds.matching import association
 from ccdflow.kinds.measuring.member_rows import whole_image
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 
 # Read noise of an amplifier without a card or measurement, adu: that of a usual CCD.
 _USUAL_READ_NOISE = 5.0

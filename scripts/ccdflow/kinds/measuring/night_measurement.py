@@ -56,21 +56,14 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
         rates = {}
         for amplifier in image.amplifiers:
             gain = amplifier.gain or transfers[amplifier.name].gain
+            masks = bad_pixels.masks
             rate = flag_by_darks(
-                night,
-                image,
-                amplifier,
-                gain,
-                bad_pixels.masks["dark"],
-                hot_rate=hot_rate,
-                threads=threads,
+                night, image, amplifier, gain, masks["dark"], hot_rate=hot_rate, threads=threads
             )
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:
                 sources_used.add("dark")
-            if flag_by_levels(
-                night, image, amplifier, gain, bad_pixels.masks, includes_ccdmask=like_ccdmask
-            ):
+            if flag_by_levels(night, image, amplifier, gain, masks, includes_ccdmask=like_ccdmask):
                 sources_used.add("levels")
         images.append(bad_pixels)
         mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
@@ -79,13 +72,32 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             values |= _bad_pixel_counts(night, mask[night.place(amplifier).slices], sources_used)
             figures.append(values | {"dark_rate": rates[amplifier.name]})
             has_several_amplifiers = len(figures) > 1 or len(image.amplifiers) > 1
-            remarks += detector_sentences.sentences_on_claims(
-                values, has_several_amplifiers=has_several_amplifiers
-            )
-            remarks += detector_sentences.sentences_on_full_pixels(
+            remarks += _sentences_on_amplifier(
                 night, amplifier, values, has_several_amplifiers=has_several_amplifiers
             )
     return NightFindings(images, figures, sorted(sources_used), remarks)
+
+
+def _sentences_on_amplifier(night, amplifier, values, *, has_several_amplifiers):
+    """Return the sentences on an amplifier: on the claims of its header, and on full pixels.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    amplifier : ccdflow.camera.geometry.Amplifier
+    values : dict of str to object
+        Its figures.
+    has_several_amplifiers : bool
+        Whether the sentences name it.
+    """
+    return [
+        *detector_sentences.sentences_on_claims(
+            values, has_several_amplifiers=has_several_amplifiers
+        ),
+        *detector_sentences.sentences_on_full_pixels(
+            night, amplifier, values, has_several_amplifiers=has_several_amplifiers
+        ),
+    ]
 
 
 def _bad_pixel_counts(night, mask, sources_used):

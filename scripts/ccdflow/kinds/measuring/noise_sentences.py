@@ -9,9 +9,9 @@ from typing import NamedTuple
 from ccdflow.calibrate import sky_level
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.camera.filters import is_open
-from ccdflow.pages.text_formatting import figure, light_words, short_unit
+from ccdflow.pages.text_formatting import figure_text, light_words, short_unit
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.wording import count
 
 VERSION = 3
@@ -192,8 +192,8 @@ def sentences_on_noise(nights):
         several = f" of {len(entries)} nights" if len(entries) > 1 else ""
         sentences.append(
             f"{camera}: the noise of {frames}{several}{words_on_light}"
-            f" is {figure(measured_noise, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
-            f" {'above' if ratio > 1 else 'below'} the {figure(predicted_noise, 3)} {unit}"
+            f" is {figure_text(measured_noise, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
+            f" {'above' if ratio > 1 else 'below'} the {figure_text(predicted_noise, 3)} {unit}"
             f" that UNCERT predicts: {reason}"
         )
     return sentences

@@ -141,11 +141,11 @@ def weak_cards_of(images):
     ]
 
 
-def _joined_columns(parts, formats):
+def _joined_columns(arrays_by_name, formats):
     """Return the FITS columns of the parts of all images, joined; without parts they are empty."""
     return {
         name: (formats[name], np.concatenate([np.empty(0, np.int16), *arrays]))
-        for name, arrays in parts.items()
+        for name, arrays in arrays_by_name.items()
     }
 
 
@@ -262,8 +262,13 @@ def masks_of(context, records, shapes, share):
     tuple of ccdflow.calibrate.sparse_masks.SparseMask
     """
     nights = tuple(
-        (str(context.results / r.product), r.key, r.data["night"], tuple(r.data["looked"]))
-        for r in records
+        (
+            str(context.results / record.product),
+            record.key,
+            record.data["night"],
+            tuple(record.data["looked"]),
+        )
+        for record in records
     )
     # The frames of a night share one mask: the first thread makes it.
     with _LOCK:

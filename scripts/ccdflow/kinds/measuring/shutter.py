@@ -31,9 +31,10 @@ from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
-from ccdflow.pages.text_formatting import figure, with_error
+from ccdflow.pages.text_formatting import figure_text, with_error
 from ccdflow.run import job_records
-from ccdflow.run.context import is_of_enabled_type, reduced_product
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
@@ -88,6 +89,15 @@ def can_tell_shutter(seconds):
         # Without the first one, and without the last one.
         shortest, ratio = times[1], min(times[-1] / times[1], times[-2] / times[0])
     return ratio >= _LEAST_RATIO and shortest <= _MOST_SECONDS
+
+
+_TOO_FEW_FLATS = (
+    f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
+    f" of {_MOST_SECONDS:g} s at most, whose longest exposure is at least"
+    f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
+    " any one of them); flats that are saturated, faint or left out of their combined"
+    " flat do not count"
+)
 
 
 class Shutter(MeasurementKind):
@@ -157,14 +167,7 @@ class Shutter(MeasurementKind):
         ]
         series = [one_series for _, one_series in flats_and_series]
         if not series:
-            reason = (
-                f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
-                f" of {_MOST_SECONDS:g} s at most, whose longest exposure is at least"
-                f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
-                " any one of them); flats that are saturated, faint or left out of their combined"
-                " flat do not count"
-            )
-            return refused_record(job, basis, reason)
+            return refused_record(job, basis, _TOO_FEW_FLATS)
         dead_times = dead_time.measure_dead_time(series)
         if dead_times.chi2 > _MOST_CHI2:
             reason = (
@@ -178,14 +181,9 @@ class Shutter(MeasurementKind):
             "header": self.header_version,
         }
         record = job_records.Record(job.product, self.name, digest(basis), basis=basis, data=data)
-        images = []
-        for image, excess, error in zip(
-            night.images, dead_times.excess, dead_times.error, strict=True
-        ):
-            images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
-            images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
         cards = _header_cards(group, record.data)
         cards += measurement_cards.cards_of_shutter(night, [flats for flats, _ in flats_and_series])
+        images = _images_of_map(night, dead_times)
         return pixel_tables.write_product(context, record, cards, images)
 
     # -- lines and sections ------------------------------------------------------------------------
@@ -217,7 +215,7 @@ class Shutter(MeasurementKind):
         return [
             f"shutter: {names[group.shared]} of {group.night}: {text}"
             for group, record in newest.values()
-            if not corrects(context, group.camera)
+            if not corrects_shutter(context, group.camera)
             and (text := self._sentence_on_frames(context, group, record))
         ]
 
@@ -237,7 +235,7 @@ class Shutter(MeasurementKind):
         flats, words_on_flats = record.data["exposures"], ""
         if record.data["inverse"] > 1 / affected_times[0]:
             words_on_flats = f", because their flats are of {_span_of_times(flats)} s"
-        is_done = corrects(context, group.camera)
+        is_done = corrects_shutter(context, group.camera)
         remedy = (
             "they are corrected"
             if is_done
@@ -255,7 +253,11 @@ class Shutter(MeasurementKind):
         for group in self.groups(context) if basis else ():
             if group.night == night:
                 seconds = sorted(_exposures_to_calibrate(context, group))
-                values_shown = [seconds, corrects(context, group.camera), *_epoch_shown(group)]
+                values_shown = [
+                    seconds,
+                    corrects_shutter(context, group.camera),
+                    *_epoch_shown(group),
+                ]
                 basis[group.product] = values_shown
         return basis
 
@@ -316,9 +318,9 @@ def _table_cells(group, record):
     return (
         setup_words(group.shared),
         _span_of_times(sorted(exposures)),
-        *(figure(1e3 * data[name], 3) for name in ("least", "largest", "error")),
+        *(figure_text(1e3 * data[name], 3) for name in ("least", "largest", "error")),
         "" if data["mean"] is None else with_error(1e3 * data["mean"], 1e3 * data["mean_error"]),
-        figure(data["chi2"], 3),
+        figure_text(data["chi2"], 3),
     )
 
 
@@ -374,6 +376,15 @@ def _group_by_light(context, records):
     for record in records:
         records_by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
     return list(records_by_light.values())
+
+
+def _images_of_map(night, dead_times):
+    """Return (EXTNAME, pixels) of the images of a map: dead time and error of each image."""
+    images = []
+    for image, excess, error in zip(night.images, dead_times.excess, dead_times.error, strict=True):
+        images.append((f"EXCESS{image.suffix}", excess.astype(np.float32)))
+        images.append((f"ERROR{image.suffix}", error.astype(np.float32)))
+    return images
 
 
 def _record_entries(group, night, series, dead_times):
@@ -524,7 +535,7 @@ class _SubtractedDark:
         return values
 
 
-def corrects(context, camera):
+def corrects_shutter(context, camera):
     """Return whether the profile of a camera asks for the correction of its frames.
 
     Parameters

@@ -61,12 +61,12 @@ class FigureSeries:
             The nights of the epoch, which the event's indices are of.
         """
         (trend,) = (trend for trend in TRENDS if trend.name == self.figure)
-        parts = {}
+        nights_by_epoch = {}
         for night in sorted(self.points):
             epoch = max((begin for begin in epochs if begin <= night), default="")
-            parts.setdefault(epoch, []).append(night)
+            nights_by_epoch.setdefault(epoch, []).append(night)
         events = []
-        for nights in parts.values():
+        for nights in nights_by_epoch.values():
             values, errors, noises = zip(*(self.points[night] for night in nights), strict=True)
             days = [day_of(night) for night in nights]
             noise = _finite_median(noises)
@@ -84,7 +84,9 @@ def groups_with_figures(context):
     """Return the groups with figures of the detector: biases, measurements of darks and flats."""
     biases = BIAS_KIND.groups(context) if BIAS_KIND.is_enabled(context) else []
     dated_biases = [group for group in biases if day_of(group.night) is not None]
-    return dated_biases, [g for g in DETECTOR.groups(context) if day_of(g.night) is not None]
+    return dated_biases, [
+        group for group in DETECTOR.groups(context) if day_of(group.night) is not None
+    ]
 
 
 def figure_series(context, *, first_night=""):

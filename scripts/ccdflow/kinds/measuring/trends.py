@@ -23,7 +23,7 @@ from ccdflow.kinds.measuring.trend_series import (
 )
 from ccdflow.kinds.product_writing import csv_text, drawing_module, write_text_product
 from ccdflow.pages.contents import Picture, Section
-from ccdflow.pages.text_formatting import figure, unique
+from ccdflow.pages.text_formatting import figure_text, unique_names
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
 from ccdflow.run.rawframes.rows import digest
@@ -229,14 +229,14 @@ def _event_words(event):
     changes = {}
     for step in event["steps"]:
         changes.setdefault(step["figure"], []).append(step)
-    parts = []
+    phrases = []
     for trend in TRENDS:
         if steps := changes.get(trend.name):
             largest_step = max(steps, key=lambda step: step["sigma"])
-            amplifiers = unique(step["amplifier"] for step in steps)
+            amplifiers = unique_names(step["amplifier"] for step in steps)
             amplifier_words = f" of {listing(amplifiers)}" if amplifiers else ""
-            parts.append(f"{trend.words}{amplifier_words} {_change_in_words(largest_step)}")
-    return f"{event['camera']}: a step with night {event['night']}: {'; '.join(parts)}"
+            phrases.append(f"{trend.words}{amplifier_words} {_change_in_words(largest_step)}")
+    return f"{event['camera']}: a step with night {event['night']}: {'; '.join(phrases)}"
 
 
 def _change_in_words(step):
@@ -244,7 +244,7 @@ def _change_in_words(step):
 
     A bias level has an arbitrary zero point, and a figure of 0 has no percentage.
     """
-    text = f"{figure(step['before'], 3)} to {figure(step['after'], 3)} {step['unit']}"
+    text = f"{figure_text(step['before'], 3)} to {figure_text(step['after'], 3)} {step['unit']}"
     if step["figure"] == "level" or not step["before"] > 0:
         return text
     return f"{text} ({100 * step['change'] / step['before']:+.0f} %)"
@@ -267,8 +267,8 @@ def _step_cells(step):
         step["night"],
         " ".join(filter(None, (step["camera"], step["amplifier"], step["setup"]))),
         next(trend.words for trend in TRENDS if trend.name == step["figure"]),
-        f"{figure(step['before'])} {step['unit']}",
-        f"{figure(step['after'])} {step['unit']}",
+        f"{figure_text(step['before'])} {step['unit']}",
+        f"{figure_text(step['after'])} {step['unit']}",
         f"{step['sigma']:g}",
     )
 
@@ -328,6 +328,11 @@ def _names_of_series(series):
     }
 
 
+def _values_by_night(series):
+    """Return {night: value} of the points of a series, without their errors."""
+    return {night: value for night, (value, *_) in series.points.items()}
+
+
 def _picture_of_camera(camera, series, steps, epochs):
     """Return the picture of the figures of one camera.
 
@@ -346,22 +351,20 @@ def _picture_of_camera(camera, series, steps, epochs):
     steps = [step for step in steps if step["night"] >= nights[0]]
     panels = []
     for trend in TRENDS:
-        lines = [
-            draw.AmplifierLine(
-                names[each.key], {night: point[0] for night, point in each.points.items()}
+        series_of_trend = [each for each in series if each.figure == trend.name]
+        if series_of_trend:
+            lines = tuple(
+                draw.AmplifierLine(names[each.key], _values_by_night(each))
+                for each in series_of_trend
             )
-            for each in series
-            if each.figure == trend.name
-        ]
-        marks = tuple(unique(step["night"] for step in steps if step["figure"] == trend.name))
-        if lines:
+            marks = tuple(
+                unique_names(step["night"] for step in steps if step["figure"] == trend.name)
+            )
             panels.append(
-                draw.FigurePanel(
-                    trend.words, trend.unit, tuple(lines), marks, is_level=trend.is_level
-                )
+                draw.FigurePanel(trend.words, trend.unit, lines, marks, is_level=trend.is_level)
             )
-    begun = [night for night in epochs if night >= nights[0]]
-    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=begun)
+    epochs = [night for night in epochs if night >= nights[0]]
+    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=epochs)
     steps_in_words = [
         f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
         for panel in panels

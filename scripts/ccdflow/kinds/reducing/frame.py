@@ -19,12 +19,13 @@ from ccdflow.kinds.reducing.frame_sources import (
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
 from ccdflow.run import job_records, ledger
-from ccdflow.run.context import is_of_enabled_type, reduced_product
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import WantedProduct
-from ccdflow.run.rawframes.rawnames import copies
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
+from ccdflow.run.rawframes.rawnames import copied_files
 from ccdflow.run.rawframes.rows import (
     ARRIVING_STATUS,
     OK,
@@ -245,7 +246,7 @@ class Frame(Kind):
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
         gathered = frame_warnings.gather(
             rows,
-            {r.product: r for r in records}.get,
+            {record.product: record for record in records}.get,
             frame_warnings.separating_settings(context),
         )
         return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
@@ -285,7 +286,7 @@ def _copies_within_nights(context, rows):
             nights[row.night].append(row)
     for rows_of_night in nights.values():
         row_of_file = {row.file: row for row in rows_of_night}
-        for file, original in copies(rows_of_night).items():
+        for file, original in copied_files(rows_of_night).items():
             if row_of_file[file].status == OK:
                 yield file, original
 

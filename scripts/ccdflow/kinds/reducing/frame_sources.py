@@ -7,9 +7,9 @@ import math
 from ccdflow.frame import reduction
 from ccdflow.frame.products import product_images
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.job import Size
 from ccdflow.run.lookups import Lookup, OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
 # Frames that this run could not make, as their page says.

@@ -15,7 +15,8 @@ from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.camera.profile_lines import pattern_of, type_rule_text
 from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
-from ccdflow.run.context import is_of_enabled_type, reduced_product
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.wording import amplifier_prefix, first_lines
 
 MOST_WARNINGS = 12

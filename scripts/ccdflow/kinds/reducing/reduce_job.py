@@ -313,7 +313,9 @@ def _refuse_negatives(frame, stored):
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
         regions = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
         # The same rows count in a frame that is reduced while it is inflated.
-        negatives.add(values[min(r.y0 for r in regions) : max(r.y1 for r in regions)])
+        negatives.add(
+            values[min(region.y0 for region in regions) : max(region.y1 for region in regions)]
+        )
         negatives.check(frame.row.file)
 
 
@@ -351,14 +353,19 @@ def _figures_of_frame(frame, reduced, samples, even):
         figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:
         figures["even"] = float(f"{even:.4g}")
-    images = product_images(frame.geometry, frame.recipe)
     if any(map(np.size, samples)):
-        figures["statistics"] = [
-            statistics
-            for image, sample in zip(images, samples, strict=True)
-            for statistics in _amplifier_statistics(frame, image, sample, figures["levels"])
-        ]
+        figures["statistics"] = _statistics_of_frame(frame, samples, figures["levels"])
     return figures
+
+
+def _statistics_of_frame(frame, samples, levels):
+    """Return the figures of each amplifier of a frame from the sampled rows of its images."""
+    images = product_images(frame.geometry, frame.recipe)
+    return [
+        statistics
+        for image, sample in zip(images, samples, strict=True)
+        for statistics in _amplifier_statistics(frame, image, sample, levels)
+    ]
 
 
 def _ends_of_converters(reduced):

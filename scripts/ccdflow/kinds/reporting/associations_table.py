@@ -25,9 +25,9 @@ from ccdflow.kinds.matching.association import first_use
 from ccdflow.kinds.product_writing import drawing_module, record_of_text, write_text_product
 from ccdflow.pages.contents import Picture, Section
 from ccdflow.run import job_records
-from ccdflow.run.context import calibrated_product, reduced_product
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.nights.note_lines import NeedsWholePlan
+from ccdflow.run.products.product_names import calibrated_product, reduced_product
 from ccdflow.run.rawframes.rows import digest
 from ccdflow.wording import count, first_lines, first_named
 

@@ -46,7 +46,9 @@ def bias_sections(context, night, picture):
     """
     groups = BIAS_KIND.night_groups(context, night)
     biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
-    over_nights = trend_section(trend(context, trend_groups(BIAS_KIND, context, night), night))
+    over_nights = trend_section(
+        trend_pictures(context, trend_groups(BIAS_KIND, context, night), night)
+    )
     if not groups and not biases:
         return [over_nights] if over_nights else []
     names, absence = names_of_groups(groups), _absence_of_combined_biases(context, night)
@@ -240,7 +242,7 @@ def _amplifier_figures(figures, name):
     )
 
 
-def trend(context, groups, highlight=None):
+def trend_pictures(context, groups, highlight=None):
     """Return the picture of the figures of some groups over the nights; () for a single night.
 
     Parameters

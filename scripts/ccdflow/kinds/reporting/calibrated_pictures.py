@@ -20,10 +20,10 @@ from ccdflow.kinds.reducing.small_pictures import is_drawn
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
-from ccdflow.pages.text_formatting import figure, light_words, short_unit, with_error
+from ccdflow.pages.text_formatting import figure_text, light_words, short_unit, with_error
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lookups import OutcomeKey
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import value_picker
 from ccdflow.wording import count
 
@@ -75,7 +75,9 @@ class CalibrationPicture(NightPicture):
         made_groups = self._made_groups(context, night)
         return {
             "version": frame_pictures.PICTURES_VERSION + self.version - 1,
-            "products": [[g.product, context.outcome(g.product).key] for g in made_groups],
+            "products": [
+                [group.product, context.outcome(group.product).key] for group in made_groups
+            ],
         }
 
     def _made_groups(self, context, night):
@@ -84,7 +86,9 @@ class CalibrationPicture(NightPicture):
         Products that were refused or failed have no pixels to draw, and take no row from others.
         """
         groups = self.drawn_groups(context, night)
-        return [g for g in groups if context.made_record(g.product) is not None][:_MOST_ROWS]
+        return [group for group in groups if context.made_record(group.product) is not None][
+            :_MOST_ROWS
+        ]
 
     def make(self, context, job, *, threads):
         """Draw the picture of a night."""
@@ -153,7 +157,7 @@ class MastersPicture(CalibrationPicture):
         """Return the picture's key, and why masters were made without others: no key has that."""
         groups = self.drawn_groups(context, night)
         reasons_by_product = [
-            [g.product, why] for g in groups if (why := _missing_masters(context, g))
+            [group.product, why] for group in groups if (why := _missing_masters(context, group))
         ]
         entry = {"without": reasons_by_product} if reasons_by_product else {}
         return super().page_basis(context, night) | entry
@@ -247,7 +251,7 @@ class SciencePicture(CalibrationPicture):
         groups = SCIENCE.night_groups(context, night)
         if not groups:
             return None
-        records = [r for g in groups if (r := context.made_record(g.product)) is not None]
+        records = [r for group in groups if (r := context.made_record(group.product)) is not None]
         grades = Counter(record.data["grade"] for record in records)
         counts = ", ".join(f"{number} of grade {grade}" for grade, number in sorted(grades.items()))
         sentence = count(sum(grades.values()), "calibrated frame")
@@ -304,7 +308,7 @@ def _count_groups(groups, kind):
 
 def _frames_words(context, groups):
     """Return the number of combined frames among all in words, '' where none was left out."""
-    data = [r.data for g in groups if (r := context.outcome(g.product)) is not None]
+    data = [r.data for group in groups if (r := context.outcome(group.product)) is not None]
     outs = sum(len(each.get("left_out", ())) for each in data)
     members = sum(len(each.get("members", ())) for each in data)
     return f", of {members} of {members + outs} frames" if outs else ""
@@ -313,7 +317,7 @@ def _frames_words(context, groups):
 def _figure_text(value, digits=4):
     """Return a figure of some digits as text; a dash where it is not known."""
     is_known = isinstance(value, int | float) and math.isfinite(value)
-    return figure(value, digits) if is_known else "–"
+    return figure_text(value, digits) if is_known else "–"
 
 
 def _master_lines(context, group, name):

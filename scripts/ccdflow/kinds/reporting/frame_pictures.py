@@ -17,7 +17,7 @@ from ccdflow.kinds.reducing.small_pictures import is_drawn, mapped_image_of
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import OK
 
 PICTURES_VERSION = 10
@@ -27,7 +27,7 @@ PICTURES_VERSION = 10
 class FramesPicture(NightPicture):
     """``before_after.png``: raw beside reduced frames, and the overscan with the region used."""
 
-    name = "picture"
+    name = "frames picture"
     rule = "picture"
     plans_some_nights = True
     nouns = ("picture of frames", "pictures of frames")
@@ -69,8 +69,8 @@ class FramesPicture(NightPicture):
         return {
             "version": PICTURES_VERSION,
             "frames": [
-                [r.file, context.outcome(reduced_product(r.file)).key, r.facts["biassec"]]
-                for r in rows
+                [row.file, context.outcome(reduced_product(row.file)).key, row.facts["biassec"]]
+                for row in rows
             ],
         }
 

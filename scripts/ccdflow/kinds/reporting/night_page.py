@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.files.fits_products.hdus import versions
+from ccdflow.files.fits_products.hdus import version_cards
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.product_writing import write_text_product
@@ -89,7 +89,7 @@ class NightPage(NightProduct):
         sections = [
             frames_section(frames),
             aside_section(frames),
-            provenance_section(recipes, provenance()),
+            provenance_section(recipes, software_versions()),
         ]
         return [section for section in sections if section is not None]
 
@@ -107,7 +107,7 @@ def _undrawn_products(context, night):
         for product in kind.products_on_page(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[r.product, r.reason] for r in records if r.status in UNMADE_STATUS_WORDS]
+    return [[record.product, record.reason] for record in records if record.status in UNMADE_STATUS_WORDS]
 
 
 def _cameras_of_night(context, night):
@@ -161,7 +161,7 @@ def _sentences_on_odd_frames(context, night):
 def _sentences_on_calibration(context, night):
     """Return sentences on calibrated frames with an odd noise, or a flat with lines."""
     groups = SCIENCE.night_groups(context, night)
-    records = [r for g in groups if (r := context.outcome(g.product)) is not None]
+    records = [r for group in groups if (r := context.outcome(group.product)) is not None]
     return [
         f"{text}."
         for sentences in (noise_sentences.noise_sentences, noise_sentences.lamp_sentences)
@@ -200,7 +200,7 @@ def _recipe_in_words(context, night, camera):
     return ", and ".join(sentences) + f" (sections from the {geometry.source})."
 
 
-def provenance():
+def software_versions():
     """Return names and versions of the software behind the products, for the foot of a page."""
     names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
-    return tuple((names[keyword], text) for keyword, text, _ in versions())
+    return tuple((names[keyword], text) for keyword, text, _ in version_cards())

@@ -15,7 +15,7 @@ from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame_sources import shown_nights
 from ccdflow.kinds.reporting import night_page
 from ccdflow.kinds.reporting.night_frames import page_frames
-from ccdflow.kinds.reporting.night_page import provenance
+from ccdflow.kinds.reporting.night_page import software_versions
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 
@@ -72,7 +72,7 @@ class Overview(ArchiveProduct):
                 nights=tuple(reversed(lines)),
                 aside=tuple(frames_set_aside),
                 sections=tuple(s for kind in context.chain if (s := kind.overview(context))),
-                provenance=provenance(),
+                provenance=software_versions(),
                 last_run=paths.LAST_RUN,
             )
         )

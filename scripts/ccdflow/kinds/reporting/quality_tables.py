@@ -88,7 +88,7 @@ class MasterTable(ArchiveProduct):
 class BiasTable(MasterTable):
     """``bias_quality.csv``: level, drift, read noise and structure, by night and amplifier."""
 
-    name = "table"
+    name = "bias table"
     rule = "bias_table"
     plans_some_nights = True
     nouns = ("table of bias quality", "tables of bias quality")

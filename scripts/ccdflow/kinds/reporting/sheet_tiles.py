@@ -21,7 +21,7 @@ from ccdflow.pages.contents import REDUCED
 from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 from ccdflow.run import job_records
-from ccdflow.run.context import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING
 
 # The highest value of most converters, adu.
@@ -273,7 +273,7 @@ class NightTiles:
     @cached_property
     def _first(self):
         """The date of the night's first frame: the strip's hours count from its midnight."""
-        return min(moment for f in self.frames if (moment := _time_of(f.time))).date()
+        return min(moment for frame in self.frames if (moment := _time_of(frame.time))).date()
 
     def _mean_of(self, name):
         """Return a function: the mean of a frame's figure over its amplifiers, or None."""

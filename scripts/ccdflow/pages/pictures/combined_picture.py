@@ -13,7 +13,7 @@ from ccdflow.pages.pictures.panels import check_image, mean_of_middle_half, shri
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import BELOW_ROOM, LEFT_ROOM, SCALE_ROOM, SERIES, WIDTH, pixels
-from ccdflow.pages.text_formatting import span
+from ccdflow.pages.text_formatting import span_text
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
 # Most pixels of a side of the image that is drawn: as many as the picture has room for.
@@ -126,9 +126,9 @@ def combined_sentence(combined):
     parts = [f"{combined.members} biases combined"]
     if combined.recipe:
         parts[0] += f" ({combined.recipe})"
-    if noise := span(combined.noises):
+    if noise := span_text(combined.noises):
         parts.append(f"noise of a pixel {noise} {combined.unit}")
-        if predicted := span(combined.predicted):
+        if predicted := span_text(combined.predicted):
             parts[-1] += f", predicted from the read noise {predicted} {combined.unit}"
     if math.isfinite(combined.rejected):
         percent = 100 * combined.rejected

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import check_image, shrink
+from ccdflow.pages.pictures.panels import ShrunkImage, check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import LEFT_ROOM, SCALE_ROOM, WIDTH, pixels
 
@@ -63,31 +63,48 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:
         raise ValueError("there is no image to draw")
-    is_tall = min(image.ratio for _, images in shrunk_rows for image, *_ in images) > _TALL_RATIO
+    is_tall = min(min(row.ratios) for row in shrunk_rows) > _TALL_RATIO
     pairs = 2 if is_tall and len(shrunk_rows) > 1 else 1
     widest = _NARROW_WIDTH if pairs == 2 else _MOST_WIDTH
     lines = [shrunk_rows[first : first + pairs] for first in range(0, len(shrunk_rows), pairs)]
-    heights = [
-        min(widest * max(image.ratio for _, images in line for image, *_ in images), _MOST_WIDTH)
-        for line in lines
-    ]
+    heights = [min(widest * max(max(row.ratios) for row in line), _MOST_WIDTH) for line in lines]
     raster, top = new_picture(
         title, explanation, sum(height + _AROUND_IMAGES for height in heights)
     )
+    distance = widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT_ROOM)
     for line, height in zip(lines, heights, strict=True):
-        for number, (headline, images) in enumerate(line):
+        for number, row in enumerate(line):
             left = number * WIDTH / pairs
-            write_heading(raster, headline, left + 0.15, top, WIDTH / pairs - 0.2)
-            for index, (image, unit, name) in enumerate(images):
-                shift = index * (widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT_ROOM))
-                box = left + LEFT_ROOM + shift, top + 0.5, widest, height
+            write_heading(raster, row.headline, left + 0.15, top, WIDTH / pairs - 0.2)
+            for index, (image, unit, name) in enumerate(row.images):
+                box = left + LEFT_ROOM + index * distance, top + 0.5, widest, height
                 draw_image(raster, box, image, unit, name, scale=scale, has_rows=not index)
         top += height + _AROUND_IMAGES
     return raster.png()
 
 
+@dataclass(frozen=True)
+class _ShrunkRow:
+    """One row of a picture, its images as wide as they are drawn.
+
+    Attributes
+    ----------
+    headline : str
+    images : tuple of (ccdflow.pages.pictures.panels.ShrunkImage, str, str)
+        Pixels, their unit, their name.
+    """
+
+    headline: str
+    images: tuple[tuple[ShrunkImage, str, str], ...]
+
+    @property
+    def ratios(self):
+        """Height over width of each image."""
+        return [image.ratio for image, *_ in self.images]
+
+
 def _shrink_images(row):
-    """Return (headline, images as wide as they are drawn) of a row; refuse other arrays."""
+    """Return the `_ShrunkRow` of a row; refuse other arrays than images."""
     images = []
     for image, unit, name in row.images:
         # An image of a file is read here, and freed before the next one.
@@ -95,4 +112,4 @@ def _shrink_images(row):
         check_image(pixels_of_image, name, row.headline)
         images.append((shrink(pixels_of_image, pixels(_MOST_WIDTH)), unit, name))
         del pixels_of_image
-    return row.headline, images
+    return _ShrunkRow(row.headline, tuple(images))

@@ -55,41 +55,42 @@ def write_batch(session, batch, *, is_queued=False):
     -------
     Path
     """
-    context = session.context
-    jobs = [session.plan.jobs[product] for product in batch.products]
-    rows, groups = _rows_and_groups(context, jobs)
-    products_read = {paths.reduced_frame(row.file) for row in rows} | {
-        group.product for group in groups
-    }
-    names = {name for row in rows for name in (row.geometry, row.recipe) if name}
-    awaited_paths = session.batches_to_await(batch.products)
-    data = {
-        "settings": context.settings,
-        "waits": [path for path in awaited_paths if path != batch.path],
-        "jobs": [asdict(job) for job in jobs],
-        "elsewhere": [
-            asdict(job) for job in _jobs_of_other_batches(session.plan.jobs, jobs, products_read)
-        ],
-        "groups": [group.as_dict() for group in groups],
-        "rows": [row.as_dict() for row in rows],
-        "shared": {name: context.store.shared[name] for name in sorted(names)},
-        "records": [
-            record.as_dict()
-            for product in sorted(products_read)
-            if (record := context.earlier_record(product)) is not None
-        ],
-    }
-    path = context.results / batch.path
-    compact = {"separators": (",", ":")}
+    path = session.context.results / batch.path
     head = {
         **asdict(batch.size),
         "before": batch.earlier_records,
         "queued": is_queued,
         "form": _hash_of_fields(),
     }
-    body = json.dumps(data, **compact)
-    atomic_write.write_text(path, f"{json.dumps(head, **compact)}\n{body}\n")
+    texts = [
+        json.dumps(values, separators=(",", ":"))
+        for values in (head, _contents_of_batch(session, batch))
+    ]
+    atomic_write.write_text(path, "".join(f"{text}\n" for text in texts))
     return path
+
+
+def _contents_of_batch(session, batch):
+    """Return the jobs of a batch, and all that they read: plain values by name."""
+    context = session.context
+    jobs = [session.plan.jobs[product] for product in batch.products]
+    rows, groups = _rows_and_groups(context, jobs)
+    products_read = {paths.reduced_frame(row.file) for row in rows}
+    products_read.update(group.product for group in groups)
+    names = {name for row in rows for name in (row.geometry, row.recipe) if name}
+    other_jobs = _jobs_of_other_batches(session.plan.jobs, jobs, products_read)
+    records = filter(None, map(context.earlier_record, sorted(products_read)))
+    awaited_paths = session.batches_to_await(batch.products)
+    return {
+        "settings": context.settings,
+        "waits": [path for path in awaited_paths if path != batch.path],
+        "jobs": list(map(asdict, jobs)),
+        "elsewhere": list(map(asdict, other_jobs)),
+        "groups": [group.as_dict() for group in groups],
+        "rows": [row.as_dict() for row in rows],
+        "shared": {name: context.store.shared[name] for name in sorted(names)},
+        "records": [record.as_dict() for record in records],
+    }
 
 
 def _jobs_of_other_batches(jobs_by_product, jobs, products_needed):

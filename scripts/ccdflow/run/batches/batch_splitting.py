@@ -79,32 +79,32 @@ def split(session, *, is_split_by_night, writes_files=True):
         most_jobs=most_jobs,
         is_split_by_night=is_split_by_night,
     )
-    parts, batch_by_product = split_jobs(gathers_nights=is_split_by_night)
+    jobs_by_batch, batch_by_product = split_jobs(gathers_nights=is_split_by_night)
     n_jobs = sum(map(len, (frame_jobs, *jobs_by_kind.values())))
     if not is_split_by_night and n_jobs - len(batch_by_product) > most_jobs:
         # The main process would get more jobs than a batch holds.
-        parts, batch_by_product = split_jobs(gathers_nights=True)
-    batches = _batches_of_parts(session, parts, batch_by_product)
+        jobs_by_batch, batch_by_product = split_jobs(gathers_nights=True)
+    batches = _batches_of_parts(session, jobs_by_batch, batch_by_product)
     if writes_files:
         for batch in batches:
             write_batch(session, batch, is_queued=is_split_by_night)
     return batches
 
 
-def _batches_of_parts(session, parts, batch_by_product):
+def _batches_of_parts(session, jobs_by_batch, batch_by_product):
     """Return the `Batch` of each part of a plan, each behind those that it waits for.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
-    parts : dict of str to list of ccdflow.run.job.Job
+    jobs_by_batch : dict of str to list of ccdflow.run.job.Job
         By the name of the batch, in the order of the batches.
     batch_by_product : dict of str to str
         The name of the batch of each product.
     """
     places = {product: place for place, product in enumerate(session.plan.jobs)}
     batches = {}
-    for name, jobs in parts.items():
+    for name, jobs in jobs_by_batch.items():
         jobs_in_order = sorted(jobs, key=lambda job: places[job.product])
         names_needed = set(map(batch_by_product.get, _needs_of(jobs))) - {None, name}
         earlier_batches = [batches[earlier] for earlier in sorted(names_needed)]
@@ -115,8 +115,8 @@ def _batches_of_parts(session, parts, batch_by_product):
 def _needs_of(jobs):
     """Return the set of products that some jobs need."""
     # Thousands of frames need their own reduced frame first, and then the same masters.
-    firsts = {job.needs[0] for job in jobs if job.needs}
-    return firsts.union(*{job.needs[1:] for job in jobs})
+    reduced_frames = {job.needs[0] for job in jobs if job.needs}
+    return reduced_frames.union(*{job.needs[1:] for job in jobs})
 
 
 def needs_batches(plan):
@@ -164,10 +164,10 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
     gathers_nights : bool
         Whether jobs that need several batches get batches of their own.
     """
-    parts = {name: list(jobs) for name, jobs in frames.items()}
-    batch_by_product = {job.product: name for name, jobs in parts.items() for job in jobs}
+    jobs_by_batch = {name: list(jobs) for name, jobs in frames.items()}
+    batch_by_product = {job.product: name for name, jobs in jobs_by_batch.items() for job in jobs}
     for kind, jobs_of_kind in jobs_by_kind.items():
-        unjoined_jobs = _join_batch(jobs_of_kind, plan.jobs, parts, batch_by_product)
+        unjoined_jobs = _join_batch(jobs_of_kind, plan.jobs, jobs_by_batch, batch_by_product)
         if not gathers_nights:
             continue
         # Jobs of nights without new frames wait for no other job.
@@ -176,15 +176,15 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
             waits = any(need in plan.jobs for need in job.needs)
             (waiting_jobs if waits else free_jobs).append(job)
         for jobs, suffix in ((free_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
-            parts_of_kind = _split_nights(_jobs_by_night(jobs), most_jobs, is_split_by_night)
-            for nights, jobs_of_nights in parts_of_kind.items():
+            jobs_by_nights = _split_nights(_jobs_by_night(jobs), most_jobs, is_split_by_night)
+            for nights, jobs_of_nights in jobs_by_nights.items():
                 name = f"{nights}{suffix}"
-                parts.setdefault(name, []).extend(jobs_of_nights)
+                jobs_by_batch.setdefault(name, []).extend(jobs_of_nights)
                 batch_by_product.update((job.product, name) for job in jobs_of_nights)
-    return parts, batch_by_product
+    return jobs_by_batch, batch_by_product
 
 
-def _join_batch(jobs, jobs_by_product, parts, batch_by_product):
+def _join_batch(jobs, jobs_by_product, jobs_by_batch, batch_by_product):
     """Put jobs of a kind that need one batch into that batch; return those that need several.
 
     A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
@@ -195,7 +195,7 @@ def _join_batch(jobs, jobs_by_product, parts, batch_by_product):
     jobs : list of ccdflow.run.job.Job
     jobs_by_product : dict of str to ccdflow.run.job.Job
         All jobs of the plan.
-    parts : dict of str to list of ccdflow.run.job.Job
+    jobs_by_batch : dict of str to list of ccdflow.run.job.Job
         The jobs of each batch; some are added.
     batch_by_product : dict of str to str
         The name of the batch of each product; some are added.
@@ -214,7 +214,7 @@ def _join_batch(jobs, jobs_by_product, parts, batch_by_product):
             continue
         if len(names) == 1:
             (name,) = names
-            parts[name].append(job)
+            jobs_by_batch[name].append(job)
             batch_by_product[job.product] = name
         else:
             unjoined_jobs.append(job)
@@ -258,42 +258,42 @@ def _batch_of_jobs(context, name, jobs, earlier_batches):
 
 def _jobs_by_night(jobs):
     """Return {night: its jobs}, both in the order of the jobs."""
-    nights = {}
+    jobs_by_night = {}
     for job in jobs:
-        nights.setdefault(job.night, []).append(job)
-    return nights
+        jobs_by_night.setdefault(job.night, []).append(job)
+    return jobs_by_night
 
 
-def _split_nights(nights, most_jobs, is_split_by_night):
+def _split_nights(jobs_by_night, most_jobs, is_split_by_night):
     """Return {name: jobs} of batches of one or more nights, or of a part of a night.
 
     Parameters
     ----------
-    nights : dict of str to list of ccdflow.run.job.Job
+    jobs_by_night : dict of str to list of ccdflow.run.job.Job
         The jobs of each night, in the order of the nights.
     most_jobs : int
         Jobs in a batch, at most: a night with more is parted.
     is_split_by_night : bool
         Make a batch for each night, instead of bundles of nights.
     """
-    parts, bundle_nights, bundle_jobs = {}, [], []
-    bundle_size = 1 if is_split_by_night else _size_of_bundle(nights, most_jobs)
-    for night, jobs in nights.items():
+    jobs_by_batch, bundle_nights, bundle_jobs = {}, [], []
+    bundle_size = 1 if is_split_by_night else _size_of_bundle(jobs_by_night, most_jobs)
+    for night, jobs in jobs_by_night.items():
         if len(jobs) > most_jobs:
-            parts |= _parts_of_night(night, jobs, most_jobs)
+            jobs_by_batch |= _parts_of_night(night, jobs, most_jobs)
             continue
         if bundle_nights and len(bundle_jobs) + len(jobs) > bundle_size:
-            parts[_batch_name(bundle_nights)] = bundle_jobs
+            jobs_by_batch[_batch_name(bundle_nights)] = bundle_jobs
             bundle_nights, bundle_jobs = [], []
         bundle_nights, bundle_jobs = [*bundle_nights, night], [*bundle_jobs, *jobs]
     if bundle_nights:
-        parts[_batch_name(bundle_nights)] = bundle_jobs
-    return parts
+        jobs_by_batch[_batch_name(bundle_nights)] = bundle_jobs
+    return jobs_by_batch
 
 
-def _size_of_bundle(nights, most_jobs):
+def _size_of_bundle(jobs_by_night, most_jobs):
     """Return the jobs in a bundle of nights: as few bundles as possible, all of about one size."""
-    n_jobs = sum(len(jobs) for jobs in nights.values() if len(jobs) <= most_jobs)
+    n_jobs = sum(len(jobs) for jobs in jobs_by_night.values() if len(jobs) <= most_jobs)
     n_bundles = max(1, math.ceil(n_jobs / most_jobs))
     return max(1, n_jobs / n_bundles)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.run import failures, job_records
-from ccdflow.run.context import reduced_product
 from ccdflow.run.lines.plan_description import (
     set_aside_lines,
     unknown_lines,
     unreadable_lines,
 )
 from ccdflow.run.nights import archive_counts
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
 from ccdflow.run.rawframes.raw_verdicts import records_by_kind
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE, RowMark

@@ -6,9 +6,8 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.run import ledger
-from ccdflow.run.context import reduced_product
-from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.nights import archive_counts
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import count, first_lines, listing

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ccdflow.run import job_records
-from ccdflow.run.context import is_of_enabled_type
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import OK, plain_row, row_of
 

@@ -1,1 +1,1 @@
-"""The products of a run on the disk: their sizes and times, their records, their removal."""
+"""The products of a run: their names, and on the disk their sizes and times, and their removal."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 
-from ccdflow.run.helper_processes import LOST_ERRORS, ask, helper_process
+from ccdflow.run.processes.helper_processes import LOST_ERRORS, ask, helper_process
 
 FRAMES_A_PROCESS = 500
 """One more process starts for each of this many frames: reading them takes as long as its start."""

@@ -132,13 +132,13 @@ def load_store(results):
     The loss of the store costs time, never a product: all headers are read again. They are read
     again as well where another version read them; rows of missing raw files are kept.
     """
-    first, lines = notes.read_headed(Path(results) / paths.HEADERS)
-    if not {"facts", "shared", "table"} <= first.keys():
+    head, lines = notes.read_headed(Path(results) / paths.HEADERS)
+    if not {"facts", "shared", "table"} <= head.keys():
         return HeaderStore()
     later = late_notes.read_late_notes(results)
-    late_first = first | later.heads.get("rows", {})
-    reader, late_reader = RowReader(first), RowReader(late_first)
-    store = HeaderStore(shared=first["shared"] | late_first["shared"], table=late_reader.table)
+    late_head = head | later.heads.get("rows", {})
+    reader, late_reader = RowReader(head), RowReader(late_head)
+    store = HeaderStore(shared=head["shared"] | late_head["shared"], table=late_reader.table)
     try:
         for row in chain(map(reader.row, lines), map(late_reader.row, later.rows)):
             store.add(row)
@@ -188,7 +188,7 @@ class RowReader:
 
     Parameters
     ----------
-    first : dict of str to object
+    head : dict of str to object
         The first line of the notes.
 
     Attributes
@@ -199,18 +199,18 @@ class RowReader:
         The stamp of the inventory's table as noted; () where its form has changed.
     """
 
-    def __init__(self, first):
-        self._facts, form = first["facts"], _form_of_lines()
+    def __init__(self, head):
+        self._facts, form = head["facts"], _form_of_lines()
         # Older results: the first line has no names of fields; `older_rows` knows these rows.
-        self._fields = first.get("fields", form["fields"])
+        self._fields = head.get("fields", form["fields"])
         self._has_same_facts = self._facts == form["facts"]
         self._has_same_fields = self._fields == form["fields"]
         self.is_of_another_version = any(
-            first.get(name, form[name]) != form[name]
+            head.get(name, form[name]) != form[name]
             for name in ("reading", "facts", "fields", "shared_fields")
         )
-        is_table_as_now = all(first.get(n, form[n]) == form[n] for n in ("form", "columns"))
-        self.table = tuple(first["table"]) if is_table_as_now else ()
+        is_table_as_now = all(head.get(n, form[n]) == form[n] for n in ("form", "columns"))
+        self.table = tuple(head["table"]) if is_table_as_now else ()
 
     def row(self, line):
         """Return the row of a line.
@@ -290,8 +290,8 @@ def save_store(results, store):
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
     shared = {name: value for name, value in sorted(store.shared.items()) if name in names_in_use}
-    first = {**first_line_of_rows(store), "shared": shared}
-    notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(first)], rows))
+    head = {**first_line_of_rows(store), "shared": shared}
+    notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(head)], rows))
     store.has_late_notes = False
     store.saved = dict(store.rows)
 

@@ -61,30 +61,44 @@ def update(
         if not _is_current(store.rows.get(file), stamp, hashes)
         or _is_asked_for_again(store.rows[file], products_to_reread)
     ]
-
-    def known_row(file):
-        earlier_row = store.rows.get(file)
-        is_read_anew = (
-            earlier_row is not None
-            and earlier_row.stamp == ANOTHER_VERSION
-            and not earlier_row.gone
-        )
-        return None if is_read_anew else earlier_row
-
-    files = [(file, stamps[file], known_row(file)) for file in stale_files]
-    answers = header_reading.read_all(RawRowReader(settings, hashes, now), files, cores=cores)
-    for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
-        store.add_read(values, geometry, recipe)
-        if traceback:
-            store.tracebacks[stale_files[count - 1]] = traceback
-        if progress is not None:
-            progress(count, len(stale_files))
+    read_rows = RawRowReader(settings, hashes, now)
+    files = [(file, stamps[file], _known_row(store, file)) for file in stale_files]
+    _read_headers(store, read_rows, files, cores=cores, progress=progress)
     for file, problem in problems.items():
         store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)
     if settings.is_folding:
         refuse_spellings(store, stamps)
     return sorted(set(store.rows) - set(stamps) - set(problems))
+
+
+def _known_row(store, file):
+    """Return the earlier row of a file; None if there is none, or it is of another version."""
+    row = store.rows.get(file)
+    is_of_another_version = row is not None and row.stamp == ANOTHER_VERSION and not row.gone
+    return None if is_of_another_version else row
+
+
+def _read_headers(store, read_rows, files, *, cores, progress):
+    """Read the headers of some files, and put their rows into the store.
+
+    Parameters
+    ----------
+    store : HeaderStore
+    read_rows : ccdflow.run.rawframes.row_reader.RawRowReader
+    files : list of (str, tuple, ccdflow.run.rawframes.rows.Row or None)
+        Each file, its size and times, and its earlier row.
+    cores : int
+    progress : callable or None
+    """
+    answers = header_reading.read_all(read_rows, files, cores=cores)
+    for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
+        store.add_read(values, geometry, recipe)
+        if traceback:
+            file, *_ = files[count - 1]
+            store.tracebacks[file] = traceback
+        if progress is not None:
+            progress(count, len(files))
 
 
 def _is_asked_for_again(row, products_to_reread):

@@ -7,7 +7,7 @@ from pathlib import Path
 from ccdflow import paths
 from ccdflow.files.text_files import tables
 from ccdflow.run.rawframes.rawnames import shown_name
-from ccdflow.run.rawframes.rows import picker
+from ccdflow.run.rawframes.rows import picker_of_facts
 
 COLUMNS = (
     "file", "night", "camera", "imagetyp", "type", "filter", "grism", "exptime", "naxis1", "naxis2",
@@ -22,7 +22,7 @@ _NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 TABLE_VERSION = 1
 """Raise it when a change alters the text of a row that did not change."""
 
-_facts_of = picker(*COLUMNS[3:-3])
+_facts_of = picker_of_facts(*COLUMNS[3:-3])
 
 
 def cells(row):

@@ -70,28 +70,26 @@ def mark_gone(store, records, gone, results):
         Files that are missing; files that cannot be read are marked in the store.
     results : pathlib.Path
     """
-    unreadable_files = [
-        file for file, row in store.rows.items() if row.gone and file not in set(gone)
-    ]
+    unreadable_files = {file for file, row in store.rows.items() if row.gone} - set(gone)
     missing_files = {*gone, *unreadable_files}
-    products_of_files = {
-        paths.reduced_frame(file) for file in store.rows if file not in missing_files
-    }
-    folders = [file for file in store.rows if file.endswith("/") and file not in missing_files]
+    present_files = [file for file in store.rows if file not in missing_files]
+    products_of_files = set(map(paths.reduced_frame, present_files))
+    folders = [file for file in present_files if file.endswith("/")]
     is_in_the_way = _blocked_by(store, missing_files) if missing_files else None
     for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
-        has_product = product not in products_of_files and _may_be_there(results / product)
+        is_of_other_file = product in products_of_files
+        if not is_of_other_file and _may_be_there(results / product):
+            if file not in unreadable_files:
+                missing_row = _row_not_found(row, folders, is_in_the_way=is_in_the_way(product))
+                if row.gone != missing_row.gone or not row.stamp:
+                    store.rows[file] = missing_row
+            continue
         if file in unreadable_files:
-            if not has_product:
-                store.rows[file] = unreadable_row(row)
-        elif has_product:
-            missing_row = _row_not_found(row, folders, is_in_the_way=is_in_the_way(product))
-            if row.gone != missing_row.gone or not row.stamp:
-                store.rows[file] = missing_row
+            store.rows[file] = unreadable_row(row)
         else:
             del store.rows[file]
-        if not has_product and product not in products_of_files:
+        if not is_of_other_file:
             records.pop(product, None)
 
 

@@ -167,7 +167,7 @@ def _first_file_by_folder(files):
     return files_by_folder
 
 
-def copies(rows):
+def copied_files(rows):
     """Return {file: the file it is a copy of} of frames that hold the same as one before them.
 
     The first good frame by name is the one that counts; a frame whose raw file is gone is neither.

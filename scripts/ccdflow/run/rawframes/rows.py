@@ -94,7 +94,7 @@ class Facts(Mapping):
         return (*_shown_facts_of(self._values), *later_facts)
 
 
-def picker(*names):
+def picker_of_facts(*names):
     """Return a function that gives the values of some `Facts` under these names as a tuple."""
     pick_values = value_picker(*names)
     return lambda facts: pick_values(facts.values())

@@ -15,13 +15,15 @@ from functools import cached_property
 from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records, worker
-from ccdflow.run.context import JobContext, PlanContext, is_of_enabled_type, reduced_product
+from ccdflow.run.context import JobContext, PlanContext
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, Job
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.plan import Planner
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory
+from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
 

@@ -124,11 +124,7 @@ def verify_calibrated(headers, path, results):
             reason = f"its reduced frame {expected} was replaced by another"
             raise CannotRemake(reason, SOURCE_REPLACED)
         for hdu in sorted({0, *images}):
-            check_cards(headers[hdu], [frame[hdu].header], CALIBRATED_ORIGINS)
-            check_order(
-                headers[hdu], frame[hdu].header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.renewed_cards
-            )
-            check_names(headers[hdu], frame[hdu].header)
+            _check_header(headers[hdu], frame[hdu].header)
         _check_masters(headers[0], frame[0].header, account, files)
         for hdu in images:
             difference, note = _verify_image(
@@ -139,6 +135,13 @@ def verify_calibrated(headers, path, results):
             pixels += hdus[hdu].data.size
     compared = ", ".join([f"{MOST_STEPS} steps of float32 with ccdproc", *sorted(notes)])
     return {"compared": compared, "pixels": pixels, "largest": largest_difference}
+
+
+def _check_header(header, reduced_header):
+    """Raise unless a header has the cards of the reduced frame and ccdflow's, in their order."""
+    check_cards(header, [reduced_header], CALIBRATED_ORIGINS)
+    check_order(header, reduced_header, CALIBRATED_ORDER, CALIBRATED_ORIGINS.renewed_cards)
+    check_names(header, reduced_header)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.verify.detector.photon_light import SmoothLight, tiles
+from ccdflow.verify.detector.photon_light import SmoothLight, edges_of_tiles
 from ccdflow.verify.reading.restated_numbers import (
     LEAST_FLAT,
     LEAST_LIGHT,
@@ -191,7 +191,7 @@ def expected_dark_light(plane, place):
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first_header.get("BIASKEY") else float(np.median(values[::4]))
         values -= level
-        sampled_rows = np.concatenate(tiles(len(values), _TILE_SIDE)[1])
+        sampled_rows = np.concatenate(edges_of_tiles(len(values), _TILE_SIDE)[1])
         surroundings = SmoothLight(values[sampled_rows], len(values), _TILE_SIDE)
         light = np.empty(values.shape, np.float32)
         for low in range(0, len(values), 64):

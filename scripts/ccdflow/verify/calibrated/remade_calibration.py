@@ -472,7 +472,7 @@ def check_saturation(header, image, reduced_header):
 
 def smooth_light_of(image):
     """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image (ny, nx)."""
-    rows = np.concatenate(photon_light.tiles(len(image.reduced))[1])
+    rows = np.concatenate(photon_light.edges_of_tiles(len(image.reduced))[1])
     return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
 
 

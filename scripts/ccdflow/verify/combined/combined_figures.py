@@ -25,7 +25,7 @@ from ccdflow.verify.comparing.comparing import (
     check_figure,
     check_value,
 )
-from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, neighbours
+from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, values_of_neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import (
     BLEED,
@@ -387,8 +387,10 @@ def _expect_hot(bits, part, values, errors, is_usable, limit):
         Adu above the surroundings, by the rate alone.
     """
     middle, noise = (float(np.median(plane[is_usable])) for plane in (values, errors))
-    surroundings = np.maximum(neighbours(np.nan_to_num(values, nan=middle)), middle)
-    noise_of_surroundings = np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
+    surroundings = np.maximum(values_of_neighbours(np.nan_to_num(values, nan=middle)), middle)
+    noise_of_surroundings = np.maximum(
+        values_of_neighbours(np.nan_to_num(errors, nan=noise)), noise
+    )
     bits.add(
         HOT, values - surroundings, np.maximum(limit, _HOT_SIGMA * noise_of_surroundings), part
     )
@@ -411,8 +413,8 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
         Electrons per adu.
     """
     middle, noise = (float(np.nanmedian(plane)) for plane in (values, errors))
-    excess = values - neighbours(np.nan_to_num(values, nan=middle))
-    limit = _HOT_SIGMA * np.maximum(neighbours(np.nan_to_num(errors, nan=noise)), noise)
+    excess = values - values_of_neighbours(np.nan_to_num(values, nan=middle))
+    limit = _HOT_SIGMA * np.maximum(values_of_neighbours(np.nan_to_num(errors, nan=noise)), noise)
     ring, column = np.ones((3, 3), bool), np.zeros((3, 3), bool)
     ring[1, 1], column[:, 1] = False, True
     bounds = []

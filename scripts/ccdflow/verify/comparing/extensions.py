@@ -83,15 +83,21 @@ def check_extensions(headers, images, kinds, *, needed_kinds=(), pixel_types=(-3
         if header["BITPIX"] != bits[kind]:
             raise Differs(f"BITPIX of {name} is {bits[kind]}, and {header['BITPIX']} here")
         place = kinds.index(kind)
-        is_in_order = number > max(images) and place >= last_kind_by_image.get(hdu, 0)
+        is_in_order = number > images[-1] and place >= last_kind_by_image.get(hdu, 0)
         if name in names_seen or not is_in_order:
             raise Differs(f"HDU {number}, {name}, is not in its place")
         names_seen.add(name)
         last_kind_by_image[hdu] = place
         _check_extension(header, headers[hdu], name)
-    for name in (f"{kind}{hdu or ''}" for hdu in images for kind in needed_kinds):
-        if name not in names_seen:
-            raise Differs(f"it has no {name}")
+    _check_needed_extensions(names_seen, images, needed_kinds)
+
+
+def _check_needed_extensions(names_seen, images, needed_kinds):
+    """Raise unless each image has the extensions that it needs."""
+    for hdu in images:
+        for kind in needed_kinds:
+            if f"{kind}{hdu or ''}" not in names_seen:
+                raise Differs(f"it has no {kind}{hdu or ''}")
 
 
 def _name_and_owner(number, header, owners):

@@ -10,8 +10,8 @@ from scipy import special
 from ccdflow.verify.detector.pixel_bits import (
     bad_parts,
     column_sums,
-    neighbours,
     sigma_by_mad,
+    values_of_neighbours,
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 
@@ -275,7 +275,7 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
         lines = fit.lines(read(np.arange(strip.start, strip.stop)))
         part = slice(strip.start + y.start, strip.stop + y.start), x
         rate = np.nan_to_num(lines.rate, nan=fit.rate)
-        excess = lines.rate - np.maximum(neighbours(rate), fit.rate)
+        excess = lines.rate - np.maximum(values_of_neighbours(rate), fit.rate)
         limit = np.fmax(hot_rate, _BAD_SIGMA * fit.scales[0] * lines.error)
         bits.add(HOT, excess, limit, part, margin=0)
         for bit, values, freedom, scale in zip(
@@ -308,7 +308,7 @@ def _flag_filling_pixels(bits, part, lines, fit):
         Fit of the amplifier.
     """
     offset = np.nan_to_num(lines.offset)
-    square = ((offset - neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
+    square = ((offset - values_of_neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
     bits.add(HOT, square, _BAD_SIGMA**2, part, margin=0)
     if fit.freedom[0]:
         limit = special.chdtri(fit.freedom[0] + 1, _FALSE_ALARM_SHARE)
@@ -328,7 +328,7 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
     hot_rate : float
     """
     level, usual_error = float(np.nanmedian(rate)), float(np.nanmedian(error))
-    surroundings = neighbours(np.nan_to_num(rate, nan=level))
+    surroundings = values_of_neighbours(np.nan_to_num(rate, nan=level))
     limit = np.fmax(hot_rate, _BAD_SIGMA * np.fmax(error, usual_error))
     bits.add(HOT, rate - np.maximum(surroundings, level), limit, place, margin=0)
     is_empty = ~np.isfinite(rate)

@@ -71,19 +71,13 @@ def _verify_map(first_header, hdus, results):
     nights = [night if night.night in newest else night._replace(weak=None) for night in nights]
     pixels, line = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
-    shapes, stored_shapes = _shapes_of_images(nights, results), [hdu.data.shape for hdu in images]
-    if stored_shapes != shapes:
-        raise Differs(
-            f"the shapes of its masks should be {shapes}, those of the masters that its nights"
-            f" name, and are {stored_shapes}"
-        )
+    _check_shapes_of_masks(images, _shapes_of_images(nights, results))
     for number, hdu in enumerate(images):
         shape, share = hdu.data.shape, first_header["BPSHARE"]
         mask = np.zeros(shape, np.int16)
         index, bits, *_ = pixel_history(newest_nights, number, shape, share)
         mask.reshape(-1)[index] = bits
-        wrong_count = int(np.count_nonzero(mask != hdu.data))
-        if wrong_count:
+        if wrong_count := int(np.count_nonzero(mask != hdu.data)):
             raise Differs(f"{wrong_count} pixels of {hdu.name} differ from the nights' tables")
         index, _, *columns = pixel_history(nights, number, shape, share)
         lines_of_image = table[line : line + index.size]
@@ -102,6 +96,16 @@ def _verify_map(first_header, hdus, results):
             f"NNIGHTS is {len(set(names))} or more, and its card has {first_header['NNIGHTS']}"
         )
     return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
+
+
+def _check_shapes_of_masks(images, shapes):
+    """Raise unless the masks of a map have these shapes, (ny, nx) each."""
+    stored_shapes = [hdu.data.shape for hdu in images]
+    if stored_shapes != shapes:
+        raise Differs(
+            f"the shapes of its masks should be {shapes}, those of the masters that its nights"
+            f" name, and are {stored_shapes}"
+        )
 
 
 def _shapes_of_images(nights, results):

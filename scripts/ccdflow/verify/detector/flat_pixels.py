@@ -17,9 +17,9 @@ from ccdflow.verify.detector.pixel_bits import (
     block_medians,
     column_sums,
     interpolate_blocks,
-    neighbours,
     sigma_by_mad,
     smooth_lamp,
+    values_of_neighbours,
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, LOW_SIGMA, PART_ROWS
 
@@ -275,7 +275,7 @@ def open_bits_of_levels(parts, *, includes_ccdmask):
         return bits
     ratio = np.divide(bright_mean, faint_mean, out=np.full(faint_mean.shape, np.nan), where=is_lit)
     ratio[~is_lit] = np.median(ratio[is_lit])
-    usual_ratio = neighbours(ratio)
+    usual_ratio = values_of_neighbours(ratio)
     variance = (
         variance_of_bright
         + usual_ratio**2 * variance_of_faint

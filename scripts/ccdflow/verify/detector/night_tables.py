@@ -603,7 +603,9 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
         return values - seconds * rate[rows]
 
     frames = read(dark_pixels.rows_of_usual_pixel(ny))
-    levels = np.array([np.nan if np.isnan(f).all() else np.nanmedian(f) for f in frames])
+    levels = np.array(
+        [np.nan if np.isnan(frame).all() else np.nanmedian(frame) for frame in frames]
+    )
     groups = flat_pixels.faint_and_bright(levels)
     if groups is None:
         return None
@@ -611,7 +613,9 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
     for strip in dark_pixels.strips_of(ny, x.stop - x.start):
         values = read(np.arange(strip.start, strip.stop))
         noises = gain, noise
-        strips.append([flat_pixels.average_flats(values[g], levels[g], noises) for g in groups])
+        strips.append(
+            [flat_pixels.average_flats(values[group], levels[group], noises) for group in groups]
+        )
     parts = [
         [np.concatenate([strip[level][n] for strip in strips]) for n in range(3)]
         for level in (0, 1)

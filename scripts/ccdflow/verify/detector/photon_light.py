@@ -41,7 +41,7 @@ _EXAMINED_PART = 0.999
 _SAMPLED_ROWS = 4
 
 
-def tiles(ny, size=_TILE_SIDE):
+def edges_of_tiles(ny, size=_TILE_SIDE):
     """Return the edges of the tiles of `ny` rows, and the sampled rows of each tile.
 
     Parameters
@@ -68,7 +68,7 @@ class SmoothLight:
     Parameters
     ----------
     sample : numpy.ndarray of shape (k, nx), float32 or float64
-        The rows that `tiles` names.
+        The rows that `edges_of_tiles` names.
     ny : int
         Rows of the image.
     size : int
@@ -76,7 +76,7 @@ class SmoothLight:
     """
 
     def __init__(self, sample, ny, size=_TILE_SIDE):
-        edges, rows = tiles(ny, size)
+        edges, rows = edges_of_tiles(ny, size)
         nx = sample.shape[1]
         width = nx // max(1, round(nx / size))
         count, step = nx // width, _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1

@@ -137,7 +137,7 @@ def _interpolation_weights(pixels, count):
     return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(count)))
 
 
-def neighbours(image):
+def values_of_neighbours(image):
     """Return the values around each pixel of an image, (ny, nx)."""
     return interpolate_blocks(block_medians(image), slice(0, len(image)), image.shape[1])
 

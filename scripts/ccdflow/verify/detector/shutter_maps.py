@@ -184,13 +184,7 @@ def verify_shutter(first_header, hdus, results):
     flats = flats_named(first_header, results)
     images = open_product(flats[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
-    names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
-    stored_names = [hdu.name for hdu in hdus[1:]]
-    if stored_names != names:
-        raise Differs(
-            f"its images should be {', '.join(names)}, and it has"
-            f" {', '.join(stored_names) or 'none'}"
-        )
+    _check_names_of_images(hdus, numbers)
     shapes = [_shape_in_cells(images[hdu].shape) for hdu in numbers]
     noises = _gains_and_noises(first_header, images, numbers, flats)
     series = [
@@ -204,6 +198,17 @@ def verify_shutter(first_header, hdus, results):
     largest, cells = _compare_cells(hdus[1:], shapes, excess, error)
     compared = f"cells to {_ERROR_PART:g} of their errors with numpy"
     return {"compared": compared, "pixels": cells, "largest": largest}
+
+
+def _check_names_of_images(hdus, numbers):
+    """Raise unless a map has the excess and its error for each image of the flats, in order."""
+    names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
+    stored_names = [hdu.name for hdu in hdus[1:]]
+    if stored_names != names:
+        raise Differs(
+            f"its images should be {', '.join(names)}, and it has"
+            f" {', '.join(stored_names) or 'none'}"
+        )
 
 
 def _compare_cells(hdus, shapes, excess, error):

@@ -78,24 +78,33 @@ def read_raw(account, folder):
         amplifier.hdu for amplifiers in account.images.values() for amplifier in amplifiers
     }
     try:
-        content = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            content = gzip.decompress(content)
+        content = _unpacked_content(path)
         fingerprint = f"{zlib.crc32(content):08x}-{len(content):x}"
         if fingerprint != account.fingerprint:
             return SourceFile(fingerprint, {}, [])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                # astropy takes the scaling out of a header when it reads the pixels.
-                tops = {hdu: _highest_value(hdus[hdu].header) for hdu in hdus_used}
-                images = {hdu: CCDData(hdus[hdu].data, unit=units.adu) for hdu in hdus_used}
-                return SourceFile(fingerprint, images, [hdu.header for hdu in hdus], tops)
+        return _source_of_content(content, fingerprint, hdus_used)
     except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
         if is_own_fault(error):
             raise
         reason = f"the raw file cannot be read: {error}"
         raise CannotRemake(reason, UNREADABLE) from None
+
+
+def _unpacked_content(path):
+    """Return the bytes of a raw file, inflated if it ends in .gz."""
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.name.lower().endswith(".gz") else content
+
+
+def _source_of_content(content, fingerprint, hdus_used):
+    """Return the `SourceFile` of the bytes of a FITS file, with the pixels of some HDUs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            # astropy takes the scaling out of a header when it reads the pixels.
+            tops = {hdu: _highest_value(hdus[hdu].header) for hdu in hdus_used}
+            images = {hdu: CCDData(hdus[hdu].data, unit=units.adu) for hdu in hdus_used}
+            return SourceFile(fingerprint, images, [hdu.header for hdu in hdus], tops)
 
 
 def _highest_value(header):

@@ -13,7 +13,7 @@ from ccdflow.kinds.reporting.bias_sections import (
     COMBINING_OFF_NOTE,
     bias_sections,
     draw_combined_biases,
-    trend,
+    trend_pictures,
 )
 from ccdflow.kinds.reporting.figures import names_of_groups, night_figures
 from ccdflow.kinds.reporting.night_products import NightPicture
@@ -24,10 +24,10 @@ from ccdflow.pages.contents import Section
 _MOST_NIGHTS = 366
 
 
-class QualityPicture(NightPicture):
+class BiasPicture(NightPicture):
     """``bias_quality.png``: level, read noise, structure and combined noise of a night's biases."""
 
-    name = "quality"
+    name = "bias picture"
     rule = "quality_picture"
     plans_some_nights = True
     nouns = ("picture of biases", "pictures of biases")
@@ -82,7 +82,7 @@ class QualityPicture(NightPicture):
         )
         nights = set(sorted({group.night_of_page for group in groups})[-_MOST_NIGHTS:])
         groups_shown = [group for group in groups if group.night_of_page in nights]
-        section = trend_section(trend(context, groups_shown))
+        section = trend_section(trend_pictures(context, groups_shown))
         if BIAS_KIND.configuration(context)["enabled"]:
             return section
         note = (f"{COMBINING_OFF_NOTE}.",)
@@ -91,7 +91,7 @@ class QualityPicture(NightPicture):
         return Section("trend", "Trend over the nights", note, note, order=80, name="Trend")
 
 
-QUALITY_PICTURE = QualityPicture()
+BIAS_PICTURE = BiasPicture()
 """The kind of a night's picture of the quality of its biases."""
 
 

@@ -35,10 +35,10 @@ def helper_process(answer):
     subprocess.Popen
         For `ask`.
     """
-    library = str(Path(__file__).parents[2])
+    library = str(Path(__file__).parents[3])
     former_path = os.environ.get("PYTHONPATH")
     started = subprocess.Popen(
-        [sys.executable, "-c", "from ccdflow.run.helper_processes import serve; serve()"],
+        [sys.executable, "-c", "from ccdflow.run.processes.helper_processes import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (library, former_path)))},

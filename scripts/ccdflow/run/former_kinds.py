@@ -1,0 +1,29 @@
+"""The names that kinds of products have in records, and had in those of earlier commits."""
+
+from __future__ import annotations
+
+# Older results: three kinds had these names, which did not tell their content.
+_PRESENT_NAMES = {
+    "picture": "frames picture",
+    "quality": "bias picture",
+    "table": "bias table",
+}
+
+
+def present_name(kind):
+    """Return the name that a kind has now, by that in a record or in the file of a batch.
+
+    Parameters
+    ----------
+    kind : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> present_name("table"), present_name("bias")
+    ('bias table', 'bias')
+    """
+    return _PRESENT_NAMES.get(kind, kind)

@@ -1,0 +1,1 @@
+"""Processes beside the main one, because Python's threads share one core."""

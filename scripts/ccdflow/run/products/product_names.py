@@ -1,0 +1,28 @@
+"""The names of a raw frame's products: its reduced and its calibrated frame."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ccdflow import paths
+
+# Results are kept: a plan asks several times for each of a hundred thousand frames.
+reduced_product = cache(paths.reduced_frame)
+
+
+@cache
+def calibrated_product(file):
+    """Return the path of a raw frame's calibrated frame, made from that of its reduced frame.
+
+    Examples
+    --------
+    >>> calibrated_product("darks/ccd.013.0.fits.gz")
+    'calibrated/darks/ccd.013.0.fits'
+    """
+    return paths.calibrated_of_reduced(reduced_product(file))
+
+
+def forget_names():
+    """Empty the caches of products' names, which grow in a watch of many nights."""
+    reduced_product.cache_clear()
+    calibrated_product.cache_clear()

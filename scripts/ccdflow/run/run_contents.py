@@ -1,0 +1,266 @@
+"""The contents of a run, which its contexts share: settings, rows, records, jobs and groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccdflow.run.job import Group, Job
+from ccdflow.run.job_records import Record
+from ccdflow.run.lookups import Lookup
+from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.rawframes.header_store import HeaderStore
+
+if TYPE_CHECKING:
+    from ccdflow.camera.cameras import Camera
+    from ccdflow.run.late_chain import KindChain
+    from ccdflow.run.nights.closed_nights import ClosedNights
+    from ccdflow.run.nights.night_notes import NightNotes
+    from ccdflow.run.rawframes.rawfolder import FolderProblem
+
+# The mark of a value that was not looked up yet; None is a value that may be known.
+_UNKNOWN = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedContents:
+    """The parts of a run that are known before it is planned: nobody changes them.
+
+    Attributes
+    ----------
+    settings : dict of str to object
+        As `ccdflow.settings.load_settings` returns them.
+    raw, results : Path
+    chain : ccdflow.run.late_chain.KindChain
+        The kinds of products, in the order in which they are made.
+    cameras : tuple of ccdflow.camera.cameras.Camera
+        The profiles; only planning looks at them.
+    outdated_files : frozenset of str
+        Missing raw files whose camera profile was edited since.
+    closed_nights : ccdflow.run.nights.closed_nights.ClosedNights or None
+        Nights that this run does not plan, and whose rows are not in its store; None for none.
+        `ccdflow.run.nights.partial_plan` alone opens further ones, before they are planned.
+    other_nights : RunContents or ccdflow.run.nights.night_notes.NightNotes or None
+        The rows, records and groups of nights that this run does not plan: of closed nights, or of
+        those that a watch leaves out. They are found by name, and nobody goes through them. None
+        for none.
+    """
+
+    settings: dict[str, object]
+    raw: Path
+    results: Path
+    chain: KindChain
+    cameras: tuple[Camera, ...] = ()
+    outdated_files: frozenset[str] = frozenset()
+    closed_nights: ClosedNights | None = None
+    other_nights: RunContents | NightNotes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContents(FixedContents):
+    """The fixed parts of a run, and those that grow while it is planned: shared by its contexts.
+
+    While jobs run nothing of it changes: each job leaves its result in a record of its own.
+
+    ====================================  =======================================================
+    grows or changes                      by whom, and when
+    ====================================  =======================================================
+    ``jobs`` ``planned_products``         `ccdflow.run.plan.Planner`, in a plan
+    ``groups``                            the kind of the group, in its ``plan``
+    ``unreadable_folders``                `ccdflow.run.plan.make_plan`, before the kinds plan
+    ``ledger``                            a plan, where a product's times moved; the session,
+                                          before the plan and after the jobs
+    ``store``                             the kind of raw frames, in its ``plan``; the session,
+                                          before the plan and after the jobs
+    ``jobs_elsewhere``                    nobody: given when the context is made
+    results of `lookup`                   whoever asks first; a plan made again begins without
+    ====================================  =======================================================
+
+    A watch does all of this between two rounds, for the state that it keeps
+    (`ccdflow.run.watch.warm_state`).
+
+    Attributes
+    ----------
+    store : ccdflow.run.rawframes.header_store.HeaderStore
+        The rows of the raw frames.
+    ledger : dict of str to ccdflow.run.job_records.Record
+        The records of earlier runs, by product.
+    jobs : dict of str to ccdflow.run.job.Job
+        By product.
+    jobs_elsewhere : dict of str to ccdflow.run.job.Job
+        By product: jobs of this run that other processes do. In a batch's process they are those
+        of other batches. Their records count like those of ``jobs``.
+    groups : dict of str to ccdflow.run.job.Group
+        By product.
+    planned_products : set of str
+        Products that stay or are made by this run, members before their master.
+    unreadable_folders : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
+        Why a folder of products (its path ends in ``/``) cannot be looked into.
+    """
+
+    store: HeaderStore
+    ledger: dict[str, Record]
+    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs_elsewhere: dict[str, Job] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    planned_products: set[str] = field(default_factory=set)
+    unreadable_folders: dict[str, FolderProblem] = field(default_factory=dict)
+    _lookups: dict[object, object] = field(default_factory=dict, repr=False)
+
+    def lookup(self, key, make):
+        """Return the first result of ``make()`` for this key; it is constant in a run.
+
+        Parameters
+        ----------
+        key : tuple of object
+            A `ccdflow.run.lookups.Lookup`, and the values that it is about.
+        make : callable
+            Takes no argument.
+
+        Returns
+        -------
+        object
+            The result of ``make()``.
+        """
+        result = self._lookups.get(key, _UNKNOWN)
+        if result is _UNKNOWN:
+            result = self._lookups[key] = make()
+        return result
+
+    @property
+    def lookups(self):
+        """The results of lookups by key."""
+        return self._lookups
+
+    def find_row(self, file):
+        """Return the row of a raw frame of any night, or None."""
+        row = self.store.rows.get(file)
+        if row is None and self.other_nights is not None:
+            return self.other_nights.find_row(file)
+        return row
+
+    def row(self, file):
+        """Return the row of a raw frame of any night.
+
+        Parameters
+        ----------
+        file : str
+            Path relative to the raw folder.
+
+        Returns
+        -------
+        ccdflow.run.rawframes.rows.Row
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        row = self.find_row(file)
+        if row is None:
+            raise KeyError(file)
+        return row
+
+    def earlier_record(self, product):
+        """Return the record that the ledger has of a product of any night, or None."""
+        record = self.ledger.get(product)
+        if record is None and self.other_nights is not None:
+            return self.other_nights.earlier_record(product)
+        return record
+
+    def find_group(self, product):
+        """Return the group of a product of any night, or None."""
+        group = self.groups.get(product)
+        if group is None and self.other_nights is not None:
+            return self.other_nights.find_group(product)
+        return group
+
+    def group(self, product):
+        """Return the group of a product of any night.
+
+        Parameters
+        ----------
+        product : str
+
+        Returns
+        -------
+        ccdflow.run.job.Group
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        group = self.find_group(product)
+        if group is None:
+            raise KeyError(product)
+        return group
+
+    def is_planned(self, product):
+        """Return whether a product stays or is made by this run; all of closed nights stay."""
+        if product in self.planned_products:
+            return True
+        return (
+            self.closed_nights is not None
+            and self.closed_nights.notes.earlier_record(product) is not None
+        )
+
+    def is_closed(self, night):
+        """Return whether nothing of a night is to be done, and its rows are not gone through."""
+        return self.closed_nights is not None and self.closed_nights.is_closed(night)
+
+    def is_of_closed_night(self, product):
+        """Return whether a product is a master of a closed night."""
+        return self.closed_nights is not None and product in self.closed_nights.masters
+
+    def summaries(self, name):
+        """Return {night: the values noted under a name} of the closed nights."""
+        return {} if self.closed_nights is None else self.closed_nights.summaries(name)
+
+    def _rows_by_product(self):
+        return self.lookup(
+            (Lookup.ROWS_BY_PRODUCT,),
+            lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
+        )
+
+    @property
+    def products(self):
+        """The names of all possible reduced frames."""
+        return self._rows_by_product().keys()
+
+    def row_of(self, product):
+        """Return the row of a reduced frame's raw frame."""
+        return self._rows_by_product()[product]
+
+    @property
+    def nights(self):
+        """The nights of all rows, in no order."""
+        return self._rows_by_night().keys()
+
+    def rows_of(self, night):
+        """Return the rows of a night, sorted by file."""
+        rows = self._rows_by_night().get(night, [])
+        if not rows and self.is_closed(night):
+            rows_by_file = self.closed_nights.notes.rows(night)
+            return [rows_by_file[file] for file in sorted(rows_by_file)]
+        return rows
+
+    def rows_in_order(self):
+        """Yield all rows, sorted by night and file."""
+        rows_by_night = self._rows_by_night()
+        for night in sorted(rows_by_night):
+            yield from rows_by_night[night]
+
+    def _rows_by_night(self):
+        """Return {night: its rows, sorted by file}."""
+
+        def sorted_rows_by_night():
+            """Return {night: its rows}, sorted by file."""
+            rows_by_night = {}
+            for row in sorted(self.store.rows.values(), key=attrgetter("file")):
+                rows_by_night.setdefault(row.night, []).append(row)
+            return rows_by_night
+
+        return self.lookup((Lookup.ROWS_BY_NIGHT,), sorted_rows_by_night)
