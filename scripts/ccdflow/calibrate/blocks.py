@@ -144,7 +144,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     primary = calibrated_header.primary_cards(
         hdus[0], calibration.masters, provenance, calibration.corrections
     )
-    extensions = replace(form, uncertainty=form.has_uncertainty and not reason)
+    extensions = replace(form, has_uncertainty=form.has_uncertainty and not reason)
     with Path(path).open("rb", buffering=0) as file:
         frame = _OpenFrame(file.fileno(), hdus, name)
         images = [
@@ -179,11 +179,11 @@ def _calibrated_image(frame, index, number, calibration, unit, form):
         calibration,
         index=number,
         unit=unit,
-        noise=form.uncertainty,
+        needs_noise=form.has_uncertainty,
         name=frame.name,
     )
     corrections = calibration.corrections.for_image(number)
-    return _CalibratedImage(frame, index, work, corrections, has_mask=form.mask)
+    return _CalibratedImage(frame, index, work, corrections, has_mask=form.has_mask)
 
 
 def _write_product(target, images, primary, compress):

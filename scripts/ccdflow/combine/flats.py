@@ -242,7 +242,7 @@ def combine_image_of_flats(
         masks=masks,
         noise=noise,
         limits=limits.with_noise_model,
-        allow_empty=True,
+        allows_empty=True,
     )
     shared = subtraction.noise_of_masters(levels, combined.sample_rows)
     return replace(combined, mask=mask_of_combined(combined), shared=shared)

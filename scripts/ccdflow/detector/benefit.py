@@ -66,8 +66,8 @@ def _mean_powers(values, middle):
     for first in range(0, len(values), _VALUES_AT_ONCE):
         part = values[first : first + _VALUES_AT_ONCE]
         differences = np.subtract(part, middle, dtype=np.float64)
-        sum_of_squares = np.square(differences, out=differences)
-        second += squares.sum()
+        squares = np.square(differences, out=differences)
+        sum_of_squares += squares.sum()
         sum_of_fourth_powers += squares @ squares
     return float(sum_of_squares) / len(values), float(sum_of_fourth_powers) / len(values)
 

@@ -166,7 +166,7 @@ def _products_to_verify(results, request, noted_products):
         for name in products:
             noted_products.setdefault(name, NotedProduct(selection.kind_of(name)))
         return products, []
-    if request.all_products:
+    if request.verifies_all_products:
         return sorted(noted_products), []
     return selection.sample_of_products(results, noted_products)
 

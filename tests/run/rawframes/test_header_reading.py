@@ -16,7 +16,6 @@ from workflow.sandbox import MEDIUM, SMALL_FRAME, Sandbox
 from ccdflow.camera import facts
 from ccdflow.errors import FrameError
 from ccdflow.files import cards, fits_structure, rawfile
-from ccdflow.run import session
 from ccdflow.run.processes import helper_processes
 from ccdflow.run.rawframes import header_reading, header_store, inventory, row_reader
 from ccdflow.run.rawframes.header_store import HeaderStore, load_store

@@ -68,9 +68,11 @@ def drafts_from_header(headers, cards, *, takes_overscan=True, file):
         reader = HduReader(
             headers, index, is_alone=len(images) == 1, cards=cards, notes=notes, file=file
         )
-        image_drafts = _drafts_of_hdu(reader, position, len(images), overscan=overscan)
+        image_drafts = _drafts_of_hdu(reader, position, len(images), takes_overscan=takes_overscan)
         drafts += (
-            image_drafts if overscan else [replace(draft, overscan=()) for draft in image_drafts]
+            image_drafts
+            if takes_overscan
+            else [replace(draft, overscan=()) for draft in image_drafts]
         )
     return drafts, notes
 

@@ -323,7 +323,9 @@ def _output_prefixes(reader, position, images):
     """Return the prefixes of the cards of this HDU's outputs."""
     prefixes = [f"ESO DET OUT{i} " for i in _ESO_OUTPUTS]
     own_prefixes = [
-        prefix for prefix in prefixes if reader.value(prefix + "NX", tries_primary=False) is not None
+        prefix
+        for prefix in prefixes
+        if reader.value(prefix + "NX", tries_primary=False) is not None
     ]
     if own_prefixes:
         return own_prefixes

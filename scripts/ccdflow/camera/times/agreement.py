@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ccdflow.camera.times.datecards import (
+    DAY,
     MJD_START,
     jd,
     mjd,

@@ -138,7 +138,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
         return Gain(np.nan, np.nan, float(level), np.nan, 0)
     ratios = level / levels
     scaled = _scale_blocks(flats, ratios, is_good)
-    least_variance = (1 + _LEAST_PHOTONS) * read_noise**2 * np.mean(ratios**2)
+    least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * np.mean(ratios**2)
     scatters = list(_scatter_by_level(scaled, read_noise))
     scatters = [part for part in scatters if part.variance > least_variance] or _join_parts(
         scatters
@@ -153,9 +153,9 @@ def _levels_of_flats(flats, is_good):
     """Return the mean of the good pixels of each flat, (n,) float64; (1,) NaN without any."""
     if not is_good.any():
         return np.array([np.nan])
-    all_are_good = is_good.all()
+    are_all_good = is_good.all()
     return np.array(
-        [(flat if all_are_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
+        [(flat if are_all_good else flat[is_good]).mean(dtype=np.float64) for flat in flats]
     )
 
 

@@ -126,7 +126,7 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
     )
 
 
-def _noises_of_groups(context, groups, names, *, foretell):
+def _noises_of_groups(context, groups, names, *, foretells):
     """Return the `GroupNoise` of the frames of each filter, exposure and choice of masters.
 
     Parameters
@@ -136,12 +136,12 @@ def _noises_of_groups(context, groups, names, *, foretell):
         One for each frame.
     names : dict of str to str
         Name of the exposure by product.
-    foretell : bool
+    foretells : bool
         See `blocks_of`.
     """
     noises = []
     for name, words_on_files, same_frames in _frames_of_one_budget(context, groups, names):
-        noise = night_noise.noise_of_group(context, name, same_frames, foretell=foretell)
+        noise = night_noise.noise_of_group(context, name, same_frames, foretells=foretells)
         if noise is not None:
             exposure = _exposure_in_words(context, same_frames[0])
             noises.append(replace(noise, files=words_on_files, exposure=exposure))

@@ -13,7 +13,7 @@ from ccdflow.camera import identity
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.matching import association, setups
 from ccdflow.kinds.reducing.frame_sources import frame_key
-from ccdflow.run.job import Group
+from ccdflow.run.job import NIGHT_OF_SEVERAL, Group
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rawnames import copied_files

@@ -107,7 +107,11 @@ def _undrawn_products(context, night):
         for product in kind.products_on_page(context, night)
     ]
     records = filter(None, map(context.outcome, products))
-    return [[record.product, record.reason] for record in records if record.status in UNMADE_STATUS_WORDS]
+    return [
+        [record.product, record.reason]
+        for record in records
+        if record.status in UNMADE_STATUS_WORDS
+    ]
 
 
 def _cameras_of_night(context, night):

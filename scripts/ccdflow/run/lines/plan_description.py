@@ -6,6 +6,7 @@ from collections import Counter
 
 from ccdflow import paths
 from ccdflow.run import ledger
+from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rawnames import shown_name

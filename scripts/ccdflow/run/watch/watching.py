@@ -22,6 +22,7 @@ from pathlib import Path
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
+from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.nights import note_lines
 from ccdflow.run.products.product_names import forget_names
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
