@@ -1,9 +1,10 @@
 """A job that failed: its record, its log file, and the remedy that fits the cause.
 
 A job may raise any error: of the disk, of memory, or of ccdflow itself. It costs only its own
-product. The job leaves a record of status ``failed``, so that the products that depend on it are
-made without it; its earlier product stays in place, and the next run tries again. A raw file whose
-reading raises an unforeseen error has a log as well.
+product. The job leaves a record of status ``failed``; its earlier product stays in place, and the
+next run tries again. The products that depend on it are made without it, or keep their earlier
+version (`ccdflow.run.kept_products`). A raw file whose reading raises an unforeseen error has a log
+as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccdflow import paths
-from ccdflow.errors import ACTIONS, FULL_DISK, OCCUPIED_PATH_ERRORS, CcdflowError, one_line
+from ccdflow.errors import (
+    ACTIONS,
+    FULL_DISK,
+    OCCUPIED_PATH_ERRORS,
+    CcdflowError,
+    DamagedProduct,
+    one_line,
+)
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 from ccdflow.wording import first_lines
@@ -48,6 +56,27 @@ def is_full(error):
 def is_in_the_way(error):
     """Return whether an error means that a file stands in a folder's place, or the reverse."""
     return error.errno in OCCUPIED_PATH_ERRORS
+
+
+def is_of_system(error):
+    """Return whether an error says nothing about the data: it goes away when its cause is repaired.
+
+    It is one of the system or of memory, or a product that was damaged on the disk. Products that
+    depend on what failed then keep their earlier version (`ccdflow.run.kept_products`). Any other
+    error may come again in each run, whatever is repaired: what depends on it is made without it.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(error, OSError):
+        # One without a number is astropy's, for bytes that it cannot read.
+        return error.errno is not None
+    return isinstance(error, MemoryError | DamagedProduct)
 
 
 def remedy_of(error):
@@ -112,7 +141,10 @@ def leave_record(context, job, error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
     reason = f"{error_words(error)}; {remedy_of(error)}"
-    record = job_records.Record(job.product, job.kind, job.key, job_records.FAILED, reason)
+    data = {job_records.OF_SYSTEM: True} if is_of_system(error) else {}
+    record = job_records.Record(
+        job.product, job.kind, job.key, job_records.FAILED, reason, data=data
+    )
     try:
         job_records.write_record(context.results, record, job.done)
     except OSError as writing_error:

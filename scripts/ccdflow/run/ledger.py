@@ -299,7 +299,7 @@ def _line_of_record(record, index_of_common):
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
-def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
+def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provisional=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -315,6 +315,8 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
     jobs : dict of str to ccdflow.run.job.Job, optional
         By product, of this run, which began beside jobs of an earlier one: once a job has left its
         record, other records of its product do not count.
+    provisional : list of Record, optional
+        Gets the records of products that were made without one that failed.
 
     Returns
     -------
@@ -341,7 +343,12 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
         if record.status == job_records.MADE and checks_files:
             record = _checked_record(results, record, (noted_records, ledger))
         if record is not None:
-            ledger[record.product] = replace(record, boot=job_records.boot_id())
+            is_provisional = (
+                record.status == job_records.MADE and job_records.WITHOUT in record.data
+            )
+            if provisional is not None and is_provisional:
+                provisional.append(record)
+            ledger[record.product] = record.of_this_boot()
     return files, list(unmade.values())
 
 

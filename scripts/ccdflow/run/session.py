@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
+from ccdflow.run import failures, job_records, kept_products, late_notes, ledger, lock, plan, seal
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.job import OF_A_FRAME
@@ -53,9 +53,14 @@ class Session:
         Batches of an earlier run that are still at work, by path: the record of each product.
     awaited_batches : frozenset of str
         Those that the run has waited for: if busy, they give no sign of life.
+    signs : ccdflow.run.batches.claims.SignsOfLife
+        Those of the processes of busy batches, from the plan on.
     failed_records, postponed_records : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
+    waiting_records, provisional_records : list of ccdflow.run.job_records.Record
+        Jobs whose products keep their earlier version for lack of another product; products that
+        were made without one. Both are known once the run has ended.
     unmoved_products : dict of str to Exception
         Products that no longer belong among the others, but cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
@@ -75,8 +80,11 @@ class Session:
     lock: TextIO | None = None
     busy_batches: dict[str, dict[str, str]] = field(default_factory=dict)
     awaited_batches: frozenset[str] = frozenset()
+    signs: claims.SignsOfLife = field(default_factory=claims.SignsOfLife)
     failed_records: list[job_records.Record] = field(default_factory=list)
     postponed_records: list[job_records.Record] = field(default_factory=list)
+    waiting_records: list[job_records.Record] = field(default_factory=list)
+    provisional_records: list[job_records.Record] = field(default_factory=list)
     unmoved_products: dict[str, Exception] = field(default_factory=dict)
     seal: seal.Seal | None = None
     state_to_seal: seal.State | None = None
@@ -88,6 +96,12 @@ class Session:
         """Whether a run that writes has found nothing to do."""
         has_work = self.plan.jobs or self.plan.products_to_retire or self.busy_batches
         return not (has_work or self.is_dry)
+
+    def lines_on_kept(self):
+        """Return the lines on products that wait for others, and on those made without them."""
+        kinds = [kind for kind in self.context.chain if not kind.is_report]
+        nouns = {kind.name: kind.counted_nouns or kind.nouns for kind in kinds}
+        return kept_products.lines_on_kept(self.waiting_records, self.provisional_records, nouns)
 
     def lines_on_nights(self):
         """Return the line on why all nights are planned; [] for a few frames or some nights."""
@@ -348,6 +362,7 @@ def _session_of_all_nights(run_start):
         run_start.lock,
         busy_batches,
         awaited_batches=run_start.awaited_batches,
+        signs=claims.SignsOfLife(results / batch for batch in busy_batches),
     )
     if spoilers := _busy_with_current(context, busy_batches, files) - run_start.awaited_batches:
         run_start, _ = _wait_for_earlier(run_start, spoilers)
@@ -405,9 +420,11 @@ def _wait_for_earlier(run_start, batches):
     """
     earlier_jobs = run_start.request.earlier_jobs
     if new_batches := frozenset(batches) - run_start.awaited_batches:
-        for batch in sorted(new_batches):
+        paths_of_batches = [run_start.results / batch for batch in sorted(new_batches)]
+        signs = claims.SignsOfLife(paths_of_batches)
+        for batch in paths_of_batches:
             claims.wait_for(
-                run_start.results / batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life
+                batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life, signs=signs
             )
         batches = claims.withdraw(run_start.results)
     return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
@@ -613,7 +630,11 @@ def _close_session(session):
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
     lines += closing_lines(
-        ended_context, reported_failures, session.postponed_records, files_not_read=passed_over
+        ended_context,
+        reported_failures,
+        session.postponed_records,
+        lines_on_kept=session.lines_on_kept(),
+        files_not_read=passed_over,
     )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
     if plan_lines and not session.failed_records and not moved_line:
@@ -647,7 +668,12 @@ def _finish_whole(session):
     lines = [
         *session_of_all.lines_on_nights(),
         *removal.lines_on_unmoved(unmoved),
-        *closing_lines(ended_context, session.failed_records, session.postponed_records),
+        *closing_lines(
+            ended_context,
+            session.failed_records,
+            session.postponed_records,
+            lines_on_kept=session.lines_on_kept(),
+        ),
     ]
     if session.plan.jobs:
         last_run.write_last_run(session)
@@ -658,9 +684,13 @@ def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
     jobs = session.plan.jobs if session.busy_batches else {}
-    files, unmade = ledger.fold(context.results, context.ledger, checks_files=False, jobs=jobs)
+    files, unmade = ledger.fold(
+        context.results, context.ledger, checks_files=False, jobs=jobs,
+        provisional=session.provisional_records,
+    )  # fmt: skip
     take_aside(context.store, unmade)
     session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
+    session.waiting_records = [r for r in unmade if r.status == job_records.WAITING]
     first_kind = context.chain.first.name
     session.postponed_records = [
         record
@@ -701,14 +731,14 @@ def _refused_with_frames(run_plan, unmade):
 
 
 def _unmade_for_now(run_plan, unmade):
-    """Return the products of failed jobs and of those left for the next run, and their dependants.
+    """Return the products of failed jobs, of those left for the next run, and their dependants.
 
     Earlier products of these names stay: a disk that was away for a moment costs none.
     """
     products = {
         record.product
         for record in unmade
-        if record.status in (job_records.GONE, job_records.FAILED)
+        if record.status in (job_records.GONE, job_records.FAILED, job_records.WAITING)
     }
     for job in run_plan.jobs.values() if products else ():
         if not products.isdisjoint(job.needs):

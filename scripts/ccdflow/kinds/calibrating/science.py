@@ -117,6 +117,10 @@ class Science(CardsOfFrames, GroupedKind):
             else "new arithmetic"
         )
 
+    def may_stand(self, earlier_basis, current_basis):
+        """Return True: nothing is made of a calibrated frame, and pages show the one there is."""
+        return True
+
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):

@@ -14,7 +14,11 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASI
 
 _STATUS = {RAW_MISSING: "raw file missing", SET_ASIDE: contents.SET_ASIDE}
 
-NOT_NOW = {job_records.FAILED: "failed", job_records.GONE: "left for the next run"}
+NOT_NOW = {
+    job_records.FAILED: "failed",
+    job_records.GONE: "left for the next run",
+    job_records.WAITING: "left for the next run",
+}
 """The word on the page for a frame without a product in this run, by its status."""
 
 
