@@ -69,7 +69,7 @@ class LateNight:
         return go(self.chain, self.raw, self.results, make=make)
 
     def check_repaired(self):
-        """The next run leaves what a run from scratch leaves; the run after it has nothing to do."""
+        """The next run leaves what a run from scratch does, and the run after it does nothing."""
         self.go()
         made = products(self.results)
         assert sorted(n for n in {*made, *self.wanted} if made.get(n) != self.wanted.get(n)) == []
@@ -149,6 +149,9 @@ def test_frames_of_another_recipe_do_not_take_an_earlier_master(night):
     header = fits.getheader(night.results / NEW)
     assert "FLATIM" not in header
     assert (header["CALGRADE"], header["BIASKEY"]) == ("C", records[BIAS].key)
+    go(night.chain, night.raw, night.results.with_name("scratch"))
+    night.wanted = products(night.results.with_name("scratch"))
+    night.check_repaired()
 
 
 def test_an_earlier_version_that_was_damaged_is_not_kept(night):

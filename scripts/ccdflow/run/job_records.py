@@ -102,6 +102,11 @@ class Record:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
 
+    @property
+    def is_made_without(self):
+        """Whether it is of a product that was made without one that could not be made."""
+        return self.status == MADE and WITHOUT in self.data
+
     def of_this_boot(self):
         """Return the record as the ledger has it, of a product made since the machine started.
 

@@ -343,10 +343,7 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provis
         if record.status == job_records.MADE and checks_files:
             record = _checked_record(results, record, (noted_records, ledger))
         if record is not None:
-            is_provisional = (
-                record.status == job_records.MADE and job_records.WITHOUT in record.data
-            )
-            if provisional is not None and is_provisional:
+            if provisional is not None and record.is_made_without:
                 provisional.append(record)
             ledger[record.product] = record.of_this_boot()
     return files, list(unmade.values())

@@ -484,8 +484,8 @@ class Steward:
 def make_after_others(run, context, job, *, threads):
     """Make the product of a job as its kind does, once no earlier job works on the same one.
 
-    A batch of a killed run may be at work on it on a cluster, and may have made it by then. One that
-    gives no sign of life from the plan on is waited for once in a run, not once for each job.
+    A batch of a killed run may be at work on it on a cluster, and may have made it by then. One
+    that gives no sign of life from the plan on is waited for once in a run, not once for each job.
 
     Parameters
     ----------
