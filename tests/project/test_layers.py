@@ -283,7 +283,7 @@ def test_each_kind_lies_in_the_folder_of_its_layer():
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
     Lookup.AGEING, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
-    Lookup.REFUSALS,
+    Lookup.MATCHING_FILES, Lookup.MISSING_SOURCES, Lookup.REFUSALS,
     Lookup.ROWS_BY_NIGHT, Lookup.ROWS_BY_PRODUCT, Lookup.SKY_RATES,
     Lookup.SMALL_PICTURES,
     Lookup.VERDICTS,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 
 from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
-from ccdflow.run import kept_products
 from ccdflow.run.context import PageContext
 from ccdflow.run.job import OF_A_NIGHT, OF_ALL_NIGHTS, Size
+from ccdflow.run.products import kept_products
 
 
 class Kind(PartlyPlanned, OnPages):
@@ -407,9 +407,11 @@ class Chain(tuple):
         ccdflow.run.job_records.Record
         """
         kind = self.by_name(job.kind)
-        # What shows other products shows them as they are.
+        # A report shows other products as they are.
         source = "" if kind.is_report else kept_products.missing_source(context, job)
-        if source and kept_products.is_in_place(context, job, context.earlier_record(job.product)):
+        if source and kept_products.has_earlier_version(
+            context, job, context.earlier_record(job.product)
+        ):
             return kept_products.waiting_record(job, source)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             context = PageContext.of(context)

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccdflow import paths
-from ccdflow.run import job_records, kept_products
+from ccdflow.run import job_records
 from ccdflow.run.job import Group, Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import Lookup
+from ccdflow.run.products import kept_products
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import SET_ASIDE
 

@@ -3,7 +3,7 @@
 A job may raise any error: of the disk, of memory, or of ccdflow itself. It costs only its own
 product. The job leaves a record of status ``failed``; its earlier product stays in place, and the
 next run tries again. The products that depend on it are made without it, or keep their earlier
-version (`ccdflow.run.kept_products`). A raw file whose reading raises an unforeseen error has a log
+version (`ccdflow.run.products.kept_products`). A raw file whose reading raises an unforeseen error has a log
 as well.
 """
 
@@ -62,7 +62,7 @@ def is_of_system(error):
     """Return whether an error says nothing about the data: it goes away when its cause is repaired.
 
     It is one of the system or of memory, or a product that was damaged on the disk. Products that
-    depend on what failed then keep their earlier version (`ccdflow.run.kept_products`). Any other
+    depend on what failed then keep their earlier version (`ccdflow.run.products.kept_products`). Any other
     error may come again in each run, whatever is repaired: what depends on it is made without it.
 
     Parameters
@@ -141,7 +141,7 @@ def leave_record(context, job, error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
     reason = f"{error_words(error)}; {remedy_of(error)}"
-    data = {job_records.OF_SYSTEM: True} if is_of_system(error) else {}
+    data = {job_records.SYSTEM_ERROR: True} if is_of_system(error) else {}
     record = job_records.Record(
         job.product, job.kind, job.key, job_records.FAILED, reason, data=data
     )

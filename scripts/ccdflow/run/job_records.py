@@ -37,10 +37,10 @@ FAILED = "failed"
 WAITING = "waiting"
 """A product that it is made of could not be made: the earlier version stays (`kept_products`)."""
 
-OF_SYSTEM = "of the system"
+SYSTEM_ERROR = "of the system"
 """Entry of the data of a failed job: whether an error of the system was the cause."""
 
-WITHOUT = "without"
+MISSING_SOURCE = "missing source"
 """Entry of the data of a product that waits for another one, or was made without it: its path."""
 
 SETTLED_SECONDS = 3600
@@ -105,16 +105,16 @@ class Record:
     @property
     def is_made_without(self):
         """Whether it is of a product that was made without one that could not be made."""
-        return self.status == MADE and WITHOUT in self.data
+        return self.status == MADE and MISSING_SOURCE in self.data
 
-    def of_this_boot(self):
+    def ledger_record(self):
         """Return the record as the ledger has it, of a product made since the machine started.
 
         The ledger does not say what a product was made without: its key does.
         """
         data = self.data
-        if WITHOUT in data:
-            data = {name: value for name, value in data.items() if name != WITHOUT}
+        if MISSING_SOURCE in data:
+            data = {name: value for name, value in data.items() if name != MISSING_SOURCE}
         return replace(self, data=data, boot=boot_id())
 
     @classmethod

@@ -345,7 +345,7 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provis
         if record is not None:
             if provisional is not None and record.is_made_without:
                 provisional.append(record)
-            ledger[record.product] = record.of_this_boot()
+            ledger[record.product] = record.ledger_record()
     return files, list(unmade.values())
 
 

@@ -46,7 +46,7 @@ class Lookup(StrEnum):
     SKY_RATES = "sky rates"
     SMALL_PICTURES = "small pictures"
     VERDICTS = "verdicts"
-    IN_PLACE = "files that are those of their records"
+    MATCHING_FILES = "files that are those of their records"
     MISSING_SOURCES = "products that could not be made, behind others"
 
     @property

@@ -315,8 +315,9 @@ class Planner:
         pending, spare = self._predecessors(wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
-            kind.name, product, key, why, wanted_product.night, pending, attempt, spare, may_stand
-        )
+            kind.name, product, key, why, wanted_product.night, pending, attempt, spare,
+            may_stand=may_stand,
+        )  # fmt: skip
 
     def want_all(self, kind, products):
         """Put many products of a kind into the plan that are not current: as `want` does it.

@@ -16,16 +16,15 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, job_records, kept_products, late_notes, ledger, lock, plan, seal
+from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
-from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lines import last_run
 from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
-from ccdflow.run.products import removal
+from ccdflow.run.products import kept_products, removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
@@ -96,12 +95,6 @@ class Session:
         """Whether a run that writes has found nothing to do."""
         has_work = self.plan.jobs or self.plan.products_to_retire or self.busy_batches
         return not (has_work or self.is_dry)
-
-    def lines_on_kept(self):
-        """Return the lines on products that wait for others, and on those made without them."""
-        kinds = [kind for kind in self.context.chain if not kind.is_report]
-        nouns = {kind.name: kind.counted_nouns or kind.nouns for kind in kinds}
-        return kept_products.lines_on_kept(self.waiting_records, self.provisional_records, nouns)
 
     def lines_on_nights(self):
         """Return the line on why all nights are planned; [] for a few frames or some nights."""
@@ -633,7 +626,7 @@ def _close_session(session):
         ended_context,
         reported_failures,
         session.postponed_records,
-        lines_on_kept=session.lines_on_kept(),
+        lines_on_kept=_lines_on_kept(session),
         files_not_read=passed_over,
     )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
@@ -672,12 +665,19 @@ def _finish_whole(session):
             ended_context,
             session.failed_records,
             session.postponed_records,
-            lines_on_kept=session.lines_on_kept(),
+            lines_on_kept=_lines_on_kept(session),
         ),
     ]
     if session.plan.jobs:
         last_run.write_last_run(session)
     return lines, bool(session.failed_records or unmoved) or fails(ended_context)
+
+
+def _lines_on_kept(session):
+    """Return the lines on products that wait for others, and on those made without them."""
+    return kept_products.lines_on_kept(
+        session.context.chain, session.waiting_records, session.provisional_records
+    )
 
 
 def _fold_records(session):
@@ -697,50 +697,12 @@ def _fold_records(session):
         for record in unmade
         if record.status == job_records.GONE and record.kind != first_kind
     ]
-    staying = _unmade_for_now(session.plan, unmade)
+    staying = kept_products.unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved_products |= retire(context, leaving)
-    for product in _refused_with_frames(session.plan, unmade):
+    for product in kept_products.refused_with_frames(session.plan, unmade):
         context.ledger.pop(product, None)
     busy_batches = claims.withdraw(context.results, is_run_over=True)
     save_session(session, claims.removable_records(files, busy_batches, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
-
-
-def _refused_with_frames(run_plan, unmade):
-    """Return the refused products of frames that this run set aside.
-
-    The next plan wants nothing of such a frame. So the ledger need not have them, and the last
-    lines are silent on them: the frame has a line already.
-    """
-    reach = {kind.name: kind.reach for kind in run_plan.context.chain}
-    frames_set_aside = {
-        record.product for record in unmade if record.status == job_records.SET_ASIDE
-    }
-    if not frames_set_aside:
-        return []
-    refused = {record.product for record in unmade if record.status == job_records.REFUSED}
-    return [
-        job.product
-        for job in run_plan.jobs.values()
-        if job.product in refused
-        and reach[job.kind] == OF_A_FRAME
-        and not frames_set_aside.isdisjoint(job.needs)
-    ]
-
-
-def _unmade_for_now(run_plan, unmade):
-    """Return the products of failed jobs, of those left for the next run, and their dependants.
-
-    Earlier products of these names stay: a disk that was away for a moment costs none.
-    """
-    products = {
-        record.product
-        for record in unmade
-        if record.status in (job_records.GONE, job_records.FAILED, job_records.WAITING)
-    }
-    for job in run_plan.jobs.values() if products else ():
-        if not products.isdisjoint(job.needs):
-            products.add(job.product)
-    return products

@@ -127,7 +127,7 @@ def basis_lines(kind, context, groups):
                     (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),
                 )
-            # A master that keeps its earlier version was made, and has a reason.
+            # A master that stays as it was, because its job failed, was made and has a reason.
             words_on_failure = (
                 ["failed", record.reason]
                 if record.status in (job_records.FAILED, job_records.WAITING)

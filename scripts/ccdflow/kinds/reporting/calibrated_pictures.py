@@ -330,7 +330,7 @@ def _master_lines(context, group, name):
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
         notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
-            # A master that keeps its earlier version has a reason.
+            # A master that stays as it was, because its job failed, has a reason.
             notes = [*filter(None, [record.reason]), *words_on_missing, *notes, *outs]
         cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
         yield *cells, "; ".join(notes)

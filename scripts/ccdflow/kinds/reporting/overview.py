@@ -18,6 +18,7 @@ from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.kinds.reporting.night_page import provenance
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
+from ccdflow.run import job_records
 
 # The key of a closed night's summary.
 _SUMMARY = "overview"
@@ -46,9 +47,7 @@ class Overview(ArchiveProduct):
         failed = sorted(
             product
             for product, planned_job in context.jobs.items()
-            if planned_job.kind != self.name
-            and (record := context.outcome(product)) is not None
-            and not record.key
+            if planned_job.kind != self.name and _has_failed(context, product)
         )
         return basis | ({"failed": failed} if failed else {})
 
@@ -81,6 +80,14 @@ class Overview(ArchiveProduct):
 
 OVERVIEW = Overview()
 """The kind of the page of all nights."""
+
+
+def _has_failed(context, product):
+    """Return whether the job of a product failed, waits, or has left no record."""
+    record = context.outcome(product)
+    if record is None:
+        return True
+    return not record.key or (record.status == job_records.MADE and bool(record.reason))
 
 
 def _summary_of(context, night):

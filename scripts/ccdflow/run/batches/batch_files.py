@@ -61,7 +61,7 @@ def write_batch(session, batch, *, is_queued=False):
     products_read = {paths.reduced_frame(row.file) for row in rows} | {
         group.product for group in groups
     }
-    # A product that waits for another one keeps its earlier version.
+    # A product that waits for another one stays as it was.
     products_read.update(batch.products)
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
     awaited_paths = session.batches_to_await(batch.products)

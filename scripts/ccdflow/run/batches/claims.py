@@ -106,7 +106,7 @@ class SignsOfLife:
             self.silence_of(batch)
 
     def silence_of(self, batch):
-        """Return for how many seconds no new sign of a batch's process was seen."""
+        """Return for how many seconds no new sign of life of a batch's process was seen."""
         batch, now = Path(batch), time.monotonic()
         sign = _sign_of_life(batch)
         with self._lock:
@@ -116,7 +116,14 @@ class SignsOfLife:
         return now - seen_at
 
     def say_once(self, say, line):
-        """Say a line, unless it was said before."""
+        """Say a line, unless it was said before.
+
+        Parameters
+        ----------
+        say : callable
+            Takes a line.
+        line : str
+        """
         with self._lock:
             is_new = line not in self._lines
             self._lines.add(line)

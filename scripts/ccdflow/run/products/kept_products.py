@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records
-from ccdflow.run.job import DAMAGED
+from ccdflow.run.job import DAMAGED, OF_A_FRAME
 from ccdflow.run.lookups import Lookup
 from ccdflow.wording import count
 
@@ -23,7 +23,7 @@ KEPT = "its earlier version is kept"
 """The first words of the reason of a product that was not made in this run, and is there."""
 
 
-def is_in_place(context, job, record):
+def has_earlier_version(context, job, record):
     """Return whether the file of a product is the one of its record: by its times, or its checksum.
 
     Parameters
@@ -45,7 +45,7 @@ def is_in_place(context, job, record):
         return bool(stamp)
     # An archive that was copied has other times.
     return context.lookup(
-        (Lookup.IN_PLACE, record.product, record.content, stamp),
+        (Lookup.MATCHING_FILES, record.product, record.content, stamp),
         lambda: job_records.is_as_made(context.results, record),
     )
 
@@ -90,8 +90,8 @@ def _missing_source_of_job(context, job):
     if record is None or record.status == job_records.GONE:
         return job.product
     if record.status == job_records.FAILED:
-        return job.product if record.data.get(job_records.OF_SYSTEM) else ""
-    return record.data.get(job_records.WITHOUT, "")
+        return job.product if record.data.get(job_records.SYSTEM_ERROR) else ""
+    return record.data.get(job_records.MISSING_SOURCE, "")
 
 
 def waiting_record(job, source):
@@ -109,7 +109,7 @@ def waiting_record(job, source):
     """
     return job_records.Record(
         job.product, job.kind, job.key, job_records.WAITING,
-        f"{source} could not be made", data={job_records.WITHOUT: source},
+        f"{source} could not be made", data={job_records.MISSING_SOURCE: source},
     )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def made_without(record, source):
     """
     if not source:
         return record
-    return replace(record, data={**record.data, job_records.WITHOUT: source})
+    return replace(record, data={**record.data, job_records.MISSING_SOURCE: source})
 
 
 def earlier_version(context, job, record):
@@ -149,22 +149,21 @@ def earlier_version(context, job, record):
         Its ``reason`` says why it is the earlier one.
     """
     earlier = context.earlier_record(job.product)
-    if not (job.may_stand and is_in_place(context, job, earlier)):
+    if not (job.may_stand and has_earlier_version(context, job, earlier)):
         return None
     return replace(earlier, reason=f"{KEPT}: {record.reason}")
 
 
-def lines_on_kept(waiting, made_without_source, nouns_by_kind):
+def lines_on_kept(chain, waiting, made_without_source):
     """Return the lines on products that wait for others, and on new ones that were made without.
 
     Parameters
     ----------
+    chain : ccdflow.run.late_chain.KindChain
     waiting : list of ccdflow.run.job_records.Record
         Records of jobs that wait: an earlier version of each product is there.
     made_without_source : list of ccdflow.run.job_records.Record
         Records of products that were made without a product that could not be made.
-    nouns_by_kind : dict of str to (str, str)
-        Singular and plural for the products of each kind.
 
     Returns
     -------
@@ -178,11 +177,70 @@ def lines_on_kept(waiting, made_without_source, nouns_by_kind):
         if not records:
             continue
         numbers = Counter(record.kind for record in records)
-        products = [count(n, *nouns_by_kind[kind]) for kind, n in numbers.items()]
-        sources = sorted({record.data[job_records.WITHOUT] for record in records})
+        kinds = [kind for kind in chain if kind.name in numbers]
+        products = [count(numbers[k.name], *(k.counted_nouns or k.nouns)) for k in kinds]
+        sources = sorted({record.data[job_records.MISSING_SOURCE] for record in records})
         named = sources[0] if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
         lines.append(
             f"{words}: {', '.join(products)}: {named} could not be made;"
             " made again by the next run that can make what is missing"
         )
     return lines
+
+
+def refused_with_frames(run_plan, unmade):
+    """Return the refused products of frames that this run set aside.
+
+    The next plan wants nothing of such a frame. So the ledger need not have them, and the last
+    lines are silent on them: the frame has a line already.
+
+    Parameters
+    ----------
+    run_plan : ccdflow.run.plan.Plan
+    unmade : list of ccdflow.run.job_records.Record
+        Records without a product.
+
+    Returns
+    -------
+    list of str
+    """
+    reach = {kind.name: kind.reach for kind in run_plan.context.chain}
+    frames_set_aside = {
+        record.product for record in unmade if record.status == job_records.SET_ASIDE
+    }
+    if not frames_set_aside:
+        return []
+    refused = {record.product for record in unmade if record.status == job_records.REFUSED}
+    return [
+        job.product
+        for job in run_plan.jobs.values()
+        if job.product in refused
+        and reach[job.kind] == OF_A_FRAME
+        and not frames_set_aside.isdisjoint(job.needs)
+    ]
+
+
+def unmade_for_now(run_plan, unmade):
+    """Return the products of failed jobs, of those left for the next run, and their dependants.
+
+    Earlier products of these names stay: a disk that was away for a moment costs none.
+
+    Parameters
+    ----------
+    run_plan : ccdflow.run.plan.Plan
+    unmade : list of ccdflow.run.job_records.Record
+        Records without a product.
+
+    Returns
+    -------
+    set of str
+    """
+    products = {
+        record.product
+        for record in unmade
+        if record.status in (job_records.GONE, job_records.FAILED, job_records.WAITING)
+    }
+    for job in run_plan.jobs.values() if products else ():
+        if not products.isdisjoint(job.needs):
+            products.add(job.product)
+    return products

@@ -23,11 +23,11 @@ DARK = f"combined/{NIGHT}/dark_simcam_103x101_1x1_60s.fits"
 FLAT = f"combined/{NIGHT}/flat_simcam_103x101_1x1_g.fits"
 PIXELS = f"detector/simcam/{NIGHT}/pixels_103x101_1x1.fits"
 MAP = "detector/simcam/bad_pixels_all_103x101_1x1.fits"
-OLD, NEW = "calibrated/science_g1.fits", "calibrated/science_g2.fits"
-LATE = ("bias4.fits", "flat_g4_4.fits", "science_g2.fits")
+OLD_FRAME, NEW_FRAME = "calibrated/science_g1.fits", "calibrated/science_g2.fits"
+LATE_FRAMES = ("bias4.fits", "flat_g4_4.fits", "science_g2.fits")
 # As `failing_jobs.go` has them.
 SETTINGS = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
-DENIED = PermissionError(13, "Permission denied")
+NO_PERMISSION = PermissionError(13, "Permission denied")
 
 
 class LateNight:
@@ -40,12 +40,12 @@ class LateNight:
         )  # fmt: skip
         self.raw, self.results = top / "raw", top / "results"
         (top / "late").mkdir()
-        for name in LATE:
+        for name in LATE_FRAMES:
             (self.raw / name).rename(top / "late" / name)
         self.go()
         self.before = products(self.results)
         self.records = ledger.load_ledger(self.results)
-        for name in LATE:
+        for name in LATE_FRAMES:
             (top / "late" / name).rename(self.raw / name)
         go(self.chain, self.raw, top / "scratch")
         self.wanted = products(top / "scratch")
@@ -77,42 +77,42 @@ class LateNight:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished_night(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         use_stand_ins(patch)
         yield LateNight(tmp_path_factory.mktemp("late"))
 
 
 @pytest.fixture
-def night(finished, tmp_path):
-    return finished.copy(tmp_path)
+def night(finished_night, tmp_path):
+    return finished_night.copy(tmp_path)
 
 
-# What fails, and the data products that wait for it with their earlier version.
+# Products whose jobs fail, and the data products that wait for it with their earlier version.
 WAITING = {
-    "reduced/bias4.fits": {BIAS, DARK, FLAT, PIXELS, MAP, OLD},
-    BIAS: {DARK, FLAT, PIXELS, MAP, OLD},
-    DARK: {FLAT, PIXELS, MAP, OLD},
-    FLAT: {PIXELS, MAP, OLD},
-    PIXELS: {MAP, OLD},
+    "reduced/bias4.fits": {BIAS, DARK, FLAT, PIXELS, MAP, OLD_FRAME},
+    BIAS: {DARK, FLAT, PIXELS, MAP, OLD_FRAME},
+    DARK: {FLAT, PIXELS, MAP, OLD_FRAME},
+    FLAT: {PIXELS, MAP, OLD_FRAME},
+    PIXELS: {MAP, OLD_FRAME},
 }
 
 
 @pytest.mark.parametrize("failed", WAITING, ids=lambda product: product.partition("_")[0])
 def test_products_wait_for_one_that_the_system_did_not_let_be_made(night, failed):
-    records, lines, jobs = night.go({failed: DENIED})
+    records, lines, jobs = night.go({failed: NO_PERMISSION})
     assert records[failed].status == job_records.FAILED
     waiting = {n for n, record in records.items() if record.status == job_records.WAITING}
     assert waiting == WAITING[failed] <= products_after(jobs, failed)
     made = products(night.results)
     assert all(made[name] == night.before[name] for name in waiting)
     assert made.get(failed) == night.before.get(failed)
-    # What shows others is made: pages and tables say how it is now.
+    # Pages and tables are made: they say how it is now.
     reports = {n for n, job in jobs.items() if kinds_module.CHAIN.by_name(job.kind).is_report}
     assert reports
     assert {records[name].status for name in reports} == {job_records.MADE}
     # The frame that came late has no earlier version: it is calibrated all the same.
-    assert records[NEW].status == job_records.MADE
+    assert records[NEW_FRAME].status == job_records.MADE
     kept = [line for line in lines if line.startswith("kept in the earlier version: ")]
     assert len(kept) == 1
     assert "1 calibrated frame" in kept[0]
@@ -123,8 +123,8 @@ def test_products_wait_for_one_that_the_system_did_not_let_be_made(night, failed
 
 
 def test_a_new_frame_takes_the_earlier_version_of_a_master_of_the_same_recipe(night):
-    night.go({FLAT: DENIED})
-    header = fits.getheader(night.results / NEW)
+    night.go({FLAT: NO_PERMISSION})
+    header = fits.getheader(night.results / NEW_FRAME)
     assert (header["FLATIM"], header["FLATKEY"]) == (FLAT, night.records[FLAT].key)
     assert header["CALGRADE"] == "A"
     # The page says that the flat is an earlier one, and why.
@@ -136,17 +136,17 @@ def test_a_new_frame_takes_the_earlier_version_of_a_master_of_the_same_recipe(ni
     assert sum(f",flat,{FLAT}," in line for line in table) == 2
     night.check_repaired()
     key = fits.getheader(night.results / FLAT)["CCDFKEY"]
-    assert fits.getheader(night.results / NEW)["FLATKEY"] == key != night.records[FLAT].key
+    assert fits.getheader(night.results / NEW_FRAME)["FLATKEY"] == key != night.records[FLAT].key
 
 
 def test_frames_of_another_recipe_do_not_take_an_earlier_master(night):
     """All is reduced anew, with the mean of the overscan; the flat cannot be written."""
     other = night.chain.profile + "\nreduction: {statistic: mean}\n"
     night.chain = type(night.chain)(night.raw, other, night.chain.detector, night.chain.taken)
-    records, _, _ = night.go({FLAT: DENIED})
-    assert records[OLD].status == job_records.WAITING
-    assert products(night.results)[OLD] == night.before[OLD]
-    header = fits.getheader(night.results / NEW)
+    records, _, _ = night.go({FLAT: NO_PERMISSION})
+    assert records[OLD_FRAME].status == job_records.WAITING
+    assert products(night.results)[OLD_FRAME] == night.before[OLD_FRAME]
+    header = fits.getheader(night.results / NEW_FRAME)
     assert "FLATIM" not in header
     assert (header["CALGRADE"], header["BIASKEY"]) == ("C", records[BIAS].key)
     go(night.chain, night.raw, night.results.with_name("scratch"))
@@ -156,10 +156,10 @@ def test_frames_of_another_recipe_do_not_take_an_earlier_master(night):
 
 def test_an_earlier_version_that_was_damaged_is_not_kept(night):
     """Neither is that of a frame, whose bytes are not those of its record."""
-    path = night.results / OLD
+    path = night.results / OLD_FRAME
     path.write_bytes(path.read_bytes()[:-2880])
-    records, _, _ = night.go({FLAT: DENIED})
-    assert records[OLD].status == job_records.MADE
+    records, _, _ = night.go({FLAT: NO_PERMISSION})
+    assert records[OLD_FRAME].status == job_records.MADE
     assert fits.getheader(path)["FLATKEY"] == night.records[FLAT].key
     night.check_repaired()
 
@@ -169,8 +169,8 @@ def test_a_folder_in_the_place_of_a_master_costs_no_calibrated_frame_its_flat(ni
     (night.results / FLAT / "mine").mkdir(parents=True)
     records, lines, _ = night.go()
     assert records[FLAT].status == job_records.FAILED
-    assert records[OLD].status == job_records.WAITING
-    assert products(night.results)[OLD] == night.before[OLD]
+    assert records[OLD_FRAME].status == job_records.WAITING
+    assert products(night.results)[OLD_FRAME] == night.before[OLD_FRAME]
     assert [line for line in lines if line.startswith(f"failed: {FLAT}: Is a directory")]
     shutil.rmtree(night.results / FLAT)
     night.check_repaired()
@@ -180,7 +180,7 @@ def test_an_error_that_may_come_in_each_run_holds_nothing_up(night):
     """The bias is new, and the frames take it; of the flat they have the earlier version."""
     records, lines, _ = night.go({FLAT: ValueError("on purpose")})
     assert {record.status for record in records.values()} == {job_records.MADE, job_records.FAILED}
-    header = fits.getheader(night.results / OLD)
+    header = fits.getheader(night.results / OLD_FRAME)
     assert header["BIASKEY"] == records[BIAS].key != night.records[BIAS].key
     assert header["FLATKEY"] == night.records[FLAT].key
     assert not [line for line in lines if "earlier version" in line]
@@ -188,32 +188,32 @@ def test_an_error_that_may_come_in_each_run_holds_nothing_up(night):
 
 
 def test_late_frames_that_go_again_leave_nothing_to_do(night):
-    """What waited is what the run wants then: no key and no byte is another one."""
-    night.go({BIAS: DENIED})
+    """The products that waited are those that the run wants then: no key and no byte differs."""
+    night.go({BIAS: NO_PERMISSION})
     away = night.raw.parent / "away"
     away.mkdir(exist_ok=True)
-    for name in LATE:
+    for name in LATE_FRAMES:
         (night.raw / name).rename(away / name)
         (night.results / "reduced" / name).unlink()
     try:
-        (night.results / NEW).unlink()
+        (night.results / NEW_FRAME).unlink()
         night.go()
         made = products(night.results)
         wrong = {n for n in {*made, *night.before} if made.get(n) != night.before.get(n)}
         assert wrong == set()
         assert night.go()[2] == {}
     finally:
-        for name in LATE:
+        for name in LATE_FRAMES:
             (away / name).rename(night.raw / name)
 
 
 def test_a_run_that_is_killed_among_waiting_jobs_is_gone_on_with(night):
-    """Their records are on the disk when the next run begins."""
+    """Records of waiting jobs are on the disk when the next run begins."""
     running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
 
     def make(context, job, *, threads=1):
         if job.product == FLAT:
-            raise DENIED
+            raise NO_PERMISSION
         return kinds_module.make(context, job, threads=threads)
 
     jobs = [job for job in running.plan.jobs.values() if not job.product.startswith("nights/")]
@@ -227,14 +227,14 @@ class FailingChain(type(kinds_module.CHAIN)):
 
     def make(self, context, job, *, threads=1):
         if job.product == BIAS:
-            raise DENIED
+            raise NO_PERMISSION
         return super().make(context, job, threads=threads)
 
 
 def test_batches_keep_the_same_products(night, tmp_path):
     """A process of a batch has the rows and records of its own jobs alone."""
     other = night.copy(tmp_path / "other")
-    other.go({BIAS: DENIED})
+    other.go({BIAS: NO_PERMISSION})
     chain, profiles = FailingChain(kinds_module.CHAIN), {"simcam": night.chain.profile}
     running = begin(night.raw, night.results, profiles, frames_per_batch=1, **SETTINGS)
     try:
@@ -244,7 +244,7 @@ def test_batches_keep_the_same_products(night, tmp_path):
             path = night.results / batch.path
             assert batch_work.make_all(path, chain=chain, threads=2, say=pytest.fail) == 0
         in_batches = {product for batch in batches for product in batch.products}
-        assert {BIAS, DARK, FLAT, OLD, NEW} <= in_batches
+        assert {BIAS, DARK, FLAT, OLD_FRAME, NEW_FRAME} <= in_batches
         rest = [job for job in running.plan.jobs.values() if job.product not in in_batches]
         worker.work(running.context, rest, threads=1, make=chain.make)
         lines, _ = session.finish(running)
