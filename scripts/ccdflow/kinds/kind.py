@@ -409,9 +409,8 @@ class Chain(tuple):
         kind = self.by_name(job.kind)
         # A report shows other products as they are.
         source = "" if kind.is_report else kept_products.missing_source(context, job)
-        if source and kept_products.has_earlier_version(
-            context, job, context.earlier_record(job.product)
-        ):
+        earlier = context.earlier_record(job.product) if source else None
+        if kept_products.has_earlier_version(context, job, earlier):
             return kept_products.waiting_record(job, source)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             context = PageContext.of(context)

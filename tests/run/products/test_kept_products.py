@@ -13,6 +13,8 @@ from workflow.sandbox import products
 from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds as kinds_module
+from ccdflow import paths
+from ccdflow.combine import member_reader
 from ccdflow.errors import DamagedProduct, FrameError, UserError
 from ccdflow.run import failures, job_records, ledger, session, worker
 from ccdflow.run.batches import batch_splitting, batch_work
@@ -57,11 +59,16 @@ class LateNight:
         shutil.copytree(self.results, copied.results)
         return copied
 
-    def go(self, errors=None):
-        """Run all jobs; those of the products in ``errors`` raise."""
-        errors = errors or {}
+    def go(self, errors=None, before=None):
+        """Run all jobs; those of the products in ``errors`` raise, ``before`` others something is.
+
+        Both are by product.
+        """
+        errors, before = errors or {}, before or {}
 
         def make(context, job, *, threads=1):
+            if job.product in before:
+                before[job.product](context, job)
             if job.product in errors:
                 raise errors[job.product]
             return kinds_module.make(context, job, threads=threads)
@@ -252,6 +259,64 @@ def test_batches_keep_the_same_products(night, tmp_path):
         running.lock.close()
     assert sum(line.startswith("kept in the earlier version: ") for line in lines) == 1
     assert products(night.results) == products(other.results)
+    night.check_repaired()
+
+
+def test_a_reduced_frame_that_cannot_be_read_is_an_error_of_the_system(night, monkeypatch):
+    """Its reader puts the error into words; the line of the master names the file."""
+    open_member, bias = member_reader.os.open, str(night.results / "reduced/bias1.fits")
+
+    def refuse_bias(path, *arguments, **options):
+        if str(path) == bias:
+            raise OSError(5, "Input/output error", str(path))
+        return open_member(path, *arguments, **options)
+
+    monkeypatch.setattr(member_reader.os, "open", refuse_bias)
+    records, lines, _ = night.go()
+    monkeypatch.undo()
+    assert records[BIAS].status == job_records.FAILED
+    waiting = {n for n, record in records.items() if record.status == job_records.WAITING}
+    assert waiting == WAITING[BIAS]
+    (line,) = [line for line in lines if line.startswith(f"failed: {BIAS}: ")]
+    assert f"{bias}: cannot be read: Input/output error" in line
+    night.check_repaired()
+
+
+def test_a_master_that_is_cut_while_the_run_goes_on_is_named_where_it_is_missing(night):
+    """The dark that needs the bias fails, and what is made of the dark waits."""
+
+    def cut_bias(context, job):
+        path = context.results / BIAS
+        path.write_bytes(path.read_bytes()[:5760])
+
+    records, lines, _ = night.go(before={DARK: cut_bias})
+    assert records[DARK].status == job_records.FAILED
+    assert records[OLD_FRAME].status == job_records.WAITING
+    (line,) = [line for line in lines if line.startswith(f"failed: {DARK}: ")]
+    assert f"{night.results / BIAS}: cannot be combined: the file ends before" in line
+    assert "delete it and make it again" in line
+    night.check_repaired()
+
+
+def test_an_overview_beside_frames_without_a_record_is_made_again(night, monkeypatch):
+    """A job that can leave no record is not made again by the keys of the others."""
+    write, done = job_records.write_record, f"{paths.DONE_FOLDER}/calibrated/"
+
+    def refuse_records(results, record, path):
+        if path.startswith(done):
+            raise OSError(30, "Read-only file system", path)
+        write(results, record, path)
+
+    monkeypatch.setattr(job_records, "write_record", refuse_records)
+    running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
+    try:
+        jobs = running.plan.jobs.values()
+        done_work = worker.work(running.context, jobs, threads=2, make=kinds_module.make)
+        session.finish(running)
+    finally:
+        running.lock.close()
+    assert done_work.unrecorded.keys() == {OLD_FRAME, NEW_FRAME}
+    monkeypatch.undo()
     night.check_repaired()
 
 
