@@ -626,7 +626,7 @@ def _close_session(session):
         ended_context,
         reported_failures,
         session.postponed_records,
-        lines_on_kept=_lines_on_kept(session),
+        lines_on_kept=lines_on_kept(session),
         files_not_read=passed_over,
     )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
@@ -665,7 +665,7 @@ def _finish_whole(session):
             ended_context,
             session.failed_records,
             session.postponed_records,
-            lines_on_kept=_lines_on_kept(session),
+            lines_on_kept=lines_on_kept(session),
         ),
     ]
     if session.plan.jobs:
@@ -673,8 +673,18 @@ def _finish_whole(session):
     return lines, bool(session.failed_records or unmoved) or fails(ended_context)
 
 
-def _lines_on_kept(session):
-    """Return the lines on products that wait for others, and on those made without them."""
+def lines_on_kept(session):
+    """Return the lines on products that wait for others, and on those made without them.
+
+    Parameters
+    ----------
+    session : Session
+        It has ended.
+
+    Returns
+    -------
+    list of str
+    """
     return kept_products.lines_on_kept(
         session.context.chain, session.waiting_records, session.provisional_records
     )

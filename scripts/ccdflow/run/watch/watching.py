@@ -81,6 +81,20 @@ class Round:
     is_busy: bool = False
 
     @property
+    def may_be_repaired(self):
+        """Whether a product failed by an error of the system, or waits for such a one."""
+        return any(
+            record.status == job_records.WAITING
+            or (record.status == job_records.FAILED and record.data.get(job_records.SYSTEM_ERROR))
+            for record in self.records
+        )
+
+    @property
+    def failed_count(self):
+        """The number of jobs that failed."""
+        return sum(record.status == job_records.FAILED for record in self.records)
+
+    @property
     def is_made(self):
         """Whether a product was made."""
         return any(record.status == job_records.MADE for record in self.records)
@@ -396,7 +410,10 @@ class Watch:
             self._frames.seen.remove(self.looks.lost_files)
             self._frames.seen.add(new_files or {})
             self.looks.lost_files = set()
-        self.schedule.note_whole(is_open=bool(this_round.problem or this_round.arriving))
+        self.schedule.note_whole(
+            is_open=bool(this_round.problem or this_round.arriving),
+            may_be_repaired=this_round.may_be_repaired,
+        )
         if this_round.problem:
             self.schedule.note_problem(is_busy=this_round.is_busy)
         self._show(this_round)
@@ -501,9 +518,12 @@ class Watch:
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(run_session)
+        failure_lines = failures.lines_on_failures(context.results, run_session.failed_records)
+        failure_lines += session.lines_on_kept(run_session)
+        self._complaints.say_once(
+            list(map(complaints.line_of_watch, failure_lines)), complaints.FAILURES
+        )
         if jobs:
-            for line in failures.lines_on_failures(context.results, run_session.failed_records):
-                self.say(complaints.line_of_watch(line))
             line = complaints.made_in_words(
                 self.chain, work_result.records.values(), time.monotonic() - began
             )
