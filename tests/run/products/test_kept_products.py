@@ -146,6 +146,13 @@ def test_a_new_frame_takes_the_earlier_version_of_a_master_of_the_same_recipe(ni
     assert fits.getheader(night.results / NEW_FRAME)["FLATKEY"] == key != night.records[FLAT].key
 
 
+def test_the_page_says_why_a_frame_is_an_earlier_one(night):
+    night.go({OLD_FRAME: NO_PERMISSION})
+    text = (night.results / f"nights/{NIGHT}/report.html").read_text()
+    assert "its earlier version is kept: Permission denied (EACCES)" in text
+    night.check_repaired()
+
+
 def test_frames_of_another_recipe_do_not_take_an_earlier_master(night):
     """All is reduced anew, with the mean of the overscan; the flat cannot be written."""
     other = night.chain.profile + "\nreduction: {statistic: mean}\n"

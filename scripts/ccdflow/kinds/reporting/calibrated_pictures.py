@@ -454,7 +454,8 @@ def _frame_line(context, group, uses, names):
     linked_file = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
     # Frames without a mask have no such number.
     saturated = str(record.data.get("saturated", "–"))
-    words = "; ".join([*words_on_missing, *remarks])
+    # A frame that stays as it was, because its job failed, has a reason.
+    words = "; ".join([*filter(None, [record.reason]), *words_on_missing, *remarks])
     return _FrameLine(linked_file, record.data["grade"], *masters, *sky, saturated, words)
 
 
