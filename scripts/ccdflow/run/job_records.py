@@ -105,7 +105,7 @@ class Record:
     @property
     def is_made_without(self):
         """Whether it is of a product that was made without one that could not be made."""
-        return self.status == MADE and MISSING_SOURCE in self.data
+        return self.status == MADE and bool(self.data.get(MISSING_SOURCE))
 
     def ledger_record(self):
         """Return the record as the ledger has it, of a product made since the machine started.
@@ -113,7 +113,7 @@ class Record:
         The ledger does not say what a product was made without: its key does.
         """
         data = self.data
-        if MISSING_SOURCE in data:
+        if data.get(MISSING_SOURCE):
             data = {name: value for name, value in data.items() if name != MISSING_SOURCE}
         return replace(self, data=data, boot=boot_id())
 

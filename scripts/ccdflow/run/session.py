@@ -626,7 +626,7 @@ def _close_session(session):
         ended_context,
         reported_failures,
         session.postponed_records,
-        lines_on_kept=lines_on_kept(session),
+        lines_on_kept=lines_on_waiting(session),
         files_not_read=passed_over,
     )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
@@ -665,7 +665,7 @@ def _finish_whole(session):
             ended_context,
             session.failed_records,
             session.postponed_records,
-            lines_on_kept=lines_on_kept(session),
+            lines_on_kept=lines_on_waiting(session),
         ),
     ]
     if session.plan.jobs:
@@ -673,7 +673,7 @@ def _finish_whole(session):
     return lines, bool(session.failed_records or unmoved) or fails(ended_context)
 
 
-def lines_on_kept(session):
+def lines_on_waiting(session):
     """Return the lines on products that wait for others, and on those made without them.
 
     Parameters

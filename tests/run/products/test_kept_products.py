@@ -270,7 +270,7 @@ def test_batches_keep_the_same_products(night, tmp_path):
 
 
 def test_a_reduced_frame_that_cannot_be_read_is_an_error_of_the_system(night, monkeypatch):
-    """Its reader puts the error into words; the line of the master names the file."""
+    """A reader puts the error into words; the line of the master names the file."""
     open_member, bias = member_reader.os.open, str(night.results / "reduced/bias1.fits")
 
     def refuse_bias(path, *arguments, **options):

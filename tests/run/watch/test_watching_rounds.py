@@ -307,9 +307,7 @@ def test_notes_that_another_process_wrote_are_read_again(watched_night):
     assert watched_night.plan() == {}
 
 
-def test_a_master_that_cannot_be_written_is_said_once_and_costs_no_frame_its_flat(
-    watched_night, monkeypatch
-):
+def test_a_watch_says_once_that_a_master_failed_and_tries_it_again(watched_night, monkeypatch):
     """A late flat comes while the folder of masters is read-only; then that is repaired."""
     frame, make = "calibrated/science_g1.fits", kinds.CHAIN.make
     before = products(watched_night.results)[frame]

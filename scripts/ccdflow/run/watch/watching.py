@@ -519,7 +519,7 @@ class Watch:
         this_round.nights = sorted({*this_round.nights, *(job.night for job in jobs if job.night)})
         session.finish(run_session)
         failure_lines = failures.lines_on_failures(context.results, run_session.failed_records)
-        failure_lines += session.lines_on_kept(run_session)
+        failure_lines += session.lines_on_waiting(run_session)
         self._complaints.say_once(
             list(map(complaints.line_of_watch, failure_lines)), complaints.FAILURES
         )
