@@ -44,10 +44,12 @@ class Overview(ArchiveProduct):
         for kind in context.chain:
             basis |= kind.index_basis(context)
         # An overview made beside failed jobs is made again once their products are there.
+        needs = set() if job is None else set(job.needs)
         failed = sorted(
             product
             for product, planned_job in context.jobs.items()
-            if planned_job.kind != self.name and _has_failed(context, product)
+            if planned_job.kind != self.name
+            and _has_failed(context.outcome(product), is_needed=product in needs)
         )
         return basis | ({"failed": failed} if failed else {})
 
@@ -82,11 +84,17 @@ OVERVIEW = Overview()
 """The kind of the page of all nights."""
 
 
-def _has_failed(context, product):
-    """Return whether the job of a product failed, waits, or has left no record."""
-    record = context.outcome(product)
+def _has_failed(record, *, is_needed):
+    """Return whether a job failed or waits, by its record; one that is needed may have left none.
+
+    Parameters
+    ----------
+    record : ccdflow.run.job_records.Record or None
+    is_needed : bool
+        Whether the job has ended: others may be at work.
+    """
     if record is None:
-        return True
+        return is_needed
     return not record.key or (record.status == job_records.MADE and bool(record.reason))
 
 
