@@ -49,7 +49,10 @@ class Overview(ArchiveProduct):
             product
             for product, planned_job in context.jobs.items()
             if planned_job.kind != self.name
-            and _has_failed(context.outcome(product), is_needed=product in needs)
+            and _has_failed(
+                context.outcome(product),
+                is_shown=product in needs and not context.chain.by_name(planned_job.kind).is_report,
+            )
         )
         return basis | ({"failed": failed} if failed else {})
 
@@ -84,17 +87,17 @@ OVERVIEW = Overview()
 """The kind of the page of all nights."""
 
 
-def _has_failed(record, *, is_needed):
-    """Return whether a job failed or waits, by its record; one that is needed may have left none.
+def _has_failed(record, *, is_shown):
+    """Return whether a job failed or waits, by its record; one that has ended may have left none.
 
     Parameters
     ----------
     record : ccdflow.run.job_records.Record or None
-    is_needed : bool
-        Whether the job has ended: others may be at work.
+    is_shown : bool
+        Whether the overview counts its product. Such a job has ended; others may be at work.
     """
     if record is None:
-        return is_needed
+        return is_shown
     return not record.key or (record.status == job_records.MADE and bool(record.reason))
 
 
