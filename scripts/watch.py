@@ -142,7 +142,10 @@ def watch(options):
         noticing=watching.Noticing(options.notice, options.pause, options.limit),
     )
     if options.once:
-        problem = watched.whole_round().problem
+        last_round = watched.whole_round()
+        problem = last_round.problem
+        if not problem and last_round.failed_count:
+            problem = f"{count(last_round.failed_count, 'job')} failed, see the lines above"
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Below `nohup` the end of the terminal ends nothing.

@@ -11,7 +11,7 @@ from ccdflow.combine.flats import normalise_flat
 from ccdflow.combine.member_reader import Member, member_of_file
 from ccdflow.combine.preparation import SubtractedTerm
 from ccdflow.combine.stack import CombineLimits, check_members, combine
-from ccdflow.errors import FrameError, UserError
+from ccdflow.errors import DamagedProduct, FrameError, UserError
 from ccdflow.maskbits import SATURATED
 
 SHAPE = (5, 7)
@@ -106,21 +106,23 @@ def test_a_flat_without_a_good_pixel_is_refused(members):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("content", "error_class", "reason"),
     [
         (
             None,
+            FrameError,
             "cannot be combined: it cannot be read (No such file or directory); check its name "
             "and its disk",
         ),
         (
             b"hello " * 600,
+            DamagedProduct,
             "cannot be combined: not a FITS file; give reduced frames, as ccdflow writes them",
         ),
     ],
 )
-def test_a_member_that_cannot_be_read_is_refused(tmp_path, content, reason):
+def test_a_member_that_cannot_be_read_is_refused(tmp_path, content, error_class, reason):
     path = tmp_path / "a.fits"
     if content is not None:
         path.write_bytes(content)
-    assert refusal_of(member_of_file, path) == (FrameError, f"{path}: {reason}")
+    assert refusal_of(member_of_file, path) == (error_class, f"{path}: {reason}")

@@ -286,7 +286,7 @@ CONTEXTS = {"context.py", "run_contents.py"}
 # Lookups that a watch makes anew for each new frame.
 LOOKUPS_OF_FRAMES = {
     Lookup.AGEING, Lookup.NOISES, Lookup.PAIRS, Lookup.PLACE,
-    Lookup.REFUSALS,
+    Lookup.MATCHING_FILES, Lookup.MISSING_SOURCES, Lookup.REFUSALS,
     Lookup.ROWS_BY_NIGHT, Lookup.ROWS_BY_PRODUCT, Lookup.SKY_RATES,
     Lookup.SMALL_PICTURES,
     Lookup.VERDICTS,

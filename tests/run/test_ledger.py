@@ -16,7 +16,7 @@ from ccdflow.kinds import CHAIN
 from ccdflow.run import job_records, late_notes, ledger, unparsed_mapping
 from ccdflow.run.job import Job
 from ccdflow.run.job_records import Record
-from ccdflow.run.plan import Planner
+from ccdflow.run.plan import Planner, ProductCheck
 from ccdflow.run.products.product_stamps import ProductStamps
 
 
@@ -312,11 +312,11 @@ def test_a_check_of_a_product_notes_nothing_and_keeping_it_notes_its_times(tmp_p
     planner = planner_of(tmp_path, records, doubtful=[sound.product])
     stamp = atomic_write.stamp_of(tmp_path / sound.product)
     for _ in range(2):
-        assert planner.check_product(sound.product) == ("", stamp, False)
-        assert planner.check_product(damaged.product) == ("product damaged", (), False)
+        assert planner.check_product(sound.product) == ProductCheck(new_stamp=stamp)
+        assert planner.check_product(damaged.product) == ProductCheck("product damaged")
         assert records == {sound.product: sound, damaged.product: damaged}
     assert planner.keep_unless_damaged(sound.product)
     assert not planner.keep_unless_damaged(damaged.product)
     assert records[sound.product].stamp == stamp != sound.stamp
-    assert planner.check_product(sound.product) == ("", (), False)
+    assert planner.check_product(sound.product) == ProductCheck()
     assert planner.context.planned_products == {sound.product}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.errors import MAKE_AGAIN, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
 from ccdflow.files import atomic_write, fits_structure
 from ccdflow.files.cards import card_value
 
@@ -90,13 +90,13 @@ def member_of_file(path, *, hdu=0, is_mask=False):
     dtype = type_of_bitpix[header["BITPIX"]]
     bytes_needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
     if size < bytes_needed:
-        raise FrameError(
+        raise DamagedProduct(
             "cannot be combined: the file ends before its pixels do",
             file=path,
             keyword="bytes",
             value=size,
             allowed=f"{bytes_needed} bytes or more",
-            remedy="reduce its raw frame again",
+            remedy=MAKE_AGAIN,
         )
     return Member(path, offset, shape, dtype)
 
@@ -111,11 +111,11 @@ def _read_header(path, hdu):
         reason = f"cannot be combined: it cannot be read ({error.strerror or error})"
         raise FrameError(reason, file=path, remedy="check its name and its disk") from error
     except EOFError as error:
-        raise FrameError(
+        raise DamagedProduct(
             f"cannot be combined: {error}", file=path, remedy=_REDUCED_REMEDY
         ) from error
     except (ValueError, KeyError, TypeError, VerifyError) as error:
-        raise FrameError(
+        raise DamagedProduct(
             "cannot be combined: not a FITS file", file=path, remedy=_REDUCED_REMEDY
         ) from error
 
@@ -193,7 +193,7 @@ def _fill_with_pixels(descriptor, member, start, out):
                 remedy="check that the file exists, its permissions and its disk",
             ) from error
         if count == 0:
-            raise FrameError(
+            raise DamagedProduct(
                 "ends before its pixels do",
                 file=member.path,
                 keyword="bytes",

@@ -47,9 +47,10 @@ def read_hdus(path, count):
     Raises
     ------
     FrameError
-        If the file cannot be read or ends before its pixels do.
+        If the file cannot be read.
     DamagedProduct
-        If a header does not tell the size of its pixels, or holds bytes other than ASCII.
+        If it ends before its pixels do, or a header does not tell the size of its pixels, or holds
+        bytes other than ASCII.
     """
     path = Path(path)
     hdus, offset = [], 0
@@ -74,9 +75,9 @@ def read_hdus(path, count):
                 )
                 hdus.append(hdu)
             if path.stat().st_size < offset:
-                raise FrameError("ends before its pixels do", file=path, remedy=MAKE_AGAIN)
+                raise DamagedProduct("ends before its pixels do", file=path, remedy=MAKE_AGAIN)
     except EOFError:
-        raise FrameError(
+        raise DamagedProduct(
             f"has fewer than {count} HDUs, or is cut",
             file=path,
             keyword="HDUs",

@@ -8,6 +8,7 @@ from ccdflow.kinds.kind_roles import OnPages, PartlyPlanned
 from ccdflow.run import job_records
 from ccdflow.run.context import PageContext
 from ccdflow.run.job import OF_A_NIGHT, OF_ALL_NIGHTS, Size
+from ccdflow.run.products import kept_products
 
 
 class Kind(PartlyPlanned, OnPages):
@@ -156,6 +157,20 @@ class Kind(PartlyPlanned, OnPages):
         str
         """
         return "its content changed"
+
+    def may_stand(self, earlier_basis, current_basis):
+        """Return whether the earlier version of a product counts in a run that cannot make it.
+
+        Parameters
+        ----------
+        earlier_basis, current_basis : mapping of str to object
+            Bases that differ: the recorded one, and the one that holds now.
+
+        Returns
+        -------
+        bool
+        """
+        return False
 
     def try_again(self, context, record):
         """Return why a product that was refused is tried again with the same key, or ''.
@@ -396,6 +411,8 @@ class Chain(tuple):
     def make(self, context, job, *, threads=1):
         """Make a job's product and return its record; see `Kind.make`.
 
+        A product that is there stays as it is where one that it is made of could not be made.
+
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
@@ -408,6 +425,11 @@ class Chain(tuple):
         ccdflow.run.job_records.Record
         """
         kind = self.by_name(job.kind)
+        # A report shows other products as they are.
+        source = "" if kind.is_report else kept_products.missing_source(context, job)
+        earlier = context.earlier_record(job.product) if source else None
+        if kept_products.has_earlier_version(context, job, earlier):
+            return kept_products.waiting_record(job, source)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             context = PageContext.of(context)
-        return kind.make(context, job, threads=threads)
+        return kept_products.made_without(kind.make(context, job, threads=threads), source)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, fields, replace
 from ccdflow.run import job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import Lookup
-from ccdflow.run.products.product_names import reduced_product
+from ccdflow.run.products import kept_products
+from ccdflow.run.rawframes.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rows import SET_ASIDE
 from ccdflow.run.run_contents import RunContents
@@ -246,8 +247,9 @@ class _RecordedContext(Context):
     def _record_now(self, product):
         """Return the record of a product: this run's if it is in the plan, else the ledger's.
 
-        None if there is no record: a job without a record has failed. A product whose job failed in
-        this run has no key, so that a page made without it is made again once it is there.
+        None if there is no record: a job without a record has failed. Where a job did not make its
+        product, the earlier version counts if it may; else the product has no key, so that a page
+        made without it is made again once it is there.
         """
         if not self._is_of_enabled_type(product):
             return None
@@ -260,8 +262,9 @@ class _RecordedContext(Context):
             # A product that was lost will be the same if its key is.
             has_same_key = earlier is not None and earlier.key == job.key
             return earlier if has_same_key else None
-        if record.status in (job_records.FAILED, job_records.GONE):
-            return replace(record, key="")
+        if record.status in (job_records.FAILED, job_records.GONE, job_records.WAITING):
+            kept_record = kept_products.earlier_version(self, job, record)
+            return kept_record or replace(record, key="")
         return record
 
 

@@ -1,9 +1,10 @@
 """A job that failed: its record, its log file, and the remedy that fits the cause.
 
 A job may raise any error: of the disk, of memory, or of ccdflow itself. It costs only its own
-product. The job leaves a record of status ``failed``, so that the products that depend on it are
-made without it; its earlier product stays in place, and the next run tries again. A raw file whose
-reading raises an unforeseen error has a log as well.
+product. The job leaves a record of status ``failed``; its earlier product stays in place, and the
+next run tries again. The products that depend on it are made without it, or keep their earlier
+version (`ccdflow.run.products.kept_products`). A raw file whose reading raises an unforeseen error
+has a log as well.
 """
 
 from __future__ import annotations
@@ -11,10 +12,17 @@ from __future__ import annotations
 import errno
 import traceback
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ccdflow import paths
-from ccdflow.errors import ACTIONS, FULL_DISK, OCCUPIED_PATH_ERRORS, CcdflowError, one_line
+from ccdflow.errors import (
+    ACTIONS,
+    FULL_DISK,
+    OCCUPIED_PATH_ERRORS,
+    CcdflowError,
+    DamagedProduct,
+    one_line,
+)
 from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 from ccdflow.wording import first_lines
@@ -50,6 +58,31 @@ def is_in_the_way(error):
     return error.errno in OCCUPIED_PATH_ERRORS
 
 
+def is_of_system(error):
+    """Return whether an error says nothing about the data: it goes away when its cause is repaired.
+
+    It is one of the system or of memory, one in words that came of such a one, or a product that
+    was damaged on the disk. The products that depend on it then keep their earlier version
+    (`ccdflow.run.products.kept_products`). Any other error may come again in each run, whatever is
+    repaired: they are made without it.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(error, OSError):
+        # One without a number is astropy's, for bytes that it cannot read.
+        return error.errno is not None
+    if isinstance(error, CcdflowError) and error.__context__ is not None:
+        # Readers put an error of the system into words, with file and remedy.
+        return isinstance(error, DamagedProduct) or is_of_system(error.__context__)
+    return isinstance(error, MemoryError | DamagedProduct)
+
+
 def remedy_of(error):
     """Return the remedy for an error.
 
@@ -77,6 +110,13 @@ def error_words(error):
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror or error} ({errno.errorcode.get(error.errno, error.errno)})"
     return one_line(error)
+
+
+def _other_file(error, job):
+    """Return the file that an error in words is about, where it is not the job's own product."""
+    file = str(getattr(error, "file", None) or "")
+    is_own = not file or file.endswith(job.product) or file == PurePath(job.product).name
+    return "" if is_own else f"{file}: "
 
 
 def disk_full_error(job):
@@ -111,8 +151,11 @@ def leave_record(context, job, error):
     if is_full(error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
-    reason = f"{error_words(error)}; {remedy_of(error)}"
-    record = job_records.Record(job.product, job.kind, job.key, job_records.FAILED, reason)
+    reason = f"{_other_file(error, job)}{error_words(error)}; {remedy_of(error)}"
+    data = {job_records.SYSTEM_ERROR: True} if is_of_system(error) else {}
+    record = job_records.Record(
+        job.product, job.kind, job.key, job_records.FAILED, reason, data=data
+    )
     try:
         job_records.write_record(context.results, record, job.done)
     except OSError as writing_error:

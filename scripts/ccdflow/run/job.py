@@ -12,7 +12,10 @@ from ccdflow.run.master_choices import Step
 OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a night", "all nights"
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
-NIGHT_OF_SEVERAL = "all"
+DAMAGED = "product damaged"
+"""Why a product is made again whose file was changed after its making."""
+
+
 """The night of a group whose members are of several nights."""
 
 
@@ -39,6 +42,8 @@ class Job:
         Makes the name of the record new if an old record has this key.
     spare : tuple of str
         Those of ``needs`` that matter only if others are refused.
+    may_stand : bool
+        Whether the earlier version of the product counts in this run if the job fails.
     """
 
     kind: str
@@ -49,6 +54,7 @@ class Job:
     needs: tuple[str, ...] = ()
     attempt: int = 0
     spare: tuple[str, ...] = ()
+    may_stand: bool = False
 
     @property
     def done(self):

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +34,15 @@ GONE = "gone"
 
 FAILED = "failed"
 """The job ended with an error; the next run tries again."""
+
+WAITING = "waiting"
+"""A product that it is made of could not be made: the earlier version stays (`kept_products`)."""
+
+SYSTEM_ERROR = "of the system"
+"""Entry of the data of a failed job: whether an error of the system was the cause."""
+
+MISSING_SOURCE = "missing source"
+"""Entry of the data of a product that waits for another one, or was made without it: its path."""
 
 SETTLED_SECONDS = 3600
 """A file is on the disk after this many seconds, unless the machine stopped before. Chosen: Linux
@@ -62,7 +71,8 @@ class Record:
     status : str
         made; refused (nothing was made, for a reason that holds as long as the key); set aside
         (the raw frame is bad); gone (the raw file changed while it was read); failed (the job
-        raised an error; the next run tries again).
+        raised an error; the next run tries again); waiting (an earlier version stays, because a
+        product that it is made of could not be made; the next run tries again).
     reason : str
     stamp : tuple of int
         Size, mtime and ctime in ns of the product's file.
@@ -92,6 +102,21 @@ class Record:
         """Return a JSON-able form."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
+
+    @property
+    def is_made_without(self):
+        """Whether it is of a product that was made without one that could not be made."""
+        return self.status == MADE and bool(self.data.get(MISSING_SOURCE))
+
+    def ledger_record(self):
+        """Return the record as the ledger has it, of a product made since the machine started.
+
+        The ledger does not say what a product was made without: its key does.
+        """
+        data = self.data
+        if data.get(MISSING_SOURCE):
+            data = {name: value for name, value in data.items() if name != MISSING_SOURCE}
+        return replace(self, data=data, boot=boot_id())
 
     @classmethod
     def from_dict(cls, values):

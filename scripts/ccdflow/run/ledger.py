@@ -309,7 +309,7 @@ def _line_of_record(record, index_of_common):
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
-def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
+def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provisional=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -325,6 +325,8 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
     jobs : dict of str to ccdflow.run.job.Job, optional
         By product, of this run, which began beside jobs of an earlier one: once a job has left its
         record, other records of its product do not count.
+    provisional : list of Record, optional
+        Gets the records of products that were made without one that failed.
 
     Returns
     -------
@@ -351,7 +353,9 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None):
         if record.status == job_records.MADE and checks_files:
             record = _checked_record(results, record, (noted_records, ledger))
         if record is not None:
-            ledger[record.product] = replace(record, boot=job_records.boot_id())
+            if provisional is not None and record.is_made_without:
+                provisional.append(record)
+            ledger[record.product] = record.ledger_record()
     return files, list(unmade.values())
 
 

@@ -46,6 +46,8 @@ class Lookup(StrEnum):
     SKY_RATES = "sky rates"
     SMALL_PICTURES = "small pictures"
     VERDICTS = "verdicts"
+    MATCHING_FILES = "files that are those of their records"
+    MISSING_SOURCES = "products that could not be made, behind others"
 
     @property
     def is_of_masters(self):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.job import OF_A_FRAME, Job, UnhashedJob
+from ccdflow.run.job import DAMAGED, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 
@@ -127,11 +127,14 @@ class ProductCheck(NamedTuple):
         in doubt; () where nothing is to be noted.
     is_left_over : bool
         Whether a file is there though the product was refused.
+    may_stand : bool
+        Whether the version that is there counts where it cannot be made again.
     """
 
     why_again: str = ""
     new_stamp: tuple[int, ...] = ()
     is_left_over: bool = False
+    may_stand: bool = True
 
 
 _SOUND = ProductCheck()
@@ -315,12 +318,11 @@ class Planner:
             )
             return
         key = wanted_product.key or _key_of(wanted_product.basis)
-        if is_new:
-            why = "new"
-        else:
+        why, may_stand = "new", False
+        if not is_new:
             check = self._compare(kind, product, key, wanted_product.basis)
             self._note_check(product, check)
-            why = check.why_again
+            why, may_stand = check.why_again, check.may_stand
         if not why and wanted_product.is_open:
             why = "its content may change"
         if not why and not self.is_forced(kind, product):
@@ -330,8 +332,9 @@ class Planner:
         pending, spare = self._predecessors(wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
-            kind.name, product, key, why, wanted_product.night, pending, attempt, spare
-        )
+            kind.name, product, key, why, wanted_product.night, pending, attempt, spare,
+            may_stand=may_stand,
+        )  # fmt: skip
 
     def want_all(self, kind, products):
         """Put many products of a kind into the plan that are not current: as `want` does it.
@@ -467,7 +470,7 @@ class Planner:
         if stamp == record.stamp and product not in self._doubtful:
             return _SOUND
         if not job_records.is_as_made(self.context.results, record):
-            return ProductCheck("product damaged")
+            return ProductCheck(DAMAGED)
         return ProductCheck(new_stamp=stamp)
 
     def _note_check(self, product, check):
@@ -494,8 +497,10 @@ class Planner:
         """
         record = self.context.earlier_record(product)
         if record.key != key:
+            current_basis = basis() if callable(basis) else basis
             return ProductCheck(
-                kind.what_changed(record.basis, basis() if callable(basis) else basis)
+                kind.what_changed(record.basis, current_basis),
+                may_stand=kind.may_stand(record.basis, current_basis),
             )
         if record.status == job_records.REFUSED:
             if why := kind.try_again(self.context, record):

@@ -19,14 +19,13 @@ from ccdflow.files.atomic_write import is_temporary, remove_abandoned
 from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
-from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lines import last_run
 from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
-from ccdflow.run.products import removal
+from ccdflow.run.products import kept_products, removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
@@ -54,9 +53,14 @@ class Session:
         Batches of an earlier run that are still at work, by path: the record of each product.
     awaited_batches : frozenset of str
         Those that the run has waited for: if busy, they give no sign of life.
+    signs : ccdflow.run.batches.claims.SignsOfLife
+        Those of the processes of busy batches, from the plan on.
     failed_records, postponed_records : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
+    waiting_records, provisional_records : list of ccdflow.run.job_records.Record
+        Jobs whose products keep their earlier version for lack of another product; products that
+        were made without one. Both are known once the run has ended.
     unmoved_products : dict of str to Exception
         Products that no longer belong among the others, but cannot be moved or deleted.
     seal : ccdflow.run.seal.Seal or None
@@ -76,8 +80,11 @@ class Session:
     lock: TextIO | None = None
     busy_batches: dict[str, dict[str, str]] = field(default_factory=dict)
     awaited_batches: frozenset[str] = frozenset()
+    signs: claims.SignsOfLife = field(default_factory=claims.SignsOfLife)
     failed_records: list[job_records.Record] = field(default_factory=list)
     postponed_records: list[job_records.Record] = field(default_factory=list)
+    waiting_records: list[job_records.Record] = field(default_factory=list)
+    provisional_records: list[job_records.Record] = field(default_factory=list)
     unmoved_products: dict[str, Exception] = field(default_factory=dict)
     seal: seal.Seal | None = None
     state_to_seal: seal.State | None = None
@@ -349,6 +356,7 @@ def _session_of_all_nights(run_start):
         run_start.lock,
         busy_batches,
         awaited_batches=run_start.awaited_batches,
+        signs=claims.SignsOfLife(results / batch for batch in busy_batches),
     )
     if spoilers := _busy_with_current(context, busy_batches, files) - run_start.awaited_batches:
         run_start, _ = _wait_for_earlier(run_start, spoilers)
@@ -406,9 +414,11 @@ def _wait_for_earlier(run_start, batches):
     """
     earlier_jobs = run_start.request.earlier_jobs
     if new_batches := frozenset(batches) - run_start.awaited_batches:
-        for batch in sorted(new_batches):
+        paths_of_batches = [run_start.results / batch for batch in sorted(new_batches)]
+        signs = claims.SignsOfLife(paths_of_batches)
+        for batch in paths_of_batches:
             claims.wait_for(
-                run_start.results / batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life
+                batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life, signs=signs
             )
         batches = claims.withdraw(run_start.results)
     return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
@@ -619,8 +629,12 @@ def _close_session(session):
         )
     else:
         lines += closing_lines(
-            ended_context, reported_failures, session.postponed_records, files_not_read=passed_over
-        )
+            ended_context,
+        reported_failures,
+        session.postponed_records,
+        lines_on_kept=lines_on_waiting(session),
+        files_not_read=passed_over,
+    )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
     if plan_lines and not session.failed_records and not moved_line:
         seal.leave_seal(
@@ -653,70 +667,58 @@ def _finish_whole(session):
     lines = [
         *session_of_all.lines_on_nights(),
         *removal.lines_on_unmoved(unmoved),
-        *closing_lines(ended_context, session.failed_records, session.postponed_records),
+        *closing_lines(
+            ended_context,
+            session.failed_records,
+            session.postponed_records,
+            lines_on_kept=lines_on_waiting(session),
+        ),
     ]
     if session.plan.jobs:
         last_run.write_last_run(session)
     return lines, bool(session.failed_records or unmoved) or fails(ended_context)
 
 
+def lines_on_waiting(session):
+    """Return the lines on products that wait for others, and on those made without them.
+
+    Parameters
+    ----------
+    session : Session
+        It has ended.
+
+    Returns
+    -------
+    list of str
+    """
+    return kept_products.lines_on_kept(
+        session.context.chain, session.waiting_records, session.provisional_records
+    )
+
+
 def _fold_records(session):
     """Fold the records of the jobs into the ledger, and write inventory and ledger."""
     context = session.context
     jobs = session.plan.jobs if session.busy_batches else {}
-    files, unmade = ledger.fold(context.results, context.ledger, checks_files=False, jobs=jobs)
+    files, unmade = ledger.fold(
+        context.results, context.ledger, checks_files=False, jobs=jobs,
+        provisional=session.provisional_records,
+    )  # fmt: skip
     take_aside(context.store, unmade)
     session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
+    session.waiting_records = [r for r in unmade if r.status == job_records.WAITING]
     first_kind = context.chain.first.name
     session.postponed_records = [
         record
         for record in unmade
         if record.status == job_records.GONE and record.kind != first_kind
     ]
-    staying = _unmade_for_now(session.plan, unmade)
+    staying = kept_products.unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved_products |= retire(context, leaving)
-    for product in _refused_with_frames(session.plan, unmade):
+    for product in kept_products.refused_with_frames(session.plan, unmade):
         context.ledger.pop(product, None)
     busy_batches = claims.withdraw(context.results, is_run_over=True)
     save_session(session, claims.removable_records(files, busy_batches, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)
-
-
-def _refused_with_frames(run_plan, unmade):
-    """Return the refused products of frames that this run set aside.
-
-    The next plan wants nothing of such a frame. So the ledger need not have them, and the last
-    lines are silent on them: the frame has a line already.
-    """
-    reach = {kind.name: kind.reach for kind in run_plan.context.chain}
-    frames_set_aside = {
-        record.product for record in unmade if record.status == job_records.SET_ASIDE
-    }
-    if not frames_set_aside:
-        return []
-    refused = {record.product for record in unmade if record.status == job_records.REFUSED}
-    return [
-        job.product
-        for job in run_plan.jobs.values()
-        if job.product in refused
-        and reach[job.kind] == OF_A_FRAME
-        and not frames_set_aside.isdisjoint(job.needs)
-    ]
-
-
-def _unmade_for_now(run_plan, unmade):
-    """Return the products of failed jobs and of those left for the next run, and their dependants.
-
-    Earlier products of these names stay: a disk that was away for a moment costs none.
-    """
-    products = {
-        record.product
-        for record in unmade
-        if record.status in (job_records.GONE, job_records.FAILED)
-    }
-    for job in run_plan.jobs.values() if products else ():
-        if not products.isdisjoint(job.needs):
-            products.add(job.product)
-    return products

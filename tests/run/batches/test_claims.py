@@ -97,6 +97,42 @@ def test_a_holder_without_sign_of_life_is_not_waited_for(tmp_path, holder, monke
     assert clock.now == 601
 
 
+def test_silent_holders_are_waited_for_once_by_all_jobs_of_a_run(tmp_path, holder, monkeypatch):
+    """A dead machine may have left many batches, and a run many jobs for each."""
+    batches = [put_batch(tmp_path, f"2024-03-0{day}.{KEY}") for day in (1, 2, 3)]
+    for batch in batches:
+        holder(batch)
+    clock, lines = FakeTime(lambda now: None), []
+    monkeypatch.setattr(claims, "time", clock)
+    signs = claims.SignsOfLife(batches)
+    clock.now = 100.0
+    for batch in batches * 4:
+        claims.wait_for(batch, say=lines.append, silence=600, poll=1, signs=signs)
+    # From the plan of the run on, and not from the begin of each wait.
+    assert clock.now == 601
+    waiting = [claims.waiting_line(batch) for batch in batches]
+    assert lines[::2] == waiting
+    assert "after 600 s without a sign of life" in waiting[0]
+    assert [f"job on {batch.stem} for 600 s: going on" in line
+            for batch, line in zip(batches, lines[1::2], strict=True)] == [True] * 3  # fmt: skip
+
+
+def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder, monkeypatch):
+    lively, silent = (put_batch(tmp_path, f"2024-03-0{day}.{KEY}") for day in (1, 2))
+    for batch in (lively, silent):
+        holder(batch)
+        claims.count_path(batch).write_text("")
+    clock = FakeTime(lambda now: os.utime(claims.count_path(lively), ns=(0, int(now * 1e9))))
+    monkeypatch.setattr(claims, "time", clock)
+    signs = claims.SignsOfLife([lively, silent])
+    claims.wait_for(silent, say=[].append, silence=600, poll=1, signs=signs)
+    assert clock.now == 601
+    # Its last sign of life was seen at the last look at it, and counts from then on.
+    assert signs.silence_of(lively) == 0
+    clock.now += 30
+    assert (signs.silence_of(lively), signs.silence_of(silent)) == (30, 631)
+
+
 def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
     batch = put_batch(tmp_path)
     process = holder(batch)

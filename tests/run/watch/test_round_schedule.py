@@ -101,6 +101,16 @@ def test_an_open_whole_round_comes_again_and_a_clean_one_does_not(schedule, cloc
     assert not schedule.is_whole_due()
 
 
+@pytest.mark.parametrize(("took", "rest"), [(0.5, 10.0), (4.0, 20.0)])
+def test_products_that_can_be_repaired_are_tried_again_after_a_rest(schedule, clock, took, rest):
+    """Five times the round, and ten seconds at least: an archive's round takes a minute."""
+    take_whole(schedule, clock, took, may_be_repaired=True)
+    assert seconds_until(clock, schedule.is_whole_due) == rest
+    # A frame that is still being written does not wait for that.
+    take_whole(schedule, clock, 60.0, is_open=True, may_be_repaired=True)
+    assert seconds_until(clock, schedule.is_whole_due) == 10.0
+
+
 def test_products_that_failed_are_tried_again_ever_more_rarely(schedule, clock):
     """The next frame was waited for, and at the end of a night the next run."""
     pauses = []

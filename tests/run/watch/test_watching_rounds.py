@@ -42,6 +42,7 @@ from ccdflow.run.watch.round_schedule import RoundSchedule
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
+LATE_START = "2024-03-01T23:00:00"
 ARCHIVE = {"associations", "index"}
 
 
@@ -304,6 +305,37 @@ def test_notes_that_another_process_wrote_are_read_again(watched_night):
     assert not done.is_short
     assert any(record.product == "reduced/bias1.fits" for record in done.records)
     assert watched_night.plan() == {}
+
+
+def test_a_watch_says_once_that_a_master_failed_and_tries_it_again(watched_night, monkeypatch):
+    """A late flat comes while the folder of masters is read-only; then that is repaired."""
+    frame, make = "calibrated/science_g1.fits", kinds.CHAIN.make
+    before = products(watched_night.results)[frame]
+
+    def refuse_flat(self, context, job, *, threads=1):
+        if job.kind == "flat":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return make(context, job, threads=threads)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(kinds.CHAIN), "make", refuse_flat)
+        watched_night.arrive("flat_g9.fits", of="flat_g1.fits", **{"DATE-OBS": LATE_START})
+        rounds = [watched_night.watch.whole_round() for _ in range(3)]
+    assert products(watched_night.results)[frame] == before
+    for done in rounds:
+        assert (done.failed_count, done.may_be_repaired, done.problem) == (1, True, "")
+        statuses = {record.product: record.status for record in done.records}
+        assert statuses[frame] == job_records.WAITING
+    assert watched_night.watch.schedule.has_whole_round
+    lines = watched_night.output.lines
+    assert sum("failed: combined/" in line for line in lines) == 1
+    assert sum("kept in the earlier version: 1 calibrated frame" in line for line in lines) == 1
+    # No line says of the frame that it is not calibrated, or was made again.
+    assert not [line for line in lines if line.startswith("science_g1.fits")]
+    repaired = watched_night.watch.whole_round()
+    assert (repaired.failed_count, repaired.may_be_repaired) == (0, False)
+    assert products(watched_night.results)[frame] != before
+    assert watched_night.is_as_from_scratch()
 
 
 def test_a_full_disk_in_a_short_round_is_reported_once_and_made_good(watched_night, monkeypatch):

@@ -13,8 +13,8 @@ from watched_folders import WatchOutput, wait_until, watch_of
 
 from ccdflow import paths
 from ccdflow.pages import live_page
-from ccdflow.run import lock, read_only_plan
-from ccdflow.run.watch import arrivals
+from ccdflow.run import job_records, lock, read_only_plan
+from ccdflow.run.watch import watching
 
 watch = importlib.import_module("watch")
 
@@ -139,12 +139,15 @@ def test_the_error_on_a_lock_names_the_watch_that_may_hold_it(tmp_path):
     )
 
 
-def test_a_watch_takes_the_settings_that_a_run_is_given(folders, capsys):
-    """Without them it would make all products again, otherwise than cron's run."""
-    _, arguments = folders
-    options = watch.parse(["--config", *arguments, "bias={method: median}"])
-    assert read_only_plan.settings_of(options.given)["bias"]["method"] == "median"
-    assert watch.main([*arguments, "bias={method: mode}"]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert re.search(r"bias\.method: .*found 'mode'.*median", error)
+@pytest.mark.parametrize(("failed", "status"), [(0, 0), (2, 1)])
+def test_one_round_ends_with_status_1_where_jobs_failed(
+    folders, monkeypatch, capsys, failed, status
+):
+    """`--once` is a run like any other."""
+    record = job_records.Record("combined/flat.fits", "flat", "", job_records.FAILED)
+    last_round = watching.Round(records=[record] * failed)
+    monkeypatch.setattr(watching.Watch, "whole_round", lambda self: last_round)
+    assert watch.main([*folders[1], "--once"]) == status
+    output = "".join(capsys.readouterr())
+    assert ("2 jobs failed, see the lines above" in output) == bool(failed)
+    assert ("nothing more to do" in output) != bool(failed)

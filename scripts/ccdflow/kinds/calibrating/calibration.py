@@ -11,7 +11,7 @@ from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.detector.cosmic_rays import cosmics
-from ccdflow.errors import DamagedProduct, FrameError
+from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write
 from ccdflow.files.fits_products import compressed_images
 from ccdflow.frame.readout import AmplifierReduction, MeasuredReadout, readout_of
@@ -30,7 +30,7 @@ from ccdflow.kinds.reducing.record_entries import (
     plain_no_level_parts,
 )
 from ccdflow.maskbits import SATURATED
-from ccdflow.run import job_records
+from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
@@ -228,10 +228,10 @@ class Calibration:
             return replace(record, status=job_records.REFUSED, reason=reason)
         try:
             calibrated, helps = self._calibrate(record.key)
-        except DamagedProduct:
-            # The damaged product is made again, then the frame.
-            raise
         except FrameError as error:
+            if failures.is_of_system(error):
+                # A damaged product is made again, a disk is repaired; then the frame is made.
+                raise
             return replace(record, status=job_records.REFUSED, reason=error.reason)
         return replace(
             record,

@@ -19,6 +19,7 @@ from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters.group_queries import masters_carried
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, size_of_frame
+from ccdflow.run import job_records
 from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
@@ -116,6 +117,10 @@ class Science(CardsOfFrames, GroupedKind):
             if calibration_plan.MAY_CHANGE in current_basis
             else "new arithmetic"
         )
+
+    def may_stand(self, earlier_basis, current_basis):
+        """Return True: nothing is made of a calibrated frame, and pages show the one there is."""
+        return True
 
     # -- the job -----------------------------------------------------------------------------------
 
@@ -235,7 +240,13 @@ class Science(CardsOfFrames, GroupedKind):
     def page_basis(self, context, night):
         """Return the sources of a night's page: its frames, and the version of words on them."""
         records = [record for _, record in self.night_records(context, night) if record is not None]
-        keys = [[record.product, record.key] for record in records]
+        # A frame that was made has a reason where it stays as it was, because its job failed.
+        keys = [
+            [record.product, record.key, *filter(None, [record.reason])]
+            if record.status == job_records.MADE
+            else [record.product, record.key]
+            for record in records
+        ]
         return {self.name: keys, "noise of frames": noise_sentences.VERSION} if keys else {}
 
     def section(self, context, night):

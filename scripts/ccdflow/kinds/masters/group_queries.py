@@ -127,8 +127,12 @@ def basis_lines(kind, context, groups):
                     (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),
                 )
+            # A master that stays as it was, because its job failed, was made and has a reason.
             words_on_failure = (
-                ["failed", record.reason] if record.status == job_records.FAILED else []
+                ["failed", record.reason]
+                if record.status in (job_records.FAILED, job_records.WAITING)
+                or (record.status == job_records.MADE and record.reason)
+                else []
             )
             words_on_memory = _for_lack_of_memory(context, record)
             lines.append([group.product, key, *words_on_memory, *words_on_failure])

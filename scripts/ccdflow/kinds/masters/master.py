@@ -162,6 +162,15 @@ class MasterKind(CardsOfFrames, GroupedKind):
                 return words
         return super().what_changed(earlier_basis, current_basis)
 
+    def may_stand(self, earlier_basis, current_basis):
+        """Return whether the earlier version has a frame that is still reduced as it was then.
+
+        Keys of reduced frames hold recipe and geometry: by one frame of both versions it is known
+        that the earlier one fits the frames of this run.
+        """
+        current_members = list(map(list, current_basis.get("members", ())))
+        return any(list(each) in current_members for each in earlier_basis.get("members", ()))
+
     def try_again(self, context, record):
         """Return why a master that was refused for lack of memory is tried again, or ''."""
         if "memory" in record.data and record.data["memory"] != memory_limits.megabytes_allowed(

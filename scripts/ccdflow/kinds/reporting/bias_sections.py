@@ -113,7 +113,7 @@ def _figures_of_group(context, group, name):
             contents.LeftOutBias(file, text, figure=figure, value=value, threshold=threshold)
             for file, text, figure, value, threshold in data.get("left_out", ())
         ),
-        remarks=tuple(data.get("remarks", ())),
+        remarks=(*_words_on_kept(record), *data.get("remarks", ())),
         not_made="" if is_made else getattr(record, "reason", ""),
         recipe=data.get("recipe", ""),
         group=", ".join(_shared_words(name, value) for name, value in group.shared if value),
@@ -123,6 +123,12 @@ def _figures_of_group(context, group, name):
         pixels=data.get("pixels", 0),
         pictures=_combined_picture(context, group, record, name) if is_made else (),
     )
+
+
+def _words_on_kept(record):
+    """Return why a combined bias is an earlier version: [the reason]; [] for all others."""
+    is_kept = record is not None and record.status == job_records.MADE and record.reason
+    return [record.reason] if is_kept else []
 
 
 def _shared_words(name, value):

@@ -335,7 +335,8 @@ def _master_lines(context, group, name):
         ratio = with_error(each["noise_ratio"], each["noise_ratio_error"])
         notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
-            notes = [*words_on_missing, *notes, *outs]
+            # A master that stays as it was, because its job failed, has a reason.
+            notes = [*filter(None, [record.reason]), *words_on_missing, *notes, *outs]
         cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
         yield *cells, "; ".join(notes)
 
@@ -458,7 +459,8 @@ def _frame_line(context, group, uses, names):
     linked_file = NamedFile(file, path=f"{paths.FROM_NIGHT}/{group.product}", file=group.product)
     # Frames without a mask have no number of saturated pixels.
     saturated = str(record.data.get("saturated", "–"))
-    words = "; ".join([*words_on_missing, *remarks])
+    # A frame that stays as it was, because its job failed, has a reason.
+    words = "; ".join([*filter(None, [record.reason]), *words_on_missing, *remarks])
     return _FrameLine(linked_file, record.data["grade"], *masters, *sky, saturated, words)
 
 

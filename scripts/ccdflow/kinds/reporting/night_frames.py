@@ -12,7 +12,11 @@ from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 
-UNMADE_STATUS_WORDS = {job_records.FAILED: "failed", job_records.GONE: "left for the next run"}
+UNMADE_STATUS_WORDS = {
+    job_records.FAILED: "failed",
+    job_records.GONE: "left for the next run",
+    job_records.WAITING: "left for the next run",
+}
 """The word on the page for a frame without a product in this run, by its status."""
 
 

@@ -18,6 +18,7 @@ from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.kinds.reporting.night_page import software_versions
 from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
+from ccdflow.run import job_records
 
 # The key of a closed night's summary.
 _SUMMARY = "overview"
@@ -43,12 +44,15 @@ class Overview(ArchiveProduct):
         for kind in context.chain:
             basis |= kind.index_basis(context)
         # An overview made beside failed jobs is made again once their products are there.
+        needs = set() if job is None else set(job.needs)
         failed = sorted(
             product
             for product, planned_job in context.jobs.items()
             if planned_job.kind != self.name
-            and (record := context.outcome(product)) is not None
-            and not record.key
+            and _has_failed(
+                context.outcome(product),
+                is_shown=product in needs and not context.chain.by_name(planned_job.kind).is_report,
+            )
         )
         return basis | ({"failed": failed} if failed else {})
 
@@ -81,6 +85,20 @@ class Overview(ArchiveProduct):
 
 OVERVIEW = Overview()
 """The kind of the page of all nights."""
+
+
+def _has_failed(record, *, is_shown):
+    """Return whether a job failed or waits, by its record; one that has ended may have left none.
+
+    Parameters
+    ----------
+    record : ccdflow.run.job_records.Record or None
+    is_shown : bool
+        Whether the overview counts its product. Such a job has ended; others may be at work.
+    """
+    if record is None:
+        return is_shown
+    return not record.key or (record.status == job_records.MADE and bool(record.reason))
 
 
 def _summary_of(context, night):

@@ -149,7 +149,8 @@ def quality_rows(context, groups, columns=COLUMNS):
             continue
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
-        note = record.reason if record.status != job_records.MADE else ""
+        # A master that was made has a reason where it stays as it was, because its job failed.
+        note = record.reason
         is_made = record.status == job_records.MADE
         shared_cells = {
             "night": group.night,

@@ -77,6 +77,8 @@ def _contents_of_batch(session, batch):
     rows, groups = _rows_and_groups(context, jobs)
     products_read = {paths.reduced_frame(row.file) for row in rows}
     products_read.update(group.product for group in groups)
+    # A product that waits for another one stays as it was.
+    products_read.update(batch.products)
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
     other_jobs = _jobs_of_other_batches(session.plan.jobs, jobs, products_read)
     records = filter(None, map(context.earlier_record, sorted(products_read)))

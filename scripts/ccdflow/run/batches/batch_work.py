@@ -80,8 +80,10 @@ def _make_claimed(path, chain, threads, parent, say):
     reporter.start()
     try:
         # An earlier run's process may leave records of these jobs as long as it is at work.
-        for awaited in batches_awaited(path):
-            claims.wait_for(awaited, say=say)
+        awaited_batches = batches_awaited(path)
+        signs = claims.SignsOfLife(awaited_batches)
+        for awaited in awaited_batches:
+            claims.wait_for(awaited, say=say, signs=signs)
         session = read_batch(path, chain)
         context = session.context
         # Snakemake starts a batch after those before it. But a job that a killed run has left in

@@ -87,6 +87,50 @@ def _no_sign():
     """Show no sign of life: nobody watches the process that waits."""
 
 
+class SignsOfLife:
+    """The signs of life that a process has seen of others, and when.
+
+    All that it waits for shares them: a process that is silent is waited for once, and the waits
+    for several silent ones do not add up.
+
+    Parameters
+    ----------
+    batches : iterable of path-like, optional
+        Batches of which a sign is noted now; of others it is at the first question.
+    """
+
+    def __init__(self, batches=()):
+        self._signs, self._lines = {}, set()
+        self._lock = threading.Lock()
+        for batch in batches:
+            self.silence_of(batch)
+
+    def silence_of(self, batch):
+        """Return for how many seconds no new sign of life of a batch's process was seen."""
+        batch, now = Path(batch), time.monotonic()
+        sign = _sign_of_life(batch)
+        with self._lock:
+            last_sign, seen_at = self._signs.get(batch, (None, None))
+            if seen_at is None or sign != last_sign:
+                self._signs[batch], seen_at = (sign, now), now
+        return now - seen_at
+
+    def say_once(self, say, line):
+        """Say a line, unless it was said before.
+
+        Parameters
+        ----------
+        say : callable
+            Takes a line.
+        line : str
+        """
+        with self._lock:
+            is_new = line not in self._lines
+            self._lines.add(line)
+        if is_new:
+            say(line)
+
+
 def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     """Wait until no other process works on a batch, and lock it.
 
@@ -114,7 +158,7 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     batch = Path(batch)
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
-    file = _wait_for_process(batch, say, silence, poll, _no_sign)
+    file = _wait_for_process(batch, say, silence, poll, _no_sign, SignsOfLife())
     if is_withdrawn(batch):
         if file is not None:
             # The file goes while it is locked: one of that name may be another process's later.
@@ -134,7 +178,8 @@ def waiting_line(batch):
     """
     return (
         f"waiting: an earlier job is still at work on batch {batch.stem}; this goes on once that"
-        " has ended, or at once if you cancel that job on the cluster"
+        " has ended, at once if you cancel that job on the cluster, or after"
+        f" {MOST_SILENT_SECONDS:.0f} s without a sign of life"
     )
 
 
@@ -148,7 +193,13 @@ def is_withdrawn(batch):
 
 
 def wait_for(
-    batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, note_life=_no_sign
+    batch,
+    *,
+    say=print,
+    silence=MOST_SILENT_SECONDS,
+    poll=_POLL_SECONDS,
+    note_life=_no_sign,
+    signs=None,
 ):
     """Wait until no process works on a batch, without locking it.
 
@@ -164,14 +215,17 @@ def wait_for(
         Seconds between two looks.
     note_life : callable, optional
         Called at each look: whoever watches this process sees that it waits, and does not hang.
+    signs : SignsOfLife, optional
+        Shared by all waits of this process.
     """
     if lock_path(batch).exists():
-        file = _wait_for_process(Path(batch), say, silence, poll, note_life)
+        signs = signs or SignsOfLife()
+        file = _wait_for_process(Path(batch), say, silence, poll, note_life, signs)
         if file is not None:
             file.close()
 
 
-def _wait_for_process(batch, say, silence, poll, note_life):
+def _wait_for_process(batch, say, silence, poll, note_life, signs):
     """Return the lock of a batch once its process ended; None where it gives no sign of life.
 
     Parameters
@@ -186,20 +240,17 @@ def _wait_for_process(batch, say, silence, poll, note_life):
         Seconds between two tries.
     note_life : callable
         Called after each try that has failed.
+    signs : SignsOfLife
     """
     path = lock_path(batch)
-    is_announced = False
-    last_sign, seen_at = None, time.monotonic()
     while (file := try_lock(path)) is None:
         note_life()
-        if not is_announced:
-            say(waiting_line(batch))
-            is_announced = True
-        sign = _sign_of_life(batch)
-        if sign != last_sign:
-            last_sign, seen_at = sign, time.monotonic()
-        elif time.monotonic() - seen_at > silence:
-            say(f"no sign of life of the earlier job on {batch.stem} for {silence:.0f} s: going on")
+        signs.say_once(say, waiting_line(batch))
+        if signs.silence_of(batch) > silence:
+            signs.say_once(
+                say,
+                f"no sign of life of the earlier job on {batch.stem} for {silence:.0f} s: going on",
+            )
             return None
         time.sleep(poll)
     return file

@@ -27,7 +27,8 @@ def why_failed(session):
     """Return one line on why a completed run counts as a failure."""
     if session.failed_records:
         jobs = count(len(session.failed_records), "job")
-        return f"{jobs} failed; all else is made, see the lines above"
+        rest = "all else that needs none of them is made" if session.waiting_records else ""
+        return f"{jobs} failed; {rest or 'all else is made'}, see the lines above"
     if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"
@@ -42,7 +43,7 @@ def fails(context):
     )
 
 
-def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
+def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_not_read=None):
     """Return the closing lines of a run.
 
     Parameters
@@ -50,6 +51,8 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
     context : ccdflow.run.context.PageContext
     failed, postponed : sequence of ccdflow.run.job_records.Record
         Failed jobs of this run, and those left for the next one beside frames.
+    lines_on_kept : sequence of str, optional
+        Those on products that keep their earlier version.
     files_not_read : iterable of str, optional
         Files of the raw folder that are not read, where they are known: no look is needed then.
 
@@ -60,6 +63,7 @@ def closing_lines(context, failed=(), postponed=(), *, files_not_read=None):
     store = archive_counts.store_for_lines(context)
     lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
+    lines += lines_on_kept
     lines += set_aside_lines(store, most_lines=20, leave_out={record.product for record in failed})
     lines += passed_over_lines(
         files_passed_over(context.raw) if files_not_read is None else files_not_read

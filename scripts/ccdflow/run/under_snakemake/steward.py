@@ -489,7 +489,8 @@ class Steward:
 def make_after_others(run, context, job, *, threads):
     """Make the product of a job as its kind does, once no earlier job works on the same one.
 
-    A batch of a killed run may be at work on it on a cluster, and may have made it by then.
+    A batch of a killed run may be at work on it on a cluster, and may have made it by then. One
+    that gives no sign of life from the plan on is waited for once in a run, not once for each job.
 
     Parameters
     ----------
@@ -504,7 +505,7 @@ def make_after_others(run, context, job, *, threads):
     """
     awaited_batches = run.session.batches_to_await([job.product])
     for batch in awaited_batches:
-        claims.wait_for(context.results / batch, say=run.say)
+        claims.wait_for(context.results / batch, say=run.say, signs=run.session.signs)
     record = None
     if awaited_batches:
         record = job_records.readable_record(context.results / job.done)

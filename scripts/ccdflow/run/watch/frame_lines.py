@@ -71,7 +71,9 @@ class FrameLines:
             return
         if kind.reach == OF_A_FRAME:
             self.last_frame_at = time.monotonic()
-        reports = kind.frame_reports(self._context, record) if kind.reports_frames else []
+        # Of a product that waits one line on all of them tells.
+        has_report = kind.reports_frames and record.status != job_records.WAITING
+        reports = kind.frame_reports(self._context, record) if has_report else []
         with self._lock:
             for file, text, warnings in reports:
                 # A night's list adds to lines that were begun.

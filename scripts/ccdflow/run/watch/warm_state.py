@@ -324,7 +324,7 @@ class WarmState:
         )
         for record in result.records.values():
             if record.status in (job_records.MADE, job_records.REFUSED):
-                record = replace(record, boot=job_records.boot_id())
+                record = record.ledger_record()
                 self.context.ledger[record.product] = self.made_records[record.product] = record
         for product, group in part.context.groups.items():
             self._groups.setdefault(group.night_of_page, {})[product] = group

@@ -82,6 +82,20 @@ class Round:
     is_busy: bool = False
 
     @property
+    def may_be_repaired(self):
+        """Whether a product failed by an error of the system, or waits for such a one."""
+        return any(
+            record.status == job_records.WAITING
+            or (record.status == job_records.FAILED and record.data.get(job_records.SYSTEM_ERROR))
+            for record in self.records
+        )
+
+    @property
+    def failed_count(self):
+        """The number of jobs that failed."""
+        return sum(record.status == job_records.FAILED for record in self.records)
+
+    @property
     def is_made(self):
         """Whether a product was made."""
         return any(record.status == job_records.MADE for record in self.records)
@@ -420,7 +434,7 @@ class Watch:
             self.looks.lost_files = set()
         self.schedule.note_whole(
             is_open=bool(this_round.problem or this_round.arriving),
-            has_failed=self.failed_count > 0,
+            may_be_repaired=this_round.may_be_repaired,
         )
         if this_round.problem:
             self.schedule.note_problem(is_busy=this_round.is_busy)
@@ -528,9 +542,12 @@ class Watch:
         nights = {*this_round.nights, *(job.night for job in jobs if job.night)}
         this_round.nights = undated_first(nights)
         session.finish(run_session)
-        self.failed_count = len(run_session.failed_records)
+        failure_lines = len(run_session.failed_records)
         self._complaints.name_failures(
             failures.lines_on_failures(context.results, run_session.failed_records)
+        failure_lines += session.lines_on_waiting(run_session)
+        self._complaints.say_once(
+            list(map(complaints.line_of_watch, failure_lines)), complaints.FAILURES
         )
         if jobs:
             line = complaints.made_in_words(
