@@ -19,7 +19,7 @@ from ccdflow.run import job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.products import kept_products
-from ccdflow.run.rawframes.product_names import reduced_product
+from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rows import SET_ASIDE
 from ccdflow.run.run_contents import RunContents

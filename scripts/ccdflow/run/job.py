@@ -12,11 +12,11 @@ from ccdflow.run.master_choices import Step
 OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS = "a frame", "a master", "a night", "all nights"
 """The reach of a product (`ccdflow.kinds.kind.Kind.reach`)."""
 
+NIGHT_OF_SEVERAL = "all"
+"""The night of a group whose members are of several nights."""
+
 DAMAGED = "product damaged"
 """Why a product is made again whose file was changed after its making."""
-
-
-"""The night of a group whose members are of several nights."""
 
 
 # The text in the place of a key that is not made, in the name of a record: the rules want

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.run import job_records, ledger
 from ccdflow.run.context import JobContext, PlanContext
-from ccdflow.run.job import DAMAGED, Job, UnhashedJob
+from ccdflow.run.job import DAMAGED, OF_A_FRAME, Job, UnhashedJob
 from ccdflow.run.products.product_stamps import product_stamps
 from ccdflow.run.rawframes.rows import Row, digest
 

@@ -630,11 +630,11 @@ def _close_session(session):
     else:
         lines += closing_lines(
             ended_context,
-        reported_failures,
-        session.postponed_records,
-        lines_on_kept=lines_on_waiting(session),
-        files_not_read=passed_over,
-    )
+            reported_failures,
+            session.postponed_records,
+            lines_on_kept=lines_on_waiting(session),
+            files_not_read=passed_over,
+        )
     is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
     if plan_lines and not session.failed_records and not moved_line:
         seal.leave_seal(

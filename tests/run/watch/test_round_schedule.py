@@ -115,12 +115,12 @@ def test_products_that_failed_are_tried_again_ever_more_rarely(schedule, clock):
     """The next frame was waited for, and at the end of a night the next run."""
     pauses = []
     for _ in range(9):
-        take_whole(schedule, clock, 1.0, has_failed=True)
+        take_whole(schedule, clock, 1.0, may_be_repaired=True)
         pauses.append(seconds_until(clock, schedule.is_whole_due))
     assert pauses == [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0, 600.0]
     take_whole(schedule, clock, 1.0)
     assert not schedule.has_whole_round
-    take_whole(schedule, clock, 1.0, has_failed=True)
+    take_whole(schedule, clock, 1.0, may_be_repaired=True)
     assert seconds_until(clock, schedule.is_whole_due) == 10.0
 
 

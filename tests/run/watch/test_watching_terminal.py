@@ -14,7 +14,7 @@ from watched_folders import WatchOutput, wait_until, watch_of
 from ccdflow import paths
 from ccdflow.pages import live_page
 from ccdflow.run import job_records, lock, read_only_plan
-from ccdflow.run.watch import watching
+from ccdflow.run.watch import arrivals, watching
 
 watch = importlib.import_module("watch")
 
@@ -151,3 +151,14 @@ def test_one_round_ends_with_status_1_where_jobs_failed(
     output = "".join(capsys.readouterr())
     assert ("2 jobs failed, see the lines above" in output) == bool(failed)
     assert ("nothing more to do" in output) != bool(failed)
+
+
+def test_a_watch_takes_the_settings_that_a_run_is_given(folders, capsys):
+    """Without them it would make all products again, otherwise than cron's run."""
+    _, arguments = folders
+    options = watch.parse(["--config", *arguments, "bias={method: median}"])
+    assert read_only_plan.settings_of(options.given)["bias"]["method"] == "median"
+    assert watch.main([*arguments, "bias={method: mode}"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(r"bias\.method: .*found 'mode'.*median", error)

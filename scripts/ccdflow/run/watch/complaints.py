@@ -10,9 +10,6 @@ from ccdflow.wording import count
 ROUND = "round"
 """The subject of problems of a round."""
 
-FAILURES = "failures"
-"""The subject of lines on failed jobs."""
-
 # A round names at most this many frames set aside one by one. Chosen: more would hide other lines.
 _MOST_FRAMES = 5
 # The remedy in lines of a run.
@@ -35,25 +32,23 @@ class Complaints:
     def __init__(self, say, waits):
         self._say = say
         self._waits = waits
-        # The lines that `say_once` and `name_failures` were given last, by their subject.
-        self._lines_by_subject = {}
+        # The lines that `say_once` and `name_failures` were given last.
+        self._lines, self._failure_lines = [], []
         # Problems that were said, by their subject.
         self._problems = {}
         # Frames set aside that were named, with the reason.
         self._reason_by_file = {}
 
-    def say_once(self, lines, subject=ROUND):
-        """Say the lines of a round, unless the round before has said the same.
+    def say_once(self, lines):
+        """Say the lines of a round, but those that the round before has said.
 
         Parameters
         ----------
         lines : list of str
-        subject : str, optional
-            Their subject: lines of each are compared with those of the same.
         """
-        for line in lines if lines != self._lines_by_subject.get(subject, []) else ():
+        for line in lines if lines != self._lines else ():
             self._say(line)
-        self._lines_by_subject[subject] = lines
+        self._lines = lines
 
     def complain(self, text, subject=ROUND):
         """Say a problem once, until it has passed.

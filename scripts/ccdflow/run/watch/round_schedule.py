@@ -97,21 +97,19 @@ class RoundSchedule:
         ----------
         is_open : bool
             Whether it had a problem, or a frame is still being written: another whole round
-            follows after a while.
+            follows after a while. Otherwise none is to come.
         may_be_repaired : bool
-            Whether products failed that can be made once a disk or the like is repaired: another
-            whole round follows, after a rest. Otherwise none is to come.
-        has_failed : bool
-            Whether a product failed: another whole round tries it again, each time after twice as
-            long a while.
+            Whether a product failed or waits for one that did: another whole round tries it again,
+            each time after twice as long a while, and after a rest.
         """
         now = self._clock()
         self._earliest_begin = now
         self._whole_seconds = now - self._began
         self._whole_due = None
         if may_be_repaired:
-            self._whole_due = None
-        if has_failed:
-            self._whole_due = now + max(_RETRY_SECONDS, _REST_TIMES * self._whole_seconds)
+            self._whole_due = now + max(self._retry_seconds, _REST_TIMES * self._whole_seconds)
+            self._retry_seconds = min(2 * self._retry_seconds, _MOST_RETRY_SECONDS)
+        else:
+            self._retry_seconds = _RETRY_SECONDS
         if is_open:
             self._whole_due = now + _RETRY_SECONDS

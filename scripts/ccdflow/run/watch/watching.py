@@ -83,11 +83,9 @@ class Round:
 
     @property
     def may_be_repaired(self):
-        """Whether a product failed by an error of the system, or waits for such a one."""
+        """Whether a product failed, or waits for one that did."""
         return any(
-            record.status == job_records.WAITING
-            or (record.status == job_records.FAILED and record.data.get(job_records.SYSTEM_ERROR))
-            for record in self.records
+            record.status in (job_records.FAILED, job_records.WAITING) for record in self.records
         )
 
     @property
@@ -432,6 +430,7 @@ class Watch:
             self._frames.seen.remove(self.looks.lost_files)
             self._frames.note_all_seen(noticed_files)
             self.looks.lost_files = set()
+        self.failed_count = this_round.failed_count
         self.schedule.note_whole(
             is_open=bool(this_round.problem or this_round.arriving),
             may_be_repaired=this_round.may_be_repaired,
@@ -542,12 +541,9 @@ class Watch:
         nights = {*this_round.nights, *(job.night for job in jobs if job.night)}
         this_round.nights = undated_first(nights)
         session.finish(run_session)
-        failure_lines = len(run_session.failed_records)
         self._complaints.name_failures(
             failures.lines_on_failures(context.results, run_session.failed_records)
-        failure_lines += session.lines_on_waiting(run_session)
-        self._complaints.say_once(
-            list(map(complaints.line_of_watch, failure_lines)), complaints.FAILURES
+            + session.lines_on_waiting(run_session)
         )
         if jobs:
             line = complaints.made_in_words(
