@@ -137,8 +137,7 @@ def test_long_parts_are_copied_by_the_system_or_else_by_python(tmp_path, monkeyp
         expected[name] for name in sorted(expected)
     )
     # The parts before f00150 and behind it are long, the one before f00002 is not.
-    long_parts = [b"".join(rows[name] for name in names[3:150]), b"".join(map(rows.get, names[151:]))]
-    by_system = sum(map(len, long_parts))
+    by_system = sum(len(rows[name]) for name in (*names[3:150], *names[151:]))
     assert sum(copied) == {None: by_system, 1000: by_system, 0: 0, -1: 0}[most_bytes]
 
 
