@@ -405,6 +405,7 @@ class Steward:
         for line in lines:
             self.say(line)
         self._sum_up()
+        freed_pages.keep_until_exit(self.session)
         return why_failed(self.session) if has_failed else ""
 
     def interruptions(self):
