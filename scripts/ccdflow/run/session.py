@@ -584,7 +584,7 @@ def finish(session):
         return session.seal.closing_lines, session.seal.is_failure
     try:
         with _no_collection():
-            return _finish(session)
+            return _finish_planned(session)
     except OSError as error:
         consequence = "all finished products are whole, and the next run takes them in"
         raise lock.error_of_writing(
@@ -592,7 +592,7 @@ def finish(session):
         ) from None
 
 
-def _finish(session):
+def _finish_planned(session):
     """Return the last lines, and whether a job failed, after a run of some nights or of all."""
     try:
         return _close_session(session)
