@@ -48,7 +48,7 @@ def test_an_array_as_large_as_a_freed_one_needs_no_new_pages():
 
 
 @pytest.mark.parametrize("is_kept", [False, True])
-def test_a_process_does_not_free_what_is_kept_to_its_end(is_kept):
+def test_a_process_frees_no_kept_object_at_its_end(is_kept):
     """Objects that say that they are freed, in cycles as contexts are: all do, or none."""
     script = f"""
 import sys
