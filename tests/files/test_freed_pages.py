@@ -1,4 +1,4 @@
-"""Pages of freed arrays stay with the process."""
+"""Pages of freed arrays stay with the process, and what lives to its end is not freed at all."""
 
 import ctypes
 import os
@@ -45,6 +45,29 @@ def test_an_array_as_large_as_a_freed_one_needs_no_new_pages():
     before, after = map(int, done.stdout.split())
     assert before >= 10 * PAGES
     assert after < PAGES / 10
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_process_frees_no_kept_object_at_its_end(is_kept):
+    """Objects that say that they are freed, in cycles as contexts are: all do, or none."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+from ccdflow.files import freed_pages
+
+class Loud:
+    def __init__(self, other):
+        self.other, self.own = other, [self]
+    def __del__(self, write=sys.stdout.write):
+        write("freed ")
+
+plan = Loud(Loud(None))
+if {is_kept}:
+    freed_pages.keep_until_exit(plan)
+print("end", end=" ", flush=True)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (run.stdout.split(), run.stderr) == (["end"] + ["freed"] * (0 if is_kept else 2), "")
 
 
 if __name__ == "__main__":

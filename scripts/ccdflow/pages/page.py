@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.text_formatting import UNDATED, capitalised_text, plural, sorted_by_type
+from ccdflow.pages.text_formatting import UNDATED, capitalised_text, number_of, plural, sorted_by_type
 from ccdflow.wording import count, listing
 
 OPEN_ROWS = 25
@@ -86,6 +86,17 @@ class NightLine:
     combined: tuple[tuple[str, int, int], ...] = ()
     grades: tuple[tuple[str, int], ...] = ()
     uncalibrated: int = 0
+
+    # The page has ten thousand lines: their words are made here, which a template does slowly.
+    @property
+    def types_words(self):
+        """The frames of each type in words."""
+        return ", ".join(number_of(*each) for each in sorted_by_type(self.types))
+
+    @property
+    def combined_words(self):
+        """The combined groups of each type in words, all of which are made; a dash for none."""
+        return ", ".join(number_of(image_type, n) for image_type, n, _ in self.combined) or "–"
 
     @property
     def frames(self):
@@ -209,7 +220,6 @@ def index_page_html(page):
         sections=sections,
         years=calendar(page.nights),
         summary=[*_index_summary(page), *(text for each in sections for text in each.summary)],
-        sorted_by_type=sorted_by_type,
         totals=_line_of_totals(page.nights),
         reasons=_reasons_by_frames(page.aside),
         open_rows=OPEN_ROWS,

@@ -317,10 +317,14 @@ class Planner:
                 kind.name, product, later_key, "new", wanted_product.night, needs, 0, spare
             )
             return
-        key = wanted_product.key or _key_of(wanted_product.basis)
+        key, basis = wanted_product.key, wanted_product.basis
+        if not key:
+            # The basis of a product on all nights is long: it is made once.
+            basis = basis() if callable(basis) else basis
+            key = digest(basis)
         why, may_stand = "new", False
         if not is_new:
-            check = self._compare(kind, product, key, wanted_product.basis)
+            check = self._compare(kind, product, key, basis)
             self._note_check(product, check)
             why, may_stand = check.why_again, check.may_stand
         if not why and wanted_product.is_open:
@@ -410,7 +414,8 @@ class Planner:
         """
         if self.context.earlier_record(product) is None:
             return False
-        check = self._compare(kind, product, _key_of(basis), basis)
+        basis = basis() if callable(basis) else basis
+        check = self._compare(kind, product, digest(basis), basis)
         self._note_check(product, check)
         if check.why_again or self.is_forced(kind, product):
             return False

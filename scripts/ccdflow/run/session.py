@@ -594,16 +594,22 @@ def finish(session):
     if session.seal:
         return session.seal.closing_lines, session.seal.is_failure
     try:
-        try:
-            return _close_session(session)
-        except NeedsWholePlan as error:
-            session.why_all_nights = str(error)
-            return _finish_whole(session)
+        with _no_collection():
+            return _finish_planned(session)
     except OSError as error:
         consequence = "all finished products are whole, and the next run takes them in"
         raise lock.error_of_writing(
             session.context.results, error, consequence=consequence
         ) from None
+
+
+def _finish_planned(session):
+    """Return the last lines, and whether a job failed, after a run of some nights or of all."""
+    try:
+        return _close_session(session)
+    except NeedsWholePlan as error:
+        session.why_all_nights = str(error)
+        return _finish_whole(session)
 
 
 def _close_session(session):

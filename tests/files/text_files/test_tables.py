@@ -1,5 +1,6 @@
 """Tables brought up to date have the bytes of tables written from scratch."""
 
+import errno
 import os
 import random
 
@@ -109,6 +110,35 @@ def test_lines_are_put_into_a_table_as_if_it_were_written_from_scratch(tmp_path)
         new = {each: dice.choice(([], lines(each, "new"))) for each in changed}
         tables.update_table(path, new)
         assert path.read_bytes() == text(rows | new)
+
+
+@pytest.mark.parametrize("most_bytes", [None, 1000, 0, -1])
+def test_long_parts_are_copied_by_the_system_or_else_by_python(tmp_path, monkeypatch, most_bytes):
+    """A system that copies all at once, a part of it, nothing (0), or refuses (-1): same bytes."""
+    path = tmp_path / "table.csv"
+    names = [f"f{number:05}" for number in range(300)]
+    rows = {name: f"{name},{'x' * (number % 97)}\n".encode() for number, name in enumerate(names)}
+    path.write_bytes(b"file,value\n" + b"".join(rows.values()))
+    copy, copied = os.copy_file_range, []
+
+    def copy_some(source, target, count, offset):
+        if most_bytes == -1:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        number = count if most_bytes is None else min(count, most_bytes)
+        copied.append(copy(source, target, number, offset) if number else 0)
+        return copied[-1]
+
+    monkeypatch.setattr(tables, "_PIECE", 2000)
+    monkeypatch.setattr(os, "copy_file_range", copy_some)
+    new = {"f00002": [b"f00002,new\n"], "f00150": [], "f00299x": [b"f00299x,1\n", b"f00299x,2\n"]}
+    expected = rows | {name: b"".join(lines) for name, lines in new.items()}
+    tables.update_table(path, new)
+    assert path.read_bytes() == b"file,value\n" + b"".join(
+        expected[name] for name in sorted(expected)
+    )
+    # The parts before f00150 and behind it are long, the one before f00002 is not.
+    by_system = sum(len(rows[name]) for name in (*names[3:150], *names[151:]))
+    assert sum(copied) == {None: by_system, 1000: by_system, 0: 0, -1: 0}[most_bytes]
 
 
 def test_a_table_that_becomes_shorter_while_it_is_copied_stays_as_it_is(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ccdflow.files.text_files import notes
@@ -79,18 +80,28 @@ def update_table(path, lines):
     """
     new = sorted((name.encode(), own_lines) for name, own_lines in lines.items())
     with Path(path).open("rb") as old_file:
-        return notes.write_by(path, lambda file: file.writelines(_update_pieces(old_file, new)))
+        return notes.write_by(path, lambda file: _write_updated(old_file, new, file))
 
 
-def _update_pieces(old_file, new):
-    """Yield the pieces of a table: bytes between changed lines are copied and not parsed."""
+def _write_updated(old_file, new, file):
+    """Write an updated table: bytes between changed lines are copied and not parsed.
+
+    Parameters
+    ----------
+    old_file : binary file
+        The table on the disk.
+    new : list of (bytes, list of bytes)
+        First cell and lines, sorted.
+    file : binary file
+        Empty.
+    """
     size, copied_end = old_file.seek(0, os.SEEK_END), 0
     for name, own_lines in new:
         first, end = _lines_of(old_file, name, size)
-        yield from _bytes_between(old_file, copied_end, first)
-        yield from own_lines
+        _append_bytes(file, old_file, copied_end, first)
+        file.writelines(own_lines)
         copied_end = end
-    yield from _bytes_between(old_file, copied_end, size)
+    _append_bytes(file, old_file, copied_end, size)
 
 
 def _lines_of(old_file, name, size):
@@ -121,15 +132,45 @@ def _lines_of(old_file, name, size):
     return first, end
 
 
-def _bytes_between(old_file, start, end):
-    """Yield the bytes of a table between two places."""
+def _append_bytes(file, old_file, start, end):
+    """Append the bytes of a table between two places to a file.
+
+    Parameters
+    ----------
+    file, old_file : binary file
+    start, end : int
+    """
+    if end - start > _PIECE:
+        start = _append_by_system(file, old_file, start, end)
     old_file.seek(start)
     while start < end:
         piece = old_file.read(min(_PIECE, end - start))
         if not piece:
             raise OSError(f"{old_file.name} became shorter while it was read")
-        yield piece
+        file.write(piece)
         start += len(piece)
+
+
+def _append_by_system(file, old_file, start, end):
+    """Let the system append bytes of a table to a file; return the place where it stopped.
+
+    The bytes do not pass through this process: that takes a third of the time, and other threads
+    go on meanwhile. Between some disks the system does not do it.
+
+    Parameters
+    ----------
+    file, old_file : binary file
+    start, end : int
+    """
+    file.flush()
+    with suppress(OSError):
+        # Any other error comes again where the bytes that are left are read and written.
+        while start < end and (
+            number := os.copy_file_range(old_file.fileno(), file.fileno(), end - start, start)
+        ):
+            start += number
+    file.seek(0, os.SEEK_END)
+    return start
 
 
 def table_rows(path):

@@ -178,6 +178,7 @@ class ChipWindows:
     def __init__(self, context):
         self._context = context
         self._windows = {}
+        self._added_keys = set()
         self._larger_windows_by_place = {}
 
     def add(self, row, setup):
@@ -190,8 +191,11 @@ class ChipWindows:
         setup : tuple of (str, str)
             Setup of the master.
         """
-        origin = _origin_of(row)
-        if row.facts["part"] or origin:
+        origin, part = _origin_of(row), row.facts["part"]
+        # Thousands of masters have a few windows.
+        key = (setup, origin, part, row.recipe)
+        if (part or origin) and key not in self._added_keys:
+            self._added_keys.add(key)
             windows_of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
             windows_of_chip.setdefault((setup, origin), row)
 

@@ -36,6 +36,10 @@ from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 
 # A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
+# Python looks for garbage whenever so many objects more are alive. Its own 700 are a dozen searches
+# through all objects of an overview of 10,000 nights, a quarter of its time; above 7,000 the gain
+# is small, and figures that are done, which are garbage, stay longer.
+_OBJECTS_BETWEEN_COLLECTIONS = 7000
 # With more batches than this, finished jobs are counted this many seconds apart: each count is a
 # file, which may be on a network. Chosen, not measured: a slow one may read 100 files a second.
 _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
@@ -166,6 +170,7 @@ class Steward:
             self.progress.watch(self._done_elsewhere, pause=seconds)
         # Exempt all present objects from garbage collection.
         gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
 
     def _planned_session(self, requested):
         """Return the session of this run, with the plan of the products that are asked for.
@@ -405,6 +410,7 @@ class Steward:
         for line in lines:
             self.say(line)
         self._sum_up()
+        freed_pages.keep_until_exit(self.session)
         return why_failed(self.session) if has_failed else ""
 
     def interruptions(self):
