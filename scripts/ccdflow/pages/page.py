@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from ccdflow.pages.calendar import calendar
 from ccdflow.pages.contents import Section, ShownFrame
 from ccdflow.pages.rendering import check_pictures, template
-from ccdflow.pages.text_formatting import UNDATED, capitalised_text, number_of, plural, sorted_by_type
+from ccdflow.pages.text_formatting import (
+    UNDATED,
+    capitalised_text,
+    number_of,
+    plural,
+    sorted_by_type,
+)
 from ccdflow.wording import count, listing
 
 OPEN_ROWS = 25
