@@ -28,7 +28,7 @@ gc.enable()
 lasting_streams.outlast(snakemake_logger.handlers)
 
 # If another workflow uses this one, `module ccdflow: config:` gives the settings.
-IS_MODULE = host.is_module(workflow, SNAKEFILE)
+IS_MODULE = host.is_used_as_module(workflow, SNAKEFILE)
 # Drawings and lists (--dag, --summary ...) show products; a run's outputs are their records.
 IS_VIEW = host.is_view(sys.argv)
 

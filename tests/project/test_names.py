@@ -453,6 +453,8 @@ PRESCRIBED_TRUTHS = {
     "night_measurement.py": {"like_ccdmask"},
     # The truth of a simulated folder has it.
     "camera.py": {"sound_header"},
+    # A setting of Snakemake's workflow.
+    "host.py": {"use_threads"},
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.
     "ccdmask.py": {"byblocks", "findbadcolumns"},
     "json_text.py": {"sort_keys"},

@@ -29,7 +29,7 @@ PLACES = {
     "read a raw frame": (rawfile, "open_raw"),
     "read its rows": (rowio.RowStream, "blocks"),
     "read headers of members": (members, "read_hdus"),
-    "find pixels of members": (member_reader, "locate"),
+    "find pixels of members": (member_reader, "member_of_file"),
     "read headers of products": (multi_image_products, "read_stored_hdus"),
     "read rows of products": (multi_image_products, "read_rows"),
     "read a master": (master_store.MasterStore, "get"),

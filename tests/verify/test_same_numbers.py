@@ -25,18 +25,18 @@ REPEATED_NUMBERS = (
      "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
     ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
-     "_DEEP_PART _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN _MOST_DEEP"),
+     "_DEEP_PART _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN _MOST_DEEP_PART"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
     ("detector.dark_pixels", "detector.pixels.bad_pixels",
-     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARMS _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"
+     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARM_SHARE _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"
      " _USUAL_ROUNDS=_ITERATIONS"),
     ("detector.pixel_bits", "detector.pixels.columns",
      "_LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
     ("detector.pixel_bits", "detector.pixels.surroundings",
      "_BLOCK_SIDE _BLOCKS_A_SIDE _DEGREE _MANY_PIXELS"),
     ("detector.photon_light", "calibrate.signal",
-     "_TILE_SIDE _ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE _SIGNIFICANT_SIGMA _SHARP_SIGMA"
+     "_TILE_SIDE _SAMPLED_ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE_COLUMNS _SIGNIFICANT_SIGMA _SHARP_SIGMA"
      " _OWN_ELECTRONS _SAMPLED_ROWS"),
     ("calibrated.master_planes", "calibrate.master_noise", "_TILE_SIDE"),
     ("detector.shutter_maps", "detector.photons.night_transfer",
@@ -44,8 +44,8 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.dead_time",
      "_LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
     ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
-    ("detector.night_tables", "kinds.measuring.night_flats", "_MOST_LOW"),
-    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL"),
+    ("detector.night_tables", "kinds.measuring.night_flats", "_MOST_LOW_PART"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
     ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),
     ("calibrated.remade_calibration", "calibrate.sky_level",
@@ -64,7 +64,7 @@ REPEATED_NUMBERS = (
     ("combined.measuring", "combine.member_noise",
      "MODEL_ROWS=SAMPLE_ROWS _BOX_SHAPE=_BOX_ROWS,_BOX_COLUMNS"),
     ("combined.measuring", "detector.flat_figures",
-     "_PAIR_CORRELATION _GAIN_PIXELS=_FEWEST_GAIN_PIXELS"),
+     "_PAIR_VARIANCE_FACTOR _GAIN_PIXELS=_FEWEST_GAIN_PIXELS"),
     ("comparing.amplifiers", "frame.readout", "ROUNDING"),
     ("reading.restated_numbers", "maskbits",
      "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"

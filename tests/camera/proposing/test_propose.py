@@ -113,7 +113,7 @@ def test_columns_that_leave_the_level_of_a_strip_are_named_with_their_figures():
     image = lit(200, 140, light=light, level=level, seed=5)
     proposal = propose([header_of(image)], [image], file="a.fits")
     sentences = " ".join(text for text in proposal.findings if "left out" in text)
-    form = r"Column (\d+) stands (\d+\.\d) adu (above|below) it; left out\."
+    form = r"Column (\d+) is (\d+\.\d) adu (above|below) it; left out\."
     figures = re.findall(form, sentences)
     assert [(column, side) for column, _, side in figures] == [
         ("116", "above"), ("117", "above"), ("131", "below"),

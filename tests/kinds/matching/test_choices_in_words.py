@@ -516,7 +516,7 @@ def test_a_sky_below_the_bias_is_no_light(sky, words):
     noise = SimpleNamespace(
         budget=SimpleNamespace(parts={"read noise": 27.0}, total=27.0, noise=5.2, cap="read noise"),
         frame=SimpleNamespace(sky=sky, read_noise=4.8),
-        read_noise_is_measured=True,
-        sky_is_measured=False,
+        is_read_noise_measured=True,
+        is_sky_measured=False,
     )
     assert forecast_sentences.noise_words(noise).startswith(words)

@@ -298,8 +298,8 @@ def test_a_linked_snakefile_is_no_module(tmp_path):
         (project, project / "Snakefile"),
         (project, tmp_path / "folder" / "Snakefile"),
     ):
-        assert not host.is_module(SimpleNamespace(basedir=str(used)), snakefile)
-    assert host.is_module(SimpleNamespace(basedir=str(linked)), project / "Snakefile")
+        assert not host.is_used_as_module(SimpleNamespace(basedir=str(used)), snakefile)
+    assert host.is_used_as_module(SimpleNamespace(basedir=str(linked)), project / "Snakefile")
 
 
 def test_a_full_disk_ends_the_run_once(begin, monkeypatch):

@@ -43,7 +43,7 @@ def test_a_whole_round_leaves_no_frame_that_was_noticed_before_it(tmp_path):
     frames = NewFrames(tmp_path, 1.0)
     for stamp in ((1, 1, 1), (1, 1, 1), (2, 2, 2)):
         frames.note_look({"a.fits": stamp}, is_polled=True)
-    frames.note_all_seen(frames.noticed)
+    frames.note_all_seen(frames.noticed_stamps)
     assert (frames.waiting(), frames.waiting_count) == ({}, 0)
 
 

@@ -99,7 +99,7 @@ def _confirmed_counts(reader, counts, binned_counts, section, section_card):
 
     Parameters
     ----------
-    reader : HduReader
+    reader : ccdflow.camera.amplifiers.hdureader.HduReader
     counts, binned_counts : list of int
         Columns left and right of the data, rows below and above: as the cards count, and over the
         binning.

@@ -15,7 +15,7 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     context : ccdflow.run.context.PageContext
     plan : ccdflow.run.plan.Plan
         With the products that were asked for.
-    failed, postponed : list of ccdflow.run.job_records.Record
+    failed, postponed : sequence of ccdflow.run.job_records.Record
         Failed jobs of this run, and those left for the next one.
 
     Returns

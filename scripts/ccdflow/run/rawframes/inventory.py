@@ -84,7 +84,7 @@ def _read_headers(store, read_rows, files, *, cores, progress):
 
     Parameters
     ----------
-    store : HeaderStore
+    store : ccdflow.run.rawframes.header_store.HeaderStore
     read_rows : ccdflow.run.rawframes.row_reader.RawRowReader
     files : list of (str, tuple, ccdflow.run.rawframes.rows.Row or None)
         Each file, its size and times, and its earlier row.

@@ -356,7 +356,7 @@ def wants_all_lines(arguments):
     return any(re.fullmatch(r"--printshellcmds|-\w*p\w*", argument) for argument in arguments)
 
 
-def is_module(workflow, snakefile):
+def is_used_as_module(workflow, snakefile):
     """Return whether another workflow uses this one as a module.
 
     A Snakefile that is a link is none: its folder counts, not the folder that it leads to.

@@ -59,7 +59,7 @@ class NewFrames:
         self._noticed |= stamps
 
     @property
-    def noticed(self):
+    def noticed_stamps(self):
         """The frames that no round has seen, as they were noticed last: {file: stamp}."""
         self._noticed = self.seen.unseen_stamps(self._noticed)
         return self._noticed
@@ -109,7 +109,7 @@ class NewFrames:
     @property
     def waiting_count(self):
         """The number of frames that no round has done: not seen, or still incomplete."""
-        return len(self.noticed.keys() | self._arriving)
+        return len(self.noticed_stamps.keys() | self._arriving)
 
     def count_arriving(self, files):
         """Return how many of some files the last round that read them found incomplete."""

@@ -415,7 +415,7 @@ class Watch:
         """
         this_round = Round()
         # It reads them as they are now or later.
-        noticed_files = {**self._frames.noticed, **(new_files or {})}
+        noticed_files = {**self._frames.noticed_stamps, **(new_files or {})}
         self.schedule.begin_whole()
         self._pace.forget()
         self._profiles = self._profiles_now()
