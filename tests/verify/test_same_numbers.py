@@ -29,14 +29,16 @@ REPEATED_NUMBERS = (
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
     ("detector.dark_pixels", "detector.pixels.bad_pixels",
-     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARM_SHARE _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA _SAME_NOISE"
+     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARM_SHARE _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA"
+     " _SAME_NOISE"
      " _USUAL_ROUNDS=_ITERATIONS"),
     ("detector.pixel_bits", "detector.pixels.columns",
      "_LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
     ("detector.pixel_bits", "detector.pixels.surroundings",
      "_BLOCK_SIDE _BLOCKS_A_SIDE _DEGREE _MANY_PIXELS"),
     ("detector.photon_light", "calibrate.signal",
-     "_TILE_SIDE _SAMPLED_ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE_COLUMNS _SIGNIFICANT_SIGMA _SHARP_SIGMA"
+     "_TILE_SIDE _SAMPLED_ROWS_OF_A_TILE _COLUMN_STEP _WIDE_TILE_COLUMNS _SIGNIFICANT_SIGMA"
+     " _SHARP_SIGMA"
      " _OWN_ELECTRONS _SAMPLED_ROWS"),
     ("calibrated.master_planes", "calibrate.master_noise", "_TILE_SIDE"),
     ("detector.shutter_maps", "detector.photons.night_transfer",
