@@ -1,5 +1,5 @@
-"""Reduced frames to calibrated frames, and the table of the masters that they took. The output is
-the job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
+"""Reduced frames to calibrated frames, and the table of the masters that they took.
+The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
 rule calibrate:

@@ -1,5 +1,5 @@
-"""Reduced biases to combined biases, and the table of the detector's figures by them. The output is
-the job's record: a combined bias that cannot be made anew stays as it was (rules/reduce.smk)."""
+"""Reduced biases to combined biases, and the table of the detector's figures by them.
+The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
 rule combine:

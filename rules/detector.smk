@@ -1,5 +1,5 @@
-"""Combined darks and flats to figures of the detector: bad pixels, gain, trends. The output is the
-job's record: a product that cannot be made anew stays as it was (rules/reduce.smk)."""
+"""Combined darks and flats to figures of the detector: bad pixels, gain, trends.
+The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
 rule measure_detector:

@@ -1,5 +1,6 @@
-"""Reduced flats to combined flats, and the table of the detector's figures by them. Both rules
-are those of biases (rules/combine.smk) for other products."""
+"""Reduced flats to combined flats, and the table of the detector's figures by them.
+Input, output and job are those of biases: rules/combine.smk. The output is the job's record, not
+the product (why: docs/decisions/records-as-outputs.md)."""
 
 
 use rule combine as combine_flats with:

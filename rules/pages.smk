@@ -1,5 +1,5 @@
-"""Pictures and pages of each night, and the overview of all nights. The output is the job's record:
-a page that cannot be made anew stays as it was (rules/reduce.smk)."""
+"""Pictures and pages of each night, and the overview of all nights.
+The output is the job's record, not the product (why: docs/decisions/records-as-outputs.md)."""
 
 
 rule picture:

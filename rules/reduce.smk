@@ -1,5 +1,6 @@
-"""Raw frames to reduced frames. The output is the job's record, not the reduced frame: Snakemake
-would delete a good product before its job starts anew, and again when that fails."""
+"""Raw frames to reduced frames: `make` (rules/common.smk) calls that of the kind, here in
+scripts/ccdflow/kinds/reducing/frame.py. The output is the job's record, not the product
+(why: docs/decisions/records-as-outputs.md)."""
 
 
 rule reduce:

@@ -43,7 +43,8 @@ def test_modules_that_documents_name_exist():
     library = ROOT / "scripts" / "ccdflow"
     packages = "|".join(path.name for path in library.iterdir() if path.is_dir())
     wrong = []
-    documents = (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md")
+    names = ("docs/architecture.md", "docs/inside-a-run.md", "CONTRIBUTING.md")
+    documents = [ROOT / name for name in names]
     for path in (*documents, *sorted((ROOT / "docs" / "decisions").glob("*.md"))):
         for name in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)", path.read_text("utf-8")):
             module = library / name
@@ -178,6 +179,28 @@ def test_words_of_the_code_are_fields_of_its_classes():
     assert {each.name for each in fields(Record)} >= {"stamp"}
 
 
-def test_a_first_change_comes_before_the_rules():
+def test_a_first_change_and_the_recipes_come_before_the_rules():
     headings = re.findall(r"^## (.*)$", TEXT, re.MULTILINE)
-    assert headings[:2] == ["Your first change", "Rules"]
+    assert headings[0] == "Your first change"
+    assert all(heading.startswith("A ") for heading in headings[1:7])
+    assert headings[7:] == ["Rules", "Dependencies"]
+
+
+TERMS = {
+    "use": "run/master_choices.py",
+    "step": "run/master_choices.py",
+    "answer": "kinds/matching/answers.py",
+    "account": "verify/reading/accounts.py",
+    "draft": "camera/geometry.py",
+    "home": "run/nights/__init__.py",
+}
+
+
+@pytest.mark.parametrize("word", TERMS)
+def test_common_words_that_are_terms_lead_to_the_table_of_words(word):
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert f"\n| {word} | " in text[text.index("\nWords of the code") :]
+    tree = ast.parse((ROOT / "scripts" / "ccdflow" / TERMS[word]).read_text("utf-8"))
+    docstring = ast.get_docstring(tree)
+    assert f'"{word}"' in docstring.lower()
+    assert 'docs/architecture.md, "Words"' in docstring

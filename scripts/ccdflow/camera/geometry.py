@@ -1,7 +1,8 @@
 """Where the amplifiers of a frame lie: their science pixels, their overscan, their place.
 
 Two sources give the same `Draft` of each amplifier: a profile (`profilesections`, beside this) and
-the frame's own cards (`headersections`). `assembly` checks them and puts them together.
+the frame's own cards (`headersections`). `assembly` checks them and puts them together. "Draft" is
+a term here: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations

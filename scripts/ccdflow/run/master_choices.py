@@ -1,6 +1,7 @@
 """The choice of masters for a frame: candidates, ranked in steps, or the reason for none.
 
 A plan makes them (`ccdflow.kinds.matching`); the notes of nights, records and batches hold them.
+"Use" and "step" are terms here: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations

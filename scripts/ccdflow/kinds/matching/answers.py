@@ -1,7 +1,7 @@
 """The masters that a frame takes, as they turned out: every table and text asks here.
 
 A master that is there may be left out of a frame all the same: a dark that does harm, or a flat
-where the bias level is still in the frame.
+where the bias level is still in the frame. "Answer" is a term here: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations

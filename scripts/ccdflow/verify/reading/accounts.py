@@ -1,4 +1,7 @@
-"""A product's own account of itself: its header, read through astropy."""
+"""A product's own account of itself: its header, read through astropy.
+
+"Account" is a term here: docs/architecture.md, "Words".
+"""
 
 from __future__ import annotations
 
