@@ -12,12 +12,13 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import job_records, ledger, seal, session
+from ccdflow.run import job_records, ledger, session
 from ccdflow.run.batches import claims
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
 from ccdflow.run.run_start import DRY_RUN, RunRequest
+from ccdflow.run.sealing import seal
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 2}}
@@ -217,7 +218,7 @@ def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
     sizes_and_times = {path.relative_to(top).as_posix(): path.stat() for path in files}
     _, stamps = seal.stamps_of_code()
     assert dict(stamps) == {n: (s.st_size, s.st_mtime_ns) for n, s in sizes_and_times.items()}
-    assert {"__init__.py", "run/seal.py"} < set(sizes_and_times)
+    assert {"__init__.py", "run/sealing/seal.py"} < set(sizes_and_times)
 
 
 def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
+from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan
 from ccdflow.run.batches import claims
 from ccdflow.run.context import JobContext, PageContext
 from ccdflow.run.lines import last_run
@@ -30,6 +30,7 @@ from ccdflow.run.rawframes import header_store, inventory, rawnames
 from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
 from ccdflow.run.run_start import RunRequest, RunStart
+from ccdflow.run.sealing import seal
 from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
@@ -63,11 +64,11 @@ class Session:
         were made without one. Both are known once the run has ended.
     unmoved_products : dict of str to Exception
         Products that no longer belong among the others, but cannot be moved or deleted.
-    seal : ccdflow.run.seal.Seal or None
+    seal : ccdflow.run.sealing.seal.Seal or None
         The valid seal: nothing is to be done, and inventory and ledger were not read.
-    state_to_seal : ccdflow.run.seal.State or None
+    state_to_seal : ccdflow.run.sealing.seal.State or None
         The state of the archive before the plan was made, for a new seal.
-    archive_state : ccdflow.run.seal.State or None
+    archive_state : ccdflow.run.sealing.seal.State or None
         The same state also where no seal is left, for a watch that closes nights.
     why_all_nights : str
         The reason why all nights are planned although some are closed; '' if they are not, or if

@@ -1,6 +1,6 @@
 """The job of a master: frames chosen, compared, combined, measured and written, for any image type.
 
-Where image types differ, the kind's `ccdflow.kinds.masters.master_maker.MasterMaker` is asked.
+Where image types differ, `ccdflow.kinds.masters.makers.master_maker.MasterMaker` is asked.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.files import checksum
 from ccdflow.kinds.grouped_kind import GroupedKind
 from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
-from ccdflow.kinds.masters.master_maker import MasterMaker
+from ccdflow.kinds.masters.makers.master_maker import MasterMaker
 from ccdflow.kinds.matching import association, master_library, master_snapshot
 from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, raw_pixels
 from ccdflow.kinds.reducing.record_entries import (
@@ -30,7 +30,7 @@ class MasterKind(CardsOfFrames, GroupedKind):
         The part of the configuration that is about it.
     pixel_settings : tuple of str
         Keys of the block that the product's bytes depend on.
-    maker : ccdflow.kinds.masters.master_maker.MasterMaker
+    maker : ccdflow.kinds.masters.makers.master_maker.MasterMaker
         How one is made of its members.
     table : str
         The table with its figures.
