@@ -49,43 +49,27 @@ def finish(session):
 
 def _finish_planned(session):
     """Return the last lines, and whether a job failed, after a run of some nights or of all."""
+    moved_line = ""
+    if session.lock is not None and not session.is_dry:
+        moved_line = lock.moved_line(session.lock, session.context.results)
     try:
-        return _close_session(session)
+        return _close_session(session, moved_line)
     except NeedsWholePlan as error:
         session.why_all_nights = str(error)
-        return _finish_whole(session)
+        return _finish_whole(session, moved_line)
 
 
-def _close_session(session):
+def _close_session(session, moved_line):
     """Return the closing lines, and whether a job failed."""
     context = session.context
     plan_lines = session.describe() if session.state_to_seal and session.is_idle else []
-    moved_line = ""
     if not session.is_dry:
-        if session.lock is not None:
-            moved_line = lock.moved_line(session.lock, context.results)
         _fold_records(session)
-    # The ledger now holds the jobs' results.
-    ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
-    lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
-    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    reported_failures = () if moved_line else session.failed_records
     # The look for the seal has seen all files of the raw folder.
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
-    if session.plan.requested:
-        lines += lines_on_targets(
-            ended_context, session.plan, reported_failures, session.postponed_records
-        )
-    else:
-        lines += closing_lines(
-            ended_context,
-            reported_failures,
-            session.postponed_records,
-            lines_on_kept=lines_on_waiting(session),
-            files_not_read=passed_over,
-        )
-    is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
+    lines = _last_lines(session, context, moved_line, files_not_read=passed_over)
+    is_failure = _is_failure(session, context)
     if plan_lines and not session.failed_records and not moved_line:
         seal.leave_seal(
             session.plan,
@@ -97,7 +81,7 @@ def _close_session(session):
     return lines, is_failure
 
 
-def _finish_whole(session):
+def _finish_whole(session, moved_line):
     """Plan all nights at the end of a run of some, whose frames change warnings on others."""
     context = session.context
     settings = context.settings
@@ -112,21 +96,55 @@ def _finish_whole(session):
         )
     )
     session_of_all.why_all_nights = session.why_all_nights
-    ended_context = PageContext.of(replace(session_of_all.context, jobs={}, jobs_elsewhere={}))
-    unmoved = session.unmoved_products | session_of_all.unmoved_products
+    session.unmoved_products |= session_of_all.unmoved_products
     lines = [
         *session_of_all.lines_on_nights(),
-        *removal.lines_on_unmoved(unmoved),
-        *closing_lines(
-            ended_context,
-            session.failed_records,
-            session.postponed_records,
-            lines_on_kept=lines_on_waiting(session),
-        ),
+        *_last_lines(session, session_of_all.context, moved_line),
     ]
     if session.plan.jobs:
         last_run.write_last_run(session)
-    return lines, bool(session.failed_records or unmoved) or fails(ended_context)
+    return lines, _is_failure(session, session_of_all.context)
+
+
+def _last_lines(session, context, moved_line, *, files_not_read=None):
+    """Return the last lines of a run whose records are folded.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+        With the jobs that failed, and those left for later.
+    context : ccdflow.run.context.JobContext
+        Of the session, or of the plan of all nights that was made since.
+    moved_line : str
+        The line on a results folder that was moved; '' if it was not.
+    files_not_read : dict of str to int or None
+        As `closing_lines` takes it.
+
+    Returns
+    -------
+    list of str
+    """
+    # The ledger now holds the jobs' results.
+    ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
+    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
+    reported_failures = () if moved_line else session.failed_records
+    lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
+    if session.plan.requested:
+        return lines + lines_on_targets(
+            ended_context, session.plan, reported_failures, session.postponed_records
+        )
+    return lines + closing_lines(
+        ended_context,
+        reported_failures,
+        session.postponed_records,
+        lines_on_kept=lines_on_waiting(session),
+        files_not_read=files_not_read,
+    )
+
+
+def _is_failure(session, context):
+    """Return whether a job failed, a product could not be moved, or ``strict`` finds a failure."""
+    return bool(session.failed_records or session.unmoved_products) or fails(context)
 
 
 def lines_on_waiting(session):
