@@ -13,7 +13,7 @@ from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import job_records, ledger, session
-from ccdflow.run.batches import claims
+from ccdflow.run.batches import claims, withdrawal
 from ccdflow.run.ending import session_end
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
@@ -106,7 +106,7 @@ def test_a_batch_breaks_the_seal_until_it_is_withdrawn(sandbox):
     batch.parent.mkdir(exist_ok=True)
     batch.write_text('{"queued":true}\n{"jobs":[]}\n')
     assert not seal_of_dry_run(sandbox)
-    assert claims.withdraw(sandbox.results) == {}
+    assert withdrawal.withdraw(sandbox.results) == {}
     assert batch.read_text() == claims.WITHDRAWN_LINE
     assert seal_of_dry_run(sandbox)
 

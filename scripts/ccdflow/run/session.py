@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
 from ccdflow.run import job_records, late_notes, ledger, lock, plan
-from ccdflow.run.batches import claims
+from ccdflow.run.batches import claims, withdrawal
 from ccdflow.run.context import JobContext
 from ccdflow.run.ending import retiring, saving
 from ccdflow.run.lines.plan_description import lines_on_plan
@@ -332,7 +332,7 @@ def session_of_all_nights(run_start):
     forced = request.forced
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | request.requested
-    busy_batches = {} if request.is_dry else claims.withdraw(results)
+    busy_batches = {} if request.is_dry else withdrawal.withdraw(results)
     if not request.earlier_jobs.may_go_on:
         run_start, busy_batches = _wait_for_earlier(run_start, busy_batches)
     store, records, files = _notes_of_earlier_runs(run_start)
@@ -362,7 +362,7 @@ def session_of_all_nights(run_start):
         with _errors_of_writing(results):
             remove_logs(results)
             retiring.retire_planned(session)
-            saving.save_session(session, claims.removable_records(files, busy_batches, results))
+            saving.save_session(session, withdrawal.removable_records(files, busy_batches, results))
             remove_parts(results, chain.folders)
     return session
 
@@ -407,7 +407,7 @@ def _wait_for_earlier(run_start, batches):
     run_start : ccdflow.run.run_start.RunStart
         With the batches that have been awaited.
     busy : dict of str to dict of str to str
-        As `claims.withdraw` returns it.
+        As `withdrawal.withdraw` returns it.
     """
     earlier_jobs = run_start.request.earlier_jobs
     if new_batches := frozenset(batches) - run_start.awaited_batches:
@@ -417,7 +417,7 @@ def _wait_for_earlier(run_start, batches):
             claims.wait_for(
                 batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life, signs=signs
             )
-        batches = claims.withdraw(run_start.results)
+        batches = withdrawal.withdraw(run_start.results)
     return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
 
 
@@ -431,7 +431,7 @@ def _busy_with_current(context, busy_batches, files):
     context : ccdflow.run.context.JobContext
         The context of the plan.
     busy_batches : dict of str to dict of str to str
-        As `claims.withdraw` returns it.
+        As `withdrawal.withdraw` returns it.
     files : list of str
         The records that are in the ledger.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.run import job_records, ledger, lock
-from ccdflow.run.batches import claims
+from ccdflow.run.batches import withdrawal
 from ccdflow.run.context import PageContext
 from ccdflow.run.ending import retiring, saving
 from ccdflow.run.lines import last_run
@@ -114,7 +114,7 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
     session : ccdflow.run.session.Session
         With the jobs that failed, and those left for later.
     context : ccdflow.run.context.JobContext
-        Of the session, or of the plan of all nights that was made since.
+        That of the session, or of the plan of all nights that was made since.
     moved_line : str
         The line on a results folder that was moved; '' if it was not.
     files_not_read : dict of str to int or None
@@ -186,7 +186,7 @@ def _fold_records(session):
     session.unmoved_products |= retiring.retire(context, leaving)
     for product in kept_products.refused_with_frames(session.plan, unmade):
         context.ledger.pop(product, None)
-    busy_batches = claims.withdraw(context.results, is_run_over=True)
-    saving.save_session(session, claims.removable_records(files, busy_batches, context.results))
+    busy_batches = withdrawal.withdraw(context.results, is_run_over=True)
+    saving.save_session(session, withdrawal.removable_records(files, busy_batches, context.results))
     if session.plan.jobs:
         last_run.write_last_run(session)

@@ -22,7 +22,7 @@ from pathlib import Path
 from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
-from ccdflow.run.batches import batch_splitting, claims
+from ccdflow.run.batches import batch_progress, batch_splitting, claims
 from ccdflow.run.ending import session_end
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description, summary
@@ -435,7 +435,7 @@ class Steward:
     def _done_elsewhere(self):
         """Return the progress of all batches."""
         return BatchCount.total(
-            claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches
+            batch_progress.read_count(f"{self.results}/{batch.path}") for batch in self.batches
         )
 
     # -- words -------------------------------------------------------------------------------------
