@@ -7,8 +7,8 @@ import pytest
 
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 
-UNKNOWN = "No rule to produce nowhere.fits (if you use input functions make sure ...)"
-CRASH = "Traceback (most recent call last)\nPermissionError: [Errno 13] denied"
+UNKNOWN_TARGET_MESSAGE = "No rule to produce nowhere.fits (if you use input functions)"
+CRASH_MESSAGE = "Traceback (most recent call last)\nPermissionError: [Errno 13] denied"
 
 
 class FakeSteward(SimpleNamespace):
@@ -40,9 +40,9 @@ def passes(handler, text, level=logging.ERROR):
 def test_an_unknown_target_is_one_line_and_the_log_file_has_the_message(handlers):
     steward, (terminal, file) = FakeSteward(), handlers
     TerminalMessages(steward).filter_before_run(handlers)
-    assert passes(file, UNKNOWN)
+    assert passes(file, UNKNOWN_TARGET_MESSAGE)
     assert steward.lines == []
-    assert not passes(terminal, UNKNOWN)
+    assert not passes(terminal, UNKNOWN_TARGET_MESSAGE)
     assert [line.partition(":")[0] for line in steward.lines] == ["nowhere.fits"]
     assert passes(terminal, "another error")
 
@@ -53,8 +53,8 @@ def test_a_crash_is_one_line_although_the_run_is_begun_for_each_target(handlers)
     for _ in range(3):
         messages.filter_run(handlers)
     assert (len(terminal.filters), file.filters) == (2, [])
-    assert not passes(terminal, CRASH)
-    assert passes(file, CRASH)
+    assert not passes(terminal, CRASH_MESSAGE)
+    assert passes(file, CRASH_MESSAGE)
     assert len(steward.lines) == 1
     assert messages.is_crashed
 

@@ -152,7 +152,7 @@ def lines_on_waiting(session):
 
     Parameters
     ----------
-    session : Session
+    session : ccdflow.run.session.Session
         It has ended.
 
     Returns

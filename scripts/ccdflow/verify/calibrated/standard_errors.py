@@ -323,7 +323,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
     largest_photon = max(noise.photon_variance(readout) for readout in noise.readouts)
     bright_pixels = light_of_block(pixels_with_edges, light, variance, terms.flat, largest_photon)
     places = bright_pixels.places
-    terms_of_bright = terms.at(places)
+    terms_of_bright = terms.terms_at(places)
     # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
     # and that light at the brightest of the pixels around.
     replaced_variance = variance.reshape(-1)[places].copy()
@@ -402,7 +402,7 @@ class _TermsOfPixels:
             self.photon_variance,
         )
 
-    def at(self, places):
+    def terms_at(self, places):
         """Return the terms of the pixels at some places, which are indices of the flat arrays."""
         is_varied_flat = np.ndim(self.flat_variance) > 0
         return _TermsOfPixels(
