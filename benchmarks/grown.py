@@ -28,8 +28,9 @@ import scale
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import note_columns, notes
-from ccdflow.run import seal, session
+from ccdflow.run import session
 from ccdflow.run.nights import closed_nights, note_lines
+from ccdflow.run.sealing import seal
 
 REAL_NIGHTS, COPIED_INDEX, LATE_INDEX = 10, 5, 6
 NEW_NIGHT_STEP, NIGHT_ALONE_STEP = "one new night", "that night alone"

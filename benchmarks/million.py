@@ -1,8 +1,8 @@
 """A million frames with nothing to do, and the floor: what the file system takes to tell of them.
 
 The bookkeeping is simulated: names of raw frames and of all products are hard links to a few files,
-and the seal is left as a run leaves it that finds nothing to do (`ccdflow.run.seal`). What is
-measured is `snakemake` on that archive, and no plan of a million frames, which takes minutes
+and the seal is left as a run leaves it that finds nothing to do (`ccdflow.run.sealing.seal`). What
+is measured is `snakemake` on that archive, and no plan of a million frames, which takes minutes
 (docs/decisions/closed-nights.md).
 """
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import measure
 
 from ccdflow import kinds, paths, settings
-from ccdflow.run import ledger, plan, seal, session
+from ccdflow.run import ledger, plan, session
 from ccdflow.run.context import JobContext
 from ccdflow.run.rawframes.header_store import HeaderStore
+from ccdflow.run.sealing import seal
 
 FRAMES_PER_NIGHT, CALIBRATED_PER_NIGHT = 100, 75
 SEAL_MESSAGE = "nothing to do: a simulated archive"

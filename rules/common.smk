@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import logging
 import os
 import sys
 from functools import partial
@@ -80,15 +79,8 @@ wildcard_constraints:
     key=r"[0-9a-f]{16}(\.\d+)?",
 
 
-def pass_unless_unknown_target(message):
-    """Report an unknown target in one line; return True for another message, which is shown."""
-    return not RUN.messages.report_unknown_target(message.getMessage())
-
-
 if not IS_MODULE:
-    for handler in snakemake_logger.handlers:
-        if type(handler) is not logging.FileHandler:
-            handler.addFilter(pass_unless_unknown_target)
+    RUN.messages.filter_before_run(snakemake_logger.handlers)
 
 
 def record(product):
@@ -116,12 +108,7 @@ def begin():
             RUN.begin(host.read_host(workflow, sys.argv, is_module=IS_MODULE))
     except UserError as error:
         host.stop(RUN.line_of(error))
-    for handler in snakemake_logger.handlers:
-        # The log file of Snakemake, whose handler is of this very class, gets every message.
-        if type(handler) is not logging.FileHandler:
-            handler.addFilter(pass_unless_crash)
-            if RUN.targets and SETTINGS["progress"] != "none":
-                handler.addFilter(hear_and_filter)
+    RUN.messages.filter_run(snakemake_logger.handlers)
 
 
 def wanted(wildcards):
@@ -207,20 +194,3 @@ def end_after_a_crash():
 
 
 atexit.register(end_as_module if IS_MODULE else end_after_a_crash)
-
-
-def pass_unless_crash(message):
-    """Report a crash of Snakemake in one line; return True for another message, which is shown."""
-    return not RUN.messages.report_crash(message.getMessage())
-
-
-def hear_and_filter(message):
-    """Note a message of Snakemake; return whether it is shown. Its log file has all of them."""
-    text, event = message.getMessage(), getattr(message, "event", "")
-    RUN.messages.hear(text)
-    return RUN.messages.prepare_to_show(
-        text,
-        is_warning=message.levelno >= logging.WARNING,
-        event=getattr(event, "value", event),
-        rule_name=getattr(message, "rule_name", ""),
-    )

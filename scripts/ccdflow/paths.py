@@ -89,7 +89,7 @@ LEDGER = f"{STATE}/ledger.json"
 """The records of all products."""
 
 SEAL = f"{STATE}/seal.json"
-"""The hash of an archive in which nothing is to be done: see `ccdflow.run.seal`."""
+"""The hash of an archive in which nothing is to be done: see `ccdflow.run.sealing.seal`."""
 
 LATE_NOTES = f"{STATE}/since.json"
 """Notes made since the header values and the ledger were written whole."""

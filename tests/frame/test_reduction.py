@@ -19,7 +19,8 @@ from ccdflow import maskbits
 from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.camera.sections import Region
 from ccdflow.errors import FrameError
-from ccdflow.frame import flaws, overscan, reduction
+from ccdflow.frame import overscan, reduction
+from ccdflow.frame.checks import flaws
 
 SHAPE = (23, 40)
 

@@ -9,7 +9,7 @@ from test_real_frames import CAMERAS, DATA, needs_data, read
 
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.reduction_recipe import ReductionRecipe
-from ccdflow.frame import strip_light
+from ccdflow.frame.checks import strip_light
 from ccdflow.frame.reduction import reduce_frame
 
 NY, NX, STRIP = 120, 300, 32

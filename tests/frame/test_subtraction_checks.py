@@ -13,7 +13,8 @@ from ccdflow.camera.reduction_recipe import ReductionRecipe
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_warnings import expected_clipping, warnings_on_bias
-from ccdflow.frame import reduction, seam_checks, strip_samples, subtraction_checks
+from ccdflow.frame import reduction, strip_samples
+from ccdflow.frame.checks import seam_checks, subtraction_checks
 from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.settings import ROOT
 

@@ -16,7 +16,7 @@ from workflow.sandbox import Sandbox, products
 from workflow.stand_ins import use_stand_ins
 
 from ccdflow import kinds, paths, schemas
-from ccdflow.frame import subtraction_checks
+from ccdflow.frame.checks import subtraction_checks
 from ccdflow.kinds.archive_product import ArchiveProduct
 from ccdflow.kinds.kind import Chain, Kind
 from ccdflow.kinds.measuring.measurement_kind import MeasurementKind

@@ -11,8 +11,9 @@ from small_frames import begin
 from ccdflow import kinds
 from ccdflow.kinds.kind import Kind
 from ccdflow.run import context as contexts
-from ccdflow.run import job_records, session, worker
+from ccdflow.run import job_records, worker
 from ccdflow.run.context import Context, JobContext, PageContext, PlanContext
+from ccdflow.run.ending import session_end
 from ccdflow.run.job import OF_A_FRAME, OF_A_MASTER, Job
 
 
@@ -52,7 +53,7 @@ def contexts_given(tmp_path_factory):
             "frame", "bias", "dark", "flat", "science", "page", "bias table"
         )
         worker.work(running.context, jobs, threads=1, make=kinds.make)
-        session.finish(running)
+        session_end.finish(running)
         running.lock.close()
     return calls
 

@@ -13,7 +13,7 @@ from ccdflow.camera import facts, header_reader, profiles
 from ccdflow.files import headertext
 from ccdflow.frame import reduction
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.masters.master_maker import MasterMaker
+from ccdflow.kinds.masters.makers.master_maker import MasterMaker
 from ccdflow.run.job import OF_ALL_NIGHTS, Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.master_choices import Use

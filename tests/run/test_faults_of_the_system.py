@@ -17,7 +17,8 @@ from workflow.stand_ins import use_stand_ins
 
 from ccdflow import paths
 from ccdflow.errors import UserError
-from ccdflow.run import job_records, session, worker
+from ccdflow.run import job_records, worker
+from ccdflow.run.ending import session_end
 
 NUMBERS = (
     "EIO", "EACCES", "ESTALE", "EMFILE", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOENT",
@@ -81,7 +82,7 @@ class FaultyNight:
         try:
             jobs = dict(running.plan.jobs)
             done = worker.work(running.context, jobs.values(), threads=1, make=self.job.make)
-            lines, _ = session.finish(running)
+            lines, _ = session_end.finish(running)
         finally:
             running.lock.close()
         self.done = done

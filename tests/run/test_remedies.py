@@ -9,7 +9,8 @@ import small_frames
 from library_trees import ROOT, modules, nodes
 
 from ccdflow.errors import UserError
-from ccdflow.run import failures, lock, session
+from ccdflow.run import failures, lock
+from ccdflow.run.ending import saving, session_end
 
 # First words of remedies: actions of the user. Any other first word gives a consequence or a fault.
 VERBS = re.findall(
@@ -63,9 +64,9 @@ def test_notes_that_cannot_be_written_at_the_end_leave_the_products_that_were_ma
     def fill(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(session, "save_session", fill)
+    monkeypatch.setattr(saving, "save_session", fill)
     with pytest.raises(UserError) as caught:
-        session.finish(running)
+        session_end.finish(running)
     assert caught.value.remedy == (
         "make room; all finished products are whole, and the next run takes them in"
     )

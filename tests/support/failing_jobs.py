@@ -11,7 +11,8 @@ from small_frames import begin
 
 from ccdflow import kinds as kinds_module
 from ccdflow.errors import FrameError, UserError
-from ccdflow.run import job_records, session, worker
+from ccdflow.run import job_records, worker
+from ccdflow.run.ending import session_end
 
 ERRORS = {
     "ValueError": lambda: ValueError("on purpose"),
@@ -80,7 +81,7 @@ def go(chain, raw, results, *, make=kinds_module.make):
     try:
         jobs = dict(running.plan.jobs)
         done = worker.work(running.context, jobs.values(), threads=2, make=make)
-        lines, is_failure = session.finish(running)
+        lines, is_failure = session_end.finish(running)
     finally:
         running.lock.close()
     assert (done.unrecorded, done.full_disk) == ({}, "")

@@ -17,7 +17,8 @@ from small_frames import begin
 
 from ccdflow import kinds as kinds_module
 from ccdflow.camera.facts import KEYWORDS
-from ccdflow.run import job_records, session, worker
+from ccdflow.run import job_records, worker
+from ccdflow.run.ending import session_end
 from ccdflow.run.rawframes import row_reader
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 
@@ -262,7 +263,7 @@ def whole_run(raw, results, cost, **config):
             done = worker.work(
                 running.context, running.plan.jobs.values(), threads=1, make=kinds_module.make
             )
-            lines, _ = session.finish(running)
+            lines, _ = session_end.finish(running)
         finally:
             running.lock.close()
     assert (done.unrecorded, done.full_disk) == ({}, "")

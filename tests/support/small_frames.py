@@ -18,6 +18,7 @@ from ccdflow.camera.geometry import Amplifier, Geometry
 from ccdflow.camera.sections import Region
 from ccdflow.run import session, worker
 from ccdflow.run.context import JobContext
+from ccdflow.run.ending import session_end
 
 
 def region(text):
@@ -237,7 +238,7 @@ def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
     try:
         jobs = running.plan.jobs_of_kind(*kinds)
         done = worker.work(running.context, jobs, threads=1, make=kinds_module.make)
-        lines, _ = session.finish(running)
+        lines, _ = session_end.finish(running)
     finally:
         running.lock.close()
     return Run(Path(results), done.records, lines, running.context)

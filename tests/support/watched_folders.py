@@ -7,7 +7,8 @@ from small_frames import begin
 from workflow.sandbox import products
 
 from ccdflow import kinds
-from ccdflow.run import session, worker
+from ccdflow.run import worker
+from ccdflow.run.ending import session_end
 from ccdflow.run.watch import watching
 
 SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
@@ -48,7 +49,7 @@ def run_from_scratch(raw, results, chain):
     results.parent.mkdir(exist_ok=True)
     running = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
     worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
-    session.finish(running)
+    session_end.finish(running)
     running.lock.close()
     return products(results)
 

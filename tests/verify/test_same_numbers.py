@@ -46,7 +46,7 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.dead_time",
      "_LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
     ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
-    ("detector.night_tables", "kinds.measuring.night_flats", "_MOST_LOW_PART"),
+    ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
     ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),

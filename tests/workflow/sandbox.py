@@ -20,6 +20,7 @@ from small_frames import raw_bytes
 
 from ccdflow import kinds, paths, settings
 from ccdflow.run import job_records, session, worker
+from ccdflow.run.ending import session_end
 from ccdflow.run.run_start import DRY_RUN, RunRequest
 
 ROOT = Path(__file__).parents[2]
@@ -257,7 +258,7 @@ class Sandbox:
                 self._check_records(done.records)
             if stop_after is not None:
                 return Outcome([job.product for job in jobs], [], -9)
-            lines, is_failure = session.finish(work)
+            lines, is_failure = session_end.finish(work)
             if work.context.closed_nights:
                 self._check_end(work, lines)
         finally:
@@ -283,7 +284,7 @@ class Sandbox:
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         assert (full.plan.jobs, full.plan.leaving) == ({}, ())
         assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
-        assert session.finish(full) == session.finish(work)
+        assert session_end.finish(full) == session_end.finish(work)
 
     def _check_open(self, work):
         """Plan in full beside a plan of some nights: the same is to be done, and the same said."""
@@ -301,7 +302,7 @@ class Sandbox:
         # A run with nothing to do says nothing of products that waited in the one before.
         has_waited = work.waiting_records or work.provisional_records
         if not (work.failed_records or work.postponed_records or has_waited):
-            last = session.finish(full)[0]
+            last = session_end.finish(full)[0]
             assert lines == last, [*sorted(set(lines) ^ set(last)), "---", *lines, "---", *last]
 
     def arguments(self, *arguments, cores=2, config=()):

@@ -31,7 +31,7 @@ def use_stand_ins(patch):
     """
     # Runs of Snakemake import this module, and ccdflow by themselves.
     import ccdflow
-    from ccdflow.run import seal
+    from ccdflow.run.sealing import seal
 
     # A second call finds the stand-in, which tells the same.
     look_at_code = seal.stamps_of_code

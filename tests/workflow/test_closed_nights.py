@@ -18,6 +18,7 @@ from ccdflow import kinds, paths
 from ccdflow.files.text_files import note_columns, notes
 from ccdflow.frame import reduction
 from ccdflow.run import ledger, session
+from ccdflow.run.ending import retiring, saving
 from ccdflow.run.nights import closed_nights, merging, night_notes
 from ccdflow.run.products import product_stamps
 from ccdflow.run.rawframes import rawfolder
@@ -68,8 +69,8 @@ def nights_opened(sandbox):
     """Return the nights that the next run opens, None where it plans all of them."""
     with pytest.MonkeyPatch.context() as patch:
         # Plan only: what a plan has found out is not written.
-        patch.setattr(session, "retire", lambda *_: {})
-        patch.setattr(session, "save_session", lambda *_: None)
+        patch.setattr(retiring, "retire", lambda *_: {})
+        patch.setattr(saving, "save_session", lambda *_: None)
         started = session.start(
             sandbox.values(), chain=kinds.CHAIN, request=RunRequest(accepts_seal=True)
         )
@@ -448,7 +449,7 @@ def test_records_of_short_rounds_are_taken_in_by_a_plan_of_some_nights(
     again = watch_of(sandbox)
     with monkeypatch.context() as patch:
         # No plan of all nights.
-        patch.setattr(session, "_session_of_all_nights", None)
+        patch.setattr(session, "session_of_all_nights", None)
         made = {record.kind for record in again.whole_round().records}
     assert made
     assert not made & {"frame", "science"}

@@ -13,6 +13,7 @@ from stand_ins import copy_with_stand_ins, use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files.text_files import note_columns
 from ccdflow.run import late_notes, session
+from ccdflow.run.ending import retiring, saving
 from ccdflow.run.nights import night_notes, partial_plan
 from ccdflow.run.run_start import RunRequest
 
@@ -47,8 +48,14 @@ def original_archive(tmp_path_factory):
 def start(sandbox, **asked):
     """Return the session of the next run, which leaves all files as they are."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("retire", "save_session", "remove_logs", "remove_parts"):
-            patch.setattr(session, name, lambda *_: {})
+        writers = (
+            (retiring, "retire"),
+            (saving, "save_session"),
+            (session, "remove_logs"),
+            (session, "remove_parts"),
+        )
+        for module, name in writers:
+            patch.setattr(module, name, lambda *_: {})
         started = session.start(
             sandbox.values(), chain=kinds.CHAIN, request=RunRequest(accepts_seal=True, **asked)
         )

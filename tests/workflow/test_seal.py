@@ -12,12 +12,14 @@ from stand_ins import use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.files import atomic_write, rawfile
 from ccdflow.kinds.kind import Kind
-from ccdflow.run import job_records, ledger, seal, session
-from ccdflow.run.batches import claims
+from ccdflow.run import job_records, ledger, session
+from ccdflow.run.batches import claims, withdrawal
+from ccdflow.run.ending import session_end
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description
 from ccdflow.run.rawframes import header_store
 from ccdflow.run.run_start import DRY_RUN, RunRequest
+from ccdflow.run.sealing import seal
 
 NIGHTS = ("2024-03-01", "2024-03-02")
 CONFIG = {"bias": {"minimum": 2}}
@@ -54,7 +56,7 @@ def seal_of_dry_run(sandbox, **more):
 
 def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypatch):
     full = session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN)
-    expected = full.describe(), session.finish(full)
+    expected = full.describe(), session_end.finish(full)
 
     def refuse(*_, **__):
         raise AssertionError("it was opened")
@@ -64,7 +66,7 @@ def test_a_sealed_run_opens_nothing_and_prints_the_same_lines(sandbox, monkeypat
     monkeypatch.setattr(rawfile, "open_raw", refuse)
     quick = session.start(sandbox.values(), chain=kinds.CHAIN, request=SEALED_RUN)
     quick.lock.close()
-    assert (quick.describe(), session.finish(quick)) == expected
+    assert (quick.describe(), session_end.finish(quick)) == expected
     assert expected[0] == ["nothing to do: 6 frames reduced and up to date"]
 
 
@@ -76,7 +78,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
     quick = session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN)
     assert quick.seal is not None
     assert plan_description.other_products(quick.plan) == ""
-    assert (quick.describe(), session.finish(quick)[1]) == (quick.seal.plan_lines, False)
+    assert (quick.describe(), session_end.finish(quick)[1]) == (quick.seal.plan_lines, False)
     assert not late.is_loaded
     # Other code or settings may have other kinds: these are asked.
     monkeypatch.setattr("ccdflow.__version__", "99.0")
@@ -104,7 +106,7 @@ def test_a_batch_breaks_the_seal_until_it_is_withdrawn(sandbox):
     batch.parent.mkdir(exist_ok=True)
     batch.write_text('{"queued":true}\n{"jobs":[]}\n')
     assert not seal_of_dry_run(sandbox)
-    assert claims.withdraw(sandbox.results) == {}
+    assert withdrawal.withdraw(sandbox.results) == {}
     assert batch.read_text() == claims.WITHDRAWN_LINE
     assert seal_of_dry_run(sandbox)
 
@@ -212,12 +214,12 @@ def test_a_release_or_a_new_version_breaks_the_seal(sandbox, monkeypatch):
 
 
 def test_code_is_known_by_the_names_sizes_and_times_of_all_modules():
-    top = Path(seal.__file__).parents[1]
+    top = Path(seal.__file__).parents[2]
     files = [p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     sizes_and_times = {path.relative_to(top).as_posix(): path.stat() for path in files}
     _, stamps = seal.stamps_of_code()
     assert dict(stamps) == {n: (s.st_size, s.st_mtime_ns) for n, s in sizes_and_times.items()}
-    assert {"__init__.py", "run/seal.py"} < set(sizes_and_times)
+    assert {"__init__.py", "run/sealing/seal.py"} < set(sizes_and_times)
 
 
 def test_a_kind_names_the_other_files_of_the_seal(sandbox, monkeypatch, tmp_path):
@@ -243,11 +245,13 @@ def test_products_forced_or_asked_for_are_planned(sandbox):
 
 
 def test_a_dry_run_without_a_seal_does_not_compute_its_state(sandbox, monkeypatch):
-    expected = session.finish(session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN))
+    expected = session_end.finish(
+        session.start(sandbox.values(), chain=kinds.CHAIN, request=DRY_RUN)
+    )
     (sandbox.results / paths.SEAL).unlink()
     monkeypatch.setattr(seal, "state_of", None)
     planned = session.start(sandbox.values(), chain=kinds.CHAIN, request=SEALED_DRY_RUN)
-    assert (planned.state_to_seal, session.finish(planned)) == (None, expected)
+    assert (planned.state_to_seal, session_end.finish(planned)) == (None, expected)
 
 
 def test_a_young_raw_file_leaves_none(sandbox):

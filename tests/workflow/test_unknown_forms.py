@@ -15,13 +15,14 @@ from stand_ins import copy_with_stand_ins, use_stand_ins
 from ccdflow import kinds, paths
 from ccdflow.errors import UserError
 from ccdflow.files.text_files import notes
-from ccdflow.run import job_records, late_notes, ledger, seal
+from ccdflow.run import job_records, late_notes, ledger
 from ccdflow.run.batches import batch_files
 from ccdflow.run.job_records import Record
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import header_store
 from ccdflow.run.rawframes.rows import OWN_TEXTS
+from ccdflow.run.sealing import seal
 
 NIGHTS = ("2020-01-01", "2020-01-02")
 

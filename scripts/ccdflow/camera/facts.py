@@ -226,10 +226,7 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         headers,
     )
     reader.warn_all(type_warnings)
-    moment = usual_moment(reader, exptime)
-    if moment is None:
-        moment = moment_of(reader)
-        look_at_dates(reader, moment, exptime)
+    moment = _begin_of_exposure(reader, exptime)
     if image_type == "science" and exptime == 0:
         # A dark scaled to 0 s subtracts nothing, and no card would say so.
         reader.warn_of_no_exposure()
@@ -264,6 +261,15 @@ def frame_facts(headers, cards, rules, profile_facts, *, file, remembered=comput
         warnings=tuple(map(_shorten_text, reader.warnings)),
         **alike.facts,
     )
+
+
+def _begin_of_exposure(reader, exptime):
+    """Return the moment at which a frame was begun; warn of dates that contradict each other."""
+    moment = usual_moment(reader, exptime)
+    if moment is None:
+        moment = moment_of(reader)
+        look_at_dates(reader, moment, exptime)
+    return moment
 
 
 def _type_of(headers, cards, rules, file, positions):

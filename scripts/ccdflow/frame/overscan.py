@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdflow.errors import FrameError
-from ccdflow.frame.flaws import saturation_of
+from ccdflow.frame.checks.flaws import saturation_of
 from ccdflow.frame.line_noise import LEAST_SIGMA, OUTLIER_SIGMA
 from ccdflow.robust import MAD_TO_SIGMA_SHORT, median
 

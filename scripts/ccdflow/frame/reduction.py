@@ -13,7 +13,8 @@ import numpy as np
 from ccdflow import maskbits
 from ccdflow.camera.sections import Region
 from ccdflow.files.thread_buffers import thread_buffer
-from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
+from ccdflow.frame import overscan, pixels, strip_samples
+from ccdflow.frame.checks import flaws, subtraction_checks
 from ccdflow.frame.converter_end import ConverterEnd, FullPixels, top_of_converter
 from ccdflow.frame.products import product_images
 from ccdflow.frame.saturated_lines import regions_without_level
@@ -59,7 +60,7 @@ class Reduced:
         For each amplifier's name.
     flags : dict of str to str
         'saturated' or 'dead', for amplifiers that are so throughout.
-    rows : dict of str to ccdflow.frame.subtraction_checks.RowNoise
+    rows : dict of str to ccdflow.frame.checks.subtraction_checks.RowNoise
         Effect of the overscan subtraction on the noise shared by a row, by amplifier.
     warnings : tuple of (str, str)
         Kind and text of each warning.

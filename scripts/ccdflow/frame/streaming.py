@@ -14,7 +14,8 @@ import numpy as np
 
 from ccdflow.files import checksum, decoding, fits_structure
 from ccdflow.files.thread_buffers import thread_buffer
-from ccdflow.frame import flaws, overscan, pixels, strip_samples, subtraction_checks
+from ccdflow.frame import overscan, pixels, strip_samples
+from ccdflow.frame.checks import flaws, subtraction_checks
 from ccdflow.frame.converter_end import ConverterEnd, FullPixels, top_of_converter
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.overscan import Overscan

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.frame.flaws import saturation_of
+from ccdflow.frame.checks.flaws import saturation_of
 
 MOST_ROWS = 1024
 """The figures take at most this many rows: 1 ms for an LFC frame."""

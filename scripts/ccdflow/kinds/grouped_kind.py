@@ -73,3 +73,21 @@ class GroupedKind(Kind):
     def products_on_page(self, context, night):
         """Return the products of a night."""
         return [group.product for group in self.night_groups(context, night)]
+
+    def basis(self, context, job):
+        """Return the sources of the job's product: those of its group as they turned out."""
+        return self.group_basis(context, context.group(job.product))
+
+    def group_basis(self, context, group):
+        """Return the sources of the product of a group.
+
+        Parameters
+        ----------
+        context : ccdflow.run.context.Context
+        group : ccdflow.run.job.Group
+
+        Returns
+        -------
+        dict of str to object
+        """
+        raise NotImplementedError(f"kind {self.name} must define group_basis()")

@@ -92,7 +92,7 @@ class Kind(PartlyPlanned, OnPages):
         """Return the paths of further files on which the plan depends, for the seal.
 
         Raw files, profiles and products are looked at anyway. If nothing has changed since a run
-        that found nothing to do, the next run makes no plan (`ccdflow.run.seal`).
+        that found nothing to do, the next run makes no plan (`ccdflow.run.sealing.seal`).
 
         Parameters
         ----------

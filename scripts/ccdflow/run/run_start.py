@@ -48,8 +48,8 @@ class RunRequest:
     is_dry : bool
         If True, the run plans only and writes nothing, not even the lock.
     accepts_seal : bool
-        Whether a seal that holds is enough (`ccdflow.run.seal`): the plan is empty then, and so is
-        its context. Without this everything is read and planned.
+        Whether a seal that holds is enough (`ccdflow.run.sealing.seal`): the plan is empty then,
+        and so is its context. Without this everything is read and planned.
     forced : frozenset of str
         Kinds of products, and products, to be made again although they are current.
     requested : frozenset of str

@@ -1,4 +1,4 @@
-"""One run of the main process: its work before and after the jobs."""
+"""One run of the main process: its work before the jobs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,19 @@ from typing import TextIO
 
 from ccdflow import paths
 from ccdflow.camera.profiles import load_cameras
-from ccdflow.errors import UserError
 from ccdflow.files.atomic_write import is_temporary, remove_abandoned
-from ccdflow.run import failures, job_records, late_notes, ledger, lock, plan, seal
-from ccdflow.run.batches import claims
-from ccdflow.run.context import JobContext, PageContext
-from ccdflow.run.lines import last_run
-from ccdflow.run.lines.closing_lines import closing_lines, fails
+from ccdflow.run import job_records, late_notes, ledger, lock, plan
+from ccdflow.run.batches import claims, withdrawal
+from ccdflow.run.context import JobContext
+from ccdflow.run.ending import retiring, saving
 from ccdflow.run.lines.plan_description import lines_on_plan
-from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
-from ccdflow.run.products import kept_products, removal
 from ccdflow.run.rawframes import header_store, inventory, rawnames
-from ccdflow.run.rawframes.raw_verdicts import mark_gone, note_flags, take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_gone, take_aside
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
 from ccdflow.run.run_start import RunRequest, RunStart
+from ccdflow.run.sealing import seal
 from ccdflow.settings import cameras_folder
 
 _LOG = logging.getLogger(__name__)
@@ -63,11 +60,11 @@ class Session:
         were made without one. Both are known once the run has ended.
     unmoved_products : dict of str to Exception
         Products that no longer belong among the others, but cannot be moved or deleted.
-    seal : ccdflow.run.seal.Seal or None
+    seal : ccdflow.run.sealing.seal.Seal or None
         The valid seal: nothing is to be done, and inventory and ledger were not read.
-    state_to_seal : ccdflow.run.seal.State or None
+    state_to_seal : ccdflow.run.sealing.seal.State or None
         The state of the archive before the plan was made, for a new seal.
-    archive_state : ccdflow.run.seal.State or None
+    archive_state : ccdflow.run.sealing.seal.State or None
         The same state also where no seal is left, for a watch that closes nights.
     why_all_nights : str
         The reason why all nights are planned although some are closed; '' if they are not, or if
@@ -167,7 +164,7 @@ def start(
         If another run is at work, a folder is missing, or results cannot be written.
     """
     results = Path(settings["results"])
-    with _no_collection(), ExitStack() as stack:
+    with no_collection(), ExitStack() as stack:
         try:
             reading = reading_settings(settings)
             lock.check_places(results)
@@ -200,7 +197,7 @@ def _start_locked(run_start):
     )
     if not is_seal_wanted and not is_round:
         # Without a seal and a watch no look at the folders shows the nights that changed.
-        return _session_of_all_nights(run_start)
+        return session_of_all_nights(run_start)
     archive_state = None
     if not request.names_products:
         archive_state = seal.state_of(
@@ -227,7 +224,7 @@ def _valid_seal(run_start, archive_state):
 
 
 @contextmanager
-def _no_collection():
+def no_collection():
     """Switch off garbage collection: an archive's many small notes hold no garbage.
 
     The search would take a third of the time.
@@ -313,7 +310,7 @@ def _session_of_nights(run_start, archive_state):
     except NeedsWholePlan as error:
         why_whole = str(error)
         _LOG.debug("all nights are planned: %s", why_whole)
-    session = _session_of_all_nights(run_start)
+    session = session_of_all_nights(run_start)
     session.why_all_nights = why_whole
     return session
 
@@ -324,18 +321,18 @@ def _session_of_some_nights(run_start, archive_state):
     session = Session(opened_plan, run_start.request.is_dry, run_start.lock)
     with _errors_of_writing(run_start.results):
         remove_logs(run_start.results)
-        _retire_planned(session)
-        save_session(session, files)
+        retiring.retire_planned(session)
+        saving.save_session(session, files)
     return session
 
 
-def _session_of_all_nights(run_start):
+def session_of_all_nights(run_start):
     """Return the session of a plan of all nights."""
     results, chain, request = run_start.results, run_start.chain, run_start.request
     forced = request.forced
     # None: all frames that are set aside are read again.
     read_again = None if chain.first.name in forced else forced | request.requested
-    busy_batches = {} if request.is_dry else claims.withdraw(results)
+    busy_batches = {} if request.is_dry else withdrawal.withdraw(results)
     if not request.earlier_jobs.may_go_on:
         run_start, busy_batches = _wait_for_earlier(run_start, busy_batches)
     store, records, files = _notes_of_earlier_runs(run_start)
@@ -360,12 +357,12 @@ def _session_of_all_nights(run_start):
     )
     if spoilers := _busy_with_current(context, busy_batches, files) - run_start.awaited_batches:
         run_start, _ = _wait_for_earlier(run_start, spoilers)
-        return _session_of_all_nights(run_start)
+        return session_of_all_nights(run_start)
     if not request.is_dry:
         with _errors_of_writing(results):
             remove_logs(results)
-            _retire_planned(session)
-            save_session(session, claims.removable_records(files, busy_batches, results))
+            retiring.retire_planned(session)
+            saving.save_session(session, withdrawal.removable_records(files, busy_batches, results))
             remove_parts(results, chain.folders)
     return session
 
@@ -410,7 +407,7 @@ def _wait_for_earlier(run_start, batches):
     run_start : ccdflow.run.run_start.RunStart
         With the batches that have been awaited.
     busy : dict of str to dict of str to str
-        As `claims.withdraw` returns it.
+        As `withdrawal.withdraw` returns it.
     """
     earlier_jobs = run_start.request.earlier_jobs
     if new_batches := frozenset(batches) - run_start.awaited_batches:
@@ -420,7 +417,7 @@ def _wait_for_earlier(run_start, batches):
             claims.wait_for(
                 batch, say=earlier_jobs.say, note_life=earlier_jobs.note_life, signs=signs
             )
-        batches = claims.withdraw(run_start.results)
+        batches = withdrawal.withdraw(run_start.results)
     return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
 
 
@@ -434,7 +431,7 @@ def _busy_with_current(context, busy_batches, files):
     context : ccdflow.run.context.JobContext
         The context of the plan.
     busy_batches : dict of str to dict of str to str
-        As `claims.withdraw` returns it.
+        As `withdrawal.withdraw` returns it.
     files : list of str
         The records that are in the ledger.
 
@@ -486,78 +483,6 @@ def reading_settings(settings):
     )
 
 
-def _retire_planned(session):
-    """Move the products that the plan retires; the row of a frame that cannot be moved stays."""
-    context = session.context
-    session.unmoved_products |= retire(context, session.plan.products_to_retire)
-    for row in filter(None, map(session.plan.dropped.get, session.unmoved_products)):
-        context.store.rows[row.file] = row
-
-
-def retire(context, products):
-    """Remove products that nothing asks for any more, as `removal.remove_product` does.
-
-    A product that cannot be removed stays in its place, and the next run tries again.
-
-    Parameters
-    ----------
-    context : ccdflow.run.context.JobContext
-    products : iterable of str
-        Paths relative to the results folder.
-
-    Returns
-    -------
-    dict of str to Exception
-        Products that cannot be removed, and the reason.
-
-    Raises
-    ------
-    OSError
-        If the disk is full.
-    """
-    unmoved = {}
-    for product in products:
-        try:
-            removal.remove_product(context.results, product, raw=context.raw)
-        except (OSError, UserError) as error:
-            if failures.is_full(error):
-                raise
-            unmoved[product] = error
-            continue
-        record = context.earlier_record(product)
-        if not context.is_planned(product) or (record and record.status != job_records.REFUSED):
-            context.ledger.pop(product, None)
-    return unmoved
-
-
-def save_session(session, files=()):
-    """Write inventory, store and ledger if they changed; then remove the folded records.
-
-    Parameters
-    ----------
-    session : ccdflow.run.session.Session
-    files : iterable of path-like, optional
-        Records that are in the ledger now.
-
-    Raises
-    ------
-    OSError
-        If a note cannot be written.
-    """
-    context = session.context
-    note_flags(context)
-    for file, text in context.store.tracebacks.items():
-        failures.write_raw_log(context.results, file, text)
-    context.store.tracebacks.clear()
-    if context.closed_nights is not None:
-        partial_plan.save_partial_plan(context)
-    else:
-        header_store.save_store(context.results, context.store)
-        ledger.save_ledger(context.results, context.ledger)
-        late_notes.remove_late_notes(context.results)
-    ledger.remove_records(context.results, files)
-
-
 def remove_parts(results, folders):
     """Remove temporary files of dead processes, also in the folders of products.
 
@@ -574,157 +499,3 @@ def remove_parts(results, folders):
     for folder, _, names in chained(top, *walks):
         for part in filter(is_temporary, names):
             remove_abandoned(Path(folder) / part)
-
-
-def finish(session):
-    """End a run: fold the jobs' records into the ledger, write the notes, give the last lines.
-
-    Returns
-    -------
-    lines : list of str
-        The last lines of the run.
-    has_failed : bool
-        Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
-
-    Raises
-    ------
-    UserError
-        If the notes cannot be written, or the values of the last lines cannot be read.
-    """
-    if session.seal:
-        return session.seal.closing_lines, session.seal.is_failure
-    try:
-        with _no_collection():
-            return _finish_planned(session)
-    except OSError as error:
-        consequence = "all finished products are whole, and the next run takes them in"
-        raise lock.error_of_writing(
-            session.context.results, error, consequence=consequence
-        ) from None
-
-
-def _finish_planned(session):
-    """Return the last lines, and whether a job failed, after a run of some nights or of all."""
-    try:
-        return _close_session(session)
-    except NeedsWholePlan as error:
-        session.why_all_nights = str(error)
-        return _finish_whole(session)
-
-
-def _close_session(session):
-    """Return the closing lines, and whether a job failed."""
-    context = session.context
-    plan_lines = session.describe() if session.state_to_seal and session.is_idle else []
-    moved_line = ""
-    if not session.is_dry:
-        if session.lock is not None:
-            moved_line = lock.moved_line(session.lock, context.results)
-        _fold_records(session)
-    # The ledger now holds the jobs' results.
-    ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
-    lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
-    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
-    reported_failures = () if moved_line else session.failed_records
-    # The look for the seal has seen all files of the raw folder.
-    archive_state = session.state_to_seal
-    passed_over = archive_state.passed_over if archive_state else None
-    if session.plan.requested:
-        lines += lines_on_targets(
-            ended_context, session.plan, reported_failures, session.postponed_records
-        )
-    else:
-        lines += closing_lines(
-            ended_context,
-            reported_failures,
-            session.postponed_records,
-            lines_on_kept=lines_on_waiting(session),
-            files_not_read=passed_over,
-        )
-    is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
-    if plan_lines and not session.failed_records and not moved_line:
-        seal.leave_seal(
-            session.plan,
-            archive_state,
-            plan_lines=plan_lines,
-            closing_lines=lines,
-            is_failure=is_failure,
-        )
-    return lines, is_failure
-
-
-def _finish_whole(session):
-    """Plan all nights at the end of a run of some, whose frames change warnings on others."""
-    context = session.context
-    settings = context.settings
-    reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
-    session_of_all = _session_of_all_nights(
-        RunStart(
-            settings=settings,
-            reading=reading,
-            chain=context.chain,
-            request=RunRequest(is_dry=session.is_dry),
-            lock=session.lock,
-        )
-    )
-    session_of_all.why_all_nights = session.why_all_nights
-    ended_context = PageContext.of(replace(session_of_all.context, jobs={}, jobs_elsewhere={}))
-    unmoved = session.unmoved_products | session_of_all.unmoved_products
-    lines = [
-        *session_of_all.lines_on_nights(),
-        *removal.lines_on_unmoved(unmoved),
-        *closing_lines(
-            ended_context,
-            session.failed_records,
-            session.postponed_records,
-            lines_on_kept=lines_on_waiting(session),
-        ),
-    ]
-    if session.plan.jobs:
-        last_run.write_last_run(session)
-    return lines, bool(session.failed_records or unmoved) or fails(ended_context)
-
-
-def lines_on_waiting(session):
-    """Return the lines on products that wait for others, and on those made without them.
-
-    Parameters
-    ----------
-    session : Session
-        It has ended.
-
-    Returns
-    -------
-    list of str
-    """
-    return kept_products.lines_on_kept(
-        session.context.chain, session.waiting_records, session.provisional_records
-    )
-
-
-def _fold_records(session):
-    """Fold the records of the jobs into the ledger, and write inventory and ledger."""
-    context = session.context
-    jobs = session.plan.jobs if session.busy_batches else {}
-    files, unmade = ledger.fold(
-        context.results, context.ledger, checks_files=False, jobs=jobs,
-        provisional=session.provisional_records,
-    )  # fmt: skip
-    take_aside(context.store, unmade)
-    session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
-    session.waiting_records = [r for r in unmade if r.status == job_records.WAITING]
-    first_kind = context.chain.first.name
-    session.postponed_records = [
-        record
-        for record in unmade
-        if record.status == job_records.GONE and record.kind != first_kind
-    ]
-    staying = kept_products.unmade_for_now(session.plan, unmade)
-    leaving = [record.product for record in unmade if record.product not in staying]
-    session.unmoved_products |= retire(context, leaving)
-    for product in kept_products.refused_with_frames(session.plan, unmade):
-        context.ledger.pop(product, None)
-    busy_batches = claims.withdraw(context.results, is_run_over=True)
-    save_session(session, claims.removable_records(files, busy_batches, context.results))
-    if session.plan.jobs:
-        last_run.write_last_run(session)

@@ -161,9 +161,7 @@ def draw_detector(
     responses = np.r_[rng.uniform(0.3, 0.8, faults.low), np.zeros(faults.dead)]
     low_pixels = np.column_stack([np.vstack([low_places, dead_places]), responses])
     response = _draw_response(rng, shape, low_pixels, dead_columns)
-    traps = [
-        (rng.integers(ny // 4, ny // 2), column, rng.uniform(100, 400)) for column in trap_columns
-    ]
+    traps = _draw_traps(rng, ny, trap_columns)
     rates = np.exp(np.linspace(*np.log(hot_rates), faults.hot))
     return Detector(
         shape=tuple(shape),
@@ -171,13 +169,7 @@ def draw_detector(
         structure=_draw_structure(rng, shape),
         dark_current=0.05,
         hot_pixels=np.column_stack([hot_places, rates]),
-        filling_pixels=np.column_stack(
-            [
-                filling_places,
-                rng.uniform(20, 60, faults.filling),
-                rng.uniform(500, 2000, faults.filling),
-            ]
-        ),
+        filling_pixels=_draw_filling_pixels(rng, filling_places),
         blinking_pixels=np.column_stack(
             [blinking_places, rng.uniform(3, 20, faults.blinking), np.full(faults.blinking, 0.5)]
         ),
@@ -185,7 +177,7 @@ def draw_detector(
         pixel_response=response,
         low_pixels=low_pixels,
         dead_columns=dead_columns,
-        traps=np.array(traps, dtype=float).reshape(-1, 3),
+        traps=traps,
         illumination=_draw_illumination(rng, shape, filters, faults.dust),
         dead_time=shutter * (vignetting(shape, 0.0) - vignetting(shape, 0.5)).astype(float),
         full_well=full_well,
@@ -263,6 +255,18 @@ def _check_room(count, n_candidates, noun):
             allowed=f"{n_candidates} at most",
             remedy="give fewer faults, or a larger frame",
         )
+
+
+def _draw_traps(rng, ny, columns):
+    """Return the row, column and electrons of a trap in each of some columns, shape (n, 3)."""
+    traps = [(rng.integers(ny // 4, ny // 2), column, rng.uniform(100, 400)) for column in columns]
+    return np.array(traps, dtype=float).reshape(-1, 3)
+
+
+def _draw_filling_pixels(rng, places):
+    """Return row, column, electrons per second, and electrons when full of each, shape (n, 4)."""
+    count = len(places)
+    return np.column_stack([places, rng.uniform(20, 60, count), rng.uniform(500, 2000, count)])
 
 
 def _draw_structure(rng, shape):

@@ -9,7 +9,7 @@ from small_frames import begin
 from ccdflow.kinds.calibrating import calibration, calibration_plan, science
 from ccdflow.kinds.calibrating.calibration_plan import steps_choice_of
 from ccdflow.kinds.forecasting.planned_masters import plain_step
-from ccdflow.kinds.matching import master_library
+from ccdflow.kinds.matching import temperatures
 from ccdflow.kinds.matching.answers import answers_of, has_reasons_of_its_own
 from ccdflow.kinds.reporting import associations_table
 from ccdflow.run import plan
@@ -89,7 +89,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
     for number in range(2):
         product = f"calibrated/2024-03-01/{number}.fits"
         # As a job finds it, which has asked for no other frame.
-        master_library._numbers_of.cache_clear()
+        temperatures._numbers_of.cache_clear()
         own = calibration.Calibration(PlanContext.of(context), context.groups[product])
         assert [how[3] for how in own.basis["how"] if how[0] == "dark"] == [0.0]
         assert jobs[product].key == digest(own.basis)

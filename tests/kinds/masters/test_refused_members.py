@@ -8,7 +8,7 @@ from refusals import refusal_of
 from small_frames import LFC_LIKE, bias_cards, biases, run_jobs, write_raw
 
 from ccdflow.errors import FrameError
-from ccdflow.kinds.masters import bias_maker
+from ccdflow.kinds.masters.makers import bias_maker
 from ccdflow.kinds.measuring import member_rows
 
 

@@ -8,6 +8,7 @@ from astropy.io import fits
 from ccdflow.frame import headers, reduction
 from ccdflow.kinds import CHAIN
 from ccdflow.run import session, worker
+from ccdflow.run.ending import session_end
 from ccdflow.run.run_start import RunRequest
 
 OLDER_COMMENT, NEWER_COMMENT = "an older comment", "part of the image with one overscan level"
@@ -58,7 +59,7 @@ class Archive:
             jobs = running.plan.jobs_of_kind(*self.kinds)
             assert {job.kind for job in jobs} == set(forced)
             worker.work(running.context, jobs, threads=1, make=CHAIN.make)
-            session.finish(running)
+            session_end.finish(running)
         finally:
             running.lock.close()
         return {kind: len(products) for kind, products in running.plan.older_headers.items()}

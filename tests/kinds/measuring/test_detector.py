@@ -23,8 +23,9 @@ from workflow.stand_ins import use_stand_ins
 
 from ccdflow.detector.pixels import bad_pixels
 from ccdflow.kinds import CHAIN
-from ccdflow.kinds.measuring import detector_sentences, night_measurement, pixel_tables
+from ccdflow.kinds.measuring import detector_sentences, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
+from ccdflow.kinds.measuring.nights import night_measurement
 from ccdflow.maskbits import BAD_COLUMN, BLEED, DEAD, HOT, NOT_LINEAR, SATURATED
 from ccdflow.verify import verdicts
 

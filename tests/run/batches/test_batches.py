@@ -15,6 +15,7 @@ from ccdflow.kinds import CHAIN
 from ccdflow.run import job_records, ledger, plan, worker
 from ccdflow.run.batches import (
     batch_files,
+    batch_progress,
     batch_resources,
     batch_splitting,
     batch_work,
@@ -323,8 +324,8 @@ def test_jobs_that_an_earlier_run_ends_while_a_batch_waits_are_not_made_again(
     def end_earlier(line):
         assert line == claims.waiting_line(earlier)
         # Who waits shows that it lives, for others may wait for it.
-        assert claims.read_count(path) == BatchCount()
-        assert claims.count_path(path).exists()
+        assert batch_progress.read_count(path) == BatchCount()
+        assert batch_progress.count_path(path).exists()
         for product in made:
             job = session.plan.jobs[product]
             job_records.write_record(context.results, Record(product, FRAME, job.key), job.done)

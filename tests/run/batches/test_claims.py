@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ import pytest
 
 from ccdflow import paths
 from ccdflow.run import job
-from ccdflow.run.batches import batch_files, claims
+from ccdflow.run.batches import batch_files, batch_progress, claims, withdrawal
 from ccdflow.run.lines.progress import BatchCount
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -121,8 +120,10 @@ def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder, monkeypatch):
     lively, silent = (put_batch(tmp_path, f"2024-03-0{day}.{KEY}") for day in (1, 2))
     for batch in (lively, silent):
         holder(batch)
-        claims.count_path(batch).write_text("")
-    clock = FakeTime(lambda now: os.utime(claims.count_path(lively), ns=(0, int(now * 1e9))))
+        batch_progress.count_path(batch).write_text("")
+    clock = FakeTime(
+        lambda now: os.utime(batch_progress.count_path(lively), ns=(0, int(now * 1e9)))
+    )
     monkeypatch.setattr(claims, "time", clock)
     signs = claims.SignsOfLife([lively, silent])
     claims.wait_for(silent, say=[].append, silence=600, poll=1, signs=signs)
@@ -139,12 +140,12 @@ def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
 
     def beat(now):
         if now < 3000:
-            os.utime(claims.count_path(batch), ns=(0, int(now * 1e9)))
+            os.utime(batch_progress.count_path(batch), ns=(0, int(now * 1e9)))
         else:
             process.kill()
             process.wait()
 
-    claims.count_path(batch).write_text("")
+    batch_progress.count_path(batch).write_text("")
     clock, lines = FakeTime(beat), []
     monkeypatch.setattr(claims, "time", clock)
     claims.claim(batch, say=lines.append, silence=600, poll=100).close()
@@ -159,11 +160,11 @@ def test_a_reporter_beats_until_its_end(tmp_path):
         beats.release()
         return BatchCount(7)
 
-    reporter = claims.Reporter(batch, count, beat=0.01)
+    reporter = batch_progress.Reporter(batch, count, beat=0.01)
     reporter.start()
     assert all(beats.acquire(timeout=60) for _ in range(3))
     reporter.end()
-    assert claims.read_count(batch) == BatchCount(7)
+    assert batch_progress.read_count(batch) == BatchCount(7)
 
 
 def test_a_lock_that_fails_for_another_reason_than_the_file_system_is_an_error(
@@ -202,10 +203,10 @@ def test_a_batch_withdrawn_while_another_batch_waits_for_the_first(tmp_path, hol
 
 def test_withdrawing_leaves_batches_at_work(tmp_path, holder):
     idle = put_batch(tmp_path, "2024-03-01.0123456789abcdef")
-    claims.Reporter(idle, BatchCount).report()
+    batch_progress.Reporter(idle, BatchCount).report()
     held = put_batch(tmp_path, "2024-03-02.fedcba9876543210", ("reduced/b.fits", "reduced/c.fits"))
     holder(held)
-    busy = claims.withdraw(tmp_path)
+    busy = withdrawal.withdraw(tmp_path)
     records = {f"reduced/{name}.fits": f"{paths.DONE_FOLDER}/reduced/{name}.fits.{KEY}.json"
                for name in "bc"}  # fmt: skip
     assert busy == {f"{paths.BATCHES}/{held.name}": records}
@@ -219,27 +220,27 @@ def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
     batch.write_text(batch.read_text().replace("{}", '{"queued":true}', 1))
     claims.lock_path(batch).touch()
     for _ in range(2):
-        assert claims.withdraw(tmp_path) == {}
+        assert withdrawal.withdraw(tmp_path) == {}
         assert [path.name for path in batch.parent.iterdir()] == [batch.name]
         with pytest.raises(claims.Withdrawn, match=re.escape(str(batch))):
             batch_files.read_batch(batch, ())
         assert batch_files.size_of(batch) == job.Size(0, 0, 0, 0, 0)
     long_ago = time.time() - 40 * 86400
     os.utime(batch, (long_ago, long_ago))
-    claims.withdraw(tmp_path)
+    withdrawal.withdraw(tmp_path)
     assert list(batch.parent.iterdir()) == []
 
 
 def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
     """Who finds the lock gone may lock a new one, and work on a batch that is still there."""
-    batch, withdraw, lockable = put_batch(tmp_path), claims._withdraw_batch, []
+    batch, withdraw, lockable = put_batch(tmp_path), withdrawal._withdraw_batch, []
 
     def withdraw_while_another_looks(path, *, is_run_over):
         lockable.append(claims.try_lock(claims.lock_path(path)))
         withdraw(path, is_run_over=is_run_over)
 
-    monkeypatch.setattr(claims, "_withdraw_batch", withdraw_while_another_looks)
-    claims.withdraw(tmp_path)
+    monkeypatch.setattr(withdrawal, "_withdraw_batch", withdraw_while_another_looks)
+    withdrawal.withdraw(tmp_path)
     assert lockable == [None]
     assert list(batch.parent.iterdir()) == []
 
@@ -273,7 +274,7 @@ def test_a_reporter_that_has_ended_writes_nothing(tmp_path):
             time.sleep(0.1)
         return BatchCount(7)
 
-    reporter = claims.Reporter(batch, count, beat=0.001)
+    reporter = batch_progress.Reporter(batch, count, beat=0.001)
     reporter.start()
     assert is_in_thread.wait(60)
     reporter.end()
@@ -282,10 +283,10 @@ def test_a_reporter_that_has_ended_writes_nothing(tmp_path):
 
 def test_files_without_a_batch_are_cleared_away(tmp_path):
     batch = put_batch(tmp_path)
-    claims.Reporter(batch, BatchCount).report()
+    batch_progress.Reporter(batch, BatchCount).report()
     claims.lock_path(batch).touch()
     batch.unlink()
-    assert claims.withdraw(tmp_path) == {}
+    assert withdrawal.withdraw(tmp_path) == {}
     assert list(batch.parent.iterdir()) == []
 
 
@@ -294,18 +295,18 @@ def test_records_of_a_batch_at_work_are_not_removed(tmp_path):
         tmp_path / paths.done_record(f"reduced/{name}.fits", "0123456789abcdef") for name in "abc"
     ]
     busy = {"batches/x.json": {"reduced/b.fits": "its record"}}
-    assert claims.removable_records(done, busy, tmp_path) == [done[0], done[2]]
-    assert claims.removable_records(done, {}, tmp_path) == done
+    assert withdrawal.removable_records(done, busy, tmp_path) == [done[0], done[2]]
+    assert withdrawal.removable_records(done, {}, tmp_path) == done
 
 
 def test_a_count_is_read_as_it_was_written(tmp_path):
     batch = put_batch(tmp_path)
-    assert claims.read_count(batch) == BatchCount(0, 0, 0)
-    reporter = claims.Reporter(batch, lambda: BatchCount(7, 2, 1), beat=60)
+    assert batch_progress.read_count(batch) == BatchCount(0, 0, 0)
+    reporter = batch_progress.Reporter(batch, lambda: BatchCount(7, 2, 1), beat=60)
     reporter.start()
-    assert claims.read_count(batch) == BatchCount(7, 2, 1)
-    claims.count_path(batch).write_text("7 ")
-    assert claims.read_count(batch) == BatchCount(0, 0, 0)
+    assert batch_progress.read_count(batch) == BatchCount(7, 2, 1)
+    batch_progress.count_path(batch).write_text("7 ")
+    assert batch_progress.read_count(batch) == BatchCount(0, 0, 0)
     reporter.end()
 
 
@@ -318,24 +319,3 @@ def test_waiting_for_another_batch_leaves_that_batch_unclaimed(tmp_path):
     claims.wait_for(batch)
     with claims.claim(batch, say=pytest.fail):
         pass
-
-
-def test_a_process_dies_with_its_parent(tmp_path):
-    child = (
-        f"import os, sys, time\nsys.path.insert(0, {str(SCRIPTS)!r})\n"
-        "from ccdflow.run.batches import batch_files, claims\n"
-        "claims.die_with(os.getppid(), pause=0.05)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
-    )
-    parent = (
-        "import subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
-    identifier = int(process.stdout.readline())
-    time.sleep(0.2)
-    os.kill(identifier, 0)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    # The pipe is closed when the last process that has it is gone.
-    assert process.stdout.read() == ""
-    process.stdout.close()

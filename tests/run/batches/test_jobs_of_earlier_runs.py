@@ -10,6 +10,7 @@ import small_frames
 from ccdflow import kinds
 from ccdflow.run import job_records, ledger, session, worker
 from ccdflow.run.batches import batch_files, batch_splitting, claims
+from ccdflow.run.ending import session_end
 from ccdflow.run.run_start import EarlierJobs, RunRequest
 
 CAMERAS = {"testcam": small_frames.LFC_LIKE.format(name="TESTCAM")}
@@ -148,7 +149,7 @@ def test_at_the_end_a_run_takes_in_the_records_of_its_own_jobs(kill_run):
         failed = replace(record, key=key, status=job_records.FAILED, reason="an earlier one")
         job_records.write_record(killed.results, failed, earlier.done)
     running.lock = None
-    session.finish(running)
+    session_end.finish(running)
     assert running.failed_records == []
     assert ledger.load_ledger(killed.results)[product].key == own.key
 

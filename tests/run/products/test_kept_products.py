@@ -16,8 +16,9 @@ from ccdflow import kinds as kinds_module
 from ccdflow import paths
 from ccdflow.combine import member_reader
 from ccdflow.errors import DamagedProduct, FrameError, UserError
-from ccdflow.run import failures, job_records, ledger, session, worker
+from ccdflow.run import failures, job_records, ledger, worker
 from ccdflow.run.batches import batch_splitting, batch_work
+from ccdflow.run.ending import session_end
 
 NIGHT = "2024-03-01"
 BIAS = f"combined/{NIGHT}/bias_simcam_103x101_1x1.fits"
@@ -261,7 +262,7 @@ def test_batches_keep_the_same_products(night, tmp_path):
         assert {BIAS, DARK, FLAT, OLD_FRAME, NEW_FRAME} <= in_batches
         rest = [job for job in running.plan.jobs.values() if job.product not in in_batches]
         worker.work(running.context, rest, threads=1, make=chain.make)
-        lines, _ = session.finish(running)
+        lines, _ = session_end.finish(running)
     finally:
         running.lock.close()
     assert sum(line.startswith("kept in the earlier version: ") for line in lines) == 1
@@ -319,7 +320,7 @@ def test_an_overview_beside_frames_without_a_record_is_made_again(night, monkeyp
     try:
         jobs = running.plan.jobs.values()
         done_work = worker.work(running.context, jobs, threads=2, make=kinds_module.make)
-        session.finish(running)
+        session_end.finish(running)
     finally:
         running.lock.close()
     assert done_work.unrecorded.keys() == {OLD_FRAME, NEW_FRAME}

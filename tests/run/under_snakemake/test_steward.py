@@ -406,7 +406,7 @@ def test_debug_messages_are_lines_where_they_are_asked_for(begin, run_settings):
     ]
     assert changed.end() == ""
     # The run has ended: what other runs of this process note is not its own.
-    logging.getLogger("ccdflow.run.seal").debug("a later message")
+    logging.getLogger("ccdflow.run.sealing.seal").debug("a later message")
     assert len(debug_lines_of(changed)) == 1
 
 

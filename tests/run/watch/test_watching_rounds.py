@@ -34,8 +34,9 @@ from ccdflow import kinds, paths
 from ccdflow.files import atomic_write
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
-from ccdflow.run import job_records, lock, session, worker
+from ccdflow.run import job_records, lock, worker
 from ccdflow.run.batches import claims
+from ccdflow.run.ending import session_end
 from ccdflow.run.rawframes import inventory_table, rawfolder, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, timed_calls, watching
 from ccdflow.run.watch.round_schedule import RoundSchedule
@@ -275,7 +276,7 @@ def test_a_watch_notices_products_of_another_run(watched_night):
         "another run is at work"
     )
     worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
-    session.finish(running)
+    session_end.finish(running)
     running.lock.close()
     done = watched_night.watch.do_round(
         {LATE[0]: atomic_write.stamp_of(watched_night.raw / LATE[0])}
@@ -299,7 +300,7 @@ def test_notes_that_another_process_wrote_are_read_again(watched_night):
     running.context.ledger["reduced/bias1.fits"] = job_records.Record(
         "reduced/bias1.fits", "frame", "x"
     )
-    session.finish(running)
+    session_end.finish(running)
     running.lock.close()
     done = watched_night.arrive(*LATE)
     assert not done.is_short
@@ -753,7 +754,7 @@ def test_a_killed_watch_leaves_to_the_next_run_only_its_unfinished_jobs(evening,
     assert "frame" not in left
     running = begin(night.raw, night.results, {"simcam": night.chain.profile}, **SETTINGS)
     worker.work(running.context, running.plan.jobs.values(), threads=2, make=kinds.make)
-    session.finish(running)
+    session_end.finish(running)
     running.lock.close()
     assert not list(night.results.rglob("*.part"))
     assert night.is_as_from_scratch()

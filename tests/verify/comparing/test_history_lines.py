@@ -15,13 +15,13 @@ TOP = Path(__file__).parents[3]
 LIBRARY = TOP / "scripts" / "ccdflow"
 WRITERS = {
     "combine/combined_header.py": ("write_group_cards",),
-    "kinds/masters/exposed_maker.py": ("write_group_cards",),
-    "kinds/masters/master_maker.py": ("remarks",),
+    "kinds/masters/makers/exposed_maker.py": ("write_group_cards",),
+    "kinds/masters/makers/master_maker.py": ("remarks",),
     "kinds/masters/combining.py": ("_make",),
     "kinds/masters/selecting.py": ("select_without_odd_flags",),
     "detector/bias_warnings.py": ("warnings_on_bias", "_WHOLE_NUMBERS"),
     "detector/dark_warnings.py": ("warnings_on_dark",),
-    "kinds/masters/flat_maker.py": ("_gain_warnings", "_shape_warnings"),
+    "kinds/masters/makers/flat_maker.py": ("_gain_warnings", "_shape_warnings"),
     "detector/member_selection.py": ("_left_out_by", "find_copies"),
     "detector/dark_flat_selection.py": (
         "_lost_outliers",

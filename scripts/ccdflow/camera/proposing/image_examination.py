@@ -120,30 +120,17 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
     if has_light:
         columns, rows = without_unlit((columns, rows), headers, index, claimed_sections, findings)
     strip = _header_strip(header_amplifiers, claimed_sections)
-    if not has_light or _is_missed(strip, columns, rows, flat.shape):
-        has_light = False
-        level = float(np.median(columns.levels))
-        findings.append(
-            BRIGHT_FRAME_NOTE.format(level=level)
-            if _is_bright(columns, frame_type)
-            else TOO_FAINT_NOTE
+    has_light = has_light and not _is_missed(strip, columns, rows, flat.shape)
+    if has_light:
+        amplifiers = _amplifiers_by_light(
+            flat, (columns, rows), dark, header_amplifiers, claimed_sections, findings
         )
+    else:
+        findings.append(_note_without_light(columns, frame_type))
         columns, rows = _axes_with_header_strip(flat, columns, rows, strip)
         amplifiers = _amplifiers_of_header(
             header_amplifiers, find_amplifiers(columns, rows, dark, findings)
         )
-    else:
-        amplifiers = with_header_section(
-            find_amplifiers(columns, rows, dark, findings), claimed_sections
-        )
-        if len(header_amplifiers) > len(amplifiers) and _are_dark(
-            flat, header_amplifiers, columns.read_noise
-        ):
-            findings.append(
-                f"The header's {len(header_amplifiers)} amplifiers are used: their strips are"
-                " dark, but light does not show where one of them ends."
-            )
-            amplifiers = _amplifiers_of_header(header_amplifiers, amplifiers)
     findings += sentences_on_image(columns, rows, amplifiers, claimed_sections, has_light=has_light)
     return ImageFindings(
         hdu=index,
@@ -155,6 +142,50 @@ def examine_image(headers, index, flat, *, dark=None, frame_type="", header_ampl
         findings=tuple(findings),
         has_light=has_light,
     )
+
+
+def _amplifiers_by_light(flat, axes, dark, header_amplifiers, claimed_sections, findings):
+    """Return the amplifiers of a frame that shows light, by where the light ends.
+
+    Parameters
+    ----------
+    flat : numpy.ndarray of shape (ny, nx), float32
+        Adu.
+    axes : (AxisLevels, AxisLevels)
+        Columns and rows.
+    dark : numpy.ndarray of shape (ny, nx), float32, or None
+        Adu.
+    header_amplifiers : tuple of ccdflow.camera.geometry.Amplifier
+        The geometry by the header alone.
+    claimed_sections : tuple of (str, Region)
+        The sections of the header, by keyword.
+    findings : list of str
+        Sentences are added.
+
+    Returns
+    -------
+    tuple of (str, Region, tuple of Region)
+    """
+    columns, rows = axes
+    amplifiers = with_header_section(
+        find_amplifiers(columns, rows, dark, findings), claimed_sections
+    )
+    if len(header_amplifiers) <= len(amplifiers):
+        return amplifiers
+    if not _are_dark(flat, header_amplifiers, columns.read_noise):
+        return amplifiers
+    findings.append(
+        f"The header's {len(header_amplifiers)} amplifiers are used: their strips are"
+        " dark, but light does not show where one of them ends."
+    )
+    return _amplifiers_of_header(header_amplifiers, amplifiers)
+
+
+def _note_without_light(columns, frame_type):
+    """Return the note on a frame whose light shows no overscan: it is bright all over, or faint."""
+    if _is_bright(columns, frame_type):
+        return BRIGHT_FRAME_NOTE.format(level=float(np.median(columns.levels)))
+    return TOO_FAINT_NOTE
 
 
 def _see_both_axes(flat, columns, read_noise):

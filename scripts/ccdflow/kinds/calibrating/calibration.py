@@ -19,8 +19,9 @@ from ccdflow.kinds.calibrating import master_help, shutter_correction
 from ccdflow.kinds.calibrating.detector_correction import DetectorCorrection
 from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
-from ccdflow.kinds.matching import answers, master_library
+from ccdflow.kinds.matching import answers
 from ccdflow.kinds.matching.match_sentences import missing_words
+from ccdflow.kinds.matching.temperatures import degrees_of_use
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header, recipe_and_images
 from ccdflow.kinds.reducing.record_entries import (
@@ -104,7 +105,7 @@ class Calibration:
 
     def degrees_warmer(self, use):
         """Return the degrees by which a dark is warmer than the frame; None if unknown."""
-        return master_library.degrees_of_use(use, self.row)
+        return degrees_of_use(use, self.row)
 
     @property
     def grade(self):

@@ -17,7 +17,7 @@ name             its frames                           it adds
 ================ ==================================== ========================================
 
 The first two are in `ccdflow.kinds.matching.rule`, the third one in
-`ccdflow.kinds.matching.master_library`.
+`ccdflow.kinds.matching.window_choices`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from functools import partial
 from ccdflow.calibrate.applied_masters import DARK
 from ccdflow.files.values import number_or_none
 from ccdflow.kinds.calibrating import shutter_correction
-from ccdflow.kinds.matching import association, master_library, measured_flats, setups
+from ccdflow.kinds.matching import association, measured_flats, setups
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
+from ccdflow.kinds.matching.temperatures import degrees_warmer_than
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.run.job import Group
 from ccdflow.run.lookups import Lookup, OutcomeKey
@@ -96,7 +97,7 @@ class ChoiceNumbers:
             Its exposure as in the header.
         degrees : tuple of (float, int or str)
             Its temperatures as in the header: set point and sensor.
-        window_choices : sequence of ccdflow.kinds.matching.master_library.WindowChoice
+        window_choices : sequence of ccdflow.kinds.matching.window_choices.WindowChoice
 
         Returns
         -------
@@ -150,7 +151,7 @@ class StepsChoice:
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
-    window_choices : list of ccdflow.kinds.matching.master_library.WindowChoice
+    window_choices : list of ccdflow.kinds.matching.window_choices.WindowChoice
         One for each kind of master.
     choice_numbers : ChoiceNumbers
         Frames of all nights share those of the same masters.
@@ -552,7 +553,7 @@ class SharedBasis:
         """Return by how many degrees the dark is warmer than a frame, None where unknown."""
         if self._dark is None:
             return None
-        return master_library.degrees_warmer_than(self._dark, degrees)
+        return degrees_warmer_than(self._dark, degrees)
 
     def _basis_at(self, frame, warmer):
         """Return the basis of a frame, by the key of its reduced frame and the dark's degrees.

@@ -11,7 +11,8 @@ from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
 from ccdflow.camera.profile_lines import yaml_number
 from ccdflow.detector.ageing import Pair, ageing_of, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
-from ccdflow.kinds.matching import master_library, match_sentences, setups
+from ccdflow.kinds.matching import match_sentences, setups
+from ccdflow.kinds.matching.detector_noise import detector_noise_of
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.product_writing import drawing_module
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
@@ -175,7 +176,7 @@ def master_series(context):
             [sample.degrees for sample in samples],
         )
         row = context.row(groups[-1].files[0])
-        ageing_in_use = getattr(master_library.detector_noise_of(context, row), f"{kind}_ageing")
+        ageing_in_use = getattr(detector_noise_of(context, row), f"{kind}_ageing")
         if pairs:
             all_series.append(MasterSeries(kind, name, tuple(pairs), ageing_in_use))
     return all_series

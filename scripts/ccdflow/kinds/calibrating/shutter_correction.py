@@ -15,7 +15,7 @@ from ccdflow.files.values import short_number
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
-from ccdflow.kinds.measuring.night_masters import exposure_of
+from ccdflow.kinds.measuring.nights.night_masters import exposure_of
 from ccdflow.kinds.measuring.shutter import SHUTTER, corrects_shutter
 from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup

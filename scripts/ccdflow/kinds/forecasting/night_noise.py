@@ -18,7 +18,7 @@ from ccdflow.kinds.forecasting.small_groups import small_groups_of
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.matching.master_library import detector_noise_of
+from ccdflow.kinds.matching.detector_noise import detector_noise_of
 from ccdflow.kinds.matching.measured_flats import mean_figure
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP
 from ccdflow.kinds.matching.setups import medians_of, observation_of_members

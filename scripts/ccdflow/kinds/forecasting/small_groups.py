@@ -11,7 +11,8 @@ from ccdflow.camera.exposures import is_same_exposure
 from ccdflow.kinds.forecasting.budget import SmallGroup
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.kinds.matching import match_sentences
-from ccdflow.kinds.matching.master_library import detector_noise_of, rules
+from ccdflow.kinds.matching.detector_noise import detector_noise_of
+from ccdflow.kinds.matching.master_library import rules
 from ccdflow.kinds.matching.setups import observation_of
 from ccdflow.kinds.matching.temperatures import temperatures_apart
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow import paths
 from ccdflow.kinds.masters import group_queries
-from ccdflow.kinds.masters.bias_maker import BiasMaker
+from ccdflow.kinds.masters.makers.bias_maker import BiasMaker
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias

@@ -1,6 +1,6 @@
 """The job of a master: frames chosen, compared, combined, measured and written, for any image type.
 
-Where image types differ, the kind's `ccdflow.kinds.masters.master_maker.MasterMaker` is asked.
+Where image types differ, `ccdflow.kinds.masters.makers.master_maker.MasterMaker` is asked.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
 from ccdflow.run import job_records
 from ccdflow.run.context import JobContext
+from ccdflow.run.job import Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import digest
@@ -48,6 +49,27 @@ class FramesDisagree(Exception):
     def __init__(self, left_out):
         super().__init__()
         self.left_out = left_out
+
+
+@dataclass(frozen=True)
+class CombineRequest:
+    """A group that is to be combined, whichever of its members are chosen.
+
+    Attributes
+    ----------
+    kind : ccdflow.kinds.masters.master.MasterKind
+    context : ccdflow.run.context.Context
+    job : ccdflow.run.job.Job
+    members : list of (str, ccdflow.run.job_records.Record)
+        Raw file and reduced frame of each member.
+    threads : int
+    """
+
+    kind: Kind
+    context: JobContext
+    job: Job
+    members: list[tuple[str, Record]]
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -197,38 +219,31 @@ def combine_group(kind, context, job, *, threads):
     """
     group = context.group(job.product)
     members = group_queries.reduced_members(context, group)
+    request = CombineRequest(kind, context, job, members, threads)
     if why_missing := kind.lacks(context, group):
         selection = member_selection.Selection(
             tuple(range(len(members))), (), agrees=True, reason=""
         )
-        work = _work_on_selection(
-            kind, context, job=job, members=members, selection=selection, threads=threads
-        )
+        work = _work_on_selection(request, selection)
         work.record.data["quality"] = []
         return replace(work.record, status=job_records.REFUSED, reason=why_missing)
     selection = kind.maker.select(context, group, members)
     while True:
         try:
-            return _combine_selected(
-                kind, context, job=job, members=members, selection=selection, threads=threads
-            )
+            return _combine_selected(request, selection)
         except FramesDisagree as error:
             selection = member_selection.leave_out(selection, error.left_out)
 
 
-def _work_on_selection(kind, context, job, members, selection, threads):
+def _work_on_selection(request, selection):
     """Return the `CombineWork` of a selection; its record has the entries known so far.
 
     Parameters
     ----------
-    kind : ccdflow.kinds.masters.master.MasterKind
-    context : ccdflow.run.context.Context
-    job : ccdflow.run.job.Job
-    members : list of (str, ccdflow.run.job_records.Record)
-        Raw file and reduced frame of each member.
+    request : CombineRequest
     selection : ccdflow.detector.member_selection.Selection
-    threads : int
     """
+    kind, context, job, members = request.kind, request.context, request.job, request.members
     group = context.group(job.product)
     basis = kind.group_basis(context, group)
     members_kept = [members[index] for index in selection.kept]
@@ -247,26 +262,20 @@ def _work_on_selection(kind, context, job, members, selection, threads):
         record=record,
         kept=members_kept,
         left_out=left_out,
-        threads=threads,
+        threads=request.threads,
     )
 
 
-def _combine_selected(kind, context, job, members, selection, threads):
+def _combine_selected(request, selection):
     """Return the record of the master of a selection, or of its refusal.
 
     Parameters
     ----------
-    kind : ccdflow.kinds.masters.master.MasterKind
-    context : ccdflow.run.context.Context
-    job : ccdflow.run.job.Job
-    members : list of (str, ccdflow.run.job_records.Record)
-        Raw file and reduced frame of each member.
+    request : CombineRequest
     selection : ccdflow.detector.member_selection.Selection
-    threads : int
     """
-    work = _work_on_selection(
-        kind, context, job=job, members=members, selection=selection, threads=threads
-    )
+    context, members = request.context, request.members
+    work = _work_on_selection(request, selection)
     data = work.record.data
     reason = _why_no_master(selection, len(members), work.settings["minimum"])
     if not selection.agrees and selection.kept:
@@ -347,6 +356,8 @@ class _MasterFile:
         The amplifier and the text of each warning; '' for an image as a whole.
     rejected : int
         Number of rejected values.
+    recipe : str
+        How the last image was combined.
     """
 
     def __init__(self, work, hdus_of_members):
@@ -354,7 +365,7 @@ class _MasterFile:
         self._images, self._extensions = [], []
         # Checksum of the words of the first image, for the record.
         self._checksum = ""
-        self.figures, self.remarks, self.rejected = [], [], 0
+        self.figures, self.remarks, self.rejected, self.recipe = [], [], 0, ""
         if work.images[0].hdu:
             primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
             work.maker.write_group_cards(work, primary)
@@ -395,6 +406,7 @@ class _MasterFile:
         self.figures += figures
         self.remarks += remarks
         self.rejected += int(combined.clipped.sum())
+        self.recipe = str(combined.recipe)
 
     def write(self, target):
         """Write the file; return the checksums of its content for the record."""
@@ -420,7 +432,7 @@ def _make_master(work):
         "quality": master.figures,
         "remarks": [text for _, text in master.remarks],
         **_amplifiers_of(master.remarks),
-        "recipe": str(combined.recipe),
+        "recipe": master.recipe,
         "rejected": master.rejected,
         "pixels": len(work.kept) * sum(math.prod(image.shape) for image in work.images),
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.camera.exposures import EXACT_PART, EXACT_SECONDS
 from ccdflow.files.headertext import printable_text
-from ccdflow.kinds.masters.dark_maker import DarkMaker
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
+from ccdflow.kinds.masters.makers.dark_maker import DarkMaker
 from ccdflow.kinds.matching.association import why_missing
 from ccdflow.kinds.matching.setups import observation_of
 from ccdflow.run.nights import archive_counts

@@ -7,7 +7,7 @@ import re
 from ccdflow import paths
 from ccdflow.camera.imagetypes import light_named_in
 from ccdflow.kinds.masters.exposed_masters import ExposedMasterKind
-from ccdflow.kinds.masters.flat_maker import FlatMaker
+from ccdflow.kinds.masters.makers.flat_maker import FlatMaker
 from ccdflow.kinds.matching.association import first_use, why_missing
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ccdflow.files import checksum
-from ccdflow.kinds.grouped_kind import GroupedKind
-from ccdflow.kinds.masters import combining, group_queries, grouping, master_lines, memory_limits
-from ccdflow.kinds.masters.master_maker import MasterMaker
-from ccdflow.kinds.matching import association, master_library, master_snapshot
+from ccdflow.kinds.masters import combining, group_queries, grouping, memory_limits
+from ccdflow.kinds.masters.makers.master_maker import MasterMaker
+from ccdflow.kinds.masters.masters_of_nights import MastersOfNights
+from ccdflow.kinds.masters.reported_masters import ReportedMasters
+from ccdflow.kinds.matching import association
 from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, raw_pixels
 from ccdflow.kinds.reducing.record_entries import (
     plain_ends_of_full_pixels,
@@ -16,10 +17,9 @@ from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import type_is_enabled
-from ccdflow.run.rawframes.rows import digest
 
 
-class MasterKind(CardsOfFrames, GroupedKind):
+class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     """A kind of product that is combined of frames of one image type.
 
     Attributes
@@ -30,7 +30,7 @@ class MasterKind(CardsOfFrames, GroupedKind):
         The part of the configuration that is about it.
     pixel_settings : tuple of str
         Keys of the block that the product's bytes depend on.
-    maker : ccdflow.kinds.masters.master_maker.MasterMaker
+    maker : ccdflow.kinds.masters.makers.master_maker.MasterMaker
         How one is made of its members.
     table : str
         The table with its figures.
@@ -104,10 +104,6 @@ class MasterKind(CardsOfFrames, GroupedKind):
             )
             if why_missing := basis.get("missing"):
                 context.foresee_refusal(group.product, why_missing)
-
-    def basis(self, context, job):
-        """Return the sources of a master: its members as they turned out."""
-        return self.group_basis(context, context.group(job.product))
 
     def group_basis(self, context, group):
         """Return the sources of the master of a group.
@@ -201,41 +197,6 @@ class MasterKind(CardsOfFrames, GroupedKind):
             return max(1, cores // 2)
         return cores
 
-    # -- closed nights -----------------------------------------------------------------------------
-
-    def can_close(self, context):
-        """Return whether groups are of one night each."""
-        return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
-
-    def summary(self, context, night, records):
-        """Return the facts by which masters are chosen."""
-        members = {
-            group.product: master_library.values_of_members(context, group)
-            for group in self.night_groups(context, night)
-        }
-        return {master_library.name_of_member_notes(self): members}
-
-    def facts_to_note(self, context):
-        """Return the noises of detectors, and the cards that distinguish masters."""
-        return master_snapshot.snapshot_of(context, self)
-
-    def restore(self, context, noted_facts):
-        """Give a context the result of `facts_to_note`."""
-        master_snapshot.restore_noises(context, self, noted_facts)
-
-    def nights_to_open(self, context, new_groups):
-        """Return no night; raise `NeedsWholePlan` where other cards distinguish masters.
-
-        Raises
-        ------
-        ccdflow.run.nights.note_lines.NeedsWholePlan
-            If they do, and the names of closed nights' masters were made with the earlier ones.
-        """
-        noted_facts = context.closed_nights.notes_of_kind(self.name)
-        is_new = any(group.kind == self.name for group in new_groups)
-        master_snapshot.check_snapshot(context, self, noted_facts, is_new=is_new)
-        return set()
-
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):
@@ -273,27 +234,6 @@ class MasterKind(CardsOfFrames, GroupedKind):
         str
         """
         return f"{name[0]}{value}" if name in ("gain", "exptime") else value
-
-    # -- lines, sections, flags --------------------------------------------------------------------
-
-    def index_basis(self, context):
-        """Return the sources of the overview: all masters."""
-        lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
-        return {self.name: digest(lines)} if lines else {}
-
-    def flags(self, context, records):
-        """Return the flags of copies, and of frames that are not in the master."""
-        return master_lines.flags_of_members(self, context, records)
-
-    def closing(self, context, records):
-        """Return the lines on masters that were not made, or not of all frames."""
-        if not self.is_enabled(context):
-            return []
-        return master_lines.lines_on_masters(self, context, records)
-
-    def closing_of_one(self, context, record):
-        """Return the lines on one master that was not made, or not of all frames."""
-        return master_lines.lines_on_masters(self, context, [record])
 
 
 def _basis_of_bad_pixels(members):

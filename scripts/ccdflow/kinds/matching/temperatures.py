@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from ccdflow.files.values import number_or_nan
+from ccdflow.files.values import number_or_nan, number_or_none
 from ccdflow.kinds.matching.rule_values import SENSOR_SPREAD_DEGREES
+from ccdflow.kinds.matching.setups import TEMPERATURE_FACTS
 
 
 def temperatures_apart(observation, frame):
@@ -112,3 +115,44 @@ def degrees_warmer(set_points, sensors, degrees, rules):
         )
     # Added to 0: -0.0 becomes 0.0, because the bytes are part of a key.
     return np.round(np.where(is_far, sensors_off, set_points_beyond), 1) + 0.0
+
+
+def degrees_of_use(use, row):
+    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    use : ccdflow.run.master_choices.Use
+        Use of a dark.
+    row : ccdflow.run.rawframes.rows.Row
+        Row of the frame.
+
+    Returns
+    -------
+    float or None
+    """
+    return degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
+
+
+def degrees_warmer_than(use, degrees):
+    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    use : ccdflow.run.master_choices.Use
+        Use of a dark.
+    degrees : sequence of (float, int or str)
+        The frame's temperatures as in its header: set point and sensor.
+
+    Returns
+    -------
+    float or None
+    """
+    return degrees_apart(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
+
+
+# Temperatures repeat within and between nights, so their numbers are kept.
+@lru_cache(maxsize=20_000)
+def _numbers_of(degrees):
+    """Return set point and temperature of cards as numbers, None for one that is none."""
+    return tuple(map(number_or_none, degrees))

@@ -17,8 +17,8 @@ from ccdflow.kinds.measuring.measurement_kind import (
     masters_by_setup,
     step_of_masters,
 )
-from ccdflow.kinds.measuring.night_masters import NightMasters
-from ccdflow.kinds.measuring.night_measurement import measure_night
+from ccdflow.kinds.measuring.nights.night_masters import NightMasters
+from ccdflow.kinds.measuring.nights.night_measurement import measure_night
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import with_error

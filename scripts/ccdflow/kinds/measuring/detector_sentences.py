@@ -22,8 +22,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
     Parameters
     ----------
     figures : dict of str to (str or float)
-        Figures of an amplifier, as `ccdflow.kinds.measuring.night_measurement.measure_night` finds
-        them.
+        Figures of an amplifier, as found by
+        `ccdflow.kinds.measuring.nights.night_measurement.measure_night`.
     has_several_amplifiers : bool
         Whether the detector has more than one amplifier.
 
@@ -86,7 +86,7 @@ def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifier
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     amplifier : ccdflow.camera.geometry.Amplifier
     figures : dict of str to (str or float)
         Figures of the amplifier, as for `sentences_on_claims`.

@@ -15,10 +15,10 @@ def cards_of_pixels(night, findings, settings):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
-    findings : ccdflow.kinds.measuring.night_findings.NightFindings
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
+    findings : ccdflow.kinds.measuring.nights.night_findings.NightFindings
     settings : dict of str to (float or bool)
-        As `ccdflow.kinds.measuring.night_measurement.measure_night` takes them.
+        As `ccdflow.kinds.measuring.nights.night_measurement.measure_night` takes them.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def cards_of_shutter(night, series):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     series : sequence of list of ccdflow.run.job_records.Record
         The flats of each light, with all frames that were used as members.
 

@@ -99,24 +99,6 @@ class MeasurementKind(GroupedKind):
             steps=steps,
         )
 
-    def basis(self, context, job):
-        """Return the sources of a measurement: its masters as they turned out."""
-        return self.group_basis(context, context.group(job.product))
-
-    def group_basis(self, context, group):
-        """Return the sources of the measurement of a group.
-
-        Parameters
-        ----------
-        context : ccdflow.run.context.Context
-        group : ccdflow.run.job.Group
-
-        Returns
-        -------
-        dict of str to object
-        """
-        raise NotImplementedError(f"kind {self.name} must define group_basis()")
-
     # -- the job -----------------------------------------------------------------------------------
 
     def rows_and_groups(self, context, job):

@@ -20,7 +20,7 @@ class MemberRows:
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     record : ccdflow.run.job_records.Record
         Record of the master.
     image : ccdflow.frame.products.ProductImage

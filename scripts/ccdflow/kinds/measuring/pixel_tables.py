@@ -84,7 +84,7 @@ def columns_of(images):
 
     Parameters
     ----------
-    images : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
+    images : list of ccdflow.kinds.measuring.nights.night_findings.BadPixelsOfImage
         One for each image.
 
     Returns
@@ -109,7 +109,7 @@ def weak_columns_of(images):
 
     Parameters
     ----------
-    images : list of ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
+    images : list of ccdflow.kinds.measuring.nights.night_findings.BadPixelsOfImage
 
     Returns
     -------

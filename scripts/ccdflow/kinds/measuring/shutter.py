@@ -28,7 +28,7 @@ from ccdflow.kinds.measuring.measurement_kind import (
     step_of_masters,
 )
 from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
-from ccdflow.kinds.measuring.night_masters import NightMasters, exposure_of
+from ccdflow.kinds.measuring.nights.night_masters import NightMasters, exposure_of
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.pages.contents import Section
 from ccdflow.pages.text_formatting import figure_text, with_error
@@ -393,7 +393,7 @@ def _record_entries(group, night, series, dead_times):
     Parameters
     ----------
     group : ccdflow.run.job.Group
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     series : list of ccdflow.detector.dead_time.FlatSeries
         The flats of each light.
     dead_times : ccdflow.detector.dead_time.DeadTime
@@ -511,7 +511,7 @@ class _SubtractedDark:
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     flat : ccdflow.run.job_records.Record
         Record of the combined flat.
     image : ccdflow.frame.products.ProductImage

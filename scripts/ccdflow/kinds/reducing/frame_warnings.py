@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ccdflow import paths
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.camera.profile_lines import pattern_of, type_rule_text
-from ccdflow.frame.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
+from ccdflow.frame.checks.subtraction_checks import LIGHT, NOISE, NOISIER_FACTOR
 from ccdflow.kinds.reducing import absent_settings, strip_sizes
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type

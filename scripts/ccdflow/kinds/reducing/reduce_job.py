@@ -24,8 +24,9 @@ from ccdflow.files import (
     rawfile,
     rowio,
 )
-from ccdflow.frame import headers, reduction, streaming, strip_light
-from ccdflow.frame.evenness import even_level
+from ccdflow.frame import headers, reduction, streaming
+from ccdflow.frame.checks import strip_light
+from ccdflow.frame.checks.evenness import even_level
 from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image

@@ -19,12 +19,11 @@ from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.frame_sources import frame_records
 from ccdflow.kinds.reducing.small_pictures import (
-    is_drawn,
     mapped_image_of,
     rows_read,
     values_shown,
 )
-from ccdflow.kinds.reporting.night_products import NightPicture
+from ccdflow.kinds.reporting.night_products import PictureOfFrames
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import OK, digest
@@ -33,7 +32,7 @@ from ccdflow.run.rawframes.rows import OK, digest
 _SKY_TYPES = ("science",)
 
 
-class Sheet(NightPicture):
+class Sheet(PictureOfFrames):
     """The small pictures of a night's frames, reduced and calibrated, and their list."""
 
     name = "sheet"
@@ -44,10 +43,6 @@ class Sheet(NightPicture):
     stage = 6
     file = paths.SHEET_FILE
     reports_frames = True
-
-    def is_wanted(self, context, night):
-        """Return whether a night has frames to draw."""
-        return bool(is_drawn(context) and FRAME.products_on_page(context, night))
 
     def drawn_groups(self, context, night):
         """Return the calibrated frames of a night."""

@@ -13,8 +13,8 @@ from ccdflow.errors import FrameError
 from ccdflow.files import decoding, file_errors, rawfile
 from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
-from ccdflow.kinds.reducing.small_pictures import is_drawn, mapped_image_of
-from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
+from ccdflow.kinds.reducing.small_pictures import mapped_image_of
+from ccdflow.kinds.reporting.night_products import PictureOfFrames, file_picture
 from ccdflow.pages.frame_html import pictures_section
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
@@ -24,7 +24,7 @@ PICTURES_VERSION = 10
 """Raise it when a change alters any picture: all pictures and pages are then made again."""
 
 
-class FramesPicture(NightPicture):
+class FramesPicture(PictureOfFrames):
     """``before_after.png``: raw beside reduced frames, and the overscan with the region used."""
 
     name = "frames picture"
@@ -33,10 +33,6 @@ class FramesPicture(NightPicture):
     nouns = ("picture of frames", "pictures of frames")
     stage = 1
     file = paths.BEFORE_AFTER
-
-    def is_wanted(self, context, night):
-        """Return whether a night has frames to draw."""
-        return bool(is_drawn(context) and FRAME.products_on_page(context, night))
 
     def needs(self, context, night):
         """Return all reduced frames of a night."""

@@ -6,7 +6,9 @@ from functools import partial
 
 from ccdflow import paths
 from ccdflow.kinds.kind import Kind
+from ccdflow.kinds.reducing.frame import FRAME
 from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.reducing.small_pictures import is_drawn
 from ccdflow.pages.contents import Picture
 from ccdflow.run.job import OF_A_NIGHT, Size
 from ccdflow.run.plan import WantedProduct
@@ -148,6 +150,14 @@ class NightPicture(NightProduct):
     def page_basis(self, context, night):
         """Return the key of the picture."""
         return self.keys_on_page(context, night)
+
+
+class PictureOfFrames(NightPicture):
+    """A picture, or a list of pictures, of the frames of a night that has some."""
+
+    def is_wanted(self, context, night):
+        """Return whether a night has frames to draw."""
+        return bool(is_drawn(context) and FRAME.products_on_page(context, night))
 
 
 def file_picture(context, product, alt):

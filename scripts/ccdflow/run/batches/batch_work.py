@@ -8,9 +8,10 @@ from ccdflow import paths
 from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
 from ccdflow.run import job_records, worker
-from ccdflow.run.batches import claims
+from ccdflow.run.batches import batch_progress, claims
 from ccdflow.run.batches.batch_files import batches_awaited, earlier_batch_records, read_batch
 from ccdflow.run.lines.progress import BatchCount, Progress
+from ccdflow.run.processes import parent_process
 
 BATCH = "batch"
 """The kind of a record of a batch."""
@@ -47,7 +48,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     """
     freed_pages.keep_freed_pages()
     if parent is not None:
-        claims.die_with(parent)
+        parent_process.die_with(parent)
     try:
         claim = claims.claim(path, say=say)
     except claims.Withdrawn as error:
@@ -76,7 +77,9 @@ def _make_claimed(path, chain, threads, parent, say):
     """
     meter = None
     # Others wait for this process, while it waits itself as well.
-    reporter = claims.Reporter(path, lambda: meter.progress.count if meter else BatchCount())
+    reporter = batch_progress.Reporter(
+        path, lambda: meter.progress.count if meter else BatchCount()
+    )
     reporter.start()
     try:
         # An earlier run's process may leave records of these jobs as long as it is at work.

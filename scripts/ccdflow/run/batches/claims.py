@@ -1,26 +1,21 @@
-"""Locks on batches, which outlive the main process, and the progress of each batch.
+"""Locks on batches, which outlive the main process.
 
 A killed main process leaves jobs on the cluster. Each job holds a lock, which the kernel (or the
-file server) releases when the job ends. It also shows a sign of life, for file systems whose locks
-do not work between machines or survive a dead machine.
+file server) releases when the job ends. It also shows a sign of life (`batch_progress`), for file
+systems whose locks do not work between machines or survive a dead machine.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import threading
 import time
 from pathlib import Path
 
-from ccdflow import paths
 from ccdflow.files import atomic_write
-from ccdflow.run.lines.progress import BatchCount
-
-BEAT_SECONDS = 1.0
-"""Seconds between two signs of life."""
+from ccdflow.run.batches.batch_progress import count_path
 
 MOST_SILENT_SECONDS = 600.0
 """A process counts as dead after this many seconds without a sign of life: a network file system
@@ -33,8 +28,6 @@ WITHDRAWN_LINE = '"withdrawn"\n'
 """Text in the place of a withdrawn batch."""
 
 _WITHDRAWN_BYTES = WITHDRAWN_LINE.encode()
-# Seconds, thirty days, for which a withdrawn batch is kept: longer than a job may queue.
-_LONGEST_AGE = 30 * 86400.0
 # Answers of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -46,14 +39,6 @@ class Withdrawn(Exception):
 def lock_path(batch):
     """Return the path of a batch's lock file."""
     return Path(batch).with_suffix(".lock")
-
-
-def count_path(batch):
-    """Return the path of the file that holds a batch's progress."""
-    return Path(batch).with_suffix(".count")
-
-
-# -- locks -----------------------------------------------------------------------------------------
 
 
 def try_lock(path):
@@ -262,172 +247,3 @@ def _sign_of_life(batch):
         return count_path(batch).stat().st_mtime_ns
     except FileNotFoundError:
         return None
-
-
-def withdraw(results, *, is_run_over=False):
-    """Withdraw the batches that no process works on.
-
-    Only the process that holds the results folder may do this. A withdrawn batch leaves a short
-    file in its place for a while, so that a queueing cluster job sees the withdrawal: Snakemake
-    would wait a minute for a file that is absent.
-
-    Parameters
-    ----------
-    results : path-like
-    is_run_over : bool
-        Whether the batches are those of this process, whose jobs have all ended.
-
-    Returns
-    -------
-    dict of str to dict of str to str
-        The batches still at work, by the batch's path relative to the results folder: the record of
-        each of its products.
-    """
-    records_of_busy_batches = {}
-    folder = Path(results) / paths.BATCHES
-    # A process killed between two removals may leave a lock or count without its batch.
-    batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
-    for batch in sorted(batches):
-        file = try_lock(lock_path(batch))
-        if file is None:
-            records_of_busy_batches[str(batch.relative_to(results))] = records_of(batch)
-            continue
-        # The lock goes last: a process that finds none locks a new one, and works on the batch if
-        # it is there.
-        _withdraw_batch(batch, is_run_over=is_run_over)
-        for path in (count_path(batch), lock_path(batch)):
-            path.unlink(missing_ok=True)
-        file.close()
-    return records_of_busy_batches
-
-
-def _withdraw_batch(batch, *, is_run_over):
-    """Remove a batch; leave a note of the withdrawal if a cluster's job may queue for it."""
-    try:
-        head = batch.read_text("utf-8").partition("\n")[0]
-        if '"queued":true' in head and not is_run_over:
-            atomic_write.write_text(batch, WITHDRAWN_LINE)
-        elif head != WITHDRAWN_LINE.strip() or time.time() - batch.stat().st_mtime > _LONGEST_AGE:
-            batch.unlink()
-    except FileNotFoundError:
-        return
-    except OSError:
-        # The plan of the batch is over in any case, and a job that finds no batch makes nothing:
-        # `Withdrawn`.
-        batch.unlink(missing_ok=True)
-
-
-def records_of(batch):
-    """Return {product: path of its record relative to the results folder} of a batch."""
-    try:
-        _, body = Path(batch).read_text("utf-8").splitlines()
-        jobs = json.loads(body)["jobs"]
-        return {
-            job["product"]: paths.done_record(job["product"], job["key"], job["attempt"])
-            for job in jobs
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        # The batch is gone, withdrawn, or of another version.
-        return {}
-
-
-def removable_records(files, records_of_busy_batches, results):
-    """Return the record files that no process at work on a batch needs.
-
-    Parameters
-    ----------
-    files : list of str
-    records_of_busy_batches : dict of str to dict of str to str
-        As `withdraw` returns it.
-    results : path-like
-
-    Returns
-    -------
-    list of str
-    """
-    if not records_of_busy_batches:
-        return files
-    records_needed = set().union(*records_of_busy_batches.values())
-    return [
-        path
-        for path in files
-        if paths.parse_done(os.path.relpath(path, results))[0] not in records_needed
-    ]
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-class Reporter:
-    """Writes the progress of this process, which is also its sign of life.
-
-    Parameters
-    ----------
-    batch : path-like
-    count : callable
-        Returns a `BatchCount`.
-    beat : float
-        Seconds between two signs of life.
-    """
-
-    def __init__(self, batch, count, *, beat=BEAT_SECONDS):
-        self._path = count_path(batch)
-        self._count = count
-        self._beat = beat
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self):
-        """Start reporting."""
-        self.report()
-        self._thread.start()
-
-    def report(self):
-        """Write the count now; ignore a full disk here."""
-        count = self._count()
-        try:
-            atomic_write.write_text(
-                self._path, f"{count.frames} {count.set_aside} {count.other_products}\n"
-            )
-        except OSError:
-            return
-
-    def end(self):
-        """Write the last count; nothing is written after it."""
-        self._ended.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        self.report()
-
-    def _run(self):
-        """Write the count as a sign of life until the end."""
-        while not self._ended.wait(self._beat):
-            self.report()
-
-
-def read_count(batch):
-    """Return the `BatchCount` that a process has written; an empty one if there is no file."""
-    try:
-        numbers = [int(word) for word in count_path(batch).read_text().split()]
-    except (OSError, ValueError):
-        return BatchCount()
-    return BatchCount(*numbers) if len(numbers) == 3 else BatchCount()
-
-
-def die_with(parent, *, pause=1.0):
-    """End this process soon after its parent has ended, so that no work goes on unseen.
-
-    Parameters
-    ----------
-    parent : int
-        Process id.
-    pause : float, optional
-        Seconds between two looks.
-    """
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(pause)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

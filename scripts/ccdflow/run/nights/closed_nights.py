@@ -289,7 +289,7 @@ def note_all_nights(context, state, older_headers):
     ----------
     context : ccdflow.run.context.JobContext
         Context of an empty plan; its inventory and ledger are as they are on the disk.
-    state : ccdflow.run.seal.State
+    state : ccdflow.run.sealing.seal.State
         From before the plan was made.
     older_headers : dict of str to list of str
         As `ccdflow.run.plan.Plan` has them.

@@ -44,7 +44,7 @@ def plan_changed_nights(run_start, archive_state):
     ----------
     run_start : ccdflow.run.run_start.RunStart
         Its unsaved records are taken in if they are among those that jobs have left.
-    archive_state : ccdflow.run.seal.State or None
+    archive_state : ccdflow.run.sealing.seal.State or None
         State of the archive as it is now.
 
     Returns
@@ -77,7 +77,7 @@ def read_nights(run_start, archive_state):
     Parameters
     ----------
     run_start : ccdflow.run.run_start.RunStart
-    archive_state : ccdflow.run.seal.State or None
+    archive_state : ccdflow.run.sealing.seal.State or None
         State of the archive as it is now; None where there is work left over.
 
     Returns
@@ -113,7 +113,7 @@ class _Changes:
     ----------
     raw : pathlib.Path
         The raw folder.
-    archive_state : ccdflow.run.seal.State
+    archive_state : ccdflow.run.sealing.seal.State
         State of the archive as it is now.
     nights : ccdflow.run.nights.closed_nights.ClosedNights
         With their notes.

@@ -22,7 +22,8 @@ from pathlib import Path
 from ccdflow.errors import UserError
 from ccdflow.files import freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
-from ccdflow.run.batches import batch_splitting, claims
+from ccdflow.run.batches import batch_progress, batch_splitting, claims
+from ccdflow.run.ending import session_end
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.lines import plan_description, summary
 from ccdflow.run.lines.closing_lines import why_failed
@@ -403,7 +404,7 @@ class Steward:
         for line in self.interruptions():
             self.say(line)
         try:
-            lines, has_failed = session.finish(self.session)
+            lines, has_failed = session_end.finish(self.session)
         except UserError as error:
             self.say(str(error))
             return "the run's notes could not be written; the next run repairs that"
@@ -434,7 +435,7 @@ class Steward:
     def _done_elsewhere(self):
         """Return the progress of all batches."""
         return BatchCount.total(
-            claims.read_count(f"{self.results}/{batch.path}") for batch in self.batches
+            batch_progress.read_count(f"{self.results}/{batch.path}") for batch in self.batches
         )
 
     # -- words -------------------------------------------------------------------------------------

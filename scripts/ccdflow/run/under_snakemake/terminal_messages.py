@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os.path
 from pathlib import Path
 
@@ -30,6 +31,51 @@ class TerminalMessages:
         self._steward = steward
         self.signals = set()
         self.is_crashed = False
+
+    # -- filters of Snakemake's handlers -----------------------------------------------------------
+
+    def filter_before_run(self, handlers):
+        """Let the handlers of Snakemake hide a message on an unknown target, which gets a line.
+
+        Parameters
+        ----------
+        handlers : list of logging.Handler
+        """
+        _add_filter(handlers, self.pass_unless_unknown_target)
+
+    def filter_run(self, handlers):
+        """Let the handlers of Snakemake show the messages of a run that its own lines leave out.
+
+        A second call for the same handlers does nothing.
+
+        Parameters
+        ----------
+        handlers : list of logging.Handler
+        """
+        _add_filter(handlers, self.pass_unless_crash)
+        if self._steward.targets and self._steward.settings["progress"] != "none":
+            _add_filter(handlers, self.hear_and_filter)
+
+    def pass_unless_unknown_target(self, message):
+        """Report an unknown target in one line; return True for another message, which is shown."""
+        return not self.report_unknown_target(message.getMessage())
+
+    def pass_unless_crash(self, message):
+        """Report a crash of Snakemake in one line; return True for another message."""
+        return not self.report_crash(message.getMessage())
+
+    def hear_and_filter(self, message):
+        """Note a message of Snakemake; return whether it is shown. Its log file has all of them."""
+        text, event = message.getMessage(), getattr(message, "event", "")
+        self.hear(text)
+        return self.prepare_to_show(
+            text,
+            is_warning=message.levelno >= logging.WARNING,
+            event=getattr(event, "value", event),
+            rule_name=getattr(message, "rule_name", ""),
+        )
+
+    # -- messages ----------------------------------------------------------------------------------
 
     def hear(self, text):
         """Note Snakemake's message on a failed batch; a full disk ends the run."""
@@ -137,3 +183,11 @@ class TerminalMessages:
         if is_shown and progress is not None and not is_dry:
             progress.clear()
         return is_shown
+
+
+def _add_filter(handlers, passes):
+    """Add a filter to all handlers but that of Snakemake's log file, which gets every message."""
+    for handler in handlers:
+        # The handler of the log file is of this very class.
+        if type(handler) is not logging.FileHandler:
+            handler.addFilter(passes)

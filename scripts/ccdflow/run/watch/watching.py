@@ -22,6 +22,7 @@ from pathlib import Path
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write, freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
+from ccdflow.run.ending import session_end
 from ccdflow.run.lines.night_lists import undated_first
 from ccdflow.run.nights import note_lines
 from ccdflow.run.products.product_names import forget_names
@@ -540,10 +541,10 @@ class Watch:
             this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
         nights = {*this_round.nights, *(job.night for job in jobs if job.night)}
         this_round.nights = undated_first(nights)
-        session.finish(run_session)
+        session_end.finish(run_session)
         self._complaints.name_failures(
             failures.lines_on_failures(context.results, run_session.failed_records)
-            + session.lines_on_waiting(run_session)
+            + session_end.lines_on_waiting(run_session)
         )
         if jobs:
             line = complaints.made_in_words(

@@ -312,40 +312,25 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
     (numpy.ndarray, numpy.ndarray) of shape (k, nx), bool and float64
         True for an error that differs; and the expected errors, in the unit of the pixels.
     """
-    nx = pixels_with_edges.shape[1]
-    flat, flat_variance = noise.flat_and_variance(rows, nx)
-    variance_without_light = noise.variance_without_light(rows, nx)
-    photon_variance = noise.photon_variances(rows, nx)
+    terms = _terms_of_rows(noise, rows, pixels_with_edges.shape[1])
     light = limited_light(
-        smooth_light.rows(rows.start, rows.stop), variance_without_light, flat, photon_variance
+        smooth_light.rows(rows.start, rows.stop),
+        terms.variance_without_light,
+        terms.flat,
+        terms.photon_variance,
     )
-    variance = noise.variance_with_light(
-        variance_without_light, light, flat, flat_variance, photon_variance
-    )
+    variance = terms.variance(light)
     largest_photon = max(noise.photon_variance(readout) for readout in noise.readouts)
-    bright_pixels = light_of_block(pixels_with_edges, light, variance, flat, largest_photon)
+    bright_pixels = light_of_block(pixels_with_edges, light, variance, terms.flat, largest_photon)
     places = bright_pixels.places
-    flat_of_bright = flat.reshape(-1)[places]
-    photon_of_bright = photon_variance.reshape(-1)[places]
-    variance_without_light_of_bright = variance_without_light.reshape(-1)[places]
-    is_varied_flat = np.ndim(flat_variance) > 0
-    flat_variance_of_bright = flat_variance.reshape(-1)[places] if is_varied_flat else 0.0
-
-    def variance_of_bright(light_of_bright):
-        """Return the variance of the pixels that stand out, with other light."""
-        return noise.variance_with_light(
-            variance_without_light_of_bright,
-            np.maximum(light_of_bright, 0),
-            flat_of_bright,
-            flat_variance_of_bright,
-            photon_of_bright,
-        )
-
+    terms_of_bright = terms.terms_at(places)
     # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
     # and that light at the brightest of the pixels around.
     replaced_variance = variance.reshape(-1)[places].copy()
-    replaced_variance += bright_pixels.brightest * flat_of_bright * photon_of_bright
-    variance.reshape(-1)[places] = variance_of_bright(bright_pixels.light)
+    replaced_variance += (
+        bright_pixels.brightest * terms_of_bright.flat * terms_of_bright.photon_variance
+    )
+    variance.reshape(-1)[places] = terms_of_bright.variance(np.maximum(bright_pixels.light, 0))
     limit = np.full(variance.shape, CARD_ROUNDING_PART)
     # Where a master has no value, as in an amplifier that the flat does not light, no error is made
     # again, and that of the product is believed.
@@ -353,15 +338,89 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
         limit.reshape(-1)[places] += (
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]
         )
-        expected = np.sqrt(variance) / flat
+        expected = np.sqrt(variance) / terms.flat
         is_wrong = ~are_within(errors, expected, limit * expected + step) & np.isfinite(expected)
-        # A decision near its limit may have gone the other way.
-        is_undecided = is_wrong.reshape(-1)[places] & (bright_pixels.closeness < _NEAR_LIMIT)
-        for light_of_bright in bright_pixels.other_lights:
-            alternative = np.sqrt(variance_of_bright(light_of_bright)) / flat_of_bright
-            agrees = (
-                np.abs(errors.reshape(-1)[places] - alternative)
-                <= limit.reshape(-1)[places] * alternative + step
-            )
-            is_wrong.reshape(-1)[places[is_undecided & agrees]] = False
+        is_as_otherwise_decided = _are_of_other_light(
+            errors.reshape(-1)[places],
+            limit.reshape(-1)[places],
+            bright_pixels,
+            terms_of_bright,
+            step,
+        )
+    is_wrong.reshape(-1)[places[is_as_otherwise_decided]] = False
     return is_wrong, expected
+
+
+def _are_of_other_light(errors, limit, bright_pixels, terms, step):
+    """Return which errors of pixels that stand out agree where a close decision goes otherwise.
+
+    Parameters
+    ----------
+    errors, limit : numpy.ndarray of shape (n,), float64
+        The errors of the product, and their relative rounding.
+    bright_pixels : ccdflow.verify.detector.photon_light.MeasuredLight
+    terms : _TermsOfPixels
+    step : float
+        By how much errors that are stored in steps are off.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n,), bool
+    """
+    agrees = np.zeros(errors.shape, bool)
+    for light in bright_pixels.other_lights:
+        alternative = np.sqrt(terms.variance(np.maximum(light, 0))) / terms.flat
+        agrees |= np.abs(errors - alternative) <= limit * alternative + step
+    # A decision near its limit may have gone the other way.
+    return agrees & (bright_pixels.closeness < _NEAR_LIMIT)
+
+
+@dataclass(frozen=True)
+class _TermsOfPixels:
+    """The terms of the variance of some pixels, but for their light.
+
+    Attributes
+    ----------
+    noise : VarianceTerms
+    flat, variance_without_light, photon_variance : numpy.ndarray of one shape, float64
+    flat_variance : numpy.ndarray of that shape, float64, or float
+    """
+
+    noise: VarianceTerms
+    flat: np.ndarray
+    flat_variance: np.ndarray | float
+    variance_without_light: np.ndarray
+    photon_variance: np.ndarray
+
+    def variance(self, light):
+        """Return the variance of the pixels with some light, adu^2."""
+        return self.noise.variance_with_light(
+            self.variance_without_light,
+            light,
+            self.flat,
+            self.flat_variance,
+            self.photon_variance,
+        )
+
+    def terms_at(self, places):
+        """Return the terms of the pixels at some places, which are indices of the flat arrays."""
+        is_varied_flat = np.ndim(self.flat_variance) > 0
+        return _TermsOfPixels(
+            self.noise,
+            self.flat.reshape(-1)[places],
+            self.flat_variance.reshape(-1)[places] if is_varied_flat else 0.0,
+            self.variance_without_light.reshape(-1)[places],
+            self.photon_variance.reshape(-1)[places],
+        )
+
+
+def _terms_of_rows(noise, rows, nx):
+    """Return the `_TermsOfPixels` of some rows."""
+    flat, flat_variance = noise.flat_and_variance(rows, nx)
+    return _TermsOfPixels(
+        noise,
+        flat,
+        flat_variance,
+        noise.variance_without_light(rows, nx),
+        noise.photon_variances(rows, nx),
+    )

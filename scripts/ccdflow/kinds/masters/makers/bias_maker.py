@@ -12,7 +12,7 @@ from ccdflow.combine.member_noise import measured_noise, sample_members
 from ccdflow.detector import bias_figures, bias_warnings
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import claimed_read_noise
-from ccdflow.kinds.masters.master_maker import MasterMaker
+from ccdflow.kinds.masters.makers.master_maker import MasterMaker
 from ccdflow.kinds.masters.member_masters import amplifier_noise
 
 

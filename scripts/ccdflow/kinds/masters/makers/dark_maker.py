@@ -24,7 +24,7 @@ from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.exposed_maker import ExposedMasterMaker
+from ccdflow.kinds.masters.makers.exposed_maker import ExposedMasterMaker
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.robust import median_of_each_pixel

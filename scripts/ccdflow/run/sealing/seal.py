@@ -27,13 +27,20 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 from ccdflow.run import job_records
 from ccdflow.run.batches import claims
-from ccdflow.run.folder_looks import Folder, FolderLook, NotPlain, TreeLook, hash_of, refuse_part
 from ccdflow.run.late_chain import LateChain
 from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.header_store import READING_VERSION
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS
+from ccdflow.run.sealing.folder_looks import (
+    Folder,
+    FolderLook,
+    NotPlain,
+    TreeLook,
+    hash_of,
+    refuse_part,
+)
 
 _LOG = logging.getLogger(__name__)
 # The seal holds only while these notes are unchanged.
@@ -230,7 +237,7 @@ def _refuse_files(folder):
 
 def stamps_of_code():
     """Return names, sizes and times of the library's own files: another release plans anew."""
-    top = os.fspath(Path(__file__).parents[1])
+    top = os.fspath(Path(__file__).parents[2])
     stamps = []
     for folder, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if name != "__pycache__")

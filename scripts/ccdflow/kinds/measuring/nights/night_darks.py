@@ -27,7 +27,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
     amplifier : ccdflow.camera.geometry.Amplifier
     gain : float
@@ -92,7 +92,7 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
     place : ccdflow.camera.sections.Region
         Place of an amplifier in the image.

@@ -7,7 +7,7 @@ import pytest
 from header_fuzz import card, frame, pixels, quote, top, usual
 from small_frames import run_jobs
 
-from ccdflow.frame.evenness import even_level
+from ccdflow.frame.checks.evenness import even_level
 from ccdflow.frame.small_images import small_image
 
 

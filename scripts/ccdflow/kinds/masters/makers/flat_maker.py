@@ -23,7 +23,7 @@ from ccdflow.detector.photons.one_exposure import select_flats_of_one_exposure
 from ccdflow.files.headertext import printable_text
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters import selecting
-from ccdflow.kinds.masters.exposed_maker import ExposedMasterMaker
+from ccdflow.kinds.masters.makers.exposed_maker import ExposedMasterMaker
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 

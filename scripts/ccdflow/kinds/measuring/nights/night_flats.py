@@ -29,7 +29,7 @@ def transfer_of(night, image, amplifier):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
     amplifier : ccdflow.camera.geometry.Amplifier
 
@@ -63,9 +63,9 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
-    bad_pixels : ccdflow.kinds.measuring.night_findings.BadPixelsOfImage
+    bad_pixels : ccdflow.kinds.measuring.nights.night_findings.BadPixelsOfImage
         Changed in place.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.
@@ -135,7 +135,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     image : ccdflow.frame.products.ProductImage
     amplifier : ccdflow.camera.geometry.Amplifier
     gain : float

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.frame import strip_light
+from ccdflow.frame.checks import strip_light
+from ccdflow.frame.checks.seam_checks import seam_warnings
 from ccdflow.frame.line_noise import (
     LEAST_SIGMA,
     ROWS_OF_A_PIXEL,
     clipped_means,
     noise_of_neighbours,
 )
-from ccdflow.frame.seam_checks import seam_warnings
 from ccdflow.frame.strip_samples import MOST_ROWS
 from ccdflow.robust import MEDIAN_VARIANCE, is_median_at_least, median
 

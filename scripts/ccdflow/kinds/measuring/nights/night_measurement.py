@@ -11,10 +11,10 @@ from ccdflow.detector.pixels.history import SOURCES
 from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.kinds.measuring import detector_sentences
-from ccdflow.kinds.measuring.night_darks import flag_by_darks
-from ccdflow.kinds.measuring.night_findings import BadPixelsOfImage, NightFindings
-from ccdflow.kinds.measuring.night_flats import flag_by_flats, flag_by_levels, transfer_of
-from ccdflow.kinds.measuring.night_masters import positive_or_nan
+from ccdflow.kinds.measuring.nights.night_darks import flag_by_darks
+from ccdflow.kinds.measuring.nights.night_findings import BadPixelsOfImage, NightFindings
+from ccdflow.kinds.measuring.nights.night_flats import flag_by_flats, flag_by_levels, transfer_of
+from ccdflow.kinds.measuring.nights.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
@@ -23,7 +23,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
         A pixel is hot at this many electrons a second above the median.
     like_ccdmask : bool
@@ -35,7 +35,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
 
     Returns
     -------
-    ccdflow.kinds.measuring.night_findings.NightFindings
+    ccdflow.kinds.measuring.nights.night_findings.NightFindings
     """
     images, figures, remarks, sources_used = [], [], [], set()
     for image in night.images:
@@ -83,7 +83,7 @@ def _sentences_on_amplifier(night, amplifier, values, *, has_several_amplifiers)
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     amplifier : ccdflow.camera.geometry.Amplifier
     values : dict of str to object
         Its figures.
@@ -150,7 +150,7 @@ def header_value_of_amplifier(night, amplifier_value, fact):
 
     Parameters
     ----------
-    night : ccdflow.kinds.measuring.night_masters.NightMasters
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     amplifier_value : float or None
         Gain or read noise of the amplifier in the geometry.
     fact : float, int, str or None

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from ccdflow.files import atomic_write
-from ccdflow.run import folder_looks
-from ccdflow.run.folder_looks import Folder, FolderLook, NotPlain, TreeLook
 from ccdflow.run.processes import helper_processes
 from ccdflow.run.products import product_stamps
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.warnings_of_rows import files_passed_over, passed_over_lines
+from ccdflow.run.sealing import folder_looks
+from ccdflow.run.sealing.folder_looks import Folder, FolderLook, NotPlain, TreeLook
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""How a master is made of its members: the maker of each image type, and their bases."""

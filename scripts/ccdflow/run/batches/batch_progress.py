@@ -1,0 +1,73 @@
+"""The progress of each batch, which is also the sign of life of its process."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from ccdflow.files import atomic_write
+from ccdflow.run.lines.progress import BatchCount
+
+BEAT_SECONDS = 1.0
+"""Seconds between two signs of life."""
+
+
+def count_path(batch):
+    """Return the path of the file that holds a batch's progress."""
+    return Path(batch).with_suffix(".count")
+
+
+class Reporter:
+    """Writes the progress of this process, which is also its sign of life.
+
+    Parameters
+    ----------
+    batch : path-like
+    count : callable
+        Returns a `BatchCount`.
+    beat : float
+        Seconds between two signs of life.
+    """
+
+    def __init__(self, batch, count, *, beat=BEAT_SECONDS):
+        self._path = count_path(batch)
+        self._count = count
+        self._beat = beat
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        """Start reporting."""
+        self.report()
+        self._thread.start()
+
+    def report(self):
+        """Write the count now; ignore a full disk here."""
+        count = self._count()
+        try:
+            atomic_write.write_text(
+                self._path, f"{count.frames} {count.set_aside} {count.other_products}\n"
+            )
+        except OSError:
+            return
+
+    def end(self):
+        """Write the last count; nothing is written after it."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.report()
+
+    def _run(self):
+        """Write the count as a sign of life until the end."""
+        while not self._ended.wait(self._beat):
+            self.report()
+
+
+def read_count(batch):
+    """Return the `BatchCount` that a process has written; an empty one if there is no file."""
+    try:
+        numbers = [int(word) for word in count_path(batch).read_text().split()]
+    except (OSError, ValueError):
+        return BatchCount()
+    return BatchCount(*numbers) if len(numbers) == 3 else BatchCount()

@@ -1,0 +1,1 @@
+"""The end of a run: products retired, notes written, the closing lines."""
