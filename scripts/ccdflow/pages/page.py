@@ -18,7 +18,7 @@ from ccdflow.pages.text_formatting import (
     capitalised_text,
     number_of,
     plural,
-    sorted_by_type,
+    sort_by_type,
 )
 from ccdflow.wording import count, listing
 
@@ -97,7 +97,7 @@ class NightLine:
     @property
     def types_words(self):
         """The frames of each type in words."""
-        return ", ".join(number_of(*each) for each in sorted_by_type(self.types))
+        return ", ".join(number_of(*each) for each in sort_by_type(self.types))
 
     @property
     def combined_words(self):
@@ -327,7 +327,7 @@ def _line_of_totals(nights):
             groups[image_type] += groups_of_type
     combined = tuple(
         (image_type, numbers_made[image_type], number)
-        for image_type, number in sorted_by_type(groups.items())
+        for image_type, number in sort_by_type(groups.items())
     )
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
     return NightLine("", combined=combined, grades=tuple(sorted(grades.items())), **sums)

@@ -93,7 +93,7 @@ def test_upright_text_is_as_tall_as_it_was_wide():
 
 def test_a_line_goes_through_its_points_and_ends_at_its_box():
     raster = Raster(100, 60, ground="#ffffff")
-    raster.curve([(0, 30), (50, 30), (150, -40)], "#000000", 2, (10, 5, 90, 55))
+    raster.polyline([(0, 30), (50, 30), (150, -40)], "#000000", 2, (10, 5, 90, 55))
     pixels = pixels_of(raster)[..., 0]
     assert (pixels[29:31, 12:45] == 0).all()
     assert (pixels[:, :10] == 255).all()

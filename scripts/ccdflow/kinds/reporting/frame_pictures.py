@@ -81,7 +81,7 @@ class FramesPicture(NightPicture):
             return refused_record(job, basis, "no frame of this night was reduced")
         panels = (frame_panels(context, row) for row in rows)
         try:
-            png = drawing_module("before_after").overview(
+            png = drawing_module("before_after").before_after_picture(
                 panels, title=f"Before and after: night {job.night}"
             )
         except FrameError as error:
