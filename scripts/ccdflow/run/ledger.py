@@ -60,7 +60,7 @@ class Ledger(dict):
 
     Attributes
     ----------
-    saved : dict of str to ccdflow.run.job_records.Record
+    saved_records : dict of str to ccdflow.run.job_records.Record
         The records as they are on the disk, by product.
     has_late_notes : bool
         Whether some of the records are in the late notes.
@@ -68,7 +68,7 @@ class Ledger(dict):
 
     def __init__(self, values=()):
         super().__init__()
-        self.saved = {}
+        self.saved_records = {}
         self.has_late_notes = False
         self._common = {}
         for product, record in dict(values).items():
@@ -109,8 +109,8 @@ class Ledger(dict):
         """Whether the file on the disk equals this ledger."""
         return (
             not self.has_late_notes
-            and len(self) == len(self.saved)
-            and all(self.saved.get(product) is record for product, record in self.items())
+            and len(self) == len(self.saved_records)
+            and all(self.saved_records.get(product) is record for product, record in self.items())
         )
 
 
@@ -174,7 +174,7 @@ def _read_ledger(results, head, lines):
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     if not (reader.is_of_another_version or late_reader.is_of_another_version):
-        ledger.saved = dict(ledger)
+        ledger.saved_records = dict(ledger)
     ledger.has_late_notes = late_notes.has_late_notes(results)
     return ledger
 
@@ -297,7 +297,7 @@ def save_ledger(results, ledger):
     head = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line_of_record(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact_json(head)], lines))
-    ledger.saved = dict(ledger)
+    ledger.saved_records = dict(ledger)
     ledger.has_late_notes = False
     return written
 

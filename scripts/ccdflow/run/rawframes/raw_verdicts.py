@@ -48,9 +48,9 @@ def take_aside(store, unmade):
         elif record.status == job_records.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run
             # reads the file to its end.
-            is_first = store.verdicts.get(row.file) != record.reason
+            is_first = store.reason_by_file.get(row.file) != record.reason
             is_doubted = record.data.get("misread") or is_first
-            store.verdicts[row.file] = record.reason
+            store.reason_by_file[row.file] = record.reason
             stamp = () if is_doubted else row.stamp
             mark = RowMark.LIT_OVERSCAN if record.data.get("lit_overscan") else ""
             row = row.with_verdict(SET_ASIDE, record.reason, mark=mark, stamp=stamp)
