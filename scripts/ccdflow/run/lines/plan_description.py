@@ -81,9 +81,9 @@ def _lines_on_jobs(plan):
     for kind in kinds:
         jobs_of_kind = jobs[kind.name]
         if kind is plan.context.chain.first:
-            planned_count = count(plan.planned_counts[kind.name], *kind.nouns)
+            frames_in_words = count(plan.planned_counts[kind.name], *kind.nouns)
             lines.append(
-                f"{len(jobs_of_kind)} of {planned_count} to {kind.verb}:"
+                f"{len(jobs_of_kind)} of {frames_in_words} to {kind.verb}:"
                 f" {_reasons_in_words(jobs_of_kind)}"
             )
         elif not kind.is_report:

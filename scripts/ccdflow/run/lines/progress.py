@@ -163,11 +163,11 @@ class Progress:
 
     def _rate(self, now):
         """Return frames a second: over the last minute, and of the whole run once all are done."""
-        start_time, earlier_count = self._samples[0]
+        start_time, n_earlier = self._samples[0]
         if self._frames_ended is not None:
-            now, start_time, earlier_count = self._frames_ended, self._started, 0
+            now, start_time, n_earlier = self._frames_ended, self._started, 0
         elapsed = now - start_time
-        return (self.count.frames - earlier_count) / elapsed if elapsed > 0 else 0.0
+        return (self.count.frames - n_earlier) / elapsed if elapsed > 0 else 0.0
 
     def _renew(self):
         """Show the counts if enough time has passed since the last time."""

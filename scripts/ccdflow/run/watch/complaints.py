@@ -152,9 +152,9 @@ def made_in_words(chain, records, seconds):
     for kind in chain:
         if not kind.counted_nouns or not kind.type:
             continue
-        number_made = sum(
+        n_made = sum(
             record.kind == kind.name and record.status == job_records.MADE for record in records
         )
-        if number_made:
-            parts.append(count(number_made, *kind.counted_nouns))
+        if n_made:
+            parts.append(count(n_made, *kind.counted_nouns))
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

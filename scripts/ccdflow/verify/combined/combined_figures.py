@@ -243,14 +243,14 @@ def _check_flat(remade, image, errors, mask):
     check_figure(header, "FLATLVL", float(np.median(levels)))
     check_figure(header, "FLATMIN", min(levels))
     check_figure(header, "FLATMAX", max(levels))
-    wrong_count = 0
+    n_wrong = 0
     for place, limit, uncertainty in _limits_of_light(remade):
         values, is_unlit = image[place], mask[place] & UNLIT != 0
         is_low = values < np.float32(limit * (1 - uncertainty))
         is_high = ~(values < np.float32(limit * (1 + uncertainty)))
-        wrong_count += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
-    if wrong_count:
-        raise Differs(f"{wrong_count} pixels of the mask are not lit as the flat says")
+        n_wrong += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
+    if n_wrong:
+        raise Differs(f"{n_wrong} pixels of the mask are not lit as the flat says")
     tails, signal_to_noise = tails_of(header), []
     for number, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
@@ -352,8 +352,8 @@ def _check_dark(remade, image, errors, mask):
         _expect_hot(bits, part, values, errors[part], is_usable, hot_rate * seconds / gain)
         _expect_trails(bits, part, values, errors[part], flags & SATURATED != 0, gain)
     check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
-    if wrong_count := bits.count_wrong(mask & (HOT | BLEED)):
-        raise Differs(f"{wrong_count} pixels of the mask differ from those by the dark's pixels")
+    if n_wrong := bits.count_wrong(mask & (HOT | BLEED)):
+        raise Differs(f"{n_wrong} pixels of the mask differ from those by the dark's pixels")
 
 
 def _hot_rate(header):

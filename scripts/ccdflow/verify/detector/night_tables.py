@@ -389,9 +389,9 @@ def _check_bits(bits_by_source, lines, columns, shape):
     for source in SOURCES:
         bits = np.zeros(shape, np.int16)
         bits.reshape(-1)[places] = values[source] if source in columns else 0
-        if wrong_count := bits_by_source[source].count_wrong(bits):
+        if n_wrong := bits_by_source[source].count_wrong(bits):
             raise Differs(
-                f"{wrong_count} pixels have other bits in {source} than the masters that"
+                f"{n_wrong} pixels have other bits in {source} than the masters that"
                 " the header names give"
             )
 
@@ -443,13 +443,13 @@ def _check_weak(first_header, number, contrast, lines):
     certain_places, possible_places = flat_pixels.weak_pixels(contrast.sigma)
     missing_places = np.setdiff1d(certain_places, places)
     further_places = np.setdiff1d(places, possible_places)
-    if wrong_count := missing_places.size + further_places.size:
-        raise Differs(f"{wrong_count} pixels of WEAK are not those that the flats show to be low")
+    if n_wrong := missing_places.size + further_places.size:
+        raise Differs(f"{n_wrong} pixels of WEAK are not those that the flats show to be low")
     differences = np.abs(contrast.sigma.ravel()[places] - sigma)
     is_other = differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(sigma)
-    if differing_count := int(np.count_nonzero(is_other)):
+    if n_differing := int(np.count_nonzero(is_other)):
         raise Differs(
-            f"{differing_count} numbers in SIGMA differ from those of the flats",
+            f"{n_differing} numbers in SIGMA differ from those of the flats",
             float(differences.max()),
         )
     return float(differences.max(initial=0.0))

@@ -240,8 +240,8 @@ def _compare_cells(hdus, shapes, excess, error):
         ):
             limit = _ERROR_PART * error[part] + _VALUE_PART * np.abs(remade[part])
             is_same = are_within(values.ravel(), remade[part], limit)
-            if wrong_count := int(np.count_nonzero(~is_same)):
-                raise Differs(f"{wrong_count} cells of {name} differ from those of its flats")
+            if n_wrong := int(np.count_nonzero(~is_same)):
+                raise Differs(f"{n_wrong} cells of {name} differ from those of its flats")
         largest_difference = max(largest_difference, float(np.nanmax(differences, initial=0.0)))
         first_cell += stored_excess.size
     return largest_difference, first_cell

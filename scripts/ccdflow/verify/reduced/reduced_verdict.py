@@ -160,22 +160,22 @@ def _check_pixels(image, amplifiers, account, raw_images):
         shape = raw_images[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
-    is_outside, wrong_count, largest = np.ones(image.shape, bool), 0, 0.0
+    is_outside, n_wrong, largest = np.ones(image.shape, bool), 0, 0.0
     for amplifier in amplifiers:
         for place, raw_pixels in remade_frames.reduce_amplifier(
             raw_images[amplifier.hdu], amplifier, account
         ):
             is_outside[place] = False
             count, difference = other_bits(image[place], raw_pixels)
-            wrong_count, largest = wrong_count + count, max(largest, difference)
+            n_wrong, largest = n_wrong + count, max(largest, difference)
     if was_left_whole:
         raw_pixels = raw_images[amplifiers[0].hdu].data[is_outside]
     else:
         raw_pixels = np.full(np.count_nonzero(is_outside), np.nan)
     count, difference = other_bits(image[is_outside], raw_pixels)
-    wrong_count, largest = wrong_count + count, max(largest, difference)
-    if wrong_count:
-        raise Differs(words_on_differing(wrong_count), largest, image.size)
+    n_wrong, largest = n_wrong + count, max(largest, difference)
+    if n_wrong:
+        raise Differs(words_on_differing(n_wrong), largest, image.size)
     return image.size
 
 
