@@ -178,7 +178,7 @@ class _Worker:
         self.values = np.zeros((n, pixels_loaded), job.source.newbyteorder("="))
         self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if has_masks else None
         self.order = Ordering(n, pixels_loaded, self.values.dtype)
-        self.positions = np.empty(job.doubtful_pixels(), np.int64)
+        self.positions = np.empty(job.n_doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if has_masks else None
         self.n_waiting = 0

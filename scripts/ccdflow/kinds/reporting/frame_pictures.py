@@ -234,4 +234,4 @@ def _header_region(row, shape):
         region = Region.from_fits(text, keyword="BIASSEC")
     except FrameError:
         return None
-    return _corners_of_region(region) if region.within(shape) else None
+    return _corners_of_region(region) if region.is_within(shape) else None

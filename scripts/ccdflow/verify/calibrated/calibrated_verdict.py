@@ -355,7 +355,7 @@ def _compare_pixels(pixels, image, step, *, steps):
     largest = 0.0
     for low in range(0, len(pixels), _ROWS_AT_ONCE):
         rows = slice(low, low + _ROWS_AT_ONCE)
-        remade, terms = image.rows(rows)
+        remade, terms = image.calibrate_rows(rows)
         stored = pixels[rows].astype(np.float64)
         difference = difference_within(stored, remade, np.float32, steps, terms, allowance=step)
         largest = max(largest, difference)

@@ -112,7 +112,7 @@ class CalibratedImage:
         """The factor on the dark; 0 without one."""
         return self.account.masters["dark"].factors[0] if "dark" in self.planes else 0.0
 
-    def rows(self, rows):
+    def calibrate_rows(self, rows):
         """Return some rows, calibrated by ccdproc, and the scale at which they are rounded.
 
         Parameters
@@ -257,7 +257,7 @@ def check_sky(header, image, noise, smooth_light, mask):
     rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
     rows = np.unique(rows)
     next_rows = np.minimum(rows + 1, ny - 1)
-    first, second = image.rows(rows)[0], image.rows(next_rows)[0]
+    first, second = image.calibrate_rows(rows)[0], image.calibrate_rows(next_rows)[0]
     steps = _steps_of_sky(first, second)
     uses_mask = False
     if mask is not None:
@@ -473,7 +473,7 @@ def check_saturation(header, image, reduced_header):
 def smooth_light_of(image):
     """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image (ny, nx)."""
     rows = np.concatenate(photon_light.edges_of_tiles(len(image.reduced))[1])
-    return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
+    return photon_light.SmoothLight(image.calibrate_rows(rows)[0], len(image.reduced))
 
 
 def check_errors(stored_planes, image, smooth_light, has_no_light):
@@ -509,7 +509,7 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
         stored_errors = errors[rows].astype(np.float64)
         pixels = (
-            image.rows(index)[0].astype(np.float32)
+            image.calibrate_rows(index)[0].astype(np.float32)
             if stored_planes.step
             else stored_planes.pixels[index]
         )

@@ -26,7 +26,7 @@ def named_files(product, first_header, raw, results):
         Relative to the results folder.
     first_header : astropy.io.fits.Header
         Header of its first HDU.
-    raw_file, results : pathlib.Path
+    raw, results : pathlib.Path
         Folders.
 
     Returns
