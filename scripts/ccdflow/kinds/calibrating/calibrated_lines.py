@@ -50,8 +50,8 @@ def report_on_frame(file, record, pixels):
     n_saturated = data.get("saturated", 0)
     if n_saturated:
         figures.append(f"saturated {n_saturated} px")
-    why = unusual_saturation(n_saturated, pixels)
-    warnings = [f"saturated: {why}"] if why else []
+    warning = unusual_saturation(n_saturated, pixels)
+    warnings = [f"saturated: {warning}"] if warning else []
     return file, "  ".join([*figures, grade]), warnings
 
 
@@ -103,8 +103,8 @@ def _line_on_step(step, n_made, reasons_of_nights):
         return []
     number = f"{sum(count for _, _, count, _ in reasons)} of {n_made} calibrated frames"
     words_of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
-    why = match_sentences.reasons_words(words_of_frames)
-    return [f"calibrated without {step}: {number}: {why}"]
+    reason = match_sentences.reasons_words(words_of_frames)
+    return [f"calibrated without {step}: {number}: {reason}"]
 
 
 def summary_of(context, records):

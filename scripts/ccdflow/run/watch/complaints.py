@@ -32,14 +32,14 @@ class Complaints:
     def __init__(self, say, waits):
         self._say = say
         self._waits = waits
-        # The lines that `say_once` and `name_failures` were given last.
+        # The lines that `say_if_changed` and `name_failures` were given last.
         self._lines, self._failure_lines = [], []
         # Problems that were said, by their subject.
         self._problems = {}
         # Frames set aside that were named, with the reason.
         self._reason_by_file = {}
 
-    def say_once(self, lines):
+    def say_if_changed(self, lines):
         """Say the lines of a round, but those that the round before has said.
 
         Parameters

@@ -472,7 +472,7 @@ class Watch:
         """Plan, make and finish; return whether the plan is outdated: the notes have changed."""
         results = Path(self.settings["results"])
         run_session = self._start(results)
-        self._complaints.say_once(run_session.lines_on_nights())
+        self._complaints.say_if_changed(run_session.lines_on_nights())
         try:
             self._work(run_session, this_round)
             closed = run_session.context.closed_nights
