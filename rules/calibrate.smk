@@ -5,7 +5,7 @@ the job's record: a product that cannot be made anew stays as it was (rules/redu
 rule calibrate:
     """Reduced frame, combined bias, dark and flat -> calibrated frame, uncertainty and mask."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -27,7 +27,7 @@ rule calibrate:
 rule associations_table:
     """Masters of all calibrated frames -> associations.csv."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:

@@ -5,7 +5,7 @@ the job's record: a combined bias that cannot be made anew stays as it was (rule
 rule combine:
     """Reduced biases of a group -> combined bias: outliers left out, clipped average."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -29,7 +29,7 @@ rule combine:
 rule bias_table:
     """Figures of all combined biases -> bias_quality.csv."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:

@@ -170,8 +170,8 @@ def words_on_work_left(ended_watch):
     if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
     parts = [count(number, "frame waits", "frames wait")] if number else []
-    if watch.failed_count:
-        parts.append(count(watch.failed_count, "product failed", "products failed"))
+    if ended_watch.failed_count:
+        parts.append(count(ended_watch.failed_count, "product failed", "products failed"))
     if parts:
         return f"nothing is half made; {', '.join(parts)}: start again, or run snakemake"
     return "nothing is half made"

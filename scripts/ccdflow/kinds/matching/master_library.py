@@ -487,14 +487,14 @@ class MasterLibrary:
             for frame_in_larger, _ in self._larger_windows(frame, rows[0])
         }
         refusals = []
-        for master, why in self._masters.refused_masters(kind, frame, nights):
+        for master, reason in self._masters.refused_masters(kind, frame, nights):
             frame_in_larger = frames_in_larger.get(master.observation.setup)
             if frame_in_larger is not None:
-                why = self._masters.why_not(kind, frame_in_larger, master)
-            refusals += [(master, why)] if why else []
-        why = f"fewer than the minimum of {self.minimum}"
+                reason = self._masters.why_not(kind, frame_in_larger, master)
+            refusals += [(master, reason)] if reason else []
+        reason = f"fewer than the minimum of {self.minimum}"
         below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
-        return refusals + [(master, why) for master in below_minimum]
+        return refusals + [(master, reason) for master in below_minimum]
 
 
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.

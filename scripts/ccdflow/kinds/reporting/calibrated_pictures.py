@@ -157,7 +157,9 @@ class MastersPicture(CalibrationPicture):
         """Return the picture's key, and why masters were made without others: no key has that."""
         groups = self.drawn_groups(context, night)
         reasons_by_product = [
-            [group.product, why] for group in groups if (why := _missing_masters(context, group))
+            [group.product, reason]
+            for group in groups
+            if (reason := _missing_masters(context, group))
         ]
         entry = {"without": reasons_by_product} if reasons_by_product else {}
         return super().page_basis(context, night) | entry
@@ -330,7 +332,7 @@ def _master_lines(context, group, name):
         f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())
     ]
     words_on_missing = [
-        f"without {kind}: {why}" for kind, why in _missing_masters(context, group).items()
+        f"without {kind}: {reason}" for kind, reason in _missing_masters(context, group).items()
     ]
     names = [each["amplifier"] for each in record.data["quality"]]
     for number, each in enumerate(record.data["quality"]):

@@ -74,7 +74,9 @@ def write_sentence(raster, box, text):
     text : str
     """
     left, top, width, height = box
-    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED_INK, anchor="mm")
+    raster.write_text(
+        pixels(left + width / 2), pixels(top + height / 2), text, MUTED_INK, anchor="mm"
+    )
 
 
 @dataclass(frozen=True)
@@ -236,25 +238,33 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.text(left, top - 7, title, INK, points=TITLE_POINTS)
+        raster.write_text(left, top - 7, title, INK, points=TITLE_POINTS)
         ticks = self._upright_ticks()
         texts = tick_labels(ticks)
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
             raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+            raster.write_text(
+                left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm"
+            )
         widest = max(
             (font(NUMBER_POINTS, is_bold=False).getlength(text) for text in texts), default=0
         )
         name_x = left - TICK - 16 - widest
-        raster.text(name_x, (top + bottom) / 2, ylabel, INK, points=LABEL_POINTS, is_upright=True)
+        raster.write_text(
+            name_x, (top + bottom) / 2, ylabel, INK, points=LABEL_POINTS, is_upright=True
+        )
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
             raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-            raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
-        raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms")
+            raster.write_text(
+                x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
+            )
+        raster.write_text(
+            (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
+        )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
@@ -334,18 +344,24 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.text(left, top - 7, title, INK, points=TITLE_POINTS)
+        raster.write_text(left, top - 7, title, INK, points=TITLE_POINTS)
         ticks = nice_ticks(*self.x_range, 9)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = round(self.x(value))
             raster.fill(x, top, x + 1, bottom, FAINT_INK)
             raster.fill(x, bottom, x + 1, bottom + TICK, EDGE)
-            raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
+            raster.write_text(
+                x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
+            )
         for position, name in enumerate(names):
             y = round(self.y(position))
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.text(left - TICK - 4, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
-        raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms")
+            raster.write_text(
+                left - TICK - 4, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm"
+            )
+        raster.write_text(
+            (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
+        )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
@@ -397,7 +413,7 @@ class PlotPanel:
             )
         else:
             self.raster.fill(round(x), y - 6, round(x) + 26, y - 3, colour)
-        self.raster.text(x + 34, y, text, INK, points=NUMBER_POINTS)
+        self.raster.write_text(x + 34, y, text, INK, points=NUMBER_POINTS)
 
 
 def _entry_width(entry):

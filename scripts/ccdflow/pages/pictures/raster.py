@@ -62,9 +62,9 @@ class Raster:
         self._colours = {}
         self._shades = {}
         self.explanation = ""
-        self.pixels = np.full((height, width), self.colour(ground), np.uint8)
+        self.pixels = np.full((height, width), self.colour_number(ground), np.uint8)
 
-    def colour(self, colour):
+    def colour_number(self, colour):
         """Return the number of a colour, ``#rrggbb``; of the nearest one if there are 256."""
         rgb = bytes.fromhex(colour.removeprefix("#"))
         if rgb not in self._colours and len(self._colours) == _MOST_COLOURS:
@@ -85,8 +85,8 @@ class Raster:
         colour : str
             ``#rrggbb``.
         """
-        self.pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = self.colour(
-            colour
+        self.pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = (
+            self.colour_number(colour)
         )
 
     def outline(self, left, top, right, bottom, colour, thickness=1):
@@ -119,7 +119,7 @@ class Raster:
         height, width = numbers.shape
         self.pixels[top : top + height, left : left + width] = numbers
 
-    def text(
+    def write_text(
         self,
         x,
         y,
@@ -238,7 +238,8 @@ class Raster:
                 first + (last - first) * step / _SHADE_COUNT for step in range(_SHADE_COUNT + 1)
             ]
             self._shades[key] = [
-                self.colour("#" + bytes(np.rint(each).astype(int).tolist()).hex()) for each in mixed
+                self.colour_number("#" + bytes(np.rint(each).astype(int).tolist()).hex())
+                for each in mixed
             ]
         return self._shades[key]
 
@@ -300,10 +301,12 @@ def new_picture(title, explanation, height):
     raster.explanation = explanation
     for number, line in enumerate(headline):
         y = pixels(ABOVE_HEADLINE + HEADLINE_LINE * number)
-        raster.text(pixels(MARGIN), y, line, INK, points=HEADLINE_POINTS, is_bold=True, anchor="la")
+        raster.write_text(
+            pixels(MARGIN), y, line, INK, points=HEADLINE_POINTS, is_bold=True, anchor="la"
+        )
     for number, line in enumerate(reversed(lines)):
         y = total - pixels(MARGIN + EXPLANATION_LINE * number)
-        raster.text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL_POINTS)
+        raster.write_text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL_POINTS)
     return raster, panels_top
 
 
@@ -324,4 +327,4 @@ def write_heading(raster, text, left, top, width):
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
     corner = pixels(left), pixels(top + ABOVE_HEADING)
-    raster.text(*corner, text, INK, points=HEADING_POINTS, is_bold=True, anchor="la")
+    raster.write_text(*corner, text, INK, points=HEADING_POINTS, is_bold=True, anchor="la")

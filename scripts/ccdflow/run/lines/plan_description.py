@@ -207,11 +207,11 @@ def _reasons_in_words(jobs):
     ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # All reasons are of the same nights, which are named once.
-        counts = ", ".join(f"{len(nights)} {why}" for why, nights in ranked)
+        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in ranked)
         return "; ".join(filter(None, [counts, nights_in_words(ranked[0][1])]))
     return "; ".join(
-        ", ".join(filter(None, [f"{len(nights)} {why}", nights_in_words(nights)]))
-        for why, nights in ranked
+        ", ".join(filter(None, [f"{len(nights)} {reason}", nights_in_words(nights)]))
+        for reason, nights in ranked
     )
 
 

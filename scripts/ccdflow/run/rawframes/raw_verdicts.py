@@ -126,11 +126,13 @@ def _row_not_found(row, folders, *, is_in_the_way):
     """
     marks = [mark for mark in row.marks.split() if mark != RowMark.PRODUCT_IN_THE_WAY]
     unreadable_folder = next((name for name in folders if row.file.startswith(name)), None)
-    why = DELETED_OR_MOVED if unreadable_folder is None else f"{unreadable_folder} cannot be read"
+    reason = (
+        DELETED_OR_MOVED if unreadable_folder is None else f"{unreadable_folder} cannot be read"
+    )
     if is_in_the_way:
-        why = "it was deleted, and its product is in the way of another"
+        reason = "it was deleted, and its product is in the way of another"
         marks.append(RowMark.PRODUCT_IN_THE_WAY)
-    return replace(row, gone=why, stamp=row.stamp or _NO_STAMP, marks=" ".join(marks))
+    return replace(row, gone=reason, stamp=row.stamp or _NO_STAMP, marks=" ".join(marks))
 
 
 def _may_be_there(path):

@@ -123,7 +123,7 @@ class NightMaster:
         header = self.header(hdu)
         return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first_header)
 
-    def rows(self, hdu, suffix, rows):
+    def read(self, hdu, suffix, rows):
         """Return some rows of the members minus their bias; NaN where masked.
 
         Parameters
@@ -568,7 +568,7 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
         return
 
     def read(rows):
-        parts = [dark.rows(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
+        parts = [dark.read(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
@@ -599,7 +599,7 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
     ny = y.stop - y.start
 
     def read(rows):
-        values = flat.rows(image.hdu, image.suffix, rows + y.start)[:, :, x]
+        values = flat.read(image.hdu, image.suffix, rows + y.start)[:, :, x]
         return values - seconds * rate[rows]
 
     frames = read(dark_pixels.rows_of_usual_pixel(ny))

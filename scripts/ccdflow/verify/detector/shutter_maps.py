@@ -66,7 +66,7 @@ class ShutterFlat:
     dark: Path | None
     factor: float
 
-    def rows(self, hdu, suffix, rows):
+    def read(self, hdu, suffix, rows):
         """Return some rows minus bias and dark; NaN where masked.
 
         Parameters
@@ -339,7 +339,7 @@ def _cells_of(flats, numbers, images, noises):
         sums, count = np.zeros((len(flats), size)), np.zeros(size)
         for low in range(0, ny, _ROWS_AT_ONCE):
             rows = slice(low, min(low + _ROWS_AT_ONCE, ny))
-            values = np.array([flat.rows(hdu, str(hdu or ""), rows) for flat in flats])
+            values = np.array([flat.read(hdu, str(hdu or ""), rows) for flat in flats])
             is_finite = np.isfinite(values).all(axis=0)
             cells = (cell_of_row[rows, None] * cells_in_a_row + cell_of_column)[is_finite]
             sums += [np.bincount(cells, image[is_finite], size) for image in values]
