@@ -207,6 +207,21 @@ def test_no_variable_or_argument_is_a_bare_adjective():
     assert bare == STORED_ADJECTIVES
 
 
+def test_a_number_of_things_is_called_n():
+    """``n_wrong``, not ``wrong_count`` nor ``number_made``: numbers had these three forms."""
+    names = [
+        (path, name)
+        for path, _, tree in modules()
+        if LIBRARY.parent in path.parents
+        for name in names_given(tree)
+    ]
+    assert len([name for _, name in names if re.match("_?n_[a-z]", name)]) > 120
+    other_form = re.compile(
+        r"_*[a-z]\w*_count|_*number_(?:made|reduced)|_*count_(?:before|outside)"
+    )
+    assert {f"{path.name}: {name}" for path, name in names if other_form.fullmatch(name)} == set()
+
+
 def test_no_value_of_kinds_runs_and_verification_is_named_by_an_adverb():
     """``earlier_records``, not ``before``; ``set_aside``, not ``aside``.
 
