@@ -73,7 +73,7 @@ class Progress:
         self.total = total
         self.other_products = other_products
         self.other_words = other_words or "other products"
-        self._own_count = BatchCount()
+        self._count_of_this_process = BatchCount()
         self._count_of_others = BatchCount()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
@@ -90,7 +90,7 @@ class Progress:
     @property
     def count(self):
         """The finished products, of this process and others."""
-        return BatchCount.total((self._own_count, self._count_of_others))
+        return BatchCount.total((self._count_of_this_process, self._count_of_others))
 
     def tick(self, *, is_set_aside=False, is_other_product=False):
         """Count one more frame, or one more of the other products.
@@ -104,7 +104,7 @@ class Progress:
         """
         with self._lock:
             one_more = BatchCount(not is_other_product, is_set_aside, is_other_product)
-            self._own_count = BatchCount.total((self._own_count, one_more))
+            self._count_of_this_process = BatchCount.total((self._count_of_this_process, one_more))
             self._renew()
 
     def take_over(self, count):
