@@ -237,13 +237,13 @@ def test_pixels_of_every_sort_are_drawn(raw):
 
 def test_a_value_off_scale_has_its_column(monkeypatch):
     """The text may stand over another part: the first columns of a strip are narrow."""
-    texts, write = [], Raster.text
+    texts, write = [], Raster.draw_text
 
     def note(self, x, y, text, *rest, **more):
         texts.append(text)
         return write(self, x, y, text, *rest, **more)
 
-    monkeypatch.setattr(Raster, "text", note)
+    monkeypatch.setattr(Raster, "draw_text", note)
     leak = frame(light=1e-6)
     for given, line in ((leak, "column 69"), (transpose_frame(leak), "row 69")):
         texts.clear()

@@ -222,7 +222,7 @@ def _write_tag(panel, position, text, colour):
     text, colour : str
     """
     raster, top = panel.raster, panel.corners[1]
-    raster.write_text(
+    raster.draw_text(
         panel.x(position), top + 9, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt"
     )
 
@@ -241,7 +241,7 @@ def _mark_header(panel, frame, profile):
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
     panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED_COLOUR)
     text = f"header: {drawable_text(frame.header_biassec)}"
-    panel.raster.write_text(
+    panel.raster.draw_text(
         (first + last) / 2, bottom - 16, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms"
     )
 
@@ -284,6 +284,6 @@ def _say_off_scale(panel, profile, unit, word):
     number, value = profile.columns[farthest] + 1, values[farthest]
     for line, text in enumerate(("off scale:", f"{value:.0f} {unit} in", f"{word} {number}")):
         anchor = "la" if is_left else "ra"
-        panel.raster.write_text(
+        panel.raster.draw_text(
             x, y + _TEXT_LINE * line, text, MUTED_INK, points=NUMBER_POINTS, anchor=anchor
         )

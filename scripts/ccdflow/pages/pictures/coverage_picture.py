@@ -73,15 +73,15 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
             x - _HALF_WIDTH, x + _HALF_WIDTH, y - _HALF_HEIGHT, y + _HALF_HEIGHT, _COLOURS[state]
         )
         text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
-        raster.write_text(panel.x(x), panel.y(y), text, INK, points=NUMBER_POINTS, anchor="mm")
+        raster.draw_text(panel.x(x), panel.y(y), text, INK, points=NUMBER_POINTS, anchor="mm")
     for label, row in row_of.items():
         name = drawable_text(label)[:_LABEL_LETTERS]
-        raster.write_text(
+        raster.draw_text(
             left - _TO_LABEL, panel.y(row), name, MUTED_INK, points=NUMBER_POINTS, anchor="rm"
         )
     for night, column in column_of.items():
         name = drawable_text(night)[:_NIGHT_LETTERS]
         half = font(NUMBER_POINTS, is_bold=False).getlength(name) / 2
         place = panel.x(column), bottom + _TO_NIGHT + half
-        raster.write_text(*place, name, MUTED_INK, points=NUMBER_POINTS, is_upright=True)
+        raster.draw_text(*place, name, MUTED_INK, points=NUMBER_POINTS, is_upright=True)
     return raster.png()

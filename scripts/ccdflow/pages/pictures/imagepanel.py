@@ -87,7 +87,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
             FAINT_INK
         )
     raster.put(left, top, shade_numbers[: bottom - top, : right - left][::-1])
-    raster.write_text(left, top - 7, title, INK, points=TITLE_POINTS)
+    raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
     finite_values = values[is_finite]
     has_beyond = (
@@ -134,8 +134,8 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
         x = left + (value - 0.5) * x_scale
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-        raster.write_text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
-    raster.write_text(
+        raster.draw_text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
+    raster.draw_text(
         (left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL_POINTS, anchor="ms"
     )
     ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
@@ -143,11 +143,11 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     for value, text in zip(ticks, texts, strict=True):
         y = bottom - (value - 0.5) * y_scale
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
-        raster.write_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+        raster.draw_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
     if has_rows:
         name_distance = TICK + 16 + 8 * max(map(len, texts), default=0)
         name = "row (pixels)"
-        raster.write_text(
+        raster.draw_text(
             left - name_distance,
             (top + bottom) / 2,
             name,
@@ -185,5 +185,5 @@ def _draw_scale(raster, corners, scale, unit, has_beyond):
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
         y = last - fraction * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
-        raster.write_text(right + TICK + 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
-    raster.write_text(left, top - 7, unit, MUTED_INK, points=NUMBER_POINTS)
+        raster.draw_text(right + TICK + 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
+    raster.draw_text(left, top - 7, unit, MUTED_INK, points=NUMBER_POINTS)

@@ -74,7 +74,7 @@ def write_sentence(raster, box, text):
     text : str
     """
     left, top, width, height = box
-    raster.write_text(
+    raster.draw_text(
         pixels(left + width / 2), pixels(top + height / 2), text, MUTED_INK, anchor="mm"
     )
 
@@ -238,31 +238,29 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.write_text(left, top - 7, title, INK, points=TITLE_POINTS)
+        raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
         ticks = self._upright_ticks()
         texts = tick_labels(ticks)
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
             raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.write_text(
-                left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm"
-            )
+            raster.draw_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
         widest = max(
             (font(NUMBER_POINTS, is_bold=False).getlength(text) for text in texts), default=0
         )
         name_x = left - TICK - 16 - widest
-        raster.write_text(
+        raster.draw_text(
             name_x, (top + bottom) / 2, ylabel, INK, points=LABEL_POINTS, is_upright=True
         )
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
             raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-            raster.write_text(
+            raster.draw_text(
                 x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
             )
-        raster.write_text(
+        raster.draw_text(
             (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
         )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
@@ -344,22 +342,20 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.write_text(left, top - 7, title, INK, points=TITLE_POINTS)
+        raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
         ticks = nice_ticks(*self.x_range, 9)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = round(self.x(value))
             raster.fill(x, top, x + 1, bottom, FAINT_INK)
             raster.fill(x, bottom, x + 1, bottom + TICK, EDGE)
-            raster.write_text(
+            raster.draw_text(
                 x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
             )
         for position, name in enumerate(names):
             y = round(self.y(position))
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.write_text(
-                left - TICK - 4, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm"
-            )
-        raster.write_text(
+            raster.draw_text(left - TICK - 4, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+        raster.draw_text(
             (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
         )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
@@ -413,7 +409,7 @@ class PlotPanel:
             )
         else:
             self.raster.fill(round(x), y - 6, round(x) + 26, y - 3, colour)
-        self.raster.write_text(x + 34, y, text, INK, points=NUMBER_POINTS)
+        self.raster.draw_text(x + 34, y, text, INK, points=NUMBER_POINTS)
 
 
 def _entry_width(entry):

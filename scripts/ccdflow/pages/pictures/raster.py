@@ -119,7 +119,7 @@ class Raster:
         height, width = numbers.shape
         self.pixels[top : top + height, left : left + width] = numbers
 
-    def write_text(
+    def draw_text(
         self,
         x,
         y,
@@ -301,12 +301,12 @@ def new_picture(title, explanation, height):
     raster.explanation = explanation
     for number, line in enumerate(headline):
         y = pixels(ABOVE_HEADLINE + HEADLINE_LINE * number)
-        raster.write_text(
+        raster.draw_text(
             pixels(MARGIN), y, line, INK, points=HEADLINE_POINTS, is_bold=True, anchor="la"
         )
     for number, line in enumerate(reversed(lines)):
         y = total - pixels(MARGIN + EXPLANATION_LINE * number)
-        raster.write_text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL_POINTS)
+        raster.draw_text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL_POINTS)
     return raster, panels_top
 
 
@@ -327,4 +327,4 @@ def write_heading(raster, text, left, top, width):
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
     corner = pixels(left), pixels(top + ABOVE_HEADING)
-    raster.write_text(*corner, text, INK, points=HEADING_POINTS, is_bold=True, anchor="la")
+    raster.draw_text(*corner, text, INK, points=HEADING_POINTS, is_bold=True, anchor="la")
