@@ -32,7 +32,7 @@ rule all:
     """All products of all nights that are not current."""
     default_target: True
     input:
-        records=wanted,
+        records=records_wanted,
 
 
 onstart:

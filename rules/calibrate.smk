@@ -5,7 +5,7 @@ The output is the job's record, not the product (why: docs/decisions/records-as-
 rule calibrate:
     """Reduced frame, combined bias, dark and flat -> calibrated frame, uncertainty and mask."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -27,7 +27,7 @@ rule calibrate:
 rule associations_table:
     """Masters of all calibrated frames -> associations.csv."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:

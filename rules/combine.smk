@@ -5,7 +5,7 @@ The output is the job's record, not the product (why: docs/decisions/records-as-
 rule combine:
     """Reduced biases of a group -> combined bias: outliers left out, clipped average."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -29,7 +29,7 @@ rule combine:
 rule bias_table:
     """Figures of all combined biases -> bias_quality.csv."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:

@@ -111,12 +111,12 @@ def begin():
     RUN.messages.filter_run(snakemake_logger.handlers)
 
 
-def wanted(wildcards):
+def records_wanted(wildcards):
     """Return the records of all products that are not current."""
     if IS_VIEW:
         return RUN.view(host.read_host(workflow))
     if not host.read_host(workflow).makes_products:
-        return published()
+        return published_files()
     begin()
     if RUN.targets:
         return RUN.targets
@@ -126,7 +126,7 @@ def wanted(wildcards):
     return [RESULTS if Path(RESULTS).is_dir() else str(SNAKEFILE)]
 
 
-def needed(wildcards):
+def records_needed(wildcards):
     """Return the records that a job needs; their content decides, not their time."""
     if not IS_VIEW:
         return list(map(ancient, RUN.jobs.records_needed(wildcards.product)))

@@ -5,7 +5,7 @@ The output is the job's record, not the product (why: docs/decisions/records-as-
 rule measure_detector:
     """Combined darks and flats of a night, and their members -> bad pixels and gains."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -38,7 +38,7 @@ use rule measure_detector as map_shutter with:
 rule bad_pixels:
     """Bad pixels of all nights of an epoch -> map, with the first and last night of each."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:

@@ -12,7 +12,7 @@ def raw_frame(wildcards):
 def raw_if_drawn(wildcards):
     """Return the raw file as an input for drawings and dry runs; its content decides."""
     if IS_VIEW:
-        return needed(wildcards)
+        return records_needed(wildcards)
     path = raw_frame(wildcards)
     # Snakemake would read text in brackets as a wildcard.
     return ancient(path) if RUN.host.is_dry and not set("{}<>") & set(path) else []
@@ -101,7 +101,7 @@ def category_of(wildcards):
     return rest[0] if folder == "nights" else "all nights"
 
 
-def published():
+def published_files():
     """Return the pages, pictures and tables in the results folder."""
     top = Path(RESULTS)
     files = (kind.path_prefix for kind in all_kinds() if not kind.path_prefix.endswith("/"))

@@ -5,7 +5,7 @@ The output is the job's record, not the product (why: docs/decisions/records-as-
 rule picture:
     """Raw and reduced frames of a night -> picture of one of each type, before and after."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -53,7 +53,7 @@ use rule picture as calibrated_picture with:
 rule contact_sheet:
     """Reduced and calibrated frames of a night -> their small pictures, and the list of these."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:
@@ -74,7 +74,7 @@ rule contact_sheet:
 rule page:
     """Frames, combined biases and pictures of a night -> its page."""
     input:
-        records=needed,
+        records=records_needed,
     output:
         record=record("{product}"),
     log:

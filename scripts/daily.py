@@ -120,10 +120,10 @@ def news(run_counts, reported, troubled, seconds):
     set_aside, missing = (
         new_troubles(status, reported, troubled) for status in (SET_ASIDE, RAW_MISSING)
     )
-    number_reduced = run_counts["frames"] - run_counts["set_aside"]
-    if not (number_reduced or run_counts["other_products"] or set_aside or missing):
+    n_reduced = run_counts["frames"] - run_counts["set_aside"]
+    if not (n_reduced or run_counts["other_products"] or set_aside or missing):
         return ""
-    phrases = [f"{count(number_reduced, 'frame')} reduced"]
+    phrases = [f"{count(n_reduced, 'frame')} reduced"]
     if run_counts["other_products"]:
         phrases.append(f"{others_made(run_counts)} made")
     if set_aside:

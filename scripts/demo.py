@@ -68,8 +68,8 @@ def products(results):
         )
     frames = read_inventory(table)
     text = f"the table of all {len(frames)} raw frames: {_counts_of_types(frames)}"
-    if set_aside_count := int((frames["status"] == SET_ASIDE).sum()):
-        text += f"; {set_aside_count} set aside, each with its reason"
+    if n_set_aside := int((frames["status"] == SET_ASIDE).sum()):
+        text += f"; {n_set_aside} set aside, each with its reason"
     lines = [(table, text)]
     lines += _lines_on_frames(results / "reduced")
     lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]

@@ -144,8 +144,8 @@ def watch(options):
     if options.once:
         last_round = watched.whole_round()
         problem = last_round.problem
-        if not problem and last_round.failed_count:
-            problem = f"{count(last_round.failed_count, 'job')} failed, see the lines above"
+        if not problem and last_round.n_failed:
+            problem = f"{count(last_round.n_failed, 'job')} failed, see the lines above"
         return ("ccdflow: nothing more to do", 0) if not problem else (f"ccdflow: {problem}", 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Below `nohup` the end of the terminal ends nothing.
@@ -166,12 +166,12 @@ def words_on_work_left(ended_watch):
     """Return the words for the work that a watch leaves to the next run."""
     if ended_watch.is_hanging:
         return "a folder did not answer, the next run does the rest"
-    number = ended_watch.waiting_count
+    number = ended_watch.n_waiting
     if number is None:
         return "the raw folder was not looked through; start again, or run snakemake"
     parts = [count(number, "frame waits", "frames wait")] if number else []
-    if ended_watch.failed_count:
-        parts.append(count(ended_watch.failed_count, "product failed", "products failed"))
+    if ended_watch.n_failed:
+        parts.append(count(ended_watch.n_failed, "product failed", "products failed"))
     if parts:
         return f"nothing is half made; {', '.join(parts)}: start again, or run snakemake"
     return "nothing is half made"

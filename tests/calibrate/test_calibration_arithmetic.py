@@ -677,7 +677,7 @@ def test_a_tile_without_a_value_has_the_median_of_the_others():
     sample[half:, : signal.TILE_SIDE], sample[half:, signal.TILE_SIDE :] = 40, np.nan
     background = signal.Background(tiles, sample)
     assert background.level == 20
-    image = background.rows(slice(None), np.empty((2 * signal.TILE_SIDE,) * 2, np.float32))
+    image = background.write_rows(slice(None), np.empty((2 * signal.TILE_SIDE,) * 2, np.float32))
     # The tiles' middles are a quarter of the image from its edges; beyond, the lines go on.
     middle = signal.TILE_SIDE
     part = (2 * signal.TILE_SIDE - 1 - (signal.TILE_SIDE - 1) / 2) / signal.TILE_SIDE

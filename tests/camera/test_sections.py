@@ -102,8 +102,8 @@ def test_relations_of_regions():
     assert not data.overlaps(Region(10, 12, 20, 22))
     assert data.contains(Region(0, 10, 5, 20))
     assert not data.contains(Region(0, 11, 5, 20))
-    assert strip.within((10, 25))
-    assert not strip.within((10, 24))
+    assert strip.is_within((10, 25))
+    assert not strip.is_within((10, 24))
     assert strip.shift(2, -20) == Region(2, 12, 0, 5)
 
 

@@ -63,7 +63,7 @@ def test_the_light_of_four_amplifiers_is_the_same_by_rows_and_by_pixels():
 
 def normal_frames(n, noise, *, seed=1, level=0.0):
     rng = np.random.default_rng(seed)
-    fixed, _ = noise.rows(np.arange(noise.shape[0]))
+    fixed, _ = noise.terms_of_rows(np.arange(noise.shape[0]))
     return (level + rng.standard_normal((n, *noise.shape)) * np.sqrt(fixed)).astype(np.float32)
 
 
@@ -92,7 +92,7 @@ def test_good_values_are_kept_and_hits_removed(n):
     stack = normal_frames(n, noise, seed=n)
     clean = combine_arrays(stack, NOISE, noise=noise)
     assert clean.clipped.sum() < 1e-4 * stack.size
-    fixed, _ = noise.rows(np.arange(400))
+    fixed, _ = noise.terms_of_rows(np.arange(400))
     stack[0] += (10 * np.sqrt(fixed)).astype(np.float32)
     hit = combine_arrays(stack, NOISE, noise=noise)
     assert hit.clipped[0] > 0.99 * 400 * 900

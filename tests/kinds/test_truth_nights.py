@@ -85,7 +85,7 @@ def compare_night_with_truth(seed, folder):
             name=file.removesuffix(".fits"),
             off=hdus[0].data - truth,
             error=hdus["UNCERT"].data.astype(float),
-            good=(hdus["MASK"].data == 0) & (detector.defects() == 0) & ~one.saturated,
+            good=(hdus["MASK"].data == 0) & (detector.defects() == 0) & ~one.is_saturated,
             truth=truth,
             photons=(one.light + quiet) * (scale / np.maximum(response, 1e-3)) ** 2,
             flat=response / scale,

@@ -338,7 +338,7 @@ def test_a_container_has_the_type_of_its_items():
 
 
 def test_a_box_has_width_and_height_in_inches_or_right_and_bottom_in_pixels():
-    """`PlotPanel` and `draw_image` take the first, `Raster.curve` the second."""
+    """`PlotPanel` and `draw_image` take the first, `Raster.polyline` the second."""
     boxes = [
         entry
         for module in modules()

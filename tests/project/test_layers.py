@@ -516,7 +516,7 @@ LONG_ARGUMENTS = {
     "guide_nights.py: simulate_night": "the options of `simulate.py`, for users",
     "imagepanel.py: draw_image": "a drawing, with keywords as those of matplotlib",
     "measured_stack.py: combine_measured": "those of `combine`",
-    "raster.py: text": "a drawing, with keywords as those of matplotlib",
+    "raster.py: draw_text": "a drawing, with keywords as those of matplotlib",
     "signal.py: pixels_of_structure": "arrays of one block, and memory that is used again",
     "stack.py: combine": "a combination for users, by keywords",
     "variance.py: write": "arrays of one block, and memory that is used again",

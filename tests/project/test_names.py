@@ -53,10 +53,10 @@ BARE_VARIABLES = {
     "about", "alone", "apart", "around", "asked", "chosen", "drawn", "finite", "free", "good",
     "known", "lit", "marked", "masked", "measured", "missing", "moved", "near", "needed", "ordered",
     "over", "own", "passed", "planned", "skipped", "small", "stated", "taken", "tall", "thick",
-    "used", "wanted", "what", "where", "which", "wide", "worst",
+    "used", "wanted", "what", "where", "which", "why", "wide", "worst",
 }  # fmt: skip
-# Fields of the plan's `Step`, which are stored under these names in the files of batches.
-STORED_ADJECTIVES = {"master_choices.py: missing", "master_choices.py: needed"}
+# Fields of the plan's `Step` and `Job`, which are stored under these names in the files of batches.
+STORED_ADJECTIVES = {"job.py: why", "master_choices.py: missing", "master_choices.py: needed"}
 # Constants that name neither a unit nor a thing.
 BARE_CONSTANTS = {
     "ABRUPT", "AGREE", "APART", "BELOW", "BESIDE", "BETTER", "BETWEEN", "BEYOND", "BRIGHT",
@@ -191,7 +191,8 @@ def test_no_variable_is_named_by_a_preposition():
 def test_no_variable_or_argument_is_a_bare_adjective():
     """``is_good`` for a mask, ``good_pixels`` for pixels, ``n_missing`` for a number.
 
-    A `Step` may be ``needed``, and its master ``missing``: notes have these words.
+    A `Step` may be ``needed``, its master ``missing``, and a `Job` has its ``why``: notes have
+    these words.
     """
     names = [
         (path, node.arg if isinstance(node, ast.arg) else node.id)
@@ -206,11 +207,27 @@ def test_no_variable_or_argument_is_a_bare_adjective():
     assert bare == STORED_ADJECTIVES
 
 
+def test_a_number_of_things_is_called_n():
+    """``n_wrong``, not ``wrong_count`` nor ``number_made``: numbers had these three forms."""
+    names = [
+        (path, getattr(node, "id", getattr(node, "attr", getattr(node, "arg", ""))))
+        for path, _, tree in modules()
+        if LIBRARY.parent in path.parents
+        for node in nodes(tree)
+        if isinstance(getattr(node, "ctx", None), ast.Store) or isinstance(node, ast.arg)
+    ]
+    assert len([name for _, name in names if re.match("_?n_[a-z]", name)]) > 120
+    other_form = re.compile(
+        r"_*[a-z]\w*_count|_*number_(?:made|reduced)|_*count_(?:before|outside)"
+    )
+    assert {f"{path.name}: {name}" for path, name in names if other_form.fullmatch(name)} == set()
+
+
 def test_no_value_of_kinds_runs_and_verification_is_named_by_an_adverb():
     """``earlier_records``, not ``before``; ``set_aside``, not ``aside``.
 
-    ``now`` is a time, ``each`` the item of a short loop, ``why`` a reason; a `WantedProduct` is
-    made ``after`` others.
+    ``now`` is a time, ``each`` the item of a short loop; a `WantedProduct` is made ``after``
+    others.
     """
     folders = {LIBRARY / "kinds", LIBRARY / "run", LIBRARY / "verify"}
     names = [
@@ -299,6 +316,66 @@ def test_variables_of_the_choice_of_masters_are_nouns():
 
 # Calls of functions that Python or astropy offer under such names alone.
 FOREIGN_CALLS = {"os._exit", "threading._shutdown", "atexit._run_exitfuncs", "sys._getframe"}
+
+
+# Attributes that functions have: those of Python and of its caches.
+ATTRIBUTES_OF_FUNCTIONS = re.compile(r"__\w+__|cache_clear|cache_info|cache_parameters")
+
+
+def attributes_of_own_functions(tree):
+    """Yield (line, text) of the attributes that a module asks of its own functions."""
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    methods = [each for node in tree.body if isinstance(node, ast.ClassDef) for each in node.body]
+    for outer in [*tree.body, *methods]:
+        inner = list(ast.walk(outer)) if not isinstance(outer, ast.ClassDef) else []
+        local = {each.arg for each in inner if isinstance(each, ast.arg)}
+        local |= {
+            each.id
+            for each in inner
+            if isinstance(outer, ast.FunctionDef)
+            and isinstance(each, ast.Name)
+            and isinstance(each.ctx, ast.Store)
+        }
+        for node in inner:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                is_function = node.value.id in functions - local
+                if is_function and not ATTRIBUTES_OF_FUNCTIONS.fullmatch(node.attr):
+                    yield node.lineno, ast.unparse(node)
+
+
+def test_no_attribute_is_asked_of_a_function_of_the_same_module():
+    """``watch.failed_count`` was meant of an argument that had another name by then."""
+    tree = ast.parse(
+        "def watch():\n    pass\ndef f(ended):\n    watch.count\ndef g(watch):\n    watch.count\n"
+        "class C:\n    def m(self):\n        return watch.size, watch.__doc__\n"
+    )
+    assert sorted(attributes_of_own_functions(tree)) == [(4, "watch.count"), (9, "watch.size")]
+    places = [
+        f"{path.name}:{line}: {text}"
+        for folder in ("scripts", "tests")
+        for path, _, tree in modules(folder)
+        for line, text in attributes_of_own_functions(tree)
+    ]
+    assert places == []
+
+
+def test_no_argument_hides_the_name_of_its_own_method():
+    """``rows(rows)`` read rows, wrote them or returned their noise: `read`, `terms_of_rows`."""
+    methods = [
+        (path, node)
+        for path, _, tree in modules()
+        for outer in nodes(tree)
+        if isinstance(outer, ast.ClassDef)
+        for node in outer.body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(methods) > 1000
+    hidden = [
+        f"{path.name}:{node.lineno}: {node.name}"
+        for path, node in methods
+        if node.name in {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+    ]
+    assert hidden == []
 
 
 def test_tests_call_no_private_function_of_the_library():

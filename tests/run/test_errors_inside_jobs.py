@@ -33,7 +33,7 @@ PLACES = {
     "read headers of products": (multi_image_products, "read_stored_hdus"),
     "read rows of products": (multi_image_products, "read_rows"),
     "read a master": (master_store.MasterStore, "get"),
-    "read a night's bad pixels": (pixel_tables, "read_seen"),
+    "read a night's bad pixels": (pixel_tables, "read_night_bad_pixels"),
     "begin to write": (atomic_write.Part, "__enter__"),
     "write": (atomic_write.Part, "write"),
     "give the name": (atomic_write.Part, "keep"),

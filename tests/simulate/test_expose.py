@@ -77,7 +77,7 @@ def test_shape_and_type_of_a_frame(detector):
 
 def test_same_seed_same_frame_and_another_seed_another(detector):
     first, again, other = (
-        simulate.expose(detector, "dark", 60, rng=seed, cosmic_rays=1e-5) for seed in (1, 1, 2)
+        simulate.expose(detector, "dark", 60, rng=seed, cosmic_ray_rate=1e-5) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.raw, again.raw)
     assert (first.raw != other.raw).mean() > 0.5
@@ -148,7 +148,7 @@ def test_the_converter_saturates_one_amplifier_at_its_highest_number(clean):
         replace(clean, saturation=4095), "flat", 1, rng=1, filter="g", sky=simulate.Sky(4_500)
     )
     assert taken.raw.max() == 4095
-    left, right = taken.saturated[:, :51], taken.saturated[:, 51:]
+    left, right = taken.is_saturated[:, :51], taken.is_saturated[:, 51:]
     assert left.all()  # 1000 + 4500 / 1.3
     assert not right.any()  # 1100 + 4500 / 1.7
 
@@ -187,7 +187,7 @@ def test_pixels_that_fill_are_not_linear_in_time_and_end_where_the_truth_says(de
 
 def test_blinking_pixels_are_on_in_half_of_the_frames(detector):
     taken = [simulate.expose(detector, "dark", 100, rng=n) for n in range(60)]
-    on = np.array([one.blinking for one in taken])
+    on = np.array([one.is_blinking_pixel_on for one in taken])
     assert on.shape == (60, 3)
     rows, columns, rate, _ = detector.blinking_pixels.T
     where = rows.astype(int), columns.astype(int)
@@ -401,7 +401,7 @@ def test_a_spill_over_the_edge_is_gone():
 def test_a_bright_star_bleeds_in_a_frame_along_its_columns(detector):
     sky = simulate.Sky(1.0, stars=np.array([[50.0, 50.0, 1e5]]), fwhm=3.0)
     taken = simulate.expose(detector, "science", 60, rng=1, filter="g", sky=sky)
-    rows, columns = np.nonzero(taken.saturated)
+    rows, columns = np.nonzero(taken.is_saturated)
     assert np.ptp(rows) > 3 * np.ptp(columns)
     assert columns.min() > 40
     assert columns.max() < 60
@@ -411,7 +411,7 @@ def test_a_bright_star_bleeds_in_a_frame_along_its_columns(detector):
 
 
 def test_cosmic_rays_are_as_many_as_their_rate_and_add_the_charge_of_the_truth(clean):
-    taken = simulate.expose(clean, "dark", 300, rng=5, cosmic_rays=1e-5)
+    taken = simulate.expose(clean, "dark", 300, rng=5, cosmic_ray_rate=1e-5)
     rays = taken.cosmics
     charges = electrons(clean, taken)
     where = tuple(rays[:, :2].astype(int).T)

@@ -101,7 +101,7 @@ class Chain:
         """
         good = self.detector.defects(hot=np.inf) == 0
         for one in map(self.taken.get, files):
-            good &= ~one.saturated
+            good &= ~one.is_saturated
             good[tuple(one.cosmics[:, :2].astype(int).T)] = False
         return good
 
@@ -165,7 +165,7 @@ def make(
     """
     if detector is None:
         detector = simulate.draw_detector(SHAPE, seed=seed, shutter=0.0)
-    common = {"temperature": temperature, "cosmic_rays": cosmic_rays, "cards": cards or {}}
+    common = {"temperature": temperature, "cosmic_ray_rate": cosmic_rays, "cards": cards or {}}
     dark = common | {"temperature": temperature if dark_temperature is None else dark_temperature}
     lamp = simulate.Sky(flat_level / flat_exptime)
     field_of_stars = simulate.Sky(

@@ -15,7 +15,7 @@ import numpy as np
 # By module of `ccdflow.pages.pictures`.
 DRAWERS = {
     "ageing_picture": "ageing_picture",
-    "before_after": "overview",
+    "before_after": "before_after_picture",
     "bias_picture": "night_quality_picture",
     "combined_picture": "combined_bias_picture",
     "coverage_picture": "coverage_picture",

@@ -245,7 +245,9 @@ def test_a_plan_of_some_nights_reads_no_line_of_the_others(sandbox):
     cells = {name: before.cells(name) for name in before}
     for name in ("rows", "records"):
         cells[name][before.names.index(NIGHTS[1])] = note_columns.cell([[10**9, 5]])
-    note_columns.write_columns(path, cells.items(), first=before.first, names=before.names)
+    note_columns.write_columns(
+        path, cells.items(), shared_values=before.shared_values, names=before.names
+    )
     take(sandbox, NIGHTS[3], "OBJECT")
     assert nights_opened(sandbox) == [NIGHTS[3], NIGHTS[-1]]
     take(sandbox, NIGHTS[1], "OBJECT")
@@ -386,7 +388,9 @@ def test_frames_that_are_read_again_keep_their_night_open(sandbox):
     take(sandbox, LATER_NIGHT, "OBJECT")
     watch.whole_round()
     assert nights_in_memory(watch) == [LATER_NIGHT, "2024-03-09"]
-    folders = note_columns.read_columns(sandbox.results / paths.CLOSED_NIGHTS).first["folders"]
+    folders = note_columns.read_columns(sandbox.results / paths.CLOSED_NIGHTS).shared_values[
+        "folders"
+    ]
     assert folders[f"raw/{NIGHTS[3]}"]
     assert [folders[f"raw/{night}"] for night in (LATER_NIGHT, "2024-03-09")] == ["", ""]
 
@@ -488,8 +492,8 @@ def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     assert merging.merge_late_notes(sandbox.results)
     assert not (sandbox.results / paths.LATE_NOTES).exists()
     store, records = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
-    assert (store.rows, store.shared, store.table) == (
-        before[0].rows, before[0].shared, before[0].table
+    assert (store.rows, store.shared, store.table_stamp) == (
+        before[0].rows, before[0].shared, before[0].table_stamp
     )  # fmt: skip
     assert {name: each.as_dict() for name, each in records.items()} == {
         name: each.as_dict() for name, each in before[1].items()

@@ -74,15 +74,15 @@ def add_late_frame(box):
     take(box, LATER_NIGHT, "OBJECT")
 
 
-def rewrite(box, change_first=lambda first: None, change_cells=lambda cells: None):
+def rewrite(box, change_first=lambda shared_values: None, change_cells=lambda cells: None):
     """Write the notes of closed nights anew with some values changed."""
     path = box.results / paths.CLOSED_NIGHTS
     before = note_columns.read_columns(path)
-    first = dict(before.first)
+    shared_values = dict(before.shared_values)
     cells = {name: before.cells(name) for name in before}
-    change_first(first)
+    change_first(shared_values)
     change_cells(cells)
-    note_columns.write_columns(path, cells.items(), first=first, names=before.names)
+    note_columns.write_columns(path, cells.items(), shared_values=shared_values, names=before.names)
     add_late_frame(box)
 
 
@@ -157,10 +157,10 @@ REACHED_REASONS = {
         damage(box.results / paths.CLOSED_NIGHTS) or add_late_frame(box)
     ),
     "the notes of closed nights are of another version of ccdflow": lambda box, _: rewrite(
-        box, lambda first: first.update(form=-1)
+        box, lambda shared_values: shared_values.update(form=-1)
     ),
     "inventory or ledger are not those that nights were closed with": lambda box, _: rewrite(
-        box, lambda first: first.update(files=[])
+        box, lambda shared_values: shared_values.update(files=[])
     ),
     "the late notes, of frames since nights were closed, are lost": lambda box, _: lose_late_notes(
         box

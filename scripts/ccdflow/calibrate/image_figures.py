@@ -86,14 +86,14 @@ class ImageSample:
         self._sky_rows = self._sky = ()
         if has_errors:
             tiles = signal.tiles_of(hdu.shape[0])
-            self.background = signal.Background(tiles, self.rows(tiles.all_rows))
+            self.background = signal.Background(tiles, self.calibrate_rows(tiles.all_rows))
 
     def figures(self):
         """Return the `ImageFigures` that follow from the sample: all but those of the mask."""
         ny, _ = self._hdu.shape
         rows = sky_level.sampled_pairs_of_rows(ny)
         self._sky_rows = rows, np.minimum(rows + 1, ny - 1)
-        self._sky = tuple(map(self.rows, self._sky_rows))
+        self._sky = tuple(map(self.calibrate_rows, self._sky_rows))
         return {
             **sky_level.level_and_noise(*self._sky),
             "sky_predicted": self._predicted_noise(rows) if self._has_errors else None,
@@ -126,7 +126,7 @@ class ImageSample:
         finite_figures = {name: value for name, value in figures.items() if value is not None}
         return finite_figures if len(finite_figures) == len(figures) else {}
 
-    def rows(self, rows):
+    def calibrate_rows(self, rows):
         """Return some rows, calibrated, (k, nx) float32."""
         nx = self._hdu.shape[1]
         step = max(1, _READ_PIXELS // nx)
@@ -148,7 +148,7 @@ class ImageSample:
         """
         shape = (len(rows), self._hdu.shape[1])
         light, variance, scratch = (np.empty(shape, np.float32) for _ in range(3))
-        self.background.rows(rows, light)
+        self.background.write_rows(rows, light)
         self._work.noise.write_for_signed_signal(rows, light, variance, scratch)
         variance[np.broadcast_to(is_flagged, shape)] = 0
         return sky_level.expected_noise(np.sqrt(variance, out=variance))

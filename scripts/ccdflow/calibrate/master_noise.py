@@ -219,7 +219,7 @@ def signal_of(image, master, readouts):
         for rows in _row_slices(values):
             block = values[rows] - np.float32(level)
             surroundings = np.empty(block.shape, np.float32)
-            background.rows(rows, surroundings)
+            background.write_rows(rows, surroundings)
             is_own = (
                 np.square(block - surroundings) > np.float32(_OWN_SIGNAL_SIGMA**2) * variances[rows]
             )

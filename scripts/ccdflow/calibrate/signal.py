@@ -127,10 +127,10 @@ class Background:
         # Between the middles of tiles the background is nowhere lower than at one of them; beyond,
         # it is lowest at an end.
         ends = np.empty((2, sample.shape[1]), np.float32)
-        self.rows(np.array([0, tiles.edges[-1] - 1]), ends)
+        self.write_rows(np.array([0, tiles.edges[-1] - 1]), ends)
         self.is_negative = bool((self._grid < 0).any() or (ends < 0).any())
 
-    def rows(self, rows, out):
+    def write_rows(self, rows, out):
         """Write the background of some rows to ``out``, (k, nx).
 
         Parameters

@@ -254,7 +254,7 @@ class PixelVariance:
             See `ccdflow.calibrate.signal.pixels_of_structure`.
         """
         light, spare = (part[: out.size].reshape(out.shape) for part in scratch[:2])
-        background.rows(rows, light)
+        background.write_rows(rows, light)
         write_variance = (
             self.write_for_signed_signal if background.is_negative else self.write_for_signal
         )
@@ -267,7 +267,7 @@ class PixelVariance:
             """Return the background of some rows of ``image``."""
             frame_rows = np.clip(index + rows.start - 1, 0, self._image.shape[0] - 1)
             values = np.empty((len(index), image.shape[1]), np.float32)
-            background.rows(frame_rows, values)
+            background.write_rows(frame_rows, values)
             return values
 
         bits = FILLED_BITS

@@ -54,7 +54,7 @@ class Condition:
         return any(matches_patterns(value, self.values) for value in values)
 
     @property
-    def exact(self):
+    def is_exact(self):
         """Whether no value is a glob."""
         return not any(isinstance(v, str) and re.search(r"[*?\[]", v) for v in self.values)
 
@@ -153,7 +153,7 @@ class Camera:
     @property
     def specificity(self):
         """The number of cards that recognise it, and of those with an exact value."""
-        return len(self.recognise), sum(condition.exact for condition in self.recognise)
+        return len(self.recognise), sum(condition.is_exact for condition in self.recognise)
 
     def describe(self, headers, *, file, remembered=compute_at_once):
         """Return the header values of a frame.

@@ -172,7 +172,7 @@ class Region:
         """
         return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
 
-    def within(self, shape):
+    def is_within(self, shape):
         """Return whether all of it lies in a frame of shape (ny, nx)."""
         return 0 <= self.y0 < self.y1 <= shape[0] and 0 <= self.x0 < self.x1 <= shape[1]
 
@@ -301,7 +301,7 @@ def region_within(region, shape, text, *, file=None, keyword=None, remedy=None):
     FrameError
         If it does not.
     """
-    if region.within(shape):
+    if region.is_within(shape):
         return region
     raise FrameError(
         "the region is outside the frame",

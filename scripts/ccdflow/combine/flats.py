@@ -395,19 +395,19 @@ def _mean_of_lit_pixels(parts):
         slices = (slice(None), slice(None)) if region is None else region.slices
         is_good = (image.mask[slices] == 0) & (image.count[slices] > 0)
         pixels.append((image.image[slices], is_good, factor))
-    mean, light, previous_count, limit = float("nan"), float("nan"), None, -np.inf
+    mean, light, n_previous, limit = float("nan"), float("nan"), None, -np.inf
     for _ in range(_MOST_ITERATIONS):
         lit_masks = [is_good & (values >= limit / factor) for values, is_good, factor in pixels]
         counts = [np.count_nonzero(each) for each in lit_masks]
         count = sum(counts)
-        if count in (0, previous_count):
+        if count in (0, n_previous):
             # No pixel is good, or all lit pixels are still lit.
             break
         sums = [
             values.sum(where=is_lit, dtype=np.float64)
             for is_lit, (values, _, _) in zip(lit_masks, pixels, strict=True)
         ]
-        mean, previous_count = sum(sums) / count, count
+        mean, n_previous = sum(sums) / count, count
         factors = [factor for _, _, factor in pixels]
         light = sum(total * factor for total, factor in zip(sums, factors, strict=True)) / count
         limit = UNLIT_BELOW * light

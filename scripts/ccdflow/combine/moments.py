@@ -71,12 +71,12 @@ def clipped_moments(values, *, rounding=DIGITAL_NOISE):
         limit = CLIP_SIGMA * max(sigma, rounding)
         # Mostly all values are kept: the least and the largest show it in a tenth of the time.
         if (np.abs(extremes - mean) <= limit).all():
-            count_before, count, values_kept = count, len(values), values
+            n_before, count, values_kept = count, len(values), values
         else:
             is_kept = _are_within(values, mean, limit)
-            count_before, count, values_kept = count, int(np.count_nonzero(is_kept)), None
-        if count in (0, count_before):
-            count = count_before
+            n_before, count, values_kept = count, int(np.count_nonzero(is_kept)), None
+        if count in (0, n_before):
+            count = n_before
             break
         mean, sigma = _mean_and_deviation(values[is_kept] if values_kept is None else values_kept)
     correction = np.sqrt(count / (count - 1)) if count > 1 else 1.0

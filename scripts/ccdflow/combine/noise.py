@@ -104,7 +104,7 @@ def check_region(amplifier, shape):
         If it is not.
     """
     region = amplifier.region
-    if not region.within(shape):
+    if not region.is_within(shape):
         raise UserError(
             f"the region of amplifier {amplifier.name} is not inside the image",
             keyword="region",
@@ -350,7 +350,7 @@ class NoiseModel:
             for each in (read_variance, photon_slope)
         )
 
-    def expected_between(self, start, stop, dtype=np.float64):
+    def expected_light_between(self, start, stop, dtype=np.float64):
         """Return the expected light of the pixels from `start` to `stop`, or None.
 
         Parameters
@@ -367,13 +367,13 @@ class NoiseModel:
             return None
         return self.expected_light.light_between(start, stop, dtype)
 
-    def expected_at(self, positions):
+    def expected_light_at(self, positions):
         """Return the expected light of some pixels, or None; `positions` as for `terms_at`."""
         if self.expected_light is None:
             return None
         return self.expected_light.light_at(*np.divmod(positions, self.shape[1]))
 
-    def rows(self, rows):
+    def terms_of_rows(self, rows):
         """Return (read_variance, photon_slope) of whole rows, shape ``(k, nx)``."""
         read_variance, photon_slope, bands = self._patterns
         return read_variance[bands[rows]], photon_slope[bands[rows]]

@@ -83,12 +83,12 @@ def is_unclipped_by_counts(values, centre, clip, flags):
     far_part = _MARGIN_FACTOR * ((1 + near_part) / (MAD_TO_SIGMA * clip) + near_part)
     low, high = centre - float_type(near_part) * reach, centre + float_type(near_part) * reach
     lower, upper = centre - float_type(far_part) * reach, centre + float_type(far_part) * reach
-    half_count = (n - 1) // 2
-    is_proven = _count_flags(np.less(values, low, out=flags)) <= half_count
-    is_proven &= _count_flags(np.greater(values, high, out=flags)) <= half_count
-    count_outside = _count_flags(np.less_equal(values, lower, out=flags))
-    count_outside += _count_flags(np.greater_equal(values, upper, out=flags))
-    is_proven &= n - count_outside <= half_count
+    n_half = (n - 1) // 2
+    is_proven = _count_flags(np.less(values, low, out=flags)) <= n_half
+    is_proven &= _count_flags(np.greater(values, high, out=flags)) <= n_half
+    n_outside = _count_flags(np.less_equal(values, lower, out=flags))
+    n_outside += _count_flags(np.greater_equal(values, upper, out=flags))
+    is_proven &= n - n_outside <= n_half
     mad = np.minimum(low - lower, upper - high)
     return is_proven & is_within(np.maximum(largest - low, high - least), centre, mad, clip)
 

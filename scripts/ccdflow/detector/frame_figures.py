@@ -138,9 +138,7 @@ def frame_statistics(image, overscan=()):
     noise = clipped_moments(steps).sigma / 2**0.5
     clean = without_outliers(rows)
     with np.errstate(invalid="ignore"):
-        bright_count = np.count_nonzero(
-            rows > clean.level + _BRIGHT_SIGMA * max(noise, DIGITAL_NOISE)
-        )
+        n_bright = np.count_nonzero(rows > clean.level + _BRIGHT_SIGMA * max(noise, DIGITAL_NOISE))
     overscan = np.ravel(overscan)
     return FrameStatistics(
         level=clean.level,
@@ -148,7 +146,7 @@ def frame_statistics(image, overscan=()):
         noise=noise,
         row_structure=clean.excess(noise, axis=1).value,
         column_structure=clean.excess(noise, axis=0).value,
-        bright=float(bright_count / rows.size),
+        bright=float(n_bright / rows.size),
         shape=tuple(float(mean) for mean in clean.boxes().ravel()),
         pixels=rows.size,
     )

@@ -213,7 +213,7 @@ def select_members(statistics, thresholds=None):
     )
 
 
-def selection_of(figures, count, limits, no_common_shape):
+def selection_of(figures, count, limits, find_shape_disagreements):
     """Leave out frames beyond the limits of the figures; the clearest figure comes first.
 
     Parameters
@@ -222,7 +222,7 @@ def selection_of(figures, count, limits, no_common_shape):
     count : int
         Number of frames.
     limits : Thresholds, or the thresholds of flats
-    no_common_shape : callable
+    find_shape_disagreements : callable
         Returns the disagreements in shape; called if no other was found.
 
     Returns
@@ -244,7 +244,7 @@ def selection_of(figures, count, limits, no_common_shape):
         for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _left_out_by(figure, index, centre, reach))
     if not is_structured:
-        disagreements += no_common_shape()
+        disagreements += find_shape_disagreements()
     disagreements += _sentences_on_too_many(left_out.values(), count, limits)
     return Selection(
         kept=tuple(i for i in range(count) if i not in left_out),

@@ -232,11 +232,11 @@ def _scatter_of_all_nights(values):
 def _scatter_at_each_night(values):
     """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
     scatter, size = _scatter_of_all_nights(values), values.size
-    part_count = max(size // _NIGHTS_OF_PART, 1)
-    if part_count == 1:
+    n_parts = max(size // _NIGHTS_OF_PART, 1)
+    if n_parts == 1:
         return np.full(size, scatter)
-    changes = np.abs(np.diff(values, prepend=values[0]))[: part_count * _NIGHTS_OF_PART].reshape(
-        part_count, _NIGHTS_OF_PART
+    changes = np.abs(np.diff(values, prepend=values[0]))[: n_parts * _NIGHTS_OF_PART].reshape(
+        n_parts, _NIGHTS_OF_PART
     )
     part_scatters = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
     # A part in which the scatter changes takes the larger one of its neighbours.

@@ -88,10 +88,10 @@ def highest_value(hdu, name=None):
 
 def is_plain(hdu):
     """Return whether an image's stored numbers are its values, or unsigned ones offset."""
-    return not hdu.is_tiled and _plain_scaling(hdu.header)
+    return not hdu.is_tiled and _has_plain_scaling(hdu.header)
 
 
-def _plain_scaling(header):
+def _has_plain_scaling(header):
     """Return whether BSCALE, BZERO and BLANK leave the stored numbers, or only offset them."""
     scaling, bitpix = scaling_of(header), header["BITPIX"]
     if scaling.bscale != 1 or scaling.blank is not None:

@@ -63,9 +63,9 @@ class RowStream:
         for first in range(0, ny, rows):
             count = min(rows, ny - first)
             view = buffer[: count * nx * self.dtype.itemsize]
-            count_read = self._fill(view)
-            total += count_read
-            if count_read < len(view):
+            n_read = self._fill(view)
+            total += n_read
+            if n_read < len(view):
                 file_errors.check_length(
                     total, has_more=False, layout=self._layout, name=self._name
                 )

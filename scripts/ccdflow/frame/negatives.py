@@ -22,13 +22,13 @@ class Negatives:
 
     def __init__(self, is_judged):
         self._is_judged = is_judged
-        self._negative_count = self._pixel_count = 0
+        self._n_negative = self._n_pixels = 0
 
     def add(self, values):
         """Count the negative numbers of an array of any shape, as stored."""
         if self._is_judged:
-            self._negative_count += int(np.count_nonzero(values < 0))
-            self._pixel_count += values.size
+            self._n_negative += int(np.count_nonzero(values < 0))
+            self._n_pixels += values.size
 
     def check(self, file=None):
         """Raise `FrameError` if more than a thousandth of the pixels are below 0.
@@ -43,12 +43,12 @@ class Negatives:
         FrameError
             If there are more.
         """
-        if self._negative_count > MOST_NEGATIVE_PART * self._pixel_count:
+        if self._n_negative > MOST_NEGATIVE_PART * self._n_pixels:
             raise FrameError(
                 "the frame was reduced already: it is of floating point and has pixels below 0",
                 file=file,
                 keyword="pixels below 0",
-                value=f"{self._negative_count} of {self._pixel_count}",
+                value=f"{self._n_negative} of {self._n_pixels}",
                 allowed="a raw frame",
                 remedy=REDUCED_REMEDY,
             )

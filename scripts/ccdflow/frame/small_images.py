@@ -106,7 +106,7 @@ class SmallImage:
         count, nx = -(-shape[0] // squares.row_step), shape[1]
         memory = thread_buffer("small image", max(1, count * nx) * _LINE.itemsize)
         self._lines = np.frombuffer(memory, _LINE, count * nx).reshape(count, nx)
-        self._line_count = 0
+        self._n_lines = 0
 
     def add(self, first, rows):
         """Take some rows of the frame.
@@ -119,8 +119,8 @@ class SmallImage:
         """
         step = self._squares.row_step
         rows_sampled = rows[-first % step :: step]
-        lines = self._lines[self._line_count : self._line_count + len(rows_sampled)]
-        self._line_count += len(rows_sampled)
+        lines = self._lines[self._n_lines : self._n_lines + len(rows_sampled)]
+        self._n_lines += len(rows_sampled)
         if rows_sampled.dtype == _LINE and rows_sampled.strides[1] == _LINE.itemsize:
             # Numpy lets other threads go on during work on 500 items or more, and waiting for them
             # after each block takes three times as long as the work. A line is one item here.

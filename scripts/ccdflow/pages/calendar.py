@@ -140,8 +140,8 @@ def words_on_state(line):
     text = f"{line.night}: {line.reduced} of {line.frames} frames reduced"
     if line.set_aside:
         text += f", {line.set_aside} set aside"
-    for image_type, number_made, groups in line.combined:
-        text += f", {number_made} of {groups} combined {plural(image_type)}"
+    for image_type, n_made, groups in line.combined:
+        text += f", {n_made} of {groups} combined {plural(image_type)}"
     if line.calibrated_frames:
         text += f", calibrated: {line.grades_words}"
     if line.uncalibrated:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, Section, ShownFrame
-from ccdflow.pages.text_formatting import grouped_by_type, number_of, unique_names
+from ccdflow.pages.text_formatting import group_by_type, number_of, unique_names
 from ccdflow.wording import count, listing
 
 
@@ -54,7 +54,7 @@ def frames_section(frames):
         "Frames of the night",
         tuple(_night_sentences(frames, cameras)),
         template="frames.html.j2",
-        content=FrameTable(grouped_by_type(sorted(frames, key=_number_key)), cameras),
+        content=FrameTable(group_by_type(sorted(frames, key=_number_key)), cameras),
         order=30,
         name="Frames",
     )
@@ -131,7 +131,7 @@ def _night_sentences(frames, cameras):
         return ["No frame of this night was found."]
     numbers = [
         number_of(image_type, len(frames_of_type))
-        for image_type, frames_of_type in grouped_by_type(frames)
+        for image_type, frames_of_type in group_by_type(frames)
     ]
     subject = f"{count(len(frames), 'frame')}"
     if cameras:

@@ -18,7 +18,7 @@ from ccdflow.pages.text_formatting import (
     capitalised_text,
     number_of,
     plural,
-    sorted_by_type,
+    sort_by_type,
 )
 from ccdflow.wording import count, listing
 
@@ -97,7 +97,7 @@ class NightLine:
     @property
     def types_words(self):
         """The frames of each type in words."""
-        return ", ".join(number_of(*each) for each in sorted_by_type(self.types))
+        return ", ".join(number_of(*each) for each in sort_by_type(self.types))
 
     @property
     def combined_words(self):
@@ -117,14 +117,14 @@ class NightLine:
     @property
     def masters(self):
         """Combined biases, darks and flats made."""
-        return sum(number_made for _, number_made, _ in self.combined)
+        return sum(n_made for _, n_made, _ in self.combined)
 
     @property
     def masters_words(self):
         """The combined frames of each type in words."""
         words = [
-            count(number_made, f"combined {image_type}", f"combined {plural(image_type)}")
-            for image_type, number_made, _ in self.combined
+            count(n_made, f"combined {image_type}", f"combined {plural(image_type)}")
+            for image_type, n_made, _ in self.combined
         ]
         return listing(words or ["no combined bias, dark or flat"])
 
@@ -275,9 +275,9 @@ def _index_summary(page):
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
     groups_without = [
-        f"{count(groups - number_made, 'group')} of {plural(image_type)}"
-        for image_type, number_made, groups in totals.combined
-        if number_made < groups
+        f"{count(groups - n_made, 'group')} of {plural(image_type)}"
+        for image_type, n_made, groups in totals.combined
+        if n_made < groups
     ]
     sentences = [
         f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
@@ -327,7 +327,7 @@ def _line_of_totals(nights):
             groups[image_type] += groups_of_type
     combined = tuple(
         (image_type, numbers_made[image_type], number)
-        for image_type, number in sorted_by_type(groups.items())
+        for image_type, number in sort_by_type(groups.items())
     )
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
     return NightLine("", combined=combined, grades=tuple(sorted(grades.items())), **sums)

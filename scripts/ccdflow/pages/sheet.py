@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
 from ccdflow.pages.rendering import href, visible
-from ccdflow.pages.text_formatting import sorted_by_type, type_rank
+from ccdflow.pages.text_formatting import sort_by_type, type_rank
 from ccdflow.wording import count
 
 # Matches the ending of a FITS file: .fits, .FIT.gz.
@@ -29,14 +29,14 @@ class SmallPicture:
         'reduced' or 'calibrated'.
     product : str
         Path of the frame itself, relative to the page.
-    shown : dict of str to object
+    values : dict of str to object
         As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.PictureValues`.
     """
 
     path: str
     step: str
     product: str
-    shown: dict[str, object] = field(repr=False)
+    values: dict[str, object] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class SheetTiles:
                 [
                     [
                         href(picture.path), picture.step, href(picture.product),
-                        *(picture.shown[name] for name in _NEEDED_FIELDS),
+                        *(picture.values[name] for name in _NEEDED_FIELDS),
                     ]
                     for picture in tile.pictures
                 ],
@@ -143,9 +143,7 @@ def sheet_section(tiles):
     Section
     """
     tiles_by_time = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    frames_by_type = tuple(
-        sorted_by_type(Counter(tile.image_type for tile in tiles_by_time).items())
-    )
+    frames_by_type = tuple(sort_by_type(Counter(tile.image_type for tile in tiles_by_time).items()))
     sheet = SheetTiles(tuple(tiles_by_time), frames_by_type)
     summary = ()
     if sheet.n_marked:

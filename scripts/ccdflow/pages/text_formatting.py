@@ -82,12 +82,12 @@ def span_text(values, digits=3):
     return " to ".join(dict.fromkeys(ends))
 
 
-def grouped_by_type(frames):
+def group_by_type(frames):
     """Group frames by image type: [(type, frames)], the known types in the order of work first."""
     grouped = {}
     for frame in frames:
         grouped.setdefault(frame.image_type, []).append(frame)
-    return sorted_by_type(grouped.items())
+    return sort_by_type(grouped.items())
 
 
 def type_rank(image_type):
@@ -95,7 +95,7 @@ def type_rank(image_type):
     return TYPE_ORDER.index(image_type) if image_type in TYPE_ORDER else len(TYPE_ORDER)
 
 
-def sorted_by_type(pairs):
+def sort_by_type(pairs):
     """Sort pairs of image type and something: the known types in the order of work, then others."""
     return sorted(pairs, key=lambda pair: (type_rank(pair[0]), pair[0]))
 

@@ -60,7 +60,7 @@ class Ledger(dict):
 
     Attributes
     ----------
-    saved : dict of str to ccdflow.run.job_records.Record
+    saved_records : dict of str to ccdflow.run.job_records.Record
         The records as they are on the disk, by product.
     has_late_notes : bool
         Whether some of the records are in the late notes.
@@ -68,7 +68,7 @@ class Ledger(dict):
 
     def __init__(self, values=()):
         super().__init__()
-        self.saved = {}
+        self.saved_records = {}
         self.has_late_notes = False
         self._common = {}
         for product, record in dict(values).items():
@@ -109,8 +109,8 @@ class Ledger(dict):
         """Whether the file on the disk equals this ledger."""
         return (
             not self.has_late_notes
-            and len(self) == len(self.saved)
-            and all(self.saved.get(product) is record for product, record in self.items())
+            and len(self) == len(self.saved_records)
+            and all(self.saved_records.get(product) is record for product, record in self.items())
         )
 
 
@@ -174,7 +174,7 @@ def _read_ledger(results, head, lines):
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     if not (reader.is_of_another_version or late_reader.is_of_another_version):
-        ledger.saved = dict(ledger)
+        ledger.saved_records = dict(ledger)
     ledger.has_late_notes = late_notes.has_late_notes(results)
     return ledger
 
@@ -209,34 +209,38 @@ class RecordReader:
     def record(self, line):
         """Return the record of a line."""
         short, unshared, data = line.split(_SEPARATOR)
-        *values, index = decode(short)[0]
-        return self._record(values, unshared, data, self._bases[index])
+        *short_values, index = decode(short)[0]
+        return self._record(short_values, unshared, data, self._bases[index])
 
     def late_record(self, line):
         """Return (night, record) of a line of `late_line`."""
         short, unshared, data, common = line.split(_SEPARATOR)
-        *values, night = decode(short)[0]
+        *short_values, night = decode(short)[0]
         common = self._ledger.shared_text(json.loads(common)) if common else ""
-        return night, self._record(values, unshared, data, common)
+        return night, self._record(short_values, unshared, data, common)
 
-    def _record(self, values, unshared, data, common):
+    def _record(self, short_values, unshared, data, common):
         """Return the record of values that were read, with the texts that records share.
 
         Parameters
         ----------
-        values : list of object
+        short_values : list of object
             Values of the short fields, as their line has them.
         unshared, data, common : str
             JSON of the record's own basis, of its data, and of the basis that it shares.
         """
         # Share one text between the thousands of equal ones.
         texts = self._texts
-        values = [texts.setdefault(v, v) if type(v) is str else tuple(v) for v in values]
+        short_values = [
+            texts.setdefault(v, v) if type(v) is str else tuple(v) for v in short_values
+        ]
         if self.is_of_another_version:
-            value_of = _EMPTY_FIELDS | dict(zip(self._fields, values, strict=True))
-            values = [value_of[name] for name in SHORT_FIELDS]
+            value_of = _EMPTY_FIELDS | dict(zip(self._fields, short_values, strict=True))
+            short_values = [value_of[name] for name in SHORT_FIELDS]
         basis = UnparsedMapping(unshared, common)
-        return Record.of_short_values(values, basis, UnparsedMapping(texts.setdefault(data, data)))
+        return Record.of_short_values(
+            short_values, basis, UnparsedMapping(texts.setdefault(data, data))
+        )
 
 
 def late_line(record, night):
@@ -272,9 +276,9 @@ def line_of_late_line(line, index_of_common):
     product, line, night : str
     """
     short, unshared, data, common = line.split(_SEPARATOR)
-    *values, night = decode(short)[0]
-    short = _compact_json([*values, index_of_common(common or "{}")])
-    return values[0], _SEPARATOR.join((short, unshared, data)), night
+    *short_values, night = decode(short)[0]
+    short = _compact_json([*short_values, index_of_common(common or "{}")])
+    return short_values[0], _SEPARATOR.join((short, unshared, data)), night
 
 
 def save_ledger(results, ledger):
@@ -297,7 +301,7 @@ def save_ledger(results, ledger):
     head = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
     lines = (_line_of_record(ledger[product], indices_of_common) for product in sorted(ledger))
     written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact_json(head)], lines))
-    ledger.saved = dict(ledger)
+    ledger.saved_records = dict(ledger)
     ledger.has_late_notes = False
     return written
 

@@ -322,21 +322,21 @@ class Planner:
             # The basis of a product on all nights is long: it is made once.
             basis = basis() if callable(basis) else basis
             key = digest(basis)
-        why, may_stand = "new", False
+        reason, may_stand = "new", False
         if not is_new:
             check = self._compare(kind, product, key, basis)
             self._note_check(product, check)
-            why, may_stand = check.why_again, check.may_stand
-        if not why and wanted_product.is_open:
-            why = "its content may change"
-        if not why and not self.is_forced(kind, product):
+            reason, may_stand = check.why_again, check.may_stand
+        if not reason and wanted_product.is_open:
+            reason = "its content may change"
+        if not reason and not self.is_forced(kind, product):
             self._note_header(kind, product)
             return
-        why = why or "asked for again"
+        reason = reason or "asked for again"
         pending, spare = self._predecessors(wanted_product)
         attempt = self._attempt(product, key) if self._records else 0
         context.jobs[product] = Job(
-            kind.name, product, key, why, wanted_product.night, pending, attempt, spare,
+            kind.name, product, key, reason, wanted_product.night, pending, attempt, spare,
             may_stand=may_stand,
         )  # fmt: skip
 
@@ -508,8 +508,8 @@ class Planner:
                 may_stand=kind.may_stand(record.basis, current_basis),
             )
         if record.status == job_records.REFUSED:
-            if why := kind.try_again(self.context, record):
-                return ProductCheck(why)
+            if reason := kind.try_again(self.context, record):
+                return ProductCheck(reason)
             return ProductCheck(is_left_over=bool(self.stamps.stamp_of(product)))
         if not self.stamps.stamp_of(product):
             return ProductCheck("product missing")

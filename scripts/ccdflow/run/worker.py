@@ -157,7 +157,7 @@ class _Pool:
         Number of jobs that each job waits for.
     ready_jobs : list of int
         A heap of the jobs that can be done, by index.
-    remaining_count, busy_threads : int
+    n_remaining, busy_threads : int
         Number of jobs not yet done, and of threads at work.
     is_stopped : bool
         Whether no further job is begun.
@@ -179,7 +179,7 @@ class _Pool:
                 self.missing_needs[index] += 1
         self.ready_jobs = [index for index, count in enumerate(self.missing_needs) if not count]
         heapify(self.ready_jobs)
-        self.remaining_count, self.busy_threads, self.is_stopped = len(jobs), 0, False
+        self.n_remaining, self.busy_threads, self.is_stopped = len(jobs), 0, False
         self.condition = threading.Condition()
 
     def run(self):
@@ -197,7 +197,7 @@ class _Pool:
     def _next(self):
         """Return the index of the next job that can be done; None without such a job."""
         with self.condition:
-            while self.remaining_count and not self.is_stopped:
+            while self.n_remaining and not self.is_stopped:
                 if self.ready_jobs and self._fits(self.jobs[self.ready_jobs[0]]):
                     self.busy_threads += self._width(self.jobs[self.ready_jobs[0]])
                     return heappop(self.ready_jobs)
@@ -234,7 +234,7 @@ class _Pool:
         with self.condition:
             self._note(job, record, reason)
             self.busy_threads -= width
-            self.remaining_count -= 1
+            self.n_remaining -= 1
             if full_disk_line:
                 self.result.full_disk, self.is_stopped = full_disk_line, True
             for follower in self.followers[index]:

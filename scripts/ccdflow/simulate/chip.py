@@ -221,14 +221,14 @@ class Detector:
         """Return the dark current at a temperature over that at the detector's `temperature`."""
         return 2.0 ** ((temperature - self.temperature) / self.doubling)
 
-    def dark_charge(self, exptime, *, temperature, blinking=()):
+    def dark_charge(self, exptime, *, temperature, is_blinking_pixel_on=()):
         """Return the mean dark current of an exposure, without glow.
 
         Parameters
         ----------
         exptime, temperature : float
             Seconds, degrees Celsius.
-        blinking : sequence of bool
+        is_blinking_pixel_on : sequence of bool
             Whether each of `blinking_pixels` is on (default: none).
 
         Returns
@@ -241,8 +241,10 @@ class Detector:
         add_pixels(charge, self.hot_pixels * (1, 1, time))
         rows, columns, rate, end = self.filling_pixels.T
         add_pixels(charge, np.column_stack([rows, columns, end * -np.expm1(-rate * time / end)]))
-        if len(blinking):
-            add_pixels(charge, self.blinking_pixels[np.asarray(blinking), :3] * (1, 1, time))
+        if len(is_blinking_pixel_on):
+            add_pixels(
+                charge, self.blinking_pixels[np.asarray(is_blinking_pixel_on), :3] * (1, 1, time)
+            )
         return charge
 
     def glow_charge(self, exptime):

@@ -72,7 +72,7 @@ class Shot:
     set_temperature : float, optional
         Set point of the cooling, degrees Celsius (default: `temperature`).
     dust : tuple of Dust
-    cosmic_rays : float
+    cosmic_ray_rate : float
         Per pixel and second.
     object : str
         Name of the target in the header.
@@ -91,7 +91,7 @@ class Shot:
     temperature: float | None = None
     set_temperature: float | None = None
     dust: tuple[Dust, ...] = ()
-    cosmic_rays: float = 0.0
+    cosmic_ray_rate: float = 0.0
     object: str = ""
     cards: dict[str, object] = field(default_factory=dict)
     detector: Detector | None = None
@@ -147,7 +147,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", writes
             sky=shot.sky,
             temperature=shot.temperature,
             dust=shot.dust,
-            cosmic_rays=shot.cosmic_rays,
+            cosmic_ray_rate=shot.cosmic_ray_rate,
         )
         path = folder / shot.file
         make_folder(path.parent)
@@ -253,7 +253,11 @@ def _detector_arrays(detector):
 
 def _frame_arrays(exposure):
     """Return {name: array} of the light, charge and hits that a frame is made of."""
-    arrays = {"cosmics": exposure.cosmics, "level": exposure.level, "saturated": exposure.saturated}
+    arrays = {
+        "cosmics": exposure.cosmics,
+        "level": exposure.level,
+        "saturated": exposure.is_saturated,
+    }
     if exposure.image_type != "bias":
         arrays["dark"] = exposure.dark + exposure.glow
     if exposure.image_type in ("flat", "science"):

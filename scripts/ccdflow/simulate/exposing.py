@@ -35,11 +35,11 @@ class Exposure:
         Mean electrons: light after response and shutter, dark current, glow of the amplifier.
     cosmics : numpy.ndarray of shape (n, 3), float64
         Row, column, electrons of each pixel that a cosmic ray hit.
-    blinking : numpy.ndarray of shape (n,), bool
+    is_blinking_pixel_on : numpy.ndarray of shape (n,), bool
         Whether each of the blinking pixels is on.
     electrons : numpy.ndarray of shape (ny, nx), float64
         The drawn electrons, before traps, wells and amplifiers.
-    saturated : numpy.ndarray of shape (ny, nx), bool
+    is_saturated : numpy.ndarray of shape (ny, nx), bool
         At the full well, or at the converter's last step.
     level : numpy.ndarray of shape (number of amplifiers, ny), float64
         Bias level of each row, in adu.
@@ -56,9 +56,9 @@ class Exposure:
     dark: np.ndarray
     glow: np.ndarray
     cosmics: np.ndarray
-    blinking: np.ndarray
+    is_blinking_pixel_on: np.ndarray
     electrons: np.ndarray
-    saturated: np.ndarray
+    is_saturated: np.ndarray
     level: np.ndarray
 
 
@@ -72,7 +72,7 @@ def expose(
     sky=None,
     temperature=None,
     dust=(),
-    cosmic_rays=0.0,
+    cosmic_ray_rate=0.0,
     cosmics=None,
 ):
     """Take one frame.
@@ -96,7 +96,7 @@ def expose(
         Temperature of the detector, degrees Celsius (default: the detector's own).
     dust : sequence of ccdflow.simulate.optics.Dust
         Grains that lie on the window in this frame, beside those of the detector.
-    cosmic_rays : float
+    cosmic_ray_rate : float
         Per pixel and second.
     cosmics : numpy.ndarray of shape (n, 3), float64, optional
         Row, column, electrons; instead of cosmic rays drawn by chance.
@@ -116,18 +116,18 @@ def expose(
     temperature = detector.temperature if temperature is None else temperature
     incident, response, light = _mean_electrons(detector, exptime, filter, sky, dust)
     is_on = rng.random(len(detector.blinking_pixels)) < detector.blinking_pixels[:, 3]
-    dark = detector.dark_charge(exptime, temperature=temperature, blinking=is_on)
+    dark = detector.dark_charge(exptime, temperature=temperature, is_blinking_pixel_on=is_on)
     glow = detector.glow_charge(exptime)
     electrons = rng.poisson(light + dark + glow).astype(np.float64)
     if cosmics is None:
-        cosmics = draw_cosmics(rng, detector.shape, exptime, cosmic_rays)
+        cosmics = draw_cosmics(rng, detector.shape, exptime, cosmic_ray_rate)
     add_pixels(electrons, cosmics)
-    raw, saturated, level = read_out(detector, electrons, rng=rng)
+    raw, is_saturated, level = read_out(detector, electrons, rng=rng)
     return Exposure(
         raw=raw, image_type=image_type, filter=filter or "", exptime=exptime,
         temperature=temperature, incident=incident, response=response, light=light, dark=dark,
-        glow=glow, cosmics=cosmics, blinking=is_on, electrons=electrons, saturated=saturated,
-        level=level,
+        glow=glow, cosmics=cosmics, is_blinking_pixel_on=is_on, electrons=electrons,
+        is_saturated=is_saturated, level=level,
     )  # fmt: skip
 
 

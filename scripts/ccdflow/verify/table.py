@@ -96,12 +96,12 @@ def hash_with_sources(product, content, raw, results, product_notes):
 
 def read_verdicts(results):
     """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
-    rows, edited_count = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
+    rows, n_edited = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
     try:
-        return {row["product"]: _entry_of_row(row) for row in rows}, edited_count
+        return {row["product"]: _entry_of_row(row) for row in rows}, n_edited
     except (KeyError, ValueError, TypeError):
         # Another version wrote a table with other columns.
-        return {}, edited_count
+        return {}, n_edited
 
 
 def _entry_of_row(row):
@@ -151,13 +151,13 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     -------
     verdicts : list of Verdict
         Verdicts of these products, in their order.
-    fresh_count : int
+    n_fresh : int
         How many of those that are verified were made again now.
     remarks : list of str
         That lines of the table were edited, or that it cannot be written.
     """
     raw, results = Path(raw), Path(results)
-    known_entries, edited_count = read_verdicts(results)
+    known_entries, n_edited = read_verdicts(results)
 
     def entry_of(product):
         """Return the `Entry` of a product."""
@@ -177,22 +177,20 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     }
     entries |= entries_of_products
     remarks = []
-    if edited_count:
-        remarks.append(
-            f"{TABLE_FILE}: {edited_count} lines were edited; their verdicts do not count"
-        )
+    if n_edited:
+        remarks.append(f"{TABLE_FILE}: {n_edited} lines were edited; their verdicts do not count")
     try:
-        if edited_count or entries != known_entries:
+        if n_edited or entries != known_entries:
             write_verdicts(results, entries)
     except OSError as error:
         remarks.append(f"{TABLE_FILE} cannot be written ({error.strerror}): {_UNWRITTEN_REMARK}")
     verdicts = [entries_of_products[product].verdict for product in products]
-    fresh_count = sum(
+    n_fresh = sum(
         verdict.verdict == VERIFIED
         and entries_of_products[product] is not known_entries.get(product)
         for product, verdict in zip(products, verdicts, strict=True)
     )
-    return verdicts, fresh_count, remarks
+    return verdicts, n_fresh, remarks
 
 
 def _entry_of_product(product, known_entry, product_notes, *, raw, results, compares_all_rows):
@@ -247,13 +245,13 @@ def _still_holds(entry, content, compares_all_rows):
     )
 
 
-def lines_on_verdicts(verdicts, fresh_count, expected=()):
+def lines_on_verdicts(verdicts, n_fresh, expected=()):
     """Return the lines that say how a verification came out.
 
     Parameters
     ----------
     verdicts : list of Verdict
-    fresh_count : int
+    n_fresh : int
         How many of those that are verified were made again now.
     expected : collection of str
         Causes for which a product may be one that cannot be made again.
@@ -272,10 +270,10 @@ def lines_on_verdicts(verdicts, fresh_count, expected=()):
             word, cause = f"{CANNOT}{ending}", f"{CANNOT} ({verdict.cause}{ending})"
         counts[word] += 1
         lines.append(f"{cause}: {verdict.product}: {verdict.reason}")
-    verified_count = len(verdicts) - counts.total()
+    n_verified = len(verdicts) - counts.total()
     words = [
-        f"{verified_count} of {len(verdicts)} products verified with ccdproc {CCDPROC}",
-        f" ({fresh_count} now, the others before)" if fresh_count < verified_count else "",
+        f"{n_verified} of {len(verdicts)} products verified with ccdproc {CCDPROC}",
+        f" ({n_fresh} now, the others before)" if n_fresh < n_verified else "",
         *(_count_words(counts[word], word) for word in _COUNTED_VERDICTS if counts[word]),
     ]
     return [*lines, "".join(words)]

@@ -87,7 +87,7 @@ def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
     sky = simulate.Sky(3.0, stars=stars, fwhm=fwhm, beta=3.0)
     rng = np.random.default_rng(1)
     taken = simulate.expose(
-        detector, "science", 60, rng=rng, filter="g", sky=sky, cosmic_rays=1.5e-5
+        detector, "science", 60, rng=rng, filter="g", sky=sky, cosmic_ray_rate=1.5e-5
     )
     image = (taken.electrons / taken.response + rng.normal(0, 6, shape)).astype(np.float32)
     errors = np.sqrt(taken.light + taken.dark + taken.glow + 36).astype(np.float32)

@@ -89,9 +89,11 @@ def test_a_table_has_the_bytes_of_astropys(count):
 
 def test_the_bad_pixels_are_those_that_were_written(tmp_path, monkeypatch):
     path = _write(tmp_path)
-    seen = [pixel_tables.read_seen(path, "n", ["dark"], SHAPES, reads_weak_pixels=True)]
+    seen = [pixel_tables.read_night_bad_pixels(path, "n", ["dark"], SHAPES, reads_weak_pixels=True)]
     monkeypatch.setattr(pixel_tables, "read_plain_columns", lambda *_: None)
-    seen.append(pixel_tables.read_seen(path, "n", ["dark"], SHAPES, reads_weak_pixels=True))
+    seen.append(
+        pixel_tables.read_night_bad_pixels(path, "n", ["dark"], SHAPES, reads_weak_pixels=True)
+    )
     rng = np.random.default_rng(7)
     for number, shape in enumerate(SHAPES):
         truth = _image(rng, shape, 0.02, (0.123456789, 1)[number])
@@ -138,7 +140,7 @@ def test_a_table_that_was_changed_is_left_to_astropy(tmp_path, how):
 
 def test_a_missing_file_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
-        pixel_tables.read_seen(tmp_path / "none.fits", "n", [], SHAPES)
+        pixel_tables.read_night_bad_pixels(tmp_path / "none.fits", "n", [], SHAPES)
 
 
 def test_both_readers_agree_on_a_header_with_any_byte_changed(tmp_path):

@@ -13,14 +13,14 @@ CELLS = {
 @pytest.fixture
 def path(tmp_path):
     note_columns.write_columns(
-        tmp_path / "notes", CELLS.items(), first={"form": 2}, names=["a", "b", "c"]
+        tmp_path / "notes", CELLS.items(), shared_values={"form": 2}, names=["a", "b", "c"]
     )
     return tmp_path / "notes"
 
 
 def test_columns_are_read_as_they_were_written(path):
     columns = note_columns.read_columns(path)
-    assert (columns.first, columns.names, list(columns)) == (
+    assert (columns.shared_values, columns.names, list(columns)) == (
         {"form": 2},
         ["a", "b", "c"],
         list(CELLS),
@@ -42,6 +42,8 @@ def test_damaged_columns_are_none(path, change):
 
 def test_columns_of_a_file_that_was_written_anew_are_not_mixed_with_it(path):
     before = note_columns.read_columns(path)
-    note_columns.write_columns(path, CELLS.items(), first={"form": 3}, names=["a", "b", "c"])
+    note_columns.write_columns(
+        path, CELLS.items(), shared_values={"form": 3}, names=["a", "b", "c"]
+    )
     with pytest.raises(OSError, match=r"notes was written anew$"):
         before.cells("plain")

@@ -479,7 +479,9 @@ def test_a_night_measured_before_a_source_was_known_is_read_without_it(tmp_path)
     columns = [fits.Column(n, "J", array=v) for n, v in zip(names, values, strict=True)]
     table = fits.BinTableHDU.from_columns(columns, name="PIXELS")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "old.fits")
-    (night,) = pixel_tables.read_seen(tmp_path / "old.fits", "2024-03-01", ["flat"], [(5, 7)])
+    (night,) = pixel_tables.read_night_bad_pixels(
+        tmp_path / "old.fits", "2024-03-01", ["flat"], [(5, 7)]
+    )
     assert night.index.tolist() == [2, 10]
     assert {name: each.tolist() for name, each in night.bits.items()} == bits
 

@@ -18,7 +18,7 @@ from ccdflow.errors import UserError
 from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
 from ccdflow.pages.pictures import trend_picture as trends
 from ccdflow.pages.pictures.ageing_picture import ageing_picture
-from ccdflow.pages.pictures.before_after import overview
+from ccdflow.pages.pictures.before_after import before_after_picture
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
 from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
 from ccdflow.pages.pictures.coverage_picture import coverage_picture
@@ -138,7 +138,7 @@ def chunks(png):
 
 
 DRAWINGS = {
-    "overview": lambda: overview([frame(), frame(kind="bias", light=0.0)]),
+    "overview": lambda: before_after_picture([frame(), frame(kind="bias", light=0.0)]),
     "combined": lambda: combined_bias_picture(combined_panels()),
     "quality": lambda: night_quality_picture(amplifiers(), title="night"),
     "trend": lambda: trend_picture(trend(), highlight="2016-01-17"),
@@ -177,7 +177,7 @@ def test_arrays_handed_to_a_picture_are_not_changed():
     before = [array.tobytes() for array in arrays]
     for array in arrays:
         array.flags.writeable = False
-    overview([given])
+    before_after_picture([given])
     combined_bias_picture(bias)
     assert [array.tobytes() for array in arrays] == before
 
@@ -186,14 +186,14 @@ BAND = "#ddece6"
 
 
 def test_the_used_overscan_is_marked_and_nothing_where_none_was_used():
-    assert count(overview([frame()]), BAND) > 5000
-    assert count(overview([frame(strips=())]), BAND) == 0
+    assert count(before_after_picture([frame()]), BAND) > 5000
+    assert count(before_after_picture([frame(strips=())]), BAND) == 0
 
 
 def test_the_headers_section_is_marked_only_where_another_was_used():
-    assert count(overview([frame()]), before_after.CLAIMED_COLOUR) > 200
+    assert count(before_after_picture([frame()]), before_after.CLAIMED_COLOUR) > 200
     same = frame(header_biassec="[76:100,1:240]", header_region=(0, NY, 75, NX))
-    assert count(overview([same]), before_after.CLAIMED_COLOUR) == 0
+    assert count(before_after_picture([same]), before_after.CLAIMED_COLOUR) == 0
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_pixels_of_every_sort_are_drawn(raw):
         raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data, header_biassec="",
         header_region=None,
     )  # fmt: skip
-    png = overview([given])
+    png = before_after_picture([given])
     assert pixels(png).shape[1] == 1320
     tall = 2.5 * 40 / 30
     for image, box in ((raw, (0.75, 0.55, 2.5, tall)), (raw[:, :20], (4.4, 0.55, tall / 2, tall))):
@@ -237,17 +237,17 @@ def test_pixels_of_every_sort_are_drawn(raw):
 
 def test_a_value_off_scale_has_its_column(monkeypatch):
     """The text may stand over another part: the first columns of a strip are narrow."""
-    texts, write = [], Raster.text
+    texts, write = [], Raster.draw_text
 
     def note(self, x, y, text, *rest, **more):
         texts.append(text)
         return write(self, x, y, text, *rest, **more)
 
-    monkeypatch.setattr(Raster, "text", note)
+    monkeypatch.setattr(Raster, "draw_text", note)
     leak = frame(light=1e-6)
     for given, line in ((leak, "column 69"), (transpose_frame(leak), "row 69")):
         texts.clear()
-        overview([given])
+        before_after_picture([given])
         place = texts.index("off scale:")
         assert texts[place + 2] == line
         value, unit = texts[place + 1].split(maxsplit=1)
@@ -263,7 +263,7 @@ def test_overscan_of_other_shapes_is_drawn():
     quadrants = frame(
         strips=(OverscanStrip((0, 99, 80, NX), "low"), OverscanStrip((99, NY, 80, NX), "high"))
     )
-    drawn = [overview([given]) for given in (upright, turned, sides, quadrants)]
+    drawn = [before_after_picture([given]) for given in (upright, turned, sides, quadrants)]
     assert len(set(drawn)) == 4
     assert all(count(png, BAND) > 2000 for png in drawn)
 
@@ -279,12 +279,12 @@ def test_a_picture_takes_its_frames_one_by_one():
             yield given
             del given
 
-    assert overview(frames()).startswith(b"\x89PNG")
+    assert before_after_picture(frames()).startswith(b"\x89PNG")
 
 
 def test_more_frames_than_can_be_drawn_are_not_drawn(monkeypatch):
     monkeypatch.setattr(before_after, "MOST_FRAMES", 2)
-    two, three = overview([frame()] * 2), overview([frame()] * 3)
+    two, three = before_after_picture([frame()] * 2), before_after_picture([frame()] * 3)
     assert two != three  # the third says that there were three
     assert abs(pixels(two).shape[0] - pixels(three).shape[0]) < 40
 
@@ -293,13 +293,13 @@ def test_names_that_no_font_has_are_drawn_as_escapes():
     name = "a $x_{1$ \\frac\n\udcff名.fits"
     assert style.drawable_text(name) == "a $x_{1$ \\frac\\n\\udcff\\u540d.fits"
     given = frame(name=name, header_biassec="[\n$:_", header_region=None)
-    assert overview([given]).startswith(b"\x89PNG")
+    assert before_after_picture([given]).startswith(b"\x89PNG")
     assert combined_bias_picture(combined_panels(name=name)).startswith(b"\x89PNG")
 
 
 def test_a_picture_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no frame to draw"):
-        overview([])
+        before_after_picture([])
     with pytest.raises(ValueError, match="no amplifier"):
         night_quality_picture([], title="night")
     with pytest.raises(ValueError, match="no night"):
@@ -473,7 +473,7 @@ def test_a_combined_bias_without_a_value_has_no_picture():
     ("draw", "nothing"),
     [
         (ageing_picture, "there are no masters to compare"),
-        (overview, "there is no frame to draw"),
+        (before_after_picture, "there is no frame to draw"),
         (image_rows, "there is no image to draw"),
         (night_quality_picture, "there is no amplifier to draw"),
         (step_picture.step_picture, "there is no night to draw"),

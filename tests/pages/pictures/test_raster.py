@@ -49,16 +49,16 @@ def test_boxes_have_their_colours_to_the_edge():
 def test_a_colour_too_many_is_the_nearest_one():
     raster = Raster(1, 1, ground="#000000")
     for level in range(1, 256):
-        raster.colour(f"#{level:02x}0000")
-    assert raster.colour("#100000") == 16
-    assert raster.colour("#400100") == 64
+        raster.colour_number(f"#{level:02x}0000")
+    assert raster.colour_number("#100000") == 16
+    assert raster.colour_number("#400100") == 64
     assert len(pixels_of(raster)) == 1
 
 
 def test_letters_lie_between_their_colour_and_whatever_ground_they_are_on():
     raster = Raster(200, 40, ground="#ffffff")
     raster.fill(100, 0, 200, 40, "#0000ff")
-    raster.text(100, 20, "MMMMMMMM", "#ff0000", points=14, anchor="mm")
+    raster.draw_text(100, 20, "MMMMMMMM", "#ff0000", points=14, anchor="mm")
     pixels = pixels_of(raster)
     left, right = pixels[:, :100], pixels[:, 100:]
     assert (left == rgb("#ff0000")).all(axis=2).sum() > 100
@@ -73,15 +73,15 @@ def test_letters_lie_between_their_colour_and_whatever_ground_they_are_on():
 def test_text_beyond_the_edge_is_cut(place):
     """In its own place: the same text further in shows the same pixels."""
     raster, wide = Raster(200, 40), Raster(1400, 240)
-    raster.text(*place, "some words", style.INK)
-    wide.text(place[0] + 600, place[1] + 100, "some words", style.INK)
+    raster.draw_text(*place, "some words", style.INK)
+    wide.draw_text(place[0] + 600, place[1] + 100, "some words", style.INK)
     np.testing.assert_array_equal(pixels_of(raster), pixels_of(wide)[100:140, 600:800])
 
 
 def test_upright_text_is_as_tall_as_it_was_wide():
     flat, turned = Raster(200, 200), Raster(200, 200)
-    flat.text(100, 100, "row (pixels)", style.INK, anchor="mm")
-    turned.text(100, 100, "row (pixels)", style.INK, is_upright=True)
+    flat.draw_text(100, 100, "row (pixels)", style.INK, anchor="mm")
+    turned.draw_text(100, 100, "row (pixels)", style.INK, is_upright=True)
     sizes = []
     for raster in (flat, turned):
         rows, columns = np.nonzero((pixels_of(raster) != rgb(style.PAPER)).any(axis=2))
@@ -93,7 +93,7 @@ def test_upright_text_is_as_tall_as_it_was_wide():
 
 def test_a_line_goes_through_its_points_and_ends_at_its_box():
     raster = Raster(100, 60, ground="#ffffff")
-    raster.curve([(0, 30), (50, 30), (150, -40)], "#000000", 2, (10, 5, 90, 55))
+    raster.polyline([(0, 30), (50, 30), (150, -40)], "#000000", 2, (10, 5, 90, 55))
     pixels = pixels_of(raster)[..., 0]
     assert (pixels[29:31, 12:45] == 0).all()
     assert (pixels[:, :10] == 255).all()

@@ -80,7 +80,7 @@ def test_a_record_of_a_kind_that_is_gone_or_of_an_earlier_path_belongs_to_no_nig
 
 def test_a_column_with_another_number_of_cells_is_not_read(tmp_path):
     path, written = tmp_path / "columns", [("whole", [b"1", b"2"]), ("short", [b"1"])]
-    note_columns.write_columns(path, written, first={}, names=["n1", "n2"])
+    note_columns.write_columns(path, written, shared_values={}, names=["n1", "n2"])
     nights = closed_nights.ClosedNights(note_columns.read_columns(path))
     assert nights.column("whole") == {"n1": 1, "n2": 2}
     with pytest.raises(NeedsWholePlan, match="has 1 values of short, not 2"):

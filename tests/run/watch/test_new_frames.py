@@ -18,13 +18,13 @@ def test_a_complete_frame_waits_until_a_round_has_seen_it_with_its_stamp(tmp_pat
     unseen = {"a.fits": stamp, "b.fits": (7, 7, 7)}
     frames.note_look(unseen, is_polled=True)
     assert frames.waiting() == {"a.fits": stamp}
-    assert frames.waiting_count == 2
+    assert frames.n_waiting == 2
     frames.note_look(unseen, is_polled=True)
     assert frames.waiting() == unseen
     frames.seen.add(frames.waiting())
-    assert (frames.waiting(), frames.waiting_count) == ({}, 0)
+    assert (frames.waiting(), frames.n_waiting) == ({}, 0)
     frames.note_look({"b.fits": (8, 8, 8)}, is_polled=True)
-    assert frames.waiting_count == 1
+    assert frames.n_waiting == 1
 
 
 def test_a_frame_that_a_round_did_is_not_counted_by_an_earlier_look(tmp_path):
@@ -34,9 +34,9 @@ def test_a_frame_that_a_round_did_is_not_counted_by_an_earlier_look(tmp_path):
     frames.note_look({"a.fits": atomic_write.stamp_of(path)}, is_polled=False)
     path.write_bytes(b"the whole frame")
     frames.note_news(FolderEvents(complete_files={"a.fits"}))
-    assert frames.waiting_count == 1
+    assert frames.n_waiting == 1
     frames.seen.add(frames.waiting())
-    assert frames.waiting_count == 0
+    assert frames.n_waiting == 0
 
 
 def test_a_whole_round_leaves_no_frame_that_was_noticed_before_it(tmp_path):
@@ -44,7 +44,7 @@ def test_a_whole_round_leaves_no_frame_that_was_noticed_before_it(tmp_path):
     for stamp in ((1, 1, 1), (1, 1, 1), (2, 2, 2)):
         frames.note_look({"a.fits": stamp}, is_polled=True)
     frames.note_all_seen(frames.noticed_stamps)
-    assert (frames.waiting(), frames.waiting_count) == ({}, 0)
+    assert (frames.waiting(), frames.n_waiting) == ({}, 0)
 
 
 def test_without_events_of_a_file_a_pause_without_change_makes_it_complete(tmp_path):
@@ -72,6 +72,6 @@ def test_frames_that_a_round_found_incomplete_are_counted_until_they_are_whole(t
     frames.note_rows(of_status(OK))
     assert frames.count_arriving({"a.fits": (1, 1, 1)}) == 0
     frames.note_all_rows(of_status(ARRIVING_STATUS), {"c.fits"})
-    assert frames.waiting_count == 2
+    assert frames.n_waiting == 2
     frames.note_all_rows(of_status(OK), set())
-    assert frames.waiting_count == 0
+    assert frames.n_waiting == 0

@@ -324,7 +324,7 @@ def test_a_watch_says_once_that_a_master_failed_and_tries_it_again(watched_night
         rounds = [watched_night.watch.whole_round() for _ in range(3)]
     assert products(watched_night.results)[frame] == before
     for done in rounds:
-        assert (done.failed_count, done.may_be_repaired, done.problem) == (1, True, "")
+        assert (done.n_failed, done.may_be_repaired, done.problem) == (1, True, "")
         statuses = {record.product: record.status for record in done.records}
         assert statuses[frame] == job_records.WAITING
     assert watched_night.watch.schedule.has_whole_round
@@ -334,7 +334,7 @@ def test_a_watch_says_once_that_a_master_failed_and_tries_it_again(watched_night
     # No line says of the frame that it is not calibrated, or was made again.
     assert not [line for line in lines if line.startswith("science_g1.fits")]
     repaired = watched_night.watch.whole_round()
-    assert (repaired.failed_count, repaired.may_be_repaired) == (0, False)
+    assert (repaired.n_failed, repaired.may_be_repaired) == (0, False)
     assert products(watched_night.results)[frame] != before
     assert watched_night.is_as_from_scratch()
 
@@ -398,11 +398,11 @@ def test_a_product_that_failed_is_tried_again_without_another_frame(watched_nigh
     assert len(failures) == 1
     assert "; the watch goes on by itself" in failures[0]
     assert not any("run again" in line for line in night.output.lines[before - 1 :])
-    assert night.watch.failed_count == 1
+    assert night.watch.n_failed == 1
     shutil.rmtree(night.results / "reduced" / "science_g2.fits")
     assert night.watch.schedule.has_whole_round
     night.watch.whole_round()
-    assert (night.watch.failed_count, night.watch.schedule.has_whole_round) == (0, False)
+    assert (night.watch.n_failed, night.watch.schedule.has_whole_round) == (0, False)
     assert night.is_as_from_scratch()
 
 
@@ -573,7 +573,7 @@ def test_a_frame_without_an_event_of_its_own_does_not_wait_for_a_second_look(
     wait_until(lambda: (night.results / "calibrated" / "new" / name).is_file(), seconds=60)
     night.watch.end()
     thread.join()
-    assert night.watch.waiting_count == 0
+    assert night.watch.n_waiting == 0
 
 
 def test_a_folder_that_does_not_answer_does_not_hold_the_end(evening, tmp_path, monkeypatch):

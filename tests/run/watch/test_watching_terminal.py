@@ -125,7 +125,7 @@ def test_the_last_line_gives_the_number_of_frames_that_wait(folders):
     # The last round, which no new frame leads to, does them.
     watched.whole_round()
     assert watch.words_on_work_left(watched) == "nothing is half made"
-    watched.failed_count = 2
+    watched.n_failed = 2
     assert watch.words_on_work_left(watched).endswith(
         "2 products failed: start again, or run snakemake"
     )

@@ -248,7 +248,7 @@ def _drafts_with_places(drafts, headers, factors, *, file):
         if None in sections or not _are_places(drafts, sections):
             continue
         # CCDSEC of another chip counts other pixels.
-        if keyword != "CCDSEC" or _chip_count(headers, drafts) <= 1:
+        if keyword != "CCDSEC" or _count_chips(headers, drafts) <= 1:
             return _places_on_detector(drafts, sections, factors, keyword, file=file)
     has_one_hdu = len({draft.hdu for draft in drafts}) == 1
     return _places_without_strips(drafts) if has_one_hdu else None
@@ -287,7 +287,7 @@ def _are_places(drafts, sections):
     return all(len(owner) == 1 for owner in owners.values())
 
 
-def _chip_count(headers, drafts):
+def _count_chips(headers, drafts):
     """Return the number of chips that the frame's HDUs name."""
     names = {
         card_value(headers[draft.hdu], keyword)

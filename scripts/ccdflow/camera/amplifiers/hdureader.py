@@ -199,7 +199,7 @@ class HduReader:
         keyword, text = card
         section = self.parse_section(keyword, text, shape=self.shape)
         turned_region = section.region.transpose()
-        if not section.region.within(self.shape) and turned_region.within(self.shape):
+        if not section.region.is_within(self.shape) and turned_region.is_within(self.shape):
             note = f"{keyword} {text} is outside the frame as written: read rows first"
             self.notes.append(Note(note))
             section = DirectedSection(turned_region, flip_x=section.flip_y, flip_y=section.flip_x)

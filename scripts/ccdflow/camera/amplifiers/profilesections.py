@@ -239,4 +239,4 @@ def _datasec_around(header, data, shape):
     except FrameError:
         # The profile replaces the header: a DATASEC that cannot be read does no harm.
         return None
-    return region if region.within(shape) and region.contains(data) else None
+    return region if region.is_within(shape) and region.contains(data) else None

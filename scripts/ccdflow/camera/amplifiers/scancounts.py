@@ -58,7 +58,7 @@ def drafts_from_counts(reader, section, section_card, detector):
         If the numbers contradict the frame or its sections.
     """
     counts = [
-        _column_count(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)
+        _count_columns(reader, names) for names in (PRESCAN_X, OVERSCAN_X, PRESCAN_Y, OVERSCAN_Y)
     ]
     if not any(counts):
         return []
@@ -178,7 +178,7 @@ def drafts_from_outputs(reader, position, images, detector):
     return drafts
 
 
-def _column_count(reader, names):
+def _count_columns(reader, names):
     """Return the first number of columns or rows that one of some cards counts; 0 for none.
 
     Text does not count, as in IRAF's OVERSCAN card, nor does the setting of a readout.

@@ -364,6 +364,6 @@ def _claimed_sections(headers, index, shape):
                 region = parse_fits(text, shape=shape, keyword=keyword).region
             except FrameError:
                 continue
-            if region.within(shape):
+            if region.is_within(shape):
                 regions.append((keyword, region))
     return tuple(regions)

@@ -143,7 +143,7 @@ class CombineJob:
         pixel += MASK_TYPE.itemsize if self.preparation.has_masks else 0
         return self.size * pixel + sample
 
-    def doubtful_pixels(self):
+    def n_doubtful_pixels(self):
         """Return the number of pixels to solve together: few enough to reuse memory pages."""
         return max(_DOUBTFUL_VALUES // self.n, LEAST_WIDTH)
 
@@ -167,7 +167,7 @@ class CombineJob:
         pixel_bytes = self.n * value_bytes + _PIXEL_BYTES
         pixel_bytes += 0 if self.noise is None else _NOISE_BYTES
         margin = 2 * self.halo * self.shape[1]
-        doubtful_bytes = self.doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
+        doubtful_bytes = self.n_doubtful_pixels() * (_EXACT_BYTES * self.n + _PIXEL_BYTES)
         return self.result_bytes() + threads * (doubtful_bytes + (width + margin) * pixel_bytes)
 
     def tile_width(self, threads, memory):
@@ -236,12 +236,12 @@ class CombineJob:
             read_variance, photon_slope = terms or self.noise.terms(
                 positions.start, positions.stop, dtype
             )
-            expected_light = self.noise.expected_between(
+            expected_light = self.noise.expected_light_between(
                 positions.start, positions.stop, self.preparation.dtype
             )
         else:
             read_variance, photon_slope = self.noise.terms_at(positions)
-            expected_light = self.noise.expected_at(positions)
+            expected_light = self.noise.expected_light_at(positions)
         charge = self.preparation.charge(positions)
         dark, factors = (None, None) if charge is None else charge
         return PixelNoise(

@@ -160,7 +160,7 @@ class _Worker:
         Their values.
     doubtful_bits : numpy.ndarray of shape (n, k), int16, or None
         Their masks; None if the members have no masks.
-    waiting_count : int
+    n_waiting : int
         Number of pixels that wait.
     clipped, invalid, empty
         As in `Totals`, of this worker's pixels.
@@ -178,10 +178,10 @@ class _Worker:
         self.values = np.zeros((n, pixels_loaded), job.source.newbyteorder("="))
         self.bits = np.zeros((n, pixels_loaded), MASK_TYPE) if has_masks else None
         self.order = Ordering(n, pixels_loaded, self.values.dtype)
-        self.positions = np.empty(job.doubtful_pixels(), np.int64)
+        self.positions = np.empty(job.n_doubtful_pixels(), np.int64)
         self.doubtful = np.empty((n, len(self.positions)), np.float64)
         self.doubtful_bits = np.zeros((n, len(self.positions)), MASK_TYPE) if has_masks else None
-        self.waiting_count = 0
+        self.n_waiting = 0
         self.clipped = np.zeros(n, np.int64)
         self.invalid = np.zeros(n, np.int64)
         self.empty = 0
@@ -274,28 +274,28 @@ class _Worker:
     def put_off(self, columns, start):
         """Keep the values of these pixels of the tile at `start` for `solve_doubtful`."""
         while len(columns):
-            room = len(self.positions) - self.waiting_count
+            room = len(self.positions) - self.n_waiting
             columns_taken, columns = columns[:room], columns[room:]
-            place = slice(self.waiting_count, self.waiting_count + len(columns_taken))
+            place = slice(self.n_waiting, self.n_waiting + len(columns_taken))
             self.doubtful[:, place] = self.prepared_values(columns_taken, start)
             if self.bits is not None:
                 self.doubtful_bits[:, place] = np.take(self.bits, columns_taken, axis=1)
             self.positions[place] = columns_taken + start
-            self.waiting_count = place.stop
-            if self.waiting_count == len(self.positions):
+            self.n_waiting = place.stop
+            if self.n_waiting == len(self.positions):
                 self.solve_doubtful()
 
     def solve_doubtful(self):
         """Store the exact results of the collected pixels."""
-        if not self.waiting_count:
+        if not self.n_waiting:
             return
-        positions = self.positions[: self.waiting_count]
-        values = self.doubtful[:, : self.waiting_count]
-        bits = None if self.bits is None else self.doubtful_bits[:, : self.waiting_count]
+        positions = self.positions[: self.n_waiting]
+        values = self.doubtful[:, : self.n_waiting]
+        bits = None if self.bits is None else self.doubtful_bits[:, : self.n_waiting]
         noise = self.job.noise_at(positions)
         exact = solve_exactly(self.masked_values(values, bits), self.job.recipe, noise)
         self.finish(positions, values, bits, exact, noise)
-        self.waiting_count = 0
+        self.n_waiting = 0
 
     def masked_values(self, values, bits):
         """Return the values, with NaN where the masks exclude them."""

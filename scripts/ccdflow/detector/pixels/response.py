@@ -141,9 +141,9 @@ def _add_contrasts(flat, error, total, weights):
     """
     light, medians = illumination_of_flat(flat), BlockMedians(flat.shape, np.float32)
     for rows in medians.bands:
-        medians.put(rows, flat[rows] / light.rows(rows))
+        medians.put(rows, flat[rows] / light.values_of_rows(rows))
     for rows in medians.bands:
-        smooth_light = light.rows(rows)
+        smooth_light = light.values_of_rows(rows)
         smooth_flat = np.multiply(smooth_light, medians.smooth(rows), out=smooth_light)
         signal_to_noise = np.divide(smooth_flat, error[rows], dtype=np.float32)
         weight = np.multiply(signal_to_noise, signal_to_noise, out=signal_to_noise)

@@ -174,7 +174,7 @@ class Illumination(NamedTuple):
     coefficients: np.ndarray
     along: np.ndarray
 
-    def rows(self, rows):
+    def values_of_rows(self, rows):
         """Return the illumination of some rows, a slice: (rows, nx), float32."""
         return self.across[rows] @ self.coefficients @ self.along.T
 

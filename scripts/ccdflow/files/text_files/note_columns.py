@@ -28,7 +28,7 @@ class Columns:
 
     Attributes
     ----------
-    first : dict of str to object
+    shared_values : dict of str to object
         Values that describe all of them.
     names : list of str
         Names of the things that the cells of each column describe, in their order.
@@ -37,7 +37,7 @@ class Columns:
     def __init__(self, file):
         self._path, self._stamp = file.name, _stamp_of_open_file(file)
         head = json.loads(file.readline())
-        self.first, self.names = head["first"], head["names"]
+        self.shared_values, self.names = head["first"], head["names"]
         self._extents = {name: extent for name, *extent in head["columns"]}
 
     def __contains__(self, column):
@@ -132,7 +132,7 @@ def cell(value):
     return _encode(value).encode()
 
 
-def write_columns(path, columns, *, first, names):
+def write_columns(path, columns, *, shared_values, names):
     """Write a file of columns, whole or not at all.
 
     Parameters
@@ -141,7 +141,7 @@ def write_columns(path, columns, *, first, names):
     columns : iterable of (str, list of bytes)
         Name and cells of each column, one for each name: b"" where there is no value. They are
         never together in memory.
-    first : dict of str to object
+    shared_values : dict of str to object
         Plain values that describe all names.
     names : list of str
 
@@ -158,7 +158,7 @@ def write_columns(path, columns, *, first, names):
             extents.append([name, start, len(text)])
             start += len(text)
             yield text
-        yield cell({"first": first, "names": names, "columns": extents}) + b"\n"
+        yield cell({"first": shared_values, "names": names, "columns": extents}) + b"\n"
         yield _END % start
 
     notes.write_checked_bytes(path, parts(notes.START))

@@ -50,8 +50,8 @@ def report_on_frame(file, record, pixels):
     n_saturated = data.get("saturated", 0)
     if n_saturated:
         figures.append(f"saturated {n_saturated} px")
-    why = unusual_saturation(n_saturated, pixels)
-    warnings = [f"saturated: {why}"] if why else []
+    warning = unusual_saturation(n_saturated, pixels)
+    warnings = [f"saturated: {warning}"] if warning else []
     return file, "  ".join([*figures, grade]), warnings
 
 
@@ -71,11 +71,9 @@ def lines_on_calibration(summaries):
     rest = f"more, see {paths.ASSOCIATIONS_FILE}"
     lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
     lines = first_lines(lines, _MOST_LINES, rest)
-    number_made = sum(summary["made"] for summary in summaries)
+    n_made = sum(summary["made"] for summary in summaries)
     for step in (*MASTER_KINDS, _UNCERTAINTY):
-        lines += _line_on_step(
-            step, number_made, [each["without"].get(step, {}) for each in summaries]
-        )
+        lines += _line_on_step(step, n_made, [each["without"].get(step, {}) for each in summaries])
     # Older results: notes of closed nights lack these entries.
     noisy = noise_sentences.sentences_on_noise(
         entry for summary in summaries for entry in summary.get("noise", ())
@@ -84,14 +82,14 @@ def lines_on_calibration(summaries):
     return lines + master_help.lines_on_harm([summary["helps"] for summary in summaries])
 
 
-def _line_on_step(step, number_made, reasons_of_nights):
+def _line_on_step(step, n_made, reasons_of_nights):
     """Return [the line] on how many frames lack a step, and why; [] where none lacks it.
 
     Parameters
     ----------
     step : str
         A kind of master, or the uncertainty.
-    number_made : int
+    n_made : int
         Number of all calibrated frames.
     reasons_of_nights : list of dict
         The entry ``without`` of each night for this step: see `summary_of`.
@@ -103,10 +101,10 @@ def _line_on_step(step, number_made, reasons_of_nights):
     ]
     if not reasons:
         return []
-    number = f"{sum(count for _, _, count, _ in reasons)} of {number_made} calibrated frames"
+    number = f"{sum(count for _, _, count, _ in reasons)} of {n_made} calibrated frames"
     words_of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
-    why = match_sentences.reasons_words(words_of_frames)
-    return [f"calibrated without {step}: {number}: {why}"]
+    reason = match_sentences.reasons_words(words_of_frames)
+    return [f"calibrated without {step}: {number}: {reason}"]
 
 
 def summary_of(context, records):
@@ -126,11 +124,11 @@ def summary_of(context, records):
         product, the parts of the reason]; ``helps``: their `master_help.sums_of_effects`;
         ``noise``: `noise_sentences.nights_off` of the images.
     """
-    reasons_by_step, number_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
+    reasons_by_step, n_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
     for record in records:
         if record.status != job_records.MADE:
             continue
-        number_made += 1
+        n_made += 1
         # The data are JSON text until they are read: once.
         data = dict(record.data.items())
         missing_masters = reasons_of(record.product) if data["missing"] else {}
@@ -149,7 +147,7 @@ def summary_of(context, records):
     ]
     return {
         "refused": refused,
-        "made": number_made,
+        "made": n_made,
         "without": reasons_by_step,
         "helps": master_help.sums_of_effects(records),
         "noise": noise_sentences.nights_off(context, records, includes_spectra=False),

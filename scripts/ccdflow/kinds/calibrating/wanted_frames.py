@@ -5,7 +5,7 @@ from __future__ import annotations
 from ccdflow.kinds.reducing.frame_sources import frame_records
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import calibrated_product
-from ccdflow.run.rawframes.enabled_types import type_is_enabled
+from ccdflow.run.rawframes.enabled_types import is_type_enabled
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, value_picker
 
 _type_of = value_picker("type")
@@ -34,7 +34,7 @@ def frames_to_calibrate(planner, types):
         type_, status, file = _type_of(row.facts.values()), row.status, row.file
         is_wanted = wanted_types.get(type_)
         if is_wanted is None:
-            is_enabled = type_is_enabled(context.settings, type_)
+            is_enabled = is_type_enabled(context.settings, type_)
             is_wanted = wanted_types[type_] = is_enabled and type_ in types
         if status == SET_ASIDE and not row.gone:
             # The product of the earlier raw file is moved away.

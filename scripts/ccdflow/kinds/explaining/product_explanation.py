@@ -120,9 +120,9 @@ def _header_of(path):
         try:
             return fits.getheader(path)
         except OSError as error:
-            why = error.strerror or "no whole FITS header"
+            reason = error.strerror or "no whole FITS header"
             raise UserError(
-                f"cannot be read ({why})",
+                f"cannot be read ({reason})",
                 file=path,
                 remedy="give a FITS file; a damaged product is made again by the next run",
             ) from None
@@ -206,8 +206,8 @@ def step_lines(results, kind, header, choice):
     """
     master = header.get(f"{kind.upper()}IM")
     if master is None:
-        why = choice.get("reason") or "not asked for"
-        return [f"  {kind:<8} none: {why}"]
+        reason = choice.get("reason") or "not asked for"
+        return [f"  {kind:<8} none: {reason}"]
     lines = [
         f"  {kind:<8} {master}: {_members_in_words(results, master)}",
         f"           {', '.join(_phrases_on_application(kind, header))}",
@@ -254,13 +254,13 @@ def _words_on_choice(results, kind, header, choice):
     if kind == DARK and header.get("DARKSCAL", 1.0) != 1:
         cancels = ", without the bias that a scaled dark leaves in the frame"
     comparison = _COMPARED_KINDS[choice.get("variance_is", "nominal")]
-    why = (
+    reason = (
         f"{choice['reason']}; second {choice['runner_up']} ({comparison},"
         f" it adds {noise_of_second}, the chosen one {noise_of_first}{cancels})"
     )
     if kind == BIAS and _is_bias_of_dark(results, header):
-        why += "; it is the bias of the dark as well, and two would add"
-    return why
+        reason += "; it is the bias of the dark as well, and two would add"
+    return reason
 
 
 def _is_bias_of_dark(results, header):
@@ -323,8 +323,12 @@ def _noise_lines(header):
     counts = [f"{header[key]} {words}" for key, words in names if header.get(key)]
     lines.append(f"  mask     {', '.join(counts) or 'no pixel of those that are counted'}")
     start = f"grade {header.get('CALGRADE')}: "
-    why = [text.removeprefix(start) for text in _history_texts(header) if text.startswith(start)]
-    lines.append(f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(why)}" if why else ""))
+    reasons = [
+        text.removeprefix(start) for text in _history_texts(header) if text.startswith(start)
+    ]
+    lines.append(
+        f"  grade    {header.get('CALGRADE')}" + (f": {'; '.join(reasons)}" if reasons else "")
+    )
     return lines
 
 
@@ -407,8 +411,8 @@ def _lines_on_today(product, context):
         # A table of the whole archive, such as inventory.csv or verification.csv.
         return ["  today    no product of the plan: runs and scripts write it by themselves"]
     if not context.is_planned(product):
-        why = "not asked for any more by the configuration, or its raw file is not there"
-        return [f"  today    {why}"]
+        reason = "not asked for any more by the configuration, or its raw file is not there"
+        return [f"  today    {reason}"]
     job = context.jobs.get(product)
     if job is None:
         return ["  today    up to date: the next run leaves it as it is"]

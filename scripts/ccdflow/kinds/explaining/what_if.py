@@ -192,11 +192,13 @@ def rule_line(context, product, master):
         return "  rule     this master is the one that the frame takes"
     candidates = {use.product: use for use in answer.step.uses}
     if name in candidates and answer.use is not None:
-        why = match_sentences.why_lost(answer.use, candidates[name], master_library.rules(context))
-        return f"  rule     it is not taken: {why}"
+        reason = match_sentences.why_lost(
+            answer.use, candidates[name], master_library.rules(context)
+        )
+        return f"  rule     it is not taken: {reason}"
     night = path.parent.name
     refusals = association.refused_masters(context, kind, group, {night})
-    reasons = [why for candidate, why in refusals if candidate.product == name]
+    reasons = [reason for candidate, reason in refusals if candidate.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"
     is_causal = master_library.rules(context).direction != "nearest"

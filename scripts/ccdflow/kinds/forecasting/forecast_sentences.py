@@ -92,7 +92,7 @@ def paragraph(block):
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
     if block.refused_masters:
-        words = ", ".join(f"{name}: {why}" for name, why in block.refused_masters)
+        words = ", ".join(f"{name}: {reason}" for name, reason in block.refused_masters)
         lines.append(f"  not used: {words}")
     if words := wish_lines(block):
         lines.append(f"  to gain most: {', '.join(words[:_MOST_NAMED])}")

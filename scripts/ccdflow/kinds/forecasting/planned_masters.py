@@ -249,7 +249,7 @@ def _planned_master(context, kind, answers):
     use = answer.use
     if use is None:
         return PlannedMaster(kind, groups, answer, why_missing=_words_on_missing(answers))
-    rival, why = rival_of(context, answer)
+    rival, reason = rival_of(context, answer)
     span = [each.use.warmer for _, each in answers]
     words = match_sentences.span_words(span) if use.warmer else ""
     reasons = reasons_of(answer, master_library.rules(context), words_on_degrees=words)
@@ -262,7 +262,7 @@ def _planned_master(context, kind, answers):
         reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
-        why_lost=why,
+        why_lost=reason,
         level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
         frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
         n_unmeasured=_count_unmeasured(context, answer.step),
@@ -305,7 +305,7 @@ def rival_of(context, answer):
     Returns
     -------
     rival : ccdflow.run.master_choices.Use or None
-    why : str
+    reason : str
     """
     return context.kept_by_identity(OutcomeKey.RIVAL, (answer,), lambda: _rival_of(context, answer))
 
@@ -374,8 +374,8 @@ def masters_refused_to_all(context, groups, masters):
         groups_in_need = [group for each in needed_masters for group in each.groups]
         reasons = defaultdict(list)
         for group in groups_in_need:
-            for master, why in association.refused_masters(context, kind, group, nights):
-                reasons[master].append(why)
+            for master, reason in association.refused_masters(context, kind, group, nights):
+                reasons[master].append(reason)
         refusals += [
             (
                 f"{kind} {match_sentences.master_in_words(master, kind)}",

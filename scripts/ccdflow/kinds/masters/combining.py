@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from ccdflow.errors import FrameError
 from ccdflow.files import atomic_write, checksum
 from ccdflow.files.fits_products.hdus import array_hdu, data_unit, hdu_header
 from ccdflow.frame.products import product_images
-from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.masters import disagreement, group_queries, memory_limits
 from ccdflow.kinds.masters.member_masters import Members
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header
@@ -31,6 +31,9 @@ from ccdflow.run.job import Job
 from ccdflow.run.job_records import Record
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import digest
+
+if TYPE_CHECKING:
+    from ccdflow.kinds.masters.master import MasterKind
 
 # Older results: records of groups whose frames agree and are only too few say so by this text
 # alone, and have no `too_few`.
@@ -88,7 +91,7 @@ class CombineWork:
     threads : int
     """
 
-    kind: Kind
+    kind: MasterKind
     context: JobContext
     record: Record
     kept: list[tuple[str, Record]]

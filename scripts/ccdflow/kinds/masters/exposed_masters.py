@@ -39,7 +39,7 @@ class ExposedMasterKind(MasterKind):
         """Return the facts by which masters are chosen, and what some are made without."""
         groups = self.night_groups(context, night)
         reasons = {group.product: _missing_masters(context, group) for group in groups}
-        reasons_by_product = {product: why for product, why in reasons.items() if why}
+        reasons_by_product = {product: reason for product, reason in reasons.items() if reason}
         return {
             **super().summary(context, night, records),
             self._name_in_summary: reasons_by_product,

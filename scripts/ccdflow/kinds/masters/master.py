@@ -16,7 +16,7 @@ from ccdflow.kinds.reducing.record_entries import (
 from ccdflow.run.job import OF_A_MASTER, Size
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
-from ccdflow.run.rawframes.enabled_types import type_is_enabled
+from ccdflow.run.rawframes.enabled_types import is_type_enabled
 
 
 class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
@@ -71,7 +71,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     def is_enabled(self, context):
         """Return whether the configuration asks for products of this kind."""
         is_asked_for = self.configuration(context)["enabled"]
-        return is_asked_for and type_is_enabled(context.settings, self.type)
+        return is_asked_for and is_type_enabled(context.settings, self.type)
 
     # -- planning ----------------------------------------------------------------------------------
 

@@ -79,12 +79,12 @@ def lines_on_masters(kind, context, records):
         for record in records
         if is_below_minimum(record)
     ]
-    outs = [
+    lines_on_left_out = [
         f"left out of its {singular}: {file}: {text}"
         for _, _, left_out in (*lists_of_records, *masters_below_minimum)
         for file, text, *_ in left_out
     ]
-    return lines + first_lines(outs, _MOST_LEFT_OUT, f"more, see {kind.table}")
+    return lines + first_lines(lines_on_left_out, _MOST_LEFT_OUT, f"more, see {kind.table}")
 
 
 def _lines_on_refused(kind, context, records):

@@ -107,14 +107,14 @@ def reasons_of(answer, rules, *, words_on_degrees=""):
     index = uses.index(use)
     reasons = [match_sentences.lag_words(0)] if use.lag == 0 else []
     for kind, text in use.remarks:
-        why = ""
+        reason = ""
         if kind is RemarkKind.LAG and match_sentences.is_later(use):
-            why = _why_later(use, index, uses, rules)
+            reason = _why_later(use, index, uses, rules)
         elif kind is RemarkKind.UNKNOWN_TEMPERATURE:
-            why = _temperatures_in_words(use, uses, rules)
+            reason = _temperatures_in_words(use, uses, rules)
         elif kind is RemarkKind.WARMTH:
             text = words_on_degrees or text
-        reasons.append(f"{text} ({why})" if why else text)
+        reasons.append(f"{text} ({reason})" if reason else text)
     if answer.kind == DARK and use.scale == 1:
         reasons.append("exact")
     if index:

@@ -147,7 +147,7 @@ class MasterLibrary:
             (first, setup), count = first_members[product], len(group.files)
             medians, _, variance = self._members[product]
             for night in group.nights or (group.night,):
-                observation = self._setup_with_settings(first, medians, night, setup)
+                observation = self._observation_with_settings(first, medians, night, setup)
                 yield CandidateMaster(product, self.kind.name, observation, count, variance)
 
     def _choice_among(self, masters):
@@ -216,7 +216,7 @@ class MasterLibrary:
         setup, facts = setup_of(self._context, row, self.kind), row.facts
         window = (setup, row.geometry, row.recipe, facts["setting"], *_sections_of(facts))
         if window not in self._larger_by_window:
-            larger_windows = self._chips.larger(row, setup, self.kind.name)
+            larger_windows = self._chips.larger_windows(row, setup, self.kind.name)
             self._larger_by_window[window] = [
                 (
                     larger_setup,
@@ -231,28 +231,28 @@ class MasterLibrary:
             for larger_setup, entries, region in self._larger_by_window[window]
         ]
 
-    def _setup_with_settings(self, first, medians, night, setup=None):
+    def _observation_with_settings(self, first_row, medians, night, setup=None):
         """Return the setup of a frame or master, with the settings that distinguish masters.
 
         ``setup`` is that of the first member where it is known.
 
         Parameters
         ----------
-        first : ccdflow.run.rawframes.rows.Row
+        first_row : ccdflow.run.rawframes.rows.Row
         medians : list of (float or None)
             `medians_of` the members: exposure, set point and temperature.
         night : str
         setup : tuple of (str, str) or None
             Without the settings, where it is known.
         """
-        setting = first.facts["setting"]
-        setup = setup_of(self._context, first, self.kind) if setup is None else setup
+        setting = first_row.facts["setting"]
+        setup = setup_of(self._context, first_row, self.kind) if setup is None else setup
         entries = self._context.lookup(
             (Lookup.DISTINGUISHING_CARDS, self.kind.name, setup, setting),
             lambda: self._card_entries(setup, setting),
         )
         return observation_of_members(
-            self._context, first, medians, self.kind, night=night, setup=setup, entries=entries
+            self._context, first_row, medians, self.kind, night=night, setup=setup, entries=entries
         )
 
     def _card_entries(self, setup, setting, larger_setting=None):
@@ -262,7 +262,7 @@ class MasterLibrary:
         """
         cards = identity.cards_of(setting)
         if larger_setting is not None:
-            cards = windows.placed_as(cards, identity.cards_of(larger_setting))
+            cards = windows.cards_in_larger_window(cards, identity.cards_of(larger_setting))
         texts = [
             f"{keyword} {cards.get(keyword, 'absent')}"
             for keyword in self._distinguishing_cards.get(setup, ())
@@ -293,7 +293,7 @@ class MasterLibrary:
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
         longest_seconds = max(seconds, default=None)
-        frame = self._setup_with_settings(rows[0], medians_of(rows), night)
+        frame = self._observation_with_settings(rows[0], medians_of(rows), night)
         step = self._choose_step(
             self._night_choices(frame, rows[0]),
             longest_seconds,
@@ -340,7 +340,7 @@ class MasterLibrary:
         """
         if not products:
             return []
-        frame = self._setup_with_settings(rows[0], medians_of(rows), night)
+        frame = self._observation_with_settings(rows[0], medians_of(rows), night)
         choice = self._masters.night_choice_of(self.kind.name, frame)
         return choice.uses(products, frame.set_temperature, frame.temperature)
 
@@ -369,7 +369,7 @@ class MasterLibrary:
 
     def _find_window_choice(self, row):
         """Return a new `WindowChoice`, of the night of a frame."""
-        frame = self._setup_with_settings(row, medians_of([row]), row.night)
+        frame = self._observation_with_settings(row, medians_of([row]), row.night)
         return WindowChoice(self.kind.name, self._night_choices(frame, row), self._choose_step, {})
 
     def _note_noise(self, setup, row):
@@ -473,20 +473,23 @@ class MasterLibrary:
         -------
         list of (CandidateMaster, str)
         """
-        frame, kind = self._setup_with_settings(rows[0], medians_of(rows), night), self.kind.name
+        frame, kind = (
+            self._observation_with_settings(rows[0], medians_of(rows), night),
+            self.kind.name,
+        )
         frames_in_larger = {
             frame_in_larger.setup: frame_in_larger
             for frame_in_larger, _ in self._larger_windows(frame, rows[0])
         }
         refusals = []
-        for master, why in self._masters.refused_masters(kind, frame, nights):
+        for master, reason in self._masters.refused_masters(kind, frame, nights):
             frame_in_larger = frames_in_larger.get(master.observation.setup)
             if frame_in_larger is not None:
-                why = self._masters.why_not(kind, frame_in_larger, master)
-            refusals += [(master, why)] if why else []
-        why = f"fewer than the minimum of {self.minimum}"
+                reason = self._masters.why_not(kind, frame_in_larger, master)
+            refusals += [(master, reason)] if reason else []
+        reason = f"fewer than the minimum of {self.minimum}"
         below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
-        return refusals + [(master, why) for master in below_minimum]
+        return refusals + [(master, reason) for master in below_minimum]
 
 
 def _with_values_of(missing_master, frame):

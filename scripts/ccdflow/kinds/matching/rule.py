@@ -107,8 +107,8 @@ class MasterChoice:
         """
         refusals = []
         for master in self._masters_of_nights(kind, nights):
-            if _is_of_camera(master, frame) and (why := self.why_not(kind, frame, master)):
-                refusals.append((master, why))
+            if _is_of_camera(master, frame) and (reason := self.why_not(kind, frame, master)):
+                refusals.append((master, reason))
         return refusals
 
     def masters_that_fit(self, kind, frame, nights):

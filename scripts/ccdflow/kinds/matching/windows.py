@@ -199,7 +199,7 @@ class ChipWindows:
             windows_of_chip = self._windows.setdefault(_chip_of(self._context, row, setup), {})
             windows_of_chip.setdefault((setup, origin), row)
 
-    def larger(self, row, setup, kind):
+    def larger_windows(self, row, setup, kind):
         """Return the windows in which a frame lies whole, the smallest first.
 
         Parameters
@@ -235,7 +235,7 @@ class ChipWindows:
         return self._larger_windows_by_place[key]
 
 
-def placed_as(cards, cards_of_larger):
+def cards_in_larger_window(cards, cards_of_larger):
     """Return the cards of device and setting of a frame, as if it lay where a larger window does.
 
     Parameters
@@ -301,11 +301,11 @@ def region_of(frame_place, master_place, kind):
             )
         except FrameError:
             return None
-        return region if _same_amplifiers(frame_place, master_place, region) else None
+        return region if _has_same_amplifiers(frame_place, master_place, region) else None
     return None
 
 
-def _same_amplifiers(frame_place, master_place, region):
+def _has_same_amplifiers(frame_place, master_place, region):
     """Return whether each amplifier of a window lies in the master's of the same name and gain."""
     amplifiers_of_master = {each.name: each for each in master_place.amplifiers}
     for amplifier in frame_place.amplifiers:

@@ -151,7 +151,7 @@ def _images_and_tables(context, product, measurements, newest_nights):
     def read(first, end):
         """Return the bad pixels of each image in some of the measurements."""
         images_of_nights = [
-            pixel_tables.read_seen(
+            pixel_tables.read_night_bad_pixels(
                 context.results / record.product, data["night"], data["looked"], shapes,
                 reads_weak_pixels=data["night"] in newest_nights,
             )

@@ -31,35 +31,35 @@ class MemberRows:
         results = night.context.results
         self._paths = [results / reduced_product(file) for file in record.data["members"]]
         self._image = image
-        self._masks = f"MASK{image.suffix}"
+        self._mask_name = f"MASK{image.suffix}"
         self._bias = night.bias_pixels(record, image)
 
     def __enter__(self):
-        self._open = ExitStack()
+        self._exit_stack = ExitStack()
         self._files = []
         for path in self._paths:
             hdus = read_stored_hdus(path)
-            file = self._open.enter_context(path.open("rb", buffering=0))
-            mask = next((hdu for hdu in hdus if hdu.name == self._masks), None)
+            file = self._exit_stack.enter_context(path.open("rb", buffering=0))
+            mask = next((hdu for hdu in hdus if hdu.name == self._mask_name), None)
             self._files.append((file.fileno(), hdus[self._image.hdu], mask, str(path)))
         return self
 
     def __exit__(self, *error):
-        self._open.close()
+        self._exit_stack.close()
 
-    def rows(self, rows):
+    def read(self, rows):
         """Return some rows, (n, k, nx) float32; NaN where a member's mask has any bit."""
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
         nx = self._image.shape[1]
         values_of_members = np.empty((len(self._files), len(rows), nx), np.float32)
         for values, (file, hdu, mask, name) in zip(values_of_members, self._files, strict=True):
-            at = 0
-            for run in runs:
-                part = values[at : at + len(run)]
-                part[...] = _read_rows(file, hdu, run, name)
+            start = 0
+            for neighbours in runs:
+                part = values[start : start + len(neighbours)]
+                part[...] = _read_rows(file, hdu, neighbours, name)
                 if mask is not None:
-                    part[_read_rows(file, mask, run, name) != 0] = np.nan
-                at += len(run)
+                    part[_read_rows(file, mask, neighbours, name) != 0] = np.nan
+                start += len(neighbours)
             if self._bias is not None:
                 values -= self._bias[rows]
         return values_of_members

@@ -149,7 +149,7 @@ def _joined_columns(arrays_by_name, formats):
     }
 
 
-def read_seen(path, night, sources_used, shapes, *, reads_weak_pixels=False):
+def read_night_bad_pixels(path, night, sources_used, shapes, *, reads_weak_pixels=False):
     """Return the `NightBadPixels` of each image from the tables of a night.
 
     Parameters
@@ -243,7 +243,7 @@ def _pixels_of_image(table, number, nx):
     ] - 1, is_of_image
 
 
-_LOCK = threading.Lock()
+_MASKS_LOCK = threading.Lock()
 
 
 def masks_of(context, records, shapes, share):
@@ -271,7 +271,7 @@ def masks_of(context, records, shapes, share):
         for record in records
     )
     # The frames of a night share one mask: the first thread makes it.
-    with _LOCK:
+    with _MASKS_LOCK:
         return _sparse_masks(nights, tuple(shapes), share)
 
 
@@ -282,8 +282,8 @@ def masks_of(context, records, shapes, share):
 def _sparse_masks(nights, shapes, share):
     """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""
     images_of_nights = [
-        read_seen(path, night, looked, shapes, reads_weak_pixels=True)
-        for path, _, night, looked in nights
+        read_night_bad_pixels(path, night, sources, shapes, reads_weak_pixels=True)
+        for path, _, night, sources in nights
     ]
     masks = []
     for number, shape in enumerate(shapes):

@@ -493,7 +493,7 @@ def _cell_means(night, flats, image):
         values = []
         for stack, dark in zip(stacks, darks, strict=True):
             with stack:
-                values.append(dark.subtract(stack.rows(np.arange(rows.start, rows.stop)), rows))
+                values.append(dark.subtract(stack.read(np.arange(rows.start, rows.stop)), rows))
         sums_of_rows, count = dead_time.cell_sums(np.concatenate(values), rows, image.shape)
         sums, counts = sums + sums_of_rows, counts + count
     amplifier = image.amplifiers[0]

@@ -168,14 +168,14 @@ def _dark_temperatures(context, measurements):
         setup: _names_of_temperatures(temperatures, tolerance)
         for setup, temperatures in temperatures_by_setup.items()
     }
-    figures_of_products = {}
+    dark_words_by_product = {}
     for group in measurements:
         degrees, seconds = darks[group.product]
         words = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
         rate = "several exposures" if len(seconds) > 1 else words
         name = names[group.camera, group.shared][degrees]
-        figures_of_products[group.product] = name, {"dark_rate": rate, "hot": words}
-    return figures_of_products
+        dark_words_by_product[group.product] = name, {"dark_rate": rate, "hot": words}
+    return dark_words_by_product
 
 
 def darks_of(context, group):

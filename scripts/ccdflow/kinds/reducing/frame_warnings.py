@@ -168,12 +168,12 @@ def _levels_by_type(reduced):
     reduced : list of (ccdflow.run.rawframes.rows.Row, dict of str to object)
         Frames with the figures in their records.
     """
-    levels = defaultdict(list)
+    levels_by_type = defaultdict(list)
     for row, data in reduced:
         frame_type = row.facts["type"]
         if frame_type in ("bias", "flat") and data.get("statistics"):
-            levels[row.camera, frame_type].append(data["statistics"][0]["level"])
-    return [[*camera_and_type, values] for camera_and_type, values in levels.items()]
+            levels_by_type[row.camera, frame_type].append(data["statistics"][0]["level"])
+    return [[*camera_and_type, levels] for camera_and_type, levels in levels_by_type.items()]
 
 
 def _noises_with_signal(data):

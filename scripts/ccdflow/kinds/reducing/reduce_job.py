@@ -269,9 +269,9 @@ def _reduce_any_frame(frame):
     """Reduce a frame of any kind to a `_WrittenFrame`."""
     name, layout = frame.row.file, frame.layout
     fingerprint = frame.row.fingerprint
-    data = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
+    content = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
     stored = {
-        hdu: decoding.stored_pixels(data, layout.hdus[hdu], name)
+        hdu: decoding.stored_pixels(content, layout.hdus[hdu], name)
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
     _refuse_negatives(frame, stored)

@@ -50,15 +50,17 @@ def size_warnings(rows, data_of):
         longest = max(size.pixels for _, size in frames)
         for file, size in frames:
             if size in lit_sizes:
-                why = "in a frame of its size, with light, the strip holds data and is no overscan"
+                reason = (
+                    "in a frame of its size, with light, the strip holds data and is no overscan"
+                )
             elif size.pixels != longest and size not in dark_sizes:
-                why = (
+                reason = (
                     f"others of the night have {longest}, and neither a card nor a frame of its"
                     " size with light shows that it has an overscan"
                 )
             else:
                 continue
-            text = f"{size.axis.upper()} is {size.pixels}: {why}; {_REMEDY}"
+            text = f"{size.axis.upper()} is {size.pixels}: {reason}; {_REMEDY}"
             warnings[file] = [(SIZE_WARNING, text)]
     return warnings
 

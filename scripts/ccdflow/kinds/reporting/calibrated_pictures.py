@@ -157,7 +157,9 @@ class MastersPicture(CalibrationPicture):
         """Return the picture's key, and why masters were made without others: no key has that."""
         groups = self.drawn_groups(context, night)
         reasons_by_product = [
-            [group.product, why] for group in groups if (why := _missing_masters(context, group))
+            [group.product, reason]
+            for group in groups
+            if (reason := _missing_masters(context, group))
         ]
         entry = {"without": reasons_by_product} if reasons_by_product else {}
         return super().page_basis(context, night) | entry
@@ -309,9 +311,9 @@ def _count_groups(groups, kind):
 def _frames_words(context, groups):
     """Return the number of combined frames among all in words, '' where none was left out."""
     data = [r.data for group in groups if (r := context.outcome(group.product)) is not None]
-    outs = sum(len(each.get("left_out", ())) for each in data)
-    members = sum(len(each.get("members", ())) for each in data)
-    return f", of {members} of {members + outs} frames" if outs else ""
+    n_left_out = sum(len(each.get("left_out", ())) for each in data)
+    n_members = sum(len(each.get("members", ())) for each in data)
+    return f", of {n_members} of {n_members + n_left_out} frames" if n_left_out else ""
 
 
 def _figure_text(value, digits=4):
@@ -326,9 +328,11 @@ def _master_lines(context, group, name):
     if record is None or record.status != job_records.MADE:
         yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
         return
-    outs = [f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())]
+    texts_on_left_out = [
+        f"left out: {file} ({text})" for file, text, *_ in record.data.get("left_out", ())
+    ]
     words_on_missing = [
-        f"without {kind}: {why}" for kind, why in _missing_masters(context, group).items()
+        f"without {kind}: {reason}" for kind, reason in _missing_masters(context, group).items()
     ]
     names = [each["amplifier"] for each in record.data["quality"]]
     for number, each in enumerate(record.data["quality"]):
@@ -336,7 +340,7 @@ def _master_lines(context, group, name):
         notes = _remarks_on(each["amplifier"], names, record.data)
         if number == 0:
             # A master that stays as it was, because its job failed, has a reason.
-            notes = [*filter(None, [record.reason]), *words_on_missing, *notes, *outs]
+            notes = [*filter(None, [record.reason]), *words_on_missing, *notes, *texts_on_left_out]
         cells = name, str(each["frames"]), each["amplifier"], _figures_of(group, each), ratio
         yield *cells, "; ".join(notes)
 

@@ -77,7 +77,7 @@ class FramesPicture(PictureOfFrames):
             return refused_record(job, basis, "no frame of this night was reduced")
         panels = (frame_panels(context, row) for row in rows)
         try:
-            png = drawing_module("before_after").overview(
+            png = drawing_module("before_after").before_after_picture(
                 panels, title=f"Before and after: night {job.night}"
             )
         except FrameError as error:
@@ -230,4 +230,4 @@ def _header_region(row, shape):
         region = Region.from_fits(text, keyword="BIASSEC")
     except FrameError:
         return None
-    return _corners_of_region(region) if region.within(shape) else None
+    return _corners_of_region(region) if region.is_within(shape) else None

@@ -36,7 +36,7 @@ def page_frames(context, night, prefix):
     list of ccdflow.pages.contents.ShownFrame
     """
     frames = []
-    outs = {file: text for _, file, text in members_left_out(context, night)}
+    reason_by_file = {file: text for _, file, text in members_left_out(context, night)}
     for row in context.rows_of(night):
         if row.status == ARRIVING_STATUS:
             continue
@@ -51,7 +51,7 @@ def page_frames(context, night, prefix):
                 image_type=row.facts["type"],
                 status=status,
                 reason=reason,
-                remark=outs.get(row.file, ""),
+                remark=reason_by_file.get(row.file, ""),
                 object=row.facts["object"],
                 filter=light_words((row.facts["filter"], row.facts["grism"])),
                 exptime=number_or_nan(row.facts["exptime"]),

@@ -128,9 +128,9 @@ def _combined_groups(context, night):
     """Yield image type, combined groups and all groups of each kind of masters of a night."""
     for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         groups = kind.night_groups(context, night)
-        number_made = sum(context.made_record(group.product) is not None for group in groups)
+        n_made = sum(context.made_record(group.product) is not None for group in groups)
         if groups:
-            yield kind.type, number_made, len(groups)
+            yield kind.type, n_made, len(groups)
 
 
 def _night_line(values):

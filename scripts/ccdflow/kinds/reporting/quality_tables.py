@@ -158,9 +158,11 @@ def quality_rows(context, groups, columns=COLUMNS):
             "group": paths.stem(group.product),
             "product": group.product if is_made else "",
         }
-        outs = [f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())]
+        texts_on_left_out = [
+            f"left out: {file} ({text})" for file, text, *_ in data.get("left_out", ())
+        ]
         remarks = data.get("remarks", ())
-        shared_cells["note"] = "; ".join(filter(None, (note, *remarks, *outs)))
+        shared_cells["note"] = "; ".join(filter(None, (note, *remarks, *texts_on_left_out)))
         if _LIGHT in columns:
             shared_values = dict(group.shared)
             shared_cells[_LIGHT] = light_words(map(shared_values.get, ("filter", "grism")))

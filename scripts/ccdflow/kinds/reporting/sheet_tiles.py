@@ -106,8 +106,8 @@ class NightTiles:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
             yield "left out", frame.remark
-        if why := self.saturated_part(frame):
-            yield "saturated", why
+        if reason := self.saturated_part(frame):
+            yield "saturated", reason
         record = self._calibrated.get(frame.file)
         if record is not None and record.status != job_records.MADE:
             yield "not calibrated", record.reason
@@ -267,11 +267,11 @@ class NightTiles:
         moment = _time_of(frame.time)
         if moment is None:
             return None
-        days = (moment.date() - self._first).days
+        days = (moment.date() - self._first_date).days
         return 24 * days + moment.hour + moment.minute / 60 + moment.second / 3600
 
     @cached_property
-    def _first(self):
+    def _first_date(self):
         """The date of the night's first frame: the strip's hours count from its midnight."""
         return min(moment for frame in self.frames if (moment := _time_of(frame.time))).date()
 
@@ -284,19 +284,19 @@ class NightTiles:
 
         return value
 
-    def _centre(self, frame):
+    def _central_level(self, frame):
         """Return the median of a frame's central patch; None if its list has no picture."""
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         return pictures[0]["centre"] if pictures else None
 
     def _level_of_flat(self, frame):
         """Return the central level of a flat; None for a frame of another type."""
-        return self._centre(frame) if frame.image_type == "flat" else None
+        return self._central_level(frame) if frame.image_type == "flat" else None
 
     def _sky(self, frame):
         """Return the sky of a science frame: its central level over its seconds, or None."""
-        centre = self._centre(frame) if frame.image_type == "science" else None
-        return centre / frame.exptime if centre is not None and frame.exptime > 0 else None
+        level = self._central_level(frame) if frame.image_type == "science" else None
+        return level / frame.exptime if level is not None and frame.exptime > 0 else None
 
     def _width(self, frame):
         return self.listed.get(frame.file, {}).get("width")

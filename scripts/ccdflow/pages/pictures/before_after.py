@@ -1,6 +1,6 @@
 """Pictures of frames before and after their reduction, as PNG bytes.
 
-`overview` returns the bytes of one PNG; the same values give the same bytes.
+`before_after_picture` returns the bytes of one PNG; the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ccdflow.pages.pictures.style import (
     INK,
     LEFT_ROOM,
     MUTED_INK,
-    NUMBER,
+    NUMBER_POINTS,
     SCALE_ROOM,
     SERIES,
     WIDTH,
@@ -50,7 +50,7 @@ MOST_FRAMES = 100
 """With more rows a picture would exceed 65536 pixels, the highest that can be drawn."""
 
 
-def overview(frames, *, title="Before and after"):
+def before_after_picture(frames, *, title="Before and after"):
     """Draw several frames in one picture, a row each: raw, reduced, profile of the overscan.
 
     Parameters
@@ -222,7 +222,9 @@ def _write_tag(panel, position, text, colour):
     text, colour : str
     """
     raster, top = panel.raster, panel.corners[1]
-    raster.text(panel.x(position), top + 9, text, colour, points=NUMBER, is_bold=True, anchor="mt")
+    raster.draw_text(
+        panel.x(position), top + 9, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt"
+    )
 
 
 def _shown_range(frame, region, profile):
@@ -239,8 +241,8 @@ def _mark_header(panel, frame, profile):
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
     panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED_COLOUR)
     text = f"header: {drawable_text(frame.header_biassec)}"
-    panel.raster.text(
-        (first + last) / 2, bottom - 16, text, _CLAIMED_INK, points=NUMBER, anchor="ms"
+    panel.raster.draw_text(
+        (first + last) / 2, bottom - 16, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms"
     )
 
 
@@ -282,4 +284,6 @@ def _say_off_scale(panel, profile, unit, word):
     number, value = profile.columns[farthest] + 1, values[farthest]
     for line, text in enumerate(("off scale:", f"{value:.0f} {unit} in", f"{word} {number}")):
         anchor = "la" if is_left else "ra"
-        panel.raster.text(x, y + _TEXT_LINE * line, text, MUTED_INK, points=NUMBER, anchor=anchor)
+        panel.raster.draw_text(
+            x, y + _TEXT_LINE * line, text, MUTED_INK, points=NUMBER_POINTS, anchor=anchor
+        )

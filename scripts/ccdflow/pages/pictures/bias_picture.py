@@ -93,8 +93,8 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
     raster, top = new_picture(title, explanation, 4.1 + structure_height)
     # First, because the edges of lines and letters use up the palette.
     for colour in SERIES:
-        raster.colour(colour)
-        raster.colour(lighter_colour(colour, _PALE_OPACITY))
+        raster.colour_number(colour)
+        raster.colour_number(lighter_colour(colour, _PALE_OPACITY))
     _draw_drift(raster, (LEFT_ROOM, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_pairs(raster, (6.8, top + 0.35, 5.0, 2.2), amplifiers, unit)
     _draw_structure(raster, (1.65, top + 3.45, 4.1, structure_height), amplifiers, unit)

@@ -27,17 +27,17 @@ from ccdflow.pages.pictures.style import (
     EXPLANATION_LINE,
     EXPLANATION_ROOM,
     FAINT_INK,
-    HEADLINE,
     HEADLINE_LINE,
+    HEADLINE_POINTS,
     HEADLINE_ROOM,
     INK,
-    LABEL,
+    LABEL_POINTS,
     MARGIN,
     MUTED_INK,
-    NUMBER,
+    NUMBER_POINTS,
     PAPER,
     SERIES,
-    TITLE,
+    TITLE_POINTS,
     WHITE,
     WIDTH,
     explanation_lines,
@@ -59,12 +59,12 @@ _SCALE_ROOM = 0.12
 _FONT = "DejaVu Sans"
 _STYLE = {
     "font.family": [_FONT],
-    "font.size": LABEL,
+    "font.size": LABEL_POINTS,
     "axes.facecolor": WHITE,
     "axes.edgecolor": EDGE,
     "axes.linewidth": 0.7,
     "axes.labelcolor": INK,
-    "axes.titlesize": TITLE,
+    "axes.titlesize": TITLE_POINTS,
     "axes.titlelocation": "left",
     # Without this Matplotlib computes it from all labels, a sixth of the time of drawing.
     "axes.titley": 1.0,
@@ -74,18 +74,18 @@ _STYLE = {
     "text.parse_math": False,
     "xtick.color": MUTED_INK,
     "ytick.color": MUTED_INK,
-    "xtick.labelsize": NUMBER,
-    "ytick.labelsize": NUMBER,
+    "xtick.labelsize": NUMBER_POINTS,
+    "ytick.labelsize": NUMBER_POINTS,
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-4, 6),
     "axes.unicode_minus": True,
     "legend.frameon": False,
-    "legend.fontsize": NUMBER,
+    "legend.fontsize": NUMBER_POINTS,
 }
 
 
 # Matplotlib's settings and font caches are global: jobs that run as threads draw one at a time.
-_LOCK = threading.Lock()
+_MATPLOTLIB_LOCK = threading.Lock()
 # The thread whose fonts are open.
 _font_state = {}
 
@@ -93,7 +93,7 @@ _font_state = {}
 @contextmanager
 def drawing():
     """Hold the lock, and a style that nothing on the user's machine changes."""
-    with _LOCK, matplotlib.rc_context():
+    with _MATPLOTLIB_LOCK, matplotlib.rc_context():
         _close_fonts_of_others()
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -141,7 +141,7 @@ def new_figure(title, explanation, *, height):
     make_axes = AxesMaker(figure, above, total)
     figure.text(
         MARGIN / WIDTH, 1 - ABOVE_HEADLINE / total, "\n".join(headline), va="top",
-        fontsize=HEADLINE, fontweight="bold",
+        fontsize=HEADLINE_POINTS, fontweight="bold",
     )  # fmt: skip
     figure.text(
         MARGIN / WIDTH, _BELOW_EXPLANATION / total, "\n".join(lines), va="bottom", color=MUTED_INK

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
-from ccdflow.pages.pictures.style import INK, MUTED_INK, NUMBER, PAPER, WIDTH, drawable_text, font
+from ccdflow.pages.pictures.style import (
+    INK,
+    MUTED_INK,
+    NUMBER_POINTS,
+    PAPER,
+    WIDTH,
+    drawable_text,
+    font,
+)
 
 # Height of a row, inches.
 _ROW_INCHES = 0.26
@@ -65,13 +73,15 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
             x - _HALF_WIDTH, x + _HALF_WIDTH, y - _HALF_HEIGHT, y + _HALF_HEIGHT, _COLOURS[state]
         )
         text = " ".join(filter(None, (str(count or ""), _MARKS.get(state))))
-        raster.text(panel.x(x), panel.y(y), text, INK, points=NUMBER, anchor="mm")
+        raster.draw_text(panel.x(x), panel.y(y), text, INK, points=NUMBER_POINTS, anchor="mm")
     for label, row in row_of.items():
         name = drawable_text(label)[:_LABEL_LETTERS]
-        raster.text(left - _TO_LABEL, panel.y(row), name, MUTED_INK, points=NUMBER, anchor="rm")
+        raster.draw_text(
+            left - _TO_LABEL, panel.y(row), name, MUTED_INK, points=NUMBER_POINTS, anchor="rm"
+        )
     for night, column in column_of.items():
         name = drawable_text(night)[:_NIGHT_LETTERS]
-        half = font(NUMBER, is_bold=False).getlength(name) / 2
+        half = font(NUMBER_POINTS, is_bold=False).getlength(name) / 2
         place = panel.x(column), bottom + _TO_NIGHT + half
-        raster.text(*place, name, MUTED_INK, points=NUMBER, is_upright=True)
+        raster.draw_text(*place, name, MUTED_INK, points=NUMBER_POINTS, is_upright=True)
     return raster.png()

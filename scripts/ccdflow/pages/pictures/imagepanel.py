@@ -12,11 +12,11 @@ from ccdflow.pages.pictures.style import (
     EDGE,
     FAINT_INK,
     INK,
-    LABEL,
+    LABEL_POINTS,
     MUTED_INK,
-    NUMBER,
+    NUMBER_POINTS,
     TICK,
-    TITLE,
+    TITLE_POINTS,
     pixels,
 )
 
@@ -83,9 +83,11 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     )
     shade_numbers = _shade_numbers(raster, _resize(fractions, size))
     if not is_finite.all():
-        shade_numbers[_resize(is_finite.astype(float), size) < 0.5] = raster.colour(FAINT_INK)
+        shade_numbers[_resize(is_finite.astype(float), size) < 0.5] = raster.colour_number(
+            FAINT_INK
+        )
     raster.put(left, top, shade_numbers[: bottom - top, : right - left][::-1])
-    raster.text(left, top - 7, title, INK, points=TITLE)
+    raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
     finite_values = values[is_finite]
     has_beyond = (
@@ -98,7 +100,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
 
 def _shade_numbers(raster, fractions):
     """Return the numbers of the colours of values in [0, 1]."""
-    numbers = np.array([raster.colour(each) for each in shades()], np.uint8)
+    numbers = np.array([raster.colour_number(each) for each in shades()], np.uint8)
     return numbers[np.minimum((fractions * _SHADE_COUNT).astype(int), _SHADE_COUNT - 1)]
 
 
@@ -132,19 +134,26 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
         x = left + (value - 0.5) * x_scale
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-        raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
-    raster.text((left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL, anchor="ms")
+        raster.draw_text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
+    raster.draw_text(
+        (left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL_POINTS, anchor="ms"
+    )
     ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
     texts = tick_labels(ticks)
     for value, text in zip(ticks, texts, strict=True):
         y = bottom - (value - 0.5) * y_scale
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
-        raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
+        raster.draw_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
     if has_rows:
         name_distance = TICK + 16 + 8 * max(map(len, texts), default=0)
         name = "row (pixels)"
-        raster.text(
-            left - name_distance, (top + bottom) / 2, name, INK, points=LABEL, is_upright=True
+        raster.draw_text(
+            left - name_distance,
+            (top + bottom) / 2,
+            name,
+            INK,
+            points=LABEL_POINTS,
+            is_upright=True,
         )
 
 
@@ -169,12 +178,12 @@ def _draw_scale(raster, corners, scale, unit, has_beyond):
     rows = (np.arange(last - first)[::-1] + 0.5) / max(1, last - first)
     raster.put(left, first, np.repeat(_shade_numbers(raster, rows)[:, None], right - left, axis=1))
     if has_beyond[0]:
-        raster.wedge([(left, last), (right, last), (middle, bottom)], colours[0])
+        raster.polygon([(left, last), (right, last), (middle, bottom)], colours[0])
     if has_beyond[1]:
-        raster.wedge([(left, first), (right, first), (middle, top)], colours[-1])
+        raster.polygon([(left, first), (right, first), (middle, top)], colours[-1])
     values, texts = scale.ticks(max(2, min(6, (last - first) // 24)))
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
         y = last - fraction * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
-        raster.text(right + TICK + 4, y, text, MUTED_INK, points=NUMBER, anchor="lm")
-    raster.text(left, top - 7, unit, MUTED_INK, points=NUMBER)
+        raster.draw_text(right + TICK + 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
+    raster.draw_text(left, top - 7, unit, MUTED_INK, points=NUMBER_POINTS)

@@ -184,7 +184,7 @@ def check_frame(frame):
             )
 
 
-def _upright_strips(frame):
+def _has_upright_strips(frame):
     """Return whether the strips are columns: by their shape where the level goes along no axis."""
     if frame.along == "frame" and frame.strips:
         y0, y1, x0, x1 = frame.strips[0].region
@@ -194,7 +194,7 @@ def _upright_strips(frame):
 
 def noun_across(frame):
     """Return the word for the lines that are counted across a strip."""
-    return "column" if _upright_strips(frame) else "row"
+    return "column" if _has_upright_strips(frame) else "row"
 
 
 def range_across(frame, region):
@@ -211,20 +211,20 @@ def range_across(frame, region):
     (int, int)
     """
     y0, y1, x0, x1 = region
-    return (x0, x1) if _upright_strips(frame) else (y0, y1)
+    return (x0, x1) if _has_upright_strips(frame) else (y0, y1)
 
 
 def _along_range(frame, region):
     """Return the range of a region along the strips of a frame: (start, stop), pixels."""
     y0, y1, x0, x1 = region
-    return (y0, y1) if _upright_strips(frame) else (x0, x1)
+    return (y0, y1) if _has_upright_strips(frame) else (x0, x1)
 
 
 def _strip_pixels(frame, region):
     """Return pixels of a region, with the direction across it as the second axis."""
     y0, y1, x0, x1 = region
     pixels = frame.raw[y0:y1, x0:x1]
-    return pixels if _upright_strips(frame) else pixels.T
+    return pixels if _has_upright_strips(frame) else pixels.T
 
 
 def header_differs(frame):
@@ -446,7 +446,7 @@ def take_profile(frame, strips):
         if header_start < stop + width and header_stop > start - width:
             start, stop = min(start, header_start), max(stop, header_stop)
     margin = max(6, width // 3)
-    upright_image = frame.raw if _upright_strips(frame) else frame.raw.T
+    upright_image = frame.raw if _has_upright_strips(frame) else frame.raw.T
     start, stop = max(0, start - margin), min(upright_image.shape[1], stop + margin)
     ranges = dict.fromkeys(_along_range(frame, strip.region) for strip in strips)
     lines = tuple(

@@ -14,11 +14,11 @@ from ccdflow.pages.pictures.style import (
     EDGE,
     FAINT_INK,
     INK,
-    LABEL,
+    LABEL_POINTS,
     MUTED_INK,
-    NUMBER,
+    NUMBER_POINTS,
     TICK,
-    TITLE,
+    TITLE_POINTS,
     WHITE,
     font,
     pixels,
@@ -74,7 +74,9 @@ def write_sentence(raster, box, text):
     text : str
     """
     left, top, width, height = box
-    raster.text(pixels(left + width / 2), pixels(top + height / 2), text, MUTED_INK, anchor="mm")
+    raster.draw_text(
+        pixels(left + width / 2), pixels(top + height / 2), text, MUTED_INK, anchor="mm"
+    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ class PlotPanel:
         -------
         PlotPanel
         """
-        legend_width = sum(map(_entry_width, entries)) + font(TITLE, is_bold=False).getlength(title)
+        legend_width = sum(map(_entry_width, entries)) + font(
+            TITLE_POINTS, is_bold=False
+        ).getlength(title)
         has_legend_inside = legend_width > pixels(box[2])
         if has_legend_inside:
             low, high = y_range
@@ -204,7 +208,7 @@ class PlotPanel:
         for part in np.split(np.arange(xs.size), np.nonzero(np.diff(is_known.astype(int)))[0] + 1):
             if part.size > 1 and is_known[part[0]]:
                 points = list(zip(xs[part].tolist(), ys[part].tolist(), strict=True))
-                self.raster.curve(points, colour, width * DPI / 72, (left, top, right, bottom))
+                self.raster.polyline(points, colour, width * DPI / 72, (left, top, right, bottom))
 
     def steps(self, positions, values, colour, width=1.1):
         """Draw values as steps, each as wide as from the middle to its neighbours'.
@@ -234,23 +238,31 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.text(left, top - 7, title, INK, points=TITLE)
+        raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
         ticks = self._upright_ticks()
         texts = tick_labels(ticks)
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
             raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER, anchor="rm")
-        widest = max((font(NUMBER, is_bold=False).getlength(text) for text in texts), default=0)
+            raster.draw_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+        widest = max(
+            (font(NUMBER_POINTS, is_bold=False).getlength(text) for text in texts), default=0
+        )
         name_x = left - TICK - 16 - widest
-        raster.text(name_x, (top + bottom) / 2, ylabel, INK, points=LABEL, is_upright=True)
+        raster.draw_text(
+            name_x, (top + bottom) / 2, ylabel, INK, points=LABEL_POINTS, is_upright=True
+        )
         ticks = nice_ticks(*self.x_range, most, is_whole=is_whole)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = self.x(value)
             raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-            raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
-        raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
+            raster.draw_text(
+                x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
+            )
+        raster.draw_text(
+            (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
+        )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
@@ -330,18 +342,22 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.text(left, top - 7, title, INK, points=TITLE)
+        raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
         ticks = nice_ticks(*self.x_range, 9)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = round(self.x(value))
             raster.fill(x, top, x + 1, bottom, FAINT_INK)
             raster.fill(x, bottom, x + 1, bottom + TICK, EDGE)
-            raster.text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER, anchor="mt")
+            raster.draw_text(
+                x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
+            )
         for position, name in enumerate(names):
             y = round(self.y(position))
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.text(left - TICK - 4, y, name, MUTED_INK, points=NUMBER, anchor="rm")
-        raster.text((left + right) / 2, bottom + 36, xlabel, INK, points=LABEL, anchor="ms")
+            raster.draw_text(left - TICK - 4, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+        raster.draw_text(
+            (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
+        )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
@@ -393,12 +409,12 @@ class PlotPanel:
             )
         else:
             self.raster.fill(round(x), y - 6, round(x) + 26, y - 3, colour)
-        self.raster.text(x + 34, y, text, INK, points=NUMBER)
+        self.raster.draw_text(x + 34, y, text, INK, points=NUMBER_POINTS)
 
 
 def _entry_width(entry):
     """Return the pixels that an entry of a legend takes."""
-    return 52 + font(NUMBER, is_bold=False).getlength(entry[1])
+    return 52 + font(NUMBER_POINTS, is_bold=False).getlength(entry[1])
 
 
 def _draw_dashes(raster, left, right, y, colour):
@@ -432,9 +448,9 @@ def _draw_mark(raster, x, y, colour, mark, size):
     half = size * DPI / 72 / 2
     shape, _, hollow = mark.partition(", ")
     corners = [(x + half * dx, y + half * dy) for dx, dy in _CORNERS[shape]]
-    raster.wedge(corners, colour)
+    raster.polygon(corners, colour)
     if hollow:
         inner_part = (half - 1.4) / half
-        raster.wedge(
+        raster.polygon(
             [(x + inner_part * (a - x), y + inner_part * (b - y)) for a, b in corners], WHITE
         )

@@ -14,12 +14,12 @@ from ccdflow.pages.pictures.style import (
     DPI,
     EXPLANATION_LINE,
     EXPLANATION_ROOM,
-    HEADING,
-    HEADLINE,
+    HEADING_POINTS,
     HEADLINE_LINE,
+    HEADLINE_POINTS,
     HEADLINE_ROOM,
     INK,
-    LABEL,
+    LABEL_POINTS,
     MARGIN,
     MUTED_INK,
     PAPER,
@@ -62,9 +62,9 @@ class Raster:
         self._colours = {}
         self._shades = {}
         self.explanation = ""
-        self.pixels = np.full((height, width), self.colour(ground), np.uint8)
+        self.pixels = np.full((height, width), self.colour_number(ground), np.uint8)
 
-    def colour(self, colour):
+    def colour_number(self, colour):
         """Return the number of a colour, ``#rrggbb``; of the nearest one if there are 256."""
         rgb = bytes.fromhex(colour.removeprefix("#"))
         if rgb not in self._colours and len(self._colours) == _MOST_COLOURS:
@@ -85,8 +85,8 @@ class Raster:
         colour : str
             ``#rrggbb``.
         """
-        self.pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = self.colour(
-            colour
+        self.pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = (
+            self.colour_number(colour)
         )
 
     def outline(self, left, top, right, bottom, colour, thickness=1):
@@ -119,8 +119,17 @@ class Raster:
         height, width = numbers.shape
         self.pixels[top : top + height, left : left + width] = numbers
 
-    def text(
-        self, x, y, text, colour, *, points=LABEL, is_bold=False, anchor="ls", is_upright=False
+    def draw_text(
+        self,
+        x,
+        y,
+        text,
+        colour,
+        *,
+        points=LABEL_POINTS,
+        is_bold=False,
+        anchor="ls",
+        is_upright=False,
     ):
         """Write a line of text.
 
@@ -150,7 +159,7 @@ class Raster:
             left, top = 1 - mask.shape[1] / 2, 1 - mask.shape[0] / 2
         self._blend(round(x + left) - 1, round(y + top) - 1, mask, colour)
 
-    def curve(self, points, colour, width, box):
+    def polyline(self, points, colour, width, box):
         """Draw a line through points, (x, y) each, as far as it lies in a box.
 
         Parameters
@@ -179,7 +188,7 @@ class Raster:
         )
         self._blend(left, top, np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
-    def wedge(self, corners, colour):
+    def polygon(self, corners, colour):
         """Fill a triangle or any other shape with straight edges.
 
         Parameters
@@ -229,7 +238,8 @@ class Raster:
                 first + (last - first) * step / _SHADE_COUNT for step in range(_SHADE_COUNT + 1)
             ]
             self._shades[key] = [
-                self.colour("#" + bytes(np.rint(each).astype(int).tolist()).hex()) for each in mixed
+                self.colour_number("#" + bytes(np.rint(each).astype(int).tolist()).hex())
+                for each in mixed
             ]
         return self._shades[key]
 
@@ -291,10 +301,12 @@ def new_picture(title, explanation, height):
     raster.explanation = explanation
     for number, line in enumerate(headline):
         y = pixels(ABOVE_HEADLINE + HEADLINE_LINE * number)
-        raster.text(pixels(MARGIN), y, line, INK, points=HEADLINE, is_bold=True, anchor="la")
+        raster.draw_text(
+            pixels(MARGIN), y, line, INK, points=HEADLINE_POINTS, is_bold=True, anchor="la"
+        )
     for number, line in enumerate(reversed(lines)):
         y = total - pixels(MARGIN + EXPLANATION_LINE * number)
-        raster.text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL)
+        raster.draw_text(pixels(MARGIN), y, line, MUTED_INK, points=LABEL_POINTS)
     return raster, panels_top
 
 
@@ -310,9 +322,9 @@ def write_heading(raster, text, left, top, width):
     width : float
         Room, inches.
     """
-    letters = font(HEADING, is_bold=True)
+    letters = font(HEADING_POINTS, is_bold=True)
     text = drawable_text(text)
     while letters.getlength(text) > pixels(width) and len(text) > 1:
         text = "…" + text[2:]
     corner = pixels(left), pixels(top + ABOVE_HEADING)
-    raster.text(*corner, text, INK, points=HEADING, is_bold=True, anchor="la")
+    raster.draw_text(*corner, text, INK, points=HEADING_POINTS, is_bold=True, anchor="la")

@@ -169,14 +169,14 @@ def _zscale(values, middle):
     powers = _powers_of_places(values.size).copy()
     x, y = powers[1], values - middle
     powers[2], powers[4], powers[5] = y, x * y, y * y
-    weights, slope, last_count = powers[0], 0.0, 0.0
+    weights, slope, n_last = powers[0], 0.0, 0.0
     for _ in range(5):
         count, x1, y1, x2, xy, y2 = (powers @ weights).tolist()
         if count < max(5, values.size // 2):
             return float(values[0]), float(values[-1])
-        if count == last_count:
+        if count == n_last:
             break
-        slope, last_count = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
+        slope, n_last = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
         # The variance of the values about the line, from which their mean deviation is 0.
         variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
         residuals = y - slope * x

@@ -73,7 +73,7 @@ HEADLINE_LINE, EXPLANATION_LINE = 0.25, 0.17
 ABOVE_HEADING = 0.08
 """Room above the heading of a row of panels."""
 
-HEADLINE, HEADING, TITLE, LABEL, NUMBER = 13, 10.5, 10, 9, 8
+HEADLINE_POINTS, HEADING_POINTS, TITLE_POINTS, LABEL_POINTS, NUMBER_POINTS = 13, 10.5, 10, 9, 8
 """Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
 
 TICK = 4
@@ -102,7 +102,7 @@ def font(points, is_bold):
 @cache
 def _has_glyph(letter):
     """Return whether the font of the labels can draw a letter."""
-    letters = font(LABEL, is_bold=False)
+    letters = font(LABEL_POINTS, is_bold=False)
     return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
 
 

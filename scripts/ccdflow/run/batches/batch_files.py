@@ -228,19 +228,19 @@ def read_batch(path, chain):
     UserError
         If another version of ccdflow wrote it.
     """
-    data = _batch_contents(path)
-    settings = data["settings"]
+    contents = _batch_contents(path)
+    settings = contents["settings"]
     rows = {}
-    for values in data["rows"]:
+    for values in contents["rows"]:
         row = Row.from_dict(values)
         rows[row.file] = row
     records = {
-        values["product"]: job_records.Record.from_dict(values) for values in data["records"]
+        values["product"]: job_records.Record.from_dict(values) for values in contents["records"]
     }
-    groups = {values["product"]: Group.from_dict(values) for values in data["groups"]}
-    jobs = {values["product"]: Job.from_dict(values) for values in data["jobs"]}
-    jobs_of_others = {values["product"]: Job.from_dict(values) for values in data["elsewhere"]}
-    store = HeaderStore(rows, data["shared"])
+    groups = {values["product"]: Group.from_dict(values) for values in contents["groups"]}
+    jobs = {values["product"]: Job.from_dict(values) for values in contents["jobs"]}
+    jobs_of_others = {values["product"]: Job.from_dict(values) for values in contents["elsewhere"]}
+    store = HeaderStore(rows, contents["shared"])
     context = JobContext(
         settings=settings,
         raw=Path(settings["raw"]),

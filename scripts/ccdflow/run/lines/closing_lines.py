@@ -5,9 +5,9 @@ from __future__ import annotations
 from ccdflow import paths
 from ccdflow.run import failures, job_records
 from ccdflow.run.lines.plan_description import (
-    set_aside_lines,
-    unknown_lines,
-    unreadable_lines,
+    lines_on_frames_set_aside,
+    lines_on_unknown_frames,
+    lines_on_unreadable_folders,
 )
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.products.product_names import reduced_product
@@ -61,16 +61,20 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     list of str
     """
     store = archive_counts.store_for_lines(context)
-    lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
+    lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
+        context.results, failed
+    )
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
     lines += lines_on_kept
-    lines += set_aside_lines(store, most_lines=20, leave_out={record.product for record in failed})
+    lines += lines_on_frames_set_aside(
+        store, most_lines=20, leave_out={record.product for record in failed}
+    )
     lines += passed_over_lines(
         files_passed_over(context.raw) if files_not_read is None else files_not_read
     )
     lines += warning_lines(store) + untyped_lines(store) + no_overscan_lines(store)
     lines += biasless_lines(store)
-    lines += unknown_lines(context)
+    lines += lines_on_unknown_frames(context)
     # Frames without a product of this run; an earlier product of one may be on the disk.
     unmade = {
         reduced_product(file)

@@ -50,8 +50,8 @@ def values_of_run(session):
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),
         "made": [
-            [words[kind][0 if number == 1 else 1], number, why]
-            for (kind, why), number in jobs_by_reason.items()
+            [words[kind][0 if number == 1 else 1], number, reason]
+            for (kind, reason), number in jobs_by_reason.items()
         ],
         "failed": [[record.product, record.reason] for record in session.failed_records],
         "disk": archive_counts.disk_used(context),

@@ -37,11 +37,11 @@ def lines_on_plan(plan):
         *_lines_on_older_headers(plan),
         *_lines_on_moves(plan),
         *_lines_on_unreduced_frames(plan),
-        *unreadable_lines(plan.context),
+        *lines_on_unreadable_folders(plan.context),
     ]
 
 
-def unreadable_lines(context):
+def lines_on_unreadable_folders(context):
     """Return a line for each folder of products that cannot be looked into."""
     lines = []
     for folder, problem in sorted(context.unreadable_folders.items()):
@@ -52,7 +52,7 @@ def unreadable_lines(context):
     return lines
 
 
-def unknown_lines(context):
+def lines_on_unknown_frames(context):
     """Return a line on reduced frames without a row.
 
     Their raw files are gone or renamed, and the notes on the headers were lost.
@@ -81,9 +81,9 @@ def _lines_on_jobs(plan):
     for kind in kinds:
         jobs_of_kind = jobs[kind.name]
         if kind is plan.context.chain.first:
-            planned_count = count(plan.planned_counts[kind.name], *kind.nouns)
+            frames_in_words = count(plan.planned_counts[kind.name], *kind.nouns)
             lines.append(
-                f"{len(jobs_of_kind)} of {planned_count} to {kind.verb}:"
+                f"{len(jobs_of_kind)} of {frames_in_words} to {kind.verb}:"
                 f" {_reasons_in_words(jobs_of_kind)}"
             )
         elif not kind.is_report:
@@ -207,15 +207,15 @@ def _reasons_in_words(jobs):
     ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # All reasons are of the same nights, which are named once.
-        counts = ", ".join(f"{len(nights)} {why}" for why, nights in ranked)
+        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in ranked)
         return "; ".join(filter(None, [counts, nights_in_words(ranked[0][1])]))
     return "; ".join(
-        ", ".join(filter(None, [f"{len(nights)} {why}", nights_in_words(nights)]))
-        for why, nights in ranked
+        ", ".join(filter(None, [f"{len(nights)} {reason}", nights_in_words(nights)]))
+        for reason, nights in ranked
     )
 
 
-def set_aside_lines(store, most_lines=None, leave_out=frozenset()):
+def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     """Return a line for each frame set aside, still arriving, or without its raw file.
 
     Parameters
@@ -308,7 +308,7 @@ def sources_in_words(plan, job):
     return f"night {shown_name(job.night)}" if job.night else "all nights"
 
 
-def job_lines(plan, most_lines=None):
+def lines_of_jobs(plan, most_lines=None):
     """Return one line for each job; at most ``most_lines`` of a kind, None for all.
 
     Parameters

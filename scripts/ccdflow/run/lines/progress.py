@@ -73,7 +73,7 @@ class Progress:
         self.total = total
         self.other_products = other_products
         self.other_words = other_words or "other products"
-        self._own_count = BatchCount()
+        self._count_of_this_process = BatchCount()
         self._count_of_others = BatchCount()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
@@ -90,7 +90,7 @@ class Progress:
     @property
     def count(self):
         """The finished products, of this process and others."""
-        return BatchCount.total((self._own_count, self._count_of_others))
+        return BatchCount.total((self._count_of_this_process, self._count_of_others))
 
     def tick(self, *, is_set_aside=False, is_other_product=False):
         """Count one more frame, or one more of the other products.
@@ -104,7 +104,7 @@ class Progress:
         """
         with self._lock:
             one_more = BatchCount(not is_other_product, is_set_aside, is_other_product)
-            self._own_count = BatchCount.total((self._own_count, one_more))
+            self._count_of_this_process = BatchCount.total((self._count_of_this_process, one_more))
             self._renew()
 
     def take_over(self, count):
@@ -163,11 +163,11 @@ class Progress:
 
     def _rate(self, now):
         """Return frames a second: over the last minute, and of the whole run once all are done."""
-        start_time, earlier_count = self._samples[0]
+        start_time, n_earlier = self._samples[0]
         if self._frames_ended is not None:
-            now, start_time, earlier_count = self._frames_ended, self._started, 0
+            now, start_time, n_earlier = self._frames_ended, self._started, 0
         elapsed = now - start_time
-        return (self.count.frames - earlier_count) / elapsed if elapsed > 0 else 0.0
+        return (self.count.frames - n_earlier) / elapsed if elapsed > 0 else 0.0
 
     def _renew(self):
         """Show the counts if enough time has passed since the last time."""

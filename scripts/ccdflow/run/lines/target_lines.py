@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.run import failures, job_records
-from ccdflow.run.lines.plan_description import unreadable_lines
+from ccdflow.run.lines.plan_description import lines_on_unreadable_folders
 from ccdflow.wording import count
 
 
@@ -22,7 +22,9 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     -------
     list of str
     """
-    lines = unreadable_lines(context) + failures.lines_on_failures(context.results, failed)
+    lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
+        context.results, failed
+    )
     lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
     products_named = {record.product for record in (*failed, *postponed)}
     products, n_made = dict.fromkeys(plan.requested), 0

@@ -66,7 +66,7 @@ class ClosedNights:
     """
 
     def __init__(self, columns):
-        self.head, self.nights = columns.first, columns.names
+        self.head, self.nights = columns.shared_values, columns.names
         self.opened_nights, self.masters, self.notes = set(), frozenset(), None
         self.changed_nights = frozenset()
         self._columns = columns
@@ -251,12 +251,15 @@ def read_closed_nights(results):
         raise NothingClosed("no night was ever closed")
     if columns is None:
         raise NeedsWholePlan("the notes of closed nights are damaged")
-    first = columns.first
-    if not isinstance(first, dict) or first.get("form") != _version_of_note():
+    shared_values = columns.shared_values
+    if not isinstance(shared_values, dict) or shared_values.get("form") != _version_of_note():
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
-    if first["files"] != _stamps_of_open_notes(results):
+    if shared_values["files"] != _stamps_of_open_notes(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
-    if first["since"] and set(late_notes.read_late_notes(results).heads) != {"rows", "records"}:
+    if shared_values["since"] and set(late_notes.read_late_notes(results).heads) != {
+        "rows",
+        "records",
+    }:
         raise NeedsWholePlan("the late notes, of frames since nights were closed, are lost")
     return ClosedNights(columns)
 
@@ -303,7 +306,10 @@ def note_all_nights(context, state, older_headers):
         notes = {
             night: _note_of_night(context, night, homes, counts[night]) for night in homes.nights
         }
-        path, first = context.results / paths.CLOSED_NIGHTS, _first_note(context, state, homes)
+        path, shared_values = (
+            context.results / paths.CLOSED_NIGHTS,
+            _archive_values(context, state, homes),
+        )
         nights = sorted(
             {
                 *notes,
@@ -311,7 +317,10 @@ def note_all_nights(context, state, older_headers):
             }
         )
         note_columns.write_columns(
-            path, _columns_of(context.closed_nights, notes, nights), first=first, names=nights
+            path,
+            _columns_of(context.closed_nights, notes, nights),
+            shared_values=shared_values,
+            names=nights,
         )
     except NeedsWholePlan:
         remove_closed_nights(context.results)
@@ -337,8 +346,13 @@ def note_other_ranges(results, nights, ranges):
     """
     if not set().union(*ranges.values()) <= {"", *nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
-    first = {**nights.head, "files": _stamps_of_open_notes(results), "since": False, "late": []}
-    first["always"] = ranges["records"].get("", [])
+    shared_values = {
+        **nights.head,
+        "files": _stamps_of_open_notes(results),
+        "since": False,
+        "late": [],
+    }
+    shared_values["always"] = ranges["records"].get("", [])
 
     def columns():
         """Yield (name, cells of all nights) of each column, with the new places of lines."""
@@ -352,7 +366,7 @@ def note_other_ranges(results, nights, ranges):
             yield name, list(cells.values())
 
     path = results / paths.CLOSED_NIGHTS
-    note_columns.write_columns(path, columns(), first=first, names=nights.nights)
+    note_columns.write_columns(path, columns(), shared_values=shared_values, names=nights.nights)
 
 
 def _columns_of(earlier_nights, notes, nights):
@@ -464,8 +478,8 @@ def _refuse_open_nights(context, homes):
         raise NeedsWholePlan("a folder cannot be looked into")
 
 
-def _first_note(context, state, homes):
-    """Return the first note: what the notes of all nights depend on."""
+def _archive_values(context, state, homes):
+    """Return the values that the notes of all nights depend on."""
     earlier_nights = context.closed_nights
     always = (
         homes.ranges["records"].get("", [])

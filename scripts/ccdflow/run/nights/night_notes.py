@@ -37,7 +37,7 @@ class NightNotes:
         folder may look as it did when the nights were closed, and lack a file that came since.
     shared : dict of str to object
         The geometries and recipes of rows, by their names.
-    table : tuple of int
+    table_stamp : tuple of int
         The stamp of the inventory's table, () if it is to be written.
     gone : frozenset of str
         Products that were removed from the ledger since the nights were closed.
@@ -72,7 +72,7 @@ class NightNotes:
             if is_of_another_version:
                 raise NeedsWholePlan("another version of ccdflow wrote the notes")
         self.shared = {**first["shared"], **late_rows.get("shared", {})}
-        self.table = tuple(late_rows.get("table", self._store.table))
+        self.table_stamp = tuple(late_rows.get("table", self._store.table_stamp))
         is_noted = late_notes.stamp_of_late_notes(results) == nights.head["late"]
         self.touched_folders = set() if is_noted else set(late_rows.get("folders", ()))
         self._rows, self._records = {}, {}
@@ -190,19 +190,19 @@ class NightNotes:
         """Write the table, and the rows and records that changed since they were read."""
         store, records = context.store, context.ledger
         rows, new_records = (
-            changed_values(store.rows, store.saved),
-            changed_values(records, records.saved),
+            changed_values(store.rows, store.saved_rows),
+            changed_values(records, records.saved_records),
         )
-        removed_products = set(records.saved) - set(records)
+        removed_products = set(records.saved_records) - set(records)
         table = self.results / paths.INVENTORY
         if rows:
             line = tables.TableLines(cells)
             tables.update_table(table, {file: [line(row)] for file, row in rows.items()})
         stamp = atomic_write.stamp_of(table)
-        if not (rows or new_records or removed_products or stamp != self.table):
+        if not (rows or new_records or removed_products or stamp != self.table_stamp):
             return
         home = home_of_record(context)
-        self.table = stamp
+        self.table_stamp = stamp
         self._late_rows |= rows
         self._late = {
             product: late for product, late in self._late.items() if product not in removed_products
@@ -232,8 +232,8 @@ class NightNotes:
                 ],
             ),
         )
-        store.table, store.saved = stamp, dict(store.rows)
-        records.saved = dict(records)
+        store.table_stamp, store.saved_rows = stamp, dict(store.rows)
+        records.saved_records = dict(records)
 
 
 def _folder_of(file):
@@ -258,23 +258,23 @@ def open_ledger(night_notes, nights):
     opened = ledger.Ledger()
     for night in ("", *nights):
         opened.update(night_notes.records(night))
-    opened.saved = dict(opened)
+    opened.saved_records = dict(opened)
     return opened
 
 
-def changed_values(current, saved):
+def changed_values(current, saved_values):
     """Return {name: value} of the values that are other objects than those saved.
 
     Parameters
     ----------
-    current, saved : dict of str to object
+    current, saved_values : dict of str to object
         Value by name: as it is now, and as the notes have it.
 
     Returns
     -------
     dict of str to object
     """
-    return {name: value for name, value in current.items() if saved.get(name) is not value}
+    return {name: value for name, value in current.items() if saved_values.get(name) is not value}
 
 
 def home_of_record(context):

@@ -98,7 +98,7 @@ def read_nights(run_start, archive_state):
     if nights.head["general"] != archive_state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
     nights.notes = NightNotes(results, nights)
-    if atomic_write.stamp_of(results / paths.INVENTORY) != nights.notes.table:
+    if atomic_write.stamp_of(results / paths.INVENTORY) != nights.notes.table_stamp:
         raise NeedsWholePlan("inventory.csv is not as it was written")
     return nights
 
@@ -323,9 +323,11 @@ class _PlanAttempt:
             rows |= self._notes.rows(night)
         store = HeaderStore(
             rows=rows, shared=dict(self._notes.shared),
-            table=self._notes.table, saved=dict(rows),
+            table_stamp=self._notes.table_stamp, saved_rows=dict(rows),
         )  # fmt: skip
-        store.verdicts = {row.file: row.reason for row in rows.values() if row.status == SET_ASIDE}
+        store.reason_by_file = {
+            row.file: row.reason for row in rows.values() if row.status == SET_ASIDE
+        }
         return store
 
     def _context(self, store, records):

@@ -17,10 +17,10 @@ def is_of_enabled_type(row, settings):
     -------
     bool
     """
-    return settings["types"] == "all" or type_is_enabled(settings, row.facts["type"])
+    return settings["types"] == "all" or is_type_enabled(settings, row.facts["type"])
 
 
-def type_is_enabled(settings, frame_type):
+def is_type_enabled(settings, frame_type):
     """Return whether the configuration asks for frames of a type.
 
     Parameters

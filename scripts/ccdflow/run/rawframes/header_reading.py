@@ -39,8 +39,8 @@ def read_all(read, files, *, cores):
     object
         The result for a file.
     """
-    process_count = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
-    if process_count < 2:
+    n_processes = min(cores, _MOST_PROCESSES, len(files) // FRAMES_A_PROCESS)
+    if n_processes < 2:
         with ThreadPoolExecutor(4) as pool:
             yield from chain.from_iterable(pool.map(read, ([file] for file in files)))
         return
@@ -59,7 +59,7 @@ def read_all(read, files, *, cores):
             free_processes.put(reader)
 
     with ExitStack() as stack:
-        for _ in range(process_count):
+        for _ in range(n_processes):
             free_processes.put(stack.enter_context(helper_process(read)))
-        pool = stack.enter_context(ThreadPoolExecutor(process_count))
+        pool = stack.enter_context(ThreadPoolExecutor(n_processes))
         yield from chain.from_iterable(pool.map(read_chunk, chunks))

@@ -47,11 +47,11 @@ class HeaderStore:
     rows : dict of str to Row
     shared : dict of str to dict
         Geometries and recipes by the hash of their canonical form: thousands of frames have few.
-    table : tuple of int
+    table_stamp : tuple of int
         Size and times of ``inventory.csv`` when it last agreed with the rows.
-    saved : dict of str to Row
+    saved_rows : dict of str to Row
         The rows as they are on the disk.
-    verdicts : dict of str to str
+    reason_by_file : dict of str to str
         Why files were set aside when the store was loaded, or by a job since.
     has_late_notes : bool
         Whether some of the rows are in the late notes; the next writing puts them among the others.
@@ -65,9 +65,9 @@ class HeaderStore:
 
     rows: dict[str, Row] = field(default_factory=dict)
     shared: dict[str, dict[str, object]] = field(default_factory=dict)
-    table: tuple[int, ...] = ()
-    saved: dict[str, Row] = field(default_factory=dict, compare=False)
-    verdicts: dict[str, str] = field(default_factory=dict, compare=False)
+    table_stamp: tuple[int, ...] = ()
+    saved_rows: dict[str, Row] = field(default_factory=dict, compare=False)
+    reason_by_file: dict[str, str] = field(default_factory=dict, compare=False)
     has_late_notes: bool = field(default=False, compare=False)
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
     rewritten: set[str] = field(default_factory=set, compare=False)
@@ -138,7 +138,9 @@ def load_store(results):
     later = late_notes.read_late_notes(results)
     late_head = head | later.heads.get("rows", {})
     reader, late_reader = RowReader(head), RowReader(late_head)
-    store = HeaderStore(shared=head["shared"] | late_head["shared"], table=late_reader.table)
+    store = HeaderStore(
+        shared=head["shared"] | late_head["shared"], table_stamp=late_reader.table_stamp
+    )
     try:
         for row in chain(map(reader.row, lines), map(late_reader.row, later.rows)):
             store.add(row)
@@ -148,10 +150,10 @@ def load_store(results):
     if reader.is_of_another_version or late_reader.is_of_another_version:
         _drop_unreadable(store)
     else:
-        store.saved = dict(store.rows)
+        store.saved_rows = dict(store.rows)
     store.has_late_notes = late_notes.has_late_notes(results)
     rows_set_aside = (row for row in store.rows.values() if row.status == SET_ASIDE)
-    store.verdicts = {row.file: row.reason for row in rows_set_aside}
+    store.reason_by_file = {row.file: row.reason for row in rows_set_aside}
     return store
 
 
@@ -195,7 +197,7 @@ class RowReader:
     ----------
     is_of_another_version : bool
         Whether another version of ccdflow wrote the notes.
-    table : tuple of int
+    table_stamp : tuple of int
         The stamp of the inventory's table as noted; () where its form has changed.
     """
 
@@ -210,7 +212,7 @@ class RowReader:
             for name in ("reading", "facts", "fields", "shared_fields")
         )
         is_table_as_now = all(head.get(n, form[n]) == form[n] for n in ("form", "columns"))
-        self.table = tuple(head["table"]) if is_table_as_now else ()
+        self.table_stamp = tuple(head["table"]) if is_table_as_now else ()
 
     def row(self, line):
         """Return the row of a line.
@@ -256,7 +258,7 @@ def _form_of_lines():
 
 def first_line_of_rows(store):
     """Return the values of the first line above the rows of a store, whose table is as noted."""
-    return {**_form_of_lines(), "table": store.table, "shared": store.shared}
+    return {**_form_of_lines(), "table": store.table_stamp, "shared": store.shared}
 
 
 def line_of_row(row):
@@ -278,14 +280,14 @@ def save_store(results, store):
     OSError
         If one of them cannot be written.
     """
-    earlier_stamp = store.table
+    earlier_stamp = store.table_stamp
     path = Path(results) / paths.INVENTORY
-    is_unchanged = _are_saved_rows(store.rows, store.saved)
+    is_unchanged = _are_saved_rows(store.rows, store.saved_rows)
     is_known = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
     if not is_unchanged or not is_known:
-        write_inventory(results, store, earlier_rows=store.saved if is_known else None)
-        store.table = atomic_write.stamp_of(path)
-    if is_unchanged and store.table == earlier_stamp and not store.has_late_notes:
+        write_inventory(results, store, earlier_rows=store.saved_rows if is_known else None)
+        store.table_stamp = atomic_write.stamp_of(path)
+    if is_unchanged and store.table_stamp == earlier_stamp and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
@@ -293,7 +295,7 @@ def save_store(results, store):
     head = {**first_line_of_rows(store), "shared": shared}
     notes.write_checked(Path(results) / paths.HEADERS, chain([_encode(head)], rows))
     store.has_late_notes = False
-    store.saved = dict(store.rows)
+    store.saved_rows = dict(store.rows)
 
 
 def _are_saved_rows(rows, saved_rows):

@@ -48,9 +48,9 @@ def take_aside(store, unmade):
         elif record.status == job_records.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run
             # reads the file to its end.
-            is_first = store.verdicts.get(row.file) != record.reason
+            is_first = store.reason_by_file.get(row.file) != record.reason
             is_doubted = record.data.get("misread") or is_first
-            store.verdicts[row.file] = record.reason
+            store.reason_by_file[row.file] = record.reason
             stamp = () if is_doubted else row.stamp
             mark = RowMark.LIT_OVERSCAN if record.data.get("lit_overscan") else ""
             row = row.with_verdict(SET_ASIDE, record.reason, mark=mark, stamp=stamp)
@@ -126,11 +126,13 @@ def _row_not_found(row, folders, *, is_in_the_way):
     """
     marks = [mark for mark in row.marks.split() if mark != RowMark.PRODUCT_IN_THE_WAY]
     unreadable_folder = next((name for name in folders if row.file.startswith(name)), None)
-    why = DELETED_OR_MOVED if unreadable_folder is None else f"{unreadable_folder} cannot be read"
+    reason = (
+        DELETED_OR_MOVED if unreadable_folder is None else f"{unreadable_folder} cannot be read"
+    )
     if is_in_the_way:
-        why = "it was deleted, and its product is in the way of another"
+        reason = "it was deleted, and its product is in the way of another"
         marks.append(RowMark.PRODUCT_IN_THE_WAY)
-    return replace(row, gone=why, stamp=row.stamp or _NO_STAMP, marks=" ".join(marks))
+    return replace(row, gone=reason, stamp=row.stamp or _NO_STAMP, marks=" ".join(marks))
 
 
 def _may_be_there(path):

@@ -71,12 +71,12 @@ def refuse_twins(store, new_files):
     files_by_product = {}
     for file in new_files:
         files_by_product.setdefault(paths.reduced_frame(file), []).append(file)
-    files_by_folder = _first_file_by_folder(new_files)
+    file_by_folder = _first_file_by_folder(new_files)
     for product, files in files_by_product.items():
         for file in files:
             twins = [twin for twin in files if twin != file]
-            if product in files_by_folder:
-                twins.append(f"the folder of {files_by_folder[product]}")
+            if product in file_by_folder:
+                twins.append(f"the folder of {file_by_folder[product]}")
             row = store.rows[file]
             if twins and row.status != ARRIVING_STATUS:
                 reason = (
@@ -158,13 +158,13 @@ def is_folding(results):
 
 def _first_file_by_folder(files):
     """Return {folder of products: the first file whose product is below it}."""
-    file_by_raw_folder, files_by_folder = {}, {}
+    file_by_raw_folder, file_by_folder = {}, {}
     for file in files:
         file_by_raw_folder.setdefault(file.rpartition("/")[0], file)
     for file in file_by_raw_folder.values():
         for folder in PurePosixPath(paths.reduced_frame(file)).parents:
-            files_by_folder.setdefault(str(folder), file)
-    return files_by_folder
+            file_by_folder.setdefault(str(folder), file)
+    return file_by_folder
 
 
 def copied_files(rows):

@@ -173,7 +173,7 @@ class TreeLook:
 
     def __init__(self, cores):
         self.hashes, self.passed_over = {}, []
-        self._helpers, self._folder_count = cores - 1, 0
+        self._helpers, self._n_folders = cores - 1, 0
 
     def look(self, folder_look, folders):
         """Look at some folders and all below them; links are followed.
@@ -193,7 +193,7 @@ class TreeLook:
         while self._pending_folders:
             if (
                 self._helpers > 0
-                and self._folder_count > _MOST_FOLDERS_ALONE
+                and self._n_folders > _MOST_FOLDERS_ALONE
                 and len(self._pending_folders) > 2 * _CHUNK
             ):
                 self._look_together(folder_look)
@@ -212,7 +212,7 @@ class TreeLook:
                 f"{folder.path}: a link, temporary file or tree that only a plan reports"
             )
         hash_of_files, folders, passed_over = answer
-        self._folder_count += 1
+        self._n_folders += 1
         if hash_of_files:
             self.hashes[folder.name] = hash_of_files
         if passed_over and not folder.link:

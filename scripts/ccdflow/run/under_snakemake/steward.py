@@ -161,8 +161,8 @@ class Steward:
         self._start_counting()
         if self.host.is_dry:
             most_lines = None if self.host.names_all_jobs else _MOST_NAMED
-            job_lines = plan_description.job_lines(plan, most_lines)
-            for line in [*planned_session.dry_run_lines(), *job_lines]:
+            lines_of_jobs = plan_description.lines_of_jobs(plan, most_lines)
+            for line in [*planned_session.dry_run_lines(), *lines_of_jobs]:
                 print(line, file=self.stream, flush=True)
             return
         sys.setswitchinterval(worker.SWITCH_SECONDS)

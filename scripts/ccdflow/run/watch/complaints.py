@@ -32,14 +32,14 @@ class Complaints:
     def __init__(self, say, waits):
         self._say = say
         self._waits = waits
-        # The lines that `say_once` and `name_failures` were given last.
+        # The lines that `say_if_changed` and `name_failures` were given last.
         self._lines, self._failure_lines = [], []
         # Problems that were said, by their subject.
         self._problems = {}
         # Frames set aside that were named, with the reason.
         self._reason_by_file = {}
 
-    def say_once(self, lines):
+    def say_if_changed(self, lines):
         """Say the lines of a round, but those that the round before has said.
 
         Parameters
@@ -152,9 +152,9 @@ def made_in_words(chain, records, seconds):
     for kind in chain:
         if not kind.counted_nouns or not kind.type:
             continue
-        number_made = sum(
+        n_made = sum(
             record.kind == kind.name and record.status == job_records.MADE for record in records
         )
-        if number_made:
-            parts.append(count(number_made, *kind.counted_nouns))
+        if n_made:
+            parts.append(count(n_made, *kind.counted_nouns))
     return f"made: {', '.join(parts)}, in {seconds:.1f} s" if parts else ""

@@ -107,7 +107,7 @@ class NewFrames:
         return self._waiting
 
     @property
-    def waiting_count(self):
+    def n_waiting(self):
         """The number of frames that no round has done: not seen, or still incomplete."""
         return len(self.noticed_stamps.keys() | self._arriving)
 

@@ -90,7 +90,7 @@ class Round:
         )
 
     @property
-    def failed_count(self):
+    def n_failed(self):
         """The number of jobs that failed."""
         return sum(record.status == job_records.FAILED for record in self.records)
 
@@ -174,7 +174,7 @@ class Watch:
         The looks through the raw folder.
     claim : ccdflow.run.watch.folder_claim.FolderClaim
         The lock that keeps other watches away.
-    failed_count : int
+    n_failed : int
         The number of products that failed in the last whole round.
     """
 
@@ -187,7 +187,7 @@ class Watch:
         self.pause = noticing.pause
         self.show_round = listener.show_round
         self.is_ended = threading.Event()
-        self.failed_count = 0
+        self.n_failed = 0
         self._way = noticing.way
         self._patience = Patience(noticing.limit)
         self._frames = new_frames.NewFrames(settings["raw"], self.pause)
@@ -214,11 +214,11 @@ class Watch:
         return complaints.ROUND in self._patience.hanging
 
     @property
-    def waiting_count(self):
+    def n_waiting(self):
         """The number of frames that no round has done; None if the folder was never read."""
         if self.looks.unseen_files is None:
             return None
-        return self._frames.waiting_count
+        return self._frames.n_waiting
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -431,7 +431,7 @@ class Watch:
             self._frames.seen.remove(self.looks.lost_files)
             self._frames.note_all_seen(noticed_files)
             self.looks.lost_files = set()
-        self.failed_count = this_round.failed_count
+        self.n_failed = this_round.n_failed
         self.schedule.note_whole(
             is_open=bool(this_round.problem or this_round.arriving),
             may_be_repaired=this_round.may_be_repaired,
@@ -473,7 +473,7 @@ class Watch:
         """Plan, make and finish; return whether the plan is outdated: the notes have changed."""
         results = Path(self.settings["results"])
         run_session = self._start(results)
-        self._complaints.say_once(run_session.lines_on_nights())
+        self._complaints.say_if_changed(run_session.lines_on_nights())
         try:
             self._work(run_session, this_round)
             closed = run_session.context.closed_nights

@@ -355,7 +355,7 @@ def _compare_pixels(pixels, image, step, *, steps):
     largest = 0.0
     for low in range(0, len(pixels), _ROWS_AT_ONCE):
         rows = slice(low, low + _ROWS_AT_ONCE)
-        remade, terms = image.rows(rows)
+        remade, terms = image.calibrate_rows(rows)
         stored = pixels[rows].astype(np.float64)
         difference = difference_within(stored, remade, np.float32, steps, terms, allowance=step)
         largest = max(largest, difference)
@@ -601,10 +601,10 @@ def check_named_tables(first_header):
             "BPMIM, BPMKEY and BPMNTS should be there together, and the header has only"
             f" {' and '.join(present_keywords)}"
         )
-    table_count = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first_header)
+    n_tables = sum(_TABLE_CARD.fullmatch(keyword) is not None for keyword in first_header)
     card_value = number_of_card(first_header.get("BPMNTS"))
-    if present_keywords and (card_value is None or card_value < table_count):
-        raise Differs(f"BPMNTS is {table_count}, and its card has {first_header['BPMNTS']}")
+    if present_keywords and (card_value is None or card_value < n_tables):
+        raise Differs(f"BPMNTS is {n_tables}, and its card has {first_header['BPMNTS']}")
 
 
 def _check_cosmics(header):

@@ -98,7 +98,7 @@ def hits_of(header, image, errors, mask):
         for values, fallback in ((image, 0.0), (errors, 1.0))
     )
     # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
-    data, errors = (
+    pixels, errors = (
         np.pad(np.where(np.isfinite(values), values, fallback), _MARGIN_PIXELS, "reflect").astype(
             np.float32
         )
@@ -108,7 +108,7 @@ def hits_of(header, image, errors, mask):
     # Pixels that are stored in steps are not those in which the width was measured.
     part, least = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
     check_value(
-        "CRFWHM", header["CRFWHM"], _width_of(data, errors, is_unusable), rtol=part, atol=least
+        "CRFWHM", header["CRFWHM"], _width_of(pixels, errors, is_unusable), rtol=part, atol=least
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}
     if 0 < fwhm < UNDERSAMPLED_FWHM:
@@ -119,7 +119,7 @@ def hits_of(header, image, errors, mask):
             "psfsize": _PROFILE_SIZE,
         }
     result = ccdproc.cosmicray_lacosmic(
-        CCDData(data, unit=units.electron, mask=is_unusable),
+        CCDData(pixels, unit=units.electron, mask=is_unusable),
         sigclip=header["CRSIGMA"],
         objlim=header["CRCONTR"],
         niter=_ITERATIONS,
@@ -132,7 +132,7 @@ def hits_of(header, image, errors, mask):
         **profile_arguments,
     )
     hits = result.mask & ~is_unusable
-    hits = _clear_stars(hits, data, errors, fwhm / _FWHM_OVER_SIGMA if fwhm else _USUAL_WIDTH)
+    hits = _clear_stars(hits, pixels, errors, fwhm / _FWHM_OVER_SIGMA if fwhm else _USUAL_WIDTH)
     return _clear_lines(hits[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS].copy())
 
 
@@ -185,7 +185,7 @@ def _clear_stars(hits, data, errors, width):
     is_bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
     is_near_star = ndimage.binary_dilation(is_bright, _NEIGHBOUR_BOX)
     y, x = np.nonzero(hits & is_near_star)
-    is_sharp = _find_sharper(data, sky, errors=errors, y=y, x=x, width=width)
+    is_sharp = _are_sharper(data, sky, errors=errors, y=y, x=x, width=width)
     labels, count = ndimage.label(hits, _NEIGHBOUR_BOX)
     label_of_pixel = labels[y, x]
     pixel_counts = np.bincount(label_of_pixel, minlength=count + 1)
@@ -195,7 +195,7 @@ def _clear_stars(hits, data, errors, width):
     return kept_hits
 
 
-def _find_sharper(data, smooth, errors, y, x, width):
+def _are_sharper(data, smooth, errors, y, x, width):
     """Return whether each pixel is sharper than a Gaussian of a width along any of four lines.
 
     Parameters

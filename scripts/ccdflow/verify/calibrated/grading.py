@@ -112,10 +112,10 @@ def _check_steps(first_header, masters, reasons):
     if any(reason.startswith(_START_OF_LEFT_OUT) for reason in reasons):
         kinds_without_step.append("dark")
     for kind in ("bias", "dark", "flat"):
-        reason_count = reasons.count(f"no {kind}") + kinds_without_step.count(kind)
-        if kind in masters and reason_count:
+        n_reasons = reasons.count(f"no {kind}") + kinds_without_step.count(kind)
+        if kind in masters and n_reasons:
             raise Differs(f"{kind.upper()}IM names a {kind}, and HISTORY says that there was none")
-        if kind not in masters and reason_count != 1:
+        if kind not in masters and n_reasons != 1:
             raise Differs(f"there is no {kind.upper()}IM, and no line of HISTORY says why")
 
 

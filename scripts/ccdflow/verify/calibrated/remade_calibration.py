@@ -112,7 +112,7 @@ class CalibratedImage:
         """The factor on the dark; 0 without one."""
         return self.account.masters["dark"].factors[0] if "dark" in self.planes else 0.0
 
-    def rows(self, rows):
+    def calibrate_rows(self, rows):
         """Return some rows, calibrated by ccdproc, and the scale at which they are rounded.
 
         Parameters
@@ -257,7 +257,7 @@ def check_sky(header, image, noise, smooth_light, mask):
     rows = np.linspace(0, max(ny - 2, 0), min(ny, _SKY_ROWS)).round().astype(int)
     rows = np.unique(rows)
     next_rows = np.minimum(rows + 1, ny - 1)
-    first, second = image.rows(rows)[0], image.rows(next_rows)[0]
+    first, second = image.calibrate_rows(rows)[0], image.calibrate_rows(next_rows)[0]
     steps = _steps_of_sky(first, second)
     uses_mask = False
     if mask is not None:
@@ -473,7 +473,7 @@ def check_saturation(header, image, reduced_header):
 def smooth_light_of(image):
     """Return the `ccdflow.verify.detector.photon_light.SmoothLight` of an image (ny, nx)."""
     rows = np.concatenate(photon_light.edges_of_tiles(len(image.reduced))[1])
-    return photon_light.SmoothLight(image.rows(rows)[0], len(image.reduced))
+    return photon_light.SmoothLight(image.calibrate_rows(rows)[0], len(image.reduced))
 
 
 def check_errors(stored_planes, image, smooth_light, has_no_light):
@@ -503,13 +503,13 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     """
     errors, noise, step = stored_planes.errors, stored_planes.noise, stored_planes.error_step
     ny, nx = errors.shape
-    wrong_count, missing_count, ratios = 0, 0, []
+    n_wrong, n_missing, ratios = 0, 0, []
     for low in range(0, ny, standard_errors.block_rows(nx)):
         rows = slice(low, min(low + standard_errors.block_rows(nx), ny))
         index = np.clip(np.arange(rows.start - 1, rows.stop + 1), 0, ny - 1)
         stored_errors = errors[rows].astype(np.float64)
         pixels = (
-            image.rows(index)[0].astype(np.float32)
+            image.calibrate_rows(index)[0].astype(np.float32)
             if stored_planes.step
             else stored_planes.pixels[index]
         )
@@ -518,17 +518,17 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
         is_wrong, expected = standard_errors.find_wrong_errors(
             stored_errors, pixels, rows=rows, noise=noise, smooth_light=smooth_light, step=step
         )
-        wrong_count += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
+        n_wrong += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
         is_missing = ~np.isfinite(stored_errors) & np.isfinite(expected)
-        missing_count += int(np.count_nonzero(is_missing & image.has_remade_errors[rows]))
+        n_missing += int(np.count_nonzero(is_missing & image.has_remade_errors[rows]))
         # The overscan of a frame that was left whole has no error that is made again.
         has_error = image.has_remade_errors[rows] & np.isfinite(stored_errors) & (expected > 0)
         if has_error.any():
             ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
-    if missing_count:
-        raise Differs(f"{missing_count} standard errors are missing")
-    if noise.is_exact and wrong_count:
-        raise Differs(f"{wrong_count} standard errors differ from those by the header's terms")
+    if n_missing:
+        raise Differs(f"{n_missing} standard errors are missing")
+    if noise.is_exact and n_wrong:
+        raise Differs(f"{n_wrong} standard errors differ from those by the header's terms")
     ratio = float(np.median(ratios)) if ratios else 1.0
     if not abs(ratio - 1) <= standard_errors.SCATTER_ROUNDING_PART:
         raise Differs(

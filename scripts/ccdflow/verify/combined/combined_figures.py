@@ -134,14 +134,14 @@ def _check_noise_of_biases(header, tail, frames, account):
             f"RNOISE{tail}",
             read_noise,
             measuring.read_noise_of_pairs(frames),
-            rtol=tolerances.READ_NOISE,
-            atol=tolerances.NOISE_DIGITS,
+            rtol=tolerances.READ_NOISE_TOLERANCE,
+            atol=tolerances.ZERO_NOISE_TOLERANCE,
         )
         check_value(
             f"CNOISPR{tail}",
             card(header, "CNOISPR", tail),
             measuring.predicted_noise(read_noise, count, account),
-            rtol=tolerances.COMBINED_NOISE,
+            rtol=tolerances.COMBINED_NOISE_TOLERANCE,
         )
     combined_noise = number_of_card(card(header, "CNOISE", tail))
     if combined_noise is not None:
@@ -149,8 +149,8 @@ def _check_noise_of_biases(header, tail, frames, account):
             f"CNOISE{tail}",
             combined_noise,
             measuring.noise_of_two_halves(frames, account),
-            rtol=tolerances.COMBINED_NOISE,
-            atol=tolerances.NOISE_DIGITS,
+            rtol=tolerances.COMBINED_NOISE_TOLERANCE,
+            atol=tolerances.ZERO_NOISE_TOLERANCE,
         )
 
 
@@ -163,7 +163,7 @@ def _check_clipping_noise(header, tail, frames):
     noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
     # In a camera as quiet as the rounding, pairs cannot correct the value of header or profile.
     if written <= noise or measuring.has_scatter(frames, written):
-        check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE)
+        check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE_TOLERANCE)
 
 
 def _check_model(remade, bias):
@@ -212,7 +212,7 @@ def _check_master_noise(remade, bias, masters):
     if noises:
         noise = float(np.mean(np.square(noises))) ** 0.5
         share = abs(float(np.mean((1 - factors) / levels))) if account.levels else 1.0
-        check_figure(header, "MBNOISE", share * noise, rtol=tolerances.MASTER_NOISE)
+        check_figure(header, "MBNOISE", share * noise, rtol=tolerances.MASTER_NOISE_TOLERANCE)
     if "dark" in masters:
         rows = measuring.rows_measured_on(
             *remade.shape, len(account.members), measuring.FIGURE_ROWS
@@ -226,7 +226,7 @@ def _check_master_noise(remade, bias, masters):
             header,
             "MDNOISE",
             float(np.mean(factors / levels)) * noise,
-            rtol=tolerances.MASTER_NOISE,
+            rtol=tolerances.MASTER_NOISE_TOLERANCE,
         )
 
 
@@ -243,14 +243,14 @@ def _check_flat(remade, image, errors, mask):
     check_figure(header, "FLATLVL", float(np.median(levels)))
     check_figure(header, "FLATMIN", min(levels))
     check_figure(header, "FLATMAX", max(levels))
-    wrong_count = 0
+    n_wrong = 0
     for place, limit, uncertainty in _limits_of_light(remade):
         values, is_unlit = image[place], mask[place] & UNLIT != 0
         is_low = values < np.float32(limit * (1 - uncertainty))
         is_high = ~(values < np.float32(limit * (1 + uncertainty)))
-        wrong_count += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
-    if wrong_count:
-        raise Differs(f"{wrong_count} pixels of the mask are not lit as the flat says")
+        n_wrong += np.count_nonzero(is_low & ~is_unlit) + np.count_nonzero(is_high & is_unlit)
+    if n_wrong:
+        raise Differs(f"{n_wrong} pixels of the mask are not lit as the flat says")
     tails, signal_to_noise = tails_of(header), []
     for number, tail in enumerate(tails, start=1):
         place = place_of(header, tail)
@@ -266,9 +266,11 @@ def _check_flat(remade, image, errors, mask):
             header,
             "FLATSN",
             min(value for value in signal_to_noise if value > 0),
-            rtol=tolerances.FLAT_SIGNAL,
+            rtol=tolerances.FLAT_SIGNAL_TOLERANCE,
         )
-        check_figure(header, "FLATRMS", 1 / header["FLATSN"], rtol=tolerances.FLAT_SCATTER)
+        check_figure(
+            header, "FLATRMS", 1 / header["FLATSN"], rtol=tolerances.FLAT_SCATTER_TOLERANCE
+        )
     _check_gains(remade)
 
 
@@ -350,8 +352,8 @@ def _check_dark(remade, image, errors, mask):
         _expect_hot(bits, part, values, errors[part], is_usable, hot_rate * seconds / gain)
         _expect_trails(bits, part, values, errors[part], flags & SATURATED != 0, gain)
     check_figure(header, "NHOT", int(np.count_nonzero(mask & HOT)))
-    if wrong_count := bits.count_wrong(mask & (HOT | BLEED)):
-        raise Differs(f"{wrong_count} pixels of the mask differ from those by the dark's pixels")
+    if n_wrong := bits.count_wrong(mask & (HOT | BLEED)):
+        raise Differs(f"{n_wrong} pixels of the mask differ from those by the dark's pixels")
 
 
 def _hot_rate(header):

@@ -446,7 +446,11 @@ def _check_exposure(header, first_headers):
     seconds = [number_of_card(first_header.get("EXPTIME")) for first_header in first_headers]
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
-        least = tolerances.SHORT_EXPOSURE if middle < 100 else tolerances.LONG_EXPOSURE
+        least = (
+            tolerances.SHORT_EXPOSURE_TOLERANCE
+            if middle < 100
+            else tolerances.LONG_EXPOSURE_TOLERANCE
+        )
         check_figure(header, "EXPTIME", middle, rtol=tolerances.EXPOSURE_TOLERANCE, atol=least)
 
 

@@ -92,7 +92,7 @@ def count_invalid(stack, is_masked):
     return (is_masked | ~np.isfinite(stack)).sum(axis=0)
 
 
-def values_that_count(values, is_masked):
+def are_counted(values, is_masked):
     """Return whether each value counts: those not masked; all finite ones where all are masked.
 
     Parameters
@@ -109,7 +109,7 @@ def values_that_count(values, is_masked):
     return np.where(is_good.any(axis=0), is_good, is_finite)
 
 
-def kept_by_scatter(stack, is_masked, account, share=1.0):
+def are_kept_by_scatter(stack, is_masked, account, share=1.0):
     """Return whether each value is kept, for a share of the limit of rejection.
 
     Parameters
@@ -127,7 +127,7 @@ def kept_by_scatter(stack, is_masked, account, share=1.0):
     numpy.ndarray of shape (n, ...), bool
         True for a value that is kept.
     """
-    is_good = values_that_count(stack, is_masked)
+    is_good = are_counted(stack, is_masked)
     kept_values = np.where(is_good, stack, np.nan)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore")

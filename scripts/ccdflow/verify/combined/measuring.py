@@ -57,7 +57,7 @@ _MEDIAN_OF_SQUARES = 0.4549
 _SQUARES_VARIANCE = 3
 
 
-def rows_measured_on(ny, nx, count, row_count):
+def rows_measured_on(ny, nx, count, n_rows):
     """Return the rows of float32 frames that figures are measured on.
 
     Parameters
@@ -66,7 +66,7 @@ def rows_measured_on(ny, nx, count, row_count):
         Shape of a frame.
     count : int
         Number of frames.
-    row_count : int
+    n_rows : int
         Rows, where the memory allows.
 
     Returns
@@ -74,10 +74,10 @@ def rows_measured_on(ny, nx, count, row_count):
     numpy.ndarray of shape (k,), int
     """
     affordable = _SAMPLE_BYTES // (count * nx * 4)
-    row_count = min(row_count, max(affordable, min(16, 5 * affordable)))
-    if row_count < 1:
+    n_rows = min(n_rows, max(affordable, min(16, 5 * affordable)))
+    if n_rows < 1:
         return np.arange(0)
-    step = -(-ny // row_count)
+    step = -(-ny // n_rows)
     step += (step + 1) % 2
     return np.arange(min(step // 2, ny - 1), ny, step)
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from ccdflow.verify.combined.kept_values import (
+    are_kept_by_scatter,
     combine_kept_values,
     count_invalid,
-    kept_by_scatter,
     part_in_rows,
 )
 from ccdflow.verify.combined.prepared_rows import RemadeRows
@@ -157,7 +157,7 @@ def add_variances(remade, prepared, account, hdu, rows, surroundings):
         return remade
     model = _noise_terms(account.models[hdu], rows, prepared.stack.shape[1:])
     levels, charge = prepared.levels(account), prepared.charge(account)
-    is_kept = kept_by_scatter(prepared.stack, prepared.is_masked, account)
+    is_kept = are_kept_by_scatter(prepared.stack, prepared.is_masked, account)
     light = None if account.levels else surroundings(rows)
     return replace(
         remade,

@@ -13,9 +13,9 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
 from ccdflow.verify.combined.kept_values import (
+    are_counted,
+    are_kept_by_scatter,
     count_invalid,
-    kept_by_scatter,
-    values_that_count,
 )
 from ccdflow.verify.combined.prepared_rows import RemadeRows, prepare_rows
 from ccdflow.verify.combined.remade_by_noise import add_variances, combine_by_noise
@@ -104,7 +104,7 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
     if has_open_limit:
         kept_pair = _kept_by_both_limits(stack, is_masked, account)
     elif counts_rejections:
-        kept_pair = (kept_by_scatter(stack, is_masked, account),) * 2
+        kept_pair = (are_kept_by_scatter(stack, is_masked, account),) * 2
     else:
         kept_pair = None
     counts = _count_rejected(stack, is_masked, kept_pair or (np.True_, np.True_))
@@ -133,7 +133,7 @@ def _image_by_ccdproc(stack, account, factor):
 def _kept_by_both_limits(stack, is_masked, account):
     """Return the values that are kept by limits that are a little lower, and a little higher."""
     return tuple(
-        kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
+        are_kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
     )
 
 
@@ -156,7 +156,7 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
     scale : float
         The largest value, for the tolerance.
     """
-    images, is_good = [], values_that_count(stack, is_masked)
+    images, is_good = [], are_counted(stack, is_masked)
     deviation_function = (
         partial(mad_std, ignore_nan=True) if account.deviation == "mad" else np.nanstd
     )
@@ -204,7 +204,7 @@ def _count_rejected(stack, is_masked, is_kept_pair):
 
 def _combine_incomplete(values, is_masked, account):
     """Combine pixels with values that are masked or not finite: (n, k)."""
-    kept_values = np.where(kept_by_scatter(values, is_masked, account), values, np.nan)
+    kept_values = np.where(are_kept_by_scatter(values, is_masked, account), values, np.nan)
     combine = np.nanmean if account.method == "average" else np.nanmedian
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

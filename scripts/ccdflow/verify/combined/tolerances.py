@@ -10,19 +10,19 @@ EXPOSURE_TOLERANCE = 1e-2
 """Relative: darks whose exposures differ by at most 1 % are one group, with one rounded
 exposure."""
 
-SHORT_EXPOSURE, LONG_EXPOSURE = 0.06, 0.6
+SHORT_EXPOSURE_TOLERANCE, LONG_EXPOSURE_TOLERANCE = 0.06, 0.6
 """Seconds, of exposures below and from 100 s: half of the 0.1 s and of the 1 s of rounding."""
 
-READ_NOISE = 5e-3
+READ_NOISE_TOLERANCE = 5e-3
 """Relative, of a read noise of a sample of rows: its statistic is another than the workflow's."""
 
-NOISE_DIGITS = 1e-3
+ZERO_NOISE_TOLERANCE = 1e-3
 """Absolute, adu: noises near zero, of frames without any, have no digits to compare."""
 
-COMBINED_NOISE = 3e-2
+COMBINED_NOISE_TOLERANCE = 3e-2
 """Relative, of the noise of a combined frame, measured or predicted: another statistic again."""
 
-CLIPPING_NOISE = 4e-2
+CLIPPING_NOISE_TOLERANCE = 4e-2
 """Relative, of the noise that clips: pairs of members, of which the sample has fewer."""
 
 # Relative, of a model's factor: one within 1 %, or three errors, of 1 is written as 1.
@@ -32,14 +32,14 @@ _GAIN_TOLERANCE = 0.03
 # Standard errors by which a measured factor or gain may be off.
 _MOST_SIGMA = 5
 
-MASTER_NOISE = 2e-5
+MASTER_NOISE_TOLERANCE = 2e-5
 """Relative, of the noise of masters: it is made of cards and standard errors of six digits."""
 
-FLAT_SIGNAL = 2e-4
+FLAT_SIGNAL_TOLERANCE = 2e-4
 """Relative, of FLATSN: the median of a ratio whose standard errors are made of cards of six
 digits."""
 
-FLAT_SCATTER = 1e-4
+FLAT_SCATTER_TOLERANCE = 1e-4
 """Relative, of FLATRMS: one over FLATSN, and both are rounded."""
 
 

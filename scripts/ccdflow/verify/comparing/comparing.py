@@ -186,8 +186,8 @@ def check_bits(mask, possible_bits):
     Differs
         If any pixel has such a bit.
     """
-    if wrong_count := np.count_nonzero(mask & ~np.asarray(possible_bits, mask.dtype)):
-        raise Differs(f"{wrong_count} pixels of the mask have bits that no mask of its kind has")
+    if n_wrong := np.count_nonzero(mask & ~np.asarray(possible_bits, mask.dtype)):
+        raise Differs(f"{n_wrong} pixels of the mask have bits that no mask of its kind has")
 
 
 def words_on_differing(count):
@@ -321,10 +321,10 @@ def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
     if is_empty.any() and not _is_sound_nan(image[is_empty], remade[is_empty]).all():
         raise Differs("pixels without a value have other bits than those that ccdproc gives")
     limits = steps * np.finfo(dtype).eps * np.maximum(np.abs(remade), scale) + allowance
-    wrong_count = int(np.count_nonzero(~are_within(image, remade, limits)))
+    n_wrong = int(np.count_nonzero(~are_within(image, remade, limits)))
     with np.errstate(invalid="ignore"):
         differences = np.abs(image - remade)
     largest = float(differences[np.isfinite(differences)].max(initial=0.0))
-    if wrong_count:
-        raise Differs(words_on_differing(wrong_count), largest, image.size)
+    if n_wrong:
+        raise Differs(words_on_differing(n_wrong), largest, image.size)
     return largest

@@ -167,14 +167,14 @@ def check_cards(header, sources, origin, *, must_have=True):
     counts = Counter(keyword for keyword in header if keyword not in _COMMENTARY)
     for keyword, count in counts.items():
         source = next((source for source in sources if keyword in source), None)
-        allowed_count = 1
+        n_allowed = 1
         if source is None:
             if not origin.added_cards.fullmatch(keyword):
                 raise Differs(f"no source has a card {keyword}, and ccdflow writes none")
         elif not origin.renewed_cards.fullmatch(keyword):
             _check_card(header, source, keyword)
-            allowed_count = source.count(keyword)
-        if count > allowed_count:
+            n_allowed = source.count(keyword)
+        if count > n_allowed:
             raise Differs(f"the card {keyword} is there {count} times")
     if must_have:
         for keyword in sources[0]:

@@ -200,11 +200,11 @@ class LinesThroughDarks:
             if len(members) < 2:
                 continue
             values = darks[members]
-            largest, other_count = values.max(axis=0), len(members) - 1
-            mean_of_others = (values.sum(axis=0) - largest) / other_count
+            largest, n_others = values.max(axis=0), len(members) - 1
+            mean_of_others = (values.sum(axis=0) - largest) / n_others
             with np.errstate(invalid="ignore"):
                 limit = _HIT_SIGMA * np.sqrt(
-                    (self.noise**2 + np.fmax(mean_of_others, usual_light)) * (1 + 1 / other_count)
+                    (self.noise**2 + np.fmax(mean_of_others, usual_light)) * (1 + 1 / n_others)
                 )
                 hits[members] = (values == largest) & (largest - mean_of_others > limit)
         return hits & (hits.sum(axis=0) == 1)

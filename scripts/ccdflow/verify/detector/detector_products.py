@@ -77,8 +77,8 @@ def _verify_map(first_header, hdus, results):
         mask = np.zeros(shape, np.int16)
         index, bits, *_ = pixel_history(newest_nights, number, shape, share)
         mask.reshape(-1)[index] = bits
-        if wrong_count := int(np.count_nonzero(mask != hdu.data)):
-            raise Differs(f"{wrong_count} pixels of {hdu.name} differ from the nights' tables")
+        if n_wrong := int(np.count_nonzero(mask != hdu.data)):
+            raise Differs(f"{n_wrong} pixels of {hdu.name} differ from the nights' tables")
         index, _, *columns = pixel_history(nights, number, shape, share)
         lines_of_image = table[line : line + index.size]
         y, x = np.divmod(index, shape[1])
@@ -140,9 +140,9 @@ def _compare_columns(table, expected):
                 f"PIXELS should have {len(values)} lines of an image by the nights' tables, and has"
                 f" {len(table)}"
             )
-        if wrong_count := np.count_nonzero(np.asarray(table[name]) != values):
+        if n_wrong := np.count_nonzero(np.asarray(table[name]) != values):
             raise Differs(
-                f"{wrong_count} lines of column {name} of PIXELS differ from the nights' tables"
+                f"{n_wrong} lines of column {name} of PIXELS differ from the nights' tables"
             )
 
 

@@ -198,10 +198,10 @@ def faint_and_bright(levels):
     if len(order) < 2 * _FEWEST_OF_A_LEVEL or not levels[order[0]] > 0:
         return None
     steps = np.log(levels[order][1:] / levels[order][:-1])
-    faint_count = _FEWEST_OF_A_LEVEL + int(
+    n_faint = _FEWEST_OF_A_LEVEL + int(
         np.argmax(steps[_FEWEST_OF_A_LEVEL - 1 : len(order) - _FEWEST_OF_A_LEVEL])
     )
-    faint_places, bright_places = np.sort(order[:faint_count]), np.sort(order[faint_count:])
+    faint_places, bright_places = np.sort(order[:n_faint]), np.sort(order[n_faint:])
     has_two_levels = levels[bright_places].mean() >= _LEAST_RATIO * levels[faint_places].mean()
     return (
         (faint_places, bright_places)

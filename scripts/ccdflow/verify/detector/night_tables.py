@@ -123,7 +123,7 @@ class NightMaster:
         header = self.header(hdu)
         return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first_header)
 
-    def rows(self, hdu, suffix, rows):
+    def read(self, hdu, suffix, rows):
         """Return some rows of the members minus their bias; NaN where masked.
 
         Parameters
@@ -389,9 +389,9 @@ def _check_bits(bits_by_source, lines, columns, shape):
     for source in SOURCES:
         bits = np.zeros(shape, np.int16)
         bits.reshape(-1)[places] = values[source] if source in columns else 0
-        if wrong_count := bits_by_source[source].count_wrong(bits):
+        if n_wrong := bits_by_source[source].count_wrong(bits):
             raise Differs(
-                f"{wrong_count} pixels have other bits in {source} than the masters that"
+                f"{n_wrong} pixels have other bits in {source} than the masters that"
                 " the header names give"
             )
 
@@ -443,13 +443,13 @@ def _check_weak(first_header, number, contrast, lines):
     certain_places, possible_places = flat_pixels.weak_pixels(contrast.sigma)
     missing_places = np.setdiff1d(certain_places, places)
     further_places = np.setdiff1d(places, possible_places)
-    if wrong_count := missing_places.size + further_places.size:
-        raise Differs(f"{wrong_count} pixels of WEAK are not those that the flats show to be low")
+    if n_wrong := missing_places.size + further_places.size:
+        raise Differs(f"{n_wrong} pixels of WEAK are not those that the flats show to be low")
     differences = np.abs(contrast.sigma.ravel()[places] - sigma)
     is_other = differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(sigma)
-    if differing_count := int(np.count_nonzero(is_other)):
+    if n_differing := int(np.count_nonzero(is_other)):
         raise Differs(
-            f"{differing_count} numbers in SIGMA differ from those of the flats",
+            f"{n_differing} numbers in SIGMA differ from those of the flats",
             float(differences.max()),
         )
     return float(differences.max(initial=0.0))
@@ -568,7 +568,7 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
         return
 
     def read(rows):
-        parts = [dark.rows(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
+        parts = [dark.read(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
@@ -599,7 +599,7 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
     ny = y.stop - y.start
 
     def read(rows):
-        values = flat.rows(image.hdu, image.suffix, rows + y.start)[:, :, x]
+        values = flat.read(image.hdu, image.suffix, rows + y.start)[:, :, x]
         return values - seconds * rate[rows]
 
     frames = read(dark_pixels.rows_of_usual_pixel(ny))

@@ -66,7 +66,7 @@ class ShutterFlat:
     dark: Path | None
     factor: float
 
-    def rows(self, hdu, suffix, rows):
+    def read(self, hdu, suffix, rows):
         """Return some rows minus bias and dark; NaN where masked.
 
         Parameters
@@ -240,8 +240,8 @@ def _compare_cells(hdus, shapes, excess, error):
         ):
             limit = _ERROR_PART * error[part] + _VALUE_PART * np.abs(remade[part])
             is_same = are_within(values.ravel(), remade[part], limit)
-            if wrong_count := int(np.count_nonzero(~is_same)):
-                raise Differs(f"{wrong_count} cells of {name} differ from those of its flats")
+            if n_wrong := int(np.count_nonzero(~is_same)):
+                raise Differs(f"{n_wrong} cells of {name} differ from those of its flats")
         largest_difference = max(largest_difference, float(np.nanmax(differences, initial=0.0)))
         first_cell += stored_excess.size
     return largest_difference, first_cell
@@ -339,7 +339,7 @@ def _cells_of(flats, numbers, images, noises):
         sums, count = np.zeros((len(flats), size)), np.zeros(size)
         for low in range(0, ny, _ROWS_AT_ONCE):
             rows = slice(low, min(low + _ROWS_AT_ONCE, ny))
-            values = np.array([flat.rows(hdu, str(hdu or ""), rows) for flat in flats])
+            values = np.array([flat.read(hdu, str(hdu or ""), rows) for flat in flats])
             is_finite = np.isfinite(values).all(axis=0)
             cells = (cell_of_row[rows, None] * cells_in_a_row + cell_of_column)[is_finite]
             sums += [np.bincount(cells, image[is_finite], size) for image in values]

@@ -67,7 +67,7 @@ class FrameAccount:
 
     Attributes
     ----------
-    raw : str
+    raw_file : str
         The raw file, relative to the raw folder.
     fingerprint, key : str
     statistic : {'median', 'mean', ''}
@@ -82,7 +82,7 @@ class FrameAccount:
         For each HDU of the product that holds an image.
     """
 
-    raw: str
+    raw_file: str
     fingerprint: str
     key: str
     statistic: str
@@ -219,13 +219,13 @@ def raw_file(header):
     return unquote(header["RAWFILE"], errors="surrogateescape")
 
 
-def product_of(raw):
+def product_of(file):
     """Return the reduced frame of a raw file, relative to the results folder."""
     for packing in _PACKINGS:
-        if raw.lower().endswith(packing):
-            raw = raw[: -len(packing)]
+        if file.lower().endswith(packing):
+            file = file[: -len(packing)]
             break
-    return f"reduced/{raw}"
+    return f"reduced/{file}"
 
 
 def is_of_first_version(header):
@@ -260,7 +260,7 @@ def account_of_frame(headers):
         raise CannotRemake("the header lacks AMPHDU and AMPFLIP: it is of an older version", OLDER)
     try:
         return FrameAccount(
-            raw=raw_file(first_header),
+            raw_file=raw_file(first_header),
             fingerprint=first_header["RAWFP"],
             key=first_header["CCDFKEY"],
             statistic=first_header.get("OSCSTAT", ""),

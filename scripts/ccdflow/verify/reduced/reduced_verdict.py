@@ -55,13 +55,13 @@ _UNFOLLOWED_ERRORS = (NoConvergence, ValueError, TypeError, KeyError, fits.Verif
 _NOTE_ON_COORDINATES = "world coordinates by their cards alone"
 
 
-def verify_frame(headers, path, raw):
+def verify_frame(headers, path, raw_folder):
     """Make a reduced frame again and compare it.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    path, raw : pathlib.Path
+    path, raw_folder : pathlib.Path
 
     Returns
     -------
@@ -76,12 +76,12 @@ def verify_frame(headers, path, raw):
         If the frame is of a sort that ccdproc cannot make, or its raw file is missing.
     """
     account = account_of_frame(headers)
-    source = remade_frames.read_raw(account, raw)
+    source = remade_frames.read_raw(account, raw_folder)
     if source.fingerprint != account.fingerprint:
         raise Differs(f"RAWFP is {account.fingerprint}, and the raw file has {source.fingerprint}")
-    expected = product_of(account.raw)
+    expected = product_of(account.raw_file)
     if not path.as_posix().endswith(expected):
-        raise Differs(f"RAWFILE is {account.raw}, which becomes {expected}")
+        raise Differs(f"RAWFILE is {account.raw_file}, which becomes {expected}")
     check_extensions(headers, account.images, ("MASK",), pixel_types=(-32, -64), mask_type=8)
     pixels, notes = 0, ["bit for bit with ccdproc"]
     with fits.open(path, memmap=False) as hdus:
@@ -128,7 +128,7 @@ def _world_cards(header):
     return [keyword for keyword in header if keyword and WORLD.fullmatch(keyword)]
 
 
-def _check_sentences(header, raw):
+def _check_sentences(header, raw_header):
     """Raise unless world coordinates are all there, or HISTORY says that they are left out."""
     check_plain(header, _NO_WORLD_SENTENCE)
     if sentences_in_header(header):
@@ -137,11 +137,11 @@ def _check_sentences(header, raw):
                 "HISTORY says that world coordinates are left out, and"
                 f" {remaining_cards[0]} is there"
             )
-    elif lost_cards := [keyword for keyword in _world_cards(raw) if keyword not in header]:
+    elif lost_cards := [keyword for keyword in _world_cards(raw_header) if keyword not in header]:
         raise Differs(f"the card {lost_cards[0]} of its source is missing, and no HISTORY says why")
 
 
-def _check_pixels(image, amplifiers, account, raw):
+def _check_pixels(image, amplifiers, account, raw_images):
     """Return how many pixels of an image were compared; raise unless all have the same bits.
 
     Parameters
@@ -150,36 +150,36 @@ def _check_pixels(image, amplifiers, account, raw):
     amplifiers : tuple of ccdflow.verify.reading.accounts.AmplifierAccount
         Amplifiers of the image.
     account : ccdflow.verify.reading.accounts.FrameAccount
-    raw : dict of int to astropy.nddata.CCDData
+    raw_images : dict of int to astropy.nddata.CCDData
         The HDUs of the raw file that are used.
     """
     was_left_whole = any(amplifier.kept_section is None for amplifier in amplifiers)
     shape = tuple(max(amplifier.place[axis].stop for amplifier in amplifiers) for axis in (0, 1))
     if was_left_whole:
         # An image that was left whole has its overscan in it.
-        shape = raw[amplifiers[0].hdu].shape
+        shape = raw_images[amplifiers[0].hdu].shape
     if image.shape != shape:
         raise Differs(f"its shape is {image.shape}, and ccdproc gives {shape}")
-    is_outside, wrong_count, largest = np.ones(image.shape, bool), 0, 0.0
+    is_outside, n_wrong, largest = np.ones(image.shape, bool), 0, 0.0
     for amplifier in amplifiers:
         for place, raw_pixels in remade_frames.reduce_amplifier(
-            raw[amplifier.hdu], amplifier, account
+            raw_images[amplifier.hdu], amplifier, account
         ):
             is_outside[place] = False
             count, difference = other_bits(image[place], raw_pixels)
-            wrong_count, largest = wrong_count + count, max(largest, difference)
+            n_wrong, largest = n_wrong + count, max(largest, difference)
     if was_left_whole:
-        raw_pixels = raw[amplifiers[0].hdu].data[is_outside]
+        raw_pixels = raw_images[amplifiers[0].hdu].data[is_outside]
     else:
         raw_pixels = np.full(np.count_nonzero(is_outside), np.nan)
     count, difference = other_bits(image[is_outside], raw_pixels)
-    wrong_count, largest = wrong_count + count, max(largest, difference)
-    if wrong_count:
-        raise Differs(words_on_differing(wrong_count), largest, image.size)
+    n_wrong, largest = n_wrong + count, max(largest, difference)
+    if n_wrong:
+        raise Differs(words_on_differing(n_wrong), largest, image.size)
     return image.size
 
 
-def _check_mask(hdus, hdu, account, raw):
+def _check_mask(hdus, hdu, account, raw_images):
     """Compare a mask with AMPSAT and places: 1 saturated, 2 not finite, 4 no data.
 
     Parameters
@@ -189,7 +189,7 @@ def _check_mask(hdus, hdu, account, raw):
     hdu : int
         Index of the image.
     account : ccdflow.verify.reading.accounts.FrameAccount
-    raw : dict of int to astropy.nddata.CCDData
+    raw_images : dict of int to astropy.nddata.CCDData
         The HDUs of the raw file that are used.
     """
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
@@ -200,7 +200,7 @@ def _check_mask(hdus, hdu, account, raw):
     comparable_bits = np.full(image.shape, 255 - SATURATED, np.uint8)
     amplifiers = account.images[hdu]
     for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
-        raw_image = raw[amplifier.hdu].data
+        raw_image = raw_images[amplifier.hdu].data
         has_datsec = amplifier.kept_section is None and "DATSEC" in header
         place = place_of(header, tail) if has_datsec else amplifier.place
         values = raw_image[amplifier.kept_section or place]
@@ -286,9 +286,9 @@ def _top_shown_by(values, top):
     return float(highest) if is_end and np.count_nonzero(values == highest) >= 2 else top
 
 
-def _check_overscan(account, raw):
+def _check_overscan(account, raw_images):
     """Compare the level and the noise in the header with those of the raw overscan."""
-    for amplifier, level, noise in remade_frames.overscan_figures(account, raw):
+    for amplifier, level, noise in remade_frames.overscan_figures(account, raw_images):
         words_on_amplifier = f" of amplifier {amplifier.name}" if amplifier.name else ""
         if abs(amplifier.level - level) > RELATIVE_ROUNDING * abs(level) + ABSOLUTE_ROUNDING:
             raise Differs(
@@ -300,7 +300,7 @@ def _check_overscan(account, raw):
             )
 
 
-def _check_saturated_lines(headers, account, raw):
+def _check_saturated_lines(headers, account, raw_images):
     """Compare OSCSAT with the rows or columns whose raw overscan has a saturated level."""
     for hdu, amplifiers in account.images.items():
         header = headers[hdu]
@@ -312,7 +312,7 @@ def _check_saturated_lines(headers, account, raw):
             for part in places_named:
                 named_lines[part] = True
             place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
-            pixels = raw[amplifier.hdu]
+            pixels = raw_images[amplifier.hdu]
             top = _saturated_value(header, tail, pixels.data.dtype)
             expected[place] = _saturated_lines(pixels, amplifier, account.statistic, top)
             # One level of a frame, and the levels of a model, belong to no line.
@@ -342,7 +342,7 @@ def _saturated_lines(pixels, amplifier, statistic, top):
     return np.expand_dims(is_full[::-1] if letter in amplifier.flip else is_full, axis)
 
 
-def _check_image(header, raw, amplifiers):
+def _check_image(header, raw_headers, amplifiers):
     """Compare unit, sections and coordinates of an image with the raw frame's.
 
     Returns
@@ -351,7 +351,7 @@ def _check_image(header, raw, amplifiers):
         Notes on comparisons that were not possible.
     """
     notes = set()
-    units = [str(raw[hdu].get("BUNIT", "adu")) for hdu in (amplifiers[0].hdu, 0)]
+    units = [str(raw_headers[hdu].get("BUNIT", "adu")) for hdu in (amplifiers[0].hdu, 0)]
     unit = next((unit for unit in units if unit.lower() not in _UNITS_OF_ADU), "adu")
     check_text(header, "BUNIT", unit)
     for amplifier in amplifiers:
@@ -359,10 +359,10 @@ def _check_image(header, raw, amplifiers):
             raise Differs(f"OSCAXIS is {amplifier.axis!r}, which no image has levels of")
         if amplifier.kept_section is not None:
             check_text(header, "DATASEC", f"[1:{header['NAXIS1']},1:{header['NAXIS2']}]")
-            _check_physical(header, raw[amplifier.hdu], amplifier)
-            notes |= _check_world(header, raw, amplifier)
+            _check_physical(header, raw_headers[amplifier.hdu], amplifier)
+            notes |= _check_world(header, raw_headers, amplifier)
     if all(amplifier.kept_section is not None for amplifier in amplifiers):
-        _check_sections(header, raw, amplifiers)
+        _check_sections(header, raw_headers, amplifiers)
     return notes
 
 
@@ -378,11 +378,11 @@ def _signs_and_shifts(amplifier):
     return moves
 
 
-def _check_physical(header, raw, amplifier):
+def _check_physical(header, raw_header, amplifier):
     """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
     for axis, (sign, shift) in zip((1, 2), _signs_and_shifts(amplifier), strict=True):
         offset_card, scale_card = f"LTV{axis}", f"LTM{axis}_{axis}"
-        offset, scale = raw.get(offset_card, 0), raw.get(scale_card, 1)
+        offset, scale = raw_header.get(offset_card, 0), raw_header.get(scale_card, 1)
         are_numbers = all(isinstance(number, int | float) for number in (offset, scale))
         if offset_card not in header or not are_numbers or not scale:
             continue
@@ -392,23 +392,23 @@ def _check_physical(header, raw, amplifier):
         check_figure(header, offset_card, sign * offset + shift, atol=1e-6)
 
 
-def _check_solutions(header, raw, amplifier):
+def _check_solutions(header, raw_header, amplifier):
     """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
     for keyword in header:
         if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
             sign, shift = _signs_and_shifts(amplifier)[int(match[1]) - 1]
-            raw_value = raw.get(keyword, 0.0)
+            raw_value = raw_header.get(keyword, 0.0)
             if isinstance(raw_value, int | float):
                 check_figure(header, keyword, sign * raw_value + shift, atol=_PIXEL_TOLERANCE)
-        elif _STEP_CARD.fullmatch(keyword) and keyword in raw:
-            card_value, raw_value = header[keyword], raw[keyword]
+        elif _STEP_CARD.fullmatch(keyword) and keyword in raw_header:
+            card_value, raw_value = header[keyword], raw_header[keyword]
             if isinstance(raw_value, int | float) and abs(card_value) != abs(raw_value):
                 raise Differs(
                     f"{keyword} is {raw_value} in the raw frame, and its card has {card_value}"
                 )
 
 
-def _check_world(header, raw, amplifier):
+def _check_world(header, raw_headers, amplifier):
     """Compare the world coordinates of some pixels with those in the raw frame.
 
     Returns
@@ -416,9 +416,9 @@ def _check_world(header, raw, amplifier):
     set of str
         A note where astropy cannot follow the camera's coordinates: only their cards are compared.
     """
-    raw_header = raw[amplifier.hdu]
+    raw_header = raw_headers[amplifier.hdu]
     if not any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in raw_header):
-        raw_header = raw[0]
+        raw_header = raw_headers[0]
     _check_solutions(header, raw_header, amplifier)
     if "CRPIX1" not in header and "CRVAL1" not in header:
         return set()
@@ -446,10 +446,12 @@ def _check_world(header, raw, amplifier):
     return set()
 
 
-def _check_sections(header, raw, amplifiers):
+def _check_sections(header, raw_headers, amplifiers):
     """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
-        sections = {_moved_section(keyword, header, raw, amplifier) for amplifier in amplifiers}
+        sections = {
+            _moved_section(keyword, header, raw_headers, amplifier) for amplifier in amplifiers
+        }
         expected = sections.pop() if len(sections) == 1 else None
         card_value = header.get(keyword)
         if card_value is not None and str(card_value).strip() != (expected or ""):
@@ -461,7 +463,7 @@ def _check_sections(header, raw, amplifiers):
             raise Differs(f"there is no card {keyword}, which would have {expected}")
 
 
-def _moved_section(keyword, header, raw, amplifier):
+def _moved_section(keyword, header, raw_headers, amplifier):
     """Return the section of the detector on which an image lies, None where no card says it.
 
     Parameters
@@ -469,17 +471,19 @@ def _moved_section(keyword, header, raw, amplifier):
     keyword : str
     header : astropy.io.fits.Header
         Header of the product.
-    raw : list of astropy.io.fits.Header
+    raw_headers : list of astropy.io.fits.Header
         Headers of the raw file's HDUs.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
         One of the image.
     """
-    images = [hdu for hdu, header_of_hdu in enumerate(raw) if header_of_hdu.get("NAXIS", 0) > 0]
-    raw_header = raw[amplifier.hdu]
+    images = [
+        hdu for hdu, header_of_hdu in enumerate(raw_headers) if header_of_hdu.get("NAXIS", 0) > 0
+    ]
+    raw_header = raw_headers[amplifier.hdu]
 
     def text(name):
         is_in_first_header = name not in raw_header and len(images) == 1
-        return (raw[0] if is_in_first_header else raw_header).get(name)
+        return (raw_headers[0] if is_in_first_header else raw_header).get(name)
 
     all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
     chip = _ends_of_section(text(keyword))

@@ -71,9 +71,9 @@ def read_raw(account, folder):
     CannotRemake
         If the file is gone or cannot be read.
     """
-    path = _existing_path(Path(folder) / account.raw)
+    path = _existing_path(Path(folder) / account.raw_file)
     if not path.is_file():
-        raise CannotRemake(f"the raw file {account.raw} is missing", MISSING)
+        raise CannotRemake(f"the raw file {account.raw_file} is missing", MISSING)
     hdus_used = {
         amplifier.hdu for amplifiers in account.images.values() for amplifier in amplifiers
     }
@@ -123,12 +123,12 @@ def _existing_path(path):
     return next((each for each in (path, packed_path, unpacked_path) if each.is_file()), path)
 
 
-def overscan_of(raw, amplifier):
+def overscan_of(raw_image, amplifier):
     """Return the overscan of an amplifier as one CCDData, its strips side by side.
 
     Parameters
     ----------
-    raw : astropy.nddata.CCDData
+    raw_image : astropy.nddata.CCDData
         The whole raw HDU, adu.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
 
@@ -136,19 +136,19 @@ def overscan_of(raw, amplifier):
     -------
     astropy.nddata.CCDData
     """
-    strips = [raw.data[strip] for strip in amplifier.strips]
+    strips = [raw_image.data[strip] for strip in amplifier.strips]
     if amplifier.axis == "frame":
         strips = [strip.reshape(1, -1) for strip in strips]
     values = np.concatenate(strips, axis=0 if amplifier.axis == "columns" else 1)
     return CCDData(values, unit=units.adu)
 
 
-def reduce_amplifier(raw, amplifier, account):
+def reduce_amplifier(raw_image, amplifier, account):
     """Subtract the overscan of an amplifier and cut out its kept pixels, some rows at a time.
 
     Parameters
     ----------
-    raw : astropy.nddata.CCDData
+    raw_image : astropy.nddata.CCDData
         The whole raw HDU, adu.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
     account : ccdflow.verify.reading.accounts.FrameAccount
@@ -165,37 +165,37 @@ def reduce_amplifier(raw, amplifier, account):
     CannotRemake
         Where ccdproc has no such subtraction.
     """
-    for raw_region, (y, x) in _regions_with_levels(raw, amplifier):
-        subtract = _subtraction_of_overscan(raw, amplifier, account, raw_region)
+    for raw_region, (y, x) in _regions_with_levels(raw_image, amplifier):
+        subtract = _subtraction_of_overscan(raw_image, amplifier, account, raw_region)
         raw_rows, raw_columns = raw_region
         count = raw_rows.stop - raw_rows.start
         for low in range(0, count, _ROWS_AT_ONCE):
             high = min(low + _ROWS_AT_ONCE, count)
             part = slice(raw_rows.start + low, raw_rows.start + high), raw_columns
-            pixels = subtract(ccdproc.trim_image(raw[part]), slice(low, high)).data
+            pixels = subtract(ccdproc.trim_image(raw_image[part]), slice(low, high)).data
             first = y.start + (count - high if "y" in amplifier.flip else low)
             pixels = turn_image(np.asarray(pixels, dtype=np.float64), amplifier.flip)
             yield (slice(first, first + high - low), x), pixels
 
 
-def _regions_with_levels(raw, amplifier):
+def _regions_with_levels(raw_image, amplifier):
     """Return [(pixels of the raw array, their place in the product)] that have the levels.
 
     A frame that was left whole has its overscan in it.
     """
     if amplifier.kept_section is not None:
         return [(amplifier.kept_section, amplifier.place)]
-    is_alone = amplifier.place == (slice(0, raw.shape[0]), slice(0, raw.shape[1]))
+    is_alone = amplifier.place == (slice(0, raw_image.shape[0]), slice(0, raw_image.shape[1]))
     strips = () if is_alone else amplifier.strips
     return [(region, region) for region in (amplifier.place, *strips)]
 
 
-def _subtraction_of_overscan(raw, amplifier, account, raw_region):
+def _subtraction_of_overscan(raw_image, amplifier, account, raw_region):
     """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows).
 
     Parameters
     ----------
-    raw : astropy.nddata.CCDData
+    raw_image : astropy.nddata.CCDData
         The whole raw HDU, adu.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
     account : ccdflow.verify.reading.accounts.FrameAccount
@@ -204,7 +204,7 @@ def _subtraction_of_overscan(raw, amplifier, account, raw_region):
     """
     if not amplifier.strips:
         return lambda part, rows: part
-    overscan = overscan_of(raw, amplifier)
+    overscan = overscan_of(raw_image, amplifier)
     is_median = account.statistic == "median"
     if amplifier.axis == "frame":
         level = (np.median if is_median else np.mean)(overscan.data) * units.adu
@@ -290,7 +290,7 @@ def turn_image(image, flip):
     return image[:: -1 if "y" in flip else 1, :: -1 if "x" in flip else 1]
 
 
-def overscan_figures(account, raw):
+def overscan_figures(account, raw_images):
     """Yield (amplifier, level, noise) as the raw pixels give them, adu.
 
     The level is the mean of the subtracted values; the noise is the scatter of overscan pixels
@@ -299,7 +299,7 @@ def overscan_figures(account, raw):
     Parameters
     ----------
     account : ccdflow.verify.reading.accounts.FrameAccount
-    raw : sequence of astropy.nddata.CCDData
+    raw_images : sequence of astropy.nddata.CCDData
         The raw HDUs, adu.
 
     Yields
@@ -315,7 +315,7 @@ def overscan_figures(account, raw):
         for amplifier in amplifiers:
             if not amplifier.strips or amplifier.level is None:
                 continue
-            values = overscan_of(raw[amplifier.hdu], amplifier).data.astype(np.float64)
+            values = overscan_of(raw_images[amplifier.hdu], amplifier).data.astype(np.float64)
             values = values.T if amplifier.axis == "columns" else values
             middle = np.median if account.statistic == "median" else np.mean
             if account.model and amplifier.axis != "frame":
@@ -324,7 +324,7 @@ def overscan_figures(account, raw):
                 levels = middle(values, axis=1)
                 is_sound = levels < (amplifier.saturated_level or np.inf)
                 level = float(np.mean(levels[is_sound] if is_sound.any() else levels))
-            strips = [raw[amplifier.hdu].data[strip] for strip in amplifier.strips]
+            strips = [raw_images[amplifier.hdu].data[strip] for strip in amplifier.strips]
             yield amplifier, level, _noise_of(strips, amplifier)
 
 

@@ -63,7 +63,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             last = 0
             for stack, record in zip(stacks, records, strict=True):
                 first, last = last, last + _member_count(record)
-                members = stack.rows(rows)[:, :, place.x0 : place.x1]
+                members = stack.read(rows)[:, :, place.x0 : place.x1]
                 np.multiply(members, np.float32(gain), out=values[first:last])
             return values
 

@@ -52,7 +52,7 @@ def transfer_of(night, image, amplifier):
     def groups():
         for record in usable_records:
             with MemberRows(night, record, image) as stack:
-                values = stack.rows(rows)[:, :, place.x0 : place.x1]
+                values = stack.read(rows)[:, :, place.x0 : place.x1]
             yield night.seconds(record), values
 
     return measure_transfer(groups(), noise, error)
@@ -161,7 +161,7 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
         with MemberRows(night, record, image) as stack:
 
             def read(rows, stack=stack, seconds=seconds, rate=rate):
-                values = stack.rows(rows + place.y0)[:, :, place.x0 : place.x1]
+                values = stack.read(rows + place.y0)[:, :, place.x0 : place.x1]
                 return values - seconds * rate(rows)
 
             levels = [median_of_numbers(flat) for flat in read(sample_rows(ny))]
