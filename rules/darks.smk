@@ -2,6 +2,8 @@
 are those of biases (rules/combine.smk) for other products."""
 
 
+# Each `use rule ... with:` has `localrule: True` again: without it Snakemake takes the new rule for
+# one of the cluster.
 use rule combine as combine_darks with:
     """Reduced darks of a group -> combined dark: minus the combined bias, outliers left out."""
     wildcard_constraints:

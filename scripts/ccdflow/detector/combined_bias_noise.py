@@ -11,10 +11,12 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate, white_part
 
-# Drawn samples of few values: they give a ratio of variances to 1 %.
+# Samples that are drawn: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
-# Many values have fewer samples: this many values in all, and samples at least.
-_TRIAL_VALUES, _FEWEST_TRIALS = 4_000_000, 4000
+# Values of all samples together, at most: samples of more than 100 values are fewer than `_TRIALS`.
+_TRIAL_VALUES = 4_000_000
+# Samples that are drawn at least, however many values each has.
+_FEWEST_TRIALS = 4000
 # Seed of the random numbers: another one would change cards of combined biases.
 _TRIAL_SEED = 20160116
 

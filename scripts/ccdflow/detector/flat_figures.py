@@ -53,7 +53,7 @@ _GAIN_BLOCK_SIGMA = 5.0
 # stars in a million pixels: 4 to 9 tenths). Hits and hot pixels take less.
 _MOST_LOST_BLOCK_PART = 0.01
 # The error of a gain by stars, in units of the part of the blocks that they take: the largest of
-# the simulations for `_MOST_LOST_BLOCKS`.
+# the simulations for `_MOST_LOST_BLOCK_PART`.
 _ERROR_OF_LOST_BLOCKS = 0.9
 # A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
 # on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves

@@ -26,6 +26,7 @@ keep_records_as_text()
 
 CARD_BYTES = 80
 """Bytes of a FITS card."""
+
 # The last card of a header, and the keyword of a card that continues the text of the card before.
 _END = "END".ljust(CARD_BYTES)
 _END_BYTES = _END.encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 MEMORY_SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
+
 # Bytes that the process may hold if the system does not say.
 _ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.

@@ -21,7 +21,7 @@ BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
 
 # Other masters, subtracted from the same frames, raise a flat's (signal to noise)^2 by at most
-# this part.
+# this factor.
 _SCATTER_FACTOR = 1.2
 
 

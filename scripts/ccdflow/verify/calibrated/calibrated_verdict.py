@@ -58,6 +58,7 @@ from ccdflow.verify.reading.verdict import MISSING, SOURCE_REPLACED, CannotRemak
 
 MOST_STEPS = 2
 """A calibrated pixel may differ by this many steps of float32: ccdproc rounds in another order."""
+
 # Further steps where a dead time is measured: its card has six digits.
 _SHUTTER_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.

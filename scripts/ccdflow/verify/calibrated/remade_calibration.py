@@ -50,7 +50,7 @@ _SATURATION_MARGIN = 3.0
 # jumps.
 _SKY_PART = 1e-3
 # SATURATE follows from the response that this part of a flat's pixels does not exceed: a single
-# pixel counts for nothing. It is `_TOP_SHARE` of calibrate/image_figures.py.
+# pixel counts for nothing. It is `ccdflow.calibrate.image_figures._TOP_SHARE`.
 _BRIGHTEST_PART = 0.999
 # Every 8th row and 4th column: the sample of which the product's medians are.
 _SAMPLED_PIXELS = np.s_[::8, ::4]

@@ -13,6 +13,7 @@ from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
+
 # The noise of a median of more values than this is known by formula, and no values are drawn.
 _FEWEST_VALUES_BY_FORMULA = 2000
 # Values that are drawn at most, trials at most, and the seed: the same figures each time.

@@ -31,7 +31,7 @@ _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
 # A squared difference that reaches this part of its limit is near a decision, as the comparison of
-# errors needs it: `_NEAR_LIMIT` of calibrated/standard_errors.py, 5e-3, is well within it.
+# errors needs it: `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`, 5e-3, is well within.
 _NEAR_PART = 0.99
 # A difference, not its square, is looked at if it reaches this part of the least limit of a block.
 # The part is nearer to 1 than `_NEAR_PART` on purpose: rounding, 2e-5, lifts no smaller difference
