@@ -550,6 +550,7 @@ def log(product, key):
 
 def names_of_record(frame):
     """Return the folders' and the file's name of the record of a raw frame's product."""
+    # A key has 16 digits; of attempts no more than 99 are reckoned with.
     return PurePosixPath(done_record(reduced_frame(frame), "0" * 16, 99)).parts
 
 

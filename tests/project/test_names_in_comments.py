@@ -12,9 +12,9 @@ from functools import cache
 from library_trees import ROOT, Module, modules, names_of, nodes, words_of_strings
 
 # A name in backticks, a call among them: `Use`, `_MOST_SIGMA`, `ccdflow.robust.median`, `f(x)`.
-_IN_BACKTICKS = re.compile(r"(?<!`)`([A-Za-z_][\w.]*)(?:\([^`]*\))?`(?!`)")
-_CONSTANT = re.compile(r"\b_?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
-_CALL = re.compile(r"\b([a-z_][a-z_0-9.]*[a-z_0-9])\(")
+_NAME_IN_BACKTICKS = re.compile(r"(?<!`)`([A-Za-z_][\w.]*)(?:\([^`]*\))?`(?!`)")
+_CONSTANT_NAME = re.compile(r"\b_?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+_CALLED_NAME = re.compile(r"\b([a-z_][a-z_0-9.]*[a-z_0-9])\(")
 # Cards and values of headers that look like constants.
 CARDS = {
     "A_ORDER", "BP_1_2", "BSEC_A2", "CD1_2", "FLT_ID", "F_001", "GZIP_1", "IMG_0012", "LTM1_2",
@@ -26,8 +26,8 @@ FOREIGN_NAMES = {
 }  # fmt: skip
 # Values of a field, in the docstring of its class: `ccdflow.run.job` has them.
 REACHES = {"OF_A_FRAME", "OF_A_MASTER"}
-# Functions of formulas, and pages of the manual of Linux: proc_pid_status(5).
-FORMULAS = {"phi", "delta", "r_i", "proc_pid_mountinfo", "proc_pid_status"}
+# Functions of formulas, pages of the manual of Linux, and a number as numpy shows it.
+FORMULAS = {"float64", "phi", "delta", "r_i", "proc_pid_mountinfo", "proc_pid_status"}
 
 
 def texts_of(module):
@@ -55,6 +55,8 @@ def known_names():
 def is_dotted_name(name):
     """Return whether a name with dots exists: in a module of ours, or in a library."""
     parts = name.split(".")
+    if parts[-1] == "py":
+        return (ROOT / "scripts" / name).is_file()
     for n_parts in range(len(parts), 0, -1):
         path = ROOT.joinpath("scripts", *parts[:n_parts])
         files = path.with_name(f"{path.name}.py"), path / "__init__.py"
@@ -65,8 +67,6 @@ def is_dotted_name(name):
             return is_there and set(parts[n_parts:]) <= known_names()
     if parts[0] == "ccdflow":
         return False
-    if parts[-1] == "py":
-        return (ROOT / "scripts" / name).is_file()
     # `Class.method`, `module.function`, or a name of another library.
     return set(parts) <= known_names() or pydoc.locate(name) is not None
 
@@ -76,10 +76,9 @@ def unknown_names(module):
     own = names_of(module.tree)
     unknown = []
     for line, text in texts_of(module):
-        plain = "\n".join(
-            each for each in text.splitlines() if not re.match(r" *(>>>|\.\.\.)", each)
-        )
-        for name in _IN_BACKTICKS.findall(plain):
+        # Examples are code, which tests run.
+        plain = re.split(r"\n *Examples\n", text)[0]
+        for name in _NAME_IN_BACKTICKS.findall(plain):
             # A constant or a private name of another module has that module before it.
             is_own = name.isupper() or re.match(r"_[^_]", name)
             if "." in name:
@@ -89,10 +88,9 @@ def unknown_names(module):
             if not exists and name not in FOREIGN_NAMES:
                 unknown.append((line, name))
         plain = re.sub(r"`+[^`]*`+", "", plain)
-        unknown += [
-            (line, name) for name in _CONSTANT.findall(plain) if name not in own | CARDS | REACHES
-        ]
-        for name in _CALL.findall(plain):
+        allowed = own | CARDS | REACHES
+        unknown += [(line, name) for name in _CONSTANT_NAME.findall(plain) if name not in allowed]
+        for name in _CALLED_NAME.findall(plain):
             last = name.rpartition(".")[2]
             if len(name) > 1 and last not in own | FORMULAS | {*dir(builtins), *dir(math)}:
                 unknown.append((line, name))

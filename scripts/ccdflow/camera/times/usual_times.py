@@ -115,6 +115,7 @@ def _matched_cards(reader, name, pattern):
 def _time_of(hours, minutes, seconds):
     """Return a time of day as a timedelta."""
     hours, minutes, seconds = int(hours), int(minutes), float(seconds)
+    # A leap second is the 61st of its minute.
     if hours > 24 or minutes > 59 or seconds >= 61:
         raise _Unusual
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)

@@ -42,6 +42,11 @@ _MOST_HIT_PART = 1e-3
 _STAR_BOX = 5
 # A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
 _STAR_SIGMA = 4.5
+# Adu: frames without read noise, as simulated ones, count as having this one. Without it their
+# limits would be 0 where they have no light.
+_LEAST_READ_NOISE = 1e-3
+# Adu: the level of bright pixels counts as at least this, so that the variance over it is finite.
+_LEAST_BRIGHT_LEVEL = 1
 # Pixels around a box with a star that count as the star as well: its wings.
 _STAR_WING_PIXELS = 4
 
@@ -251,8 +256,7 @@ def _expected_noise(blocks, read_noise):
     numpy.ndarray of shape (ny, nx), float64
         Adu, up to a factor.
     """
-    # Without a floor, frames without read noise would have limits of 0 where they have no light.
-    floor = max(read_noise, 1e-3)
+    floor = max(read_noise, _LEAST_READ_NOISE)
     levels = blocks.middle[blocks.is_good]
     is_bright = blocks.middle >= median(levels)
     is_bright &= blocks.is_good
@@ -262,7 +266,7 @@ def _expected_noise(blocks, read_noise):
             for rows in blocks.bands
         ]
     )
-    bright_level = max(median(blocks.middle[is_bright]), 1)
+    bright_level = max(median(blocks.middle[is_bright]), _LEAST_BRIGHT_LEVEL)
     variance_per_level = MAD_TO_SIGMA**2 * median(squares) / bright_level
     variances = np.maximum(blocks.middle, 0)
     variances *= variance_per_level

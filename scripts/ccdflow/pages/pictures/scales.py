@@ -67,6 +67,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
     """
     length = high - low
     size = 10.0 ** math.floor(math.log10(length / most))
+    # One of these is long enough, also where only whole numbers are wanted.
     for step in (factor * size for factor in (*_TICK_STEPS, 20, 50)):
         tick_step = max(1.0, step) if is_whole else step
         first, last = steps_between(low, high, tick_step)

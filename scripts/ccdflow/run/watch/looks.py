@@ -130,5 +130,6 @@ def _read_through(path):
     """Read a file to its end, so that it is in memory; a pipe would not answer, and is no frame."""
     if path.is_file():
         with path.open("rb", buffering=0) as file:
+            # 4 MB at once.
             while file.read(1 << 22):
                 pass

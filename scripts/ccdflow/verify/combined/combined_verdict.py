@@ -126,7 +126,7 @@ def _bands_of(headers, account, hdu, compares_all_rows):
     """
     rows = headers[hdu]["NAXIS2"]
     if compares_all_rows:
-        return prepared_rows.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+        return [slice(0, rows)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
     return prepared_rows.bands(rows, count, _BAND_ROWS)
