@@ -26,8 +26,8 @@ def _without_noise_clipping(recipe):
     return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
 
 
-# A simulation takes 0.05 to 0.3 s, its result 24 bytes. An archive has one recipe and
-# some tens of numbers of frames: 256 hold those of several recipes.
+# A simulation takes 0.05 to 0.3 s, its result 24 bytes. An archive has one recipe, and its groups
+# have some tens of sizes: 256 entries hold the results of several recipes.
 @lru_cache(maxsize=256)
 def excess_variance(n, recipe):
     """Return the variance of `recipe`'s result for `n` normal values over that of their average.

@@ -26,9 +26,10 @@ _FEWEST_PIXELS = 5
 # longer. Chosen: few pixels make a small star look elongated, which a smaller limit would leave
 # out; a larger one takes blends.
 _MOST_ELONGATED = 1.6
-# A star of at least so many pixels above half of its peak is saturated if more than the second part
-# of them are above the third part of the peak. Of a Gaussian 15 % are, of fewer pixels four may be
-# by chance. The width of a saturated star is too large, by a factor of 2 where it bleeds.
+# A star is saturated if it has at least this many pixels above half of its peak, and if more than
+# the second number, a part of these pixels, are above the third number, a part of the peak. 15 % of
+# the pixels of a Gaussian are; of fewer pixels, four may be by chance. The width of a saturated
+# star is too large, by a factor of 2 where it bleeds.
 _PLATEAU_PIXELS, _PLATEAU_PART, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: half of it is six times the noise, which
 # no pixel of the sky reaches by chance.

@@ -190,8 +190,8 @@ class CardList:
         )
 
 
-# A product has up to some hundreds of own cards, and most of them are those of the product before
-# it: below that number nearly all would be made anew.
+# A product has up to some hundreds of own cards, most of which the product before it had as well:
+# with fewer entries nearly all would be made anew.
 @lru_cache(maxsize=1 << 10, typed=True)
 def card_text(keyword, value, comment=""):
     """Return the text of a card.

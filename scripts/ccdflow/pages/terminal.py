@@ -162,7 +162,7 @@ def _blocks_that_fit(blocks, height, has_last):
         longest = max(range(len(blocks)), key=lambda number: len(shortened_blocks[number]))
         if len(shortened_blocks[longest]) < 3:
             break
-        # The first time the line that counts those left out takes the place of one of them.
+        # Once lines are left out, the line with their number takes the place of one of them.
         is_whole = kept_counts[longest] == len(blocks[longest])
         kept_counts[longest] -= 2 if is_whole else 1
         shortened_blocks[longest] = _first_lines(blocks[longest], kept_counts[longest])

@@ -170,8 +170,8 @@ def _stamp_with_zone(stamp, content, system):
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
 
 
-# A camera has up to ten cards of dates and times, each with one comment: 256 hold those of many
-# cameras.
+# A camera has up to ten cards of dates and times, each with one comment: 256 entries hold the
+# comments of many cameras.
 @lru_cache(maxsize=256)
 def meaning_of(keyword, comment):
     """Return the scale of a time by name and comment of its card.

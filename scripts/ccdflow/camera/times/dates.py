@@ -28,7 +28,7 @@ _LONGEST_DAY_SECONDS = 86401
 # 24:00:00 as the digits hhmmss: from here on a number has no such digits.
 _MIDNIGHT_DIGITS = 240000
 
-# Months by the first three letters of their English names, and a pattern of these.
+# Months by the first three letters of their English names, and a pattern of a month's name.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
 # Matches 2016-01-28, 2016-01-28T07:42:26.5: nearly all cards are so, and no other pattern finds
@@ -378,8 +378,8 @@ def clock_of_number(number, comment=""):
     return read_clock(f"{int(number):06d}") if number < _MIDNIGHT_DIGITS else None
 
 
-# A camera has up to ten cards of dates, each with one comment: 256 entries hold those of many
-# cameras.
+# A camera has up to ten cards of dates, each with one comment: 256 entries hold the comments of
+# many cameras.
 @lru_cache(maxsize=256)
 def order_of(comment):
     """Return 'day' or 'month', whichever a comment such as 'dd/mm/yy' puts first."""

@@ -135,14 +135,14 @@ def _dated_cards(reader):
     return stamps
 
 
-# Cards of a night have two days: 64 entries hold those of a month.
+# Cards of a night have two days: 64 entries hold the days of a month.
 @lru_cache(maxsize=64)
 def _begin_of_day(year, month, day):
     """Return the begin of a day by its digits."""
     try:
         midnight = datetime(int(year), int(month), int(day))
     except ValueError:
-        # The digits are those of no day, such as 30 February.
+        # There is no such day: 30 February.
         raise _Unusual from None
     if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
         raise _Unusual

@@ -33,9 +33,9 @@ _LEVELS = 8
 # has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
 # photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
 _LEAST_PHOTON_RATIO = 4.0
-# Stars are looked for in flats of which more than this part of the pixels is beyond the limit in
-# some frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million
-# pixels) change the gain by 0.1 %.
+# Stars are looked for in flats if more than this part of their pixels is beyond the limit in some
+# frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million pixels)
+# change the gain by 0.1 %.
 _MOST_HIT_PART = 1e-3
 # Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
 # wider has most of its light in it, or stands out in several.
@@ -47,7 +47,7 @@ _STAR_SIGMA = 4.5
 _LEAST_READ_NOISE = 1e-3
 # Adu: the level of bright pixels counts as at least this, so that the variance over it is finite.
 _LEAST_BRIGHT_LEVEL = 1
-# Pixels around a box with a star that count as the star as well: its wings.
+# Pixels around a box with a star that count as part of the star: its wings.
 _STAR_WING_PIXELS = 4
 
 
@@ -353,7 +353,7 @@ def _parts_of_levels(blocks):
     # Quantiles of sorted values take no time.
     levels.sort()
     edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    # The counts are those of `numpy.searchsorted`, which is slower: it takes pixel by pixel.
+    # `numpy.searchsorted` gives the same counts and is slower: it takes pixel by pixel.
     bins = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
         bins += blocks.middle > edge

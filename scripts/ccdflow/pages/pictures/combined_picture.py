@@ -24,7 +24,7 @@ from ccdflow.pages.pictures.style import (
 from ccdflow.pages.text_formatting import span_text
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# Most pixels of a side of the image that is drawn: as many as the picture has room for.
+# Most pixels of a side of the image that is drawn: the picture has no room for more.
 _SHOWN_PIXELS = pixels(4.9)
 # Pixels along an axis that are enough for a line or a distribution.
 _SAMPLED_SIDE_PIXELS = 500

@@ -32,7 +32,7 @@ _COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
 _SCALE_GAP, _SCALE_WIDTH, _ARROW_LENGTH = pixels(0.08), pixels(0.12), 15
 # Pixels for a tick, of an axis and of the colour scale, at least; ticks of the scale at most.
 _TICK_PIXELS, _SCALE_TICK_PIXELS, _MOST_SCALE_TICKS = 60, 24, 6
-# Pixels from the ticks of rows to the name of their axis: these, and so many for each letter of the
+# Pixels from the ticks of rows to the name of their axis, and more pixels for each letter of the
 # longest number.
 _TO_ROWS_NAME, _LETTER_PIXELS = 16, 8
 # An image is smoothed unless it is enlarged enough for its pixels to be seen.

@@ -14,7 +14,8 @@ _FEWEST_PIXELS = 16
 _SHOWN_PERCENT = (3.0, 96.0)
 # Parts of the sorted values: median and standard deviation of normal values, however many stars.
 _PARTS_OF_NOISE = (0.16, 0.5, 0.84)
-# Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are as many.
+# Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are about
+# this part.
 _DARKEST_PART = 0.002
 # Widths below the typical value where an asinh scale ends, chosen: no noise reaches lower.
 _DEEPEST_WIDTHS = 10

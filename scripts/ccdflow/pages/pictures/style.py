@@ -50,7 +50,7 @@ NIGHTS_HEIGHT = 1.35
 """Height of a panel of figures over the nights."""
 
 NIGHTS_STEP = 2.05
-"""Distance from the top of a panel of figures over the nights to that of the next."""
+"""Distance from the top of a panel of figures over the nights to the top of the next."""
 
 RIGHT_ROOM = 0.2
 """Room right of a panel of figures over the nights, for the end of its last night's name."""

@@ -94,8 +94,9 @@ def plane_of(path, hdu, kind, cut=None):
     )
 
 
-# An image needs up to three, and frames that follow need the same ones. A plane takes 10 bytes a
-# pixel, 0.17 GB for 4096 x 4096: more would keep those of nights that are done.
+# An image needs up to three planes, and the frames that follow need the same ones. A plane takes 10
+# bytes a pixel, 0.17 GB for 4096 x 4096: more entries would keep the planes of nights that are
+# done.
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
     """Read and return a `MasterPlane`.

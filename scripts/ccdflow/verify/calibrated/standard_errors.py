@@ -348,7 +348,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
     variance.reshape(-1)[places] = variance_of_bright(bright_pixels.light)
     limit = np.full(variance.shape, CARD_ROUNDING_PART)
     # Where a master has no value, as in an amplifier that the flat does not light, no error is made
-    # again, and that of the product is believed.
+    # again, and the product's own is believed.
     with np.errstate(invalid="ignore"):
         limit.reshape(-1)[places] += (
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]

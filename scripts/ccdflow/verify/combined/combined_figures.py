@@ -127,8 +127,8 @@ def _check_noise_of_biases(header, tail, frames, account):
     """
     count = len(frames)
     if card(header, "OSCAXIS", tail) == "columns":
-        # The frames are turned: the levels of the overscan are those of columns, and count as
-        # rows'.
+        # The frames are turned: the overscan has a level for each column, which counts as a row
+        # here.
         frames = frames.swapaxes(1, 2)
     read_noise = number_of_card(card(header, "RNOISE", tail))
     if read_noise is not None:

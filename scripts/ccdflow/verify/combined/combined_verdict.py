@@ -228,7 +228,7 @@ class _RemadeImage:
         """Return the light around the pixels of some rows: medians of boxes, interpolated."""
         if self._light is None:
             sampled_rows, stack = self.sample(measuring.MODEL_ROWS)
-            # The members are float32, and so are medians of even numbers of them.
+            # The members are float32, and so are their medians, also of an even number of members.
             stack = stack.astype(np.float32)
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):

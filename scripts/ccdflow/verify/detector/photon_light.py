@@ -272,7 +272,7 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     brightness = light_of_surface / (_OWN_ELECTRONS * photon)
     own_noise = needed_variance + np.maximum(values - smooth, 0) * photon
     misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_noise)
-    # A pixel that is bright or that the surface misses has its own light.
+    # A bright pixel, or a pixel off the surface, has its own light.
     own_light_excess = np.maximum(brightness, misfit)
     light = np.where(
         sharpness > 1, np.where(own_light_excess > 1, values, light_of_surface), light_of_neighbours

@@ -113,7 +113,8 @@ def _check_raw_cards(headers, account, source):
     """
     for number in sorted({0, *account.images}):
         hdus_used = [amplifier.hdu for amplifier in account.images.get(number, ())]
-        # The first HDU has the cards of the raw file's first one, another image those of its own.
+        # The first HDU has the cards of the raw file's first HDU; another image has the cards of
+        # its own.
         own_hdu = hdus_used[0] if number else 0
         sources = [source.headers[hdu] for hdu in dict.fromkeys([own_hdu, *hdus_used])]
         check_cards(headers[number], sources, REDUCED_ORIGINS)
