@@ -44,8 +44,9 @@ _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
 # Most pixels of a side of a drawn image: somewhat more than the 2.5 inches of the widest one have.
 _OVERVIEW_PIXELS = pixels(2.7)
-# Width of an image, inches: of a tall one (height over width from `_TALL_RATIO` on), and of others.
+# Width of an image, inches: of a tall one, and of others.
 _NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
+# An image is tall from this height over width on.
 _TALL_RATIO = 1.4
 # Height of the panel of the overscan at least, and room above and below it together, inches.
 _LEAST_HEIGHT, _AROUND_PANELS = 1.3, 1.15

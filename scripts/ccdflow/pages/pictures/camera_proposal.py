@@ -45,9 +45,9 @@ _GREY_PERCENTILES = (2, 97)
 # The scale of levels is linear up to this many times the read noise, logarithmic beyond.
 _LINEAR_SIGMA = 5
 # Room at a scale of enlarged levels: this part of their range, this part of the read noise or this
-# many adu, whichever is the largest. The scale has it twice below and, for the legend, three times
-# above.
+# many adu, whichever is the largest.
 _ROOM_PART, _NOISE_PART, _LEAST_ROOM = 0.12, 0.3, 1.0
+# Rooms below the levels, and above them, where the legend is.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
 # Columns before and behind the strips that are drawn enlarged.
 _COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
