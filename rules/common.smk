@@ -73,8 +73,7 @@ if workflow.is_main_process:
     summary.announce_results(RESULTS)
 
 
-# The key of a job, and the number of its attempt. Behind each `use rule ... with:` stands
-# `localrule: True` again: Snakemake takes a rule without it for one of the cluster.
+# The key of a job, and the number of its attempt.
 wildcard_constraints:
     key=r"[0-9a-f]{16}(\.\d+)?",
 

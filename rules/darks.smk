@@ -3,6 +3,8 @@ Input, output and job are those of biases: rules/combine.smk. The output is the 
 the product (why: docs/decisions/records-as-outputs.md)."""
 
 
+# Each `use rule ... with:` has `localrule: True` again: without it Snakemake takes the new rule for
+# one of the cluster.
 use rule combine as combine_darks with:
     """Reduced darks of a group -> combined dark: minus the combined bias, outliers left out."""
     wildcard_constraints:

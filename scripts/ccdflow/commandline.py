@@ -23,6 +23,7 @@ from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+
 # Longest pause that an option may ask for, seconds: a day. A longer one is a mistake.
 _LONGEST_PAUSE = 86400.0
 # Largest number of an option: none needs a larger one, in whatever unit.

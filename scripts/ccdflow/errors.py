@@ -8,8 +8,10 @@ import traceback
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the system: no space, or the quota is used up."""
+
 OCCUPIED_PATH_ERRORS = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 """Errors of the system: a file stands in a folder's place, or the reverse."""
+
 _DISK_ERRORS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV)
 ACTIONS = {
     **dict.fromkeys(FULL_DISK, "make room"),
@@ -19,8 +21,10 @@ ACTIONS = {
     errno.ELOOP: "remove the link, which leads to itself",
 }
 """The user's action against an error of the system, by its number."""
+
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
 """The remedy of a damaged product, whether the workflow or a script has made it."""
+
 # The folder of ccdflow: a fault raised by a line of a file in it is ccdflow's own.
 _LIBRARY = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120
 

@@ -19,7 +19,7 @@ RAW_ENDINGS = (".fits", ".fit", ".fts")
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
 """Suffixes of packings that are read."""
 
-# The endings of most of a million names: a name with one of them needs no further look.
+# The endings of most of a million names: a name with such an ending needs no further look.
 _USUAL_ENDINGS = (".fits", ".fits.gz")
 
 OTHER_PACKINGS = (".z", ".zip", ".zst", ".7z", ".lz", ".lz4", ".lzma", ".rar", ".br")
@@ -56,7 +56,7 @@ BEFORE_AFTER = "before_after.png"
 """The picture of a night's raw and reduced frames, in the night's folder."""
 
 REPORT_PAGE = "report.html"
-"""The page of all nights, and, in a night's folder, that of the night."""
+"""The page of all nights and, in a night's folder, the page of the night."""
 
 SHEET_FILE = "frames.json"
 """The list of a night's small pictures, in the night's folder."""
@@ -68,7 +68,7 @@ SMALL_PICTURES_FOLDER = "frames"
 """The folder of a night's small pictures, in the night's folder."""
 
 PRODUCT_FOLDERS = ("reduced", "combined", "detector", "calibrated", "nights")
-"""The folders of products: those of the kinds in `ccdflow.kinds.CHAIN`, in its order."""
+"""The folders of the products of each kind, in the order of `ccdflow.kinds.CHAIN`."""
 
 SET_ASIDE_FOLDER = "set_aside"
 """The folder of products whose raw frames were set aside."""
@@ -550,6 +550,7 @@ def log(product, key):
 
 def names_of_record(frame):
     """Return the folders' and the file's name of the record of a raw frame's product."""
+    # A key has 16 digits; of attempts no more than 99 are reckoned with.
     return PurePosixPath(done_record(reduced_frame(frame), "0" * 16, 99)).parts
 
 

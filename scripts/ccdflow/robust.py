@@ -19,10 +19,12 @@ FWHM_OVER_SIGMA = 2.3548
 """Full width at half maximum over sigma of a Gaussian, 2 sqrt(2 ln 2): five digits, for limits."""
 
 MEDIAN_VARIANCE = np.pi / 2
-"""Variance of the median over that of the mean, for many values of a normal distribution."""
+"""Variance of the median over the variance of the mean, for many values of a normal
+distribution."""
 
 MEDIAN_OVER_MEAN = np.sqrt(MEDIAN_VARIANCE)
-"""Standard error of the median over that of the mean, for many values of a normal distribution."""
+"""Standard error of the median over the standard error of the mean, for many values of a normal
+distribution."""
 
 MEDIAN_OVER_MEAN_SHORT = 1.25
 """`MEDIAN_OVER_MEAN` to three digits, for limits: more digits might decide otherwise, and so change
@@ -33,10 +35,10 @@ _LEAST_PROBABILITY, _MOST_PROBABILITY = 1e-12, 0.9
 # Up to this many lines are sorted by minima and maxima of whole lines, which is faster than pixel
 # by pixel: three lines take a fifth of the time.
 _FEW_LINES = 8
-# The size of a sample of many values, and a number of places in the sorted sample. One of all
-# sorted values lies between the sample's values that are this many places below and above its own
-# place: for the median, 5 sigma of its place, for other values more. 4 % of all values lie between
-# the two.
+# The size of a sample of many values, and a number of places in the sorted sample. A value of the
+# whole lies between two values of the sample, this many places below and above its own place there:
+# for the median these are 5 sigma of its place, for other values more. 4 % of all values lie
+# between the two.
 _SAMPLE_VALUES, _PLACES_APART = 1 << 14, 320
 # With fewer values than this, a sample does not make the median faster.
 _MANY_VALUES = 1 << 18
@@ -151,7 +153,7 @@ def _select_candidates(values, index):
         is_enclosed, new_index = np.count_nonzero(values <= high) > index, len(between) + 3
     else:
         is_enclosed = low != high
-    # Where the order of the values makes the sample unlike all of them, all are candidates.
+    # Where the order of the values makes the sample unlike the whole, all values are candidates.
     return (candidates, new_index) if is_enclosed else (values, index)
 
 

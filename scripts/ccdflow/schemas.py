@@ -167,7 +167,7 @@ def _is_always_valid(value, keyword_value, schema):
 
 _is_array, _is_object, _is_string = map(_TYPES.get, ("array", "object", "string"))
 
-# The checks of the keywords: each gets the value, what the keyword states, and the schema.
+# The checks of the keywords: each gets the value, the keyword's content, and the schema.
 _CHECKS = {
     **dict.fromkeys(
         ("$schema", "title", "description", "default", "then", "else"), _is_always_valid

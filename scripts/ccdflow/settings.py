@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER_SETTINGS = ("raw", "results", "cameras")
 """The settings that are folders."""
 
-# Older results: settings of the time that made them, each with the one that took its place.
+# Older results: settings of earlier versions, each with the setting that took its place.
 _FORMER_BATCH_SIZE = "frames_per_order"
 _FORMER_SETTINGS = {
     "combine": "`bias` (`combine: memory` is `limits: combine_memory`)",

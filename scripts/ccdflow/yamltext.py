@@ -15,7 +15,7 @@ from ccdflow.errors import UserError
 
 # A file of settings with more bytes is refused.
 _MOST_BYTES = 1 << 20
-# Levels of nested blocks at most: no settings need as many.
+# Levels of nested blocks at most: no settings need more.
 _MOST_DEPTH = 20
 # Values of a file at most: a profile of a hundred amplifiers has two thousand.
 _MOST_VALUES = 20_000

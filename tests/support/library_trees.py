@@ -1,6 +1,7 @@
 """The modules of `scripts/` as text and syntax tree, parsed by the first test that needs them."""
 
 import ast
+import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -68,3 +69,27 @@ def docstring_of(node):
     first = node.body[0] if node.body else None
     is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     return first if is_text and isinstance(first.value.value, str) else None
+
+
+@cache
+def names_of(tree):
+    """Return the names in a syntax tree: of variables, attributes, arguments, definitions."""
+    names = set()
+    for node in nodes(tree):
+        for field in ("id", "attr", "arg", "name", "asname", "module"):
+            value = getattr(node, field, None)
+            if isinstance(value, str):
+                names.update(value.split("."))
+    return names
+
+
+@cache
+def words_of_strings(tree):
+    """Return the words in strings of the code: keys, settings, columns, signs of formats."""
+    prose = {id(node.value) for node in nodes(tree) if isinstance(node, ast.Expr)}
+    texts = [
+        node.value
+        for node in nodes(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
+    return set(re.findall(r"\w+", " ".join(texts)))

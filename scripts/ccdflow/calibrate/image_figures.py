@@ -15,8 +15,8 @@ _READ_PIXELS = 1 << 16
 # Steps over the rows and columns of a master that are sampled for its median, and for its highest
 # values.
 _MEDIAN_STEPS, _TOP_STEPS = (8, 4), (4, 4)
-# Part of a flat's pixels that is no brighter than the pixels that decide its saturation. With a
-# smaller part bright pixels would saturate below SATURATE; with all of them one hot pixel sets it.
+# The part of a flat's pixels below the response that decides its saturation. With a smaller part
+# bright pixels would saturate below SATURATE; with all of them one hot pixel sets it.
 _TOP_SHARE = 0.999
 
 
@@ -122,7 +122,7 @@ class ImageSample:
         figures = sky_level.level_and_noise(*good_rows)
         if self._has_errors:
             figures["sky_predicted"] = self._predicted_noise(self._sky_rows[0], is_flagged[0])
-        # A card that is there from the start keeps its place: no figure may vanish.
+        # A card that the header already has keeps its place: no figure may vanish.
         finite_figures = {name: value for name, value in figures.items() if value is not None}
         return finite_figures if len(finite_figures) == len(figures) else {}
 

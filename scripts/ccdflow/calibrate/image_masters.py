@@ -89,7 +89,8 @@ class ImageMasters:
         """Return one electron in units of the product: variance over signal."""
         if self.is_in_electrons:
             return 1.0
-        # A measured gain gives the noise; the pixels are converted by that of profile or header.
+        # A measured gain gives the noise; the pixels are converted by the gain of profile or
+        # header.
         return self.factor(readout) / readout.photon_gain
 
     def pieces(self, rows):

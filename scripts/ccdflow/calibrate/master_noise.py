@@ -169,8 +169,9 @@ def predicted_variance(image, master, readouts, rows):
             continue
         data = image.data[rows][pixels]
         if master.kind == DARK:
-            # Negative values count as they are: noise makes as many of them as positive ones. The
-            # variance stays over half of the read noise's. A hole is deeper than noise makes it.
+            # Negative values count as they are: noise makes equal numbers of negative and positive
+            # ones. The variance stays over half of the read noise's. A hole is deeper than noise
+            # makes it.
             light = np.maximum(data, np.float32(-frame_variance * readout.photon_gain / 2))
             light[data < np.float32(-_HOLE_SIGMA * (frame_variance / frames) ** 0.5)] = 0
             per_light = np.float32(1 / (readout.photon_gain * frames))

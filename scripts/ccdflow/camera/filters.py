@@ -21,9 +21,10 @@ _NO_NAME = re.compile(
 )
 # Matches the characters between the words of a name.
 _WORD_SEPARATOR = re.compile(r"[\s_-]+")
-# Matches what separates several filters in one card: g,r or g; r or g & r. A slash or a space is
-# part of many names, and separates the names of bands alone: g/r, g r.
+# Matches the separator of several filters in one card: g,r or g; r or g & r.
 _FILTER_SEPARATOR = re.compile(r"\s*[,;&|]\s*|\s+and\s+")
+# Matches a slash or a space, which separates the names of bands alone (g/r, g r): other names
+# contain them.
 _BETWEEN_BANDS = re.compile(r"\s*/\s*|\s+")
 # Matches the name of a band: V, i, g'.
 _BAND = re.compile(r"[UBVRIJHKugrizy]['\u2019]?")

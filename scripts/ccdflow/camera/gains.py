@@ -60,7 +60,7 @@ _CARDS_BESIDE_A_SETTING = ("OFFSET", "BLKLEVEL", "USBLIMIT", "BRIGHTNS", "BLACKL
 # adu'.
 _ELECTRONS = re.compile(r"\be(?:lectrons?)?-?\s*(?:/|per)\s*(?:adu|dn|count|a/d)", re.IGNORECASE)
 
-# The least number that is a setting: no detector has as many electrons per adu.
+# The least number that is a setting: no detector has so many electrons in an adu.
 _LEAST_SETTING = 50
 
 

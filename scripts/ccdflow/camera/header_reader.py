@@ -126,13 +126,13 @@ class HeaderReader:
         Parameters
         ----------
         name : str
-            One of the names in `KEYWORDS`.
+            One of the names in `ccdflow.camera.facts.KEYWORDS`.
         reader : callable
             Called with a `Content`; None for a value that is no use.
         problem : str
             The problem in that case, in plain words.
         keywords : iterable of str, optional
-            The cards, where `KEYWORDS` does not have them.
+            The cards, where `ccdflow.camera.facts.KEYWORDS` does not have them.
         remedy : str, optional
             The values allowed and the remedy, named where no card has a value.
 

@@ -156,7 +156,8 @@ def _text_of_values(values):
     return text
 
 
-# The headers of a camera have some hundreds of keywords: 4096 hold those of several cameras.
+# The headers of a camera have some hundreds of keywords: 4096 entries hold the keywords of several
+# cameras.
 @lru_cache(maxsize=4096)
 def _meaning_of(keyword):
     """Return the meaning of a card, '' for one that says nothing of device or setting."""

@@ -66,7 +66,7 @@ def _type_by_word(words_by_type):
 
 # The image type of each word of `SYNONYMS`.
 _TYPE_OF = _type_by_word(SYNONYMS)
-# Words for the light of a flat: of the sky, and of a lamp.
+# Patterns that match words for the light of a flat: of the sky, and of a lamp.
 _LIGHTS = {
     "sky": re.compile(r"sky|twi(?:l|f|ght)?|dusk|dawn|sflat"),
     "lamp": re.compile(

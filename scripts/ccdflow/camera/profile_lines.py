@@ -17,6 +17,7 @@ _PLAIN = re.compile(
     r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w .+/-]*[\w.+/-])?",
     re.ASCII | re.IGNORECASE,
 )
+# Matches a letter that has a meaning in a pattern of file names.
 _GLOB_LETTER = re.compile(r"[*?\[]")
 
 

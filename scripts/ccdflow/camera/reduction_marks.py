@@ -51,15 +51,16 @@ _LOG_LINE = re.compile(
     r"|complete|\bdone\b|section is|trimmed",
     re.IGNORECASE,
 )
-# A pattern of the words for a step; patterns that match a line of HISTORY by which the step was
-# taken, and words that deny it.
+# A pattern of the words for a step.
 _STEP = r"(bias|zero|dark|flat|overscan|pedestal|master ?frame)"
+# Matches a line of HISTORY that tells of a step that was taken.
 _STEP_IN_HISTORY = re.compile(
     rf"\b{_STEP}\w*[\w\s:/-]{{0,24}}?\b(subtract|correct|remov|divi|calibrat|appli)\w*"
     rf"|\b(subtract|correct|remov|divid|calibrat)\w*[\w\s:/-]{{0,24}}?\b{_STEP}"
     r"|\btrimmed to\b|\bccdproc\b.*\bdone\b",
     re.IGNORECASE,
 )
+# Matches words in a line of HISTORY that deny the step.
 _DENIED_STEP = re.compile(
     r"\b(no|not|none|without|off|false|skip\w*|omit\w*|un(corrected|subtracted|calibrated)|disabled"
     r"|never|will be|to be|should)\b|\bnon-|[=:]\s*0\b",

@@ -472,7 +472,7 @@ def read_region(value, *, file=None, keyword=None):
     if form == "python":
         parse_python(text, file=file, keyword=keyword, error=UserError)
     elif form == "fits":
-        # The shape only lets '*' be read: that of the frame is not known yet.
+        # The shape is only there to read '*': the frame's own is not known yet.
         parse_fits(text, shape=(1, 1), file=file, keyword=keyword, error=UserError)
     elif form != "keyword" or not isinstance(text, str) or not text.strip():
         raise UserError(

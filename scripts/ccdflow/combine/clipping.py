@@ -15,8 +15,8 @@ from ccdflow.combine.ordering import mad_of_sorted, median_of_sorted
 from ccdflow.combine.unclipped_pixels import is_unclipped_of_many, is_within
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN
 
-# From this many standard errors above the light of its surroundings on, a pixel has the noise of
-# its own light: chance alone reaches 3 in 1 of 700 pixels.
+# A pixel at least this many standard errors above the light of its surroundings has the noise of
+# its own light: by chance alone 1 pixel in 700 is 3 above.
 _BRIGHT_SIGMA = 3.0
 # A value nearer to the clipping limit than this fraction of it may be beyond the limit: sums in
 # another order have other last digits, so that the pixel is solved exactly.

@@ -29,6 +29,7 @@ _SIGMA_COMMENTS = {
 }
 NO_CLIPPING = "none"
 """Value of CLIPDEV if no value is rejected."""
+
 # Members whose numbers have three digits in keywords; of more members, all have five.
 _MOST_SHORT_NUMBERS = 999
 # The letters of a keyword before five digits, by its letters before three: FITS allows eight

@@ -103,7 +103,7 @@ def sample_members(
                 with np.errstate(invalid="ignore"):
                     sample[:, number] = _prepared_values(raw, start, preparation)
 
-        # Each thread reads one row in as many as there are threads.
+        # Of n threads, each reads every n-th row.
         parts = [range(first, len(rows), threads) for first in range(threads)]
         list(pool.map(read_rows, parts))
     return MemberSample(rows, sample)

@@ -65,6 +65,7 @@ def member_of_file(path, *, hdu=0, is_mask=False):
         before its pixels do.
     """
     header, offset, size = _read_header(path, hdu)
+    # Types by BITPIX: of a mask bytes and integers, of an image single and double precision.
     type_of_bitpix = {8: "u1", 16: ">i2"} if is_mask else {-32: ">f4", -64: ">f8"}
     is_two_dimensional = header.get("NAXIS") == 2
     if not is_two_dimensional or header.get("BITPIX") not in type_of_bitpix:

@@ -15,7 +15,8 @@ CLIP_SIGMA = 5.0
 # Clipping starts at the median of this many values: sorting more takes time.
 _START_VALUES = 20_000
 # Values that are worked on at once: they stay in the processor's cache. A multiple of the 8192
-# float32 values that numpy sums in float64 at once: the sums of parts are those of all values.
+# float32 values that numpy sums in float64 at once: the sums of parts add up to the same bits as a
+# sum of all values.
 _VALUES_AT_ONCE = 1 << 16
 # Clipping ends after this many rounds, or when a round leaves out nothing.
 _MOST_ITERATIONS = 50
@@ -99,7 +100,7 @@ def _mean_and_deviation(values):
     """Return the mean and standard deviation (``ddof=0``) of values."""
     mean = values.mean(dtype=np.float64)
     middle = mean.astype(values.dtype)
-    # Sums of float64 in parts would differ from those of all values in their last digit.
+    # Sums of float64 in parts would differ in their last digit from a sum of all values.
     step = _VALUES_AT_ONCE if values.dtype == np.float32 else len(values)
     buffer = np.empty(min(len(values), step), values.dtype)
     offset = total = np.float64(0)

@@ -6,9 +6,10 @@ import numpy as np
 
 # Memory for the rows of all frames: 128 rows of 12 LFC frames.
 _SAMPLE_BYTES = 12_600_000
-# Rows of each frame that are sampled at least, unless those of all frames take more than the second
-# number times `_SAMPLE_BYTES`.
-_FEWEST_ROWS, _MOST_EXCESS = 16, 5
+# Rows of each frame that are sampled at least, as far as `_MOST_EXCESS` allows.
+_FEWEST_ROWS = 16
+# The rows of all frames take this many times `_SAMPLE_BYTES` at most.
+_MOST_EXCESS = 5
 
 
 def sampled_rows(ny, nx, n, *, rows_wanted=128, itemsize=4):

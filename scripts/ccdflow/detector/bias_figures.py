@@ -24,11 +24,12 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each_pixel
 
-# A disagreement has this many standard errors: chance alone reaches it in one of 64 boxes once in
-# 16 million amplifiers, if the variances are normal; those of few pixels have longer tails.
+# Two variances disagree from this many standard errors on: if the variances are normal, chance
+# alone reaches that in one of 64 boxes once in 16 million amplifiers; variances of few pixels have
+# longer tails.
 _DISAGREEMENT_SIGMA = 6
-# Values within this many median distances of the middle count, so that of frames of two kinds all
-# count: they are all about as far from the middle.
+# Values within this many median distances of the middle count. Where frames are of two kinds, all
+# count: they are all about equally far from the middle.
 _REACH_IN_DISTANCES = 3
 
 

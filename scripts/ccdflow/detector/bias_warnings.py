@@ -46,8 +46,8 @@ def expected_clipping(n, recipe, noise=math.inf):
     return _rejected_of_simulated(n, recipe, float(f"{noise:.2g}") if is_whole else None)
 
 
-# A simulation takes up to 0.1 s. The noise has two digits and differs by amplifier, so that a night
-# of many numbers of frames needs tens of results: 256 hold those of several nights.
+# A simulation takes up to 0.1 s. The noise has two digits and differs by amplifier: a night whose
+# groups differ in size needs tens of results, and 256 hold the results of several nights.
 @lru_cache(maxsize=256)
 def _rejected_of_simulated(n, recipe, noise):
     """Return the fraction of simulated values that a recipe rejects, at the worst rounding."""

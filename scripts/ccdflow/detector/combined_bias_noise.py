@@ -11,10 +11,12 @@ from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate, white_part
 
-# Drawn samples of few values: they give a ratio of variances to 1 %.
+# Samples that are drawn: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
-# Many values have fewer samples: this many values in all, and samples at least.
-_TRIAL_VALUES, _FEWEST_TRIALS = 4_000_000, 4000
+# Values of all samples together, at most: samples of more than 100 values are fewer than `_TRIALS`.
+_TRIAL_VALUES = 4_000_000
+# Samples that are drawn at least, however many values each has.
+_FEWEST_TRIALS = 4000
 # Seed of the random numbers: another one would change cards of combined biases.
 _TRIAL_SEED = 20160116
 
@@ -24,8 +26,8 @@ def _without_noise_clipping(recipe):
     return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
 
 
-# A simulation takes 0.05 to 0.3 s, its result 24 bytes. An archive has one recipe and
-# some tens of numbers of frames: 256 hold those of several recipes.
+# A simulation takes 0.05 to 0.3 s, its result 24 bytes. An archive has one recipe, and its groups
+# have some tens of sizes: 256 entries hold the results of several recipes.
 @lru_cache(maxsize=256)
 def excess_variance(n, recipe):
     """Return the variance of `recipe`'s result for `n` normal values over that of their average.

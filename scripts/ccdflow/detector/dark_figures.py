@@ -21,8 +21,8 @@ HOT_RATE = 5.0
 """A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
 
 HOT_SIGMA = 5.0
-"""A hot pixel is at least this many standard errors above its surroundings, as well: one
-good pixel in 3.5 million is by chance."""
+"""A hot pixel is also at least this many standard errors above its surroundings: by chance one good
+pixel in 3.5 million is."""
 
 # Bits that the pixels of a dark itself give: a second look at it must find the same.
 _OWN_BITS = np.int16(HOT | BLEED | NOT_LINEAR)
@@ -34,7 +34,7 @@ _DRIFT_SIGMA = 5.0
 # show their scatter.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
-# A glow has this many standard errors: 64 boxes have several times as many chances as one.
+# A glow is at least this many standard errors: chance has 64 boxes to reach it in.
 _GLOW_SIGMA = 6
 # Rows that are compared at once: they stay in the processor's cache.
 _ROWS_AT_ONCE = 32
@@ -117,7 +117,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
         if not is_good.any():
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
-        # A hot pixel's noise is mostly that of its own light: that of the pixels around it counts.
+        # The noise of the pixels around counts: a hot pixel's own is mostly the noise of its light.
         middle, noise_of_usual = median(values[is_good]), median(errors[is_good])
         rows, columns = _pixels_above(values, middle, np.maximum(limit, HOT_SIGMA * noise_of_usual))
         if not rows.size:

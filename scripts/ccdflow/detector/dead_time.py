@@ -29,7 +29,8 @@ from ccdflow.errors import FrameError
 # Cells of a map along an axis at most. Chosen: fewer blur the edges of the blades, more have larger
 # errors each.
 _MOST_CELLS = 16
-# Pixels along a side of a cell at least: the noise of 256 pixels is a sixteenth of that of one.
+# Pixels along a side of a cell at least: the mean of 256 pixels has a sixteenth of the noise of
+# one.
 _LEAST_SIDE = 16
 # Every lamp is taken to scatter by at least this: no error is zero. The limit for the linearity of
 # a detector, 0.001, would be an error of 1 ms in an exposure of 1 s, as much as a fast shutter's

@@ -25,10 +25,8 @@ APERTURE_PIXELS = 50
 
 
 GAIN_TOLERANCE = 0.05
-"""A measured gain is warned of if it differs by this part from that of the profile or header.
-
-Chosen: the standard errors of bright pixels are then off by half of it, 2.5 %.
-"""
+"""A warning tells of a measured gain that differs by this part from the gain of profile or header.
+Chosen: the standard errors of bright pixels are then off by half of it, 2.5 %. """
 
 # A gain is measured by the pairs of at most this many flats: three pairs.
 _MOST_GAIN_FRAMES = 4
@@ -53,14 +51,14 @@ _GAIN_BLOCK_SIGMA = 5.0
 # stars in a million pixels: 4 to 9 tenths). Hits and hot pixels take less.
 _MOST_LOST_BLOCK_PART = 0.01
 # The error of a gain by stars, in units of the part of the blocks that they take: the largest of
-# the simulations for `_MOST_LOST_BLOCKS`.
+# the simulations for `_MOST_LOST_BLOCK_PART`.
 _ERROR_OF_LOST_BLOCKS = 0.9
 # A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
 # on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves
 # windows without a gain.
 _MOST_GAIN_ERROR = 0.02
-# A gain differs from the header's if it is off by this many standard errors, as well: chance alone
-# does that once in 1.7 million.
+# A gain differs from the header's only if it is also off by this many standard errors: by chance
+# alone it is once in 1.7 million.
 _GAIN_DIFFERENCE_SIGMA = 5.0
 # Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
 # variance of their mean is this many times larger than without the correlation.

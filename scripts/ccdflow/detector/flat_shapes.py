@@ -21,7 +21,7 @@ _LEAST_SCATTER = 4e-4
 _ODD_SIGMA = 5.0
 # Flats of a group at least: of two that differ, neither is the odd one.
 _FEWEST_FLATS = 3
-# In flats of direct images most boxes have this part of the level; those of spectra follow the
+# In flats of direct images most boxes have this part of the level; boxes of spectra follow the
 # lamp, whose colour drifts.
 _EVEN_LIGHT = (0.5, 1.5)
 # In flats of direct images at least this part of the boxes has light within `_EVEN_LIGHT`.

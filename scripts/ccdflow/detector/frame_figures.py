@@ -249,7 +249,7 @@ def without_outliers(image):
     with np.errstate(invalid="ignore"):
         is_good = np.abs(residual) <= limit
     if is_good.all():
-        # The pixels that are good, in their order, are all pixels here: no copy of them is needed.
+        # All pixels are good here: no copy of the good ones is needed.
         level = np.mean(np.ravel(image), dtype=np.float64)
         return CleanImage(image - np.asarray(level, image.dtype), is_good, float(level))
     level = np.mean(image[is_good], dtype=np.float64) if is_good.any() else np.nan

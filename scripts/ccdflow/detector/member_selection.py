@@ -24,6 +24,9 @@ TOO_FAINT = "signal to noise in a pixel"
 # The figure of boxes: `sentences_on_shapes` judges the same boxes in another way.
 _COARSE_STRUCTURE = "coarse structure"
 
+# Frames have no common shape where their boxes scatter by more than this many times the noise of a
+# box: of hundreds of boxes chance takes the mean scatter nowhere near.
+_STRUCTURE_NOISE_SIGMA = 3
 # Least number of rows by which a frame's number of columns is estimated: the statistics have its
 # number of pixels alone. A frame of fewer rows may be refused by chance.
 _FEWEST_ROWS = 16
@@ -471,7 +474,10 @@ def sentences_on_shapes(statistics, limits):
     # A box averages a few rows, each with the uncertainty of its overscan level.
     row_noise = float(np.median(rows)) / (FRAME_ROWS / COARSE_BOXES) ** 0.5 if rows else 0.0
     box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in statistics), 1) ** 0.5
-    limit = max(limits.sigma * limits.structure * noise, 3 * np.hypot(row_noise, box_noise))
+    limit = max(
+        limits.sigma * limits.structure * noise,
+        _STRUCTURE_NOISE_SIGMA * np.hypot(row_noise, box_noise),
+    )
     mean_scatter = float(np.sqrt(np.mean(np.square(scatter))))
     if mean_scatter <= limit:
         return []

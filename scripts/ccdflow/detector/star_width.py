@@ -15,6 +15,9 @@ MOST_RADIUS_PIXELS = 12
 # Brightest peaks that are measured. Chosen: the median of 60 is good to 16 % of their scatter, and
 # each takes a read of its box.
 _MOST_PEAKS = 60
+# A peak of the small image is this many sigma above its median: by chance one pixel of the sky in
+# 3.5 million is.
+_PEAK_SIGMA = 5
 # A width needs at least this many stars: a galaxy may be the median of fewer.
 _FEWEST_STARS = 3
 # Pixels of a star above half of its peak at least: a cosmic ray has fewer.
@@ -23,9 +26,10 @@ _FEWEST_PIXELS = 5
 # longer. Chosen: few pixels make a small star look elongated, which a smaller limit would leave
 # out; a larger one takes blends.
 _MOST_ELONGATED = 1.6
-# A star of at least so many pixels above half of its peak is saturated if more than the second part
-# of them are above the third part of the peak. Of a Gaussian 15 % are, of fewer pixels four may be
-# by chance. The width of a saturated star is too large, by a factor of 2 where it bleeds.
+# A star is saturated if it has at least this many pixels above half of its peak, and if more than
+# the second number, a part of these pixels, are above the third number, a part of the peak. 15 % of
+# the pixels of a Gaussian are; of fewer pixels, four may be by chance. The width of a saturated
+# star is too large, by a factor of 2 where it bleeds.
 _PLATEAU_PIXELS, _PLATEAU_PART, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: half of it is six times the noise, which
 # no pixel of the sky reaches by chance.
@@ -71,10 +75,11 @@ def _brightest_pixels(small_image):
     """Return rows and columns of the brightest pixels that are no neighbours of brighter ones."""
     finite_pixels = np.where(np.isfinite(small_image), small_image, -np.inf)
     finite_values = small_image[np.isfinite(small_image)]
+    # In fewer pixels none has eight neighbours.
     if finite_values.size < 9:
         return []
     middle = float(np.median(finite_values))
-    limit = middle + 5 * MAD_TO_SIGMA * float(np.median(np.abs(finite_values - middle)))
+    limit = middle + _PEAK_SIGMA * MAD_TO_SIGMA * float(np.median(np.abs(finite_values - middle)))
     inner = finite_pixels[1:-1, 1:-1]
     is_peak = inner > limit
     for dy in (0, 1, 2):

@@ -42,7 +42,7 @@ _SIGMA_OF_LONE_NIGHTS = 4.0
 # of nights hides it in shorter distances, and few pairs are farther apart.
 _LEAST_WANDERING_DAYS = 20.0
 # Steps that a series has at most. Chosen to end a search among values that jump at random: a step
-# needs five nights, so that 50 are as many as 255 nights can have.
+# needs five nights, so that 255 nights have at most 50.
 _MOST_STEPS = 50
 # Trials without a step after which the search ends. Chosen: each takes the time of a fit, and
 # candidates come in the order of their size, so that later ones are no steps either.
@@ -51,12 +51,12 @@ _TRIALS_WITHOUT_STEP = 5
 _OUTLIER_SIGMA = 3.0
 # A normal distribution is narrower by this factor without its values beyond three sigma.
 _NARROWING_BY_CLIPPING = 1.0136
-# Nights of a part whose scatter is compared with that of the whole series: 30 give it to 23 %, as
-# drawn normal values show, and a month of bad weather or electronics fills one.
+# Nights of a part whose scatter is compared with the scatter of the whole series: 30 give it to 23
+# %, as drawn normal values show, and a month of bad weather or electronics fills one.
 _NIGHTS_OF_PART = 30
 # A part whose scatter is larger by this factor has a scatter of its own. Chance does that to 16 of
-# 100 parts (20,000 drawn ones; 29 at 1.3 and 3 at 1.6), which costs them some weight; a larger
-# factor takes a noisy month for a quiet one, and its bad nights for steps.
+# 100 parts (20,000 drawn ones; 29 at 1.3 and 3 at 1.6), which then lose some weight; with a larger
+# factor a noisy month counts as quiet, and its bad nights as steps.
 _LARGER_SCATTER = 1.4
 # Degrees of freedom a night of the scatter about the lines, outliers left out: measured of normal
 # values, 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
@@ -447,7 +447,7 @@ class _Nights:
         with np.errstate(divide="ignore", invalid="ignore"):
             t_before, y_before = wt_before / w_before, wy_before / w_before
             t_after, y_after = wt_after / w_after, wy_after / w_after
-            # Both sides have one slope, each about its own middle.
+            # Both sides share one slope, each about its own middle.
             xx = wtt_before - wt_before * t_before + wtt_after - wt_after * t_after
             xy = wty_before - wt_before * y_before + wty_after - wt_after * y_after
             slope, distance = xy / xx, t_after - t_before

@@ -107,7 +107,8 @@ def contents_of_cards(header, keyword, occurrence="first"):
 _PLAIN_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
-# A camera's headers have some hundreds of keywords: 4096 entries hold those of several cameras.
+# A camera's headers have some hundreds of keywords: 4096 entries hold the keywords of several
+# cameras.
 @lru_cache(maxsize=4096)
 def _indexed_name(keyword):
     """Return the name under which astropy's index has a keyword; '' for one that it looks for.

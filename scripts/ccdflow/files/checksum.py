@@ -78,7 +78,8 @@ def encode_checksum(total):
 def _quarters_of_byte(byte):
     """Return four codes of letters and digits whose sum is a byte and four times that of ``0``."""
     quarter, remainder = divmod(byte, 4)
-    codes = [48 + quarter + remainder, *[48 + quarter] * 3]
+    zero = ord("0")
+    codes = [zero + quarter + remainder, *[zero + quarter] * 3]
     while any(map(_is_punctuation, codes)):
         for i in (0, 2):
             if any(map(_is_punctuation, codes[i : i + 2])):
@@ -89,7 +90,7 @@ def _quarters_of_byte(byte):
 
 def _is_punctuation(code):
     """Return whether an ASCII code from that of 0 to that of z is no letter and no digit."""
-    return 58 <= code <= 64 or 91 <= code <= 96
+    return ord("9") < code < ord("A") or ord("Z") < code < ord("a")
 
 
 def headers_among(parts):

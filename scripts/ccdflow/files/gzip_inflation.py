@@ -136,6 +136,7 @@ class InflatedStart:
     """
 
     def __init__(self, start):
+        # 31: zlib's longest window, 15 bits, and 16 for the header and checksum of gzip.
         self._packed, self._inflate = start[:FIRST_SLICE], zlib.decompressobj(31)
         self._inflated = b""
 

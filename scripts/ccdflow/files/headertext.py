@@ -28,10 +28,13 @@ _PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
 _ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 """Cards that name an extension."""
-# Match the keywords, texts and numbers whose cards are written here as astropy writes them, in a
-# tenth of the time: astropy looks up its settings several times for each card.
+
+# Matches a keyword whose card is written here as astropy writes it, in a tenth of the time: astropy
+# looks up its settings several times for each card.
 _PLAIN_KEYWORD = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
+# Matches a text whose card is written here.
 _PLAIN_TEXT = re.compile(r"[ -~]*[!-~]|")
+# Matches a number whose card is written here.
 _PLAIN_FLOAT = re.compile(r"-?\d+\.\d+")
 # Letters of a number of fixed format at most.
 _WIDEST_NUMBER = 20
@@ -187,8 +190,8 @@ class CardList:
         )
 
 
-# A product has up to some hundreds of own cards, and most of them are those of the product before
-# it: below that number nearly all would be made anew.
+# A product has up to some hundreds of own cards, most of which the product before it had as well:
+# with fewer entries nearly all would be made anew.
 @lru_cache(maxsize=1 << 10, typed=True)
 def card_text(keyword, value, comment=""):
     """Return the text of a card.

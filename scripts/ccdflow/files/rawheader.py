@@ -26,6 +26,7 @@ keep_records_as_text()
 
 CARD_BYTES = 80
 """Bytes of a FITS card."""
+
 # The last card of a header, and the keyword of a card that continues the text of the card before.
 _END = "END".ljust(CARD_BYTES)
 _END_BYTES = _END.encode()
@@ -38,8 +39,8 @@ _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 # Cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
-# Cards remembered at most: an archive repeats most of them. A frame has a dozen of its own (half a
-# kilobyte each), which a process that goes on for nights must not keep.
+# Cards remembered at most: an archive repeats most of them. A frame has a dozen cards of its own
+# (half a kilobyte each), and a process that goes on for nights must not keep them.
 _MOST_TEXTS = 1 << 11
 # Cards of a header that are looked up at once: nearly all headers have fewer.
 _MOST_USUAL_CARDS = 720

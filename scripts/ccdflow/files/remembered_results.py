@@ -11,8 +11,8 @@ from ccdflow.files.rawheader import is_text
 _MOST_ANSWERS = 1 << 11
 # Sorts of headers at most: headers with the same keywords are of one sort.
 _MOST_TABLES = 1 << 8
-# Sets of cards that a function reads in one sort of headers, at most: fewer are read of a bias than
-# of a science frame.
+# Sets of cards that a function reads in one sort of headers, at most: of a bias it reads fewer
+# cards than of a science frame.
 _MOST_SETS = 8
 
 
@@ -78,7 +78,7 @@ class Remembered:
         table = self._tables.get(key, {})
         if positions not in table:
             if len(table) >= _MOST_SETS:
-                # A result that depends on few cards may be kept under more of them.
+                # A result that depends on few cards may be kept under a larger set of cards.
                 positions, table = positions.union(*table), {}
             if len(self._tables) >= _MOST_TABLES and key not in self._tables:
                 self._tables.clear()

@@ -221,8 +221,7 @@ def _possible_seconds(seconds):
     return seconds if is_possible else None
 
 
-# A camera has one comment on its exposures: 256 entries hold those of more cameras than an archive
-# has.
+# A camera has one comment on its exposures: 256 entries hold more cameras than an archive has.
 @lru_cache(maxsize=256)
 def _unit_of(comment):
     """Return the unit of time in a card's comment, in seconds; 1 where it gives none."""

@@ -20,7 +20,7 @@ from ccdflow.frame.saturated_lines import regions_of_lines
 # Adu by which the level of a line may differ from the median level for the line to count as usual:
 # 0.1 % of a converter of 16 bits. All usual lines have one limit.
 _USUAL_LEVEL = 64.0
-# Parts of unusual lines that a header names at most, a section each; more of them are joined.
+# Parts of unusual lines that a header names at most, a section each; further parts are joined.
 _MOST_PARTS = 100
 # Pixels that are compared at once, in the processor's cache.
 _PIXELS_AT_ONCE = 1 << 16
@@ -32,8 +32,8 @@ _BITS = range(10, 16)
 _LOWER_TOPS = frozenset(
     top for bits in _BITS for top in ((1 << bits) - 1, (1 << 16) - (1 << (16 - bits)))
 )
-# Pixels of an amplifier at one of `_LOWER_TOPS`, and none above it, show its converter. Chosen: one
-# pixel is there by chance in one of some hundred frames whose brightest pixel is near it, and two
+# Pixels of an amplifier at one of `_LOWER_TOPS`, and none above it, show its converter. Chosen: by
+# chance one pixel is there in one of some hundred frames whose brightest pixel is near it, and two
 # hardly ever.
 _FEWEST_AT_LOWER_TOP = 2
 

@@ -29,7 +29,7 @@ _TILES = re.compile(
 # Names that only describe the storage of an extension.
 _STORAGE_NAMES = ("COMPRESSED_IMAGE",)
 # Matches the names of the product's own cards: a raw frame's card of such a name would be mistaken
-# for one.
+# for the product's.
 _OWN_CARDS = re.compile(
     r"(AMPNAM|DATSEC|OVERSC|BIASLV|OVRRMS|AMPBAD|AMPFLP|OSCAXI)\d\d|AMP(HDU|SAT|TOP|FULL?)(\d\d)?|AMPFLIP"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OSCSAT\d\d"

@@ -8,7 +8,7 @@ from ccdflow.camera.reduction_marks import REDUCED_REMEDY
 from ccdflow.errors import FrameError
 
 MOST_NEGATIVE_PART = 1e-3
-"""The part of a raw frame's pixels that may be below 0: those of dead and hot spots."""
+"""The part of a raw frame's pixels that may be below 0: pixels of dead and hot spots."""
 
 
 class Negatives:
@@ -31,7 +31,7 @@ class Negatives:
             self._n_pixels += values.size
 
     def check(self, file=None):
-        """Raise `FrameError` if more than a thousandth of the pixels are below 0.
+        """Raise `FrameError` if more than `MOST_NEGATIVE_PART` of the pixels are below 0.
 
         Parameters
         ----------
@@ -41,7 +41,7 @@ class Negatives:
         Raises
         ------
         FrameError
-            If there are more.
+            The frame was reduced already.
         """
         if self._n_negative > MOST_NEGATIVE_PART * self._n_pixels:
             raise FrameError(

@@ -32,6 +32,7 @@ _RAW_PIXEL_CARD = re.compile(
 )  # fmt: skip
 # Matches a card of physical coordinates: LTV1, LTM1_2.
 _PHYSICAL_CARD = re.compile(r"LT(V[12]|M[12]_[12])")
+# Matches a card of world coordinates or of a distortion: CRVAL1A, PV1_2, WCSAXES, D2IMARR.
 _WORLD_CARD = re.compile(
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+"

@@ -22,8 +22,8 @@ from ccdflow.frame.overscan import Overscan
 from ccdflow.frame.reduction import Image, Reduced, ends_of_converters, parts_without_level
 
 BLOCK_PIXELS = 1 << 18
-"""Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. Half as many take 3
-ms of a frame more for the calls, four times as many leave the processor's cache."""
+"""Pixels in a block: 126 rows of the LFC, 0.5 MB of input and 1 MB of output. With half as many,
+the calls take 3 ms more for a frame; four times as many do not fit into the processor's cache."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
-# Types of values of which each equals itself, unlike the float NaN.
+# Types whose values all equal themselves, unlike the float NaN.
 _NEVER_NAN = frozenset((str, int, bool, NoneType))
 
 

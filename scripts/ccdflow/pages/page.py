@@ -313,7 +313,7 @@ def _calibrated_words(totals):
     return f"{text}."
 
 
-# The fields of a night's line that are added up in the last line, that of all nights.
+# The fields of a night's line that are added up in the last line, for all nights.
 _COUNTED_FIELDS = ("reduced", "set_aside", "other", "uncalibrated")
 
 

@@ -114,7 +114,7 @@ def panels_height(png):
     return height - footer_height(text) if text else height
 
 
-# ASCII spellings, in texts that terminals show as well, and the signs of print for them.
+# Patterns that match ASCII spellings, as terminals show them, and the signs of print for them.
 _SIGNS = (
     (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
     (re.compile(r"\(e-(?=[)/])"), "(e⁻"),

@@ -17,6 +17,8 @@ from ccdflow.wording import count
 _MOST_NAMED = 5
 # Columns of the labels at the left.
 _LABEL_WIDTH = 12
+# Columns of the text beside them, however narrow the terminal is.
+_LEAST_WIDTH = 20
 # Columns before the continuation of a line in a plan.
 _INDENT_LETTERS = 8
 
@@ -118,7 +120,7 @@ def _other_nights(nights):
 
 def _wrapped_lines(lines, width):
     """Return lines beside a label that go on in the next one where a terminal is too narrow."""
-    return folded_lines(lines, max(width - _LABEL_WIDTH, 20), indent_letters=2)
+    return folded_lines(lines, max(width - _LABEL_WIDTH, _LEAST_WIDTH), indent_letters=2)
 
 
 def folded_lines(lines, width, *, indent_letters=_INDENT_LETTERS):
@@ -160,7 +162,7 @@ def _blocks_that_fit(blocks, height, has_last):
         longest = max(range(len(blocks)), key=lambda number: len(shortened_blocks[number]))
         if len(shortened_blocks[longest]) < 3:
             break
-        # The first time the line that counts those left out takes the place of one of them.
+        # Once lines are left out, the line with their number takes the place of one of them.
         is_whole = kept_counts[longest] == len(blocks[longest])
         kept_counts[longest] -= 2 if is_whole else 1
         shortened_blocks[longest] = _first_lines(blocks[longest], kept_counts[longest])

@@ -137,6 +137,7 @@ class TimePanels:
     def ticks(self):
         """Positions, 0 to 1000, and texts of about six lines of the clock, at round times."""
         length = self.end - self.start
+        # A strip of more than a week has a line every two days.
         step = next((hours for hours in _TICK_STEPS if length / hours <= 7), 48)
         first, last = steps_between(self.start, self.end, step)
         ticks = []

@@ -25,7 +25,7 @@ _NO_KEY = "0" * 16
 
 
 # Nobody changes these objects once they are made. Yet their classes are not frozen: a plan has some
-# hundred thousand objects, and Python makes those of a frozen class ten times as slowly.
+# hundred thousand objects, and Python takes ten times as long to make objects of a frozen class.
 @dataclass(slots=True, unsafe_hash=True)
 class Job:
     """A product to be made.

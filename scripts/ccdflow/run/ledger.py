@@ -23,7 +23,7 @@ from ccdflow.run import job_records, late_notes
 from ccdflow.run.job_records import SHORT_FIELDS, Record
 from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
 
-# Older results: a batch was an "order". Records of these kinds are of no product.
+# Older results: a batch was an "order". Records of these kinds have no product.
 _BATCH_KINDS = ("batch", "order")
 
 _compact_json = json_text.compact_encoder()

@@ -75,7 +75,7 @@ class OutcomeKey(StrEnum):
     value depends on the records of products, so that a job makes it anew each time.
     """
 
-    # Values on all frames, or on those of a night.
+    # Values on all frames, or on the frames of a night.
     COVERAGE = "coverage"
     SHOWN_NIGHTS = "shown nights"
     FRAME_RECORDS = "frame records"

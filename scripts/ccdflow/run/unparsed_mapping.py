@@ -70,8 +70,8 @@ def lists_in(values, names):
     return [values.get(name) or () for name in names]
 
 
-# Records that follow each other share a text: one of a night, a kind and a camera. 1000 hold those
-# of more nights than a run asks for; the values of one take some kilobytes.
+# Records that follow each other share a text: one of a night, a kind and a camera. 1000 entries
+# hold more nights than a run asks for; the values of one text take some kilobytes.
 @lru_cache(1000)
 def parse_common(text):
     """Return the values of a text that many records share; nobody changes them."""

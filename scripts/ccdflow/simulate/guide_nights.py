@@ -233,6 +233,7 @@ def _write_other_files(folder, frames):
         f"{f.number},{f.file},{f.object},{f.imagetyp},{f.filter},{f.exptime},{f.start:%H:%M:%S}"
         for f in frames
     ]
+    # A file of macOS has 6148 bytes.
     contents = {
         "observing_log.csv": ("\n".join(lines) + "\n").encode(),
         ".DS_Store": b"\0\0\0\x01Bud1" + bytes(6140),

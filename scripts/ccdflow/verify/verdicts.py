@@ -103,8 +103,8 @@ VERIFIERS = {
     **dict.fromkeys(("bias", "dark", "flat"), _verify_combined),
     **dict.fromkeys(("detector", "bad pixels", "shutter"), _verify_measured),
 }
-"""The function that verifies each kind of product; a test compares the kinds with those of the
-chain. The modules of a kind are imported for its first product alone: all of them take 0.3 s."""
+"""The function that verifies each kind of product; a test compares the kinds with the chain's. The
+modules of a kind are imported for its first product alone: all of them take 0.3 s."""
 
 # Errors of astropy at a damaged file. Damage of the product itself shows in its checksums.
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)

@@ -19,9 +19,9 @@ AMPLIFIERS_REMEDY = (
 )
 """The remedy for a frame whose amplifiers cannot be found from its header."""
 
-# Cards of the size of a detector, which may be a section, and a pattern that matches a size as
-# columns and rows: 4096x4096, [4096,4096].
+# Cards of the size of a detector, which may be a section.
 _SIZE_CARDS = ("DETSIZE", "CCDSIZE")
+# Matches a size as columns and rows: 4096x4096, [4096,4096].
 _SIZE = re.compile(r"[\[(]?\s*([1-9]\d*)\s*[xX*,]\s*([1-9]\d*)\s*[\])]?")
 # Cards of the gain, read noise and saturation of one amplifier, which count before the camera's.
 _FAMILY_FIGURES = {

@@ -31,7 +31,7 @@ ESO_SCAN_KEYS = ("PRSCX", "OVSCX", "PRSCY", "OVSCY")
 """Cards of ESO, without the number of the output, with the pixels before and behind a line and a
 column."""
 
-# Numbers of outputs in ESO's cards: no chip of ESO has as many.
+# Numbers of outputs in ESO's cards: no chip of ESO has more.
 _ESO_OUTPUTS = range(1, 33)
 
 

@@ -97,8 +97,8 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     ----------
     headers : list of astropy.io.fits.Header
     drafts : list of ccdflow.camera.geometry.Draft
-        All of the frame. Strips that a card gives (`lengthen`) follow the header, and are passed
-        over.
+        All of the frame. Strips that a card gives (`may_be_lengthened`) follow the header, and are
+        passed over.
     size : (int or None, int or None)
         NAXIS1, NAXIS2 that the profile is made for. An axis with a number is not checked.
     binning_cards : tuple of ccdflow.files.cards.CardSpec, optional

@@ -139,8 +139,8 @@ def _amplifiers_of_one_block(block, axis, dark, findings):
     findings : list of str
         Gets the sentences on decisions made here.
     """
-    # The strip farthest from the data is taken among those of one width: it has the least charge
-    # trailing into it.
+    # Among strips of one width, the one farthest from the data is taken: the least charge trails
+    # into it.
     widest = max(axis.strips, key=lambda s: (s.width, max(s.start - block[1], block[0] - s.stop)))
     same_side = [
         strip for strip in axis.strips if (strip.start >= block[1]) == (widest.start >= block[1])

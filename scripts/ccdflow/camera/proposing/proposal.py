@@ -224,5 +224,6 @@ def _sorted_by_light(first, second):
     """Return the two frames as (bias or None, the brighter)."""
     if second is None:
         return None, first
+    # The brightest hundredth of the pixels: hits are fewer.
     brightness = [np.percentile(fill_with_medians(image), 99) for image in (first, second)]
     return (first, second) if brightness[0] <= brightness[1] else (second, first)

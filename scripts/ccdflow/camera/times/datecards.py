@@ -30,9 +30,9 @@ counts as noon, and a night has one date with half a day taken off its local tim
 
 # Modified Julian Dates from the year 1900 to 2100.
 _MJD_RANGE = (15020, 88127)
-# Match keywords that no list has: those that speak of the begin of an exposure, such as UTSHUT,
-# EXPSTART or SHUTOPEN, and those that speak of another time: its end, the file's, sidereal, local.
+# Matches the keyword of the begin of an exposure, in no list: UTSHUT, EXPSTART, SHUTOPEN.
 _BEGIN_NAME = re.compile(r".*(?:UT|EXP|OBS|SHUT|START|STRT|BEG|OPEN).*")
+# Matches the keyword of another time: the end of an exposure, the file's, sidereal, local.
 _OTHER_TIME_NAME = re.compile(
     r".*(?:END|CLOSE|STOP|CREAT|FILE|WRIT|PROC|REL|MODIF|ARCH|SOFT|VERS|READ|AVG|MID|MEAN|TIME$).*"
     r"|L?ST(?:START|BEG|OBS|STRT)?|SID.*|(?:LT|LOC|LCT|HST|JST|CST).*|OBSERV.*|.*(?:DUR|EXPT).*"
@@ -170,8 +170,8 @@ def _stamp_with_zone(stamp, content, system):
     return replace(stamp, zone=system) if isinstance(system, timedelta) else stamp
 
 
-# A camera has up to ten cards of dates and times, each with one comment: 256 hold those of many
-# cameras.
+# A camera has up to ten cards of dates and times, each with one comment: 256 entries hold the
+# comments of many cameras.
 @lru_cache(maxsize=256)
 def meaning_of(keyword, comment):
     """Return the scale of a time by name and comment of its card.

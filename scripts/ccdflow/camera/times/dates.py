@@ -19,8 +19,16 @@ LAST_YEAR = 2099
 
 # Years of two digits up to this one belong to the twenty-first century, others to the twentieth.
 _LAST_SHORT_YEAR = 59
+# The first years of the centuries of years with two digits.
+_LAST_CENTURY, _THIS_CENTURY = 1900, 2000
+# Days of a leap year.
+_LONGEST_YEAR_DAYS = 366
+# Seconds of a day with a leap second: a larger number is no number of seconds.
+_LONGEST_DAY_SECONDS = 86401
+# 24:00:00 as the digits hhmmss: from here on a number has no such digits.
+_MIDNIGHT_DIGITS = 240000
 
-# Months by the first three letters of their English names, and a pattern of these.
+# Months by the first three letters of their English names, and a pattern of a month's name.
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
 # Matches 2016-01-28, 2016-01-28T07:42:26.5: nearly all cards are so, and no other pattern finds
@@ -166,7 +174,7 @@ def read_day(text, *, order=""):
     if match:
         return _day_of_numbers(match, text[match.end() :], order)
     match = _DAY_OF_YEAR.match(text)
-    if match and 1 <= int(match[2]) <= 366:
+    if match and 1 <= int(match[2]) <= _LONGEST_YEAR_DAYS:
         first = _day_of_date(int(match[1]), 1, 1, text[match.end() :])
         return first and Day(first.day + timedelta(days=int(match[2]) - 1), None, first.remainder)
     return None
@@ -239,8 +247,8 @@ def _full_year(digits):
     if len(digits) == 4:
         return year
     if len(digits) == 3:
-        return 1900 + year
-    return 1900 + year if year > _LAST_SHORT_YEAR else 2000 + year
+        return _LAST_CENTURY + year
+    return (_LAST_CENTURY if year > _LAST_SHORT_YEAR else _THIS_CENTURY) + year
 
 
 def read_clock(text, *, follows_date=False):
@@ -365,13 +373,13 @@ def clock_of_number(number, comment=""):
         seconds = number * 3600
     else:
         seconds = number
-    if seconds <= 86401:
+    if seconds <= _LONGEST_DAY_SECONDS:
         return Clock(timedelta(seconds=seconds))
-    return read_clock(f"{int(number):06d}") if number < 240000 else None
+    return read_clock(f"{int(number):06d}") if number < _MIDNIGHT_DIGITS else None
 
 
-# A camera has up to ten cards of dates, each with one comment: 256 entries hold those of many
-# cameras.
+# A camera has up to ten cards of dates, each with one comment: 256 entries hold the comments of
+# many cameras.
 @lru_cache(maxsize=256)
 def order_of(comment):
     """Return 'day' or 'month', whichever a comment such as 'dd/mm/yy' puts first."""

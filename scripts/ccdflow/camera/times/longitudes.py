@@ -149,6 +149,7 @@ def longitude_of_sidereal_time(sidereal, start):
     float
         Degrees, east positive.
     """
+    # Days since the epoch J2000.0.
     days = (start - datetime(2000, 1, 1, 12)) / timedelta(days=1)
     degrees = sidereal / timedelta(hours=24) * 360
     # Sidereal time at Greenwich in degrees (IAU 1982, without its square terms).

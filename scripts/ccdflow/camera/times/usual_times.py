@@ -29,13 +29,17 @@ from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
 from ccdflow.files.rawheader import is_text
 
+# Patterns of the keyword of a card up to its value, of its comment, and of a time of day.
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
 _COMMENT = r" *(?:/ *([ -~]*))?"
 _CLOCK = r"(\d\d):(\d\d):(\d\d(?:\.\d*)?)"
+# Matches a card with a date, or with a date and a time: '2016-01-28T07:42:26.5'.
 _STAMP_CARD = re.compile(
     rf"{_KEYWORD}'((?:19|20)\d\d)-(\d\d)-(\d\d)(?:T{_CLOCK})? *'{_COMMENT}", re.ASCII
 ).fullmatch
+# Matches a card with a time of day: '07:42:26.5'.
 _CLOCK_CARD = re.compile(rf"{_KEYWORD}'{_CLOCK} *'{_COMMENT}", re.ASCII).fullmatch
+# Matches a card with a number that has a fraction, such as a Modified Julian Date: 57415.32.
 _DAYS_CARD = re.compile(rf"{_KEYWORD}(\d+\.\d*){_COMMENT}", re.ASCII).fullmatch
 # Matches a card with the number of a frame: it has too few digits for a date.
 _COUNT_CARD = re.compile(rf"{_KEYWORD}\d{{1,6}}{_COMMENT}", re.ASCII).fullmatch
@@ -111,6 +115,7 @@ def _matched_cards(reader, name, pattern):
 def _time_of(hours, minutes, seconds):
     """Return a time of day as a timedelta."""
     hours, minutes, seconds = int(hours), int(minutes), float(seconds)
+    # A leap second is the 61st of its minute.
     if hours > 24 or minutes > 59 or seconds >= 61:
         raise _Unusual
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
@@ -130,14 +135,14 @@ def _dated_cards(reader):
     return stamps
 
 
-# Cards of a night have two days: 64 entries hold those of a month.
+# Cards of a night have two days: 64 entries hold the days of a month.
 @lru_cache(maxsize=64)
 def _begin_of_day(year, month, day):
     """Return the begin of a day by its digits."""
     try:
         midnight = datetime(int(year), int(month), int(day))
     except ValueError:
-        # The digits are those of no day, such as 30 February.
+        # There is no such day: 30 February.
         raise _Unusual from None
     if not FIRST_YEAR <= midnight.year <= LAST_YEAR:
         raise _Unusual

@@ -37,8 +37,8 @@ _ARRAYS_OF_VALUES = 3
 _GROWTH_BYTES = 2
 # Bytes of a pixel beside its values, rounded up: sums, centres, limits, spreads, counts and flags.
 _PIXEL_BYTES = 100
-# Bytes of a pixel for the noise model, rounded up: float64 arrays of the variance without light, of
-# that by light, of the expected light, of the dark charge, and of the limits made of them.
+# Bytes of a pixel for the noise model, rounded up: float64 arrays of the variance without light,
+# the variance by light, the expected light, the dark charge, and the limits that follow from them.
 _NOISE_BYTES = 60
 # Bytes of a value that is solved exactly, rounded up: eight float64 arrays, of it as it is, masked,
 # sorted and as deviation, of its variance and light, and of its flags.

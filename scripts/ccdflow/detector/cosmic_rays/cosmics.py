@@ -33,15 +33,15 @@ _PROFILE_CONTRAST = 0.3
 _PROFILE_SIZE = 7
 # Where stars are flagged, the contrast is raised by these factors before the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)
-# Lines at each edge of an image that may have too many hits: as many as L.A.Cosmic leaves out by
-# itself, which are searched here behind mirrored pixels.
+# Lines at each edge of an image that may have too many hits: L.A.Cosmic leaves out these lines,
+# which are searched here behind mirrored pixels.
 _EDGE_LINES = 3
 # A line at an edge has too many hits if they cover this part of its pixels. Chosen: 20 of 1,000; a
 # smaller part drops a track along the edge, a larger one keeps the pixels of a bad line.
 _EDGE_SHARE = 0.02
 # The part of the whole image that was hit, times this factor, is added to `_EDGE_SHARE`. Chosen:
-# the edges of long exposures, which are hit everywhere, keep their hits; a much larger one keeps
-# bad lines as well.
+# the edges of long exposures, which are hit everywhere, keep their hits; with a much larger factor
+# bad lines stay, too.
 _EDGE_FACTOR = 4
 # A line with fewer hits than this is kept whatever its limit: in a window of 200 pixels, 2 % are
 # four.

@@ -15,21 +15,21 @@ import numpy as np
 from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOUR_BOX
 from ccdflow.detector.pixels.medians import box_median
 
-# A median of 3 x 3 pixels exceeds the sky by this many errors in a star, and not in a hit, which
-# covers fewer than five of them.
+# A median of 3 x 3 pixels exceeds the sky by this many errors in a star, but not in a hit, which
+# covers fewer than five of the nine.
 _STAR_SIGMA = 4.0
 # A star gives the width if its peak is this many errors of a pixel above the sky: noise changes its
 # width by a few percent.
 _PEAK_SIGMA = 30.0
-# A star gives the width if the four neighbours of its peak are this many errors above the sky:
-# those of a hit are darker.
+# A star gives the width if the four neighbours of its peak are this many errors above the sky: the
+# neighbours of a hit are darker.
 _FLANK_SIGMA = 3.0
 # The width needs at least this many stars: two blends among five do not move their median by much.
 _FEWEST_STARS = 5
 # A star may be sharper than the median one by this factor. Chosen: widths differ over the field,
 # and with 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
 _SHARPEST_STAR = 0.93
-# Least width of stars, pixels (standard deviation): a FWHM of 1.06 pixels, that of one pixel.
+# Least width of stars, pixels (standard deviation): a FWHM of 1.06 pixels, about one pixel.
 _LEAST_WIDTH = 0.45
 # Least curvature of the logarithm of a star: a flat top has none, and its width is then very large,
 # not infinite.

@@ -113,7 +113,7 @@ class FullWell:
 
         Returns
         -------
-        (numpy.ndarray, numpy.ndarray) of shape (64,), float64 and bool
+        (numpy.ndarray, numpy.ndarray) of shape (bins,), float64 and bool
         """
         squares, counts, light = np.zeros((3, _BINS))
         for levels, changes in zip(self._levels, self._changes, strict=True):

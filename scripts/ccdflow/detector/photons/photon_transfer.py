@@ -33,16 +33,21 @@ _LEVELS = 8
 # has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
 # photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
 _LEAST_PHOTON_RATIO = 4.0
-# Stars are looked for in flats of which more than this part of the pixels is beyond the limit in
-# some frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million
-# pixels) change the gain by 0.1 %.
+# Stars are looked for in flats if more than this part of their pixels is beyond the limit in some
+# frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million pixels)
+# change the gain by 0.1 %.
 _MOST_HIT_PART = 1e-3
 # Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
 # wider has most of its light in it, or stands out in several.
 _STAR_BOX = 5
 # A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
 _STAR_SIGMA = 4.5
-# Pixels around a box with a star that count as the star as well: its wings.
+# Adu: frames without read noise, as simulated ones, count as having this one. Without it their
+# limits would be 0 where they have no light.
+_LEAST_READ_NOISE = 1e-3
+# Adu: the level of bright pixels counts as at least this, so that the variance over it is finite.
+_LEAST_BRIGHT_LEVEL = 1
+# Pixels around a box with a star that count as part of the star: its wings.
 _STAR_WING_PIXELS = 4
 
 
@@ -251,8 +256,7 @@ def _expected_noise(blocks, read_noise):
     numpy.ndarray of shape (ny, nx), float64
         Adu, up to a factor.
     """
-    # Without a floor, frames without read noise would have limits of 0 where they have no light.
-    floor = max(read_noise, 1e-3)
+    floor = max(read_noise, _LEAST_READ_NOISE)
     levels = blocks.middle[blocks.is_good]
     is_bright = blocks.middle >= median(levels)
     is_bright &= blocks.is_good
@@ -262,7 +266,7 @@ def _expected_noise(blocks, read_noise):
             for rows in blocks.bands
         ]
     )
-    bright_level = max(median(blocks.middle[is_bright]), 1)
+    bright_level = max(median(blocks.middle[is_bright]), _LEAST_BRIGHT_LEVEL)
     variance_per_level = MAD_TO_SIGMA**2 * median(squares) / bright_level
     variances = np.maximum(blocks.middle, 0)
     variances *= variance_per_level
@@ -349,7 +353,7 @@ def _parts_of_levels(blocks):
     # Quantiles of sorted values take no time.
     levels.sort()
     edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
-    # The counts are those of `numpy.searchsorted`, which is slower: it takes pixel by pixel.
+    # `numpy.searchsorted` gives the same counts and is slower: it takes pixel by pixel.
     bins = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
         bins += blocks.middle > edge

@@ -35,7 +35,7 @@ _STRIP_PIXELS = 1 << 17
 # Factors of the noise up to this count as 1: chance gives them. A larger limit would flag good
 # pixels of a detector that is noisier than assumed; a smaller one follows the scatter of a median.
 _SAME_NOISE = 1.05
-# A pixel stands out at this many errors above the usual rate: it has the weights of its own light.
+# A pixel this many errors above the usual rate stands out: it gets the weights of its own light.
 _OWN_LIGHT_SIGMA = 3
 # Fits of the usual line, the second with the weights of the light that the first finds; a pixel
 # that stands out has one more, with the weights of its own light.

@@ -19,7 +19,7 @@ HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
 # Values are counted in tiles of this many pixels on a side.
 _TILE_SIDE = 256
 # Parts of a tile's values that are below the counted ones, tried one after the other: with a part
-# near 69.1 % few boxes hold as many of these as their percentile asks for.
+# near 69.1 % few boxes hold enough of these for their percentile.
 _PARTS = (0.64, 0.59, 0.54)
 # Boxes that are sorted at once.
 _BOXES_AT_ONCE = 1 << 12

@@ -14,8 +14,8 @@ PART_ROWS = 32
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
 # Parts this many sigma off are bad: among 300,000 parts of an LFC frame 0.01 by chance.
 _BAD_SIGMA = 5.5
-# A bad part differs from the one beside it by this many sigma, somewhere among bad ones that touch:
-# light that falls off towards an edge has no step. Measured: with 4.5 no column of 90
+# A bad part differs from the one beside it by this many sigma, somewhere among bad parts that
+# touch: light that falls off towards an edge has no step. Measured: with 4.5 no column of 90
 # vignetted flats of 6,000 to 30,000 pixels is flagged, with 3.5 one in 30 of them; single columns
 # are found as before.
 _STEP_SIGMA = 4.5

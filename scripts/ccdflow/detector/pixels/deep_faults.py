@@ -12,8 +12,8 @@ from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 # smaller part flags dust and edges of slits, a larger one misses columns that lose a fifth of their
 # light.
 _DEEP_PART = 0.2
-# A deep part is below its neighbours by at least this many sigma of the flat's own structure, as
-# that of a spectrum: one in 3.5 million normal values is.
+# A deep part is below its neighbours by at least this many sigma of the flat's own structure, such
+# as a spectrum's: one in 3.5 million normal values is.
 _STRUCTURE_SIGMA = 5.0
 # A part of a column is compared with the median of this many columns on either side. Chosen: a
 # median of fewer is moved by a block of bad columns, one of more by the bend of the lamp's

@@ -243,14 +243,14 @@ def _jointly_low(nights, share, n_nights):
         entries["seen"][positions] += 1
         total[positions] += weak.sigma
         entries["looked"] += entries["first"] <= number
-    # The limit is not `low_sigma`, which is that of one night: pixels that no night shows are bad
-    # only where the nights together leave no doubt.
+    # The limit is not `low_sigma`, the limit of one night: pixels that no night shows are bad only
+    # where the nights together leave no doubt.
     noise_share = (
         float(np.mean([weak.noise_share for _, weak in weak_by_night])) if weak_by_night else 1.0
     )
     n = entries["looked"]
     is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
-    # One night alone has its own limit.
+    # A single night has a limit of its own.
     is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _ROUNDING), 2)
     entries["bits"][is_low] = DEAD
     return {name: values[is_low] for name, values in entries.items()}

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-# Pixels of a tile, of which a few arrays stay in the processor's cache.
+# Pixels of a tile: a few arrays of a tile stay in the processor's cache.
 _TILE_PIXELS = 1 << 15
 MOST_BOX_PIXELS = 225
 """Pixels of the largest box that has a network."""

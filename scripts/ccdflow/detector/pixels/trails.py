@@ -19,7 +19,7 @@ _LEAST_WELL = 10_000.0
 _EXCESS_SIGMA = 5.0
 
 # A column is hot throughout if this part of its pixels has charge of its own. Chosen: a trail
-# rarely covers nine tenths of a column, and one that does is of hot pixels, which are masked.
+# rarely covers nine tenths of a column; if it does, it is of hot pixels, which are masked.
 _HOT_COLUMN_PART = 0.9
 
 

@@ -318,8 +318,7 @@ class _Packer:
             header.set("ZDITHER0", self._seed, "seed of the dither")
             header.set("ZBLANK", quantising.EMPTY_PIXEL, "the number of a pixel without a value")
         elif self._plane.dtype.kind == "f":
-            # CFITSIO writes this card as well; without it ds9 takes the bits of floats for
-            # integers.
+            # CFITSIO also writes this card; without it ds9 takes the bits of floats for integers.
             header.set("ZQUANTIZ", "NONE", "floats are stored as they are")
         structure = [card for card in cards if _STRUCTURE_CARD.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _CHECKSUM_CARDS]

@@ -206,7 +206,7 @@ def _layout_of(cards):
     return cards["EXTNAME"], dtype, cards["NAXIS2"]
 
 
-# ccdflow has some ten forms of tables: the usual 128 hold them, and bound those of odd files.
+# ccdflow has some ten forms of tables: the usual 128 hold them, and bound the forms of odd files.
 @lru_cache
 def _dtype_of(fields):
     """Return the type of the rows of a table by the names and forms of its columns."""

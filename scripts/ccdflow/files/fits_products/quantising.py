@@ -62,8 +62,8 @@ def randoms():
     return values.astype(np.float32)
 
 
-# A tile is quantised and then restored with the same random numbers, so that each thread needs
-# those of one tile at a time: four tiles serve the threads of a job. The numbers take as much
+# A tile is quantised and then restored with the same random numbers, so that each thread needs the
+# numbers of one tile at a time: four entries serve the threads of a job. The numbers take as much
 # memory as a tile.
 @lru_cache(maxsize=4)
 def dither(start, count):

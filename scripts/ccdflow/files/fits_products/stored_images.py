@@ -80,7 +80,6 @@ class StoredImage:
         """Return single rows, in the order asked for; neighbours are read together."""
         if not rows.size:
             return self._read([])
-        # Neighbours are read at once, with the bytes between them.
         order = np.unique(rows)
         breaks = np.flatnonzero(np.diff(order) * self._row_bytes > _GAP_BYTES) + 1
         spans = [(int(part[0]), int(part[-1]) + 1) for part in np.split(order, breaks)]

@@ -123,7 +123,7 @@ def values(cells):
     -------
     list of object
     """
-    # In one call for all texts, json keeps a key that many of them have once.
+    # In one call for all texts, json keeps only one copy of a key that many texts have.
     return json.loads(b"[%b]" % b",".join([text or b"null" for text in cells]))
 
 

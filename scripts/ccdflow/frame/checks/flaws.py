@@ -13,8 +13,8 @@ from ccdflow.robust import is_median_at_least
 NO_VALUE = "not finite"
 """The name of the warning on pixels that are NaN or infinite."""
 
-# A highest value is taken for that of a converter from this many bits on: fewer are no longer in
-# use.
+# A highest value counts as a converter's from this many bits on: converters of fewer bits are no
+# longer in use.
 _FEWEST_BITS = 12
 # A sample has about this many pixels along the shorter side: some thousands in all, for medians.
 _SAMPLE_SIDE_PIXELS = 64

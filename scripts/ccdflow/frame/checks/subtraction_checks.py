@@ -49,8 +49,9 @@ _AGREE_SIGMA, _AGREE_ERRORS = 0.35, 5
 # Disagreeing columns are warned of if they move the level by more than this part of the noise: less
 # is lost in the noise of a pixel; with more, shifts would be passed over that all frames share.
 _LEVEL_SHIFT_SIGMA = 0.15
-# Disagreeing columns are warned of if they move the level by more than this many adu, as well: less
-# is below the rounding of a pixel, 0.29 adu; with more, shifts of a quiet camera are passed over.
+# A warning tells of disagreeing columns only if they also move the level by more than this many
+# adu: less is below the rounding of a pixel, 0.29 adu; with a larger limit, shifts of a quiet
+# camera are passed over.
 _LEVEL_SHIFT_ADU = 0.2
 # Warn of structure if more than this fraction of the columns disagree, whatever the level does. A
 # smaller one warns of some bad columns, which a median leaves out; of half a strip it cannot.
@@ -62,11 +63,13 @@ ROW_NOISE_GREW, DRIFT, NOISE, LIGHT = "row noise", "row drift", "noise", "light"
 SATURATED_OVERSCAN, EMPTY_ROWS = "saturated overscan", "empty rows"
 """The names of the warnings on an overscan that is saturated in part, or has no noise there."""
 
-# A fit along the strip leaves out rows that are saturated, up to this fraction of them. With more
-# of them its rejection may follow the saturated rows; a smaller one warns of single bright stars.
+# A fit along the strip leaves out rows that are saturated, up to this fraction of them. With a
+# larger fraction the rejection may follow the saturated rows; a smaller one warns of single bright
+# stars.
 _SATURATED_ROWS_OF_A_FIT = 0.2
 # A column counts as saturated if more than this fraction of its pixels is: then its own median is.
-# With a smaller one the trail of a star counts, with a larger one no column that is so in parts.
+# With a smaller fraction the trail of a star counts; with a larger one no column that is saturated
+# in parts counts.
 _SATURATED_PART = 0.5
 
 # Columns of an overscan that are enough for a level, and the words where fewer are good.

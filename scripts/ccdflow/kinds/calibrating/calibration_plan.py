@@ -476,7 +476,7 @@ class FramePlanner:
         steps : tuple of ccdflow.run.master_choices.Step
         """
         context, facts = self._context, row.facts
-        # Planned frames whose steps are equal have one object of them.
+        # Planned frames whose steps are equal share one object.
         needs, spare_masters = association.needs_of(context, steps)
         predecessors = self._planner.predecessors_of(
             (*needs, *planned_frames.measurements), spare_masters
@@ -487,8 +487,8 @@ class FramePlanner:
             measurements=planned_frames.measurements,
         )  # fmt: skip
         # The key holds the masters that are taken, not the runners-up: exposures that differ by a
-        # thousandth change only the scale of these. Frames of the same answers, camera and recipe
-        # differ in their reduced frame and temperature.
+        # thousandth change only the scale of the runners-up. Frames of the same answers, camera and
+        # recipe differ in their reduced frame and temperature.
         answers = [
             (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)
@@ -522,7 +522,7 @@ class SharedBasis:
         text_before, _, behind_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
         self._text_between, _, self._text_behind = behind_frame.partition(_DEGREES_TEXT)
         if measurement_keys:
-            # Most of the text is that of the detector's measurements, before the frame.
+            # Most of the text is about the detector's measurements, before the frame.
             measurements = calibration.group.measurements
             text = calibration.context.kept_by_key(
                 (OutcomeKey.TEXT_OF_MEASUREMENTS, measurements),

@@ -24,7 +24,7 @@ _LEAST_UNUSUAL_PART = 1e-4
 _FAR_ABOVE_FACTOR = 5.0
 # Other frames at least: the median of fewer tells nothing of the field.
 _FEWEST_OTHERS = 2
-# Exposures that agree in so many digits are the same: 300.014 and 300.062 s.
+# Exposures that agree in this many digits are the same: 300.014 and 300.062 s.
 _EXPOSURE_DIGITS = 2
 # Frames of the same field and light agree in these facts.
 _ALIKE_FACTS = ("type", "object", "filter", "grism")

@@ -12,7 +12,7 @@ from ccdflow.files.text_files.tables import table_rows
 from ccdflow.run import job_records, ledger
 from ccdflow.wording import first_named
 
-# An error names at most this many files of the same name, and a line as many masters.
+# An error names at most this many files of the same name, and a line at most this many masters.
 _MOST_NAMED = 3
 
 

@@ -349,7 +349,7 @@ def _with_new(frame, kind, frames):
     new_master = replace(frame.masters[kind], frames=frames, ageing=0.0)
     if kind != DARK:
         return replace(frame, masters={**frame.masters, kind: new_master})
-    # New darks are of the frame's own exposure, and take its own bias.
+    # New darks have the frame's own exposure, and take its own bias.
     exact_dark = replace(new_master, scale=1.0, exptime=frame.exptime)
     return replace(
         frame, masters={**frame.masters, DARK: exact_dark}, is_bias_in_dark=True, other_bias=None

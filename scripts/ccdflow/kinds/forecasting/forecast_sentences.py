@@ -249,7 +249,7 @@ def budgeted_frame_with_master(line, block):
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
-    # A budget is that of one frame of its filter and exposure, and that frame may lack this master.
+    # A budget is made for one frame of its filter and exposure, which may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 
@@ -390,7 +390,7 @@ def _wish_in_words(wish, noise, block, missing_master):
 def _traits_of_darks(noise, block, small_group):
     """Return the exposure of further darks in words, and their temperature if it matters."""
     dark = noise.frame.masters.get(DARK)
-    # Darks that join others have the exposure of these; new darks have that of the frame.
+    # Darks that join others have the others' exposure; new darks have the exposure of the frame.
     exptime = dark.exptime if dark is not None and (dark.is_own or dark.scale == 1) else None
     exptime = exptime if small_group is None else small_group.exptime
     # The exposure of an exact dark may differ from the frame's by a thousandth: three digits.

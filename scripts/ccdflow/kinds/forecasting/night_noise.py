@@ -29,8 +29,8 @@ from ccdflow.run.master_choices import MissingCause
 
 # The noise of a master is taken from this many of its rows.
 _SAMPLE_ROWS = 64
-# The brightest part of a dark's pixels, which its mean is taken without: hot ones, which masks and
-# the clipping of a sky's noise leave out as well.
+# The brightest part of a dark's pixels, which its mean leaves out: they are hot, and masks and the
+# clipping of a sky's noise leave them out as well.
 _HOT_SHARE = 0.02
 
 
@@ -141,7 +141,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     records = {kind: context.outcome(use.product) for kind, use in uses.items() if use is not None}
     dark = uses.get(DARK)
     amplifier, gain = geometry.amplifiers[0], fmean(a.gain for a in geometry.amplifiers)
-    # A measured read noise is that of rounded pixels.
+    # A measured read noise contains the rounding of pixels.
     rounding = 0.0 if read_noise else ROUNDING
     pixel = ((read_noise or noise.read_noise) / gain) ** 2 + rounding
     has_level = recipe.subtract and amplifier.overscan

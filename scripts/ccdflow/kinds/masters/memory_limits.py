@@ -8,6 +8,7 @@ from pathlib import Path
 
 MEMORY_SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
+
 # Bytes that the process may hold if the system does not say.
 _ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
@@ -15,8 +16,9 @@ _WRITING_BYTES = 150e6
 # Combining may have at least this part of the memory allowed.
 _LEAST_COMBINING_SHARE = 0.3
 
-# Bytes that the making of a master holds for a pixel of an image: its planes, those of a master
-# that is subtracted, and those of its measuring. Measured: 38, with three darks of LFC size.
+# Bytes that the making of a master holds for a pixel of an image: its planes, the planes of a
+# master that is subtracted, and the arrays of its measuring. Measured: 38, with three darks of LFC
+# size.
 _BYTES_OF_A_MASTER = 40
 # Bytes of a pixel of a member: float32. Where the pixels of all members together would take half of
 # the memory, the combining, which uses all cores, takes longer than the rest.

@@ -163,7 +163,7 @@ def select(statistics, choose=member_selection.select_members):
         kept=tuple(index for index in range(count) if index not in left_out),
         left_out=tuple(left_out[index] for index in sorted(left_out)),
         agrees=not reasons,
-        # The first amplifier stands for all: a line has no room for eight of them.
+        # The line names the first amplifier alone: it has no room for eight.
         reason=reasons[0] if reasons else "",
     )
 

@@ -458,7 +458,7 @@ def _epoch_words(epoch, other_epoch):
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
-        # A card by itself would read as a part of what stands before it.
+        # A card by itself would read as a part of the words before it.
         ("with " if name in _CARDS and _cards_there_and_lacking(value)[0] else "") + words
         for name, value in setup
         if value and name not in LONG_VALUES and (words := trait_words(name, value))

@@ -21,7 +21,7 @@ BETTER_FACTOR = 1.5
 """A flat goes before an earlier one of the list if it adds less variance by this factor."""
 
 # Other masters, subtracted from the same frames, raise a flat's (signal to noise)^2 by at most
-# this part.
+# this factor.
 _SCATTER_FACTOR = 1.2
 
 
@@ -239,7 +239,7 @@ def may_take_another(context, steps):
 def _may_take_another(context, step):
     """Return whether flats of this run may change which one is taken."""
     if not any(context.earlier_record(use.product) for use in step.uses):
-        # All flats are new: no frame was calibrated by one of them.
+        # All flats are new: no frame was calibrated with one of them.
         return False
     rivals = competing_flats(context, step)
     pending_uses = [use for use in rivals if context.will_be_made(use.product)]

@@ -119,7 +119,7 @@ def rank_recent(terms, night, rules):
     bias_left = unscaled.bias_left
     variances_and_lags = []
     for index in range(start, end):
-        # The sums are those of `Ranking`, and so is their rounding.
+        # The sums are the same as in `Ranking`, and so is their rounding.
         lag = day - days[index]
         ageing = ageing_a_day * lag + warming[index]
         variance = fixed_variance[index] + ageing

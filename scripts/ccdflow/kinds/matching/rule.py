@@ -129,7 +129,7 @@ class MasterChoice:
 
     def _masters_of_nights(self, kind, nights):
         """Return the masters of a kind that are of some nights, in the order of products."""
-        # An archive has thousands of nights, of which a caller names a few.
+        # An archive has thousands of nights, and a caller names a few of them.
         places = self._places_by_night
         numbered_masters = [place for night in nights for place in places.get((kind, night), ())]
         return [master for _, master in sorted(numbered_masters, key=itemgetter(0))]

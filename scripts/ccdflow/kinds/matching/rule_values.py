@@ -21,10 +21,8 @@ A camera's profile gives its own value (``warming:``).
 """
 
 HARMLESS_SCALE_UP = 1.01
-"""A dark scaled up by at most this factor is as good as one that is scaled down.
-
-Its variance grows by 2 %, less than the noise of a detector is known.
-"""
+"""A dark scaled up by at most this factor is as good as one that is scaled down. Its variance grows
+by 2 %, less than the error with which a detector's noise is known. """
 
 EPOCH = "epoch"
 """The key in a setup of the first night after a camera was changed."""

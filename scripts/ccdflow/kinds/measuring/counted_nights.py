@@ -22,8 +22,8 @@ from ccdflow.files.text_files import notes
 # Raise it when a change alters the meaning of a value of the note: nights are counted anew.
 _FORM_VERSION = 1
 # Number of the newest measurements that are not counted, so that a late frame of the last weeks
-# leaves the note as it is. New ones are counted once there are as many, so that few runs write the
-# note. Chosen.
+# leaves the note as it is. New measurements are counted once there are this many, so that few runs
+# write the note. Chosen.
 _UNCOUNTED_MEASUREMENTS = 30
 
 

@@ -10,8 +10,8 @@ from ccdflow.errors import MAKE_AGAIN, FrameError
 from ccdflow.files.fits_products.multi_image_products import read_rows, read_stored_hdus
 from ccdflow.run.products.product_names import reduced_product
 
-# Rows of an image that are read at once: those of the file are in the processor's cache when they
-# are converted.
+# Rows of an image that are read at once: the file's rows are still in the processor's cache when
+# they are converted.
 _ROWS_AT_ONCE = 32
 
 

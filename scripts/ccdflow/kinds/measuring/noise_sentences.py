@@ -20,8 +20,8 @@ VERSION = 3
 MOST_NOISE_DEPARTURE = 0.1
 """The measured noise is reported if it differs from its prediction by more than this part."""
 
-# The ratio of the two noises is off by this many of its errors as well: in a small image it is off
-# by `MOST_OFF` by chance. From 25 columns on `MOST_NOISE_DEPARTURE` is more.
+# The measured noise must also differ from its prediction by this many of its errors: of fewer than
+# 800 differences between pixels, chance alone takes it beyond `MOST_NOISE_DEPARTURE`.
 _CHANCE_SIGMA = 4.0
 
 

@@ -73,7 +73,8 @@ class Frame(Kind):
             # The notes on the raw file may be lost: a product without a row is kept.
             if record.kind != self.name or product in context.products:
                 continue
-            # After the check of the kind: each look is a `stat`, and masters have records as well.
+            # This comes after the check of the kind: each look is a `stat`, and masters have
+            # records as well.
             may_be_there = planner.stamps.stamp_of(product) or context.problem_of(product)
             if may_be_there and product not in planner.products_to_retire:
                 planner.keep(product)
@@ -90,7 +91,7 @@ class Frame(Kind):
                 continue
             if row.status == OK and is_of_enabled_type(row, settings):
                 product = reduced_product(row.file)
-                # The sources are needed only to say what has changed.
+                # The sources are needed only for the words on a change.
                 basis = None if earlier_record(product) is None else partial(frame_basis, row)
                 yield WantedProduct(product, row.night, basis, key=frame_key(row))
             else:

@@ -192,7 +192,7 @@ def _reduce_raw_file(context, job, row, raw):
         reduced, written, samples, even = streamed or _reduce_any_frame(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
-            # The open file is not the one whose header was read.
+            # The open file is another than the one whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
     content = checksum.product_checksum(reduced.images[0].words, written)

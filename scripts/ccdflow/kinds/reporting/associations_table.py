@@ -456,7 +456,7 @@ def _digest_of_answer(context, values_of, answer):
     """Return the hash of an answer's values; frames of the same answer share it."""
     key_objects = (answer,)
     if answer.use is not None and has_reasons_of_its_own(answer):
-        # Page and table name the next candidate as well. Those behind it are scaled anew for each
+        # Page and table name the next candidate as well. Later candidates are scaled anew for each
         # exposure, and change nothing.
         key_objects = answer.use, planned_masters.rival_of(context, answer)[0]
     return context.kept_by_identity(

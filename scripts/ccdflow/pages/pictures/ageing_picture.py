@@ -9,6 +9,10 @@ from ccdflow.pages.pictures.style import LEFT_ROOM, MUTED_INK, SERIES, WIDTH, dr
 
 # Height of a panel, inches.
 _PANEL_HEIGHT = 1.5
+# From the headline to the first panel, inches.
+_FIRST_TOP = 0.3
+# Width of a bar of errors, points.
+_ERROR_LINE = 0.8
 # From one panel to the next, inches.
 _PANEL_STEP = 2.45
 
@@ -41,12 +45,12 @@ def ageing_picture(series, *, title, explanation):
         for number, (name, unit, points, rate_in_use) in enumerate(series):
             left, top = (
                 LEFT_ROOM + number % 2 * (panel_width + LEFT_ROOM),
-                0.3 + _PANEL_STEP * (number // 2),
+                _FIRST_TOP + _PANEL_STEP * (number // 2),
             )
             axes = make_axes((left, top, panel_width, _PANEL_HEIGHT))
             days, excess, errors = np.array(points, float).T
             axes.errorbar(
-                days, excess, errors, fmt="o", color=SERIES[0], markersize=3, linewidth=0.8
+                days, excess, errors, fmt="o", color=SERIES[0], markersize=3, linewidth=_ERROR_LINE
             )
             last_day = max(days.max(), 1)
             axes.plot(

@@ -19,6 +19,7 @@ from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     INK,
     LEFT_ROOM,
+    MARGIN,
     MUTED_INK,
     NUMBER_POINTS,
     SCALE_ROOM,
@@ -43,11 +44,35 @@ _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
 # Most pixels of a side of a drawn image: somewhat more than the 2.5 inches of the widest one have.
 _OVERVIEW_PIXELS = pixels(2.7)
+# Width of an image, inches: of a tall one, and of others.
+_NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
+# An image is tall from this height over width on.
+_TALL_RATIO = 1.4
+# Height of the panel of the overscan at least, and room above and below it together, inches.
+_LEAST_HEIGHT, _AROUND_PANELS = 1.3, 1.15
+# From the top of a row to its panels, inches.
+_PANELS_TOP = 0.55
+# Room left and right of the heading of a row together, inches.
+_BESIDE_HEADING = 0.3
+# Room right of the panel of the overscan, and the part of the room of two images' scales that the
+# panel's axis may take: inches.
+_RIGHT_OF_PROFILE, _AXIS_ROOM = 0.2, 0.5
+# The reduced image has the height of the raw one unless their ratios differ by this part.
+_OTHER_RATIO_PART = 0.1
+# Width and height of the outline of a region at least, pixels.
+_LEAST_OUTLINE = 2
+# Pixels from the top of a panel to the words on its regions.
+_TO_TAG = 9
+# Pixels from the bottom of a panel to the header's section: upper edge, lower edge, name.
+_CLAIM_TOP, _CLAIM_BOTTOM, _CLAIM_TEXT = 11, 7, 16
+# The text on a value off the scale: pixels from the side of the panel; from its top, as a part of
+# its height and in pixels at least; and lines.
+_TO_SIDE, _TOP_PART, _LEAST_TO_TOP, _OFF_SCALE_LINES = 9, 0.16, 24, 3
 # Pixels from line to line of small text in a panel.
 _TEXT_LINE = 14
 
 MOST_FRAMES = 100
-"""With more rows a picture would exceed 65536 pixels, the highest that can be drawn."""
+"""Rows of a picture at most. Chosen: 100 square frames are 40,000 pixels high, 53 MB in memory."""
 
 
 def before_after_picture(frames, *, title="Before and after"):
@@ -102,24 +127,25 @@ def before_after_picture(frames, *, title="Before and after"):
 
 def _overview_width(panels):
     """Return the width of the frame's picture, inches: a tall frame needs less."""
-    return 1.35 if panels.raw.ratio >= 1.4 else 2.5
+    return _NARROW_WIDTH if panels.raw.ratio >= _TALL_RATIO else _USUAL_WIDTH
 
 
 def _overview_height(panels):
     """Return the height of the frame's picture with its title, inches."""
-    return 1.15 + max(1.3, _overview_width(panels) * panels.raw.ratio)
+    return _AROUND_PANELS + max(_LEAST_HEIGHT, _overview_width(panels) * panels.raw.ratio)
 
 
 def _draw_row(raster, panels, top):
     """Draw a frame before and after, and its overscan."""
     frame = panels.frame
     name = f"{frame.image_type.capitalize()}: {drawable_text(frame.name)}"
-    write_heading(raster, name, 0.15, top, WIDTH - 0.3)
+    write_heading(raster, name, MARGIN, top, WIDTH - _BESIDE_HEADING)
     width = _overview_width(panels)
     height = width * panels.raw.ratio
-    _draw_pair(raster, panels, (LEFT_ROOM, top + 0.55, width, height))
-    start = 2 * (LEFT_ROOM + width + SCALE_ROOM) - 0.5
-    box = start, top + 0.55, WIDTH - start - 0.2, max(1.3, height)
+    _draw_pair(raster, panels, (LEFT_ROOM, top + _PANELS_TOP, width, height))
+    start = 2 * (LEFT_ROOM + width + SCALE_ROOM) - _AXIS_ROOM
+    panel_width = WIDTH - start - _RIGHT_OF_PROFILE
+    box = start, top + _PANELS_TOP, panel_width, max(_LEAST_HEIGHT, height)
     if not panels.profiles:
         write_sentence(raster, box, "No overscan was subtracted.")
     elif panels.profiles[0].limits is None:
@@ -137,7 +163,7 @@ def _draw_pair(raster, panels, box):
     ratio, reduced_ratio = panels.raw.ratio, panels.reduced.ratio
     unit = panels.frame.unit
     _mark_regions(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
-    ratio = ratio if abs(reduced_ratio / ratio - 1) < 0.1 else reduced_ratio
+    ratio = ratio if abs(reduced_ratio / ratio - 1) < _OTHER_RATIO_PART else reduced_ratio
     reduced_box = left + width + SCALE_ROOM, top, width, height
     draw_image(raster, reduced_box, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
 
@@ -152,7 +178,8 @@ def _mark_regions(raster, corners, frame):
     for (y0, y1, x0, x1), colour in marks:
         first, last = round(left + x0 * x_scale), round(left + x1 * x_scale)
         upper, lower = round(bottom - y1 * y_scale), round(bottom - y0 * y_scale)
-        raster.outline(first, upper, max(last, first + 2), max(lower, upper + 2), colour)
+        last, lower = max(last, first + _LEAST_OUTLINE), max(lower, upper + _LEAST_OUTLINE)
+        raster.outline(first, upper, last, lower, colour)
 
 
 def _draw_profile(raster, box, frame, profile):
@@ -167,6 +194,7 @@ def _draw_profile(raster, box, frame, profile):
     profile : ccdflow.pages.pictures.panels.Profile
     """
     columns = profile.columns
+    # On the axis columns are counted from 1: each extends half a column to both sides.
     panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
     _shade_regions(panel, frame, profile)
     word = noun_across(frame)
@@ -223,7 +251,7 @@ def _write_tag(panel, position, text, colour):
     """
     raster, top = panel.raster, panel.corners[1]
     raster.draw_text(
-        panel.x(position), top + 9, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt"
+        panel.x(position), top + _TO_TAG, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt"
     )
 
 
@@ -239,10 +267,11 @@ def _mark_header(panel, frame, profile):
     if start >= stop:
         return
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
-    panel.raster.fill(round(first), bottom - 11, round(last), bottom - 7, CLAIMED_COLOUR)
+    upper, lower = bottom - _CLAIM_TOP, bottom - _CLAIM_BOTTOM
+    panel.raster.fill(round(first), upper, round(last), lower, CLAIMED_COLOUR)
     text = f"header: {drawable_text(frame.header_biassec)}"
     panel.raster.draw_text(
-        (first + last) / 2, bottom - 16, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms"
+        (first + last) / 2, bottom - _CLAIM_TEXT, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms"
     )
 
 
@@ -278,9 +307,10 @@ def _say_off_scale(panel, profile, unit, word):
         return
     is_left = farthest < values.size // 2
     left, top, right, bottom = panel.corners
-    x = left + 9 if is_left else right - 9
+    x = left + _TO_SIDE if is_left else right - _TO_SIDE
     # Below the words "image" and "used" at the upper edge.
-    y = panel.between_lines(top + max(24, round(0.16 * (bottom - top))), 3 * _TEXT_LINE)
+    to_top = max(_LEAST_TO_TOP, round(_TOP_PART * (bottom - top)))
+    y = panel.between_lines(top + to_top, _OFF_SCALE_LINES * _TEXT_LINE)
     number, value = profile.columns[farthest] + 1, values[farthest]
     for line, text in enumerate(("off scale:", f"{value:.0f} {unit} in", f"{word} {number}")):
         anchor = "la" if is_left else "ra"

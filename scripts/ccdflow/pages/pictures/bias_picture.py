@@ -9,12 +9,54 @@ import numpy as np
 
 from ccdflow.pages.pictures.plotpanel import MARKS, PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import lighter_colour, new_picture
-from ccdflow.pages.pictures.style import INK, LEFT_ROOM, MUTED_INK, SERIES, drawable_text
+from ccdflow.pages.pictures.style import (
+    INK,
+    LEFT_ROOM,
+    MUTED_INK,
+    SERIES,
+    THIN_LINE,
+    drawable_text,
+)
 
 # At most this many amplifiers fit side by side with their names.
 _MOST_NAMED = 4
 # Width of a bar, inches.
 _BAR_WIDTH = 0.15
+# Bars of an amplifier: of its rows and of its columns.
+_BARS = 2
+# Half the height of a bar, in rows of the panel.
+_HALF_BAR = 0.25
+# Width and height of a panel, inches.
+_PANEL_WIDTH, _PANEL_HEIGHT = 5.0, 2.2
+# From the left of the picture to the panels of the right column, inches.
+_RIGHT_COLUMN = 6.8
+# From the left of the picture to the panel of structure, behind its names, and its width, inches.
+_STRUCTURE_LEFT, _STRUCTURE_WIDTH = 1.65, 4.1
+# From the headline to the upper and to the lower row of panels, inches.
+_UPPER_ROW, _LOWER_ROW = 0.35, 3.45
+# Height of the picture without its panel of structure, inches.
+_AROUND_STRUCTURE = 4.1
+# Room at each side of a horizontal scale, as a part of the range of its values; and half a step
+# where that is 0.
+_SIDE_PART, _HALF_STEP = 0.05, 0.5
+# Room at each side of a vertical scale, as a part of the range of its values.
+_HEIGHT_PART = 0.12
+# A scale of read noises is no narrower than this part of them to each side.
+_LEAST_NOISE_PART = 0.01
+# Upper ends of scales that begin at 0, in units of the highest value: of bars, beside the legend,
+# and of noises.
+_BARS_END, _NOISES_END = 1.15, 1.05
+# From the edges of the panel of bars to the place behind the last row, and to the first row, in
+# rows: 0.6 of a row are beyond the middle of the last bar, too.
+_BEFORE_NEXT_ROW, _ABOVE_FIRST_ROW = 0.4, 0.6
+# Letters of an amplifier's name beside a bar, and of the end of a longer name.
+_BAR_NAME_LETTERS, _END_LETTERS = 16, 15
+# Minutes of an hour; a night of biases that is shorter than an hour is drawn in minutes.
+_MINUTES = 60
+# Points of a curve.
+_CURVE_POINTS = 50
+# Size of a hollow mark, points.
+_MARK_SIZE = 6
 # A pale bar has this part of its colour; the rest is white.
 _PALE_OPACITY = 0.6
 
@@ -89,16 +131,18 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
         "bias takes out the part that all frames share."
     ) + (" Colours are those of the bars." if len(amplifiers) > _MOST_NAMED else "")
     # Two bars an amplifier, no nearer than their names allow.
-    structure_height = max(2.2, 2 * _BAR_WIDTH * len(amplifiers))
-    raster, top = new_picture(title, explanation, 4.1 + structure_height)
+    structure_height = max(_PANEL_HEIGHT, _BARS * _BAR_WIDTH * len(amplifiers))
+    raster, top = new_picture(title, explanation, _AROUND_STRUCTURE + structure_height)
     # First, because the edges of lines and letters use up the palette.
     for colour in SERIES:
         raster.colour_number(colour)
         raster.colour_number(lighter_colour(colour, _PALE_OPACITY))
-    _draw_drift(raster, (LEFT_ROOM, top + 0.35, 5.0, 2.2), amplifiers, unit)
-    _draw_pairs(raster, (6.8, top + 0.35, 5.0, 2.2), amplifiers, unit)
-    _draw_structure(raster, (1.65, top + 3.45, 4.1, structure_height), amplifiers, unit)
-    _draw_gain_by_number(raster, (6.8, top + 3.45, 5.0, 2.2), amplifiers, unit)
+    upper, lower, size = top + _UPPER_ROW, top + _LOWER_ROW, (_PANEL_WIDTH, _PANEL_HEIGHT)
+    structure_box = _STRUCTURE_LEFT, lower, _STRUCTURE_WIDTH, structure_height
+    _draw_drift(raster, (LEFT_ROOM, upper, *size), amplifiers, unit)
+    _draw_pairs(raster, (_RIGHT_COLUMN, upper, *size), amplifiers, unit)
+    _draw_structure(raster, structure_box, amplifiers, unit)
+    _draw_gain_by_number(raster, (_RIGHT_COLUMN, lower, *size), amplifiers, unit)
     return raster.png()
 
 
@@ -114,7 +158,7 @@ def _time_scale(amplifiers):
     if not hours or not has_times or not all(math.isfinite(hour) for hour in hours):
         return 0, "bias, in order"
     if max(hours) - min(hours) < 1:
-        return 60, "time (minutes)"
+        return _MINUTES, "time (minutes)"
     return 1, "time (hours)"
 
 
@@ -143,7 +187,7 @@ def _wide_scale(values, *, least=1e-3):
     On a narrower scale noise would look like jumps.
     """
     low, high = min(values), max(values)
-    room = max(0.12 * (high - low), least * max(abs(low), abs(high), 1.0))
+    room = max(_HEIGHT_PART * (high - low), least * max(abs(low), abs(high), 1.0))
     return low - room, high + room
 
 
@@ -179,7 +223,7 @@ def _draw_drift(raster, box, amplifiers, unit):
         if math.isfinite(centre)
     ]
     positions = [time for times, _, _ in lines for time in times]
-    room = 0.05 * (max(positions) - min(positions)) or 0.5
+    room = _SIDE_PART * (max(positions) - min(positions)) or _HALF_STEP
     panel = PlotPanel.with_legend(
         raster, box, x_range=(min(positions) - room, max(positions) + room),
         y_range=_wide_scale(changes),
@@ -187,7 +231,7 @@ def _draw_drift(raster, box, amplifiers, unit):
     )  # fmt: skip
     panel.axes(panel.title, axis_name, f"less its median ({unit})", is_whole=not scale)
     for number, (times, change, _) in enumerate(lines):
-        panel.curve(times, change, _colour_of_amplifier(number), 0.8)
+        panel.curve(times, change, _colour_of_amplifier(number), THIN_LINE)
         panel.dots(times, change, _colour_of_amplifier(number), MARKS[number % len(MARKS)])
     return panel.legend(entries)
 
@@ -219,9 +263,10 @@ def _draw_pairs(raster, box, amplifiers, unit):
     if _finite_values(claimed_noises):
         entries.append((MUTED_INK, "claimed", "--"))
     most_pairs = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
-    room = 0.05 * (most_pairs - 1)
+    room = _SIDE_PART * (most_pairs - 1)
     panel = PlotPanel.with_legend(
-        raster, box, x_range=(1 - room, most_pairs + room), y_range=_wide_scale(noises, least=0.01),
+        raster, box, x_range=(1 - room, most_pairs + room),
+        y_range=_wide_scale(noises, least=_LEAST_NOISE_PART),
         title="Read noise, from pairs", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
@@ -252,7 +297,7 @@ def _draw_structure(raster, box, amplifiers, unit):
     rows = []
     for number, each in enumerate(amplifiers):
         name = _amplifier_name(each, number)
-        short_name = name if len(name) <= 16 else "…" + name[-15:]
+        short_name = name if len(name) <= _BAR_NAME_LETTERS else "…" + name[-_END_LETTERS:]
         for line in ("row", "column"):
             value, error = getattr(each, f"{line}_structure"), getattr(each, f"{line}_error")
             if math.isfinite(value):
@@ -261,12 +306,12 @@ def _draw_structure(raster, box, amplifiers, unit):
     if not rows:
         return write_sentence(raster, box, "No structure was measured.")
     largest = max(value + error for _, value, error, _ in rows)
-    panel = PlotPanel(raster, box, (0, 1.15 * largest or 1.0), (len(rows) - 0.4, -0.6))
+    y_range = len(rows) - _BEFORE_NEXT_ROW, -_ABOVE_FIRST_ROW
+    panel = PlotPanel(raster, box, (0, _BARS_END * largest or 1.0), y_range)
     panel.named_rows("Structure left over", f"rms of the means ({unit})", [row[0] for row in rows])
     for position, (_, value, error, colour) in enumerate(rows):
-        panel.block(
-            0, value, position - 0.25, position + 0.25, lighter_colour(colour, _PALE_OPACITY)
-        )
+        pale_colour = lighter_colour(colour, _PALE_OPACITY)
+        panel.block(0, value, position - _HALF_BAR, position + _HALF_BAR, pale_colour)
         panel.block(max(0.0, value - error), value + error, position, position, INK)
     return panel.legend([(INK, "± 1 standard error")])
 
@@ -287,7 +332,7 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
     )
     if most_frames == 1:
         return write_sentence(raster, box, "No biases were combined.")
-    counts = np.geomspace(1, most_frames, 50)
+    counts = np.geomspace(1, most_frames, _CURVE_POINTS)
     drawn_noises, curves = [], []
     for number, amplifier in enumerate(amplifiers):
         drawn_noises += _finite_values(noise for _, noise in amplifier.combined_noise)
@@ -304,10 +349,10 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         if amplifier.combined_noise
     ]
     entries.append((MUTED_INK, "read noise / √N"))
-    room = 0.05 * (most_frames - 1)
+    room = _SIDE_PART * (most_frames - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most_frames + room),
-        y_range=(0, 1.05 * max(drawn_noises, default=1.0)),
+        y_range=(0, _NOISES_END * max(drawn_noises, default=1.0)),
         title="Noise of the combined bias", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "number of frames, N", unit)
@@ -318,5 +363,5 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
             zip(*amplifier.combined_noise, strict=True) if amplifier.combined_noise else ((), ())
         )
         mark = f"{MARKS[number % len(MARKS)]}, hollow"
-        panel.dots(positions, noises, _colour_of_amplifier(number), mark, size=6)
+        panel.dots(positions, noises, _colour_of_amplifier(number), mark, size=_MARK_SIZE)
     return panel.legend(entries)

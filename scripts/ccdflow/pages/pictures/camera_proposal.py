@@ -9,13 +9,52 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ccdflow.pages.pictures.style import FAINT_INK, INK, PAPER, SERIES, WHITE
+from ccdflow.pages.pictures.style import (
+    FAINT_INK,
+    HEADLINE,
+    INK,
+    NUMBER,
+    PAPER,
+    SERIES,
+    WHITE,
+)
 
 # Colours of science pixels, of sections that the header claims, and of the overscan that is used.
 _DATA_COLOUR, _CLAIM_COLOUR, _USED_COLOUR = SERIES[:3]
 # The colour of columns of the overscan that are left out.
 _LEFT_OUT_COLOUR = "#c0392b"
 
+# Width of the picture, height of its headline and of a row, inches.
+_WIDTH, _HEADLINE_HEIGHT, _ROW_HEIGHT = 13, 0.9, 4.3
+# From the left of the picture to its headline, as a part of the width.
+_HEADLINE_LEFT = 0.01
+# Widths of image, levels and strip over each other.
+_PANEL_WIDTHS = (1.15, 1.2, 1.9)
+# Sizes of letters in points: of names and sentences in panels, and of titles.
+_NAME, _TITLE = 11, 9
+# Widths of lines, points: grid, border of a region, curve, the header's section.
+_GRID_LINE, _BORDER_LINE, _CURVE_LINE, _CLAIM_LINE = 0.5, 1.6, 0.8, 4
+# Lengths of a dash and of the gap behind it, in widths of the line.
+_DASHES = (3, 2)
+# Size of the mark of a column, points.
+_COLUMN_MARK = 5
+# Opacity of the overscan's colour over levels and over the enlarged strip.
+_LEVELS_OPACITY, _STRIP_OPACITY = 0.25, 0.12
+# The percentiles of an image between which its greys lie.
+_GREY_PERCENTILES = (2, 97)
+# The scale of levels is linear up to this many times the read noise, logarithmic beyond.
+_LINEAR_SIGMA = 5
+# Room at a scale of enlarged levels: this part of their range, this part of the read noise or this
+# many adu, whichever is the largest.
+_ROOM_PART, _NOISE_PART, _LEAST_ROOM = 0.12, 0.3, 1.0
+# Rooms below the levels, and above them, where the legend is.
+_ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
+# Columns before and behind the strips that are drawn enlarged.
+_COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
+# From a strip to its name above it, in rooms.
+_NAME_ROOMS = 0.6
+# Height of the header's section above the lower edge, as a part of the panel.
+_CLAIM_HEIGHT = 0.03
 # A file of more images shows the first of them: they are alike.
 _MOST_IMAGES = 4
 
@@ -41,11 +80,13 @@ def proposal_picture(findings, images, *, title):
     """
     images_shown = findings[:_MOST_IMAGES]
     figure = Figure(
-        figsize=(13, 0.9 + 4.3 * len(images_shown)), facecolor=PAPER, layout="constrained"
+        figsize=(_WIDTH, _HEADLINE_HEIGHT + _ROW_HEIGHT * len(images_shown)),
+        facecolor=PAPER,
+        layout="constrained",
     )
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title, color=INK, fontsize=13, x=0.01, ha="left")
-    grid = figure.add_gridspec(len(images_shown), 3, width_ratios=(1.15, 1.2, 1.9))
+    figure.suptitle(title, color=INK, fontsize=HEADLINE, x=_HEADLINE_LEFT, ha="left")
+    grid = figure.add_gridspec(len(images_shown), 3, width_ratios=_PANEL_WIDTHS)
     for number, image_findings in enumerate(images_shown):
         axis = _axis_of(image_findings)
         panels = [figure.add_subplot(grid[number, column]) for column in range(3)]
@@ -69,8 +110,8 @@ def _axis_of(findings):
 def _style_panel(panel):
     """Give a panel of matplotlib the colours and the thin grid of all pictures."""
     panel.set_facecolor(WHITE)
-    panel.tick_params(colors=INK, labelsize=8)
-    panel.grid(color=FAINT_INK, linewidth=0.5)
+    panel.tick_params(colors=INK, labelsize=NUMBER)
+    panel.grid(color=FAINT_INK, linewidth=_GRID_LINE)
     panel.set_axisbelow(True)
     for side in panel.spines.values():
         side.set_color(FAINT_INK)
@@ -94,7 +135,9 @@ def _draw_image(panel, image, findings, prefix):
         :: max(1, ny // _THUMBNAIL_PIXELS), :: max(1, nx // _THUMBNAIL_PIXELS)
     ].astype(float)
     finite_values = thumbnail[np.isfinite(thumbnail)]
-    low, high = np.percentile(finite_values, (2, 97)) if finite_values.size else (0.0, 1.0)
+    low, high = (
+        np.percentile(finite_values, _GREY_PERCENTILES) if finite_values.size else (0.0, 1.0)
+    )
     panel.imshow(
         thumbnail,
         origin="lower",
@@ -112,7 +155,13 @@ def _draw_image(panel, image, findings, prefix):
             _draw_border(panel, strip, _USED_COLOUR)
         middle = ((data.x0 + data.x1) / 2, (data.y0 + data.y1) / 2)
         panel.text(
-            *middle, name, color=_DATA_COLOUR, ha="center", va="center", fontsize=11, weight="bold"
+            *middle,
+            name,
+            color=_DATA_COLOUR,
+            ha="center",
+            va="center",
+            fontsize=_NAME,
+            weight="bold",
         )
     for keyword, region in findings.claimed_sections:
         if keyword == "BIASSEC":
@@ -120,9 +169,9 @@ def _draw_image(panel, image, findings, prefix):
     text = f"{prefix}data (blue), overscan (green)"
     if "BIASSEC" in dict(findings.claimed_sections):
         text += ", BIASSEC (dashed)"
-    panel.set_title(text, fontsize=9, color=INK, loc="left")
-    panel.set_xlabel("column (pixels)", fontsize=8, color=INK)
-    panel.set_ylabel("row (pixels)", fontsize=8, color=INK)
+    panel.set_title(text, fontsize=_TITLE, color=INK, loc="left")
+    panel.set_xlabel("column (pixels)", fontsize=NUMBER, color=INK)
+    panel.set_ylabel("row (pixels)", fontsize=NUMBER, color=INK)
 
 
 def _draw_border(panel, region, colour, *, is_dashed=False):
@@ -142,8 +191,8 @@ def _draw_border(panel, region, colour, *, is_dashed=False):
             region.y1 - region.y0,
             fill=False,
             edgecolor=colour,
-            linewidth=1.6,
-            linestyle=(0, (3, 2)) if is_dashed else "-",
+            linewidth=_BORDER_LINE,
+            linestyle=(0, _DASHES) if is_dashed else "-",
         )
     )
 
@@ -152,15 +201,19 @@ def _draw_levels(panel, axis):
     """Draw the level of each column above the lowest; the scale shows both light and level."""
     base = min((strip.level for strip in axis.strips), default=float(np.min(axis.levels)))
     positions = np.arange(1, len(axis.levels) + 1)
-    panel.plot(positions, axis.levels - base, color=INK, linewidth=0.8)
-    panel.set_yscale("symlog", linthresh=max(5 * axis.read_noise, 1))
+    panel.plot(positions, axis.levels - base, color=INK, linewidth=_CURVE_LINE)
+    panel.set_yscale("symlog", linthresh=max(_LINEAR_SIGMA * axis.read_noise, 1))
     for strip in axis.strips:
         panel.axvspan(
-            strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.25, linewidth=0
+            strip.start + 0.5,
+            strip.stop + 0.5,
+            color=_USED_COLOUR,
+            alpha=_LEVELS_OPACITY,
+            linewidth=0,
         )
-    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
-    panel.set_ylabel(f"adu above {base:.0f}", fontsize=8, color=INK)
-    panel.set_title(f"mean of the {axis.name}, log scale", fontsize=9, color=INK, loc="left")
+    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER, color=INK)
+    panel.set_ylabel(f"adu above {base:.0f}", fontsize=NUMBER, color=INK)
+    panel.set_title(f"mean of the {axis.name}, log scale", fontsize=_TITLE, color=INK, loc="left")
 
 
 def _draw_strip(panel, findings, axis):
@@ -177,16 +230,16 @@ def _draw_strip(panel, findings, axis):
     for strip in strips_shown:
         levels += [strip.level + value - level for _, value in strip.left_out]
     low, high = min(levels), max(levels)
-    room = max(0.12 * (high - low), 0.3 * axis.read_noise, 1.0)
-    panel.set_ylim(low - 2 * room, high + 3 * room)
+    room = max(_ROOM_PART * (high - low), _NOISE_PART * axis.read_noise, _LEAST_ROOM)
+    panel.set_ylim(low - _ROOMS_BELOW * room, high + _ROOMS_ABOVE * room)
     _draw_points(panel, axis, shown_range, strips=strips_shown, used_ends=used_ends, level=level)
     _draw_claim(panel, findings, axis, shown_range)
     _name_strips(panel, findings, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
-    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=8, color=INK)
-    panel.set_ylabel(f"adu above {level:.1f}", fontsize=8, color=INK)
-    panel.set_title("the overscan, enlarged", fontsize=9, color=INK, loc="left")
-    panel.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
+    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER, color=INK)
+    panel.set_ylabel(f"adu above {level:.1f}", fontsize=NUMBER, color=INK)
+    panel.set_title("the overscan, enlarged", fontsize=_TITLE, color=INK, loc="left")
+    panel.legend(fontsize=NUMBER, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
 
 
 def _write_why_no_strip(panel, findings):
@@ -195,7 +248,7 @@ def _write_why_no_strip(panel, findings):
     text = "No overscan was found:\nlight does not end abruptly at any columns or rows."
     if not findings.has_light:
         text = "There is too little light in this frame\nto tell overscan from science pixels."
-    panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=11)
+    panel.text(0.5, 0.5, text, color=INK, ha="center", va="center", fontsize=_NAME)
 
 
 def _range_near_strips(axis, used_ends):
@@ -205,7 +258,8 @@ def _range_near_strips(axis, used_ends):
     if max(positions) - min(positions) > len(axis.levels) / 2:
         used_strips = [strip for strip in axis.strips if strip.start in used_ends]
         positions = _ends_and_positions(used_strips or axis.strips[:1])
-    return max(0, min(positions) - 6), min(len(axis.levels), max(positions) + 7)
+    first, last = min(positions) - _COLUMNS_BEFORE, max(positions) + _COLUMNS_BEHIND
+    return max(0, first), min(len(axis.levels), last)
 
 
 def _ends_and_positions(strips):
@@ -249,11 +303,20 @@ def _draw_points(panel, axis, shown_range, *, strips, used_ends, level):
         low, high = panel.get_ylim()
         if (flags & (values > low) & (values < high)).any():
             panel.plot(
-                positions[flags] + 1, values[flags], marker, color=colour, markersize=5, label=label
+                positions[flags] + 1,
+                values[flags],
+                marker,
+                color=colour,
+                markersize=_COLUMN_MARK,
+                label=label,
             )
     for strip in used_strips:
         panel.axvspan(
-            strip.start + 0.5, strip.stop + 0.5, color=_USED_COLOUR, alpha=0.12, linewidth=0
+            strip.start + 0.5,
+            strip.stop + 0.5,
+            color=_USED_COLOUR,
+            alpha=_STRIP_OPACITY,
+            linewidth=0,
         )
 
 
@@ -280,7 +343,7 @@ def _name_strips(panel, findings, axis, level, room):
                 continue
             panel.text(
                 (strip.start + strip.stop + 1) / 2,
-                strip.level - level + 0.6 * room,
+                strip.level - level + _NAME_ROOMS * room,
                 name,
                 color=_USED_COLOUR,
                 ha="center",
@@ -309,9 +372,9 @@ def _draw_claim(panel, findings, axis, shown_range):
         return
     panel.plot(
         [max(start, first) + 0.5, min(stop, last) + 0.5],
-        [0.03, 0.03],
+        [_CLAIM_HEIGHT, _CLAIM_HEIGHT],
         color=_CLAIM_COLOUR,
-        linewidth=4,
+        linewidth=_CLAIM_LINE,
         solid_capstyle="butt",
         transform=panel.get_xaxis_transform(),
         label=f"header's BIASSEC {region.to_fits()}",

@@ -180,6 +180,7 @@ def png_bytes(figure):
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()
+    # A byte for each pixel has 256 values.
     reduced = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     reduced.putpalette(_with_exact_ground(reduced.getpalette()))
     description = description_chunk(figure.get_label())

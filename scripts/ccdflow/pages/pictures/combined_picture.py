@@ -12,16 +12,58 @@ from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import check_image, mean_of_middle_half, shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
-from ccdflow.pages.pictures.style import BELOW_ROOM, LEFT_ROOM, SCALE_ROOM, SERIES, WIDTH, pixels
+from ccdflow.pages.pictures.style import (
+    BELOW_ROOM,
+    LEFT_ROOM,
+    SCALE_ROOM,
+    SERIES,
+    THIN_LINE,
+    WIDTH,
+    pixels,
+)
 from ccdflow.pages.text_formatting import span_text
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# Most pixels of a side of the image that is drawn: as many as the picture has room for.
+# Most pixels of a side of the image that is drawn: the picture has no room for more.
 _SHOWN_PIXELS = pixels(4.9)
 # Pixels along an axis that are enough for a line or a distribution.
 _SAMPLED_SIDE_PIXELS = 500
 # The mean of the pixels within the noise about the last mean is taken this many times.
 _ITERATIONS = 20
+# Above the image, or the highest panel, inches.
+_ABOVE_PANELS = 0.35
+# Below the lowest panel, for the name of its axis, inches.
+_BELOW_PANELS = 0.6
+# An image wider than high: its width and its least height, inches. The panels of columns and rows
+# are below it and the distribution is at its right.
+_WIDE_IMAGE, _LEAST_WIDE_HEIGHT = 4.3, 2.1
+# Width and height of the panels of profiles below an image, inches.
+_PROFILE_WIDTH, _PROFILE_HEIGHT = 4.9, 2.0
+# From the left of the picture to the panels of the right column; more room above the profiles.
+_RIGHT_COLUMN, _ABOVE_PROFILES = 6.9, 0.2
+# An image at least as high as wide: its width and its least height, inches. The three panels are at
+# its right.
+_TALL_IMAGE, _LEAST_TALL_HEIGHT = 2.7, 4.9
+# Room between the scale of a tall image and the panels, and room right of the panels, inches.
+_BETWEEN_TALL, _RIGHT_OF_PANELS = 0.6, 0.2
+# The percentiles of a profile that its scale holds, and the room beyond them: a part of their
+# range, or half a unit where the range is 0.
+_PROFILE_PERCENTILES, _ROOM_PART, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
+# Room at each side of a profile, as a part of its length.
+_SIDE_PART = 0.01
+# The distribution extends to this many times the larger of scatter and noise, and to this many adu
+# where both are 0.
+_REACH_SIGMA, _LEAST_NOISE = 6, 1e-3
+# Upper end of the distribution's scale, in units of its highest value.
+_DISTRIBUTION_END = 1.05
+# Pixels within this many times the noise give the middle of the noise.
+_NEAR_NOISE = 1.5
+# A value that fewer than this part of the most frequent one's pixels have is no step.
+_RARE_PART = 0.1
+# A step of the values is heeded where it is longer than a bin over this number.
+_BINS_OF_STEP = 8
+# A rejected part below this many percent is written in words.
+_LEAST_PERCENT = 1e-3
 _BAR_COLOUR = "#b0cbdf"
 
 
@@ -103,22 +145,23 @@ def combined_bias_picture(combined, *, title=None):
 def _combined_layout(ratio):
     """Return boxes for image, columns, rows and distribution, and the height of it all."""
     if ratio < 1.0:
-        width = 4.3
-        image_height = max(2.1, width * ratio)
-        profiles_top = 0.35 + image_height + BELOW_ROOM + 0.2
+        width = _WIDE_IMAGE
+        image_height = max(_LEAST_WIDE_HEIGHT, width * ratio)
+        profiles_top = _ABOVE_PANELS + image_height + BELOW_ROOM + _ABOVE_PROFILES
         return [
-            (LEFT_ROOM, 0.35, width, width * ratio),
-            (LEFT_ROOM, profiles_top, 4.9, 2.0),
-            (6.9, profiles_top, 4.9, 2.0),
-            (6.9, 0.35, 4.9, image_height),
-        ], profiles_top + 2.0 + 0.6
-    width = 2.7
-    image_height = max(4.9, width * ratio)
-    start = LEFT_ROOM + width + SCALE_ROOM + 0.6
+            (LEFT_ROOM, _ABOVE_PANELS, width, width * ratio),
+            (LEFT_ROOM, profiles_top, _PROFILE_WIDTH, _PROFILE_HEIGHT),
+            (_RIGHT_COLUMN, profiles_top, _PROFILE_WIDTH, _PROFILE_HEIGHT),
+            (_RIGHT_COLUMN, _ABOVE_PANELS, _PROFILE_WIDTH, image_height),
+        ], profiles_top + _PROFILE_HEIGHT + _BELOW_PANELS
+    width = _TALL_IMAGE
+    image_height = max(_LEAST_TALL_HEIGHT, width * ratio)
+    start = LEFT_ROOM + width + SCALE_ROOM + _BETWEEN_TALL
     height = (image_height - 2 * BELOW_ROOM) / 3
-    tops = [0.35 + number * (height + BELOW_ROOM) for number in range(3)]
-    right_boxes = [(start, top, WIDTH - start - 0.2, height) for top in tops]
-    return [(LEFT_ROOM, 0.35, width, width * ratio), *right_boxes], 0.35 + image_height + 0.6
+    tops = [_ABOVE_PANELS + number * (height + BELOW_ROOM) for number in range(3)]
+    right_boxes = [(start, top, WIDTH - start - _RIGHT_OF_PANELS, height) for top in tops]
+    image_box = LEFT_ROOM, _ABOVE_PANELS, width, width * ratio
+    return [image_box, *right_boxes], _ABOVE_PANELS + image_height + _BELOW_PANELS
 
 
 def combined_sentence(combined):
@@ -132,7 +175,7 @@ def combined_sentence(combined):
             parts[-1] += f", predicted from the read noise {predicted} {combined.unit}"
     if math.isfinite(combined.rejected):
         percent = 100 * combined.rejected
-        share = f"{percent:.2g}" if percent >= 1e-3 or not percent else "less than 0.001"
+        share = f"{percent:.2g}" if percent >= _LEAST_PERCENT or not percent else "less than 0.001"
         parts.append(f"{share} % of the values rejected as outliers")
     return (
         "; ".join(parts)
@@ -165,13 +208,13 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
     """
     values = mean_of_middle_half(_sampled_lines_of(image, axis), axis=axis)
     line, other_lines = ("column", "rows") if axis == 0 else ("row", "columns")
-    low, high = (float(value) for value in np.nanpercentile(values, (0.5, 99.5)))
-    room = 0.4 * (high - low) or 0.5
-    edge = 0.01 * values.size
+    low, high = (float(value) for value in np.nanpercentile(values, _PROFILE_PERCENTILES))
+    room = _ROOM_PART * (high - low) or _ROOM_OF_ONE_VALUE
+    edge = _SIDE_PART * values.size
     panel = PlotPanel(raster, box, (1 - edge, values.size + edge), (low - room, high + room))
     title = f"Each {line}, typical value over all {other_lines}"
     panel.axes(title, f"{line} (pixels)", unit)
-    panel.curve(np.arange(1, values.size + 1), values, SERIES[0], 0.8)
+    panel.curve(np.arange(1, values.size + 1), values, SERIES[0], THIN_LINE)
 
 
 def _draw_histogram(raster, box, combined):
@@ -184,7 +227,7 @@ def _draw_histogram(raster, box, combined):
     centre = float(np.median(values))
     spread = MAD_TO_SIGMA_SHORT * float(np.median(np.abs(values - centre)))
     predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
-    edges = bin_edges(values, centre, 6 * max(spread, *predicted, 1e-3))
+    edges = bin_edges(values, centre, _REACH_SIGMA * max(spread, *predicted, _LEAST_NOISE))
     counts, _ = np.histogram(values, bins=edges)
     share = 100 * counts / values.size
     middle = (edges[1:] + edges[:-1]) / 2
@@ -194,7 +237,7 @@ def _draw_histogram(raster, box, combined):
         for noise in predicted
     ]
     curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else share
-    highest = 1.05 * float(max(share.max(), curve.max()))
+    highest = _DISTRIBUTION_END * float(max(share.max(), curve.max()))
     panel = PlotPanel(raster, box, (edges[0], edges[-1]), (0, highest))
     panel.axes("All pixels", f"value ({combined.unit})", "% of the pixels", is_whole=False)
     panel.bars(edges, share, _BAR_COLOUR)
@@ -222,7 +265,7 @@ def middle_of_noise(values, centre, predicted):
         In the unit of the values.
     """
     for _ in range(_ITERATIONS if predicted else 0):
-        near_values = values[np.abs(values - centre) < 1.5 * max(predicted)]
+        near_values = values[np.abs(values - centre) < _NEAR_NOISE * max(predicted)]
         if not near_values.size:
             break
         centre = float(near_values.mean(dtype=np.float64))
@@ -251,9 +294,9 @@ def bin_edges(values, centre, reach, bins=60):
     width = 2 * reach / bins
     near_values, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
     # Few values lie between the steps: those are left by clipping.
-    near_values = near_values[counts > 0.1 * counts.max(initial=0)]
+    near_values = near_values[counts > _RARE_PART * counts.max(initial=0)]
     step = float(np.median(np.diff(near_values))) if near_values.size > 1 else 0.0
-    if step > width / 8:
+    if step > width / _BINS_OF_STEP:
         width = step * max(1, round(width / step))
         centre = float(near_values[np.argmin(np.abs(near_values - centre))]) + step / 2
     count = math.ceil(reach / width)

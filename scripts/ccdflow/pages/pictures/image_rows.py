@@ -9,7 +9,13 @@ import numpy as np
 from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.panels import ShrunkImage, check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
-from ccdflow.pages.pictures.style import LEFT_ROOM, SCALE_ROOM, WIDTH, pixels
+from ccdflow.pages.pictures.style import (
+    LEFT_ROOM,
+    MARGIN,
+    SCALE_ROOM,
+    WIDTH,
+    pixels,
+)
 
 # Widest image, inches.
 _MOST_WIDTH = 3.9
@@ -17,6 +23,12 @@ _MOST_WIDTH = 3.9
 _NARROW_WIDTH = 1.4
 # Largest height over width of a wide image: one pair of them to a line.
 _TALL_RATIO = 1.3
+# Room between two images of a pair in a narrow column, inches.
+_BETWEEN_NARROW = 0.2
+# Room left and right of a heading together, inches.
+_BESIDE_HEADING = 0.2
+# From the top of a row to its images, inches.
+_IMAGES_TOP = 0.5
 # Room above and below the images of a line together, inches: heading, titles, axes.
 _AROUND_IMAGES = 1.05
 
@@ -71,13 +83,14 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     raster, top = new_picture(
         title, explanation, sum(height + _AROUND_IMAGES for height in heights)
     )
-    distance = widest + SCALE_ROOM + (0.2 if pairs == 2 else LEFT_ROOM)
+    distance = widest + SCALE_ROOM + (_BETWEEN_NARROW if pairs == 2 else LEFT_ROOM)
     for line, height in zip(lines, heights, strict=True):
         for number, row in enumerate(line):
             left = number * WIDTH / pairs
-            write_heading(raster, row.headline, left + 0.15, top, WIDTH / pairs - 0.2)
+            heading_width = WIDTH / pairs - _BESIDE_HEADING
+            write_heading(raster, row.headline, left + MARGIN, top, heading_width)
             for index, (image, unit, name) in enumerate(row.images):
-                box = left + LEFT_ROOM + index * distance, top + 0.5, widest, height
+                box = left + LEFT_ROOM + index * distance, top + _IMAGES_TOP, widest, height
                 draw_image(raster, box, image, unit, name, scale=scale, has_rows=not index)
         top += height + _AROUND_IMAGES
     return raster.png()

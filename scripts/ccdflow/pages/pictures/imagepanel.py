@@ -17,6 +17,9 @@ from ccdflow.pages.pictures.style import (
     NUMBER_POINTS,
     TICK,
     TITLE_POINTS,
+    TO_NAME,
+    TO_NUMBER,
+    TO_TITLE,
     pixels,
 )
 
@@ -27,6 +30,11 @@ _COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
 
 # The colour scale: its distance from the image, its width, the length of its arrows.
 _SCALE_GAP, _SCALE_WIDTH, _ARROW_LENGTH = pixels(0.08), pixels(0.12), 15
+# Pixels for a tick, of an axis and of the colour scale, at least; ticks of the scale at most.
+_TICK_PIXELS, _SCALE_TICK_PIXELS, _MOST_SCALE_TICKS = 60, 24, 6
+# Pixels from the ticks of rows to the name of their axis, and more pixels for each letter of the
+# longest number.
+_TO_ROWS_NAME, _LETTER_PIXELS = 16, 8
 # An image is smoothed unless it is enlarged enough for its pixels to be seen.
 _ENLARGED_FACTOR = 3
 
@@ -87,7 +95,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
             FAINT_INK
         )
     raster.put(left, top, shade_numbers[: bottom - top, : right - left][::-1])
-    raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
+    raster.draw_text(left, top - TO_TITLE, title, INK, points=TITLE_POINTS)
     _draw_axes(raster, corners, image.shape, has_rows=has_rows)
     finite_values = values[is_finite]
     has_beyond = (
@@ -130,22 +138,22 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     left, top, right, bottom = corners
     ny, nx = shape
     x_scale, y_scale = (right - left) / nx, (bottom - top) / ny
-    ticks = nice_ticks(0.5, nx + 0.5, max(2, (right - left) // 60), is_whole=True)
+    ticks = nice_ticks(0.5, nx + 0.5, max(2, (right - left) // _TICK_PIXELS), is_whole=True)
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
         x = left + (value - 0.5) * x_scale
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-        raster.draw_text(x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
-    raster.draw_text(
-        (left + right) / 2, bottom + 36, "column (pixels)", INK, points=LABEL_POINTS, anchor="ms"
+        raster.draw_text(x, bottom + TICK + TO_NUMBER, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
+    place = (left + right) / 2, bottom + TO_NAME
+    raster.text(*place, "column (pixels)", INK, points=LABEL_POINTS, anchor="ms"
     )
-    ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // 60), is_whole=True)
+    ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // _TICK_PIXELS), is_whole=True)
     texts = tick_labels(ticks)
     for value, text in zip(ticks, texts, strict=True):
         y = bottom - (value - 0.5) * y_scale
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
-        raster.draw_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+        raster.draw_text(left - TICK - TO_NUMBER, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
     if has_rows:
-        name_distance = TICK + 16 + 8 * max(map(len, texts), default=0)
+        name_distance = TICK + _TO_ROWS_NAME + _LETTER_PIXELS * max(map(len, texts), default=0)
         name = "row (pixels)"
         raster.draw_text(
             left - name_distance,
@@ -181,9 +189,11 @@ def _draw_scale(raster, corners, scale, unit, has_beyond):
         raster.polygon([(left, last), (right, last), (middle, bottom)], colours[0])
     if has_beyond[1]:
         raster.polygon([(left, first), (right, first), (middle, top)], colours[-1])
-    values, texts = scale.ticks(max(2, min(6, (last - first) // 24)))
+    values, texts = scale.ticks(
+        max(2, min(_MOST_SCALE_TICKS, (last - first) // _SCALE_TICK_PIXELS))
+    )
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
         y = last - fraction * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
-        raster.draw_text(right + TICK + 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
-    raster.draw_text(left, top - 7, unit, MUTED_INK, points=NUMBER_POINTS)
+        raster.draw_text(right + TICK + TO_NUMBER, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
+    raster.draw_text(left, top - TO_TITLE, unit, MUTED_INK, points=NUMBER_POINTS)

@@ -11,6 +11,7 @@ from ccdflow.pages.pictures.style import (
     NIGHTS_STEP,
     NIGHTS_TOP,
     RIGHT_ROOM,
+    THIN_LINE,
     WIDTH,
     drawable_text,
 )
@@ -19,6 +20,9 @@ from ccdflow.pages.pictures.style import (
 _MANY_NIGHTS = 60
 # Sizes of markers, points.
 _MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
+# Room before the first night and behind the last, as a part of the nights' range; and where there
+# is one night, in nights.
+_SIDE_PART, _SIDE_OF_ONE = 0.03, 0.5
 # Names of nights at most, and letters of a name.
 _MOST_NAMES, _NAME_LETTERS = 8, 16
 
@@ -70,7 +74,7 @@ def night_ticks(axes, positions_by_night):
             ticks.append(position)
             names.append(drawable_text(name))
     axes.set_xticks(ticks, names)
-    room = 0.03 * (last - first) or 0.5
+    room = _SIDE_PART * (last - first) or _SIDE_OF_ONE
     axes.set_xlim(first - room, last + room)
 
 
@@ -88,4 +92,5 @@ def draw_line(axes, positions, values, *, label, number):
         Number of the line, for its style.
     """
     size = _MARKER_SIZE if len(positions) < _MANY_NIGHTS else _SMALL_MARKER_SIZE
-    axes.plot(positions, values, linewidth=0.8, markersize=size, label=label, **line_style(number))
+    style = {"linewidth": THIN_LINE, "markersize": size, **line_style(number)}
+    axes.plot(positions, values, label=label, **style)

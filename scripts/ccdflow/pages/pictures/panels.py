@@ -18,6 +18,14 @@ Box = tuple[int, int, int, int]
 
 # Rows of a block that are averaged, at most: a star is wider than the rows between them.
 _MOST_AVERAGED_ROWS = 6
+# Least and largest height over width of an image as drawn.
+_LEAST_RATIO, _MOST_RATIO = 0.36, 2.0
+# A profile's scale holds values this many ranges of the overscan below its lowest and above its
+# highest one.
+_REACH_BELOW, _REACH_ABOVE = 1.5, 3
+# Room at a profile's scale, as a part of the range of its values, and in their unit where the range
+# is 0. The scale has it once below and, for words, this many times above.
+_ROOM_PART, _LEAST_ROOM, _ROOMS_ABOVE = 0.08, 0.5, 3.2
 
 
 @dataclass(frozen=True)
@@ -315,7 +323,7 @@ class ShrunkImage:
     @property
     def ratio(self):
         """Height over width as drawn: long strips are drawn wider, or taller, than they are."""
-        return min(max(self.shape[0] / self.shape[1], 0.36), 2.0)
+        return min(max(self.shape[0] / self.shape[1], _LEAST_RATIO), _MOST_RATIO)
 
 
 def shrink(image, limit):
@@ -487,7 +495,9 @@ def _limits_of_scale(levels_and_noises, values, is_in_strip):
     )
     low, high = values_to_show.min(), values_to_show.max()
     reach = max(high - low, 1.0)
-    near_values = values[is_finite & (values > low - 1.5 * reach) & (values < high + 3 * reach)]
+    near_values = values[
+        is_finite & (values > low - _REACH_BELOW * reach) & (values < high + _REACH_ABOVE * reach)
+    ]
     low, high = float(min(low, near_values.min())), float(max(high, near_values.max()))
-    room = 0.08 * (high - low) or 0.5
-    return low - room, high + 3.2 * room
+    room = _ROOM_PART * (high - low) or _LEAST_ROOM
+    return low - room, high + _ROOMS_ABOVE * room

@@ -17,8 +17,12 @@ from ccdflow.pages.pictures.style import (
     LABEL_POINTS,
     MUTED_INK,
     NUMBER_POINTS,
+    POINTS_OF_INCH,
     TICK,
     TITLE_POINTS,
+    TO_NAME,
+    TO_NUMBER,
+    TO_TITLE,
     WHITE,
     font,
     pixels,
@@ -59,8 +63,30 @@ _FAR_HEIGHTS = 9
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LEGEND_LINE_PIXELS = 19
-# Entries of a legend inside a panel, at most.
-_MOST_LEGEND_ENTRIES = 8
+# Pixels above a legend inside a panel to the first line's foot, and room around its lines together.
+_LEGEND_TOP, _AROUND_LEGEND = 16, 10
+# A legend inside a panel takes at most this part of its height.
+_LEGEND_PART_INSIDE = 0.6
+# Pixels right of a legend inside a panel that are inside its last entry's room.
+_LEGEND_RIGHT = 8
+# Pixels from the longest number of the vertical axis to the axis' name, with those to the number.
+_TO_UPRIGHT_NAME = 16
+# Numbers on the axis of a panel of lying bars, about.
+_TICKS_OF_ROWS = 9
+# Pixels of free room above a text between lines; the least width and height of a block.
+_ABOVE_TEXT, _LEAST_BLOCK = 2, 2
+# An entry of a legend, pixels: width of its swatch, from its start to its text, and room beside the
+# text together; from the start of an entry above a panel to its swatch.
+_SWATCH_WIDTH, _TO_TEXT, _BESIDE_TEXT, _TO_SWATCH = 26, 34, 52, 18
+# Heights of a swatch's parts above the foot of the text, pixels: a dashed line, the middle of a
+# mark, the upper and lower edge of a bar.
+_DASHES_FOOT, _MARK_FOOT, _BAR_TOP, _BAR_FOOT = 5, 4, 6, 3
+# Size of a mark, and of a hollow one, points.
+_MARK_SIZE, _HOLLOW_SIZE = 5, 6
+# Length of a dash and its gap together, and of the dash, pixels.
+_DASH_STEP, _DASH = 12, 8
+# Thickness of the edge of a hollow mark, pixels.
+_MARK_EDGE = 1.4
 
 
 def write_sentence(raster, box, text):
@@ -127,8 +153,8 @@ class PlotPanel:
         if has_legend_inside:
             low, high = y_range
             room_part = min(
-                0.6,
-                (_LEGEND_LINE_PIXELS * min(len(entries), MOST_LEGEND_ENTRIES) + 10)
+                _LEGEND_PART_INSIDE,
+                (_LEGEND_LINE_PIXELS * min(len(entries), MOST_LEGEND_ENTRIES) + _AROUND_LEGEND)
                 / pixels(box[3]),
             )
             y_range = low, low + (high - low) / (1 - room_part)
@@ -208,7 +234,9 @@ class PlotPanel:
         for part in np.split(np.arange(xs.size), np.nonzero(np.diff(is_known.astype(int)))[0] + 1):
             if part.size > 1 and is_known[part[0]]:
                 points = list(zip(xs[part].tolist(), ys[part].tolist(), strict=True))
-                self.raster.polyline(points, colour, width * DPI / 72, (left, top, right, bottom))
+                self.raster.polyline(
+                    points, colour, width * DPI / POINTS_OF_INCH, (left, top, right, bottom)
+                )
 
     def steps(self, positions, values, colour, width=1.1):
         """Draw values as steps, each as wide as from the middle to its neighbours'.
@@ -238,18 +266,18 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
+        raster.draw_text(left, top - TO_TITLE, title, INK, points=TITLE_POINTS)
         ticks = self._upright_ticks()
         texts = tick_labels(ticks)
         for value, text in zip(ticks, texts, strict=True):
             y = round(self.y(value))
             raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.draw_text(left - TICK - 4, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+            raster.draw_text(left - TICK - TO_NUMBER, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
         widest = max(
             (font(NUMBER_POINTS, is_bold=False).getlength(text) for text in texts), default=0
         )
-        name_x = left - TICK - 16 - widest
+        name_x = left - TICK - _TO_UPRIGHT_NAME - widest
         raster.draw_text(
             name_x, (top + bottom) / 2, ylabel, INK, points=LABEL_POINTS, is_upright=True
         )
@@ -258,10 +286,10 @@ class PlotPanel:
             x = self.x(value)
             raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
             raster.draw_text(
-                x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
+                x, bottom + TICK + TO_NUMBER, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
             )
         raster.draw_text(
-            (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
+            (left + right) / 2, bottom + TO_NAME, xlabel, INK, points=LABEL_POINTS, anchor="ms"
         )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
@@ -287,7 +315,7 @@ class PlotPanel:
         """
         lines = [round(self.y(value)) for value in self._upright_ticks()]
         for position in range(y, self.corners[3] - height):
-            if not any(position - 2 <= line <= position + height for line in lines):
+            if not any(position - _ABOVE_TEXT <= line <= position + height for line in lines):
                 return position
         return y
 
@@ -302,9 +330,10 @@ class PlotPanel:
         """
         first, last = round(self.x(left)), round(self.x(right))
         ends = sorted((round(self.y(lower)), round(self.y(upper))))
-        self.raster.fill(first, ends[0], max(last, first + 2), max(ends[1], ends[0] + 2), colour)
+        last, lowest = max(last, first + _LEAST_BLOCK), max(ends[1], ends[0] + _LEAST_BLOCK)
+        self.raster.fill(first, ends[0], last, lowest, colour)
 
-    def dots(self, xs, ys, colour, mark="o", size=5):
+    def dots(self, xs, ys, colour, mark="o", size=_MARK_SIZE):
         """Mark values inside the panel, size in points; NaN is left out.
 
         Parameters
@@ -342,21 +371,21 @@ class PlotPanel:
         """
         raster = self.raster
         left, top, right, bottom = self.corners
-        raster.draw_text(left, top - 7, title, INK, points=TITLE_POINTS)
-        ticks = nice_ticks(*self.x_range, 9)
+        raster.draw_text(left, top - TO_TITLE, title, INK, points=TITLE_POINTS)
+        ticks = nice_ticks(*self.x_range, _TICKS_OF_ROWS)
         for value, text in zip(ticks, tick_labels(ticks), strict=True):
             x = round(self.x(value))
             raster.fill(x, top, x + 1, bottom, FAINT_INK)
             raster.fill(x, bottom, x + 1, bottom + TICK, EDGE)
             raster.draw_text(
-                x, bottom + TICK + 4, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
+                x, bottom + TICK + TO_NUMBER, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt"
             )
         for position, name in enumerate(names):
             y = round(self.y(position))
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.draw_text(left - TICK - 4, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+            raster.draw_text(left - TICK - TO_NUMBER, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
         raster.draw_text(
-            (left + right) / 2, bottom + 36, xlabel, INK, points=LABEL_POINTS, anchor="ms"
+            (left + right) / 2, bottom + TO_NAME, xlabel, INK, points=LABEL_POINTS, anchor="ms"
         )
         raster.fill(left - 1, top, left, bottom + 1, EDGE)
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
@@ -375,7 +404,7 @@ class PlotPanel:
             return
         for entry in reversed(entries):
             right -= _entry_width(entry)
-            self._entry(right + 18, top - 7, entry)
+            self._entry(right + _TO_SWATCH, top - TO_TITLE, entry)
 
     def _legend_inside(self, entries):
         """Write the first entries in lines at the upper right; the last line counts the others."""
@@ -388,33 +417,34 @@ class PlotPanel:
                 *mark,
             )
         _, top, right, _ = self.corners
-        left = right - max(map(_entry_width, entries_shown)) + 8
+        left = right - max(map(_entry_width, entries_shown)) + _LEGEND_RIGHT
         for number, entry in enumerate(entries_shown):
-            self._entry(left, top + 16 + _LEGEND_LINE_PIXELS * number, entry)
+            self._entry(left, top + _LEGEND_TOP + _LEGEND_LINE_PIXELS * number, entry)
 
     def _entry(self, x, y, entry):
         """Write one entry, its swatch from x on."""
         colour, text, *marks = entry
         mark = marks[0] if marks else ""
         if mark == "--":
-            _draw_dashes(self.raster, round(x), round(x) + 26, y - 5, colour)
+            _draw_dashes(self.raster, round(x), round(x) + _SWATCH_WIDTH, y - _DASHES_FOOT, colour)
         elif mark:
             _draw_mark(
                 self.raster,
-                x + 13,
-                y=y - 4,
+                x + _SWATCH_WIDTH / 2,
+                y=y - _MARK_FOOT,
                 colour=colour,
                 mark=mark,
-                size=6 if "hollow" in mark else 5,
+                size=_HOLLOW_SIZE if "hollow" in mark else _MARK_SIZE,
             )
         else:
-            self.raster.fill(round(x), y - 6, round(x) + 26, y - 3, colour)
-        self.raster.draw_text(x + 34, y, text, INK, points=NUMBER_POINTS)
+            right = round(x) + _SWATCH_WIDTH
+            self.raster.fill(round(x), y - _BAR_TOP, right, y - _BAR_FOOT, colour)
+        self.raster.draw_text(x + _TO_TEXT, y, text, INK, points=NUMBER_POINTS)
 
 
 def _entry_width(entry):
     """Return the pixels that an entry of a legend takes."""
-    return 52 + font(NUMBER_POINTS, is_bold=False).getlength(entry[1])
+    return _BESIDE_TEXT + font(NUMBER_POINTS, is_bold=False).getlength(entry[1])
 
 
 def _draw_dashes(raster, left, right, y, colour):
@@ -427,8 +457,8 @@ def _draw_dashes(raster, left, right, y, colour):
         Pixels of the picture.
     colour : str
     """
-    for x in range(left, right, 12):
-        raster.fill(x, y - 1, min(x + 8, right), y + 1, colour)
+    for x in range(left, right, _DASH_STEP):
+        raster.fill(x, y - 1, min(x + _DASH, right), y + 1, colour)
 
 
 def _draw_mark(raster, x, y, colour, mark, size):
@@ -445,12 +475,12 @@ def _draw_mark(raster, x, y, colour, mark, size):
     size : float
         Points.
     """
-    half = size * DPI / 72 / 2
+    half = size * DPI / POINTS_OF_INCH / 2
     shape, _, hollow = mark.partition(", ")
     corners = [(x + half * dx, y + half * dy) for dx, dy in _CORNERS[shape]]
     raster.polygon(corners, colour)
     if hollow:
-        inner_part = (half - 1.4) / half
+        inner_part = (half - _MARK_EDGE) / half
         raster.polygon(
             [(x + inner_part * (a - x), y + inner_part * (b - y)) for a, b in corners], WHITE
         )

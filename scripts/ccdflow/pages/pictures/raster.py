@@ -220,6 +220,7 @@ class Raster:
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)
         patch = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
+        # Half of 255 is added: the quotient is rounded.
         steps = (mask.astype(np.uint16) * _SHADE_COUNT + 127) // 255
         rows, columns = np.nonzero(steps)
         grounds, steps = patch[rows, columns], steps[rows, columns]

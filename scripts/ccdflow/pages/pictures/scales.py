@@ -14,7 +14,8 @@ _FEWEST_PIXELS = 16
 _SHOWN_PERCENT = (3.0, 96.0)
 # Parts of the sorted values: median and standard deviation of normal values, however many stars.
 _PARTS_OF_NOISE = (0.16, 0.5, 0.84)
-# Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are as many.
+# Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are about
+# this part.
 _DARKEST_PART = 0.002
 # Widths below the typical value where an asinh scale ends, chosen: no noise reaches lower.
 _DEEPEST_WIDTHS = 10
@@ -67,6 +68,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
     """
     length = high - low
     size = 10.0 ** math.floor(math.log10(length / most))
+    # One of these is long enough, also where only whole numbers are wanted.
     for step in (factor * size for factor in (*_TICK_STEPS, 20, 50)):
         tick_step = max(1.0, step) if is_whole else step
         first, last = steps_between(low, high, tick_step)

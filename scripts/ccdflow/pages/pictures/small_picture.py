@@ -97,6 +97,7 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
             else (0.0, 1.0)
         )
     high = max(high, low + _STEP_OF_NOISE)
+    # Of the 256 values of a byte, 0 is transparent and 1 the darkest grey.
     steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _relative_noise(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
@@ -146,6 +147,7 @@ def _asinh(image, centre, scale):
 @lru_cache(maxsize=256)
 def _greys_of_steps(steps):
     """Return the grey of each of some steps, from 1 on: 1 is the darkest; 0 is transparent."""
+    # The steps are spread over the greys from 1 to 255.
     greys = np.rint(np.arange(-1, 255) * np.float32(254 / steps)).clip(-1, 254) + 1
     return greys.astype(np.uint8).tobytes()
 

@@ -50,7 +50,7 @@ NIGHTS_HEIGHT = 1.35
 """Height of a panel of figures over the nights."""
 
 NIGHTS_STEP = 2.05
-"""Distance from the top of a panel of figures over the nights to that of the next."""
+"""Distance from the top of a panel of figures over the nights to the top of the next."""
 
 RIGHT_ROOM = 0.2
 """Room right of a panel of figures over the nights, for the end of its last night's name."""
@@ -59,7 +59,7 @@ BELOW_ROOM = 0.72
 """Room for the label of a horizontal axis and the title of the panel below it."""
 
 MARGIN = 0.15
-"""Room left of the headline and the explanation, and below the explanation."""
+"""Room left of the headline, of headings and of the explanation, and below the explanation."""
 
 ABOVE_HEADLINE = 0.12
 """Room above the headline."""
@@ -79,6 +79,19 @@ HEADLINE_POINTS, HEADING_POINTS, TITLE_POINTS, LABEL_POINTS, NUMBER_POINTS = 13,
 TICK = 4
 """Length of a tick of an axis, pixels."""
 
+TO_TITLE, TO_NAME, TO_NUMBER = 7, 36, 4
+"""Pixels from a panel to its title above it and to the name of its horizontal axis, and from a tick
+to its number."""
+
+THIN_LINE = 0.8
+"""Width of a line between values, points."""
+
+POINTS_OF_INCH = 72
+"""Points of an inch, in which letters, lines and marks are measured."""
+
+# Letters of a line of the headline and of the explanation, which fill the width of a picture.
+_HEADLINE_LETTERS, _LINE_LETTERS = 95, 158
+
 
 @cache
 def font(points, is_bold):
@@ -96,7 +109,9 @@ def font(points, is_bold):
     """
     (folder,) = find_spec("matplotlib").submodule_search_locations
     file = Path(folder, "mpl-data", "fonts", "ttf", f"DejaVuSans{'-Bold' * is_bold}.ttf")
-    return ImageFont.truetype(file, points * DPI / 72, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(
+        file, points * DPI / POINTS_OF_INCH, layout_engine=ImageFont.Layout.BASIC
+    )
 
 
 @cache
@@ -118,14 +133,14 @@ def drawable_text(text):
 
 def headline_lines(text):
     """Return the lines of the headline of a picture, one at least."""
-    return textwrap.wrap(drawable_text(text), 95) or [""]
+    return textwrap.wrap(drawable_text(text), _HEADLINE_LETTERS) or [""]
 
 
 def explanation_lines(text):
     """Return the lines of the text below the panels of a picture."""
     # No line ends between a number and its unit.
     text_with_units = re.sub(r"(?<=\d) (?=%|adu\b)", "\u00a0", drawable_text(text))
-    return [line.replace("\u00a0", " ") for line in textwrap.wrap(text_with_units, 158)]
+    return [line.replace("\u00a0", " ") for line in textwrap.wrap(text_with_units, _LINE_LETTERS)]
 
 
 def footer_height(text):

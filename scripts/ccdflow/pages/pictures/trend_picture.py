@@ -23,6 +23,13 @@ from ccdflow.pages.pictures.night_axis import (
 )
 from ccdflow.pages.pictures.style import FAINT_INK, drawable_text
 
+# Height of the panels together, inches.
+_PANELS_HEIGHT = 6.4
+# Room above and below the point of a single night, as a part of the scale.
+_ROOM_OF_ONE_NIGHT = 0.6
+# Room at a scale of ratios at least.
+_LEAST_RATIO_ROOM = 0.2
+
 
 @dataclass(frozen=True)
 class TrendPoint:
@@ -81,7 +88,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
         "look for what was changed that day."
     )
     with drawing():
-        figure, make_axes = new_figure(title, explanation, height=6.4)
+        figure, make_axes = new_figure(title, explanation, height=_PANELS_HEIGHT)
         panels = (
             ("level", "Bias level, less its median", unit),
             ("read_noise", "Read noise of one frame", unit),
@@ -146,11 +153,11 @@ def _draw_trends(axes, points, key, positions_by_night, level_unit):
     for number, (label, line) in enumerate(lines):
         _draw_trend(axes, line, label, number, level_unit)
     if len(positions_by_night) == 1:
-        axes.margins(y=0.6)
+        axes.margins(y=_ROOM_OF_ONE_NIGHT)
     if key == "noise_ratio":
         # A few percent are the statistics of the measurement.
         ratios = [point.noise_ratio for point in points if point.noise_ratio > 0]
-        set_vertical_scale(axes, [1.0, *ratios], least_room=0.2)
+        set_vertical_scale(axes, [1.0, *ratios], least_room=_LEAST_RATIO_ROOM)
 
 
 def _draw_trend(axes, line, label, number, level_unit):

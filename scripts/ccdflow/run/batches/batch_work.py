@@ -76,13 +76,13 @@ def _make_claimed(path, chain, threads, parent, say):
         As for `make_all`.
     """
     meter = None
-    # Others wait for this process, while it waits itself as well.
+    # Other processes wait for this one, while it waits itself.
     reporter = batch_progress.Reporter(
         path, lambda: meter.progress.count if meter else BatchCount()
     )
     reporter.start()
     try:
-        # An earlier run's process may leave records of these jobs as long as it is at work.
+        # As long as a process of an earlier run is at work, it may leave records of these jobs.
         awaited_batches = batches_awaited(path)
         signs = claims.SignsOfLife(awaited_batches)
         for awaited in awaited_batches:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-# The logger above those of all modules.
+# The logger above the loggers of all modules.
 _LIBRARY = "ccdflow"
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 # Seconds from line to line. Chosen: a terminal shows one line that changes, a file keeps each.
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
+# Columns of a terminal that does not tell its width.
+_USUAL_WIDTH = 80
 # The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
 _WINDOW_SECONDS = 60.0
 
@@ -220,9 +222,9 @@ class Progress:
 def _terminal_width(stream):
     """Return the width of a terminal: a line that wraps cannot be renewed."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
     except (OSError, ValueError, AttributeError):
-        return 80
+        return _USUAL_WIDTH
 
 
 def duration(seconds):

@@ -29,7 +29,7 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     products_named = {record.product for record in (*failed, *postponed)}
     products, n_made = dict.fromkeys(plan.requested), 0
     refused = [product for product in plan.jobs if _is_refused(context.outcome(product))]
-    # A master that was refused in this run is the reason for what a product lacks.
+    # A product may lack a master because that master was refused in this run.
     for product in dict.fromkeys([*refused, *products]):
         record = context.outcome(product)
         # The inventory is written in every run, and has no record.

@@ -21,8 +21,8 @@ from ccdflow.run.nights import closed_nights
 from ccdflow.run.nights.note_lines import NeedsWholePlan, first_values
 from ccdflow.run.rawframes import header_store
 
-# Late notes of fewer bytes are not merged: those of a night of 100 frames, which take little time.
-# In the memory of a watch they are objects of several times these bytes.
+# Late notes of fewer bytes are not merged: a night of 100 frames has fewer, and they take little
+# time. In the memory of a watch they are objects of several times this size.
 _MANY_BYTES = 150_000
 # Late notes of a smaller part of the notes are not merged either, for merging copies all notes.
 _MERGED_PART = 0.02

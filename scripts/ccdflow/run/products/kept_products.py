@@ -20,7 +20,7 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.wording import count
 
 KEPT = "its earlier version is kept"
-"""The first words of the reason of a product that was not made in this run, and is there."""
+"""The first words of the reason why a product that is there was not made in this run."""
 
 
 def has_earlier_version(context, job, record):

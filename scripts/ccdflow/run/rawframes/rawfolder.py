@@ -427,7 +427,7 @@ def read_mounts(table=_MOUNT_TABLE):
     list of Mount
     """
     try:
-        # Names are bytes, of which the kernel escapes blanks, line feeds and backslashes alone.
+        # Names are bytes; the kernel escapes only blanks, line feeds and backslashes in them.
         lines = Path(table).read_bytes().split(b"\n")
     except OSError:
         return []

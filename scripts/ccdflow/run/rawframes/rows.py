@@ -27,7 +27,7 @@ RAW_MISSING = "raw file missing"
 """The raw file is no longer there."""
 
 DELETED_OR_MOVED = "it was deleted or moved"
-"""`Row.gone` of a raw file that is missing; that of a file that cannot be read is the error."""
+"""`Row.gone` of a raw file that is missing; for a file that cannot be read it is the error."""
 
 FACTS = (
     "imagetyp", "type", "filter", "exptime", "naxis1", "naxis2", "biassec", "trimsec", "datasec",
@@ -138,7 +138,7 @@ class Row:
     stamp : tuple of int
         Size, mtime and ctime in ns when it was read; () for a file that is to be read again.
     facts : Facts
-        Cells of the table, see `COLUMNS`.
+        Cells of the table, see `ccdflow.run.rawframes.inventory_table.COLUMNS`.
     camera : str
         The camera's name; '' where none could be found.
     geometry : str
@@ -330,7 +330,7 @@ def digest(value):
     return digest_of(canonical_text(value))
 
 
-# Writes a value as text, of which the hash is taken.
+# Writes a value as the text whose hash is taken.
 canonical_text = json_text.compact_encoder(sort_keys=True)
 
 

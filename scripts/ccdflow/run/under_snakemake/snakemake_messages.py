@@ -14,9 +14,9 @@ _MISSING_RECORD_LINES = (
     "MissingOutputException", "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
 )  # fmt: skip
-
-
+# Matches the message on a target that no rule makes, with its name.
 _UNKNOWN_TARGET = re.compile(r"No rule to produce (.+) \(if you use input functions")
+# The message on a rule asked for by its name, where the rule makes one of many products.
 _RULE_OF_ONE_PRODUCT = "Target rules may not contain wildcards"
 
 

@@ -37,9 +37,9 @@ from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 
 # A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
-# Python looks for garbage whenever so many objects more are alive. Its own 700 are a dozen searches
-# through all objects of an overview of 10,000 nights, a quarter of its time; above 7,000 the gain
-# is small, and figures that are done, which are garbage, stay longer.
+# Python looks for garbage each time this many more objects are alive. Its own 700 make a dozen
+# searches through all objects of an overview of 10,000 nights, a quarter of its time; above 7,000
+# the gain is small, and figures that are done, which are garbage, stay longer.
 _OBJECTS_BETWEEN_COLLECTIONS = 7000
 # With more batches than this, finished jobs are counted this many seconds apart: each count is a
 # file, which may be on a network. Chosen, not measured: a slow one may read 100 files a second.
@@ -196,7 +196,7 @@ class Steward:
         )
         for product in requested:
             job_list.check_product(planned_session.context, product, self.results)
-        # Another workflow, of which this one is a module, has names of its own.
+        # A workflow that uses this one as a module has names of its own.
         for name in () if self.host.is_module else sorted(self.host.forced):
             if not self.chain.by_rule(name):
                 job_list.check_forced(planned_session.context, name, self.jobs.product_at(name))

@@ -71,7 +71,7 @@ class FrameLines:
             return
         if kind.reach == OF_A_FRAME:
             self.last_frame_at = time.monotonic()
-        # Of a product that waits one line on all of them tells.
+        # One line tells of all products that wait.
         has_report = kind.reports_frames and record.status != job_records.WAITING
         reports = kind.frame_reports(self._context, record) if has_report else []
         with self._lock:

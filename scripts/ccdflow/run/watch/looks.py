@@ -13,8 +13,9 @@ from ccdflow.run.watch.timed_calls import NoAnswer
 # Seconds after which the folder is looked through even where the kernel reports frames, for missed
 # ones.
 _LOOK_SECONDS = 10.0
-# The time between two looks is at least this many times that of the last one: a look goes through
-# all frames of the archive, and with a million of them one every ten seconds would never end.
+# The time between two looks is at least this many times the time that the last one took: a look
+# goes through all frames of the archive, and with a million frames looks every ten seconds would
+# never end.
 _LOOK_TIMES = 20
 # If this many files give no answer, no other one is tried. Chosen: each holds a thread.
 _MOST_HANGING = 8
@@ -130,5 +131,6 @@ def _read_through(path):
     """Read a file to its end, so that it is in memory; a pipe would not answer, and is no frame."""
     if path.is_file():
         with path.open("rb", buffering=0) as file:
+            # 4 MB at once.
             while file.read(1 << 22):
                 pass

@@ -27,8 +27,10 @@ class NewFrames:
     def __init__(self, raw, pause):
         self.seen = SeenFrames()
         self._settled = SettledFiles(raw, pause)
-        # Stamps of frames that wait for a round, by file; frames that rounds found incomplete.
-        self._waiting, self._arriving = {}, set()
+        # Stamps of the frames that wait for a round, by file.
+        self._waiting = {}
+        # Frames that rounds found incomplete.
+        self._arriving = set()
         # The latest stamps of all frames that no round had seen, complete or not.
         self._noticed = {}
 

@@ -27,7 +27,7 @@ from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
 
-# The notes of a results folder: another process that did anything has written one of them.
+# The notes of a results folder: any process that did something has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
 
 

@@ -47,8 +47,10 @@ from ccdflow.settings import cameras_folder
 _LOG = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 """Seconds between two looks at the raw folder."""
+
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
+
 # In a round of more jobs no line waits for the width of the stars. Chosen: the list of a night with
 # more frames comes long after its first frame.
 _MOST_JOBS = 200

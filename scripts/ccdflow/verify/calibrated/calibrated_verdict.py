@@ -58,12 +58,13 @@ from ccdflow.verify.reading.verdict import MISSING, SOURCE_REPLACED, CannotRemak
 
 MOST_STEPS = 2
 """A calibrated pixel may differ by this many steps of float32: ccdproc rounds in another order."""
+
 # Further steps where a dead time is measured: its card has six digits.
 _SHUTTER_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 _ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
-# Extensions, each with the card that is there only where the extension is.
+# Extensions, each with the card that only a file with the extension has.
 _CARDS_OF_EXTENSIONS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
 _RENAMED_CARDS = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",

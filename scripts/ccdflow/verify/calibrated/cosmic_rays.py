@@ -62,7 +62,7 @@ _EDGE_SHARE = 0.02
 # The allowed fraction of a row or column at an edge grows by the fraction of the whole image that
 # was hit, times this factor.
 _EDGE_FACTOR = 4
-# Least number of hits at which those of a row or column at an edge may be too many to count.
+# A row or column at an edge with at least this many hits may have too many of them to count.
 _FEWEST_ON_EDGE = 5
 
 

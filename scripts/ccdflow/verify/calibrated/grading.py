@@ -7,15 +7,16 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 
-# Match a line of HISTORY with a grade and its reasons, "grade B: no flat of this night", and a line
-# on a step that was not taken.
+# Matches a line of HISTORY with a grade and its reasons: "grade B: no flat of this night".
 _GRADE_LINE = re.compile(r"grade ([ABC]): (.*)")
+# Matches a line of HISTORY on a step that was not taken.
 _LINE_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
+# A pattern of a number in a reason.
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 _START_OF_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature unknown"
 # Degrees in a reason have two or three digits: relative and absolute rounding.
 _ROUNDING_DEGREES = 0.006
-# Reasons, and the grade that a frame has at best with one.
+# Patterns that match reasons, and the best grade of a frame with such a reason.
 _GRADES = (
     (re.compile(r"no (bias|dark|flat)"), "C"),
     (re.compile(rf"dark scaled up by {_NUMBER}"), "C"),

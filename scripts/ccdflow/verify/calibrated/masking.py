@@ -302,7 +302,7 @@ def _measured_pixels(name, key, results):
 
 
 # Frames of a night name the same measurements, of 10 nights by default (`bad_pixels: nights`): 32
-# hold those of three cameras. A frame that names more reads all of them again.
+# entries hold the measurements of three cameras. A frame that names more reads all of them again.
 @lru_cache(maxsize=32)
 def _kept_measurement(path, size, time):
     """Return a table of bad pixels; a file of another size or time is read again."""

@@ -24,6 +24,8 @@ from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
 # Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
 _OWN_LIGHT_SIGMA = 4.0
+# Rows whose light is computed at once: their arrays in double precision stay small.
+_LIGHT_ROWS = 64
 # Rows and columns of the tiles of a dark.
 _TILE_SIDE = 24
 
@@ -92,8 +94,9 @@ def plane_of(path, hdu, kind, cut=None):
     )
 
 
-# An image needs up to three, and frames that follow need the same ones. A plane takes 10 bytes a
-# pixel, 0.17 GB for 4096 x 4096: more would keep those of nights that are done.
+# An image needs up to three planes, and the frames that follow need the same ones. A plane takes 10
+# bytes a pixel, 0.17 GB for 4096 x 4096: more entries would keep the planes of nights that are
+# done.
 @lru_cache(maxsize=4)
 def _plane_of(path, hdu, kind, section, size, time):
     """Read and return a `MasterPlane`.
@@ -194,8 +197,8 @@ def expected_dark_light(plane, place):
         sampled_rows = np.concatenate(edges_of_tiles(len(values), _TILE_SIDE)[1])
         surroundings = SmoothLight(values[sampled_rows], len(values), _TILE_SIDE)
         light = np.empty(values.shape, np.float32)
-        for low in range(0, len(values), 64):
-            rows = slice(low, min(low + 64, len(values)))
+        for low in range(0, len(values), _LIGHT_ROWS):
+            rows = slice(low, min(low + _LIGHT_ROWS, len(values)))
             smooth = surroundings.rows(rows.start, rows.stop)
             error = errors[rows].astype(np.float64)
             is_outlier = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * error**2

@@ -50,11 +50,11 @@ _SATURATION_MARGIN = 3.0
 # jumps.
 _SKY_PART = 1e-3
 # SATURATE follows from the response that this part of a flat's pixels does not exceed: a single
-# pixel counts for nothing. It is `_TOP_SHARE` of calibrate/image_figures.py.
+# pixel counts for nothing. It is `ccdflow.calibrate.image_figures._TOP_SHARE`.
 _BRIGHTEST_PART = 0.999
-# Every 8th row and 4th column: the sample of which the product's medians are.
+# Every 8th row and 4th column: the sample for the product's medians.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
-# Every 4th row and column of a flat: the sample of which the product's brightest response is.
+# Every 4th row and column of a flat: the sample for the product's brightest response.
 _SAMPLED_OF_FLAT = np.s_[::4, ::4]
 # Halvings of an interval: float64 has 53 bits.
 _HALVINGS = 60

@@ -333,7 +333,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
     variance.reshape(-1)[places] = terms_of_bright.variance(np.maximum(bright_pixels.light, 0))
     limit = np.full(variance.shape, CARD_ROUNDING_PART)
     # Where a master has no value, as in an amplifier that the flat does not light, no error is made
-    # again, and that of the product is believed.
+    # again, and the product's own is believed.
     with np.errstate(invalid="ignore"):
         limit.reshape(-1)[places] += (
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]

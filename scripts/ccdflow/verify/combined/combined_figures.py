@@ -45,6 +45,8 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 _HOT_SIGMA = 5.0
 # Matches the comment of NHOT, which has the rate: combine/combined_header.py writes it.
 _HOT_RATE = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
+# Pixels of a dark with a standard error above this many times the median are left out: few members.
+_MOST_ERROR_RATIO = 3
 # A column is hot throughout if this part of its pixels has charge of its own.
 _HOT_COLUMN_PART = 0.9
 # Electrons, or adu without a gain: charge of a pixel with less does not run over.
@@ -125,8 +127,8 @@ def _check_noise_of_biases(header, tail, frames, account):
     """
     count = len(frames)
     if card(header, "OSCAXIS", tail) == "columns":
-        # The frames are turned: the levels of the overscan are those of columns, and count as
-        # rows'.
+        # The frames are turned: the overscan has a level for each column, which counts as a row
+        # here.
         frames = frames.swapaxes(1, 2)
     read_noise = number_of_card(card(header, "RNOISE", tail))
     if read_noise is not None:
@@ -220,7 +222,7 @@ def _check_master_noise(remade, bias, masters):
         cut = account.masters["dark"].cut
         errors = rows_of(masters["dark"], f"UNCERT{remade.suffix}", rows, "dark", cut)
         errors = errors[np.isfinite(errors)].astype(np.float64)
-        errors = errors[errors <= 3 * np.median(errors)]
+        errors = errors[errors <= _MOST_ERROR_RATIO * np.median(errors)]
         noise = float(np.mean(errors**2)) ** 0.5
         check_figure(
             header,

@@ -126,7 +126,7 @@ def _bands_of(headers, account, hdu, compares_all_rows):
     """
     rows = headers[hdu]["NAXIS2"]
     if compares_all_rows:
-        return prepared_rows.bands(rows, -(-rows // 64), 64) if rows > 64 else [slice(0, rows)]
+        return [slice(0, rows)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
     count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
     return prepared_rows.bands(rows, count, _BAND_ROWS)
@@ -228,7 +228,7 @@ class _RemadeImage:
         """Return the light around the pixels of some rows: medians of boxes, interpolated."""
         if self._light is None:
             sampled_rows, stack = self.sample(measuring.MODEL_ROWS)
-            # The members are float32, and so are medians of even numbers of them.
+            # The members are float32, and so are their medians, also of an even number of members.
             stack = stack.astype(np.float32)
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):

@@ -10,7 +10,7 @@ import numpy as np
 from ccdflow.verify.combined.measuring import finite_median
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, MEDIAN_VARIANCE
 
-# Values of a pixel near the limit of rejection of which all choices are tried.
+# All choices are tried among at most this many values of a pixel near the limit of rejection.
 _MOST_DOUBTFUL = 8
 
 

@@ -42,7 +42,7 @@ _PAIR_VARIANCE_FACTOR = 1.5
 _TRIAL_VALUES, _FEWEST_TRIALS, _MOST_TRIALS = 300_000, 2000, 20_000
 # Seed of the random numbers: each verification has the same figures.
 _TRIAL_SEED = 18
-# Flats of which a gain is measured: they make four pairs.
+# Flats from which a gain is measured: they make four pairs.
 _GAIN_FRAMES = 5
 # A pixel gives a gain if its photon variance, at a gain of 1, is this many times the read variance.
 _GAIN_LIGHT = 30

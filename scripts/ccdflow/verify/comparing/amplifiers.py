@@ -13,12 +13,14 @@ from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
 """Variance of rounding to whole adu."""
+
 # The noise of a median of more values than this is known by formula, and no values are drawn.
 _FEWEST_VALUES_BY_FORMULA = 2000
 # Values that are drawn at most, trials at most, and the seed: the same figures each time.
 _MOST_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
 # A level's variance may be off by this fraction, 6 % of its noise, and by this many adu^2: levels
-# are drawn at random. That of one level for a whole frame may be off by half of a pixel's rounding.
+# are drawn at random. The variance of a level for a whole frame may be off by half of a pixel's
+# rounding.
 _LEVEL_VARIANCE_PART, _LEAST_LEVEL_VARIANCE = 0.12, 0.002
 # Keywords of cards of one amplifier of several, as they are written before its two digits.
 _NUMBERED_KEYWORDS = {
@@ -315,7 +317,7 @@ def level_noise(header, tail, read_noise, rounding):
 
 
 # A simulation takes 0.03 s. Frames of a camera have the same strips, and an amplifier one noise: 64
-# hold those of a camera with many amplifiers.
+# entries hold a camera with many amplifiers.
 @lru_cache(maxsize=64)
 def _scatter_of_medians(count, statistic, noise):
     """Return the scatter of medians of ``count`` rounded pixels about their level."""

@@ -29,7 +29,7 @@ REDUCED_ORDER = (
     "DATSEC", "OVERSCAN", "OSCAXIS", "BIASLVL", "OVERRMS", "TRIM", "AMPHDU", "AMPFLIP", "AMPSAT",
     "AMPTOP", "AMPFULL", "AMPGAIN", "AMPBAD", "OSCSAT", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
 )  # fmt: skip
-"""The cards of a reduced frame, in their order; those of a tuple are counted."""
+"""The cards of a reduced frame, in their order; cards of a tuple are counted."""
 
 COMBINED_ORDER = (
     "NCOMBINE", "DATE-BEG", "DATE-END", "COMBMETH", "CLIPSIG", "CLIPITER", ("IMCOM",), ("IMC",),

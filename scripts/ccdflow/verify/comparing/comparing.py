@@ -258,7 +258,7 @@ def _bits_of(values):
 def _is_sound_nan(product, remade):
     """Return for each NaN of a product whether it is numpy's, or has the bits of one made again."""
     is_plain = _bits_of(product) == _bits_of(np.full(1, np.nan, product.dtype))
-    # The NaN of a raw frame keeps its bits, but for those that float32 has no room for.
+    # The NaN of a raw frame keeps its bits, except for bits that float32 has no room for.
     bits_of_remade = np.unique(_bits_of(remade.astype(np.float32)))
     return is_plain | np.isin(_bits_of(product.astype(np.float32)), bits_of_remade)
 

@@ -15,6 +15,7 @@ _ORDER = (
     "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
     "BUNIT",
 )  # fmt: skip
+# Matches the keywords of each extension.
 _CARDS_BY_EXTENSION = {
     "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
     "MASK": re.compile(_CARDS),

@@ -17,6 +17,7 @@ _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
 # Characters of a HISTORY card.
 _WIDTH = 72
 _START_OF_SENTENCE = "ccdflow: "
+# Matches the sentence on a member that was left out, with each of the reasons there are.
 _LEFT_OUT_SENTENCE = re.compile(
     "(?P<file>.*) was left out: (?:"
     + "|".join(
@@ -35,8 +36,9 @@ _LEFT_OUT_SENTENCE = re.compile(
     + ")",
     re.DOTALL,
 )
-# Match other sentences on a combined frame; their groups hold values that are compared with cards.
+# Matches the sentence on pixels without a value; their number is compared with a card.
 _EMPTY_PIXELS_SENTENCE = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
+# Matches the sentence on a master that there was not; its kind is compared with the cards.
 _WITHOUT_MASTER_SENTENCE = re.compile("combined without (?P<kind>bias|dark): there was none")
 # Warnings by kind; a group has the keyword of the card that must agree with it.
 _WARNINGS = {
@@ -68,10 +70,11 @@ _WARNINGS = {
         " filter than its card says, or another light: look at it",
     ),
 }
-# Match sentences on one amplifier.
+# Matches the sentence on an amplifier without signal.
 _FLAGGED_AMPLIFIER = re.compile(
     "amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL
 )
+# Matches any sentence on one amplifier: its name, and the words on it.
 _AMPLIFIER_SENTENCE = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
 # Relative: shares of rejected values have two digits.
 _SHARE_ROUNDING = 0.06

@@ -64,6 +64,7 @@ _CALIBRATED_CARDS = (
 )
 WORLD = re.compile(_WORLD_CARDS)
 """Matches cards of world coordinates: all are there, or HISTORY says that they are left out."""
+
 # Older results: the comment of OSCAXIS in reduced frames of header version 3, and the present one.
 # A calibrated frame keeps the comment that its reduced frame had.
 _COMMENTS_OF_VERSIONS = {
@@ -122,7 +123,7 @@ REDUCED_ORIGINS = CardOrigins(
     ),
     re.compile("ccdflow: world coordinates that do not hold for this image left out"),
 )
-"""The origins of the cards of a reduced frame."""
+"""Patterns that match the cards of a reduced frame by their origins."""
 
 COMBINED_ORIGINS = CardOrigins(
     re.compile(
@@ -136,7 +137,7 @@ COMBINED_ORIGINS = CardOrigins(
     # Lines of ccdflow in any words, such as warnings on the pixels.
     re.compile("ccdflow: "),
 )
-"""The origins of the cards of a combined bias, dark or flat."""
+"""Patterns that match the cards of a combined bias, dark or flat by their origins."""
 
 CALIBRATED_ORIGINS = CardOrigins(
     re.compile(f"{_STORAGE_CARDS}|{_VERSION_CARDS}|GAIN|SATURATE"),
@@ -144,7 +145,7 @@ CALIBRATED_ORIGINS = CardOrigins(
     re.compile(f"{_STORAGE_CARDS}|{_CALIBRATED_CARDS}"),
     re.compile("ccdflow: (grade [ABC]|without (bias|dark|flat)): "),
 )
-"""The origins of the cards of a calibrated frame."""
+"""Patterns that match the cards of a calibrated frame by their origins."""
 
 
 def check_cards(header, sources, origin, *, must_have=True):

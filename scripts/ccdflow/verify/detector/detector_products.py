@@ -150,6 +150,7 @@ def _nights_of_map(first_header, results):
     """Return the `NightOfMap` of each night of a map, oldest first."""
     if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
+    # Keywords have room for three digits: IMCOM001.
     if first_header["NCOMBINE"] > 999:
         raise CannotRemake("it names only the first 999 of its measurements", OLDER)
     nights = [

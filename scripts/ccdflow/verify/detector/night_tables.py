@@ -36,6 +36,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 
 USES = ("dark", "flat", "spectrum", "not used")
 """How a night's masters are used, as the cards IMUSE001 and so on have it."""
+
 # Bits of pixels of a flat whose values say nothing about the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.

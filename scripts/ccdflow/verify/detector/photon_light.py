@@ -31,7 +31,7 @@ _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
 # A squared difference that reaches this part of its limit is near a decision, as the comparison of
-# errors needs it: `_NEAR_LIMIT` of calibrated/standard_errors.py, 5e-3, is well within it.
+# errors needs it: `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`, 5e-3, is well within.
 _NEAR_PART = 0.99
 # A difference, not its square, is looked at if it reaches this part of the least limit of a block.
 # The part is nearer to 1 than `_NEAR_PART` on purpose: rounding, 2e-5, lifts no smaller difference
@@ -272,7 +272,7 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     brightness = light_of_surface / (_OWN_ELECTRONS * photon)
     own_noise = needed_variance + np.maximum(values - smooth, 0) * photon
     misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_noise)
-    # A pixel that is bright or that the surface misses has its own light.
+    # A bright pixel, or a pixel off the surface, has its own light.
     own_light_excess = np.maximum(brightness, misfit)
     light = np.where(
         sharpness > 1, np.where(own_light_excess > 1, values, light_of_surface), light_of_neighbours

@@ -10,6 +10,7 @@ from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, PART_ROWS
 
 NEAR_LIMIT_PART = 2e-3
 """Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
+
 # All numbers are those of detector/pixels/, written again, so that a wrong one there is noticed
 # here.
 

@@ -403,6 +403,7 @@ def _numbered_values(header, name, long_name, count):
     count : int
         Number of cards.
     """
+    # More members have numbers of five digits in their keywords.
     pattern = f"{name}{{:03d}}" if count <= 999 else f"{long_name}{{:05d}}"
     return tuple(header[pattern.format(number)] for number in range(1, count + 1))
 

@@ -8,12 +8,13 @@ from astropy.io.fits.card import Undefined
 
 from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
-# Match cards that calculations take for numbers, and those that name files, sections and methods.
+# Matches cards that calculations take for numbers.
 _NUMBERS = re.compile(
     r"NAMPS|NCOMBINE|NNIGHTS|NFLATS|BPNIGHTS|BPSHARE|CLIP(SIG|ITER|RN\d*)|OSC(ORDER|SIGMA|ITERS)"
     r"|MOD(RN|GN|FC|LN)\d*|IM(DRK|D|LVL|L|SEC|FLT)\d+|DARKSCAL|HOTRATE|LOWSIGMA|M[BDF]NOISE"
     r"|CR(SIGMA|CONTR|FWHM)|SHUTMEAN|QUANSTEP"
 )
+# Matches cards with names of files, sections or methods.
 _TEXTS = re.compile(
     r"RAW(FILE|FP)|CCDF(KEY|NAME|CAM)|REDKEY|COMBMETH|CLIPDEV|OSCSTAT|OSCMODEL|OVERSCAN|OVERSC\d+"
     r"|TRIM\d*|(BIAS|DARK|FLAT)(IM|KEY|CUT)|IM(COM|C|OUT|O|KEY|USE)\d+|CALGRADE|COSMICS"

@@ -12,7 +12,8 @@ SATURATED, NOT_FINITE, NO_DATA, HOT, DEAD, BAD_COLUMN = 1, 2, 4, 8, 16, 32
 """The bits from 1 to 32 as docs/products.md lists them, written again on purpose."""
 
 COSMIC, UNLIT, UNCALIBRATED, NOT_LINEAR, BLEED, REPLACED = 64, 128, 256, 512, 1024, 2048
-"""The bits from 64 to 2048: of cosmic rays, flats and detectors, and what became of the pixel."""
+"""The bits from 64 to 2048: of cosmic rays, flats and detectors, and of the treatment of a
+pixel."""
 
 VARIES, FLAT_UNRELIABLE = 4096, 8192
 """The bits of pixels that are bad on some nights only, or whose flat has a large error."""
@@ -21,7 +22,7 @@ MAD_TO_SIGMA = 1 / NormalDist().inv_cdf(0.75)
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
 MEDIAN_VARIANCE = pi / 2
-"""Variance of the median of many normal values over that of their mean."""
+"""Variance of the median of many normal values over the variance of their mean."""
 
 LOW_SIGMA = 4.5
 """A low pixel is this many sigma below its neighbours: detector/pixels/response.py."""

@@ -61,8 +61,9 @@ def open_product(path):
     return _read_product(path, status.st_size, status.st_mtime_ns)
 
 
-# A product has up to hundreds of members and masters, each opened for each band of rows: 4096 hold
-# those of many products. Below hundreds, each header would be read for each band.
+# A product has up to hundreds of members and masters, each opened for each band of rows: 4096
+# entries hold the headers of many products. With fewer than hundreds, each header would be read
+# anew for each band.
 @lru_cache(maxsize=4096)
 def _read_product(path, size, time):
     """Read the `StoredProduct` of a file; size and time make a replaced file another one."""

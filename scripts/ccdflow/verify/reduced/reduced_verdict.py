@@ -44,6 +44,7 @@ _COMPARED_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 # Matches a card with a step of world coordinates: CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
+# Matches the sentence of a product whose source has world coordinates that do not hold for it.
 _NO_WORLD_SENTENCE = re.compile("world coordinates that do not hold for this image left out")
 # The noise of an overscan may differ by this part of it: outliers are left out in another way.
 _NOISE_PART = 5e-3
@@ -112,7 +113,8 @@ def _check_raw_cards(headers, account, source):
     """
     for number in sorted({0, *account.images}):
         hdus_used = [amplifier.hdu for amplifier in account.images.get(number, ())]
-        # The first HDU has the cards of the raw file's first one, another image those of its own.
+        # The first HDU has the cards of the raw file's first HDU; another image has the cards of
+        # its own.
         own_hdu = hdus_used[0] if number else 0
         sources = [source.headers[hdu] for hdu in dict.fromkeys([own_hdu, *hdus_used])]
         check_cards(headers[number], sources, REDUCED_ORIGINS)

@@ -122,7 +122,7 @@ class FlatMaker(ExposedMasterMaker):
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier by the flats: a row of the table."""
-        # Levels and noise are those of the members, which are in adu.
+        # Levels and noise are of the members, which are in adu.
         factors = _gain_factors(work)
         inverse_factors = {name: 1 / factor for name, factor in factors.items()}
         members = (

@@ -18,7 +18,7 @@ from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
 
-# Read noise of an amplifier without a card or measurement, adu: that of a usual CCD.
+# Read noise of an amplifier without a card or measurement, adu: a usual CCD has it.
 _USUAL_READ_NOISE = 5.0
 
 
