@@ -68,7 +68,7 @@ class CombineRequest:
     threads : int
     """
 
-    kind: Kind
+    kind: MasterKind
     context: JobContext
     job: Job
     members: list[tuple[str, Record]]

@@ -250,9 +250,8 @@ def _write_tag(panel, position, text, colour):
     text, colour : str
     """
     raster, top = panel.raster, panel.corners[1]
-    raster.draw_text(
-        panel.x(position), top + _TO_TAG, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt"
-    )
+    place = panel.x(position), top + _TO_TAG
+    raster.draw_text(*place, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt")
 
 
 def _shown_range(frame, region, profile):
@@ -270,9 +269,8 @@ def _mark_header(panel, frame, profile):
     upper, lower = bottom - _CLAIM_TOP, bottom - _CLAIM_BOTTOM
     panel.raster.fill(round(first), upper, round(last), lower, CLAIMED_COLOUR)
     text = f"header: {drawable_text(frame.header_biassec)}"
-    panel.raster.draw_text(
-        (first + last) / 2, bottom - _CLAIM_TEXT, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms"
-    )
+    place = (first + last) / 2, bottom - _CLAIM_TEXT
+    panel.raster.draw_text(*place, text, _CLAIMED_INK, points=NUMBER_POINTS, anchor="ms")
 
 
 def _off_scale(values, limits):

@@ -142,16 +142,17 @@ def _draw_axes(raster, corners, shape, *, has_rows):
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
         x = left + (value - 0.5) * x_scale
         raster.fill(round(x), bottom, round(x) + 1, bottom + TICK, EDGE)
-        raster.draw_text(x, bottom + TICK + TO_NUMBER, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
+        place = x, bottom + TICK + TO_NUMBER
+        raster.draw_text(*place, text, MUTED_INK, points=NUMBER_POINTS, anchor="mt")
     place = (left + right) / 2, bottom + TO_NAME
-    raster.text(*place, "column (pixels)", INK, points=LABEL_POINTS, anchor="ms"
-    )
+    raster.draw_text(*place, "column (pixels)", INK, points=LABEL_POINTS, anchor="ms")
     ticks = upright_ticks(0.5, ny + 0.5, max(2, (bottom - top) // _TICK_PIXELS), is_whole=True)
     texts = tick_labels(ticks)
     for value, text in zip(ticks, texts, strict=True):
         y = bottom - (value - 0.5) * y_scale
         raster.fill(left - TICK, round(y), left, round(y) + 1, EDGE)
-        raster.draw_text(left - TICK - TO_NUMBER, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+        place = left - TICK - TO_NUMBER, y
+        raster.draw_text(*place, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
     if has_rows:
         name_distance = TICK + _TO_ROWS_NAME + _LETTER_PIXELS * max(map(len, texts), default=0)
         name = "row (pixels)"
@@ -195,5 +196,6 @@ def _draw_scale(raster, corners, scale, unit, has_beyond):
     for fraction, text in zip(scale.place(np.array(values, float)).tolist(), texts, strict=True):
         y = last - fraction * (last - first)
         raster.fill(right, round(y), right + TICK, round(y) + 1, EDGE)
-        raster.draw_text(right + TICK + TO_NUMBER, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
+        place = right + TICK + TO_NUMBER, y
+        raster.draw_text(*place, text, MUTED_INK, points=NUMBER_POINTS, anchor="lm")
     raster.draw_text(left, top - TO_TITLE, unit, MUTED_INK, points=NUMBER_POINTS)

@@ -273,7 +273,8 @@ class PlotPanel:
             y = round(self.y(value))
             raster.fill(left, y, right, y + 1, FAINT_INK)
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.draw_text(left - TICK - TO_NUMBER, y, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+            place = left - TICK - TO_NUMBER, y
+            raster.draw_text(*place, text, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
         widest = max(
             (font(NUMBER_POINTS, is_bold=False).getlength(text) for text in texts), default=0
         )
@@ -383,7 +384,8 @@ class PlotPanel:
         for position, name in enumerate(names):
             y = round(self.y(position))
             raster.fill(left - TICK, y, left, y + 1, EDGE)
-            raster.draw_text(left - TICK - TO_NUMBER, y, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
+            place = left - TICK - TO_NUMBER, y
+            raster.draw_text(*place, name, MUTED_INK, points=NUMBER_POINTS, anchor="rm")
         raster.draw_text(
             (left + right) / 2, bottom + TO_NAME, xlabel, INK, points=LABEL_POINTS, anchor="ms"
         )
