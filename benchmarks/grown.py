@@ -177,7 +177,7 @@ def _copy_closed(archive, copies):
     }
     values = million.values_of(archive.raw, results)
     state = seal.state_of(values, session.reading_settings(values).cameras, kinds.CHAIN)
-    first = closed_real.first | {
+    first = closed_real.shared_values | {
         "files": closed_nights._stamps_of_open_notes(results),
         "folders": state.folders,
     }
@@ -197,7 +197,7 @@ def _copy_closed(archive, copies):
                 + [*cells_by_night.values()],
             )
 
-    note_columns.write_columns(path, cells(), first=first, names=nights)
+    note_columns.write_columns(path, cells(), shared_values=first, names=nights)
 
 
 def steps_of(work, nights):

@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 
 from ccdflow.pages.pictures.style import (
     FAINT_INK,
-    HEADLINE,
+    HEADLINE_POINTS,
     INK,
-    NUMBER,
+    NUMBER_POINTS,
     PAPER,
     SERIES,
     WHITE,
@@ -85,7 +85,7 @@ def proposal_picture(findings, images, *, title):
         layout="constrained",
     )
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title, color=INK, fontsize=HEADLINE, x=_HEADLINE_LEFT, ha="left")
+    figure.suptitle(title, color=INK, fontsize=HEADLINE_POINTS, x=_HEADLINE_LEFT, ha="left")
     grid = figure.add_gridspec(len(images_shown), 3, width_ratios=_PANEL_WIDTHS)
     for number, image_findings in enumerate(images_shown):
         axis = _axis_of(image_findings)
@@ -110,7 +110,7 @@ def _axis_of(findings):
 def _style_panel(panel):
     """Give a panel of matplotlib the colours and the thin grid of all pictures."""
     panel.set_facecolor(WHITE)
-    panel.tick_params(colors=INK, labelsize=NUMBER)
+    panel.tick_params(colors=INK, labelsize=NUMBER_POINTS)
     panel.grid(color=FAINT_INK, linewidth=_GRID_LINE)
     panel.set_axisbelow(True)
     for side in panel.spines.values():
@@ -170,8 +170,8 @@ def _draw_image(panel, image, findings, prefix):
     if "BIASSEC" in dict(findings.claimed_sections):
         text += ", BIASSEC (dashed)"
     panel.set_title(text, fontsize=_TITLE, color=INK, loc="left")
-    panel.set_xlabel("column (pixels)", fontsize=NUMBER, color=INK)
-    panel.set_ylabel("row (pixels)", fontsize=NUMBER, color=INK)
+    panel.set_xlabel("column (pixels)", fontsize=NUMBER_POINTS, color=INK)
+    panel.set_ylabel("row (pixels)", fontsize=NUMBER_POINTS, color=INK)
 
 
 def _draw_border(panel, region, colour, *, is_dashed=False):
@@ -211,8 +211,8 @@ def _draw_levels(panel, axis):
             alpha=_LEVELS_OPACITY,
             linewidth=0,
         )
-    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER, color=INK)
-    panel.set_ylabel(f"adu above {base:.0f}", fontsize=NUMBER, color=INK)
+    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER_POINTS, color=INK)
+    panel.set_ylabel(f"adu above {base:.0f}", fontsize=NUMBER_POINTS, color=INK)
     panel.set_title(f"mean of the {axis.name}, log scale", fontsize=_TITLE, color=INK, loc="left")
 
 
@@ -236,10 +236,10 @@ def _draw_strip(panel, findings, axis):
     _draw_claim(panel, findings, axis, shown_range)
     _name_strips(panel, findings, axis, level, room)
     panel.set_xlim(first + 0.5, last + 0.5)
-    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER, color=INK)
-    panel.set_ylabel(f"adu above {level:.1f}", fontsize=NUMBER, color=INK)
+    panel.set_xlabel(f"{axis.name[:-1]} (pixels)", fontsize=NUMBER_POINTS, color=INK)
+    panel.set_ylabel(f"adu above {level:.1f}", fontsize=NUMBER_POINTS, color=INK)
     panel.set_title("the overscan, enlarged", fontsize=_TITLE, color=INK, loc="left")
-    panel.legend(fontsize=NUMBER, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
+    panel.legend(fontsize=NUMBER_POINTS, frameon=False, labelcolor=INK, loc="upper right", ncols=2)
 
 
 def _write_why_no_strip(panel, findings):
