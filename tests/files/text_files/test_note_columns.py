@@ -43,5 +43,5 @@ def test_damaged_columns_are_none(path, change):
 def test_columns_of_a_file_that_was_written_anew_are_not_mixed_with_it(path):
     before = note_columns.read_columns(path)
     note_columns.write_columns(path, CELLS.items(), first={"form": 3}, names=["a", "b", "c"])
-    with pytest.raises(OSError, match=r"notes was written anew$"):
+    with pytest.raises(note_columns.NotAsWritten, match=r"notes was written anew$"):
         before.cells("plain")
