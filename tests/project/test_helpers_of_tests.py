@@ -151,8 +151,8 @@ def ways_out(tree):
 def test_no_test_looks_for_a_file_beside_the_checkout():
     """A checkout has any name: of all folders beside it a test knows ../shared alone."""
     assert ways_out(ast.parse('a = b / "../../main/config"')) == ["b / '../../main/config'"]
-    found = [f"{each.path.name}: {way}" for each in modules("tests") for way in ways_out(each.tree)]
-    assert found == []
+    ways = [f"{each.path.name}: {way}" for each in modules("tests") for way in ways_out(each.tree)]
+    assert ways == []
 
 
 # Functions of `time` that measure. Of `time.monotonic`, tests make limits of waits.

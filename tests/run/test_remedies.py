@@ -52,8 +52,8 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
     ],
 )
 def test_a_watch_has_its_own_words_behind_a_remedy_that_needs_a_run(error, remedy, needs_run):
-    """They took the place of those of a run by a search through the finished line."""
-    failure = failures.Failure.of(error)
+    """Those of a run were searched for in the finished line, and replaced."""
+    failure = failures.JobFailure.of(error)
     assert str(failure) == f"{failures.error_words(error)}; {remedy}{', and run again' * needs_run}"
     record = job_records.Record("a.fits", "frame", "1", "failed", str(failure), data=failure.data)
     stored = job_records.Record.from_dict(json.loads(json.dumps(record.as_dict())))

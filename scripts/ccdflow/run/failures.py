@@ -46,7 +46,7 @@ _REPORT = "run again; if it fails again, report it with its log"
 
 
 @dataclass(frozen=True)
-class Failure:
+class JobFailure:
     """The cause of a failed job and its remedy; its text is that of a run.
 
     Attributes
@@ -64,7 +64,18 @@ class Failure:
 
     @classmethod
     def of(cls, error, place=""):
-        """Return the failure by an error, with a file before its problem where that is another."""
+        """Return the failure by an error.
+
+        Parameters
+        ----------
+        error : BaseException
+        place : str, optional
+            Another file than that of the job, with a colon, before the problem.
+
+        Returns
+        -------
+        JobFailure
+        """
         return cls(f"{place}{error_words(error)}", *_remedy_and_need(error))
 
     @property
@@ -207,7 +218,7 @@ def leave_record(context, job, error):
     if is_full(error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
-    failure = Failure.of(error, _other_file(error, job))
+    failure = JobFailure.of(error, _other_file(error, job))
     data = failure.data | ({job_records.SYSTEM_ERROR: True} if is_of_system(error) else {})
     record = job_records.Record(
         job.product, job.kind, job.key, job_records.FAILED, str(failure), data=data
@@ -222,13 +233,17 @@ def leave_record(context, job, error):
 
 
 def data_of_error(error):
-    """Return the entry of a record with the parts of an error's reason, see `Failure.data`.
+    """Return the entry of a record with the parts of an error's reason, see `JobFailure.data`.
 
     Parameters
     ----------
     error : ccdflow.errors.CcdflowError
+
+    Returns
+    -------
+    dict of str to list of str
     """
-    return Failure(error.reason_without_remedy, error.remedy, error.needs_run).data
+    return JobFailure(error.reason_without_remedy, error.remedy, error.needs_run).data
 
 
 def with_words(record, after_remedy):
@@ -247,7 +262,7 @@ def with_words(record, after_remedy):
     parts = record.data.get(job_records.FAILURE)
     if parts is None:
         return record
-    return replace(record, reason=Failure(*parts, needs_run=True).line(after_remedy))
+    return replace(record, reason=JobFailure(*parts, needs_run=True).line(after_remedy))
 
 
 def write_log(results, job, error):

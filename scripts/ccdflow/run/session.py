@@ -474,17 +474,12 @@ def remove_logs(results):
             path.unlink(missing_ok=True)
 
 
-def reading_settings_of_run(settings):
-    """Return those settings of a run at work, whose lock tells whether its disk knows capitals."""
-    is_folding = rawnames.is_folding(Path(settings["results"]))
-    return replace(reading_settings(settings), is_folding=is_folding)
-
-
 def reading_settings(settings):
     """Return the settings that the reading of headers depends on."""
     return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
+        is_folding=rawnames.is_folding(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),
         reduction=settings["reduction"],
         frame_memory=int(settings["limits"]["frame_memory"] * 1e6),
@@ -663,7 +658,7 @@ def _finish_whole(session):
     """Plan all nights at the end of a run of some, whose frames change warnings on others."""
     context = session.context
     settings = context.settings
-    reading = reading_settings_of_run(settings)
+    reading = reading_settings(settings)
     session_of_all = _session_of_all_nights(
         RunStart(
             settings=settings,

@@ -65,14 +65,14 @@ class WorkResult:
     ----------
     records : dict of str to ccdflow.run.job_records.Record
         By product, in the order in which the jobs ended.
-    unrecorded : dict of str to ccdflow.run.failures.Failure
+    unrecorded : dict of str to ccdflow.run.failures.JobFailure
         Products whose jobs could leave no record, with the reason.
     full_disk : ccdflow.run.failures.DiskFull or None
         The full disk that ended the work early; None while there was room.
     """
 
     records: dict[str, job_records.Record] = field(default_factory=dict)
-    unrecorded: dict[str, failures.Failure] = field(default_factory=dict)
+    unrecorded: dict[str, failures.JobFailure] = field(default_factory=dict)
     full_disk: failures.DiskFull | None = None
 
 
@@ -228,7 +228,7 @@ class _Pool:
         except failures.DiskFull as error:
             full_disk = error
         except OSError as error:
-            failure = failures.Failure.of(error)
+            failure = failures.JobFailure.of(error)
         if record is not None:
             self.on_done(record)
         with self.condition:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from ccdflow.errors import CcdflowError
@@ -31,10 +30,8 @@ class Looks:
     patience : ccdflow.run.watch.timed_calls.Patience
     complain : callable
         Takes a problem, or '' when it has passed, and the name of the call.
-    pause : float
-        Seconds for which a file that does not answer is waited for.
-    clock : callable, optional
-        Returns seconds that never go back; tests replace it.
+    noticing : ccdflow.run.watch.watching.Noticing
+        A file that does not answer is waited for as long as its pause.
 
     Attributes
     ----------
@@ -45,10 +42,10 @@ class Looks:
         Files of earlier rounds that are gone.
     """
 
-    def __init__(self, raw, results, *, seen, patience, complain, pause, clock=time.monotonic):
-        self._clock = clock
+    def __init__(self, raw, results, *, seen, patience, complain, noticing):
+        self._clock = noticing.clock
         self._raw, self._results, self.seen = raw, results, seen
-        self._patience, self._complain, self._pause = patience, complain, pause
+        self._patience, self._complain, self._pause = patience, complain, noticing.pause
         self.unseen_files, self.lost_files = None, set()
         # The end of the last look, 0 where the next one is due at once, and the seconds it took.
         self._last_end, self._seconds = 0.0, 0.0

@@ -204,7 +204,7 @@ class Watch:
         self.schedule = RoundSchedule(noticing.clock)
         self.looks = looks.Looks(
             settings["raw"], settings["results"], seen=self._frames.seen, patience=self._patience,
-            complain=self._complaints.complain, pause=self.pause, clock=noticing.clock,
+            complain=self._complaints.complain, noticing=noticing,
         )  # fmt: skip
         self.claim = folder_claim.FolderClaim(settings["results"], self._patience)
 
@@ -484,9 +484,7 @@ class Watch:
                 return is_stale
             if may_close and night_closing.close_nights(run_session):
                 return True
-            self._warm = warm_state.WarmState(
-                run_session, session.reading_settings_of_run(self.settings)
-            )
+            self._warm = warm_state.WarmState(run_session, session.reading_settings(self.settings))
             return False
         finally:
             run_session.lock.close()
