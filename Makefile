@@ -67,6 +67,8 @@ bench-scale: $(RUNTIME) ## archives of up to a million tiny frames
 
 .PHONY: torture
 torture: $(DEVELOPER) ## the long form of the fault and rebuild tests
+	# The docstrings of tests/workflow/test_torture.py and test_random_events.py name the variables
+	# that say how much: CCDFLOW_KILLS, CCDFLOW_EVENTS, CCDFLOW_TORTURE_ARCHIVES and others.
 	$(BIN)/python -m pytest -q -m torture
 
 ##@ Developing

@@ -165,6 +165,17 @@ def run_workflow(tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def tell(capfd):
+    """Print a line that is seen."""
+
+    def say(text):
+        with capfd.disabled():
+            print(f"\ntorture: {text}", flush=True)
+
+    return say
+
+
 @pytest.fixture(scope="session")
 def snapshot():
     """Return a function that tells {path: (bytes' hash, mtime)} of all files below a folder."""

@@ -1,6 +1,5 @@
 """YAML is values and nothing else: what no value needs is one line, whatever it would become."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -41,14 +40,12 @@ def test_yaml_that_no_setting_needs_is_refused_in_one_line(text, tmp_path):
     content, problem = BAD_TEXTS[text]
     path = tmp_path / "probe.yaml"
     path.write_text(content)
-    started = time.process_time()
     for read in (settings.check_file, load_camera):
         with pytest.raises(UserError, match=problem) as caught:
             read(path)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 500
-    assert time.process_time() - started < 2
 
 
 def test_plain_values_are_unchanged():

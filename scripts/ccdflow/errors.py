@@ -21,7 +21,8 @@ ACTIONS = {
     errno.ELOOP: "remove the link, which leads to itself",
 }
 """The user's action against an error of the system, by its number."""
-
+RUN_AGAIN = ", and run again"
+"""The end of a line of a run whose remedy needs another run; a watch has its own."""
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
 """The remedy of a damaged product, whether the workflow or a script has made it."""
 
@@ -46,20 +47,31 @@ class CcdflowError(Exception):
         The values that are allowed.
     remedy : str, optional
         The remedy.
+    needs_run : bool, optional
+        Whether another run is needed after it: the line of a run says so (`RUN_AGAIN`).
     """
 
-    def __init__(self, problem, *, file=None, keyword=None, value=None, allowed=None, remedy=None):
+    def __init__(
+        self, problem, *, file=None, keyword=None, value=None, allowed=None, remedy=None,
+        needs_run=False,
+    ):  # fmt: skip
         self.problem = problem
         self.file = file
         self.keyword = keyword
         self.value = value
         self.allowed = allowed
         self.remedy = remedy
+        self.needs_run = needs_run
         super().__init__(str(self))
 
     @property
     def reason(self):
         """The line without the file's name, as the inventory shows it."""
+        return self._reason(RUN_AGAIN)
+
+    @property
+    def reason_without_remedy(self):
+        """The line without the file's name and without the remedy."""
         text = self.problem
         if self.keyword is not None:
             text = f"{self.keyword}: {text}"
@@ -69,12 +81,22 @@ class CcdflowError(Exception):
             text += f" (found {plain_value!r})"
         if self.allowed is not None:
             text += f"; allowed: {self.allowed}"
-        if self.remedy is not None:
-            text += f"; {self.remedy}"
         return " ".join(text.split())
 
+    def _reason(self, after_remedy):
+        """Return the line without the file's name, with an end for a remedy that needs a run."""
+        text = self.reason_without_remedy
+        if self.remedy is not None:
+            text += f"; {self.remedy}{after_remedy if self.needs_run else ''}"
+        return " ".join(text.split())
+
+    def line(self, after_remedy=RUN_AGAIN):
+        """Return the line, with the words behind a remedy that needs another run."""
+        reason = self._reason(after_remedy)
+        return f"{self.file}: {reason}" if self.file is not None else reason
+
     def __str__(self):
-        return f"{self.file}: {self.reason}" if self.file is not None else self.reason
+        return self.line()
 
 
 class UserError(CcdflowError):

@@ -3,6 +3,9 @@
 SET_ASIDE = "set aside"
 """The word for a raw frame that cannot be reduced: in its row, in its record and on pages."""
 
+LEFT_FOR_NEXT_RUN = "left for the next run"
+"""The word for a frame or product that this run could not make, and that the next one tries."""
+
 
 def count(number, one, many=None):
     """Write a number with its noun.
@@ -97,4 +100,26 @@ def first_lines(lines, most, rest="more"):
     -------
     list of str
     """
-    return lines[:most] + ([f"... and {len(lines) - most} {rest}"] if len(lines) > most else [])
+    return lines[:most] + more_line(len(lines) - most, rest)
+
+
+def more_line(number, rest="more"):
+    """Return [the line on the lines that are left out], [] where there are none.
+
+    Parameters
+    ----------
+    number : int
+        Lines that are left out; 0 or less for none.
+    rest : str, optional
+        The words behind the number.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> more_line(3, "more lines"), more_line(0)
+    (['... and 3 more lines'], [])
+    """
+    return [f"... and {number} {rest}"] if number > 0 else []

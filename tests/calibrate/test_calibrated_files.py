@@ -25,7 +25,7 @@ from ccdflow.calibrate import blocks, combined_master
 from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters
 from ccdflow.calibrate.arithmetic import calibrate_arrays
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
-from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
+from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading, primary_cards
 from ccdflow.calibrate.frame_corrections import FrameCalibration
 from ccdflow.calibrate.master_store import MasterStore
 from ccdflow.camera.sections import Region
@@ -191,6 +191,24 @@ def test_each_card_of_a_calibrated_frame_is_true(frame_and_masters, tmp_path):
     for card, readout in zip(("OSCNOI01", "OSCNOI02"), readouts(), strict=True):
         noise = readout.gain * (readout.level_variance * share) ** 0.5
         assert header[card] == pytest.approx(noise, rel=1e-4)
+
+
+def test_a_master_without_a_key_is_named_without_one(frame_and_masters):
+    """An empty card would be taken for a key that says nothing."""
+    _, path, paths, *_ = frame_and_masters
+    applied = masters_of(paths, MasterStore())
+    keyless = {
+        use.master.kind: replace(use, master=replace(use.master, key="")) for use in applied.uses
+    }
+    hdu = multi_image_products.read_stored_hdus(path)[0]
+    keys = {"BIASKEY": "bias-key", "DARKKEY": "dark-key", "FLATKEY": "flat-key"}
+    for uses, expected in ((applied, keys), (FrameMasters(**keyless), {})):
+        cards = primary_cards(hdu, uses, FrameProvenance("product-key"))
+        header = fits.Header.fromstring("".join(text for _, text in cards))
+        assert [header[each] for each in ("BIASIM", "DARKIM", "FLATIM")] == [
+            "bias.fits", "dark.fits", "flat.fits",
+        ]  # fmt: skip
+        assert {each: header[each] for each in keys if each in header} == expected
 
 
 def test_every_card_is_documented(frame_and_masters, tmp_path):

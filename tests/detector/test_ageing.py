@@ -23,11 +23,12 @@ def walk(step, noise, *, seed=4, pixels=(16, 400)):
 
 @pytest.mark.parametrize(("step", "noise"), [(0.5, 2.0), (0.05, 2.0), (3.0, 0.5)])
 def test_the_step_of_a_walk_is_found(step, noise):
-    pairs = structure_function(walk(step, noise), [noise**2] * len(DAYS), DAYS)
+    masters = walk(step, noise, pixels=(128, 2000))
+    pairs = structure_function(masters, [noise**2] * len(DAYS), DAYS)
     assert len(pairs) == 45
     ageing, error = ageing_of(pairs)
-    assert ageing == pytest.approx(step, rel=0.1, abs=4 * error)
-    assert error < 0.4 * step
+    assert ageing == pytest.approx(step, abs=4 * error)
+    assert error < 0.025 * step
 
 
 def test_a_steady_camera_has_no_ageing():

@@ -39,7 +39,7 @@ from ccdflow.detector.frame_figures import (
 from ccdflow.detector.member_selection import Thresholds, find_unlike_frames, select_members
 from ccdflow.errors import UserError
 
-KAST = Path(__file__).parents[2] / "../shared/data/kast_blue_2015"
+KAST = Path(__file__).parents[3] / "shared" / "data" / "kast_blue_2015"
 SHAPE = (96, 130)
 PULL = 4.5  # standard errors; the seeds are fixed
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import warnings
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -628,7 +629,9 @@ def test_fitsverify_finds_no_more_in_products_of_real_frames_than_in_the_raw_one
     folder = tmp_path / "raw"
     folder.mkdir()
     (folder / name.split("/")[1]).symlink_to((real_frames / name).resolve())
-    cameras = {p.stem: p.read_text() for p in (real_frames / "../../main/config/cameras").glob("*")}
+    profiles = (Path(__file__).parents[2] / "config" / "cameras").glob("*.yaml")
+    cameras = {path.stem: path.read_text() for path in profiles}
+    assert len(cameras) > 5
     run = run_jobs(folder, tmp_path / "results", cameras)
     (product,) = (run.results / "reduced").iterdir()
     assert complaints(product) <= complaints(_inflate_file(real_frames / name, tmp_path))
@@ -657,10 +660,27 @@ def test_a_card_is_written_as_by_astropy(keyword):
             ), (value, comment)
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("x" * 69, ["x" * 67 + "&", "xx"]),
+        ("ab" * 80, ["ab" * 33 + "a&", "ba" * 33 + "b&", "ab" * 13]),
+        # A quote counts twice, and no piece ends in the middle of one.
+        ("'" * 35, ["''" * 33 + "&", "''" * 2]),
+        ("x" * 66 + "'" + "y" * 20, ["x" * 66 + "&", "''" + "y" * 20]),
+    ],
+)
+def test_a_longer_text_goes_on_in_further_cards(text, pieces):
+    """The pieces are worked out by hand: at most 67 letters between quotes, and an ampersand."""
+    starts = ["LONG    = ", *["CONTINUE  "] * (len(pieces) - 1)]
+    written = card_text("LONG", text, "a comment that has no room")
+    cards = [written[first : first + 80].rstrip() for first in range(0, len(written), 80)]
+    assert cards == [f"{start}'{piece}'" for start, piece in zip(starts, pieces, strict=True)]
+    assert fits.Card.fromstring(written).value == text
+
+
 def card_by_astropy(keyword, value, comment):
-    """Return the card of a value that is not too long, with as much of its comment as fits."""
-    if isinstance(value, str) and len(value.replace("'", "''")) > 68:
-        return card_text(keyword, value, comment)
+    """Return the card of a text of 68 letters or less, with as much of its comment as fits."""
     used = len(str(fits.Card(keyword, value)).rstrip())
     room = 80 - max(30, used) - 3
     short = comment.partition("] ")[2] if comment.startswith("[") else comment

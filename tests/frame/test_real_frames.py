@@ -10,31 +10,16 @@ import ccdproc
 import numpy as np
 import pytest
 from astropy import units
-from astropy.io import fits
-from astropy.io.fits.verify import VerifyWarning
 from astropy.nddata import CCDData
+from real_frame_files import CAMERAS, DATA, needs_data, read
 from small_frames import run_jobs
 
 from ccdflow.camera.cameras import generic_camera, identify
-from ccdflow.camera.profiles import load_cameras
 from ccdflow.camera.reduction_marks import refuse_reduced
 from ccdflow.errors import FrameError
 from ccdflow.frame.reduction import reduce_frame
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
-CAMERAS = load_cameras(ROOT / "config" / "cameras")
 SAAO = Path(ccdproc.__file__).parent / "tests" / "data" / "a8280271.fits"
-
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {DATA}")
-
-
-def read(path):
-    """Headers and arrays of a file, through astropy alone."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VerifyWarning)
-        with fits.open(path, memmap=False) as hdus:
-            return [hdu.header for hdu in hdus], [hdu.data for hdu in hdus]
 
 
 def reduce_file(path, **settings):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from real_frame_files import CAMERAS, DATA, needs_data, read
 from small_frames import amplifier, geometry
-from test_real_frames import CAMERAS, DATA, needs_data, read
 
 from ccdflow.camera.cameras import identify
 from ccdflow.camera.reduction_recipe import ReductionRecipe

@@ -200,8 +200,8 @@ class Levels(Kind):
     rule = "levels"
     nouns = ("list of levels", "lists of levels")
     counted_nouns = nouns
-    progress_noun = "lists of levels"
-    stage = 2
+    progress_nouns = ("list of levels", "lists of levels")
+    is_in_batches = True
     path_prefix = "levels/"
 
     def has_name(self, product):

@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from chain_runs import BIAS, DARKS, FLATS, copy_finished_run, edit, pull, run, run_again, take
+from chain_runs import (
+    BIAS,
+    DARKS,
+    FLATS,
+    copy_finished_run,
+    edit,
+    pull,
+    row_of,
+    run,
+    run_again,
+    take,
+)
 
 from ccdflow import simulate
 from ccdflow.run import job_records
@@ -16,11 +27,6 @@ SCIENCE = ["calibrated/science_g1.fits", "calibrated/science_g2.fits", "calibrat
 
 def grades(done):
     return {product: done.records[product].data["grade"] for product in SCIENCE}
-
-
-def row_of(done, file):
-    table = pd.read_csv(done.results / "inventory.csv", keep_default_na=False).set_index("file")
-    return table.loc[file]
 
 
 def why_without(done, product, kind):

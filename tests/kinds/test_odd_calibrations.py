@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from camera_headers import header, profile
-from chain_runs import BIAS, DARKS, FEW_FRAMES, FLATS, KINDS, edit, run, take
+from chain_runs import BIAS, DARKS, FEW_FRAMES, FLATS, KINDS, edit, row_of, run, take
 from small_frames import run_jobs
-from test_chain_faults import row_of
 
 from ccdflow import simulate
 from ccdflow.detector.frame_figures import frame_statistics

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from chain_runs import DARKS, FEW_FRAMES, FLATS, edit, pull, run, take
-from test_chain_faults import row_of
+from chain_runs import DARKS, FEW_FRAMES, FLATS, edit, pull, row_of, run, take
 
 SCIENCE = ("science_g1.fits", "science_r1.fits")
 

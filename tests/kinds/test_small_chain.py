@@ -1,7 +1,5 @@
 """The tiny night that other tests calibrate: a chain of plain numpy gives its truth back."""
 
-import time
-
 import numpy as np
 import pytest
 import small_chain
@@ -28,11 +26,9 @@ def mean(images):
     return np.mean(list(images), axis=0)
 
 
-def test_the_small_chain_takes_less_than_a_second_and_is_reproducible(tmp_path):
+def test_the_small_chain_is_reproducible(tmp_path):
     small_chain.forget()
-    began = time.process_time()
     small_chain.make(tmp_path / "one")
-    assert time.process_time() - began < 1
     small_chain.forget()
     small_chain.make(tmp_path / "two")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())

@@ -1,4 +1,4 @@
-"""Functions of tests: none stands in two files, and no docstring repeats a name."""
+"""Functions of tests: none stands in two files, leaves the checkout, measures time or hides one."""
 
 import ast
 import copy
@@ -110,3 +110,113 @@ def test_no_docstring_of_a_test_repeats_its_name():
         if isinstance(function, ast.FunctionDef) and is_repeated(function)
     ]
     assert repeated == []
+
+
+def names_imported(tree):
+    """Return the names of the modules that a module imports."""
+    names = []
+    for each in nodes(tree):
+        if isinstance(each, ast.Import):
+            names += [alias.name for alias in each.names]
+        elif isinstance(each, ast.ImportFrom):
+            names += [each.module or "", *(alias.name for alias in each.names)]
+    return names
+
+
+def test_no_module_imports_from_a_module_of_tests():
+    """A helper of two files stands in `tests/support`: a changed test would change another one."""
+    modules_of_tests = {module.path.stem for module in modules("tests")}
+    imports = [
+        f"{module.path.name}: {name}"
+        for module in modules("tests")
+        for name in names_imported(module.tree)
+        if name.split(".")[-1].startswith("test_") and name.split(".")[-1] in modules_of_tests
+    ]
+    assert imports == []
+    assert names_imported(ast.parse("from test_a import b")) == ["test_a", "b"]
+
+
+def ways_out(tree):
+    """Return the constants of a module that are paths with two steps up or more, or absolute."""
+    return [
+        ast.unparse(each)
+        for each in nodes(tree)
+        if isinstance(each, ast.BinOp)
+        and isinstance(each.op, ast.Div)
+        and isinstance(each.right, ast.Constant)
+        and ".." in str(each.right.value).split("/")
+    ]
+
+
+def test_no_test_looks_for_a_file_beside_the_checkout():
+    """A checkout has any name: of all folders beside it a test knows ../shared alone."""
+    assert ways_out(ast.parse('a = b / "../../main/config"')) == ["b / '../../main/config'"]
+    ways = [f"{each.path.name}: {way}" for each in modules("tests") for way in ways_out(each.tree)]
+    assert ways == []
+
+
+# Functions of `time` that measure. Of `time.monotonic`, tests make limits of waits.
+_MEASURING = {"perf_counter", "process_time", "thread_time", "perf_counter_ns", "process_time_ns"}
+# Measures what each of 2,000 random headers costs, for the lines of `make torture` alone.
+_MEASURED_BY_TORTURE = {"header_fuzz.py"}
+
+
+def test_no_test_measures_time():
+    """A busy machine makes anything slow: figures of time are those of `benchmarks/`.
+
+    The tests of the harness itself measure what it measures.
+    """
+    measured = [
+        f"{module.path.name}:{each.lineno}"
+        for module in modules("tests")
+        if module.path.parent.name != "benchmarks" and module.path.name not in _MEASURED_BY_TORTURE
+        for each in nodes(module.tree)
+        if getattr(each, "attr", getattr(each, "id", "")) in _MEASURING
+    ]
+    assert measured == []
+
+
+def wide_tolerances(tree):
+    """Return the calls of `approx` in a module with two tolerances: the larger one counts."""
+    return [
+        ast.unparse(each)
+        for each in nodes(tree)
+        if isinstance(each, ast.Call)
+        and ast.unparse(each.func).endswith("approx")
+        and {"abs", "rel"} <= {keyword.arg for keyword in each.keywords}
+    ]
+
+
+def test_no_comparison_has_two_tolerances():
+    """``rel=0.1, abs=4 * error`` allowed 41 % where the error was a tenth of the value."""
+    assert wide_tolerances(ast.parse("pytest.approx(1, rel=0.1, abs=2)")) != []
+    wide = [f"{m.path.name}: {call}" for m in modules("tests") for call in wide_tolerances(m.tree)]
+    assert wide == []
+
+
+def hidden_functions(tree):
+    """Return the functions within others of a module that have the name of one of the module.
+
+    A fixture may return a function of its own name: nobody calls the fixture.
+    """
+    own = {
+        each.name
+        for each in tree.body
+        if isinstance(each, ast.FunctionDef) and not each.decorator_list
+    }
+    return [
+        f"{outer.name}: {inner.name}"
+        for outer in tree.body
+        if isinstance(outer, ast.FunctionDef)
+        for inner in ast.walk(outer)
+        if isinstance(inner, ast.FunctionDef) and inner is not outer and inner.name in own
+    ]
+
+
+def test_no_function_within_a_test_hides_one_of_its_module():
+    """Two functions `look` of a file took other arguments, and a reader took one for the other."""
+    assert hidden_functions(ast.parse("def f(): pass\ndef g():\n    def f(): pass")) == ["g: f"]
+    hidden = [
+        f"{m.path.name}: {name}" for m in modules("tests") for name in hidden_functions(m.tree)
+    ]
+    assert hidden == []

@@ -143,7 +143,7 @@ def check_job(archive, place, name, *, lasting):
     victim, contents = archive.victim, products(archive.results)
     if archive.done.full_disk:
         assert name in FULL_DISK_CODES
-        assert "make room" in archive.done.full_disk
+        assert "make room" in str(archive.done.full_disk)
     else:
         touched = {victim} | products_after(archive.jobs, victim)
         wrong = {n for n, content in archive.wanted.items() if contents.get(n) != content}
@@ -154,7 +154,7 @@ def check_job(archive, place, name, *, lasting):
         if records.get(victim) is None or records[victim].status != job_records.MADE:
             named = victim.removesuffix(".fits").partition("/")[2] or victim
             messages = [line for line in lines if named in line and line.startswith(OUTCOMES)]
-            messages += [text for n, text in archive.done.unrecorded.items() if n == victim]
+            messages += [str(text) for n, text in archive.done.unrecorded.items() if n == victim]
             assert len(messages) == 1, lines
             assert "make room" not in messages[0] or name in FULL_DISK_CODES, messages
     archive.check_mended()

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import json
 import re
 
 import pytest
@@ -9,7 +10,7 @@ import small_frames
 from library_trees import ROOT, modules, nodes
 
 from ccdflow.errors import UserError
-from ccdflow.run import failures, lock
+from ccdflow.run import failures, job_records, lock
 from ccdflow.run.ending import saving, session_end
 
 # First words of remedies: actions of the user. Any other first word gives a consequence or a fault.
@@ -40,6 +41,35 @@ def test_a_job_and_the_results_folder_have_one_remedy(tmp_path, number, action):
     refused = lock.error_of_writing(tmp_path, error)
     assert refused.remedy == f"{action}; no result was changed"
     assert refused.file == ("in/the/way" if number == errno.ENOTDIR else str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy", "needs_run"),
+    [
+        (OSError(errno.EROFS, "read-only"), "repair the permissions", True),
+        (OSError(errno.ENAMETOOLONG, "too long"), "give the raw file a shorter name", False),
+        (UserError("x", remedy="remove the link", needs_run=True), "remove the link", True),
+        (UserError("x", remedy="remove it"), "remove it", False),
+    ],
+)
+def test_a_watch_has_its_own_words_behind_a_remedy_that_needs_a_run(error, remedy, needs_run):
+    """Those of a run were searched for in the finished line, and replaced."""
+    failure = failures.JobFailure.of(error)
+    assert str(failure) == f"{failures.error_words(error)}; {remedy}{', and run again' * needs_run}"
+    record = job_records.Record("a.fits", "frame", "1", "failed", str(failure), data=failure.data)
+    stored = job_records.Record.from_dict(json.loads(json.dumps(record.as_dict())))
+    assert failures.with_words(stored, ", and run again").reason == record.reason
+    other_end = "; it goes on" * needs_run
+    assert failures.with_words(stored, "; it goes on").reason == (
+        f"{failures.error_words(error)}; {remedy}{other_end}"
+    )
+
+
+def test_the_line_of_an_error_has_the_words_that_are_asked_for():
+    error = UserError("x", file="a", remedy="remove it", needs_run=True)
+    assert str(error) == error.line() == "a: x; remove it, and run again"
+    assert error.line("; it goes on") == "a: x; remove it; it goes on"
+    assert UserError("x", remedy="remove it").line("; it goes on") == "x; remove it"
 
 
 def test_an_error_without_an_action_asks_for_permissions_and_disk(tmp_path):

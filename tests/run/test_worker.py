@@ -140,7 +140,7 @@ def test_a_full_disk_ends_the_work_early(context):
         return record(job)
 
     result = worker.work(context, [job(f"{n}") for n in range(100)], threads=2, make=make)
-    assert "make room, and run again" in result.full_disk
+    assert "make room, and run again" in str(result.full_disk)
     assert len(result.records) < 20
     assert not list(context.results.rglob("5.fits*"))
 
@@ -151,8 +151,9 @@ def test_a_record_that_cannot_be_written_is_reported_and_costs_no_other_job(cont
     make = lambda context, job, *, threads: record(job)  # noqa: E731
     result = worker.work(context, jobs, threads=2, make=make)
     assert result.records.keys() == {product(n) for n in (0, 1, 3)}
-    (reason,) = result.unrecorded.values()
-    assert "a file or folder is in the way" in reason
+    (failure,) = result.unrecorded.values()
+    assert str(failure).endswith("; a file or folder is in the way: move it, and run again")
+    assert failure.line("; later").endswith("in the way: move it; later")
 
 
 def test_an_error_of_on_done_ends_the_work(context):

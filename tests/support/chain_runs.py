@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import small_chain
 from astropy.io import fits
 from small_frames import run_jobs
@@ -44,6 +45,12 @@ def run(tmp_path, chain, profile=None, **config):
         kinds=KINDS,
         **config,
     )
+
+
+def row_of(done, file):
+    """Return the row of a raw frame in the inventory of a run."""
+    table = pd.read_csv(done.results / "inventory.csv", keep_default_na=False).set_index("file")
+    return table.loc[file]
 
 
 @cache

@@ -84,7 +84,7 @@ def go(chain, raw, results, *, make=kinds_module.make):
         lines, is_failure = session_end.finish(running)
     finally:
         running.lock.close()
-    assert (done.unrecorded, done.full_disk) == ({}, "")
+    assert (done.unrecorded, done.full_disk) == ({}, None)
     assert is_failure == any(r.status == job_records.FAILED for r in done.records.values())
     return done.records, lines, jobs
 

@@ -266,7 +266,7 @@ def whole_run(raw, results, cost, **config):
             lines, _ = session_end.finish(running)
         finally:
             running.lock.close()
-    assert (done.unrecorded, done.full_disk) == ({}, "")
+    assert (done.unrecorded, done.full_disk) == ({}, None)
     return done.records, lines, running.context
 
 

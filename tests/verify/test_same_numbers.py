@@ -206,6 +206,7 @@ def test_the_light_of_steep_stars_is_that_of_the_library(gain, response):
     # 1 % about a limit either decision is right; the library's sums are of float32.
     decided = own.closeness[second] > 0.01
     assert np.count_nonzero(decided) > 300
-    assert light[first][decided] == pytest.approx(
-        own.light[second][decided], rel=1e-4, abs=0.5 / electrons
-    )
+    expected = own.light[second][decided]
+    # Half an electron of faint pixels, and one in 10,000 of bright ones.
+    tolerance = np.maximum(0.5 / electrons, 1e-4 * expected)
+    assert (np.abs(light[first][decided] - expected) <= tolerance).all()

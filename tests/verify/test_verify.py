@@ -196,11 +196,7 @@ def test_frames_of_the_first_version_of_the_header_are_verified(tmp_path):
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(tmp_path)
     raw, results = tmp_path / "raw", tmp_path / "results"
-
-    def look(product):
-        return verdicts.verify(product, raw=raw, results=results)
-
-    outcomes = {product: look(product) for product in selection.files_of(results)}
+    outcomes = {product: look(product, (raw, results)) for product in selection.files_of(results)}
     assert Counter((v.verdict, v.cause) for v in outcomes.values()) == {
         ("verified", ""): 13, ("cannot be made again", "missing"): 1,
         ("cannot be made again", "older"): 2,
@@ -210,7 +206,7 @@ def test_frames_of_the_first_version_of_the_header_are_verified(tmp_path):
     sound = path.read_bytes()
     for change in (card("OVERSCAN", "[42:48,1:24]"), card("NAMPS", 2)):
         rewrite(path, change)
-        assert look(product).verdict != "verified"
+        assert look(product, (raw, results)).verdict != "verified"
         path.write_bytes(sound)
 
 

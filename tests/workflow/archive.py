@@ -103,7 +103,8 @@ class Model(RuleBasedStateMachine):
     compared = 0
     drawn: ClassVar[Counter] = Counter()
     kinds_made = frozenset()
-    # Whether runs are repeated, so that nights are closed: `make torture`, and where `N` is given.
+    # Whether runs are repeated, so that nights are closed: `make torture`, and where
+    # CCDFLOW_TORTURE_ARCHIVES is given.
     is_long = False
 
     def __init__(self):

@@ -253,7 +253,7 @@ class Sandbox:
             )
             failed = {**done.unrecorded, **({"": done.full_disk} if done.full_disk else {})}
             if failed and not keep_going:
-                raise OSError(next(iter(failed.values())))
+                raise OSError(str(next(iter(failed.values()))))
             if not (keep_going or may_lose):
                 self._check_records(done.records)
             if stop_after is not None:

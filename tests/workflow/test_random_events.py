@@ -1,4 +1,8 @@
-"""Events in random order: the short form. `make torture` has the long one."""
+"""Events in random order: the short form. `make torture` has the long one.
+
+CCDFLOW_TORTURE_ARCHIVES draws as many archives, other ones in each run, and tells their events;
+CCDFLOW_TORTURE_EVENTS is the number of events of each (12).
+"""
 
 import os
 
@@ -12,29 +16,30 @@ from ccdflow import paths
 NIGHT = "2024-03-01"
 
 
-def test_products_after_random_events_are_those_of_a_run_from_scratch(tmp_path, monkeypatch):
+ARCHIVES = int(os.environ.get("CCDFLOW_TORTURE_ARCHIVES", "0"))
+EVENTS = int(os.environ.get("CCDFLOW_TORTURE_EVENTS", "12"))
+
+
+def test_products_after_random_events_are_those_of_a_run_from_scratch(tmp_path, monkeypatch, tell):
     monkeypatch.setenv("CCDFLOW_TORTURE", str(tmp_path))
-    monkeypatch.setattr(EventArchive, "is_long", bool(os.environ.get("N")))
+    monkeypatch.setattr(EventArchive, "is_long", bool(ARCHIVES))
     run_state_machine_as_test(
         EventArchive,
         settings=settings(
-            max_examples=int(os.environ.get("N", 2)),
-            stateful_step_count=int(os.environ.get("STEPS", 12)),
+            max_examples=ARCHIVES or 2,
+            stateful_step_count=EVENTS,
             deadline=None,
-            phases=[Phase.generate] if os.environ.get("N") else list(Phase),
+            phases=[Phase.generate] if ARCHIVES else list(Phase),
             database=None,
-            derandomize=not os.environ.get("N"),
+            derandomize=not ARCHIVES,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(
-        EventArchive.events,
-        "events,",
-        EventArchive.runs,
-        "runs,",
-        dict(EventArchive.drawn.most_common()),
-    )
-    print("runs that opened some of the nights:", Sandbox.opened)
+    if ARCHIVES:
+        tell(
+            f"{EventArchive.events} events, {EventArchive.runs} runs, of which {Sandbox.opened}"
+            f" opened some of the nights; {dict(EventArchive.drawn.most_common())}"
+        )
 
 
 def test_a_file_without_permission_whose_product_is_damaged_after_another_was_replaced(

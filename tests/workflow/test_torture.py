@@ -30,17 +30,6 @@ PLACES = int(os.environ.get("CCDFLOW_PLACES", "1"))
 SEED = int(os.environ.get("CCDFLOW_SEED", "2016"))
 
 
-@pytest.fixture
-def tell(capfd):
-    """Print a line that is seen."""
-
-    def say(text):
-        with capfd.disabled():
-            print(f"\ntorture: {text}", flush=True)
-
-    return say
-
-
 @pytest.fixture(autouse=True)
 def quick_pictures(monkeypatch):
     use_stand_ins(monkeypatch)

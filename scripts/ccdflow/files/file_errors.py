@@ -144,7 +144,8 @@ def memory_error(path):
     return UnreadableRawFile(
         "the memory did not suffice to read it",
         file=path,
-        remedy="end other programs or use fewer --cores, and run again",
+        remedy="end other programs or use fewer --cores",
+        needs_run=True,
     )
 
 

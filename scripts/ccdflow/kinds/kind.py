@@ -29,8 +29,8 @@ class Kind(PartlyPlanned, OnPages):
         Singular and plural, for a run's last line; None: not counted there.
     is_always_counted : bool
         Whether the last line has its count even if that is 0 and none was refused.
-    progress_noun : str
-        The plural in the progress line.
+    progress_nouns : (str, str)
+        Singular and plural, in the progress line and where several kinds are counted together.
     verb : str
         The verb for its making, in the first lines.
     is_report : bool
@@ -38,9 +38,8 @@ class Kind(PartlyPlanned, OnPages):
     takes_all_cores : bool
         Whether the making of a product spreads over all cores: no other job runs beside it then,
         unless `cores_of` says less.
-    stage : int
-        The order among the batches of a cluster: after the kinds of lower stages. The main process
-        makes products of stage 0 at the end.
+    is_in_batches : bool
+        Whether batches hold its products; the main process makes those of other kinds.
     version : int
         Raised when a change alters the product's pixels or text: all of them are made again.
     header_version : int
@@ -65,11 +64,11 @@ class Kind(PartlyPlanned, OnPages):
     nouns = ("", "")
     counted_nouns = None
     is_always_counted = False
-    progress_noun = "pages"
+    progress_nouns = ("page", "pages")
     verb = "write"
     is_report = True
     takes_all_cores = False
-    stage = 0
+    is_in_batches = False
     version = 1
     header_version = 1
     path_prefix = ""

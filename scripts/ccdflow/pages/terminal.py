@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ccdflow.pages.text_formatting import light_words, type_rank
-from ccdflow.wording import count
+from ccdflow.wording import SET_ASIDE, count, more_line
 
 # A list names this many reasons, frames or nights, before "more".
 _MOST_NAMED = 5
@@ -79,7 +79,7 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
         "calibrated": _counts_of_grades(tables.steps),
         "warnings": _warning_lines(tables),
         "overscan": _frames_without_overscan(tables.frames),
-        "set aside": _names_of_frames(tables.frames, "set aside"),
+        SET_ASIDE: _names_of_frames(tables.frames, SET_ASIDE),
         "incomplete": _names_of_frames(tables.frames, "arriving"),
     }
     blocks = [_frame_table(tables.frames)]
@@ -172,7 +172,8 @@ def _blocks_that_fit(blocks, height, has_last):
 def _first_lines(block, number):
     """Return the first lines of a block, and a line that counts the others."""
     n_left_out = len(block) - number
-    return [*block[:number], f"{' ' * _LABEL_WIDTH}... and {n_left_out} more lines"]
+    last = [" " * _LABEL_WIDTH + line for line in more_line(n_left_out, "more lines")]
+    return block[:number] + last
 
 
 def _cut_line(line, width):

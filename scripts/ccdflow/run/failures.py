@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import traceback
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from ccdflow import paths
@@ -19,6 +20,7 @@ from ccdflow.errors import (
     ACTIONS,
     FULL_DISK,
     OCCUPIED_PATH_ERRORS,
+    RUN_AGAIN,
     CcdflowError,
     DamagedProduct,
     one_line,
@@ -27,9 +29,8 @@ from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 from ccdflow.wording import first_lines
 
-# Remedies for an error of the system in a job, by its number.
+# Remedies for an error of the system in a job, by its number, beside those that need another run.
 _REMEDIES = {
-    **{number: f"{action}, and run again" for number, action in ACTIONS.items()},
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
     errno.ENOMEM: "run again with fewer --cores, or with more memory",
     errno.ENAMETOOLONG: "give the raw file a shorter name",
@@ -44,8 +45,67 @@ _REMEDIES = {
 _REPORT = "run again; if it fails again, report it with its log"
 
 
+@dataclass(frozen=True)
+class JobFailure:
+    """The cause of a failed job and its remedy; its text is that of a run.
+
+    Attributes
+    ----------
+    problem : str
+    remedy : str
+        Without the words on another run.
+    needs_run : bool
+        Whether the same is tried again after the remedy, by another run or by a watch.
+    """
+
+    problem: str
+    remedy: str
+    needs_run: bool
+
+    @classmethod
+    def of(cls, error, place=""):
+        """Return the failure by an error.
+
+        Parameters
+        ----------
+        error : BaseException
+        place : str, optional
+            Another file than that of the job, with a colon, before the problem.
+
+        Returns
+        -------
+        JobFailure
+        """
+        return cls(f"{place}{error_words(error)}", *_remedy_and_need(error))
+
+    @property
+    def data(self):
+        """The entry of a record that has the parts; {} where the text is the same everywhere."""
+        return {job_records.FAILURE: [self.problem, self.remedy]} if self.needs_run else {}
+
+    def line(self, after_remedy=RUN_AGAIN):
+        """Return the text, with the words behind a remedy that needs another run."""
+        return f"{self.problem}; {self.remedy}{after_remedy if self.needs_run else ''}"
+
+    def __str__(self):
+        return self.line()
+
+
 class DiskFull(Exception):
-    """The disk is full: no other product can be made either."""
+    """The disk is full: no other product can be made either.
+
+    Parameters
+    ----------
+    problem : str
+    """
+
+    def __init__(self, problem):
+        self._problem = problem
+        super().__init__(self.line())
+
+    def line(self, after_remedy=RUN_AGAIN):
+        """Return the line, with the words behind the remedy."""
+        return f"{self._problem}: {ACTIONS[errno.ENOSPC]}{after_remedy}"
 
 
 def is_full(error):
@@ -94,13 +154,21 @@ def remedy_of(error):
     -------
     str
     """
+    remedy, needs_run = _remedy_and_need(error)
+    return f"{remedy}{RUN_AGAIN if needs_run else ''}"
+
+
+def _remedy_and_need(error):
+    """Return the remedy for an error, and whether another run is needed after it."""
     if isinstance(error, MemoryError):
-        return _REMEDIES[errno.ENOMEM]
+        return _REMEDIES[errno.ENOMEM], False
     if isinstance(error, CcdflowError):
-        return error.remedy or "run again once this is repaired"
+        return error.remedy or "run again once this is repaired", error.needs_run
     if isinstance(error, OSError):
-        return _REMEDIES.get(error.errno, "run again; if it fails again, check the disk")
-    return _REPORT
+        if error.errno in ACTIONS:
+            return ACTIONS[error.errno], True
+        return _REMEDIES.get(error.errno, "run again; if it fails again, check the disk"), False
+    return _REPORT, False
 
 
 def error_words(error):
@@ -122,8 +190,7 @@ def _other_file(error, job):
 def disk_full_error(job):
     """Return the `DiskFull` that ends a run because a product found no room."""
     return DiskFull(
-        f"{job.product} cannot be written: no space is left; all finished products are whole:"
-        " make room, and run again"
+        f"{job.product} cannot be written: no space is left; all finished products are whole"
     )
 
 
@@ -151,10 +218,10 @@ def leave_record(context, job, error):
     if is_full(error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
-    reason = f"{_other_file(error, job)}{error_words(error)}; {remedy_of(error)}"
-    data = {job_records.SYSTEM_ERROR: True} if is_of_system(error) else {}
+    failure = JobFailure.of(error, _other_file(error, job))
+    data = failure.data | ({job_records.SYSTEM_ERROR: True} if is_of_system(error) else {})
     record = job_records.Record(
-        job.product, job.kind, job.key, job_records.FAILED, reason, data=data
+        job.product, job.kind, job.key, job_records.FAILED, str(failure), data=data
     )
     try:
         job_records.write_record(context.results, record, job.done)
@@ -163,6 +230,39 @@ def leave_record(context, job, error):
             raise disk_full_error(job) from None
         raise
     return record
+
+
+def data_of_error(error):
+    """Return the entry of a record with the parts of an error's reason, see `JobFailure.data`.
+
+    Parameters
+    ----------
+    error : ccdflow.errors.CcdflowError
+
+    Returns
+    -------
+    dict of str to list of str
+    """
+    return JobFailure(error.reason_without_remedy, error.remedy, error.needs_run).data
+
+
+def with_words(record, after_remedy):
+    """Return a record whose reason has other words behind a remedy that needs another run.
+
+    Parameters
+    ----------
+    record : ccdflow.run.job_records.Record
+    after_remedy : str
+
+    Returns
+    -------
+    ccdflow.run.job_records.Record
+        The same where its reason has no such remedy.
+    """
+    parts = record.data.get(job_records.FAILURE)
+    if parts is None:
+        return record
+    return replace(record, reason=JobFailure(*parts, needs_run=True).line(after_remedy))
 
 
 def write_log(results, job, error):

@@ -41,6 +41,9 @@ WAITING = "waiting"
 SYSTEM_ERROR = "of the system"
 """Entry of the data of a failed job: whether an error of the system was the cause."""
 
+FAILURE = "failure"
+"""Entry of the data of a failed job whose remedy needs another run: its problem, and the remedy."""
+
 MISSING_SOURCE = "missing source"
 """Entry of the data of a product that waits for another one, or was made without it: its path."""
 

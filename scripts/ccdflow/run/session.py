@@ -476,6 +476,7 @@ def reading_settings(settings):
     return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
+        is_folding=rawnames.is_folding(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),
         reduction=settings["reduction"],
         frame_memory=int(settings["limits"]["frame_memory"] * 1e6),
@@ -494,7 +495,219 @@ def remove_parts(results, folders):
         Folders of products.
     """
     # The results folder itself is searched for files alone: folders in it may be the user's own.
+    top its place, and the next run tries again.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.JobContext
+    products : iterable of str
+        Paths relative to the results folder.
+
+    Returns
+    -------
+    dict of str to Exception
+        Products that cannot be removed, and the reason.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    unmoved = {}
+    for product in products:
+        try:
+            removal.remove_product(context.results, product, raw=context.raw)
+        except (OSError, UserError) as error:
+            if failures.is_full(error):
+                raise
+            unmoved[product] = error
+            continue
+        record = context.earlier_record(product)
+        if not context.is_planned(product) or (record and record.status != job_records.REFUSED):
+            context.ledger.pop(product, None)
+    return unmoved
+
+
+def save_session(session, files=()):
+    """Write inventory, store and ledger if they changed; then remove the folded records.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
+    files : iterable of path-like, optional
+        Records that are in the ledger now.
+
+    Raises
+    ------
+    OSError
+        If a note cannot be written.
+    """
+    context = session.context
+    note_flags(context)
+    for file, text in context.store.tracebacks.items():
+        failures.write_raw_log(context.results, file, text)
+    context.store.tracebacks.clear()
+    if context.closed_nights is not None:
+        partial_plan.save_partial_plan(context)
+    else:
+        header_store.save_store(context.results, context.store)
+        ledger.save_ledger(context.results, context.ledger)
+        late_notes.remove_late_notes(context.results)
+    ledger.remove_records(context.results, files)
+
+
+def remove_parts(results, folders):
+    """Remove temporary files of dead processes, also in the folders of products.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder.
+    folders : iterable of str
+        Folders of products.
+    """
+    # The results folder itself is searched for files alone: folders in it may be the user's own.
     top = [(results, [], os.listdir(results))]  # noqa: PTH208
+    walks = (os.walk(results / name) for name in (*folders, paths.STATE))
+    for folder, _, names in chained(top, *walks):
+        for part in filter(is_temporary, names):
+            remove_abandoned(Path(folder) / part)
+
+
+def finish(session):
+    """End a run: fold the jobs' records into the ledger, write the notes, give the last lines.
+
+    Returns
+    -------
+    lines : list of str
+        The last lines of the run.
+    has_failed : bool
+        Whether a job failed, or a frame is set aside and ``strict`` counts that as a failure.
+
+    Raises
+    ------
+    UserError
+        If the notes cannot be written, or the values of the last lines cannot be read.
+    """
+    if session.seal:
+        return session.seal.closing_lines, session.seal.is_failure
+    try:
+        with _no_collection():
+            return _finish_planned(session)
+    except OSError as error:
+        consequence = "all finished products are whole, and the next run takes them in"
+        raise lock.error_of_writing(
+            session.context.results, error, consequence=consequence
+        ) from None
+
+
+def _finish_planned(session):
+    """Return the last lines, and whether a job failed, after a run of some nights or of all."""
+    try:
+        return _close_session(session)
+    except NeedsWholePlan as error:
+        session.why_all_nights = str(error)
+        return _finish_whole(session)
+
+
+def _close_session(session):
+    """Return the closing lines, and whether a job failed."""
+    context = session.context
+    plan_lines = session.describe() if session.state_to_seal and session.is_idle else []
+    moved_line = ""
+    if not session.is_dry:
+        if session.lock is not None:
+            moved_line = lock.moved_line(session.lock, context.results)
+        _fold_records(session)
+    # The ledger now holds the jobs' results.
+    ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
+    lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
+    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
+    reported_failures = () if moved_line else session.failed_records
+    # The look for the seal has seen all files of the raw folder.
+    archive_state = session.state_to_seal
+    passed_over = archive_state.passed_over if archive_state else None
+    if session.plan.requested:
+        lines += lines_on_targets(
+            ended_context, session.plan, reported_failures, session.postponed_records
+        )
+    else:
+        lines += closing_lines(
+            ended_context,
+            reported_failures,
+            session.postponed_records,
+            lines_on_kept=lines_on_waiting(session),
+            files_not_read=passed_over,
+        )
+    is_failure = bool(session.failed_records or session.unmoved_products) or fails(context)
+    if plan_lines and not session.failed_records and not moved_line:
+        seal.leave_seal(
+            session.plan,
+            archive_state,
+            plan_lines=plan_lines,
+            closing_lines=lines,
+            is_failure=is_failure,
+        )
+    return lines, is_failure
+
+
+def _finish_whole(session):
+    """Plan all nights at the end of a run of some, whose frames change warnings on others."""
+    context = session.context
+    settings = context.settings
+    reading = reading_settings(settings)
+    session_of_all = _session_of_all_nights(
+        RunStart(
+            settings=settings,
+            reading=reading,
+            chain=context.chain,
+            request=RunRequest(is_dry=session.is_dry),
+            lock=session.lock,
+        )
+    )
+    session_of_all.why_all_nights = session.why_all_nights
+    ended_context = PageContext.of(replace(session_of_all.context, jobs={}, jobs_elsewhere={}))
+    unmoved = session.unmoved_products | session_of_all.unmoved_products
+    lines = [
+        *session_of_all.lines_on_nights(),
+        *removal.lines_on_unmoved(unmoved),
+        *closing_lines(
+            ended_context,
+            session.failed_records,
+            session.postponed_records,
+            lines_on_kept=lines_on_waiting(session),
+        ),
+    ]
+    if session.plan.jobs:
+        last_run.write_last_run(session)
+    return lines, bool(session.failed_records or unmoved) or fails(ended_context)
+
+
+def lines_on_waiting(session):
+    """Return the lines on products that wait for others, and on those made without them.
+
+    Parameters
+    ----------
+    session : Session
+        It has ended.
+
+    Returns
+    -------
+    list of str
+    """
+    return kept_products.lines_on_kept(
+        session.context.chain, session.waiting_records, session.provisional_records
+    )
+
+
+def _fold_records(session):
+    """Fold the records of the jobs into the ledger, and write inventory and ledger."""
+    context = session.context
+    jobs = session.plan.jobs if session.busy_batches else {}
+    files, unmade = ledger.fold(
+        context.results, context.ledger, checks_files=False, jobs=jobs,
+        provisional=session.provisional_records,
+    )  # fmt: [(results, [], os.listdir(results))]  # noqa: PTH208
     walks = (os.walk(results / name) for name in (*folders, paths.STATE))
     for folder, _, names in chained(top, *walks):
         for part in filter(is_temporary, names):

@@ -65,15 +65,15 @@ class WorkResult:
     ----------
     records : dict of str to ccdflow.run.job_records.Record
         By product, in the order in which the jobs ended.
-    unrecorded : dict of str to str
+    unrecorded : dict of str to ccdflow.run.failures.JobFailure
         Products whose jobs could leave no record, with the reason.
-    full_disk : str
-        The line on the full disk that ended the work early; '' while there was room.
+    full_disk : ccdflow.run.failures.DiskFull or None
+        The full disk that ended the work early; None while there was room.
     """
 
     records: dict[str, job_records.Record] = field(default_factory=dict)
-    unrecorded: dict[str, str] = field(default_factory=dict)
-    full_disk: str = ""
+    unrecorded: dict[str, failures.JobFailure] = field(default_factory=dict)
+    full_disk: failures.DiskFull | None = None
 
 
 def work_plan(context, jobs, *, threads, on_done=None):
@@ -221,31 +221,31 @@ class _Pool:
 
     def _do(self, index):
         """Do a job and note its record, or the reason why there is no record."""
-        job, record, reason, full_disk_line = self.jobs[index], None, "", ""
+        job, record, failure, full_disk = self.jobs[index], None, None, None
         width = self._width(job)
         try:
             record = attempt(self.context, job, make=self.make, threads=width)
         except failures.DiskFull as error:
-            full_disk_line = str(error)
+            full_disk = error
         except OSError as error:
-            reason = f"{failures.error_words(error)}; {failures.remedy_of(error)}"
+            failure = failures.JobFailure.of(error)
         if record is not None:
             self.on_done(record)
         with self.condition:
-            self._note(job, record, reason)
+            self._note(job, record, failure)
             self.busy_threads -= width
             self.n_remaining -= 1
-            if full_disk_line:
-                self.result.full_disk, self.is_stopped = full_disk_line, True
+            if full_disk is not None:
+                self.result.full_disk, self.is_stopped = full_disk, True
             for follower in self.followers[index]:
                 self.missing_needs[follower] -= 1
                 if not self.missing_needs[follower]:
                     heappush(self.ready_jobs, follower)
             self.condition.notify_all()
 
-    def _note(self, job, record, reason):
+    def _note(self, job, record, failure):
         """Note the record of a job, or why it could not be written; a full disk leaves neither."""
         if record is not None:
             self.result.records[job.product] = record
-        elif reason:
-            self.result.unrecorded[job.product] = reason
+        elif failure is not None:
+            self.result.unrecorded[job.product] = failure

@@ -94,7 +94,9 @@ def test_found_and_false_of_one_flat_are_those_of_the_limit(low_sigma, least, mo
     is_low = response(flats(rng, truth, 1), low_sigma=low_sigma).mask.ravel() & DEAD > 0
     assert least <= is_low[low].mean() <= most
     is_low[low] = False
-    assert is_low.sum() == pytest.approx(false * is_low.size, rel=0.2, abs=3)
+    expected = false * is_low.size
+    # Three errors of a count, and one pixel where hardly any is expected.
+    assert is_low.sum() == pytest.approx(expected, abs=3 * expected**0.5 + 1)
 
 
 @pytest.mark.parametrize(

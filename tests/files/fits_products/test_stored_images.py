@@ -1,5 +1,7 @@
 """Pixels that are read where they are looked at, without a mapping."""
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from ccdflow.errors import DamagedProduct
-from ccdflow.files.fits_products import stored_images
+from ccdflow.files.fits_products import multi_image_products, stored_images
 
 LIBRARY = Path(__file__).parents[3] / "scripts" / "ccdflow"
 INDICES = [
@@ -48,6 +50,37 @@ def test_a_file_that_is_cut_while_it_is_in_use_raises_an_error(image):
     read.path.unlink()
     with pytest.raises(DamagedProduct, match=r"cannot be read \(No such file"):
         np.asarray(read)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "repair the permissions"),
+        (errno.EIO, "check the disk or the network"),
+        (errno.EINVAL, "check its permissions and its disk"),
+    ],
+)
+def test_a_product_that_cannot_be_read_has_the_remedy_of_the_error(
+    image, monkeypatch, number, remedy
+):
+    def refuse(*_):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    with pytest.raises(DamagedProduct, match="cannot be read") as caught:
+        np.asarray(image[1])
+    assert caught.value.remedy == remedy
+    hdu = multi_image_products.StoredHdu({}, None, 100, (37, 23), ">f4")
+    with pytest.raises(DamagedProduct, match="cannot be read") as caught:
+        multi_image_products.read_rows(0, hdu, 3, np.empty((2, 23), ">f4"), name="a.fits")
+    assert (caught.value.file, caught.value.remedy) == ("a.fits", remedy)
+
+
+def test_pixels_of_a_file_are_always_copied(image):
+    pixels, read = image
+    assert np.array(read, copy=True).tobytes() == pixels.tobytes()
+    with pytest.raises(ValueError, match="each array of them is a copy"):
+        np.asarray(read, copy=False)
 
 
 def test_nothing_maps_a_file():

@@ -45,5 +45,5 @@ def test_columns_of_a_file_that_was_written_anew_are_not_mixed_with_it(path):
     note_columns.write_columns(
         path, CELLS.items(), shared_values={"form": 3}, names=["a", "b", "c"]
     )
-    with pytest.raises(OSError, match=r"notes was written anew$"):
+    with pytest.raises(note_columns.NotAsWritten, match=r"notes was written anew$"):
         before.cells("plain")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import small_chain
 from astropy.io import fits
-from chain_runs import DARKS, FEW_FRAMES, NIGHT, run
+from chain_runs import DARKS, FEW_FRAMES, FLATS, NIGHT, edit, run
+from small_frames import begin
 
 from ccdflow import simulate
 from ccdflow.calibrate.sky_level import level_and_noise
@@ -134,3 +135,26 @@ def test_a_dark_that_was_left_out_leaves_two_and_one_more_completes_them(tmp_pat
     (block,), _ = noises_of(done)
     wishes = forecast_sentences.wish_lines(block)
     assert wishes[0] == "1 more dark of 60 s makes a combined dark of the 2 that there are"
+
+
+def test_the_response_is_that_of_a_flat_that_is_there_and_made(tmp_path):
+    """Otherwise it is 1: a flat that was deleted, or one that is to be made anew."""
+    chain = small_chain.make(tmp_path / "raw", **(FEW_FRAMES | {"science": (("g", 60.0, 1),)}))
+    done = run(tmp_path, chain)
+    path, away = done.results / FLATS["g"], tmp_path / "away.fits"
+
+    def response(run_or_plan):
+        (noise,) = noises_of(run_or_plan)[1].values()
+        return noise.frame.response
+
+    path.rename(away)
+    assert response(done) == 1.0
+    away.rename(path)
+    flat = fits.getdata(path)
+    sample = flat[:: max(1, len(flat) // 64)].astype(float)
+    assert response(done) == float(np.median(sample[sample > 0])) != 1.0
+    edit(tmp_path / "raw" / "flat_g1.fits", OBSERVER="somebody")
+    planned = begin(tmp_path / "raw", done.results, {"simcam": chain.profile})
+    planned.lock.close()
+    assert FLATS["g"] in planned.plan.jobs
+    assert response(planned) == 1.0

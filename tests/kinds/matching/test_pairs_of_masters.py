@@ -203,7 +203,7 @@ def test_the_variance_of_two_biases_is_that_of_levels_that_wander(k, days):
     dark = use("d", to_dark, 1.0, scale=k)
     of_dark = use("b", bias_to_dark, 1.3**2 + ageing * abs(bias_to_dark))
     variance = variance_of_biases(taken, dark, of_dark, ageing)
-    assert variance == pytest.approx(same, rel=0.05, abs=1e-9)
+    assert variance == pytest.approx(same, rel=0.05)
 
 
 # -- whole nights ----------------------------------------------------------------------------------

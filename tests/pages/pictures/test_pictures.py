@@ -487,7 +487,13 @@ def test_a_picture_of_nothing_is_an_error(draw, nothing):
         draw([], **texts)
 
 
-@pytest.mark.parametrize(("nights", "labels"), [([], ["bias"]), (["2024-03-01"], [])])
-def test_a_matrix_without_rows_or_columns_is_an_error(nights, labels):
-    with pytest.raises(ValueError, match=r"^there is no night to draw$"):
+@pytest.mark.parametrize(
+    ("nights", "labels", "nothing"),
+    [
+        ([], ["bias"], "there is no night to draw"),
+        (["2024-03-01"], [], "there is no kind of frame to draw"),
+    ],
+)
+def test_a_matrix_without_rows_or_columns_is_an_error(nights, labels, nothing):
+    with pytest.raises(ValueError, match=f"^{nothing}$"):
         coverage_picture(nights, labels, {}, title="x", explanation="x")

@@ -181,6 +181,16 @@ def test_a_scale_leaves_out_extremes_and_a_curved_one_keeps_stars():
     assert AsinhScale.of(np.arange(9.0)) is None
 
 
+@pytest.mark.parametrize("level", [0.0, 3.0, -1e9])
+def test_equal_values_have_no_scale_that_is_even_about_them(level):
+    """Nor have those that differ by rounding alone; one value among them changes nothing."""
+    values = np.full(1000, level)
+    assert AsinhScale.of(values) is None
+    values[7] = level + 100
+    assert AsinhScale.of(values) is None
+    assert AsinhScale.of(level + np.arange(1000.0) * 1e-9 * abs(level)) is None
+
+
 def test_an_image_of_the_panels_own_size_is_drawn_value_for_value():
     shades = [rgb(each) for each in imagepanel.shades()]
     image = np.linspace(0, 1, 220)[:, None] * np.ones((1, 110))

@@ -500,8 +500,8 @@ def test_time_is_shared_among_the_threads():
     one, two, eight = (batch_resources.runtime(large, threads=n) for n in (1, 2, 8))
     start = batch_resources.runtime(Size(0, 0, 0, 0, 0), threads=1)
     assert start == 5
-    assert two == pytest.approx(one / 2, rel=0.02, abs=2)
-    assert eight == pytest.approx(one / 8, rel=0.05, abs=3)
+    assert two == pytest.approx(one / 2, abs=2)
+    assert eight == pytest.approx(one / 8, abs=3)
 
 
 def test_a_batch_reads_the_records_that_other_batches_leave(make_session):

@@ -86,24 +86,23 @@ class FakeTime:
         self.at_sleep(self.now)
 
 
-def test_a_holder_without_sign_of_life_is_not_waited_for(tmp_path, holder, monkeypatch):
+def test_a_holder_without_sign_of_life_is_not_waited_for(tmp_path, holder):
     batch = put_batch(tmp_path)
     holder(batch)
     clock, lines = FakeTime(lambda now: None), []
-    monkeypatch.setattr(claims, "time", clock)
-    assert claims.claim(batch, say=lines.append, silence=600, poll=1) is None
+    signs = claims.SignsOfLife(clock=clock)
+    assert claims.claim(batch, say=lines.append, silence=600, poll=1, signs=signs) is None
     assert "no sign of life" in lines[-1]
     assert clock.now == 601
 
 
-def test_silent_holders_are_waited_for_once_by_all_jobs_of_a_run(tmp_path, holder, monkeypatch):
+def test_silent_holders_are_waited_for_once_by_all_jobs_of_a_run(tmp_path, holder):
     """A dead machine may have left many batches, and a run many jobs for each."""
     batches = [put_batch(tmp_path, f"2024-03-0{day}.{KEY}") for day in (1, 2, 3)]
     for batch in batches:
         holder(batch)
     clock, lines = FakeTime(lambda now: None), []
-    monkeypatch.setattr(claims, "time", clock)
-    signs = claims.SignsOfLife(batches)
+    signs = claims.SignsOfLife(batches, clock=clock)
     clock.now = 100.0
     for batch in batches * 4:
         claims.wait_for(batch, say=lines.append, silence=600, poll=1, signs=signs)
@@ -116,7 +115,7 @@ def test_silent_holders_are_waited_for_once_by_all_jobs_of_a_run(tmp_path, holde
             for batch, line in zip(batches, lines[1::2], strict=True)] == [True] * 3  # fmt: skip
 
 
-def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder, monkeypatch):
+def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder):
     lively, silent = (put_batch(tmp_path, f"2024-03-0{day}.{KEY}") for day in (1, 2))
     for batch in (lively, silent):
         holder(batch)
@@ -124,8 +123,7 @@ def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder, monkeypatch):
     clock = FakeTime(
         lambda now: os.utime(batch_progress.count_path(lively), ns=(0, int(now * 1e9)))
     )
-    monkeypatch.setattr(claims, "time", clock)
-    signs = claims.SignsOfLife([lively, silent])
+    signs = claims.SignsOfLife([lively, silent], clock=clock)
     claims.wait_for(silent, say=[].append, silence=600, poll=1, signs=signs)
     assert clock.now == 601
     # Its last sign of life was seen at the last look at it, and counts from then on.
@@ -134,7 +132,7 @@ def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder, monkeypatch):
     assert (signs.silence_of(lively), signs.silence_of(silent)) == (30, 631)
 
 
-def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
+def test_signs_of_life_keep_others_waiting(tmp_path, holder):
     batch = put_batch(tmp_path)
     process = holder(batch)
 
@@ -147,8 +145,8 @@ def test_signs_of_life_keep_others_waiting(tmp_path, holder, monkeypatch):
 
     batch_progress.count_path(batch).write_text("")
     clock, lines = FakeTime(beat), []
-    monkeypatch.setattr(claims, "time", clock)
-    claims.claim(batch, say=lines.append, silence=600, poll=100).close()
+    signs = claims.SignsOfLife(clock=clock)
+    claims.claim(batch, say=lines.append, silence=600, poll=100, signs=signs).close()
     assert lines == [claims.waiting_line(batch)]
     assert clock.now == 3000
 
@@ -231,54 +229,65 @@ def test_a_queueing_job_learns_that_its_batch_was_withdrawn(tmp_path):
     assert list(batch.parent.iterdir()) == []
 
 
+def note_removals(monkeypatch, batch):
+    """Return a list that gets, at each removal, the file's ending and whether the batch is free."""
+    unlink, removals = Path.unlink, []
+
+    def look_and_unlink(path, *, missing_ok=False):
+        file = claims.try_lock(claims.lock_path(batch))
+        removals.append((path.suffix, file is not None))
+        if file is not None:
+            file.close()
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", look_and_unlink)
+    return removals
+
+
 def test_a_batch_is_locked_until_its_withdrawal_is_seen(tmp_path, monkeypatch):
     """Who finds the lock gone may lock a new one, and work on a batch that is still there."""
-    batch, withdraw, lockable = put_batch(tmp_path), withdrawal._withdraw_batch, []
-
-    def withdraw_while_another_looks(path, *, is_run_over):
-        lockable.append(claims.try_lock(claims.lock_path(path)))
-        withdraw(path, is_run_over=is_run_over)
-
-    monkeypatch.setattr(withdrawal, "_withdraw_batch", withdraw_while_another_looks)
+    batch = put_batch(tmp_path)
+    removals = note_removals(monkeypatch, batch)
     withdrawal.withdraw(tmp_path)
-    assert lockable == [None]
+    assert removals == [(".json", False), (".count", False), (".lock", False)]
     assert list(batch.parent.iterdir()) == []
 
 
 def test_the_lock_of_a_withdrawn_batch_is_removed_while_it_is_locked(tmp_path, monkeypatch):
-    batch, wait, removed = put_batch(tmp_path), claims._wait_for_process, []
+    batch, lock = put_batch(tmp_path), claims.fcntl.flock
 
-    class Lock:
-        def close(self):
-            removed.append(not claims.lock_path(batch).exists())
-
-    def wait_until_withdrawn(*arguments):
-        wait(*arguments).close()
+    def lock_when_it_is_withdrawn(file, operation):
+        lock(file, operation)
         batch.write_text(claims.WITHDRAWN_LINE)
-        return Lock()
 
-    monkeypatch.setattr(claims, "_wait_for_process", wait_until_withdrawn)
+    monkeypatch.setattr(claims.fcntl, "flock", lock_when_it_is_withdrawn)
+    removals = note_removals(monkeypatch, batch)
     with pytest.raises(claims.Withdrawn, match=re.escape(str(batch))):
         claims.claim(batch)
-    assert removed == [True]
+    assert removals == [(".lock", False)]
     assert [path.name for path in batch.parent.iterdir()] == [batch.name]
 
 
 def test_a_reporter_that_has_ended_writes_nothing(tmp_path):
-    batch, is_in_thread = put_batch(tmp_path), threading.Event()
+    batch, is_in_thread, is_last = put_batch(tmp_path), threading.Event(), threading.Event()
+    own_thread, overtaken = threading.current_thread(), []
 
     def count():
-        if threading.current_thread() is reporter._thread:
+        if threading.current_thread() is not own_thread:
             is_in_thread.set()
-            reporter._ended.wait(60)
-            time.sleep(0.1)
+            # The last count of the end comes after this one, for which it waits.
+            overtaken.append(is_last.wait(0.1))
+        elif is_in_thread.is_set():
+            is_last.set()
         return BatchCount(7)
 
-    reporter = batch_progress.Reporter(batch, count, beat=0.001)
+    reporter, threads = batch_progress.Reporter(batch, count, beat=0.001), threading.active_count()
     reporter.start()
     assert is_in_thread.wait(60)
     reporter.end()
-    assert not reporter._thread.is_alive()
+    assert threading.active_count() == threads
+    assert is_last.is_set()
+    assert not any(overtaken)
 
 
 def test_files_without_a_batch_are_cleared_away(tmp_path):

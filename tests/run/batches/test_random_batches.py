@@ -15,22 +15,25 @@ from ccdflow.run.plan import Plan
 from ccdflow.run.under_snakemake import job_list
 
 
-def kind(name, stage, verb):
+def kind(name, verb, *, is_in_batches=True):
     return SimpleNamespace(
-        name=name, stage=stage, is_report=verb == "write", size=lambda context, job: Size()
+        name=name,
+        is_in_batches=is_in_batches,
+        is_report=verb == "write",
+        size=lambda context, job: Size(),
     )
 
 
-# The kind in the middle has no stage: the main process makes its products and all made of them.
+# The kind in the middle is in no batch: the main process makes its products and all made of them.
 KINDS = Chain(
     (
-        kind("frame", 1, "reduce"),
-        kind("bias", 2, "make"),
-        kind("flat", 4, "make"),
-        kind("map", 0, "make"),
-        kind("science", 6, "calibrate"),
-        kind("small sheet", 6, "write"),
-        kind("page", 0, "write"),
+        kind("frame", "reduce"),
+        kind("bias", "make"),
+        kind("flat", "make"),
+        kind("map", "make", is_in_batches=False),
+        kind("science", "calibrate"),
+        kind("small sheet", "write"),
+        kind("page", "write", is_in_batches=False),
     )
 )
 
@@ -78,7 +81,7 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
                 assert len(kinds) == 1
                 assert sum(job.kind in kinds for job in own) <= most, seed
             earlier.append(batch.done)
-        staged = {each.name for each in KINDS if each.stage}
+        staged = {each.name for each in KINDS if each.is_in_batches}
         alone = [job for job in jobs.values() if job.kind in staged and job.product not in home]
         hindered = [job for job in alone if any(need not in home for need in job.needs)]
         if each_night or len(alone) > most:

@@ -372,11 +372,11 @@ def words_of(problems):
     [
         (
             "odd", "leads into /proc",
-            "remove the link, or lead it to the folder of the frames, and run again",
+            "remove the link, or lead it to the folder of the frames",
         ),
         (
             "loop", "cannot be read (Too many levels of symbolic links)",
-            "remove the link, which leads to itself, and run again",
+            "remove the link, which leads to itself",
         ),
     ],
 )  # fmt: skip
@@ -388,6 +388,7 @@ def test_a_raw_folder_of_one_problem_alone_has_the_remedy_of_that_problem(
     with pytest.raises(UserError) as caught:
         rawfolder.find_frames(tmp_path)
     assert (caught.value.problem, caught.value.remedy) == (problem, remedy)
+    assert str(caught.value).endswith(f"; {remedy}, and run again")
     assert caught.value.file.rstrip("/") == str(tmp_path / name)
 
 

@@ -1,7 +1,11 @@
-"""Each event of a night has its effect on a watch: the table of docs/daily.md, a row a test."""
+"""Each event of a night has its effect on the rounds of a watch, row by row of docs/daily.md.
+
+docs/daily.md names the other files that have tests of its table.
+"""
 
 import errno
 import gzip
+import itertools
 import json
 import os
 import shutil
@@ -12,7 +16,7 @@ import time
 import weakref
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,9 +41,8 @@ from ccdflow.kinds.reporting.night_page import NIGHT_PAGE
 from ccdflow.run import job_records, lock, worker
 from ccdflow.run.batches import claims
 from ccdflow.run.ending import session_end
-from ccdflow.run.rawframes import inventory_table, rawfolder, rows
+from ccdflow.run.rawframes import inventory_table, rawfolder, rawnames, rows
 from ccdflow.run.watch import arrivals, looks, page_pace, timed_calls, watching
-from ccdflow.run.watch.round_schedule import RoundSchedule
 
 LATE = ("science_g2.fits",)
 FRAME = {"frame", "science"}
@@ -119,10 +122,11 @@ def kinds_of(done):
 
 
 @pytest.fixture
-def watched_night(evening, tmp_path, monkeypatch):
-    # Each round renews its pages.
-    monkeypatch.setattr(page_pace, "_REST_TIMES", 0)
-    return Night(evening, tmp_path)
+def watched_night(evening, tmp_path):
+    night = Night(evening, tmp_path)
+    # A second passes with each question: each round renews its pages.
+    night.watch.pace = page_pace.PagePace(itertools.count().__next__)
+    return night
 
 
 def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(watched_night):
@@ -137,12 +141,9 @@ def test_a_frame_of_the_sky_leads_to_its_products_and_its_page_alone(watched_nig
     assert all(word in line for word in ("level", "noise", "sky", "grade A"))
 
 
-def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet(
-    watched_night, monkeypatch
-):
-    # A page that took some milliseconds would be due again after the seconds of this test.
-    monkeypatch.setattr(page_pace, "_REST_TIMES", 1e6)
-    monkeypatch.setattr(page_pace, "_MOST_SECONDS", 1e6)
+def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet(watched_night):
+    clock = Clock()
+    watched_night.watch.pace = page_pace.PagePace(clock.monotonic)
     assert kinds_of(watched_night.arrive(*LATE)) == {*FRAME, "page"}
     page = watched_night.results / "nights/2024-03-01/report.html"
     before, count = atomic_write.stamp_of(page), len(watched_night.output.lines)
@@ -152,11 +153,11 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     assert before == atomic_write.stamp_of(page) != ()
     # The width of the stars, which comes with the night's list, is still missing in their lines.
     assert len(watched_night.output.lines) == count
-    assert watched_night.watch._pace.nights_owed == {"2024-03-01"}
-    assert watched_night.watch._pace.wait(1.0) == 1.0
-    assert not watched_night.watch._pace.is_due()
-    watched_night.watch._pace._next = 0.0
-    assert watched_night.watch._pace.wait(1.0) == 0.0
+    assert watched_night.watch.pace.nights_owed == {"2024-03-01"}
+    assert 0.0 < watched_night.watch.pace.wait(1.0) <= 0.5
+    assert not watched_night.watch.pace.is_due()
+    clock.now += 0.5
+    assert watched_night.watch.pace.wait(1.0) == 0.0
     quiet = watched_night.watch.do_round({})
     assert quiet.is_short
     assert kinds_of(quiet) == {"page"}
@@ -165,27 +166,25 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     lines = watched_night.output.lines[count:]
     assert [line.partition("  ")[0] for line in lines] == ["fast_1.fits", "fast_2.fits"]
     assert all("grade" in line for line in lines)
-    assert not watched_night.watch._pace.nights_owed
+    assert not watched_night.watch.pace.nights_owed
     watched_night.watch.whole_round()
     assert watched_night.is_as_from_scratch()
 
 
-def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(watched_night, monkeypatch):
-    monkeypatch.setattr(page_pace, "_REST_TIMES", 1e6)
-    monkeypatch.setattr(page_pace, "_MOST_SECONDS", 1e6)
+def test_a_whole_round_makes_the_pages_and_lines_that_were_put_off(watched_night):
+    watched_night.watch.pace = page_pace.PagePace(Clock().monotonic)
     watched_night.arrive(*LATE)
     watched_night.arrive("fast.fits", of=LATE[0], OBJECT="another field")
     done = watched_night.watch.whole_round()
     assert "page" in kinds_of(done)
-    assert not watched_night.watch._pace.nights_owed
+    assert not watched_night.watch.pace.nights_owed
     assert sum(line.startswith("fast.fits  ") for line in watched_night.output.lines) == 1
     assert watched_night.is_as_from_scratch()
 
 
-def test_pages_take_a_quarter_of_the_time_however_fast_frames_come(monkeypatch):
+def test_pages_take_a_quarter_of_the_time_however_fast_frames_come():
     now, drawing, frames = 100.0, 0.0, 0
-    monkeypatch.setattr(page_pace.time, "monotonic", lambda: now)
-    pace = page_pace.PagePace()
+    pace = page_pace.PagePace(lambda: now)
     while now < 200.0:
         # A frame each 0.02 s; a page of 0.09 s, as of 2,000 tiny frames.
         frames, draws = frames + 1, pace.may_draw()
@@ -610,7 +609,8 @@ def test_a_round_that_waits_for_an_earlier_job_blames_no_folder(evening, tmp_pat
     line = claims.waiting_line(batch)
     with watch_at_work(night):
         shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
-        night.watch._warm = None
+        # The next round is a whole one.
+        night.watch.schedule.note_short(is_odd=True)
         wait_until(lambda: line in night.output.lines)
         time.sleep(1)
         claim.close()
@@ -785,13 +785,11 @@ class Source:
 
 @pytest.mark.parametrize(("problem", "tries"), [("full", 2), ("busy", 4)])
 def test_a_frame_is_tried_again_until_the_problem_has_passed(
-    watched_night, monkeypatch, problem, tries
+    evening, tmp_path, monkeypatch, problem, tries
 ):
     clock, asked = Clock(), []
+    watched_night = Night(evening, tmp_path, clock=clock.monotonic)
     watched_night.watch.claim.take_within_limit()
-    watched_night.watch.schedule = RoundSchedule(clock.monotonic)
-    for module in (watching, looks):
-        monkeypatch.setattr(module, "time", clock)
     shutil.copyfile(watched_night.source / "all" / LATE[0], watched_night.raw / LATE[0])
 
     def fails(results):
@@ -803,7 +801,6 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(
     monkeypatch.setattr(lock, "take_lock", fails)
     source = Source(set(LATE))
     for clock.now in (1e9, 1e9 + 1, 1e9 + 2, 1e9 + 11):
-        watched_night.watch.looks._last_end = clock.now
         watched_night.watch.step(source)
     assert len(asked) == tries
     monkeypatch.undo()
@@ -813,16 +810,15 @@ def test_a_frame_is_tried_again_until_the_problem_has_passed(
     watched_night.watch.claim.give_up()
 
 
-def test_looks_through_a_large_folder_leave_time_for_frames(watched_night, monkeypatch):
+def test_looks_through_a_large_folder_leave_time_for_frames(evening, tmp_path, monkeypatch):
     clock, begun, listed = Clock(), [], rawfolder.list_raw
+    watched_night = Night(evening, tmp_path, clock=clock.monotonic)
 
     def slow(raw, results):
         begun.append(clock.now)
         clock.now += 2.0
         return listed(raw, results)
 
-    for module in (watching, looks):
-        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(rawfolder, "list_raw", slow)
     source = Source(set())
     for _ in range(100):
@@ -832,7 +828,10 @@ def test_looks_through_a_large_folder_leave_time_for_frames(watched_night, monke
     assert [at - begun[0] for at in begun] == [0.0, 42.0, 84.0]
 
 
-def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(watched_night):
-    watched_night.watch._warm.reading = replace(watched_night.watch._warm.reading, is_folding=True)
+def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(
+    evening, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rawnames, "is_folding", lambda results: True)
+    watched_night = Night(evening, tmp_path)
     assert not watched_night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
     assert watched_night.arrive(*LATE).is_short

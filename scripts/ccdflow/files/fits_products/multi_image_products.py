@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, FrameError, action_of
 from ccdflow.files import atomic_write, checksum, fits_structure, rawheader
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES
@@ -199,7 +199,7 @@ def _read_into(file, parts, name):
                 view, offset = view[count:], offset + count
     except OSError as error:
         raise DamagedProduct(
-            f"cannot be read ({error.strerror})", file=name, remedy="check its disk"
+            f"cannot be read ({error.strerror})", file=name, remedy=action_of(error)
         ) from None
 
 

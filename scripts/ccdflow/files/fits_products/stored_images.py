@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from astropy.io import fits
 
-from ccdflow.errors import MAKE_AGAIN, DamagedProduct
+from ccdflow.errors import MAKE_AGAIN, DamagedProduct, action_of
 from ccdflow.files.fits_products.compressed_images import hdus_in_plain_order
 from ccdflow.files.fits_structure import DTYPES
 
@@ -46,6 +46,8 @@ class StoredImage:
         return self.shape[0]
 
     def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("the pixels are in a file: each array of them is a copy")
         values = self._read([(0, len(self))])
         return values if dtype is None else values.astype(dtype)
 
@@ -109,7 +111,7 @@ class StoredImage:
                 os.close(file)
         except OSError as error:
             raise DamagedProduct(
-                f"cannot be read ({error.strerror})", file=self.path, remedy="check its disk"
+                f"cannot be read ({error.strerror})", file=self.path, remedy=action_of(error)
             ) from None
         return values
 

@@ -18,6 +18,10 @@ _encode = json_text.compact_encoder()
 _END = b"%019d\n"
 
 
+class NotAsWritten(Exception):
+    """The file is another one by now, or a column has not a cell for each name."""
+
+
 class Columns:
     """The columns of a file.
 
@@ -59,17 +63,19 @@ class Columns:
 
         Raises
         ------
+        NotAsWritten
+            If the file is another one by now, or a name has no cell.
         OSError
-            If they cannot be read, the file is another one by now, or a name has no cell.
+            If they cannot be read.
         """
         start, length = self._extents[column]
         with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
             if _stamp_of_open_file(file) != self._stamp:
-                raise OSError(f"{self._path} was written anew")
+                raise NotAsWritten(f"{self._path} was written anew")
             text = os.pread(file.fileno(), length, start)
         cells = text.split(b"\n")[:-1]
         if len(cells) != len(self.names):
-            raise OSError(
+            raise NotAsWritten(
                 f"{self._path} has {len(cells)} values of {column}, not {len(self.names)}"
             )
         return cells

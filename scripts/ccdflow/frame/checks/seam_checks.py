@@ -102,9 +102,8 @@ def _find_seam(left, right, left_data, right_data):
     step_at_split = steps[split - span] if span <= split < len(values) - span else 0.0
     if abs(step_at_split + step) > _SAME_STEP_PART * abs(step):
         return None
+    # Some column is far from the split, as the positions are 16 or more.
     is_far = np.abs(positions - split) >= span
-    if not is_far.any():
-        return None
     best_index = int(np.argmin(np.where(is_far, np.abs(steps - step), np.inf)))
     if abs(steps[best_index] - step) > _SAME_STEP_PART * abs(step):
         return None

@@ -45,10 +45,10 @@ class Science(CardsOfFrames, GroupedKind):
     plans_some_nights = True
     nouns = ("frame", "frames")
     counted_nouns = ("calibrated frame", "calibrated frames")
-    progress_noun = "calibrated frames"
+    progress_nouns = counted_nouns
     verb = "calibrate"
     is_report = False
-    stage = 6
+    is_in_batches = True
     version = ARITHMETIC_VERSION
     header_version = 5
     path_prefix = "calibrated/"

@@ -22,8 +22,8 @@ class Bias(MasterKind):
     plans_some_nights = True
     nouns = ("combined bias", "combined biases")
     counted_nouns = nouns
-    progress_noun = "combined biases"
-    stage = 2
+    progress_nouns = nouns
+    is_in_batches = True
     version = 4
     type = "bias"
     block = "bias"

@@ -22,8 +22,8 @@ class Dark(ExposedMasterKind):
     plans_some_nights = True
     nouns = ("combined dark", "combined darks")
     counted_nouns = nouns
-    progress_noun = "combined darks"
-    stage = 3
+    progress_nouns = nouns
+    is_in_batches = True
     version = 10
     type = "dark"
     block = "dark"

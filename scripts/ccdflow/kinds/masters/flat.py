@@ -23,8 +23,8 @@ class Flat(ExposedMasterKind):
     plans_some_nights = True
     nouns = ("combined flat", "combined flats")
     counted_nouns = nouns
-    progress_noun = "combined flats"
-    stage = 4
+    progress_nouns = nouns
+    is_in_batches = True
     version = 8
     header_version = 7
     type = "flat"

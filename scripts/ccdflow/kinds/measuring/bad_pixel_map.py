@@ -35,7 +35,7 @@ class BadPixels(Kind):
     rule = "bad_pixels"
     plans_some_nights = True
     nouns = ("map of bad pixels", "maps of bad pixels")
-    progress_noun = "maps of bad pixels"
+    progress_nouns = nouns
     verb = "make"
     is_report = False
     takes_all_cores = True

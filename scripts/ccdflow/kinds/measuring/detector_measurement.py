@@ -42,7 +42,7 @@ class NightDetector(MeasurementKind):
     rule = "measure_detector"
     plans_some_nights = True
     nouns = ("measurement of a detector", "measurements of detectors")
-    progress_noun = "measurements of detectors"
+    progress_nouns = nouns
     version = 9
     header_version = 3
     why_moved = "there are no such darks or flats any more"

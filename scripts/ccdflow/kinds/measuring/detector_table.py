@@ -26,7 +26,7 @@ class DetectorTable(ArchiveProduct):
     rule = "detector_table"
     plans_some_nights = True
     nouns = ("table of detectors", "tables of detectors")
-    progress_noun = "tables"
+    progress_nouns = ("table", "tables")
     path_prefix = paths.DETECTOR_FILE
 
     def is_enabled(self, context):

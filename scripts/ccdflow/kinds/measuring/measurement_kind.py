@@ -17,7 +17,7 @@ class MeasurementKind(GroupedKind):
     verb = "make"
     is_report = False
     takes_all_cores = True
-    stage = 5
+    is_in_batches = True
     path_prefix = "detector/"
     reach = OF_A_MASTER
 

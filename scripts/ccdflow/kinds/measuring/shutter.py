@@ -107,7 +107,7 @@ class Shutter(MeasurementKind):
     rule = "map_shutter"
     plans_some_nights = True
     nouns = ("map of a shutter", "maps of shutters")
-    progress_noun = "maps of shutters"
+    progress_nouns = nouns
     version = 2
     header_version = 3
     why_moved = "there are no flats of several exposures any more"

@@ -56,7 +56,7 @@ class Trends(ArchiveProduct):
     rule = "trends"
     plans_some_nights = True
     nouns = ("table of steps", "tables of steps")
-    progress_noun = "tables"
+    progress_nouns = ("table", "tables")
     version = 2
     path_prefix = paths.EVENTS_FILE
 

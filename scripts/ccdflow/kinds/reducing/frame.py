@@ -48,10 +48,10 @@ class Frame(Kind):
     nouns = ("frame", "frames")
     counted_nouns = ("reduced frame", "reduced frames")
     is_always_counted = True
-    progress_noun = "frames"
+    progress_nouns = nouns
     verb = "reduce"
     is_report = False
-    stage = 1
+    is_in_batches = True
     path_prefix = "reduced/"
     reach = OF_A_FRAME
     reports_frames = True

@@ -136,7 +136,8 @@ def make_reduced_frame(context, job):
             target, content, figures = _reduce_raw_file(context, job, row, raw)
     except (file_errors.UnreadableRawFile, file_errors.ChangedRawFile) as error:
         # The content of the raw file is not known, so an existing product stays.
-        return replace(record, status=job_records.GONE, reason=error.reason)
+        data = failures.data_of_error(error)
+        return replace(record, status=job_records.GONE, reason=error.reason, data=data)
     except FrameError as error:
         is_misread = isinstance(error, (file_errors.DamagedRawFile, file_errors.IncompleteRawFile))
         data = {"misread": True} if is_misread else {}

@@ -62,7 +62,7 @@ class Associations(ArchiveProduct):
     plans_some_nights = True
     version = 6
     nouns = ("table of masters", "tables of masters")
-    progress_noun = "tables"
+    progress_nouns = ("table", "tables")
     path_prefix = paths.ASSOCIATIONS_FILE
 
     @property

@@ -31,7 +31,7 @@ class BiasPicture(NightPicture):
     rule = "quality_picture"
     plans_some_nights = True
     nouns = ("picture of biases", "pictures of biases")
-    stage = 2
+    is_in_batches = True
     file = "bias_quality.png"
 
     def is_wanted(self, context, night):

@@ -50,7 +50,7 @@ class CalibrationPicture(NightPicture):
         Scale of the images.
     """
 
-    stage = 7
+    is_in_batches = True
     title = explanation = alt = ""
     scale = "linear"
 

@@ -40,7 +40,7 @@ class Sheet(PictureOfFrames):
     rule = "contact_sheet"
     plans_some_nights = True
     nouns = ("contact sheet", "contact sheets")
-    stage = 6
+    is_in_batches = True
     file = paths.SHEET_FILE
     reports_frames = True
 

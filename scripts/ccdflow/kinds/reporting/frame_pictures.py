@@ -31,7 +31,7 @@ class FramesPicture(PictureOfFrames):
     rule = "picture"
     plans_some_nights = True
     nouns = ("picture of frames", "pictures of frames")
-    stage = 1
+    is_in_batches = True
     file = paths.BEFORE_AFTER
 
     def needs(self, context, night):

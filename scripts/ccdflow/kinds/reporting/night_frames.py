@@ -11,11 +11,12 @@ from ccdflow.pages import contents
 from ccdflow.pages.text_formatting import light_words
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
+from ccdflow.wording import LEFT_FOR_NEXT_RUN
 
 UNMADE_STATUS_WORDS = {
     job_records.FAILED: "failed",
-    job_records.GONE: "left for the next run",
-    job_records.WAITING: "left for the next run",
+    job_records.GONE: LEFT_FOR_NEXT_RUN,
+    job_records.WAITING: LEFT_FOR_NEXT_RUN,
 }
 """The word on the page for a frame without a product in this run, by its status."""
 

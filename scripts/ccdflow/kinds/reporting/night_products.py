@@ -113,7 +113,7 @@ class NightProduct(Kind):
 class NightPicture(NightProduct):
     """A picture in a night's folder, or the list of its small pictures."""
 
-    progress_noun = "pictures"
+    progress_nouns = ("picture", "pictures")
 
     def size(self, context, job):
         """Return the size of one picture."""

@@ -52,7 +52,7 @@ class MasterTable(ArchiveProduct):
         Whether it is there where there is no such master, too.
     """
 
-    progress_noun = "tables"
+    progress_nouns = ("table", "tables")
     master = None
     columns = ()
     is_always = False

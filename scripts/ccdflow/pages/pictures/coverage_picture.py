@@ -57,8 +57,10 @@ def coverage_picture(nights, labels, cells, *, title, explanation):
     ValueError
         If there is no night or no kind of frame.
     """
-    if not nights or not labels:
+    if not nights:
         raise ValueError("there is no night to draw")
+    if not labels:
+        raise ValueError("there is no kind of frame to draw")
     raster, top = new_picture(title, explanation, _ROW_INCHES * len(labels) + _AROUND_MATRIX)
     columns = max(len(nights), _FEWEST_COLUMNS)
     width = WIDTH - _LABEL_INCHES - _RIGHT_OF_MATRIX

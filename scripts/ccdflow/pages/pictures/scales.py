@@ -176,7 +176,8 @@ class AsinhScale:
             float(sorted_values[int(_DARKEST_PART * sorted_values.size)]),
             float(sorted_values[-1]),
         )
-        if width <= _NARROW_PART * max(abs(dark_value), abs(largest)) or largest <= dark_value:
+        # Where the darkest value is the largest one, the width is 0.
+        if width <= _NARROW_PART * max(abs(dark_value), abs(largest)):
             return None
         return cls(
             float(centre), width, max(dark_value, float(centre) - _DEEPEST_WIDTHS * width), largest

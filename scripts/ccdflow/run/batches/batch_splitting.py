@@ -50,9 +50,9 @@ def split(session, *, is_split_by_night, writes_files=True):
 
     A job that needs products of one batch only joins that batch. A job that needs products of
     several batches joins a batch of its own kind, which waits for them: one for each night on a
-    cluster, one for several nights elsewhere. The main process makes all kinds without a stage;
-    without a cluster also the jobs that need several batches, and what needs these, as long as
-    they are no more than a batch holds.
+    cluster, one for several nights elsewhere. The main process makes the kinds that are in no
+    batch; without a cluster also the jobs that need several batches, and what needs these, as long
+    as they are no more than a batch holds.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def needs_batches(plan):
 def _jobs_by_kind(plan):
     """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
     chain = plan.context.chain
-    jobs = {kind.name: [] for kind in chain if kind.stage or kind is chain.first}
+    jobs = {kind.name: [] for kind in chain if kind.is_in_batches or kind is chain.first}
     for job in plan.jobs.values():
         if job.kind in jobs:
             jobs[job.kind].append(job)

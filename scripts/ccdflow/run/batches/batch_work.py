@@ -110,7 +110,7 @@ def _make_claimed(path, chain, threads, parent, say):
         for product, reason in result.unrecorded.items():
             say(f"{product}: its record cannot be written: {reason}")
         if result.full_disk:
-            say(result.full_disk)
+            say(str(result.full_disk))
             return DISK_FULL_STATUS
         return 0 if record_batch(context, path) else 1
     finally:

@@ -82,9 +82,12 @@ class SignsOfLife:
     ----------
     batches : iterable of path-like, optional
         Batches of which a sign is noted now; of others it is at the first question.
+    clock : module or object, optional
+        Has `monotonic` and `sleep`, as `time`, the default; tests give another one.
     """
 
-    def __init__(self, batches=()):
+    def __init__(self, batches=(), *, clock=None):
+        self._clock = clock or time
         self._signs, self._lines = {}, set()
         self._lock = threading.Lock()
         for batch in batches:
@@ -92,13 +95,17 @@ class SignsOfLife:
 
     def silence_of(self, batch):
         """Return for how many seconds no new sign of life of a batch's process was seen."""
-        batch, now = Path(batch), time.monotonic()
+        batch, now = Path(batch), self._clock.monotonic()
         sign = _sign_of_life(batch)
         with self._lock:
             last_sign, seen_at = self._signs.get(batch, (None, None))
             if seen_at is None or sign != last_sign:
                 self._signs[batch], seen_at = (sign, now), now
         return now - seen_at
+
+    def sleep(self, seconds):
+        """Let some time pass."""
+        self._clock.sleep(seconds)
 
     def say_once(self, say, line):
         """Say a line, unless it was said before.
@@ -116,7 +123,7 @@ class SignsOfLife:
             say(line)
 
 
-def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
+def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, signs=None):
     """Wait until no other process works on a batch, and lock it.
 
     Parameters
@@ -129,6 +136,8 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
         Seconds without a sign of life after which the holder counts as dead.
     poll : float
         Seconds between two looks.
+    signs : SignsOfLife, optional
+        Shared by all waits of this process.
 
     Returns
     -------
@@ -143,7 +152,7 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS):
     batch = Path(batch)
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
-    file = _wait_for_process(batch, say, silence, poll, _no_sign, SignsOfLife())
+    file = _wait_for_process(batch, say, silence, poll, _no_sign, signs or SignsOfLife())
     if is_withdrawn(batch):
         if file is not None:
             # The file goes while it is locked: one of that name may be another process's later.
@@ -237,7 +246,7 @@ def _wait_for_process(batch, say, silence, poll, note_life, signs):
                 f"no sign of life of the earlier job on {batch.stem} for {silence:.0f} s: going on",
             )
             return None
-        time.sleep(poll)
+        signs.sleep(poll)
     return file
 
 

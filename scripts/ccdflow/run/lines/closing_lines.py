@@ -20,7 +20,7 @@ from ccdflow.run.rawframes.warnings_of_rows import (
     passed_over_lines,
     warning_lines,
 )
-from ccdflow.wording import count
+from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 
 def why_failed(session):
@@ -64,7 +64,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
         context.results, failed
     )
-    lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
+    lines += [f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed]
     lines += lines_on_kept
     lines += lines_on_frames_set_aside(
         store, most_lines=20, leave_out={record.product for record in failed}
@@ -106,9 +106,8 @@ def _counts_of_frames(context, store, failed):
     counts = {
         "failed": len(failed),
         "of unknown image type": sum(row.has(RowMark.UNKNOWN_TYPE) for row in store.rows.values()),
-        "left for the next run": statuses[ARRIVING_STATUS]
-        - sum(each.kind == first for each in failed),
+        LEFT_FOR_NEXT_RUN: statuses[ARRIVING_STATUS] - sum(each.kind == first for each in failed),
         RAW_MISSING: statuses[RAW_MISSING],
     }
     words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]
-    return [f"{statuses[SET_ASIDE]} set aside", *words_of_counts]
+    return [f"{statuses[SET_ASIDE]} {SET_ASIDE}", *words_of_counts]

@@ -11,11 +11,13 @@ from ccdflow.run.nights import archive_counts
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
-from ccdflow.wording import count, first_lines, listing
+from ccdflow.wording import LEFT_FOR_NEXT_RUN, count, first_lines, first_named, listing, more_line
 
 # At most this many products to be moved away are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
+# At most this many frames without a row are named. Chosen: one line.
+_MOST_UNKNOWN = 3
 # A line names at most this many kinds of products. Chosen: more do not fit a terminal.
 _MOST_KINDS = 5
 
@@ -65,9 +67,9 @@ def lines_on_unknown_frames(context):
     )
     if not unknown:
         return []
-    names = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
     return [
-        f"no raw file is known for {count(len(unknown), *first.counted_nouns)} ({names}),"
+        f"no raw file is known for {count(len(unknown), *first.counted_nouns)}"
+        f" ({first_named(unknown, _MOST_UNKNOWN)}),"
         " because the notes on the headers were lost: the products are kept, in no table and no"
         " combination; bring the raw files back, or delete the products"
     ]
@@ -112,10 +114,10 @@ def _counts_of_reports(kinds, jobs):
     """
     kinds_by_noun = {}
     for kind in kinds:
-        kinds_by_noun.setdefault(kind.progress_noun, []).append(kind)
+        kinds_by_noun.setdefault(kind.progress_nouns, []).append(kind)
     counts = []
-    for noun, kinds_of_noun in kinds_by_noun.items():
-        nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else (noun[:-1], noun)
+    for shared_nouns, kinds_of_noun in kinds_by_noun.items():
+        nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else shared_nouns
         counts.append(count(sum(len(jobs[kind.name]) for kind in kinds_of_noun), *nouns))
     return ", ".join(counts)
 
@@ -177,8 +179,7 @@ def _lines_on_moves(plan):
         )
         for product in products_moved[:_MOST_LINES]
     ]
-    if len(products_moved) > _MOST_LINES:
-        lines.append(f"... and {len(products_moved) - _MOST_LINES} more")
+    lines += more_line(len(products_moved) - _MOST_LINES)
     if n_deleted := len(plan.leaving) - len(products_moved):
         number = count(n_deleted, "page, picture or table", "pages, pictures, tables")
         lines.append(f"{number} to be removed: nothing is left to be shown there")
@@ -189,8 +190,8 @@ def _lines_on_unreduced_frames(plan):
     """Return the line on frames that are not reduced, a count for each status; [] for none."""
     statuses = archive_counts.status_counts(plan.context)
     words_by_status = {
-        SET_ASIDE: "set aside",
-        ARRIVING_STATUS: "left for the next run",
+        SET_ASIDE: SET_ASIDE,
+        ARRIVING_STATUS: LEFT_FOR_NEXT_RUN,
         RAW_MISSING: RAW_MISSING,
     }
     counts = [
@@ -244,7 +245,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
             # Its warnings matter no more: the reason tells what to do.
             reason = row.reason or reason
         elif status == ARRIVING_STATUS:
-            status = "left for the next run"
+            status = LEFT_FOR_NEXT_RUN
         name = row.file if row.file.isprintable() else repr(row.file)[1:-1]
         entries.append(((status, row.reason), name, reason))
     if most_lines is None or len(entries) <= most_lines:
@@ -279,7 +280,7 @@ def other_products(plan):
     names = {job.kind for job in plan.jobs.values()}
     # For a plan without jobs the kinds need not be imported.
     kinds = plan.context.chain[1:] if names else ()
-    words = list(dict.fromkeys(kind.progress_noun for kind in kinds if kind.name in names))
+    words = list(dict.fromkeys(kind.progress_nouns[1] for kind in kinds if kind.name in names))
     if len(words) > _MOST_KINDS:
         return "other products"
     return listing(words) if words else ""
@@ -330,6 +331,6 @@ def lines_of_jobs(plan, most_lines=None):
         lines += [
             f"  {sources_in_words(plan, job)} -> {job.product} ({job.why})" for job in jobs_shown
         ]
-        if len(jobs_shown) < len(jobs):
-            lines.append(f"  ... and {len(jobs) - len(jobs_shown)} more; -np names all")
+        rest = more_line(len(jobs) - len(jobs_shown), "more; -np names all")
+        lines += [f"  {line}" for line in rest]
     return lines

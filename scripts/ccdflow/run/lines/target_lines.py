@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ccdflow.run import failures, job_records
 from ccdflow.run.lines.plan_description import lines_on_unreadable_folders
-from ccdflow.wording import count
+from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 
 def lines_on_targets(context, plan, failed=(), postponed=()):
@@ -25,7 +25,7 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
         context.results, failed
     )
-    lines += [f"left for the next run: {record.product}: {record.reason}" for record in postponed]
+    lines += [f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed]
     products_named = {record.product for record in (*failed, *postponed)}
     products, n_made = dict.fromkeys(plan.requested), 0
     refused = [product for product in plan.jobs if _is_refused(context.outcome(product))]

@@ -142,7 +142,7 @@ class ClosedNights:
             return dict.fromkeys(self.nights, b"")
         try:
             return dict(zip(self.nights, self._columns.cells(name), strict=True))
-        except OSError as error:
+        except (note_columns.NotAsWritten, OSError) as error:
             raise NeedsWholePlan(str(error)) from None
 
     def column(self, name):

@@ -59,7 +59,8 @@ def remove_product(results, product, *, raw=None):
             raise UserError(
                 "its folder in set_aside/ leads into the raw folder",
                 file=str(target.parent),
-                remedy="remove the link, and run again",
+                remedy="remove the link",
+                needs_run=True,
             )
         _move_file(path, target)
     with suppress(OSError):

@@ -149,7 +149,8 @@ def find_frames(raw, results=None):
             file=str(raw / name),
             keyword="raw",
             value=str(raw),
-            remedy=f"{problems[name].remedy}, and run again",
+            remedy=problems[name].remedy,
+            needs_run=True,
         )
     if not stamps:
         raise NoFrames(

@@ -310,5 +310,6 @@ def check_any_made(plan):
         kind = context.chain.by_name(records[0].kind)
         raise UserError(
             kind.closing_of_one(context, records[0])[0],
-            remedy="correct its frames or settings, and run again",
+            remedy="correct its frames or settings",
+            needs_run=True,
         )

@@ -34,6 +34,7 @@ from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
 from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
+from ccdflow.wording import first_named
 
 # A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
@@ -382,8 +383,8 @@ class Steward:
         for product, reason in result.unrecorded.items():
             self.say(f"{product}: its record cannot be written: {reason}")
         if result.full_disk:
-            self.full_disk = result.full_disk
-            self.say(result.full_disk)
+            self.full_disk = str(result.full_disk)
+            self.say(self.full_disk)
 
     def end(self):
         """Take in the records of the jobs and write the last lines of a run.
@@ -421,8 +422,7 @@ class Steward:
         unfinished_batches = [batch for batch in self.batches if not self.jobs.is_made(batch)]
         if not unfinished_batches:
             return
-        names = ", ".join(batch.name for batch in unfinished_batches[:4])
-        names += ", ..." if len(unfinished_batches) > 4 else ""
+        names = first_named([batch.name for batch in unfinished_batches], 4)
         count = f"{len(unfinished_batches)} of {len(self.batches)} batches were not finished"
         yield f"{count} ({names}): run again"
         if self.messages.signals and not self.was_interrupted:

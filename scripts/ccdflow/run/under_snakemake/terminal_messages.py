@@ -81,7 +81,7 @@ class TerminalMessages:
         """Note Snakemake's message on a failed batch; a full disk ends the run."""
         self.signals |= snakemake_messages.signals_in(text)
         if snakemake_messages.is_of_full_disk(text):
-            self._steward.end_early(failures.DiskFull("no space is left: make room, and run again"))
+            self._steward.end_early(failures.DiskFull("no space is left"))
 
     def report_crash(self, text):
         """Write a line on a crash of Snakemake itself.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from ccdflow.errors import CcdflowError
 from ccdflow.run import job_records, lock
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import SET_ASIDE
-from ccdflow.wording import count
+from ccdflow.wording import count, more_line
 
 ROUND = "round"
 """The subject of problems of a round."""
 
+WATCH_GOES_ON = "; the watch goes on by itself"
+"""The words of a watch behind a remedy, where a line of a run asks for another run."""
+
 # A round names at most this many frames set aside one by one. Chosen: more would hide other lines.
 _MOST_FRAMES = 5
-# The remedy in lines of a run.
-_REMEDY_OF_RUN = ", and run again"
-# The remedy in lines of a watch.
-_REMEDY_OF_WATCH = "; the watch goes on by itself"
 
 
 class Complaints:
@@ -60,7 +60,6 @@ class Complaints:
         subject : str
             Its subject.
         """
-        text = line_of_watch(text)
         former_text = self._problems.get(subject, "")
         if text == former_text:
             return
@@ -83,7 +82,7 @@ class Complaints:
         """
         for line in lines:
             if line not in self._failure_lines:
-                self._say(line_of_watch(line))
+                self._say(line)
         self._failure_lines = lines
 
     def name_set_aside(self, rows):
@@ -102,15 +101,10 @@ class Complaints:
             if self._reason_by_file.get(file) != reason
         ]
         for file in new[:_MOST_FRAMES]:
-            self._say(f"{file}: set aside: {reason_by_file[file]}")
-        if new[_MOST_FRAMES:]:
-            self._say(f"... and {len(new) - _MOST_FRAMES} more were set aside")
+            self._say(f"{file}: {SET_ASIDE}: {reason_by_file[file]}")
+        for line in more_line(len(new) - _MOST_FRAMES, f"more were {SET_ASIDE}"):
+            self._say(line)
         self._reason_by_file |= reason_by_file
-
-
-def line_of_watch(text):
-    """Return a line of a run with the remedy of a watch, which goes on."""
-    return text.replace(_REMEDY_OF_RUN, _REMEDY_OF_WATCH)
 
 
 def problem_in_words(error, raw):
@@ -132,7 +126,23 @@ def problem_in_words(error, raw):
         return f"there is no folder {raw} yet"
     if isinstance(error, rawfolder.NoFrames):
         return f"no frame has arrived in {raw} yet"
-    return str(error)
+    return error.line(WATCH_GOES_ON) if isinstance(error, CcdflowError) else str(error)
+
+
+def problem_of_work(work_result):
+    """Return the words for a full disk or for records that could not be written; '' for neither.
+
+    Parameters
+    ----------
+    work_result : ccdflow.run.worker.WorkResult
+
+    Returns
+    -------
+    str
+    """
+    if work_result.full_disk is not None:
+        return work_result.full_disk.line(WATCH_GOES_ON)
+    return "; ".join(failure.line(WATCH_GOES_ON) for failure in work_result.unrecorded.values())
 
 
 def made_in_words(chain, records, seconds):

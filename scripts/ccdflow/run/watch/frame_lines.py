@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ccdflow.run import job_records
+from ccdflow.run import failures, job_records
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 from ccdflow.run.watch import complaints
 
@@ -73,7 +73,8 @@ class FrameLines:
             self.last_frame_at = time.monotonic()
         # One line tells of all products that wait.
         has_report = kind.reports_frames and record.status != job_records.WAITING
-        reports = kind.frame_reports(self._context, record) if has_report else []
+        record_in_words = failures.with_words(record, complaints.WATCH_GOES_ON)
+        reports = kind.frame_reports(self._context, record_in_words) if has_report else []
         with self._lock:
             for file, text, warnings in reports:
                 # A night's list adds to lines that were begun.
@@ -106,4 +107,4 @@ class FrameLines:
             texts, warnings = self._texts.pop(file)
             line = "  ".join([file, *filter(None, texts)])
             line += "".join(f"; {warning}" for warning in warnings)
-            self._say(complaints.line_of_watch(line))
+            self._say(line)

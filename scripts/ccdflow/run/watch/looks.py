@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from ccdflow.errors import CcdflowError
@@ -32,8 +31,8 @@ class Looks:
     patience : ccdflow.run.watch.timed_calls.Patience
     complain : callable
         Takes a problem, or '' when it has passed, and the name of the call.
-    pause : float
-        Seconds for which a file that does not answer is waited for.
+    noticing : ccdflow.run.watch.watching.Noticing
+        A file that does not answer is waited for as long as its pause.
 
     Attributes
     ----------
@@ -44,9 +43,10 @@ class Looks:
         Files of earlier rounds that are gone.
     """
 
-    def __init__(self, raw, results, *, seen, patience, complain, pause):
+    def __init__(self, raw, results, *, seen, patience, complain, noticing):
+        self._clock = noticing.clock
         self._raw, self._results, self.seen = raw, results, seen
-        self._patience, self._complain, self._pause = patience, complain, pause
+        self._patience, self._complain, self._pause = patience, complain, noticing.pause
         self.unseen_files, self.lost_files = None, set()
         # The end of the last look, 0 where the next one is due at once, and the seconds it took.
         self._last_end, self._seconds = 0.0, 0.0
@@ -59,7 +59,7 @@ class Looks:
     def is_due(self):
         """Whether the folder is to be looked through now."""
         pause = max(_LOOK_SECONDS, _LOOK_TIMES * self._seconds)
-        return not self._last_end or time.monotonic() - self._last_end >= pause
+        return not self._last_end or self._clock() - self._last_end >= pause
 
     def look(self):
         """Look through the folder for new files and for lost ones.
@@ -69,7 +69,7 @@ class Looks:
         dict of str to tuple or None
             All raw frames with their times; None where the folder cannot be read.
         """
-        began = time.monotonic()
+        began = self._clock()
         try:
             stamps = self._patience.ask(
                 "look", lambda: rawfolder.list_raw(self._raw, self._results)
@@ -84,7 +84,7 @@ class Looks:
             self._complain(complaints.problem_in_words(error, self._raw), "look")
             return None
         self._complain("", "look")
-        self._last_end = time.monotonic()
+        self._last_end = self._clock()
         self._seconds = self._last_end - began
         self.unseen_files = self.seen.unseen_stamps(stamps)
         self.lost_files = self.seen.missing_files(stamps)

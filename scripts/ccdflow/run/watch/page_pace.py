@@ -19,6 +19,11 @@ _MOST_SECONDS = 0.5
 class PagePace:
     """The nights with frames that their pages do not show yet, and when these are renewed.
 
+    Parameters
+    ----------
+    clock : callable, optional
+        Returns seconds that never go back; tests replace it.
+
     Attributes
     ----------
     nights_owed : set of str
@@ -28,13 +33,14 @@ class PagePace:
         in the nights' lists: see `ccdflow.run.watch.frame_lines.FrameLines`.
     """
 
-    def __init__(self):
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
         self.nights_owed, self.open_lines = set(), {}
         self._next = 0.0
 
     def may_draw(self):
         """Return whether pages may be renewed now."""
-        return time.monotonic() >= self._next
+        return self._clock() >= self._next
 
     def is_due(self):
         """Return whether a page is to be renewed although no frame comes."""
@@ -42,7 +48,7 @@ class PagePace:
 
     def wait(self, pause):
         """Return how long to wait for frames, in s: at most ``pause``, and until a page is due."""
-        return min(pause, max(0.0, self._next - time.monotonic())) if self.nights_owed else pause
+        return min(pause, max(0.0, self._next - self._clock())) if self.nights_owed else pause
 
     def note(self, nights_put_off, seconds):
         """Note the end of a round.
@@ -55,7 +61,7 @@ class PagePace:
             The time that it took beside that of the frames themselves.
         """
         if not nights_put_off:
-            self._next = time.monotonic() + min(_REST_TIMES * seconds, _MOST_SECONDS)
+            self._next = self._clock() + min(_REST_TIMES * seconds, _MOST_SECONDS)
         self.nights_owed = set(nights_put_off)
 
     def forget(self):

@@ -136,11 +136,14 @@ class Noticing:
         Seconds between two looks at the folder.
     limit : float
         Seconds after which a folder that does not answer is named.
+    clock : callable
+        Returns seconds that never go back; tests replace it.
     """
 
     way: str = arrivals.AUTO_WAY
     pause: float = PAUSE_SECONDS
     limit: float = SILENCE_SECONDS
+    clock: Callable[[], float] = time.monotonic
 
 
 class Watch:
@@ -172,6 +175,8 @@ class Watch:
         Set when the watch is to end.
     schedule : ccdflow.run.watch.round_schedule.RoundSchedule
         When rounds may begin.
+    pace : ccdflow.run.watch.page_pace.PagePace
+        The pages that wait to be renewed.
     looks : ccdflow.run.watch.looks.Looks
         The looks through the raw folder.
     claim : ccdflow.run.watch.folder_claim.FolderClaim
@@ -198,11 +203,11 @@ class Watch:
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
         self._complaints = complaints.Complaints(self.say, listener.show_problem)
-        self._pace = page_pace.PagePace()
-        self.schedule = RoundSchedule()
+        self.pace = page_pace.PagePace(noticing.clock)
+        self.schedule = RoundSchedule(noticing.clock)
         self.looks = looks.Looks(
             settings["raw"], settings["results"], seen=self._frames.seen, patience=self._patience,
-            complain=self._complaints.complain, pause=self.pause,
+            complain=self._complaints.complain, noticing=noticing,
         )  # fmt: skip
         self.claim = folder_claim.FolderClaim(settings["results"], self._patience)
 
@@ -266,7 +271,7 @@ class Watch:
         has_events = frame_source.way == arrivals.EVENTS_WAY
         # A folder that is looked through tells by the pause whether a frame still grows.
         stamps = None
-        news = frame_source.news(self._pace.wait(self.pause) if has_events else self.pause)
+        news = frame_source.news(self.pace.wait(self.pause) if has_events else self.pause)
         self._frames.note_news(news)
         if news.needs_look or self.looks.is_due:
             stamps = self.looks.look()
@@ -275,7 +280,7 @@ class Watch:
         ready_frames = self._frames.waiting()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
-        is_needed = ready_frames or self.is_due() or self._pace.is_due()
+        is_needed = ready_frames or self.is_due() or self.pace.is_due()
         if is_needed and self.schedule.may_begin():
             self._wait_for(lambda: self.claim_and_do_round(ready_frames))
         return stamps
@@ -337,7 +342,7 @@ class Watch:
         -------
         Round
         """
-        is_short = ready_frames or self._pace.is_due()
+        is_short = ready_frames or self.pace.is_due()
         if is_short and self._warm is not None and not self.is_due():
             this_round = self._short_round(ready_frames)
             if this_round is not None:
@@ -346,18 +351,16 @@ class Watch:
 
     def _short_round(self, ready_frames):
         """Make the products of new frames and of their night; None where that is not enough."""
-        this_round, draws = Round(is_short=True), self._pace.may_draw()
+        this_round, draws = Round(is_short=True), self.pace.may_draw()
         try:
             with lock.take_lock(Path(self.settings["results"])):
                 if not self._warm.is_current():
                     return None
                 began = time.monotonic()
-                part = self._warm.plan(
-                    ready_frames, nights_owed=self._pace.nights_owed, draws=draws
-                )
+                part = self._warm.plan(ready_frames, nights_owed=self.pace.nights_owed, draws=draws)
                 lines = frame_lines.FrameLines(
                     part.context, part.jobs, self.say, is_short=True,
-                    begun_lines=self._pace.open_lines, nights_put_off=part.nights_put_off,
+                    begun_lines=self.pace.open_lines, nights_put_off=part.nights_put_off,
                 )  # fmt: skip
                 plan_time = time.monotonic()
                 work_result = self._warm.work(
@@ -366,7 +369,7 @@ class Watch:
                 if not part.nights_put_off:
                     lines.end()
                 seconds = time.monotonic() - lines.last_frame_at + plan_time - began
-                self._pace.note(part.nights_put_off, seconds)
+                self.pace.note(part.nights_put_off, seconds)
         except note_lines.NeedsWholePlan as error:
             _LOG.debug("a short round is not enough: %s", error)
             return None
@@ -378,7 +381,7 @@ class Watch:
             this_round.nights = sorted(
                 {job.night for job in part.jobs if job.night} - part.nights_put_off
             )
-            this_round.problem = work_result.full_disk or "; ".join(work_result.unrecorded.values())
+            this_round.problem = complaints.problem_of_work(work_result)
             self._frames.note_rows(part.rows)
             self._complaints.name_set_aside(part.rows)
             this_round.arriving = self._frames.count_arriving(ready_frames)
@@ -391,7 +394,7 @@ class Watch:
         if this_round.problem:
             # At the next look the frames are new again.
             self._warm = None
-            self._pace.forget()
+            self.pace.forget()
             self.schedule.note_failed_short(is_busy=this_round.is_busy)
             return
         self._frames.seen.add(ready_frames)
@@ -420,7 +423,7 @@ class Watch:
         # It reads them as they are now or later.
         noticed_files = {**self._frames.noticed_stamps, **(new_files or {})}
         self.schedule.begin_whole()
-        self._pace.forget()
+        self.pace.forget()
         self._profiles = self._profiles_now()
         try:
             self._do_whole_round(this_round)
@@ -529,7 +532,7 @@ class Watch:
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
             lines = frame_lines.FrameLines(
-                context, jobs, self.say, is_short=is_short, begun_lines=self._pace.open_lines
+                context, jobs, self.say, is_short=is_short, begun_lines=self.pace.open_lines
             )
             work_result = worker.work_plan(
                 context,
@@ -539,13 +542,18 @@ class Watch:
             )
             lines.end()
             this_round.records += work_result.records.values()
-            this_round.problem = work_result.full_disk
-            this_round.problem = this_round.problem or "; ".join(work_result.unrecorded.values())
+            this_round.problem = complaints.problem_of_work(work_result)
         nights = {*this_round.nights, *(job.night for job in jobs if job.night)}
         this_round.nights = undated_first(nights)
         session_end.finish(run_session)
         self._complaints.name_failures(
-            failures.lines_on_failures(context.results, run_session.failed_records)
+            failures.lines_on_failures(
+                context.results,
+                [
+                    failures.with_words(record, complaints.WATCH_GOES_ON)
+                    for record in run_session.failed_records
+                ],
+            )
             + session_end.lines_on_waiting(run_session)
         )
         if jobs:
