@@ -59,8 +59,6 @@ _FAR_HEIGHTS = 9
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LEGEND_LINE_PIXELS = 19
-# Entries of a legend inside a panel, at most.
-_MOST_LEGEND_ENTRIES = 8
 
 
 def write_sentence(raster, box, text):

@@ -11,7 +11,6 @@ import time
 
 from ccdflow.run import job_records
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
-from ccdflow.run.watch import complaints
 
 
 class FrameLines:
@@ -106,4 +105,4 @@ class FrameLines:
             texts, warnings = self._texts.pop(file)
             line = "  ".join([file, *filter(None, texts)])
             line += "".join(f"; {warning}" for warning in warnings)
-            self._say(complaints.line_of_watch(line))
+            self._say(line)
