@@ -182,8 +182,6 @@ SAME_BY_CHANCE = {
     ("detector", "ITERATIONS"),
     # Pixels of a strip of a frame; pixels of a block of a master.
     ("calibrate", "STRIP_PIXELS"),
-    # Entries of a legend beside a panel of matplotlib's; inside one of ours.
-    ("pages", "MOST_LEGEND_ENTRIES"),
     # Names in one sentence of each module, and rows that each reads at once.
     ("kinds", "MOST_NAMED"), ("verify", "ROWS_AT_ONCE"),
 }  # fmt: skip
