@@ -21,7 +21,12 @@ from zlib import crc32
 
 from ccdflow import commandline
 from ccdflow.calibrate import master_windows
-from ccdflow.calibrate.applied_masters import AppliedMaster, FrameMasters, dark_scale
+from ccdflow.calibrate.applied_masters import (
+    MASTER_KINDS,
+    AppliedMaster,
+    FrameMasters,
+    dark_scale,
+)
 from ccdflow.calibrate.blocks import ProductForm, calibrate_file
 from ccdflow.calibrate.calibrated_header import FrameProvenance, Grading
 from ccdflow.calibrate.frame_corrections import FrameCalibration
@@ -38,8 +43,6 @@ from ccdflow.files.values import as_number
 from ccdflow.frame.readout import Readout
 from ccdflow.run.processes.forked_frames import map_forked
 from ccdflow.wording import count
-
-MASTER_KINDS = ("bias", "dark", "flat")
 
 
 def parse(arguments=None):

@@ -142,6 +142,8 @@ def watch(options):
         noticing=watching.Noticing(options.notice, options.pause, options.limit),
     )
     if options.once:
+        # No round follows: the remedies are those of a run.
+        watched.end()
         last_round = watched.whole_round()
         problem = last_round.problem
         if not problem and last_round.n_failed:

@@ -299,6 +299,12 @@ def test_a_run_names_its_products_beside_frames(toy):
     for job in plan.jobs_of_kind("bias", "levels", "frames picture", "bias picture", "sheet"):
         del plan.jobs[job.product]
     assert other_products(plan) == "pages"
+    jobs, first_kind = dict(plan.jobs), plan.context.chain.first.name
+    for product, word in ((next(iter(jobs)), ""), ("report.html", "page")):
+        plan.jobs.clear()
+        plan.jobs[product] = jobs[product]
+        assert (plan.jobs[product].kind == first_kind) == (not word)
+        assert other_products(plan) == word, "1 of 1 page"
 
 
 def test_a_new_kind_is_rebuilt_by_the_contract(toy):

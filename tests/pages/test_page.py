@@ -4,6 +4,7 @@ import html.parser
 import io
 import math
 import re
+import sys
 import zlib
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import act, elements_and_picture, needs_chromium
+from jinja2 import nodes
 from PIL import Image
 
 from ccdflow import pages
@@ -40,8 +42,11 @@ from ccdflow.pages.page import (
     night_page_html,
 )
 from ccdflow.pages.pictures import before_after, style
-from ccdflow.pages.rendering import visible
+from ccdflow.pages.pictures.raster import description_chunk
+from ccdflow.pages.rendering import template_environment, visible
+from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.text_formatting import figure_text
+from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
 
 ODD_FILE = "a <b>&\"' {{x}}\n\t\udcff;é名.fits.gz"
 VOID_ELEMENTS = {"meta", "link", "img", "br", "hr", "input"}
@@ -633,3 +638,61 @@ def test_a_remark_has_no_line_break_between_a_number_and_its_unit():
     frame = ShownFrame("a.fits", "cam", "flat", remark="off by 1.25 % at -80.35 C")
     text = night_page_html(NightContent("2024-03-01", ("cam",), (frames_section([frame]),)))
     assert '<div class="remark">off by 1.25\u00a0% at −80.35\u00a0°C</div>' in text
+
+
+def rich_pages():
+    """Render pages in which something stands in every place of a template."""
+    values = {"width": 64, "height": 48, "unit": "adu", "centre": 0.0, "scale": 1.0} | {
+        "low": 0.0, "high": 1.0, "zscale": [0.0, 1.0]
+    }  # fmt: skip
+    small_picture = SmallPicture("frames/a.png", "reduced", "../../reduced/a.fits", values)
+    marks = (("grade C", "no dark"),)
+    tiles = [Tile("a.fits", "science", "M 51", "20:00", marks, (small_picture,), marks)]
+    content = io.BytesIO()
+    explained = description_chunk("A panel for each frame.")
+    Image.new("RGB", (24, 200)).save(content, "PNG", pnginfo=explained)
+    night = night_content(before_after=(Picture(content.getvalue(), "frames"),))
+    point = TimePoint(20.0, 1140.0, "science", "a.fits: 1140 adu", 0)
+    table = Section(
+        "steps", "Steps", paragraphs=("A text.",), facts=(("flat", "helps"),),
+        headings=("Step", "Time"), rows=(("dark", "2 s"),), hints=("The step", "Seconds"),
+        pictures=(picture("steps"),),
+    )  # fmt: skip
+    panel = TimePanel("Level", "adu", "Mean level of the overscan", (point,))
+    sections = (sheet_section(tiles), strip_section([panel]), table, *night.sections)
+    night_page_html(replace(night, sections=sections))
+    night_page_html(night_content())
+    night_page_html(assemble_content("2016-01-16"))
+    nights = [replace(line, grades=(("A", 1),), uncalibrated=1) for line in index().nights]
+    index_page_html(index(nights=tuple(nights), last_run="last_run.js"))
+    index_page_html(index())
+
+
+def test_pages_reach_every_name_in_their_templates(monkeypatch):
+    """No import checks a name in a template: each is taken from the values of a page here."""
+    environment = template_environment()
+    take_attribute, reached = environment.getattr, set()
+
+    def note_attribute(value, name):
+        code = sys._getframe(1)
+        reached.add((Path(code.f_code.co_filename).name, code.f_lineno, name))
+        return take_attribute(value, name)
+
+    monkeypatch.setattr(environment, "getattr", note_attribute)
+    rich_pages()
+    templates = {
+        name: environment.get_template(name) for name in environment.list_templates(["j2"])
+    }
+    reached = {
+        (template, templates[template].get_corresponding_lineno(line), name)
+        for template, line, name in reached
+    }
+    named = {
+        (template, node.lineno, node.attr)
+        for template in templates
+        for node in environment.parse(
+            environment.loader.get_source(environment, template)[0]
+        ).find_all(nodes.Getattr)
+    }
+    assert len(named) > 200
+    assert named - reached == set()

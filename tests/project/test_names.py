@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 from library_trees import ROOT, modules, nodes
@@ -831,6 +831,36 @@ def test_a_public_constant_has_one_meaning():
                     places[name].append(path.name)
     assert len(places) > 300
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_no_script_repeats_a_constant_of_the_library():
+    in_library, in_scripts = set(), {}
+    for path, _, tree in modules():
+        definitions = {
+            text
+            for node in tree.body
+            if isinstance(node, ast.Assign) and (text := ast.unparse(node))[0] != "_"
+        }
+        if LIBRARY in path.parents:
+            in_library |= definitions
+        elif path.parent == LIBRARY.parent:
+            in_scripts |= dict.fromkeys(definitions, path.name)
+    assert len(in_scripts) > 8
+    assert {text: file for text, file in in_scripts.items() if text in in_library} == {}
+
+
+def test_every_private_constant_is_used():
+    """A merge left one behind whose name had become public."""
+    unused = []
+    for path, text, tree in modules():
+        if LIBRARY.parent in path.parents:
+            words = Counter(re.findall(r"\w+", text))
+            unused += [
+                (path.name, name)
+                for name in constants(tree)
+                if name.startswith("_") and words[name] == 1
+            ]
+    assert unused == []
 
 
 def test_constants_name_a_unit_or_a_thing():

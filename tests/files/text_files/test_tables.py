@@ -112,9 +112,12 @@ def test_lines_are_put_into_a_table_as_if_it_were_written_from_scratch(tmp_path)
         assert path.read_bytes() == text(rows | new)
 
 
-@pytest.mark.parametrize("most_bytes", [None, 1000, 0, -1])
+@pytest.mark.parametrize("most_bytes", [None, 1000, 0, -1, -2])
 def test_long_parts_are_copied_by_the_system_or_else_by_python(tmp_path, monkeypatch, most_bytes):
-    """A system that copies all at once, a part of it, nothing (0), or refuses (-1): same bytes."""
+    """A system that copies all at once, a part of it, nothing (0), or refuses (-1): same bytes.
+
+    So are those of a Python that cannot ask the system (-2).
+    """
     path = tmp_path / "table.csv"
     names = [f"f{number:05}" for number in range(300)]
     rows = {name: f"{name},{'x' * (number % 97)}\n".encode() for number, name in enumerate(names)}
@@ -130,6 +133,8 @@ def test_long_parts_are_copied_by_the_system_or_else_by_python(tmp_path, monkeyp
 
     monkeypatch.setattr(tables, "_PIECE", 2000)
     monkeypatch.setattr(os, "copy_file_range", copy_some)
+    if most_bytes == -2:
+        monkeypatch.delattr(os, "copy_file_range")
     new = {"f00002": [b"f00002,new\n"], "f00150": [], "f00299x": [b"f00299x,1\n", b"f00299x,2\n"]}
     expected = rows | {name: b"".join(lines) for name, lines in new.items()}
     tables.update_table(path, new)
@@ -138,7 +143,7 @@ def test_long_parts_are_copied_by_the_system_or_else_by_python(tmp_path, monkeyp
     )
     # The parts before f00150 and behind it are long, the one before f00002 is not.
     by_system = sum(len(rows[name]) for name in (*names[3:150], *names[151:]))
-    assert sum(copied) == {None: by_system, 1000: by_system, 0: 0, -1: 0}[most_bytes]
+    assert sum(copied) == {None: by_system, 1000: by_system, 0: 0, -1: 0, -2: 0}[most_bytes]
 
 
 def test_a_table_that_becomes_shorter_while_it_is_copied_stays_as_it_is(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """The times of a watch's rounds: the rest before a whole one, and the pause after a problem."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from ccdflow.run.watch import round_schedule
 from ccdflow.run.watch.round_schedule import RoundSchedule
+
+DAILY = Path(__file__).parents[3] / "docs" / "daily.md"
 
 
 @dataclass
@@ -129,3 +133,13 @@ def test_a_whole_round_ends_the_pause_of_an_earlier_problem(schedule, clock):
     assert not schedule.may_begin()
     take_whole(schedule, clock, 1.0)
     assert schedule.may_begin()
+
+
+def test_one_row_of_the_documents_has_the_pauses_after_a_failure():
+    """Two merged branches had a row each, with other pauses."""
+    text = DAILY.read_text("utf-8")
+    (row,) = [line for line in text.splitlines() if "twice as long" in line]
+    assert f"tried again after {round_schedule._RETRY_SECONDS:g} s," in row
+    assert f"up to {round_schedule._MOST_RETRY_SECONDS / 60:g} minutes" in row
+    assert {5: "five"}[round_schedule._REST_TIMES] + " times a whole round" in row
+    assert sum("permissions, disk, network" in line for line in text.splitlines()) == 1

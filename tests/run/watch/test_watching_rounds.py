@@ -405,6 +405,25 @@ def test_a_product_that_failed_is_tried_again_without_another_frame(watched_nigh
     assert night.is_as_from_scratch()
 
 
+def test_the_last_round_gives_the_remedies_of_a_run(watched_night):
+    """After Ctrl-C, and with `--once`, no watch goes on by itself."""
+    night = watched_night
+    (night.results / "reduced" / "science_g2.fits" / "x").mkdir(parents=True)
+    night.watch.end()
+    night.arrive(*LATE)
+    night.watch.whole_round()
+    (line,) = [line for line in night.output.lines if line.startswith("failed: ")]
+    assert "a file or folder is in the way: move it, and run again" in line
+
+
+def test_the_live_page_shows_the_last_night_with_a_date():
+    """The name of a folder of undated frames stands behind all dates in the alphabet."""
+    this_round = watching.Round()
+    this_round.add_nights({"2024-03-02", "undated", ""})
+    this_round.add_nights({"2024-03-01", "old/tests"})
+    assert this_round.nights == ["old/tests", "undated", "2024-03-01", "2024-03-02"]
+
+
 def test_midnight_passes_between_two_frames_and_back(watched_night):
     # The profile has no longitude: nights change at noon UT, whatever the order of arrival.
     for name, date in (("a", "2024-03-02T11:00:00"), ("b", "2024-03-02T13:00:00"),

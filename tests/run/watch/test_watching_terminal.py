@@ -146,11 +146,18 @@ def test_one_round_ends_with_status_1_where_jobs_failed(
     """`--once` is a run like any other."""
     record = job_records.Record("combined/flat.fits", "flat", "", job_records.FAILED)
     last_round = watching.Round(records=[record] * failed)
-    monkeypatch.setattr(watching.Watch, "whole_round", lambda self: last_round)
+    ended = []
+
+    def do_last_round(self):
+        ended.append(self.is_ended.is_set())
+        return last_round
+
+    monkeypatch.setattr(watching.Watch, "whole_round", do_last_round)
     assert watch.main([*folders[1], "--once"]) == status
     output = "".join(capsys.readouterr())
     assert ("2 jobs failed, see the lines above" in output) == bool(failed)
     assert ("nothing more to do" in output) != bool(failed)
+    assert ended == [True], "its remedies are those of a watch that goes on"
 
 
 def test_a_watch_takes_the_settings_that_a_run_is_given(folders, capsys):

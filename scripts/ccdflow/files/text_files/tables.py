@@ -155,18 +155,22 @@ def _append_by_system(file, old_file, start, end):
     """Let the system append bytes of a table to a file; return the place where it stopped.
 
     The bytes do not pass through this process: that takes a third of the time, and other threads
-    go on meanwhile. Between some disks the system does not do it.
+    go on meanwhile. Between some disks the system does not do it, and a Python that was built for a
+    glibc before 2.27, such as those of conda, does not ask.
 
     Parameters
     ----------
     file, old_file : binary file
     start, end : int
     """
+    copy_range = getattr(os, "copy_file_range", None)
+    if copy_range is None:
+        return start
     file.flush()
     with suppress(OSError):
         # Any other error comes again where the bytes that are left are read and written.
         while start < end and (
-            number := os.copy_file_range(old_file.fileno(), file.fileno(), end - start, start)
+            number := copy_range(old_file.fileno(), file.fileno(), end - start, start)
         ):
             start += number
     file.seek(0, os.SEEK_END)

@@ -85,8 +85,6 @@ _DASHES_FOOT, _MARK_FOOT, _BAR_TOP, _BAR_FOOT = 5, 4, 6, 3
 _MARK_SIZE, _HOLLOW_SIZE = 5, 6
 # Length of a dash and its gap together, and of the dash, pixels.
 _DASH_STEP, _DASH = 12, 8
-# Thickness of the edge of a hollow mark, pixels.
-_MARK_EDGE = 1.4
 
 
 def write_sentence(raster, box, text):

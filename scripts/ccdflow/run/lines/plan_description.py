@@ -117,9 +117,17 @@ def _counts_of_reports(kinds, jobs):
         kinds_by_noun.setdefault(kind.progress_nouns, []).append(kind)
     counts = []
     for shared_nouns, kinds_of_noun in kinds_by_noun.items():
-        nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else shared_nouns
+        first_kind = kinds_of_noun[0]
+        nouns = first_kind.nouns if len(kinds_of_noun) == 1 else (_singular_noun(first_kind), noun)
         counts.append(count(sum(len(jobs[kind.name]) for kind in kinds_of_noun), *nouns))
     return ", ".join(counts)
+
+
+def _singular_noun(kind):
+    """Return the word for a single product of a kind, as the progress line counts them."""
+    if kind.is_report:
+        return kind.progress_noun.removesuffix("s")
+    return (kind.counted_nouns or kind.nouns)[0]
 
 
 def _jobs_by_kind(plan):
@@ -277,10 +285,12 @@ def _lines_by_reason(entries):
 
 def other_products(plan):
     """Return the words for a plan's products other than frames, for the progress line."""
-    names = {job.kind for job in plan.jobs.values()}
+    numbers = Counter(job.kind for job in plan.jobs.values())
     # For a plan without jobs the kinds need not be imported.
-    kinds = plan.context.chain[1:] if names else ()
-    words = list(dict.fromkeys(kind.progress_nouns[1] for kind in kinds if kind.name in names))
+    kinds = [kind for kind in (plan.context.chain[1:] if numbers else ()) if numbers[kind.name]]
+    if sum(numbers[kind.name] for kind in kinds) == 1:
+        return _singular_noun(kinds[0])
+    words = list(dict.fromkeys(kind.progress_nouns[1] for kind in kinds))
     if len(words) > _MOST_KINDS:
         return "other products"
     return listing(words) if words else ""

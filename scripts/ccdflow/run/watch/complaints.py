@@ -27,11 +27,14 @@ class Complaints:
         Takes a line for the observer.
     waits : callable
         Called with each problem, and with '' when all have passed.
+    is_last_round : callable
+        Takes no argument; returns whether no other round follows.
     """
 
-    def __init__(self, say, waits):
+    def __init__(self, say, waits, is_last_round):
         self._say = say
         self._waits = waits
+        self._is_last_round = is_last_round
         # The lines that `say_if_changed` and `name_failures` were given last.
         self._lines, self._failure_lines = [], []
         # Problems that were said, by their subject.
@@ -39,7 +42,16 @@ class Complaints:
         # Frames set aside that were named, with the reason.
         self._reason_by_file = {}
 
-    def say_if_changed(self, lines):
+    def say_of_run(self, line):
+        """Say a line of a run; where other rounds follow, with the remedy of a watch.
+
+        Parameters
+        ----------
+        line : str
+        """
+        self._say(line if self._is_last_round() else line_of_watch(line))
+
+    def say_once(self, lines):
         """Say the lines of a round, but those that the round before has said.
 
         Parameters
@@ -82,7 +94,7 @@ class Complaints:
         """
         for line in lines:
             if line not in self._failure_lines:
-                self._say(line)
+                self.say_of_run(line)
         self._failure_lines = lines
 
     def name_set_aside(self, rows):

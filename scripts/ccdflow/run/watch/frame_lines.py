@@ -11,7 +11,6 @@ import time
 
 from ccdflow.run import failures, job_records
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
-from ccdflow.run.watch import complaints
 
 
 class FrameLines:

@@ -66,7 +66,8 @@ class Round:
         Records of the products that were made, refused or failed, in the order in which they were
         done.
     nights : list of str
-        Nights with a product made in this round, in order, but those whose pages were put off.
+        Nights with a product made in this round, folders of undated frames first, but those whose
+        pages were put off.
     problem : str
         Why the round could not be done, or ''.
     arriving : int
@@ -83,6 +84,15 @@ class Round:
     arriving: int = 0
     is_short: bool = False
     is_busy: bool = False
+
+    def add_nights(self, nights):
+        """Add nights, and keep the order; '' stands for products of no night.
+
+        Parameters
+        ----------
+        nights : set of str
+        """
+        self.nights = undated_first({*self.nights, *nights} - {""})
 
     @property
     def may_be_repaired(self):
@@ -202,7 +212,9 @@ class Watch:
         self._warm = None
         # The profiles of the cameras as the last whole round found them.
         self._profiles = self._profiles_now()
-        self._complaints = complaints.Complaints(self.say, listener.show_problem)
+        self._complaints = complaints.Complaints(
+            self.say, listener.show_problem, self.is_ended.is_set
+        )
         self.pace = page_pace.PagePace(noticing.clock)
         self.schedule = RoundSchedule(noticing.clock)
         self.looks = looks.Looks(
@@ -359,7 +371,7 @@ class Watch:
                 began = time.monotonic()
                 part = self._warm.plan(ready_frames, nights_owed=self.pace.nights_owed, draws=draws)
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self.say, is_short=True,
+                    part.context, part.jobs, self._complaints.say_of_run, is_short=True,
                     begun_lines=self.pace.open_lines, nights_put_off=part.nights_put_off,
                 )  # fmt: skip
                 plan_time = time.monotonic()
@@ -378,9 +390,7 @@ class Watch:
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
             this_round.records = list(work_result.records.values())
-            this_round.nights = sorted(
-                {job.night for job in part.jobs if job.night} - part.nights_put_off
-            )
+            this_round.add_nights({job.night for job in part.jobs} - part.nights_put_off)
             this_round.problem = complaints.problem_of_work(work_result)
             self._frames.note_rows(part.rows)
             self._complaints.name_set_aside(part.rows)
@@ -532,7 +542,11 @@ class Watch:
         if jobs:
             is_short = len(jobs) <= _MOST_JOBS
             lines = frame_lines.FrameLines(
-                context, jobs, self.say, is_short=is_short, begun_lines=self.pace.open_lines
+                context,
+                jobs,
+                self._complaints.say_of_run,
+                is_short=is_short,
+                begun_lines=self.pace.open_lines,
             )
             work_result = worker.work_plan(
                 context,
@@ -543,8 +557,7 @@ class Watch:
             lines.end()
             this_round.records += work_result.records.values()
             this_round.problem = complaints.problem_of_work(work_result)
-        nights = {*this_round.nights, *(job.night for job in jobs if job.night)}
-        this_round.nights = undated_first(nights)
+        this_round.add_nights({job.night for job in jobs})
         session_end.finish(run_session)
         self._complaints.name_failures(
             failures.lines_on_failures(
