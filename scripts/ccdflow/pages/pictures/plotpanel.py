@@ -63,6 +63,8 @@ _FAR_HEIGHTS = 9
 _TICK_PIXELS = 38
 # Pixels of a line of the legend inside a panel.
 _LEGEND_LINE_PIXELS = 19
+# Thickness of the edge of a hollow mark, pixels.
+_MARK_EDGE = 1.4
 # Pixels above a legend inside a panel to the first line's foot, and room around its lines together.
 _LEGEND_TOP, _AROUND_LEGEND = 16, 10
 # A legend inside a panel takes at most this part of its height.

@@ -13,7 +13,6 @@ from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
-from ccdflow.run.rawframes import rawnames
 from ccdflow.run.rawframes.raw_verdicts import take_aside
 from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.run.sealing import seal
@@ -85,7 +84,7 @@ def _finish_whole(session, moved_line):
     """Plan all nights at the end of a run of some, whose frames change warnings on others."""
     context = session.context
     settings = context.settings
-    reading = replace(reading_settings(settings), is_folding=rawnames.is_folding(context.results))
+    reading = reading_settings(settings)
     session_of_all = session_of_all_nights(
         RunStart(
             settings=settings,

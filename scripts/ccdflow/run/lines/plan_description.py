@@ -117,17 +117,9 @@ def _counts_of_reports(kinds, jobs):
         kinds_by_noun.setdefault(kind.progress_nouns, []).append(kind)
     counts = []
     for shared_nouns, kinds_of_noun in kinds_by_noun.items():
-        first_kind = kinds_of_noun[0]
-        nouns = first_kind.nouns if len(kinds_of_noun) == 1 else (_singular_noun(first_kind), noun)
+        nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else shared_nouns
         counts.append(count(sum(len(jobs[kind.name]) for kind in kinds_of_noun), *nouns))
     return ", ".join(counts)
-
-
-def _singular_noun(kind):
-    """Return the word for a single product of a kind, as the progress line counts them."""
-    if kind.is_report:
-        return kind.progress_noun.removesuffix("s")
-    return (kind.counted_nouns or kind.nouns)[0]
 
 
 def _jobs_by_kind(plan):
@@ -289,7 +281,7 @@ def other_products(plan):
     # For a plan without jobs the kinds need not be imported.
     kinds = [kind for kind in (plan.context.chain[1:] if numbers else ()) if numbers[kind.name]]
     if sum(numbers[kind.name] for kind in kinds) == 1:
-        return _singular_noun(kinds[0])
+        return kinds[0].progress_nouns[0]
     words = list(dict.fromkeys(kind.progress_nouns[1] for kind in kinds))
     if len(words) > _MOST_KINDS:
         return "other products"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.errors import CcdflowError
-from ccdflow.run import job_records, lock
+from ccdflow.run import failures, job_records, lock
 from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.rawframes.rows import SET_ASIDE
 from ccdflow.wording import count, more_line
@@ -42,16 +42,20 @@ class Complaints:
         # Frames set aside that were named, with the reason.
         self._reason_by_file = {}
 
-    def say_of_run(self, line):
-        """Say a line of a run; where other rounds follow, with the remedy of a watch.
+    def in_words(self, record):
+        """Return a record whose remedy, where another round follows, is that of a watch.
 
         Parameters
         ----------
-        line : str
-        """
-        self._say(line if self._is_last_round() else line_of_watch(line))
+        record : ccdflow.run.job_records.Record
 
-    def say_once(self, lines):
+        Returns
+        -------
+        ccdflow.run.job_records.Record
+        """
+        return record if self._is_last_round() else failures.with_words(record, WATCH_GOES_ON)
+
+    def say_if_changed(self, lines):
         """Say the lines of a round, but those that the round before has said.
 
         Parameters
@@ -94,7 +98,7 @@ class Complaints:
         """
         for line in lines:
             if line not in self._failure_lines:
-                self.say_of_run(line)
+                self._say(line)
         self._failure_lines = lines
 
     def name_set_aside(self, rows):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ccdflow.run import failures, job_records
+from ccdflow.run import job_records
 from ccdflow.run.job import OF_A_FRAME, OF_A_NIGHT
 
 
@@ -23,6 +23,8 @@ class FrameLines:
         Jobs of the round.
     say : callable
         Takes a line.
+    in_words : callable
+        Takes a record; returns it with the words of a watch behind its remedy.
     is_short : bool
         Whether a line waits for its frame's entry in the night's list.
     begun_lines : dict of str to (list of str, list of str)
@@ -37,8 +39,11 @@ class FrameLines:
         When the last product of a single frame was made (`time.monotonic`), at first now.
     """
 
-    def __init__(self, context, jobs, say, *, is_short, begun_lines, nights_put_off=frozenset()):
+    def __init__(
+        self, context, jobs, say, *, in_words, is_short, begun_lines, nights_put_off=frozenset()
+    ):
         self._context, self._say, self._chain = context, say, context.chain
+        self._in_words = in_words
         self.last_frame_at = time.monotonic()
         self._lock = threading.Lock()
         # Texts and warnings by raw file.
@@ -72,8 +77,7 @@ class FrameLines:
             self.last_frame_at = time.monotonic()
         # One line tells of all products that wait.
         has_report = kind.reports_frames and record.status != job_records.WAITING
-        record_in_words = failures.with_words(record, complaints.WATCH_GOES_ON)
-        reports = kind.frame_reports(self._context, record_in_words) if has_report else []
+        reports = kind.frame_reports(self._context, self._in_words(record)) if has_report else []
         with self._lock:
             for file, text, warnings in reports:
                 # A night's list adds to lines that were begun.

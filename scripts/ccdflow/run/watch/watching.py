@@ -371,8 +371,9 @@ class Watch:
                 began = time.monotonic()
                 part = self._warm.plan(ready_frames, nights_owed=self.pace.nights_owed, draws=draws)
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self._complaints.say_of_run, is_short=True,
-                    begun_lines=self.pace.open_lines, nights_put_off=part.nights_put_off,
+                    part.context, part.jobs, self.say, in_words=self._complaints.in_words,
+                    is_short=True, begun_lines=self.pace.open_lines,
+                    nights_put_off=part.nights_put_off,
                 )  # fmt: skip
                 plan_time = time.monotonic()
                 work_result = self._warm.work(
@@ -544,7 +545,8 @@ class Watch:
             lines = frame_lines.FrameLines(
                 context,
                 jobs,
-                self._complaints.say_of_run,
+                self.say,
+                in_words=self._complaints.in_words,
                 is_short=is_short,
                 begun_lines=self.pace.open_lines,
             )
@@ -561,11 +563,7 @@ class Watch:
         session_end.finish(run_session)
         self._complaints.name_failures(
             failures.lines_on_failures(
-                context.results,
-                [
-                    failures.with_words(record, complaints.WATCH_GOES_ON)
-                    for record in run_session.failed_records
-                ],
+                context.results, [*map(self._complaints.in_words, run_session.failed_records)]
             )
             + session_end.lines_on_waiting(run_session)
         )
