@@ -370,10 +370,12 @@ class Chain(tuple):
 
     @cached_property
     def _by_name(self):
+        """The kinds by their names."""
         return {kind.name: kind for kind in self}
 
     @cached_property
     def _by_rule(self):
+        """The kinds by the names of their rules."""
         return {kind.rule: kind for kind in self}
 
     def by_name(self, name):

@@ -98,7 +98,7 @@ def rows_needed(context, group):
 
 
 class ShutterCorrection:
-    """How the shutter is corrected in one frame.
+    """The correction of the shutter in one frame.
 
     Parameters
     ----------

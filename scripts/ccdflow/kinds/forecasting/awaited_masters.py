@@ -1,4 +1,4 @@
-"""Which closed nights a new master would change: those with fewer than five candidates.
+"""The closed nights that a new master would change: those with fewer than five candidates.
 
 The frames of a night list the masters that suit them best, five at most. A master of a later night
 stands behind all masters of their own and earlier nights, and behind nearer ones of later nights;

@@ -76,7 +76,7 @@ class SmallGroup:
 
     @property
     def lacking(self):
-        """How many more are needed."""
+        """The number of further frames that are needed."""
         return self.minimum - self.frames
 
 
@@ -248,7 +248,9 @@ def added_by(kind, master, frame):
     ----------
     kind : {'bias', 'dark'}
     master : Applied
+        The bias or dark.
     frame : BudgetedFrame
+        Frame that takes it.
 
     Returns
     -------

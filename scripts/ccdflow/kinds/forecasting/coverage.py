@@ -1,4 +1,4 @@
-"""Which frames there are of each night, and which masters are missing: the coverage matrix."""
+"""The frames of each night and the masters that are missing: the coverage matrix."""
 
 from __future__ import annotations
 

@@ -121,7 +121,9 @@ def _is_of_setting(context, kind, member, row):
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the master.
     member, row : ccdflow.run.rawframes.rows.Row
+        Row of the member, and row of the frame.
     """
     group_by = kind.configuration(context)["group_by"]
     differing_keywords = identity.differing_keywords(

@@ -137,6 +137,7 @@ class CombineWork:
 
     @property
     def _row(self):
+        """The row of the first member."""
         return self.context.row_of(reduced_product(self.files[0]))
 
     @property
@@ -178,9 +179,12 @@ def combine_group(kind, context, job, *, threads):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the master.
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
+        Job of the master.
     threads : int
+        Number of threads that combine.
 
     Returns
     -------

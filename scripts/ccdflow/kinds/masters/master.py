@@ -180,7 +180,7 @@ class MasterKind(CardsOfFrames, GroupedKind):
         return ""
 
     def rows_and_groups(self, context, job):
-        """Return the rows of the members, and the group with the masters it needs."""
+        """Return the rows of the members, and the groups of the master and of those it needs."""
         group = context.group(job.product)
         masters = group_queries.masters_carried(context, group)
         return [context.row(file) for file in group.files], [group, *masters]

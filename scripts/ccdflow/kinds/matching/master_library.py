@@ -237,18 +237,22 @@ class MasterLibrary:
         ]
 
     def _setup_with_settings(self, first, medians, night, setup=None):
-        """Return the setup of a frame or master, with the settings that distinguish masters.
-
-        ``setup`` is that of the first member where it is known.
+        """Return the `Observation` of a frame or master, its setup with the cards that differ.
 
         Parameters
         ----------
         first : ccdflow.run.rawframes.rows.Row
+            Row of the frame, or of the first member.
         medians : list of (float or None)
             `medians_of` the members: exposure, set point and temperature.
         night : str
-        setup : tuple of (str, str) or None
-            Without the settings, where it is known.
+            Night of the frame or master.
+        setup : tuple of (str, str), optional
+            Setup of the first member without these cards, where it is known.
+
+        Returns
+        -------
+        ccdflow.kinds.matching.rule_values.Observation
         """
         setting = first.facts["setting"]
         setup = setup_of(self._context, first, self.kind) if setup is None else setup
@@ -336,8 +340,11 @@ class MasterLibrary:
         Parameters
         ----------
         products : sequence of str
+            Biases or flats.
         rows : sequence of ccdflow.run.rawframes.rows.Row
+            Rows of the frames, which are of one setup.
         night : str
+            Night of the frames.
 
         Returns
         -------
@@ -471,8 +478,11 @@ class MasterLibrary:
         Parameters
         ----------
         rows : sequence of ccdflow.run.rawframes.rows.Row
+            Rows of the frame, or of members that take one master.
         night : str
+            Night of the frame.
         nights : set of str
+            Nights of the masters.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Which bias and dark a frame takes together: a pure function of the masters that it may take.
+"""The bias and dark that a frame takes together: a pure function of those that it may take.
 
 R - B - k (D - B') holds two biases: that of the frame, B, and that of the dark's members, B'. They
 cancel at k = 1 only where they are one. The pair that adds the least is taken, so that the bias of

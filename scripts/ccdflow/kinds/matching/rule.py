@@ -1,4 +1,4 @@
-"""Which master calibrates a frame, and why: a pure function of the inventory and the profiles.
+"""The master that calibrates a frame, and why: a pure function of inventory and profiles.
 
 Nothing here opens a file. What is known of a master before it is made (its night, its frames, their
 exposure and temperature) predicts the variance that it adds to a frame; the master that adds the
@@ -98,8 +98,11 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
+            Kind of the master.
         frame : ccdflow.kinds.matching.rule_values.Observation
+            Values of the frame.
         nights : set of str
+            Nights of the masters.
 
         Returns
         -------
@@ -117,8 +120,11 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
+            Kind of the master.
         frame : ccdflow.kinds.matching.rule_values.Observation
+            Values of the frame.
         nights : set of str
+            Nights of the masters.
 
         Returns
         -------
@@ -149,8 +155,11 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
+            Kind of the master.
         frame : ccdflow.kinds.matching.rule_values.Observation
+            Values of the frame.
         master : ccdflow.kinds.matching.rule_values.CandidateMaster
+            Master that may fit.
 
         Returns
         -------

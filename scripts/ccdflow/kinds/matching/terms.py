@@ -58,8 +58,11 @@ def exposure_key(columns, kind, seconds, rules):
     Parameters
     ----------
     columns : MasterColumns or None
+        Masters of the frame's setup; None without masters.
     kind : {'bias', 'dark', 'flat'}
+        Kind of the master.
     seconds : float or None
+        Exposure of the frame; None where it is unknown.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -367,9 +370,13 @@ def _terms_of_others(columns, kind, frame, noise, rules):
     Parameters
     ----------
     columns : MasterColumns
+        Masters of the frame's setup.
     kind : {'bias', 'flat'}
+        Kind of the master.
     frame : ccdflow.kinds.matching.rule_values.Observation
+        Values of the frame.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+        Noise of its detector.
     rules : ccdflow.kinds.matching.rule_values.Rules
     """
     degrees = frame.set_temperature, frame.temperature

@@ -185,7 +185,9 @@ def _cards_of_map(context, group, measurements):
     ----------
     context : ccdflow.run.context.JobContext
     group : ccdflow.run.job.Group
+        Group of the map.
     measurements : list of _Measurement
+        Measurements that show bad pixels, oldest first.
     """
     settings = context.settings["detector"]
     cards = [

@@ -133,8 +133,11 @@ def _write_counts(path, sources, counts):
     Parameters
     ----------
     path : pathlib.Path
+        Path of the note.
     sources : list of list of str
+        Product, key and content of each measurement.
     counts : list of ccdflow.detector.pixels.history.NightCounts
+        Counts of each image.
     """
     arrays = {}
     for number, each in enumerate(counts):

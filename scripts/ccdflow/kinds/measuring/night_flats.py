@@ -30,7 +30,9 @@ def transfer_of(night, image, amplifier):
     Parameters
     ----------
     night : ccdflow.kinds.measuring.night_masters.NightMasters
+        Masters of the night.
     image : ccdflow.frame.products.ProductImage
+        Image that the amplifier is a part of.
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns

@@ -81,7 +81,16 @@ def _finite_median(values):
 
 
 def groups_with_figures(context):
-    """Return the groups with figures of the detector: biases, measurements of darks and flats."""
+    """Return the dated groups with figures of the detector: biases, and measurements.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+
+    Returns
+    -------
+    biases, measurements : list of ccdflow.run.job.Group
+    """
     biases = BIAS_KIND.groups(context) if BIAS_KIND.is_enabled(context) else []
     dated_biases = [group for group in biases if day_of(group.night) is not None]
     return dated_biases, [

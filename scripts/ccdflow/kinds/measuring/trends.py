@@ -153,6 +153,7 @@ TRENDS_TABLE = Trends()
 
 
 def _epochs_by_camera(context):
+    """Return {camera: the nights with which its epochs begin}."""
     return {camera.name: list(camera.epochs) for camera in context.cameras}
 
 

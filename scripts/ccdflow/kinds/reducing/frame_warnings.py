@@ -200,7 +200,7 @@ def frames_with_warning(gathered):
     Parameters
     ----------
     gathered : list of dict
-        As `gather` returns them, together of all frames.
+        Results of `gather`, which together cover all frames.
 
     Returns
     -------

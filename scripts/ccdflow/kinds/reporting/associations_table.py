@@ -80,7 +80,7 @@ class Associations(ArchiveProduct):
         return [group.product for group in groups] + _masters_for_frames(context, groups)
 
     def is_wanted(self, context, needs):
-        """Return whether any frame of the archive is calibrated, be it of a closed night."""
+        """Return whether any frame of the archive is calibrated, even one of a closed night."""
         return _has_frames(context)
 
     def is_open(self, context):

@@ -285,20 +285,21 @@ class NightTiles:
         return value
 
     def _centre(self, frame):
-        """Return the median of a frame's central patch; None if its list has no picture."""
+        """Return the median of a sample of a frame's small picture; None if the list has none."""
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         return pictures[0]["centre"] if pictures else None
 
     def _level_of_flat(self, frame):
-        """Return the central level of a flat; None for a frame of another type."""
+        """Return the median of a flat's small picture; None for a frame of another type."""
         return self._centre(frame) if frame.image_type == "flat" else None
 
     def _sky(self, frame):
-        """Return the sky of a science frame: its central level over its seconds, or None."""
+        """Return the median of a science frame's small picture over its seconds, or None."""
         centre = self._centre(frame) if frame.image_type == "science" else None
         return centre / frame.exptime if centre is not None and frame.exptime > 0 else None
 
     def _width(self, frame):
+        """Return the width of a frame's stars; None where its list has none."""
         return self.listed.get(frame.file, {}).get("width")
 
     def _degrees(self):
