@@ -227,7 +227,7 @@ class Missing:
 
     @property
     def lacking(self):
-        """How many frames the master lacks: 0 where there is no master to which they belong."""
+        """The number of frames that the master lacks: 0 where they belong to no master."""
         return self.minimum - self.frames
 
     @property

@@ -542,7 +542,9 @@ def _ranges_of_night(context, homes, name, night):
     ----------
     context : ccdflow.run.context.Context
     homes : _Homes
+        Places of the lines of nights that are not closed.
     name : {'rows', 'records'}
+        File of notes: that of the rows, or of the records.
     night : str
     """
     if context.closed_nights is not None and night in context.closed_nights:

@@ -501,9 +501,13 @@ def make_after_others(run, context, job, *, threads):
     Parameters
     ----------
     run : Steward
+        Run of the job.
     context : ccdflow.run.context.JobContext
+        Context of the jobs.
     job : ccdflow.run.job.Job
+        Job of the product.
     threads : int
+        Threads that the product may use for itself.
 
     Returns
     -------

@@ -40,7 +40,7 @@ class Complaints:
         self._reason_by_file = {}
 
     def say_once(self, lines):
-        """Say the lines of a round, but those that the round before has said.
+        """Say the lines of a round, unless they are those of the round before.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Complaints:
         self._waits(next(iter(self._problems.values()), ""))
 
     def name_failures(self, lines):
-        """Say the lines on products that failed, but those that the round before has said.
+        """Say the lines on products that failed, without those that the round before said.
 
         Parameters
         ----------
@@ -141,8 +141,11 @@ def made_in_words(chain, records, seconds):
     Parameters
     ----------
     chain : ccdflow.kinds.kind.Chain
+        Kinds of products.
     records : list of ccdflow.run.job_records.Record
+        Records of the round.
     seconds : float
+        Seconds that the round took.
 
     Returns
     -------

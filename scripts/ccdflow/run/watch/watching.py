@@ -124,7 +124,7 @@ class WatchListener:
 
 @dataclass(frozen=True)
 class Noticing:
-    """How a watch notices frames in the raw folder.
+    """The way in which a watch notices frames in the raw folder.
 
     Attributes
     ----------
