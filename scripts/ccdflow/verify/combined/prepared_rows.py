@@ -130,9 +130,13 @@ def prepare_rows(account, results, hdu, rows):
     Parameters
     ----------
     account : ccdflow.verify.reading.accounts.CombinedAccount
+        Members and masters that the product names.
     results : pathlib.Path
+        The results folder.
     hdu : int
+        Index of the image's HDU.
     rows : slice or numpy.ndarray of shape (k,), int
+        Rows of the image.
 
     Returns
     -------

@@ -81,7 +81,7 @@ class PixelLines:
 
 
 class LinesThroughDarks:
-    """How the darks of an amplifier follow lines in time.
+    """The lines in time that the darks of an amplifier follow.
 
     Parameters
     ----------

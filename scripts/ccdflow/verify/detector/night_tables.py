@@ -35,7 +35,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 """The words of LOOKED: where bad pixels were looked for."""
 
 USES = ("dark", "flat", "spectrum", "not used")
-"""How a night's masters are used, as the cards IMUSE001 and so on have it."""
+"""The uses of a night's masters, as the cards IMUSE001 and so on have them."""
 # Bits of pixels of a flat whose values say nothing about the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
 # Part of low pixels above which a night's flats show no low ones: night_flats.py has it.

@@ -60,7 +60,7 @@ class AmplifierAccount:
 
 @dataclass(frozen=True)
 class FrameAccount:
-    """How a reduced frame was made.
+    """The making of a reduced frame, as its header states it.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class FrameAccount:
 
 @dataclass(frozen=True)
 class CombinedAccount:
-    """How a combined frame was made.
+    """The making of a combined frame, as its header states it.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class ModelAccount:
 
 @dataclass(frozen=True)
 class CalibratedAccount:
-    """How a calibrated frame was made.
+    """The making of a calibrated frame, as its header states it.
 
     Attributes
     ----------
