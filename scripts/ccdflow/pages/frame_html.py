@@ -167,4 +167,5 @@ def _sentence_on_reduced(frames, n_reduced):
 
 
 def _count_of_status(frames, status):
+    """Return the number of frames of a status."""
     return sum(frame.status == status for frame in frames)

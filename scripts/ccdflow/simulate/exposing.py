@@ -189,8 +189,11 @@ def read_out(detector, electrons, *, rng):
     Parameters
     ----------
     detector : ccdflow.simulate.chip.Detector
+        Detector that is read out.
     electrons : numpy.ndarray of shape (ny, nx), float64
+        Charge in each pixel at the end of the exposure.
     rng : numpy.random.Generator
+        Gives the noise.
 
     Returns
     -------

@@ -186,6 +186,7 @@ class AsinhScale:
         return (self._asinh_of(values) - ends[0]) / (ends[1] - ends[0])
 
     def _asinh_of(self, values):
+        """Return the asinh of values, counted from the centre in widths."""
         return np.arcsinh((values - self.centre) / self.width)
 
     def ticks(self, count=6):
