@@ -26,7 +26,7 @@ class Kind(PartlyPlanned, OnPages):
     nouns : (str, str)
         Singular and plural, for the first lines of a run.
     counted_nouns : (str, str) or None
-        Singular and plural, for a run's last line; None: not counted there.
+        Singular and plural, for a run's last line; None where that does not count the products.
     is_always_counted : bool
         Whether the last line has its count even if that is 0 and none was refused.
     progress_noun : str
@@ -52,7 +52,7 @@ class Kind(PartlyPlanned, OnPages):
         The reason in words when a product without a row is moved to `set_aside/`.
     reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
         Which frames a product depends on. While frames of the sky arrive, products of frames and of
-        the night are made at once, those of the archive later, and no master.
+        the night are made at once, those of the archive later; no master is made then.
     reports_frames : bool
         Whether a watch reports its products (`frame_reports`).
     type : str

@@ -42,8 +42,8 @@ def masters_awaited(context, night, frames, masters):
     Returns
     -------
     list of [str, str, str, float]
-        Kind, camera and filter, '' for any, and the exposure that darks are longer than; or '', a
-        product, '' and 0.
+        Kind, camera and filter of a new master, '' for any, and the seconds that darks exceed; or
+        '', the product that the night waits for, '' and 0.
     """
     if not is_dated(night):
         # An undated night has its place among the nights by its name.

@@ -269,7 +269,7 @@ def _lacks_master_of_night(answer):
 
 
 def _coverage_holes(context, group, answers):
-    """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
+    """Yield (setup, label, state) of the masters that a frame lacks, or has of another night."""
     row = context.row(group.files[0])
     for answer in answers:
         use, seconds = answer.use, row.facts["exptime"]

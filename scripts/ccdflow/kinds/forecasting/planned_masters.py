@@ -1,4 +1,4 @@
-"""The masters that the frames of a night take or lack, and what a page says of each step."""
+"""The masters that the frames of a night take or lack, and the words of a page on each step."""
 
 from __future__ import annotations
 
@@ -293,8 +293,8 @@ def _level_words(record):
 def rival_of(context, answer):
     """Return the next candidate that competes by the rule, and why it lost.
 
-    A later night's master does not compete where an earlier one is taken: what page and table say
-    does not change with a night that is added. Nor does one that could not be made.
+    A master that could not be made does not compete, and neither does one of a later night where an
+    earlier one is taken: so page and table stay as they are when a night is added.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The job of a master: frames chosen, compared, combined, measured and written, for any image type.
+"""The job of a master of any image type: frames are chosen, compared, combined and measured.
 
 Where image types differ, the kind's `ccdflow.kinds.masters.master_maker.MasterMaker` is asked.
 """

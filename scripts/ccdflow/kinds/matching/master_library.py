@@ -517,7 +517,7 @@ class WindowChoice:
     choose_step : callable
         Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
     nights : dict of str to WindowChoice
-        The choice of each night of their epoch that was asked of.
+        The choices so far for nights of their epoch.
     """
 
     kind: str

@@ -77,7 +77,7 @@ def _competing_flats(context, step):
 
 
 def flats_of_one_rank(context, step, use):
-    """Return the flats of a step that nothing but their variance ranks among each other.
+    """Return the flats of a step that their variance alone ranks among each other.
 
     Parameters
     ----------

@@ -507,7 +507,7 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
     frame : ccdflow.kinds.matching.rule_values.Observation
         With the exposure that the reason names.
     rest : str
-        The masters there are, and what keeps the frame from taking them: `Missing.rest`.
+        The masters there are, and the obstacle to each of them: `Missing.rest`.
     is_of_other_temperature : bool, optional
         Whether the temperature keeps it from taking a dark.
 

@@ -144,7 +144,8 @@ class Observation:
     set_temperature, temperature : float or None
         Degrees Celsius: the set point of the cooler, and the sensor.
     wheels : str
-        The filter whatever the order of the wheels and the signs between its words; '' as written.
+        The filter, equal for any order of the wheels and any signs between its words; '' where it
+        is so as written.
     """
 
     setup: tuple[tuple[str, str], ...]

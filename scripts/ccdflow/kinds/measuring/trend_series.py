@@ -22,7 +22,7 @@ _BIAS_SERIES, _MEASUREMENT_SERIES = ("level", "read_noise"), ("gain", "dark_rate
 
 @dataclass(frozen=True)
 class FigureSeries:
-    """A figure of one amplifier over the nights, the camera used in one way.
+    """A figure of one amplifier over the nights in which its camera was used in one way.
 
     Attributes
     ----------

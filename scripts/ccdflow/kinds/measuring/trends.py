@@ -275,7 +275,7 @@ def _step_cells(step):
 
 
 def _overview_section(context, events, pictures):
-    """Return the section of the overview: what a step is, the newest events, their table."""
+    """Return the section of the overview: the meaning of a step, the newest events, their table."""
     events_shown = list(reversed(events[-_MOST_EVENTS:]))
     rows = [_step_cells(step) for event in events_shown for step in event["steps"]]
     recent_events = [event for event in events if event["after"] <= RECENT_NIGHTS]

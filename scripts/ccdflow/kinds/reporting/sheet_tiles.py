@@ -157,8 +157,9 @@ class NightTiles:
     def saturated_part(self, frame):
         """Return the saturated part of a frame in words; '' where there is none to look at.
 
-        An amplifier throughout; unusually many pixels, where a mask counts them; where none does, a
-        patch of its small picture. The brightest stars of a frame are no reason to look at it.
+        It names an amplifier that is saturated throughout; unusually many pixels, where a mask
+        counts them; without a mask, a patch of the small picture. The brightest stars of a frame
+        are no reason to look at it.
         """
         record = self.context.outcome(reduced_product(frame.file))
         data = {} if record is None else record.data
