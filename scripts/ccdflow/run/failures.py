@@ -61,10 +61,10 @@ def is_in_the_way(error):
 def is_of_system(error):
     """Return whether an error says nothing about the data: it goes away when its cause is repaired.
 
-    It is one of the system or of memory, one in words that came of such a one, or a product that
-    was damaged on the disk. The products that depend on it then keep their earlier version
-    (`ccdflow.run.products.kept_products`). Any other error may come again in each run, whatever is
-    repaired: they are made without it.
+    Such an error is one of the system or of memory, an error in words that one of these has caused,
+    or a product that was damaged on the disk. The products that depend on it then keep their
+    earlier version (`ccdflow.run.products.kept_products`). Any other error may come again in each
+    run, whatever is repaired: they are made without it.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Remark(NamedTuple):
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan makes hundreds of thousands.
 @dataclass(slots=True)
 class Use:
-    """The use of a candidate master for a frame: how it would be applied, and what it would add.
+    """The use of a candidate master for a frame: its application, and the variance it would add.
 
     A master is a candidate for many frames. Its age, its factor and the variance that it adds
     differ from frame to frame. The frame may also be the members of another master.

@@ -1,4 +1,4 @@
-"""All that a run begins with: what it is asked to do, its settings, its kinds, its lock."""
+"""All that a run begins with: the request to it, its settings, its kinds, its lock."""
 
 from __future__ import annotations
 

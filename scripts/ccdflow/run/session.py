@@ -149,7 +149,7 @@ def start(
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
     request : ccdflow.run.run_start.RunRequest, optional
-        Without it the run plans all nights, and writes what has changed.
+        Without it the run plans all nights, and writes all notes that have changed.
     last_round : ccdflow.run.run_start.LastRound, optional
         The last round, if this run is a round of a watch. No seal is looked at then.
     cores : int
@@ -219,7 +219,7 @@ def _start_locked(run_start):
 
 
 def _valid_seal(run_start, archive_state):
-    """Return the seal that holds, None for none, and where a dry run has to plan beside it."""
+    """Return the seal that holds; None without one, or where a dry run has to plan anyway."""
     valid_seal = seal.valid_seal(run_start.results, archive_state)
     if valid_seal is None or not run_start.request.is_dry:
         return valid_seal
@@ -427,7 +427,7 @@ def _wait_for_earlier(run_start, batches):
 def _busy_with_current(context, busy_batches, files):
     """Return the batches that are going to replace a product that this plan keeps as it is.
 
-    An earlier run with other settings wanted it otherwise, and this run reads what is there.
+    An earlier run with other settings wanted it otherwise, and this run reads the product there.
 
     Parameters
     ----------

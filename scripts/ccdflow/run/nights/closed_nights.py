@@ -465,7 +465,7 @@ def _refuse_open_nights(context, homes):
 
 
 def _first_note(context, state, homes):
-    """Return the first note: what the notes of all nights depend on."""
+    """Return the first note: the values on which the notes of all nights depend."""
     earlier_nights = context.closed_nights
     always = (
         homes.ranges["records"].get("", [])

@@ -51,9 +51,9 @@ class _FrameNumbers:
 def map_forked(work, paths, cores):
     """Work on each frame, in forked processes where there are several frames and cores.
 
-    The first frame brings into memory what all share, such as masters. This process works as well:
-    if it only waited, one more process would hold them. Threads would wait for one another between
-    the many short steps of a block.
+    The first frame brings into memory the data that all share, such as masters. This process works
+    as well: if it only waited, one more process would hold them. Threads would wait for one another
+    between the many short steps of a block.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class _FileValues:
 
 
 class ReadRow(NamedTuple):
-    """The row of a raw file, and what goes with it.
+    """The row of a raw file, with its geometry, its recipe and an unforeseen error.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ def _line_on_undated(store):
 def no_overscan_lines(store):
     """Return a line for each camera of whose frames no card names an overscan.
 
-    A camera whose profile has `overscan: none` gets none: its overscan was thought of.
+    A camera whose profile has `overscan: none` gets no line: somebody has thought of its overscan.
 
     Parameters
     ----------

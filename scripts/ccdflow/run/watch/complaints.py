@@ -19,7 +19,7 @@ _REMEDY_OF_WATCH = "; the watch goes on by itself"
 
 
 class Complaints:
-    """The problems that a watch waits for to pass, each said once.
+    """The problems whose end a watch waits for, each said once.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class NewFrames:
     Attributes
     ----------
     seen : SeenFrames
-        Those of earlier rounds.
+        The frames of earlier rounds.
     """
 
     def __init__(self, raw, pause):
