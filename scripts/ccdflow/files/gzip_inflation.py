@@ -43,7 +43,7 @@ class RawStream:
     ----------
     crc : int
         CRC-32 of the inflated bytes so far.
-    end_seen : bool
+    has_ended : bool
         Whether the end of the file was reached.
     """
 

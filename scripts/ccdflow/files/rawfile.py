@@ -152,7 +152,7 @@ class RawFile(io.RawIOBase):
         return GzipFile(self._file) if self._is_packed else self._file
 
     def read_ahead(self):
-        """Read what most layouts need of the disk, and inflate the first header of a gzip file.
+        """Read the bytes that most layouts need, and inflate the first header of a gzip file.
 
         Raises
         ------

@@ -138,7 +138,7 @@ class LinearScale:
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, count=6):
-        """Return round values and their texts; the default is what a scale has room for."""
+        """Return round values and their texts; by default as many as a scale has room for."""
         values = upright_ticks(self.low, self.high, count)
         return values, tick_labels(values)
 
