@@ -49,7 +49,7 @@ def damaged_error(path, problem, error_class=DamagedRawFile):
     Returns
     -------
     FrameError
-        Of that class.
+        An error of that class.
     """
     return error_class(problem, file=path, remedy="copy the file again from where it came from")
 

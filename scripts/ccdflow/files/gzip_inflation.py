@@ -37,7 +37,7 @@ class RawStream:
     is_packed : bool
         Whether the file is of gzip; otherwise its bytes are given as they are.
     first : InflatedStart, optional
-        Of a packed file.
+        The first bytes of a packed file.
 
     Attributes
     ----------

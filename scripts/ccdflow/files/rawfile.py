@@ -117,7 +117,7 @@ class RawFile(io.RawIOBase):
     stamp : tuple of int
         Size, mtime and ctime (ns) of the file that is open.
     headers : list of astropy.io.fits.Header
-        Those that `layout` could read, also where the file turned out to be cut off behind them.
+        Headers that `layout` could read, also where the file turned out to be cut off behind them.
     """
 
     def __init__(self, file, name):

@@ -123,7 +123,7 @@ class MeasuredReadout:
     Attributes
     ----------
     read_noise : float or None
-        Of a pixel, adu, measured on rounded pixels: it includes their rounding.
+        Read noise of a pixel, adu, measured on rounded pixels: it includes their rounding.
     gain : float or None
         Electrons per adu, which the pixels are multiplied by.
     photon_gain : float or None

@@ -51,8 +51,8 @@ class Kind(PartlyPlanned, OnPages):
     why_moved : str
         The reason in words when a product without a row is moved to `set_aside/`.
     reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
-        Which frames a product depends on. While frames of the sky arrive, products of frames and of
-        the night are made at once, those of the archive later; no master is made then.
+        The frames on which a product depends. While frames of the sky arrive, products of frames
+        and of the night are made at once, those of the archive later; no master is made then.
     reports_frames : bool
         Whether a watch reports its products (`frame_reports`).
     type : str
@@ -217,7 +217,7 @@ class Kind(PartlyPlanned, OnPages):
             PageContext for products of a night or of all nights.
         job : ccdflow.run.job.Job
         threads : int
-            How many the product may use for itself.
+            Threads that the product may use for itself.
 
         Raises
         ------
@@ -273,7 +273,7 @@ class Kind(PartlyPlanned, OnPages):
         context : ccdflow.run.context.JobContext
         job : ccdflow.run.job.Job
         cores : int
-            Those of the run.
+            Cores of the run.
         has_others : bool
             Whether the run has other jobs of this kind.
 

@@ -50,7 +50,7 @@ class Context(RunContents, ABC):
         Returns
         -------
         Context
-            Of the type that the method is called of.
+            A context of the type whose method is called.
         """
         return cls(**{each.name: getattr(context, each.name) for each in fields(Context)})
 

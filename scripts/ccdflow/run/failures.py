@@ -222,7 +222,7 @@ def lines_on_failures(results, records, *, most_lines=10):
     ----------
     results : pathlib.Path
     records : iterable of ccdflow.run.job_records.Record
-        Those of status ``failed`` are named.
+        Records; those of status ``failed`` are named.
     most_lines : int
         The first few jobs are named; the others are counted. The default is chosen: the last
         lines of a run fit a terminal.

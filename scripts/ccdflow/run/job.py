@@ -41,7 +41,7 @@ class Job:
     attempt : int
         A number that makes the name of the record new if an old record has this key.
     spare : tuple of str
-        Those of ``needs`` that matter only if others are refused.
+        The ones of ``needs`` that matter only if others are refused.
     may_stand : bool
         Whether the earlier version of the product counts in this run if the job fails.
     """

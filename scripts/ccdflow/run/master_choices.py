@@ -255,7 +255,7 @@ class Step:
     missing : Missing or None
         Why there is no master; None where there is one, and where none is needed.
     pairs : tuple of (str, str)
-        Of a bias: each dark that the frame may take, the best one first, and the bias that is best
+        For a bias, each dark that the frame may take, the best one first, and the bias that is best
         with it; () where that is the first one for all.
     """
 

@@ -52,9 +52,9 @@ class Session:
     busy_batches : dict of str to dict of str to str
         Batches of an earlier run that are still at work, by path: the record of each product.
     awaited_batches : frozenset of str
-        Those that the run has waited for: if busy, they give no sign of life.
+        Batches that the run has waited for: if busy, they give no sign of life.
     signs : ccdflow.run.batches.claims.SignsOfLife
-        Those of the processes of busy batches, from the plan on.
+        Signs of life of the processes of busy batches, from the plan on.
     failed_records, postponed_records : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
@@ -153,7 +153,7 @@ def start(
     last_round : ccdflow.run.run_start.LastRound, optional
         The last round, if this run is a round of a watch. No seal is looked at then.
     cores : int
-        How many processes may read headers.
+        Number of processes that may read headers.
     progress : callable, optional
         Called with (headers read, headers to read).
 

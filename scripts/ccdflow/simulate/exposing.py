@@ -241,7 +241,7 @@ def row_drift(rng, ny, rms):
     Returns
     -------
     numpy.ndarray of shape (ny,), float64
-        Of standard deviation `rms`.
+        Values of standard deviation `rms`.
     """
     walk = np.cumsum(rng.standard_normal(ny))
     walk -= np.linspace(walk[0], walk[-1], ny)

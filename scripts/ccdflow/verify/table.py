@@ -152,9 +152,9 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     verdicts : list of Verdict
         Verdicts of these products, in their order.
     fresh_count : int
-        How many of those that are verified were made again now.
+        Number of the verified products that were made again now.
     remarks : list of str
-        That lines of the table were edited, or that it cannot be written.
+        Sentences on edited lines of the table, or that it cannot be written.
     """
     raw, results = Path(raw), Path(results)
     known_entries, edited_count = read_verdicts(results)
@@ -254,7 +254,7 @@ def lines_on_verdicts(verdicts, fresh_count, expected=()):
     ----------
     verdicts : list of Verdict
     fresh_count : int
-        How many of those that are verified were made again now.
+        Number of the verified products that were made again now.
     expected : collection of str
         Causes for which a product may be one that cannot be made again.
 

@@ -52,7 +52,7 @@ class Coverage:
         Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
         the setups of one camera apart.
     cells : dict of Cell to (int, str)
-        How many frames there are, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
+        The number of frames, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
         the night took a master of another night; `NO_MASTERS` where some have none, also beside
         frames of another setup, and frames that could make no master.
     n_left_out : int

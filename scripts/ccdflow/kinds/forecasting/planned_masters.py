@@ -42,7 +42,7 @@ class PlannedMaster:
         The smallest and the largest part of a bias that is left in these frames. Its dark has it as
         well: 1 - k where that is multiplied by k.
     reasons : tuple of str
-        How near the master is, and how it is applied.
+        The nearness of the master, and the way in which it is applied.
     rival : ccdflow.run.master_choices.Use or None
         The next one among those that compete.
     rival_master : ccdflow.run.job.Group or None
@@ -152,7 +152,7 @@ class StepWithMaster(NamedTuple):
     is_measured : bool
         Whether the electrons of the master are measured.
     reasons : list of str
-        How near the master is, and how it is applied.
+        The nearness of the master, and the way in which it is applied.
     rank : int
         Rank of the master among the candidates, from 0.
     rival : str

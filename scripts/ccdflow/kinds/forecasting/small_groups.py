@@ -160,7 +160,7 @@ def _adds_less(answer, observation, minimum, noise):
     observation : ccdflow.kinds.matching.rule_values.Observation
         Observation of the few frames.
     minimum : int
-        How many it would have.
+        Number of frames that it would have.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
 
     Returns

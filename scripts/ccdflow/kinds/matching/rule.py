@@ -323,7 +323,7 @@ class NightChoice:
     frame : ccdflow.kinds.matching.rule_values.Observation
         One of them.
     night_choices : dict of str to NightChoice
-        Those of the setup that were made so far, by night; another one is added to them.
+        The choices of the setup that were made so far, by night; another one is added to them.
     """
 
     def __init__(self, setup_choice, frame, night_choices):

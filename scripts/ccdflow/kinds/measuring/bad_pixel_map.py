@@ -134,7 +134,7 @@ def _images_and_tables(context, product, measurements, newest_nights):
     product : str
         The map.
     measurements : list of _Measurement
-        Those that show bad pixels, oldest first.
+        Measurements that show bad pixels, oldest first.
     newest_nights : list of str
         The nights that the mask is made of.
 

@@ -75,7 +75,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     Returns
     -------
     sources : set of str
-        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
+        The ones of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
     """
     if not night.flats:

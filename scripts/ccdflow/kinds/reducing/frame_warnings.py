@@ -374,7 +374,7 @@ def sentences_on_warnings(warnings):
     Returns
     -------
     list of str
-        Those of most frames first.
+        The sentences, those on most frames first.
     """
     warned_files = defaultdict(list)
     for file in sorted(warnings):

@@ -59,7 +59,7 @@ class ClosedNights:
     opened_nights : set of str
         Nights that are planned by this run.
     changed_nights : frozenset of str
-        Those of them whose own folders changed.
+        The opened nights whose own folders changed.
     masters : frozenset of str
         The masters of the nights that stay closed.
     notes : ccdflow.run.nights.night_notes.NightNotes

@@ -150,7 +150,7 @@ def why_no_bias(store, types):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     types : collections.Counter
-        How many good frames there are of each image type.
+        The number of good frames of each image type.
 
     Returns
     -------

@@ -142,7 +142,7 @@ class JobList:
         ----------
         product : str
         cores : int
-            Those of the run.
+            Cores of the run.
 
         Returns
         -------

@@ -82,7 +82,7 @@ class NewFrames:
         Parameters
         ----------
         rows : iterable of ccdflow.run.rawframes.rows.Row
-            Those of all frames.
+            The rows of all frames.
         rewritten : set of str
             Files that are being written once more.
         """

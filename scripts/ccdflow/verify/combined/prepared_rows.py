@@ -38,7 +38,7 @@ class RemadeRows:
     rejected_counts : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), int64
         Number of values of each pixel that are rejected in `image` and in `alternative`.
     invalid_counts : numpy.ndarray of shape (ny, nx), int
-        How many are not finite.
+        Number of values that are not finite.
     variances : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64, or None
         Variances, by the noise model, of the mean of the kept values; the second where a decision
         on its light went the other way.

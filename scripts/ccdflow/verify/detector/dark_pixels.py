@@ -178,7 +178,7 @@ class LinesThroughDarks:
         Returns
         -------
         PixelLines
-            Of each pixel.
+            The line of each pixel.
         """
         lines, hits = self._usual_lines(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):

@@ -431,7 +431,7 @@ def _check_weak(first_header, number, contrast, lines):
     contrast : ccdflow.verify.detector.flat_pixels.Contrast or None
         Made again; None without flats that show bad pixels.
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
-        Those of the table on the image: their pixels' indices, and the lines.
+        The lines of the table on the image: their pixels' indices, and the lines.
     """
     keyword = f"FLATOWN{number}"
     if contrast is None:

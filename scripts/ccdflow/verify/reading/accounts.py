@@ -106,11 +106,11 @@ class CombinedAccount:
         What a sigma is: 'mad', 'std' or 'noise'.
     iterations : int
     hdus : tuple of int
-        Those that hold a combined image.
+        HDUs that hold a combined image.
     masters : dict of str to NamedMaster
         'bias' and 'dark', as far as they were subtracted from each member.
     levels : tuple of float
-        That each member of a flat was divided by; () for none.
+        The levels that each member of a flat was divided by; () for none.
     models : dict of int to tuple of ModelAccount
         The noise model of each image, as far as the header has one.
     kind : {'bias', 'dark', 'flat'}
