@@ -72,7 +72,7 @@ rule contact_sheet:
 
 
 rule page:
-    """Frames, combined biases and pictures of a night -> its page."""
+    """All products of a night that its page shows -> the page."""
     input:
         records=records_needed,
     output:

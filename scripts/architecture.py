@@ -174,7 +174,7 @@ def arrow(rows, places, source, name):
     Returns
     -------
     str
-        Of an SVG.
+        Elements of an SVG.
     """
     (x0, y0, from_width), (x1, y1, width) = places[source], places[name]
     start, end = x0 + from_width / 2, x1 + width / 2

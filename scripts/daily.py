@@ -325,7 +325,7 @@ def report(arguments):
     Parameters
     ----------
     arguments : list of str or None
-        Those of the process if absent.
+        The arguments; without them those of the process.
 
     Returns
     -------

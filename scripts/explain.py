@@ -107,7 +107,7 @@ def product_of(file, results):
 
 
 def what_if(context, results, product, master, picture):
-    """Return the three numbers and what the rule says of the master, and draw the picture.
+    """Return the three numbers and the verdict of the rule on the master, and draw the picture.
 
     Parameters
     ----------

@@ -50,7 +50,11 @@ def tables_of(results, night):
 
     Returns
     -------
-    str, ccdflow.pages.terminal.Tables, list of str
+    night : str
+        The night that is meant.
+    tables : ccdflow.pages.terminal.Tables
+        The rows of this night.
+    other_nights : list of str
 
     Raises
     ------

@@ -71,8 +71,11 @@ def dated_changelog(text, version, day):
     Parameters
     ----------
     text : str
+        Text of the changelog.
     version : str
+        Version that is released.
     day : datetime.date
+        Date of the release.
 
     Returns
     -------

@@ -234,7 +234,7 @@ def parse_arguments(argument_parser, arguments=None):
     argument_parser : argparse.ArgumentParser
         As `parser` returns it.
     arguments : sequence of str, optional
-        Those of the process if absent.
+        The arguments; without them those of the process.
 
     Returns
     -------

@@ -107,6 +107,7 @@ def _schema_validator(schema):
 
 
 def _is_number(value):
+    """Return whether a value is a number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

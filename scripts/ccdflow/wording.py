@@ -65,13 +65,13 @@ def listing(names):
 
 
 def first_named(names, most):
-    """Write the first of some names with commas, and how many more there are.
+    """Return the first of some names with commas, and the number of the others.
 
     Parameters
     ----------
     names : list of str
     most : int
-        As many are named.
+        Number of names that are written.
 
     Returns
     -------
@@ -87,12 +87,13 @@ def first_named(names, most):
 
 
 def first_lines(lines, most, rest="more"):
-    """Return the first of some lines, and one on how many more there are: ``... and 3 more``.
+    """Return the first of some lines, and a line with the number of the others: ``... and 3 more``.
 
     Parameters
     ----------
     lines : list of str
     most : int
+        Number of lines that are returned as they are.
     rest : str, optional
         The words behind the number of the others.
 

@@ -1048,3 +1048,82 @@ def test_a_description_begins_with_its_noun():
         for entry in _FRAGMENT_WITH_OF.finditer(module.text)
     ]
     assert lacking == []
+
+
+def documented_nodes():
+    """Yield (place, syntax tree, docstring) of the modules, classes and functions of scripts/."""
+    for module in modules():
+        place = module.path.relative_to(SCRIPTS)
+        yield f"{place}", module.tree, ast.get_docstring(module.tree) or ""
+        for node in nodes(module.tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield f"{place}: {node.name}", node, ast.get_docstring(node) or ""
+
+
+def entries_of(text, section):
+    """Return [(names, whether words follow)] of the entries in a section of a docstring."""
+    lines = re.search(rf"^{section}\n-+\n(.*?)(?=\n\n\S|\Z)", text, re.DOTALL | re.MULTILINE)
+    entries = []
+    for line in lines[1].splitlines() if lines else []:
+        if line.startswith(" ") and entries:
+            entries[-1] = (entries[-1][0], True)
+        elif line:
+            entries.append((re.findall(r"\w+", line.partition(" : ")[0]), False))
+    return entries
+
+
+def test_a_docstring_begins_with_a_noun_or_a_verb():
+    """ "How a frame was made" is half of a sentence: "The making of a frame"."""
+    begin = re.compile(r"(?:How|Which|Who|That|Those|Of)\b")
+    assert begin.match("Which master a frame takes")
+    assert not begin.match("Whether it is warm")
+    texts = [(place, text) for place, _, text in documented_nodes() if text]
+    assert [place for place, text in texts if begin.match(text)] == []
+    assert len(texts) > 5000
+
+
+def test_one_of_three_parameters_has_words():
+    """Types alone do not say whose rows, night and nights `refused_masters` takes."""
+    example = "Parameters\n----------\na : int\nb, c : str\n    Words.\n\nReturns\n-------\nint"
+    assert entries_of(example, "Parameters") == [(["a"], False), (["b", "c"], True)]
+    sections = [(place, entries_of(text, "Parameters")) for place, _, text in documented_nodes()]
+    long_sections = [(place, entries) for place, entries in sections if len(entries) >= 3]
+    bare = [place for place, entries in long_sections if not any(words for _, words in entries)]
+    assert bare == []
+    assert len(long_sections) > 800
+
+
+def test_entries_name_attributes_and_parameters_that_exist():
+    """`RawStream.end_seen` kept its entry when the attribute became `has_ended`."""
+    unknown, number = [], 0
+    for place, node, text in documented_nodes():
+        section = "Attributes" if isinstance(node, ast.ClassDef) else "Parameters"
+        names = {name for entry, _ in entries_of(text, section) for name in entry}
+        if not names:
+            continue
+        known = {
+            getattr(each, "arg", getattr(each, "attr", getattr(each, "id", "")))
+            or getattr(each, "name", "")
+            for each in ast.walk(node)
+            if isinstance(each, ast.arg | ast.Attribute | ast.Name | ast.FunctionDef)
+        }
+        unknown += [f"{place}: {name}" for name in sorted(names - known)]
+        number += len(names)
+    assert unknown == []
+    assert number > 6000
+
+
+def test_functions_have_a_docstring():
+    """A private function among documented ones has one too; a setter has that of its property."""
+    functions = [
+        (f"{module.path.relative_to(SCRIPTS)}: {node.name}", node)
+        for module in modules()
+        for holder in holders(module)
+        for node in holder.body
+        if isinstance(node, ast.FunctionDef)
+        and isinstance(holder, ast.ClassDef | ast.Module)
+        and not node.name.startswith("__")
+        and not any(ast.unparse(each).endswith(".setter") for each in node.decorator_list)
+    ]
+    assert [place for place, node in functions if not ast.get_docstring(node)] == []
+    assert len(functions) > 4000

@@ -79,7 +79,7 @@ class FrameCalibration:
     Attributes
     ----------
     masters : ccdflow.calibrate.applied_masters.FrameMasters
-        Of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
+        Masters of a `ccdflow.calibrate.master_store.MasterStore` that all threads share.
     readouts : sequence of sequence of ccdflow.frame.readout.Readout
         The readouts of the amplifiers of each image of the frame.
     corrections : FrameCorrections

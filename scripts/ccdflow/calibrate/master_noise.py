@@ -150,9 +150,13 @@ def predicted_variance(image, master, readouts, rows):
     Parameters
     ----------
     image : ccdflow.calibrate.combined_master.MasterImage
+        Image of the master.
     master : ccdflow.calibrate.combined_master.Master
+        The master, of which kind, level and number of frames count.
     readouts : tuple of ccdflow.frame.readout.Readout
+        Readout of each amplifier in the image.
     rows : slice
+        Rows of the image.
 
     Returns
     -------

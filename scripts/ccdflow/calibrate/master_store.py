@@ -90,6 +90,7 @@ class MasterStore:
                 self._forget(next(iter(self._masters)))
 
     def _forget(self, key):
+        """Drop all that is kept under a key."""
         for table in (self._masters, self._locks, self._idle):
             table.pop(key, None)
 

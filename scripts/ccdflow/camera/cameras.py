@@ -76,7 +76,7 @@ class Camera:
     longitude : float or None
         Degrees, east positive; None for the header's own.
     size : (int or None, int or None)
-        NAXIS1, NAXIS2 the amplifiers are given for; None for any.
+        NAXIS1, NAXIS2 of the frames that the amplifiers are for; None for any.
     amplifiers : tuple of AmplifierSpec
         Empty to take them from the header.
     overscan : bool
@@ -88,7 +88,7 @@ class Camera:
     raw : bool
         Whether frames are raw, whatever marks of a reduction they carry.
     gain, read_noise : float or None
-        Electrons per adu, electrons: of all amplifiers, before their cards.
+        Electrons per adu, electrons, of all amplifiers; they go before the cards.
     measures_gain : bool
         Whether the gain of frames is the measured one, whatever their cards say.
     measures_shutter : bool
@@ -142,7 +142,7 @@ class Camera:
         return max((epoch for epoch in self.epochs if epoch <= night), default="")
 
     def sizes_met(self, headers):
-        """Return the number of values of `size` that an image has; -1 where none has all."""
+        """Return the number of sides that `size` gives, if an image has them; -1 if none has."""
         count = -1
         for index in image_hdus(headers):
             shape = array_shape(headers[index])[::-1]
@@ -299,13 +299,13 @@ def identify(headers, cameras, *, file):
     Returns
     -------
     Camera
-        The profile all of whose cards match, that with most cards first; of those with as many
-        cards the one whose `size` is the frame's. Else a generic camera.
+        The profile whose cards all match. Of several, it is the one with most cards, and of those
+        with equally many, the one whose `size` is the frame's. Without any, a generic camera.
 
     Raises
     ------
     FrameError
-        If two profiles match equally well: it is about this frame, and costs no other.
+        If two profiles match equally well: this frame alone is refused.
 
     Examples
     --------

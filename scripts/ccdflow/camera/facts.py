@@ -279,9 +279,13 @@ def _type_of(headers, cards, rules, file, positions):
     ----------
     headers : list of astropy.io.fits.Header
     cards : dict of str to tuple of CardSpec
+        Cards of each fact, in the order in which they are tried.
     rules : tuple of ccdflow.camera.imagetypes.TypeRule
+        Rules of the camera's profile.
     file : str
+        Named in errors.
     positions : FactPositions
+        Positions of the cards in these headers.
     """
     reader = HeaderReader(headers, cards, file=file, positions=positions)
     return frame_type(reader, rules), reader.warnings
@@ -373,7 +377,7 @@ def _shorten_text(text):
 
 
 def _as_written(reader, name):
-    """Return a section for the table; whether it can be read is for the geometry to say."""
+    """Return a section for the table; the geometry finds out whether it can be read."""
     cards = reader.all_values(name, lambda content: str(content.value), "")
     return " ".join(cards[0][0].split()) if cards else ""
 

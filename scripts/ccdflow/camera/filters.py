@@ -1,4 +1,4 @@
-"""The filter in the light's way: of several wheels, those whose place is not open."""
+"""The filter of a frame: of several wheels, those whose place is not open."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def filter_of(reader):
     Returns
     -------
     str
-        The first that is a filter; those of several numbered wheels with ``+`` between them; else
-        all texts of cards whose name speaks of a filter; where all are open, the first as written.
+        The first text that names a filter; of several numbered wheels the texts with ``+`` between
+        them. Without one, all texts of cards whose keyword speaks of a filter. Where all wheels are
+        open, the first text as written.
     """
     cards = reader.all_values("filter", _as_name, "the text is not in quotes")
     names = [(_joined_names(reader, text, content), content.keyword) for text, content in cards]
@@ -160,7 +161,7 @@ def _is_word_for_open(text):
 
 
 def filter_in_any_order(name):
-    """Return a name that filters have alike which are in other wheels: V+ND2 and ND2+V.
+    """Return one name for the same filters in any order of their wheels: V+ND2 and ND2+V.
 
     Blanks, underscores and hyphens are one: programs write ``Bessell_V`` and ``Bessell V``. Small
     and capital letters are two: r and R are two filters.

@@ -218,7 +218,7 @@ class AmplifierSpec:
         None for all pixels of the HDU.
     overscan : tuple of RegionSpec
     along : str or None
-        None to see it from where the strips lie.
+        None where the place of the strips shows it.
     place : RegionSpec or None
         A region of the product image, or the card with its section of the unbinned detector.
     flip_x, flip_y : bool
@@ -246,7 +246,7 @@ class Draft:
     Attributes
     ----------
     name, hdu, data, overscan, along, flip_x, flip_y, gain, read_noise, saturation, linear
-        As in `Amplifier`; `along` None to see it from where the strips lie.
+        As in `Amplifier`; `along` is None where the place of the strips shows it.
     place : Region or None
         In the product image, where the profile says it.
     detector : tuple of (str, DirectedSection)

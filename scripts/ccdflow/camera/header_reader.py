@@ -155,7 +155,7 @@ class HeaderReader:
         return self._readings[name]
 
     def result_of(self, name, make):
-        """Return the result of a function for this frame, which is called once.
+        """Return the result of a function, which is called once for this frame.
 
         Parameters
         ----------

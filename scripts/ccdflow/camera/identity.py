@@ -1,4 +1,4 @@
-"""Which device took a frame, with which setting: frames that differ in it are never averaged.
+"""The device that took a frame, and its setting: frames that differ in it are never averaged.
 
 Observatories write it in many dialects, so cards are known by patterns of their names: the place
 of a window, the binning, the serial number of a camera, the offset, gain and temperature that a

@@ -18,7 +18,7 @@ _MASK = re.compile(
 def image_hdus(headers):
     """Return the indices of the HDUs that hold an image; tables and empty primaries do not.
 
-    Nor does a mask of bad pixels beside an image: no amplifier reads it out.
+    A mask of bad pixels beside an image does not count: no amplifier reads it out.
 
     Examples
     --------

@@ -354,12 +354,12 @@ def _type_by_other_cards(reader, text, image_type):
 
 
 def type_of_target(name):
-    """Return the type that a target's name means, '' for the name of a target.
+    """Return the image type that the name of a target means; '' where it is that of an object.
 
     Parameters
     ----------
     name : str
-        As in OBJECT: of several words all must be words for such a frame, or beside the point.
+        As in OBJECT. Each of several words must mean this type, or nothing.
 
     Returns
     -------
@@ -388,7 +388,7 @@ def _dark_time(reader):
 
 
 def _has_zero_exposure(reader):
-    """Return whether every card with the exposure says 0, and one does."""
+    """Return whether there is a card with the exposure, and all of them say 0."""
     exposures = [
         seconds
         for seconds, _ in reader.all_values(

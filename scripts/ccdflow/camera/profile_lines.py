@@ -1,8 +1,8 @@
-"""Parts of profiles that a line tells its reader to write: each is read back as it was meant.
+"""Parts of profiles that lines tell their reader to write: each is read back as it was meant.
 
 Values come from headers and names of files: ``Dark: no shutter``, ``yes``, ``12``, ``FLAT [r]``.
-All lines have them by these functions, which put into quotes what YAML would read as anything else,
-and escape letters that have a meaning in a pattern.
+All lines take them from these functions. They put texts into quotes that YAML would read as
+anything else, and escape letters that have a meaning in a pattern.
 """
 
 from __future__ import annotations

@@ -118,14 +118,14 @@ def refuse_reduced(headers, *, file, is_master_sought=True):
     headers : list of astropy.io.fits.Header
     file : str
     is_master_sought : bool, optional
-        False where `is_called_master` said no. A card that it reads may hold the frame's number;
-        without these cards the result is that of all frames whose other cards are equal.
+        False where `is_called_master` said no: its cards are not read then. They may hold the
+        number of the frame; all other cards, and the result, are the same in many frames.
 
     Raises
     ------
     FrameError
-        If a card of ccdflow, ccdproc, IRAF, BANZAI, DRAGONS, ESO's pipeline, MaxIm and others
-        says so, a HISTORY line does, or the unit is a rate or a flux.
+        If a card of ccdflow, ccdproc, IRAF, BANZAI, DRAGONS, ESO's pipeline, MaxIm or others says
+        so, or a line of HISTORY, or if the unit is a rate or a flux.
     """
     for header in headers:
         mark = next(_marks_of_reduction(header, is_master_sought=is_master_sought), None)

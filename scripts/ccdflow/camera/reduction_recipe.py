@@ -45,10 +45,10 @@ class ReductionRecipe:
         Degree of the polynomial, or number of spline pieces. This default and the next two are
         those of config/config.yaml, chosen: a cubic follows the slow change along a strip.
     reject_sigma : float
-        Values this many sigma from the model are left out of the fit; 0 for none. By the default
-        noise alone loses 0.3 %.
+        Values farther than this many sigma from the model are left out of the fit; with 0 none is.
+        With the default, noise alone costs 0.3 % of the values.
     reject_iterations : int
-        Rounds of that. By the default a fit that one value has bent comes back.
+        Rounds of this rejection. With the default, a fit recovers that one value has bent.
     dtype : str
         'float32' or 'float64', of the product.
     mask : bool

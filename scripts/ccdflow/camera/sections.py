@@ -50,7 +50,7 @@ class Region:
 
     @classmethod
     def of_ends(cls, ends):
-        """Return the region of ``(y0, y1, x0, x1)``, or of a region: the same."""
+        """Return the region of ``(y0, y1, x0, x1)``; a region is returned as it is."""
         return ends if isinstance(ends, cls) else cls(*ends)
 
     @classmethod
@@ -277,7 +277,7 @@ class RegionSpec:
 
 
 def region_within(region, shape, text, *, file=None, keyword=None, remedy=None):
-    """Return the region itself, once it is known to lie within a frame of shape (ny, nx).
+    """Return a region; raise an error where it does not lie within a frame.
 
     Parameters
     ----------
@@ -291,6 +291,7 @@ def region_within(region, shape, text, *, file=None, keyword=None, remedy=None):
     keyword : str, optional
         Named in the error.
     remedy : str, optional
+        The remedy, for the error.
 
     Returns
     -------
@@ -433,7 +434,7 @@ def parse_python(text, *, file=None, keyword=None, error=FrameError):
 
 
 def read_region(value, *, file=None, keyword=None):
-    """Read a region of a profile, once its notation is named.
+    """Read a region of a profile, which names the notation of it.
 
     Parameters
     ----------
@@ -441,8 +442,9 @@ def read_region(value, *, file=None, keyword=None):
         ``{"fits": "[2056:2080,1:4128]"}``, ``{"python": "[:, 2055:]"}`` or
         ``{"keyword": "BIASSEC"}``.
     file : path-like, optional
+        The profile, named in the error.
     keyword : str, optional
-        The profile and the key in it, named in the error.
+        The key in the profile, named in the error.
 
     Returns
     -------

@@ -204,7 +204,7 @@ def _estimate_sorted(values, mean, recipe, *, needs_spread, spare):
 
     Returns
     -------
-    value, spread
+    value, spread : numpy.ndarray of shape (k,), float64
         See `estimate_pixels`.
     is_unclipped : numpy.ndarray of shape (width,), bool, or True
         Whether no value is beyond the limit of MAD or standard deviation.
@@ -440,9 +440,13 @@ def combine_kept(values, is_kept, recipe, noise=None):
     Parameters
     ----------
     values : numpy.ndarray of shape (n, k), float64
+        Values of n members in k pixels.
     is_kept : numpy.ndarray of shape (n, k), bool
+        Whether a value is combined.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
+        Method and clipping of the combination.
     noise : PixelNoise, optional
+        Noise of the pixels; without it no variance is computed.
 
     Returns
     -------

@@ -119,7 +119,7 @@ class FlatSubtraction:
         levels : numpy.ndarray of shape (n,), float64
             Level L of each flat, adu.
         rows : sequence of int
-            Those of the masters that are looked at.
+            Rows of the masters that are looked at.
 
         Returns
         -------

@@ -43,7 +43,7 @@ class Member:
 
 
 def member_of_file(path, *, hdu=0, is_mask=False):
-    """Find the pixels of a reduced frame.
+    """Return an image of a reduced frame as a `Member`.
 
     Parameters
     ----------

@@ -326,7 +326,7 @@ class _SampleFigures:
     pairs : list of ccdflow.combine.moments.Moments
         Moments of the difference of each pair of consecutive biases.
     noise, combined_noise : Estimate
-        Of a pixel of a single bias, and of their combination.
+        Noise of a pixel of a single bias, and of their combination.
     structure : Structure
         In a single bias.
     disagreement : float

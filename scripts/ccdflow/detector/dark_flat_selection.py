@@ -188,8 +188,9 @@ class FlatThresholds:
         the bad columns of a sound flat lose.
     shape, spot : float
         Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
-        32 x 32 boxes), as fractions of the level. The defaults are what skies and lamps differ by:
-        flats of one lamp and slit of Kast, ISIS and EFOSC2 by 0.05 to 0.4 % (docs/calibration.md).
+        32 x 32 boxes), as fractions of the level. The defaults are the differences of skies and
+        lamps: flats of one lamp and slit of Kast, ISIS and EFOSC2 by 0.05 to 0.4 %
+        (docs/calibration.md).
     """
 
     sigma: float = 5.0

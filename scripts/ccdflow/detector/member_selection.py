@@ -46,9 +46,10 @@ class Thresholds:
         A frame farther away than `sigma` times that scatter is left out. The default: of 650 sound
         simulated biases, in groups of five, the farthest had 1.1 floors, so none is left out.
     disagree : float
-        The frames of a group disagree if their scatter exceeds this many floors; for the level,
-        `level` floors, whether the overscan was subtracted or not. The default is chosen: below
-        `sigma`, because a scatter is a typical distance, and three times a disagreement is more.
+        The frames of a group disagree if the scatter of a figure exceeds this many of its floors.
+        Levels are compared with the floor `level`, also after the overscan was subtracted. The
+        default is chosen: it is below `sigma`, because a scatter is a typical distance, and the
+        farthest frames of such a group are farther away than that.
     left_out : float
         The frames of a group also disagree if more than this fraction (and more than one frame) is
         left out. The default is chosen: of fewer than three quarters nobody knows which are odd.

@@ -263,7 +263,7 @@ def _event_of_all_nights(event, indices, values, scatter):
     event : Event
         By the indices of the nights that do not stand alone.
     indices : numpy.ndarray of shape (k,), int64
-        Those nights among all.
+        Indices of these nights among all.
     values : numpy.ndarray of shape (n,), float64
         Values of all nights, in the figure's unit; NaN for a night without one.
     scatter : float

@@ -41,7 +41,7 @@ class Reading:
 
     @property
     def comment(self):
-        """That card's comment."""
+        """The comment of that card."""
         return self.content.comment if self.content else ""
 
 

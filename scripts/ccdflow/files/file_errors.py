@@ -49,7 +49,7 @@ def damaged_error(path, problem, error_class=DamagedRawFile):
     Returns
     -------
     FrameError
-        Of that class.
+        An error of that class.
     """
     return error_class(problem, file=path, remedy="copy the file again from where it came from")
 
@@ -93,14 +93,14 @@ def damaged_stream_error(path, error):
 
 
 def truncated_error(path, actual, length):
-    """Return the error of a file that ends before its headers say.
+    """Return the error of a file that is shorter than its headers say.
 
     Parameters
     ----------
     path : path-like
         Named in the error.
     actual : int
-        Bytes that there are.
+        Bytes that the file has.
     length : int
         Bytes that the headers promise.
 

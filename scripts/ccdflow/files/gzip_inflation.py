@@ -37,7 +37,7 @@ class RawStream:
     is_packed : bool
         Whether the file is of gzip; otherwise its bytes are given as they are.
     first : InflatedStart, optional
-        Of a packed file.
+        The first bytes of a packed file.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class InflatedStart:
         self._inflated = b""
 
     def inflate_header(self):
-        """Inflate the first header as far as its bytes are here; `at` returns it from then on."""
+        """Inflate the first header as far as its bytes are here; `bytes_at` returns it then."""
         for place in range(0, _MOST_AHEAD, FITS_BLOCK_BYTES):
             block = self.bytes_at(place, FITS_BLOCK_BYTES)
             if not block:

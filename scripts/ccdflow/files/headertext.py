@@ -155,7 +155,7 @@ class CardList:
             self._cards.append((keyword, f"{keyword:<8}{part:<{_COMMENTARY_WIDTH}}"))
 
     def extend(self, cards):
-        """Append cards; with keywords that are there already they stand twice."""
+        """Append cards; a keyword that is there already then stands twice."""
         self._cards += cards
 
     def to_bytes(self, data_sum, *, comments=("HDU checksum", "data unit checksum")):

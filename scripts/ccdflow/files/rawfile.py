@@ -117,7 +117,7 @@ class RawFile(io.RawIOBase):
     stamp : tuple of int
         Size, mtime and ctime (ns) of the file that is open.
     headers : list of astropy.io.fits.Header
-        Those that `layout` could read, also where the file turned out to be cut off behind them.
+        Headers that `layout` could read, also where the file turned out to be cut off behind them.
     """
 
     def __init__(self, file, name):
@@ -152,7 +152,7 @@ class RawFile(io.RawIOBase):
         return GzipFile(self._file) if self._is_packed else self._file
 
     def read_ahead(self):
-        """Read what most layouts need of the disk, and inflate the first header of a gzip file.
+        """Read the bytes that most layouts need, and inflate the first header of a gzip file.
 
         Raises
         ------

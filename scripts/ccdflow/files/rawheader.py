@@ -269,7 +269,7 @@ class _LastHeader(NamedTuple):
     Attributes
     ----------
     cards : tuple of bytes
-        Those before END.
+        The cards before END.
     split : callable
         Gives so many cards of the bytes of a header.
     rest : bytes

@@ -127,6 +127,7 @@ class StreamUnpacker:
         self._begin_stream()
 
     def _begin_stream(self):
+        """Begin another stream, of which nothing is unpacked yet."""
         self._decompressor, self._has_output = self._new_decompressor(), False
 
     @property

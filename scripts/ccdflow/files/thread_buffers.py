@@ -40,7 +40,7 @@ def thread_buffer(use, size):
     Returns
     -------
     memoryview
-        Of ``size`` bytes, writable; it still has the content of its last use.
+        A buffer of ``size`` bytes, writable; it still has the content of its last use.
     """
     memory = _BUFFERS.memory_by_use.get(use)
     if memory is None or len(memory) < size:

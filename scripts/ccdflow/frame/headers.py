@@ -199,10 +199,15 @@ def _write_history(cards, geometry, recipe, reduced, origin):
     Parameters
     ----------
     cards : ccdflow.files.headertext.CardList
+        Changed in place.
     geometry : ccdflow.camera.geometry.Geometry
+        Geometry of the frame.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        Settings of its reduction.
     reduced : ccdflow.frame.reduction.Reduced
+        The reduced frame.
     origin : ProductOrigin
+        Raw file and key of the product.
     """
     for keyword, value, comment in version_cards():
         cards.set(keyword, value, comment)

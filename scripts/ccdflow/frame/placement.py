@@ -106,7 +106,7 @@ def correct_cards(cards, headers, amplifiers, shape):
     headers : list of astropy.io.fits.Header
         Headers of the raw file.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
-        Those of this image.
+        Amplifiers of this image.
     shape : (int, int)
         (ny, nx) of the image.
     """
@@ -134,7 +134,7 @@ def detector_section(headers, amplifiers, shape, keyword):
     headers : list of astropy.io.fits.Header
         Headers of the raw file.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
-        Those of the image.
+        Amplifiers of the image.
     shape : (int, int)
         (ny, nx) of the image.
     keyword : str

@@ -123,7 +123,7 @@ class MeasuredReadout:
     Attributes
     ----------
     read_noise : float or None
-        Of a pixel, adu, measured on rounded pixels: it includes their rounding.
+        Read noise of a pixel, adu, measured on rounded pixels: it includes their rounding.
     gain : float or None
         Electrons per adu, which the pixels are multiplied by.
     photon_gain : float or None
@@ -301,7 +301,10 @@ def median_rounding(count, noise):
 
 
 def _shared_rounding(gap):
-    """Return the rounding of the mean of two values of a mean gap, adu, in units of one's."""
+    """Return the rounding of the mean of two values, in units of the rounding of one of them.
+
+    ``gap`` is the mean distance of the two values, adu.
+    """
     if gap < _SMALL_GAP:
         # The first terms of the series of the formula below, whose exponentials would cancel.
         return 1.0 - 3 * gap

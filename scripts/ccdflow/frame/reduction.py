@@ -159,8 +159,11 @@ def ends_of_converters(full_pixels, recipe, overscans):
     Parameters
     ----------
     full_pixels : dict of str to ccdflow.frame.converter_end.FullPixels
+        Pixels at the end of each amplifier's converter, by the name of the amplifier.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        Settings of the frame's reduction.
     overscans : dict of str to ccdflow.frame.overscan.Overscan or None
+        Overscan of each amplifier by its name; None where none is subtracted.
 
     Returns
     -------

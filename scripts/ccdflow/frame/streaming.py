@@ -48,8 +48,11 @@ def can_stream(layout, geometry, recipe):
     Parameters
     ----------
     layout : ccdflow.files.fits_structure.RawLayout
+        HDUs of the raw file.
     geometry : ccdflow.camera.geometry.Geometry
+        Geometry of the frame.
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
+        Settings of its reduction.
 
     Returns
     -------

@@ -43,7 +43,7 @@ class GroupedKind(Kind):
         Returns
         -------
         dict of str to list of ccdflow.run.job.Group
-            Those of a night are in their `group_order`.
+            The groups of a night are in their `group_order`.
         """
 
         def groups_of_nights():

@@ -26,7 +26,7 @@ class Kind(PartlyPlanned, OnPages):
     nouns : (str, str)
         Singular and plural, for the first lines of a run.
     counted_nouns : (str, str) or None
-        Singular and plural, for a run's last line; None: not counted there.
+        Singular and plural, for a run's last line; None where that does not count the products.
     is_always_counted : bool
         Whether the last line has its count even if that is 0 and none was refused.
     progress_nouns : (str, str)
@@ -50,8 +50,8 @@ class Kind(PartlyPlanned, OnPages):
     why_moved : str
         The reason in words when a product without a row is moved to `set_aside/`.
     reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
-        Which frames a product depends on. While frames of the sky arrive, products of frames and of
-        the night are made at once, those of the archive later, and no master.
+        The frames on which a product depends. While frames of the sky arrive, products of frames
+        and of the night are made at once, those of the archive later; no master is made then.
     reports_frames : bool
         Whether a watch reports its products (`frame_reports`).
     type : str
@@ -216,7 +216,7 @@ class Kind(PartlyPlanned, OnPages):
             PageContext for products of a night or of all nights.
         job : ccdflow.run.job.Job
         threads : int
-            How many the product may use for itself.
+            Threads that the product may use for itself.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class Kind(PartlyPlanned, OnPages):
         context : ccdflow.run.context.JobContext
         job : ccdflow.run.job.Job
         cores : int
-            Those of the run.
+            Cores of the run.
         has_others : bool
             Whether the run has other jobs of this kind.
 
@@ -369,10 +369,12 @@ class Chain(tuple):
 
     @cached_property
     def _by_name(self):
+        """The kinds by their names."""
         return {kind.name: kind for kind in self}
 
     @cached_property
     def _by_rule(self):
+        """The kinds by the names of their rules."""
         return {kind.rule: kind for kind in self}
 
     def by_name(self, name):

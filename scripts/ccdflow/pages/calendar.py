@@ -54,7 +54,7 @@ class Year:
     name : str
         The year, or `UNDATED_HEADING`.
     months : tuple of (str, tuple of CalendarDay)
-        Those that have nights, with their nights.
+        The months that have nights, with their nights.
     nights : tuple of ccdflow.pages.page.NightLine
         All nights of the year, the last one first.
     frames : int

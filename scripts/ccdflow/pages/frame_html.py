@@ -20,7 +20,7 @@ class FrameTable:
     groups : list of (str, list of ccdflow.pages.contents.ShownFrame)
         By image type.
     cameras : list of str
-        Those that took them.
+        The cameras that took them.
     """
 
     groups: list[tuple[str, list[ShownFrame]]]
@@ -42,7 +42,7 @@ def frames_section(frames):
     Parameters
     ----------
     frames : sequence of ccdflow.pages.contents.ShownFrame
-        Those set aside as well.
+        All frames, with those that were set aside.
 
     Returns
     -------
@@ -167,4 +167,5 @@ def _sentence_on_reduced(frames, n_reduced):
 
 
 def _count_of_status(frames, status):
+    """Return the number of frames of a status."""
     return sum(frame.status == status for frame in frames)

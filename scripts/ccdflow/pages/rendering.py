@@ -93,6 +93,7 @@ def href(path):
 
 
 def _data_uri(png):
+    """Return a PNG as a data URI."""
     return Markup("data:image/png;base64," + base64.b64encode(png).decode("ascii"))
 
 

@@ -53,11 +53,11 @@ class Tile:
     time : str
         Time of observation, as text.
     marks : tuple of (str, str)
-        A word or two for what is odd in the frame, and the reason.
+        A word or two for each oddity of the frame, and the reason.
     pictures : tuple of SmallPicture
         Reduced, and calibrated where it is; () for a frame without a product.
     notes : tuple of (str, str)
-        As marks, for what most frames of the night share.
+        As marks, for the remarks that most frames of the night share.
     """
 
     file: str

@@ -160,7 +160,7 @@ def unique_names(names):
 
 
 def capitalised_text(text):
-    """Write the first letter of a text large."""
+    """Capitalise the first letter of a text."""
     return text[:1].upper() + text[1:]
 
 

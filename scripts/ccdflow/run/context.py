@@ -33,7 +33,7 @@ _REFUSALS_KEY = (Lookup.REFUSALS,)
 class Context(RunContents, ABC):
     """The contents of a run, and the outcome of each product; a kind gets one of the three types.
 
-    A type says what the record of a product is, and whether a value on records may be kept.
+    A type decides on the record of a product, and whether a value on records may be kept.
     """
 
     @classmethod
@@ -50,7 +50,7 @@ class Context(RunContents, ABC):
         Returns
         -------
         Context
-            Of the type that the method is called of.
+            A context of the type whose method is called.
         """
         return cls(**{each.name: getattr(context, each.name) for each in fields(Context)})
 
@@ -215,7 +215,7 @@ class PlanContext(_KeptOutcomes, Context):
         ----------
         product : str
         reason : str
-            Why it will be refused: a part of what its key is the hash of.
+            Why it will be refused: a part of the basis of its key.
         """
         if (job := self.jobs.get(product)) is not None:
             refusals = self.lookup(_REFUSALS_KEY, dict)

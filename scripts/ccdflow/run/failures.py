@@ -121,10 +121,10 @@ def is_in_the_way(error):
 def is_of_system(error):
     """Return whether an error says nothing about the data: it goes away when its cause is repaired.
 
-    It is one of the system or of memory, one in words that came of such a one, or a product that
-    was damaged on the disk. The products that depend on it then keep their earlier version
-    (`ccdflow.run.products.kept_products`). Any other error may come again in each run, whatever is
-    repaired: they are made without it.
+    Such an error is one of the system or of memory, an error in words that one of these has caused,
+    or a product that was damaged on the disk. The products that depend on it then keep their
+    earlier version (`ccdflow.run.products.kept_products`). Any other error may come again in each
+    run, whatever is repaired: they are made without it.
 
     Parameters
     ----------
@@ -322,7 +322,7 @@ def lines_on_failures(results, records, *, most_lines=10):
     ----------
     results : pathlib.Path
     records : iterable of ccdflow.run.job_records.Record
-        Those of status ``failed`` are named.
+        Records; those of status ``failed`` are named.
     most_lines : int
         The first few jobs are named; the others are counted. The default is chosen: the last
         lines of a run fit a terminal.

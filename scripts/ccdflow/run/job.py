@@ -39,9 +39,9 @@ class Job:
     needs : tuple of str
         Products of this plan that are made before.
     attempt : int
-        Makes the name of the record new if an old record has this key.
+        A number that makes the name of the record new if an old record has this key.
     spare : tuple of str
-        Those of ``needs`` that matter only if others are refused.
+        The ones of ``needs`` that matter only if others are refused.
     may_stand : bool
         Whether the earlier version of the product counts in this run if the job fails.
     """

@@ -114,7 +114,7 @@ class Record:
     def ledger_record(self):
         """Return the record as the ledger has it, of a product made since the machine started.
 
-        The ledger does not say what a product was made without: its key does.
+        The ledger does not name the product that was missing: the key of this one shows it.
         """
         data = self.data
         if data.get(MISSING_SOURCE):

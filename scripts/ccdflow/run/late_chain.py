@@ -49,8 +49,11 @@ class KindChain(Protocol):
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
+            Context of the jobs.
         job : ccdflow.run.job.Job
+            Job of the product.
         threads : int, optional
+            Threads that the product may use for itself.
         """
 
 
@@ -68,6 +71,7 @@ class LateChain:
 
     @cached_property
     def _chain(self):
+        """The chain, which is loaded once."""
         return self._load()
 
     @property

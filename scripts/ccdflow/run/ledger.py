@@ -56,7 +56,7 @@ def _as_unparsed(values):
 
 
 class Ledger(dict):
-    """{product: Record}, and the lines on the disk; bases and data are `UnparsedMapping`.
+    """A dict of product to Record, and the lines on the disk; bases and data are parsed late.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Ledger(dict):
         super().__setitem__(product, self._pack(record))
 
     def _pack(self, record):
-        """Return a record with texts for mappings, that shares what others have already."""
+        """Return a record with texts for mappings; it shares the texts that others have already."""
         if isinstance(record.basis, UnparsedMapping):
             return record
         former = self.get(record.product)
@@ -141,7 +141,7 @@ def has_unreadable_records(results, ledger):
     ----------
     results : path-like
     ledger : Ledger
-        Of `load_ledger`.
+        As `load_ledger` returns it.
 
     Returns
     -------
@@ -370,7 +370,7 @@ def _checked_record(results, record, known_records):
     ----------
     results : path-like
     record : Record
-        Of a job that made its product.
+        Record of a job that made its product.
     known_records : sequence of dict of str to Record
         By product: a file that one of them knows is not read.
 

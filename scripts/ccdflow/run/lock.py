@@ -45,7 +45,7 @@ def take_lock(results, name=paths.LOCK):
     ----------
     results : pathlib.Path
     name : {paths.LOCK, paths.WATCH_LOCK}
-        That of a run, or that of a watch, which holds it between its rounds as well.
+        The lock of a run, or that of a watch, which holds it between its rounds as well.
 
     Returns
     -------

@@ -31,7 +31,7 @@ class Remark(NamedTuple):
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan makes hundreds of thousands.
 @dataclass(slots=True)
 class Use:
-    """The use of a candidate master for a frame: how it would be applied, and what it would add.
+    """The use of a candidate master for a frame: its application, and the variance it would add.
 
     A master is a candidate for many frames. Its age, its factor and the variance that it adds
     differ from frame to frame. The frame may also be the members of another master.
@@ -228,7 +228,7 @@ class Missing:
 
     @property
     def lacking(self):
-        """How many frames the master lacks: 0 where there is no master to which they belong."""
+        """The number of frames that the master lacks: 0 where they belong to no master."""
         return self.minimum - self.frames
 
     @property
@@ -256,7 +256,7 @@ class Step:
     missing : Missing or None
         Why there is no master; None where there is one, and where none is needed.
     pairs : tuple of (str, str)
-        Of a bias: each dark that the frame may take, the best one first, and the bias that is best
+        For a bias, each dark that the frame may take, the best one first, and the bias that is best
         with it; () where that is the first one for all.
     """
 

@@ -43,7 +43,7 @@ class Plan:
     n_not_requested : int
         Products that are not current, and not made, as nobody has asked for them.
     leaving : tuple of str
-        Those of ``products_to_retire`` whose files are there.
+        The ones of ``products_to_retire`` whose files are there.
     older_headers : dict of str to list of str
         By kind, the planned products that stay and have a header of an older version.
     dropped : dict of str to ccdflow.run.rawframes.rows.Row
@@ -105,7 +105,7 @@ class Predecessors(NamedTuple):
     pending : tuple of str
         All of them.
     spare : tuple of str
-        Those of them that are only looked at where others turn out to be refused.
+        The ones that are only looked at where others turn out to be refused.
     """
 
     pending: tuple[str, ...] = ()

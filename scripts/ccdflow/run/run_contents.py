@@ -220,6 +220,7 @@ class RunContents(FixedContents):
         return {} if self.closed_nights is None else self.closed_nights.summaries(name)
 
     def _rows_by_product(self):
+        """Return {reduced frame: row of its raw frame}; made once."""
         return self.lookup(
             (Lookup.ROWS_BY_PRODUCT,),
             lambda: {reduced_product(file): row for file, row in self.store.rows.items()},

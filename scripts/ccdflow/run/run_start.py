@@ -1,4 +1,4 @@
-"""All that a run begins with: what it is asked to do, its settings, its kinds, its lock."""
+"""All that a run begins with: the request to it, its settings, its kinds, its lock."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class RunStart:
     settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     reading : ccdflow.run.rawframes.reading_settings.ReadingSettings
-        Those on which the reading of headers depends.
+        The settings on which the reading of headers depends.
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products.
     request : RunRequest
@@ -111,7 +111,7 @@ class RunStart:
     lock : file object or None
         Held until the run ends; None for a dry run.
     cores : int
-        How many processes may read headers.
+        Number of processes that may read headers.
     progress : callable or None
         Called with (headers read, headers to read).
     awaited_batches : frozenset of str

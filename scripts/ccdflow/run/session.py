@@ -49,9 +49,9 @@ class Session:
     busy_batches : dict of str to dict of str to str
         Batches of an earlier run that are still at work, by path: the record of each product.
     awaited_batches : frozenset of str
-        Those that the run has waited for: if busy, they give no sign of life.
+        Batches that the run has waited for: if busy, they give no sign of life.
     signs : ccdflow.run.batches.claims.SignsOfLife
-        Those of the processes of busy batches, from the plan on.
+        Signs of life of the processes of busy batches, from the plan on.
     failed_records, postponed_records : list of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs for other products than frames that were left for the next run
         because a source has gone or changed. Both are known once the run has ended.
@@ -146,11 +146,11 @@ def start(
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
     request : ccdflow.run.run_start.RunRequest, optional
-        Without it the run plans all nights, and writes what has changed.
+        Without it the run plans all nights, and writes all notes that have changed.
     last_round : ccdflow.run.run_start.LastRound, optional
         The last round, if this run is a round of a watch. No seal is looked at then.
     cores : int
-        How many processes may read headers.
+        Number of processes that may read headers.
     progress : callable, optional
         Called with (headers read, headers to read).
 
@@ -216,7 +216,7 @@ def _start_locked(run_start):
 
 
 def _valid_seal(run_start, archive_state):
-    """Return the seal that holds, None for none, and where a dry run has to plan beside it."""
+    """Return the seal that holds; None without one, or where a dry run has to plan anyway."""
     valid_seal = seal.valid_seal(run_start.results, archive_state)
     if valid_seal is None or not run_start.request.is_dry:
         return valid_seal
@@ -424,7 +424,7 @@ def _wait_for_earlier(run_start, batches):
 def _busy_with_current(context, busy_batches, files):
     """Return the batches that are going to replace a product that this plan keeps as it is.
 
-    An earlier run with other settings wanted it otherwise, and this run reads what is there.
+    An earlier run with other settings wanted it otherwise, and this run reads the product there.
 
     Parameters
     ----------

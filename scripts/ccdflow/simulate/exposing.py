@@ -189,8 +189,11 @@ def read_out(detector, electrons, *, rng):
     Parameters
     ----------
     detector : ccdflow.simulate.chip.Detector
+        Detector that is read out.
     electrons : numpy.ndarray of shape (ny, nx), float64
+        Charge in each pixel at the end of the exposure.
     rng : numpy.random.Generator
+        Gives the noise.
 
     Returns
     -------
@@ -238,7 +241,7 @@ def row_drift(rng, ny, rms):
     Returns
     -------
     numpy.ndarray of shape (ny,), float64
-        Of standard deviation `rms`.
+        Values of standard deviation `rms`.
     """
     walk = np.cumsum(rng.standard_normal(ny))
     walk -= np.linspace(walk[0], walk[-1], ny)

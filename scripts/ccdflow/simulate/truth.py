@@ -117,6 +117,7 @@ class Truth:
         return image
 
     def _array(self, name):
+        """Return one of the arrays by its name."""
         with np.load(self.folder / TRUTH_ARRAYS) as arrays:
             return arrays[name]
 

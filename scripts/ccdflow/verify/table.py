@@ -152,9 +152,9 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
     verdicts : list of Verdict
         Verdicts of these products, in their order.
     n_fresh : int
-        How many of those that are verified were made again now.
+        Number of the verified products that were made again now.
     remarks : list of str
-        That lines of the table were edited, or that it cannot be written.
+        Sentences on edited lines of the table, or that it cannot be written.
     """
     raw, results = Path(raw), Path(results)
     known_entries, n_edited = read_verdicts(results)
@@ -252,7 +252,7 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
     ----------
     verdicts : list of Verdict
     n_fresh : int
-        How many of those that are verified were made again now.
+        Number of the verified products that were made again now.
     expected : collection of str
         Causes for which a product may be one that cannot be made again.
 

@@ -1,4 +1,4 @@
-"""From drafts of amplifiers to the geometry of a frame: checked, and each at its place."""
+"""The geometry of a frame from the drafts of its amplifiers, which are checked and placed."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def _check_overlaps(drafts, *, file):
 
 
 def _drafts_with_places(drafts, headers, factors, *, file):
-    """Return the drafts with their place in one image, or None where nothing says it.
+    """Return the drafts with their place in one image; None where no card or profile has it.
 
     Parameters
     ----------

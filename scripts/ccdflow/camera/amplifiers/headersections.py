@@ -257,7 +257,7 @@ def _strip_beside_data(reader, bias, kept_region):
 
 
 def _check_size(reader, kept_region):
-    """Refuse to call pixels science that the detector does not have."""
+    """Refuse a frame with more science pixels than its detector has."""
     for keyword in ("DETSIZE", "CCDSIZE"):
         card = reader.text((keyword,))
         if card is None:

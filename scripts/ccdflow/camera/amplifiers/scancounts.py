@@ -44,7 +44,7 @@ def drafts_from_counts(reader, section, section_card, detector):
     section : Region or None
         TRIMSEC or DATASEC, which must agree.
     section_card : (str, str) or None
-        That card and its text.
+        The card of the section and its text.
     detector : tuple of (str, ccdflow.camera.sections.DirectedSection)
 
     Returns

@@ -29,7 +29,7 @@ _CHIP_SECTIONS = ("CCDSEC", "DETSEC")
 
 
 class _Axis(IntEnum):
-    """The axis across a strip, numbered as NAXIS1 and NAXIS2 are, from 0."""
+    """The axis across a strip: 0 for x (NAXIS1), 1 for y (NAXIS2)."""
 
     X = 0
     Y = 1
@@ -97,8 +97,8 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
     ----------
     headers : list of astropy.io.fits.Header
     drafts : list of ccdflow.camera.geometry.Draft
-        All of the frame. Strips that a card gives (`may_be_lengthened`) follow the header, and are
-        passed over.
+        All drafts of the frame. Strips that a card gives (`may_be_lengthened`) follow the header,
+        and are passed over.
     size : (int or None, int or None)
         NAXIS1, NAXIS2 that the profile is made for. An axis with a number is not checked.
     binning_cards : tuple of ccdflow.files.cards.CardSpec, optional
@@ -202,14 +202,14 @@ def _confirms_overscan(header, strip):
 
 
 def _read_stated(header, keyword, axis, shape):
-    """Return a section's text and its first pixel and the one after its last; None if unreadable.
+    """Return a section's text, and its first pixel and the one after its last; None for none.
 
     The profile stands in for the header: a section that cannot be read is no concern.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Value by keyword.
+        Header with the section.
     keyword : str
     axis : _Axis
         The axis along which the pixels are counted.
@@ -269,8 +269,11 @@ def _warning_of_strip(draft, strip, claim):
     Parameters
     ----------
     draft : ccdflow.camera.geometry.Draft
+        Amplifier of the strip.
     strip : _CheckedStrip
+        Strip that may hold data.
     claim : _CardOnStrip
+        Card that says so.
 
     Returns
     -------

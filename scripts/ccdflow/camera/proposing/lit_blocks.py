@@ -165,8 +165,11 @@ def _note_trailing_light(strips, axis, findings):
     Parameters
     ----------
     strips : list of ccdflow.camera.proposing.lit_columns.Strip
+        Strips of the amplifiers.
     axis : ccdflow.camera.proposing.lit_columns.AxisLevels
+        Axis across the strips.
     findings : list of str
+        Gets the sentence.
     """
     agreeing_columns = sum(strip.width for strip in strips)
     unlit_columns = agreeing_columns + sum(len(strip.left_out) for strip in strips)

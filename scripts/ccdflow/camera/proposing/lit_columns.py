@@ -1,4 +1,4 @@
-"""Which columns of a frame light reaches, and which hold the level alone.
+"""The columns of a frame that light reaches, and those that hold the level alone.
 
 In overscan columns nothing but the level and the read noise is seen, so the noise of a column
 shows whether light fell on it: it is measured from the differences of neighbouring rows, at their

@@ -199,7 +199,7 @@ def _words_on_header(geometry, refusal):
     Parameters
     ----------
     geometry : ccdflow.camera.geometry.Geometry or None
-        That by the header alone.
+        The geometry by the header alone.
     refusal : ccdflow.errors.FrameError or None
         The reason why there is none.
 

@@ -41,7 +41,7 @@ _JULIAN_FORMS = (("mjd", mjd, 256), ("jd", jd, 4))
 
 @dataclass(frozen=True)
 class _Claim:
-    """The time of a card, and how far off it may be for the way in which it is written.
+    """The time of a card, and the error that the form of the card allows.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class _Claim:
         return self.text or f"{self.time:{self.form}}"
 
     def difference_from(self, time):
-        """Return the distance from a time, at least 0: of a time of day the nearest one."""
+        """Return the distance from a time, never negative; a time of day counts at its nearest."""
         difference = self.time - time
         return abs((difference + DAY / 2) % DAY - DAY / 2 if self.is_clock else difference)
 

@@ -70,7 +70,7 @@ class CardTime:
     remark: str = ""
 
     def moment_at(self, clock):
-        """Return the day with a time of day, in UT where the zone is known."""
+        """Return the moment of the day at a time of day, in UT where the zone is known."""
         start = datetime(self.day.year, self.day.month, self.day.day)
         return start + clock - (self.zone or timedelta())
 

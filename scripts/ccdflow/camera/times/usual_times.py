@@ -98,7 +98,7 @@ def usual_moment(reader, exptime):
 
 
 def _matched_cards(reader, name, pattern):
-    """Return [(keyword, match)] of the cards of a fact; None for the match of a frame's number."""
+    """Return [(keyword, match)] of the cards of a fact; None where one has a frame's number."""
     matched = []
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]

@@ -105,7 +105,7 @@ class Stars:
         return peaks, max(width, _LEAST_WIDTH)
 
     def keep_sharp(self, hits):
-        """Keep of the hits in stars those that no star can be, (ny, nx) bool, in place."""
+        """Clear those hits in stars that may be the star itself, (ny, nx) bool, in place."""
         from scipy import ndimage
 
         pixels = np.nonzero(hits & self._extended)

@@ -218,8 +218,11 @@ def _scale_blocks(flats, factors, is_good):
     Parameters
     ----------
     flats : numpy.ndarray of shape (n, ny, nx), float32 or float64
+        Images of the flats.
     factors : numpy.ndarray of shape (n,), float64
+        Factor on each flat.
     is_good : numpy.ndarray of shape (ny, nx), bool
+        Whether a pixel is used.
     """
     n, ny, nx = flats.shape
     shape = ny - ny % BLOCK_SIDE, nx - nx % BLOCK_SIDE

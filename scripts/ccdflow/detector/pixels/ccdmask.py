@@ -59,7 +59,7 @@ def ccdmask(
     Raises
     ------
     UserError
-        If the ratio has not two dimensions.
+        If the ratio is not two-dimensional.
     """
     ratio = np.asarray(ratio)
     if ratio.ndim != 2:

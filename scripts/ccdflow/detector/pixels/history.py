@@ -29,7 +29,7 @@ class NightBadPixels:
     ----------
     night : str
     sources_used : frozenset of str
-        Those of `SOURCES` that could show bad pixels in this night.
+        The ones of `SOURCES` that could show bad pixels in this night.
     index : numpy.ndarray of shape (n,), int64
         Indices in the flattened image, sorted.
     bits : dict of str to numpy.ndarray of shape (n,), int16

@@ -45,7 +45,7 @@ def box_median(image, size):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), the type of the image
-        Of an even number of values the upper one of the middle.
+        Medians; of an even number of values, the upper one of the middle two.
     """
     rank = size[0] * size[1] // 2
     padded, medians = pad_image(image, size), np.empty_like(image)

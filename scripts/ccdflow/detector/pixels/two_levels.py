@@ -2,7 +2,8 @@
 
 A pixel that follows the light has the same response in faint and bright flats. A trap keeps some
 electrons back, so that its pixel, or its column, responds less in faint flats; other faults show in
-bright ones. Bright less faint flats, each over its level, are 0 where a pixel is good.
+bright ones. The difference of the bright and the faint flats, each divided by its level, is 0 where
+a pixel is good.
 """
 
 from __future__ import annotations

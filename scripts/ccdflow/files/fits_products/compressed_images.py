@@ -71,8 +71,11 @@ def writer(path, planes, *, compress=""):
     Parameters
     ----------
     path : path-like
+        Path of the product.
     planes : list of ccdflow.files.fits_products.multi_image_products.Plane
+        Images of the product.
     compress : {'', 'lossless', 'quantised'}
+        Form of compression; '' for none.
 
     Returns
     -------

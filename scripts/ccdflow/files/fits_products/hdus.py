@@ -17,7 +17,7 @@ _PIECE_BYTES = 1 << 22
 
 @cache
 def version_cards():
-    """Return the versions that products name, as (keyword, version, comment)."""
+    """Return the cards of the versions that products name: (keyword, version, comment) of each."""
     return (
         ("CCDFLOW", __version__, "reduced by ccdflow, version"),
         ("CCDPVER", version("ccdproc"), "equal to this ccdproc by test: docs/verify.md"),

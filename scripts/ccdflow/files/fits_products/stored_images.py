@@ -96,7 +96,7 @@ class StoredImage:
         return prod(self.shape[1:]) * self.dtype.itemsize
 
     def _read(self, parts):
-        """Return the rows of some (first, stop), one after the other."""
+        """Return the rows of some ranges, (first, stop) each, joined in their order."""
         count = sum(stop - first for first, stop in parts)
         values = np.empty((count, *self.shape[1:]), self.dtype)
         view = memoryview(values.reshape(-1).view(np.uint8))

@@ -10,7 +10,8 @@ def compact_encoder(*, sort_keys=False):
     """Return a function that gives the compact JSON text of a value, in ASCII.
 
     The text is that of ``json.dumps(value, separators=(",", ":"), sort_keys=sort_keys)``. That
-    function makes its encoder anew for each value, which takes twice as long as a short value.
+    function makes its encoder anew for each value, which takes twice as long as to write a short
+    value.
 
     Parameters
     ----------
@@ -26,8 +27,8 @@ def compact_encoder(*, sort_keys=False):
     if c_make_encoder is None:
         # The json of this Python has no part in C.
         return encoder.encode
-    # The arguments of `json.JSONEncoder.iterencode`, but None first: values within themselves are
-    # not looked for.
+    # The arguments of `json.JSONEncoder.iterencode`. The first one is None: nothing looks for a
+    # value that contains itself.
     chunks_of = c_make_encoder(
         None, encoder.default, encode_basestring_ascii, encoder.indent, encoder.key_separator,
         encoder.item_separator, encoder.sort_keys, encoder.skipkeys, encoder.allow_nan,

@@ -61,7 +61,7 @@ def lines_on_calibration(summaries):
     Parameters
     ----------
     summaries : list of dict
-        As `summary_of` returns them, together of all frames.
+        Results of `summary_of`, which together cover all frames.
 
     Returns
     -------

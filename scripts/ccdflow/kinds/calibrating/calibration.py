@@ -48,7 +48,7 @@ def _saturation_figures(images):
 
 
 class Calibration:
-    """How one frame is calibrated, as its masters turned out.
+    """The calibration of one frame by its masters, as these turned out.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Calibration:
 
     @property
     def grade(self):
-        """A, B or C."""
+        """The grade of the frame: A, B or C."""
         return "C" if self.detector.why_unlike else answers.grade_of(self._answers)
 
     @property
@@ -145,13 +145,13 @@ class Calibration:
 
     @property
     def compression(self):
-        """How the frame's file is compressed: '' (not at all), lossless or quantised."""
+        """The compression of the frame's file: '' (none), lossless or quantised."""
         setting = self.settings["compress"]
         return compressed_images.LOSSLESS_FORM if setting is True else setting or ""
 
     @cached_property
     def shutter(self):
-        """How the frame's shutter is corrected."""
+        """The correction of the frame's shutter."""
         flat = self._record_of_master("flat")
         return shutter_correction.ShutterCorrection(self.context, self.group, self.row, flat)
 

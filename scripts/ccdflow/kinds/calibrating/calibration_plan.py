@@ -127,7 +127,7 @@ def steps_choice_of(context, kinds, row):
     kinds : sequence of ccdflow.kinds.masters.master.MasterKind
         All their groups are known.
     row : ccdflow.run.rawframes.rows.Row
-        That of one of the frames.
+        Row of one of the frames.
 
     Returns
     -------
@@ -301,7 +301,7 @@ class _PlannedFrames:
         The night, as `ccdflow.run.job.Group` has it.
     steps : StepsChoice
     choice_numbers : ChoiceNumbers
-        Those of ``steps``.
+        The numbers of ``steps``.
     measurements : tuple of str
         As `ccdflow.run.job.Group` has them.
     shared : tuple of (str, str)
@@ -408,7 +408,7 @@ class FramePlanner:
         row : ccdflow.run.rawframes.rows.Row
         product : str
         planned_frames : _PlannedFrames
-            Those that the frame is one of.
+            The frames to which it belongs.
         seconds : float, int or str
             Its exposure as in the header.
         degrees : tuple of (float, int or str)
@@ -471,7 +471,7 @@ class FramePlanner:
         ----------
         row : ccdflow.run.rawframes.rows.Row
         product : str
-            That of one of the frames.
+            Product of one of the frames.
         planned_frames : _PlannedFrames
         steps : tuple of ccdflow.run.master_choices.Step
         """

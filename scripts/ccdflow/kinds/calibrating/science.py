@@ -135,7 +135,7 @@ class Science(CardsOfFrames, GroupedKind):
         return calibration.make()
 
     def rows_and_groups(self, context, job):
-        """Return the frame's row, its steps, and the groups of the masters that it may take."""
+        """Return the rows, and the groups of the frame, its masters and its measurements."""
         group = context.group(job.product)
         measurement_groups = [
             each for p in group.measurements if (each := context.find_group(p)) is not None

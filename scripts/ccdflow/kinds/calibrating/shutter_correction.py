@@ -48,7 +48,8 @@ def shutter_choice_of(context, row):
 def map_for(context, row):
     """Return the map that a frame is corrected by: () or a tuple of one product.
 
-    That of the newest night up to the frame's in its epoch; where there is none, of the next night.
+    It is the map of the newest night up to that of the frame in its epoch; without one, the map of
+    the next night.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def rows_needed(context, group):
 
 
 class ShutterCorrection:
-    """How the shutter is corrected in one frame.
+    """The correction of the shutter in one frame.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which frames are calibrated: those of the wanted types that were or will be reduced."""
+"""The frames that are calibrated: those of the wanted types that were or will be reduced."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Forecasts of each night, before a pixel is read: its masters, its noise, what it lacks."""
+"""Forecasts of each night, before a pixel is read: its masters, its noise, its missing frames."""

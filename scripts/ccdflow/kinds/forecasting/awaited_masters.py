@@ -1,4 +1,4 @@
-"""Which closed nights a new master would change: those with fewer than five candidates.
+"""The closed nights that a new master would change: those with fewer than five candidates.
 
 The frames of a night list the masters that suit them best, five at most. A master of a later night
 stands behind all masters of their own and earlier nights, and behind nearer ones of later nights;
@@ -42,8 +42,8 @@ def masters_awaited(context, night, frames, masters):
     Returns
     -------
     list of [str, str, str, float]
-        Kind, camera and filter, '' for any, and the exposure that darks are longer than; or '', a
-        product, '' and 0.
+        Kind, camera and filter of a new master, '' for any, and the seconds that darks exceed; or
+        '', the product that the night waits for, '' and 0.
     """
     if not is_dated(night):
         # An undated night has its place among the nights by its name.

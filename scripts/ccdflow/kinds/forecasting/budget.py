@@ -59,9 +59,9 @@ class SmallGroup:
     Attributes
     ----------
     frames : int
-        How many there are.
+        Number of frames there are.
     minimum : int
-        How many a master needs.
+        Number of frames that a master needs.
     exptime : float or None
         Exposure time of a dark, seconds.
     is_preferred : bool
@@ -76,7 +76,7 @@ class SmallGroup:
 
     @property
     def lacking(self):
-        """How many more are needed."""
+        """The number of further frames that are needed."""
         return self.minimum - self.frames
 
 
@@ -173,7 +173,7 @@ class Wish:
     ----------
     kind : {'bias', 'dark', 'flat'}
     frames : int
-        How many.
+        Number of these frames.
     has_more : bool
         Whether they join frames of the same night; else they make a master of their own.
     gain : float
@@ -248,12 +248,14 @@ def added_by(kind, master, frame):
     ----------
     kind : {'bias', 'dark'}
     master : Applied
+        The bias or dark.
     frame : BudgetedFrame
+        Frame that takes it.
 
     Returns
     -------
     float
-        Of a bias as if none of it cancelled.
+        The variance; that of a bias counts as if none of it cancelled.
     """
     variance_of_member = frame.unlit
     if kind == DARK:

@@ -1,4 +1,4 @@
-"""Which frames there are of each night, and which masters are missing: the coverage matrix."""
+"""The frames of each night and the masters that are missing: the coverage matrix."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Coverage:
         Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
         the setups of one camera apart.
     cells : dict of Cell to (int, str)
-        How many frames there are, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
+        The number of frames, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
         the night took a master of another night; `NO_MASTERS` where some have none, also beside
         frames of another setup, and frames that could make no master.
     n_left_out : int
@@ -269,7 +269,7 @@ def _lacks_master_of_night(answer):
 
 
 def _coverage_holes(context, group, answers):
-    """Yield (setup, label, state) of the masters that a frame has of another night, or has not."""
+    """Yield (setup, label, state) of the masters that a frame lacks, or has of another night."""
     row = context.row(group.files[0])
     for answer in answers:
         use, seconds = answer.use, row.facts["exptime"]

@@ -66,8 +66,8 @@ def blocks_of(context, night, *, foretells=False):
         With all groups.
     night : str
     foretells : bool
-        Whether the sky of frames that are not measured is taken from others, and the masters are
-        named that were passed over: only planning knows these.
+        Whether the sky of frames without a measurement is taken from others, and masters that were
+        passed over are named: only planning knows these.
 
     Returns
     -------

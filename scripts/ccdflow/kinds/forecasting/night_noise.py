@@ -77,7 +77,7 @@ class GroupNoise:
 
     @property
     def wishes(self):
-        """Which further frames would gain most."""
+        """The further frames that would gain most."""
         return budget.frames_wished(self.frame)
 
 

@@ -1,4 +1,4 @@
-"""The masters that the frames of a night take or lack, and what a page says of each step."""
+"""The masters that the frames of a night take or lack, and the words of a page on each step."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PlannedMaster:
         The smallest and the largest part of a bias that is left in these frames. Its dark has it as
         well: 1 - k where that is multiplied by k.
     reasons : tuple of str
-        How near the master is, and how it is applied.
+        The nearness of the master, and the way in which it is applied.
     rival : ccdflow.run.master_choices.Use or None
         The next one among those that compete.
     rival_master : ccdflow.run.job.Group or None
@@ -152,7 +152,7 @@ class StepWithMaster(NamedTuple):
     is_measured : bool
         Whether the electrons of the master are measured.
     reasons : list of str
-        How near the master is, and how it is applied.
+        The nearness of the master, and the way in which it is applied.
     rank : int
         Rank of the master among the candidates, from 0.
     rival : str
@@ -293,8 +293,8 @@ def _level_words(record):
 def rival_of(context, answer):
     """Return the next candidate that competes by the rule, and why it lost.
 
-    A later night's master does not compete where an earlier one is taken: what page and table say
-    does not change with a night that is added. Nor does one that could not be made.
+    A master that could not be made does not compete, and neither does one of a later night where an
+    earlier one is taken: so page and table stay as they are when a night is added.
 
     Parameters
     ----------

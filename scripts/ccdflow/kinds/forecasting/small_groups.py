@@ -122,7 +122,9 @@ def _is_of_setting(context, kind, member, row):
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the master.
     member, row : ccdflow.run.rawframes.rows.Row
+        Row of the member, and row of the frame.
     """
     group_by = kind.configuration(context)["group_by"]
     differing_keywords = identity.differing_keywords(
@@ -159,7 +161,7 @@ def _adds_less(answer, observation, minimum, noise):
     observation : ccdflow.kinds.matching.rule_values.Observation
         Observation of the few frames.
     minimum : int
-        How many it would have.
+        Number of frames that it would have.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
 
     Returns

@@ -1,4 +1,4 @@
-"""The job of a master: frames chosen, compared, combined, measured and written, for any image type.
+"""The job of a master of any image type: frames are chosen, compared, combined and measured.
 
 Where image types differ, `ccdflow.kinds.masters.makers.master_maker.MasterMaker` is asked.
 """
@@ -162,6 +162,7 @@ class CombineWork:
 
     @property
     def _row(self):
+        """The row of the first member."""
         return self.context.row_of(reduced_product(self.files[0]))
 
     @property
@@ -203,9 +204,12 @@ def combine_group(kind, context, job, *, threads):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the master.
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
+        Job of the master.
     threads : int
+        Number of threads that combine.
 
     Returns
     -------

@@ -110,8 +110,10 @@ def basis_lines(kind, context, groups):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the groups.
     context : ccdflow.run.context.Context
     groups : iterable of ccdflow.run.job.Group
+        Groups that the product shows.
 
     Returns
     -------

@@ -152,8 +152,10 @@ def _split_groups(kind, context, rows_by_header):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the masters.
     context : ccdflow.run.context.PlanContext
     rows_by_header : dict of GroupKey to list of ccdflow.run.rawframes.rows.Row
+        Groups that agree in header values.
     """
     rows_of_groups = {}
     rows_by_cards = identity.split_by_cards(

@@ -31,7 +31,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     pixel_settings : tuple of str
         Keys of the block that the product's bytes depend on.
     maker : ccdflow.kinds.masters.makers.master_maker.MasterMaker
-        How one is made of its members.
+        The maker of a master from its members.
     table : str
         The table with its figures.
     applied_kinds : tuple of str
@@ -41,8 +41,8 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     not_in_name : tuple of str
         Values that members share and that are not in a product's name.
     leaves_out_bad_pixels : bool
-        Whether pixels that are masked in a member, or have no level, are left out of it: clipping
-        does without.
+        Whether pixels that are masked in a member, or have no level, are left out of it. Where this
+        is False, clipping alone leaves values out.
     split_by_tolerance : tuple of str
         Settings (`ccdflow.camera.identity`) that `split` looks at, within a tolerance.
     """
@@ -176,7 +176,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         return ""
 
     def rows_and_groups(self, context, job):
-        """Return the rows of the members, and the group with the masters it needs."""
+        """Return the rows of the members, and the groups of the master and of those it needs."""
         group = context.group(job.product)
         masters = group_queries.masters_carried(context, group)
         return [context.row(file) for file in group.files], [group, *masters]

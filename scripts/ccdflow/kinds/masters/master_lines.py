@@ -106,8 +106,10 @@ def _remedy_of(kind, context, record):
     Parameters
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the master.
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
+        Record of the refused master.
 
     Returns
     -------

@@ -184,7 +184,7 @@ class Members:
         Returns
         -------
         list of LostPart
-            Of each member; 0 where no amplifier has signal.
+            The part of each member; 0 where no amplifier has signal.
         """
         is_inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:

@@ -1,1 +1,1 @@
-"""Which masters belong to a frame, and why."""
+"""The masters that belong to a frame, and the reasons."""

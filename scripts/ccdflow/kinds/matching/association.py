@@ -1,4 +1,4 @@
-"""Which masters belong to a frame: the rule, asked with the inventory and the plan.
+"""The masters that belong to a frame, by the rule, the inventory and the plan.
 
 The choice is made once, while planning, from the whole archive, and goes with the group or frame
 (`ccdflow.run.master_choices.Step`), so that a job on another machine does not choose anew. While a

@@ -68,7 +68,7 @@ class MasterColumns:
     temperature_index : numpy.ndarray of shape (n,), int64
         Index of the pair of temperatures of each master.
     terms : dict of tuple to ccdflow.kinds.matching.terms.Terms
-        Those of a few keys, which `ccdflow.kinds.matching.terms.terms_of` keeps.
+        The terms of a few keys, which `ccdflow.kinds.matching.terms.terms_of` keeps.
     """
 
     masters: tuple[CandidateMaster, ...]
@@ -159,7 +159,7 @@ class MasterColumns:
         Returns
         -------
         bytes
-            Of an array of float64.
+            Bytes of an array of float64.
         """
         if degrees not in self._warmer:
             # To 0.1 degree: without a cooler each frame would have an answer of its own.

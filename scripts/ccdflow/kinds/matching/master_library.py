@@ -232,18 +232,22 @@ class MasterLibrary:
         ]
 
     def _observation_with_settings(self, first_row, medians, night, setup=None):
-        """Return the setup of a frame or master, with the settings that distinguish masters.
-
-        ``setup`` is that of the first member where it is known.
+        """Return the `Observation` of a frame or master, its setup with the cards that differ.
 
         Parameters
         ----------
         first_row : ccdflow.run.rawframes.rows.Row
+            Row of the frame, or of the first member.
         medians : list of (float or None)
             `medians_of` the members: exposure, set point and temperature.
         night : str
-        setup : tuple of (str, str) or None
-            Without the settings, where it is known.
+            Night of the frame or master.
+        setup : tuple of (str, str), optional
+            Setup of the first member without these cards, where it is known.
+
+        Returns
+        -------
+        ccdflow.kinds.matching.rule_values.Observation
         """
         setting = first_row.facts["setting"]
         setup = setup_of(self._context, first_row, self.kind) if setup is None else setup
@@ -331,8 +335,11 @@ class MasterLibrary:
         Parameters
         ----------
         products : sequence of str
+            Biases or flats.
         rows : sequence of ccdflow.run.rawframes.rows.Row
+            Rows of the frames, which are of one setup.
         night : str
+            Night of the frames.
 
         Returns
         -------
@@ -466,8 +473,11 @@ class MasterLibrary:
         Parameters
         ----------
         rows : sequence of ccdflow.run.rawframes.rows.Row
+            Rows of the frame, or of members that take one master.
         night : str
+            Night of the frame.
         nights : set of str
+            Nights of the masters.
 
         Returns
         -------
@@ -490,6 +500,148 @@ class MasterLibrary:
         reason = f"fewer than the minimum of {self.minimum}"
         below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
         return refusals + [(master, reason) for master in below_minimum]
+
+
+# Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
+@dataclass(slots=True)
+class WindowChoice:
+    """The choice of one kind of master, and cuts of it, for frames of one setup and night.
+
+    Attributes
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+    choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
+        The choice of the window itself, with None; then those of larger windows, with the region
+        there.
+    choose_step : callable
+        Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
+    nights : dict of str to WindowChoice
+        The choices so far for nights of their epoch.
+    """
+
+    kind: str
+    choices: list[tuple[rule.NightChoice, Region | None]]
+    choose_step: Callable[..., Step]
+    nights: dict[str, WindowChoice]
+
+    def choice_of_night(self, night):
+        """Return the choice of the same frames in another night of their epoch."""
+        choice = self.nights.get(night)
+        if choice is None:
+            choices = [(each.choice_of_night(night), cut) for each, cut in self.choices]
+            choice = WindowChoice(self.kind, choices, self.choose_step, self.nights)
+            self.nights[night] = choice
+        return choice
+
+    @property
+    def choice_basis(self):
+        """The masters of the choice: hashable, the same for frames of all nights."""
+        return tuple([each.choice_basis for each, _ in self.choices])
+
+    def exposure_key(self, seconds):
+        """Return all of an exposure that the choice depends on, but for scales."""
+        return tuple([each.exposure_key(seconds) for each, _ in self.choices])
+
+    def temperature_key(self, *degrees):
+        """Return all of set point and temperature that the choice depends on."""
+        return tuple([each.temperature_key(*degrees) for each, _ in self.choices])
+
+    def step(self, seconds, *degrees):
+        """Return the `Step` of a frame.
+
+        Parameters
+        ----------
+        seconds : float or None
+            Its exposure.
+        *degrees : float or None
+            Its set point and its temperature.
+
+        Returns
+        -------
+        ccdflow.run.master_choices.Step
+        """
+        return self.choose_step(self.choices, seconds, *degrees)
+
+
+def detector_noise_of(context, row):
+    """Return the `rule_values.DetectorNoise` of a frame's detector, from profile and header.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    row : ccdflow.run.rawframes.rows.Row
+        The row of a raw frame.
+
+    Returns
+    -------
+    ccdflow.kinds.matching.rule_values.DetectorNoise
+    """
+    usual_noise = DetectorNoise()
+    amplifiers = context.store.shared[row.geometry]["amplifiers"]
+    noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
+    gains = [a["gain"] for a in amplifiers if a.get("gain")]
+    camera = profile_of(context, row.camera)
+    claimed_noise = row.facts["rdnoise"]
+    if not isinstance(claimed_noise, int | float) or claimed_noise <= 0:
+        claimed_noise = usual_noise.read_noise
+    has_overscans = all(amplifier["overscan"] for amplifier in amplifiers)
+    is_level_subtracted = context.store.recipe(row.recipe).subtract and has_overscans
+    return DetectorNoise(
+        read_noise=max(noises, default=claimed_noise),
+        dark_rate=getattr(camera, "dark_rate", None) or 0.0,
+        flat_level=usual_noise.flat_level * (min(gains) if gains else 1.0),
+        **({} if is_level_subtracted else {"bias_warming": WARMING_WITH_LEVEL})
+        | _ageing_in_profile(camera),
+    )
+
+
+def _ageing_in_profile(camera):
+    """Return the ageing and warming of masters in a profile, {field of `DetectorNoise`: number}."""
+    if camera is None:
+        return {}
+    ageing = {f"{kind}_ageing": age for kind, age in camera.ageing}
+    return ageing | {f"{kind}_warming": part for kind, part in camera.warming}
+
+
+def degrees_of_use(use, row):
+    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    use : ccdflow.run.master_choices.Use
+        Use of a dark.
+    row : ccdflow.run.rawframes.rows.Row
+        Row of the frame.
+
+    Returns
+    -------
+    float or None
+    """
+    return degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
+
+
+def degrees_warmer_than(use, degrees):
+    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+
+    Parameters
+    ----------
+    use : ccdflow.run.master_choices.Use
+        Use of a dark.
+    degrees : sequence of (float, int or str)
+        The frame's temperatures as in its header: set point and sensor.
+
+    Returns
+    -------
+    float or None
+    """
+    return degrees_apart(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
+
+
+# Temperatures repeat within and between nights, so their numbers are kept.
+@lru_cache(maxsize=20_000)
+def _numbers_of(degrees):
+    """Return set point and temperature of cards as numbers, None for one that is none."""
+    return tuple(map(number_or_none, degrees))
 
 
 def _with_values_of(missing_master, frame):

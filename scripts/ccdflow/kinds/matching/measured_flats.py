@@ -1,9 +1,9 @@
-"""Which flat a frame takes once the flats are combined, and their signal to noise is known.
+"""The flat that a frame takes once the flats are combined and their signal to noise is known.
 
 Before a flat is reduced nobody knows its electrons: the masters of a kind are put into an order by
-their number of frames, and all flats that compete are made before the frame. Of those that could be
-made the first in that order is taken, unless another adds much less noise. What is measured in a
-flat depends on its raw frames, so that the choice depends on the archive alone.
+their number of frames, and all flats that compete are made before the frame. The frame takes the
+first flat in that order that could be made, unless another one adds much less noise. The figures of
+a flat depend on its raw frames, so that the choice depends on the archive alone.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _competing_flats(context, step):
 
 
 def flats_of_one_rank(context, step, use):
-    """Return the flats of a step that nothing but their variance ranks among each other.
+    """Return the flats of a step that their variance alone ranks among each other.
 
     Parameters
     ----------

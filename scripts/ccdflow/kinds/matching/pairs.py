@@ -1,8 +1,8 @@
-"""Which bias and dark a frame takes together: a pure function of the masters that it may take.
+"""The bias and dark that a frame takes together: a pure function of those that it may take.
 
 R - B - k (D - B') holds two biases: that of the frame, B, and that of the dark's members, B'. They
-cancel at k = 1 only where they are one. The pair that adds the least is taken, so that the bias of
-the dark is a candidate for the frame as well.
+cancel at k = 1 only where both are the same. The pair that adds the least is taken, so that the
+bias of the dark is a candidate for the frame as well.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class BiasesOfDarks:
     Exposures that differ by a thousandth have the same darks with other scales: their biases are
     compared once, and so is all that an exact dark leaves of a bias.
 
-    Only masters compete that nothing but their variance ranks: those of a later night and those cut
-    from a larger window stay behind, and an exact dark of these weeks stays before scaled ones.
+    Masters compete where their variance alone ranks them: those of a later night and those cut from
+    a larger window stay behind, and an exact dark of these weeks stays before scaled ones.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _with_pairs(bias, best_bias, pairs):
 
 
 def bias_alone_first(step, rules):
-    """Return the step of a bias in the order of what each bias adds where no dark is subtracted.
+    """Return the step of a bias, ordered by the variance of each bias where no dark is subtracted.
 
     Parameters
     ----------

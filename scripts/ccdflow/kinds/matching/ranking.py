@@ -1,4 +1,4 @@
-"""Which masters of a setup go first for a frame: arrays only."""
+"""The masters of a setup that go first for a frame: arrays only."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def rank_recent(terms, night, rules):
     Parameters
     ----------
     terms : ccdflow.kinds.matching.terms.Terms
+        Variances that the masters of the setup add.
     night : str
+        Night of the frame.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns

@@ -1,4 +1,4 @@
-"""Which master calibrates a frame, and why: a pure function of the inventory and the profiles.
+"""The master that calibrates a frame, and why: a pure function of inventory and profiles.
 
 Nothing here opens a file. What is known of a master before it is made (its night, its frames, their
 exposure and temperature) predicts the variance that it adds to a frame; the master that adds the
@@ -98,8 +98,11 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
+            Kind of the master.
         frame : ccdflow.kinds.matching.rule_values.Observation
+            Values of the frame.
         nights : set of str
+            Nights of the masters.
 
         Returns
         -------
@@ -117,8 +120,11 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
+            Kind of the master.
         frame : ccdflow.kinds.matching.rule_values.Observation
+            Values of the frame.
         nights : set of str
+            Nights of the masters.
 
         Returns
         -------
@@ -149,8 +155,11 @@ class MasterChoice:
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
+            Kind of the master.
         frame : ccdflow.kinds.matching.rule_values.Observation
+            Values of the frame.
         master : ccdflow.kinds.matching.rule_values.CandidateMaster
+            Master that may fit.
 
         Returns
         -------
@@ -314,7 +323,7 @@ class NightChoice:
     frame : ccdflow.kinds.matching.rule_values.Observation
         One of them.
     night_choices : dict of str to NightChoice
-        Those of the setup that were made so far, by night; another one is added to them.
+        The choices of the setup that were made so far, by night; another one is added to them.
     """
 
     def __init__(self, setup_choice, frame, night_choices):
@@ -498,7 +507,7 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
     frame : ccdflow.kinds.matching.rule_values.Observation
         With the exposure that the reason names.
     rest : str
-        The masters there are, and what keeps the frame from taking them: `Missing.rest`.
+        The masters there are, and the obstacle to each of them: `Missing.rest`.
     is_of_other_temperature : bool, optional
         Whether the temperature keeps it from taking a dark.
 

@@ -57,14 +57,14 @@ TEMPERATURE_UNKNOWN = Remark(RemarkKind.UNKNOWN_TEMPERATURE, "temperature unknow
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a master is chosen: the settings of ``calibrate:``.
+    """The settings of ``calibrate:`` by which masters are chosen.
 
     Attributes
     ----------
     direction : {'causal', 'nearest'}
         causal: masters of the frame's own night and of earlier nights compete; a later one is taken
-        only where they have none: a night that is added changes no older frame. nearest: all
-        compete.
+        only where these nights have none. So a night that is added changes no older frames but
+        those without a master of their own or an earlier night. nearest: all compete.
     same_night : bool
         A master of the frame's own night wins whenever there is one. By default the least variance
         decides: fifty darks of last week are better than three of tonight.
@@ -129,7 +129,7 @@ class DetectorNoise:
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has many.
 @dataclass(slots=True, unsafe_hash=True)
 class Observation:
-    """How a frame was taken, or the members of a master: all by which masters are chosen.
+    """The values of a frame, or of the members of a master, by which masters are chosen.
 
     Attributes
     ----------
@@ -142,7 +142,8 @@ class Observation:
     set_temperature, temperature : float or None
         Degrees Celsius: the set point of the cooler, and the sensor.
     wheels : str
-        The filter whatever the order of the wheels and the signs between its words; '' as written.
+        The filter, equal for any order of the wheels and any signs between its words; '' where it
+        is so as written.
     """
 
     setup: tuple[tuple[str, str], ...]

@@ -45,7 +45,9 @@ def setup_of(context, row, kind):
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
+        Row of the frame, or of a member of the master.
     kind : ccdflow.kinds.masters.master.MasterKind
+        Kind of the master.
 
     Returns
     -------

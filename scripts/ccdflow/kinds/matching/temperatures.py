@@ -88,8 +88,8 @@ def tenths_of_degrees(degrees):
 def degrees_warmer(set_points, sensors, degrees, rules):
     """Return by how many degrees Celsius each bias or flat is warmer than a frame, or 0.
 
-    These depend little on temperature: what is unknown, within the tolerance, or a sensor's own
-    scatter where nobody set it, is not a difference. The others count to a tenth of a degree.
+    These depend little on temperature: an unknown difference, one within the tolerance, or the
+    scatter of a sensor that nobody set counts as 0. The others count to a tenth of a degree.
 
     Parameters
     ----------

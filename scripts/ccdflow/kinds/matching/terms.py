@@ -58,8 +58,11 @@ def exposure_key(columns, kind, seconds, rules):
     Parameters
     ----------
     columns : MasterColumns or None
+        Masters of the frame's setup; None without masters.
     kind : {'bias', 'dark', 'flat'}
+        Kind of the master.
     seconds : float or None
+        Exposure of the frame; None where it is unknown.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -170,8 +173,9 @@ class Terms:
     warmer : numpy.ndarray of shape (n,), float64
         Degrees Celsius by which a bias or flat is warmer than the frame.
     fixed_variance, warming, bias_left : numpy.ndarray of shape (n,), float64
-        The variance that it adds without ageing; that for the degrees between; and of a dark that
-        of the bias which its scale leaves behind. Electrons^2; of a flat, relative to the signal^2.
+        The variance that a master adds without ageing; the variance for the degrees between; and,
+        of a dark, the variance of the bias that its scale leaves behind. Electrons^2; of a flat,
+        relative to the signal^2.
     ageing_a_day : float
         The variance that a day between adds, in the same unit.
     is_dark : bool
@@ -239,7 +243,7 @@ class Terms:
     def masters_within(self, day, reach, *, is_causal):
         """Return the masters at most that many days from a day, and the undated ones.
 
-        A causal rule has later ones among them where ``reach`` is infinite only.
+        With a causal rule, later ones are among them only where ``reach`` is infinite.
 
         Parameters
         ----------
@@ -367,9 +371,13 @@ def _terms_of_others(columns, kind, frame, noise, rules):
     Parameters
     ----------
     columns : MasterColumns
+        Masters of the frame's setup.
     kind : {'bias', 'flat'}
+        Kind of the master.
     frame : ccdflow.kinds.matching.rule_values.Observation
+        Values of the frame.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
+        Noise of its detector.
     rules : ccdflow.kinds.matching.rule_values.Rules
     """
     degrees = frame.set_temperature, frame.temperature

@@ -1,7 +1,7 @@
 """Masters of a larger window: where a frame lies on its chip, and in which master it lies whole.
 
-Header values of the inventory alone: sections on the chip (CCDSEC or DETSEC), or the origins of the
-windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry.
+Header values of the inventory alone are used: sections on the chip (CCDSEC or DETSEC), or the
+origins of the windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry.
 `ccdflow.calibrate.master_windows` compares the region with the products' own cards.
 """
 
@@ -40,8 +40,8 @@ class WindowPlace:
     Attributes
     ----------
     sections : dict of str to str
-        CCDSEC and DETSEC of the reduced frames, as far as there are any; otherwise what the origin
-        of their window says, as XORGSUBF.
+        CCDSEC and DETSEC of the reduced frames, as far as there are any; otherwise the
+        section that the origin of their window gives, as XORGSUBF.
     shape : (int, int)
         (ny, nx) of the reduced frames.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier

@@ -134,7 +134,7 @@ def _images_and_tables(context, product, measurements, newest_nights):
     product : str
         The map.
     measurements : list of _Measurement
-        Those that show bad pixels, oldest first.
+        Measurements that show bad pixels, oldest first.
     newest_nights : list of str
         The nights that the mask is made of.
 
@@ -185,7 +185,9 @@ def _cards_of_map(context, group, measurements):
     ----------
     context : ccdflow.run.context.JobContext
     group : ccdflow.run.job.Group
+        Group of the map.
     measurements : list of _Measurement
+        Measurements that show bad pixels, oldest first.
     """
     settings = context.settings["detector"]
     cards = [

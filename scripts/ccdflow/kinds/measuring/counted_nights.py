@@ -38,7 +38,7 @@ def count_settled(results, product, sources, n_settled, read):
     sources : list of list of str
         Product, key and content of each measurement, in the order of their nights.
     n_settled : int
-        The first ones, which may be counted.
+        Number of measurements, from the first on, that may be counted.
     read : callable
         Called with two indices of ``sources``: the first measurement, and the one behind the last.
         Returns for each image of the map its `NightBadPixels`, in a list.
@@ -133,8 +133,11 @@ def _write_counts(path, sources, counts):
     Parameters
     ----------
     path : pathlib.Path
+        Path of the note.
     sources : list of list of str
+        Product, key and content of each measurement.
     counts : list of ccdflow.detector.pixels.history.NightCounts
+        Counts of each image.
     """
     arrays = {}
     for number, each in enumerate(counts):

@@ -65,7 +65,7 @@ def _wrong_claims(value, error, value_used, header):
     value, error : float
         The measured one.
     value_used, header : float
-        That of the profile, or else of the header, and that of the header; NaN for none.
+        The value of the profile, or else of the header; the value of the header; NaN for none.
     """
     claim = value_used if math.isfinite(value_used) else header
     limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)

@@ -1,4 +1,4 @@
-"""The cards that name what a night's measurements are made of: masters, flats, noise, limits."""
+"""The cards that name the sources of a night's measurements: masters, flats, noise, limits."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class MeasurementKind(GroupedKind):
     # -- the job -----------------------------------------------------------------------------------
 
     def rows_and_groups(self, context, job):
-        """Return the members of its masters, the masters, and theirs."""
+        """Return the rows of the members, and the groups of the masters and of their masters."""
         group = context.group(job.product)
         masters = masters_carried(context, group)
         masters_of_masters = [

@@ -255,7 +255,9 @@ def masks_of(context, records, shapes, share):
     records : sequence of ccdflow.run.job_records.Record
         Records of `ccdflow.kinds.measuring.detector_measurement`, by night.
     shapes : sequence of (int, int)
+        (ny, nx) of each image.
     share : float
+        Part of the nights in which a pixel must have been seen bad to be bad.
 
     Returns
     -------

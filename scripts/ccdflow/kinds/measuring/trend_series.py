@@ -22,7 +22,7 @@ _BIAS_SERIES, _MEASUREMENT_SERIES = ("level", "read_noise"), ("gain", "dark_rate
 
 @dataclass(frozen=True)
 class FigureSeries:
-    """A figure of one amplifier over the nights, the camera used in one way.
+    """A figure of one amplifier over the nights in which its camera was used in one way.
 
     Attributes
     ----------
@@ -81,7 +81,16 @@ def _finite_median(values):
 
 
 def groups_with_figures(context):
-    """Return the groups with figures of the detector: biases, measurements of darks and flats."""
+    """Return the dated groups with figures of the detector: biases, and measurements.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+
+    Returns
+    -------
+    biases, measurements : list of ccdflow.run.job.Group
+    """
     biases = BIAS_KIND.groups(context) if BIAS_KIND.is_enabled(context) else []
     dated_biases = [group for group in biases if day_of(group.night) is not None]
     return dated_biases, [

@@ -153,6 +153,7 @@ TRENDS_TABLE = Trends()
 
 
 def _epochs_by_camera(context):
+    """Return {camera: the nights with which its epochs begin}."""
     return {camera.name: list(camera.epochs) for camera in context.cameras}
 
 
@@ -274,7 +275,7 @@ def _step_cells(step):
 
 
 def _overview_section(context, events, pictures):
-    """Return the section of the overview: what a step is, the newest events, their table."""
+    """Return the section of the overview: the meaning of a step, the newest events, their table."""
     events_shown = list(reversed(events[-_MOST_EVENTS:]))
     rows = [_step_cells(step) for event in events_shown for step in event["steps"]]
     recent_events = [event for event in events if event["after"] <= RECENT_NIGHTS]

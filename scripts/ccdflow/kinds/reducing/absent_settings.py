@@ -28,8 +28,8 @@ _CONCERNED_TYPES = (*MASTER_KINDS, "science", "arc")
 def absent_settings(rows, group_by):
     """Return warnings on frames without a setting that others of their night and size have.
 
-    Frames that have it and frames that do not have no masters in common: whether the setting was
-    the same is not known.
+    Frames with the setting have no masters in common with frames without it, because nobody knows
+    whether the setting was the same.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def absent_settings(rows, group_by):
 
 
 def _few_and_text(name, frames, frames_without, values):
-    """Return the few of the frames, those with a setting or those without, and their warning.
+    """Return the fewer frames, those with a setting or those without it, and their warning.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ class Frame(Kind):
         return make_reduced_frame(context, job)
 
     def rows_and_groups(self, context, job):
-        """Return the frame's own row."""
+        """Return the frame's own row, and no group."""
         return [context.row_of(job.product)], []
 
     def size(self, context, job):

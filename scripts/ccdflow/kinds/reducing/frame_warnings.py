@@ -200,7 +200,7 @@ def frames_with_warning(gathered):
     Parameters
     ----------
     gathered : list of dict
-        As `gather` returns them, together of all frames.
+        Results of `gather`, which together cover all frames.
 
     Returns
     -------
@@ -374,7 +374,7 @@ def sentences_on_warnings(warnings):
     Returns
     -------
     list of str
-        Those of most frames first.
+        The sentences, those on most frames first.
     """
     warned_files = defaultdict(list)
     for file in sorted(warnings):

@@ -1,4 +1,4 @@
-"""The table of each calibrated frame's masters: which, why, and the cost of the next one."""
+"""The table of each calibrated frame's masters: the reasons, and the cost of the next ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Associations(ArchiveProduct):
         return [group.product for group in groups] + _masters_for_frames(context, groups)
 
     def is_wanted(self, context, needs):
-        """Return whether any frame of the archive is calibrated, be it of a closed night."""
+        """Return whether any frame of the archive is calibrated, even one of a closed night."""
         return _has_frames(context)
 
     def is_open(self, context):
@@ -172,7 +172,7 @@ class Associations(ArchiveProduct):
     def dry_run_lines(self, context):
         """Return a paragraph for each of the last nights whose frames are calibrated.
 
-        Those of this run; where nothing is to be calibrated, those of the last night.
+        These are the nights of this run, or the last night where nothing is to be calibrated.
         """
         all_groups = SCIENCE.calibrated_groups(context)
         groups = [group for group in all_groups if context.will_be_made(group.product)]
@@ -433,7 +433,7 @@ def digests_by_steps(context, groups, values_of):
     groups : sequence of ccdflow.run.job.Group
         Calibrated frames.
     values_of : callable
-        Takes context and `ccdflow.kinds.matching.answers.Answer`, and returns what is hashed.
+        Takes context and `ccdflow.kinds.matching.answers.Answer`, and returns the values to hash.
 
     Returns
     -------

@@ -210,6 +210,7 @@ def _picture_folder(context, product):
 
 
 def _length_and_checksum(content):
+    """Return [length, CRC-32] of the content of a file."""
     return [len(content), isal_zlib.crc32(content)]
 
 

@@ -39,7 +39,7 @@ class FramesPicture(PictureOfFrames):
         return FRAME.products_on_page(context, night)
 
     def keep_or_forget(self, planner, night):
-        """Return whether the picture is current, be it with frames whose raw file is gone.
+        """Return whether the picture is current, even with frames whose raw file is gone.
 
         Such a picture cannot be drawn again.
         """
@@ -88,7 +88,7 @@ class FramesPicture(PictureOfFrames):
         return write_text_product(context, job, basis, png)
 
     def rows_and_groups(self, context, job):
-        """Return the rows of the night."""
+        """Return the rows of the night, and no group."""
         return context.rows_of(job.night), []
 
     def page_basis(self, context, night):

@@ -139,7 +139,7 @@ class NightPicture(NightProduct):
         return [group.product for group in self.drawn_groups(context, night)]
 
     def rows_and_groups(self, context, job):
-        """Return the groups whose products are drawn, and the rows of their members."""
+        """Return the rows of the members, and the groups, whose products are drawn."""
         groups = self.drawn_groups(context, job.night)
         return [context.row(file) for group in groups for file in group.files], groups
 

@@ -49,7 +49,7 @@ class MasterTable(ArchiveProduct):
     columns : tuple of str
         Names of the figures in it.
     is_always : bool
-        Whether it is there where there is no such master, too.
+        Whether the table is made even without such a master.
     """
 
     progress_nouns = ("table", "tables")

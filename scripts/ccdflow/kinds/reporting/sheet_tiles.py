@@ -157,8 +157,9 @@ class NightTiles:
     def saturated_part(self, frame):
         """Return the saturated part of a frame in words; '' where there is none to look at.
 
-        An amplifier throughout; unusually many pixels, where a mask counts them; where none does, a
-        patch of its small picture. The brightest stars of a frame are no reason to look at it.
+        It names an amplifier that is saturated throughout; unusually many pixels, where a mask
+        counts them; without a mask, a patch of the small picture. The brightest stars of a frame
+        are no reason to look at it.
         """
         record = self.context.outcome(reduced_product(frame.file))
         data = {} if record is None else record.data
@@ -285,20 +286,21 @@ class NightTiles:
         return value
 
     def _central_level(self, frame):
-        """Return the median of a frame's central patch; None if its list has no picture."""
+        """Return the median of a sample of a frame's small picture; None if the list has none."""
         pictures = self.listed.get(frame.file, {}).get("pictures", ())
         return pictures[0]["centre"] if pictures else None
 
     def _level_of_flat(self, frame):
-        """Return the central level of a flat; None for a frame of another type."""
+        """Return the median of a flat's small picture; None for a frame of another type."""
         return self._central_level(frame) if frame.image_type == "flat" else None
 
     def _sky(self, frame):
-        """Return the sky of a science frame: its central level over its seconds, or None."""
+        """Return the median of a science frame's small picture over its seconds, or None."""
         level = self._central_level(frame) if frame.image_type == "science" else None
         return level / frame.exptime if level is not None and frame.exptime > 0 else None
 
     def _width(self, frame):
+        """Return the width of a frame's stars; None where its list has none."""
         return self.listed.get(frame.file, {}).get("width")
 
     def _degrees(self):

@@ -192,6 +192,7 @@ def _wide_scale(values, *, least=1e-3):
 
 
 def _finite_values(values):
+    """Return the finite ones of some values."""
     return [value for value in values if math.isfinite(value)]
 
 

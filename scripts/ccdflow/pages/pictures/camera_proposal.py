@@ -180,9 +180,11 @@ def _draw_border(panel, region, colour, *, is_dashed=False):
     Parameters
     ----------
     panel : matplotlib.axes.Axes
+        Gets the border.
     region : ccdflow.camera.sections.Region
     colour : str
     is_dashed : bool
+        Whether the line is dashed.
     """
     panel.add_patch(
         Rectangle(

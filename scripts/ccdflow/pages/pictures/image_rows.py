@@ -70,7 +70,7 @@ def image_rows(rows, *, title, explanation, scale="linear"):
     ValueError
         If there is no row.
     UserError
-        If an image has not two axes.
+        If an image is not two-dimensional.
     """
     shrunk_rows = [_shrink_images(row) for row in rows]
     if not shrunk_rows:

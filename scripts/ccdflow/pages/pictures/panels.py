@@ -147,7 +147,7 @@ def check_image(image, title, name):
     Raises
     ------
     UserError
-        If it has not two axes, or an empty one.
+        If it is not two-dimensional, or has an empty axis.
     """
     if image.ndim != 2 or image.size == 0:
         raise UserError(
@@ -166,7 +166,7 @@ def check_frame(frame):
     Raises
     ------
     UserError
-        If an image has not two axes, or a region does not lie inside the raw frame.
+        If an image is not two-dimensional, or a region does not lie inside the raw frame.
     """
     check_image(frame.raw, "raw frame", frame.name)
     check_image(frame.reduced, "reduced frame", frame.name)

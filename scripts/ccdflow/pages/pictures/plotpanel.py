@@ -296,6 +296,7 @@ class PlotPanel:
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
     def _upright_ticks(self):
+        """Return the values of the upright axis that have a tick."""
         _, top, _, bottom = self.corners
         return upright_ticks(*self.y_range, max(3, (bottom - top) // _TICK_PIXELS))
 

@@ -72,6 +72,7 @@ class Raster:
         return self._colours.setdefault(rgb, len(self._colours))
 
     def _nearest(self, rgb):
+        """Return the index of the nearest of the colours."""
         colours = np.array([list(colour) for colour in self._colours])
         return int(np.abs(colours - list(rgb)).sum(axis=1).argmin())
 

@@ -140,7 +140,7 @@ class LinearScale:
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, count=6):
-        """Return round values and their texts; the default is what a scale has room for."""
+        """Return round values and their texts; by default as many as a scale has room for."""
         values = upright_ticks(self.low, self.high, count)
         return values, tick_labels(values)
 
@@ -189,6 +189,7 @@ class AsinhScale:
         return (self._asinh_of(values) - ends[0]) / (ends[1] - ends[0])
 
     def _asinh_of(self, values):
+        """Return the asinh of values, counted from the centre in widths."""
         return np.arcsinh((values - self.centre) / self.width)
 
     def ticks(self, count=6):

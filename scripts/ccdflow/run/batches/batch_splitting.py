@@ -156,7 +156,7 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
     frames : dict of str to list of ccdflow.run.job.Job
         The frames of each batch, to which other jobs are joined.
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
-        Those of the kinds after frames.
+        Jobs of the kinds after frames.
     most_jobs : int
         Jobs in a batch of several nights, at most.
     is_split_by_night : bool

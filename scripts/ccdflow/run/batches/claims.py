@@ -75,13 +75,13 @@ def _no_sign():
 class SignsOfLife:
     """The signs of life that a process has seen of others, and when.
 
-    All that it waits for shares them: a process that is silent is waited for once, and the waits
-    for several silent ones do not add up.
+    All waits of the process share them: another one that is silent is waited for once, and the
+    waits for several silent ones do not add up.
 
     Parameters
     ----------
     batches : iterable of path-like, optional
-        Batches of which a sign is noted now; of others it is at the first question.
+        Batches whose sign is noted now; that of another one is noted at the first question.
     clock : module or object, optional
         Has `monotonic` and `sleep`, as `time`, the default; tests give another one.
     """

@@ -52,7 +52,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     failed, postponed : sequence of ccdflow.run.job_records.Record
         Failed jobs of this run, and those left for the next one beside frames.
     lines_on_kept : sequence of str, optional
-        Those on products that keep their earlier version.
+        Lines on products that keep their earlier version.
     files_not_read : iterable of str, optional
         Files of the raw folder that are not read, where they are known: no look is needed then.
 

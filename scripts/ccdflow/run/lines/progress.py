@@ -59,7 +59,7 @@ class Progress:
     Attributes
     ----------
     style : {'terminal', 'plain', 'none'}
-        How the progress is shown.
+        The way in which the progress is shown.
     """
 
     def __init__(

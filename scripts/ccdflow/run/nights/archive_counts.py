@@ -32,7 +32,7 @@ def counts_of_night(context, night, records, older_headers):
     context : ccdflow.run.context.Context
     night : str
     records : list of ccdflow.run.job_records.Record
-        Those that are about this night alone.
+        Records that are about this night alone.
     older_headers : dict of str to int
         By kind, how many of its products have a header of an older version.
 

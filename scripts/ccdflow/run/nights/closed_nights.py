@@ -59,7 +59,7 @@ class ClosedNights:
     opened_nights : set of str
         Nights that are planned by this run.
     changed_nights : frozenset of str
-        Those of them whose own folders changed.
+        The opened nights whose own folders changed.
     masters : frozenset of str
         The masters of the nights that stay closed.
     notes : ccdflow.run.nights.night_notes.NightNotes
@@ -479,7 +479,7 @@ def _refuse_open_nights(context, homes):
 
 
 def _archive_values(context, state, homes):
-    """Return the values that the notes of all nights depend on."""
+    """Return the values the values on which the notes of all nights depend."""
     earlier_nights = context.closed_nights
     always = (
         homes.ranges["records"].get("", [])
@@ -556,7 +556,9 @@ def _ranges_of_night(context, homes, name, night):
     ----------
     context : ccdflow.run.context.Context
     homes : _Homes
+        Places of the lines of nights that are not closed.
     name : {'rows', 'records'}
+        File of notes: that of the rows, or of the records.
     night : str
     """
     if context.closed_nights is not None and night in context.closed_nights:

@@ -28,7 +28,7 @@ class NeedsWholePlan(Exception):
 
 
 class NothingClosed(NeedsWholePlan):
-    """An archive has no closed nights, as in a first run: a whole plan is what is expected."""
+    """An archive has no closed nights, as in a first run: a whole plan is expected."""
 
 
 class NoteLines:
@@ -97,15 +97,15 @@ def first_values(path):
 
 
 def ranges_of(path, names, home_of):
-    """Return where the lines of a file of notes are, by where they belong.
+    """Return the places of the lines in a file of notes, by the home of each line.
 
     Parameters
     ----------
     path : path-like
     names : iterable of str
-        What each line is about, in the order of the lines.
+        The subject of each line, in the order of the lines.
     home_of : callable
-        Called with a name; returns what its line belongs to.
+        Called with a name; returns the home of its line, such as its night.
 
     Returns
     -------

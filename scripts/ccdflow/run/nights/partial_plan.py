@@ -240,8 +240,11 @@ class _PlanAttempt:
     Parameters
     ----------
     run_start : ccdflow.run.run_start.RunStart
+        All that the run begins with.
     notes : NightNotes
+        Notes of the closed nights.
     changes : _Changes
+        Folders that changed, and their nights.
 
     Attributes
     ----------
@@ -393,7 +396,7 @@ class _PlanAttempt:
 
 
 def _restore_closed_nights(context):
-    """Give a context what the notes of its closed nights have."""
+    """Give a context the values that the notes of its closed nights have."""
     nights = context.closed_nights
     for night in nights.unopened_nights:
         for group in nights.groups_of(night):

@@ -51,9 +51,9 @@ class _FrameNumbers:
 def map_forked(work, paths, cores):
     """Work on each frame, in forked processes where there are several frames and cores.
 
-    The first frame brings into memory what all share, such as masters. This process works as well:
-    if it only waited, one more process would hold them. Threads would wait for one another between
-    the many short steps of a block.
+    The first frame brings into memory the data that all share, such as masters. This process works
+    as well: if it only waited, one more process would hold them. Threads would wait for one another
+    between the many short steps of a block.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def map_forked(work, paths, cores):
     Returns
     -------
     list of object
-        Of each frame what `work` returns, or its `CcdflowError` or `OSError`.
+        For each frame the result of `work`, or its `CcdflowError` or `OSError`.
 
     Raises
     ------
@@ -142,18 +142,18 @@ def _helper_processes(work, paths, count):
 def _serve_frames(link, links, work, paths):
     """Work on the frames whose numbers come through a connection, until it is closed.
 
-    It is closed, between two frames, also when the process that forked this one is killed.
+    It is closed as well, between two frames, when the process that forked this one is killed.
 
     Parameters
     ----------
     link : multiprocessing.connection.Connection
         Link of this process.
     links : list of multiprocessing.connection.Connection
-        Those of the other processes, which are closed.
+        The links of all processes; those but `link` are closed.
     work : callable
-        Called with a frame.
-    paths : sequence of str
-        The frames.
+        Takes the path of a frame.
+    paths : sequence of pathlib.Path
+        All frames; the connection gives their numbers in this sequence.
     """
     for each_link in links:
         if each_link is not link:

@@ -75,7 +75,7 @@ def missing_source(context, job):
 
 
 def _missing_behind(context, product):
-    """Return the product for whose lack one that has ended is not as it will be; '' for none."""
+    """Return the missing product that keeps another one from its final form; '' for none."""
     sources = context.lookup((Lookup.MISSING_SOURCES,), dict)
     source = sources.get(product)
     if source is None:
@@ -85,7 +85,7 @@ def _missing_behind(context, product):
 
 
 def _missing_source_of_job(context, job):
-    """Return that product by the record that a job has left, the job's own without a record."""
+    """Return the missing product by the record of a job; without a record, the job's own."""
     record = job_records.readable_record(context.results / job.done)
     if record is None or record.status == job_records.GONE:
         return job.product

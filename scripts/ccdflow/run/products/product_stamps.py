@@ -96,7 +96,7 @@ class _Sweep:
     Parameters
     ----------
     raw : path-like
-        The raw folder: what lies in it is not a product, wherever a link leads.
+        The raw folder: a file in it is not a product, wherever a link leads.
 
     Attributes
     ----------

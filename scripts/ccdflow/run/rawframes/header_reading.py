@@ -32,7 +32,7 @@ def read_all(read, files, *, cores):
     files : list of object
         Arguments of ``read``.
     cores : int
-        How many processes may work at once.
+        Number of processes that may work at once.
 
     Yields
     ------

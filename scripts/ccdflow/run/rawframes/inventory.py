@@ -38,7 +38,7 @@ def update(
     products_to_reread : set of str, optional
         Products whose raw files are read again if they are set aside; None for all.
     cores : int
-        How many processes may read headers.
+        Number of processes that may read headers.
     stamps_of_files : dict of str to tuple, optional
         The raw files of the folder, with size and times: it is not looked through then.
 

@@ -86,9 +86,10 @@ def refuse_twins(store, new_files):
 
 
 def refuse_spellings(store, new_files):
-    """Set aside raw files whose products would be in the place of others, but for capitals.
+    """Set aside raw files whose products have the names of others but for capital letters.
 
-    Of two spellings of a folder the frames of the first one are reduced; of two files none is.
+    Of two spellings of a folder the frames in the first one are reduced. Of two spellings of a file
+    neither is.
 
     Parameters
     ----------

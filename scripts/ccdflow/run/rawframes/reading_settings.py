@@ -104,7 +104,7 @@ class ReadingHashes:
         return self._hashes_by_camera.get(camera, self._generic_hash)
 
     def has_same_pixels(self, basis, camera):
-        """Return whether a row was read by what is now all for the pixels of a camera.
+        """Return whether a row was read by the present settings for the pixels of a camera.
 
         Parameters
         ----------

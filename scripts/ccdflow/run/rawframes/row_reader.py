@@ -46,7 +46,7 @@ class _FileValues:
     Attributes
     ----------
     row_values : dict of str to object
-        Those of the row's fields that could be read, by name.
+        The values of the row's fields that could be read, by name.
     geometry, recipe : dict of str to object, or None
         In canonical form.
     raw : ccdflow.files.rawfile.RawFile or None
@@ -66,7 +66,7 @@ class _FileValues:
 
 
 class ReadRow(NamedTuple):
-    """The row of a raw file, and what goes with it.
+    """The row of a raw file, with its geometry, its recipe and an unforeseen error.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ def _line_on_undated(store):
 def no_overscan_lines(store):
     """Return a line for each camera of whose frames no card names an overscan.
 
-    A camera whose profile has `overscan: none` gets none: its overscan was thought of.
+    A camera whose profile has `overscan: none` gets no line: somebody has thought of its overscan.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def why_no_bias(store, types):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     types : collections.Counter
-        How many good frames there are of each image type.
+        The number of good frames of each image type.
 
     Returns
     -------

@@ -161,7 +161,7 @@ class TreeLook:
     Parameters
     ----------
     cores : int
-        How many processes may work at once.
+        Number of processes that may work at once.
 
     Attributes
     ----------

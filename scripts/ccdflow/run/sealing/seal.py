@@ -150,7 +150,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     chain : ccdflow.kinds.kind.Chain or ccdflow.run.late_chain.LateChain
         A late one stays as it is where the seal has noted the same code and settings.
     cores : int, optional
-        How many processes may look at folders.
+        Number of processes that may look at folders.
     has_records : bool, optional
         Whether records that jobs have left are allowed: the caller takes them in.
 

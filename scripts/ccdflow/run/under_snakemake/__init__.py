@@ -1,1 +1,1 @@
-"""A run under Snakemake: what the rules call, the options and messages of Snakemake, its views."""
+"""A run under Snakemake: functions for the rules, options and messages of Snakemake, its views."""

@@ -142,7 +142,7 @@ class JobList:
         ----------
         product : str
         cores : int
-            Those of the run.
+            Cores of the run.
 
         Returns
         -------
@@ -226,6 +226,7 @@ class JobList:
         return self._has_ended(batch) or all(map(self.is_done, jobs))
 
     def _has_ended(self, batch):
+        """Return whether a batch has left its record."""
         return os.path.exists(self.record_of_batch(batch))  # noqa: PTH110
 
 

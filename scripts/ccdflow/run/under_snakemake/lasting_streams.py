@@ -69,7 +69,7 @@ def outlast(handlers=()):
     Parameters
     ----------
     handlers : iterable of logging.Handler
-        Those that write to one of them will write to its successor.
+        Handlers that write to one of them; they will write to its successor.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

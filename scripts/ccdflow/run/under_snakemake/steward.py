@@ -302,7 +302,7 @@ class Steward:
         return self._slots is not None and not self.batches
 
     def _free_memory(self, job):
-        """Free what jobs of a kind share after the last of them, and pages after large jobs."""
+        """Free the memory that jobs of a kind share after the last, and pages after large jobs."""
         kind = self.chain.by_name(job.kind)
         with self._lock:
             self._jobs_left[job.kind] -= 1
@@ -502,9 +502,13 @@ def make_after_others(run, context, job, *, threads):
     Parameters
     ----------
     run : Steward
+        Run of the job.
     context : ccdflow.run.context.JobContext
+        Context of the jobs.
     job : ccdflow.run.job.Job
+        Job of the product.
     threads : int
+        Threads that the product may use for itself.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How a watch notices frames: the kernel reports files of this machine, others are looked for."""
+"""The ways to notice frames: the kernel reports files of this machine, others are looked for."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _MOST_FRAMES = 5
 
 
 class Complaints:
-    """The problems that a watch waits for to pass, each said once.
+    """The problems whose end a watch waits for, each said once.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Complaints:
         return record if self._is_last_round() else failures.with_words(record, WATCH_GOES_ON)
 
     def say_if_changed(self, lines):
-        """Say the lines of a round, but those that the round before has said.
+        """Say the lines of a round, unless they are those of the round before.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Complaints:
         self._waits(next(iter(self._problems.values()), ""))
 
     def name_failures(self, lines):
-        """Say the lines on products that failed, but those that the round before has said.
+        """Say the lines on products that failed, without those that the round before said.
 
         Parameters
         ----------
@@ -167,8 +167,11 @@ def made_in_words(chain, records, seconds):
     Parameters
     ----------
     chain : ccdflow.kinds.kind.Chain
+        Kinds of products.
     records : list of ccdflow.run.job_records.Record
+        Records of the round.
     seconds : float
+        Seconds that the round took.
 
     Returns
     -------

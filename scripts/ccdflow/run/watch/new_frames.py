@@ -21,7 +21,7 @@ class NewFrames:
     Attributes
     ----------
     seen : SeenFrames
-        Those of earlier rounds.
+        The frames of earlier rounds.
     """
 
     def __init__(self, raw, pause):
@@ -39,15 +39,16 @@ class NewFrames:
         self._note_waiting(self._settled.closed_stamps(news))
 
     def note_look(self, unseen_files, *, is_polled):
-        """Note the frames of a look; complete are those that have stayed the same for a pause.
+        """Note the frames of a look; those that stayed the same for a pause are complete.
 
         Parameters
         ----------
         unseen_files : dict of str to tuple
             Files that no round had seen, with their stamps.
         is_polled : bool
-            Whether looks alone tell of frames: then the next one, after a pause, shows which have
-            changed. Otherwise the next one comes late, and these files alone are looked at again.
+            Whether looks alone tell of frames: then the next look, after a pause, shows which
+            frames have changed. Otherwise the next look comes late, and before it these files alone
+            are looked at again.
         """
         self._noticed = dict(unseen_files)
         if is_polled:
@@ -83,7 +84,7 @@ class NewFrames:
         Parameters
         ----------
         rows : iterable of ccdflow.run.rawframes.rows.Row
-            Those of all frames.
+            The rows of all frames.
         rewritten : set of str
             Files that are being written once more.
         """

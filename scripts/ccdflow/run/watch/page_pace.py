@@ -1,7 +1,7 @@
 """The pace at which a watch renews the lists and pages of nights while frames come fast.
 
-The page of a night costs the more the more frames the night has: 30 ms of CPU with 100 tiny frames,
-90 ms with 2,000. Renewed after each frame it would take most of the time of a long night. So it
+The more frames a night has, the more its page costs: 30 ms of CPU with 100 tiny frames, 90 ms with
+2,000. Renewed after each frame it would take most of the time of a long night. So it
 waits after each renewal, for several times as long as the renewal took.
 """
 

@@ -20,19 +20,19 @@ _RUNNING_STATE = "R"
 
 
 class NoAnswer(Exception):
-    """A call has not come back within its time. It goes on, and can be asked for again."""
+    """A call has not come back within its time. It goes on, and may be waited for again."""
 
 
 class Patience:
     """Calls by name, each in a thread of its own, never two under one name.
 
     Nothing can end a thread that the kernel holds. So a call that does not come back is left
-    alone, and who makes it again waits for the first one.
+    alone, and a second call under its name waits for the first one.
 
     Parameters
     ----------
     seconds : float
-        After so long without an answer who called goes on.
+        Seconds without an answer after which the caller goes on.
     """
 
     def __init__(self, seconds):
@@ -155,6 +155,7 @@ class _Call:
         self.thread.start()
 
     def _run(self):
+        """Call the function; keep its result, or its error."""
         try:
             self.value = self._function()
         # Whoever waits for the answer gets the error, whichever it is.
@@ -173,6 +174,7 @@ class _Call:
         return self._held
 
     def _threads(self):
+        """Return the threads of the call."""
         if self._earlier_threads is None:
             return [self.thread]
         return [each for each in threading.enumerate() if each not in self._earlier_threads]

@@ -364,6 +364,7 @@ class _RowsByProduct:
         self._files, self._rows = names, rows
 
     def get(self, product, default=None):
+        """Return the row of a product; the default where it has none."""
         file = self._files.get(product)
         return default if file is None else self._rows.get(file, default)
 
@@ -371,4 +372,5 @@ class _RowsByProduct:
         return self._rows[self._files[product]]
 
     def keys(self):
+        """Return the products."""
         return self._files.keys()

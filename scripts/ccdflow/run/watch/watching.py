@@ -1,6 +1,6 @@
 """Watching a raw folder: each new frame is reduced, calibrated and shown as soon as it is complete.
 
-A whole round is a run of its own: it takes the lock, plans, makes what is wanted by the executor
+A whole round is a run of its own: it takes the lock, plans, makes the products by the executor
 that makes batches, and lets the lock go. Between whole rounds a new frame leads to a short one:
 its night alone is planned (`ccdflow.run.watch.warm_state`), and tables and overviews wait for the
 next whole round. So all products are those of `snakemake`, and a run beside it or after it finds
@@ -127,7 +127,7 @@ class WatchListener:
     show_round : callable
         Takes each `Round` in which a product was made.
     show_problem : callable
-        Takes each problem that the watch waits for to pass, and '' when it has passed.
+        Takes each problem whose end the watch waits for, and '' when it has passed.
     """
 
     say: Callable[[str], object] = print
@@ -137,7 +137,7 @@ class WatchListener:
 
 @dataclass(frozen=True)
 class Noticing:
-    """How a watch notices frames in the raw folder.
+    """The way in which a watch notices frames in the raw folder.
 
     Attributes
     ----------
@@ -460,7 +460,7 @@ class Watch:
         return this_round
 
     def _free_memory(self):
-        """Free what was kept for earlier frames, which may be the last ones of their kind."""
+        """Free the memory kept for earlier frames, which may be the last ones of their kind."""
         forget_names()
         forget_texts()
         for kind in self.chain:
@@ -532,7 +532,7 @@ class Watch:
         )
 
     def _work(self, run_session, this_round):
-        """Make the products of a round and say what came of it."""
+        """Make the products of a round, and return its result."""
         context, jobs = run_session.context, list(run_session.plan.jobs.values())
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)

@@ -349,7 +349,7 @@ def _compare_pixels(pixels, image, step, *, steps):
     pixels : numpy.ndarray of shape (ny, nx), float32
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     step : float
-        That of stored values, 0 for none.
+        Step of the stored values, 0 for none.
     steps : int
         Steps of the type that pixels may differ by.
     """

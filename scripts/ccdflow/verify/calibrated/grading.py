@@ -43,7 +43,7 @@ def check_grade(first_header, masters):
     first_header : astropy.io.fits.Header
         Header of the first HDU of a calibrated frame.
     masters : dict of str to ccdflow.verify.reading.accounts.NamedMaster
-        Those that its header names.
+        Masters that its header names.
 
     Raises
     ------

@@ -192,8 +192,11 @@ def add_scaled_dark(expected, image, stored_planes):
     Parameters
     ----------
     expected : ExpectedMask
+        Gets the bits.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
+        The frame, calibrated again.
     stored_planes : StoredPlanes
+        Pixels of the product.
     """
     if not image.scale > 1:
         return

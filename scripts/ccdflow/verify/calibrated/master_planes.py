@@ -74,9 +74,12 @@ def plane_of(path, hdu, kind, cut=None):
     Parameters
     ----------
     path : pathlib.Path
+        Path of the master.
     hdu : int
+        Index of the image's HDU.
     kind : {'bias', 'dark', 'flat'}
     cut : (slice, slice), optional
+        Rows and columns of a part; without it the whole image is read.
 
     Returns
     -------

@@ -72,7 +72,7 @@ class CalibratedImage:
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     unit : str
-        That the product is to have.
+        The unit that the product is to have.
     converts : bool
         Whether adu become electrons.
     places_without_level : tuple of (slice, slice)
@@ -332,7 +332,7 @@ def expected_scatter(errors):
     Parameters
     ----------
     errors : numpy.ndarray of shape (n,), float64 or float32
-        Those that are not finite, or not above 0, do not count.
+        Standard errors; those that are not finite, or not above 0, do not count.
 
     Returns
     -------

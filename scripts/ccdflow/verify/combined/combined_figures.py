@@ -238,8 +238,11 @@ def _check_flat(remade, image, errors, mask):
     Parameters
     ----------
     remade : ccdflow.verify.combined.combined_verdict._RemadeImage
+        The image, combined again.
     image, errors : numpy.ndarray of shape (ny, nx), float32
+        Pixels of the product, and their standard errors.
     mask : numpy.ndarray of shape (ny, nx), int16
+        Mask of the product.
     """
     header, levels = remade.header, remade.account.levels
     check_figure(header, "FLATLVL", float(np.median(levels)))
@@ -335,8 +338,11 @@ def _check_dark(remade, image, errors, mask):
     Parameters
     ----------
     remade : ccdflow.verify.combined.combined_verdict._RemadeImage
+        The image, combined again.
     image, errors : numpy.ndarray of shape (ny, nx), float32
+        Pixels of the product, and their standard errors.
     mask : numpy.ndarray of shape (ny, nx), int16
+        Mask of the product.
     """
     header, seconds = remade.header, float(remade.first_header["EXPTIME"])
     must_have(header, "NHOT")

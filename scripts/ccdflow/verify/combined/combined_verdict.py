@@ -173,7 +173,7 @@ class _RemadeImage:
     results : pathlib.Path
         The results folder.
     account : ccdflow.verify.reading.accounts.CombinedAccount
-        How the product was made, with the clipping of this image.
+        The making of the product, with the clipping of this image.
     header, first_header : astropy.io.fits.Header
         The header of the image, with the recipe of the overscan, and the first one of the file.
     has_all_rows : bool

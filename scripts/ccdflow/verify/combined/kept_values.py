@@ -63,7 +63,9 @@ def combine_kept_values(stack, keep, method):
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ...), float64
+        Values of n members.
     keep : numpy.ndarray of the same shape, bool
+        Whether a value is combined.
     method : {'average', 'median'}
 
     Returns
@@ -148,12 +150,15 @@ def are_kept_by_scatter(stack, is_masked, account, share=1.0):
 def standard_errors(stack, is_kept, method):
     """Return the standard error of a mean or median from the scatter of the kept values.
 
-    That of a median from the MAD, and by the root of pi / 2 larger; NaN below two values.
+    The error of a median is computed from the MAD, and is larger by the root of pi / 2. Fewer than
+    two values give NaN.
 
     Parameters
     ----------
     stack : numpy.ndarray of shape (n, ...), float64
+        Values of n members.
     is_kept : numpy.ndarray of the same shape, bool
+        Whether a value is combined.
     method : {'average', 'median'}
 
     Returns

@@ -257,7 +257,7 @@ def predicted_noise(noise, count, account):
 
 
 class _CombiningSettings(NamedTuple):
-    """How values are combined: no clip where a noise model is the limit."""
+    """The combination of values: without a clip where a noise model is the limit."""
 
     method: str
     clip: tuple[float, float] | None

@@ -38,7 +38,7 @@ class RemadeRows:
     rejected_counts : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), int64
         Number of values of each pixel that are rejected in `image` and in `alternative`.
     invalid_counts : numpy.ndarray of shape (ny, nx), int
-        How many are not finite.
+        Number of values that are not finite.
     variances : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64, or None
         Variances, by the noise model, of the mean of the kept values; the second where a decision
         on its light went the other way.
@@ -130,9 +130,13 @@ def prepare_rows(account, results, hdu, rows):
     Parameters
     ----------
     account : ccdflow.verify.reading.accounts.CombinedAccount
+        Members and masters that the product names.
     results : pathlib.Path
+        The results folder.
     hdu : int
+        Index of the image's HDU.
     rows : slice or numpy.ndarray of shape (k,), int
+        Rows of the image.
 
     Returns
     -------

@@ -60,7 +60,7 @@ def check_order(header, source, order, renewed_cards):
     ----------
     header : astropy.io.fits.Header
     source : astropy.io.fits.Header or None
-        That whose cards the product has; None where it has none.
+        The header whose cards the product has; None where it has none.
     order : sequence of (str or tuple of str)
         As `REDUCED_ORDER`.
     renewed_cards : re.Pattern

@@ -61,11 +61,11 @@ def check_extensions(headers, images, kinds, *, needed_kinds=(), pixel_types=(-3
     kinds : sequence of str
         Kinds of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
     needed_kinds : sequence of str
-        Those that each image has.
+        Kinds that each image has.
     pixel_types : tuple of int
         BITPIX that an image may have; the default is float32.
     mask_type : int
-        That of a MASK; the default is int16, of calibrated frames and masters.
+        The type of a MASK; the default is int16, of calibrated frames and masters.
 
     Raises
     ------

@@ -90,7 +90,7 @@ BELIEVED_CARDS = {
 
 @dataclass(frozen=True)
 class CardOrigins:
-    """How the cards of a sort of product come from its source.
+    """Rules by which the cards of a sort of product come from its source.
 
     Attributes
     ----------
@@ -191,8 +191,11 @@ def check_shared_cards(header, members, origin):
     Parameters
     ----------
     header : astropy.io.fits.Header
+        Header of the combined frame.
     members : list of astropy.io.fits.Header
+        Headers of its members.
     origin : CardOrigins
+        Rules on the cards of combined frames.
 
     Raises
     ------
@@ -269,8 +272,11 @@ def _check_lines(keyword, lines, source_lines, origin):
     ----------
     keyword : {'COMMENT', 'HISTORY'}
     lines : list of str
+        Lines of the product.
     source_lines : set of str
+        Lines of its sources.
     origin : CardOrigins
+        Rules on the lines of ccdflow.
     """
     is_own = False
     for line in lines:

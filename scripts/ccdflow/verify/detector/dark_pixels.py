@@ -81,7 +81,7 @@ class PixelLines:
 
 
 class LinesThroughDarks:
-    """How the darks of an amplifier follow lines in time.
+    """The lines in time that the darks of an amplifier follow.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class LinesThroughDarks:
         Returns
         -------
         PixelLines
-            Of each pixel.
+            The line of each pixel.
         """
         lines, hits = self._usual_lines(darks), self._hits(darks)
         with np.errstate(invalid="ignore"):

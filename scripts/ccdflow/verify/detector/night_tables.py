@@ -35,7 +35,7 @@ SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
 """The words of LOOKED: where bad pixels were looked for."""
 
 USES = ("dark", "flat", "spectrum", "not used")
-"""How a night's masters are used, as the cards IMUSE001 and so on have it."""
+"""The uses of a night's masters, as the cards IMUSE001 and so on have them."""
 
 # Bits of pixels of a flat whose values say nothing about the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
@@ -432,7 +432,7 @@ def _check_weak(first_header, number, contrast, lines):
     contrast : ccdflow.verify.detector.flat_pixels.Contrast or None
         Made again; None without flats that show bad pixels.
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
-        Those of the table on the image: their pixels' indices, and the lines.
+        The lines of the table on the image: their pixels' indices, and the lines.
     """
     keyword = f"FLATOWN{number}"
     if contrast is None:

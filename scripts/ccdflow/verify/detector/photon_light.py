@@ -156,7 +156,7 @@ class MeasuredLight:
     other_lights : numpy.ndarray of shape (4, k), float64
         What they would have if a decision had gone the other way.
     closeness : numpy.ndarray of shape (k,), float64
-        How near the nearest decision was: 0 on its limit.
+        The distance of the nearest decision: 0 on its limit.
     brightest : numpy.ndarray of shape (k,), float64
         The largest of the pixel and its neighbours: light is rounded as that is.
     """

@@ -87,7 +87,7 @@ class OpenBits:
         Parameters
         ----------
         bits : numpy.ndarray of shape (ny, nx), int16
-            Those of a product.
+            The bits of a product.
 
         Returns
         -------

@@ -221,7 +221,7 @@ def _compare_cells(hdus, shapes, excess, error):
     shapes : list of (int, int)
         Cells of each image along y and x.
     excess, error : numpy.ndarray of shape (cells,), float64
-        Those of all images as they were made again, seconds.
+        The values of all images as they were made again, seconds.
     """
     largest_difference, first_cell = 0.0, 0
     for place in range(0, len(hdus), 2):

@@ -63,7 +63,7 @@ class AmplifierAccount:
 
 @dataclass(frozen=True)
 class FrameAccount:
-    """How a reduced frame was made.
+    """The making of a reduced frame, as its header states it.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class FrameAccount:
 
 @dataclass(frozen=True)
 class CombinedAccount:
-    """How a combined frame was made.
+    """The making of a combined frame, as its header states it.
 
     Attributes
     ----------
@@ -109,11 +109,11 @@ class CombinedAccount:
         What a sigma is: 'mad', 'std' or 'noise'.
     iterations : int
     hdus : tuple of int
-        Those that hold a combined image.
+        HDUs that hold a combined image.
     masters : dict of str to NamedMaster
         'bias' and 'dark', as far as they were subtracted from each member.
     levels : tuple of float
-        That each member of a flat was divided by; () for none.
+        The levels that each member of a flat was divided by; () for none.
     models : dict of int to tuple of ModelAccount
         The noise model of each image, as far as the header has one.
     kind : {'bias', 'dark', 'flat'}
@@ -188,7 +188,7 @@ class ModelAccount:
 
 @dataclass(frozen=True)
 class CalibratedAccount:
-    """How a calibrated frame was made.
+    """The making of a calibrated frame, as its header states it.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ OLDER, STRANGER, UNREADABLE = "older", "stranger", "unreadable"
 read (docs/verify.md)."""
 
 EXPECTABLE = (MISSING, SOURCE_REPLACED, MODEL, OLDER, STRANGER)
-"""Words that a user may write into `verify_expected`; what cannot be read is never expected."""
+"""Words that a user may write into `verify_expected`; unreadable products are never expected."""
 
 
 class CannotRemake(Exception):

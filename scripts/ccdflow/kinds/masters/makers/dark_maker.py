@@ -70,7 +70,7 @@ class DarkMaker(ExposedMasterMaker):
         lost : list of ccdflow.detector.lost_pixels.LostPart
             Lost parts of the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
-            Those with another one's pixels.
+            Darks with another one's pixels.
         """
         row = members.rows[0]
         reduction, images = recipe_and_images(members.context, row)

@@ -34,7 +34,7 @@ class FlatMaker(ExposedMasterMaker):
     def select(self, context, group, members):
         """Return the flats that look alike, bright enough and not saturated.
 
-        Where those of several exposures do not, those of one.
+        If flats of several exposures do not look alike, only those of one exposure are taken.
         """
         if not members:
             return member_selection.Selection((), (), agrees=True, reason="")
@@ -48,7 +48,7 @@ class FlatMaker(ExposedMasterMaker):
         )
 
     def _select_alike(self, context, members):
-        """Return the selection of the flats that look alike; if they do not, of one exposure."""
+        """Return the selection of the flats that look alike; if none do, those of one exposure."""
         reduction, images = recipe_and_images(context, members.rows[0])
         # The first image with an amplifier that has signal.
         flags = members.flags

@@ -96,8 +96,11 @@ class MasterMaker:
         Parameters
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
+            Members and settings of the master.
         image : ccdflow.frame.products.ProductImage
+            Image that is combined.
         members : list of ccdflow.combine.member_reader.Member
+            This image of each member.
 
         Returns
         -------
@@ -111,8 +114,11 @@ class MasterMaker:
         Parameters
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
+            Members and settings of the master.
         image : ccdflow.frame.products.ProductImage
+            Image that is combined.
         members : list of ccdflow.combine.member_reader.Member
+            This image of each member.
 
         Returns
         -------

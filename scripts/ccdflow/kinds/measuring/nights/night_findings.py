@@ -35,7 +35,7 @@ class NightFindings:
     figures : list of dict
         Figures of each amplifier.
     sources_used : list of str
-        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
+        The ones of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
     """
 

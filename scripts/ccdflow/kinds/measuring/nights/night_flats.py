@@ -30,7 +30,9 @@ def transfer_of(night, image, amplifier):
     Parameters
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
+        Masters of the night.
     image : ccdflow.frame.products.ProductImage
+        Image that the amplifier is a part of.
     amplifier : ccdflow.camera.geometry.Amplifier
 
     Returns
@@ -73,7 +75,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     Returns
     -------
     sources : set of str
-        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
+        The ones of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
     """
     if not night.flats:
