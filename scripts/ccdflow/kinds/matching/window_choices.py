@@ -19,11 +19,12 @@ class WindowChoice:
     ----------
     kind : {'bias', 'dark', 'flat'}
     choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
-        That of the window itself first, with None; those of larger ones, with the region there.
+        The choice of the window itself, with None; then those of larger windows, with the region
+        there.
     choose_step : callable
         Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
     nights : dict of str to WindowChoice
-        The choice of each night of their epoch that was asked of.
+        The choices so far for nights of their epoch.
     """
 
     kind: str

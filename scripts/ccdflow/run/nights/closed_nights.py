@@ -479,7 +479,7 @@ def _refuse_open_nights(context, homes):
 
 
 def _archive_values(context, state, homes):
-    """Return the values the values on which the notes of all nights depend."""
+    """Return the values on which the notes of all nights depend."""
     earlier_nights = context.closed_nights
     always = (
         homes.ranges["records"].get("", [])
