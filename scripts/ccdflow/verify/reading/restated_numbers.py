@@ -12,7 +12,7 @@ SATURATED, NOT_FINITE, NO_DATA, HOT, DEAD, BAD_COLUMN = 1, 2, 4, 8, 16, 32
 """The bits from 1 to 32 as docs/products.md lists them, written again on purpose."""
 
 COSMIC, UNLIT, UNCALIBRATED, NOT_LINEAR, BLEED, REPLACED = 64, 128, 256, 512, 1024, 2048
-"""The bits from 64 to 2048: of cosmic rays, flats and detectors, and the fate of the treatment of a
+"""The bits from 64 to 2048: of cosmic rays, flats and detectors, and of the treatment of a
 pixel."""
 
 VARIES, FLAT_UNRELIABLE = 4096, 8192
