@@ -21,8 +21,10 @@ ACTIONS = {
     errno.ELOOP: "remove the link, which leads to itself",
 }
 """The user's action against an error of the system, by its number."""
+
 RUN_AGAIN = ", and run again"
 """The end of a line of a run whose remedy needs another run; a watch has its own."""
+
 MAKE_AGAIN = "delete it and make it again, as the next run of the workflow does"
 """The remedy of a damaged product, whether the workflow or a script has made it."""
 

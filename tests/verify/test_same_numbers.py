@@ -58,6 +58,7 @@ REPEATED_NUMBERS = (
      "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMN_DISTANCE=_COLUMNS_APART"),
     ("calibrated.masking", "detector.pixels.history", "_LEAST_SHARE"),
     ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
+    ("combined.combined_figures", "combine.subtracted_masters", "_MOST_ERROR_RATIO=_HOT_NOISE"),
     ("combined.combined_figures", "detector.pixels.trails",
      "_HOT_COLUMN_PART _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
     ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES"),
@@ -89,7 +90,7 @@ OWN_NUMBERS = {
     "calibrated.masking":
         "_BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
         " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _PART_DIFFERING _ROWS_AT_ONCE",
-    "calibrated.master_planes": "_BITS_OF_FRAMES",
+    "calibrated.master_planes": "_BITS_OF_FRAMES _LIGHT_ROWS",
     "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_PART _HALVINGS",
     "calibrated.standard_errors":
         "_BLOCK_PIXELS CARD_ROUNDING_PART SCATTER_ROUNDING_PART _SUM_ROUNDING _NEAR_LIMIT",

@@ -140,7 +140,18 @@ class LinearScale:
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, count=6):
-        """Return round values and their texts; by default as many as a scale has room for."""
+        """Return round values and their texts.
+
+        Parameters
+        ----------
+        count : int, optional
+            As ``most`` of `upright_ticks`; a scale of a picture has room for the default.
+
+        Returns
+        -------
+        values : list of float
+        texts : list of str
+        """
         values = upright_ticks(self.low, self.high, count)
         return values, tick_labels(values)
 

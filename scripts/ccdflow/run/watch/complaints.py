@@ -42,7 +42,16 @@ class Complaints:
         # Frames set aside that were named, with the reason.
         self._reason_by_file = {}
 
-    def in_words(self, record):
+    def say(self, line):
+        """Say a line.
+
+        Parameters
+        ----------
+        line : str
+        """
+        self._say(line)
+
+    def word_record(self, record):
         """Return a record whose remedy, where another round follows, is that of a watch.
 
         Parameters

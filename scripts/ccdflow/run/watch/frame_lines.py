@@ -21,10 +21,8 @@ class FrameLines:
     context : ccdflow.run.context.JobContext
     jobs : iterable of ccdflow.run.job.Job
         Jobs of the round.
-    say : callable
-        Takes a line.
-    in_words : callable
-        Takes a record; returns it with the words of a watch behind its remedy.
+    complaints : ccdflow.run.watch.complaints.Complaints
+        Says the lines, and gives remedies the words of a watch.
     is_short : bool
         Whether a line waits for its frame's entry in the night's list.
     begun_lines : dict of str to (list of str, list of str)
@@ -40,10 +38,9 @@ class FrameLines:
     """
 
     def __init__(
-        self, context, jobs, say, *, in_words, is_short, begun_lines, nights_put_off=frozenset()
+        self, context, jobs, complaints, *, is_short, begun_lines, nights_put_off=frozenset()
     ):
-        self._context, self._say, self._chain = context, say, context.chain
-        self._in_words = in_words
+        self._context, self._complaints, self._chain = context, complaints, context.chain
         self.last_frame_at = time.monotonic()
         self._lock = threading.Lock()
         # Texts and warnings by raw file.
@@ -77,7 +74,11 @@ class FrameLines:
             self.last_frame_at = time.monotonic()
         # One line tells of all products that wait.
         has_report = kind.reports_frames and record.status != job_records.WAITING
-        reports = kind.frame_reports(self._context, self._in_words(record)) if has_report else []
+        reports = (
+            kind.frame_reports(self._context, self._complaints.word_record(record))
+            if has_report
+            else []
+        )
         with self._lock:
             for file, text, warnings in reports:
                 # A night's list adds to lines that were begun.
@@ -110,4 +111,4 @@ class FrameLines:
             texts, warnings = self._texts.pop(file)
             line = "  ".join([file, *filter(None, texts)])
             line += "".join(f"; {warning}" for warning in warnings)
-            self._say(line)
+            self._complaints.say(line)

@@ -371,7 +371,7 @@ class Watch:
                 began = time.monotonic()
                 part = self._warm.plan(ready_frames, nights_owed=self.pace.nights_owed, draws=draws)
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self.say, in_words=self._complaints.in_words,
+                    part.context, part.jobs, self._complaints,
                     is_short=True, begun_lines=self.pace.open_lines,
                     nights_put_off=part.nights_put_off,
                 )  # fmt: skip
@@ -545,8 +545,7 @@ class Watch:
             lines = frame_lines.FrameLines(
                 context,
                 jobs,
-                self.say,
-                in_words=self._complaints.in_words,
+                self._complaints,
                 is_short=is_short,
                 begun_lines=self.pace.open_lines,
             )
@@ -563,7 +562,7 @@ class Watch:
         session_end.finish(run_session)
         self._complaints.name_failures(
             failures.lines_on_failures(
-                context.results, [*map(self._complaints.in_words, run_session.failed_records)]
+                context.results, [*map(self._complaints.word_record, run_session.failed_records)]
             )
             + session_end.lines_on_waiting(run_session)
         )

@@ -1,1 +1,1 @@
-"""How a master is made of its members: the maker of each image type, and their bases."""
+"""The maker of each type of masters, which makes one of its members, and the makers' bases."""
