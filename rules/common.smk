@@ -14,7 +14,7 @@ sys.path.insert(0, str(SNAKEFILE.parent / "scripts"))
 gc.disable()
 import ccdflow.lean_imports  # before numpy and astropy
 from ccdflow import paths, settings as ccdflow_settings
-from ccdflow.errors import UserError
+from ccdflow.errors import UserError, line_of_given
 from ccdflow.run.batches import batch_files, batch_resources
 from ccdflow.run.lines import summary
 from ccdflow.run.under_snakemake import host, lasting_streams, steward
@@ -37,15 +37,17 @@ def result_or_stop(check, argument):
     try:
         return check(argument)
     except UserError as error:
-        host.stop(host.error_line_with_settings(error, host.given_settings(workflow)))
+        host.stop(
+            line_of_given(error, paths.CONFIG_FILE, host.given_settings(workflow), "--config ")
+        )
 
 
 result_or_stop(host.check_attributes, workflow)
 result_or_stop(host.check_notes_folder, ".snakemake")
-if not IS_MODULE and Path(ccdflow_settings.CONFIG_FILE).is_file():
-    result_or_stop(ccdflow_settings.check_file, ccdflow_settings.CONFIG_FILE)
+if not IS_MODULE and Path(paths.CONFIG_FILE).is_file():
+    result_or_stop(ccdflow_settings.check_file, paths.CONFIG_FILE)
 
-    configfile: ccdflow_settings.CONFIG_FILE
+    configfile: paths.CONFIG_FILE
 
 
 SETTINGS = result_or_stop(

@@ -40,7 +40,7 @@ LOG = f"{paths.STATE}/daily.log"
 # The file with the frames reported so far. The inventory does not show these: runs by hand update
 # it as well.
 REPORTED_FILE = f"{paths.STATE}/reported.json"
-# Older results: statuses in their tables, and the names of today.
+# Older results: statuses of their tables, by their present names.
 _STATUS_NOW = {"orphan": RAW_MISSING}
 FAILED_STATUS, NEWLY_SET_ASIDE_STATUS = 1, 3
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
@@ -164,12 +164,16 @@ def new_troubles(status, reported, troubled):
 
 
 def reported_frames(results):
-    """Return {raw file: status} of earlier reports; {} if there was none."""
+    """Return {raw file: status} of earlier reports; {} if there was none, or for no results."""
+    if results is None:
+        return {}
     try:
         statuses = json.loads((results / REPORTED_FILE).read_text("utf-8"))
-        return {file: _STATUS_NOW.get(status, status) for file, status in statuses.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError):
         return {}
+    if not isinstance(statuses, dict):
+        return {}
+    return {file: _STATUS_NOW.get(status, status) for file, status in statuses.items()}
 
 
 def remember_reported(results, troubled):

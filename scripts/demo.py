@@ -74,7 +74,7 @@ def products(results):
     lines += _lines_on_frames(results / "reduced")
     lines += [(path, _line_on_master(path)) for path in sorted(results.glob("combined/*/*.fits"))]
     lines += _calibrated_frames(results / "calibrated")
-    lines += _bad_pixel_tables(results / "detector")
+    lines += _detector_products(results / "detector")
     entries = [(results / name, text) for name, text in _TABLES.items()]
     for night in sorted(set(frames["night"])):
         picture = results / paths.night_folder(night) / paths.BEFORE_AFTER
@@ -107,7 +107,7 @@ def _lines_on_frames(folder):
 
 
 def _calibrated_frames(folder):
-    """Return the calibrated frames, the last thing that is made of pixels."""
+    """Return [(path, words)] of the calibrated frames."""
     entries = []
     for path in sorted(folder.rglob("*.fits")):
         with fits.open(path) as hdus:
@@ -120,8 +120,8 @@ def _calibrated_frames(folder):
     return entries
 
 
-def _bad_pixel_tables(folder):
-    """Return the tables of bad pixels: each night's, and the maps of all nights."""
+def _detector_products(folder):
+    """Return [(path, words)] of tables of bad pixels, each night's and of all, and of shutters."""
     entries = []
     for path in sorted(folder.rglob("*.fits")):
         kind, text = path.name.partition("_")[0], "a map made of the detector's measurements"

@@ -134,7 +134,7 @@ def watch(options):
     if options.verbose:
         debug_lines.DebugLines(observer.say)
     values = read_only_plan.settings_of(options.given)
-    watched = watching.Watch(
+    raw_watch = watching.Watch(
         values,
         chain=CHAIN,
         cores=options.cores,
@@ -143,8 +143,8 @@ def watch(options):
     )
     if options.once:
         # No round follows: the remedies are those of a run.
-        watched.end()
-        last_round = watched.whole_round()
+        raw_watch.end()
+        last_round = raw_watch.whole_round()
         problem = last_round.problem
         if not problem and last_round.n_failed:
             problem = f"{count(last_round.n_failed, 'job')} failed, see the lines above"
@@ -152,16 +152,16 @@ def watch(options):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Below `nohup` the end of the terminal ends nothing.
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
-            signal.signal(number, lambda *_: watched.end())
+            signal.signal(number, lambda *_: raw_watch.end())
     # The lock first, then the page: another watch may be writing that.
-    watched.claim.take_within_limit()
+    raw_watch.claim.take_within_limit()
     observer.say(f"watching {values['raw']}; Ctrl-C ends")
     observer.begin()
     try:
-        watched.run()
+        raw_watch.run()
     finally:
         observer.end()
-    return f"ccdflow: the watch has ended; {words_on_work_left(watched)}"
+    return f"ccdflow: the watch has ended; {words_on_work_left(raw_watch)}"
 
 
 def words_on_work_left(ended_watch):

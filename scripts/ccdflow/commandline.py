@@ -19,7 +19,8 @@ import textwrap
 import threading
 from pathlib import Path
 
-from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of
+from ccdflow import paths
+from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of, line_of_given
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -459,16 +460,27 @@ def run(work, parse_all, arguments=None):
         Exit status: that of the work, 0 if it gives none; 1 for an error, `INTERRUPTED` after
         Ctrl-C.
     """
-    return run_parsed(lambda: work(parse_all(arguments)))
+    names_given = set()
+
+    def parse_and_work():
+        """Parse the command line, note the names given there, and do the work."""
+        options = parse_all(arguments)
+        names_given.update(getattr(options, "given", ()))
+        return work(options)
+
+    return run_parsed(parse_and_work, names_given)
 
 
-def run_parsed(work):
+def run_parsed(work, names_given=()):
     """Do the work of a script without a command line of its own, as `run` does.
 
     Parameters
     ----------
     work : callable
         Takes nothing; returns the text to print, or (text, exit status).
+    names_given : collection of str, optional
+        Names of the settings given on the command line; the work may add some. An error on one of
+        them has no configuration file.
 
     Returns
     -------
@@ -481,7 +493,7 @@ def run_parsed(work):
         check_current_folder()
         output = work()
     except CcdflowError as error:
-        print(f"ccdflow: {error}", file=sys.stderr)
+        print(f"ccdflow: {line_of_given(error, paths.CONFIG_FILE, names_given)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(_ENDED_TEXT, file=sys.stderr)

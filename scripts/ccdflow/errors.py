@@ -101,6 +101,37 @@ class CcdflowError(Exception):
         return self.line()
 
 
+def line_of_given(error, config_file, names_given, place=""):
+    """Return an error's line, without the configuration file if the command line gave the value.
+
+    Parameters
+    ----------
+    error : CcdflowError
+    config_file : str
+        Path of the configuration file, which an error on a setting has for its file.
+    names_given : collection of str
+        Names of the settings of the command line.
+    place : str, optional
+        The words for the command line in place of the file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> error = UserError("is not given", file="config/config.yaml", keyword="raw")
+    >>> line_of_given(error, "config/config.yaml", {"raw"}, "--config ")
+    '--config raw: is not given'
+    >>> line_of_given(error, "config/config.yaml", {"results"})
+    'config/config.yaml: raw: is not given'
+    """
+    name = str(error.keyword).split(".")[0]
+    if name in names_given and str(error.file or "").endswith(config_file):
+        return f"{place}{error.reason}"
+    return str(error)
+
+
 class UserError(CcdflowError):
     """A wrong configuration, camera profile or call: no product is made."""
 

@@ -1,4 +1,4 @@
-"""The paths of all files that ccdflow writes, and the parsers of these paths."""
+"""The paths of all files that ccdflow writes, the parsers of them, and the settings' file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import socket
 import threading
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
+
+CONFIG_FILE = "config/config.yaml"
+"""The configuration file with all defaults, which is only read."""
 
 NAME_MAX = 255
 """File systems allow this many bytes for the name of a file or folder."""

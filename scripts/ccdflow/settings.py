@@ -13,9 +13,6 @@ from ccdflow.errors import UserError
 CONFIG_SCHEMA = "config.schema.json"
 """The schema of the configuration."""
 
-CONFIG_FILE = "config/config.yaml"
-"""The configuration file with all defaults."""
-
 ROOT = Path(__file__).resolve().parents[2]
 """The folder of ccdflow."""
 
@@ -103,9 +100,9 @@ def load_settings(config, *, folders=()):
         if key in user_settings
     }
     user_settings = _with_new_names(user_settings)
-    schemas.check_values(user_settings, CONFIG_SCHEMA, file=CONFIG_FILE)
+    schemas.check_values(user_settings, CONFIG_SCHEMA, file=paths.CONFIG_FILE)
     settings = _merged_settings(_schema_defaults(), user_settings)
-    schemas.check_values(settings, CONFIG_SCHEMA, file=CONFIG_FILE)
+    schemas.check_values(settings, CONFIG_SCHEMA, file=paths.CONFIG_FILE)
     _check_folders(settings, (*folders, paths.SET_ASIDE_FOLDER, paths.STATE))
     return settings
 
@@ -207,7 +204,7 @@ def _expanded_folder(name, value):
         # Snakemake reads 2016_01_16 as 20160116, and 007 as 7: the text cannot be recovered.
         raise UserError(
             "a folder's name that looks like a number arrives as a number",
-            file=CONFIG_FILE,
+            file=paths.CONFIG_FILE,
             keyword=name,
             value=value,
             allowed="a folder's name as text",
@@ -232,7 +229,7 @@ def _check_folders(settings, folders):
     if set("{}<>") & set(settings["results"]):
         raise UserError(
             "Snakemake would take the brackets in this path for wildcards",
-            file=CONFIG_FILE,
+            file=paths.CONFIG_FILE,
             keyword="results",
             value=settings["results"],
             allowed="a path without { } < >",
@@ -243,7 +240,7 @@ def _check_folders(settings, folders):
     if results == raw or raw in results.parents:
         raise UserError(
             "the results would lie inside the raw folder, and be taken for raw frames",
-            file=CONFIG_FILE,
+            file=paths.CONFIG_FILE,
             keyword="results",
             value=settings["results"],
             allowed=f"a folder that is not inside {settings['raw']}",
@@ -255,7 +252,7 @@ def _check_folders(settings, folders):
         if product_folder == raw or product_folder in raw.parents or raw in product_folder.parents:
             raise UserError(
                 "the raw folder lies where products are written",
-                file=CONFIG_FILE,
+                file=paths.CONFIG_FILE,
                 keyword="raw",
                 value=settings["raw"],
                 allowed=f"a folder outside {settings['results']}/{name}",

@@ -84,8 +84,8 @@ def test_uncertainty_of_a_bias_is_its_error(tmp_path, n):
         assert result.recipe.clip_by == "noise"
         assert result.clipped.sum() < 1e-4 * n * t.rate.size
         assert_pulls((result.image - t.bias) / result.uncertainty)
-    for _, region in zip("AB", amplifiers(), strict=True):
-        ratio = half_split(result, region.region).value
+    for amplifier in amplifiers():
+        ratio = half_split(result, amplifier.region).value
         assert 0.97 < ratio < 1.03
 
 
@@ -178,7 +178,7 @@ def test_the_noise_of_the_bias_is_a_number_of_its_own(tmp_path):
     assert 0.97 < half_split(result, amplifiers()[1].region).value < 1.03
 
 
-def test_wrong_gain_and_read_noise_are_set_right_by_the_members(tmp_path):
+def test_a_wrong_read_noise_is_set_right_by_the_members(tmp_path):
     """A header that says 60 % of the read noise: every fourth value would seem an outlier."""
     t = truth()
     wrong = amplifiers(noises=tuple(0.6 * noise for noise in NOISES))
@@ -709,8 +709,7 @@ def test_memory_stays_below_its_ceiling_whatever_the_number_of_frames(tmp_path, 
 
 def values(cards):
     """The cards as astropy reads them."""
-    text = cards.to_bytes(0) if hasattr(cards, "to_bytes") else b""
-    return fits.Header.fromstring(text)
+    return fits.Header.fromstring(cards.to_bytes(0))
 
 
 def test_cards_tell_the_shared_noise_and_the_model(tmp_path):

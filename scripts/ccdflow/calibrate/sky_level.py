@@ -99,8 +99,8 @@ def _clipped_rms(steps):
     sigma = MAD_TO_SIGMA * float(median(squares)) ** 0.5
     sigma = sigma or float(np.mean(squares)) ** 0.5
     for _ in range(_CLIPPING_ITERATIONS):
-        kept = squares[squares <= (_STAR_SIGMA * sigma) ** 2]
-        sigma = (float(np.mean(kept)) / _CLIPPED_VARIANCE) ** 0.5
+        kept_squares = squares[squares <= (_STAR_SIGMA * sigma) ** 2]
+        sigma = (float(np.mean(kept_squares)) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 
@@ -145,8 +145,10 @@ def expected_noise(sigmas):
         limit = _STAR_SIGMA * sigma / sizes
         share_inside = _share_within(limit)
         density = np.exp(-0.5 * limit**2) * (2 / math.pi) ** 0.5
-        kept = sizes**2 * (share_inside - limit * density)
-        sigma = (float(kept @ weights) / float(share_inside @ weights) / _CLIPPED_VARIANCE) ** 0.5
+        kept_squares = sizes**2 * (share_inside - limit * density)
+        sigma = (
+            float(kept_squares @ weights) / float(share_inside @ weights) / _CLIPPED_VARIANCE
+        ) ** 0.5
     return sigma
 
 

@@ -32,9 +32,6 @@ NO_CLIPPING = "none"
 
 # Members whose numbers have three digits in keywords; of more members, all have five.
 _MOST_SHORT_NUMBERS = 999
-# The letters of a keyword before five digits, by its letters before three: FITS allows eight
-# characters.
-_LONG_PREFIXES = {"IMLVL": "IML", "IMDRK": "IMD", "IMCOM": "IMC", "IMOUT": "IMO"}
 
 
 def shared_cards(members):
@@ -149,7 +146,8 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
     cards : ccdflow.files.headertext.CardList
         Changed in place.
     noises : sequence of float
-        Noises of each amplifier: sigma of the clipping is it times sqrt(1 + 1 / number of values).
+        Noise of a value, by amplifier. The sigma of the clipping is this noise times
+        sqrt(1 + 1 / number of values).
     unit : str
     """
     for number, noise in enumerate(noises, start=1):
@@ -160,9 +158,8 @@ def write_clipping_noise_cards(cards, noises, unit="adu"):
 def _numbered_keywords(name, count):
     """Return keywords of eight characters: IMCOM001, or IMC00001 for over 999."""
     if count > _MOST_SHORT_NUMBERS:
-        return [
-            f"{_LONG_PREFIXES.get(name, name[:3])}{number:05d}" for number in range(1, count + 1)
-        ]
+        # FITS allows eight characters: three letters before five digits.
+        return [f"{name[:3]}{number:05d}" for number in range(1, count + 1)]
     return [f"{name}{number:03d}" for number in range(1, count + 1)]
 
 

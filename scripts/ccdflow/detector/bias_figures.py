@@ -192,8 +192,8 @@ def drift_of_levels(levels, hours=None):
     --------
     A level that rises by 2 adu an hour:
 
-    >>> seen = drift_of_levels([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
-    >>> seen.level.value, round(seen.slope.value, 6)
+    >>> drift = drift_of_levels([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
+    >>> drift.level.value, round(drift.slope.value, 6)
     (1001.5, 2.0)
     """
     levels = np.asarray(levels, dtype=np.float64)
@@ -221,8 +221,8 @@ def _slope_and_error(times, levels):
     slope = np.sum(times * levels) / weight
     if len(times) == 2:
         return Estimate(float(slope), float("nan"))
-    scatter = np.sum((levels - slope * times) ** 2) / (len(times) - 2)
-    return Estimate(float(slope), float(np.sqrt(scatter / weight)))
+    variance = np.sum((levels - slope * times) ** 2) / (len(times) - 2)
+    return Estimate(float(slope), float(np.sqrt(variance / weight)))
 
 
 # -- one row of the table -----------------------------------------------------------------------
@@ -401,10 +401,12 @@ def measure_amplifier(
     rows = rows_within(combined.sample_rows, region)
     frames = combined.sample[:, rows, region.columns]
     n = len(frames)
-    seen = _figures_of_sample(frames, amplifier.along, combined.recipe, overscan_noise, threads)
-    noise = seen.noise
+    sample_figures = _figures_of_sample(
+        frames, amplifier.along, combined.recipe, overscan_noise, threads
+    )
+    noise = sample_figures.noise
     image = combined.image[combined.sample_rows[rows], region.columns]
-    combined_structure = measure_structure(image, seen.combined_noise.value)
+    combined_structure = measure_structure(image, sample_figures.combined_noise.value)
     level_drift = drift_of_levels(levels, hours)
     missing_part, factor = _missing_values(frames)
     gain = amplifier.gain or float("nan")
@@ -421,18 +423,18 @@ def measure_amplifier(
         read_noise_error=noise.error,
         read_noise_electrons=noise.value * gain,
         header_read_noise_electrons=claim,
-        row_structure=seen.structure.rows.value,
-        row_structure_error=seen.structure.rows.error,
-        column_structure=seen.structure.columns.value,
-        column_structure_error=seen.structure.columns.error,
+        row_structure=sample_figures.structure.rows.value,
+        row_structure_error=sample_figures.structure.rows.error,
+        column_structure=sample_figures.structure.columns.value,
+        column_structure_error=sample_figures.structure.columns.error,
         combined_row_structure=combined_structure.rows.value,
         combined_column_structure=combined_structure.columns.value,
-        combined_noise=seen.combined_noise.value,
-        combined_noise_error=seen.combined_noise.error,
+        combined_noise=sample_figures.combined_noise.value,
+        combined_noise_error=sample_figures.combined_noise.error,
         predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
         root_n_noise=noise.value / n**0.5,
-        disagreement=seen.disagreement,
-        pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in seen.pairs),
+        disagreement=sample_figures.disagreement,
+        pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in sample_figures.pairs),
         clipped_fraction=max(
             0.0, 1 - missing_part - float(combined.count[region.slices].mean(dtype=np.float64)) / n
         ),
@@ -456,8 +458,8 @@ def disagreement(frames, noise):
     -------
     float
         Standard deviation of the frames about their mean in the worst box, in adu. 0 if not
-        significant (6 sigma, because there are many boxes); NaN for fewer than three frames or no
-        boxes.
+        significant (`_DISAGREEMENT_SIGMA`: there are many boxes); NaN for fewer than three frames
+        or no boxes.
     """
     # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]

@@ -154,8 +154,8 @@ def is_cut_off(frames, levels, noise):
     Returns
     -------
     bool
-        Whether the level is within 1.5 noises of 0, although fewer values than a third of those of
-        a normal distribution lie more than one noise below 0.
+        Whether the level is within `_NEAR_ZERO_NOISES` of 0, although the values more than one
+        noise below 0 are fewer than those of a normal distribution over `_MISSING_FACTOR`.
     """
     levels = np.asarray(levels, dtype=np.float64)[:, None, None]
     middle = np.median(levels) + median_of_numbers(frames[:, ::8])

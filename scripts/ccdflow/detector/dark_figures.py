@@ -107,7 +107,7 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), int16
-        `dark.mask` with the bit 8 set for hot pixels.
+        `dark.mask` with the bit `HOT` set for hot pixels.
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
@@ -156,7 +156,7 @@ def flag_trails(dark, mask):
     ----------
     dark : ccdflow.combine.stack.Combined
     mask : numpy.ndarray of shape (ny, nx), int16
-        The mask of the dark; gets the bit 1024.
+        The mask of the dark; gets the bit `BLEED`.
     """
     for amplifier in dark.noise.amplifiers:
         part = amplifier.region.slices
@@ -230,8 +230,8 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     is_usable = (flags & ~np.int16(HOT)) == 0
     usable_values = values[is_usable]
     levels = member_levels(dark, amplifier.region)
-    followed = drift_of_levels(levels, hours)
-    error = _level_error(amplifier, dark.sample_rows, followed.level.value)
+    drift = drift_of_levels(levels, hours)
+    error = _level_error(amplifier, dark.sample_rows, drift.level.value)
     return DarkFigures(
         amplifier=amplifier.name,
         frames=len(levels),
@@ -242,8 +242,8 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
         hot=int(np.count_nonzero(flags & HOT)),
         hot_limit=hot_rate,
         glow=_glow_and_error(values, flags == 0, per_second),
-        drift=followed,
-        is_drifting=is_drifting(followed, levels, hours, error=error),
+        drift=drift,
+        is_drifting=is_drifting(drift, levels, hours, error=error),
         noise_ratio=half_split(dark, amplifier.region),
     )
 
@@ -295,7 +295,7 @@ def _level_error(amplifier, rows, level):
     return float(np.hypot(np.sqrt(MEDIAN_VARIANCE * variance / max(pixels, 1)), common_noise))
 
 
-def is_drifting(followed, levels, hours, *, error):
+def is_drifting(drift, levels, hours, *, error):
     """Return whether levels rise or fall by more than their noise and their scatter explain.
 
     The slope must be beyond five standard errors, both by the noise of the levels and by their
@@ -318,7 +318,7 @@ def is_drifting(followed, levels, hours, *, error):
     bool
         False for fewer than three levels with a time.
     """
-    slope = followed.slope
+    slope = drift.slope
     if not np.isfinite(slope.error):
         return False
     times = np.asarray(hours, np.float64)

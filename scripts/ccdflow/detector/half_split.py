@@ -38,12 +38,10 @@ def half_split(combined, region):
     rows = combined.sample_rows[is_inside]
     indices = (rows[:, None] * combined.image.shape[1] + np.arange(region.x0, region.x1)).ravel()
     levels = np.ones(n) if combined.levels is None else combined.levels
-    terms, expected_light = (
-        combined.noise.terms_at(indices),
-        combined.noise.expected_light_at(indices),
-    )
-    noise = PixelNoise(*terms, levels, expected_light=expected_light)
-    variances = noise.variances(combined.image.reshape(-1)[indices].astype(np.float64))
+    terms = combined.noise.terms_at(indices)
+    expected_light = combined.noise.expected_light_at(indices)
+    noise_model = PixelNoise(*terms, levels, expected_light=expected_light)
+    variances = noise_model.variances(combined.image.reshape(-1)[indices].astype(np.float64))
     # The variance of a half's mean is the sum of its members' variances over the square of their
     # number.
     variance = sum(half.sum(axis=0) / len(half) ** 2 for half in (variances[::2], variances[1::2]))

@@ -129,7 +129,7 @@ def _refusal_of_card(keyword, value, allowed, name):
     keyword : str
     value : object
     allowed : str
-    name : str
+    name : str or None
         Name of the file.
     """
     return FrameError(

@@ -200,7 +200,7 @@ class _FrameReduction:
         self._negatives = Negatives(rows.dtype.kind == "f" and not recipe.raw)
 
     def reduce(self, first, stored):
-        """Reduce a block; return None if no row of it is kept."""
+        """Reduce a block; return the product's rows of it, or None if no row is kept."""
         start, stop = max(first, self._data.y0), min(first + len(stored), self._data.y1)
         if start >= stop:
             return None

@@ -127,12 +127,14 @@ def sample_of_amplifier(lines, strips, overscan, amplifier):
     slice_sampled = slice(lines_of_frame.start - first, lines_of_frame.stop - first)
     all_lines = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=int(along == "rows"))
     all_lines = all_lines if along == "rows" else all_lines.T
-    saturation_figures = *saturation_figures, _empty_lines(all_lines)
+    empty_lines = _empty_lines(all_lines)
     strip, lines = all_lines[slice_sampled], lines if along == "rows" else lines.T
     lines, strip, levels, own_levels = _finite_lines(
         lines, strip, overscan.levels[slice_sampled], overscan.own_levels[slice_sampled]
     )
-    return Sample(lines, levels, own_levels, strip, overscan.noise, *saturation_figures)
+    return Sample(
+        lines, levels, own_levels, strip, overscan.noise, *saturation_figures, empty_lines
+    )
 
 
 def _empty_lines(strip):

@@ -171,7 +171,7 @@ class Kind(PartlyPlanned, OnPages):
         """
         return False
 
-    def try_again(self, context, record):
+    def why_tried_again(self, context, record):
         """Return why a product that was refused is tried again with the same key, or ''.
 
         Parameters

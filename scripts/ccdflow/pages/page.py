@@ -101,7 +101,7 @@ class NightLine:
 
     @property
     def combined_words(self):
-        """The combined groups of each type in words, all of which are made; a dash for none."""
+        """The number of combined groups of each type in words; a dash for none."""
         return ", ".join(number_of(image_type, n) for image_type, n, _ in self.combined) or "–"
 
     @property

@@ -146,7 +146,7 @@ def moved_line(file, results):
 
 
 def error_of_writing(results, error, *, consequence="no result was changed"):
-    """Return the one line on a results folder that cannot be written.
+    """Return the error of a results folder that cannot be written.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def error_of_writing(results, error, *, consequence="no result was changed"):
 
 
 def error_of_system(results, error):
-    """Return the one line on an error of the system before any product was made.
+    """Return the error for an error of the system before any product was made.
 
     Parameters
     ----------

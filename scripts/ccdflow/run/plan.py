@@ -508,7 +508,7 @@ class Planner:
                 may_stand=kind.may_stand(record.basis, current_basis),
             )
         if record.status == job_records.REFUSED:
-            if reason := kind.try_again(self.context, record):
+            if reason := kind.why_tried_again(self.context, record):
                 return ProductCheck(reason)
             return ProductCheck(is_left_over=bool(self.stamps.stamp_of(product)))
         if not self.stamps.stamp_of(product):

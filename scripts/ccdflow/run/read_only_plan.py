@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ccdflow import settings, yamltext
+from ccdflow import paths, settings, yamltext
 from ccdflow.errors import UserError
 from ccdflow.run import session
 from ccdflow.run.run_start import DRY_RUN
@@ -30,9 +30,9 @@ def settings_of(values_given):
         If a value is not allowed.
     """
     written = {}
-    if Path(settings.CONFIG_FILE).is_file():
-        settings.check_file(settings.CONFIG_FILE)
-        written = yamltext.read_yaml(settings.CONFIG_FILE)
+    if Path(paths.CONFIG_FILE).is_file():
+        settings.check_file(paths.CONFIG_FILE)
+        written = yamltext.read_yaml(paths.CONFIG_FILE)
     parts = {name: values_given[name] for name in settings.parts() if name in values_given}
     for name, text in parts.items():
         part = yamltext.parse_yaml(text, file=f"{name}=")

@@ -95,7 +95,7 @@ class Session:
         return not (has_work or self.is_dry)
 
     def lines_on_nights(self):
-        """Return the line on why all nights are planned; [] for a few frames or some nights."""
+        """Return [the line on why all nights are planned]; [] for a few frames or some nights."""
         if not self.why_all_nights or len(self.context.store.rows) < _MANY_FRAMES:
             return []
         return [f"all nights are planned: {self.why_all_nights}"]

@@ -391,7 +391,7 @@ def test_tonight_foretells_grade_c_of_amplifiers_whose_gains_are_unknown(
         ([], "raw: is not given; write raw=FOLDER"),
         (["raw=/nowhere", "raw=/there"], "raw: the setting is given twice; write raw=VALUE once"),
         (["raw="], "raw: the setting has no value; write raw=VALUE once"),
-        (["raw=/nowhere"], "there is no such folder (found '/nowhere')"),
+        (["raw=/nowhere"], "ccdflow: raw: there is no such folder (found '/nowhere')"),
         (["raw={guide}", "2016-01-15"], "2016-01-15: the word is not understood"),
         (
             ["raw={guide}", "night=1999-01-01"],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-import time
+import threading
 
 import pytest
+from watched_folders import wait_until
 
 from ccdflow.run.lines.progress import BatchCount, Progress, duration
 
@@ -118,16 +119,18 @@ def test_a_line_is_not_longer_than_the_terminal_is_wide():
 def test_watching_asks_until_the_end():
     stream = Terminal()
     progress = Progress(10, stream=stream)
-    asked = []
+    asked, earlier_threads = [], set(threading.enumerate())
 
     def count():
         asked.append(True)
         return BatchCount(len(asked), 0, 0)
 
     progress.watch(count, pause=0.01)
-    while len(asked) < 3:
-        time.sleep(0.01)
+    (asking,) = set(threading.enumerate()) - earlier_threads
+    wait_until(lambda: len(asked) >= 3)
     progress.end()
+    asking.join(timeout=10)
+    assert not asking.is_alive()
     assert progress.count.frames >= 2
 
 

@@ -310,7 +310,10 @@ def _first_column(reader):
 
 
 def _is_confirmed(reader, data, section):
-    """Return whether DATASEC, or the width in Keck's WINDOW (chip, x, y, nx, ny), fits the data."""
+    """Return whether TRIMSEC or DATASEC fits the data, or the width in Keck's WINDOW.
+
+    WINDOW is chip, x, y, nx, ny.
+    """
     if section is not None:
         return section == data
     window = str(reader.value("WINDOW") or "").split(",")

@@ -58,7 +58,7 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
 
 
 def _reason_for_unlit(axis, factor, chip_length):
-    """Return the reason for which the strips of an axis are of the chip; '' where they may not be.
+    """Return why the strips of an axis belong to the chip, '' where they may be overscan.
 
     Parameters
     ----------

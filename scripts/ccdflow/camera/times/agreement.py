@@ -51,7 +51,7 @@ class _Claim:
     text : str
         The card's value; '' for a time that is shown in ``form``.
     uncertainty : datetime.timedelta
-        Largest distance of the time that is not a contradiction.
+        Error of the time by the form of its card, which is added to the tolerance.
     form : str
         A format of `datetime.datetime.strftime`.
     is_clock : bool
@@ -93,7 +93,7 @@ def look_at_dates(reader, moment, exptime):
     if moment.time is None or not moment.cards:
         return
     # A longer exposure than a day is a wrong card.
-    tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, 86400.0))
+    tolerance = TOLERANCE + timedelta(seconds=min(exptime or 0.0, DAY.total_seconds()))
     if AHEAD_SCALES.search(reader.text("time_system")):
         tolerance += _SCALE_TOLERANCE
     if moment.is_local:
@@ -127,7 +127,7 @@ def _time_in_words(difference):
     ['7 days', '8 hours', '180 s']
     """
     seconds = difference.total_seconds()
-    for size, name in ((86400, "days"), (3600, "hours")):
+    for size, name in ((DAY.total_seconds(), "days"), (3600, "hours")):
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds:.0f} s"
@@ -146,7 +146,7 @@ def _claimed_times(reader, taken_time, keywords, tolerance):
     keywords : tuple of str
         The cards that it is from.
     tolerance : datetime.timedelta
-        Largest distance of another card's time that is not a contradiction.
+        Largest distance of another card's time that is no contradiction, beside its uncertainty.
     """
     system = time_system(reader)
     read_stamp = stamp_reader(system)

@@ -175,14 +175,14 @@ def _gain_of_part(scatter, ratios, read_noise, read_noise_error):
     read_noise, read_noise_error : float
         As for `measure_gain`.
     """
-    share = np.mean(ratios**2)
-    photons = scatter.variance - read_noise**2 * share
+    mean_square_ratio = np.mean(ratios**2)
+    photons = scatter.variance - read_noise**2 * mean_square_ratio
     # Pixels that have no light, such as those beside a slit, or are full, show no photons.
     if not 0 < scatter.level < photons * HIGHEST_GAIN:
         return Gain(np.nan, np.nan, scatter.level, scatter.variance, scatter.pixels)
     gain = scatter.level * np.mean(ratios) / photons
     variance_error = scatter.variance * np.sqrt(2 / scatter.freedom)
-    read_noise_error_part = 2 * read_noise * read_noise_error * share
+    read_noise_error_part = 2 * read_noise * read_noise_error * mean_square_ratio
     error = gain * np.hypot(variance_error, read_noise_error_part) / photons
     return Gain(float(gain), float(error), scatter.level, scatter.variance, scatter.pixels)
 
@@ -446,8 +446,10 @@ def _has_stars(blocks, bins, limits, expected):
 
     Parameters
     ----------
-    blocks, bins, limits, expected
-        As of `_limits_of_parts`, and its result.
+    blocks, bins, expected
+        As of `_limits_of_parts`.
+    limits : numpy.ndarray of shape (parts,), float64
+        Its result.
     """
     n_beyond = 0
     for rows in blocks.bands:
@@ -468,7 +470,7 @@ def _star_pixels(differences, noise, kept):
     noise : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Noise of a difference.
     kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
-        Pixels within their limits, the others are of stars.
+        Good pixels within their limits; the others count as stars, with their wings.
 
     Returns
     -------

@@ -158,11 +158,11 @@ class DarkFit:
         darks = np.asarray(darks, dtype=np.float32)
         hits = self._hits(darks) if self._drop_hits and refine else None
         means = np.stack([darks[members].mean(axis=0) for members in self._members])
-        noise = (self._read_noise**2 + self._usual) / self._counts
-        offset, rate, error, offset_error = _usual_line(self.exposures, means, noise)
+        variances = (self._read_noise**2 + self._usual) / self._counts
+        offset, rate, error, offset_error = _usual_line(self.exposures, means, variances)
         misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
         for mean, exposure, members, variance, count in zip(
-            means, self.exposures, self._members, noise, self._counts, strict=True
+            means, self.exposures, self._members, variances, self._counts, strict=True
         ):
             spread = darks[members] - mean
             scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(

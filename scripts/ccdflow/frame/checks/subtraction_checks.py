@@ -109,9 +109,9 @@ class RowNoise:
         Differences of neighbours have one row in common, hence 1.5. The noise that was there does
         not add exactly: its product with the added one has a mean of 0, and scatters.
         """
-        scatter = 2 * variance**2 + 4 * self.before**2 * variance
+        squared_scatter = 2 * variance**2 + 4 * self.before**2 * variance
         # 1.5 by the row that two differences have in common.
-        return variance + _ROW_NOISE_ERRORS * np.sqrt(1.5 / max(self.count, 1) * scatter)
+        return variance + _ROW_NOISE_ERRORS * np.sqrt(1.5 / max(self.count, 1) * squared_scatter)
 
 
 def judge_subtraction(samples, amplifiers, recipe):

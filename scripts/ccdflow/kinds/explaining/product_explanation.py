@@ -146,11 +146,12 @@ def _why_absent(results, product):
 
 
 def _story_of_frame(results, product, header):
-    """Return the story of a calibrated frame, a line each."""
+    """Return the story of a reduced or calibrated frame, a line each."""
     raw = header.get("RAWFILE", "unknown")
     row = _inventory_rows(results).get(raw, {})
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
-    row = row | ({"grism": ""} if row.get("grism") == row.get("filter") else {})
+    if row.get("grism") == row.get("filter"):
+        row = row | {"grism": ""}
     description = ", ".join(f"{name} {row[name]}" for name in facts if row.get(name))
     lines = [f"{product}: {description}" if description else product]
     lines.append(f"  raw      {raw} (fingerprint {header.get('RAWFP', 'unknown')})")
@@ -244,12 +245,12 @@ def _words_on_choice(results, kind, header, choice):
     header : astropy.io.fits.Header
         Header of the product.
     choice : dict of str to str
-        The entry of the master in the product's record.
+        The line of associations.csv on the master, by column.
     """
     if not choice.get("runner_up"):
         return choice["reason"]
-    noises = map(choice.get, ("runner_up_variance", "predicted_variance"))
-    noise_of_second, noise_of_first = (_as_noise(kind, value) for value in noises)
+    variances = map(choice.get, ("runner_up_variance", "predicted_variance"))
+    noise_of_second, noise_of_first = (_as_noise(kind, value) for value in variances)
     cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
     if kind == DARK and header.get("DARKSCAL", 1.0) != 1:
         cancels = ", without the bias that a scaled dark leaves in the frame"

@@ -227,7 +227,7 @@ def combine_group(kind, context, job, *, threads):
     group = context.group(job.product)
     members = group_queries.reduced_members(context, group)
     request = CombineRequest(kind, context, job, members, threads)
-    if why_missing := kind.lacks(context, group):
+    if why_missing := kind.why_lacking(context, group):
         selection = member_selection.Selection(
             tuple(range(len(members))), (), agrees=True, reason=""
         )

@@ -62,7 +62,7 @@ class Dark(ExposedMasterKind):
         text = f"{rounded_exposure(float(value)):.12f}".rstrip("0").rstrip(".")
         return f"{text}s"
 
-    def lacks(self, context, group):
+    def why_lacking(self, context, group):
         """Return why there is no bias: without it a dark cannot be scaled to another exposure."""
         return why_missing(context, group.steps[0])
 

@@ -54,7 +54,7 @@ class Flat(ExposedMasterKind):
         for light, part in lights.items():
             yield ((("light", light),) if light else ()), part
 
-    def lacks(self, context, group):
+    def why_lacking(self, context, group):
         """Return why there is no bias for flats whose bias level is still in them, or ''."""
         row = context.row(group.files[0])
         recipe, images = recipe_and_images(context, row)

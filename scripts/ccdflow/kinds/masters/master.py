@@ -129,11 +129,11 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
             basis |= _basis_of_bad_pixels(members)
         if masters := association.keys_of(context, group.steps):
             basis["masters"] = masters
-        if why_missing := self.lacks(context, group):
+        if why_missing := self.why_lacking(context, group):
             basis["missing"] = why_missing
         return basis
 
-    def lacks(self, context, group):
+    def why_lacking(self, context, group):
         """Return in words the master that the members need and lack, or ''.
 
         Parameters
@@ -167,7 +167,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         current_members = list(map(list, current_basis.get("members", ())))
         return any(list(each) in current_members for each in earlier_basis.get("members", ()))
 
-    def try_again(self, context, record):
+    def why_tried_again(self, context, record):
         """Return why a master that was refused for lack of memory is tried again, or ''."""
         if "memory" in record.data and record.data["memory"] != memory_limits.megabytes_allowed(
             context

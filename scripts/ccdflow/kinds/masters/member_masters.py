@@ -274,7 +274,7 @@ class Members:
         pixels : numpy.ndarray of shape (ny, nx), float32
             The combined dark, minus its bias.
         mask : numpy.ndarray of shape (ny, nx), int16
-            Gets the bit 512 where the bit of saturation is not set.
+            Gets the bit `NOT_LINEAR` where the bit of saturation is not set.
         """
         bias = self.master("bias", image)
         for amplifier in image.amplifiers:
@@ -411,12 +411,12 @@ def gain_from_flats(record, amplifier):
 def _noise_of_bias(record, image):
     """Return the predicted noise of a combined bias, adu; None if it is not known."""
     names = {amplifier.name for amplifier in image.amplifiers}
-    noises = [
-        value**2
+    variances = [
+        noise**2
         for figures in record.data.get("quality", ())
-        if figures["amplifier"] in names and (value := number_or_none(figures["predicted_noise"]))
+        if figures["amplifier"] in names and (noise := number_or_none(figures["predicted_noise"]))
     ]
-    return float(np.sqrt(np.mean(noises))) if noises else None
+    return float(np.sqrt(np.mean(variances))) if variances else None
 
 
 def amplifier_noise(amplifier, reduction, measured_noise=None):
@@ -436,10 +436,10 @@ def amplifier_noise(amplifier, reduction, measured_noise=None):
     noise = measured_noise
     if noise is None and amplifier.read_noise and amplifier.gain:
         noise = amplifier.read_noise / amplifier.gain
-    level = 0.0
+    level_noise = 0.0
     if noise is not None and amplifier.overscan and reduction.subtract:
         variance_of_one = noise**2 + (0.0 if measured_noise else ROUNDING)
-        level = math.sqrt(level_variance(amplifier, reduction, variance_of_one))
+        level_noise = math.sqrt(level_variance(amplifier, reduction, variance_of_one))
     return AmplifierNoise(
-        amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level
+        amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level_noise
     )

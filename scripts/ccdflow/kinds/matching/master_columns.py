@@ -184,11 +184,11 @@ def columns_of_masters(masters):
     MasterColumns
     """
     masters = tuple(masters)
-    days = _numbers_of_cards([day_of(master.observation.night) for master in masters])
+    days = _as_numbers([day_of(master.observation.night) for master in masters])
     order_by_day = np.argsort(days, kind="stable")
     masters, days = tuple(masters[index] for index in order_by_day), days[order_by_day]
     observations = [master.observation for master in masters]
-    exptimes = _numbers_of_cards([observation.exptime for observation in observations])
+    exptimes = _as_numbers([observation.exptime for observation in observations])
     night_numbers, number_of_night = _number_values(
         observation.night for observation in observations
     )
@@ -201,11 +201,11 @@ def columns_of_masters(masters):
         days=days,
         night_numbers=night_numbers,
         number_of_night=number_of_night,
-        member_counts=_numbers_of_cards([master.frames for master in masters]),
+        member_counts=_as_numbers([master.frames for master in masters]),
         exptimes=exptimes,
-        bias_variances=_numbers_of_cards([master.bias_variance for master in masters]),
+        bias_variances=_as_numbers([master.bias_variance for master in masters]),
         exposures=np.unique(exptimes[np.isfinite(exptimes)]),
-        temperatures=tuple(map(_numbers_of_cards, zip(*degrees, strict=True))),
+        temperatures=tuple(map(_as_numbers, zip(*degrees, strict=True))),
         temperature_index=temperature_index,
     )
 
@@ -216,8 +216,8 @@ def _number_values(values):
     return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers
 
 
-def _numbers_of_cards(values):
-    """Return values of cards as an array (n,), float64; NaN for words and absent ones."""
+def _as_numbers(values):
+    """Return values as an array (n,), float64; NaN for words and absent ones."""
     return np.array([number_or_nan(value) for value in values])
 
 
@@ -232,6 +232,6 @@ def is_scaled_too_far(scale, scale_up):
 
     Returns
     -------
-    bool
+    bool or numpy.ndarray of the same shape, bool
     """
     return scale > scale_up * (1 + EXACT_PART)

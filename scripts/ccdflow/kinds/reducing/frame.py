@@ -253,7 +253,7 @@ class Frame(Kind):
         return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
 
     def facts_to_note(self, context):
-        """Return the spellings of readout modes, and the warnings across nights.
+        """Return the spellings of readout modes and filters, and the warnings across nights.
 
         Raises
         ------
@@ -268,7 +268,7 @@ class Frame(Kind):
         }
 
     def restore(self, context, noted_facts):
-        """Restore the spelling of readout modes."""
+        """Restore the spellings of readout modes and filters."""
         setups.restore_spellings(context, noted_facts["spelled"])
 
 

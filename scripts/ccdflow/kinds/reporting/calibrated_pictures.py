@@ -416,7 +416,7 @@ class _FrameLine(NamedTuple):
 
     Attributes
     ----------
-    file : str
+    file : str or ccdflow.pages.contents.NamedFile
     grade : str
     bias, dark, flat : str or ccdflow.pages.contents.NamedFile
         Name of each master, or why there is none.
@@ -428,7 +428,7 @@ class _FrameLine(NamedTuple):
         Reasons for the grade.
     """
 
-    file: str
+    file: str | NamedFile
     grade: str = ""
     bias: str | NamedFile = ""
     dark: str | NamedFile = ""
@@ -449,8 +449,8 @@ def _frame_line(context, group, uses, names):
     group : ccdflow.run.job.Group
     uses : dict of str to ccdflow.run.master_choices.Use, or None
         By kind of master; None where the frame was not calibrated.
-    names : dict of str to str
-        Names of the masters, by product.
+    names : dict of str to ccdflow.pages.contents.NamedFile
+        Names of the masters with their links, by product.
     """
     file, record = group.files[0], context.outcome(group.product)
     if uses is None:

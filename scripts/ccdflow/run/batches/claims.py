@@ -46,6 +46,11 @@ def try_lock(path):
 
     On a file system without locks the file counts as locked: two processes may then do the same
     work, and both write the same bytes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or locked for another reason.
     """
     while True:
         file = path.open("a")
@@ -141,8 +146,9 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, 
 
     Returns
     -------
-    file object
-        Keep it until the work is done; closing it releases the lock.
+    file object or None
+        To be kept until the work is done; closing it releases the lock. None where the holder gives
+        no sign of life.
 
     Raises
     ------

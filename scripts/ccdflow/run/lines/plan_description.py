@@ -187,7 +187,7 @@ def _lines_on_moves(plan):
 
 
 def _lines_on_unreduced_frames(plan):
-    """Return the line on frames that are not reduced, a count for each status; [] for none."""
+    """Return [the line on frames that are not reduced, a count for each status]; [] for none."""
     statuses = archive_counts.status_counts(plan.context)
     words_by_status = {
         SET_ASIDE: SET_ASIDE,

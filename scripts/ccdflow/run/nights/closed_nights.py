@@ -104,8 +104,8 @@ class ClosedNights:
 
     def forget(self):
         """Forget all values of the note and its nights; the next question reads them again."""
-        for read in (self._values, self._parsed, self._groups, self._cells_to_take):
-            read.clear()
+        for store in (self._values, self._parsed, self._groups, self._cells_to_take):
+            store.clear()
         self.notes.forget()
 
     def is_closed(self, night):
@@ -119,7 +119,7 @@ class ClosedNights:
 
     @property
     def doubted_until(self):
-        """When all products of closed nights are on the disk, seconds since the epoch; 0: now."""
+        """Seconds since the epoch from which all products of closed nights are on the disk."""
         boots = self.column("boots")
         return max(
             (

@@ -124,6 +124,8 @@ class _Changes:
         The folders that changed: of raw frames behind ``raw/``, and of products.
     products : set of str
         The folders of products among them.
+    raw : list of str
+        The folders of raw frames among them, without ``raw/``.
     stamps : dict of str to tuple of int
         The stamps of the raw frames in the folders that changed.
     """

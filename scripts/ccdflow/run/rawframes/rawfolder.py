@@ -155,7 +155,7 @@ def find_frames(raw, results=None):
     if not stamps:
         raise NoFrames(
             "the folder holds no raw frame",
-            file="config/config.yaml",
+            file=paths.CONFIG_FILE,
             keyword="raw",
             value=str(raw),
             allowed="a folder with *.fits, *.fit, *.fts files, with .gz, .fz, .bz2, .xz or without",
@@ -168,7 +168,7 @@ def _no_raw_folder(raw, problem, error_class=UserError):
     """Return the error of a raw folder that cannot be read, with its remedy."""
     return error_class(
         problem,
-        file="config/config.yaml",
+        file=paths.CONFIG_FILE,
         keyword="raw",
         value=str(raw),
         remedy="give your folder of raw frames: raw=FOLDER (snakemake: --config raw=FOLDER)",

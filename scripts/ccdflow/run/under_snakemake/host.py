@@ -193,25 +193,6 @@ def given_settings(workflow):
     return frozenset(_attribute_if_set(workflow, "config_settings.config") or ())
 
 
-def error_line_with_settings(error, keys_given):
-    """Return an error's line, as of --config if its setting was given on the command line.
-
-    Parameters
-    ----------
-    error : ccdflow.errors.CcdflowError
-    keys_given : collection of str
-        Names of the settings of the command line.
-
-    Returns
-    -------
-    str
-    """
-    key = str(error.keyword).split(".")[0]
-    if key in keys_given and str(error.file or "").endswith("config/config.yaml"):
-        return f"--config {error.reason}"
-    return str(error)
-
-
 def read_host(workflow, arguments=(), *, is_module=False):
     """Return the `Host` of a workflow; call it once Snakemake builds its graph of jobs.
 

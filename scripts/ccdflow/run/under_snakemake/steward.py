@@ -19,7 +19,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ccdflow.errors import UserError
+from ccdflow import paths
+from ccdflow.errors import UserError, line_of_given
 from ccdflow.files import freed_pages
 from ccdflow.run import failures, job_records, lock, session, worker
 from ccdflow.run.batches import batch_progress, batch_splitting, claims
@@ -32,7 +33,6 @@ from ccdflow.run.lines.progress import BatchCount, Progress
 from ccdflow.run.run_start import EarlierJobs, RunRequest
 from ccdflow.run.under_snakemake import job_list, snakemake_views
 from ccdflow.run.under_snakemake.core_slots import CoreSlots
-from ccdflow.run.under_snakemake.host import error_line_with_settings
 from ccdflow.run.under_snakemake.terminal_messages import TerminalMessages
 from ccdflow.wording import first_named
 
@@ -442,9 +442,8 @@ class Steward:
 
     def line_of(self, error):
         """Return an error's line, without the file if the value is from the command line."""
-        return error_line_with_settings(
-            error, self.host.settings_given if self.host else frozenset()
-        )
+        names_given = self.host.settings_given if self.host else frozenset()
+        return line_of_given(error, paths.CONFIG_FILE, names_given, "--config ")
 
     def say(self, text):
         """Write one line of ccdflow."""

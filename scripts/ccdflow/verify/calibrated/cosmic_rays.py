@@ -106,9 +106,9 @@ def hits_of(header, image, errors, mask):
     )
     is_unusable = np.pad(is_unusable, _MARGIN_PIXELS, "reflect")
     # Pixels that are stored in steps are not those in which the width was measured.
-    part, least = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
+    rtol, atol = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
     check_value(
-        "CRFWHM", header["CRFWHM"], _width_of(pixels, errors, is_unusable), rtol=part, atol=least
+        "CRFWHM", header["CRFWHM"], _width_of(pixels, errors, is_unusable), rtol=rtol, atol=atol
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}
     if 0 < fwhm < UNDERSAMPLED_FWHM:

@@ -158,7 +158,7 @@ def check_cards(header, sources, origin, *, must_have=True):
         The source's; where its first one lacks a card, one of the others may have it.
     origin : CardOrigins
     must_have : bool
-        Whether all cards of the first source are to be there but those that are dropped.
+        Whether the header must have each card of the first source but those that are dropped.
 
     Raises
     ------

@@ -10,11 +10,11 @@ from ccdflow.verify.comparing.comparing import Differs, check_text
 
 # Cards of the first HDU: of all products, and by the beginning of the file's name.
 _COMMON_CARDS = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
-_NOISE = r"MOD(RN|GN)(\d\d\d?)?"
+_NOISE_CARDS = r"MOD(RN|GN)(\d\d\d?)?"
 _FIRST_HDU_CARDS = {
-    "pixels_": rf"LOOKED|FLATOWN\d+|HOTRATE|LOWSIGMA|CCDMASK|IM(COM|KEY|USE)\d\d\d|{_NOISE}",
+    "pixels_": rf"LOOKED|FLATOWN\d+|HOTRATE|LOWSIGMA|CCDMASK|IM(COM|KEY|USE)\d\d\d|{_NOISE_CARDS}",
     "shutter_": r"BUNIT|NFLATS|EXPM(IN|AX)|CHI2|SHUTM(EAN|ERR)|SERIES\d\d|(BIAS|DARK)(IM|KY)\d\d"
-    rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE}",
+    rf"|IM(COM|FLT|SEC)\d\d\d|{_NOISE_CARDS}",
     "bad_pixels_": r"EPOCH|NNIGHTS|BPNIGHTS|BPSHARE|NCOMBINE|IM(COM|KEY)\d\d\d",
 }
 # The order of the cards of the first HDU, as `card_order.REDUCED_ORDER`.
@@ -73,8 +73,10 @@ def check_measured(hdus, path):
     sort = sort_of(path)
     _check_hdus(hdus, sort)
     for number, hdu in enumerate(hdus):
-        pattern = _TABLE_FORM_CARDS if hdu.name in _TABLES[sort] else _IMAGE_FORM_CARDS
-        pattern = pattern if number else re.compile(f"{_COMMON_CARDS}|{_FIRST_HDU_CARDS[sort]}")
+        if number == 0:
+            pattern = re.compile(f"{_COMMON_CARDS}|{_FIRST_HDU_CARDS[sort]}")
+        else:
+            pattern = _TABLE_FORM_CARDS if hdu.name in _TABLES[sort] else _IMAGE_FORM_CARDS
         for keyword, count in Counter(hdu.header.keys()).items():
             if not pattern.fullmatch(keyword) or count > 1:
                 words = "writes no" if count == 1 else "writes only one"

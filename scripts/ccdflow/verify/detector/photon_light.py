@@ -270,8 +270,8 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     expected = needed_variance + np.maximum(light_of_neighbours - smooth, 0) * photon
     sharpness = (values - light_of_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
     brightness = light_of_surface / (_OWN_ELECTRONS * photon)
-    own_noise = needed_variance + np.maximum(values - smooth, 0) * photon
-    misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_noise)
+    own_variance = needed_variance + np.maximum(values - smooth, 0) * photon
+    misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_variance)
     # A bright pixel, or a pixel off the surface, has its own light.
     own_light_excess = np.maximum(brightness, misfit)
     light = np.where(

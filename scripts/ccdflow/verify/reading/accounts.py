@@ -18,8 +18,9 @@ from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 from ccdflow.verify.reading.own_faults import is_missing_card
 from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 
-# Endings of packed raw files, which products lose.
-_PACKINGS = (".gz", ".fz", ".bz2", ".xz")
+PACKINGS = (".gz", ".fz", ".bz2", ".xz")
+"""Endings of packed raw files, which products lose."""
+
 # Adu: a level of 16-bit pixels without a saturation of their own is saturated from here on.
 _SATURATED_LEVEL = 65535.0
 
@@ -221,7 +222,7 @@ def raw_file(header):
 
 def product_of(file):
     """Return the reduced frame of a raw file, relative to the results folder."""
-    for packing in _PACKINGS:
+    for packing in PACKINGS:
         if file.lower().endswith(packing):
             file = file[: -len(packing)]
             break

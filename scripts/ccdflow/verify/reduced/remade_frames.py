@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
-import re
+import lzma
 import warnings
 import zlib
 from dataclasses import dataclass, field
@@ -19,9 +20,20 @@ from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
 from ccdflow.errors import is_own_fault
+from ccdflow.verify.reading.accounts import PACKINGS
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
+# Errors of packed or damaged files.
+_READ_ERRORS = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, IndexError, TypeError,
+)  # fmt: skip
+# The first bytes of a packed file, and the function that unpacks it.
+_UNPACKERS = (
+    (b"\x1f\x8b", gzip.decompress),
+    (b"BZh", bz2.decompress),
+    (b"\xfd7zXZ\0", lzma.decompress),
+)
 # Rows at a time: the memory of a whole frame in float64 would be asked for and cleared each time.
 _ROWS_AT_ONCE = 256
 
@@ -65,6 +77,7 @@ def read_raw(account, folder):
     Returns
     -------
     SourceFile
+        Without images and headers where its fingerprint is not that of the account.
 
     Raises
     ------
@@ -83,7 +96,7 @@ def read_raw(account, folder):
         if fingerprint != account.fingerprint:
             return SourceFile(fingerprint, {}, [])
         return _source_of_content(content, fingerprint, hdus_used)
-    except (OSError, EOFError, zlib.error, ValueError, IndexError, TypeError) as error:
+    except _READ_ERRORS as error:
         if is_own_fault(error):
             raise
         reason = f"the raw file cannot be read: {error}"
@@ -91,9 +104,12 @@ def read_raw(account, folder):
 
 
 def _unpacked_content(path):
-    """Return the bytes of a raw file, inflated if it ends in .gz."""
+    """Return the bytes of a raw file, unpacked as its first bytes say, whatever its name."""
     content = path.read_bytes()
-    return gzip.decompress(content) if path.name.lower().endswith(".gz") else content
+    for start, unpack in _UNPACKERS:
+        if content.startswith(start):
+            return unpack(content)
+    return content
 
 
 def _source_of_content(content, fingerprint, hdus_used):
@@ -117,10 +133,12 @@ def _highest_value(header):
 
 
 def _existing_path(path):
-    """Return the path of a raw file, or of the same with or without .gz, where that is there."""
-    packed_path = path.with_name(f"{path.name}.gz")
-    unpacked_path = path.with_name(re.sub(r"(?i)\.gz$", "", path.name))
-    return next((each for each in (path, packed_path, unpacked_path) if each.is_file()), path)
+    """Return the path of a raw file, or of the same packed in another way, where that is there."""
+    name = path.name
+    if name.lower().endswith(PACKINGS):
+        name = name[: name.rindex(".")]
+    others = (path.with_name(f"{name}{packing}") for packing in ("", *PACKINGS))
+    return next((each for each in (path, *others) if each.is_file()), path)
 
 
 def overscan_of(raw_image, amplifier):

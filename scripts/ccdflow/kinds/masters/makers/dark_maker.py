@@ -98,11 +98,11 @@ class DarkMaker(ExposedMasterMaker):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     figures = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(figures)})
-        lost = [
-            max(lost_parts_of_images, key=lambda lost: lost.part)
+        largest_lost_parts = [
+            max(lost_parts_of_images, key=lambda lost_part: lost_part.part)
             for lost_parts_of_images in zip(*lost_parts, strict=True)
         ]
-        return statistics, lost, copies
+        return statistics, largest_lost_parts, copies
 
     def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined dark; pixels that are hot or not linear are flagged."""

@@ -35,7 +35,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     mask : numpy.ndarray of shape (ny, nx), int16
         Mask of the image; changed in place.
     hot_rate : float
-        A pixel is hot at this many electrons a second above the median.
+        A pixel is hot at this many electrons a second above its surroundings.
     threads : int
         The flags do not depend on it.
 
@@ -55,8 +55,8 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
         )
     noise = night.read_noise(amplifier)[0] * gain
     times = [t for record in records for t in [record.data["seconds"]] * _member_count(record)]
-    with ExitStack() as stack:
-        stacks = [stack.enter_context(MemberRows(night, r, image)) for r in records]
+    with ExitStack() as exit_stack:
+        stacks = [exit_stack.enter_context(MemberRows(night, r, image)) for r in records]
 
         def read(rows):
             values = np.empty((len(times), len(rows), place.x1 - place.x0), np.float32)
