@@ -19,7 +19,6 @@ import textwrap
 import threading
 from pathlib import Path
 
-from ccdflow import paths
 from ccdflow.errors import FULL_DISK, CcdflowError, UserError, action_of, line_of_given
 
 INTERRUPTED = 130
@@ -66,6 +65,7 @@ end_at_once()
 
 # Imported below `end_at_once`, because this takes a tenth of a second, in which Ctrl-C may come.
 import ccdflow.lean_imports  # noqa: E402, F401
+from ccdflow import paths  # noqa: E402
 
 
 def add_cores(script_parser, *further_names, default=None, words="threads"):

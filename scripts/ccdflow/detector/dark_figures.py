@@ -304,7 +304,7 @@ def is_drifting(drift, levels, hours, *, error):
 
     Parameters
     ----------
-    followed : ccdflow.detector.bias_figures.Drift
+    drift : ccdflow.detector.bias_figures.Drift
         The drift of these levels.
     levels : sequence of float
         Levels of the members; NaN if unknown.

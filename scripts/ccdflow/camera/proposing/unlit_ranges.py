@@ -58,7 +58,7 @@ def without_unlit(axes, headers, index, claimed_sections, findings):
 
 
 def _reason_for_unlit(axis, factor, chip_length):
-    """Return why the strips of an axis belong to the chip, '' where they may be overscan.
+    """Return the reason why the strips of an axis belong to the chip; '' if they may be overscan.
 
     Parameters
     ----------

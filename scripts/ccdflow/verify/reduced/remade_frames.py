@@ -137,8 +137,8 @@ def _existing_path(path):
     name = path.name
     if name.lower().endswith(PACKINGS):
         name = name[: name.rindex(".")]
-    others = (path.with_name(f"{name}{packing}") for packing in ("", *PACKINGS))
-    return next((each for each in (path, *others) if each.is_file()), path)
+    other_paths = (path.with_name(f"{name}{packing}") for packing in ("", *PACKINGS))
+    return next((each for each in (path, *other_paths) if each.is_file()), path)
 
 
 def overscan_of(raw_image, amplifier):
