@@ -240,7 +240,7 @@ def absent_texts(tree):
 def unsaid_texts(module, code):
     """Yield texts that a test says to be absent and that neither code nor the same file has.
 
-    Numbers are left out: "6 nights before" is said by what says " nights before".
+    Numbers are left out: code that writes " nights before" writes "6 nights before" as well.
     """
     absent = list(absent_texts(module.tree))
     places = {id(each) for each in absent}

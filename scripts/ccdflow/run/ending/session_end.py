@@ -180,10 +180,10 @@ def _fold_records(session):
         for record in unmade
         if record.status == job_records.GONE and record.kind != first_kind
     ]
-    staying = kept_products.unmade_for_now(session.plan, unmade)
+    staying = retiring.unmade_for_now(session.plan, unmade)
     leaving = [record.product for record in unmade if record.product not in staying]
     session.unmoved_products |= retiring.retire(context, leaving)
-    for product in kept_products.refused_with_frames(session.plan, unmade):
+    for product in retiring.refused_with_frames(session.plan, unmade):
         context.ledger.pop(product, None)
     busy_batches = withdrawal.withdraw(context.results, is_run_over=True)
     saving.save_session(session, withdrawal.removable_records(files, busy_batches, context.results))

@@ -86,7 +86,7 @@ class Round:
     is_busy: bool = False
 
     def add_nights(self, nights):
-        """Add nights, and keep the order; '' stands for products of no night.
+        """Add nights in their order; '', the night of products of no night, is left out.
 
         Parameters
         ----------
