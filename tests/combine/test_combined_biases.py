@@ -580,7 +580,7 @@ def test_a_frame_that_is_odd_in_any_amplifier_is_left_out():
     rng = np.random.default_rng(5)
     frames = [[rng.normal(0, 3, (40, 64)) for _ in range(2)] for _ in range(6)]
     frames[4][1] += 20
-    selection = selecting.select(
+    selection = selecting.select_by_statistics(
         [
             [statistics(image, name) for image, name in zip(frame, "ab", strict=True)]
             for frame in frames
@@ -592,8 +592,8 @@ def test_a_frame_that_is_odd_in_any_amplifier_is_left_out():
 
 
 def test_frames_too_small_for_figures_are_all_kept():
-    assert selecting.select([[], [], []]).kept == (0, 1, 2)
-    assert selecting.select([]).kept == ()
+    assert selecting.select_by_statistics([[], [], []]).kept == (0, 1, 2)
+    assert selecting.select_by_statistics([]).kept == ()
 
 
 @pytest.mark.parametrize("count", [999, 1000, 2345])

@@ -18,7 +18,7 @@ from ccdflow.detector import dead_time
 from ccdflow.errors import FrameError
 from ccdflow.kinds import CHAIN
 from ccdflow.kinds.explaining import product_explanation
-from ccdflow.kinds.measuring.shutter import can_tell_shutter
+from ccdflow.kinds.measuring.shutter import can_measure_shutter
 from ccdflow.verify import verdicts
 
 KINDS = tuple(kind.name for kind in CHAIN if "picture" not in kind.name)
@@ -312,7 +312,7 @@ def verify_first_frame(folder):
     ],
 )
 def test_no_map_rests_on_one_flat(seconds, expected):
-    assert can_tell_shutter(seconds) is expected
+    assert can_measure_shutter(seconds) is expected
 
 
 def test_flats_that_follow_no_line_make_no_map(tmp_path):

@@ -28,7 +28,7 @@ from ccdflow.frame.small_images import (
     pixels_per_small_pixel,
     small_image,
 )
-from ccdflow.kinds.reducing.small_pictures import values_shown
+from ccdflow.kinds.reducing.small_pictures import values_and_picture
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.pages.contents import ShownFrame
 from ccdflow.pages.pictures.small_picture import chunks, draw_small_picture, read_picture_values
@@ -346,7 +346,10 @@ def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
     atomic_write.write_directly(path, old)
     row = SimpleNamespace(night="2024-03-01", facts={"type": "bias"})
     context = SimpleNamespace(results=tmp_path)
-    assert values_shown(context, row, "reduced/a.fits", "k") == (read_picture_values(content), old)
+    assert values_and_picture(context, row, "reduced/a.fits", "k") == (
+        read_picture_values(content),
+        old,
+    )
 
 
 def test_a_frame_of_another_type_has_its_picture_anew(tmp_path):
@@ -356,7 +359,7 @@ def test_a_frame_of_another_type_has_its_picture_anew(tmp_path):
     key = run.context.outcome("reduced/f1.fits").key
     of_sky = replace(row, facts={**row.facts, "type": "science"})
     for each, rows in ((row, 1), (of_sky, SQUARE_ROWS), (row, 1)):
-        shown, content = values_shown(run.context, each, "reduced/f1.fits", key)
+        shown, content = values_and_picture(run.context, each, "reduced/f1.fits", key)
         path = run.results / paths.small_picture("2020-02-29", "reduced/f1.fits")
         assert (shown.rows, path.read_bytes()) == (rows, content)
 

@@ -164,7 +164,9 @@ def test_the_advice_on_light_in_a_strip_can_be_followed():
         )
         (text,) = (text for kind, text in reduced.warnings if kind == subtraction_checks.LIGHT)
         assert advice in text
-        warnings = {"a.fits": frame_warnings.Warned("simcam", [(subtraction_checks.LIGHT, text)])}
+        warnings = {
+            "a.fits": frame_warnings.FrameWarnings("simcam", [(subtraction_checks.LIGHT, text)])
+        }
         (line,) = frame_warnings.sentences_on_warnings(warnings)
         assert line.startswith("simcam: a.fits: the overscan holds light")
         assert line.endswith("config/cameras/simcam.yaml")

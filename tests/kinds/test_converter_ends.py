@@ -11,7 +11,7 @@ from small_frames import begin, run_jobs
 
 from ccdflow.kinds.masters.member_masters import saturation_ceiling
 from ccdflow.kinds.reducing.record_entries import (
-    lacks_ends,
+    lacks_converter_ends,
     plain_ends,
     plain_ends_of_full_pixels,
 )
@@ -117,7 +117,7 @@ def test_records_without_the_entry_are_as_they_were():
     assert (plain_ends_of_full_pixels(older), plain_ends(older)) == ({}, {})
     assert plain_ends_of_full_pixels(newer) == {"A": full["converter"]["A"]}
     foreseen = SimpleNamespace(data={})
-    assert [lacks_ends(each) for each in (older, newer, foreseen)] == [True, False, False]
+    assert [lacks_converter_ends(each) for each in (older, newer, foreseen)] == [True, False, False]
     # A lower value of the profile takes precedence.
     amplifiers[0].saturation = 60000.0
     assert saturation_ceiling(image, newer) == 59000.0

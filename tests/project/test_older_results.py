@@ -21,7 +21,7 @@ PLACES = [
     ("ccdflow/kinds/masters/bias.py", "_VERSION_OF_MAD_CLIPPING ="),
     ("ccdflow/kinds/reporting/calibrated_pictures.py", "starts = {name:"),
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
-    ("ccdflow/kinds/masters/combining.py", "_TOO_FEW_FORMERLY ="),
+    ("ccdflow/kinds/masters/combining.py", "_OLDER_TOO_FEW_TEXT ="),
     ("ccdflow/kinds/measuring/pixel_tables.py", "no_bits = np.zeros"),
     ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
     ("ccdflow/kinds/reducing/record_entries.py", "return record is not None and"),

@@ -32,9 +32,9 @@ def _write(folder, *, share=0.02, owns=(0.123456789, 1), name="pixels.fits"):
     pixel_tables.write_product(
         SimpleNamespace(results=folder),
         Record(name, "detector", "k" * 16),
-        [("NIGHT", "2024-03-01", "night"), *pixel_tables.weak_cards_of(images)],
-        PIXELS=pixel_tables.columns_of(images),
-        WEAK=pixel_tables.weak_columns_of(images),
+        [("NIGHT", "2024-03-01", "night"), *pixel_tables.weak_pixel_cards(images)],
+        PIXELS=pixel_tables.bad_pixel_columns(images),
+        WEAK=pixel_tables.weak_pixel_columns(images),
     )
     return folder / name
 

@@ -6,7 +6,7 @@ import pytest
 
 from ccdflow.kinds.measuring.noise_sentences import (
     lamp_sentences,
-    nights_off,
+    nights_of_odd_noise,
     noise_sentences,
     sentences_on_noise,
 )
@@ -85,7 +85,7 @@ def test_nights_noted_one_by_one_read_like_nights_noted_together():
     for number, (context, _) in enumerate(off):
         for group in context.groups.values():
             group.night = f"2024-03-0{number}"
-    noted = [entry for archive in off for entry in nights_off(*archive)]
+    noted = [entry for archive in off for entry in nights_of_odd_noise(*archive)]
     (sentence,) = sentences_on_noise(reversed(noted))
     assert sentence.startswith(
         "cam: the noise of 6 calibrated frames of 3 nights (g) is 13.0 e- a pix"

@@ -122,7 +122,7 @@ def summary_of(context, records):
         Plain values. ``refused``: [product, reason] of each refused frame; ``made``: how many were
         made; ``without``: by the step that frames lack, and by the reason, [how many, the first
         product, the parts of the reason]; ``helps``: their `master_help.sums_of_effects`;
-        ``noise``: `noise_sentences.nights_off` of the images.
+        ``noise``: `noise_sentences.nights_of_odd_noise` of the images.
     """
     reasons_by_step, n_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
     for record in records:
@@ -150,7 +150,7 @@ def summary_of(context, records):
         "made": n_made,
         "without": reasons_by_step,
         "helps": master_help.sums_of_effects(records),
-        "noise": noise_sentences.nights_off(context, records, includes_spectra=False),
+        "noise": noise_sentences.nights_of_odd_noise(context, records, includes_spectra=False),
     }
 
 

@@ -26,7 +26,7 @@ from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header, recipe_and_images
 from ccdflow.kinds.reducing.record_entries import (
     converter_ends_of,
-    lacks_ends,
+    lacks_converter_ends,
     no_level_parts,
     plain_no_level_parts,
 )
@@ -185,7 +185,7 @@ class Calibration:
             basis["without_level"] = lost
         # Where the ends of the converter are known, they follow from the raw file, whose
         # fingerprint is in the key of the frame.
-        if lacks_ends(self.reduced_record):
+        if lacks_converter_ends(self.reduced_record):
             basis["converter"] = "not known"
         if self.unneeded_steps:
             basis["left_out"] = self.unneeded_steps
@@ -211,7 +211,7 @@ class Calibration:
         )
 
     @property
-    def made_before(self):
+    def current_record(self):
         """The `Record` of the calibrated frame; None without a current one."""
         record = self.context.earlier_record(self.group.product)
         if record is None or record.status != job_records.MADE or record.key != digest(self.basis):

@@ -327,7 +327,7 @@ class _PlannedFrames:
 
 def _measurements_for(context, row):
     """Return ``measurements`` and ``shared`` of a frame's `_PlannedFrames`."""
-    pixels = measured_nights.pixels_for(context, row)
+    pixels = measured_nights.bad_pixel_measurements_for(context, row)
     gain_choice = measured_nights.gain_choice_of(context, row)
     shutter_choice = shutter_correction.shutter_choice_of(context, row)
     return (*pixels, *shutter_correction.map_for(context, row)), (*gain_choice, *shutter_choice)

@@ -15,7 +15,7 @@ from ccdflow.kinds.masters import member_masters
 from ccdflow.kinds.measuring import pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
-from ccdflow.kinds.measuring.measured_nights import measurements_of, tells_of_pixels
+from ccdflow.kinds.measuring.measured_nights import made_measurements, shows_bad_pixels
 from ccdflow.run.lookups import OutcomeKey
 
 # The level of full pixels counts as unknown if flats of a night are brighter than the median of the
@@ -54,7 +54,7 @@ class DetectorCorrection:
         products = self._group.measurements
         # Frames of all filters have the same records.
         records = self._context.kept_by_key(
-            (OutcomeKey.MEASUREMENTS, products), lambda: measurements_of(self._context, products)
+            (OutcomeKey.MEASUREMENTS, products), lambda: made_measurements(self._context, products)
         )
         return [record for record in records if record.kind == DETECTOR.name]
 
@@ -211,11 +211,11 @@ class DetectorCorrection:
         cards, masks = [], ()
         shapes_of_frame = [list(shape) for shape in shapes]
         usable_records = [
-            r for r in self.records if tells_of_pixels(r) and r.data["shapes"] == shapes_of_frame
+            r for r in self.records if shows_bad_pixels(r) and r.data["shapes"] == shapes_of_frame
         ]
         if usable_records:
             share = self._context.settings["detector"]["share"]
-            masks = pixel_tables.masks_of(self._context, usable_records, shapes, share)
+            masks = pixel_tables.masks_of_nights(self._context, usable_records, shapes, share)
             newest = usable_records[-1]
             cards += [
                 ("BPMIM", newest.product, "newest measurement of bad pixels"),

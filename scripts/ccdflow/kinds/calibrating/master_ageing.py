@@ -72,7 +72,7 @@ class MasterSeries:
         return self.name, spread, value, line, f"{self.ageing_in_use:.3g}"
 
 
-def candidates(context):
+def comparable_masters(context):
     """Return {(kind, name): groups} of masters that can be compared, oldest first, the last ones.
 
     Parameters
@@ -157,14 +157,14 @@ def basis_of(context):
                 for group in groups
             ],
         ]
-        for (kind, name), groups in candidates(context).items()
+        for (kind, name), groups in comparable_masters(context).items()
     ]
 
 
 def master_series(context):
     """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
     all_series = []
-    for (kind, name), groups in candidates(context).items():
+    for (kind, name), groups in comparable_masters(context).items():
         samples = [_sample_of_master(context, kind, group) for group in groups]
         samples = [sample for sample in samples if sample is not None]
         if len(samples) < _FEWEST_NIGHTS:

@@ -9,7 +9,7 @@ from ccdflow.kinds.reducing.frame_sources import recipe_and_images
 from ccdflow.robust import median
 from ccdflow.wording import count
 
-UNUSUAL_SATURATED_PART = 1e-3
+UNUSUAL_SATURATED_FRACTION = 1e-3
 """A frame is marked if at least this part of its pixels is saturated.
 
 The cores of bright stars fill 1 pixel in 80,000 of the guide's night and 1 in 22,000 of the frames
@@ -87,7 +87,7 @@ def unusual_saturation(n_saturated, n_pixels, numbers_alike=()):
     >>> unusual_saturation(79, 8_454_144, [0, 2])
     ''
     """
-    if n_saturated >= UNUSUAL_SATURATED_PART * n_pixels:
+    if n_saturated >= UNUSUAL_SATURATED_FRACTION * n_pixels:
         return (
             f"{n_saturated} pixels of it, 1 in {n_pixels / n_saturated:.0f}" if n_saturated else ""
         )

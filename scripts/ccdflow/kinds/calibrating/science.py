@@ -16,7 +16,7 @@ from ccdflow.kinds.calibrating.calibration import MASTER_STORE, Calibration
 from ccdflow.kinds.calibrating.calibration_plan import FramePlanner
 from ccdflow.kinds.calibrating.saturated_frames import number_of_pixels
 from ccdflow.kinds.grouped_kind import GroupedKind
-from ccdflow.kinds.masters.group_queries import masters_carried
+from ccdflow.kinds.masters.group_queries import candidate_masters
 from ccdflow.kinds.measuring import noise_sentences
 from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, size_of_frame
 from ccdflow.run import job_records
@@ -129,7 +129,7 @@ class Science(CardsOfFrames, GroupedKind):
         calibration = Calibration(context, context.group(job.product))
         if (
             job.why == calibration_plan.MAY_CHANGE
-            and (earlier_record := calibration.made_before) is not None
+            and (earlier_record := calibration.current_record) is not None
         ):
             return earlier_record
         return calibration.make()
@@ -140,7 +140,7 @@ class Science(CardsOfFrames, GroupedKind):
         measurement_groups = [
             each for p in group.measurements if (each := context.find_group(p)) is not None
         ]
-        masters = masters_carried(context, group)
+        masters = candidate_masters(context, group)
         rows = [context.row(group.files[0])]
         rows += shutter_correction.rows_needed(context, group)
         return rows, [group, *masters, *measurement_groups]

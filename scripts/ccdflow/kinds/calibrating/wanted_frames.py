@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdflow.kinds.reducing.frame_sources import frame_records
+from ccdflow.kinds.reducing.frame_sources import night_frame_records
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import calibrated_product
 from ccdflow.run.rawframes.enabled_types import is_type_enabled
@@ -49,7 +49,7 @@ def frames_to_calibrate(planner, types):
 def _rows_with_records(context):
     """Yield all rows, sorted by night and file, each with the record of its reduced frame."""
     for night in sorted(context.nights):
-        yield from zip(context.rows_of(night), frame_records(context, night), strict=True)
+        yield from zip(context.rows_of(night), night_frame_records(context, night), strict=True)
 
 
 def keep_products_without_row(planner, kind):

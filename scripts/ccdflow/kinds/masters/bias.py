@@ -9,8 +9,8 @@ from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
 
-# Older results: no bias was clipped by anything but MAD. The version of those whose recipe says
-# ``mad``; the others have `Bias.version`.
+# Older results: biases were clipped by MAD alone. Biases with the recipe ``mad`` keep this version;
+# the others have `Bias.version`.
 _VERSION_OF_MAD_CLIPPING = 3
 
 
@@ -35,8 +35,8 @@ class Bias(MasterKind):
     def group_basis(self, context, group):
         """Return the sources of a combined bias.
 
-        A bias that is clipped by MAD keeps the key of versions that could clip by nothing else: its
-        bytes are the same.
+        A bias that is clipped by MAD has the same bytes as in the versions that had no other
+        clipping, so it keeps the key of these versions.
         """
         basis = super().group_basis(context, group)
         if self.configuration(context)["clip_by"] == "mad":
@@ -45,7 +45,7 @@ class Bias(MasterKind):
         return basis
 
     def closing(self, context, records):
-        """Return a run's last lines on combined biases; where there are none, why."""
+        """Return a run's last lines on combined biases, or why there is none."""
         lines = super().closing(context, records)
         if self.configuration(context)["enabled"]:
             lines += why_no_bias(context.store, archive_counts.type_counts(context))
@@ -56,17 +56,17 @@ class Bias(MasterKind):
         return super().can_close(context) and bool(archive_counts.type_counts(context)[self.type])
 
     def products_on_page(self, context, night):
-        """Return the masters of a night, and those whose figures its page shows beside them."""
+        """Return the biases whose figures a night's page shows: its own, and those before it."""
         trend = group_queries.trend_groups(self, context, night)
         groups = [*self.night_groups(context, night), *trend]
         return list(dict.fromkeys(group.product for group in groups))
 
     def page_basis(self, context, night):
         """Return the sources of a night's page: its combined biases and those before it."""
-        nights_elsewhere = group_queries.nights_elsewhere(self, context, night)
+        later_nights = group_queries.later_nights_with_members(self, context, night)
         groups = group_queries.trend_groups(self, context, night)
         return {
-            **({"elsewhere": nights_elsewhere} if nights_elsewhere else {}),
+            **({"elsewhere": later_nights} if later_nights else {}),
             "groups": group_queries.basis_lines(self, context, groups),
         }
 

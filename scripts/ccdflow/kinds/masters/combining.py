@@ -1,6 +1,7 @@
 """The job of a master of any image type: frames are chosen, compared, combined and measured.
 
-Where image types differ, `ccdflow.kinds.masters.makers.master_maker.MasterMaker` is asked.
+The steps in which image types differ are methods of
+`ccdflow.kinds.masters.makers.master_maker.MasterMaker`.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from ccdflow.run.rawframes.rows import digest
 if TYPE_CHECKING:
     from ccdflow.kinds.masters.master import MasterKind
 
-# Older results: records of groups whose frames agree and are only too few say so by this text
-# alone, and have no `too_few`.
-_TOO_FEW_FORMERLY = "fewer than the minimum of"
+# Older results: records of groups whose frames agree, but are too few, have this text in their
+# reason and no entry `too_few`.
+_OLDER_TOO_FEW_TEXT = "fewer than the minimum of"
 
 
 class FramesDisagree(Exception):
@@ -46,7 +47,7 @@ class FramesDisagree(Exception):
     Parameters
     ----------
     left_out : list of ccdflow.detector.member_selection.LeftOut
-        These members, with the reasons.
+        The unlike members, with the reasons.
     """
 
     def __init__(self, left_out):
@@ -56,7 +57,7 @@ class FramesDisagree(Exception):
 
 @dataclass(frozen=True)
 class CombineRequest:
-    """A group that is to be combined, whichever of its members are chosen.
+    """A group whose frames are to be combined, before members are selected.
 
     Attributes
     ----------
@@ -77,24 +78,25 @@ class CombineRequest:
 
 @dataclass(frozen=True)
 class CombineWork:
-    """The members of a group that are combined, and how.
+    """The selected members of a group, and the settings by which they are combined.
 
     Attributes
     ----------
     kind : ccdflow.kinds.masters.master.MasterKind
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
-    kept : list of (str, ccdflow.run.job_records.Record)
+        The master's record, as far as it is known before the combination.
+    records_of_files : list of (str, ccdflow.run.job_records.Record)
         Raw files and records of the members.
     left_out : list of (str, ccdflow.detector.member_selection.LeftOut)
-        Raw files of the others, and why.
+        Raw files of the frames that are left out, and why.
     threads : int
     """
 
     kind: MasterKind
     context: JobContext
     record: Record
-    kept: list[tuple[str, Record]]
+    records_of_files: list[tuple[str, Record]]
     left_out: list[tuple[str, member_selection.LeftOut]]
     threads: int
 
@@ -111,7 +113,7 @@ class CombineWork:
     @property
     def members(self):
         """The members with their rows, noises, and the masters that are applied to them."""
-        return Members(self.context, self.group, self.kept)
+        return Members(self.context, self.group, self.records_of_files)
 
     @property
     def settings(self):
@@ -121,17 +123,17 @@ class CombineWork:
     @property
     def files(self):
         """The members' raw files."""
-        return [file for file, _ in self.kept]
+        return [file for file, _ in self.records_of_files]
 
     @property
     def facts(self):
         """The header values of the members."""
-        return [self.context.row_of(record.product).facts for _, record in self.kept]
+        return [self.context.row_of(record.product).facts for _, record in self.records_of_files]
 
     @property
     def dates(self):
-        """When the members were taken, ISO (UT); '' where it is not known."""
-        return [fact["date_obs"] or "" for fact in self.facts]
+        """The dates and times at which the members were taken, ISO (UT); '' for unknown ones."""
+        return [facts["date_obs"] or "" for facts in self.facts]
 
     @property
     def hours(self):
@@ -142,8 +144,8 @@ class CombineWork:
 
     @property
     def flags(self):
-        """The flags of amplifiers that all members have; frames left out have other flags."""
-        return self.kept[0][1].data.get("flags", {})
+        """The flags of amplifiers: all members have the same, because others are left out."""
+        return self.records_of_files[0][1].data.get("flags", {})
 
     @property
     def reduction(self):
@@ -193,13 +195,16 @@ class CombineWork:
         return combined.sample[:, rows, place.x0 : place.x1]
 
     def hdus(self):
-        """Return the `ProductHdu` list of each member, up to that of the last image."""
-        count = self.images[-1].hdu + 1
-        return [read_hdus(self.context.results / record.product, count) for _, record in self.kept]
+        """Return the `ProductHdu` list of each member, up to the HDU of the last image."""
+        n_hdus = self.images[-1].hdu + 1
+        return [
+            read_hdus(self.context.results / record.product, n_hdus)
+            for _, record in self.records_of_files
+        ]
 
 
 def combine_group(kind, context, job, *, threads):
-    """Combine the frames of a group, or say why that would make no good product.
+    """Combine the frames of a group, or refuse it with the reason; return the record.
 
     Parameters
     ----------
@@ -243,7 +248,7 @@ def combine_group(kind, context, job, *, threads):
 
 
 def _work_on_selection(request, selection):
-    """Return the `CombineWork` of a selection; its record has the entries known so far.
+    """Return the `CombineWork` of a selection.
 
     Parameters
     ----------
@@ -267,7 +272,7 @@ def _work_on_selection(request, selection):
         kind=kind,
         context=context,
         record=record,
-        kept=members_kept,
+        records_of_files=members_kept,
         left_out=left_out,
         threads=request.threads,
     )
@@ -291,9 +296,9 @@ def _combine_selected(request, selection):
         if not reason:
             return _make_master(work)
         if not selection.agrees and selection.kept:
-            # The figures of all frames show the disagreement.
-            work = replace(work, kept=members)
-        data["quality"] = _measure_only(work) if len(work.kept) > 1 else []
+            # All frames are measured, because their figures show the disagreement.
+            work = replace(work, records_of_files=members)
+        data["quality"] = _measure_only(work) if len(work.records_of_files) > 1 else []
         if selection.agrees:
             data["too_few"] = True
     except TooLittleMemory as error:
@@ -301,33 +306,42 @@ def _combine_selected(request, selection):
         enough = memory_limits.least_megabytes(error.bytes_needed)
         reason = (
             f"{memory:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
-            f" {len(work.kept)} frames; allowed: {enough} or more"
+            f" {len(work.records_of_files)} frames; allowed: {enough} or more"
         )
-        # The limit is noted: a run with another limit tries again, a run with this one does not.
+        # A run with another limit tries again, a run with this limit does not.
         data |= {"quality": [], "memory": memory, "enough": enough}
     return replace(work.record, status=job_records.REFUSED, reason=reason)
 
 
-def _why_no_master(selection, available, minimum):
-    """Return why a selection makes no master, or ''."""
+def _why_no_master(selection, n_available, minimum):
+    """Return why a selection makes no master, or ''.
+
+    Parameters
+    ----------
+    selection : ccdflow.detector.member_selection.Selection
+    n_available : int
+        Number of all frames of the group.
+    minimum : int
+        Fewest members of a master.
+    """
     if not selection.agrees:
         return selection.reason
-    count = len(selection.kept)
-    if count >= minimum:
+    n_selected = len(selection.kept)
+    if n_selected >= minimum:
         return ""
-    out_of_all = f" of {available}" if count < available else ""
-    frames = "frame" if count == available == 1 else "frames"
-    return f"{count}{out_of_all} {frames}, fewer than the minimum of {minimum}"
+    out_of_all = f" of {n_available}" if n_selected < n_available else ""
+    frames = "frame" if n_selected == n_available == 1 else "frames"
+    return f"{n_selected}{out_of_all} {frames}, fewer than the minimum of {minimum}"
 
 
 def is_below_minimum(record):
     """Return whether a master was refused because its frames, which agree, are too few."""
     is_refused = record.status == job_records.REFUSED
-    return is_refused and record.data.get("too_few", _TOO_FEW_FORMERLY in record.reason)
+    return is_refused and record.data.get("too_few", _OLDER_TOO_FEW_TEXT in record.reason)
 
 
-def are_too_few(record):
-    """Return whether two frames or more that agree are only too few to be combined.
+def has_members_below_minimum(record):
+    """Return whether a master was refused because its frames, two or more that agree, are too few.
 
     Parameters
     ----------
@@ -345,9 +359,10 @@ def are_too_few(record):
 
 
 class _MasterFile:
-    """The parts of a master's file and its figures, gathered image by image.
+    """The parts of a master's file and its figures, added image by image.
 
-    All images come before their extensions, as in a reduced frame: an image has one index.
+    All images come before their extensions, as in a reduced frame: an image has the same index in
+    both.
 
     Parameters
     ----------
@@ -361,10 +376,10 @@ class _MasterFile:
         The figures of each amplifier, image by image.
     remarks : list of (str, str)
         The amplifier and the text of each warning; '' for an image as a whole.
-    rejected : int
+    n_rejected : int
         Number of rejected values.
     recipe : str
-        How the last image was combined.
+        The recipe by which the last image was combined.
     """
 
     def __init__(self, work, hdus_of_members):
@@ -372,7 +387,7 @@ class _MasterFile:
         self._images, self._extensions = [], []
         # Checksum of the words of the first image, for the record.
         self._checksum = ""
-        self.figures, self.remarks, self.rejected, self.recipe = [], [], 0, ""
+        self.figures, self.remarks, self.n_rejected, self.recipe = [], [], 0, ""
         if work.images[0].hdu:
             primary = combined_header.shared_cards([hdus[0] for hdus in hdus_of_members])
             work.maker.write_group_cards(work, primary)
@@ -412,7 +427,7 @@ class _MasterFile:
         self._checksum = self._checksum or str(words)
         self.figures += figures
         self.remarks += remarks
-        self.rejected += int(combined.clipped.sum())
+        self.n_rejected += int(combined.clipped.sum())
         self.recipe = str(combined.recipe)
 
     def write(self, target):
@@ -440,8 +455,8 @@ def _make_master(work):
         "remarks": [text for _, text in master.remarks],
         **_amplifiers_of(master.remarks),
         "recipe": master.recipe,
-        "rejected": master.rejected,
-        "pixels": len(work.kept) * sum(math.prod(image.shape) for image in work.images),
+        "rejected": master.n_rejected,
+        "pixels": len(work.records_of_files) * sum(math.prod(image.shape) for image in work.images),
     }
     return replace(work.record, stamp=atomic_write.stamp_of(target), content=content, data=data)
 
@@ -453,7 +468,7 @@ def _amplifiers_of(remarks):
 
 
 def _check_values(work, combined):
-    """Refuse a combined frame without any value: as a master it would mask whole frames."""
+    """Raise `FrameError` for a combined frame without any value: it would mask whole frames."""
     if combined.empty == combined.image.size:
         raise FrameError(
             "no pixel has a value in any member",
@@ -463,15 +478,15 @@ def _check_values(work, combined):
 
 
 def _measure_only(work):
-    """Return the figures of frames that make no master."""
+    """Return the figures of frames that are combined only to be measured, without a master."""
     figures = []
     for image, hdus, combined in work.maker.combined_images(work, work.hdus()):
         _check_values(work, combined)
         figures += work.maker.measure_image(
             work, combined, image, combined_header.unit_of_member(hdus[0])
         )
-    nothing = dict.fromkeys(work.maker.figures_of_masters_only, math.nan)
-    return [{**figure, **nothing} for figure in figures]
+    absent_figures = dict.fromkeys(work.maker.figures_of_masters_only, math.nan)
+    return [{**each, **absent_figures} for each in figures]
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -479,7 +494,7 @@ def _measure_only(work):
 
 def claimed_read_noise(work):
     """Return the read noise that the members' headers agree on, electrons, or None."""
-    claims = {fact["rdnoise"] for fact in work.facts}
+    claims = {facts["rdnoise"] for facts in work.facts}
     claim = claims.pop() if len(claims) == 1 else ""
     return claim if isinstance(claim, int | float) else None
 

@@ -41,22 +41,24 @@ class Dark(ExposedMasterKind):
         rows_with_exposure = sorted(
             filter(archive_counts.has_exposure, rows), key=lambda row: row.facts["exptime"]
         )
-        for part in _runs_within_reach(
+        for rows_of_exposure in _runs_of_close_values(
             rows_with_exposure, "exptime", lambda t: max(EXACT_SECONDS, EXACT_PART * t)
         ):
-            for rows_alike in _split_by_temperature(part, tolerance):
+            for rows_alike in _split_by_temperature(rows_of_exposure, tolerance):
                 common_values = observation_of(context, rows_alike, self, night=rows_alike[0].night)
                 degrees = common_values.set_temperature
-                degrees = common_values.temperature if degrees is None else degrees
+                if degrees is None:
+                    degrees = common_values.temperature
                 shared_values = [("exptime", f"{common_values.exptime:.6g}")]
-                shared_values += [] if degrees is None else [("temperature", f"{degrees:.6g}")]
+                if degrees is not None:
+                    shared_values.append(("temperature", f"{degrees:.6g}"))
                 yield (
                     tuple(shared_values),
                     sorted(rows_alike, key=lambda row: row.facts["date_obs"] or ""),
                 )
 
     def name_part(self, name, value):
-        """Return the exposure time as a name has it: as exact as its group."""
+        """Return the part of a name on a value; an exposure has the digits that a group shares."""
         if name != "exptime":
             return super().name_part(name, value)
         text = f"{rounded_exposure(float(value)):.12f}".rstrip("0").rstrip(".")
@@ -71,7 +73,7 @@ class Dark(ExposedMasterKind):
         yield from super().flags(context, records)
         if not self.is_enabled(context):
             return
-        for row in _without_exposure(context.store):
+        for row in _rows_without_exposure(context.store):
             yield reduced_product(row.file), f"in no combined dark: it has {_exposure_words(row)}"
 
     def closing(self, context, records):
@@ -79,7 +81,7 @@ class Dark(ExposedMasterKind):
         lines = super().closing(context, records)
         if not self.is_enabled(context):
             return lines
-        rows = _without_exposure(archive_counts.store_for_lines(context))
+        rows = _rows_without_exposure(archive_counts.store_for_lines(context))
         darks = sorted((row for row in rows if not row.gone), key=lambda row: row.file)
         if not darks:
             return lines
@@ -97,7 +99,7 @@ DARK_KIND = Dark()
 """The kind of combined darks."""
 
 
-def _without_exposure(store):
+def _rows_without_exposure(store):
     """Return the good rows of darks whose exposure time is absent or impossible."""
     return [
         row
@@ -107,13 +109,15 @@ def _without_exposure(store):
 
 
 def _exposure_words(row):
-    """Return the exposure of a frame in words, for the reason why it is in no dark."""
+    """Return the absent or impossible exposure of a frame in words."""
     value = row.facts["exptime"]
     return "no exposure time" if value == "" else f"an exposure time of {value:g} s"
 
 
 def rounded_exposure(seconds):
-    """Return an exposure time to as many digits as darks of one group share, at least two.
+    """Return an exposure time, seconds, rounded to the digits that darks of one group share.
+
+    At least two digits stay.
 
     Examples
     --------
@@ -126,29 +130,47 @@ def rounded_exposure(seconds):
     return round(seconds, digits)
 
 
-def _runs_within_reach(rows, name, reach):
-    """Yield runs of rows sorted by a fact: the last of a run is within reach of its first."""
-    part = []
+def _runs_of_close_values(rows, name, tolerance_at):
+    """Yield runs of rows in which a fact is close to that of the first row.
+
+    Parameters
+    ----------
+    rows : list of ccdflow.run.rawframes.rows.Row
+        Sorted by the fact.
+    name : str
+        Name of the fact.
+    tolerance_at : callable
+        Takes the value of the first row; returns the largest difference of the others from it.
+    """
+    run = []
     for row in rows:
         value = row.facts[name]
-        if part and value - part[0].facts[name] > reach(part[0].facts[name]):
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
+        if run and value - run[0].facts[name] > tolerance_at(run[0].facts[name]):
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run
 
 
 def _runs_without_gap(rows, gap):
-    """Yield runs of rows sorted by the sensor's temperature: neighbours differ by at most a gap."""
-    part = []
+    """Yield runs of rows in which the sensor's temperature never steps by more than a gap.
+
+    Parameters
+    ----------
+    rows : list of ccdflow.run.rawframes.rows.Row
+        Sorted by the sensor's temperature.
+    gap : float
+        Degrees Celsius.
+    """
+    run = []
     for row in rows:
-        if part and row.facts["temperature"] - part[-1].facts["temperature"] > gap:
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
+        if run and row.facts["temperature"] - run[-1].facts["temperature"] > gap:
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run
 
 
 def _has_number(row, name):
@@ -157,19 +179,20 @@ def _has_number(row, name):
 
 
 def _sorted_by_number(rows, name):
-    """Return the rows of which a fact is a number, sorted by it."""
+    """Return the rows in which a fact is a number, sorted by this number."""
     return sorted((row for row in rows if _has_number(row, name)), key=lambda row: row.facts[name])
 
 
 def _split_by_temperature(rows, tolerance):
-    """Return rows of one set point each; rows without one are split by the sensor's temperature.
+    """Return lists of rows of one set point each, or of one sensor's temperature without set point.
 
-    Darks without a temperature are with the others, if these have one: level, noise and structure
-    show whether they belong there. Of several they may have any, and are a group of their own.
+    Darks of unknown temperature join the others if these have a single temperature: level, noise
+    and structure then show whether they belong there. Beside darks of several temperatures they are
+    a group of their own.
     """
     rows_with_set_point = _sorted_by_number(rows, "set_temperature")
     row_groups = list(
-        _runs_within_reach(rows_with_set_point, "set_temperature", lambda _: tolerance)
+        _runs_of_close_values(rows_with_set_point, "set_temperature", lambda _: tolerance)
     )
     without_set_point = [row for row in rows if not _has_number(row, "set_temperature")]
     # A sensor drifts in small steps, so only a gap separates two settings.

@@ -1,4 +1,4 @@
-"""The cards that differ between frames of a group whose pixels are of two kinds."""
+"""The cards that differ between the frames of a group that do not agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_NAMED = 2
 
 
 def odd_frames_in_words(context, members, left_out):
-    """Name the odd frames of a group that does not agree, and the cards that show them.
+    """Return the odd frames of a group that does not agree, with the cards that differ, in words.
 
     Parameters
     ----------
@@ -28,35 +28,40 @@ def odd_frames_in_words(context, members, left_out):
     Returns
     -------
     str
-        Continues the sentence of the reason; '' where no frame is odder than another.
+        Continues the sentence of the reason; '' where no frame stands out.
     """
-    if kinds := _two_kinds_in_words(context, members):
-        return kinds
+    if words := _populations_in_words(context, members):
+        return words
     files = [members[each.index][0] for each in left_out]
     return f": {first_named(files, _MOST_NAMED)}" if files else ""
 
 
-def _two_kinds_in_words(context, members):
-    """Name the fewer of two kinds of frames, and the cards that differ; '' where there is one."""
+def _populations_in_words(context, members):
+    """Return the smaller of two populations of frames in words, and the cards that differ.
+
+    '' where the frames are one population.
+    """
     figures = [record.data.get("statistics") or [] for _, record in members]
-    kinds = (
-        split_populations([as_statistics(figures_of_frame[0]) for figures_of_frame in figures])
-        if all(figures)
-        else None
-    )
-    if kinds is None:
+    if not all(figures):
+        return ""
+    populations = split_populations([as_statistics(entries[0]) for entries in figures])
+    if populations is None:
         return ""
     headers = [_header_values(context, record) for _, record in members]
-    first_headers, second_headers = ([headers[index] for index in kind] for kind in kinds)
+    first_headers, second_headers = (
+        [headers[index] for index in population] for population in populations
+    )
     cards = differing_cards_in_words(first_headers, second_headers)
-    smaller_kind, larger_kind = sorted((kinds[1], kinds[0]), key=len)
-    names = first_named([members[index][0] for index in smaller_kind], _MOST_NAMED)
+    smaller, larger = sorted((populations[1], populations[0]), key=len)
+    names = first_named([members[index][0] for index in smaller], _MOST_NAMED)
     card_words = f"; these cards differ: {', '.join(cards)}" if cards else ""
-    return f"; two kinds: {names}, and {len(larger_kind)} others{card_words}"
+    return f"; two kinds: {names}, and {len(larger)} others{card_words}"
 
 
 def explain_left_out(context, members, members_kept, left_out):
-    """Add to the reasons for several left-out frames the cards by which they differ from members.
+    """Return the frames left out, with their reasons.
+
+    If there are several, each reason also has the cards by which they differ from the members.
 
     Parameters
     ----------
@@ -74,13 +79,9 @@ def explain_left_out(context, members, members_kept, left_out):
     reasons_of_files = [(members[each.index][0], each) for each in left_out]
     if len(reasons_of_files) < 2 or not members_kept:
         return reasons_of_files
-    records = [record for _, record in members_kept], [members[each.index][1] for each in left_out]
-    cards = differing_cards_in_words(
-        *(
-            [_header_values(context, record) for record in records_of_side]
-            for records_of_side in records
-        )
-    )
+    headers_of_members = [_header_values(context, record) for _, record in members_kept]
+    headers_left_out = [_header_values(context, members[each.index][1]) for each in left_out]
+    cards = differing_cards_in_words(headers_of_members, headers_left_out)
     card_words = f"; cards differ from those of the others: {', '.join(cards)}" if cards else ""
     return [(file, replace(each, text=each.text + card_words)) for file, each in reasons_of_files]
 

@@ -9,15 +9,15 @@ from ccdflow.run import job_records
 
 
 class ExposedMasterKind(MasterKind):
-    """A master of exposed frames: other masters are subtracted, and the noise model clips."""
+    """A master of exposed frames: minus other masters, and clipped by the noise model."""
 
     leaves_out_bad_pixels = True
 
     def why_without(self, context, group):
-        """Return {kind: why} of the masters that the members are combined without.
+        """Return {kind: reason} of the masters that the members are combined without.
 
-        The reasons name other products and change with them, so no record may keep them. A product
-        that shows them has them in its basis.
+        The reasons name other products and change with these. So no record keeps a reason, and a
+        product that shows the reasons has them in its basis.
 
         Parameters
         ----------
@@ -36,7 +36,7 @@ class ExposedMasterKind(MasterKind):
         return f"{self.name} without"
 
     def summary(self, context, night, records):
-        """Return the facts by which masters are chosen, and the masters that some of them lack."""
+        """Return the facts by which a night's masters are chosen, and the masters they lack."""
         groups = self.night_groups(context, night)
         reasons = {group.product: _missing_masters(context, group) for group in groups}
         reasons_by_product = {product: reason for product, reason in reasons.items() if reason}
@@ -50,23 +50,28 @@ class ExposedMasterKind(MasterKind):
         lines = super().closing(context, records)
         if not self.configuration(context)["enabled"]:
             return lines
-        made_records = [record for record in records if record.status == job_records.MADE]
-        summaries = {}
-        for summaries_of_night in context.summaries(self._name_in_summary).values():
-            summaries |= summaries_of_night
-        reasons_of_masters = [
-            summaries.get(product, {})
-            if context.is_of_closed_night(product)
-            else _missing_masters(context, context.group(product))
-            for product in (record.product for record in made_records)
-            if context.find_group(product) is not None
-        ]
+        products = [record.product for record in records if record.status == job_records.MADE]
+        reasons_of_masters = self._reasons_of_masters(context, products)
         for kind in self.applied_kinds:
             reasons = [each[kind] for each in reasons_of_masters if kind in each]
             if reasons:
-                number = f"{len(reasons)} of {len(made_records)} {self.nouns[1]}"
-                lines.append(f"{number} without {kind}: {match_sentences.reasons_words(reasons)}")
+                count_words = f"{len(reasons)} of {len(products)} {self.nouns[1]}"
+                reason_words = match_sentences.reasons_words(reasons)
+                lines.append(f"{count_words} without {kind}: {reason_words}")
         return lines
+
+    def _reasons_of_masters(self, context, products):
+        """Return {kind: reason} of each of some masters, as `_missing_masters` does."""
+        reasons_of_closed = {}
+        for reasons_of_night in context.summaries(self._name_in_summary).values():
+            reasons_of_closed |= reasons_of_night
+        return [
+            reasons_of_closed.get(product, {})
+            if context.is_of_closed_night(product)
+            else _missing_masters(context, context.group(product))
+            for product in products
+            if context.find_group(product) is not None
+        ]
 
 
 def _missing_masters(context, group):

@@ -16,7 +16,7 @@ _KEYWORD = re.compile(r"ESO (?:[\w-]+ )+?(?:NAME|ID|NO|ST|POS|MODE|WID|LEN|ENC|T
 
 
 class Flat(ExposedMasterKind):
-    """Combined flats: of one filter, minus bias and dark, those of the sky and of a lamp apart."""
+    """Combined flats: of one filter, minus bias and dark, either of the sky or of a lamp."""
 
     name = "flat"
     rule = "combine_flats"
@@ -37,25 +37,28 @@ class Flat(ExposedMasterKind):
     always_grouped_by = ("filter", "grism", "optics")
 
     def name_part(self, name, value):
-        """Return the part of a name; of cards of the optics the values only."""
+        """Return the part of a name on a value; cards of the optics give their values alone."""
         if name != "optics":
             return super().name_part(name, value)
-        return "_".join(_KEYWORD.sub("", part) for part in value.split(", "))
+        return "_".join(_KEYWORD.sub("", card) for card in value.split(", "))
 
     def split(self, context, rows):
-        """Yield flats of the sky and flats of a lamp, if there are both: their shapes differ."""
-        lights = {}
+        """Yield flats of the sky and of a lamp separately, because their shapes differ.
+
+        Flats that name no light are split off only where both lights are named.
+        """
+        rows_by_light = {}
         for row in rows:
             light = light_named_in(row.facts["imagetyp"], row.facts["object"])
-            lights.setdefault(light, []).append(row)
-        if len(lights) == 1 or not {"sky", "lamp"} <= set(lights):
+            rows_by_light.setdefault(light, []).append(row)
+        if not {"sky", "lamp"} <= set(rows_by_light):
             yield (), rows
             return
-        for light, part in lights.items():
-            yield ((("light", light),) if light else ()), part
+        for light, rows_of_light in rows_by_light.items():
+            yield ((("light", light),) if light else ()), rows_of_light
 
     def why_lacking(self, context, group):
-        """Return why there is no bias for flats whose bias level is still in them, or ''."""
+        """Return why flats with their bias level in them have no bias; '' for all others."""
         row = context.row(group.files[0])
         recipe, images = recipe_and_images(context, row)
         amplifiers = [amplifier for image in images for amplifier in image.amplifiers]
@@ -64,17 +67,17 @@ class Flat(ExposedMasterKind):
         return why_missing(context, group.steps[0])
 
     def group_basis(self, context, group):
-        """Return the sources of a combined flat, and the limit to a dark's scaling up."""
+        """Return the sources of a combined flat, and the largest factor of a dark."""
         basis = super().group_basis(context, group)
         if self._dark_use(context, group) is not None:
             basis["scale_up"] = context.settings["calibrate"]["scale_up"]
         if len({context.row(file).facts["exptime"] for file in group.files}) > 1:
-            # Flats of one exposure are combined where all together do not agree.
+            # Where flats of several exposures do not agree, those of one exposure are combined.
             basis["exposures"] = "one where all do not agree"
         return basis
 
     def _dark_use(self, context, group):
-        """Return the `Use` of the dark; None without a bias, which the darks had subtracted."""
+        """Return the `Use` of the dark; None without a bias, because darks are minus a bias."""
         bias, dark = (first_use(context, step) for step in group.steps)
         return None if bias is None else dark
 

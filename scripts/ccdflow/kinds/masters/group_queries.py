@@ -1,4 +1,4 @@
-"""The members, nights and keys of groups of masters."""
+"""The members, nights, candidate masters and keys of groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TREND_NIGHTS = 30
 
 
 def reduced_members(context, group):
-    """Return [(raw file, record)] of the frames of a group that were reduced.
+    """Return (raw file, record of the reduced frame) of each frame of a group that was reduced.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def reduced_members(context, group):
 
 
 def trend_groups(kind, context, night):
-    """Return the groups of a night and of the nights before it, oldest first.
+    """Return the groups of a night and of the `TREND_NIGHTS` up to this night, oldest first.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def trend_groups(kind, context, night):
     return [group for night_shown in nights_shown for group in groups_of_nights[night_shown]]
 
 
-def nights_elsewhere(kind, context, night):
-    """Return the other nights, sorted, whose pages show groups with members of this night.
+def later_nights_with_members(kind, context, night):
+    """Return the later nights, sorted, whose pages show groups with members of this night.
 
     Parameters
     ----------
@@ -71,20 +71,20 @@ def nights_elsewhere(kind, context, night):
     """
 
     def later_nights_by_night():
-        """Return {night: later nights on whose pages its groups are}."""
-        nights_by_earlier = {}
+        """Return {night: later nights whose pages show groups with its frames}."""
+        later_nights = {}
         for group in kind.groups(context):
             for earlier_night in group.nights[:-1]:
-                nights_by_earlier.setdefault(earlier_night, set()).add(group.night_of_page)
-        return nights_by_earlier
+                later_nights.setdefault(earlier_night, set()).add(group.night_of_page)
+        return later_nights
 
     return sorted(
         context.lookup((Lookup.GROUPS_ELSEWHERE, kind.name), later_nights_by_night).get(night, ())
     )
 
 
-def masters_carried(context, group):
-    """Return the groups of all masters that a group or frame may take, as far as they are planned.
+def candidate_masters(context, group):
+    """Return the groups of the candidate masters of a group or frame that this plan has.
 
     Parameters
     ----------
@@ -105,7 +105,9 @@ def masters_carried(context, group):
 
 
 def basis_lines(kind, context, groups):
-    """Return [[product, key]] of some groups, for the basis of a product that shows them.
+    """Return [product, key] of some groups, for the basis of a product that shows these groups.
+
+    A failure, or a refusal for lack of memory, stands behind the key.
 
     Parameters
     ----------
@@ -129,26 +131,26 @@ def basis_lines(kind, context, groups):
                     (OutcomeKey.HASH_OF_GROUP, group.product),
                     lambda group=group: digest(kind.group_basis(context, group)),
                 )
-            # A master that stays as it was, because its job failed, was made and has a reason.
-            words_on_failure = (
+            # A master that stays as it was because its job failed is made, and has a reason.
+            failure_entries = (
                 ["failed", record.reason]
                 if record.status in (job_records.FAILED, job_records.WAITING)
                 or (record.status == job_records.MADE and record.reason)
                 else []
             )
-            words_on_memory = _for_lack_of_memory(context, record)
-            lines.append([group.product, key, *words_on_memory, *words_on_failure])
+            memory_entries = _entries_on_memory(context, record)
+            lines.append([group.product, key, *memory_entries, *failure_entries])
     return lines
 
 
-def _for_lack_of_memory(context, record):
-    """Return ['memory'] for a master that was refused, or will be, for lack of it, else [].
+def _entries_on_memory(context, record):
+    """Return ['memory'] for a master that lack of memory prevents, else [].
 
-    The limit is not part of the master's key, but a product that shows the group is made again once
-    a higher limit lets the master be made.
+    The limit of memory is not part of the master's key. The entry lets a product that shows the
+    group be made again once a higher limit suffices for the master.
     """
     if record.status != job_records.REFUSED or "memory" not in record.data:
         return []
-    is_tried = context.will_be_made(record.product)
-    will_do = is_tried and megabytes_allowed(context) >= record.data.get("enough", 0)
-    return [] if will_do else ["memory"]
+    is_tried_again = context.will_be_made(record.product)
+    is_enough = megabytes_allowed(context) >= record.data.get("enough", 0)
+    return [] if is_tried_again and is_enough else ["memory"]

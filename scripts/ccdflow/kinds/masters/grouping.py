@@ -1,4 +1,4 @@
-"""The groups of frames that are combined to a master each, and the names of the masters."""
+"""The groups of frames, each combined into one master, and the names of the masters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rawnames import copied_files
 from ccdflow.run.rawframes.rows import OK, SET_ASIDE, digest, picker_of_facts
 
-# Temperatures further apart, degrees C, are two settings of the cooler.
+# Temperatures that differ by more than this, degrees C, are two settings of the cooler.
 _COOLER_GAP = 5.0
 
 
@@ -34,7 +34,7 @@ class GroupKey(NamedTuple):
     shared : tuple of (str, str)
         Names and values that the members share, for the name of the product.
     geometry, recipe : str
-        The names of both in the store: no part of the product's name.
+        The names of both in the store; they are not in the product's name.
     """
 
     night: str
@@ -45,7 +45,7 @@ class GroupKey(NamedTuple):
 
 
 def groups_of(kind, context):
-    """Return {product: Group} of the frames that were or are to be reduced.
+    """Return {product: Group} of the masters of a kind.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def groups_of(kind, context):
     """
     rows_of_groups = _split_groups(kind, context, _rows_by_header(kind, context))
     names = {key: name_of_group(kind, key.camera, key.shared) for key in rows_of_groups}
-    # Some file systems ignore case: the names of filters r and R must differ otherwise.
+    # Some file systems ignore case: names of the filters r and R must differ by more than case.
     folded_names = {key: (key.night, paths.folded_name(name)) for key, name in names.items()}
     counts, groups = Counter(folded_names.values()), {}
     for key, rows in rows_of_groups.items():
@@ -100,11 +100,12 @@ def _rows_by_header(kind, context):
         is_of_one_night = is_by_night or row.is_undated
         values = values_of(row.facts)
         # Equal numbers may be written in two ways: 1 and 1.0, 0.0 and -0.0.
-        header = (row.camera, row.geometry, row.recipe, is_of_one_night, values, *map(str, values))
-        rows = rows_by_values.get(header)
+        identity_of_row = (row.camera, row.geometry, row.recipe, is_of_one_night)
+        all_values = (*identity_of_row, values, *map(str, values))
+        rows = rows_by_values.get(all_values)
         if rows is None:
             key = _key_of_row(context, row, names, is_of_one_night=is_of_one_night)
-            rows = rows_by_values[header] = rows_by_header.setdefault(key, [])
+            rows = rows_by_values[all_values] = rows_by_header.setdefault(key, [])
         rows.append(row)
     return rows_by_header
 
@@ -119,7 +120,7 @@ def _key_of_row(context, row, names, *, is_of_one_night):
     names : list of str
         Names of the header values in which members agree, without the night.
     is_of_one_night : bool
-        Whether all members of its group are of its night.
+        Whether its group has frames of its night alone.
     """
     geometry = context.store.shared[row.geometry]
     shared = [
@@ -146,8 +147,8 @@ def _key_of_row(context, row, names, *, is_of_one_night):
 def _split_groups(kind, context, rows_by_header):
     """Return {GroupKey: rows} of groups whose members also agree in settings and temperature.
 
-    The kind splits them too: darks by exposure. The values that separate the parts are added to
-    `GroupKey.shared`.
+    The kind splits them further, such as darks by exposure. The values that separate the groups are
+    added to `GroupKey.shared`.
 
     Parameters
     ----------
@@ -163,10 +164,10 @@ def _split_groups(kind, context, rows_by_header):
     )
     for key, rows in rows_by_cards.items():
         key = GroupKey(*key)
-        for further_values, part in kind.split(context, rows):
-            for degrees, rows_of_part in split_by_sensor(kind, part):
+        for further_values, rows_alike in kind.split(context, rows):
+            for degrees, rows_of_group in split_by_sensor(kind, rows_alike):
                 shared = (*key.shared, *further_values, *degrees)
-                rows_of_groups[key._replace(shared=shared)] = rows_of_part
+                rows_of_groups[key._replace(shared=shared)] = rows_of_group
     return rows_of_groups
 
 
@@ -176,9 +177,10 @@ def _group_by(kind, context):
 
 
 def split_by_sensor(kind, rows):
-    """Yield frames that were taken while the detector was cooled, and those taken before, apart.
+    """Yield the frames of each setting of the cooler: those of the cold detector, those before.
 
-    A gap between the sensor's temperatures separates them; darks are split more finely.
+    A gap between the sensor's temperatures separates two settings. Darks are not split here:
+    `ccdflow.kinds.masters.dark.Dark.split` does that more finely.
 
     Parameters
     ----------
@@ -188,23 +190,27 @@ def split_by_sensor(kind, rows):
     Yields
     ------
     degrees : tuple of (str, str)
-        The value that the frames of a part share, for `GroupKey.shared`; () if all are together.
-    part : list of ccdflow.run.rawframes.rows.Row
+        The value that the frames of a setting share, for `GroupKey.shared`; () if there is one
+        setting alone.
+    rows_of_setting : list of ccdflow.run.rawframes.rows.Row
     """
-    sensors = sorted(
+    temperatures = sorted(
         {value for row in rows if (value := number_or_none(row.facts["temperature"])) is not None}
     )
-    gaps = [high for low, high in pairwise(sensors) if high - low > _COOLER_GAP]
-    if not gaps or "temperature" in kind.split_by_tolerance:
+    # The lowest temperature of each setting but the coldest.
+    lowest_temperatures = [high for low, high in pairwise(temperatures) if high - low > _COOLER_GAP]
+    if not lowest_temperatures or "temperature" in kind.split_by_tolerance:
         yield (), rows
         return
-    parts = {}
+    rows_by_setting = {}
     for row in rows:
         value = number_or_none(row.facts["temperature"])
-        parts.setdefault(-1 if value is None else bisect_right(gaps, value), []).append(row)
-    for number, part in parts.items():
-        degrees = [row.facts["temperature"] for row in part]
-        yield (("degrees", f"{median(degrees):.3g}C" if number >= 0 else "unknown"),), part
+        setting = None if value is None else bisect_right(lowest_temperatures, value)
+        rows_by_setting.setdefault(setting, []).append(row)
+    for setting, rows_of_setting in rows_by_setting.items():
+        degrees = [row.facts["temperature"] for row in rows_of_setting]
+        words = "unknown" if setting is None else f"{median(degrees):.3g}C"
+        yield (("degrees", words),), rows_of_setting
 
 
 def name_of_group(kind, camera, shared):
@@ -234,8 +240,8 @@ def name_of_group(kind, camera, shared):
 def possible_members(kind, context):
     """Return the rows of frames that may be members of a group, sorted by time.
 
-    - A frame that was set aside for its pixels is among them: its group reports it.
-    - Of copies of a frame the first one is among them.
+    - A frame that was set aside for its pixels is included, because its group reports it.
+    - Only the first of several copies of a frame is included.
     - A frame without its raw file stays a member, with two exceptions: its camera was edited and
       others of its night are reduced again, or the file now has another name.
 
@@ -248,30 +254,34 @@ def possible_members(kind, context):
     -------
     list of ccdflow.run.rawframes.rows.Row
     """
-    rows = [
-        row
-        for row in context.store.rows.values()
-        if row.facts["type"] == kind.type
-        and row.status in (OK, SET_ASIDE)
-        and row.geometry
-        and is_of_enabled_type(row, context.settings)
-    ]
-    rows.sort(key=_time_order)
+    rows = sorted(
+        (row for row in context.store.rows.values() if _is_combinable(kind, context, row)),
+        key=_time_order,
+    )
     copies = copied_files(rows)
     rows = [row for row in rows if row.file not in copies]
     rows_of_files = [row for row in rows if not row.gone]
-    nights = {(row.night, row.camera) for row in rows_of_files}
-    contents = {row.fingerprint for row in rows_of_files}
+    nights_and_cameras = {(row.night, row.camera) for row in rows_of_files}
+    fingerprints = {row.fingerprint for row in rows_of_files}
+    return [
+        row
+        for row in rows
+        if not row.gone
+        or (
+            row.fingerprint not in fingerprints
+            and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights_and_cameras)
+        )
+    ]
 
-    def is_member(row):
-        """Return whether a row is a member, with or without its raw file."""
-        if not row.gone:
-            return True
-        if row.fingerprint in contents:
-            return False
-        return _is_up_to_date(context, row) or (row.night, row.camera) not in nights
 
-    return list(filter(is_member, rows))
+def _is_combinable(kind, context, row):
+    """Return whether a row is of a kind's image type, and its frame is, or was to be, reduced."""
+    return (
+        row.facts["type"] == kind.type
+        and row.status in (OK, SET_ASIDE)
+        and bool(row.geometry)
+        and is_of_enabled_type(row, context.settings)
+    )
 
 
 def _time_order(row):
@@ -280,7 +290,7 @@ def _time_order(row):
 
 
 def _is_up_to_date(context, row):
-    """Return whether the product of a missing raw file is the one that would be made now."""
+    """Return whether the reduced frame of a missing raw file is as it would be made now."""
     record = context.earlier_record(reduced_product(row.file))
     return (
         row.file not in context.outdated_files

@@ -8,7 +8,7 @@ from ccdflow.kinds.masters.makers.master_maker import MasterMaker
 from ccdflow.kinds.masters.masters_of_nights import MastersOfNights
 from ccdflow.kinds.masters.reported_masters import ReportedMasters
 from ccdflow.kinds.matching import association
-from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, raw_pixels
+from ccdflow.kinds.reducing.frame_sources import CardsOfFrames, number_of_raw_pixels
 from ccdflow.kinds.reducing.record_entries import (
     plain_ends_of_full_pixels,
     plain_no_level_parts,
@@ -20,20 +20,20 @@ from ccdflow.run.rawframes.enabled_types import is_type_enabled
 
 
 class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
-    """A kind of product that is combined of frames of one image type.
+    """A kind of product that is combined from frames of one image type.
 
     Attributes
     ----------
     type : str
         The frames' image type; products are ``combined/<night>/<type>_<group>.fits``.
     block : str
-        The part of the configuration that is about it.
+        Name of the kind's block in the configuration.
     pixel_settings : tuple of str
-        Keys of the block that the product's bytes depend on.
+        Keys of this block that the product's bytes depend on.
     maker : ccdflow.kinds.masters.makers.master_maker.MasterMaker
         The maker of a master from its members.
     table : str
-        The table with its figures.
+        The table with the figures of the masters.
     applied_kinds : tuple of str
         Kinds of masters that are applied to the members before they are combined.
     always_grouped_by : tuple of str
@@ -44,7 +44,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         Whether pixels that are masked in a member, or have no level, are left out of it. Where this
         is False, clipping alone leaves values out.
     split_by_tolerance : tuple of str
-        Settings (`ccdflow.camera.identity`) that `split` looks at, within a tolerance.
+        Settings (`ccdflow.camera.identity`) by which `split` separates frames, within a tolerance.
     """
 
     type = ""
@@ -81,11 +81,11 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         return product.startswith(self.path_prefix) and name.startswith(self.type)
 
     def is_stray(self, context, product):
-        """Return whether a file that no record is about was made by ccdflow: a key is in it."""
+        """Return whether ccdflow made a file that has no record: its header then has a key."""
         return bool(checksum.signature(context.results / product)[1])
 
     def plan(self, planner):
-        """Plan the master of each group; keep all if the kind is off."""
+        """Plan the master of each group; keep the earlier masters if the kind is not enabled."""
         context = planner.context
         if not self.is_enabled(context):
             planner.keep_all_of(self)
@@ -159,10 +159,10 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         return super().what_changed(earlier_basis, current_basis)
 
     def may_stand(self, earlier_basis, current_basis):
-        """Return whether the earlier version has a frame that is still reduced as it was then.
+        """Return whether the earlier version has a member whose reduced frame is still the same.
 
-        Keys of reduced frames hold recipe and geometry: by one frame of both versions it is known
-        that the earlier one fits the frames of this run.
+        The key of a reduced frame depends on recipe and geometry. So one common member shows that
+        the earlier version fits the frames of this run.
         """
         current_members = list(map(list, current_basis.get("members", ())))
         return any(list(each) in current_members for each in earlier_basis.get("members", ()))
@@ -178,19 +178,19 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     def rows_and_groups(self, context, job):
         """Return the rows of the members, and the groups of the master and of those it needs."""
         group = context.group(job.product)
-        masters = group_queries.masters_carried(context, group)
+        masters = group_queries.candidate_masters(context, group)
         return [context.row(file) for file in group.files], [group, *masters]
 
     def size(self, context, job):
         """Return the size of a group."""
         files = context.group(job.product).files
-        pixels = [raw_pixels(context, context.row(file)) for file in files]
+        pixels = [number_of_raw_pixels(context, context.row(file)) for file in files]
         return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
 
     def cores_of(self, context, job, *, cores, has_others):
-        """Return half of the cores, so that two masters are made side by side, or all of them.
+        """Return the number of cores for a master: half, so that two are made side by side, or all.
 
-        The measuring of a master uses one core, and takes as long as the combining of few frames.
+        Measuring a master uses one core, and takes as long as combining a few frames.
         """
         size = self.size(context, job)
         if has_others and memory_limits.has_room_for_two(size, context):
@@ -206,7 +206,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
     # -- groups ------------------------------------------------------------------------------------
 
     def split(self, context, rows):
-        """Yield parts of frames that agree in all written values, with the values that each shares.
+        """Yield parts of a group whose header values agree, with the further values of each part.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         yield (), rows
 
     def name_part(self, name, value):
-        """Return the part of a product's name on a value that its members share.
+        """Return the part of a product's name on a value that the members share.
 
         Parameters
         ----------
@@ -237,10 +237,11 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
 
 
 def _basis_of_bad_pixels(members):
-    """Return the entries of a basis on pixels that are left out of members; {} for sound ones."""
+    """Return the entries of a basis on pixels that are left out of members; {} without any."""
     entries = {"without_level": plain_no_level_parts, "converter": plain_ends_of_full_pixels}
     basis = {}
     for name, entry_of in entries.items():
-        if lost := {file: parts for file, record in members if (parts := entry_of(record))}:
-            basis[name] = lost
+        pixels_by_file = {file: entry for file, record in members if (entry := entry_of(record))}
+        if pixels_by_file:
+            basis[name] = pixels_by_file
     return basis

@@ -15,14 +15,14 @@ from ccdflow.wording import first_lines
 _MOST_LEFT_OUT = 10
 # The end of a run names at most this many masters that were not made.
 _MOST_REFUSED = 10
-# The least that a master's `minimum` may be: the schema of the configuration has it as well.
+# The least `minimum` of a master that the schema of the configuration allows.
 _FEWEST_FRAMES = 2
-# The lists of a record whose entries get a line each.
+# The lists of a master's record in which each entry gets a line.
 _LISTS = ("remarks", "left_out")
 
 
 def flags_of_members(kind, context, records):
-    """Yield the flags of copies, and of frames that are not in their master.
+    """Yield the flags of frames that are copies, or are left out of their master.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ def flags_of_members(kind, context, records):
     for file, original in copied_files(rows_of_type).items():
         if rows[file].status == OK:
             yield reduced_product(file), f"the same frame as {original}: combined once"
-    # A master that is no longer asked for flags no frame, nor one that was set aside since.
+    # Masters that are no longer asked for flag no frame. A frame that was set aside later is not
+    # flagged either.
     for record in records if kind.is_enabled(context) else ():
         if context.is_of_closed_night(record.product):
             continue
@@ -51,7 +52,7 @@ def flags_of_members(kind, context, records):
 
 
 def lines_on_masters(kind, context, records):
-    """Return the lines on masters that were not made, or not of all frames.
+    """Return the lines on masters that were not made, have warnings, or lack frames.
 
     Parameters
     ----------
@@ -64,31 +65,29 @@ def lines_on_masters(kind, context, records):
     -------
     list of str
     """
-    singular = kind.nouns[0]
+    noun = kind.nouns[0]
     made_records = (record for record in records if record.status == job_records.MADE)
     lists_of_records = [(record.product, *lists_in(record.data, _LISTS)) for record in made_records]
     lines = _lines_on_refused(kind, context, records)
     lines += [
-        f"{singular}: {product}: {text}"
-        for product, remarks, _ in lists_of_records
-        for text in remarks
+        f"{noun}: {product}: {text}" for product, remarks, _ in lists_of_records for text in remarks
     ]
-    # Of frames that do not agree, the line of the master names the first ones already.
-    masters_below_minimum = [
+    # Masters whose frames do not agree are not among these: their own line names the first frames.
+    lists_below_minimum = [
         (record.product, *lists_in(record.data, _LISTS))
         for record in records
         if is_below_minimum(record)
     ]
     lines_on_left_out = [
-        f"left out of its {singular}: {file}: {text}"
-        for _, _, left_out in (*lists_of_records, *masters_below_minimum)
+        f"left out of its {noun}: {file}: {text}"
+        for _, _, left_out in (*lists_of_records, *lists_below_minimum)
         for file, text, *_ in left_out
     ]
     return lines + first_lines(lines_on_left_out, _MOST_LEFT_OUT, f"more, see {kind.table}")
 
 
 def _lines_on_refused(kind, context, records):
-    """Return the lines on masters that were refused; each remedy stands in one of them."""
+    """Return the lines on masters that were refused; each remedy is in the first line it fits."""
     lines, remedies = [], set()
     for record in records:
         if record.status != job_records.REFUSED:
@@ -119,9 +118,9 @@ def _remedy_of(kind, context, record):
         return ""
     members = record.data.get("members", ())
     if is_below_minimum(record):
-        lacking = kind.configuration(context)["minimum"] - len(members)
-        fewer = f", or add {kind.block}='{{minimum: {len(members)}}}' to --config"
-        return f"take {lacking} more{fewer if len(members) >= _FEWEST_FRAMES else ''}"
+        n_lacking = kind.configuration(context)["minimum"] - len(members)
+        lower_minimum = f", or add {kind.block}='{{minimum: {len(members)}}}' to --config"
+        return f"take {n_lacking} more{lower_minimum if len(members) >= _FEWEST_FRAMES else ''}"
     if not members:
         figures = {figure for _, _, figure, *_ in record.data.get("left_out", ())}
         return f"take brighter {kind.type}s" if figures == {TOO_FAINT} else "look at these frames"

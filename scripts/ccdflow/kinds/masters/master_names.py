@@ -16,17 +16,17 @@ _FIRST_FACTS = ("filter", "grism", "exptime")
 def master_names(groups, *, prefix="", night=""):
     """Return {product: NamedFile} of combined biases, darks and flats, no two with the same words.
 
-    A name has the type, the filter or exposure time, and of all other values that the frames of a
-    master share those by which it differs from the masters of the same words.
+    A name has the type and the filter or exposure time. Masters for which these are the same also
+    have the values in which they differ.
 
     Parameters
     ----------
     groups : iterable of ccdflow.run.job.Group
-        All that one part of a page names.
+        Groups of all masters that a part of a page names.
     prefix : str, optional
         The path from the page to the results folder, for links to the files; '' for no link.
     night : str, optional
-        The night of the page: masters of other nights have theirs in their names.
+        The night of the page: names of masters from other nights have that night.
 
     Returns
     -------
@@ -38,19 +38,19 @@ def master_names(groups, *, prefix="", night=""):
     }
     names = {}
     for product, group in groups.items():
-        words, night_shown = words_and_nights[product]
-        same_words = [
+        words, night_of_master = words_and_nights[product]
+        groups_alike = [
             groups[other_product]
             for other_product in groups
             if words_and_nights[other_product] == words_and_nights[product]
         ]
-        night_words = () if night_shown == night else ("of", night_shown)
+        night_words = () if night_of_master == night else ("of", night_of_master)
         names[product] = light_words(
-            (words, *_distinguishing_values(group, same_words), *night_words)
+            (words, *_distinguishing_values(group, groups_alike), *night_words)
         )
     counts = Counter(names.values())
     return {
-        # Two that differ in their geometry or recipe alone have the names of their files.
+        # Masters that differ only in geometry or recipe are named by their files.
         product: NamedFile(
             words if counts[words] == 1 else PurePosixPath(product).stem,
             path=f"{prefix}/{product}" if prefix else "",
@@ -61,7 +61,7 @@ def master_names(groups, *, prefix="", night=""):
 
 
 def _first_words(group):
-    """Return the words that suffice for most masters: kind, filter, grism, exposure."""
+    """Return the words by which most masters are known: kind, filter, grism, exposure."""
     shared_values = dict(group.shared)
     seconds = shared_values.get("exptime")
     light = (
@@ -73,7 +73,7 @@ def _first_words(group):
 
 
 def _distinguishing_values(group, groups):
-    """Return the shared values of a group, camera first, that not all of some groups have."""
+    """Return a group's camera and shared values, in words, that not all of some groups have."""
     values = _shared_values_in_words(group)
     common_values = set.intersection(*(set(_shared_values_in_words(each)) for each in groups))
     return [words for name, words in values if (name, words) not in common_values]

@@ -1,4 +1,4 @@
-"""The masters that a frame takes by the plan, read and cut to its window."""
+"""The masters that the plan chose for a frame, read and cut to the frame's window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 
 
 def read_applied_master(context, store, kind, use, path, degrees):
-    """Return the `ccdflow.calibrate.applied_masters.AppliedMaster` of a step.
+    """Return the master that is applied to a frame, read and cut to the frame's window.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     path : pathlib.Path
         The reduced frame.
     degrees : float or None
-        By which the dark is warmer than the frame.
+        Degrees Celsius by which the dark is warmer than the frame.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
     Raises
     ------
     FrameError
-        If the cards of frame and master say another region than was planned.
+        If the region by the cards of frame and master is not the planned one.
     """
     file = context.results / use.product
     if not use.cut:
@@ -53,7 +53,7 @@ def read_applied_master(context, store, kind, use, path, degrees):
 
 
 def cut_pixels(member, use):
-    """Return the pixels of a master's plane that are used, read on access.
+    """Return those pixels of a master's image that the frame has, read on access.
 
     Parameters
     ----------
@@ -63,6 +63,6 @@ def cut_pixels(member, use):
     Returns
     -------
     ccdflow.combine.member_reader.Member or numpy.ndarray of shape (ny, nx), the stored type
-        The plane itself where all of it is used.
+        ``member`` itself where all its pixels are used.
     """
     return open_image(member)[Region.from_fits(use.cut).slices] if use.cut else member

@@ -7,14 +7,14 @@ from ccdflow.kinds.matching import master_library, master_snapshot
 
 
 class MastersOfNights(GroupedKind):
-    """A part of `ccdflow.kinds.masters.master.MasterKind`: the notes of closed nights."""
+    """The part of `ccdflow.kinds.masters.master.MasterKind` on the notes of closed nights."""
 
     def can_close(self, context):
-        """Return whether groups are of one night each."""
+        """Return whether each group is of one night."""
         return not self.is_enabled(context) or "night" in self.configuration(context)["group_by"]
 
     def summary(self, context, night, records):
-        """Return the facts by which masters are chosen."""
+        """Return the facts by which a night's masters are chosen."""
         members = {
             group.product: master_library.values_of_members(context, group)
             for group in self.night_groups(context, night)
@@ -26,16 +26,16 @@ class MastersOfNights(GroupedKind):
         return master_snapshot.snapshot_of(context, self)
 
     def restore(self, context, noted_facts):
-        """Give a context the result of `facts_to_note`."""
+        """Restore the noises of detectors in a context, from the result of `facts_to_note`."""
         master_snapshot.restore_noises(context, self, noted_facts)
 
     def nights_to_open(self, context, new_groups):
-        """Return no night; raise `NeedsWholePlan` where other cards distinguish masters.
+        """Return no night: closed nights stay closed, unless other cards distinguish masters.
 
         Raises
         ------
         ccdflow.run.nights.note_lines.NeedsWholePlan
-            If they do, and the names of closed nights' masters were made with the earlier ones.
+            If other cards distinguish masters now than when closed nights' masters were named.
         """
         noted_facts = context.closed_nights.notes_of_kind(self.name)
         is_new = any(group.kind == self.name for group in new_groups)

@@ -1,4 +1,4 @@
-"""The members of darks and flats: masks, noises, and the masters that are subtracted from them."""
+"""The members of darks and flats: their masks and noises, and the masters subtracted from them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from ccdflow.run.products.product_names import reduced_product
 _BITS = {"dead": DEAD, "saturated": SATURATED}
 
 
-# A smaller part of lost pixels is not looked at: all limits are higher.
-_LEAST_LOST_PART = 0.005
-# A cause of fewer than this part of the pixels without a value is not named.
-_LEAST_SHARE = 0.02
+# The causes of a smaller fraction of lost pixels are not searched: all limits are higher.
+_LEAST_LOST_FRACTION = 0.005
+# A cause is not named if it is that of a smaller fraction of the pixels without a value.
+_LEAST_CAUSE_FRACTION = 0.02
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Members:
     context : ccdflow.run.context.Context
     group : ccdflow.run.job.Group
     records_of_files : list of (str, ccdflow.run.job_records.Record)
-        Their raw files and records.
+        Raw file and record of each frame.
     """
 
     context: JobContext
@@ -74,19 +74,19 @@ class Members:
         return [math.nan if value is None else value for value in values]
 
     def use(self, kind):
-        """Return the `Use` of the master of a kind that is taken, or None."""
+        """Return the `Use` of the master of a kind that is applied, or None."""
         for step in self.group.steps:
             if step.kind == kind:
                 return association.first_use(self.context, step)
         return None
 
     def record(self, kind):
-        """Return the record of the master of a kind that is taken, or None."""
+        """Return the record of the master of a kind that is applied, or None."""
         use = self.use(kind)
         return None if use is None else self.context.outcome(use.product)
 
-    def members(self, image):
-        """Return the `ccdflow.combine.member_reader.Member` of an image of each frame."""
+    def frames_of(self, image):
+        """Return one image of each frame, as a `ccdflow.combine.member_reader.Member`."""
         results = self.context.results
         return [
             member_of_file(results / reduced_product(file), hdu=image.hdu)
@@ -94,7 +94,7 @@ class Members:
         ]
 
     def masks(self, image, reduction):
-        """Return the masks of an image's members and where they are saturated.
+        """Return the masks and saturation ceilings of one image of each member.
 
         Parameters
         ----------
@@ -123,54 +123,65 @@ class Members:
         )
 
     def _planes_without_level(self, image):
-        """Return masks of the members with a saturated overscan; None where all are sound."""
+        """Return a mask of each member's pixels without an overscan level, None for sound members.
+
+        None instead of a list where all members are sound.
+        """
         names = {amplifier.name for amplifier in image.amplifiers}
         planes = []
         for _, record in self.records_of_files:
-            parts = [
-                part
-                for name, parts_of_amplifier in no_level_parts(record).items()
+            regions = [
+                region
+                for name, regions_of_amplifier in no_level_parts(record).items()
                 if name in names
-                for part in parts_of_amplifier
+                for region in regions_of_amplifier
             ]
-            planes.append(np.zeros(image.shape, np.uint8) if parts else None)
-            for part in parts:
-                planes[-1][part.slices] = NO_DATA
+            planes.append(np.zeros(image.shape, np.uint8) if regions else None)
+            for region in regions:
+                planes[-1][region.slices] = NO_DATA
         return None if all(plane is None for plane in planes) else planes
 
     def _with_full_pixels(self, image, planes):
-        """Return the masks with the pixels at the converter's end in lines of an unusual level."""
+        """Return masks to which the full pixels in lines of an unusual overscan level are added.
+
+        Parameters
+        ----------
+        image : ccdflow.frame.products.ProductImage
+        planes : list of (numpy.ndarray of shape (ny, nx), uint8, or None), or None
+            As `_planes_without_level` returns them; changed in place.
+        """
         for number, ((_, record), member) in enumerate(
-            zip(self.records_of_files, self.members(image), strict=True)
+            zip(self.records_of_files, self.frames_of(image), strict=True)
         ):
             ends = converter_ends_of(record)
-            parts = [
-                (part, ends[a.name])
-                for a in image.amplifiers
-                if a.name in ends
-                for part, _ in ends[a.name].parts
+            regions_and_ends = [
+                (region, ends[amplifier.name])
+                for amplifier in image.amplifiers
+                if amplifier.name in ends
+                for region, _ in ends[amplifier.name].parts
             ]
-            if not parts:
+            if not regions_and_ends:
                 continue
             planes = planes or [None] * len(self.records_of_files)
             if planes[number] is None:
                 planes[number] = np.zeros(image.shape, np.uint8)
             stored = open_image(member)
-            for part, end in parts:
-                y, x = part.slices
+            for region, end in regions_and_ends:
+                y, x = region.slices
                 values = np.asarray(stored[np.arange(y.start, y.stop)])[:, x]
-                planes[number][part.slices][end.full_pixels(values, y.start, x.start)] |= SATURATED
+                is_full = end.full_pixels(values, y.start, x.start)
+                planes[number][region.slices][is_full] |= SATURATED
         return planes
 
     @property
     def flags(self):
-        """The amplifiers that are without signal in all members, by their names: a dict."""
+        """The amplifiers without signal in all members: {name: 'saturated' or 'dead'}."""
         return selecting.common_flags(self.records_of_files)
 
     def lost_parts(self, image, reduction, rows, sample):
-        """Return the part of each member's pixels that has no value, of amplifiers with signal.
+        """Return the fraction of each member's pixels without a value, in amplifiers with signal.
 
-        Overscan of frames that were left whole, and gaps between amplifiers, are no part of it.
+        The overscan of frames that were not trimmed, and gaps between amplifiers, do not count.
 
         Parameters
         ----------
@@ -184,7 +195,7 @@ class Members:
         Returns
         -------
         list of LostPart
-            The part of each member; 0 where no amplifier has signal.
+            Of each member; a fraction of 0 where no amplifier has signal.
         """
         is_inside = np.zeros(sample.shape[1:], bool)
         for amplifier in image.amplifiers:
@@ -196,13 +207,13 @@ class Members:
         planes = self._planes_without_level(image) or [None] * len(sample)
         return [
             LostPart(count / n_inside)
-            if count <= _LEAST_LOST_PART * n_inside
+            if count <= _LEAST_LOST_FRACTION * n_inside
             else LostPart(count / n_inside, self._causes(image, number, rows, lost[number], plane))
             for number, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
         ]
 
     def _causes(self, image, number, rows, lost, plane):
-        """Return why sampled pixels of a member have no value, in words, the main reason first.
+        """Return why sampled pixels of a member have no value, in words, the main cause first.
 
         Parameters
         ----------
@@ -215,7 +226,7 @@ class Members:
         plane : numpy.ndarray of shape (ny, nx), uint8, or None
             Mask of the pixels without a level.
         """
-        member = self.members(image)[number]
+        member = self.frames_of(image)[number]
         stored_pixels = StoredImage(member.path, member.offset, member.dtype, member.shape)
         is_empty = ~np.isfinite(np.asarray(stored_pixels[rows]))
         has_no_level = np.zeros(lost.shape, bool) if plane is None else plane[rows] != 0
@@ -227,7 +238,7 @@ class Members:
         counts = {
             words: int(np.count_nonzero(lost & part)) for words, part in masks_by_words.items()
         }
-        fewest_pixels = _LEAST_SHARE * max(np.count_nonzero(lost), 1)
+        fewest_pixels = _LEAST_CAUSE_FRACTION * max(np.count_nonzero(lost), 1)
         causes = sorted(
             (words for words in counts if counts[words] > fewest_pixels), key=counts.get
         )
@@ -265,7 +276,7 @@ class Members:
         ]
 
     def flag_not_linear(self, image, reduction, pixels, mask):
-        """Flag the pixels of a combined dark whose members are beyond the linear range, in place.
+        """Flag in a mask the pixels of a combined dark whose members are beyond the linear range.
 
         Parameters
         ----------
@@ -274,7 +285,7 @@ class Members:
         pixels : numpy.ndarray of shape (ny, nx), float32
             The combined dark, minus its bias.
         mask : numpy.ndarray of shape (ny, nx), int16
-            Gets the bit `NOT_LINEAR` where the bit of saturation is not set.
+            Changed in place: it gets the bit `NOT_LINEAR` where the bit `SATURATED` is not set.
         """
         bias = self.master("bias", image)
         for amplifier in image.amplifiers:
@@ -336,7 +347,7 @@ class Members:
 
 
 def saturation_ceiling(image, record):
-    """Return the lowest reduced value that may be saturated, None if it is unknown.
+    """Return the lowest reduced value at which a pixel may be saturated, None if it is unknown.
 
     Parameters
     ----------
@@ -385,7 +396,7 @@ def measured_read_noise(record, name):
 
 
 def gain_from_flats(record, amplifier):
-    """Return the gain of an amplifier from the flats of a combined flat, where it is needed.
+    """Return an amplifier's gain by the flats of a combined flat, unless another gain is right.
 
     Parameters
     ----------
@@ -409,7 +420,7 @@ def gain_from_flats(record, amplifier):
 
 
 def _noise_of_bias(record, image):
-    """Return the predicted noise of a combined bias, adu; None if it is not known."""
+    """Return the predicted noise of a combined bias in adu, over an image; None if not known."""
     names = {amplifier.name for amplifier in image.amplifiers}
     variances = [
         noise**2
@@ -420,7 +431,7 @@ def _noise_of_bias(record, image):
 
 
 def amplifier_noise(amplifier, reduction, measured_noise=None):
-    """Return the noise of an amplifier; a measured read noise is preferred to that of the profile.
+    """Return the noise of an amplifier, by a measured read noise or else that of the profile.
 
     Parameters
     ----------
@@ -438,8 +449,9 @@ def amplifier_noise(amplifier, reduction, measured_noise=None):
         noise = amplifier.read_noise / amplifier.gain
     level_noise = 0.0
     if noise is not None and amplifier.overscan and reduction.subtract:
-        variance_of_one = noise**2 + (0.0 if measured_noise else ROUNDING)
-        level_noise = math.sqrt(level_variance(amplifier, reduction, variance_of_one))
+        # A measured read noise contains that of the rounding to whole adu.
+        pixel_variance = noise**2 + (0.0 if measured_noise else ROUNDING)
+        level_noise = math.sqrt(level_variance(amplifier, reduction, pixel_variance))
     return AmplifierNoise(
         amplifier.name, reduction.region_of(amplifier), noise, amplifier.gain, level_noise
     )

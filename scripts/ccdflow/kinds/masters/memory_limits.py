@@ -9,24 +9,23 @@ from pathlib import Path
 MEMORY_SETTING = "limits: combine_memory"
 """The setting of the limit, as messages name it."""
 
-# Bytes that the process may hold if the system does not say.
+# Bytes that the process is assumed to hold where the system does not tell.
 _ASSUMED_RESIDENT_BYTES = 350e6
 # Bytes for measuring and writing beside those for combining; measured with LFC frames.
 _WRITING_BYTES = 150e6
-# Combining may have at least this part of the memory allowed.
-_LEAST_COMBINING_SHARE = 0.3
+# Combining may have at least this fraction of the memory allowed.
+_LEAST_COMBINING_FRACTION = 0.3
 
-# Bytes that the making of a master holds for a pixel of an image: its planes, the planes of a
-# master that is subtracted, and the arrays of its measuring. Measured: 38, with three darks of LFC
-# size.
-_BYTES_OF_A_MASTER = 40
-# Bytes of a pixel of a member: float32. Where the pixels of all members together would take half of
-# the memory, the combining, which uses all cores, takes longer than the rest.
-_BYTES_OF_A_MEMBER = 4
+# Bytes for each pixel of an image while a master is made: its planes, the planes of a master that
+# is subtracted, and the arrays of the measurement. Measured: 38, with three darks of LFC size.
+_BYTES_A_PIXEL_OF_MASTER = 40
+# Bytes for each pixel of a member: float32. If all members together would take more than half of
+# the memory, there are many: combining them uses all cores and takes longer than measuring.
+_BYTES_A_PIXEL_OF_MEMBER = 4
 
 
 def megabytes_allowed(context):
-    """Return the MB that a process that combines may take."""
+    """Return the megabytes that a process may take while it combines frames."""
     return context.settings["limits"]["combine_memory"]
 
 
@@ -42,7 +41,7 @@ def bytes_for_combining(limit):
     -------
     int
     """
-    return int(max(limit - _resident_bytes() - _WRITING_BYTES, _LEAST_COMBINING_SHARE * limit))
+    return int(max(limit - _resident_bytes() - _WRITING_BYTES, _LEAST_COMBINING_FRACTION * limit))
 
 
 def has_room_for_two(size, context):
@@ -58,12 +57,14 @@ def has_room_for_two(size, context):
     -------
     bool
     """
-    half = megabytes_allowed(context) * 1e6 / 2
-    return max(_BYTES_OF_A_MASTER * size.largest, _BYTES_OF_A_MEMBER * size.pixels) <= half
+    half_of_memory = megabytes_allowed(context) * 1e6 / 2
+    bytes_of_master = _BYTES_A_PIXEL_OF_MASTER * size.largest
+    bytes_of_members = _BYTES_A_PIXEL_OF_MEMBER * size.pixels
+    return max(bytes_of_master, bytes_of_members) <= half_of_memory
 
 
 def least_megabytes(bytes_needed):
-    """Return the MB for which `bytes_for_combining` gives some bytes, rounded up to tens.
+    """Return the least limit, in MB, at which combining may take some bytes, rounded up to tens.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def least_megabytes(bytes_needed):
     int
     """
     limit = min(
-        bytes_needed / _LEAST_COMBINING_SHARE, bytes_needed + _resident_bytes() + _WRITING_BYTES
+        bytes_needed / _LEAST_COMBINING_FRACTION, bytes_needed + _resident_bytes() + _WRITING_BYTES
     )
     # Ten MB are 1e7 bytes.
     return math.ceil(limit / 1e7) * 10

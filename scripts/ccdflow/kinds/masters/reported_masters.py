@@ -8,7 +8,7 @@ from ccdflow.run.rawframes.rows import digest
 
 
 class ReportedMasters(GroupedKind):
-    """A part of `ccdflow.kinds.masters.master.MasterKind`: flags, closing lines, the overview."""
+    """The part of `ccdflow.kinds.masters.master.MasterKind` on flags, lines and the overview."""
 
     def index_basis(self, context):
         """Return the sources of the overview: all masters."""
@@ -16,15 +16,15 @@ class ReportedMasters(GroupedKind):
         return {self.name: digest(lines)} if lines else {}
 
     def flags(self, context, records):
-        """Return the flags of copies, and of frames that are not in the master."""
+        """Return the flags of frames that are copies, or are left out of their master."""
         return master_lines.flags_of_members(self, context, records)
 
     def closing(self, context, records):
-        """Return the lines on masters that were not made, or not of all frames."""
+        """Return the lines on masters that were not made, have warnings, or lack frames."""
         if not self.is_enabled(context):
             return []
         return master_lines.lines_on_masters(self, context, records)
 
     def closing_of_one(self, context, record):
-        """Return the lines on one master that was not made, or not of all frames."""
+        """Return the lines on one master that was not made, has warnings, or lacks frames."""
         return master_lines.lines_on_masters(self, context, [record])

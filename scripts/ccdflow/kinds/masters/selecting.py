@@ -1,4 +1,4 @@
-"""The selection of a group's frames that are combined, by the figures in their records."""
+"""The selection of the members of a master from a group's frames, by the figures in records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ccdflow.wording import amplifier_prefix
 
 
 def select_frames(context, frames, choose):
-    """Decide which frames of a group to combine.
+    """Return the selection of the frames of a group that are combined.
 
     Parameters
     ----------
@@ -28,17 +28,23 @@ def select_frames(context, frames, choose):
         return refusal
 
     def select_alike(sound_frames):
+        """Return the selection by the statistics of the amplifiers that have signal."""
         flags_of_all = common_flags(sound_frames)
-        statistics = [record.data.get("statistics") or [] for _, record in sound_frames]
-        return select(
-            [[e for e in s if e["amplifier"] not in flags_of_all] for s in statistics], choose
-        )
+        statistics = [
+            [
+                entry
+                for entry in record.data.get("statistics") or []
+                if entry["amplifier"] not in flags_of_all
+            ]
+            for _, record in sound_frames
+        ]
+        return select_by_statistics(statistics, choose)
 
     return select_without_odd_flags(frames, select_alike)
 
 
 def common_flags(frames):
-    """Return {amplifier: flag} with the flags that all frames share.
+    """Return {amplifier: flag} of the amplifiers that have a flag in all frames.
 
     A flag on all frames is a fault of the detector; a flag on some is a fault of those frames.
     """
@@ -52,14 +58,14 @@ def common_flags(frames):
 
 
 def select_without_odd_flags(frames, select_alike):
-    """Leave out frames with a saturated or dead amplifier that is sound in others.
+    """Return a selection without frames that have a flagged amplifier which is sound in others.
 
     Parameters
     ----------
     frames : list of (str, ccdflow.run.job_records.Record)
         As for `select_frames`.
     select_alike : callable
-        Takes such a list of the other frames and returns a `Selection`.
+        Takes a list of the frames that are left, and returns their `Selection`.
 
     Returns
     -------
@@ -83,15 +89,16 @@ def select_without_odd_flags(frames, select_alike):
 
 
 def widen_selection(selection, indices, left_out):
-    """Return a selection of some frames as one of all.
+    """Return a selection of some frames, with indices among all frames.
 
     Parameters
     ----------
     selection : ccdflow.detector.member_selection.Selection
+        Its indices count some of the frames.
     indices : list of int
-        Their indices among all frames.
+        The indices of these among all frames.
     left_out : iterable of ccdflow.detector.member_selection.LeftOut
-        The others.
+        The remaining frames.
 
     Returns
     -------
@@ -106,7 +113,7 @@ def widen_selection(selection, indices, left_out):
 
 
 def refusal_without_signal(context, frames):
-    """Return an empty selection if no frame has an amplifier with signal, or None.
+    """Return an empty selection if all amplifiers of all frames are without signal, else None.
 
     Parameters
     ----------
@@ -131,8 +138,8 @@ def refusal_without_signal(context, frames):
     )
 
 
-def select(statistics, choose=member_selection.select_members):
-    """Decide which frames to combine: a frame that is odd in any amplifier is left out.
+def select_by_statistics(statistics, choose=member_selection.select_members):
+    """Return the selection of frames that are combined: one odd in any amplifier is left out.
 
     Parameters
     ----------
@@ -146,36 +153,37 @@ def select(statistics, choose=member_selection.select_members):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    count = len(statistics)
-    entries_by_amplifier = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
-    names = _names_in_all(entries_by_amplifier)
-    if count < 2 or not names:
-        return member_selection.Selection(tuple(range(count)), (), agrees=True, reason="")
+    n_frames = len(statistics)
+    entries_of_frames = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
+    names = _names_in_all(entries_of_frames)
+    if n_frames < 2 or not names:
+        return member_selection.Selection(tuple(range(n_frames)), (), agrees=True, reason="")
     left_out, reasons = {}, []
     for name in names:
-        selection = choose([as_statistics(frame[name]) for frame in entries_by_amplifier])
+        selection = choose([as_statistics(entries[name]) for entries in entries_of_frames])
         prefix = amplifier_prefix(name, has_others=len(names) > 1)
         for each in selection.left_out:
             left_out.setdefault(each.index, replace(each, text=f"{prefix}{each.text}"))
         if not selection.agrees:
             reasons.append(f"{prefix}{selection.reason}")
     return member_selection.Selection(
-        kept=tuple(index for index in range(count) if index not in left_out),
+        kept=tuple(index for index in range(n_frames) if index not in left_out),
         left_out=tuple(left_out[index] for index in sorted(left_out)),
         agrees=not reasons,
-        # The line names the first amplifier alone: it has no room for eight.
+        # The reason names the first amplifier alone: a line has no room for eight.
         reason=reasons[0] if reasons else "",
     )
 
 
-def _names_in_all(frames):
-    """Return the keys that all of some dictionaries have, in the order of the first one."""
-    if not frames:
+def _names_in_all(entries_of_frames):
+    """Return the names of the amplifiers that all frames have, in the order of the first frame."""
+    if not entries_of_frames:
         return []
-    return [name for name in frames[0] if all(name in frame for frame in frames)]
+    first, *further = entries_of_frames
+    return [name for name in first if all(name in entries for entries in further)]
 
 
 def as_statistics(entry):
-    """Return the `FrameStatistics` of an amplifier in the record of a frame."""
+    """Return the `FrameStatistics` of an amplifier from its entry in the record of a frame."""
     figures = {name: value for name, value in entry.items() if name != "amplifier"}
     return frame_figures.FrameStatistics(**{**figures, "shape": tuple(entry["shape"])})

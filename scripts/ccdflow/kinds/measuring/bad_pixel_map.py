@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow import paths
-from ccdflow.detector.pixels.history import combine_nights
+from ccdflow.detector.pixels.history import History, combine_nights
 from ccdflow.files.headertext import printable_text
 from ccdflow.kinds.kind import Kind
-from ccdflow.kinds.measuring import counted_nights, pixel_tables
+from ccdflow.kinds.measuring import counted_nights, measurement_cards, pixel_tables
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.detector_setups import PIXEL_FACTS, names_of_setups, pixels_of
-from ccdflow.kinds.measuring.measured_nights import measurements_of
+from ccdflow.kinds.measuring.measured_nights import made_measurements
 from ccdflow.kinds.product_writing import refused_record
 from ccdflow.run import job_records
 from ccdflow.run.job import Group
@@ -28,8 +28,28 @@ class _Measurement(NamedTuple):
     data: dict[str, object]
 
 
+class _ImageHistory(NamedTuple):
+    """The bad pixels of an image over the nights of an epoch.
+
+    Attributes
+    ----------
+    number : int
+        Number of the image.
+    shape : (int, int)
+        (ny, nx).
+    history : ccdflow.detector.pixels.history.History
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Mask of the newest nights.
+    """
+
+    number: int
+    shape: tuple[int, int]
+    history: History
+    mask: np.ndarray
+
+
 class BadPixels(Kind):
-    """Maps of bad pixels: all nights of an epoch, and when each pixel was bad first and last."""
+    """Maps of bad pixels, with the first and last night of an epoch in which each was seen bad."""
 
     name = "bad pixels"
     rule = "bad_pixels"
@@ -59,19 +79,15 @@ class BadPixels(Kind):
             planner.want(self, WantedProduct(group.product, "", basis, needs=group.measurements))
 
     def _make_groups(self, context):
-        """Yield the groups of measurements of the same pixels in one epoch."""
+        """Yield the group of each map: the measurements of the same pixels in one epoch."""
         groups_by_setup = {}
         for group in DETECTOR.groups(context):
-            epoch = dict(group.shared)["epoch"]
-            groups_by_setup.setdefault((pixels_of(group.shared), epoch), []).append(group)
-        setups = {
-            each: (each[1], tuple(zip(PIXEL_FACTS, each[0], strict=True)))
-            for each in groups_by_setup
-        }
-        names = names_of_setups(setups.values())
-        for (pixels, epoch), groups in groups_by_setup.items():
-            camera, size, *_ = pixels
-            product = paths.bad_pixels(camera, names[setups[pixels, epoch]], epoch)
+            setup = tuple(zip(PIXEL_FACTS, pixels_of(group.shared), strict=True))
+            groups_by_setup.setdefault((dict(group.shared)["epoch"], setup), []).append(group)
+        names = names_of_setups(groups_by_setup)
+        for (epoch, setup), groups in groups_by_setup.items():
+            camera, size = (dict(setup)[name] for name in ("camera", "size"))
+            product = paths.bad_pixels(camera, names[epoch, setup], epoch)
             nights = tuple(sorted({group.night for group in groups}))
             members = tuple(group.product for group in groups)
             shared = (("size", size), ("epoch", epoch))
@@ -94,7 +110,7 @@ class BadPixels(Kind):
         """Return the sources of a map: its measurements, and the settings that combine them."""
         names = ("nights", "share")
         if measurement_records is None:
-            measurement_records = measurements_of(context, group.measurements)
+            measurement_records = made_measurements(context, group.measurements)
         return {
             "version": self.version,
             "nights": sorted([record.product, record.key] for record in measurement_records),
@@ -104,9 +120,9 @@ class BadPixels(Kind):
     def make(self, context, job, *, threads):
         """Write the map: an image of the last night's mask, and a table."""
         group = context.group(job.product)
-        all_records = measurements_of(context, group.measurements)
+        all_records = made_measurements(context, group.measurements)
         basis = self._basis(context, group, all_records)
-        # The data of a record are JSON text until they are read: once, as there are thousands.
+        # The data of a record are JSON text that each access decodes: once, as there are thousands.
         measurements = [_Measurement(r, dict(r.data.items())) for r in all_records]
         measurements = [each for each in measurements if each.data["looked"]]
         if not measurements:
@@ -114,10 +130,11 @@ class BadPixels(Kind):
         record = job_records.Record(job.product, self.name, digest(basis), basis=basis)
         newest_nights = sorted({each.data["night"] for each in measurements})
         newest_nights = newest_nights[-context.settings["detector"]["nights"] :]
-        images, tables = _images_and_tables(context, job.product, measurements, newest_nights)
+        histories = _image_histories(context, job.product, measurements, newest_nights)
+        images = [(f"MASK{image.number or ''}", image.mask) for image in histories]
         return pixel_tables.write_product(
             context, record, _cards_of_map(context, group, measurements), images,
-            PIXELS=_columns_of_map(tables),
+            PIXELS=_columns_of_map(histories),
         )  # fmt: skip
 
 
@@ -125,8 +142,8 @@ BAD_PIXELS = BadPixels()
 """The kind of a detector's map of bad pixels."""
 
 
-def _images_and_tables(context, product, measurements, newest_nights):
-    """Return the masks of a map, and the histories that its table is made of.
+def _image_histories(context, product, measurements, newest_nights):
+    """Return the history and mask of each image of a map.
 
     Parameters
     ----------
@@ -136,20 +153,23 @@ def _images_and_tables(context, product, measurements, newest_nights):
     measurements : list of _Measurement
         Measurements that show bad pixels, oldest first.
     newest_nights : list of str
-        The nights that the mask is made of.
+        The nights that the masks are made of.
 
     Returns
     -------
-    images : list of (str, numpy.ndarray)
-        Name and mask, (ny, nx), int16.
-    tables : list of (int, (int, int), ccdflow.detector.pixels.history.History, numpy.ndarray)
-        Number, shape, history and mask of each image.
+    list of _ImageHistory
     """
     shapes = [tuple(shape) for shape in measurements[0].data["shapes"]]
     share = context.settings["detector"]["share"]
 
-    def read(first, end):
-        """Return the bad pixels of each image in some of the measurements."""
+    def read_nights(first, end):
+        """Return a list for each image, with its bad pixels in each measurement from first to end.
+
+        Parameters
+        ----------
+        first, end : int
+            Indices of the first measurement, and of the one behind the last.
+        """
         images_of_nights = [
             pixel_tables.read_night_bad_pixels(
                 context.results / record.product, data["night"], data["looked"], shapes,
@@ -164,22 +184,21 @@ def _images_and_tables(context, product, measurements, newest_nights):
         product,
         [[record.product, record.key, record.content] for record, _ in measurements],
         sum(data["night"] not in newest_nights for _, data in measurements),
-        read,
+        read_nights,
     )
-    images, tables = [], []
-    for number, nights in enumerate(read(n_counted, len(measurements))):
-        now = combine_nights([n for n in nights if n.night in newest_nights], share=share)
+    histories = []
+    for number, nights in enumerate(read_nights(n_counted, len(measurements))):
+        newest = combine_nights([n for n in nights if n.night in newest_nights], share=share)
         mask = np.zeros(shapes[number], np.int16)
-        mask.reshape(-1)[now.index] = now.bits
-        images.append((f"MASK{number or ''}", mask))
-        earlier = counts[number] if counts else None
-        history = combine_nights(nights, share=share, earlier=earlier)
-        tables.append((number, shapes[number], history, mask))
-    return images, tables
+        mask.reshape(-1)[newest.index] = newest.bits
+        earlier_counts = counts[number] if counts else None
+        history = combine_nights(nights, share=share, earlier=earlier_counts)
+        histories.append(_ImageHistory(number, shapes[number], history, mask))
+    return histories
 
 
 def _cards_of_map(context, group, measurements):
-    """Return the cards of a map: its detector, settings, and the first 999 measurements.
+    """Return the cards of a map: its detector, its settings, and its measurements.
 
     Parameters
     ----------
@@ -199,34 +218,36 @@ def _cards_of_map(context, group, measurements):
         ("BPSHARE", settings["share"], "part of the nights in which a bad pixel is bad"),
         ("NCOMBINE", len(measurements), "measurements"),
     ]
-    # Nights beyond 999 have no card: FITS keywords have eight letters.
-    for position, (each, _) in enumerate(measurements[:999], start=1):
-        cards += [(f"IMCOM{position:03d}", printable_text(each.product), "measurement")]
-        cards += [(f"IMKEY{position:03d}", each.key, "its CCDFKEY")]
+    # Measurements beyond the highest number have no card.
+    with_cards = measurements[: measurement_cards.HIGHEST_NUMBER]
+    for number, (record, _) in enumerate(with_cards, start=1):
+        cards += [(f"IMCOM{number:03d}", printable_text(record.product), "measurement")]
+        cards += [(f"IMKEY{number:03d}", record.key, "its CCDFKEY")]
     return cards
 
 
-def _columns_of_map(tables):
-    """Return the columns of the map: index, bits, first and last night of each pixel."""
+def _columns_of_map(histories):
+    """Return the columns of a map's table: place, bits, nights and counts of each pixel."""
     names = ("IMAGE", "X", "Y", "BITS", "FIRST", "LAST", "SEEN", "LOOKED")
     # An undated night has the name of its folder.
     width = max(
-        (len(printable_text(n)) for *_, history, _ in tables for n in history.nights), default=0
+        (len(printable_text(night)) for image in histories for night in image.history.nights),
+        default=0,
     )
-    text = f"{max(width, len('2024-03-01'))}A"
-    formats = ("I", "J", "J", "I", text, text, "J", "J")
-    parts = {name: [] for name in names}
-    for number, (_, nx), history, mask in tables:
+    width = max(width, len("2024-03-01"))
+    night_format = f"{width}A"
+    formats = ("I", "J", "J", "I", night_format, night_format, "J", "J")
+    arrays_by_name = {name: [] for name in names}
+    for number, (_, nx), history, mask in histories:
         y, x = np.divmod(history.index, nx)
-        nights = np.array(
-            [printable_text(night) for night in history.nights], dtype=f"U{text[:-1]}"
-        )
+        nights = np.array([printable_text(night) for night in history.nights], dtype=f"U{width}")
         values = (
             np.full(x.size, number), x + 1, y + 1, mask.reshape(-1)[history.index],
             nights[history.first], nights[history.last], history.seen, history.looked,
         )  # fmt: skip
         for name, array in zip(names, values, strict=True):
-            parts[name].append(array)
+            arrays_by_name[name].append(array)
     return {
-        name: (form, np.concatenate(parts[name])) for name, form in zip(names, formats, strict=True)
+        name: (column_format, np.concatenate(arrays_by_name[name]))
+        for name, column_format in zip(names, formats, strict=True)
     }

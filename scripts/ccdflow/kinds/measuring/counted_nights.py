@@ -1,9 +1,9 @@
 """The bad pixels of earlier nights, counted once: a new night reads few tables besides its own.
 
-A map of bad pixels has the nights in which each pixel was seen bad, of all nights of its epoch:
-thousands in twenty years, a file each. Nights that have settled are counted into a note, and the
-next map goes on from there. The note only saves time: where it is lost, or a measurement that it
-counts was made again, all tables are read.
+A map of bad pixels has the nights of its epoch in which each pixel was seen bad. In twenty years
+these are thousands of nights, each with a table. The counts of nights that no longer change are
+kept in a note, from which the next map begins. The note only saves time: all tables are read if it
+is lost, or if one of its measurements was made again.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from ccdflow import paths
 from ccdflow.detector.pixels.history import SOURCES, NightCounts, count_nights
 from ccdflow.files.text_files import notes
 
-# Raise it when a change alters the meaning of a value of the note: nights are counted anew.
+# Raise it when a change alters the meaning of a value in the note: all nights are then counted
+# again.
 _FORM_VERSION = 1
 # Number of the newest measurements that are not counted, so that a late frame of the last weeks
-# leaves the note as it is. New measurements are counted once there are this many, so that few runs
-# write the note. Chosen.
+# does not change the note. Further measurements are counted once there are this many of them, so
+# that few runs write the note. Chosen.
 _UNCOUNTED_MEASUREMENTS = 30
 
 
-def count_settled(results, product, sources, n_settled, read):
-    """Return the counts of earlier measurements of a map, and how many of them are counted.
+def count_settled(results, product, sources, n_settled, read_nights):
+    """Return the counts over the earlier measurements of a map, and the number of these.
 
     Parameters
     ----------
@@ -39,33 +40,34 @@ def count_settled(results, product, sources, n_settled, read):
         Product, key and content of each measurement, in the order of their nights.
     n_settled : int
         Number of measurements, from the first on, that may be counted.
-    read : callable
+    read_nights : callable
         Called with two indices of ``sources``: the first measurement, and the one behind the last.
-        Returns for each image of the map its `NightBadPixels`, in a list.
+        Returns a list for each image of the map, with its `NightBadPixels` in each night.
 
     Returns
     -------
     counts : list of ccdflow.detector.pixels.history.NightCounts or None
         One for each image; None where none are counted.
     n_counted : int
+        Number of the measurements in the counts, from the first on.
     """
     path = Path(results) / paths.counted_pixels(product)
     n_counted, counts = _read_counts(path, sources)
-    n_settled = min(n_settled, len(sources) - _UNCOUNTED_MEASUREMENTS)
-    if n_counted > max(n_settled, 0):
-        # The note has nights that are not settled now: it is not used, as the newest nights decide
-        # by more than their counts.
+    n_countable = min(n_settled, len(sources) - _UNCOUNTED_MEASUREMENTS)
+    if n_counted > max(n_countable, 0):
+        # The note has nights that are now among the newest. It is not used, because the map needs
+        # more of the newest nights than their counts.
         n_counted, counts = 0, None
-    if n_settled - n_counted >= _UNCOUNTED_MEASUREMENTS:
-        nights_of_images = read(n_counted, n_settled)
+    if n_countable - n_counted >= _UNCOUNTED_MEASUREMENTS:
+        nights_of_images = read_nights(n_counted, n_countable)
         earlier_counts = counts or [None] * len(nights_of_images)
         counts = [
             count_nights(nights, earlier)
             for nights, earlier in zip(nights_of_images, earlier_counts, strict=True)
         ]
-        n_counted = n_settled
+        n_counted = n_countable
         with suppress(OSError):
-            # Without the note the next map reads all tables, which costs time and nothing else.
+            # Without the note the next map reads all tables: that costs only time.
             _write_counts(path, sources[:n_counted], counts)
     return counts, n_counted
 
@@ -77,23 +79,25 @@ def _read_counts(path, sources):
     ----------
     path : pathlib.Path
     sources : list of list of str
-        As `count_settled` takes them: the note counts the first of them, or is not read.
+        As `count_settled` takes them. A note is used only if its measurements are the first of
+        these.
     """
     try:
         with path.open("rb") as file:
             return _counts_in(file, sources)
     except (OSError, ValueError, KeyError):
-        # The note is lost, or of another version in a form that is unknown here.
+        # There is no note, or another version of ccdflow wrote it in another form.
         return 0, None
 
 
 def _counts_in(file, sources):
-    """Return the same as `_read_counts`, of an open file.
+    """Return (number of measurements, `NightCounts` of each image) of an open note, or (0, None).
 
     Parameters
     ----------
     file : file object
     sources : list of list of str
+        As for `_read_counts`.
 
     Raises
     ------
@@ -106,13 +110,13 @@ def _counts_in(file, sources):
     head = json.loads(file.readline())
     if not isinstance(head, dict) or head["form"] != _FORM_VERSION:
         return 0, None
-    counted = head["measurements"]
-    if sources[: len(counted)] != counted:
+    counted_sources = head["measurements"]
+    if sources[: len(counted_sources)] != counted_sources:
         return 0, None
     nights, n_images = tuple(head["nights"]), head["images"]
     with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
         counts = [_counts_of_image(arrays, number, nights) for number in range(n_images)]
-    return len(counted), counts
+    return len(counted_sources), counts
 
 
 def _counts_of_image(arrays, number, nights):
@@ -128,7 +132,7 @@ def _counts_of_image(arrays, number, nights):
 
 
 def _write_counts(path, sources, counts):
-    """Write the counts of some measurements, behind their checksum.
+    """Write the note with the counts of some measurements, behind its checksum.
 
     Parameters
     ----------

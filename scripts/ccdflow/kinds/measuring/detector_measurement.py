@@ -7,7 +7,7 @@ import math
 from ccdflow import paths
 from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.values import short_number
-from ccdflow.kinds.masters.combining import are_too_few
+from ccdflow.kinds.masters.combining import has_members_below_minimum
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.measuring import measurement_cards, pixel_tables
@@ -25,7 +25,10 @@ from ccdflow.pages.text_formatting import with_error
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
-_COUNTS = ("hot", "varies", "low", "columns")
+# The figures of an amplifier that are numbers of bad pixels.
+_COUNT_NAMES = ("hot", "varies", "low", "columns")
+# The names of options in the basis, where another name would change the keys of all archives.
+_NAMES_IN_BASIS = {"includes_ccdmask": "like_ccdmask"}
 _EXPLANATION = (
     "Gain by photon transfer from flats of one exposure, read noise from pairs of biases; departure"
     " from linearity at half of the full well. Hot, varying and low pixels and those in bad columns"
@@ -76,7 +79,7 @@ class NightDetector(MeasurementKind):
         return groups
 
     def group_basis(self, context, group):
-        """Return the settings and the masters as they turned out."""
+        """Return the sources of a measurement: settings, and key and status of its masters."""
         outcomes = [
             (step.kind, record)
             for step in group.steps
@@ -86,11 +89,14 @@ class NightDetector(MeasurementKind):
         masters = [[record.product, record.key, record.status] for _, record in outcomes]
         basis = {
             "arithmetic": self.version,
-            "settings": _settings_of_measurement(context),
+            "settings": _settings_in_basis(context),
             "masters": masters,
         }
-        if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in outcomes):
-            # Only nights with flats too few for a master are measured anew.
+        if any(
+            kind == FLAT_KIND.name and has_members_below_minimum(record)
+            for kind, record in outcomes
+        ):
+            # The entry is there only where pairs are used: all other measurements keep their keys.
             basis["pairs"] = "tell the gain"
         return basis
 
@@ -108,13 +114,14 @@ class NightDetector(MeasurementKind):
         group = context.group(job.product)
         basis = self.group_basis(context, group)
         night = NightMasters(context, group)
-        if not night.darks and not night.flats and not night.pairs:
+        if not night.darks and not night.flats and not night.flat_pairs:
             reason = (
                 "no combined dark or flat was made of this night's frames, and no two of its flats"
                 " that are alike have one exposure"
             )
             return refused_record(job, basis, reason)
-        findings = measure_night(night, **_settings_of_measurement(context), threads=threads)
+        options = _options_of_measurement(context)
+        findings = measure_night(night, **options, threads=threads)
         record = job_records.Record(
             job.product,
             self.name,
@@ -135,43 +142,43 @@ class NightDetector(MeasurementKind):
             ("CCDFCAM", group.camera, "camera"),
             ("NIGHT", group.night, "night of its darks and flats"),
             ("LOOKED", " ".join(findings.sources_used), "sources of the bad pixels"),
-            *pixel_tables.weak_cards_of(findings.images),
-            *measurement_cards.cards_of_pixels(night, findings, _settings_of_measurement(context)),
+            *pixel_tables.weak_pixel_cards(findings.images),
+            *measurement_cards.cards_of_pixels(night, findings, options),
         ]
         return pixel_tables.write_product(
             context,
             record,
             cards,
-            PIXELS=pixel_tables.columns_of(findings.images),
-            WEAK=pixel_tables.weak_columns_of(findings.images),
+            PIXELS=pixel_tables.bad_pixel_columns(findings.images),
+            WEAK=pixel_tables.weak_pixel_columns(findings.images),
         )
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
     def closing(self, context, records):
-        """Return the differences to header or profile, of the newest night of each setup."""
-        newest = {}
+        """Return a line on each difference to header or profile, by each setup's newest night."""
+        newest_records = {}
         for record in sorted(records, key=lambda r: r.data.get("night", "")):
             group = context.find_group(record.product)
             if record.status == job_records.MADE and group is not None:
-                newest[group.shared] = record
-        names = setups_in_words(newest)
+                newest_records[group.shared] = record
+        names = setups_in_words(newest_records)
         return [
             f"detector: {names[shared]} of {record.data['night']}: {text}"
-            for shared, record in newest.items()
+            for shared, record in newest_records.items()
             for text in record.data["remarks"]
         ]
 
     def section(self, context, night):
-        """Return the section on each amplifier's figures by a night's flats and darks."""
+        """Return the section on each amplifier's figures by a night's flats and darks, or None."""
         groups = self.night_groups(context, night)
         names = setups_in_words([group.shared for group in groups])
-        data_of_detectors = [
+        names_and_data = [
             (names[group.shared], record.data)
             for group in groups
             if (record := context.made_record(group.product)) is not None
         ]
-        figures = [(name, each) for name, data in data_of_detectors for each in data["quality"]]
+        figures = [(name, each) for name, data in names_and_data for each in data["quality"]]
         if not figures:
             return None
         units = sorted({"e-" if _has_gain(each) else "adu" for _, each in figures})
@@ -184,15 +191,28 @@ class NightDetector(MeasurementKind):
         return Section(
             "detector",
             "The detector",
-            tuple(
-                f"The detector {name}: {text}." if len(names) > 1 else f"The detector: {text}."
-                for name, data in data_of_detectors
-                for text in data["remarks"]
-            ),
+            _sentences_of_detectors(names_and_data, has_several=len(names) > 1),
             (_EXPLANATION,),
             headings=headings,
             rows=tuple(_figure_cells(name, each) for name, each in figures),
         )
+
+
+def _sentences_of_detectors(names_and_data, *, has_several):
+    """Return the sentences of a night's page on its detectors.
+
+    Parameters
+    ----------
+    names_and_data : list of (str, dict of str to object)
+        Name of each detector, and the data of its measurement's record.
+    has_several : bool
+        Whether the sentences name the detector.
+    """
+    return tuple(
+        f"The detector {name}: {text}." if has_several else f"The detector: {text}."
+        for name, data in names_and_data
+        for text in data["remarks"]
+    )
 
 
 def _figure_cells(name, figures):
@@ -204,24 +224,29 @@ def _figure_cells(name, figures):
         _with_error(figures["read_noise"], figures["read_noise_error"]),
         _with_error(100 * figures["departure"], 100 * figures["departure_error"]),
         _figure_text(figures["full_well"]),
-        *(_count_text(figures[count]) for count in _COUNTS),
+        *(_count_text(figures[name]) for name in _COUNT_NAMES),
     )
 
 
-def _settings_of_measurement(context):
-    """Return the settings of a measurement, as `night_measurement.measure_night` takes them."""
+def _options_of_measurement(context):
+    """Return the settings of a measurement that are not the default of `measure_night`: a dict."""
     settings = context.settings["detector"]
     options = {"hot_rate": settings["hot_rate"]}
-    # A switch that is off changes no key, nor does the usual limit.
     if settings["ccdmask"]:
-        options["like_ccdmask"] = True
+        options["includes_ccdmask"] = True
     if settings["low_sigma"] != LOW_SIGMA:
         options["low_sigma"] = settings["low_sigma"]
     return options
 
 
+def _settings_in_basis(context):
+    """Return the settings of a measurement for its basis, where a default changes no key."""
+    options = _options_of_measurement(context)
+    return {_NAMES_IN_BASIS.get(name, name): value for name, value in options.items()}
+
+
 def _has_gain(figures):
-    """Return whether the dark current of an amplifier is in electrons."""
+    """Return whether a gain of an amplifier is known, so that its dark current is in electrons."""
     gains = figures["gain"], figures["gain_used"]
     return any(isinstance(gain, float) and math.isfinite(gain) for gain in gains)
 

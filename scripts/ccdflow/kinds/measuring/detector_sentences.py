@@ -1,4 +1,4 @@
-"""The sentences on a detector that a night shows to be unlike its header or profile."""
+"""The sentences on measured gains, read noises and full wells that header or profile contradict."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from ccdflow.pages.text_formatting import with_error
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.wording import amplifier_prefix
 
-# A gain or read noise is warned of if it is off by more than this part.
+# A claimed gain or read noise gets a sentence if it is off by more than this fraction of the
+# measured one.
 _LEAST_DEPARTURE = 0.05
-# A gain or read noise is warned of if it is off by more than this many standard errors.
+# The claim must also be off by more than this many standard errors of the measurement.
 _DEPARTURE_ERRORS = 3.0
-# The profile's saturation is warned of if it is this many times the measured one, or more.
-_ABOVE_FULL_WELL = 1.02
+# A claimed saturation gets a sentence if it is at least this many times the measured one.
+_LEAST_SATURATION_RATIO = 1.02
 
 
 def sentences_on_claims(figures, *, has_several_amplifiers):
@@ -22,8 +23,8 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
     Parameters
     ----------
     figures : dict of str to (str or float)
-        Figures of an amplifier, as found by
-        `ccdflow.kinds.measuring.nights.night_measurement.measure_night`.
+        Figures of an amplifier, as in
+        `ccdflow.kinds.measuring.nights.night_findings.NightFindings`.
     has_several_amplifiers : bool
         Whether the detector has more than one amplifier.
 
@@ -45,14 +46,15 @@ def sentences_on_claims(figures, *, has_several_amplifiers):
                 f" measured, {', '.join(claims)}"
             )
         if name == "gain" and not math.isfinite(value_used):
-            # A profile that leaves out an amplifier's gain is believed before the header.
-            lack = (
+            # A profile without a gain for the amplifier takes precedence over the header.
+            lack_words = (
                 "the profile has no gain"
                 if math.isfinite(header)
                 else "neither profile nor header has a gain"
             )
             remarks.append(
-                f"{prefix}{lack}: the measured {with_error(value, error)} electrons per adu is used"
+                f"{prefix}{lack_words}: the measured {with_error(value, error)} electrons per adu"
+                " is used"
             )
     return remarks
 
@@ -63,9 +65,9 @@ def _wrong_claims(value, error, value_used, header):
     Parameters
     ----------
     value, error : float
-        The measured one.
+        The measured value and its standard error.
     value_used, header : float
-        The value of the profile, or else of the header; the value of the header; NaN for none.
+        The value in use, of the profile or else of the header; that of the header. NaN for none.
     """
     claim = value_used if math.isfinite(value_used) else header
     limit = max(_LEAST_DEPARTURE * value, _DEPARTURE_ERRORS * error)
@@ -75,14 +77,14 @@ def _wrong_claims(value, error, value_used, header):
         claims.append(f"the {'header' if is_of_header else 'profile'} has {claim:g}")
     if not is_of_header and abs(value - header) > limit:
         claims.append(f"the header has {header:g}")
-        # A wrong card of the header is not a fault where the profile has a better value.
+        # The header's wrong value does no harm where the profile has the right one.
         if len(claims) == 1:
             claims.append("the profile has the right one")
     return claims
 
 
 def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifiers):
-    """Return [a sentence on full pixels], or [] if a card or the profile has their value.
+    """Return [a sentence on the level of full pixels], or [] if header or profile has that level.
 
     Parameters
     ----------
@@ -101,13 +103,13 @@ def sentences_on_full_pixels(night, amplifier, figures, *, has_several_amplifier
     levels = night.context.outcome(reduced_product(night.files[0])).data["levels"]
     if not math.isfinite(well) or amplifier.name not in levels:
         return []
-    raw = well + levels[amplifier.name]
-    if saturation is not None and saturation < _ABOVE_FULL_WELL * raw:
+    raw_level = well + levels[amplifier.name]
+    if saturation is not None and saturation < _LEAST_SATURATION_RATIO * raw_level:
         return []
     prefix = amplifier_prefix(figures["amplifier"], has_others=has_several_amplifiers)
-    says = (
+    claim_words = (
         "neither profile nor header has a saturation, and calibrated frames get bit 1 there"
         if saturation is None
         else f"profile or header say {saturation:g}"
     )
-    return [f"{prefix}pixels are full at {raw:.0f} adu (raw) by their flats; {says}"]
+    return [f"{prefix}pixels are full at {raw_level:.0f} adu (raw) by their flats; {claim_words}"]

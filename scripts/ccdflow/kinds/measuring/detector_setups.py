@@ -1,4 +1,4 @@
-"""The way a detector took a frame: its pixels and its readout, and their names in products."""
+"""The setup in which a detector took a frame: pixels and readout, in words and in file names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ccdflow.kinds.matching.setups import READOUT_FACTS
 from ccdflow.run.rawframes.rows import digest
 
 PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
-"""Values that name the pixels of a frame: gain and speed of the readout make no other pixels."""
+"""Facts by which the pixels of a detector are known: gain and speed of the readout do not count."""
 
 
-# The setups of a camera are few, and its frames many.
+# A camera has few settings and many frames.
 @lru_cache(maxsize=1024)
 def _readout_cards_of(setting):
     """Return the cards of a setting on gain and readout: GAINM HIGH, PREAMP 2X; '' for none.
 
-    Frames that differ in one of them have unlike gains, and the columns of the inventory may be
-    equal: many programs write a setting of the gain, and no electrons per adu.
+    Frames that differ in one of these cards have different gains, even where the inventory has the
+    same gain: many programs write a setting of the gain instead of electrons per adu.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def _readout_cards_of(setting):
 
 
 def detector_setup_of(context, row):
-    """Return the shared values of frames that one detector took in one way: ((name, value), ...).
+    """Return the setup in which a detector took a frame: ((name, value), ...).
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def detector_setup_of(context, row):
 
 
 def pixels_of(setup):
-    """Return the part of a setup, or of a group's shared values, that names its pixels."""
+    """Return the values of `PIXEL_FACTS` in a setup, or in a group's shared values."""
     values = dict(setup)
     return tuple(values[name] for name in PIXEL_FACTS)
 
 
 def name_of_setup(setup):
-    """Return the name of a setup in the names of products."""
+    """Return the text for a setup in the names of products, such as 2148x2048_1x1_g2.2."""
     facts = dict(setup)
     words = [facts["size"], facts["ccdsum"].strip().replace(" ", "x"), facts["window"]]
     words += [facts.get("readmode", ""), facts.get("gain", "") and f"g{facts['gain']}"]
@@ -82,35 +82,31 @@ def setups_in_words(setups):
     Parameters
     ----------
     setups : collection of tuple of (str, str)
-        As of `detector_setup_of`.
+        As `detector_setup_of` returns them.
 
     Returns
     -------
     dict of tuple to str
     """
-    cameras = {}
+    setups_by_camera = {}
     for setup in setups:
-        cameras.setdefault(dict(setup)["camera"], []).append(setup)
-    words = {}
-    for camera, setups_of_camera in cameras.items():
+        setups_by_camera.setdefault(dict(setup)["camera"], []).append(setup)
+    words_by_setup = {}
+    for camera, setups_of_camera in setups_by_camera.items():
         common_values = set.intersection(*map(set, setups_of_camera))
         for setup in setups_of_camera:
-            words[setup] = " ".join(
-                [
-                    camera,
-                    *(
-                        trait_words(*pair)
-                        for pair in setup
-                        if pair not in common_values and pair[1] and pair[0] != READOUT_CARDS
-                    ),
-                    *_own_cards(setup, setups_of_camera),
-                ]
-            )
-    return words
+            own_traits = [
+                trait_words(name, value)
+                for name, value in setup
+                if (name, value) not in common_values and value and name != READOUT_CARDS
+            ]
+            own_cards = _own_cards(setup, setups_of_camera)
+            words_by_setup[setup] = " ".join([camera, *own_traits, *own_cards])
+    return words_by_setup
 
 
 def _own_cards(setup, setups):
-    """Return the cards of a setup on its readout that others of its camera lack or have unlike."""
+    """Return the readout cards of a setup that not all setups of its camera have alike."""
     cards = [dict(each).get(READOUT_CARDS, "").split(", ") for each in setups]
     common_cards = set.intersection(*map(set, cards))
     own_cards = dict(setup).get(READOUT_CARDS, "").split(", ")
@@ -123,12 +119,12 @@ def names_of_setups(setups):
     Parameters
     ----------
     setups : collection of (str, tuple)
-        Night and setup.
+        The night or epoch of a product, and its setup.
 
     Returns
     -------
     dict of (str, tuple) to str
-        By night and setup.
+        By night or epoch, and setup.
     """
     names = {key: name_of_setup(key[1]) for key in setups}
     folded_names = {

@@ -46,7 +46,7 @@ class DetectorTable(ArchiveProduct):
         return {"version": self.version, "nights": digest(sorted(lines))}
 
     def make(self, context, job, *, threads):
-        """Write the table."""
+        """Write the table; return its record."""
         columns = ["night", "camera", "setup", *COLUMNS, "product", "note"]
         rows = []
         for group in DETECTOR.groups(context):
@@ -70,7 +70,7 @@ class DetectorTable(ArchiveProduct):
 
 
 def _table_cell(value):
-    """Return a value of the table; '' for one that is not determined, so that counts stay whole."""
+    """Return a cell of the table: '' for NaN, so that the other counts stay whole numbers."""
     return "" if isinstance(value, float) and math.isnan(value) else value
 
 

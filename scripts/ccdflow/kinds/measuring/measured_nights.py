@@ -11,8 +11,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of, pixels_of
 from ccdflow.run.lookups import Lookup
 
 
-def pixels_for(context, row):
-    """Return the measurements that show which pixels of a frame are bad, newest first.
+def bad_pixel_measurements_for(context, row):
+    """Return the measurements by which the bad pixels of a frame are known, newest first.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ def pixels_for(context, row):
     Returns
     -------
     tuple of str
-        Those of the newest nights up to that of the frame, in its epoch; where there are none,
-        those of the next night.
+        Measurements of the newest nights up to the frame's, in the frame's epoch; without such
+        nights, those of the next night.
     """
     if not DETECTOR.is_enabled(context):
         return ()
@@ -44,22 +44,21 @@ def pixels_for(context, row):
     )
     key = (*pixels_of(setup), epoch_of(context, row.camera, row.night))
 
-    def choose():
-        """Return the measurements of the last nights up to the row's, the nearest first."""
-        nothing = ([], {})
+    def nearest_measurements():
+        """Return the measurements of the newest nights up to the row's, newest first."""
         nights_by_setup = context.lookup((Lookup.PIXELS_BY_NIGHT, DETECTOR.name), products_by_setup)
-        sorted_nights, nights = nights_by_setup.get(key, nothing)
-        end, most_nights = (
-            bisect_right(sorted_nights, row.night),
-            context.settings["detector"]["nights"],
+        sorted_nights, products_by_night = nights_by_setup.get(key, ([], {}))
+        most_nights = context.settings["detector"]["nights"]
+        end = bisect_right(sorted_nights, row.night)
+        nearest_nights = sorted_nights[max(0, end - most_nights) : end] or sorted_nights[:1]
+        return tuple(
+            product for night in reversed(nearest_nights) for product in products_by_night[night]
         )
-        chosen_nights = sorted_nights[max(0, end - most_nights) : end] if end else sorted_nights[:1]
-        return tuple(product for night in reversed(chosen_nights) for product in nights[night])
 
-    return context.lookup((Lookup.PIXELS_OF_ROW, row.night, *key), choose)
+    return context.lookup((Lookup.PIXELS_OF_ROW, row.night, *key), nearest_measurements)
 
 
-def measurements_of(context, products):
+def made_measurements(context, products):
     """Return the records of those measurements that were made, oldest first.
 
     Parameters
@@ -76,13 +75,13 @@ def measurements_of(context, products):
     return sorted(made_records, key=lambda r: (r.data.get("night", ""), r.product))
 
 
-def tells_of_pixels(record):
-    """Return whether a measurement shows bad pixels; pairs of flats alone give gains only."""
+def shows_bad_pixels(record):
+    """Return whether a measurement shows bad pixels: one by pairs of flats shows only gains."""
     return bool(record.data["looked"])
 
 
 def gain_choice_of(context, row):
-    """Return the profile's choices that a job needs: (("gain", "measured"),) or ().
+    """Return (("gain", "measured"),) if the camera's profile asks for measured gains, else ().
 
     Parameters
     ----------

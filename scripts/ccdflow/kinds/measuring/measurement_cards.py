@@ -6,19 +6,20 @@ from ccdflow.detector.pixels.response import LOW_SIGMA
 from ccdflow.files.headertext import printable_text
 from ccdflow.run.products.product_names import reduced_product
 
-# FITS keywords have eight letters: five of a name leave three digits.
-_HIGHEST_NUMBER = 999
+HIGHEST_NUMBER = 999
+"""The highest number in a keyword: FITS keywords have eight letters, five of them of the name."""
 
 
 def cards_of_pixels(night, findings, settings):
-    """Return the cards of a night's table of bad pixels.
+    """Return the cards of a night's table of bad pixels: its masters, limits, noises and gains.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     findings : ccdflow.kinds.measuring.nights.night_findings.NightFindings
     settings : dict of str to (float or bool)
-        As `ccdflow.kinds.measuring.nights.night_measurement.measure_night` takes them.
+        As `ccdflow.kinds.measuring.nights.night_measurement.measure_night` takes them: hot_rate,
+        and includes_ccdmask and low_sigma where they are not the default.
 
     Returns
     -------
@@ -27,14 +28,14 @@ def cards_of_pixels(night, findings, settings):
     cards = [
         ("HOTRATE", float(settings["hot_rate"]), "[electron/s] of a hot pixel, at least"),
         ("LOWSIGMA", float(settings.get("low_sigma", LOW_SIGMA)), "sigma of a low pixel"),
-        *([("CCDMASK", True, "pixels of ccdmask count as well")] if "like_ccdmask" in settings
-          else []),
-    ]  # fmt: skip
-    for place, record in enumerate([*night.darks, *night.flats][:_HIGHEST_NUMBER], start=1):
+    ]
+    if settings.get("includes_ccdmask"):
+        cards.append(("CCDMASK", True, "pixels of ccdmask count as well"))
+    for number, record in enumerate([*night.darks, *night.flats][:HIGHEST_NUMBER], start=1):
         cards += [
-            (f"IMCOM{place:03d}", printable_text(record.product), "combined dark or flat"),
-            (f"IMKEY{place:03d}", record.key, "its CCDFKEY"),
-            (f"IMUSE{place:03d}", night.use_of(record), "its use in the search for bad pixels"),
+            (f"IMCOM{number:03d}", printable_text(record.product), "combined dark or flat"),
+            (f"IMKEY{number:03d}", record.key, "its CCDFKEY"),
+            (f"IMUSE{number:03d}", night.role_of(record), "its use in the search for bad pixels"),
         ]
     if not findings.sources_used:
         return cards
@@ -46,24 +47,24 @@ def cards_of_pixels(night, findings, settings):
 
 
 def _noise_cards(noises, gains):
-    """Return the cards of read noise and gain of each amplifier."""
+    """Return the cards of each amplifier's read noise, adu, and gain, electrons per adu."""
     cards = []
     for number, (noise, gain) in enumerate(zip(noises, gains, strict=True), start=1):
-        tail = "" if len(noises) == 1 else f"{number:02d}"
-        cards.append((f"MODRN{tail}", float(f"{noise:.9g}"), "[adu] read noise"))
+        suffix = "" if len(noises) == 1 else f"{number:02d}"
+        cards.append((f"MODRN{suffix}", float(f"{noise:.9g}"), "[adu] read noise"))
         if gain > 0:
-            cards.append((f"MODGN{tail}", float(f"{gain:.9g}"), "[electron/adu] gain"))
+            cards.append((f"MODGN{suffix}", float(f"{gain:.9g}"), "[electron/adu] gain"))
     return cards
 
 
-def cards_of_shutter(night, series):
-    """Return the cards of a map of a shutter.
+def cards_of_shutter(night, flats_by_light):
+    """Return the cards of a shutter's map: its flats with masters and exposures, noises, gains.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
-    series : sequence of list of ccdflow.run.job_records.Record
-        The flats of each light, with all frames that were used as members.
+    flats_by_light : sequence of list of ccdflow.run.job_records.Record
+        The combined flats of each light. Their members are the frames that were measured.
 
     Returns
     -------
@@ -71,30 +72,32 @@ def cards_of_shutter(night, series):
     """
     flat_cards, members_of_flats = [], []
     flats = [
-        (number, flat)
-        for number, flats_of_light in enumerate(series, start=1)
+        (light_number, flat)
+        for light_number, flats_of_light in enumerate(flats_by_light, start=1)
         for flat in flats_of_light
     ]
-    for position, (number, flat) in enumerate(flats, start=1):
-        flat_cards.append((f"SERIES{position:02d}", number, "flats of one light have one number"))
+    for flat_number, (light_number, flat) in enumerate(flats, start=1):
+        flat_cards.append(
+            (f"SERIES{flat_number:02d}", light_number, "flats of one light have one number")
+        )
         for kind, master in night.masters_of(flat).items():
-            word = kind.upper()
+            stem = kind.upper()
             flat_cards.append(
-                (f"{word}IM{position:02d}", printable_text(master.product), f"its {kind}")
+                (f"{stem}IM{flat_number:02d}", printable_text(master.product), f"its {kind}")
             )
-            flat_cards.append((f"{word}KY{position:02d}", master.key, "its CCDFKEY"))
+            flat_cards.append((f"{stem}KY{flat_number:02d}", master.key, "its CCDFKEY"))
         for file, seconds in zip(flat.data["members"], night.seconds(flat), strict=True):
             members_of_flats.append(
-                (printable_text(reduced_product(file)), position, float(seconds))
+                (printable_text(reduced_product(file)), flat_number, float(seconds))
             )
     cards = list(flat_cards)
-    for position, (name, flat_position, seconds) in enumerate(
-        members_of_flats[:_HIGHEST_NUMBER], start=1
+    for number, (name, flat_number, seconds) in enumerate(
+        members_of_flats[:HIGHEST_NUMBER], start=1
     ):
         cards += [
-            (f"IMCOM{position:03d}", name, "flat"),
-            (f"IMFLT{position:03d}", flat_position, "its number in SERIESnn"),
-            (f"IMSEC{position:03d}", seconds, "[s] exposure"),
+            (f"IMCOM{number:03d}", name, "flat"),
+            (f"IMFLT{number:03d}", flat_number, "its number in SERIESnn"),
+            (f"IMSEC{number:03d}", seconds, "[s] exposure"),
         ]
     first_amplifiers = [image.amplifiers[0] for image in night.images]
     noises = [night.read_noise(each)[0] for each in first_amplifiers]

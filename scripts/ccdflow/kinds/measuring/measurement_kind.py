@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ccdflow.kinds.grouped_kind import GroupedKind
-from ccdflow.kinds.masters.group_queries import masters_carried
+from ccdflow.kinds.masters.group_queries import candidate_masters
 from ccdflow.kinds.matching.setups import epoch_of
 from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.run.job import OF_A_MASTER, Group, Size
@@ -55,7 +55,7 @@ class MeasurementKind(GroupedKind):
         raise NotImplementedError(f"kind {self.name} must define new_groups()")
 
     def plan(self, planner):
-        """Plan the measurement of each group; keep all if they are not wanted."""
+        """Plan the measurement of each group; keep the earlier ones if none is asked for."""
         context = planner.context
         if not self.is_wanted(context):
             planner.keep_all_of(self)
@@ -104,14 +104,14 @@ class MeasurementKind(GroupedKind):
     def rows_and_groups(self, context, job):
         """Return the rows of the members, and the groups of the masters and of their masters."""
         group = context.group(job.product)
-        masters = masters_carried(context, group)
+        masters = candidate_masters(context, group)
         masters_of_masters = [
-            each for master in masters for each in masters_carried(context, master)
+            each for master in masters for each in candidate_masters(context, master)
         ]
         return [context.row(file) for file in group.files], [group, *masters, *masters_of_masters]
 
     def size(self, context, job):
-        """Return the size of a measurement: that of one frame to combine for each member."""
+        """Return the `Size` of a measurement: each member counts as a frame to be combined."""
         group = context.group(job.product)
         ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
         return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)

@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 32
 
 
 class MemberRows:
-    """The members of a master, minus its bias: rows of all of them at a time.
+    """The members of a master, minus its bias, read some rows of all members at a time.
 
     Parameters
     ----------
@@ -40,26 +40,26 @@ class MemberRows:
         for path in self._paths:
             hdus = read_stored_hdus(path)
             file = self._exit_stack.enter_context(path.open("rb", buffering=0))
-            mask = next((hdu for hdu in hdus if hdu.name == self._mask_name), None)
-            self._files.append((file.fileno(), hdus[self._image.hdu], mask, str(path)))
+            mask_hdu = next((hdu for hdu in hdus if hdu.name == self._mask_name), None)
+            self._files.append((file.fileno(), hdus[self._image.hdu], mask_hdu, str(path)))
         return self
 
     def __exit__(self, *error):
         self._exit_stack.close()
 
     def read(self, rows):
-        """Return some rows, (n, k, nx) float32; NaN where a member's mask has any bit."""
+        """Return rows of all members, (n, k, nx) float32; NaN where a member's mask has any bit."""
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
         nx = self._image.shape[1]
         values_of_members = np.empty((len(self._files), len(rows), nx), np.float32)
-        for values, (file, hdu, mask, name) in zip(values_of_members, self._files, strict=True):
+        for values, (file, hdu, mask_hdu, name) in zip(values_of_members, self._files, strict=True):
             start = 0
-            for neighbours in runs:
-                part = values[start : start + len(neighbours)]
-                part[...] = _read_rows(file, hdu, neighbours, name)
-                if mask is not None:
-                    part[_read_rows(file, mask, neighbours, name) != 0] = np.nan
-                start += len(neighbours)
+            for run in runs:
+                values_of_run = values[start : start + len(run)]
+                values_of_run[...] = _read_rows(file, hdu, run, name)
+                if mask_hdu is not None:
+                    values_of_run[_read_rows(file, mask_hdu, run, name) != 0] = np.nan
+                start += len(run)
             if self._bias is not None:
                 values -= self._bias[rows]
         return values_of_members
@@ -84,7 +84,7 @@ def _read_rows(file, hdu, run, name):
 
 
 def whole_image(path, extension):
-    """Return an image of a product, of an HDU's index or name: native float32, or int16.
+    """Return an image of a product by the index or name of its HDU, in native byte order.
 
     Parameters
     ----------

@@ -18,10 +18,10 @@ VERSION = 3
 """Raise it when a change alters any sentence: pages with calibrated frames are then made again."""
 
 MOST_NOISE_DEPARTURE = 0.1
-"""The measured noise is reported if it differs from its prediction by more than this part."""
+"""The measured noise is reported if it differs from its prediction by more than this fraction."""
 
-# The measured noise must also differ from its prediction by this many of its errors: of fewer than
-# 800 differences between pixels, chance alone takes it beyond `MOST_NOISE_DEPARTURE`.
+# The measured noise must also differ from its prediction by this many of its errors: with fewer
+# than 800 differences between pixels, chance alone takes it beyond `MOST_NOISE_DEPARTURE`.
 _CHANCE_SIGMA = 4.0
 
 
@@ -32,7 +32,7 @@ def is_spectrum(row):
 
 
 def noise_sentences(context, records, *, includes_spectra=True):
-    """Return a sentence for each camera and light whose frames' noise is not the predicted one.
+    """Return a sentence for each camera and light whose frames have another noise than predicted.
 
     Parameters
     ----------
@@ -40,17 +40,19 @@ def noise_sentences(context, records, *, includes_spectra=True):
     records : iterable of ccdflow.run.job_records.Record
         Records of calibrated frames.
     includes_spectra : bool
-        Whether spectra count, whose lines are noise to the measurement.
+        Whether spectra count: their lines add to the measured noise.
 
     Returns
     -------
     list of str
     """
-    return sentences_on_noise(nights_off(context, records, includes_spectra=includes_spectra))
+    return sentences_on_noise(
+        nights_of_odd_noise(context, records, includes_spectra=includes_spectra)
+    )
 
 
-def nights_off(context, records, *, includes_spectra=True):
-    """Find the nights, cameras and lights whose noise differs from its prediction.
+def nights_of_odd_noise(context, records, *, includes_spectra=True):
+    """Return the nights, cameras and lights whose noise differs from its prediction.
 
     Parameters
     ----------
@@ -66,30 +68,30 @@ def nights_off(context, records, *, includes_spectra=True):
         Plain values, which a closed night keeps: camera, light, unit, night, number of frames;
         ratio, measured and predicted noise of the median frame; the reason in words.
     """
-    noises_by_setup, chances = defaultdict(list), {}
+    noises_by_setup, chance_departures = defaultdict(list), {}
     limits = defaultdict(lambda: MOST_NOISE_DEPARTURE)
     for group, row, data in _calibrated_frames(context, records):
         if (is_spectrum(row) and not includes_spectra) or _lacks_signal(context, row):
             continue
         if row.facts["type"] == "flat":
-            # No flat divides a flat: the response of its pixels adds to its noise, as it must.
+            # A flat is not divided by a flat, so its noise has the response of its pixels.
             continue
-        if row.geometry not in chances:
-            chances[row.geometry] = _chance_of(context, row)
+        if row.geometry not in chance_departures:
+            chance_departures[row.geometry] = _chance_departure(context, row)
         noises = _noises_of_frame(group, row, data)
         if noises:
             light = light_words([row.facts["filter"], row.facts["grism"]])
             setup = row.camera, light, short_unit(data["unit"]), group.night
             noises_by_setup[setup] += noises
-            limits[setup] = max(limits[setup], chances[row.geometry])
+            limits[setup] = max(limits[setup], chance_departures[row.geometry])
     nights = []
     for setup, noises in sorted(noises_by_setup.items()):
-        middle = median(noise.ratio for noise in noises)
-        if abs(middle - 1) > limits[setup]:
-            nearest = min(noises, key=lambda noise: abs(noise.ratio - middle))
-            files = len({noise.file for noise in noises})
+        median_ratio = median(noise.ratio for noise in noises)
+        if abs(median_ratio - 1) > limits[setup]:
+            nearest = min(noises, key=lambda noise: abs(noise.ratio - median_ratio))
+            n_frames = len({noise.file for noise in noises})
             figures = nearest.ratio, nearest.measured_noise, nearest.predicted_noise
-            nights.append([*setup, files, *figures, nearest.reason])
+            nights.append([*setup, n_frames, *figures, nearest.reason])
     return nights
 
 
@@ -102,7 +104,7 @@ class _ImageNoise(NamedTuple):
     file : str
         The raw file.
     reason : str
-        Why they may differ, in words.
+        Why measured and predicted noise may differ, in words.
     """
 
     measured_noise: float
@@ -133,20 +135,20 @@ def _noises_of_frame(group, row, data):
         measured_noise, predicted_noise = image["sky_rms"], image["sky_predicted"]
         if measured_noise and predicted_noise:
             ratio = measured_noise / predicted_noise
-            reason = _likely_reasons(ratio, is_spectrum(row), steps_not_taken)
+            reason = _likely_reason(ratio, is_spectrum(row), steps_not_taken)
             noises.append(_ImageNoise(measured_noise, predicted_noise, row.file, reason))
     return noises
 
 
-def _chance_of(context, row):
-    """Return the part by which the measured noise of a frame may be off by chance alone."""
+def _chance_departure(context, row):
+    """Return the fraction by which the measured noise of a frame may be off by chance alone."""
     geometry = context.store.geometry(row.geometry)
     shapes = [shape for _, shape in geometry.extension_shapes] or [geometry.shape]
     return _CHANCE_SIGMA / (2 * min(map(sky_level.count_of_differences, shapes))) ** 0.5
 
 
 def _steps_not_taken(group, data):
-    """Return the kinds of masters that a frame is without: none was there, or none was asked for.
+    """Return the kinds of masters that were not applied to a frame: missing, or not needed.
 
     Parameters
     ----------
@@ -175,23 +177,23 @@ def sentences_on_noise(nights):
     Parameters
     ----------
     nights : iterable of list
-        As `nights_off` returns them; of several nights, in any order.
+        As `nights_of_odd_noise` returns them, in any order.
 
     Returns
     -------
     list of str
     """
     entries_by_light = defaultdict(list)
-    for camera, light, unit, night, files, *figures in sorted(nights):
-        entries_by_light[camera, light, unit].append((figures, night, files))
+    for camera, light, unit, night, n_frames, *figures in sorted(nights):
+        entries_by_light[camera, light, unit].append((figures, night, n_frames))
     sentences = []
     for (camera, light, unit), entries in sorted(entries_by_light.items()):
         (ratio, measured_noise, predicted_noise, reason), _, _ = sorted(entries)[len(entries) // 2]
-        frames = count(sum(files for _, _, files in entries), "calibrated frame")
+        frames = count(sum(n_frames for _, _, n_frames in entries), "calibrated frame")
         words_on_light = f" ({light})" if light else ""
-        several = f" of {len(entries)} nights" if len(entries) > 1 else ""
+        words_on_nights = f" of {len(entries)} nights" if len(entries) > 1 else ""
         sentences.append(
-            f"{camera}: the noise of {frames}{several}{words_on_light}"
+            f"{camera}: the noise of {frames}{words_on_nights}{words_on_light}"
             f" is {figure_text(measured_noise, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
             f" {'above' if ratio > 1 else 'below'} the {figure_text(predicted_noise, 3)} {unit}"
             f" that UNCERT predicts: {reason}"
@@ -199,21 +201,30 @@ def sentences_on_noise(nights):
     return sentences
 
 
-def _likely_reasons(ratio, is_spectral, kinds_not_taken):
-    """Return the likely reasons for a noise that is not the predicted one."""
+def _likely_reason(ratio, is_of_spectrum, kinds_not_applied):
+    """Return in words why a measured noise is probably not the predicted one.
+
+    Parameters
+    ----------
+    ratio : float
+        Measured noise over predicted noise.
+    is_of_spectrum : bool
+    kinds_not_applied : set of str
+        Kinds of masters that the frame is without.
+    """
     if ratio < 1:
         return (
             "the gain in use is too small or the read noise too large, or the frames were averaged"
             " or smoothed before they were written"
         )
-    if is_spectral:
+    if is_of_spectrum:
         return (
             "lines of the sky, and the object's profile across the slit, count as noise here:"
             " before you distrust UNCERT, subtract two frames of one field"
         )
-    if "flat" in kinds_not_taken:
+    if "flat" in kinds_not_applied:
         return "no flat was divided: the response of the pixels is in it"
-    if "dark" in kinds_not_taken:
+    if "dark" in kinds_not_applied:
         return "no dark was subtracted: hot pixels are in it, or the gain in use is too large"
     return (
         "stars as close as pixels or a pattern of the readout are in it, or the gain in use is too"
@@ -222,7 +233,7 @@ def _likely_reasons(ratio, is_spectral, kinds_not_taken):
 
 
 def lamp_sentences(context, records):
-    """Return a sentence for each camera and grism whose spectra are over the spectrum of a lamp.
+    """Return a sentence for each camera and grism whose spectra were divided by a lamp's spectrum.
 
     Parameters
     ----------
@@ -248,10 +259,10 @@ def lamp_sentences(context, records):
 
 
 def _calibrated_frames(context, records):
-    """Yield (group, row, data) of the frames that were calibrated."""
+    """Yield (group, row of the raw frame, data of the record) of each calibrated frame."""
     for record in records:
         group = context.find_group(record.product)
         if record.status != job_records.MADE or group is None:
             continue
-        # The data are JSON text until they are read: once.
+        # The data are JSON text that each access decodes: once.
         yield group, context.row(group.files[0]), dict(record.data.items())

@@ -22,19 +22,21 @@ PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 
 # Comments of checksums: they have no date, so that the same pixels give the same bytes.
 _CHECKSUM_COMMENT = "by ccdflow"
-# Card of the first HDU: the part of the noise of an image's flats that comes from the night.
-_OWN_PART_CARD = "FLATOWN"
+# Card of the first HDU: the fraction of the variance in an image's flats that is noise of the
+# night, and differs in the next one.
+_OWN_FRACTION_CARD = "FLATOWN"
 
 
 def write_product(context, record, cards, images=(), **tables):
-    """Write images, and behind them tables of pixels; return the record.
+    """Write a product of images and, behind these, tables of pixels; return its record.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     record : ccdflow.run.job_records.Record
+        The record without stamp and content.
     cards : list of (str, object, str)
-        Cards of the primary HDU.
+        Keyword, value and comment of each card of the primary HDU.
     images : sequence of (str, numpy.ndarray)
         Name and pixels, (ny, nx) each.
     **tables : dict of str to (str, numpy.ndarray)
@@ -51,7 +53,7 @@ def write_product(context, record, cards, images=(), **tables):
         card_text(keyword, printable_text(value) if isinstance(value, str) else value, comment)
         for keyword, value, comment in cards_with_name
     )
-    # In one call, because each call goes through the whole header.
+    # All cards in one call: each call reads the whole header.
     primary.header.extend(fits.Header.fromstring("".join(texts)))
     hdus = fits.HDUList([primary])
     hdus += [fits.ImageHDU(pixels, name=name) for name, pixels in images]
@@ -79,13 +81,12 @@ def write_product(context, record, cards, images=(), **tables):
     )
 
 
-def columns_of(images):
-    """Return the columns of the bad pixels of a night.
+def bad_pixel_columns(images):
+    """Return the columns of the table of a night's bad pixels.
 
     Parameters
     ----------
     images : list of ccdflow.kinds.measuring.nights.night_findings.BadPixelsOfImage
-        One for each image.
 
     Returns
     -------
@@ -104,8 +105,8 @@ def columns_of(images):
     return _joined_columns(columns, formats)
 
 
-def weak_columns_of(images):
-    """Return the columns of the pixels of a night that are low, whether or not enough to be bad.
+def weak_pixel_columns(images):
+    """Return the columns of the table of a night's low pixels, bad or not.
 
     Parameters
     ----------
@@ -128,11 +129,11 @@ def weak_columns_of(images):
     return _joined_columns(columns, {"IMAGE": "I", "X": "J", "Y": "J", "SIGMA": "E"})
 
 
-def weak_cards_of(images):
-    """Return the cards that say how the weak pixels of each image are judged."""
+def weak_pixel_cards(images):
+    """Return a card for each image with weak pixels: the night's own fraction of their variance."""
     return [
         (
-            f"{_OWN_PART_CARD}{number}",
+            f"{_OWN_FRACTION_CARD}{number}",
             image.weak.noise_share,
             "part of the variance that is the night's own",
         )
@@ -142,7 +143,7 @@ def weak_cards_of(images):
 
 
 def _joined_columns(arrays_by_name, formats):
-    """Return the FITS columns of the parts of all images, joined; without parts they are empty."""
+    """Return FITS columns in which the arrays of all images are joined; empty without arrays."""
     return {
         name: (formats[name], np.concatenate([np.empty(0, np.int16), *arrays]))
         for name, arrays in arrays_by_name.items()
@@ -157,30 +158,32 @@ def read_night_bad_pixels(path, night, sources_used, shapes, *, reads_weak_pixel
     path : path-like
     night : str
     sources_used : iterable of str
+        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     shapes : sequence of (int, int)
         (ny, nx) of each image.
     reads_weak_pixels : bool
-        Whether to read the pixels that are a little low as well.
+        Whether to read the table of low pixels as well.
 
     Returns
     -------
     list of ccdflow.detector.pixels.history.NightBadPixels
     """
-    cards = [f"{_OWN_PART_CARD}{number}" for number in range(len(shapes)) if reads_weak_pixels]
+    cards = [f"{_OWN_FRACTION_CARD}{number}" for number in range(len(shapes)) if reads_weak_pixels]
     names = (PIXELS_EXTENSION, WEAK_EXTENSION) if reads_weak_pixels else (PIXELS_EXTENSION,)
-    columns = read_plain_columns(path, names, cards)
-    tables, shares = columns or read_columns_by_astropy(path, names, cards)
-    values, weak_table = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
+    tables_and_cards = read_plain_columns(path, names, cards)
+    tables, values_of_cards = tables_and_cards or read_columns_by_astropy(path, names, cards)
+    table, weak_table = tables[PIXELS_EXTENSION], tables.get(WEAK_EXTENSION)
     images = []
     for number, (_, nx) in enumerate(shapes):
-        index, is_of_image = _pixels_of_image(values, number, nx)
+        index, is_of_image = _pixels_of_image(table, number, nx)
         # Older results: tables lack the columns of newer sources.
-        no_bits = np.zeros(len(values["X"]), np.int16)
-        bits = {n: values.get(n.upper(), no_bits)[is_of_image].astype(np.int16) for n in SOURCES}
+        no_bits = np.zeros(len(table["X"]), np.int16)
+        bits = {n: table.get(n.upper(), no_bits)[is_of_image].astype(np.int16) for n in SOURCES}
         weak_pixels = None
-        if (own_part := shares.get(f"{_OWN_PART_CARD}{number}")) is not None:
+        own_fraction = values_of_cards.get(f"{_OWN_FRACTION_CARD}{number}")
+        if own_fraction is not None:
             index_of_weak, is_weak = _pixels_of_image(weak_table, number, nx)
-            weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], own_part)
+            weak_pixels = WeakPixels(index_of_weak, weak_table["SIGMA"][is_weak], own_fraction)
         images.append(NightBadPixels(night, frozenset(sources_used), index, bits, weak_pixels))
     return images
 
@@ -211,7 +214,7 @@ def read_plain_columns(path, names, cards):
 
 
 def read_columns_by_astropy(path, names, cards):
-    """Return the same as `read_plain_columns`, of any FITS file.
+    """Return the columns of tables and the values of cards of any FITS file, read by astropy.
 
     Parameters
     ----------
@@ -236,17 +239,32 @@ def _columns_by_name(hdu):
 
 
 def _pixels_of_image(table, number, nx):
-    """Return the indices of an image's pixels, and which lines of a table they are."""
+    """Return the flat indices of an image's pixels in a table, and the mask of their rows there.
+
+    Parameters
+    ----------
+    table : dict of str to numpy.ndarray of shape (n,)
+        Columns of the table, of any type.
+    number : int
+        Number of the image.
+    nx : int
+        Columns of the image.
+
+    Returns
+    -------
+    index : numpy.ndarray of shape (k,), int64
+    is_of_image : numpy.ndarray of shape (n,), bool
+    """
     is_of_image = table["IMAGE"] == number
-    return (table["Y"][is_of_image] - 1).astype(np.int64) * nx + table["X"][
-        is_of_image
-    ] - 1, is_of_image
+    y, x = ((table[name][is_of_image] - 1).astype(np.int64) for name in ("Y", "X"))
+    return y * nx + x, is_of_image
 
 
+# A job of a frame holds it while it makes masks that other frames of the night need as well.
 _MASKS_LOCK = threading.Lock()
 
 
-def masks_of(context, records, shapes, share):
+def masks_of_nights(context, records, shapes, share):
     """Return the sparse mask of each image from the measurements of some nights.
 
     Parameters
@@ -257,7 +275,7 @@ def masks_of(context, records, shapes, share):
     shapes : sequence of (int, int)
         (ny, nx) of each image.
     share : float
-        Part of the nights in which a pixel must have been seen bad to be bad.
+        Fraction of the nights in which a pixel must have been seen bad to be bad.
 
     Returns
     -------
@@ -272,17 +290,26 @@ def masks_of(context, records, shapes, share):
         )
         for record in records
     )
-    # The frames of a night share one mask: the first thread makes it.
+    # The first thread makes the masks of a night, the others wait for them.
     with _MASKS_LOCK:
         return _sparse_masks(nights, tuple(shapes), share)
 
 
-# The frames of a night share a mask, and jobs make one night after the other: four serve two
-# cameras whose frames take turns. A mask has 10 bytes a bad pixel: 1.7 MB if 1 % of 4096 x 4096 are
-# bad.
+# The frames of a night share their masks, and jobs make one night after the other: four entries
+# serve two cameras whose frames take turns. A mask has 10 bytes a bad pixel: 1.7 MB if 1 % of
+# 4096 x 4096 pixels are bad.
 @lru_cache(maxsize=4)
 def _sparse_masks(nights, shapes, share):
-    """Return the sparse masks; ``nights`` has path, key, night and sources of each measurement."""
+    """Return the sparse masks of `masks_of_nights`.
+
+    Parameters
+    ----------
+    nights : tuple of (str, str, str, tuple of str)
+        Path, key, night and sources of each measurement. The key tells one file of a path from
+        another.
+    shapes : tuple of (int, int)
+    share : float
+    """
     images_of_nights = [
         read_night_bad_pixels(path, night, sources, shapes, reads_weak_pixels=True)
         for path, _, night, sources in nights

@@ -38,16 +38,17 @@ from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
-_LEAST_RATIO = 1.25
-# The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
-# one milliseconds of dead time are lost.
+_LEAST_EXPOSURE_RATIO = 1.25
+# The shortest exposure of flats that measure a shutter is at most this long, seconds: a dead time
+# of milliseconds is too small a fraction of a longer one.
 _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
-# Lines do not describe the flats if their squared scatter exceeds the noise's by this factor.
+# A map is refused if the variance of the flats about their lines is more than this many times the
+# variance of the noise.
 _MOST_CHI2 = 4.0
-# Frames get a sentence if the shutter makes a larger relative error in them.
-_LEAST_ERROR = 1e-3
+# The relative error by the shutter from which on a sentence names the frames.
+_LEAST_RELATIVE_ERROR = 1e-3
 # Rows of all flats that are in memory at once.
 _ROWS_AT_ONCE = 64
 _EXPLANATION = (
@@ -65,11 +66,11 @@ _HEADINGS = (
 )
 
 
-def can_tell_shutter(seconds):
-    """Return whether flats of these exposures determine a shutter, even without any one of them.
+def can_measure_shutter(seconds):
+    """Return whether flats of these exposures determine the dead time, also without any single one.
 
-    One flat alone that differs from all others in exposure may differ for other reasons. Of three
-    flats none can be left out.
+    A single flat of another exposure may differ from the others for another reason. Three flats are
+    the fewest, so that none of these can be left out.
 
     Parameters
     ----------
@@ -86,15 +87,15 @@ def can_tell_shutter(seconds):
     if len(times) == _LEAST_FLATS:
         shortest, ratio = times[0], times[-1] / times[0]
     else:
-        # Without the first one, and without the last one.
+        # The shortest flat is left out, then the longest.
         shortest, ratio = times[1], min(times[-1] / times[1], times[-2] / times[0])
-    return ratio >= _LEAST_RATIO and shortest <= _MOST_SECONDS
+    return ratio >= _LEAST_EXPOSURE_RATIO and shortest <= _MOST_SECONDS
 
 
 _TOO_FEW_FLATS = (
     f"too few usable flats of one filter: it takes {_LEAST_FLATS} or more, one of them"
     f" of {_MOST_SECONDS:g} s at most, whose longest exposure is at least"
-    f" {_LEAST_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
+    f" {_LEAST_EXPOSURE_RATIO:g} times the shortest (of more than {_LEAST_FLATS}, also without"
     " any one of them); flats that are saturated, faint or left out of their combined"
     " flat do not count"
 )
@@ -136,7 +137,7 @@ class Shutter(MeasurementKind):
         return groups
 
     def group_basis(self, context, group):
-        """Return the flats as they turned out."""
+        """Return the sources of a map: key and status of each combined flat, and the version."""
         flats = [
             [record.product, record.key, record.status]
             for use in group.steps[0].uses
@@ -162,7 +163,7 @@ class Shutter(MeasurementKind):
         flats_and_series = [
             (flats, one_series)
             for flats in _group_by_light(context, night.flats)
-            if can_tell_shutter([t for flat in flats for t in night.seconds(flat)])
+            if can_measure_shutter([t for flat in flats for t in night.seconds(flat)])
             and (one_series := _flat_series(night, flats)) is not None
         ]
         series = [one_series for _, one_series in flats_and_series]
@@ -220,35 +221,36 @@ class Shutter(MeasurementKind):
         ]
 
     def _sentence_on_frames(self, context, group, record):
-        """Return a sentence on the night's frames that the shutter changes noticeably, or ''."""
-
-        def share_of(seconds):
-            return record.data["sure"] * abs(1 / seconds - record.data["inverse"])
-
-        affected_times = sorted(
-            t for t in _exposures_to_calibrate(context, group) if share_of(t) > _LEAST_ERROR
+        """Return a sentence on the night's frames with a noticeable error by the shutter, or ''."""
+        times_and_errors = sorted(
+            (time, error)
+            for time in _exposures_to_calibrate(context, group)
+            if (error := _relative_error(record.data, time)) > _LEAST_RELATIVE_ERROR
         )
-        if not affected_times:
+        if not times_and_errors:
             return ""
-        share = max(map(share_of, affected_times))
+        affected_times = [time for time, _ in times_and_errors]
+        largest_error = max(error for _, error in times_and_errors)
         times = f"of {_span_of_times(affected_times)} s"
-        flats, words_on_flats = record.data["exposures"], ""
+        exposures_of_flats, words_on_flats = record.data["exposures"], ""
         if record.data["inverse"] > 1 / affected_times[0]:
-            words_on_flats = f", because their flats are of {_span_of_times(flats)} s"
-        is_done = corrects_shutter(context, group.camera)
+            words_on_flats = f", because their flats are of {_span_of_times(exposures_of_flats)} s"
         remedy = (
             "they are corrected"
-            if is_done
+            if corrects_shutter(context, group.camera)
             else "`shutter: measured` in the camera's profile corrects them"
         )
         frames = "frame" if len(affected_times) == 1 else "frames"
         return (
             f"{len(affected_times)} {frames} of its night, {times}, would be off by up to"
-            f" {100 * share:.2g} % between parts of the image{words_on_flats}: {remedy}"
+            f" {100 * largest_error:.2g} % between parts of the image{words_on_flats}: {remedy}"
         )
 
     def page_basis(self, context, night):
-        """Return the sources of a night's page: its maps, epochs, and the correction of frames."""
+        """Return the sources of a night's page: its maps, their epochs, and the frames' exposures.
+
+        Whether the frames are corrected is among them.
+        """
         basis = super().page_basis(context, night)
         for group in self.groups(context) if basis else ():
             if group.night == night:
@@ -262,7 +264,7 @@ class Shutter(MeasurementKind):
         return basis
 
     def section(self, context, night):
-        """Return the dead time that a night's flats show."""
+        """Return the section of a night's page on the dead time; None without a map."""
         maps = self.made_maps(context, night)
         if not maps:
             return None
@@ -286,7 +288,7 @@ class Shutter(MeasurementKind):
         return {self.name: digest(keys)} if keys else {}
 
     def overview(self, context):
-        """Return the dead time of all nights that give one."""
+        """Return the section of the overview on the dead time in all nights; None without a map."""
         maps = self.made_maps(context)
         if not maps:
             return None
@@ -304,15 +306,29 @@ SHUTTER = Shutter()
 def _epoch_shown(group):
     """Return the epoch that the line of a map names, as a list: [] where its camera had one only.
 
-    All else of a setup is in the name of the map. The epoch changes no pixel of it, so that the
-    map's key stays the same while another epoch is shown.
+    The name of the map has all other values of its setup. The epoch changes no pixel of the map, so
+    that the map's key does not depend on it.
     """
     epoch = dict(group.shared)["epoch"]
     return [epoch] if epoch else []
 
 
+def _relative_error(data, seconds):
+    """Return the error of a frame by the shutter, relative to its light.
+
+    Parameters
+    ----------
+    data : dict of str to object
+        Data of a map's record: "sure" is the relative error of a frame of 1 s, "inverse" the mean
+        of 1/t over the combined flats.
+    seconds : float
+        Exposure of the frame.
+    """
+    return data["sure"] * abs(1 / seconds - data["inverse"])
+
+
 def _table_cells(group, record):
-    """Return the cells of a map in the table."""
+    """Return the cells of a map's row in the table of maps."""
     data = record.data
     exposures = data["exposures"]
     return (
@@ -353,25 +369,25 @@ def _usable_flats(context, group):
 
 
 def _flats_of_several_exposures(context, flats):
-    """Return those of some flats whose light has exposures that determine a shutter."""
+    """Return the combined flats of each light whose exposures determine the dead time."""
     flats_by_light = {}
     for flat in flats:
         flats_by_light.setdefault(_light_of(flat), []).append(flat)
     chosen_flats = []
     for flats_of_light in flats_by_light.values():
         rows = [context.row(file) for flat in flats_of_light for file in flat.files]
-        if can_tell_shutter(list(map(exposure_of, rows))):
+        if can_measure_shutter(list(map(exposure_of, rows))):
             chosen_flats += flats_of_light
     return chosen_flats
 
 
 def _light_of(flat):
-    """Return the shared values of flats of one light, whatever their exposures."""
+    """Return all shared values of a group of flats but the exposure."""
     return tuple(pair for pair in flat.shared if pair[0] != "exptime")
 
 
 def _group_by_light(context, records):
-    """Return the records of flats in a list for each light, whatever their exposures."""
+    """Return a list for each light with the records of its flats, of all exposures."""
     records_by_light = {}
     for record in records:
         records_by_light.setdefault(_light_of(context.group(record.product)), []).append(record)
@@ -454,7 +470,7 @@ def _header_cards(group, data):
 
 
 def _exposures_to_calibrate(context, group):
-    """Return the exposures of the frames of its night that are calibrated, (n,) seconds."""
+    """Return the exposures in seconds of the frames that are calibrated, of a map's night."""
     types = context.settings["calibrate"]["types"]
     pixels = pixels_of(group.shared)
     seconds = [
@@ -469,7 +485,10 @@ def _exposures_to_calibrate(context, group):
 
 
 def _flat_series(night, flats):
-    """Return the `dead_time.FlatSeries` of combined flats of one light, or None."""
+    """Return the `dead_time.FlatSeries` of combined flats of one light.
+
+    None if the bias level is still in an amplifier, or no cell has a pixel.
+    """
     amplifiers = [amplifier for image in night.images for amplifier in image.amplifiers]
     if not all(
         night.is_level_removed(flat, amplifier) for flat in flats for amplifier in amplifiers
@@ -484,7 +503,21 @@ def _flat_series(night, flats):
 
 
 def _cell_means(night, flats, image):
-    """Return the means of the cells of an image, their variances, and numbers of pixels."""
+    """Return the means of an image's cells, adu, their variances, and their numbers of pixels.
+
+    Parameters
+    ----------
+    night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
+    flats : list of ccdflow.run.job_records.Record
+        Combined flats of one light.
+    image : ccdflow.frame.products.ProductImage
+
+    Returns
+    -------
+    means, variances : numpy.ndarray of shape (n, rows of cells, cells in a row), float64
+        Means of the cells in each member of the flats, adu, and their variances, adu^2.
+    counts : numpy.ndarray of shape (rows of cells, cells in a row), float64
+    """
     stacks = [MemberRows(night, flat, image) for flat in flats]
     darks = [_SubtractedDark(night, flat, image) for flat in flats]
     sums, counts = 0.0, 0.0
@@ -501,8 +534,8 @@ def _cell_means(night, flats, image):
         means = sums / counts
         # Only the ratios of these variances count: the scatter of the cells about their lines
         # scales them.
-        electrons_of_light = np.maximum(means, 1) / (amplifier.gain or 1.0)
-        variances = (electrons_of_light + night.read_noise(amplifier)[0] ** 2) / counts
+        photon_variances = np.maximum(means, 1) / (amplifier.gain or 1.0)
+        variances = (photon_variances + night.read_noise(amplifier)[0] ** 2) / counts
     return means, variances, counts
 
 
@@ -552,7 +585,7 @@ def corrects_shutter(context, camera):
 
 
 def _span_of_times(seconds):
-    """Return sorted exposure times as a span; headers give them to parts of a millisecond.
+    """Return sorted exposure times as a span, rounded to three digits.
 
     Examples
     --------

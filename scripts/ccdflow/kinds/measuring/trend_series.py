@@ -14,21 +14,21 @@ from ccdflow.kinds.masters.dark import rounded_exposure
 from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 
-DARKS_OF = "darks of measurements"
-"""The key of `darks_of` in the summary of a closed night."""
+DARKS_ENTRY = "darks of measurements"
+"""The key of `darks_of_measurement` in the summary of a closed night."""
 
-_BIAS_SERIES, _MEASUREMENT_SERIES = ("level", "read_noise"), ("gain", "dark_rate", "hot")
+_BIAS_FIGURES, _MEASUREMENT_FIGURES = ("level", "read_noise"), ("gain", "dark_rate", "hot")
 
 
 @dataclass(frozen=True)
 class FigureSeries:
-    """A figure of one amplifier over the nights in which its camera was used in one way.
+    """A figure of one amplifier over the nights in which its camera had one setup.
 
     Attributes
     ----------
     camera, setup, amplifier, figure : str
     points : dict of str to (float, float, float)
-        By night: the value, its error, the read noise; NaN where one is not known.
+        By night: the value, its standard error, the read noise; NaN for one that is not known.
     """
 
     camera: str
@@ -48,7 +48,7 @@ class FigureSeries:
         return " ".join(filter(None, (self.amplifier, self.setup)))
 
     def events(self, epochs=()):
-        """Return [(nights, Event)] of its steps, each epoch on its own.
+        """Return [(nights, Event)] of the steps of the series, found in each epoch separately.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class FigureSeries:
         Returns
         -------
         list of (list of str, ccdflow.detector.trend_steps.Event)
-            The nights of the epoch, which the event's indices are of.
+            The nights of the epoch: the event has indices of these.
         """
         (trend,) = (trend for trend in TRENDS if trend.name == self.figure)
         nights_by_epoch = {}
@@ -129,8 +129,8 @@ def _bias_points(context, groups):
     """Yield (key of the series, night, point) of the figures of combined biases."""
     for group in groups:
         setup = paths.stem(group.product).removeprefix(f"bias_{group.camera}").strip("_")
-        for figures in _quality_of_group(context, group):
-            for name in _BIAS_SERIES:
+        for figures in _figures_of_group(context, group):
+            for name in _BIAS_FIGURES:
                 key = group.camera, setup, figures["amplifier"], name
                 point = figures[name], figures[f"{name}_error"], figures["read_noise"]
                 yield key, group.night, point
@@ -142,8 +142,8 @@ def _measurement_points(context, groups):
     for group in groups:
         setup = paths.stem(group.product).removeprefix("pixels_")
         degrees, exposures = temperatures[group.product]
-        for figures in _quality_of_group(context, group):
-            for name in _MEASUREMENT_SERIES:
+        for figures in _figures_of_group(context, group):
+            for name in _MEASUREMENT_FIGURES:
                 is_of_darks = name != "gain"
                 words = f"{setup} {degrees} {exposures[name]}" if is_of_darks else setup
                 is_measured = not is_of_darks or math.isfinite(figures["dark_rate"])
@@ -152,8 +152,8 @@ def _measurement_points(context, groups):
                 yield key, group.night, (value, figures.get(f"{name}_error", math.nan), math.nan)
 
 
-def _quality_of_group(context, group):
-    """Return the figures of a master's amplifiers in its record; () where it was not made."""
+def _figures_of_group(context, group):
+    """Return the figures of each amplifier in a product's record; () where there are none."""
     record = context.outcome(group.product)
     return record.data.get("quality", ()) if record is not None else ()
 
@@ -161,14 +161,14 @@ def _quality_of_group(context, group):
 def _dark_temperatures(context, measurements):
     """Return {measurement: (temperature, exposures by figure)} of the darks used, in words.
 
-    Darks of another temperature, or of one exposure in the place of several, give another rate.
+    Rates are comparable only between darks of one temperature, all of one exposure or of several.
     """
     darks, temperatures_by_setup = {}, {}
-    for night in context.summaries(DARKS_OF).values():
-        darks |= night
+    for darks_of_night in context.summaries(DARKS_ENTRY).values():
+        darks |= darks_of_night
     for group in measurements:
         if group.product not in darks:
-            darks[group.product] = darks_of(context, group)
+            darks[group.product] = darks_of_measurement(context, group)
         temperatures_by_setup.setdefault((group.camera, group.shared), set()).add(
             darks[group.product][0]
         )
@@ -180,15 +180,16 @@ def _dark_temperatures(context, measurements):
     dark_words_by_product = {}
     for group in measurements:
         degrees, seconds = darks[group.product]
-        words = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
-        rate = "several exposures" if len(seconds) > 1 else words
+        exposures = "+".join(f"{time:g}" for time in seconds) + " s" if seconds else ""
+        exposures_of_rate = "several exposures" if len(seconds) > 1 else exposures
         name = names[group.camera, group.shared][degrees]
-        dark_words_by_product[group.product] = name, {"dark_rate": rate, "hot": words}
+        words_by_figure = {"dark_rate": exposures_of_rate, "hot": exposures}
+        dark_words_by_product[group.product] = name, words_by_figure
     return dark_words_by_product
 
 
-def darks_of(context, group):
-    """Return the temperature and the exposures of the darks that a measurement is of, sorted.
+def darks_of_measurement(context, group):
+    """Return the temperature of a measurement's darks that has most exposures, and these, sorted.
 
     Parameters
     ----------
@@ -214,7 +215,10 @@ def darks_of(context, group):
 
 
 def _names_of_temperatures(degrees, tolerance):
-    """Return {temperature: name} of temperatures as texts: those in a run have one name."""
+    """Return {temperature: name} of temperatures as texts; close ones share a name.
+
+    Temperatures are close if each is within the tolerance, degrees Celsius, of the next lower one.
+    """
     texts = sorted((text for text in degrees if text), key=float)
     runs = []
     for text in texts:

@@ -16,8 +16,8 @@ from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.setups import profile_of
 from ccdflow.kinds.measuring.detector_measurement import DETECTOR
 from ccdflow.kinds.measuring.trend_series import (
-    DARKS_OF,
-    darks_of,
+    DARKS_ENTRY,
+    darks_of_measurement,
     figure_series,
     groups_with_figures,
 )
@@ -72,14 +72,14 @@ class Trends(ArchiveProduct):
         """Plan the table if any night has figures of a detector."""
         context = planner.context
         if self.is_enabled(context) and self.needs(context):
-            # The overview needs all groups, and shows the steps: it waits for this product as well.
+            # The overview shows the steps, and waits for all groups: the table is one of these.
             context.groups[self.path_prefix] = Group(
                 self.path_prefix, "", "", (), (), kind=self.name
             )
         super().plan(planner)
 
     def basis(self, context, job):
-        """Return the sources of the table: biases, measurements, epochs; not their order."""
+        """Return the sources of the table: biases, measurements, epochs, and a tolerance."""
         biases, measurements = groups_with_figures(context)
         lines = basis_lines(BIAS_KIND, context, biases)
         outcomes = [(group.product, context.outcome(group.product)) for group in measurements]
@@ -94,9 +94,11 @@ class Trends(ArchiveProduct):
         }
 
     def summary(self, context, night, records):
-        """Return the darks of a night's measurements of the detector."""
+        """Return the temperature and exposures of the darks of each of a night's measurements."""
         groups = DETECTOR.night_groups(context, night)
-        return {DARKS_OF: {group.product: darks_of(context, group) for group in groups}}
+        return {
+            DARKS_ENTRY: {group.product: darks_of_measurement(context, group) for group in groups}
+        }
 
     def what_changed(self, earlier_basis, current_basis):
         """Say why the table is out of date."""
@@ -126,7 +128,7 @@ class Trends(ArchiveProduct):
         ]
 
     def index_basis(self, context):
-        """Return the sources of the overview: the steps, and so all nights."""
+        """Return the sources of the overview: the key of the table, which covers all nights."""
         record = context.outcome(self.path_prefix) if DETECTOR.is_enabled(context) else None
         return {} if record is None else {"trends": record.key}
 
@@ -158,7 +160,10 @@ def _epochs_by_camera(context):
 
 
 def _step_rows(context):
-    """Return a dict for each step, by night; `epoch` is the night of the event it is a part of."""
+    """Return the rows of the table, sorted: a dict for each step, by the names in `COLUMNS`.
+
+    The night of the most significant step of an event is the `epoch` of all its steps.
+    """
     epochs, rows = _epochs_by_camera(context), []
     for series in figure_series(context):
         (trend,) = (trend for trend in TRENDS if trend.name == series.figure)
@@ -188,26 +193,36 @@ def _step_rows(context):
 
 
 def _rows_of_events(rows):
-    """Yield the rows of each event: steps of one camera that are few days apart."""
-    part = []
+    """Yield the rows of each event: steps of one camera, each few days after the one before it.
+
+    Parameters
+    ----------
+    rows : list of dict of str to object
+        Rows of the table, sorted by camera and night.
+    """
+    rows_of_event = []
     for row in rows:
-        is_next = part and part[-1]["camera"] == row["camera"]
-        if part and not (
-            is_next and day_of(row["night"]) - day_of(part[-1]["night"]) <= _SAME_EVENT_DAYS
-        ):
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
+        if rows_of_event and not _is_of_one_event(rows_of_event[-1], row):
+            yield rows_of_event
+            rows_of_event = []
+        rows_of_event.append(row)
+    if rows_of_event:
+        yield rows_of_event
+
+
+def _is_of_one_event(row, next_row):
+    """Return whether two steps are of one camera and at most `_SAME_EVENT_DAYS` apart."""
+    if row["camera"] != next_row["camera"]:
+        return False
+    return day_of(next_row["night"]) - day_of(row["night"]) <= _SAME_EVENT_DAYS
 
 
 def _recorded_events(context, rows):
-    """Return the events as the record has them: camera, night, the nights since, their steps."""
-    nights = {}
+    """Return the events as the record has them: night, camera, number of nights since, steps."""
+    nights_by_camera = {}
     for groups in groups_with_figures(context):
         for group in groups:
-            nights.setdefault(group.camera, set()).add(group.night)
+            nights_by_camera.setdefault(group.camera, set()).add(group.night)
     steps_by_epoch = {}
     for row in rows:
         steps_by_epoch.setdefault((row["epoch"], row["camera"]), []).append(row)
@@ -215,7 +230,7 @@ def _recorded_events(context, rows):
         {
             "night": night,
             "camera": camera,
-            "after": sum(each >= night for each in nights[camera]),
+            "after": sum(each >= night for each in nights_by_camera[camera]),
             "steps": steps,
         }
         for (night, camera), steps in steps_by_epoch.items()
@@ -226,13 +241,13 @@ def _recorded_events(context, rows):
 
 
 def _event_words(event):
-    """Return an event in words: the figures that changed, and by how much."""
-    changes = {}
+    """Return an event in words: camera, night, the figures that changed, and both their values."""
+    steps_by_figure = {}
     for step in event["steps"]:
-        changes.setdefault(step["figure"], []).append(step)
+        steps_by_figure.setdefault(step["figure"], []).append(step)
     phrases = []
     for trend in TRENDS:
-        if steps := changes.get(trend.name):
+        if steps := steps_by_figure.get(trend.name):
             largest_step = max(steps, key=lambda step: step["sigma"])
             amplifiers = unique_names(step["amplifier"] for step in steps)
             amplifier_words = f" of {listing(amplifiers)}" if amplifiers else ""
@@ -241,7 +256,7 @@ def _event_words(event):
 
 
 def _change_in_words(step):
-    """Return both values of a step, and its change in percent unless that would mean nothing.
+    """Return both values of a step, and its change in percent where the percentage has a meaning.
 
     A bias level has an arbitrary zero point, and a figure of 0 has no percentage.
     """
@@ -252,7 +267,18 @@ def _change_in_words(step):
 
 
 def _profile_line(context, event, *, has_whole_path=False):
-    """Return the line for the profile; a page names it without its folder, which may move."""
+    """Return the advice to put an event's night into the profile, with the line to write there.
+
+    A page gives the profile's name without its folder, which may move.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    event : dict of str to object
+        As `_recorded_events` returns it.
+    has_whole_path : bool, optional
+        Whether the profile's path has its folder.
+    """
     camera = profile_of(context, event["camera"])
     epochs = sorted({event["night"], *(camera.epochs if camera else ())})
     line = "epochs: [" + ", ".join(map(yaml_text, epochs)) + "]"
@@ -275,7 +301,15 @@ def _step_cells(step):
 
 
 def _overview_section(context, events, pictures):
-    """Return the section of the overview: the meaning of a step, the newest events, their table."""
+    """Return the section of the overview: the meaning of a step, the newest events, their table.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    events : list of dict of str to object
+        As `_recorded_events` returns them.
+    pictures : list of ccdflow.pages.contents.Picture
+    """
     events_shown = list(reversed(events[-_MOST_EVENTS:]))
     rows = [_step_cells(step) for event in events_shown for step in event["steps"]]
     recent_events = [event for event in events if event["after"] <= RECENT_NIGHTS]
@@ -306,20 +340,28 @@ def _overview_section(context, events, pictures):
 
 
 def _camera_pictures(context, series, events):
-    """Return a picture for each camera that has several nights."""
+    """Return a picture for each of the first cameras that have series of several nights.
+
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    series : list of ccdflow.kinds.measuring.trend_series.FigureSeries
+        Series of all cameras.
+    events : list of dict of str to object
+        As `_recorded_events` returns them.
+    """
     pictures = []
     for camera in sorted({each.camera for each in series})[:_MOST_CAMERAS]:
-        lines = [each for each in series if each.camera == camera and len(each.points) > 1]
-        if lines:
+        long_series = [each for each in series if each.camera == camera and len(each.points) > 1]
+        if long_series:
             steps = [s for event in events if event["camera"] == camera for s in event["steps"]]
-            pictures.append(
-                _picture_of_camera(camera, lines, steps, _epochs_by_camera(context).get(camera, ()))
-            )
+            epochs = _epochs_by_camera(context).get(camera, ())
+            pictures.append(_picture_of_camera(camera, long_series, steps, epochs))
     return pictures
 
 
 def _names_of_series(series):
-    """Return {key: name} of a camera's series: the amplifier, the setup where there are several."""
+    """Return {key: name} of a camera's series: the amplifier, with its setup if it has several."""
     setups = {(each.figure, each.amplifier): set() for each in series}
     for each in series:
         setups[each.figure, each.amplifier].add(each.setup)
@@ -335,7 +377,7 @@ def _values_by_night(series):
 
 
 def _picture_of_camera(camera, series, steps, epochs):
-    """Return the picture of the figures of one camera.
+    """Return the picture of one camera's figures over the nights, a panel for each.
 
     Parameters
     ----------
@@ -344,31 +386,40 @@ def _picture_of_camera(camera, series, steps, epochs):
     steps : sequence of dict of str to object
         Rows of the table of steps.
     epochs : sequence of str
-        Nights with which its epochs begin.
+        Nights with which the camera's epochs begin.
     """
-    draw = drawing_module("step_picture")
     nights = sorted({night for each in series for night in each.points})
-    names = _names_of_series(series)
     steps = [step for step in steps if step["night"] >= nights[0]]
-    panels = []
-    for trend in TRENDS:
-        series_of_trend = [each for each in series if each.figure == trend.name]
-        if series_of_trend:
-            lines = tuple(
-                draw.AmplifierLine(names[each.key], _values_by_night(each))
-                for each in series_of_trend
-            )
-            marks = tuple(
-                unique_names(step["night"] for step in steps if step["figure"] == trend.name)
-            )
-            panels.append(
-                draw.FigurePanel(trend.words, trend.unit, lines, marks, is_level=trend.is_level)
-            )
+    figures = {each.figure for each in series}
+    panels = [_panel_of_trend(t, series, steps) for t in TRENDS if t.name in figures]
     epochs = [night for night in epochs if night >= nights[0]]
-    png = draw.step_picture(panels, title=f"{camera}: figures over the nights", epochs=epochs)
+    png = drawing_module("step_picture").step_picture(
+        panels, title=f"{camera}: figures over the nights", epochs=epochs
+    )
     steps_in_words = [
         f"{panel.words} with {listing(panel.steps)}" if panel.steps else f"{panel.words}, no step"
         for panel in panels
     ]
     alt = f"Figures of {camera} over {count(len(nights), 'night')}, {nights[0]} to {nights[-1]}."
     return Picture(png, f"{alt} Steps: {'; '.join(steps_in_words)}.")
+
+
+def _panel_of_trend(trend, series, steps):
+    """Return the panel of one figure: a line for each of its series, and its steps.
+
+    Parameters
+    ----------
+    trend : ccdflow.detector.trend_steps.Trend
+    series : sequence of ccdflow.kinds.measuring.trend_series.FigureSeries
+        All series of a camera.
+    steps : sequence of dict of str to object
+        Rows of the table of steps.
+    """
+    draw, names = drawing_module("step_picture"), _names_of_series(series)
+    lines = tuple(
+        draw.AmplifierLine(names[each.key], _values_by_night(each))
+        for each in series
+        if each.figure == trend.name
+    )
+    marks = tuple(unique_names(step["night"] for step in steps if step["figure"] == trend.name))
+    return draw.FigurePanel(trend.words, trend.unit, lines, marks, is_level=trend.is_level)

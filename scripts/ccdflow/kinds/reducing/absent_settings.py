@@ -25,7 +25,7 @@ _SETTINGS = {
 _CONCERNED_TYPES = (*MASTER_KINDS, "science", "arc")
 
 
-def absent_settings(rows, group_by):
+def warnings_on_absent_settings(rows, group_by):
     """Return warnings on frames without a setting that others of their night and size have.
 
     Frames with the setting have no masters in common with frames without it, because nobody knows

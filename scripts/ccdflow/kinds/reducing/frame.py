@@ -13,8 +13,8 @@ from ccdflow.kinds.reducing import frame_warnings
 from ccdflow.kinds.reducing.frame_sources import (
     frame_basis,
     frame_key,
-    frames_digest,
-    shown_nights,
+    night_frames_digest,
+    nights_with_page,
     size_of_frame,
 )
 from ccdflow.kinds.reducing.reduce_job import make_reduced_frame
@@ -172,7 +172,7 @@ class Frame(Kind):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
                 yield product, f"amplifier {name} is {flag} throughout"
-        for file, warned in _warnings_of_frames(context, records)[0].items():
+        for file, warned in _warnings_and_open_files(context, records)[0].items():
             for text in frame_warnings.table_texts(warned.texts):
                 yield reduced_product(file), text
 
@@ -199,7 +199,7 @@ class Frame(Kind):
         NeedsWholePlan
             If frames of closed nights would get another warning.
         """
-        return frame_warnings.lines_on_frames(_warnings_of_frames(context, records)[0])
+        return frame_warnings.lines_on_frames(_warnings_and_open_files(context, records)[0])
 
     def closing_of_one(self, context, record):
         """Return the lines on one frame: why it is not reduced, or the warnings on it."""
@@ -228,7 +228,7 @@ class Frame(Kind):
             if row.status != ARRIVING_STATUS
         ]
         verified = verification.page_basis(context, night)
-        return {"frames": frames_digest(context, night), "facts": digest(facts), **verified}
+        return {"frames": night_frames_digest(context, night), "facts": digest(facts), **verified}
 
     def section(self, context, night):
         """Return the section on verified products of a night, or None."""
@@ -236,7 +236,7 @@ class Frame(Kind):
 
     def index_basis(self, context):
         """Return the basis of the overview: the frames of all nights."""
-        nights = {night: frames_digest(context, night) for night in shown_nights(context)}
+        nights = {night: night_frames_digest(context, night) for night in nights_with_page(context)}
         nights |= context.summaries(_DIGEST)
         return {"nights": [[night, nights[night]] for night in sorted(nights)]}
 
@@ -245,12 +245,12 @@ class Frame(Kind):
     def summary(self, context, night, records):
         """Return the hash of a night's frames, and the findings in them."""
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
-        gathered = frame_warnings.gather(
+        gathered = frame_warnings.gather_warnings(
             rows,
             {record.product: record for record in records}.get,
             frame_warnings.separating_settings(context),
         )
-        return {_DIGEST: frames_digest(context, night), _GATHERED_WARNINGS: gathered}
+        return {_DIGEST: night_frames_digest(context, night), _GATHERED_WARNINGS: gathered}
 
     def facts_to_note(self, context):
         """Return the spellings of readout modes and filters, and the warnings across nights.
@@ -261,7 +261,7 @@ class Frame(Kind):
             If frames of closed nights would get another warning.
         """
         records = [r for r in context.ledger.values() if r.kind == self.name]
-        warned, warned_files = _warnings_of_frames(context, records)
+        warned, warned_files = _warnings_and_open_files(context, records)
         return {
             "spelled": setups.spellings(context),
             "warnings": {file: warned[file].texts for file in warned_files if file in warned},
@@ -292,8 +292,8 @@ def _copies_within_nights(context, rows):
                 yield file, original
 
 
-def _warnings_of_frames(context, records):
-    """Return {raw file: `frame_warnings.Warned`}, and the files whose warnings need other nights.
+def _warnings_and_open_files(context, records):
+    """Return the warnings of all frames, and the files whose warnings depend on other nights.
 
     Raises
     ------
@@ -301,7 +301,7 @@ def _warnings_of_frames(context, records):
         If frames of closed nights would get another flag in the table.
     """
     rows, record_of = frame_warnings.rows_and_records(context, records)
-    warned_of_open = frame_warnings.gather(
+    warned_of_open = frame_warnings.gather_warnings(
         rows, record_of, frame_warnings.separating_settings(context)
     )
     gathered_of_closed = list(context.summaries(_GATHERED_WARNINGS).values())

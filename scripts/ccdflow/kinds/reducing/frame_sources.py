@@ -107,7 +107,7 @@ class CardsOfFrames:
         return is_older or has_older_cards(context, record.product, data)
 
 
-def frame_records(context, night):
+def night_frame_records(context, night):
     """Return the records of the reduced frames of a night: one list for all kinds of a plan.
 
     Parameters
@@ -132,7 +132,7 @@ def frame_records(context, night):
     return context.kept_by_key((OutcomeKey.FRAME_RECORDS, night), records_of_rows)
 
 
-def frames_basis(context, night):
+def night_frames_basis(context, night):
     """Return [[file, status, reason, key]] of a night's frames as they turned out.
 
     A frame whose raw file is gone is as it was: its product stays, and nothing is made again.
@@ -148,7 +148,9 @@ def frames_basis(context, night):
     list of [str, str, str, str]
     """
     lines = []
-    for row, record in zip(context.rows_of(night), frame_records(context, night), strict=True):
+    for row, record in zip(
+        context.rows_of(night), night_frame_records(context, night), strict=True
+    ):
         status, reason, key = row.status, row.reason, ""
         if record is not None and record.status in _UNMADE_STATUSES:
             status, reason = record.status, record.reason
@@ -159,8 +161,8 @@ def frames_basis(context, night):
     return lines
 
 
-def frames_digest(context, night):
-    """Return the hash of `frames_basis`.
+def night_frames_digest(context, night):
+    """Return the hash of `night_frames_basis`.
 
     Parameters
     ----------
@@ -173,11 +175,11 @@ def frames_digest(context, night):
     str
     """
     return context.kept_by_key(
-        (OutcomeKey.HASH_OF_FRAMES, night), lambda: digest(frames_basis(context, night))
+        (OutcomeKey.HASH_OF_FRAMES, night), lambda: digest(night_frames_basis(context, night))
     )
 
 
-def shown_nights(context):
+def nights_with_page(context):
     """Return the nights that have a page, sorted: the same list for all kinds of a plan."""
     rows = context.store.rows
 
@@ -188,7 +190,7 @@ def shown_nights(context):
     return context.kept_by_key((OutcomeKey.SHOWN_NIGHTS,), sorted_nights)
 
 
-def raw_pixels(context, row):
+def number_of_raw_pixels(context, row):
     """Return the number of pixels of a raw frame.
 
     Parameters
@@ -226,7 +228,7 @@ def size_of_frame(context, row):
 
     def size_of_geometry():
         """Return the size of one frame of the row's geometry."""
-        pixels = raw_pixels(context, row)
+        pixels = number_of_raw_pixels(context, row)
         return Size(frames=1, largest=pixels, pixels=pixels)
 
     return context.lookup((Lookup.SIZE_OF_FRAME, row.geometry), size_of_geometry)

@@ -63,7 +63,7 @@ def separating_settings(context):
     return {name for kind in MASTER_KINDS for name in context.settings[kind]["group_by"]}
 
 
-def warned_frames(rows, record_of, group_by):
+def warnings_of_frames(rows, record_of, group_by):
     """Gather the warnings about frames.
 
     Parameters
@@ -76,13 +76,13 @@ def warned_frames(rows, record_of, group_by):
 
     Returns
     -------
-    dict of str to Warned
+    dict of str to FrameWarnings
         By raw file.
     """
-    return frames_with_warning([gather(rows, record_of, group_by)])
+    return frames_with_warning([gather_warnings(rows, record_of, group_by)])
 
 
-class Warned(NamedTuple):
+class FrameWarnings(NamedTuple):
     """The warnings on a frame.
 
     Attributes
@@ -96,13 +96,13 @@ class Warned(NamedTuple):
     texts: list[tuple[str, str]]
 
 
-def gather(rows, record_of, group_by):
+def gather_warnings(rows, record_of, group_by):
     """Return the warnings of some frames, and the figures by which all frames are judged.
 
     Parameters
     ----------
     rows, record_of, group_by
-        As `warned_frames` takes them; all frames of a night are in one call.
+        As `warnings_of_frames` takes them; all frames of a night are in one call.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def gather(rows, record_of, group_by):
     texts_of = {row.file: _texts_of_frame(row, data_of.get(row.file, {})) for row in rows}
     warnings_of_nights = (
         strip_sizes.size_warnings(rows, data_of),
-        absent_settings.absent_settings(rows, group_by),
+        absent_settings.warnings_on_absent_settings(rows, group_by),
     )
     for warnings in warnings_of_nights:
         for file, texts in warnings.items():
@@ -195,16 +195,16 @@ def _flag_texts(row, data):
 
 
 def frames_with_warning(gathered):
-    """Return {raw file: `Warned`} of all frames with a warning.
+    """Return {raw file: `FrameWarnings`} of all frames with a warning.
 
     Parameters
     ----------
     gathered : list of dict
-        Results of `gather`, which together cover all frames.
+        Results of `gather_warnings`, which together cover all frames.
 
     Returns
     -------
-    dict of str to Warned
+    dict of str to FrameWarnings
     """
     levels, biases, warned = defaultdict(list), defaultdict(list), {}
     for part in gathered:
@@ -217,13 +217,13 @@ def frames_with_warning(gathered):
     )
     for part in gathered:
         for file, camera, texts in part["warnings"]:
-            warned[file] = Warned(camera, list(map(tuple, texts)))
+            warned[file] = FrameWarnings(camera, list(map(tuple, texts)))
         for file, camera, level in part["even"]:
-            frame = warned.setdefault(file, Warned(camera, []))
+            frame = warned.setdefault(file, FrameWarnings(camera, []))
             frame.texts.extend(_flat_warning(file, camera, level, usual_figures))
         for file, camera, amplifiers in part["noises"]:
             if texts := _noise_texts(amplifiers, usual_figures.noises):
-                frame = warned.setdefault(file, Warned(camera, []))
+                frame = warned.setdefault(file, FrameWarnings(camera, []))
                 frame.texts[:] = _with_noise_texts(frame.texts, texts)
     return {file: frame for file, frame in warned.items() if frame.texts}
 
@@ -368,8 +368,8 @@ def sentences_on_warnings(warnings):
 
     Parameters
     ----------
-    warnings : dict of str to Warned
-        As `warned_frames` returns it.
+    warnings : dict of str to FrameWarnings
+        As `warnings_of_frames` returns it.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def converter_ends_of(record):
     return {name: ConverterEnd.from_record(data) for name, data in plain_ends(record).items()}
 
 
-def lacks_ends(record):
+def lacks_converter_ends(record):
     """Return whether a reduced frame was made before its record had the ends of its converters.
 
     A frame that is yet to be made will have them: the key of its product is known beforehand.

@@ -31,7 +31,11 @@ from ccdflow.frame.negatives import Negatives
 from ccdflow.frame.products import product_images
 from ccdflow.frame.small_images import SmallImage, small_image
 from ccdflow.kinds.reducing.frame_sources import frame_basis
-from ccdflow.kinds.reducing.small_pictures import is_drawn, rows_read, write_small_picture
+from ccdflow.kinds.reducing.small_pictures import (
+    n_rows_of_square,
+    wants_pictures,
+    write_small_picture,
+)
 from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import Row, RowMark
@@ -184,7 +188,7 @@ def _reduce_raw_file(context, job, row, raw):
             key=job.key,
             is_sampled=row.facts["type"] in context.chain.combined_types,
             write_small_picture=partial(write_small_picture, context, row, job)
-            if is_drawn(context)
+            if wants_pictures(context)
             else None,
         )
         streamed = None
@@ -248,7 +252,9 @@ def _reduce_by_rows(frame):
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
-        image_builder = SmallImage(shape, rows_read(frame.row)) if frame.is_looked_at else None
+        image_builder = (
+            SmallImage(shape, n_rows_of_square(frame.row)) if frame.is_looked_at else None
+        )
         streamed = streaming.stream_frame(
             rows,
             writer,
@@ -286,7 +292,9 @@ def _reduce_any_frame(frame):
     parts = frame.header(headers.product_parts, reduced)
     even = None
     if frame.is_looked_at:
-        even = frame.use_small_image(small_image(reduced.images[0].data, rows_read(frame.row)))
+        even = frame.use_small_image(
+            small_image(reduced.images[0].data, n_rows_of_square(frame.row))
+        )
     atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [

@@ -20,7 +20,7 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.run.rawframes.rawfolder import is_below
 
 
-def rows_read(row):
+def n_rows_of_square(row):
     """Return how many rows of each square the small picture of a frame is made of.
 
     Parameters
@@ -34,7 +34,7 @@ def rows_read(row):
     return ROWS_OF_CALIBRATIONS if row.facts["type"] in MASTER_KINDS else SQUARE_ROWS
 
 
-def is_drawn(context):
+def wants_pictures(context):
     """Return whether the configuration asks for pictures."""
     return context.settings["pictures"]["per_type"] != 0
 
@@ -48,7 +48,7 @@ def write_small_picture(context, row, job, image):
     row : ccdflow.run.rawframes.rows.Row
     job : ccdflow.run.job.Job
     image : numpy.ndarray of shape (ny, nx), float32
-        Its small image, adu, made of `rows_read` rows of each square.
+        Its small image, adu, made of `n_rows_of_square` rows of each square.
     """
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
     is_of_raw_frames = context.lookup(
@@ -60,11 +60,11 @@ def write_small_picture(context, row, job, image):
     # The frame is complete without its picture. The job of the night's list makes the picture, or
     # reports the error.
     with suppress(OSError):
-        content = draw_small_picture(image, key=job.key, rows=rows_read(row))
+        content = draw_small_picture(image, key=job.key, rows=n_rows_of_square(row))
         atomic_write.write_directly(path, content)
 
 
-def values_shown(context, row, product, key, unit="adu"):
+def values_and_picture(context, row, product, key, unit="adu"):
     """Return the values shown beside a product's small picture, which is made where it is missing.
 
     Parameters
@@ -88,7 +88,7 @@ def values_shown(context, row, product, key, unit="adu"):
     OSError
         If the product cannot be read, or the picture not be written.
     """
-    path, rows = context.results / paths.small_picture(row.night, product), rows_read(row)
+    path, rows = context.results / paths.small_picture(row.night, product), n_rows_of_square(row)
     with suppress(FileNotFoundError):
         content = path.read_bytes()
         values = read_picture_values(content)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdflow.kinds.masters.bias import BIAS_KIND
-from ccdflow.kinds.masters.group_queries import nights_elsewhere, trend_groups
+from ccdflow.kinds.masters.group_queries import later_nights_with_members, trend_groups
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import draw_ahead, draw_once, drawing_module
 from ccdflow.kinds.reducing.small_pictures import mapped_image_of
@@ -87,7 +87,7 @@ def _absence_of_combined_biases(context, night):
         return ""
     if not BIAS_KIND.configuration(context)["enabled"]:
         return f"{COMBINING_OFF_NOTE}; earlier combined biases stay, and are not shown here."
-    nights = nights_elsewhere(BIAS_KIND, context, night)
+    nights = later_nights_with_members(BIAS_KIND, context, night)
     if not nights:
         return ""
     return (

@@ -16,7 +16,7 @@ from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.masters.master_names import master_names
 from ccdflow.kinds.product_writing import drawing_module, refused_record, write_text_product
 from ccdflow.kinds.reducing.frame_sources import recipe_and_images
-from ccdflow.kinds.reducing.small_pictures import is_drawn
+from ccdflow.kinds.reducing.small_pictures import wants_pictures
 from ccdflow.kinds.reporting import frame_pictures
 from ccdflow.kinds.reporting.night_products import NightPicture, file_picture
 from ccdflow.pages.contents import NamedFile, Section
@@ -68,7 +68,7 @@ class CalibrationPicture(NightPicture):
 
     def is_wanted(self, context, night):
         """Return whether a night has such products."""
-        return bool(is_drawn(context) and self.drawn_groups(context, night))
+        return bool(wants_pictures(context) and self.drawn_groups(context, night))
 
     def night_basis(self, context, night):
         """Return the sources of the picture: its version, and the keys of the products drawn."""

@@ -17,11 +17,11 @@ from ccdflow.frame.small_images import pixels_per_small_pixel, small_image
 from ccdflow.kinds.calibrating.science import SCIENCE
 from ccdflow.kinds.product_writing import write_text_product
 from ccdflow.kinds.reducing.frame import FRAME
-from ccdflow.kinds.reducing.frame_sources import frame_records
+from ccdflow.kinds.reducing.frame_sources import night_frame_records
 from ccdflow.kinds.reducing.small_pictures import (
     mapped_image_of,
-    rows_read,
-    values_shown,
+    n_rows_of_square,
+    values_and_picture,
 )
 from ccdflow.kinds.reporting.night_products import PictureOfFrames
 from ccdflow.kinds.reporting.sheet_tiles import NightTiles
@@ -91,7 +91,7 @@ class Sheet(PictureOfFrames):
     def night_basis(self, context, night):
         """Return the sources of the list of a night: its frames, reduced and calibrated."""
         lines = [
-            [row.file, rows_read(row), *(record.key for record in records)]
+            [row.file, n_rows_of_square(row), *(record.key for record in records)]
             for row, *records in _rows_with_pictures(context, night)
         ]
         return {"version": self.version, "frames": lines}
@@ -105,7 +105,7 @@ class Sheet(PictureOfFrames):
             pictures = []
             for each in records:
                 unit = each.data.get("unit", "adu")
-                values, content = values_shown(context, row, each.product, each.key, unit)
+                values, content = values_and_picture(context, row, each.product, each.key, unit)
                 name = paths.small_picture(job.night, each.product).rpartition("/")[2]
                 files[name] = _length_and_checksum(content)
                 pictures.append({"product": each.product, "file": name, **vars(values)})
@@ -158,7 +158,7 @@ def _rows_with_pictures(context, night):
         if record is not None and record.status == job_records.MADE
     }
     for row, reduced_record in zip(
-        context.rows_of(night), frame_records(context, night), strict=True
+        context.rows_of(night), night_frame_records(context, night), strict=True
     ):
         is_reduced = reduced_record is not None and reduced_record.status == job_records.MADE
         if row.status == OK and not is_reduced:

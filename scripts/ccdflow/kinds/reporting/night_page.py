@@ -156,7 +156,7 @@ def _sentences_on_left_out(context, night):
 def _sentences_on_odd_frames(context, night):
     """Return sentences on frames with warnings."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS}
-    warnings_by_file = frame_warnings.warned_frames(
+    warnings_by_file = frame_warnings.warnings_of_frames(
         rows.values(), context.outcome, frame_warnings.separating_settings(context)
     )
     return frame_warnings.sentences_on_warnings(warnings_by_file)

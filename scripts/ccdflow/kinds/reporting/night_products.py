@@ -7,8 +7,8 @@ from functools import partial
 from ccdflow import paths
 from ccdflow.kinds.kind import Kind
 from ccdflow.kinds.reducing.frame import FRAME
-from ccdflow.kinds.reducing.frame_sources import shown_nights
-from ccdflow.kinds.reducing.small_pictures import is_drawn
+from ccdflow.kinds.reducing.frame_sources import nights_with_page
+from ccdflow.kinds.reducing.small_pictures import wants_pictures
 from ccdflow.pages.contents import Picture
 from ccdflow.run.job import OF_A_NIGHT, Size
 from ccdflow.run.plan import WantedProduct
@@ -100,7 +100,7 @@ class NightProduct(Kind):
     def plan(self, planner):
         """Plan this file of each night that has it."""
         context = planner.context
-        for night in shown_nights(context):
+        for night in nights_with_page(context):
             if self.is_wanted(context, night) and not self.keep_or_forget(planner, night):
                 basis, needs = partial(self.night_basis, context, night), self.needs(context, night)
                 planner.want(self, WantedProduct(self.product(night), night, basis, needs=needs))
@@ -157,7 +157,7 @@ class PictureOfFrames(NightPicture):
 
     def is_wanted(self, context, night):
         """Return whether a night has frames to draw."""
-        return bool(is_drawn(context) and FRAME.products_on_page(context, night))
+        return bool(wants_pictures(context) and FRAME.products_on_page(context, night))
 
 
 def file_picture(context, product, alt):

@@ -12,7 +12,7 @@ from ccdflow.kinds.masters.bias import BIAS_KIND
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
 from ccdflow.kinds.product_writing import write_text_product
-from ccdflow.kinds.reducing.frame_sources import shown_nights
+from ccdflow.kinds.reducing.frame_sources import nights_with_page
 from ccdflow.kinds.reporting import night_page
 from ccdflow.kinds.reporting.night_frames import page_frames
 from ccdflow.kinds.reporting.night_page import software_versions
@@ -35,7 +35,7 @@ class Overview(ArchiveProduct):
 
     def needs(self, context):
         """Return all groups and pages, and the table whose grades fill the calendar."""
-        pages = map(paths.night_page, shown_nights(context))
+        pages = map(paths.night_page, nights_with_page(context))
         return [*context.groups, *pages, paths.ASSOCIATIONS_FILE]
 
     def basis(self, context, job):

@@ -70,7 +70,7 @@ class NightTiles:
         self.rows = {
             row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS
         }
-        self._warned = frame_warnings.warned_frames(
+        self._warned = frame_warnings.warnings_of_frames(
             self.rows.values(), context.outcome, frame_warnings.separating_settings(context)
         )
 

@@ -1,1 +1,1 @@
-"""The maker of each type of masters, which makes one of its members, and the makers' bases."""
+"""The makers of combined biases, darks and flats from their members, and the makers' bases."""

@@ -1,4 +1,4 @@
-"""The making of a combined bias, and the detector's figures by its members."""
+"""The making of a combined bias, and the measurement of the detector by the members."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ class BiasMaker(MasterMaker):
     )  # fmt: skip
 
     def recipe(self, work):
-        """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
-        count, recipe = len(work.kept), super().recipe(work)
+        """Return the recipe for the number of biases: few biases give no deviations to clip by."""
+        n_members, recipe = len(work.records_of_files), super().recipe(work)
+        if n_members > 1:
+            return recipe.recipe_for_number(n_members)
         # A single bias shows no noise, and has nothing to reject.
-        return recipe.recipe_for_number(count) if count > 1 else replace(recipe, clip_by="mad")
+        return replace(recipe, clip_by="mad")
 
     def noise(self, work, image, members):
         """Return the noise model by which biases are clipped, None where they are not."""
@@ -42,34 +44,38 @@ class BiasMaker(MasterMaker):
         )
 
     def measure(self, work, combined, amplifier, unit):
-        """Return the figures of one amplifier by the biases: a row of the table, drawn lists."""
+        """Return the figures of one amplifier by the biases: a row of the table, and its lists.
+
+        The lists, with a value for each member, are for the picture of biases.
+        """
         frames = work.sampled_rows_of(combined, amplifier)
-        claim = amplifier.read_noise
+        claimed_noise = amplifier.read_noise
+        if claimed_noise is None:
+            claimed_noise = claimed_read_noise(work)
         gain = 1.0 if combined_header.is_electrons(unit) else amplifier.gain
         values = bias_figures.AmplifierValues(
-            amplifier.name,
-            work.place(amplifier),
-            gain,
-            claim if claim is not None else claimed_read_noise(work),
-            amplifier.along,
+            amplifier.name, work.place(amplifier), gain, claimed_noise, amplifier.along
         )
         hours = work.hours
-        is_subtracted = all(amplifier.name in record.data["levels"] for _, record in work.kept)
+        is_subtracted = all(
+            amplifier.name in record.data["levels"] for _, record in work.records_of_files
+        )
         levels = _levels_of_members(work, amplifier, frames, is_subtracted=is_subtracted)
-        noises = [record.data["noises"].get(amplifier.name, math.nan) for _, record in work.kept]
-        overscan = float(np.median(noises))
+        noises = [
+            record.data["noises"].get(amplifier.name, math.nan)
+            for _, record in work.records_of_files
+        ]
+        overscan_noise = float(np.median(noises))
         figures = asdict(
             bias_figures.measure_amplifier(
-                combined, values, levels, hours, overscan, threads=work.threads
+                combined, values, levels, hours, overscan_noise, threads=work.threads
             )
         )
-        pairs = figures.pop("pair_noise")
+        pair_noises = figures.pop("pair_noise")
         if amplifier.name in work.flags:
-            # All frames are flagged: members of a group have equal flags. Nothing but the level is
-            # known.
-            numbers = {name for name, value in figures.items() if isinstance(value, float)}
-            figures |= dict.fromkeys(numbers - {"level", "level_span"}, math.nan)
-            pairs = ()
+            # All members have the flag, so that only the level is known.
+            figures |= dict.fromkeys(_unknown_without_signal(figures), math.nan)
+            pair_noises = ()
         levels_above_zero = levels if is_subtracted else [0.0] * len(levels)
         return {
             **{name: short_number(value) for name, value in figures.items()},
@@ -78,11 +84,11 @@ class BiasMaker(MasterMaker):
             "cut_off": bias_warnings.is_cut_off(frames, levels_above_zero, figures["read_noise"]),
             "levels": levels,
             "hours": [short_number(hour) for hour in hours],
-            "pairs": [short_number(pair) for pair in pairs],
+            "pairs": [short_number(noise) for noise in pair_noises],
         }
 
     def warnings_of(self, work, figures):
-        """Return the warnings on an amplifier, a sentence each."""
+        """Return a sentence for each warning on an amplifier."""
         return bias_warnings.warnings_on_bias(figures, self.recipe(work))
 
     def write_image_cards(self, cards, combined, figures, texts, unit):
@@ -93,6 +99,12 @@ class BiasMaker(MasterMaker):
                 amplifier.variance_without_light**0.5 for amplifier in combined.noise.amplifiers
             ]
             combined_header.write_clipping_noise_cards(cards, noises, unit)
+
+
+def _unknown_without_signal(figures):
+    """Return the names of the figures that an amplifier without signal lacks: all but levels."""
+    floats = {name for name, value in figures.items() if isinstance(value, float)}
+    return floats - {"level", "level_span"}
 
 
 def _levels_of_members(work, amplifier, frames, *, is_subtracted):
@@ -108,6 +120,6 @@ def _levels_of_members(work, amplifier, frames, *, is_subtracted):
         Whether the overscan level was subtracted from them.
     """
     if is_subtracted:
-        return [record.data["levels"][amplifier.name] for _, record in work.kept]
+        return [record.data["levels"][amplifier.name] for _, record in work.records_of_files]
     # The level is still in the pixels.
     return [short_number(moments.clipped_moments(frame).mean) for frame in frames]

@@ -34,7 +34,7 @@ class DarkMaker(ExposedMasterMaker):
     """The making of a combined dark."""
 
     def select(self, context, group, members):
-        """Return the darks that look alike: level, structure, noise, temperature."""
+        """Return the selection of the darks that agree in level, structure, noise, temperature."""
         if not members:
             return member_selection.Selection((), (), agrees=True, reason="")
         if refusal := selecting.refusal_without_signal(context, members):
@@ -44,47 +44,49 @@ class DarkMaker(ExposedMasterMaker):
         )
 
     def _select_alike(self, context, group, records):
-        """Return the selection of the darks that look alike, copies left out first."""
+        """Return the selection of the darks that agree, after copies are left out."""
         members = Members(context, group, records)
-        statistics, lost, copies = self._statistics(members)
+        statistics, lost_parts, copies = self._statistics(members)
         if copies:
-            # Copies distort the noise of differences: neither would seem to belong to the group.
+            # The difference of two copies has no noise, so both would seem unlike the others.
             indices_of_copies = {each.index for each in copies}
             originals = [index for index in range(len(records)) if index not in indices_of_copies]
             selection = self._select_alike(context, group, [records[index] for index in originals])
             return selecting.widen_selection(selection, originals, copies)
 
         def choose(statistics):
+            """Return the selection by the statistics of one amplifier in all darks."""
             return dark_flat_selection.select_darks(
-                statistics, temperatures=members.temperatures, lost_parts=lost
+                statistics, temperatures=members.temperatures, lost_parts=lost_parts
             )
 
-        return selecting.select(statistics, choose)
+        return selecting.select_by_statistics(statistics, choose)
 
     def _statistics(self, members):
-        """Return the figures of each amplifier in each dark, and the part of each without a value.
+        """Return the figures of each amplifier in each dark, lost pixels, and copies.
 
         Returns
         -------
         statistics : list of list of dict
-        lost : list of ccdflow.detector.lost_pixels.LostPart
-            Lost parts of the image that has lost most.
+            For each dark the figures of each of its amplifiers.
+        lost_parts : list of ccdflow.detector.lost_pixels.LostPart
+            For each dark the fraction of lost pixels, in the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
-            Darks with another one's pixels.
+            Darks with the pixels of another dark.
         """
         row = members.rows[0]
         reduction, images = recipe_and_images(members.context, row)
         names = [printable_text(file) for file, _ in members.records_of_files]
-        statistics, lost_parts, copies = [[] for _ in members.records_of_files], [], []
+        statistics, parts_of_images, copies = [[] for _ in members.records_of_files], [], []
         for image in images:
             bias = members.master("bias", image)
             rows, sample = sample_members(
-                members.members(image),
+                members.frames_of(image),
                 subtract=(SubtractedTerm(bias.pixels),),
                 masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.find_copies(sample, names)
-            lost_parts.append(members.lost_parts(image, reduction, rows, sample))
+            parts_of_images.append(members.lost_parts(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
@@ -98,14 +100,14 @@ class DarkMaker(ExposedMasterMaker):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     figures = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(figures)})
-        largest_lost_parts = [
-            max(lost_parts_of_images, key=lambda lost_part: lost_part.part)
-            for lost_parts_of_images in zip(*lost_parts, strict=True)
+        lost_parts = [
+            max(parts_of_member, key=lambda lost_part: lost_part.part)
+            for parts_of_member in zip(*parts_of_images, strict=True)
         ]
-        return statistics, largest_lost_parts, copies
+        return statistics, lost_parts, copies
 
     def combined_images(self, work, hdus_of_members):
-        """Yield each image of the combined dark; pixels that are hot or not linear are flagged."""
+        """Yield each image of the combined dark, with hot and not linear pixels flagged."""
         members = work.members
         for image in work.images:
             hdus = [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members]
@@ -127,7 +129,8 @@ class DarkMaker(ExposedMasterMaker):
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier by the darks: a row of the table."""
 
-        def measure():
+        def measure_rates():
+            """Return the figures of each amplifier's dark current."""
             return dark_figures.measure_dark(
                 combined,
                 seconds=_seconds_of(work.group),
@@ -136,10 +139,10 @@ class DarkMaker(ExposedMasterMaker):
                 mask=combined.mask,
             )
 
-        # Both measurements read the same pixels, side by side.
+        # Two threads, because the two measurements only read the pixels.
         rate_figures, benefit_figures = threaded_map(
-            lambda figures: figures(),
-            (measure, lambda: benefit.figures_of_dark(combined)),
+            lambda measure: measure(),
+            (measure_rates, lambda: benefit.figures_of_dark(combined)),
             work.threads,
         )
         return [
@@ -183,17 +186,17 @@ class DarkMaker(ExposedMasterMaker):
 
 
 def _seconds_of(group):
-    """Return the exposure time of the members of a group of darks, their median."""
+    """Return the median exposure of the members of a group of darks, seconds."""
     return float(dict(group.shared)["exptime"])
 
 
 def _subtract_pattern(frames):
-    """Return frames minus the pattern that they share, hot pixels and glow; the level is kept.
+    """Return frames minus the pattern that they share, such as hot pixels and glow; levels stay.
 
     The result has shape (n, k, nx). The remaining differences show which frames are alike.
     """
-    middle = median_of_each_pixel(frames)
+    median_frame = median_of_each_pixel(frames)
     with warnings.catch_warnings():
-        # The warning is on pixels that are masked in all frames.
+        # numpy warns if all pixels of the median are masked.
         warnings.simplefilter("ignore", RuntimeWarning)
-        return frames - (middle - np.nanmedian(middle))
+        return frames - (median_frame - np.nanmedian(median_frame))

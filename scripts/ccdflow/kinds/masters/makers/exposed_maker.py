@@ -16,12 +16,12 @@ class ExposedMasterMaker(MasterMaker):
     """The making of a master of exposed frames: minus other masters, clipped by the noise model."""
 
     def unlike_members(self, work, combined, image):
-        """Return the members that have another's pixels; their light may differ."""
+        """Return the members that are copies; members of unlike light belong together."""
         names = [printable_text(file) for file in work.files]
         return member_selection.find_copies(combined.sample, names)
 
     def warnings_of(self, work, figures):
-        """Return the warnings of the measurement."""
+        """Return the warnings that `measure_image` put among an amplifier's figures."""
         return figures["warnings"]
 
     def write_group_cards(self, work, cards):
@@ -38,7 +38,7 @@ class ExposedMasterMaker(MasterMaker):
         combined_header.write_noise_cards(cards, combined, unit)
 
     def extensions(self, work, combined, suffix, unit):
-        """Return the HDUs with uncertainty and mask, and the number of frames where asked for."""
+        """Return the HDUs with uncertainty and mask, and with counts of frames if asked for."""
         cards = CardList()
         cards.set("BUNIT", unit, "standard error of the pixels")
         hdus = [*array_hdu(cards, combined.uncertainty, name=f"UNCERT{suffix}")]

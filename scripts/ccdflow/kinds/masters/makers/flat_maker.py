@@ -32,9 +32,9 @@ class FlatMaker(ExposedMasterMaker):
     """The making of a combined flat."""
 
     def select(self, context, group, members):
-        """Return the flats that look alike, bright enough and not saturated.
+        """Return the selection of the flats that agree, are bright enough, and are not saturated.
 
-        If flats of several exposures do not look alike, only those of one exposure are taken.
+        If flats of several exposures do not agree, only those of one exposure are selected.
         """
         if not members:
             return member_selection.Selection((), (), agrees=True, reason="")
@@ -48,18 +48,18 @@ class FlatMaker(ExposedMasterMaker):
         )
 
     def _select_alike(self, context, members):
-        """Return the selection of the flats that look alike; if none do, those of one exposure."""
+        """Return the selection of the flats that agree, or else of flats of one exposure."""
         reduction, images = recipe_and_images(context, members.rows[0])
         # The first image with an amplifier that has signal.
         flags = members.flags
         image = next(i for i in images if any(a.name not in flags for a in i.amplifiers))
         rows, sample = self._sample(members, image, reduction)
-        noises = [n for n in members.noises(image, reduction) if n.name not in flags]
-        parts = members.lost_parts(image, reduction, rows, sample)
+        noises = [noise for noise in members.noises(image, reduction) if noise.name not in flags]
+        lost_parts = members.lost_parts(image, reduction, rows, sample)
         gain, read_noise = flat_figures.bring_to_one_gain(sample, rows, noises)
         statistics = [
-            flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=part)
-            for frame, part in zip(sample, parts, strict=True)
+            flat_figures.flat_statistics(frame, gain=gain, read_noise=read_noise, lost=lost_part)
+            for frame, lost_part in zip(sample, lost_parts, strict=True)
         ]
         selection = dark_flat_selection.select_flats(statistics)
         if selection.agrees or None in members.seconds:
@@ -68,8 +68,8 @@ class FlatMaker(ExposedMasterMaker):
         return select_flats_of_one_exposure(statistics, members.seconds, minimum) or selection
 
     def _sample(self, members, image, reduction):
-        """Return (numbers of some rows, those of an image of each flat minus bias and dark)."""
-        frames = members.members(image)
+        """Return indices of sampled rows of an image, and these rows of each flat, calibrated."""
+        frames = members.frames_of(image)
         return sample_members(
             frames,
             subtract=_subtraction_of_image(members, image).terms(len(frames)),
@@ -100,12 +100,12 @@ class FlatMaker(ExposedMasterMaker):
             yield image, [hdus_of_member[image.hdu] for hdus_of_member in hdus_of_members], combined
 
     def _levels(self, members, work):
-        """Return one level of each flat for all of its images."""
+        """Return the level of each flat, (n,), by which all of its images are divided."""
         levels = []
         for image in work.images:
             levels.append(
                 flat_levels(
-                    members.members(image),
+                    members.frames_of(image),
                     _subtraction_of_image(members, image),
                     masks=members.masks(image, work.reduction),
                 )
@@ -122,7 +122,7 @@ class FlatMaker(ExposedMasterMaker):
 
     def measure_image(self, work, combined, image, unit):
         """Return the figures of each amplifier by the flats: a row of the table."""
-        # Levels and noise are of the members, which are in adu.
+        # Levels and noise are measured in the scale of the members, which are in adu.
         factors = _gain_factors(work)
         inverse_factors = {name: 1 / factor for name, factor in factors.items()}
         members = (
@@ -187,7 +187,7 @@ class FlatMaker(ExposedMasterMaker):
 
 
 def _subtraction_of_image(members, image):
-    """Return the `FlatSubtraction` of one image of the flats.
+    """Return the bias and dark that are subtracted from one image of the flats.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _subtraction_of_image(members, image):
 
 
 def _gain_factors(work):
-    """Return {amplifier: its gain over the mean of all}; {} if equal or not all known."""
+    """Return {amplifier: its gain over the mean gain}; {} if all are equal, or one is unknown."""
     gains = {a.name: a.gain for image in work.images for a in image.amplifiers}
     if None in gains.values() or len(set(gains.values())) == 1:
         return {}
@@ -238,7 +238,11 @@ def _multiply_amplifiers(work, image, combined, factors):
 
 
 def _shape_warnings(work, combined, image):
-    """Return the sentence on a flat of another shape, by the amplifier that shows it best."""
+    """Return {amplifier: [sentence]} on a flat of another shape; {} where all are alike.
+
+    The amplifier is the one in which the shape exceeds its limit most. Flats of spectra are not
+    compared.
+    """
     grisms = [row.facts["grism"] for row in work.members.rows]
     if any(grism and not is_open(grism) for grism in grisms):
         return {}
@@ -263,14 +267,14 @@ def _shape_warnings(work, combined, image):
 
 
 def _light_warnings(figures):
-    """Return the sentence on an amplifier without light: half of a dead detector looks so."""
+    """Return [a sentence] on an amplifier without light, such as a dead one; [] on others."""
     if math.isfinite(figures.level) or not figures.unlit:
         return []
     return ["no pixel has light in any frame, and nothing is calibrated there: look at the flats"]
 
 
 def _gain_warnings(gain, measured_gain, unit):
-    """Return the sentences on a gain that the flats contradict."""
+    """Return [a sentence] on a gain that the flats contradict; [] on others."""
     if gain is None or not flat_figures.gain_differs(
         gain, measured_gain.value, measured_gain.error
     ):

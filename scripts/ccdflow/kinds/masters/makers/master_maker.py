@@ -17,13 +17,13 @@ from ccdflow.wording import amplifier_prefix
 class MasterMaker:
     """The choice, combination, measurement and header of a master of one image type.
 
-    `ccdflow.kinds.masters.combining` asks it, one question a step; an image type overrides the
-    answers in which it differs.
+    `ccdflow.kinds.masters.combining` calls its methods, one for each step. The maker of an image
+    type overrides the steps in which the type differs.
 
     Attributes
     ----------
     figures_of_masters_only : tuple of str
-        Figures that only a master has, not a group of which none was made.
+        Figures that only a master has: NaN for a group that was measured without a master.
     """
 
     figures_of_masters_only = ()
@@ -47,7 +47,7 @@ class MasterMaker:
         return selecting.select_frames(context, members, member_selection.select_members)
 
     def unlike_members(self, work, combined, image):
-        """Return the members with other structure than the rest, or with another's pixels.
+        """Return the members whose structure differs from that of the others, and the copies.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class MasterMaker:
     # -- the combination ---------------------------------------------------------------------------
 
     def recipe(self, work):
-        """Return the recipe by which the values of a pixel become one."""
+        """Return the recipe by which the members' values of a pixel are clipped and averaged."""
         settings = work.settings
         return combine_recipe.CombineRecipe(
             settings["method"],
@@ -91,7 +91,7 @@ class MasterMaker:
         )
 
     def noise(self, work, image, members):
-        """Return the `ccdflow.combine.noise.NoiseModel` of the members, None where none is needed.
+        """Return the noise model by which the members' values are clipped; None without one.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class MasterMaker:
     # -- figures and warnings ----------------------------------------------------------------------
 
     def measure_image(self, work, combined, image, unit):
-        """Return the figures of each amplifier of an image, as `measure` does of one.
+        """Return the figures of each amplifier of an image, as `measure` returns those of one.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class MasterMaker:
         return [self.measure(work, combined, a, unit) for a in image.amplifiers]
 
     def measure(self, work, combined, amplifier, unit):
-        """Return the figures of one amplifier by the members: a dict with its name, figures, lists.
+        """Return the figures of one amplifier by the members: its name, numbers, and lists.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class MasterMaker:
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
     def warnings_of(self, work, figures):
-        """Return the warnings on an amplifier, a sentence each.
+        """Return a sentence for each warning on an amplifier.
 
         Parameters
         ----------
@@ -204,7 +204,7 @@ class MasterMaker:
         return []
 
     def remarks(self, work, figures, *, has_several_amplifiers):
-        """Return the warnings on an image: (amplifier, sentence) of each.
+        """Return (amplifier, sentence) of each warning on an image.
 
         Parameters
         ----------
@@ -217,7 +217,7 @@ class MasterMaker:
         Returns
         -------
         list of (str, str)
-            The amplifier is '' where the master has one alone.
+            The amplifier is '' where the master has only one.
         """
         remarks = []
         for figures_of_one in figures:
@@ -276,12 +276,12 @@ class MasterMaker:
         combined_header.write_combined_cards(cards, combined, figures, texts, unit)
 
     def extensions(self, work, combined, suffix, unit):
-        """Return the HDUs with uncertainty and number of frames that the configuration asks for.
+        """Return the HDUs with uncertainty and with counts of frames, where they are asked for.
 
         Parameters
         ----------
         work : ccdflow.kinds.masters.combining.CombineWork
-            Its settings ask for them.
+            Members and settings of the master.
         combined : ccdflow.combine.stack.Combined
             Result of one image.
         suffix : str

@@ -31,7 +31,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     image : ccdflow.frame.products.ProductImage
     amplifier : ccdflow.camera.geometry.Amplifier
     gain : float
-        Electrons per adu; NaN where it is not known: 1 is taken.
+        Electrons per adu; 1 is used where it is NaN, not known.
     mask : numpy.ndarray of shape (ny, nx), int16
         Mask of the image; changed in place.
     hot_rate : float
@@ -58,7 +58,8 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
     with ExitStack() as exit_stack:
         stacks = [exit_stack.enter_context(MemberRows(night, r, image)) for r in records]
 
-        def read(rows):
+        def read_rows(rows):
+            """Return rows of the amplifier in all darks, electrons: (n, k, nx), float32."""
             values = np.empty((len(times), len(rows), place.x1 - place.x0), np.float32)
             last = 0
             for stack, record in zip(stacks, records, strict=True):
@@ -68,27 +69,27 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             return values
 
         shape = place.y1 - place.y0, place.x1 - place.x0
-        fit = DarkFit(read(sample_rows(shape[0]) + place.y0), times, noise, drops_hits=True)
+        fit = DarkFit(read_rows(sample_rows(shape[0]) + place.y0), times, noise, drops_hits=True)
 
-        def flag(part):
+        def flag_strip(strip):
             """Flag the pixels of a strip; return the sums over its parts of columns."""
-            lines = fit.lines(read(np.arange(part.start, part.stop) + place.y0))
-            rows = slice(part.start + place.y0, part.stop + place.y0)
+            lines = fit.lines(read_rows(np.arange(strip.start, strip.stop) + place.y0))
+            rows = slice(strip.start + place.y0, strip.stop + place.y0)
             mask[rows, place.x0 : place.x1] |= dark_mask(
                 lines, hot=hot_rate, level=fit.rate, scales=fit.scales
             )
-            sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
-            sigma = sigma.astype(np.float32)
-            sigma[np.isnan(sigma)] = 0
-            return sums_of_parts(sigma)
+            significance = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
+            significance = significance.astype(np.float32)
+            significance[np.isnan(significance)] = 0
+            return sums_of_parts(significance)
 
-        sums = threaded_map(flag, list(strips_of_rows(shape)), threads)
+        sums = threaded_map(flag_strip, list(strips_of_rows(shape)), threads)
     _flag_columns(mask, place, np.concatenate(sums))
     return fit.rate
 
 
 def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
-    """Flag pixels that are hot in the only combined dark; return the rate of the others.
+    """Flag the hot pixels of a combined dark, by its own errors; return its median rate.
 
     Parameters
     ----------
@@ -111,27 +112,36 @@ def _flag_hot(night, image, *, place, record, gain, hot_rate, mask):
         Electrons a second.
     """
     path, seconds = night.context.results / record.product, record.data["seconds"]
-    part = place.slices
     factor = np.float32(gain / seconds)
-    rate = whole_image(path, image.hdu)[part] * factor
-    error = whole_image(path, f"UNCERT{image.suffix}")[part] * factor
-    level = float(median_of_numbers(rate))
-    usual_error = float(median_of_numbers(error))
+    rate = whole_image(path, image.hdu)[place.slices] * factor
+    error = whole_image(path, f"UNCERT{image.suffix}")[place.slices] * factor
+    median_rate = float(median_of_numbers(rate))
+    median_error = float(median_of_numbers(error))
     with np.errstate(invalid="ignore"):
-        excess = rate - rates_of_surroundings(rate, level)
-        is_hot = excess > np.maximum(hot_rate, BAD_SIGMA * np.fmax(error, usual_error))
-    mask[part][is_hot | ~np.isfinite(rate)] |= HOT
-    sigma = np.nan_to_num((rate - level) / usual_error, nan=0.0).astype(np.float32)
-    _flag_columns(mask, place, sums_of_parts(sigma))
-    return level
+        excess = rate - rates_of_surroundings(rate, median_rate)
+        is_hot = excess > np.maximum(hot_rate, BAD_SIGMA * np.fmax(error, median_error))
+    mask[place.slices][is_hot | ~np.isfinite(rate)] |= HOT
+    significance = np.nan_to_num((rate - median_rate) / median_error, nan=0.0).astype(np.float32)
+    _flag_columns(mask, place, sums_of_parts(significance))
+    return median_rate
 
 
 def _flag_columns(mask, place, sums):
-    """Flag, in the mask of an image, those columns of an amplifier whose parts are too high."""
+    """Flag in an image's mask the parts of an amplifier's columns that are too bright.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of shape (ny, nx), int16
+        Changed in place.
+    place : ccdflow.camera.sections.Region
+        Place of the amplifier in the image.
+    sums : numpy.ndarray of shape (k, nx), float32
+        Sums of the significance of its pixels over parts of columns (`sums_of_parts`).
+    """
     columns = pixels_of_parts(high_parts(sums), place.y1 - place.y0)
     mask[place.slices][columns] |= BAD_COLUMN
 
 
 def _member_count(record):
-    """Return the number of the members of a master, by its record."""
+    """Return the number of members of the master that a record is of."""
     return len(record.data["members"])

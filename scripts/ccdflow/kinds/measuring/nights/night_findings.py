@@ -18,7 +18,7 @@ class BadPixelsOfImage:
     masks : dict of str to numpy.ndarray of shape (ny, nx), int16
         Masks by `ccdflow.detector.pixels.history.SOURCES`.
     weak : ccdflow.detector.pixels.response.WeakPixels or None
-        None where flats do not show it.
+        The pixels that are low in the flats, bad or not; None where the flats show none reliably.
     """
 
     masks: dict[str, np.ndarray]
@@ -33,10 +33,11 @@ class NightFindings:
     ----------
     images : list of BadPixelsOfImage
     figures : list of dict
-        Figures of each amplifier.
+        Figures of each amplifier: gain, read noise, linearity, full well, counts of bad pixels.
     sources_used : list of str
-        The ones of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
+        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
+        Sentences on the detector, for the last lines of a run and the page of the night.
     """
 
     images: list[BadPixelsOfImage]

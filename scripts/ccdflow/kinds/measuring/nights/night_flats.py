@@ -16,7 +16,7 @@ from ccdflow.kinds.measuring.member_rows import MemberRows, whole_image
 from ccdflow.maskbits import BAD_COLUMN, HOT, NO_DATA, NOT_FINITE, SATURATED, UNLIT
 from ccdflow.robust import median_of_numbers
 
-# A flat with a larger part of low pixels has structure of its own: a spectrum, stars.
+# A flat with a larger fraction of low pixels has structure of its own: a spectrum, stars.
 _MOST_LOW_PART = 0.02
 # A gain is measured in amplifiers of at least this many pixels on a side.
 _LEAST_SIDE = 16
@@ -40,7 +40,7 @@ def transfer_of(night, image, amplifier):
     ccdflow.detector.photons.night_transfer.Transfer
         Empty where no two flats of one exposure are without their bias level.
     """
-    flats = [r for r in (*night.flats, *night.pairs) if night.is_level_removed(r, amplifier)]
+    flats = [r for r in (*night.flats, *night.flat_pairs) if night.is_level_removed(r, amplifier)]
     usable_records = [night.members_of_known_exposure(flat) for flat in flats]
     usable_records = [r for r in usable_records if len(r.data["members"]) > 1]
     if not usable_records:
@@ -51,13 +51,14 @@ def transfer_of(night, image, amplifier):
         return Transfer()
     rows = band_rows(place.y0, place.y1)
 
-    def groups():
+    def exposures_and_pixels():
+        """Yield the exposures of each flat's members, and their sampled rows of the amplifier."""
         for record in usable_records:
             with MemberRows(night, record, image) as stack:
                 values = stack.read(rows)[:, :, place.x0 : place.x1]
             yield night.seconds(record), values
 
-    return measure_transfer(groups(), noise, error)
+    return measure_transfer(exposures_and_pixels(), noise, error)
 
 
 def flag_by_flats(night, image, bad_pixels, *, low_sigma):
@@ -75,15 +76,15 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     Returns
     -------
     sources : set of str
-        The ones of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
+        Those of `ccdflow.detector.pixels.history.SOURCES` that could show bad pixels.
     remarks : list of str
     """
     if not night.flats:
         return set(), []
-    # Columns are looked for in each amplifier by itself: gains are never known so well that there
-    # is no step where two meet.
-    parts = [night.place(amplifier).slices for amplifier in image.amplifiers]
-    is_deep, contrasts, has_contrasts = True, ContrastSum(parts), False
+    # Columns are searched in each amplifier separately: gains are not known well enough to remove
+    # the step where two amplifiers meet.
+    slices_of_amplifiers = [night.place(amplifier).slices for amplifier in image.amplifiers]
+    is_deep, contrasts, has_contrasts = True, ContrastSum(slices_of_amplifiers), False
     for record in night.flats:
         flat, error = _read_flat(night.context.results / record.product, image)
         is_deep = deep_parts_of_flat(flat, error) & is_deep
@@ -105,7 +106,7 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
 
 
 def _read_flat(path, image):
-    """Return pixels and errors of a combined flat; the errors of unusable pixels are infinite.
+    """Return pixels and standard errors of a combined flat; unusable pixels have infinite errors.
 
     Parameters
     ----------
@@ -131,9 +132,9 @@ def _read_flat(path, image):
 
 
 def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
-    """Flag pixels that differ between flats of two levels; return whether there are such flats.
+    """Flag pixels that are not linear between flats of two levels; return whether there are two.
 
-    A pixel that is hot differs between exposures, and is flagged by the darks.
+    Hot pixels also differ between exposures. They are left out, because the darks flag them.
 
     Parameters
     ----------
@@ -141,9 +142,10 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     image : ccdflow.frame.products.ProductImage
     amplifier : ccdflow.camera.geometry.Amplifier
     gain : float
-        Gain of the amplifier, electrons per adu; NaN where it is not known: no pixel is flagged.
+        Gain of the amplifier, electrons per adu; no pixel is flagged where it is NaN, not known.
     masks : dict of str to numpy.ndarray of shape (ny, nx), int
-        Masks of the image, by source; changed in place, after the darks flagged theirs.
+        Masks of the image, by source; that of "levels" is changed in place. The mask of "dark" has
+        the hot pixels already.
     includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds are bad as well.
 
@@ -151,31 +153,36 @@ def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     -------
     bool
     """
+    if not math.isfinite(gain):
+        return False
     place, has_two_levels = night.place(amplifier), False
-    noise = gain, night.read_noise(amplifier)[0]
+    gain_and_noise = gain, night.read_noise(amplifier)[0]
     ny, nx = place.y1 - place.y0, place.x1 - place.x0
     for record in map(night.members_of_known_exposure, night.flats):
-        is_usable = record.data["members"] and night.is_level_removed(record, amplifier)
-        if not math.isfinite(gain) or not is_usable:
+        if not record.data["members"] or not night.is_level_removed(record, amplifier):
             continue
         seconds = np.array(night.seconds(record), np.float32)[:, None, None]
-        rate = night.dark_rate(record, image, place)
+        dark_rate = night.dark_rate(record, image, place)
         with MemberRows(night, record, image) as stack:
 
-            def read(rows, stack=stack, seconds=seconds, rate=rate):
+            def read_rows(rows, stack=stack, seconds=seconds, dark_rate=dark_rate):
+                """Return rows of the amplifier in all members, minus bias and dark, adu."""
                 values = stack.read(rows + place.y0)[:, :, place.x0 : place.x1]
-                return values - seconds * rate(rows)
+                return values - seconds * dark_rate(rows)
 
-            levels = [median_of_numbers(flat) for flat in read(sample_rows(ny))]
+            levels = [median_of_numbers(flat) for flat in read_rows(sample_rows(ny))]
             groups = split_levels(levels)
             if groups is None:
                 continue
-            parts = [
-                average_levels(read(np.arange(part.start, part.stop)), levels, groups, noise)
-                for part in strips_of_rows((ny, nx))
+            averages_of_strips = [
+                average_levels(
+                    read_rows(np.arange(strip.start, strip.stop)), levels, groups, gain_and_noise
+                )
+                for strip in strips_of_rows((ny, nx))
             ]
-        nonlinear = nonlinear_mask(np.concatenate(parts, axis=1), includes_ccdmask=includes_ccdmask)
-        nonlinear[masks["dark"][place.slices] & HOT != 0] = 0
-        masks["levels"][place.slices] |= nonlinear
+        averages = np.concatenate(averages_of_strips, axis=1)
+        flagged_bits = nonlinear_mask(averages, includes_ccdmask=includes_ccdmask)
+        flagged_bits[masks["dark"][place.slices] & HOT != 0] = 0
+        masks["levels"][place.slices] |= flagged_bits
         has_two_levels = True
     return has_two_levels

@@ -11,15 +11,15 @@ import numpy as np
 from ccdflow.detector.photons.night_transfer import group_by_exposure
 from ccdflow.frame.products import product_images
 from ccdflow.frame.readout import ROUNDING
-from ccdflow.kinds.masters.combining import are_too_few
+from ccdflow.kinds.masters.combining import has_members_below_minimum
 from ccdflow.kinds.matching import association
 from ccdflow.kinds.measuring.member_rows import whole_image
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.run import job_records
 from ccdflow.run.products.product_names import reduced_product
 
-# Read noise of an amplifier without a card or measurement, adu: a usual CCD has it.
-_USUAL_READ_NOISE = 5.0
+# Read noise that is assumed where neither a measurement nor a card gives it, adu: typical of CCDs.
+_ASSUMED_READ_NOISE = 5.0
 
 
 class NightMasters:
@@ -37,9 +37,9 @@ class NightMasters:
     ----------
     darks, flats : list of ccdflow.run.job_records.Record
         The combined darks and flats that were made.
-    pairs : list of ccdflow.run.job_records.Record
-        Groups of too few flats for a combined flat, in which two have one exposure: they show the
-        gain.
+    flat_pairs : list of ccdflow.run.job_records.Record
+        Groups with too few flats for a combined flat, in which two flats have the same exposure:
+        the difference of these two shows the gain.
     """
 
     def __init__(self, context, group, *, flats=None):
@@ -52,11 +52,11 @@ class NightMasters:
                 record = context.outcome(use.product)
                 if record is not None and record.status == job_records.MADE:
                     records_by_kind[step.kind].append(record)
-                elif record is not None and are_too_few(record):
+                elif record is not None and has_members_below_minimum(record):
                     below_minimum[step.kind].append(record)
         self.darks = records_by_kind["dark"]
         self.flats = records_by_kind["flat"] if flats is None else flats
-        self.pairs = [record for record in below_minimum["flat"] if self._has_pair(record)]
+        self.flat_pairs = [record for record in below_minimum["flat"] if self._has_pair(record)]
 
     @cached_property
     def row(self):
@@ -70,8 +70,8 @@ class NightMasters:
 
     @property
     def records(self):
-        """The records of all masters, and of flats too few for one."""
-        return (*self.darks, *self.flats, *self.pairs)
+        """The records of all masters, and of the groups with too few flats for one."""
+        return (*self.darks, *self.flats, *self.flat_pairs)
 
     @cached_property
     def images(self):
@@ -98,7 +98,7 @@ class NightMasters:
         Parameters
         ----------
         record : ccdflow.run.job_records.Record
-            Record of the master whose members are meant.
+            Record of the other master.
         kind : {'bias', 'dark'}
 
         Returns
@@ -118,15 +118,24 @@ class NightMasters:
             return {}
         return {kind: master for kind, master in masters.items() if master is not None}
 
-    def use_of(self, record):
-        """Return how a master shows bad pixels: 'dark', 'flat', 'spectrum' or 'not used'."""
+    def role_of(self, record):
+        """Return a master's role in the search for bad pixels.
+
+        Parameters
+        ----------
+        record : ccdflow.run.job_records.Record
+
+        Returns
+        -------
+        {'dark', 'flat', 'spectrum', 'not used'}
+        """
         if any(record is flat for flat in self.flats):
             return "spectrum" if self.is_of_spectrum(record) else "flat"
         darks_used = self.darks_of_one_temperature()
         return "dark" if any(record is dark for dark in darks_used) else "not used"
 
     def dark_rate(self, record, image, place):
-        """Return the rate of the dark that was subtracted from a flat's members, adu a second.
+        """Return the function that gives the rate of the dark subtracted from a flat's members.
 
         Parameters
         ----------
@@ -139,8 +148,8 @@ class NightMasters:
         Returns
         -------
         callable
-            Takes indices of rows of the part, and returns their rate, (k, nx) float32: 0 where no
-            dark was subtracted.
+            Takes indices of rows of the part, and returns their rate in adu a second, (k, nx)
+            float32: 0 where no dark was subtracted.
         """
         dark = self.subtracted_master(record, "dark")
         if dark is None:
@@ -152,7 +161,7 @@ class NightMasters:
     def bias_pixels(self, record, image):
         """Return an image of the bias that was subtracted from the members of a master, or None.
 
-        Masters of a night mostly have one bias: the last one that was read is kept.
+        The last image that was read is kept, because most masters of a night have the same bias.
 
         Parameters
         ----------
@@ -184,7 +193,7 @@ class NightMasters:
         return replace(record, data={**record.data, "members": files})
 
     def _has_pair(self, record):
-        """Return whether two members of a master have one exposure: their difference has a gain."""
+        """Return whether two members have the same exposure: their difference shows the gain."""
         exposures = [seconds for seconds in self.seconds(record) if math.isfinite(seconds)]
         return any(len(members) > 1 for members in group_by_exposure(exposures))
 
@@ -209,9 +218,9 @@ class NightMasters:
                     return value, error if math.isfinite(error) else 0.0, True
         if amplifier.read_noise and amplifier.gain:
             value = math.hypot(amplifier.read_noise / amplifier.gain, ROUNDING**0.5)
-            # Chosen: the number of a card is believed to 10 %.
+            # Chosen: the value of a card is taken to be right within 10 %.
             return value, 0.1 * value, False
-        return _USUAL_READ_NOISE, _USUAL_READ_NOISE, False
+        return _ASSUMED_READ_NOISE, _ASSUMED_READ_NOISE, False
 
     def is_level_removed(self, record, amplifier):
         """Return whether the bias level was subtracted from the members of a master.

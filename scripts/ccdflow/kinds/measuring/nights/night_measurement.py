@@ -18,15 +18,15 @@ from ccdflow.kinds.measuring.nights.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
-def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, threads=1):
+def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGMA, threads=1):
     """Measure a detector by a night's darks and flats.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
-        A pixel is hot at this many electrons a second above the median.
-    like_ccdmask : bool
+        A pixel is hot at this many electrons a second above its surroundings.
+    includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.
@@ -40,7 +40,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
     images, figures, remarks, sources_used = [], [], [], set()
     for image in night.images:
         bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
-        # Each of the two reads the flats by itself.
+        # Side by side, because each of the two reads the flats for itself.
         transfers, (sources, texts) = threaded_map(
             lambda measure: measure(),
             (
@@ -63,7 +63,9 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:
                 sources_used.add("dark")
-            if flag_by_levels(night, image, amplifier, gain, masks, includes_ccdmask=like_ccdmask):
+            if flag_by_levels(
+                night, image, amplifier, gain, masks, includes_ccdmask=includes_ccdmask
+            ):
                 sources_used.add("levels")
         images.append(bad_pixels)
         mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
@@ -86,9 +88,9 @@ def _sentences_on_amplifier(night, amplifier, values, *, has_several_amplifiers)
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     amplifier : ccdflow.camera.geometry.Amplifier
     values : dict of str to object
-        Its figures.
+        Figures of the amplifier.
     has_several_amplifiers : bool
-        Whether the sentences name it.
+        Whether the sentences name the amplifier.
     """
     return [
         *detector_sentences.sentences_on_claims(
@@ -101,7 +103,7 @@ def _sentences_on_amplifier(night, amplifier, values, *, has_several_amplifiers)
 
 
 def _bad_pixel_counts(night, mask, sources_used):
-    """Return the numbers of an amplifier's bad pixels; NaN where nothing could show them."""
+    """Return the numbers of an amplifier's bad pixels by their flaw; NaN where none could show."""
     has_several_exposures = (
         len({round(r.data["seconds"], 3) for r in night.darks_of_one_temperature()}) > 1
     )
@@ -111,7 +113,7 @@ def _bad_pixel_counts(night, mask, sources_used):
         "low": (DEAD, "flat" in sources_used),
         "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & sources_used)),
     }
-    # Deep columns alone give a number, but their absence does not show that no column is bad.
+    # The source "deep" alone shows that columns are bad, but not that none is.
     if np.any(mask & BAD_COLUMN):
         bits["columns"] = BAD_COLUMN, True
     return {
@@ -121,7 +123,7 @@ def _bad_pixel_counts(night, mask, sources_used):
 
 
 def _figures_of_amplifier(night, amplifier, transfer):
-    """Return the figures of an amplifier."""
+    """Return an amplifier's gain, read noise, linearity and full well, by their columns' names."""
     noise, error, is_measured = night.read_noise(amplifier)
     gain = transfer.gain if math.isfinite(transfer.gain) else amplifier.gain or math.nan
     facts = night.row.facts
@@ -134,7 +136,9 @@ def _figures_of_amplifier(night, amplifier, transfer):
         "gain_used": amplifier.gain or math.nan,
         "gain_header": header_value_of_amplifier(night, amplifier.gain, facts["gain"]),
         "read_noise": noise * gain if is_measured else math.nan,
-        "read_noise_error": _error_of(noise, error, transfer) if is_measured else math.nan,
+        "read_noise_error": (
+            _read_noise_error(noise, error, transfer) if is_measured else math.nan
+        ),
         "read_noise_used": amplifier.read_noise or math.nan,
         "read_noise_header": header_value_of_amplifier(
             night, amplifier.read_noise, facts["rdnoise"]
@@ -145,16 +149,19 @@ def _figures_of_amplifier(night, amplifier, transfer):
     }
 
 
-def header_value_of_amplifier(night, amplifier_value, fact):
-    """Return the header's value for an amplifier: of several, each has one of its own.
+def header_value_of_amplifier(night, amplifier_value, frame_value):
+    """Return the gain or read noise that the header gives an amplifier.
+
+    A header that describes several amplifiers has a value for each; any other has one for the
+    frame.
 
     Parameters
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     amplifier_value : float or None
         Gain or read noise of the amplifier in the geometry.
-    fact : float, int, str or None
-        The same value of the whole frame, as in the inventory.
+    frame_value : float, int, str or None
+        Gain or read noise of the whole frame, as in the inventory.
 
     Returns
     -------
@@ -162,12 +169,12 @@ def header_value_of_amplifier(night, amplifier_value, fact):
         NaN where the header has none.
     """
     geometry = night.context.store.geometry(night.row.geometry)
-    is_its_own = geometry.source == "header" and len(geometry.amplifiers) > 1
-    return positive_or_nan(amplifier_value if is_its_own else fact)
+    has_own_value = geometry.source == "header" and len(geometry.amplifiers) > 1
+    return positive_or_nan(amplifier_value if has_own_value else frame_value)
 
 
-def _error_of(noise, error, transfer):
-    """Return the error of a read noise in electrons."""
+def _read_noise_error(noise, error, transfer):
+    """Return the error of a read noise in electrons, from noise and error in adu."""
     if not math.isfinite(transfer.gain):
         return math.nan
     return math.hypot(error * transfer.gain, noise * transfer.gain_error)
