@@ -23,7 +23,7 @@ PLACES = [
     ("ccdflow/kinds/calibrating/master_help.py", 'if data.get("helps")'),
     ("ccdflow/kinds/masters/combining.py", "_OLDER_TOO_FEW_TEXT ="),
     ("ccdflow/kinds/measuring/pixel_tables.py", "no_bits = np.zeros"),
-    ("ccdflow/kinds/calibrating/calibrated_lines.py", "noisy = noise_sentences"),
+    ("ccdflow/kinds/calibrating/calibrated_lines.py", "sentences = noise_sentences"),
     ("ccdflow/kinds/reducing/record_entries.py", "return record is not None and"),
     ("ccdflow/pages/pictures/small_picture.py", "return PictureValues("),
     ("ccdflow/run/former_kinds.py", "_PRESENT_NAMES ="),

@@ -1,4 +1,4 @@
-"""Lines on calibrated frames: the last ones of a run, by summaries of nights; a line on a frame."""
+"""The last lines of a run on calibrated frames, from summaries of nights; the report on a frame."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ccdflow.wording import first_lines
 
 # The end of a run names at most this many frames.
 _MOST_LINES = 10
-# The uncertainty of a frame, which may be missing like a master.
+# The uncertainty counts as a step here, because a frame may lack it like a master.
 _UNCERTAINTY = "UNCERT"
 
 
-def report_on_frame(file, record, pixels):
-    """Return the report on a calibrated frame: its sky, noise and grade, or why they are missing.
+def report_on_frame(file, record, n_pixels):
+    """Return the report on a calibrated frame: its sky, noise and grade, or why there is none.
 
     Parameters
     ----------
     file : str
         The raw file.
     record : ccdflow.run.job_records.Record
-    pixels : int
+    n_pixels : int
         Number of the frame's pixels.
 
     Returns
@@ -50,7 +50,7 @@ def report_on_frame(file, record, pixels):
     n_saturated = data.get("saturated", 0)
     if n_saturated:
         figures.append(f"saturated {n_saturated} px")
-    warning = unusual_saturation(n_saturated, pixels)
+    warning = unusual_saturation(n_saturated, n_pixels)
     warnings = [f"saturated: {warning}"] if warning else []
     return file, "  ".join([*figures, grade]), warnings
 
@@ -61,24 +61,24 @@ def lines_on_calibration(summaries):
     Parameters
     ----------
     summaries : list of dict
-        Results of `summary_of`, which together cover all frames.
+        Results of `summary_of` that together cover all frames.
 
     Returns
     -------
     list of str
     """
     refused = sorted(pair for summary in summaries for pair in summary["refused"])
-    rest = f"more, see {paths.ASSOCIATIONS_FILE}"
+    words_on_more = f"more, see {paths.ASSOCIATIONS_FILE}"
     lines = [f"not calibrated: {product}: {reason}" for product, reason in refused]
-    lines = first_lines(lines, _MOST_LINES, rest)
+    lines = first_lines(lines, _MOST_LINES, words_on_more)
     n_made = sum(summary["made"] for summary in summaries)
     for step in (*MASTER_KINDS, _UNCERTAINTY):
         lines += _line_on_step(step, n_made, [each["without"].get(step, {}) for each in summaries])
     # Older results: notes of closed nights lack these entries.
-    noisy = noise_sentences.sentences_on_noise(
+    sentences = noise_sentences.sentences_on_noise(
         entry for summary in summaries for entry in summary.get("noise", ())
     )
-    lines += first_lines([f"warning: {text}" for text in noisy], _MOST_LINES, rest)
+    lines += first_lines([f"warning: {text}" for text in sentences], _MOST_LINES, words_on_more)
     return lines + master_help.lines_on_harm([summary["helps"] for summary in summaries])
 
 
@@ -95,20 +95,20 @@ def _line_on_step(step, n_made, reasons_of_nights):
         The entry ``without`` of each night for this step: see `summary_of`.
     """
     reasons = [
-        (first, text, count, words)
+        (first_product, text, n_frames, words)
         for reasons_of_night in reasons_of_nights
-        for text, (count, first, words) in reasons_of_night.items()
+        for text, (n_frames, first_product, words) in reasons_of_night.items()
     ]
     if not reasons:
         return []
-    number = f"{sum(count for _, _, count, _ in reasons)} of {n_made} calibrated frames"
-    words_of_frames = (words for *_, count, words in sorted(reasons) for _ in range(count))
+    n_without = sum(n_frames for _, _, n_frames, _ in reasons)
+    words_of_frames = (words for *_, n_frames, words in sorted(reasons) for _ in range(n_frames))
     reason = match_sentences.reasons_words(words_of_frames)
-    return [f"calibrated without {step}: {number}: {reason}"]
+    return [f"calibrated without {step}: {n_without} of {n_made} calibrated frames: {reason}"]
 
 
 def summary_of(context, records):
-    """Return the values of some calibrated frames that the last lines need.
+    """Return the values for the last lines on some calibrated frames, which a closed night keeps.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def summary_of(context, records):
         if record.status != job_records.MADE:
             continue
         n_made += 1
-        # The data are JSON text until they are read: once.
+        # The data are JSON text that each access decodes: once.
         data = dict(record.data.items())
         missing_masters = reasons_of(record.product) if data["missing"] else {}
         reasons = {kind: words_on_missing(each) for kind, each in missing_masters.items()}
@@ -137,13 +137,13 @@ def summary_of(context, records):
             reasons[_UNCERTAINTY] = MissingWords(data["uncertain"])
         for step, words in reasons.items():
             reasons_of_step = reasons_by_step.setdefault(step, {})
-            count_and_first = reasons_of_step.setdefault("".join(words), [0, record.product, words])
-            count_and_first[0] += 1
-            count_and_first[1] = min(count_and_first[1], record.product)
+            entry = reasons_of_step.setdefault("".join(words), [0, record.product, words])
+            entry[0] += 1
+            entry[1] = min(entry[1], record.product)
     refused = [
         [record.product, record.reason]
         for record in records
-        if record.status == job_records.REFUSED and not _is_of_set_aside(context, record)
+        if record.status == job_records.REFUSED and not _has_frame_set_aside(context, record)
     ]
     return {
         "refused": refused,
@@ -154,10 +154,10 @@ def summary_of(context, records):
     }
 
 
-def _is_of_set_aside(context, record):
-    """Return whether a calibrated frame was refused because its raw frame is set aside.
+def _has_frame_set_aside(context, record):
+    """Return whether the raw frame of a calibrated frame is set aside.
 
-    Another line reports the raw frame, and the next run plans no such product.
+    Another line reports the raw frame, and the next run plans no calibrated frame for it.
     """
     group = context.find_group(record.product)
     return group is not None and context.is_set_aside(group.files[0])
@@ -166,13 +166,13 @@ def _is_of_set_aside(context, record):
 def _reasons_for_missing_masters(context):
     """Return the function that takes a calibrated frame and returns why it lacks masters.
 
-    The reasons name other products and change with them, so that a frame's own record has only the
-    kinds that it lacks. Frames that share their steps share the reasons.
+    The reasons name other products and change with these. So a frame's record has only the kinds of
+    masters that it lacks. Frames with the same steps have the same reasons.
     """
     reasons_by_steps = {}
 
     def reasons_of(product):
-        """Return {kind: its `Missing`} of a product; {} without a plan of it."""
+        """Return {kind: `Missing`} of a product; {} for one that is not planned."""
         group = context.find_group(product)
         if group is None:
             return {}

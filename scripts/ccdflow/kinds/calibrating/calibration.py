@@ -42,13 +42,13 @@ MASTER_STORE = MasterStore()
 
 
 def _saturation_figures(images):
-    """Return the number of saturated pixels of a frame as figures; {} without a mask."""
+    """Return the record's entry with the number of saturated pixels; {} without a mask."""
     counts = [image["flags"][SATURATED] for image in images if "flags" in image]
     return {"saturated": sum(counts)} if counts else {}
 
 
 class Calibration:
-    """The calibration of one frame by its masters, as these turned out.
+    """The calibration of one frame by those of its candidate masters that were made.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Calibration:
     kind : ccdflow.kinds.calibrating.science.Science
         The kind of calibrated frames.
     settings : dict of str to object
-        Its block of the configuration.
+        The block of the configuration for this kind.
     """
 
     def __init__(self, context, group):
@@ -97,7 +97,7 @@ class Calibration:
 
     @property
     def _missing_words(self):
-        """Why masters are missing, in words that name those there are: {kind: text}."""
+        """Why masters are missing, in words that name the existing ones: {kind: text}."""
         return {
             kind: missing_words(missing_master)
             for kind, missing_master in self.missing_masters.items()
@@ -114,22 +114,24 @@ class Calibration:
 
     @property
     def reasons(self):
-        """The frame's own reasons for a grade below A, for its header."""
+        """The reasons for a grade below A, for the frame's header."""
         reasons = [f"no {kind}" for kind in self.missing_masters]
         reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
-        reasons += [f"{kind} {r}" for kind, use in self.uses.items() for r in use.remark_texts]
+        reasons += [
+            f"{kind} {text}" for kind, use in self.uses.items() for text in use.remark_texts
+        ]
         return [*reasons, *filter(None, [self.detector.why_unlike, self.shutter.why_not])]
 
     @property
     def unneeded_steps(self):
-        """The steps that the frame does without at any grade, with the reason."""
+        """The steps that the frame does not need, each with the reason: they lower no grade."""
         is_needed = {step.kind: step.needed for step in self.group.steps}
         steps = [f"{kind}: no step of this frame" for kind in MASTER_KINDS if kind not in is_needed]
         return steps + [f"{kind}: none is needed" for kind in is_needed if not is_needed[kind]]
 
     @cached_property
     def is_refused(self):
-        """Whether only completely calibrated frames are wanted, and this one would lack a step."""
+        """Whether the frame lacks a step, and the configuration refuses such frames."""
         return bool(self.missing_masters) and self.settings["missing"] == "refuse"
 
     def _record_of_master(self, kind):
@@ -157,10 +159,9 @@ class Calibration:
 
     @cached_property
     def basis(self):
-        """The dict whose hash is the frame's key.
+        """The sources of the calibrated frame: the dict whose hash is its key.
 
-        An entry is there only where it decides something: a frame without it keeps its key when
-        another frame gets one.
+        Further entries are there only for frames that they concern: all others keep their keys.
         """
         basis = {
             "arithmetic": self.kind.version,
@@ -183,8 +184,8 @@ class Calibration:
             basis["search"] = cosmics.VERSION
         if lost := plain_no_level_parts(self.reduced_record):
             basis["without_level"] = lost
-        # Where the ends of the converter are known, they follow from the raw file, whose
-        # fingerprint is in the key of the frame.
+        # Known ends of the converter need no entry, because they follow from the raw file, whose
+        # fingerprint is in the key of the reduced frame.
         if lacks_converter_ends(self.reduced_record):
             basis["converter"] = "not known"
         if self.unneeded_steps:
@@ -204,7 +205,7 @@ class Calibration:
 
     @property
     def _measurement_basis(self):
-        """The measurements of the frame's detector and shutter: the same for all filters."""
+        """Products and keys of the frame's measurements: frames of all filters have the same."""
         return self.context.kept_by_key(
             (OutcomeKey.BASIS_OF_MEASUREMENTS, self.group.measurements),
             lambda: self.detector.basis + self.shutter.basis,
@@ -212,7 +213,7 @@ class Calibration:
 
     @property
     def current_record(self):
-        """The `Record` of the calibrated frame; None without a current one."""
+        """The `Record` of the calibrated frame if its product is current, else None."""
         record = self.context.earlier_record(self.group.product)
         if record is None or record.status != job_records.MADE or record.key != digest(self.basis):
             return None
@@ -228,24 +229,36 @@ class Calibration:
             reason = "; ".join(self._missing_words.values())
             return replace(record, status=job_records.REFUSED, reason=reason)
         try:
-            calibrated, helps = self._calibrate(record.key)
+            calibrated, effects = self._calibrate(record.key)
         except FrameError as error:
             if failures.is_of_system(error):
-                # A damaged product is made again, a disk is repaired; then the frame is made.
+                # The job fails, and the next run repeats it: a damaged product is then made again.
                 raise
             return replace(record, status=job_records.REFUSED, reason=error.reason)
         return replace(
             record,
             stamp=atomic_write.stamp_of(self.context.results / record.product),
             content=calibrated.content,
-            data={**self._data(calibrated), "helps": helps},
+            data={**self._data(calibrated), "helps": effects},
         )
 
     def _calibrate(self, key):
-        """Calibrate the frame and write it; return its figures, and how much each master helps."""
+        """Calibrate the frame and write it; return its figures, and the effect of each master.
+
+        Parameters
+        ----------
+        key : str
+            Key of the calibrated frame.
+
+        Returns
+        -------
+        calibrated : ccdflow.calibrate.blocks.Calibrated
+        effects : dict of str to list of float
+            As `ccdflow.kinds.calibrating.master_help.measure_effects` returns them.
+        """
         context = self.context
         path = context.results / reduced_product(self.row.file)
-        uses = {
+        masters = {
             kind: master_reading.read_applied_master(
                 context, MASTER_STORE, kind, use, path, self.degrees_warmer(use)
             )
@@ -254,12 +267,11 @@ class Calibration:
         _, images = recipe_and_images(context, self.row)
         corrections = self.detector.frame_corrections([image.shape for image in images])
         if self.shutter.is_applied:
-            uses["flat"] = replace(
-                uses["flat"], master=self.shutter.corrected_flat(uses["flat"].master)
-            )
+            flat = masters["flat"]
+            masters["flat"] = replace(flat, master=self.shutter.corrected_flat(flat.master))
             corrections = replace(corrections, cards=(*corrections.cards, *self.shutter.cards))
         calibration = FrameCalibration(
-            FrameMasters(**uses),
+            FrameMasters(**masters),
             self.readouts(),
             corrections,
             DarkLimits(self.settings["scale_up"], self.settings["temperature_tolerance"]),
@@ -273,7 +285,7 @@ class Calibration:
             form=ProductForm(self.settings["uncertainty"], self.settings["mask"], self.compression),
             name=self.group.product,
         )
-        helps = master_help.measure_effects(
+        effects = master_help.measure_effects(
             path,
             calibration,
             hdus=[image.hdu for image in images],
@@ -281,7 +293,7 @@ class Calibration:
             is_spectrum=is_spectrum(self.row),
             name=self.group.product,
         )
-        return calibrated, helps
+        return calibrated, effects
 
     def readouts(self):
         """Return the `Readout` of each amplifier of each image of the frame."""

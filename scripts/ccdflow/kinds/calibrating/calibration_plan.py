@@ -1,10 +1,10 @@
-"""The plan of calibrated frames: the masters of each, which frames of a night share.
+"""The plan of calibrated frames: frames of a night that take the same masters share one choice.
 
-Frames that agree in night, camera, set-up and filter take the same bias and flat, and the same
-dark where exposure and temperature ask for the same one. Such frames are planned by one answer: a
-plan has a hundred thousand frames, and a few hundred different answers.
+Frames of the same night, camera, setup and filter take the same bias and flat. They also take the
+same dark if exposure and temperature call for the same one. Such frames share one choice of
+masters: a plan has a hundred thousand frames, and a few hundred different choices.
 
-Five objects hold these answers, each the one above it and something more:
+Five objects hold these choices. Each contains the one above it, and adds something:
 
 ================ ==================================== ========================================
 name             its frames                           it adds
@@ -47,10 +47,9 @@ from ccdflow.run.rawframes.rows import (
 )
 
 MAY_CHANGE = "a flat that competes is made again"
-"""Reason to look at a frame again: it may take another flat, or stay as it is."""
+"""The reason for a frame's job whose flat is not known yet: the frame may stay as it is."""
 
-# Frames that agree in these facts and in their night take the same masters, but for the exposure of
-# the dark.
+# Frames that agree in these facts and in their night take the same masters, except for darks.
 _CHOICE_FACTS = (
     "type",
     *setups.READOUT_FACTS,
@@ -64,19 +63,20 @@ _CHOICE_FACTS = (
 )
 _choice_facts_of = value_picker("night", *_CHOICE_FACTS)
 _choice_facts_but_night_of = picker_of_facts(*_CHOICE_FACTS)
-# Exposures and temperatures whose numbers are kept: a sensor may have a million.
+# At most so many exposures and temperatures are kept with their numbers: a sensor may have a
+# million different temperatures.
 _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker_of_facts(*setups.READOUT_FACTS, "part")
-# Marks take the place of a frame's values in the text of a basis, which is cut at them later.
-# No basis has control characters.
+# Placeholders of a frame's own values in the text of a basis, which is cut there. They are control
+# characters, which no basis has.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 _FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 
 
 class ChoiceNumbers:
-    """The numbers of exposures and temperatures: those with the same choice of masters have one.
+    """Numbers of exposures and of temperatures: equal for those with the same choice of masters.
 
     Attributes
     ----------
@@ -94,9 +94,9 @@ class ChoiceNumbers:
         Parameters
         ----------
         seconds : float, int or str
-            Its exposure as in the header.
+            The frame's exposure, as in the header.
         degrees : tuple of (float, int or str)
-            Its temperatures as in the header: set point and sensor.
+            The frame's temperatures, as in the header: set point and sensor.
         window_choices : sequence of ccdflow.kinds.matching.window_choices.WindowChoice
 
         Returns
@@ -104,7 +104,7 @@ class ChoiceNumbers:
         (int, int)
         """
         if len(self.exposure_numbers) + len(self.temperature_numbers) >= _MOST_EXPOSURES:
-            # Keys that are kept hold their own numbers, so these dictionaries may be emptied.
+            # These dictionaries may be emptied: `_numbers` gives the same numbers again.
             self.exposure_numbers.clear()
             self.temperature_numbers.clear()
         if seconds not in self.exposure_numbers:
@@ -125,7 +125,7 @@ def steps_choice_of(context, kinds, row):
     ----------
     context : ccdflow.run.context.PlanContext
     kinds : sequence of ccdflow.kinds.masters.master.MasterKind
-        All their groups are known.
+        Kinds whose groups are all planned.
     row : ccdflow.run.rawframes.rows.Row
         Row of one of the frames.
 
@@ -154,17 +154,17 @@ class StepsChoice:
     window_choices : list of ccdflow.kinds.matching.window_choices.WindowChoice
         One for each kind of master.
     choice_numbers : ChoiceNumbers
-        Frames of all nights share those of the same masters.
+        The numbers of the frames; frames of other nights with the same candidates share them.
     """
 
     def __init__(self, context, window_choices, choice_numbers):
         self.choice_numbers = choice_numbers
         self._context, self._window_choices = context, window_choices
-        # The steps of a frame by the ids of their objects, and the first ones with some numbers.
+        # The steps of frames: by the ids of the single steps, and by the numbers of a frame.
         self._equal_steps, self._steps_by_numbers = {}, {}
 
     def choice_of_night(self, night):
-        """Return the choice of the same frames in another night of their epoch."""
+        """Return the choice for the same setup and filter in another night of the epoch."""
         window_choices = [each.choice_of_night(night) for each in self._window_choices]
         return StepsChoice(self._context, window_choices, self.choice_numbers)
 
@@ -185,7 +185,7 @@ class StepsChoice:
         return self.choice_numbers.numbers_of(seconds, degrees, self._window_choices)
 
     def choose(self, row, numbers=None):
-        """Return the `Step` tuple of a frame: one object for frames whose steps are equal.
+        """Return the steps of a frame; frames with equal steps get the same tuple.
 
         Parameters
         ----------
@@ -216,30 +216,30 @@ class StepsChoice:
                     for each, step in zip(self._window_choices, steps_of_equals, strict=True)
                 ]
             )
-        # Steps of members are kept with them, so that their ids stay their own.
+        # The tuple holds the steps whose ids are its key, so that no other step gets these ids.
         paired_steps = association.pair_masters(self._context, steps, [row], row.night)
         return self._equal_steps.setdefault(tuple(map(id, paired_steps)), paired_steps)
 
 
 def _own_values(steps, seconds, degrees):
-    """Return the values of a frame that another one must share to have the same steps.
+    """Return the values that two frames with the same numbers must share to have the same steps.
 
-    Frames with the same numbers have the same masters. A dark that is scaled has a scale for each
-    exposure. The reason for a missing master names the frame's own temperature.
+    Frames with the same numbers have the same masters. But a scaled dark has a scale for each
+    exposure, and the reason for a missing master names the frame's own temperature.
 
     Parameters
     ----------
     steps : tuple of ccdflow.run.master_choices.Step
         Steps of the frame.
     seconds : float, int or str
-        Its exposure as in the header.
+        The frame's exposure, as in the header.
     degrees : tuple of (float, int or str)
-        Its temperatures as in the header: set point and sensor.
+        The frame's temperatures, as in the header: set point and sensor.
 
     Returns
     -------
     tuple of object
-        None of them, the exposure, or both.
+        (), (seconds,) or (seconds, degrees).
     """
     if any(step.missing for step in steps):
         return seconds, degrees
@@ -250,14 +250,14 @@ def _own_values(steps, seconds, degrees):
 def _step_key(context, step):
     """Return the key of a step: frames whose steps have equal keys share a `_SharedCalibration`.
 
-    Where an exact dark is taken, the scaled ones behind it differ with each exposure, and nothing
-    but their names counts.
+    Where a frame takes an exact dark, the scaled darks behind it have other scales for each
+    exposure. Only the names of these darks count.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
     step : ccdflow.run.master_choices.Step
-        It is kept, so that its id stays its own.
+        A step that the caller keeps as long as the key, so that no other step gets its id.
 
     Returns
     -------
@@ -276,23 +276,23 @@ class _SharedCalibration:
     Attributes
     ----------
     predecessors : ccdflow.run.plan.Predecessors
-        The masters of this plan that are made before, and those of them that are only substitutes.
+        The masters of this plan that are made before the frames, and which of them are substitutes.
     shared_basis : SharedBasis
-        The basis and key of such frames.
-    is_open : bool
-        Whether flats that are made in this run may make them take another flat than planned.
+        Basis and key of the frames.
+    may_take_another_flat : bool
+        Whether flats made in this run may be taken instead of the planned ones.
     """
 
     predecessors: Predecessors
     shared_basis: SharedBasis
-    is_open: bool
+    may_take_another_flat: bool
 
 
 @dataclass(slots=True)
 class _PlannedFrames:
-    """The frames of one type, setup, filter and night, and all that planning them needs.
+    """The frames of one type, setup, filter and night, and the values that planning them needs.
 
-    They differ in exposure and temperature alone.
+    The frames differ in exposure and temperature alone.
 
     Attributes
     ----------
@@ -307,8 +307,8 @@ class _PlannedFrames:
     shared : tuple of (str, str)
         As `ccdflow.run.job.Group` has them.
     choices_by_numbers : dict of tuple to (tuple of Step, _SharedCalibration)
-        The steps of frames and their calibration, by the numbers of exposure and temperatures;
-        behind them the exposure, and the temperatures, of frames that differ in these as well.
+        The steps of frames and their calibration. The key has the numbers of exposure and
+        temperatures, and behind these the `_own_values` of the frames.
     calibrations : dict of tuple to _SharedCalibration
         By the `_step_key` of their steps.
     """
@@ -326,7 +326,7 @@ class _PlannedFrames:
 
 
 def _measurements_for(context, row):
-    """Return ``measurements`` and ``shared`` of a frame's `_PlannedFrames`."""
+    """Return the values of `_PlannedFrames.measurements` and `shared` for a frame."""
     pixels = measured_nights.bad_pixel_measurements_for(context, row)
     gain_choice = measured_nights.gain_choice_of(context, row)
     shutter_choice = shutter_correction.shutter_choice_of(context, row)
@@ -362,10 +362,10 @@ class FramePlanner:
 
     def _wanted_products(self, frames):
         """Yield the `WantedProduct` of each frame."""
-        # This loop goes over all frames of an archive: the time of each of its steps counts.
+        # The time of each line in this loop counts: it goes over all frames of an archive.
         context, kind, known_frames = self._context, self._kind.name, self._planned_frames
         groups = context.groups
-        # Where no nights are closed, no other place has a record.
+        # Without closed nights all records are in the ledger, which is faster to ask.
         earlier_record = (
             context.ledger.get if context.other_nights is None else context.earlier_record
         )
@@ -392,27 +392,27 @@ class FramePlanner:
             )  # fmt: skip
             key = shared_basis.key(frame.key, degrees)
             if earlier_record(product) is not None:
-                open_entry = self._open_entry(product) if calibration.is_open else {}
+                open_entry = self._open_entry(product) if calibration.may_take_another_flat else {}
                 key = digest([key, open_entry]) if open_entry else key
                 basis = partial(shared_basis.basis, frame.key, degrees, open_entry)
-            # By place, in the order of the fields: keywords are slow.
+            # Positional arguments in the order of the fields, because keywords are slower.
             yield WantedProduct(
                 product, night, basis, (frame.product,), (), calibration.predecessors, key
             )
 
     def _choose(self, row, product, planned_frames, seconds, degrees):
-        """Return the steps of a frame and their `_SharedCalibration`, an equal frame's where known.
+        """Return the steps of a frame and their `_SharedCalibration`: shared by equal frames.
 
         Parameters
         ----------
         row : ccdflow.run.rawframes.rows.Row
         product : str
         planned_frames : _PlannedFrames
-            The frames to which it belongs.
+            The planned frames of the same type, setup, filter and night.
         seconds : float, int or str
-            Its exposure as in the header.
+            The frame's exposure, as in the header.
         degrees : tuple of (float, int or str)
-            Its temperatures as in the header: set point and sensor.
+            The frame's temperatures, as in the header: set point and sensor.
         """
         numbers = planned_frames.steps.numbers_of(seconds, degrees)
         for key in (numbers, (*numbers, seconds), (*numbers, seconds, degrees)):
@@ -429,7 +429,10 @@ class FramePlanner:
         return steps, calibration
 
     def _open_entry(self, product):
-        """Return the entry of the basis of an earlier frame that may take another flat."""
+        """Return the entry in the basis of an earlier frame that may take another flat.
+
+        {} for a frame that is made in any case, because the user asked for it.
+        """
         return {} if self._planner.is_forced(self._kind, product) else {MAY_CHANGE: True}
 
     def _find_planned_frames(self, row):
@@ -437,7 +440,7 @@ class FramePlanner:
         context, type_ = self._context, row.facts["type"]
         if type_ not in self._kinds:
             self._kinds[type_] = self._kind.steps_for(context, type_)
-        # Frames of all nights of an epoch have the same setup: it is computed once for an epoch.
+        # The setup is looked up once for an epoch, in all nights of which it is the same.
         epoch = setups.epoch_of(context, row.camera, row.night)
         epoch_key = (
             epoch,
@@ -465,7 +468,7 @@ class FramePlanner:
         )
 
     def _shared_calibration(self, row, product, planned_frames, steps):
-        """Return the needs of frames of these steps, and the part of their key that they share.
+        """Return the `_SharedCalibration` of frames of these steps.
 
         Parameters
         ----------
@@ -476,7 +479,6 @@ class FramePlanner:
         steps : tuple of ccdflow.run.master_choices.Step
         """
         context, facts = self._context, row.facts
-        # Planned frames whose steps are equal share one object.
         needs, spare_masters = association.needs_of(context, steps)
         predecessors = self._planner.predecessors_of(
             (*needs, *planned_frames.measurements), spare_masters
@@ -486,9 +488,9 @@ class FramePlanner:
             planned_frames.nights, kind=self._kind.name, steps=steps,
             measurements=planned_frames.measurements,
         )  # fmt: skip
-        # The key holds the masters that are taken, not the runners-up: exposures that differ by a
-        # thousandth change only the scale of the runners-up. Frames of the same answers, camera and
-        # recipe differ in their reduced frame and temperature.
+        # The basis has the masters that are taken, not the candidates behind them: the scales of
+        # these already differ between exposures a thousandth apart. Frames with the same answers,
+        # camera and recipe differ only in their reduced frame and temperature.
         answers = [
             (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)
@@ -504,12 +506,12 @@ class FramePlanner:
 
 
 class SharedBasis:
-    """The sources of frames of the same steps, but for the reduced frame and its temperature.
+    """The sources of frames with the same steps, except for reduced frame and temperature.
 
     Parameters
     ----------
     calibration : ccdflow.kinds.calibrating.calibration.Calibration
-        Calibration of one of them.
+        Calibration of one of the frames.
     """
 
     def __init__(self, calibration):
@@ -547,26 +549,26 @@ class SharedBasis:
         -------
         dict of str to object
         """
-        return {**self._basis_at(frame, self._warmer(degrees)), **open_entry}
+        return {**self._basis_at(frame, self._degrees_warmer(degrees)), **open_entry}
 
-    def _warmer(self, degrees):
-        """Return by how many degrees the dark is warmer than a frame, None where unknown."""
+    def _degrees_warmer(self, degrees):
+        """Return the degrees by which the dark is warmer than a frame, None where unknown."""
         if self._dark is None:
             return None
         return degrees_warmer_than(self._dark, degrees)
 
-    def _basis_at(self, frame, warmer):
-        """Return the basis of a frame, by the key of its reduced frame and the dark's degrees.
+    def _basis_at(self, frame, degrees_warmer):
+        """Return the basis with a reduced frame's key and the degrees of the dark.
 
         Parameters
         ----------
         frame : str
-            Key of the reduced frame.
-        warmer : float, str or None
-            Degrees by which the dark is warmer than the frame.
+            Key of the reduced frame, or its placeholder.
+        degrees_warmer : float, str or None
+            Degrees by which the dark is warmer than the frame, or their placeholder.
         """
         lines = [
-            _line_at_degrees(line, warmer) if line[0] == "dark" else line
+            _line_at_degrees(line, degrees_warmer) if line[0] == "dark" else line
             for line in self._basis["how"]
         ]
         return {**self._basis, "frame": frame, "how": lines}
@@ -589,7 +591,7 @@ class SharedBasis:
         if end is None:
             end = self._ends_of_degrees[degrees] = self._end(degrees)
         hashed = self._copy_of_hash()
-        # A key has hexadecimal digits only: JSON would add quotes and change nothing else.
+        # The key's JSON text is the key in quotes, because it has hexadecimal digits only.
         hashed.update(frame.encode() + end)
         return short_digest(hashed)
 
@@ -597,11 +599,11 @@ class SharedBasis:
         """Return the text of the basis behind the key of the reduced frame, encoded."""
         if self._dark is None:
             return f'"{self._text_between}'.encode()
-        warmer = self._warmer(degrees)
-        if warmer not in self._ends:
-            text = f'"{self._text_between}{canonical_text(warmer)}{self._text_behind}'
-            self._ends[warmer] = text.encode()
-        return self._ends[warmer]
+        degrees_warmer = self._degrees_warmer(degrees)
+        if degrees_warmer not in self._ends:
+            text = f'"{self._text_between}{canonical_text(degrees_warmer)}{self._text_behind}'
+            self._ends[degrees_warmer] = text.encode()
+        return self._ends[degrees_warmer]
 
 
 def _line_at_degrees(line, degrees):

@@ -18,12 +18,14 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import made_measurements, shows_bad_pixels
 from ccdflow.run.lookups import OutcomeKey
 
-# The level of full pixels counts as unknown if flats of a night are brighter than the median of the
-# nights by this factor: they were not full there.
-_SAME_WELL = 1.02
+# The level of full pixels counts as unknown if a night's flats are brighter, by this factor, than
+# the median of that level over the nights: pixels were not full there.
+_EXCEEDED_WELL_FACTOR = 1.02
+# Keywords with two digits have numbers up to 99; the newest measurement has none.
+_MOST_NUMBERED_CARDS = 98
 
 UNLIKE_AMPLIFIERS = "amplifiers of unlike scales: a gain is unknown, and no flat was applied"
-"""Reason for grade C."""
+"""The reason for grade C of a frame whose amplifiers nothing brings to one scale."""
 
 
 class DetectorCorrection:
@@ -66,11 +68,11 @@ class DetectorCorrection:
     def gain(self, amplifier):
         """Return the measured factor of an amplifier's pixels, electrons per adu, or None.
 
-        None where profile or header give the gains of all amplifiers, and where that of any is not
-        known. A flat of amplifiers of which one lacks a gain was made in adu, so that it has the
-        ratios of their gains. The frame over it is of one scale, and one factor makes electrons:
-        the mean of the gains, weighted by the adu that the flat has of each amplifier. Without a
-        flat each amplifier has its own gain.
+        None where profile or header give the gains of all amplifiers, or where any gain is unknown.
+        If profile and header lack a gain, the flat was made in adu and contains the ratios of the
+        gains. A frame divided by this flat has one scale, and one factor converts it to electrons:
+        the mean gain, weighted by the adu of each amplifier in the flat. Without a flat each
+        amplifier has its own gain.
 
         Parameters
         ----------
@@ -85,7 +87,7 @@ class DetectorCorrection:
         return self._own_gain(amplifier) if self._common_gain is None else self._common_gain
 
     def gain_of_noise(self, amplifier):
-        """Return the measured gain by which UNCERT is computed, None where it confirms that in use.
+        """Return the measured gain for UNCERT, None where it confirms the gain in use.
 
         Parameters
         ----------
@@ -110,7 +112,7 @@ class DetectorCorrection:
 
     @property
     def why_unlike(self):
-        """Why nothing gives the frame's amplifiers one scale, in words; '' where they have one."""
+        """Why the frame's amplifiers have unlike scales, in words; '' where they have one scale."""
         is_unlike = self._lacks_gain and self._flat is None and len(self._amplifiers) > 1
         return UNLIKE_AMPLIFIERS if is_unlike and not self._is_each_gain_known else ""
 
@@ -137,7 +139,7 @@ class DetectorCorrection:
 
     @cached_property
     def _common_gain(self):
-        """The factor of all amplifiers of a frame that was divided by a flat; None without one."""
+        """The common factor of all amplifiers, electrons per adu; None without a common scale."""
         if self._flat is None and len(self._amplifiers) > 1:
             return None
         ratios = {
@@ -147,15 +149,15 @@ class DetectorCorrection:
         }
         areas = [amplifier.data.size for amplifier in self._amplifiers]
         weights = [ratios.get(amplifier.name, 0.0) for amplifier in self._amplifiers]
-        # Where the flat has no ratios all pixels count alike.
-        shares = np.multiply(areas, weights) if any(weights) else areas
+        # In a flat without ratios all pixels have the same weight.
+        weighted_areas = np.multiply(areas, weights) if any(weights) else areas
         gains = [self._own_gain(amplifier) for amplifier in self._amplifiers]
-        return gains[0] if len(gains) == 1 else float(np.average(gains, weights=shares))
+        return gains[0] if len(gains) == 1 else float(np.average(gains, weights=weighted_areas))
 
     def full_well(self, amplifier):
         """Return the level at which pixels are full, adu above bias: the median of the nights.
 
-        None where no night's flats were full, or any night's lie above it.
+        None where pixels were full in no night's flats, or the flats of any night are brighter.
         """
         figures_of_amplifier = [
             figures for figures in self._figures if figures["amplifier"] == amplifier.name
@@ -168,12 +170,13 @@ class DetectorCorrection:
         if not levels:
             return None
         level = float(np.median(levels))
-        is_exceeded = any(figures["level"] > _SAME_WELL * level for figures in figures_of_amplifier)
+        limit = _EXCEEDED_WELL_FACTOR * level
+        is_exceeded = any(figures["level"] > limit for figures in figures_of_amplifier)
         return None if is_exceeded else level
 
     @cached_property
     def _figures(self):
-        """The figures of the nights of the same readout, oldest first."""
+        """The figures by nights in which the readout was that of the frame, oldest first."""
         setup, figures = detector_setup_of(self._context, self._row), []
         for record in self.records:
             group = self._context.find_group(record.product)
@@ -183,7 +186,7 @@ class DetectorCorrection:
 
     @cached_property
     def _gains(self):
-        """{amplifier: (gain, error)}: the mean over nights of the same readout, by their errors."""
+        """{amplifier: (gain, error)}: means over the nights of `_figures`, weighted by errors."""
         sums = {}
         for figures in self._figures:
             if math.isfinite(figures["gain"]) and figures["gain_error"] > 0:
@@ -202,7 +205,7 @@ class DetectorCorrection:
         Parameters
         ----------
         shapes : list of (int, int)
-            (ny, nx) of its images.
+            (ny, nx) of each image of the frame.
 
         Returns
         -------
@@ -225,7 +228,8 @@ class DetectorCorrection:
             if len(usable_records) > 1:
                 text = "part of the nights in which a bad pixel is bad"
                 cards.append(("BPMSHARE", float(share), text))
-            for number, record in enumerate(usable_records[-2::-1][:98], start=2):
+            earlier_records = usable_records[-2::-1][:_MOST_NUMBERED_CARDS]
+            for number, record in enumerate(earlier_records, start=2):
                 cards += [
                     (f"BPMIM{number:02d}", record.product, "measurement of bad pixels before it"),
                     (f"BPMKEY{number:02d}", record.key, "its CCDFKEY"),
@@ -236,7 +240,7 @@ class DetectorCorrection:
         return FrameCorrections(masks, self._cosmic_search(), tuple(cards))
 
     def _cosmic_search(self):
-        """Return the search for cosmic rays with the limits of the settings; None if it is off."""
+        """Return the search for cosmic rays with the limits of the settings; None without one."""
         settings = self._settings
         if not settings["cosmic_rays"]:
             return None

@@ -1,4 +1,4 @@
-"""The ageing of masters that the archive shows, for the overview; no choice depends on it."""
+"""The ageing of masters that the archive shows, for the overview; no choice of masters uses it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ccdflow.pages.contents import Picture, Section
 from ccdflow.run.lookups import Lookup
 
 VERSION = 2
-"""Version of the figures of the section: the overview is made again with another one."""
+"""Version of the figures of the section: the overview is made again when it changes."""
 
-# Last masters of each camera, filter or exposure that are compared: 66 pairs.
+# Number of the newest masters of a series that are compared, each with each other.
 _MOST_MASTERS = 12
 # Rows of each master that are read.
 _ROWS_READ = 16
 # At most this many series are shown.
 _MOST_SERIES = 8
-# A series has at least this many masters: two are one pair and show no course.
+# A series has at least this many nights: two make a single pair, which shows no trend.
 _FEWEST_NIGHTS = 3
 
 VARIANCE_UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
@@ -37,14 +37,14 @@ VARIANCE_UNITS = {"bias": "e2", "dark": "(e/s)2", "flat": "relative2"}
 
 @dataclass(frozen=True)
 class MasterSeries:
-    """Masters of one kind and setup, and how they depart from one another.
+    """Masters of one kind and setup, and the differences between them.
 
     Attributes
     ----------
     kind, name : str
     pairs : tuple of ccdflow.detector.ageing.Pair
     ageing_in_use : float
-        The ageing that choices are made with.
+        The ageing with which masters are chosen, in the unit of `VARIANCE_UNITS` a day.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class MasterSeries:
         return [(pair.days, pair.excess, pair.error) for pair in self.pairs]
 
     def cells(self):
-        """Return the cells of the table: the variance that a day adds, the line for the profile."""
+        """Return the cells of the series in the table of the section."""
         slope, error = ageing_of(self.pairs)
         lags = [pair.days for pair in self.pairs]
         degrees = [pair.degrees for pair in self.pairs if not math.isnan(pair.degrees)]
@@ -73,7 +73,7 @@ class MasterSeries:
 
 
 def comparable_masters(context):
-    """Return {(kind, name): groups} of masters that can be compared, oldest first, the last ones.
+    """Return the newest masters that can be compared, oldest first, by kind and name of series.
 
     Parameters
     ----------
@@ -81,20 +81,20 @@ def comparable_masters(context):
 
     Returns
     -------
-    dict of (str, tuple) to list
+    dict of (str, str) to list of ccdflow.run.job.Group
     """
     return context.lookup((Lookup.AGEING,), lambda: _comparable_groups(context))
 
 
 def _comparable_groups(context):
-    """Return {(kind, name): groups} of the masters that are comparable."""
+    """Return the result of `comparable_masters`, computed anew."""
     groups_by_series, names_of_series = {}, {}
-    for name in MASTER_KINDS:
-        kind = context.chain.by_name(name)
+    for kind_name in MASTER_KINDS:
+        kind = context.chain.by_name(kind_name)
         for group in kind.groups(context):
             if day_of(group.night_of_page) is not None:
-                series = _series_of(context, kind, group, names_of_series)
-                groups_by_series.setdefault((name, series), []).append(group)
+                series_name = _name_in_cache(context, kind, group, names_of_series)
+                groups_by_series.setdefault((kind_name, series_name), []).append(group)
     last_groups = {
         key: sorted(groups, key=lambda group: (group.night_of_page, group.product))[-_MOST_MASTERS:]
         for key, groups in groups_by_series.items()
@@ -104,8 +104,8 @@ def _comparable_groups(context):
     return {key: last_groups[key] for key in first_keys[:_MOST_SERIES]}
 
 
-def _series_of(context, kind, group, names_of_series):
-    """Return the name of the series of a group; ``names_of_series`` keeps those of all setups.
+def _name_in_cache(context, kind, group, names_of_series):
+    """Return the name of a group's series, which is computed once for each setup.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _series_of(context, kind, group, names_of_series):
     kind : ccdflow.kinds.masters.master.MasterKind
     group : ccdflow.run.job.Group
     names_of_series : dict of tuple to str
-        Name of the series by kind, setup, epoch and shared values; a new one is added.
+        Names of series by kind, setup, epoch and shared values; a new name is added.
     """
     row = context.row(group.files[0])
     setup_key = (
@@ -162,7 +162,7 @@ def basis_of(context):
 
 
 def master_series(context):
-    """Return the `MasterSeries` of the archive: the rows of the last masters are read."""
+    """Return the `MasterSeries` of the archive, by sampled rows of the newest masters."""
     all_series = []
     for (kind, name), groups in comparable_masters(context).items():
         samples = [_sample_of_master(context, kind, group) for group in groups]
@@ -193,18 +193,13 @@ def ageing_section(context):
     -------
     ccdflow.pages.contents.Section or None
     """
-    series = master_series(context)
-    if not series:
+    all_series = master_series(context)
+    if not all_series:
         return None
     png = drawing_module("ageing_picture").ageing_picture(
         [
-            (
-                master.name,
-                VARIANCE_UNITS[master.kind],
-                master.points(),
-                master.ageing_in_use,
-            )
-            for master in series
+            (series.name, VARIANCE_UNITS[series.kind], series.points(), series.ageing_in_use)
+            for series in all_series
         ],
         title="How masters depart from one another",
         explanation="Each point is two masters: the variance of their difference beyond their"
@@ -218,23 +213,23 @@ def ageing_section(context):
             " camera's profile if you agree with it.",
         ),
         headings=("Masters", "Between them", "A day adds", "For the profile", "In use"),
-        rows=tuple(master.cells() for master in series),
+        rows=tuple(series.cells() for series in all_series),
         pictures=(Picture(png, "Difference of masters against the days between them"),),
     )
 
 
 @dataclass(frozen=True)
 class _MasterSample:
-    """Some rows of a master, to be compared with those of another one.
+    """Some rows of a master, to be compared with the same rows of other masters.
 
     Attributes
     ----------
     rows : numpy.ndarray of shape (n, nx), float64
-        Electrons; of a dark, electrons a second; of a flat, relative to its level.
+        Electrons of a bias, electrons a second of a dark; of a flat, relative to its level.
     variance : float
-        Variance of the noise, in the square of this unit.
+        Variance of the noise, in the square of the unit of the rows.
     day : int
-        Day of its night.
+        Day of the master's night.
     degrees : float
         Temperature in degrees Celsius; NaN where it is not known.
     """
@@ -246,7 +241,7 @@ class _MasterSample:
 
 
 def _sample_of_master(context, kind, group):
-    """Return the `_MasterSample` of a master; None if it is not made, or its noise not known."""
+    """Return the `_MasterSample` of a master; None if it was not made, or its noise is unknown."""
     record = context.made_record(group.product)
     path = context.results / group.product
     if record is None or not path.is_file():
@@ -268,14 +263,14 @@ def _sample_of_master(context, kind, group):
     pixels = stored_image(path, image.hdu)[row_numbers + row_slice.start, column_slice]
     rows = np.asarray(pixels, np.float64) * factor
     if kind != FLAT:
-        # The level of a row is as noisy as its overscan, and no structure that ages.
+        # The level of a row has the noise of its overscan: it is no structure that ages.
         rows -= np.nanmedian(rows, axis=1, keepdims=True)
     degrees = float(dict(group.shared).get("temperature", math.nan))
     return _MasterSample(rows, variance, day_of(group.night_of_page), degrees)
 
 
 def _factor_to_unit(kind, group, amplifier):
-    """Return the factor from a master's pixels to its unit; None where the gain is unknown."""
+    """Return the factor from a master's pixels to the unit of its sample; None without a gain."""
     if kind == FLAT:
         return 1.0
     seconds = float(dict(group.shared).get("exptime", 0)) if kind == DARK else 1.0
@@ -283,12 +278,21 @@ def _factor_to_unit(kind, group, amplifier):
 
 
 def _noise_variance(kind, figures, factor):
-    """Return the variance of a master's noise in its unit; None where it is not known."""
+    """Return the variance of a master's noise in the unit of its sample; None if it is not known.
+
+    Parameters
+    ----------
+    kind : str
+    figures : dict of str to object, or None
+        Figures of the first amplifier.
+    factor : float or None
+        As `_factor_to_unit` returns it.
+    """
     if figures is None or factor is None:
         return None
     if kind == FLAT:
-        quality = figures.get("signal_to_noise")
-        return 1 / quality**2 if quality else None
+        signal_to_noise = figures.get("signal_to_noise")
+        return 1 / signal_to_noise**2 if signal_to_noise else None
     if kind == DARK:
         added_variance, seconds = figures.get("added"), figures.get("seconds")
         return added_variance / seconds**2 if added_variance is not None and seconds else None

@@ -1,7 +1,7 @@
-"""Noise and structure of calibrated frames with each of their masters, and without.
+"""Noise and structure of calibrated frames with each of their masters, and without it.
 
-The figures are those that `ccdflow.calibrate.master_effects` measured of each frame while it was
-calibrated, averaged here over all frames of a master.
+`ccdflow.calibrate.master_effects` measures these figures in each frame while it is calibrated. Here
+they are averaged over all frames of a master.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from ccdflow.pages.text_formatting import figure_text, short_unit
 from ccdflow.run import job_records
 from ccdflow.wording import count, first_lines
 
-# A master harms if the variance that it adds is at least this many of its standard errors.
+# A master does harm if the variance that it adds is more than this many standard errors.
 _HARM_ERRORS = 3.0
-# A master harms if the variance that it adds is at least this part of the frame's variance.
-_HARM_PART = 0.01
+# The variance that a harmful master adds is also more than this fraction of the frame's variance.
+_HARM_FRACTION = 0.01
 # The last lines of a run name at most this many masters.
 _MOST_LINES = 8
-# An effect has this many digits in a record: its error is larger than the next digit.
+# An effect has this many digits in a record: its error is larger than the next digit would be.
 _DIGITS = 4
-# A precision in which sums are exact: figures have four digits, and are between 1e-30 and 1e30.
+# Sums are exact with this precision, because the figures have `_DIGITS` digits and are between
+# 1e-30 and 1e30.
 _EXACT_CONTEXT = Context(prec=100)
 
 
 @dataclass(frozen=True)
 class MasterHelp:
-    """The effect of a master on the frames that took it.
+    """The effect of a master on the frames that were calibrated with it.
 
     Attributes
     ----------
@@ -55,17 +56,17 @@ class MasterHelp:
 
     @property
     def added_variance(self):
-        """Variance of a pixel that the master adds; below 0 where it takes away."""
+        """The variance that the master adds to a pixel; below 0 if it removes variance."""
         effect = self.effect
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _is_significant(self, change, error):
         """Return whether a change of the variance exceeds its error and a part of the variance."""
-        return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
+        return change > max(_HARM_ERRORS * error, _HARM_FRACTION * self.effect.noise_without)
 
     @property
     def harms(self):
-        """Whether the master adds more noise than it takes structure away."""
+        """Whether the master adds more variance of noise than it removes of structure."""
         effect = self.effect
         return self._is_significant(
             self.added_variance, math.hypot(effect.noise_error, effect.structure_error)
@@ -73,21 +74,22 @@ class MasterHelp:
 
     @property
     def verdict(self):
-        """The verdict in a few words."""
+        """The verdict on the master, in the words of its table."""
         effect = self.effect
         if self.harms:
             return "does harm"
         error = math.hypot(effect.noise_error, effect.structure_error)
-        # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
-        # few hundredths of a pixel's noise.
+        # The structure of a glow in a corner has a large error, because few boxes contain it. Yet
+        # structure above a pixel's noise is plain: the mean of a box is known to a few hundredths
+        # of this noise.
         is_plain = effect.structure_without - effect.structure > effect.noise_without
         if not is_plain and not self._is_significant(-self.added_variance, error):
             return "no difference"
-        adds = self._is_significant(effect.noise - effect.noise_without, effect.noise_error)
-        return "helps, though it adds noise" if adds else "helps"
+        adds_noise = self._is_significant(effect.noise - effect.noise_without, effect.noise_error)
+        return "helps, though it adds noise" if adds_noise else "helps"
 
     def words(self):
-        """Return the figures in words."""
+        """Return noise and structure with the master and without, in words."""
         effect, unit = self.effect, short_unit(self.unit)
         return (
             f"noise {effect.noise**0.5:.3g} {unit} a pixel with it and"
@@ -97,20 +99,20 @@ class MasterHelp:
 
 
 def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
-    """Return the effect of each master on a frame, for its record.
+    """Return the effect of each master on a frame, for the frame's record.
 
     Parameters
     ----------
     path : path-like
         The reduced frame.
     calibration : ccdflow.calibrate.frame_corrections.FrameCalibration
-        Masters and readouts by which the frame was calibrated.
+        Masters and readouts with which the frame was calibrated.
     hdus : sequence of int
-        The HDU of each image.
+        Index of each image's HDU.
     unit : str
         Unit of the calibrated frame.
     is_spectrum : bool
-        Whether the structure of frame and flat is that of light through a grism: it is not a fault.
+        Whether the light came through a grism: the structure of frame and flat is then no fault.
     name : str
         Name of the frame, for errors.
 
@@ -123,18 +125,16 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
         return {}
     stored_hdus = read_stored_hdus(path, name=name)
     effects = defaultdict(list)
-    for index, (hdu, amplifiers) in enumerate(zip(hdus, calibration.readouts, strict=True)):
-        header_unit = str(card_value(stored_hdus[hdu].header, "BUNIT") or "adu")
-        converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
-        pairs = read_row_pairs(path, stored_hdus[hdu], name=name)
-        if pairs is None:
+    for index, (hdu, readouts) in enumerate(zip(hdus, calibration.readouts, strict=True)):
+        row_pairs = read_row_pairs(path, stored_hdus[hdu], name=name)
+        if row_pairs is None:
             continue
         image_effects = effects_of(
-            pairs,
-            amplifiers,
+            row_pairs,
+            readouts,
             calibration.masters,
             index=index,
-            factor=(lambda readout: readout.gain) if converts else None,
+            factor=_factor_to_unit(unit, stored_hdus[hdu]),
         )
         for kind, effect in image_effects.items():
             if kind == "flat" and is_spectrum:
@@ -148,15 +148,30 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
     }
 
 
+def _factor_to_unit(unit, stored_hdu):
+    """Return the function from a readout to the factor of its pixels; None without a conversion.
+
+    Parameters
+    ----------
+    unit : str
+        Unit of the calibrated frame.
+    stored_hdu : ccdflow.files.fits_products.multi_image_products.StoredHdu
+        HDU of an image of the reduced frame, in adu or electrons.
+    """
+    header_unit = str(card_value(stored_hdu.header, "BUNIT") or "adu")
+    converts = unit == "electron" and header_unit.lower() not in ELECTRON_UNITS
+    return (lambda readout: readout.gain) if converts else None
+
+
 def _mean_effect(values):
-    """Return the averages of some effects, with the errors of the averages."""
+    """Return the averages of the values of effects; the last two become errors of averages."""
     columns = list(zip(*values, strict=True))
     means = [sum(column) / len(column) for column in columns[:-2]]
     return [*means, *(math.hypot(*column) / len(column) for column in columns[-2:])]
 
 
 def sums_of_effects(records):
-    """Return the sums of the masters' effects on some frames: plain values, which can be added.
+    """Return the sums of the masters' effects over some frames: plain values, which can be added.
 
     Parameters
     ----------
@@ -166,8 +181,9 @@ def sums_of_effects(records):
     Returns
     -------
     list of list
-        [kind, product, unit, frames, sums]: of each figure of an `Effect` the sum, of its two
-        errors that of their squares, as decimal numbers: exact, so that no order of adding matters.
+        [kind, product, unit, number of frames, sums]. There is a sum for each figure of an
+        `Effect`, of the squares for its two errors. Sums are exact decimal numbers, so that the
+        order of adding does not matter.
     """
     totals = {}
     for master_key, values in _effects_of_frames(records):
@@ -176,34 +192,35 @@ def sums_of_effects(records):
         total = totals.setdefault(master_key, _ExactSums([Decimal(0)] * len(values), 0))
         total.add([*decimals[:-2], *squared_errors])
     return [
-        [*master_key, total.frames, list(map(str, total.sums))]
+        [*master_key, total.n_frames, list(map(str, total.sums))]
         for master_key, total in totals.items()
     ]
 
 
 class _ExactSums:
-    """Sums of figures of frames as decimal numbers, and the number of the frames.
+    """Sums of figures over frames as decimal numbers, and the number of these frames.
 
     Parameters
     ----------
     sums : list of decimal.Decimal
         The sums to begin with.
-    frames : int
-        The number of frames in them.
+    n_frames : int
+        Number of frames in these sums.
     """
 
-    def __init__(self, sums, frames):
-        self.sums, self.frames = sums, frames
+    def __init__(self, sums, n_frames):
+        self.sums, self.n_frames = sums, n_frames
 
-    def add(self, values, frames=1):
-        """Add the figures of a frame, or the sums over several.
+    def add(self, values, n_frames=1):
+        """Add the figures of a frame, or sums over several frames.
 
         Parameters
         ----------
         values : list of decimal.Decimal
-        frames : int, optional
+        n_frames : int, optional
+            Number of frames in the values.
         """
-        self.frames += frames
+        self.n_frames += n_frames
         self.sums = [
             _EXACT_CONTEXT.add(exact_sum, value)
             for exact_sum, value in zip(self.sums, values, strict=True)
@@ -213,25 +230,24 @@ class _ExactSums:
 def _helps_of_sums(sums):
     """Return the `MasterHelp` of each master, sorted, from the sums of parts of an archive."""
     totals = {}
-    for kind, product, unit, frames, values in (entry for part in sums for entry in part):
-        key, sums_of_part = (kind, product, unit), list(map(Decimal, values))
-        if key in totals:
-            totals[key].add(sums_of_part, frames)
+    for kind, product, unit, n_frames, values in (entry for part in sums for entry in part):
+        master_key, sums_of_part = (kind, product, unit), list(map(Decimal, values))
+        if master_key in totals:
+            totals[master_key].add(sums_of_part, n_frames)
         else:
-            # Most masters are of one part alone, its own night.
-            totals[key] = _ExactSums(sums_of_part, frames)
+            # Nothing is added for most masters, whose frames are all of one night.
+            totals[master_key] = _ExactSums(sums_of_part, n_frames)
     helps = []
-    for (kind, product, unit), total in sorted(totals.items(), key=_place_of_kind):
-        frames = total.frames
-        means = [float(value / frames) for value in total.sums[:-2]]
-        # The sums are exact, so that their order does not matter; one root of each needs no more.
-        errors = [math.sqrt(value) / frames for value in total.sums[-2:]]
-        helps.append(MasterHelp(kind, product, frames, Effect(*means, *errors), unit))
+    for (kind, product, unit), total in sorted(totals.items(), key=_order_of_masters):
+        n_frames = total.n_frames
+        means = [float(value / n_frames) for value in total.sums[:-2]]
+        errors = [math.sqrt(value) / n_frames for value in total.sums[-2:]]
+        helps.append(MasterHelp(kind, product, n_frames, Effect(*means, *errors), unit))
     return helps
 
 
-def _place_of_kind(entry):
-    """Return the key that sorts helps: bias, dark, flat, and within a kind by name."""
+def _order_of_masters(entry):
+    """Return the key that sorts masters: bias, dark, flat, and within a kind by product."""
     kind, *names = entry[0]
     return {"bias": 0, "dark": 1, "flat": 2}[kind], names
 
@@ -242,7 +258,7 @@ def helps_of(records):
     Parameters
     ----------
     records : iterable of ccdflow.run.job_records.Record
-        Records of calibrated frames; those that were not made, and those without helps, do not
+        Records of calibrated frames. Frames that were not made, or have no measured effects, do not
         count.
 
     Returns
@@ -254,7 +270,7 @@ def helps_of(records):
         effects[master_key].append(values)
     return [
         MasterHelp(kind, product, len(values), Effect(*_mean_effect(values)), unit)
-        for (kind, product, unit), values in sorted(effects.items(), key=_place_of_kind)
+        for (kind, product, unit), values in sorted(effects.items(), key=_order_of_masters)
     ]
 
 
@@ -263,9 +279,9 @@ def _effects_of_frames(records):
     for record in records:
         if record.status != job_records.MADE:
             continue
-        # The data are JSON text until they are read: once.
+        # The data are JSON text that each access decodes: once.
         data = dict(record.data.items())
-        # Older results: records have no helps.
+        # Older results: records have no entry `helps`.
         if data.get("helps"):
             masters = {kind: product for kind, product, _ in record.basis["masters"]}
             for kind, values in data["helps"].items():
@@ -275,12 +291,12 @@ def _effects_of_frames(records):
 def lines_on_harm(sums):
     """Return the last lines on biases and flats that do harm.
 
-    Harmful darks are found by their own pixels (`ccdflow.detector.benefit`), before any frame.
+    Harmful darks are reported by their own pixels (`ccdflow.detector.benefit`) when they are made.
 
     Parameters
     ----------
     sums : list of list
-        `sums_of_effects` the frames of parts of an archive.
+        Results of `sums_of_effects` for the parts of an archive.
 
     Returns
     -------
@@ -313,7 +329,7 @@ def section_on_effects(context, records):
     if not helps:
         return None
     harmful = [master for master in helps if master.harms]
-    groups = [g for m in helps if (g := context.find_group(m.product)) is not None]
+    groups = filter(None, (context.find_group(master.product) for master in helps))
     names = master_names(groups)
     names_of_harmful = ", ".join(_master_in_words(master, names) for master in harmful)
     sentence = (
@@ -322,8 +338,7 @@ def section_on_effects(context, records):
         if harmful
         else ""
     )
-    units = dict.fromkeys(short_unit(master.unit) for master in helps)
-    unit = " or ".join(units)
+    unit = " or ".join(dict.fromkeys(short_unit(master.unit) for master in helps))
     return Section(
         "helps",
         "With each master, and without",
@@ -334,8 +349,8 @@ def section_on_effects(context, records):
             " and the sky's own gradient count in both); root mean squares, averaged over the"
             " frames. A bias that cancels with its dark is not in the table. A master does harm if"
             " the squares of noise and structure together are greater with it than without, by"
-            f" {_HARM_ERRORS:g} errors and {100 * _HARM_PART:g} % of the squared noise without it;"
-            " it helps if they are as much less, or if it takes more structure than the frame's"
+            f" {_HARM_ERRORS:g} errors and {100 * _HARM_FRACTION:g} % of the squared noise without"
+            " it; it helps if they are as much less, or if it takes more structure than the frame's"
             " noise. A dash: not judged, because the structure of a spectrum is no fault.",
         ),
         headings=(
@@ -347,14 +362,14 @@ def section_on_effects(context, records):
 
 
 def _effect_cells(master, name):
-    """Return the cells of a table on a master's effect."""
+    """Return the cells of a master's row in the table of effects."""
     effect = master.effect
     return (
         name,
         master.verdict,
         *(figure_text(value**0.5) for value in (effect.noise, effect.noise_without)),
         *(
-            # The structure of a spectrum was set to 0.
+            # `measure_effects` sets the structure of spectra to 0.
             figure_text(value**0.5, 3) if effect.structure_error or value else "–"
             for value in (effect.structure, effect.structure_without)
         ),

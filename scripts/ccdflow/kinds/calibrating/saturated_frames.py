@@ -10,21 +10,21 @@ from ccdflow.robust import median
 from ccdflow.wording import count
 
 UNUSUAL_SATURATED_FRACTION = 1e-3
-"""A frame is marked if at least this part of its pixels is saturated.
+"""A frame is marked if at least this fraction of its pixels is saturated.
 
-The cores of bright stars fill 1 pixel in 80,000 of the guide's night and 1 in 22,000 of the frames
-of EFOSC2: every frame would be marked for one bright star. A spectrum of ISIS that has lost its
-brightest lines has 1 in 390."""
+The cores of bright stars saturate 1 pixel in 80,000 in the guide's night, and 1 in 22,000 in frames
+of EFOSC2. With a lower limit, one bright star would mark every frame. A spectrum of ISIS that has
+lost its brightest lines has 1 in 390."""
 
-# A frame with this part of its pixels saturated is marked where frames alike have far fewer.
-# Chosen: twice what the brightest stars of EFOSC2 fill.
-_LEAST_UNUSUAL_PART = 1e-4
-# A frame has far more than others at this many times their median. Chosen: the cores of stars grow
-# and shrink by a factor of three with the seeing.
+# A frame with at least this fraction of its pixels saturated is marked if frames alike have far
+# fewer saturated pixels. Chosen: twice the pixels of the brightest stars of EFOSC2.
+_LEAST_UNUSUAL_FRACTION = 1e-4
+# A frame has far more saturated pixels than others above this many times their median. Chosen: the
+# cores of stars grow and shrink by a factor of three with the seeing.
 _FAR_ABOVE_FACTOR = 5.0
-# Other frames at least: the median of fewer tells nothing of the field.
+# Fewest frames alike: the median of fewer does not tell how many pixels the field's stars saturate.
 _FEWEST_OTHERS = 2
-# Exposures that agree in this many digits are the same: 300.014 and 300.062 s.
+# Exposures that agree in this many digits count as the same, such as 300.014 and 300.062 s.
 _EXPOSURE_DIGITS = 2
 # Frames of the same field and light agree in these facts.
 _ALIKE_FACTS = ("type", "object", "filter", "grism")
@@ -48,7 +48,7 @@ def number_of_pixels(context, row):
 
 
 def field_and_light(row):
-    """Return the values that are equal for frames of the same object, light and exposure.
+    """Return the key under which frames of the same object, light and exposure are alike.
 
     Parameters
     ----------
@@ -64,15 +64,15 @@ def field_and_light(row):
     return row.camera, row.geometry, (exposure, *(row.facts[name] for name in _ALIKE_FACTS))
 
 
-def unusual_saturation(n_saturated, n_pixels, numbers_alike=()):
+def unusual_saturation(n_saturated, n_pixels, counts_alike=()):
     """Return in words why the number of saturated pixels of a frame is unusual; '' if it is not.
 
     Parameters
     ----------
     n_saturated, n_pixels : int
         Numbers of the saturated pixels and of all pixels of the frame.
-    numbers_alike : sequence of int
-        Numbers of the saturated pixels of the frames that are alike.
+    counts_alike : sequence of int
+        Number of the saturated pixels of each frame that is alike (`field_and_light`).
 
     Returns
     -------
@@ -91,10 +91,10 @@ def unusual_saturation(n_saturated, n_pixels, numbers_alike=()):
         return (
             f"{n_saturated} pixels of it, 1 in {n_pixels / n_saturated:.0f}" if n_saturated else ""
         )
-    if len(numbers_alike) < _FEWEST_OTHERS or n_saturated < _LEAST_UNUSUAL_PART * n_pixels:
+    if len(counts_alike) < _FEWEST_OTHERS or n_saturated < _LEAST_UNUSUAL_FRACTION * n_pixels:
         return ""
-    usual_number = float(median(numbers_alike))
-    if n_saturated <= _FAR_ABOVE_FACTOR * usual_number:
+    median_number = float(median(counts_alike))
+    if n_saturated <= _FAR_ABOVE_FACTOR * median_number:
         return ""
-    frames = count(len(numbers_alike), "frame")
-    return f"{n_saturated} pixels of it; {usual_number:.0f} in the median of {frames} alike"
+    frames = count(len(counts_alike), "frame")
+    return f"{n_saturated} pixels of it; {median_number:.0f} in the median of {frames} alike"

@@ -24,8 +24,8 @@ from ccdflow.run.job import OF_A_FRAME
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.rawframes.rows import digest
 
-# The name of the notes on a closed night.
-_SUMMARY = "calibrated"
+# The entry of this kind in the summary of a closed night.
+_SUMMARY_ENTRY = "calibrated"
 # Why a calibrated frame is out of date, by the entry of its basis that differs.
 _CHANGES_IN_WORDS = {
     "frame": "its reduced frame changed",
@@ -65,7 +65,7 @@ class Science(CardsOfFrames, GroupedKind):
         return context.settings["calibrate"]
 
     def free_memory(self, *, is_done=False):
-        """Free the masters that no frame has been calibrated with lately; all after the last."""
+        """Free the memory of masters that were not used lately; of all after the last frame."""
         if is_done:
             MASTER_STORE.clear()
         else:
@@ -74,7 +74,7 @@ class Science(CardsOfFrames, GroupedKind):
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self, planner):
-        """Plan the calibrated frame of each reduced one, if its type is asked for."""
+        """Plan the calibrated frame of each reduced frame of the types that are asked for."""
         context = planner.context
         settings = self.configuration(context)
         if not settings["enabled"]:
@@ -99,12 +99,12 @@ class Science(CardsOfFrames, GroupedKind):
         """
         kinds = [kind for kind in MASTER_KINDS if kind in self.configuration(context)["steps"]]
         if frame_type in kinds:
-            # A dark is calibrated without a dark and the steps after it.
+            # A dark is calibrated without darks, and without the steps after them.
             kinds = kinds[: kinds.index(frame_type)]
         return [context.chain.by_name(kind) for kind in kinds]
 
     def basis(self, context, job):
-        """Return the sources of a calibrated frame, as they turned out."""
+        """Return the sources of a calibrated frame, with the masters that were made."""
         return Calibration(context, context.group(job.product)).basis
 
     def what_changed(self, earlier_basis, current_basis):
@@ -119,7 +119,7 @@ class Science(CardsOfFrames, GroupedKind):
         )
 
     def may_stand(self, earlier_basis, current_basis):
-        """Return True: nothing is made of a calibrated frame, and pages show the one there is."""
+        """Return True: no product is made from a calibrated frame, and pages show earlier ones."""
         return True
 
     # -- the job -----------------------------------------------------------------------------------
@@ -154,8 +154,8 @@ class Science(CardsOfFrames, GroupedKind):
     def calibrated_groups(self, context):
         """Return the frames that are calibrated, as groups, sorted by product.
 
-        Frames that a job of this run has set aside are left out, as the next run leaves them out:
-        pages and tables that showed them would be made again then.
+        Frames that a job of this run has set aside are left out, because the next run does not plan
+        them: pages and tables that showed such frames would then be made again.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class Science(CardsOfFrames, GroupedKind):
         )
 
     def night_records(self, context, night):
-        """Return the frames of a night with their records: the sheet, the page and tables ask.
+        """Return the frames of a night with their records, in a list that kinds share.
 
         Parameters
         ----------
@@ -204,8 +204,8 @@ class Science(CardsOfFrames, GroupedKind):
     def frame_reports(self, context, record):
         """Return sky, its noise and grade of a calibrated frame, or why they are missing."""
         file = context.group(record.product).files[0]
-        pixels = number_of_pixels(context, context.row(file))
-        return [calibrated_lines.report_on_frame(file, record, pixels)]
+        n_pixels = number_of_pixels(context, context.row(file))
+        return [calibrated_lines.report_on_frame(file, record, n_pixels)]
 
     def closing(self, context, records):
         """Return the lines on frames that were not calibrated, or lack a step."""
@@ -213,7 +213,7 @@ class Science(CardsOfFrames, GroupedKind):
             return []
         summary = calibrated_lines.summary_of(context, records)
         return calibrated_lines.lines_on_calibration(
-            [summary, *context.summaries(_SUMMARY).values()]
+            [summary, *context.summaries(_SUMMARY_ENTRY).values()]
         )
 
     def closing_of_one(self, context, record):
@@ -224,23 +224,23 @@ class Science(CardsOfFrames, GroupedKind):
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Return whether a later night changes no choice of masters."""
+        """Return whether later nights cannot change the choice of masters for earlier ones."""
         settings = self.configuration(context)
         return not settings["enabled"] or settings["direction"] == "causal"
 
     def summary(self, context, night, records):
-        """Return the values of a night's calibrated frames in the last lines."""
+        """Return the values for the last lines of a run on a night's calibrated frames."""
         if not self.configuration(context)["enabled"]:
             return {}
         calibrated_records = [record for record in records if record.kind == self.name]
-        return {_SUMMARY: calibrated_lines.summary_of(context, calibrated_records)}
+        return {_SUMMARY_ENTRY: calibrated_lines.summary_of(context, calibrated_records)}
 
     # -- pages -------------------------------------------------------------------------------------
 
     def page_basis(self, context, night):
-        """Return the sources of a night's page: its frames, and the version of words on them."""
+        """Return the sources of a night's page: its frames, and the version of their sentences."""
         records = [record for _, record in self.night_records(context, night) if record is not None]
-        # A frame that was made has a reason where it stays as it was, because its job failed.
+        # A frame that stays as it was because its job failed is made, and has a reason.
         keys = [
             [record.product, record.key, *filter(None, [record.reason])]
             if record.status == job_records.MADE

@@ -21,7 +21,7 @@ from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.products.product_names import reduced_product
 
-# A frame is corrected if the error of the mean dead time is at most this part of its exposure.
+# The mean dead time is corrected if its error is at most this fraction of a frame's exposure.
 _MOST_MEAN_ERROR = 1e-3
 # The entry in the shared values of frames whose profile asks for the correction.
 _CORRECTED_SETTING = ("shutter", MEASURED)
@@ -30,7 +30,7 @@ _FLATS = CorrectedFlats()
 
 
 def shutter_choice_of(context, row):
-    """Return the profile's choices that a job needs: (("shutter", "measured"),) or ().
+    """Return (("shutter", "measured"),) if the camera's profile asks for the correction, else ().
 
     Parameters
     ----------
@@ -46,10 +46,10 @@ def shutter_choice_of(context, row):
 
 
 def map_for(context, row):
-    """Return the map that a frame is corrected by: () or a tuple of one product.
+    """Return the map by which a frame is corrected: (product,), or () without one.
 
-    It is the map of the newest night up to that of the frame in its epoch; without one, the map of
-    the next night.
+    It is the map of the newest night up to the frame's, in the frame's epoch; without such a night,
+    the map of the next night.
 
     Parameters
     ----------
@@ -65,22 +65,23 @@ def map_for(context, row):
         return ()
 
     def products_by_setup():
-        """Return {setup: {night: map}}."""
-        maps = {}
+        """Return {pixels and epoch: {night: map}}."""
+        maps_by_setup = {}
         for group in SHUTTER.groups(context):
             key = (*pixels_of(group.shared), dict(group.shared)["epoch"])
-            maps.setdefault(key, {}).setdefault(group.night, group.product)
-        return maps
+            maps_by_setup.setdefault(key, {}).setdefault(group.night, group.product)
+        return maps_by_setup
 
     key = (*pixels_of(detector_setup_of(context, row)), epoch_of(context, row.camera, row.night))
-    nights = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), products_by_setup).get(key, {})
-    earlier_nights = [night for night in nights if night <= row.night]
-    chosen_night = max(earlier_nights) if earlier_nights else min(nights, default=None)
-    return () if chosen_night is None else (nights[chosen_night],)
+    maps_by_setup = context.lookup((Lookup.MAPS_BY_NIGHT, SHUTTER.name), products_by_setup)
+    maps_by_night = maps_by_setup.get(key, {})
+    earlier_nights = [night for night in maps_by_night if night <= row.night]
+    nearest_night = max(earlier_nights) if earlier_nights else min(maps_by_night, default=None)
+    return () if nearest_night is None else (maps_by_night[nearest_night],)
 
 
 def rows_needed(context, group):
-    """Return the rows of the flats that a frame may take, where its shutter is corrected.
+    """Return the rows of the flats in a frame's candidate masters; [] without a correction.
 
     Parameters
     ----------
@@ -119,14 +120,14 @@ class ShutterCorrection:
 
     @cached_property
     def record(self):
-        """The map that is taken; None without a map."""
+        """The record of the map by which the frame is corrected; None without a map."""
         records = (self._context.outcome(product) for product in self._group.measurements)
         maps = [record for record in records if record is not None and record.kind == SHUTTER.name]
         return maps[0] if maps and maps[0].status == job_records.MADE else None
 
     @property
     def basis(self):
-        """The part of the frame's key on its shutter; [] for nothing."""
+        """The entries of the frame's basis on its shutter: [[product, key]], or []."""
         return [] if self.record is None else [[self.record.product, self.record.key]]
 
     @cached_property
@@ -138,7 +139,7 @@ class ShutterCorrection:
             return "shutter not corrected: no flats of several exposures tell of it"
         if self._flat is None:
             return "shutter not corrected: no flat"
-        if not self._is_longer:
+        if not self._is_longer_than_dead_time:
             return "shutter not corrected: an exposure is not known, or as short as its dead time"
         return ""
 
@@ -149,25 +150,26 @@ class ShutterCorrection:
 
     @cached_property
     def _seconds(self):
-        """The frame's exposure."""
+        """The frame's exposure, seconds."""
         return exposure_of(self._row)
 
     @cached_property
     def _exposures_of_flat(self):
-        """The exposures of the members of its flat."""
+        """The exposures of the members of the frame's flat, seconds."""
         files = self._flat.data["members"]
         return [exposure_of(self._context.row_of(reduced_product(file))) for file in files]
 
     @property
-    def _is_longer(self):
-        """Whether all exposures are known, and longer than the dead time of all pixels."""
+    def _is_longer_than_dead_time(self):
+        """Whether frame and flats have known exposures, longer than the dead time of any pixel."""
         data = self.record.data
         longest_dead_time = 2 * (data["largest"] - data["least"]) + max(data["mean"] or 0.0, 0.0)
-        return all(each > longest_dead_time for each in (self._seconds, *self._exposures_of_flat))
+        exposures = (self._seconds, *self._exposures_of_flat)
+        return all(seconds > longest_dead_time for seconds in exposures)
 
     @cached_property
-    def _mean(self):
-        """The mean dead time, NaN where it is not known well enough for this exposure."""
+    def _mean_dead_time(self):
+        """The mean dead time, seconds; NaN where it is not known well enough for the exposure."""
         data = self.record.data
         is_known = (
             data["mean"] is not None and data["mean_error"] <= _MOST_MEAN_ERROR * self._seconds
@@ -183,12 +185,13 @@ class ShutterCorrection:
             ("SHUTCOR", self.record.product, "map of the shutter's dead time, corrected"),
             ("SHUTKEY", self.record.key, "its CCDFKEY"),
         ]
-        if math.isfinite(self._mean):
-            cards.append(("SHUTMEAN", short_number(self._mean), "[s] mean dead time, corrected"))
+        if math.isfinite(self._mean_dead_time):
+            mean = short_number(self._mean_dead_time)
+            cards.append(("SHUTMEAN", mean, "[s] mean dead time, corrected"))
         return tuple(cards)
 
     def corrected_flat(self, master):
-        """Return a flat with which the frame is corrected.
+        """Return a flat that also corrects the frame for the shutter.
 
         Parameters
         ----------
@@ -197,7 +200,7 @@ class ShutterCorrection:
         Returns
         -------
         ccdflow.calibrate.combined_master.Master
-            The flat times the correction; the last ones are kept.
+            The flat times the correction. The newest ones are kept in memory.
         """
         key = (
             master.name,
@@ -209,12 +212,22 @@ class ShutterCorrection:
         return _FLATS.get(key, lambda: correct_flat_for_shutter(master, self._factors(master)))
 
     def _factors(self, master):
-        """Return the factor on each pixel of the flat, an array of shape (ny, nx) an image."""
+        """Return the factor on each pixel of the flat, an array of shape (ny, nx) for each image.
+
+        Parameters
+        ----------
+        master : ccdflow.calibrate.combined_master.Master
+        """
         with fits.open(self._context.results / self.record.product, memmap=False) as hdus:
             cells = [np.array(hdu.data, np.float64) for hdu in hdus[1:]]
         return [
             dead_time.shutter_factor(
-                excess, error, self._mean, self._seconds, self._exposures_of_flat, image.data.shape
+                excess,
+                error,
+                self._mean_dead_time,
+                self._seconds,
+                self._exposures_of_flat,
+                image.data.shape,
             )
             for image, excess, error in zip(master.images, cells[::2], cells[1::2], strict=True)
         ]

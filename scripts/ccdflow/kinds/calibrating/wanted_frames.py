@@ -12,7 +12,7 @@ _type_of = value_picker("type")
 
 
 def frames_to_calibrate(planner, types):
-    """Yield the frames of some types that were or will be reduced; keep the products of others.
+    """Yield the frames of some types that were or will be reduced; keep other calibrated frames.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def frames_to_calibrate(planner, types):
         Record of the reduced frame.
     """
     context, wanted_types = planner.context, {}
-    # A loop over all frames of an archive: each type is looked up once.
+    # Each type is looked up once, because this loop goes over all frames of an archive.
     for row, frame in _rows_with_records(context):
         type_, status, file = _type_of(row.facts.values()), row.status, row.file
         is_wanted = wanted_types.get(type_)
@@ -37,10 +37,10 @@ def frames_to_calibrate(planner, types):
             is_enabled = is_type_enabled(context.settings, type_)
             is_wanted = wanted_types[type_] = is_enabled and type_ in types
         if status == SET_ASIDE and not row.gone:
-            # The product of the earlier raw file is moved away.
+            # It is not kept: a calibrated frame of an earlier raw file is moved away.
             continue
         if status != OK or not is_wanted:
-            # A product that is not wanted, or whose frame is being copied, is not touched.
+            # Products stay if their type is not asked for, or their raw file is being copied.
             planner.keep(calibrated_product(file))
         elif row.geometry and frame is not None and frame.status == job_records.MADE:
             yield row, calibrated_product(file), frame
@@ -53,7 +53,7 @@ def _rows_with_records(context):
 
 
 def keep_products_without_row(planner, kind):
-    """Keep the calibrated frames whose raw file has no row: the notes on it may be lost.
+    """Keep the calibrated frames whose raw file has no row, because notes on it may be lost.
 
     Parameters
     ----------

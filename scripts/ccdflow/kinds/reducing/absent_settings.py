@@ -7,8 +7,7 @@ from collections import defaultdict
 from ccdflow.calibrate.applied_masters import MASTER_KINDS
 from ccdflow.run.rawframes.rows import OK
 
-# The settings by their names in a row: the words for each, and the remedy if all frames were taken
-# with one.
+# The words for each setting, and the remedy if all frames in truth have one value of it.
 _SETTINGS = {
     "gain": (
         "gain",
@@ -21,15 +20,15 @@ _SETTINGS = {
         " config/config.yaml",
     ),
 }
-# Types of frames that are made into masters or take them.
+# Types of frames that are combined into masters, or are calibrated with them.
 _CONCERNED_TYPES = (*MASTER_KINDS, "science", "arc")
 
 
 def warnings_on_absent_settings(rows, group_by):
-    """Return warnings on frames without a setting that others of their night and size have.
+    """Return warnings on frames of a night and size of which only some have a setting.
 
-    Frames with the setting have no masters in common with frames without it, because nobody knows
-    whether the setting was the same.
+    Frames with and without the setting share no masters, because nobody knows whether the setting
+    was the same.
 
     Parameters
     ----------
@@ -49,43 +48,47 @@ def warnings_on_absent_settings(rows, group_by):
             size = row.facts["naxis1"], row.facts["naxis2"], row.facts["ccdsum"]
             rows_by_size[row.night, row.camera, size].append(row)
     warnings = defaultdict(list)
-    for frames in rows_by_size.values():
-        if not any(row.facts["type"] in MASTER_KINDS for row in frames):
+    for rows_of_size in rows_by_size.values():
+        if not any(row.facts["type"] in MASTER_KINDS for row in rows_of_size):
             continue
         for name in filter(group_by.__contains__, _SETTINGS):
-            frames_without = [row for row in frames if row.facts[name] in (None, "")]
-            values = sorted({str(row.facts[name]) for row in frames} - {"None", ""})
-            if not frames_without or not values:
-                continue
-            few_frames, text = _few_and_text(name, frames, frames_without, values)
-            for row in few_frames:
+            minority, text = _minority_and_warning(name, rows_of_size)
+            for row in minority:
                 warnings[row.file].append((f"absent {name}", text))
     return dict(warnings)
 
 
-def _few_and_text(name, frames, frames_without, values):
+def _minority_and_warning(name, rows):
     """Return the fewer frames, those with a setting or those without it, and their warning.
 
     Parameters
     ----------
     name : str
         Name of the setting.
-    frames, frames_without : list of ccdflow.run.rawframes.rows.Row
-        All frames of the night, and those without the setting.
-    values : list of str
-        Values of the setting in the other frames.
+    rows : list of ccdflow.run.rawframes.rows.Row
+        Frames of one night and size.
+
+    Returns
+    -------
+    minority : list of ccdflow.run.rawframes.rows.Row
+        None where all frames have the setting, or all lack it.
+    warning : str
     """
+    rows_without = [row for row in rows if row.facts[name] in (None, "")]
+    values = sorted({str(row.facts[name]) for row in rows} - {"None", ""})
+    if not rows_without or not values:
+        return [], ""
     setting, remedy = _SETTINGS[name]
-    number, frames_words = len(frames_without), f"of the {len(frames)} frames of its night"
-    if 2 * number <= len(frames):
-        few_frames = frames_without
-        text = f"no {setting} in its header, as in {number} {frames_words}; the others have "
+    n_without, words_on_all = len(rows_without), f"of the {len(rows)} frames of its night"
+    if 2 * n_without <= len(rows):
+        minority = rows_without
+        text = f"no {setting} in its header, as in {n_without} {words_on_all}; the others have "
         text += " or ".join(values)
     else:
-        files_without = {row.file for row in frames_without}
-        few_frames = [row for row in frames if row.file not in files_without]
-        text = f"a {setting} in its header, which {number} {frames_words} lack"
+        files_without = {row.file for row in rows_without}
+        minority = [row for row in rows if row.file not in files_without]
+        text = f"a {setting} in its header, which {n_without} {words_on_all} lack"
     text += (
         f": frames with and without it share no masters; allowed: the card in all of them; {remedy}"
     )
-    return few_frames, text
+    return minority, text

@@ -1,4 +1,4 @@
-"""Reduced frames: each raw frame, overscan subtracted and trimmed, or set aside with its reason."""
+"""Reduced frames: raw frames minus their overscan, trimmed; or set aside with the reason."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from ccdflow.run.rawframes.rows import (
     unreadable_row,
 )
 
-# The keys of a closed night's summary.
-_DIGEST, _GATHERED_WARNINGS = "frames", "warnings"
+# The entries of this kind in a closed night's summary.
+_FRAMES_ENTRY, _WARNINGS_ENTRY = "frames", "warnings"
 
 
 class Frame(Kind):
@@ -66,24 +66,24 @@ class Frame(Kind):
         return False
 
     def plan(self, planner):
-        """Plan each good frame if its type is enabled; keep products that cannot be remade."""
+        """Plan each good frame of an enabled type; keep the products that cannot be made again."""
         context = planner.context
         planner.want_all(self, self._wanted_products(planner))
         for product, record in context.ledger.items():
-            # The notes on the raw file may be lost: a product without a row is kept.
+            # A product without a row is kept, because the notes on its raw file may be lost.
             if record.kind != self.name or product in context.products:
                 continue
-            # This comes after the check of the kind: each look is a `stat`, and masters have
-            # records as well.
-            may_be_there = planner.stamps.stamp_of(product) or context.problem_of(product)
-            if may_be_there and product not in planner.products_to_retire:
+            # Only for reduced frames, because it takes a `stat` of the file.
+            may_exist = planner.stamps.stamp_of(product) or context.problem_of(product)
+            if may_exist and product not in planner.products_to_retire:
                 planner.keep(product)
 
     def _wanted_products(self, planner):
-        """Yield the `WantedProduct` of each good frame; keep the others, or move them away."""
+        """Yield the `WantedProduct` of each good frame; keep or retire the products of others."""
         context, settings = planner.context, planner.context.settings
         earlier_record = context.earlier_record
-        # Planning such a row may drop it, so rows are looked up by night and product afterwards.
+        # Rows without their raw file come first: planning one may drop it, and only then are the
+        # rows put in order.
         for row in [row for row in context.store.rows.values() if row.gone]:
             self._plan_other_row(planner, row)
         for row in context.rows_in_order():
@@ -91,14 +91,14 @@ class Frame(Kind):
                 continue
             if row.status == OK and is_of_enabled_type(row, settings):
                 product = reduced_product(row.file)
-                # The sources are needed only for the words on a change.
+                # The basis only serves to tell why an earlier product is out of date.
                 basis = None if earlier_record(product) is None else partial(frame_basis, row)
                 yield WantedProduct(product, row.night, basis, key=frame_key(row))
             else:
                 self._plan_other_row(planner, row)
 
     def _plan_other_row(self, planner, row):
-        """Keep the product of a row that is not to be reduced, or have it moved away."""
+        """Keep or retire the product of a row that is not to be reduced."""
         context, product = planner.context, reduced_product(row.file)
         if row.gone:
             is_in_the_way = row.has(RowMark.PRODUCT_IN_THE_WAY)
@@ -108,7 +108,7 @@ class Frame(Kind):
             planner.products_to_retire.add(product)
             planner.dropped[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:
-                # The next run finds the row unread and without a product.
+                # The row stays as an unread one: the next run tries to read its raw file.
                 context.store.rows[row.file] = unreadable_row(row)
         elif row.status != SET_ASIDE:
             planner.keep(product)
@@ -130,7 +130,7 @@ class Frame(Kind):
         return [reduction.PIXELS_VERSION, self.header_version]
 
     def header_version_of(self, record):
-        """Return the version of the header that a frame was given."""
+        """Return the version of a reduced frame's header; 1 where its record does not tell."""
         return ledger.common_basis(record).get("header", 1)
 
     def what_changed(self, earlier_basis, current_basis):
@@ -158,7 +158,7 @@ class Frame(Kind):
         return size_of_frame(context, context.row_of(job.product))
 
     def flags(self, context, records):
-        """Yield the amplifiers that hold no signal, and the other warnings on frames.
+        """Yield (product, text) on copies, on amplifiers without signal, and of other warnings.
 
         Raises
         ------
@@ -172,8 +172,8 @@ class Frame(Kind):
             record = record_of(product)
             for name, flag in record.data.get("flags", {}).items() if record else ():
                 yield product, f"amplifier {name} is {flag} throughout"
-        for file, warned in _warnings_and_open_files(context, records)[0].items():
-            for text in frame_warnings.table_texts(warned.texts):
+        for file, warnings in _warnings_and_open_files(context, records)[0].items():
+            for text in frame_warnings.table_texts(warnings.texts):
                 yield reduced_product(file), text
 
     def frame_reports(self, context, record):
@@ -188,7 +188,9 @@ class Frame(Kind):
         figures = _figure_of_amplifiers("level", record.data["levels"], 1)
         figures += _figure_of_amplifiers("noise", record.data["noises"], 2)
         warnings = [f"warning: {text}" for text in row.warnings.splitlines()]
-        warnings += [f"amplifier {a} is {f} throughout" for a, f in record.data["flags"].items()]
+        warnings += [
+            f"amplifier {name} is {flag} throughout" for name, flag in record.data["flags"].items()
+        ]
         return [(row.file, "  ".join([description, *figures]), warnings)]
 
     def closing(self, context, records):
@@ -208,7 +210,7 @@ class Frame(Kind):
         return super().closing_of_one(context, record) + warnings
 
     def products_on_page(self, context, night):
-        """Return the frames of a night that the configuration asks for: one list for all kinds."""
+        """Return the reduced frames of a night that are asked for, in a list that kinds share."""
 
         def products_of_night():
             """Return the products of the good frames of a type that is enabled."""
@@ -221,7 +223,7 @@ class Frame(Kind):
         return context.kept_by_key((OutcomeKey.REDUCED_FRAMES, night), products_of_night)
 
     def page_basis(self, context, night):
-        """Return the sources of a night's page: its frames, and the facts of their headers."""
+        """Return the sources of a night's page: its frames, their header values, verifications."""
         facts = [
             [row.camera, row.geometry, row.recipe, *row.facts.shown_values()]
             for row in context.rows_of(night)
@@ -237,23 +239,23 @@ class Frame(Kind):
     def index_basis(self, context):
         """Return the basis of the overview: the frames of all nights."""
         nights = {night: night_frames_digest(context, night) for night in nights_with_page(context)}
-        nights |= context.summaries(_DIGEST)
+        nights |= context.summaries(_FRAMES_ENTRY)
         return {"nights": [[night, nights[night]] for night in sorted(nights)]}
 
     # -- closed nights -----------------------------------------------------------------------------
 
     def summary(self, context, night, records):
-        """Return the hash of a night's frames, and the findings in them."""
+        """Return the hash of a night's frames, and the warnings on them."""
         rows = [row for row in context.rows_of(night) if is_of_enabled_type(row, context.settings)]
         gathered = frame_warnings.gather_warnings(
             rows,
             {record.product: record for record in records}.get,
             frame_warnings.separating_settings(context),
         )
-        return {_DIGEST: night_frames_digest(context, night), _GATHERED_WARNINGS: gathered}
+        return {_FRAMES_ENTRY: night_frames_digest(context, night), _WARNINGS_ENTRY: gathered}
 
     def facts_to_note(self, context):
-        """Return the spellings of readout modes and filters, and the warnings across nights.
+        """Return the spellings of readout modes and filters, and warnings that need other nights.
 
         Raises
         ------
@@ -261,10 +263,10 @@ class Frame(Kind):
             If frames of closed nights would get another warning.
         """
         records = [r for r in context.ledger.values() if r.kind == self.name]
-        warned, warned_files = _warnings_and_open_files(context, records)
+        warnings, open_files = _warnings_and_open_files(context, records)
         return {
             "spelled": setups.spellings(context),
-            "warnings": {file: warned[file].texts for file in warned_files if file in warned},
+            "warnings": {file: warnings[file].texts for file in open_files if file in warnings},
         }
 
     def restore(self, context, noted_facts):
@@ -277,15 +279,15 @@ FRAME = Frame()
 
 
 def _copies_within_nights(context, rows):
-    """Yield the frames that are copies of another of their night, and the other.
+    """Yield (raw file, original) of the frames that are copies of another frame of their night.
 
-    Copies among biases, darks and flats are reported with their masters.
+    Copies among biases, darks and flats are left out, because their masters report them.
     """
-    nights = defaultdict(list)
+    rows_by_night = defaultdict(list)
     for row in rows:
         if row.facts["type"] not in context.chain.combined_types:
-            nights[row.night].append(row)
-    for rows_of_night in nights.values():
+            rows_by_night[row.night].append(row)
+    for rows_of_night in rows_by_night.values():
         row_of_file = {row.file: row for row in rows_of_night}
         for file, original in copied_files(rows_of_night).items():
             if row_of_file[file].status == OK:
@@ -295,28 +297,41 @@ def _copies_within_nights(context, rows):
 def _warnings_and_open_files(context, records):
     """Return the warnings of all frames, and the files whose warnings depend on other nights.
 
+    Parameters
+    ----------
+    context : ccdflow.run.context.Context
+    records : iterable of ccdflow.run.job_records.Record
+        Records of reduced frames.
+
+    Returns
+    -------
+    warnings : dict of str to ccdflow.kinds.reducing.frame_warnings.FrameWarnings
+        By raw file.
+    open_files : list of str
+
     Raises
     ------
     NeedsWholePlan
-        If frames of closed nights would get another flag in the table.
+        If frames of closed nights would get another warning.
     """
     rows, record_of = frame_warnings.rows_and_records(context, records)
-    warned_of_open = frame_warnings.gather_warnings(
+    gathered_of_open = frame_warnings.gather_warnings(
         rows, record_of, frame_warnings.separating_settings(context)
     )
-    gathered_of_closed = list(context.summaries(_GATHERED_WARNINGS).values())
-    warned = frame_warnings.frames_with_warning([warned_of_open, *gathered_of_closed])
+    gathered_of_closed = list(context.summaries(_WARNINGS_ENTRY).values())
+    all_gathered = [gathered_of_open, *gathered_of_closed]
+    warnings = frame_warnings.frames_with_warning(all_gathered)
     if gathered_of_closed:
         noted_warnings = context.closed_nights.notes_of_kind(FRAME.name)["warnings"]
-        for file in (file for night in gathered_of_closed for file in night["open"]):
-            texts = warned[file].texts if file in warned else []
+        for file in (file for gathered in gathered_of_closed for file in gathered["open"]):
+            texts = warnings[file].texts if file in warnings else []
             if list(map(list, texts)) != noted_warnings.get(file, []):
                 raise NeedsWholePlan("warnings on frames of closed nights change")
-    return warned, [file for part in (warned_of_open, *gathered_of_closed) for file in part["open"]]
+    return warnings, [file for gathered in all_gathered for file in gathered["open"]]
 
 
 def _figure_of_amplifiers(name, values, digits):
-    """Return a figure of all amplifiers in words, as a list; [] where none was measured.
+    """Return [a figure of all amplifiers in words], adu; [] where none was measured.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The sources of reduced frames, of a frame and of a night, with their hashes, sizes, images."""
+"""The sources of reduced frames, with their hashes; the size of a frame's job, and its images."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
-# Frames that this run could not make, as their page says.
+# Statuses that the page of the night shows, with the reason, instead of that of the row.
 _UNMADE_STATUSES = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
 
 SOURCE_HEADER = "source_header"
-"""The key of `oldest_header` in the data of a product that has cards of its frames."""
+"""The entry for `oldest_header` in the record of a product that has cards of reduced frames."""
 
 
 def frame_basis(row):
-    """Return the sources of a reduced frame; the header names the raw file.
+    """Return the sources of a reduced frame.
 
-    The version of the header is not part of the key: see `ccdflow.frame.reduction.HEADER_VERSION`.
+    The raw file's name is a source, because the header has it. The version of the header is not
+    part of the key: see `ccdflow.frame.reduction.HEADER_VERSION`.
     """
     return {
         "arithmetic": reduction.PIXELS_VERSION,
@@ -44,13 +45,14 @@ def frame_key(row):
 def oldest_header(context, files):
     """Return the oldest header version of some reduced frames; the current one without frames.
 
-    A product made of them has their cards. Its record notes this version (`SOURCE_HEADER`).
+    A product made of these frames has cards of their headers. Its record notes this version
+    (`SOURCE_HEADER`).
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     files : iterable of str
-        Their raw files.
+        Raw files of the frames.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def has_older_cards(context, product, data):
     Returns
     -------
     bool
-        False where the record does not tell.
+        False where the record does not note the version.
     """
     # Older results: records of products do not note the headers of their frames.
     version = data.get(SOURCE_HEADER, reduction.HEADER_VERSION)
@@ -86,7 +88,7 @@ def has_older_cards(context, product, data):
 
 
 class CardsOfFrames:
-    """The part of a kind whose products have cards of the reduced frames that they are made of."""
+    """The base of kinds whose products have cards of the reduced frames they are made of."""
 
     def has_older_header(self, context, record):
         """Return whether a product's own cards, or those of its frames, are of an older version.
@@ -101,14 +103,14 @@ class CardsOfFrames:
         -------
         bool
         """
-        # The data are JSON text until they are read: once, as a plan asks of each product.
+        # The data are JSON text that each access decodes: once, as a plan asks for all products.
         data = dict(record.data.items())
         is_older = data.get("header", 1) < self.header_version
         return is_older or has_older_cards(context, record.product, data)
 
 
 def night_frame_records(context, night):
-    """Return the records of the reduced frames of a night: one list for all kinds of a plan.
+    """Return the records of a night's reduced frames, in a list that all kinds share.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def night_frame_records(context, night):
     Returns
     -------
     list of (ccdflow.run.job_records.Record or None)
-        One for each of the night's rows; None where there is none, and of a row that is not ok.
+        One for each of the night's rows; None for a row without a record, or that is not ok.
     """
 
     def records_of_rows():
@@ -133,9 +135,9 @@ def night_frame_records(context, night):
 
 
 def night_frames_basis(context, night):
-    """Return [[file, status, reason, key]] of a night's frames as they turned out.
+    """Return [file, status, reason, key] of each frame of a night, for the bases of its pages.
 
-    A frame whose raw file is gone is as it was: its product stays, and nothing is made again.
+    A frame whose raw file is gone keeps its entry: its product stays, and no page is made again.
 
     Parameters
     ----------
@@ -145,7 +147,7 @@ def night_frames_basis(context, night):
 
     Returns
     -------
-    list of [str, str, str, str]
+    list of list of str
     """
     lines = []
     for row, record in zip(
@@ -180,11 +182,11 @@ def night_frames_digest(context, night):
 
 
 def nights_with_page(context):
-    """Return the nights that have a page, sorted: the same list for all kinds of a plan."""
+    """Return the nights that have a page, sorted, in a list that all kinds share."""
     rows = context.store.rows
 
     def sorted_nights():
-        """Return the nights of all rows but those that are arriving, sorted."""
+        """Return the nights of all rows whose raw file is complete, sorted."""
         return sorted({row.night for row in rows.values() if row.status != ARRIVING_STATUS})
 
     return context.kept_by_key((OutcomeKey.SHOWN_NIGHTS,), sorted_nights)
@@ -204,16 +206,16 @@ def number_of_raw_pixels(context, row):
     int
     """
 
-    def pixels_of_images():
-        """Return the sum over the images of the file."""
+    def sum_over_images():
+        """Return the number of pixels in all images of the file."""
         geometry = context.store.shared[row.geometry]
         return sum(math.prod(shape) for _, shape in geometry["raw_shapes"])
 
-    return context.lookup((Lookup.RAW_PIXELS, row.geometry), pixels_of_images)
+    return context.lookup((Lookup.RAW_PIXELS, row.geometry), sum_over_images)
 
 
 def size_of_frame(context, row):
-    """Return the `ccdflow.run.job.Size` of the work on one raw frame: one object for its geometry.
+    """Return the `Size` of the job of one raw frame; frames of one geometry share it.
 
     Parameters
     ----------
@@ -228,14 +230,14 @@ def size_of_frame(context, row):
 
     def size_of_geometry():
         """Return the size of one frame of the row's geometry."""
-        pixels = number_of_raw_pixels(context, row)
-        return Size(frames=1, largest=pixels, pixels=pixels)
+        n_pixels = number_of_raw_pixels(context, row)
+        return Size(frames=1, largest=n_pixels, pixels=n_pixels)
 
     return context.lookup((Lookup.SIZE_OF_FRAME, row.geometry), size_of_geometry)
 
 
 def recipe_and_images(context, row):
-    """Return (recipe, images) of a reduced frame.
+    """Return the recipe by which a frame is reduced, and the images of the reduced frame.
 
     Parameters
     ----------

@@ -1,7 +1,4 @@
-"""The warnings on reduced frames.
-
-They are in the table beside the frame, on the page of its night, and in the last lines of a run.
-"""
+"""The warnings on reduced frames, for the inventory, a night's page, and a run's last lines."""
 
 from __future__ import annotations
 
@@ -20,22 +17,22 @@ from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.wording import amplifier_prefix, first_lines
 
 MOST_WARNINGS = 12
-"""The end of a run names at most this many topics and cameras; the table has every frame."""
+"""The end of a run has at most this many lines on warnings; the inventory has every frame."""
 
-# The beginning of the topic of a warning that stands in the frame's row already.
+# Topics of warnings that a frame's row of the inventory has already begin with this.
 _ROW_TOPIC = "row: "
 
 LIKE_A_FLAT = "like a flat"
-"""The warning on a science frame as bright as a flat."""
+"""The topic of the warning on a science frame as bright as a flat."""
 
-# A science frame above this fraction of its camera's faintest flat is as bright as a flat.
+# A science frame is as bright as a flat above this fraction of its camera's faintest flat.
 _BRIGHT_FRACTION = 0.5
-# A science frame above this level is as bright as a flat where there is no flat: adu above biases.
+# Where there is no flat, a science frame is as bright as one above this level, adu above biases.
 _BRIGHT_LEVEL = 5000.0
 
 _WARNING_PREFIX = "warning: "
 
-# Whole adu have a noise of 0.29 adu of their own: quieter strips are not compared.
+# A lower noise, adu, counts as this one: rounding to whole adu alone makes a noise of 0.29.
 _LEAST_NOISE = 0.5
 
 
@@ -45,7 +42,6 @@ def rows_and_records(context, records):
     Parameters
     ----------
     context : ccdflow.run.context.Context
-        Settings, rows, ledger and groups of the run.
     records : iterable of ccdflow.run.job_records.Record
         Records of reduced frames.
 
@@ -53,6 +49,7 @@ def rows_and_records(context, records):
     -------
     rows : list of ccdflow.run.rawframes.rows.Row
     record_of : callable
+        Returns the record of a product, None without one.
     """
     rows = [row for row in context.store.rows.values() if is_of_enabled_type(row, context.settings)]
     return rows, {record.product: record for record in records}.get
@@ -64,15 +61,15 @@ def separating_settings(context):
 
 
 def warnings_of_frames(rows, record_of, group_by):
-    """Gather the warnings about frames.
+    """Return the warnings on all frames that have any.
 
     Parameters
     ----------
     rows : iterable of ccdflow.run.rawframes.rows.Row
     record_of : callable
-        Gives the record of a reduced frame by the product's name, None where there is none.
+        Returns the record of a reduced frame by the product's name, None without one.
     group_by : collection of str
-        `separating_settings` of the run.
+        As `separating_settings` returns them.
 
     Returns
     -------
@@ -97,12 +94,12 @@ class FrameWarnings(NamedTuple):
 
 
 def gather_warnings(rows, record_of, group_by):
-    """Return the warnings of some frames, and the figures by which all frames are judged.
+    """Return the warnings on the frames of whole nights, and the figures to judge all frames by.
 
     Parameters
     ----------
     rows, record_of, group_by
-        As `warnings_of_frames` takes them; all frames of a night are in one call.
+        As `warnings_of_frames` takes them. The frames of a night must not be split over two calls.
 
     Returns
     -------
@@ -111,65 +108,87 @@ def gather_warnings(rows, record_of, group_by):
         frames of the sky; ``levels``: [camera, type, levels] of biases and flats; ``biases``:
         [setup, noises]; ``noises``: [file, camera, amplifiers] where the noise has to be judged by
         biases of all nights, each [name, noise, that of its night's biases or None, setup];
-        ``open``: the files that these may warn of.
+        ``open``: the files whose warnings depend on the figures of all nights.
     """
     rows = list(rows)
-    data_of = _data_by_file(rows, record_of)
-    texts_of = {row.file: _texts_of_frame(row, data_of.get(row.file, {})) for row in rows}
-    warnings_of_nights = (
-        strip_sizes.size_warnings(rows, data_of),
-        absent_settings.warnings_on_absent_settings(rows, group_by),
-    )
-    for warnings in warnings_of_nights:
-        for file, texts in warnings.items():
-            texts_of[file] += texts
-    reduced = [(row, data_of[row.file]) for row in rows if row.file in data_of]
-    even = [[row.file, row.camera, data["even"]] for row, data in reduced if "even" in data]
-    noises = {row.file: (row, _noises_with_signal(data)) for row, data in reduced}
-    biases = _noises_of_biases(noises)
-    to_judge = _noises_to_judge(noises, biases)
+    data_by_file = _data_by_file(rows, record_of)
+    rows_and_data = [(row, data_by_file[row.file]) for row in rows if row.file in data_by_file]
+    even_frames = [
+        [row.file, row.camera, data["even"]] for row, data in rows_and_data if "even" in data
+    ]
+    noises_by_file = {row.file: (row, _noises_with_signal(data)) for row, data in rows_and_data}
+    biases_by_night = _noises_of_biases(noises_by_file)
+    noises_to_judge = _noises_to_judge(noises_by_file, biases_by_night)
     return {
-        "warnings": [
-            [row.file, row.camera, texts_of[row.file]] for row in rows if texts_of[row.file]
-        ],
-        "even": even,
-        "levels": _levels_by_type(reduced),
+        "warnings": _warnings_within_nights(rows, data_by_file, group_by),
+        "even": even_frames,
+        "levels": _levels_by_type(rows_and_data),
         "biases": [
-            [setup, values]
-            for noises_of_setups in biases.values()
-            for setup, values in noises_of_setups.items()
+            [setup, noises]
+            for noises_by_setup in biases_by_night.values()
+            for setup, noises in noises_by_setup.items()
         ],
-        "noises": to_judge,
-        "open": [file for file, *_ in (*even, *to_judge)],
+        "noises": noises_to_judge,
+        "open": [file for file, *_ in (*even_frames, *noises_to_judge)],
     }
+
+
+def _warnings_within_nights(rows, data_by_file, group_by):
+    """Return [file, camera, texts] of the warnings for which the frames of a night suffice.
+
+    Parameters
+    ----------
+    rows : list of ccdflow.run.rawframes.rows.Row
+    data_by_file : dict of str to dict
+        As `_data_by_file` returns them.
+    group_by : collection of str
+        As `separating_settings` returns them.
+    """
+    texts_by_file = {row.file: _texts_of_frame(row, data_by_file.get(row.file, {})) for row in rows}
+    for warnings in (
+        strip_sizes.size_warnings(rows, data_by_file),
+        absent_settings.warnings_on_absent_settings(rows, group_by),
+    ):
+        for file, texts in warnings.items():
+            texts_by_file[file] += texts
+    return [
+        [row.file, row.camera, texts_by_file[row.file]] for row in rows if texts_by_file[row.file]
+    ]
 
 
 def _data_by_file(rows, record_of):
     """Return {raw file: the figures in the record of its reduced frame}."""
     records = {row.file: record_of(reduced_product(row.file)) for row in rows}
-    # A record's data are JSON text until they are read: once.
+    # A record's data are JSON text that each access decodes: once.
     return {
         file: dict(record.data.items()) for file, record in records.items() if record is not None
     }
 
 
 def _texts_of_frame(row, data):
-    """Return (topic, text) of each warning on a frame by itself; {} for data without a record."""
-    # Each topic gets a line: a gain and a section are two.
+    """Return (topic, text) of each warning for which the frame alone suffices.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    data : dict of str to object
+        Data of the reduced frame's record; {} without one.
+    """
+    # Topics stay apart, because each gets a line at the end of a run.
     texts = [(f"{_ROW_TOPIC}{topic}", text) for topic, text in row.topics_and_warnings]
     return [*texts, *map(tuple, data.get("warnings") or ()), *_flag_texts(row, data)]
 
 
-def _levels_by_type(reduced):
-    """Return [camera, type, levels] of the biases and flats among reduced frames.
+def _levels_by_type(rows_and_data):
+    """Return [camera, type, levels] of the biases and flats among reduced frames, adu.
 
     Parameters
     ----------
-    reduced : list of (ccdflow.run.rawframes.rows.Row, dict of str to object)
-        Frames with the figures in their records.
+    rows_and_data : list of (ccdflow.run.rawframes.rows.Row, dict of str to object)
+        Row of each frame, and data of its record.
     """
     levels_by_type = defaultdict(list)
-    for row, data in reduced:
+    for row, data in rows_and_data:
         frame_type = row.facts["type"]
         if frame_type in ("bias", "flat") and data.get("statistics"):
             levels_by_type[row.camera, frame_type].append(data["statistics"][0]["level"])
@@ -177,13 +196,13 @@ def _levels_by_type(reduced):
 
 
 def _noises_with_signal(data):
-    """Return the noises of the amplifiers that have a signal: others have none to compare."""
+    """Return {amplifier: noise of its overscan, adu}, but of amplifiers without signal."""
     flags = data.get("flags") or ()
     return {name: noise for name, noise in data.get("noises", {}).items() if name not in flags}
 
 
 def _flag_texts(row, data):
-    """Yield the warning on amplifiers without signal; masters name frames of their own types."""
+    """Yield the warning on amplifiers without signal; biases, darks and flats get it elsewhere."""
     flags = data.get("flags")
     if flags and row.facts["type"] not in MASTER_KINDS:
         names = ", ".join(f"{name} ({flag})" for name, flag in sorted(flags.items()))
@@ -200,81 +219,77 @@ def frames_with_warning(gathered):
     Parameters
     ----------
     gathered : list of dict
-        Results of `gather_warnings`, which together cover all frames.
+        Results of `gather_warnings` that together cover all frames.
 
     Returns
     -------
     dict of str to FrameWarnings
     """
-    levels, biases, warned = defaultdict(list), defaultdict(list), {}
-    for part in gathered:
-        for camera, frame_type, levels_of_night in part["levels"]:
-            levels[camera, frame_type] += levels_of_night
-        for setup, noises in part["biases"]:
+    levels, biases, warnings = defaultdict(list), defaultdict(list), {}
+    for gathered_of_nights in gathered:
+        for camera, frame_type, levels_of_nights in gathered_of_nights["levels"]:
+            levels[camera, frame_type] += levels_of_nights
+        for setup, noises in gathered_of_nights["biases"]:
             biases[tuple(setup)] += noises
-    usual_figures = _UsualFigures(
-        levels, {setup: _usual_noise(noises) for setup, noises in biases.items()}
-    )
-    for part in gathered:
-        for file, camera, texts in part["warnings"]:
-            warned[file] = FrameWarnings(camera, list(map(tuple, texts)))
-        for file, camera, level in part["even"]:
-            frame = warned.setdefault(file, FrameWarnings(camera, []))
-            frame.texts.extend(_flat_warning(file, camera, level, usual_figures))
-        for file, camera, amplifiers in part["noises"]:
-            if texts := _noise_texts(amplifiers, usual_figures.noises):
-                frame = warned.setdefault(file, FrameWarnings(camera, []))
-                frame.texts[:] = _with_noise_texts(frame.texts, texts)
-    return {file: frame for file, frame in warned.items() if frame.texts}
+    bias_noises = {setup: _median_noise(noises) for setup, noises in biases.items()}
+    flat_limits = _FlatLimits(levels)
+    for gathered_of_nights in gathered:
+        for file, camera, texts in gathered_of_nights["warnings"]:
+            warnings[file] = FrameWarnings(camera, list(map(tuple, texts)))
+        for file, camera, level in gathered_of_nights["even"]:
+            warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
+            warnings_of_frame.texts.extend(_flat_warning(file, camera, level, flat_limits))
+        for file, camera, amplifiers in gathered_of_nights["noises"]:
+            if texts := _noise_texts(amplifiers, bias_noises):
+                warnings_of_frame = warnings.setdefault(file, FrameWarnings(camera, []))
+                warnings_of_frame.texts[:] = _with_noise_texts(warnings_of_frame.texts, texts)
+    return {file: each for file, each in warnings.items() if each.texts}
 
 
 def _with_noise_texts(pairs, noise_texts):
-    """Return the (topic, text) of a frame's warnings, those on its noise replaced by others."""
+    """Return (topic, text) of a frame's warnings, in which those on its noise are replaced."""
     other_pairs = [pair for pair in pairs if pair[0] != NOISE]
     if any(topic == LIGHT for topic, _ in other_pairs):
-        # A warning of light in the strip explains the noise: one line is enough.
+        # Light in the overscan explains the noise, so a warning on the noise is not needed.
         return other_pairs
     return other_pairs + [(NOISE, text) for text in noise_texts]
 
 
-class _UsualFigures:
-    """The usual levels and noises of cameras.
+class _FlatLimits:
+    """The light from which on a frame of a camera is as bright as a flat.
 
     Parameters
     ----------
     levels : dict of (str, str) to list of float
-        Levels of biases and flats, by camera and type.
-    noises : dict of tuple to float
-        Usual noise of biases, adu, by what they have in common.
+        Levels of biases and flats, adu, by camera and type.
     """
 
-    def __init__(self, levels, noises):
-        self._levels, self.noises = levels, noises
-        self._flat_limits = {}
+    def __init__(self, levels):
+        self._levels, self._limits = levels, {}
 
-    def flat_limit(self, camera):
-        """Return a camera's bias level and how far above it a frame looks like a flat, adu."""
-        if camera not in self._flat_limits:
+    def limit_of(self, camera):
+        """Return the bias level of a camera, adu, and the least light of a flat above it, adu."""
+        if camera not in self._limits:
             biases, flats = (
                 self._levels.get((camera, frame_type), ()) for frame_type in ("bias", "flat")
             )
             bias_level = median(biases) if biases else 0.0
             limit = _BRIGHT_FRACTION * (min(flats) - bias_level) if flats else _BRIGHT_LEVEL
-            self._flat_limits[camera] = bias_level, limit
-        return self._flat_limits[camera]
+            self._limits[camera] = bias_level, limit
+        return self._limits[camera]
 
 
-def _flat_warning(file, camera, level, usual_figures):
-    """Yield the warning for a science frame that is even, if it is as bright as a flat.
+def _flat_warning(file, camera, level, flat_limits):
+    """Yield the warning on an even science frame, if it is as bright as a flat.
 
     Parameters
     ----------
     file, camera : str
     level : float
         Level of the frame, adu.
-    usual_figures : _UsualFigures
+    flat_limits : _FlatLimits
     """
-    bias_level, limit = usual_figures.flat_limit(camera)
+    bias_level, limit = flat_limits.limit_of(camera)
     light = level - bias_level
     if light >= limit:
         rule = type_rule_text("flat", files=[pattern_of(PurePosixPath(file).name)])
@@ -286,77 +301,91 @@ def _flat_warning(file, camera, level, usual_figures):
         )
 
 
-def _noises_of_biases(noises):
-    """Return {night: {setup: noises}} of the overscan of biases."""
-    nights = defaultdict(lambda: defaultdict(list))
-    for row, noise_of_amplifier in noises.values():
+def _noises_of_biases(noises_by_file):
+    """Return {night: {setup: noises}} of the overscan of biases, adu."""
+    noises_by_night = defaultdict(lambda: defaultdict(list))
+    for row, noises_by_amplifier in noises_by_file.values():
         if row.facts["type"] == "bias":
-            for name, noise in noise_of_amplifier.items():
-                nights[row.night][_setup_of_noise(row, name)].append(noise)
-    return nights
+            for name, noise in noises_by_amplifier.items():
+                noises_by_night[row.night][_setup_of_noise(row, name)].append(noise)
+    return noises_by_night
 
 
-def _usual_noise(noises):
-    """Return the usual noise of some strips, adu: no less than that of rounding to whole adu."""
+def _median_noise(noises):
+    """Return the median of some noises, adu, at least `_LEAST_NOISE`."""
     return max(median(noises), _LEAST_NOISE)
 
 
-def _noises_to_judge(noises, biases):
-    """Return the frames whose noise is judged by biases of other nights, or by their own night's.
-
-    Frames like the biases of their own night are not among them.
+def _noises_to_judge(noises_by_file, biases_by_night):
+    """Return the frames whose noise is unlike that of their night's biases, or has none to compare.
 
     Parameters
     ----------
-    noises : dict of str to (ccdflow.run.rawframes.rows.Row, dict of str to float)
-        By raw file: its row, and the noise of the overscan of each amplifier, adu.
-    biases : dict of str to dict
+    noises_by_file : dict of str to (ccdflow.run.rawframes.rows.Row, dict of str to float)
+        By raw file: its row, and the noise of each amplifier's overscan, adu.
+    biases_by_night : dict of str to dict
         As `_noises_of_biases` returns it.
+
+    Returns
+    -------
+    list of list
+        The entry ``noises`` of `gather_warnings`.
     """
-    usual_noises = {
-        night: {setup: _usual_noise(values) for setup, values in noises_of_setups.items()}
-        for night, noises_of_setups in biases.items()
+    median_noises = {
+        night: {setup: _median_noise(noises) for setup, noises in noises_by_setup.items()}
+        for night, noises_by_setup in biases_by_night.items()
     }
-    to_judge = []
-    for file, (row, noise_of_amplifier) in noises.items():
-        usual_of_night = usual_noises.get(row.night, {})
+    noises_to_judge = []
+    for file, (row, noises_by_amplifier) in noises_by_file.items():
+        noises_of_night = median_noises.get(row.night, {})
         amplifiers = [
-            [name, noise, usual_of_night.get(key := _setup_of_noise(row, name)), list(key)]
-            for name, noise in noise_of_amplifier.items()
+            [name, noise, noises_of_night.get(setup := _setup_of_noise(row, name)), list(setup)]
+            for name, noise in noises_by_amplifier.items()
         ]
-        if any(normal is None or _is_odd(noise, normal) for _, noise, normal, _ in amplifiers):
-            to_judge.append([file, row.camera, amplifiers])
-    return to_judge
+        if any(
+            bias_noise is None or _is_unlike(noise, bias_noise)
+            for _, noise, bias_noise, _ in amplifiers
+        ):
+            noises_to_judge.append([file, row.camera, amplifiers])
+    return noises_to_judge
 
 
-def _is_odd(noise, normal):
-    """Return whether a noise, adu, differs from the usual one by more than `NOISIER_FACTOR`."""
-    return not 1 / NOISIER_FACTOR <= max(noise, _LEAST_NOISE) / normal <= NOISIER_FACTOR
+def _is_unlike(noise, bias_noise):
+    """Return whether a noise, adu, is more than `NOISIER_FACTOR` off the noise of biases."""
+    return not 1 / NOISIER_FACTOR <= max(noise, _LEAST_NOISE) / bias_noise <= NOISIER_FACTOR
 
 
-def _noise_texts(amplifiers, usual_noises):
-    """Return warnings on the amplifiers of a frame whose noise is unlike that of the biases."""
+def _noise_texts(amplifiers, bias_noises):
+    """Return the warnings on a frame's amplifiers whose noise is unlike that of biases.
+
+    Parameters
+    ----------
+    amplifiers : list of list
+        Name, noise, noise of its night's biases or None, and setup of each: see `gather_warnings`.
+    bias_noises : dict of tuple to float
+        Noise of the biases of all nights, adu, by setup.
+    """
     texts = []
-    for name, noise, usual_of_night, key in amplifiers:
-        normal = usual_noises.get(tuple(key)) if usual_of_night is None else usual_of_night
-        if normal and _is_odd(noise, normal):
+    for name, noise, noise_of_night, setup in amplifiers:
+        bias_noise = bias_noises.get(tuple(setup)) if noise_of_night is None else noise_of_night
+        if bias_noise and _is_unlike(noise, bias_noise):
             prefix = amplifier_prefix(name, has_others=len(amplifiers) > 1)
             texts.append(
                 f"{prefix}the overscan has a noise of {noise:.4g} adu, that of the camera's"
-                f" biases is {normal:.4g}: light, structure or another readout is in it; look"
+                f" biases is {bias_noise:.4g}: light, structure or another readout is in it; look"
                 " at `overscan:` in the camera's profile"
             )
     return texts
 
 
 def _setup_of_noise(row, name):
-    """Return the setup within which an amplifier's noise is compared, first in its night."""
+    """Return the values that frames share among which an amplifier's noise is compared."""
     facts = row.facts
     return row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"]
 
 
 def table_texts(texts):
-    """Return the texts of a frame's warnings that its row does not have."""
+    """Return the texts of a frame's warnings that its row of the inventory does not have yet."""
     return [_WARNING_PREFIX + text for topic, text in texts if not topic.startswith(_ROW_TOPIC)]
 
 
@@ -374,23 +403,24 @@ def sentences_on_warnings(warnings):
     Returns
     -------
     list of str
-        The sentences, those on most frames first.
+        The sentence on most frames is the first.
     """
-    warned_files = defaultdict(list)
+    files_by_topic = defaultdict(list)
     for file in sorted(warnings):
+        # Of several warnings with the same topic, the first counts.
         for topic, text in dict(reversed(warnings[file].texts)).items():
-            warned_files[warnings[file].camera, topic].append((file, text))
-    ranked = sorted(warned_files.items(), key=lambda item: (-len(item[1]), item[0]))
+            files_by_topic[warnings[file].camera, topic].append((file, text))
+    ranked = sorted(files_by_topic.items(), key=lambda item: (-len(item[1]), item[0]))
     sentences = []
     for (camera, _), files_and_texts in ranked:
-        (file, text), number = files_and_texts[0], len(files_and_texts)
-        number_words = f" (the first of {number} frames)" if number > 1 else ""
+        (file, text), n_files = files_and_texts[0], len(files_and_texts)
+        count_words = f" (the first of {n_files} frames)" if n_files > 1 else ""
         text = text.replace(_PROFILE, f"config/cameras/{camera}.yaml")
-        sentences.append(f"{camera}: {file}{number_words}: {text}")
+        sentences.append(f"{camera}: {file}{count_words}: {text}")
     return sentences
 
 
 def lines_on_frames(warnings):
-    """Return the last lines of a run on its frames: ``warnings`` as in `sentences_on_warnings`."""
+    """Return the last lines of a run on the warnings that `sentences_on_warnings` takes."""
     texts = [_WARNING_PREFIX + text for text in sentences_on_warnings(warnings)]
     return first_lines(texts, MOST_WARNINGS, f"more kinds of warnings, see {paths.INVENTORY}")

@@ -1,6 +1,6 @@
 """Entries of the record of a reduced frame: the ends of its converters, the parts without a level.
 
-The plain entries are as the record has them: they are parts of the basis of other products.
+Plain entries are JSON values, as the record has them: the bases of other products contain them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ccdflow.frame.converter_end import ConverterEnd
 
 
 def plain_ends(record):
-    """Return the ends of the converters of a reduced frame as its record has them.
+    """Return {amplifier: end of its converter} of a reduced frame, as JSON values.
 
     Parameters
     ----------
@@ -26,27 +26,28 @@ def plain_ends(record):
 
 
 def plain_ends_of_full_pixels(record):
-    """Return the `plain_ends` of the amplifiers with pixels at the end: a dict."""
+    """Return the `plain_ends` of the amplifiers in which pixels are at the end of the converter."""
     ends = plain_ends(record).items()
-    return {name: data for name, data in ends if "least" in data or "parts" in data}
+    return {name: end for name, end in ends if "least" in end or "parts" in end}
 
 
 def converter_ends_of(record):
     """Return {amplifier: `ccdflow.frame.converter_end.ConverterEnd`} of a reduced frame."""
-    return {name: ConverterEnd.from_record(data) for name, data in plain_ends(record).items()}
+    return {name: ConverterEnd.from_record(end) for name, end in plain_ends(record).items()}
 
 
 def lacks_converter_ends(record):
-    """Return whether a reduced frame was made before its record had the ends of its converters.
+    """Return whether a reduced frame was made before records had the ends of converters.
 
-    A frame that is yet to be made will have them: the key of its product is known beforehand.
+    False for a frame that is yet to be made, whose record has no figures: its record will have the
+    ends.
     """
     # Older results: header version 4 had no card AMPTOP, and the record no entry.
     return record is not None and "levels" in record.data and "converter" not in record.data
 
 
 def plain_no_level_parts(record):
-    """Return the parts of a reduced frame whose overscan is saturated, as its record has them.
+    """Return the parts of a reduced frame whose overscan is saturated, as JSON values.
 
     Parameters
     ----------
@@ -56,13 +57,13 @@ def plain_no_level_parts(record):
     -------
     dict of str to list of list of int
         [first row, row after the last, first column, column after the last] of each part, by
-        amplifier; {} where there is none, as in all sound frames.
+        amplifier; {} for a sound frame.
     """
     return {} if record is None else record.data.get("without_level", {})
 
 
 def no_level_parts(record):
-    """Return {amplifier: tuple of `ccdflow.camera.sections.Region`} of these parts."""
+    """Return {amplifier: tuple of `Region`} of the parts whose overscan is saturated."""
     return {
         name: tuple(Region(*ends) for ends in parts)
         for name, parts in plain_no_level_parts(record).items()

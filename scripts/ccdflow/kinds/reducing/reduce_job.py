@@ -40,11 +40,12 @@ from ccdflow.run import failures, job_records
 from ccdflow.run.job_records import Record
 from ccdflow.run.rawframes.rows import Row, RowMark
 
-# Frames of these types have no light. A strip that seems lit is noisy, and the warning on its noise
-# says so.
+# Frames of these types have no light. A strip that seems lit is only noisy, and gets the warning on
+# noise.
 _DARK_TYPES = ("bias", "dark")
 
-# Bytes of the header by the form of a frame: pixels are written first, behind the room for it.
+# Bytes of the header, by `_FrameJob.header_form`: a frame's pixels are written before its header,
+# behind room for it.
 _header_sizes = {}
 
 
@@ -63,11 +64,11 @@ class _FrameJob:
     geometry : ccdflow.camera.geometry.Geometry
     recipe : ccdflow.camera.reduction_recipe.ReductionRecipe
     memory : int
-        Bytes that the frame may take.
+        Bytes of memory that the job may take.
     key : str
         Key of the job, for the header.
     is_sampled : bool
-        Whether frames of its type are combined: its statistics are taken from some rows.
+        Whether frames of its type are combined: these need statistics, of sampled rows.
     write_small_picture : callable or None
         Takes a `ccdflow.frame.small_images.SmallImage`; None if no picture is wanted.
     """
@@ -84,32 +85,54 @@ class _FrameJob:
     write_small_picture: Callable[[SmallImage], None] | None
 
     @property
-    def is_looked_at(self):
-        """Whether a small image is made of it: for the contact sheet, or to see if it is a flat."""
+    def needs_small_image(self):
+        """Whether a small image is needed: for the contact sheet, or to see if it is a flat."""
         return self.write_small_picture is not None or self.row.facts["type"] == "science"
 
     def use_small_image(self, image):
-        """Write the small picture, if it is wanted; return the level of an even science frame."""
+        """Write the small picture, if one is wanted; return the level if this is an even frame.
+
+        Parameters
+        ----------
+        image : numpy.ndarray of shape (ny, nx), float32
+            The small image, adu.
+
+        Returns
+        -------
+        float or None
+            Adu; None for an uneven frame, and for any that is not a science frame.
+        """
         if self.write_small_picture is not None:
             self.write_small_picture(image)
         return even_level(image) if self.row.facts["type"] == "science" else None
 
     @property
     def header_form(self):
-        """The key of headers of one form: geometry, recipe, lengths of header and file name."""
+        """The values on which the size of the product's header depends."""
         header = self.layout.hdus[0].header
         return (self.row.geometry, self.row.recipe, len(header), len(self.row.file))
 
-    def rows(self, shape):
-        """Return the rows of an image of the product from which its statistics are taken."""
+    def statistics_rows(self, shape):
+        """Return the indices of the rows of an image from which its statistics are computed."""
         if not self.is_sampled:
             return ()
         return sampled_rows(*shape, 1, rows_wanted=FRAME_ROWS)
 
-    def header(self, make, reduced):
-        """Return the result of `headers.first_header` or `headers.product_parts` for this frame."""
+    def header(self, make_header, reduced):
+        """Return the result of `headers.first_header` or `headers.product_parts` for this frame.
+
+        Parameters
+        ----------
+        make_header : callable
+            One of the two functions.
+        reduced : ccdflow.frame.reduction.Reduced
+
+        Returns
+        -------
+        bytes or list of bytes
+        """
         origin = headers.ProductOrigin(self.row.file, self.row.fingerprint, self.key)
-        return make(self.layout, self.geometry, self.recipe, reduced, origin)
+        return make_header(self.layout, self.geometry, self.recipe, reduced, origin)
 
 
 def make_reduced_frame(context, job):
@@ -123,8 +146,8 @@ def make_reduced_frame(context, job):
     Returns
     -------
     ccdflow.run.job_records.Record
-        Its status says whether the product was made. Whatever stood under the product's name is
-        untouched unless it was.
+        Its status tells whether the product was made. If it was not, an existing file of the
+        product's name is not touched.
 
     Raises
     ------
@@ -150,8 +173,8 @@ def make_reduced_frame(context, job):
         return replace(record, status=job_records.SET_ASIDE, reason=error.reason, data=data)
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
-            # The fault is not the frame's: the job fails. An OSError without a number is astropy's,
-            # for bytes that it cannot read.
+            # The frame is not at fault, so the job fails. astropy raises an OSError without a
+            # number for bytes that it cannot read.
             raise
         failures.write_raw_log(context.results, row.file, failures.raw_log_text(row.file, error))
         reason = file_errors.unforeseen_error(row.file, error).reason
@@ -165,7 +188,7 @@ def make_reduced_frame(context, job):
 
 
 def _reduce_raw_file(context, job, row, raw):
-    """Reduce the frame of an open raw file; return its place, its checksums, its figures.
+    """Reduce the frame of an open raw file, and write the product.
 
     Parameters
     ----------
@@ -174,6 +197,15 @@ def _reduce_raw_file(context, job, row, raw):
     row : ccdflow.run.rawframes.rows.Row
     raw : ccdflow.files.rawfile.RawFile
         The raw file, open.
+
+    Returns
+    -------
+    target : pathlib.Path
+        The product.
+    content : str
+        Checksums of the product, for the record.
+    figures : dict of str to object
+        As `_figures_of_frame` returns them.
     """
     memory = int(context.settings["limits"]["frame_memory"] * 1e6)
     try:
@@ -191,17 +223,19 @@ def _reduce_raw_file(context, job, row, raw):
             if wants_pictures(context)
             else None,
         )
-        streamed = None
+        written_frame = None
         if streaming.can_stream(frame.layout, frame.geometry, frame.recipe):
-            streamed = _reduce_by_rows(frame)
-        reduced, written, samples, even = streamed or _reduce_any_frame(frame)
+            written_frame = _reduce_by_rows(frame)
+        if written_frame is None:
+            written_frame = _reduce_in_memory(frame)
     except FrameError:
         if row.stamp and row.stamp != raw.stamp:
-            # The open file is another than the one whose header was read.
+            # The file was replaced after its header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
-    content = checksum.product_checksum(reduced.images[0].words, written)
-    return frame.target, content, _figures_of_frame(frame, reduced, samples, even)
+    words = written_frame.reduced.images[0].words
+    content = checksum.product_checksum(words, written_frame.headers)
+    return frame.target, content, _figures_of_frame(frame, written_frame)
 
 
 def _checked_layout(row, raw, memory):
@@ -213,7 +247,7 @@ def _checked_layout(row, raw, memory):
 
 
 class _WrittenFrame(NamedTuple):
-    """A reduced frame in its place.
+    """A reduced frame whose product is written.
 
     Attributes
     ----------
@@ -221,28 +255,35 @@ class _WrittenFrame(NamedTuple):
     headers : list of bytes
         Headers of the HDUs of its file.
     samples : list of numpy.ndarray of shape (k, nx), float32 or float64
-        Some rows of each image.
-    even : float or None
+        The rows of each image from which its statistics are computed.
+    level_if_even : float or None
         Level of an even science frame, adu; None for all others.
     """
 
     reduced: reduction.Reduced
     headers: list[bytes]
     samples: list[np.ndarray]
-    even: float | None
+    level_if_even: float | None
 
 
 def _predicted_header_size(frame, hdu):
-    """Return the bytes of the header of a `_FrameJob`'s product, by a frame with usual figures."""
-    top = decoding.highest_value(hdu, frame.row.file)
-    like_it = streaming.predicted_frame(frame.geometry, frame.recipe, top)
-    return len(frame.header(headers.first_header, like_it))
+    """Return the size in bytes of a product's header, by the header of a frame like this one.
+
+    Parameters
+    ----------
+    frame : _FrameJob
+    hdu : ccdflow.files.fits_structure.Hdu
+        HDU of the raw pixels.
+    """
+    highest_value = decoding.highest_value(hdu, frame.row.file)
+    predicted_frame = streaming.predicted_frame(frame.geometry, frame.recipe, highest_value)
+    return len(frame.header(headers.first_header, predicted_frame))
 
 
 def _reduce_by_rows(frame):
-    """Reduce a frame of the usual kind to a `_WrittenFrame`.
+    """Reduce a frame row by row while its file is read; return the `_WrittenFrame`.
 
-    None if the size of its header is not as foreseen.
+    None if the size of the header is not the predicted one: no product is written.
     """
     hdu = frame.layout.hdus[frame.geometry.amplifiers[0].hdu]
     size = _header_sizes.get(frame.header_form)
@@ -252,28 +293,30 @@ def _reduce_by_rows(frame):
         fingerprint = frame.row.fingerprint
         rows = rowio.RowStream(frame.raw, frame.layout, hdu, frame.row.file, fingerprint)
         shape = frame.geometry.shape
-        image_builder = (
-            SmallImage(shape, n_rows_of_square(frame.row)) if frame.is_looked_at else None
-        )
+        image_builder = None
+        if frame.needs_small_image:
+            image_builder = SmallImage(shape, n_rows_of_square(frame.row))
         streamed = streaming.stream_frame(
             rows,
             writer,
             frame.geometry,
             frame.recipe,
-            sample=frame.rows(shape),
+            sample=frame.statistics_rows(shape),
             small_image=image_builder,
         )
         _refuse_lit_overscan(frame, streamed.reduced)
-        # Done before the product: little should happen between its renaming and its record.
-        even = None if image_builder is None else frame.use_small_image(image_builder.result())
+        # Before the product is finished: little should happen between its renaming and its record.
+        level_if_even = None
+        if image_builder is not None:
+            level_if_even = frame.use_small_image(image_builder.result())
         header = frame.header(headers.first_header, streamed.reduced)
         if not writer.finish(header):
             return None
-    return _WrittenFrame(streamed.reduced, [header], [streamed.sample], even)
+    return _WrittenFrame(streamed.reduced, [header], [streamed.sample], level_if_even)
 
 
-def _reduce_any_frame(frame):
-    """Reduce a frame of any kind to a `_WrittenFrame`."""
+def _reduce_in_memory(frame):
+    """Reduce a frame of any geometry after all its pixels are read; return the `_WrittenFrame`."""
     name, layout = frame.row.file, frame.layout
     fingerprint = frame.row.fingerprint
     content = frame.raw.read_all(layout, memory=frame.memory, fingerprint=fingerprint)
@@ -282,32 +325,32 @@ def _reduce_any_frame(frame):
         for hdu in sorted({amplifier.hdu for amplifier in frame.geometry.amplifiers})
     }
     _refuse_negatives(frame, stored)
-    tops = {
+    highest_values = {
         hdu: decoding.highest_value(layout.hdus[hdu], name)
         for hdu, (values, _) in stored.items()
         if values.dtype.kind == "f"
     }
-    reduced = reduction.reduce_frame(stored, frame.geometry, frame.recipe, tops=tops)
+    reduced = reduction.reduce_frame(stored, frame.geometry, frame.recipe, tops=highest_values)
     _refuse_lit_overscan(frame, reduced)
     parts = frame.header(headers.product_parts, reduced)
-    even = None
-    if frame.is_looked_at:
-        even = frame.use_small_image(
-            small_image(reduced.images[0].data, n_rows_of_square(frame.row))
-        )
+    level_if_even = None
+    if frame.needs_small_image:
+        image = small_image(reduced.images[0].data, n_rows_of_square(frame.row))
+        level_if_even = frame.use_small_image(image)
     atomic_write.write_whole(frame.target, parts)
     _header_sizes[frame.header_form] = len(parts[0])
     samples = [
-        _native_values(image.data[list(frame.rows(image.data.shape))]) for image in reduced.images
+        _native_values(image.data[list(frame.statistics_rows(image.data.shape))])
+        for image in reduced.images
     ]
-    return _WrittenFrame(reduced, checksum.headers_among(parts), samples, even)
+    return _WrittenFrame(reduced, checksum.headers_among(parts), samples, level_if_even)
 
 
 def _refuse_lit_overscan(frame, reduced):
-    """Refuse a flat whose overscan holds data: its columns would be lost.
+    """Raise `LitOverscan` for a flat whose overscan holds data: trimming would lose the data.
 
-    Only flats are refused: other frames may have no light, so that equal noise in both regions is
-    read noise.
+    Only flats are refused. Other frames may have no light, and the same read noise in the overscan
+    as in the data.
     """
     if frame.row.facts["type"] == "flat" and frame.row.facts["exptime"] != 0:
         for kind, problem in reduced.warnings:
@@ -321,55 +364,79 @@ def _refuse_negatives(frame, stored):
     headers_of = frame.layout.headers
     for hdu, (values, _) in stored.items():
         negatives = Negatives(headers_of[hdu]["BITPIX"] < 0 and not frame.recipe.raw)
-        regions = [a.data for a in frame.geometry.amplifiers if a.hdu == hdu]
-        # The same rows count in a frame that is reduced while it is inflated.
+        regions = [
+            amplifier.data for amplifier in frame.geometry.amplifiers if amplifier.hdu == hdu
+        ]
+        # `streaming.stream_frame` counts the same rows.
         negatives.add(
             values[min(region.y0 for region in regions) : max(region.y1 for region in regions)]
         )
         negatives.check(frame.row.file)
 
 
-def _figures_of_frame(frame, reduced, samples, even):
+def _figures_of_frame(frame, written_frame):
     """Return a reduced frame's figures for other products: levels, noises, flags, statistics.
+
+    An entry that is empty for most frames is there only where it is not empty.
 
     Parameters
     ----------
     frame : _FrameJob
-    reduced : ccdflow.frame.reduction.Reduced
-    samples : list of numpy.ndarray of shape (k, nx), float32 or float64
-        Sampled rows of each image.
-    even : float or None
-        Level of an even science frame, adu; None for all others.
+    written_frame : _WrittenFrame
     """
-    overscans = {name: o for name, o in reduced.overscans.items() if o is not None}
+    reduced, level = written_frame.reduced, written_frame.level_if_even
+    overscans = {name: each for name, each in reduced.overscans.items() if each is not None}
+    levels = {name: float(f"{each.level:.6g}") for name, each in overscans.items()}
     figures = {
-        "levels": {name: float(f"{o.level:.6g}") for name, o in overscans.items()},
-        "noises": {name: float(f"{o.noise:.6g}") for name, o in overscans.items()},
+        "levels": levels,
+        "noises": {name: float(f"{each.noise:.6g}") for name, each in overscans.items()},
         "flags": reduced.flags,
         "converter": _ends_of_converters(reduced),
     }
-    if reduced.rows:
-        figures["rows"] = {
-            name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
-            for name, rows in reduced.rows.items()
-        }
-    if reduced.without_level:
-        figures["without_level"] = _plain_regions(reduced.without_level)
-    if warnings := _warnings_that_count(frame, reduced):
-        figures["warnings"] = warnings
-    if _is_unstated(frame):
-        # Other frames beside it may show that the strip in its profile is not an overscan.
-        dark = [rows.is_strip_dark for rows in reduced.rows.values()]
-        figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
-    if even:
-        figures["even"] = float(f"{even:.4g}")
-    if any(map(np.size, samples)):
-        figures["statistics"] = _statistics_of_frame(frame, samples, figures["levels"])
+    other_figures = {
+        "rows": _row_figures(reduced),
+        "without_level": _plain_regions(reduced.without_level),
+        "warnings": _warnings_that_count(frame, reduced),
+        "strips": _figures_of_strips(frame, reduced),
+        "even": float(f"{level:.4g}") if level else None,
+    }
+    figures |= {name: figure for name, figure in other_figures.items() if figure}
+    if any(map(np.size, written_frame.samples)):
+        figures["statistics"] = _statistics_of_frame(frame, written_frame.samples, levels)
     return figures
 
 
+def _row_figures(reduced):
+    """Return the scatter of rows before and after subtraction, and of pixels, by amplifier."""
+    return {
+        name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
+        for name, rows in reduced.rows.items()
+    }
+
+
+def _figures_of_strips(frame, reduced):
+    """Return the axis of an overscan that no card confirms, and whether it is dark; else None.
+
+    Other frames of the night may show that such a strip is no overscan (`strip_sizes`).
+    """
+    if not _has_unconfirmed_overscan(frame):
+        return None
+    is_dark_by_amplifier = [rows.is_strip_dark for rows in reduced.rows.values()]
+    is_dark = bool(is_dark_by_amplifier) and all(is_dark_by_amplifier)
+    return {"axis": _axis_of_strips(frame), "dark": is_dark}
+
+
 def _statistics_of_frame(frame, samples, levels):
-    """Return the figures of each amplifier of a frame from the sampled rows of its images."""
+    """Return the figures of each amplifier of a frame from sampled rows of its images.
+
+    Parameters
+    ----------
+    frame : _FrameJob
+    samples : list of numpy.ndarray of shape (k, nx), float32 or float64
+        Sampled rows of each image.
+    levels : dict of str to float
+        Overscan levels, adu, by amplifier.
+    """
     images = product_images(frame.geometry, frame.recipe)
     return [
         statistics
@@ -379,12 +446,12 @@ def _statistics_of_frame(frame, samples, levels):
 
 
 def _ends_of_converters(reduced):
-    """Return the ends of the converters as JSON has them, by amplifier."""
+    """Return {amplifier: end of its converter}, as JSON values."""
     return {name: end.to_record() for name, end in reduced.converters.items()}
 
 
 def _plain_regions(without_level):
-    """Return the parts without a level as lists of numbers, by amplifier."""
+    """Return {amplifier: its parts without a level}, each as a list of four numbers."""
     return {
         name: [[part.y0, part.y1, part.x0, part.x1] for part in parts]
         for name, parts in without_level.items()
@@ -392,7 +459,7 @@ def _plain_regions(without_level):
 
 
 def _warnings_that_count(frame, reduced):
-    """Return [kind, text] of each warning on a reduced frame."""
+    """Return [topic, text] of each warning, but of those on light in frames that have none."""
     is_dark = frame.row.facts["type"] in _DARK_TYPES
     remedies = strip_light.REMEDIES
     return [
@@ -402,37 +469,37 @@ def _warnings_that_count(frame, reduced):
     ]
 
 
-# Cards whose sections confirmed the profile's overscan when the header was read.
-_SECTIONS = ("datasec", "biassec", "ccdsec")
+# Cards whose sections confirm the profile's overscan, if a header has any.
+_SECTION_FACTS = ("datasec", "biassec", "ccdsec")
 
 
-def _is_unstated(frame):
-    """Return whether no card says that the strips of the profile are an overscan."""
+def _has_unconfirmed_overscan(frame):
+    """Return whether only the profile tells that strips of a frame are an overscan."""
     has_strips = any(amplifier.overscan for amplifier in frame.geometry.amplifiers)
-    is_counted = frame.geometry.source == "profile" and has_strips
-    is_stated = any(frame.row.facts[name] for name in _SECTIONS)
-    return is_counted and (not is_stated or frame.row.has(RowMark.LIT_STRIP_BY_CARD))
+    is_of_profile = frame.geometry.source == "profile" and has_strips
+    has_sections = any(frame.row.facts[name] for name in _SECTION_FACTS)
+    return is_of_profile and (not has_sections or frame.row.has(RowMark.LIT_STRIP_BY_CARD))
 
 
 def _axis_of_strips(frame):
-    """Return the number of the axis along which the overscan is counted, as in NAXIS1."""
+    """Return the FITS axis, 1 or 2, along which overscan and data lie one behind the other."""
     amplifier = next(a for a in frame.geometry.amplifiers if a.overscan)
     return 2 if amplifier.overscan[0].shares_columns(amplifier.data) else 1
 
 
 def _amplifier_statistics(frame, image, sample, levels):
-    """Yield the figures of each amplifier of an image from a sample of its rows.
+    """Yield the statistics of each amplifier of an image from a sample of its rows.
 
     Parameters
     ----------
     frame : _FrameJob
     image : ccdflow.frame.products.ProductImage
     sample : numpy.ndarray of shape (rows, nx), float32
-        Its sampled rows.
-    levels : dict of str to object
-        By the name of the amplifier.
+        The sampled rows of the image.
+    levels : dict of str to float
+        Overscan levels, adu, by amplifier.
     """
-    rows = np.asarray(frame.rows(image.shape))
+    rows = np.asarray(frame.statistics_rows(image.shape))
     for amplifier in image.amplifiers:
         place = frame.recipe.region_of(amplifier)
         pixels = sample[(rows >= place.y0) & (rows < place.y1), place.x0 : place.x1]

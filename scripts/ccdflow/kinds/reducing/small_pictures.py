@@ -1,8 +1,8 @@
 """The small pictures of a night's frames: their files, and the values shown beside them.
 
-They are in a folder beside the night's page. The job of a frame draws one while it has the pixels.
-The job of the night's list (`ccdflow.kinds.reporting.contact_sheet`) keeps those that are current,
-draws the others from the products, and removes those without a frame.
+The pictures are in a folder beside the night's page. The job of a frame draws its picture while it
+has the pixels. The job of the night's list (`ccdflow.kinds.reporting.contact_sheet`) keeps current
+pictures, draws missing ones from the products, and removes pictures without a frame.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ccdflow.run.rawframes.rawfolder import is_below
 
 
 def n_rows_of_square(row):
-    """Return how many rows of each square the small picture of a frame is made of.
+    """Return the number of rows in each square of pixels that a frame's small picture averages.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def n_rows_of_square(row):
 
 
 def wants_pictures(context):
-    """Return whether the configuration asks for pictures."""
+    """Return whether the configuration asks for pictures of frames."""
     return context.settings["pictures"]["per_type"] != 0
 
 
 def write_small_picture(context, row, job, image):
-    """Write the small picture of a frame that was just reduced, but for a folder among raw frames.
+    """Write the small picture of a reduced frame, unless its folder lies among the raw frames.
 
     Parameters
     ----------
@@ -48,24 +48,24 @@ def write_small_picture(context, row, job, image):
     row : ccdflow.run.rawframes.rows.Row
     job : ccdflow.run.job.Job
     image : numpy.ndarray of shape (ny, nx), float32
-        Its small image, adu, made of `n_rows_of_square` rows of each square.
+        The frame's small image, adu, made of `n_rows_of_square` rows of each square.
     """
     path = f"{context.results}/{paths.small_picture(row.night, job.product)}"
-    is_of_raw_frames = context.lookup(
+    is_among_raw_frames = context.lookup(
         (Lookup.SMALL_PICTURES, row.night),
         lambda: is_below(path.rpartition("/")[0], context.raw),
     )
-    if is_of_raw_frames:
+    if is_among_raw_frames:
         return
-    # The frame is complete without its picture. The job of the night's list makes the picture, or
-    # reports the error.
+    # The frame is complete without its picture. The job of the night's list draws a missing
+    # picture, or reports the error.
     with suppress(OSError):
         content = draw_small_picture(image, key=job.key, rows=n_rows_of_square(row))
         atomic_write.write_directly(path, content)
 
 
 def values_and_picture(context, row, product, key, unit="adu"):
-    """Return the values shown beside a product's small picture, which is made where it is missing.
+    """Return a product's small picture and the values shown beside it; draw a missing picture.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def values_and_picture(context, row, product, key, unit="adu"):
     row : ccdflow.run.rawframes.rows.Row
         Row of the raw frame.
     product, key : str
-        A reduced or calibrated frame as it is.
+        A reduced or calibrated frame, and the key of its current version.
     unit : str, optional
         Unit of its pixels.
 

@@ -1,7 +1,7 @@
-"""Warnings on frames of several sizes in a night, whose overscan only the profile gives.
+"""Warnings on frames of several sizes in a night, whose overscan is known by the profile alone.
 
-No pixel of a bias or dark shows whether a strip is an overscan. Other frames do: frames of other
-sizes that have one, and frames of its own size in which the strip holds light.
+No pixel of a bias or dark shows whether a strip is an overscan. Other frames of the night can show
+it: frames of other sizes with an overscan, and frames of the same size with light in the strip.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ccdflow.run.rawframes.rows import SET_ASIDE, RowMark
 
 SIZE_WARNING = "size"
-"""The warning on a frame of a size in which the overscan of its profile may hold data."""
+"""The topic of the warning on a frame of a size in which the profile's overscan may hold data."""
 
 _REMEDY = (
     "give `size:` in the camera's profile, for frames with overscan, and frames without one a"
@@ -20,15 +20,15 @@ _REMEDY = (
 )
 
 
-def size_warnings(rows, data_of):
-    """Return warnings on frames of a night whose overscan only the profile gives.
+def size_warnings(rows, data_by_file):
+    """Return warnings on frames whose overscan is known by the profile alone, and may hold data.
 
     Parameters
     ----------
     rows : iterable of ccdflow.run.rawframes.rows.Row
-        All frames of a night.
-    data_of : dict of str to dict
-        The figures of reduced frames, by raw file.
+        All frames of a night, or of several.
+    data_by_file : dict of str to dict
+        Data of the records of reduced frames, by raw file.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def size_warnings(rows, data_of):
     """
     sizes_by_axis, lit_sizes, dark_sizes = defaultdict(list), set(), set()
     for row in rows:
-        strips = data_of.get(row.file, {}).get("strips")
+        strips = data_by_file.get(row.file, {}).get("strips")
         if strips is not None:
             size = _size_along(row, f"naxis{strips['axis']}")
             sizes_by_axis[size.axis_of_night].append((row.file, size))
@@ -46,21 +46,22 @@ def size_warnings(rows, data_of):
         elif row.status == SET_ASIDE and row.has(RowMark.LIT_OVERSCAN):
             lit_sizes |= {_size_along(row, axis) for axis in ("naxis1", "naxis2")}
     warnings = {}
-    for frames in sizes_by_axis.values():
-        longest = max(size.pixels for _, size in frames)
-        for file, size in frames:
+    for files_and_sizes in sizes_by_axis.values():
+        most_pixels = max(size.n_pixels for _, size in files_and_sizes)
+        for file, size in files_and_sizes:
+            is_doubtful = size.n_pixels != most_pixels and size not in dark_sizes
             if size in lit_sizes:
                 reason = (
                     "in a frame of its size, with light, the strip holds data and is no overscan"
                 )
-            elif size.pixels != longest and size not in dark_sizes:
+            elif is_doubtful:
                 reason = (
-                    f"others of the night have {longest}, and neither a card nor a frame of its"
+                    f"others of the night have {most_pixels}, and neither a card nor a frame of its"
                     " size with light shows that it has an overscan"
                 )
             else:
                 continue
-            text = f"{size.axis.upper()} is {size.pixels}: {reason}; {_REMEDY}"
+            text = f"{size.axis.upper()} is {size.n_pixels}: {reason}; {_REMEDY}"
             warnings[file] = [(SIZE_WARNING, text)]
     return warnings
 
@@ -72,17 +73,17 @@ class _SizeAlongAxis(NamedTuple):
     ----------
     camera, night : str
     axis : {'naxis1', 'naxis2'}
-    pixels : int
+    n_pixels : int
     """
 
     camera: str
     night: str
     axis: str
-    pixels: int
+    n_pixels: int
 
     @property
     def axis_of_night(self):
-        """All values but the number of pixels."""
+        """Camera, night and axis: frames that share these are compared."""
         return self[:3]
 
 
