@@ -88,7 +88,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
     jobs = plan.make_plan(context).jobs
     for number in range(2):
         product = f"calibrated/2024-03-01/{number}.fits"
-        # As a job finds it, which has asked for no other frame.
+        # As in a job of this frame alone, which has looked up no other frame.
         temperatures._numbers_of.cache_clear()
         own = calibration.Calibration(PlanContext.of(context), context.groups[product])
         assert [how[3] for how in own.basis["how"] if how[0] == "dark"] == [0.0]
@@ -99,7 +99,7 @@ def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_diffe
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3),))
 
     def add_two_alike(store):
-        """Add two frames that are alike but for a thousandth of a second, copies in all else."""
+        """Add two copies of a frame whose exposures differ by a thousandth of a second."""
         like = next(row for row in store.rows.values() if row.facts["type"] == "science")
         for number in range(2):
             facts = dict(like.facts) | {"exptime": 20.0005 + number / 1000, "filter": "g"}
@@ -113,7 +113,7 @@ def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_diffe
     scales = [[use.scale for use in group.steps[1].uses] for group in groups]
     assert [each[0] for each in scales] == [1.0, 1.0]
     assert scales[0][1] != scales[1][1]
-    # Each has its reduced frame first, and all else in common: masters, and those in their place.
+    # The first need is the frame's own reduced frame; masters and their substitutes are common.
     assert one.needs[1:] == other.needs[1:]
     assert one.spare == other.spare
     assert {use.product for group in groups for use in group.steps[1].uses} <= set(one.needs)
@@ -129,38 +129,38 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
 
     def add_twenty_of_a_shutter(store):
-        """Add frames whose exposures differ by a thousandth, as those of a shutter do."""
+        """Add frames whose exposures differ by thousandths of a second, as a shutter gives them."""
         like = next(row for row in store.rows.values() if row.facts["type"] == "science")
         for number in range(20):
             facts = dict(like.facts) | {"exptime": 20.0005 + number / 1000, "filter": "g"}
             file = f"2024-03-01/{number:02}.fits"
             store.add(replace(like, file=file, facts=Facts.of(facts), fingerprint=f"{file}-1"))
 
-    class Counted(calibration_plan.SharedBasis):
-        """Counts how often the sources of frames are gathered."""
+    class CountedBasis(calibration_plan.SharedBasis):
+        """A `SharedBasis` that counts its objects."""
 
-        number = 0
+        n_objects = 0
 
         def __init__(self, one):
-            Counted.number += 1
+            CountedBasis.n_objects += 1
             super().__init__(one)
 
     context = _context_with(add_twenty_of_a_shutter, chain, tmp_path)
-    monkeypatch.setattr(calibration_plan, "SharedBasis", Counted)
+    monkeypatch.setattr(calibration_plan, "SharedBasis", CountedBasis)
     plan.make_plan(context)
     groups = [g for product, g in context.groups.items() if "2024-03-01/" in product]
     groups = [group for group in groups if group.kind == "science"]
     assert len(groups) == 20
     darks = [next(step for step in group.steps if step.kind == "dark") for group in groups]
-    # All take the exact dark; the one behind it has another scale for each exposure.
+    # All take the exact dark. The dark behind it has another scale for each exposure.
     assert {dark.uses[0].scale for dark in darks} == {1.0}
     assert len({dark.uses[1].scale for dark in darks}) == 20
-    # The frames of the night itself have two filters.
-    assert Counted.number <= 3
+    # One object for the twenty frames; the night's own three frames have two filters.
+    assert CountedBasis.n_objects == 3
 
 
 def test_page_and_table_hash_each_frame_as_if_it_were_alone(tmp_path):
-    """Answers that differ in the scales of masters behind the next candidate share a hash."""
+    """Answers that differ only in the scales of masters far behind the first share a hash."""
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
     context = _context_with(add_varied_frames, chain, tmp_path)
     plan.make_plan(context)

@@ -84,11 +84,11 @@ def test_of_copies_the_first_is_a_member():
 
 def test_a_frame_whose_raw_file_is_gone_stays_unless_its_night_is_reduced_anew():
     gone, here = row("a", gone=True), row("b")
-    # Nobody else of its night and camera is there.
+    # No other frame of its night and camera has a raw file.
     assert members([gone, row("b", night="2024-03-02")]) == ["a", "b"]
-    # Its night goes on without it, as its product is not the one that would be made now.
+    # Another frame has one, and the reduced frame of this one is not as it would be made now.
     assert members([gone, here]) == ["b"]
-    # The same frame under another name.
+    # The same frame has a raw file under another name.
     assert members([gone, row("c", fingerprint="a", night="2024-03-02")]) == ["c"]
 
 

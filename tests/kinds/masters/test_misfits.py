@@ -1,6 +1,6 @@
 """Frames that do not belong among the darks and flats of a night, through the whole workflow.
 
-Each is left out of its master with figure and limit, in a line and a row, and nothing else changes.
+Each is left out of its master. A line and a row of the inventory have its figure and the limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ccdflow.run import job_records
 
 
 def change(path, how):
-    """Change the science pixels of a raw frame; `how` gets them as float64 and their columns."""
+    """Change the science pixels of a raw frame: ``how`` changes them in place, as float64."""
     with fits.open(path, mode="update") as hdus:
         data = hdus[0].data.astype(np.float64)
         how(data[:, :103])
@@ -29,13 +29,16 @@ def change(path, how):
 
 def frames_left_out(done, product):
     """Return {file: (figure, value, limit)} of the frames left out of a master."""
-    out = {o[0]: tuple(o[2:5]) for o in done.records[product].data["left_out"]}
+    figures_by_file = {
+        file: (figure, value, limit)
+        for file, _, figure, value, limit in done.records[product].data["left_out"]
+    }
     table = pd.read_csv(done.results / "inventory.csv", keep_default_na=False).set_index("file")
-    for file in out:
+    for file in figures_by_file:
         assert "left out of its combined" in table.loc[file].reason
         assert sum(line.startswith("left out of") and file in line for line in done.lines) == 1
         assert table.loc[file].status == "ok"
-    return out
+    return figures_by_file
 
 
 def leak(data):
@@ -73,7 +76,7 @@ def test_darks_that_do_not_belong(tmp_path):
     truth = chain.dark(60.0)
     hdus = done.open(DARKS[60])
     good = chain.good_pixels(*chain.files_of_type("dark"))
-    # The noise of the bias is in all of them.
+    # The noise of the bias is in all members, and not in UNCERT.
     error = np.hypot(hdus["UNCERT"].data, hdus[0].header["MBNOISE"])
     off = ((hdus[0].data - truth) / error)[good & (hdus["MASK"].data == 0)]
     assert off.std() == pytest.approx(1, abs=0.06)
@@ -128,7 +131,7 @@ def dim_light(data):
 
 
 def test_flats_that_do_not_belong(tmp_path):
-    """Unlike levels of a lamp that drifts belong together; four others do not."""
+    """Flats of a drifting lamp belong together at all levels; four changed flats do not."""
     chain = take(tmp_path, flats=(("g", 11), ("r", 3)), lamp_drift=0.05)
     raw = tmp_path / "raw"
     for number, how in ((2, tilt), (4, spot), (6, dim_light), (8, fill)):
@@ -153,10 +156,11 @@ def test_flats_that_do_not_belong(tmp_path):
 
 @pytest.mark.parametrize("flux", [(1e5, 1e6), pytest.param((1e3, 1e5), marks=pytest.mark.torture)])
 def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
-    """Levels from 2,500 to 30,000 electrons, in each the stars at other places.
+    """Levels are 2,500 to 30,000 electrons, and each flat has the stars at other places.
 
-    The two amplifiers have unlike gains. The median of all pixels, which was the level, lay
-    anywhere between theirs, and stars were taken for spots that moved: the flats were refused.
+    The two amplifiers have unlike gains. The median of all pixels was taken for the level, and lay
+    anywhere between those of the amplifiers. Stars were taken for moving spots, and the flats were
+    refused.
     """
     detector = simulate.draw_detector((180, 190), seed=1, shutter=0.0)
     chain = take(tmp_path, detector=detector, biases=4, darks=((60.0, 3),), flats=(("r", 3),))
@@ -180,10 +184,10 @@ def test_twilight_flats_with_stars_give_the_flat(tmp_path, flux):
     assert ratio.std() / ratio.mean() < 0.003
     good = chain.good_pixels() & (hdus["MASK"].data == 0)
     off = ((hdus[0].data - chain.flat("g")) / hdus["UNCERT"].data)[good]
-    # The truth has a mean of 1 over other pixels: a part in ten thousand.
+    # The truth has its mean of 1 over other pixels, which shifts all values by 1 in 10,000.
     off -= np.median(off)
     assert off.std() == pytest.approx(1, abs=0.04)
-    assert np.abs(off).max() < 6
+    assert 3 < np.abs(off).max() < 6
 
 
 def test_too_few_frames_are_known_without_the_words_of_the_reason():

@@ -1,4 +1,4 @@
-"""Headers of frames that were written anew: products with their former cards are offered for it."""
+"""Frames with renewed headers: products that still have the older cards are offered for renewal."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ OLDER_COMMENT, NEWER_COMMENT = "an older comment", "part of the image with one o
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """Frames and a master of an older version, whose comment of a card was another one."""
+    """Frames and a master of an older version, in which a card had another comment."""
     return _older_archive(tmp_path, monkeypatch, ("frame", "bias"))
 
 
@@ -45,7 +45,7 @@ def _older_archive(tmp_path, monkeypatch, kinds):
 
 
 class Archive:
-    """The archive, and runs that make some kinds again."""
+    """An archive, and the runs that make some kinds in it again."""
 
     def __init__(self, first, kinds):
         self.settings, self.results = first.context.settings, first.results

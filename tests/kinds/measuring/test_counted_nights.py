@@ -1,4 +1,4 @@
-"""A map of bad pixels goes on from the counts of earlier nights: the same map as without them."""
+"""A map of bad pixels begins with the counts of earlier nights, which do not change the map."""
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ PIXELS, NEWEST = 200, 10
 
 
 def _night(rng, number, n_nights):
+    """Return random bad pixels of a night; the newest nights also have weak pixels."""
     index = np.sort(rng.choice(PIXELS, rng.integers(1, 60), replace=False)).astype(np.int64)
     bits = {s: rng.integers(0, 3, index.size).astype(np.int16) for s in SOURCES}
     looked = frozenset(s for s in SOURCES if rng.random() < 0.8)
@@ -25,26 +26,28 @@ def _night(rng, number, n_nights):
 
 
 def _archive(n_nights, *, seed=5):
+    """Return the bad pixels of some nights, oldest first."""
     rng = np.random.default_rng(seed)
     return [_night(rng, number, n_nights) for number in range(n_nights)]
 
 
-def _assert_same(history, expected):
-    assert history.nights == expected.nights
+def _assert_same(history, full_history):
+    """Assert that a history has the arrays of one that was made of all nights."""
+    assert history.nights == full_history.nights
     for name in ("index", "bits", "first", "last", "seen", "looked"):
-        values, wanted = getattr(history, name), getattr(expected, name)
-        assert values.dtype == wanted.dtype, name
-        np.testing.assert_array_equal(values, wanted, err_msg=name)
+        values, full_values = getattr(history, name), getattr(full_history, name)
+        assert values.dtype == full_values.dtype, name
+        np.testing.assert_array_equal(values, full_values, err_msg=name)
 
 
 def test_nights_that_are_counted_in_parts_give_the_history_of_all_at_once():
     for seed in range(20):
         nights = _archive(25, seed=seed)
-        expected = combine_nights(nights)
-        assert expected.bits.any()
+        full_history = combine_nights(nights)
+        assert full_history.bits.any()
         for first, second in ((0, 0), (0, 15), (1, 14), (7, 7), (3, 12)):
             counts = count_nights(nights[first:second], count_nights(nights[:first]))
-            _assert_same(combine_nights(nights[second:], earlier=counts), expected)
+            _assert_same(combine_nights(nights[second:], earlier=counts), full_history)
 
 
 class _Map:
@@ -54,10 +57,11 @@ class _Map:
         self.results, self.keys = results, {}
 
     def make(self, nights):
-        """Return the history, and which measurements were read."""
+        """Return the history, and the numbers of the measurements that were read."""
         numbers_read = []
 
-        def read(first, end):
+        def read_nights(first, end):
+            """Return the nights from first to end of the only image; note their numbers."""
             numbers_read.extend(range(first, end))
             return [nights[first:end]]
 
@@ -65,10 +69,10 @@ class _Map:
             [f"{night.night}.fits", self.keys.get(night.night, "k"), "c"] for night in nights
         ]
         counts, n_counted = counted_nights.count_settled(
-            self.results, PRODUCT, sources, len(nights) - NEWEST, read
+            self.results, PRODUCT, sources, len(nights) - NEWEST, read_nights
         )
-        (tail,) = read(n_counted, len(nights))
-        return combine_nights(tail, earlier=counts[0] if counts else None), numbers_read
+        (nights_read,) = read_nights(n_counted, len(nights))
+        return combine_nights(nights_read, earlier=counts[0] if counts else None), numbers_read
 
 
 @pytest.fixture
@@ -83,27 +87,28 @@ def note(tmp_path):
 
 def test_a_new_night_reads_the_newest_measurements_alone(pixel_map, note):
     nights = _archive(200)
-    # The newest thirty are not counted.
-    for n_nights, expected in (
+    # The newest thirty nights are not counted, and are read each time.
+    for n_nights, expected_numbers in (
         (199, range(199)), (200, range(169, 200)), (200, range(169, 200)),
     ):  # fmt: skip
         history, numbers_read = pixel_map.make(nights[:n_nights])
         _assert_same(history, combine_nights(nights[:n_nights]))
-        assert numbers_read == [*expected]
+        assert numbers_read == [*expected_numbers]
     before = note.stat().st_mtime_ns
     assert pixel_map.make(nights)[1] == [*range(169, 200)]
     assert note.stat().st_mtime_ns == before
 
 
 def test_the_note_is_written_once_in_thirty_nights(pixel_map, note):
-    nights, sizes, contents = _archive(150), [], set()
+    nights, n_read, contents = _archive(150), [], set()
     for n_nights in range(80, 150):
         history, numbers_read = pixel_map.make(nights[:n_nights])
         _assert_same(history, combine_nights(nights[:n_nights]))
-        sizes.append(len(numbers_read))
+        n_read.append(len(numbers_read))
         contents.add(note.read_bytes())
-    assert sizes[0] == 80
-    assert max(sizes[1:]) == 60
+    # All nights are read first; then those behind the note, which are 31 to 60.
+    assert n_read[0] == 80
+    assert (min(n_read[1:]), max(n_read[1:])) == (31, 60)
     assert len(contents) == 3
 
 

@@ -35,7 +35,7 @@ DARKS = ((20.0, 3), (60.0, 3), (180.0, 3))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Pictures take no time: these tests look at tables, masks and pages, and not at them."""
+    """Replace the drawing of pictures: these tests are of tables, masks and pages."""
     use_stand_ins(monkeypatch)
 
 
@@ -47,20 +47,22 @@ def take(tmp_path, day, *, seed=1, **options):
 
 
 def run(tmp_path, chain, profile=None, results="results", **config):
+    """Make all products but pictures; return the `Run`."""
     config = {"detector": {}, "kinds": KINDS} | config
     profiles = {"simcam": profile or chain.profile}
     return run_jobs(tmp_path / "raw", tmp_path / results, profiles, **config)
 
 
 def products_to_make(tmp_path, chain, results="results"):
+    """Return the products that another run would make."""
     session = begin(tmp_path / "raw", tmp_path / results, {"simcam": chain.profile}, detector={})
-    left = sorted(job.product for job in session.plan.jobs.values() if job.kind in KINDS)
+    products = sorted(job.product for job in session.plan.jobs.values() if job.kind in KINDS)
     session.lock.close()
-    return left
+    return products
 
 
 def with_filling_pixels(count, *, seed=1):
-    """A detector of which so many pixels are hot, and as many fill up: 0.1 to 300 e-/s."""
+    """Return a detector with some hot pixels, and as many that fill up at 0.1 to 300 e-/s."""
     detector = small_chain.simulate.draw_detector(small_chain.SHAPE, seed=seed, shutter=0.0)
     rng = np.random.default_rng(seed)
     places = np.flatnonzero(detector.defects() == 0)
@@ -74,11 +76,11 @@ def with_filling_pixels(count, *, seed=1):
 
 
 def pulls_of(done, chain, file, pixels):
-    """The pulls of the pixels of a list, and their masks."""
+    """Return the pulls of listed pixels (error over UNCERT), and their bits in the mask."""
     hdus = done.open(f"calibrated/n1/{file}")
-    off = (hdus[0].data - chain.perfect(file)) / hdus["UNCERT"].data
+    pulls = (hdus[0].data - chain.perfect(file)) / hdus["UNCERT"].data
     rows, columns = pixels[:, :2].astype(int).T
-    return off[rows, columns], hdus["MASK"].data[rows, columns]
+    return pulls[rows, columns], hdus["MASK"].data[rows, columns]
 
 
 def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
@@ -92,7 +94,8 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     hot = detector.hot_pixels[detector.hot_pixels[:, 2] > 1]
     rows, columns = hot[:, :2].astype(int).T
     assert (mask[rows, columns] & HOT != 0).mean() >= 0.99
-    # Pixels that fill up are masked, or none is a hole (or a peak) after an exact or a scaled dark.
+    # Pixels that fill up are masked, or are right within their errors after an exact dark and after
+    # a scaled one.
     for file in ("science_g1.fits", "science_r1.fits"):
         for pixels in (detector.filling_pixels, detector.hot_pixels):
             pulls, masks = pulls_of(done, chain, file, pixels)
@@ -116,7 +119,7 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     assert header["BPMKEY"] == done.records[measured].key
     assert header["BPMNTS"] == 1
     assert products_to_make(tmp_path, chain) == []
-    # ccdmask finds what has no light as well.
+    # ccdmask also finds the columns without light.
     settings = {"ccdmask": True, "low_sigma": 3.0}
     again = run(tmp_path, chain, kinds=("detector",), detector=settings)
     assert [product for product in again.records] == [measured]
@@ -128,7 +131,7 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     low = [done.records[measured].data["quality"], again.records[measured].data["quality"]]
     low = [sum(each["low"] for each in amplifiers) for amplifiers in low]
     assert low[1] > low[0] + 10
-    # Two cores find what one finds, in several strips as well.
+    # One core and two make the same file, also with a strip for each row.
     contents = set()
     with mock.patch.object(bad_pixels, "_STRIP_PIXELS", 1):
         for threads in (1, 2):
@@ -171,7 +174,7 @@ def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
         full[:, own] = reduced[:, own] >= np.float32(line.full_well - 3)
     assert header["NSAT"] == full.sum() > 5
     assert ((mask & SATURATED != 0) == full).all()
-    # Full pixels alone: none below 99.8 % of the well is said to be.
+    # No pixel below 99.8 % of the well is flagged, and none above it is missed.
     electrons = reduced * values_by_column(detector, "gain")
     assert electrons[full].min() > 0.998 * 40_000
     assert (electrons > 40_100)[~full].sum() == 0
@@ -190,19 +193,23 @@ def test_the_page_tells_the_setups_of_one_camera_apart(monkeypatch):
         SimpleNamespace(product=mode, camera="cam", shared=(("camera", "cam"), ("readmode", mode)))
         for mode in ("slow", "fast")
     ]
-    for taken, expected in ((groups, ["cam slow", "cam fast"]), (groups[:1], ["cam"])):
+    cases = (
+        (groups, ["cam slow", "cam fast"], ["The detector cam slow: odd.",
+                                            "The detector cam fast: odd."]),
+        (groups[:1], ["cam"], ["The detector: odd."]),
+    )  # fmt: skip
+    for groups_of_night, names_of_rows, sentences in cases:
         monkeypatch.setattr(
-            type(DETECTOR), "night_groups", lambda *_, taken=taken: taken, raising=False
+            type(DETECTOR), "night_groups", lambda *_, each=groups_of_night: each, raising=False
         )
         section = DETECTOR.section(context, "2024-03-01")
-        assert [row[0] for row in section.rows] == [f"{name} A" for name in expected]
-        several = [f"The detector {name}: odd." for name in expected]
-        assert list(section.summary) == (several if len(expected) > 1 else ["The detector: odd."])
+        assert [row[0] for row in section.rows] == [f"{name} A" for name in names_of_rows]
+        assert list(section.summary) == sentences
 
 
 @pytest.fixture(scope="module")
 def two_nights(tmp_path_factory):
-    """Two nights, the second taken after a run: (folder, frames of the first run, next run)."""
+    """Two nights, the second taken after a run: (folder, chain, calibrated frames, second run)."""
     top = tmp_path_factory.mktemp("nights")
     few = {"biases": 4, "flats": (("g", 4),), "science": (("g", 60.0, 1),)}
     chain = take(top, 1, **few)
@@ -241,14 +248,14 @@ def test_the_map_has_the_first_and_last_night_of_each_pixel(two_nights):
 
 @pytest.mark.parametrize("gain", [1.236, 1.6])
 def test_a_wrong_gain_makes_no_bad_column_where_amplifiers_meet(gain, tmp_path):
-    """By 3 % is usual: six columns of good pixels at the seam were bad, and eight with 33 %."""
+    """Gains are often 3 % off: six good columns at the seam were bad, and eight with 33 %."""
     chain = take(tmp_path, 1, darks=((60.0, 3),), flats=(("g", 9),), science=(("g", 60.0, 1),))
     assert "gain: 1.2\n" in chain.profile
     done = run(tmp_path, chain, chain.profile.replace("gain: 1.2\n", f"gain: {gain}\n"))
     with fits.open(done.results / "calibrated/n1/science_g1.fits") as hdus:
         mask = hdus["MASK"].data
     seam = np.s_[:, 42:62]
-    # Whole parts of the columns with a trap are bad.
+    # Columns with a defect are left out, because whole parts of a column with a trap are bad.
     is_sound = (chain.detector.defects()[seam] == 0).all(axis=0)
     assert np.count_nonzero(is_sound) > 12
     assert not (mask[seam][:, is_sound] & BAD_COLUMN).any()
@@ -269,7 +276,7 @@ def test_a_measured_gain_makes_electrons(tmp_path):
         ),
     )  # fmt: skip
     chain = take(tmp_path, 1, detector=detector, darks=((60.0, 3),))
-    # A flat of no exposure takes no part, and stops nothing.
+    # A flat without an exposure is not measured, and stops nothing.
     fits.setval(tmp_path / "raw/n1/flat_r1.fits", "EXPTIME", value=-4.0)
     lines = [x for x in chain.profile.splitlines() if "gain" not in x]
     profile = "\n".join([*lines, "gain: measured", ""])
@@ -303,14 +310,15 @@ def test_the_gain_of_the_noise_is_that_of_the_table_of_detectors(tmp_path):
     ("source", "count", "expected"), [("header", 4, 1.2), ("header", 1, 1.5), ("profile", 4, 1.5)]
 )
 def test_the_header_s_gain_of_one_of_several_amplifiers_is_its_own(source, count, expected):
-    """The first one's was compared with all: three of four amplifiers were called wrong."""
+    """The gain of the first was compared with all: three of four amplifiers were called wrong."""
     geometry = SimpleNamespace(source=source, amplifiers=(None,) * count)
     context = SimpleNamespace(store=SimpleNamespace(geometry=lambda name: geometry))
     night = SimpleNamespace(context=context, row=SimpleNamespace(geometry=""))
     assert night_measurement.header_value_of_amplifier(night, 1.2, 1.5) == expected
-    # An amplifier without a gain has none in the header: the other one's is not its own.
-    none = np.nan if expected == 1.2 else 1.5
-    np.testing.assert_equal(night_measurement.header_value_of_amplifier(night, None, 1.5), none)
+    # The gain of the frame is that of another amplifier where the header has one for each.
+    without_gain = np.nan if expected == 1.2 else 1.5
+    value = night_measurement.header_value_of_amplifier(night, None, 1.5)
+    np.testing.assert_equal(value, without_gain)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +371,7 @@ def test_the_gain_of_efosc2_is_that_of_its_spectral_flats_by_hand(tmp_path):
     assert line.gain == pytest.approx(by_hand, rel=0.03)
     assert line.read_noise == pytest.approx(by_hand * noise, rel=0.02)
     assert noise == pytest.approx(10.27, rel=0.01)
-    # Of one exposure, and of a fading twilight: nobody can tell.
+    # Flats of one exposure in a fading twilight cannot show the linearity.
     assert np.isnan(line.departure)
 
 
@@ -371,6 +379,7 @@ KAST = ROOT.parent / "shared" / "data" / "kast_blue_2015"
 
 
 def less_overscan(path, data, strip):
+    """Return some columns of a frame, minus the median of the overscan in each row."""
     image = fits.getdata(path).astype(float)
     return image[:, data] - np.median(image[:, strip], axis=1)[:, None]
 
@@ -378,9 +387,9 @@ def less_overscan(path, data, strip):
 @pytest.mark.skipif(not KAST.is_dir(), reason=f"no real frames in {KAST}")
 @pytest.mark.torture
 def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
-    """A limit for dark and lit pixels in one gave the right amplifier 1.287; by hand it is 1.255.
+    """One limit for dark and lit pixels gave the right amplifier 1.287; by hand it is 1.255.
 
-    GAIN of its header is an index, 1; the observatory says 1.2 and 1.237.
+    GAIN in the header is an index, 1; the observatory has gains of 1.2 and 1.237.
     """
     flats, biases = ([f"b{n}.fits.gz" for n in own] for own in ((3, 4, 5), (14, 15, 16, 17)))
     (tmp_path / "raw").mkdir()
@@ -418,11 +427,11 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
         by_hand = middle[part].mean() / (left[part].var() / 2 - noise**2 / 2)
         assert table.gain[name] == pytest.approx(by_hand, rel=0.02)
         assert table.read_noise[name] == pytest.approx(by_hand * noise / 2**0.5, rel=0.02)
-        # Within what the observatory says, and by far no index.
+        # The gain in use is the observatory's; the index in the header counts as no gain.
         assert table.gain[name] == pytest.approx(table.gain_used[name], rel=0.02)
         assert np.isnan(table.gain_header[name])
-        # Two exposures, of which the long one is full in part, tell no level's departure by one
-        # lamp's steadiness. Their ratio is that of lamp and shutter, and the same at all levels.
+        # With two exposures, of which the long one is partly full, nothing shows that the lamp was
+        # steady, so no departure is given. The ratio of the two is the same at all levels.
         assert np.isnan(table.departure[name])
         long = less_overscan(KAST / "b2.fits.gz", data, strip) - dim.mean(axis=0)
         below = fits.getdata(KAST / "b2.fits.gz")[:, data] < 60_000
@@ -437,7 +446,7 @@ def test_gain_and_read_noise_of_kast_are_those_by_hand(tmp_path):
 
 
 def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand(tmp_path):
-    """Bits 1, 512 and 1024 are of raw values: what is subtracted before moves none of them."""
+    """Bits 1, 512 and 1024 depend on raw values, not on the level and bias that are subtracted."""
     detector = small_chain.simulate.draw_detector(
         small_chain.SHAPE,
         seed=6,
@@ -462,17 +471,17 @@ def test_full_neighbouring_bleeding_and_bent_pixels_of_a_frame_are_those_by_hand
     assert np.array_equal(mask & SATURATED != 0, is_full)
     assert np.array_equal(mask & NOT_LINEAR != 0, (raw > linear) & ~is_full)
     beside = ndimage.binary_dilation(is_full, np.ones((3, 3))) & ~is_full
-    # Ten full pixels bleed up their column, for the sixteen that stand out; two or one do not.
+    # Ten full pixels bleed up their column, over the sixteen pixels that were made brighter. One or
+    # two full pixels do not.
     beside[50:66, 30] = True
     assert np.array_equal(mask & BLEED != 0, beside)
-    # The least value of a full pixel: the level and the bias less, in electrons, over the
-    # brightest flat, by 30 adu of rows that differ.
+    # SATURATE is at most the least value of a full pixel, and at most 3 % below it.
     least = hdus[0].data[is_full].min()
     assert 0.97 * least < header["SATURATE"] <= least < full * detector.amplifiers[0].gain
 
 
 def test_a_night_measured_before_a_source_was_known_is_read_without_it(tmp_path):
-    """The table of a closed night keeps the columns of its time: it is never made again."""
+    """The table of a closed night is never made again, and keeps the columns of its version."""
     bits = {"dark": [8, 0], "flat": [0, 16], "levels": [0, 0], "deep": [0, 0]}
     names = ("IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS")
     values = ([0, 0], [3, 4], [1, 2], bits["dark"], bits["flat"], bits["levels"])
@@ -516,7 +525,7 @@ def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
     assert f"detector: simcam of 2024-03-01: {texts[1]}" in done.lines
     page = (done.results / "nights/2024-03-01/report.html").read_text()
     assert f"amplifier {second}: gain" in page
-    # The pair judges no pixel, and its gain is that of the noise of the night's frames.
+    # A pair of flats shows no bad pixels, so the night's frames name no measurement of these.
     header = done.open("calibrated/n1/science_g1.fits")[0].header
     assert "BPMIM" not in header
     assert not (done.results / "detector/simcam/bad_pixels_all_103x101_1x1_g9.9.fits").exists()

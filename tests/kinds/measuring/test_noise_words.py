@@ -14,7 +14,7 @@ from ccdflow.run import job_records
 
 
 def context_and_records(*frames, shape=(100, 90)):
-    """A context and the records of frames: (filter, grism, measured, predicted, missing)."""
+    """Return a context and records of frames: (filter, grism, noise, predicted noise, missing)."""
     rows, groups, records = {}, {}, []
     for number, (band, grism, measured, predicted, missing) in enumerate(frames):
         file, product = f"s{number}.fits", f"calibrated/s{number}.fits"
@@ -57,7 +57,7 @@ def test_noise_that_is_a_fifth_off_is_reported_with_its_likely_reason(
 def test_noise_within_ten_percent_is_none_to_speak_of():
     frames = [("g", "", 10.9, 10.0, ()), ("r", "", 9.1, 10.0, ()), ("i", "", None, 10.0, ())]
     assert noise_sentences(*context_and_records(*frames, ("z", "", 10.0, None, ()))) == []
-    # One odd frame of three is not the camera.
+    # One odd frame of three is no fault of the camera.
     assert noise_sentences(*context_and_records(*frames[:1] * 2, ("g", "", 30.0, 10.0, ()))) == []
     assert len(noise_sentences(*context_and_records(*frames, ("V", "", 11.2, 10.0, ())))) == 1
 

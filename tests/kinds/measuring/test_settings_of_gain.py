@@ -11,7 +11,7 @@ SKY = 400.0
 
 
 def take(raw, gains, *, keyword="GAIN"):
-    """Biases, flats and a science frame of 400 electrons with each setting."""
+    """Write biases, flats and a science frame of 400 electrons with each setting."""
     number = 0
     for setting, gain in gains.items():
         plan = [("Bias", 0.0, 0.0)] * 4 + [("Flat", 2.0, 30_000.0)] * 5 + [("Light", 60.0, SKY)]

@@ -45,16 +45,20 @@ def run(folder, chain, keep=(), results="results", **config):
 
 
 def scales_and_pulls(done, chain):
-    """By amplifier: the median of product over truth, and the standard deviation of the pull."""
+    """Return the header, and the scale and standard deviation of the pull of each amplifier.
+
+    The scale is the median of product over truth.
+    """
     hdus, truth = done.open("calibrated/science_g1.fits"), chain.perfect("science_g1.fits")
-    good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
-    of_amplifiers = []
+    is_good = chain.good_pixels("science_g1.fits") & (hdus["MASK"].data == 0)
+    scales_and_deviations = []
     for side in SIDES:
-        pixels, fine = hdus[0].data[side], good[side]
-        scale = float(np.median((pixels / truth[side])[fine]))
-        off = pixels[fine] - scale * truth[side][fine]
-        of_amplifiers.append((scale, float(np.std(off / hdus["UNCERT"].data[side][fine]))))
-    return hdus[0].header, of_amplifiers
+        pixels, is_good_here = hdus[0].data[side], is_good[side]
+        scale = float(np.median((pixels / truth[side])[is_good_here]))
+        errors = pixels[is_good_here] - scale * truth[side][is_good_here]
+        pulls = errors / hdus["UNCERT"].data[side][is_good_here]
+        scales_and_deviations.append((scale, float(np.std(pulls))))
+    return hdus[0].header, scales_and_deviations
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +72,7 @@ def test_a_frame_over_its_flat_has_one_scale_and_errors_of_each_amplifier(keep, 
     """The mean of the gains was 15 % off, and UNCERT by a third, or twice as large."""
     folder, chain = night
     done = run(folder, chain, keep, results=f"results{len(keep)}")
-    header, of_amplifiers = scales_and_pulls(done, chain)
-    (first, first_pull), (second, second_pull) = of_amplifiers
+    header, ((first, first_pull), (second, second_pull)) = scales_and_pulls(done, chain)
     assert header["BUNIT"] == "electron"
     assert first == pytest.approx(1.0, abs=0.03)
     assert second == pytest.approx(first, rel=0.01)
@@ -86,7 +89,7 @@ def test_a_frame_without_a_flat_has_the_gain_of_each_amplifier(night):
     done = run(folder, chain, results="bare", calibrate={"steps": ["bias", "dark"]})
     hdus = done.open("calibrated/science_g1.fits")
     assert (hdus[0].header["BUNIT"], "GAINMEAS" in hdus[0].header) == ("electron", False)
-    # Three columns to either side of the seam have the same light.
+    # The columns on both sides of the seam have the same light.
     left, right = (np.median(hdus[0].data[:, columns]) for columns in (np.s_[54:60], np.s_[60:66]))
     assert left == pytest.approx(right, rel=0.05)
     product = "calibrated/science_g1.fits"
@@ -123,8 +126,7 @@ def test_an_amplifier_of_few_adu_and_many_electrons_is_lit(tmp_path):
         assert off.std() == pytest.approx(1, abs=0.05)
     np.testing.assert_array_equal(unlit, chain.flat("g") < 0.2)
     assert 0 < np.count_nonzero(unlit) < 200
-    header, of_amplifiers = scales_and_pulls(done, chain)
-    (first, first_pull), (second, second_pull) = of_amplifiers
+    header, ((first, first_pull), (second, second_pull)) = scales_and_pulls(done, chain)
     assert header["BUNIT"] == "electron"
     assert (first, second) == pytest.approx((1.0, 1.0), abs=0.03)
     assert second == pytest.approx(first, rel=0.01)

@@ -1,4 +1,4 @@
-"""Jobs that are done again: after an unforeseen error, and where a small picture is damaged."""
+"""Jobs that are repeated: after an unforeseen error, and where a small picture is damaged."""
 
 import os
 
@@ -54,7 +54,7 @@ def test_an_unforeseen_error_that_does_not_come_back_costs_one_run(sandbox, monk
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
 def test_a_small_picture_that_is_damaged_in_place_is_made_again(sandbox, how):
-    """The time of a folder tells nothing of a file that is written over."""
+    """The time of a folder does not change when a file in it is overwritten."""
     sandbox.run()
     path = next((sandbox.results / "nights").rglob("frames/reduced*alpha1*.png"))
     sound = path.read_bytes()

@@ -56,7 +56,7 @@ def report_on_frame(file, record, n_pixels):
 
 
 def lines_on_calibration(summaries):
-    """Return the last lines of a run on frames that were not calibrated, or that lack a step.
+    """Return the last lines of a run on frames that were not calibrated, or lack a step.
 
     Parameters
     ----------
@@ -119,10 +119,10 @@ def summary_of(context, records):
     Returns
     -------
     dict of str to (list, int or dict)
-        Plain values. ``refused``: [product, reason] of each refused frame; ``made``: how many were
-        made; ``without``: by the step that frames lack, and by the reason, [how many, the first
-        product, the parts of the reason]; ``helps``: their `master_help.sums_of_effects`;
-        ``noise``: `noise_sentences.nights_of_odd_noise` of the images.
+        Plain values. ``refused``: [product, reason] of each refused frame. ``made``: the number of
+        calibrated frames. ``without``: by the lacking step, and by the reason, [number of frames,
+        the first product, the parts of the reason]. ``helps``: `master_help.sums_of_effects` of the
+        frames. ``noise``: `noise_sentences.nights_of_odd_noise` of the frames.
     """
     reasons_by_step, n_made, reasons_of = {}, 0, _reasons_for_missing_masters(context)
     for record in records:

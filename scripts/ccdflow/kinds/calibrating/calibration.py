@@ -184,8 +184,8 @@ class Calibration:
             basis["search"] = cosmics.VERSION
         if lost := plain_no_level_parts(self.reduced_record):
             basis["without_level"] = lost
-        # Known ends of the converter need no entry, because they follow from the raw file, whose
-        # fingerprint is in the key of the reduced frame.
+        # Known ends of the converter need no entry, because they follow from the raw file. The key
+        # of the reduced frame depends on this file's fingerprint.
         if lacks_converter_ends(self.reduced_record):
             basis["converter"] = "not known"
         if self.unneeded_steps:

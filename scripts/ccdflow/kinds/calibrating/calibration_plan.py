@@ -1,8 +1,8 @@
 """The plan of calibrated frames: frames of a night that take the same masters share one choice.
 
-Frames of the same night, camera, setup and filter take the same bias and flat. They also take the
-same dark if exposure and temperature call for the same one. Such frames share one choice of
-masters: a plan has a hundred thousand frames, and a few hundred different choices.
+Frames of the same night, camera, setup and filter take the same bias and flat, and often the same
+dark. Frames with the same masters share one choice of masters: a plan has a hundred thousand
+frames, and a few hundred different choices.
 
 Five objects hold these choices. Each contains the one above it, and adds something:
 
@@ -10,7 +10,7 @@ Five objects hold these choices. Each contains the one above it, and adds someth
 name             its frames                           it adds
 ================ ==================================== ========================================
 `SetupChoice`    of a setup and filter, of all nights the masters of one kind, and the noise
-`NightChoice`    of a setup, filter and night         the night; steps by what they depend on
+`NightChoice`    of a setup, filter and night         the night; steps by exposure and degrees
 `WindowChoice`   the same                             cuts of masters of larger windows
 `StepsChoice`    the same                             all kinds of masters
 `_PlannedFrames` of a type, setup, filter and night   measurements of the detector; keys, needs
@@ -69,8 +69,8 @@ _MOST_EXPOSURES = 20_000
 _seconds_of, _degrees_of = value_picker("exptime"), value_picker(*setups.TEMPERATURE_FACTS)
 # Facts that distinguish the measurements of a detector, beside night, camera and geometry.
 _readout_of = picker_of_facts(*setups.READOUT_FACTS, "part")
-# Placeholders of a frame's own values in the text of a basis, which is cut there. They are control
-# characters, which no basis has.
+# Placeholders of a frame's own values in the text of a basis, which is cut there: control
+# characters, because no basis has any.
 _MARKS = _FRAME, _DEGREES, _MEASURED = "\0", "\1", "\2"
 _FRAME_TEXT, _DEGREES_TEXT, _MEASURED_TEXT = map(canonical_text, _MARKS)
 
@@ -104,7 +104,7 @@ class ChoiceNumbers:
         (int, int)
         """
         if len(self.exposure_numbers) + len(self.temperature_numbers) >= _MOST_EXPOSURES:
-            # These dictionaries may be emptied: `_numbers` gives the same numbers again.
+            # Both dictionaries may be emptied, because `_numbers` gives the same numbers again.
             self.exposure_numbers.clear()
             self.temperature_numbers.clear()
         if seconds not in self.exposure_numbers:
@@ -146,7 +146,7 @@ def steps_choice_of(context, kinds, row):
 class StepsChoice:
     """The choice of all kinds of masters for frames of one setup, filter and night.
 
-    These frames differ in exposure and temperature alone, and take their masters by these two.
+    The frames differ in exposure and temperature alone, by which each takes its masters.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class StepsChoice:
                     for each, step in zip(self._window_choices, steps_of_equals, strict=True)
                 ]
             )
-        # The tuple holds the steps whose ids are its key, so that no other step gets these ids.
+        # The ids in a key stay those of its steps, because the tuple holds the steps.
         paired_steps = association.pair_masters(self._context, steps, [row], row.night)
         return self._equal_steps.setdefault(tuple(map(id, paired_steps)), paired_steps)
 
@@ -488,9 +488,9 @@ class FramePlanner:
             planned_frames.nights, kind=self._kind.name, steps=steps,
             measurements=planned_frames.measurements,
         )  # fmt: skip
-        # The basis has the masters that are taken, not the candidates behind them: the scales of
-        # these already differ between exposures a thousandth apart. Frames with the same answers,
-        # camera and recipe differ only in their reduced frame and temperature.
+        # The answers have the masters that are taken, but not the candidates behind these, whose
+        # scales differ between exposures a thousandth apart. Frames with the same answers, camera
+        # and recipe differ only in their reduced frame and temperature.
         answers = [
             (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)

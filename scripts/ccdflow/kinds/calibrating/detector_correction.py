@@ -18,8 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import made_measurements, shows_bad_pixels
 from ccdflow.run.lookups import OutcomeKey
 
-# The level of full pixels counts as unknown if a night's flats are brighter, by this factor, than
-# the median of that level over the nights: pixels were not full there.
+# The median level of full pixels counts as unknown if the flats of any night are brighter by more
+# than this factor: pixels are then not full at the median.
 _EXCEEDED_WELL_FACTOR = 1.02
 # Keywords with two digits have numbers up to 99; the newest measurement has none.
 _MOST_NUMBERED_CARDS = 98
@@ -62,7 +62,7 @@ class DetectorCorrection:
 
     @cached_property
     def basis(self):
-        """The part of the frame's key on its measurements; [] for nothing."""
+        """The entries of the frame's basis on its measurements: [product, key] of each."""
         return [[record.product, record.key] for record in self.records]
 
     def gain(self, amplifier):
@@ -70,9 +70,9 @@ class DetectorCorrection:
 
         None where profile or header give the gains of all amplifiers, or where any gain is unknown.
         If profile and header lack a gain, the flat was made in adu and contains the ratios of the
-        gains. A frame divided by this flat has one scale, and one factor converts it to electrons:
-        the mean gain, weighted by the adu of each amplifier in the flat. Without a flat each
-        amplifier has its own gain.
+        gains. A frame divided by this flat has one scale. One factor converts it to electrons: the
+        mean gain, weighted by the adu of each amplifier in the flat. Without a flat each amplifier
+        has its own gain.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class DetectorCorrection:
 
     @cached_property
     def _figures(self):
-        """The figures by nights in which the readout was that of the frame, oldest first."""
+        """The figures by nights with the same readout as the frame's, oldest first."""
         setup, figures = detector_setup_of(self._context, self._row), []
         for record in self.records:
             group = self._context.find_group(record.product)

@@ -61,7 +61,7 @@ class MasterHelp:
         return effect.noise - effect.noise_without + effect.structure - effect.structure_without
 
     def _is_significant(self, change, error):
-        """Return whether a change of the variance exceeds its error and a part of the variance."""
+        """Return whether a change of the variance exceeds the limits of a significant one."""
         return change > max(_HARM_ERRORS * error, _HARM_FRACTION * self.effect.noise_without)
 
     @property

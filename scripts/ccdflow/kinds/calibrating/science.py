@@ -154,8 +154,8 @@ class Science(CardsOfFrames, GroupedKind):
     def calibrated_groups(self, context):
         """Return the frames that are calibrated, as groups, sorted by product.
 
-        Frames that a job of this run has set aside are left out, because the next run does not plan
-        them: pages and tables that showed such frames would then be made again.
+        Frames that this run has set aside are left out, because the next run does not plan them.
+        Pages and tables with such frames would then be made again.
 
         Parameters
         ----------

@@ -48,8 +48,8 @@ def shutter_choice_of(context, row):
 def map_for(context, row):
     """Return the map by which a frame is corrected: (product,), or () without one.
 
-    It is the map of the newest night up to the frame's, in the frame's epoch; without such a night,
-    the map of the next night.
+    The map is of the newest night up to the frame's, in the frame's epoch. Without such a night the
+    map of the next night is taken.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The frames that are calibrated: those of the wanted types that were or will be reduced."""
+"""The frames that are calibrated: of the types asked for, and reduced or about to be."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frames_to_calibrate(planner, types):
             is_enabled = is_type_enabled(context.settings, type_)
             is_wanted = wanted_types[type_] = is_enabled and type_ in types
         if status == SET_ASIDE and not row.gone:
-            # It is not kept: a calibrated frame of an earlier raw file is moved away.
+            # A calibrated frame of an earlier raw file is not kept, so that it is moved away.
             continue
         if status != OK or not is_wanted:
             # Products stay if their type is not asked for, or their raw file is being copied.

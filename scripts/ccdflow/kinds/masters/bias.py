@@ -35,8 +35,8 @@ class Bias(MasterKind):
     def group_basis(self, context, group):
         """Return the sources of a combined bias.
 
-        A bias that is clipped by MAD has the same bytes as in the versions that had no other
-        clipping, so it keeps the key of these versions.
+        A bias clipped by MAD keeps the key of the versions without other clipping, because its
+        bytes are the same as theirs.
         """
         basis = super().group_basis(context, group)
         if self.configuration(context)["clip_by"] == "mad":

@@ -169,7 +169,7 @@ class CombineWork:
 
     @property
     def memory(self):
-        """Bytes that combining may take, so that the process stays below its limit."""
+        """Bytes for combining, so that the process stays below its limit of memory."""
         return memory_limits.bytes_for_combining(
             memory_limits.megabytes_allowed(self.context) * 1e6
         )

@@ -131,7 +131,7 @@ def rounded_exposure(seconds):
 
 
 def _runs_of_close_values(rows, name, tolerance_at):
-    """Yield runs of rows in which a fact is close to that of the first row.
+    """Yield runs of rows in which a fact is close to its value in the first row.
 
     Parameters
     ----------

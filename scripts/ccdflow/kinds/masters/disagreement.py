@@ -1,4 +1,4 @@
-"""The cards that differ between the frames of a group that do not agree."""
+"""The cards that differ between the frames of a group, where these do not agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_NAMED = 2
 
 
 def odd_frames_in_words(context, members, left_out):
-    """Return the odd frames of a group that does not agree, with the cards that differ, in words.
+    """Return the odd frames of a group and the cards that differ, in words.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def groups_of(kind, context):
 
 
 def _rows_by_header(kind, context):
-    """Return {GroupKey: rows} of frames that agree in the header values that `group_by` names.
+    """Return {GroupKey: rows} of frames with the same header values of the names in `group_by`.
 
     Parameters
     ----------
@@ -190,8 +190,7 @@ def split_by_sensor(kind, rows):
     Yields
     ------
     degrees : tuple of (str, str)
-        The value that the frames of a setting share, for `GroupKey.shared`; () if there is one
-        setting alone.
+        The temperature of the setting, for `GroupKey.shared`; () where all frames have one setting.
     rows_of_setting : list of ccdflow.run.rawframes.rows.Row
     """
     temperatures = sorted(

@@ -16,8 +16,8 @@ _FIRST_FACTS = ("filter", "grism", "exptime")
 def master_names(groups, *, prefix="", night=""):
     """Return {product: NamedFile} of combined biases, darks and flats, no two with the same words.
 
-    A name has the type and the filter or exposure time. Masters for which these are the same also
-    have the values in which they differ.
+    A name has the type and the filter or exposure time. Names of masters with the same type, filter
+    and exposure also have the values in which these masters differ.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The memory that combining may take, so that the process stays below its limit."""
+"""The memory for combining, so that the process stays below its limit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _WRITING_BYTES = 150e6
 # Combining may have at least this fraction of the memory allowed.
 _LEAST_COMBINING_FRACTION = 0.3
 
-# Bytes for each pixel of an image while a master is made: its planes, the planes of a master that
-# is subtracted, and the arrays of the measurement. Measured: 38, with three darks of LFC size.
+# Bytes for each pixel of an image while a master is made: its planes, the planes of a subtracted
+# master, and the arrays of the measurement. Measured: 38, with three darks of LFC size.
 _BYTES_A_PIXEL_OF_MASTER = 40
-# Bytes for each pixel of a member: float32. If all members together would take more than half of
-# the memory, there are many: combining them uses all cores and takes longer than measuring.
+# Bytes for each pixel of a member: float32. Members that together would take more than half of the
+# memory are many: combining these uses all cores, and takes longer than measuring.
 _BYTES_A_PIXEL_OF_MEMBER = 4
 
 
@@ -30,7 +30,7 @@ def megabytes_allowed(context):
 
 
 def bytes_for_combining(limit):
-    """Return the bytes that combining may take, so that the process stays below its limit.
+    """Return the bytes for combining, so that the process stays below its limit.
 
     Parameters
     ----------

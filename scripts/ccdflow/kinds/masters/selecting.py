@@ -58,7 +58,7 @@ def common_flags(frames):
 
 
 def select_without_odd_flags(frames, select_alike):
-    """Return a selection without frames that have a flagged amplifier which is sound in others.
+    """Return a selection without frames in which an amplifier is flagged that others have sound.
 
     Parameters
     ----------
@@ -153,11 +153,10 @@ def select_by_statistics(statistics, choose=member_selection.select_members):
     -------
     ccdflow.detector.member_selection.Selection
     """
-    n_frames = len(statistics)
     entries_of_frames = [{entry["amplifier"]: entry for entry in frame} for frame in statistics]
-    names = _names_in_all(entries_of_frames)
-    if n_frames < 2 or not names:
-        return member_selection.Selection(tuple(range(n_frames)), (), agrees=True, reason="")
+    names, indices = _names_in_all(entries_of_frames), range(len(statistics))
+    if len(indices) < 2 or not names:
+        return member_selection.Selection(tuple(indices), (), agrees=True, reason="")
     left_out, reasons = {}, []
     for name in names:
         selection = choose([as_statistics(entries[name]) for entries in entries_of_frames])
@@ -167,8 +166,8 @@ def select_by_statistics(statistics, choose=member_selection.select_members):
         if not selection.agrees:
             reasons.append(f"{prefix}{selection.reason}")
     return member_selection.Selection(
-        kept=tuple(index for index in range(n_frames) if index not in left_out),
-        left_out=tuple(left_out[index] for index in sorted(left_out)),
+        kept=tuple(index for index in indices if index not in left_out),
+        left_out=tuple(each for _, each in sorted(left_out.items())),
         agrees=not reasons,
         # The reason names the first amplifier alone: a line has no room for eight.
         reason=reasons[0] if reasons else "",

@@ -1,9 +1,9 @@
 """The bad pixels of earlier nights, counted once: a new night reads few tables besides its own.
 
 A map of bad pixels has the nights of its epoch in which each pixel was seen bad. In twenty years
-these are thousands of nights, each with a table. The counts of nights that no longer change are
-kept in a note, from which the next map begins. The note only saves time: all tables are read if it
-is lost, or if one of its measurements was made again.
+these are thousands of nights, each with a table. A note keeps the counts of settled nights, and the
+next map begins with these counts. The note only saves time: all tables are read if the note is
+lost, or if one of its measurements was made again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ccdflow.files.text_files import notes
 # Raise it when a change alters the meaning of a value in the note: all nights are then counted
 # again.
 _FORM_VERSION = 1
-# Number of the newest measurements that are not counted, so that a late frame of the last weeks
-# does not change the note. Further measurements are counted once there are this many of them, so
-# that few runs write the note. Chosen.
+# Number of the newest measurements that are not counted, because a late frame of the last weeks may
+# change these. Further measurements are counted once there are this many of them: few runs then
+# write the note. Chosen.
 _UNCOUNTED_MEASUREMENTS = 30
 
 
@@ -55,8 +55,8 @@ def count_settled(results, product, sources, n_settled, read_nights):
     n_counted, counts = _read_counts(path, sources)
     n_countable = min(n_settled, len(sources) - _UNCOUNTED_MEASUREMENTS)
     if n_counted > max(n_countable, 0):
-        # The note has nights that are now among the newest. It is not used, because the map needs
-        # more of the newest nights than their counts.
+        # A note with nights that are now among the newest is not used, because the map needs more
+        # of the newest nights than their counts.
         n_counted, counts = 0, None
     if n_countable - n_counted >= _UNCOUNTED_MEASUREMENTS:
         nights_of_images = read_nights(n_counted, n_countable)

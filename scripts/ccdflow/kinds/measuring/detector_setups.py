@@ -21,8 +21,9 @@ PIXEL_FACTS = ("camera", "size", "ccdsum", "window", "part")
 def _readout_cards_of(setting):
     """Return the cards of a setting on gain and readout: GAINM HIGH, PREAMP 2X; '' for none.
 
-    Frames that differ in one of these cards have different gains, even where the inventory has the
-    same gain: many programs write a setting of the gain instead of electrons per adu.
+    Frames that differ in one of these cards have different gains. The inventory may still have the
+    same gain for them, because many programs write a setting of the gain instead of electrons per
+    adu.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def cards_of_shutter(night, flats_by_light):
     ----------
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     flats_by_light : sequence of list of ccdflow.run.job_records.Record
-        The combined flats of each light. Their members are the frames that were measured.
+        The combined flats of each light, with the measured frames as members.
 
     Returns
     -------

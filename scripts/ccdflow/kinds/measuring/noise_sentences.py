@@ -20,8 +20,8 @@ VERSION = 3
 MOST_NOISE_DEPARTURE = 0.1
 """The measured noise is reported if it differs from its prediction by more than this fraction."""
 
-# The measured noise must also differ from its prediction by this many of its errors: with fewer
-# than 800 differences between pixels, chance alone takes it beyond `MOST_NOISE_DEPARTURE`.
+# The measured noise must also differ from its prediction by this many of its errors. Chance alone
+# takes it beyond `MOST_NOISE_DEPARTURE` with fewer than 800 differences between pixels.
 _CHANCE_SIGMA = 4.0
 
 

@@ -23,7 +23,7 @@ PIXELS_EXTENSION, WEAK_EXTENSION = "PIXELS", "WEAK"
 # Comments of checksums: they have no date, so that the same pixels give the same bytes.
 _CHECKSUM_COMMENT = "by ccdflow"
 # Card of the first HDU: the fraction of the variance in an image's flats that is noise of the
-# night, and differs in the next one.
+# night. The rest is the response of the pixels, which is the same in the next night.
 _OWN_FRACTION_CARD = "FLATOWN"
 
 
@@ -295,7 +295,7 @@ def masks_of_nights(context, records, shapes, share):
         return _sparse_masks(nights, tuple(shapes), share)
 
 
-# The frames of a night share their masks, and jobs make one night after the other: four entries
+# The frames of a night share their masks, and jobs make one night after the other. Four entries
 # serve two cameras whose frames take turns. A mask has 10 bytes a bad pixel: 1.7 MB if 1 % of
 # 4096 x 4096 pixels are bad.
 @lru_cache(maxsize=4)

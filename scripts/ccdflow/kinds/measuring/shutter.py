@@ -39,8 +39,8 @@ from ccdflow.run.rawframes.rows import digest
 
 # The longest exposure of flats that measure a shutter is at least this many times the shortest.
 _LEAST_EXPOSURE_RATIO = 1.25
-# The shortest exposure of flats that measure a shutter is at most this long, seconds: a dead time
-# of milliseconds is too small a fraction of a longer one.
+# The shortest exposure of flats that measure a shutter is at most this long, seconds: in a longer
+# one, a dead time of milliseconds is too small a fraction.
 _MOST_SECONDS = 60.0
 # A measurement needs this many flats.
 _LEAST_FLATS = 3
@@ -210,7 +210,7 @@ class Shutter(MeasurementKind):
         ]
 
     def closing(self, context, records):
-        """Return a line for each setup whose newest night has frames that need the correction."""
+        """Return a line for each setup with uncorrected frames in its newest night with a map."""
         newest = {group.shared: (group, record) for group, record in self.made_maps(context)}
         names = setups_in_words(newest)
         return [

@@ -1,4 +1,4 @@
-"""Warnings on frames whose headers lack a setting that others of their night have."""
+"""Warnings on frames whose headers lack a setting, where other headers of the night have it."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ class Frame(Kind):
         return super().closing_of_one(context, record) + warnings
 
     def products_on_page(self, context, night):
-        """Return the reduced frames of a night that are asked for, in a list that kinds share."""
+        """Return the reduced frames of a night and of enabled types; all kinds share the list."""
 
         def products_of_night():
             """Return the products of the good frames of a type that is enabled."""

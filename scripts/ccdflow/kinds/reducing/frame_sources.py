@@ -12,7 +12,7 @@ from ccdflow.run.lookups import Lookup, OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, digest
 
-# Statuses that the page of the night shows, with the reason, instead of that of the row.
+# Statuses of frames without a new product: the page of the night shows them instead of the row's.
 _UNMADE_STATUSES = (job_records.SET_ASIDE, job_records.GONE, job_records.FAILED)
 
 SOURCE_HEADER = "source_header"
@@ -45,7 +45,7 @@ def frame_key(row):
 def oldest_header(context, files):
     """Return the oldest header version of some reduced frames; the current one without frames.
 
-    A product made of these frames has cards of their headers. Its record notes this version
+    A product made of these frames has cards of their headers, and notes this version in its record
     (`SOURCE_HEADER`).
 
     Parameters
@@ -110,7 +110,7 @@ class CardsOfFrames:
 
 
 def night_frame_records(context, night):
-    """Return the records of a night's reduced frames, in a list that all kinds share.
+    """Return the records of a night's reduced frames; all kinds of a plan share the list.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def night_frames_digest(context, night):
 
 
 def nights_with_page(context):
-    """Return the nights that have a page, sorted, in a list that all kinds share."""
+    """Return the nights with a page, sorted; all kinds of a plan share the list."""
     rows = context.store.rows
 
     def sorted_nights():

@@ -317,7 +317,7 @@ def _median_noise(noises):
 
 
 def _noises_to_judge(noises_by_file, biases_by_night):
-    """Return the frames whose noise is unlike that of their night's biases, or has none to compare.
+    """Return the frames with another noise than their night's biases, or without such biases.
 
     Parameters
     ----------
@@ -356,7 +356,7 @@ def _is_unlike(noise, bias_noise):
 
 
 def _noise_texts(amplifiers, bias_noises):
-    """Return the warnings on a frame's amplifiers whose noise is unlike that of biases.
+    """Return a warning for each amplifier of a frame with another noise than biases.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ def _noise_texts(amplifiers, bias_noises):
 
 
 def _setup_of_noise(row, name):
-    """Return the values that frames share among which an amplifier's noise is compared."""
+    """Return the values by which frames are alike, so that an amplifier's noise is compared."""
     facts = row.facts
     return row.camera, name, facts["ccdsum"], facts["gain"], facts["readmode"]
 

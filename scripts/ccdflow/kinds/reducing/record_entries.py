@@ -39,8 +39,7 @@ def converter_ends_of(record):
 def lacks_converter_ends(record):
     """Return whether a reduced frame was made before records had the ends of converters.
 
-    False for a frame that is yet to be made, whose record has no figures: its record will have the
-    ends.
+    False for a frame that is yet to be made: its record has no figures now, and will have the ends.
     """
     # Older results: header version 4 had no card AMPTOP, and the record no entry.
     return record is not None and "levels" in record.data and "converter" not in record.data

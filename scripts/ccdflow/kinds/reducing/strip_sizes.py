@@ -1,7 +1,7 @@
 """Warnings on frames of several sizes in a night, whose overscan is known by the profile alone.
 
 No pixel of a bias or dark shows whether a strip is an overscan. Other frames of the night can show
-it: frames of other sizes with an overscan, and frames of the same size with light in the strip.
+this: those of other sizes with an overscan, and those of the same size with light in the strip.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class MasterMaker:
         return selecting.select_frames(context, members, member_selection.select_members)
 
     def unlike_members(self, work, combined, image):
-        """Return the members whose structure differs from that of the others, and the copies.
+        """Return the members with another structure than the others, and the copies.
 
         Parameters
         ----------

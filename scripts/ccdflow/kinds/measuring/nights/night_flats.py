@@ -134,7 +134,7 @@ def _read_flat(path, image):
 def flag_by_levels(night, image, amplifier, gain, masks, *, includes_ccdmask):
     """Flag pixels that are not linear between flats of two levels; return whether there are two.
 
-    Hot pixels also differ between exposures. They are left out, because the darks flag them.
+    Hot pixels, which also differ between exposures, are left out: the darks flag these.
 
     Parameters
     ----------

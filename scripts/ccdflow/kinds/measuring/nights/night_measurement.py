@@ -113,7 +113,7 @@ def _bad_pixel_counts(night, mask, sources_used):
         "low": (DEAD, "flat" in sources_used),
         "columns": (BAD_COLUMN, bool({"dark", "flat", "levels"} & sources_used)),
     }
-    # The source "deep" alone shows that columns are bad, but not that none is.
+    # The source "deep" alone shows bad columns, but cannot show the absence of bad columns.
     if np.any(mask & BAD_COLUMN):
         bits["columns"] = BAD_COLUMN, True
     return {
