@@ -308,7 +308,7 @@ def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
 
 
 @pytest.mark.torture
-def test_flats_of_zeros_make_no_flat_and_cost_nothing_else(tmp_path):
+def test_flats_of_zeros_make_no_flat_and_harm_no_other_product(tmp_path):
     chain = take(tmp_path)
     for number in range(1, 5):
         with fits.open(tmp_path / f"raw/flat_r{number}.fits", mode="update") as hdus:
@@ -361,7 +361,7 @@ def test_a_night_at_the_end_changes_no_older_master(tmp_path):
     }  # fmt: skip
 
 
-def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
+def test_a_frame_of_a_camera_with_one_amplifier_has_true_errors(tmp_path):
     detector = simulate.draw_detector(
         (64, 72), seed=4, shutter=0.0,
         amplifiers=(simulate.SimulatedAmplifier(columns=(0, 72), gain=2.0, read_noise=7.0),),
@@ -374,7 +374,7 @@ def test_gains_and_faults_do_not_matter_to_a_camera_of_one_amplifier(tmp_path):
     assert spread.std() == pytest.approx(1.0, abs=0.05)
 
 
-def test_flats_that_are_saturated_throughout_make_none_and_give_way(tmp_path):
+def test_an_earlier_flat_is_taken_where_all_flats_are_saturated(tmp_path):
     """The frame takes the flats of the night before: saturated pixels alone make no flat."""
     few = {"biases": 3, "darks": ((20.0, 3),), "flats": (("g", 3),)}
     evening = datetime(2024, 2, 29, 17)

@@ -39,7 +39,7 @@ def split(kind, rows):
     return {shared: [each.file for each in part] for shared, part in parts}
 
 
-def test_frames_taken_before_the_detector_was_cold_are_apart():
+def test_frames_taken_before_the_detector_was_cold_are_another_group():
     rows = [row("a", 10.0), row("b", -20.0), row("c", -19.8), row("d", -20.2), row("e")]
     assert split(BIAS_KIND, rows) == {
         (("degrees", "10C"),): ["a"],

@@ -113,7 +113,7 @@ def test_a_calibrated_frame_of_a_frame_that_was_renewed_later_is_offered_for_ren
     assert archive.run() == {"bias": 1}
 
 
-def test_a_master_of_an_earlier_commit_does_not_tell(archive, monkeypatch):
+def test_a_master_whose_record_lacks_the_header_version_is_not_offered(archive, monkeypatch):
     monkeypatch.setattr("ccdflow.kinds.reducing.frame_sources.SOURCE_HEADER", "another key")
     assert archive.run("frame") == {}
     assert archive.run() == {}

@@ -40,7 +40,7 @@ def _assert_same(history, full_history):
         np.testing.assert_array_equal(values, full_values, err_msg=name)
 
 
-def test_nights_that_are_counted_in_parts_give_the_history_of_all_at_once():
+def test_nights_that_are_counted_in_parts_give_the_history_of_all_nights():
     for seed in range(20):
         nights = _archive(25, seed=seed)
         full_history = combine_nights(nights)

@@ -54,7 +54,7 @@ def test_noise_that_is_a_fifth_off_is_reported_with_its_likely_reason(
     assert (noise_sentences(context, records, includes_spectra=False) == []) is (grism == "Gr#3")
 
 
-def test_noise_within_ten_percent_is_none_to_speak_of():
+def test_noise_within_ten_percent_of_its_prediction_is_not_reported():
     frames = [("g", "", 10.9, 10.0, ()), ("r", "", 9.1, 10.0, ()), ("i", "", None, 10.0, ())]
     assert noise_sentences(*context_and_records(*frames, ("z", "", 10.0, None, ()))) == []
     # One odd frame of three is no fault of the camera.
@@ -72,7 +72,7 @@ def test_noise_of_a_few_pixels_is_reported_only_if_chance_cannot_make_it(shape, 
         assert len(noise_sentences(*archive)) == (percent > least)
 
 
-def test_spectra_over_a_flat_have_the_lamp_in_them():
+def test_spectra_divided_by_the_spectrum_of_a_lamp_are_reported():
     frames = [("", "Gr#3", 10, 10, ()), ("", "Gr#3", 10, 10, ()), ("", "Gr#5", 10, 10, ("flat",))]
     (sentence,) = lamp_sentences(*context_and_records(*frames, ("g", "", 10, 10, ())))
     assert sentence.startswith(
@@ -80,7 +80,7 @@ def test_spectra_over_a_flat_have_the_lamp_in_them():
     )
 
 
-def test_nights_noted_one_by_one_read_like_nights_noted_together():
+def test_notes_of_single_nights_give_one_sentence_on_all_nights():
     off = [context_and_records(*[("g", "", noise, 10.0, ())] * 2) for noise in (12.0, 13.0, 14.0)]
     for number, (context, _) in enumerate(off):
         for group in context.groups.values():

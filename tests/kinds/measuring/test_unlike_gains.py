@@ -97,7 +97,7 @@ def test_a_frame_without_a_flat_has_the_gain_of_each_amplifier(night):
     assert (verdict.verdict, verdict.reason) == ("verified", "")
 
 
-def test_a_frame_that_nothing_makes_alike_has_grade_c(night):
+def test_a_frame_of_amplifiers_with_unlike_scales_has_grade_c(night):
     folder, chain = night
     done = run(
         folder, chain, results="unknown", calibrate={"steps": ["bias", "dark"]},

@@ -42,7 +42,8 @@ class MasterHelp:
     Attributes
     ----------
     kind, product : str
-    frames : int
+    n_frames : int
+        Number of the frames.
     effect : ccdflow.calibrate.master_effects.Effect
         Averages over the frames.
     unit : str
@@ -50,7 +51,7 @@ class MasterHelp:
 
     kind: str
     product: str
-    frames: int
+    n_frames: int
     effect: Effect
     unit: str
 
@@ -306,7 +307,7 @@ def lines_on_harm(sums):
     harmful = [master for master in _helps_of_sums(sums_without_darks) if master.harms]
     sentences = [
         f"{master.kind} does harm: {master.product}: {master.words()};"
-        f" {count(master.frames, 'frame')}; more of its frames would help"
+        f" {count(master.n_frames, 'frame')}; more of its frames would help"
         for master in harmful
     ]
     return first_lines(sentences, _MOST_LINES, "more such masters")
@@ -373,7 +374,7 @@ def _effect_cells(master, name):
             figure_text(value**0.5, 3) if effect.structure_error or value else "–"
             for value in (effect.structure, effect.structure_without)
         ),
-        str(master.frames),
+        str(master.n_frames),
     )
 
 

@@ -291,17 +291,17 @@ class Members:
         for amplifier in image.amplifiers:
             if amplifier.linear is None:
                 continue
-            part = reduction.region_of(amplifier).slices
+            slices = reduction.region_of(amplifier).slices
             levels = [
                 record.data.get("levels", {}).get(amplifier.name, 0.0)
                 for _, record in self.records_of_files
             ]
-            reduced_pixels = pixels[part]
+            reduced_pixels = pixels[slices]
             if bias is not None:
-                reduced_pixels = reduced_pixels + np.asarray(open_image(bias.pixels)[part])
+                reduced_pixels = reduced_pixels + np.asarray(open_image(bias.pixels)[slices])
             with np.errstate(invalid="ignore"):
                 is_beyond = reduced_pixels > amplifier.linear - np.median(levels)
-            mask[part][is_beyond & (mask[part] & SATURATED == 0)] |= NOT_LINEAR
+            mask[slices][is_beyond & (mask[slices] & SATURATED == 0)] |= NOT_LINEAR
 
     def master(self, kind, image):
         """Return the master of a kind that is subtracted from an image, or None.

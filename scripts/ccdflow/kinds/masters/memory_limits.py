@@ -20,7 +20,7 @@ _LEAST_COMBINING_FRACTION = 0.3
 # master, and the arrays of the measurement. Measured: 38, with three darks of LFC size.
 _BYTES_A_PIXEL_OF_MASTER = 40
 # Bytes for each pixel of a member: float32. Members that together would take more than half of the
-# memory are many: combining these uses all cores, and takes longer than measuring.
+# memory are many. Combining them uses all cores, and takes longer than measuring.
 _BYTES_A_PIXEL_OF_MEMBER = 4
 
 

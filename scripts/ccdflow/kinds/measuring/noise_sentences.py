@@ -189,11 +189,11 @@ def sentences_on_noise(nights):
     sentences = []
     for (camera, light, unit), entries in sorted(entries_by_light.items()):
         (ratio, measured_noise, predicted_noise, reason), _, _ = sorted(entries)[len(entries) // 2]
-        frames = count(sum(n_frames for _, _, n_frames in entries), "calibrated frame")
+        frame_words = count(sum(n_frames for _, _, n_frames in entries), "calibrated frame")
         words_on_light = f" ({light})" if light else ""
         words_on_nights = f" of {len(entries)} nights" if len(entries) > 1 else ""
         sentences.append(
-            f"{camera}: the noise of {frames}{words_on_nights}{words_on_light}"
+            f"{camera}: the noise of {frame_words}{words_on_nights}{words_on_light}"
             f" is {figure_text(measured_noise, 3)} {unit} a pixel, {100 * abs(ratio - 1):.0f} %"
             f" {'above' if ratio > 1 else 'below'} the {figure_text(predicted_noise, 3)} {unit}"
             f" that UNCERT predicts: {reason}"
