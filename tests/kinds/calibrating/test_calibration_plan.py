@@ -95,7 +95,7 @@ def test_frames_at_zero_and_minus_zero_degrees_have_the_key_of_each_alone(tmp_pa
         assert jobs[product].key == digest(own.basis)
 
 
-def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_differ(tmp_path):
+def test_frames_with_an_exact_dark_share_key_and_needs_where_second_choices_differ(tmp_path):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3),))
 
     def add_two_alike(store):
@@ -125,7 +125,7 @@ def test_frames_share_key_and_needs_where_scaled_darks_behind_an_exact_one_diffe
     assert [job.key for job in (one, other)] == [digest(basis) for basis in bases]
 
 
-def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
+def test_frames_whose_second_choices_differ_share_one_basis(tmp_path, monkeypatch):
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
 
     def add_twenty_of_a_shutter(store):
@@ -152,7 +152,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
     groups = [group for group in groups if group.kind == "science"]
     assert len(groups) == 20
     darks = [next(step for step in group.steps if step.kind == "dark") for group in groups]
-    # All take the exact dark. The dark behind it has another scale for each exposure.
+    # All take the exact dark. The second choice has another scale for each exposure.
     assert {dark.uses[0].scale for dark in darks} == {1.0}
     assert len({dark.uses[1].scale for dark in darks}) == 20
     # One object for the twenty frames; the night's own three frames have two filters.
@@ -160,7 +160,7 @@ def test_masters_behind_the_first_do_not_divide_frames(tmp_path, monkeypatch):
 
 
 def test_page_and_table_hash_each_frame_as_if_it_were_alone(tmp_path):
-    """Answers that differ only in the scales of masters far behind the first share a hash."""
+    """Answers that differ only in the scales of masters of a low rank share a hash."""
     chain = small_chain.make(tmp_path / "raw", biases=3, flats=(("g", 3), ("r", 3)))
     context = _context_with(add_varied_frames, chain, tmp_path)
     plan.make_plan(context)

@@ -106,7 +106,7 @@ def test_the_note_is_written_once_in_thirty_nights(pixel_map, note):
         _assert_same(history, combine_nights(nights[:n_nights]))
         n_read.append(len(numbers_read))
         contents.add(note.read_bytes())
-    # All nights are read first; then those behind the note, which are 31 to 60.
+    # The first map reads all nights, each later one those after the note: 31 to 60.
     assert n_read[0] == 80
     assert (min(n_read[1:]), max(n_read[1:])) == (31, 60)
     assert len(contents) == 3

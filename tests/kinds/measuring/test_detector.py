@@ -106,13 +106,13 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
         assert (mask[:, column] & (BAD_COLUMN | DEAD) != 0).all()
     header = hdus[0].header
     measured = "detector/simcam/2024-03-01/pixels_103x101_1x1.fits"
-    # Flats of 6,000 and 25,000 electrons: the charge behind a trap is less than in proportion.
+    # In flats of 6,000 and 25,000 electrons, the charge after a trap is not in proportion to light.
     with fits.open(done.results / measured) as measured_hdus:
         table = measured_hdus["PIXELS"].data[measured_hdus["PIXELS"].data["LEVELS"] != 0]
         assert measured_hdus[0].header["LOOKED"] == "dark deep flat levels"
     for row, column, _ in detector.traps.astype(int):
-        behind = table["Y"][table["X"] == column + 1]
-        assert set(range(row + 1, 102)) <= set(behind)
+        rows_after_trap = table["Y"][table["X"] == column + 1]
+        assert set(range(row + 1, 102)) <= set(rows_after_trap)
         assert (mask[row:, column] & BAD_COLUMN != 0).all()
     assert np.isin(table["X"] - 1, detector.traps[:, 1]).mean() > 0.99
     assert header["BPMIM"] == measured

@@ -250,8 +250,8 @@ def _own_values(steps, seconds, degrees):
 def _step_key(context, step):
     """Return the key of a step: frames whose steps have equal keys share a `_SharedCalibration`.
 
-    Where a frame takes an exact dark, the scaled darks behind it have other scales for each
-    exposure. Only the names of these darks count.
+    Where a frame takes an exact dark, the second choices are scaled darks, with other scales for
+    each exposure. Only the names of these darks count.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ class _PlannedFrames:
         As `ccdflow.run.job.Group` has them.
     choices_by_numbers : dict of tuple to (tuple of Step, _SharedCalibration)
         The steps of frames and their calibration. The key has the numbers of exposure and
-        temperatures, and behind these the `_own_values` of the frames.
+        temperatures, followed by the `_own_values` of the frames.
     calibrations : dict of tuple to _SharedCalibration
         By the `_step_key` of their steps.
     """
@@ -488,9 +488,9 @@ class FramePlanner:
             planned_frames.nights, kind=self._kind.name, steps=steps,
             measurements=planned_frames.measurements,
         )  # fmt: skip
-        # The answers have the masters that are taken, but not the candidates behind these, whose
-        # scales differ between exposures a thousandth apart. Frames with the same answers, camera
-        # and recipe differ only in their reduced frame and temperature.
+        # The answers have the masters that are taken. They lack the second choices, whose scales
+        # differ even between exposures a thousandth apart. Frames with the same answers, camera and
+        # recipe differ only in their reduced frame and temperature.
         answers = [
             (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)
@@ -521,8 +521,8 @@ class SharedBasis:
         marked_basis = self._basis_at(_FRAME, _DEGREES)
         if measurement_keys := self._basis.get("detector"):
             marked_basis["detector"] = _MEASURED
-        text_before, _, behind_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
-        self._text_between, _, self._text_behind = behind_frame.partition(_DEGREES_TEXT)
+        text_before, _, text_after_frame = canonical_text(marked_basis).partition(_FRAME_TEXT)
+        self._text_between, _, self._text_after = text_after_frame.partition(_DEGREES_TEXT)
         if measurement_keys:
             # Most of the text is about the detector's measurements, before the frame.
             measurements = calibration.group.measurements
@@ -596,12 +596,12 @@ class SharedBasis:
         return short_digest(hashed)
 
     def _end(self, degrees):
-        """Return the text of the basis behind the key of the reduced frame, encoded."""
+        """Return the text of the basis after the key of the reduced frame, encoded."""
         if self._dark is None:
             return f'"{self._text_between}'.encode()
         degrees_warmer = self._degrees_warmer(degrees)
         if degrees_warmer not in self._ends:
-            text = f'"{self._text_between}{canonical_text(degrees_warmer)}{self._text_behind}'
+            text = f'"{self._text_between}{canonical_text(degrees_warmer)}{self._text_after}'
             self._ends[degrees_warmer] = text.encode()
         return self._ends[degrees_warmer]
 

@@ -184,7 +184,7 @@ def _sorted_by_number(rows, name):
 
 
 def _split_by_temperature(rows, tolerance):
-    """Return lists of rows of one set point each, or of one sensor's temperature without set point.
+    """Return lists of rows of one temperature: the set point, or else that of the sensor.
 
     Darks of unknown temperature join the others if these have a single temperature: level, noise
     and structure then show whether they belong there. Beside darks of several temperatures they are

@@ -107,7 +107,7 @@ def candidate_masters(context, group):
 def basis_lines(kind, context, groups):
     """Return [product, key] of some groups, for the basis of a product that shows these groups.
 
-    A failure, or a refusal for lack of memory, stands behind the key.
+    After the key comes an entry on a failure, or on a refusal for lack of memory.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def master_names(groups, *, prefix="", night=""):
     Parameters
     ----------
     groups : iterable of ccdflow.run.job.Group
-        Groups of all masters that a part of a page names.
+        Groups of all masters in one list or table of a page.
     prefix : str, optional
         The path from the page to the results folder, for links to the files; '' for no link.
     night : str, optional

@@ -168,7 +168,7 @@ def _image_histories(context, product, measurements, newest_nights):
         Parameters
         ----------
         first, end : int
-            Indices of the first measurement, and of the one behind the last.
+            Indices of the first measurement, and of the one after the last.
         """
         images_of_nights = [
             pixel_tables.read_night_bad_pixels(

@@ -41,7 +41,7 @@ def count_settled(results, product, sources, n_settled, read_nights):
     n_settled : int
         Number of measurements, from the first on, that may be counted.
     read_nights : callable
-        Called with two indices of ``sources``: the first measurement, and the one behind the last.
+        Called with two indices of ``sources``: the first measurement, and the one after the last.
         Returns a list for each image of the map, with its `NightBadPixels` in each night.
 
     Returns
@@ -132,7 +132,7 @@ def _counts_of_image(arrays, number, nights):
 
 
 def _write_counts(path, sources, counts):
-    """Write the note with the counts of some measurements, behind its checksum.
+    """Write the note: its checksum, then the counts of some measurements.
 
     Parameters
     ----------

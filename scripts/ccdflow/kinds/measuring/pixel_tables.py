@@ -28,7 +28,7 @@ _OWN_FRACTION_CARD = "FLATOWN"
 
 
 def write_product(context, record, cards, images=(), **tables):
-    """Write a product of images and, behind these, tables of pixels; return its record.
+    """Write a product of images, followed by tables of pixels; return its record.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def _pixels_of_image(table, number, nx):
     return y * nx + x, is_of_image
 
 
-# A job of a frame holds it while it makes masks that other frames of the night need as well.
+# Held by the job that makes the masks, which other frames of the night also need.
 _MASKS_LOCK = threading.Lock()
 
 

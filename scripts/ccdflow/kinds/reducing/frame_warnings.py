@@ -196,7 +196,7 @@ def _levels_by_type(rows_and_data):
 
 
 def _noises_with_signal(data):
-    """Return {amplifier: noise of its overscan, adu}, but of amplifiers without signal."""
+    """Return {amplifier: noise of its overscan, adu} of the amplifiers with signal."""
     flags = data.get("flags") or ()
     return {name: noise for name, noise in data.get("noises", {}).items() if name not in flags}
 

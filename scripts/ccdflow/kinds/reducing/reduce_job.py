@@ -44,8 +44,8 @@ from ccdflow.run.rawframes.rows import Row, RowMark
 # noise.
 _DARK_TYPES = ("bias", "dark")
 
-# Bytes of the header, by `_FrameJob.header_form`: a frame's pixels are written before its header,
-# behind room for it.
+# Bytes of the header, by `_FrameJob.header_form`. Pixels are written first, after as many bytes of
+# free room for the header.
 _header_sizes = {}
 
 
@@ -459,7 +459,7 @@ def _plain_regions(without_level):
 
 
 def _warnings_that_count(frame, reduced):
-    """Return [topic, text] of each warning, but of those on light in frames that have none."""
+    """Return [topic, text] of each warning, except those on lit strips in biases and darks."""
     is_dark = frame.row.facts["type"] in _DARK_TYPES
     remedies = strip_light.REMEDIES
     return [
@@ -482,7 +482,7 @@ def _has_unconfirmed_overscan(frame):
 
 
 def _axis_of_strips(frame):
-    """Return the FITS axis, 1 or 2, along which overscan and data lie one behind the other."""
+    """Return the FITS axis, 1 or 2, along which the overscan follows the data or precedes it."""
     amplifier = next(a for a in frame.geometry.amplifiers if a.overscan)
     return 2 if amplifier.overscan[0].shares_columns(amplifier.data) else 1
 
