@@ -265,7 +265,7 @@ def test_flats_of_amplifiers_with_gains_of_0_3_and_30_are_combined(tmp_path):
     for half in (np.s_[:, :51], np.s_[:, 52:]):
         ratio = hdus[0].data[half][good[half]] / truth[half][good[half]]
         assert np.median(ratio) == pytest.approx(1, abs=0.002)
-        assert ratio.std() < 0.02
+        assert 0.002 < ratio.std() < 0.02
 
 
 def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
@@ -297,7 +297,9 @@ def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
     assert (mask[has_foreign_charge] & (8 | 1024)).all()
     assert np.count_nonzero(mask & 1024) < 4 * np.count_nonzero(has_foreign_charge)
     # The linear range ends at 35,000 adu with gains below 1.6.
-    assert (mask[charge > 36_000 * 1.6] & 512).all()
+    is_beyond = charge > 36_000 * 1.6
+    assert np.count_nonzero(is_beyond) > 10
+    assert (mask[is_beyond] & 512).all()
     hdus = done.open(f"calibrated/{file}")
     is_good = chain.good_pixels(file) & (hdus["MASK"].data == 0)
     # Over the median of UNCERT: masked holes also change the errors of their neighbours.

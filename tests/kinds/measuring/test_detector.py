@@ -99,7 +99,7 @@ def test_bad_pixels_of_a_night_are_in_the_mask_of_its_frames(tmp_path):
     for file in ("science_g1.fits", "science_r1.fits"):
         for pixels in (detector.filling_pixels, detector.hot_pixels):
             pulls, masks = pulls_of(done, chain, file, pixels)
-            assert np.abs(pulls[masks == 0]).max() < 5
+            assert 1.5 < np.abs(pulls[masks == 0]).max() < 5
             assert 40 < np.count_nonzero(masks == 0) < 120
             assert (masks[masks != 0] & HOT != 0).mean() > 0.98
     for column in detector.dead_columns:
@@ -158,8 +158,9 @@ def test_the_table_has_the_injected_gain_read_noise_and_full_well(tmp_path):
     assert len(table) == 2
     for (_, line), amplifier in zip(table.iterrows(), chain.detector.amplifiers, strict=True):
         assert abs(line.gain - amplifier.gain) < 4 * line.gain_error
-        assert line.gain_error < 0.05 * line.gain
+        assert 0.002 < line.gain_error / line.gain < 0.05
         assert abs(line.read_noise - amplifier.read_noise) < 4 * line.read_noise_error + 0.03
+        assert 0.002 < line.read_noise_error / line.read_noise < 0.05
         assert 0.998 * 40_000 < line.full_well * amplifier.gain <= 40_000
         assert "pixels are full at" in line.note
     hdus = done.open("calibrated/n1/science_g1.fits")
@@ -243,6 +244,7 @@ def test_the_map_has_the_first_and_last_night_of_each_pixel(two_nights):
         assert (one["SEEN"][0], one["LOOKED"][0]) == (2, 2)
         assert mask[int(row), int(column)] & HOT
         once = table[(table["SEEN"] == 1) & (table["LOOKED"] == 2)]
+        assert len(once)
         assert (once["BITS"] == 0).all()
 
 
@@ -260,7 +262,7 @@ def test_a_wrong_gain_makes_no_bad_column_where_amplifiers_meet(gain, tmp_path):
     assert np.count_nonzero(is_sound) > 12
     assert not (mask[seam][:, is_sound] & BAD_COLUMN).any()
     # Single pixels at the edges of dust are low, with the right gain as well.
-    assert np.count_nonzero(mask[seam][:, is_sound] & DEAD) < 30
+    assert 0 < np.count_nonzero(mask[seam][:, is_sound] & DEAD) < 30
     table = next(iter((done.results / "detector/simcam").glob("*/pixels_*.fits")))
     verdict = verdicts.verify(
         str(table.relative_to(done.results)), raw=tmp_path / "raw", results=done.results
@@ -511,8 +513,9 @@ def test_a_pair_of_flats_tells_gain_and_read_noise_of_each_amplifier(tmp_path):
     assert table.flats.tolist() == [2, 2]
     for line, amplifier in zip(table.itertuples(), truth, strict=True):
         assert abs(line.gain - amplifier.gain) < 3 * line.gain_error
-        assert line.gain_error < 0.05 * amplifier.gain
+        assert 0.002 < line.gain_error / amplifier.gain < 0.05
         assert abs(line.read_noise - amplifier.read_noise) < 3 * line.read_noise_error
+        assert 0.002 < line.read_noise_error / amplifier.read_noise < 0.05
         assert line.gain_header == 9.9
         assert np.isnan([line.hot, line.varies, line.low, line.columns, line.departure]).all()
     texts = table.note[0].split("; ")

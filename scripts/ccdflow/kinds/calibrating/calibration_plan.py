@@ -174,9 +174,9 @@ class StepsChoice:
         Parameters
         ----------
         seconds : float, int or str
-            Its exposure as in the header.
+            The frame's exposure, as in the header.
         degrees : tuple of (float, int or str)
-            Its temperatures as in the header: set point and sensor.
+            The frame's temperatures, as in the header: set point and sensor.
 
         Returns
         -------
@@ -216,8 +216,8 @@ class StepsChoice:
                     for each, step in zip(self._window_choices, steps_of_equals, strict=True)
                 ]
             )
-        # The ids in a key stay those of its steps, because the tuple holds the steps.
         paired_steps = association.pair_masters(self._context, steps, [row], row.night)
+        # The kept tuple holds the steps, so that no other step gets the ids of its key.
         return self._equal_steps.setdefault(tuple(map(id, paired_steps)), paired_steps)
 
 
@@ -488,9 +488,9 @@ class FramePlanner:
             planned_frames.nights, kind=self._kind.name, steps=steps,
             measurements=planned_frames.measurements,
         )  # fmt: skip
-        # The answers have the masters that are taken. They lack the second choices, whose scales
-        # differ even between exposures a thousandth apart. Frames with the same answers, camera and
-        # recipe differ only in their reduced frame and temperature.
+        # The answers have the masters that are taken, without second choices: the scales of second
+        # choices differ even between exposures a thousandth apart. Frames with the same answers,
+        # camera and recipe differ only in their reduced frame and temperature.
         answers = [
             (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)

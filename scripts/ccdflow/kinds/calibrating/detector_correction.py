@@ -18,8 +18,8 @@ from ccdflow.kinds.measuring.detector_setups import detector_setup_of
 from ccdflow.kinds.measuring.measured_nights import made_measurements, shows_bad_pixels
 from ccdflow.run.lookups import OutcomeKey
 
-# The median level of full pixels counts as unknown if the flats of any night are brighter by more
-# than this factor: pixels are then not full at the median.
+# The median level of full pixels counts as unknown if it is exceeded by more than this factor in
+# the flats of any night: pixels are not full at this level.
 _EXCEEDED_WELL_FACTOR = 1.02
 # Keywords with two digits have numbers up to 99; the newest measurement has none.
 _MOST_NUMBERED_CARDS = 98

@@ -102,7 +102,7 @@ class CombineWork:
 
     @property
     def group(self):
-        """The `ccdflow.run.job.Group`."""
+        """The `ccdflow.run.job.Group` of the master."""
         return self.context.group(self.record.product)
 
     @property
@@ -137,7 +137,7 @@ class CombineWork:
 
     @property
     def hours(self):
-        """Hours from the first member to each of them; NaN where a date has no time."""
+        """Hours from the first member to each member; NaN where a date has no time."""
         times = np.array([_unix_seconds(text) for text in self.dates], dtype=np.float64)
         known_times = times[np.isfinite(times)]
         return ((times - known_times.min()) / 3600 if known_times.size else times).tolist()
@@ -302,14 +302,14 @@ def _combine_selected(request, selection):
         if selection.agrees:
             data["too_few"] = True
     except TooLittleMemory as error:
-        memory = memory_limits.megabytes_allowed(context)
-        enough = memory_limits.least_megabytes(error.bytes_needed)
+        megabytes = memory_limits.megabytes_allowed(context)
+        megabytes_needed = memory_limits.least_megabytes(error.bytes_needed)
         reason = (
-            f"{memory:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
-            f" {len(work.records_of_files)} frames; allowed: {enough} or more"
+            f"{megabytes:g} MB of memory ({memory_limits.MEMORY_SETTING}) are too little to combine"
+            f" {len(work.records_of_files)} frames; allowed: {megabytes_needed} or more"
         )
         # A run with another limit tries again, a run with this limit does not.
-        data |= {"quality": [], "memory": memory, "enough": enough}
+        data |= {"quality": [], "memory": megabytes, "enough": megabytes_needed}
     return replace(work.record, status=job_records.REFUSED, reason=reason)
 
 

@@ -262,15 +262,14 @@ def possible_members(kind, context):
     rows_of_files = [row for row in rows if not row.gone]
     nights_and_cameras = {(row.night, row.camera) for row in rows_of_files}
     fingerprints = {row.fingerprint for row in rows_of_files}
-    return [
-        row
-        for row in rows
-        if not row.gone
-        or (
-            row.fingerprint not in fingerprints
-            and (_is_up_to_date(context, row) or (row.night, row.camera) not in nights_and_cameras)
-        )
-    ]
+
+    def stays_a_member(row):
+        """Return whether a row without its raw file stays a member."""
+        if row.fingerprint in fingerprints:
+            return False
+        return _is_up_to_date(context, row) or (row.night, row.camera) not in nights_and_cameras
+
+    return [row for row in rows if not row.gone or stays_a_member(row)]
 
 
 def _is_combinable(kind, context, row):

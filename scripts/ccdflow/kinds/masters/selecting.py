@@ -58,7 +58,7 @@ def common_flags(frames):
 
 
 def select_without_odd_flags(frames, select_alike):
-    """Return a selection without frames in which an amplifier is flagged that others have sound.
+    """Return a selection without frames whose flagged amplifier is sound in other frames.
 
     Parameters
     ----------

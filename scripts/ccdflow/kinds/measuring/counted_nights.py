@@ -55,8 +55,8 @@ def count_settled(results, product, sources, n_settled, read_nights):
     n_counted, counts = _read_counts(path, sources)
     n_countable = min(n_settled, len(sources) - _UNCOUNTED_MEASUREMENTS)
     if n_counted > max(n_countable, 0):
-        # A note with nights that are now among the newest is not used, because the map needs more
-        # of the newest nights than their counts.
+        # The note has some of the newest nights. It is not used, because the map needs the bad
+        # pixels of these nights, not only their counts.
         n_counted, counts = 0, None
     if n_countable - n_counted >= _UNCOUNTED_MEASUREMENTS:
         nights_of_images = read_nights(n_counted, n_countable)

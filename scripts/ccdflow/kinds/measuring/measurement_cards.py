@@ -80,7 +80,7 @@ def cards_of_shutter(night, flats_by_light):
         flat_cards.append(
             (f"SERIES{flat_number:02d}", light_number, "flats of one light have one number")
         )
-        for kind, master in night.masters_of(flat).items():
+        for kind, master in night.subtracted_masters(flat).items():
             stem = kind.upper()
             flat_cards.append(
                 (f"{stem}IM{flat_number:02d}", printable_text(master.product), f"its {kind}")

@@ -1,4 +1,4 @@
-"""Sentences on calibrated frames whose noise is not that of UNCERT, and on flats of spectra."""
+"""Sentences on calibrated frames whose noise UNCERT does not predict, and on flats of spectra."""
 
 from __future__ import annotations
 

@@ -68,9 +68,9 @@ class _FrameJob:
     key : str
         Key of the job, for the header.
     is_sampled : bool
-        Whether frames of its type are combined: these need statistics, of sampled rows.
+        Whether frames of its type are combined. Their statistics, of sampled rows, select members.
     write_small_picture : callable or None
-        Takes a `ccdflow.frame.small_images.SmallImage`; None if no picture is wanted.
+        Takes the small image of the frame, (ny, nx) float32; None if no picture is wanted.
     """
 
     row: Row
@@ -82,7 +82,7 @@ class _FrameJob:
     memory: int
     key: str
     is_sampled: bool
-    write_small_picture: Callable[[SmallImage], None] | None
+    write_small_picture: Callable[[np.ndarray], None] | None
 
     @property
     def needs_small_image(self):
@@ -239,7 +239,20 @@ def _reduce_raw_file(context, job, row, raw):
 
 
 def _checked_layout(row, raw, memory):
-    """Return the layout of a raw file; refuse a file other than the one whose header was read."""
+    """Return the layout of a raw file.
+
+    Parameters
+    ----------
+    row : ccdflow.run.rawframes.rows.Row
+    raw : ccdflow.files.rawfile.RawFile
+    memory : int
+        Bytes of memory that the job may take.
+
+    Raises
+    ------
+    ccdflow.files.file_errors.ChangedRawFile
+        If the file is not the one whose header was read.
+    """
     layout = raw.layout(memory=memory, reads_whole_file=False)
     if layout.fingerprint not in ("", row.fingerprint):
         raise file_errors.ChangedRawFile(row.file)
@@ -267,7 +280,7 @@ class _WrittenFrame(NamedTuple):
 
 
 def _predicted_header_size(frame, hdu):
-    """Return the size in bytes of a product's header, by the header of a frame like this one.
+    """Return the size in bytes that a product's header will have, by predicted figures.
 
     Parameters
     ----------

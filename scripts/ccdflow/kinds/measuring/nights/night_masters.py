@@ -60,7 +60,7 @@ class NightMasters:
 
     @cached_property
     def row(self):
-        """The row of one of the members: all have the same amplifiers."""
+        """The row of one member: the amplifiers of all members are the same."""
         return self.context.row_of(reduced_product(self.files[0]))
 
     @property
@@ -111,7 +111,7 @@ class NightMasters:
                 return self.context.outcome(use.product)
         return None
 
-    def masters_of(self, record):
+    def subtracted_masters(self, record):
         """Return {kind: record} of the bias and dark that were subtracted from a flat's members."""
         masters = {kind: self.subtracted_master(record, kind) for kind in ("bias", "dark")}
         if masters["bias"] is None:

@@ -40,7 +40,7 @@ def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGM
     images, figures, remarks, sources_used = [], [], [], set()
     for image in night.images:
         bad_pixels = BadPixelsOfImage({name: np.zeros(image.shape, np.int16) for name in SOURCES})
-        # In two threads, because both functions read the flats.
+        # Two threads: each of the two functions reads the flats from the disk.
         transfers, (sources, texts) = threaded_map(
             lambda measure: measure(),
             (
