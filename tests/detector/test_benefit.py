@@ -11,7 +11,7 @@ import pytest
 from chain_runs import BIAS, DARKS, run, take
 
 from ccdflow import paths, simulate
-from ccdflow.detector.benefit import benefit_of, harms
+from ccdflow.detector.benefit import harms, measure_benefit
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
@@ -28,14 +28,14 @@ def test_structure_and_noise_are_distinguished(structure, noise):
     good = np.ones(shape, bool)
     good[:, 17] = False
     image[:, 17] += 1e5
-    benefit = benefit_of(image, np.full(shape, noise), good, gain=1.5)
-    assert benefit.noise == pytest.approx(36 * 1.5**2)
-    assert abs(benefit.structure - structure**2 * 1.5**2) < 4 * benefit.error
-    assert benefit.error < 3.0
+    benefit = measure_benefit(image, np.full(shape, noise), good, gain=1.5)
+    assert benefit.noise_variance == pytest.approx(36 * 1.5**2)
+    assert abs(benefit.structure_variance - structure**2 * 1.5**2) < 4 * benefit.variance_error
+    assert benefit.variance_error < 3.0
     figures = {
-        "structure": benefit.structure,
-        "structure_error": benefit.error,
-        "added": benefit.noise,
+        "structure": benefit.structure_variance,
+        "structure_error": benefit.variance_error,
+        "added": benefit.noise_variance,
     }
     assert harms([figures]) == (structure < noise)
 

@@ -25,7 +25,7 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
-from ccdflow.detector.bias_figures import drift_of_levels
+from ccdflow.detector.bias_figures import measure_drift
 from ccdflow.detector.dark_figures import measure_dark
 from ccdflow.detector.dark_flat_selection import (
     DarkThresholds,
@@ -42,7 +42,7 @@ from ccdflow.detector.flat_figures import (
     measure_gain_of_flats,
 )
 from ccdflow.detector.frame_figures import frame_statistics
-from ccdflow.detector.lost_pixels import LostPart
+from ccdflow.detector.lost_pixels import LostPixels
 from ccdflow.errors import UserError
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
@@ -157,7 +157,7 @@ def test_levels_that_scatter_are_no_drift(number):
 
     def drifts(levels, error, times=None):
         times = hours if times is None else times
-        return dark_figures.is_drifting(drift_of_levels(levels, times), levels, times, error=error)
+        return dark_figures.is_drifting(measure_drift(levels, times), levels, times, error=error)
 
     rng = np.random.default_rng(number)
     hours = [0.1 * k for k in range(number)]
@@ -224,7 +224,7 @@ def test_darks_of_another_temperature_or_saturated_are_left_out():
     selection = select_darks(
         stats,
         temperatures=[-100.0, -100.2, -97.0, np.nan, -100.1, -100.0],
-        lost_parts=[LostPart(part) for part in (0, 0, 0, 0, 0.4, 0)],
+        lost_pixels=[LostPixels(part) for part in (0, 0, 0, 0, 0.4, 0)],
     )
     assert selection.kept == (0, 1, 3, 5)
     assert [out.figure for out in selection.left_out] == ["temperature", "saturated fraction"]
@@ -255,7 +255,7 @@ def test_darks_of_two_levels_have_no_common_level():
 
 def test_all_saturated_leaves_none():
     stats = dark_statistics(darks(truth(), 2))
-    selection = select_darks(stats, lost_parts=[LostPart(1.0)] * 2)
+    selection = select_darks(stats, lost_pixels=[LostPixels(1.0)] * 2)
     assert not selection.agrees
     assert selection.kept == ()
     assert selection.reason.startswith("no frame is left (the first: its saturated fraction is 1")
@@ -296,7 +296,7 @@ def flat_stats(folder, t, frames):
         members, subtract=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
     )
     return [
-        flat_statistics(rows, gain=1.7, read_noise=6.0, lost=LostPart(np.mean(frame >= 60_000)))
+        flat_statistics(rows, gain=1.7, read_noise=6.0, lost=LostPixels(np.mean(frame >= 60_000)))
         for rows, frame in zip(sample, frames, strict=True)
     ]
 
@@ -389,7 +389,7 @@ def test_amplifiers_of_unlike_gains_have_one_level_and_shape(first):
     stats = flat_statistics(sample[0], gain=gain, read_noise=read_noise)
     assert stats.level == pytest.approx(15_000, rel=1e-3)
     assert stats.signal_to_noise == pytest.approx(15_000 / (15_000 + 36) ** 0.5, rel=1e-3)
-    assert np.array(stats.shape) == pytest.approx(1, abs=0.005)
+    assert np.array(stats.box_medians) == pytest.approx(1, abs=0.005)
 
 
 @pytest.mark.parametrize("gains", [(1.5, 1.5), (0.3, None), (None, None)])

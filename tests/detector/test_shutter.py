@@ -128,7 +128,7 @@ def test_the_scatter_of_the_flats_decides_on_errors_not_the_gain_assumed():
     wrong = dead_time.FlatSeries(one.seconds, one.means, [4 * one.variances[0]], one.counts)
     right, other = (dead_time.measure_dead_time([each]) for each in (one, wrong))
     np.testing.assert_allclose(other.error[0], right.error[0], rtol=1e-9)
-    assert other.chi2 == pytest.approx(right.chi2 / 4)
+    assert other.reduced_chi2 == pytest.approx(right.reduced_chi2 / 4)
 
 
 def test_a_map_on_cells_gives_back_the_dead_time_of_pixels():

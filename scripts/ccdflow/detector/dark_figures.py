@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.detector.bias_figures import Drift, drift_of_levels
+from ccdflow.detector.bias_figures import Drift, measure_drift
 from ccdflow.detector.frame_figures import COARSE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
@@ -230,7 +230,7 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     is_usable = (flags & ~np.int16(HOT)) == 0
     usable_values = values[is_usable]
     levels = member_levels(dark, amplifier.region)
-    drift = drift_of_levels(levels, hours)
+    drift = measure_drift(levels, hours)
     error = _level_error(amplifier, dark.sample_rows, drift.level.value)
     return DarkFigures(
         amplifier=amplifier.name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_PART
+from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_FRACTION
 from ccdflow.detector.member_selection import (
     TOO_FAINT,
     Figure,
@@ -48,7 +48,7 @@ class DarkThresholds(Thresholds):
     saturated: float = 0.01
 
 
-def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=None):
+def select_darks(statistics, *, temperatures=None, lost_pixels=(), thresholds=None):
     """Choose the darks of a group to combine.
 
     A light leak shows in the level and coarse structure; another detector or mode shows in the
@@ -60,7 +60,7 @@ def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=Non
         One for each dark of the group.
     temperatures : sequence of float, optional
         Detector temperatures, degrees; NaN for an unknown one, which is not judged.
-    lost_parts : sequence of ccdflow.detector.lost_pixels.LostPart, optional
+    lost_pixels : sequence of ccdflow.detector.lost_pixels.LostPixels, optional
         The part of the pixels of each that has no value.
     thresholds : DarkThresholds, optional
         The defaults if not given.
@@ -76,8 +76,8 @@ def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=Non
     """
     check_has_frames(statistics)
     limits = thresholds or DarkThresholds()
-    outliers = _lost_outliers(lost_parts, limits.saturated)
-    outliers += _temperature_outliers(temperatures, limits.temperature)
+    outliers = _outliers_by_lost_pixels(lost_pixels, limits.saturated)
+    outliers += _outliers_by_temperature(temperatures, limits.temperature)
     return _select_within_limits(
         outliers,
         statistics,
@@ -96,23 +96,25 @@ def _dark_figures(statistics, limits):
         if figure.name == "level":
             centre = abs(figure.limits(limits.sigma)[0])
             part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
-            common = float(np.hypot(figure.common, part))
-            yield replace(figure, floor=float(np.hypot(figure.floor, part)), common=common)
+            group_floor = float(np.hypot(figure.group_floor, part))
+            yield replace(
+                figure, floor=float(np.hypot(figure.floor, part)), group_floor=group_floor
+            )
         else:
             yield figure
 
 
-def _lost_outliers(lost_parts, limit):
+def _outliers_by_lost_pixels(lost_pixels, limit):
     """Return the frames in which more than a part of the pixels has no value."""
     left_out = []
-    for index, each in enumerate(lost_parts):
-        if each.part > limit:
-            text = f"its {each.figure} is {each.part:.6g}, above the limit of {limit:.6g}"
-            left_out.append(LeftOut(index, each.figure, float(each.part), float(limit), text))
+    for index, each in enumerate(lost_pixels):
+        if each.fraction > limit:
+            text = f"its {each.figure} is {each.fraction:.6g}, above the limit of {limit:.6g}"
+            left_out.append(LeftOut(index, each.figure, float(each.fraction), float(limit), text))
     return left_out
 
 
-def _faint_outliers(values, limit):
+def _outliers_by_noise(values, limit):
     """Return the frames with a signal to noise below a limit, or NaN."""
     left_out = []
     for index, value in enumerate(values):
@@ -122,7 +124,7 @@ def _faint_outliers(values, limit):
     return left_out
 
 
-def _temperature_outliers(temperatures, tolerance):
+def _outliers_by_temperature(temperatures, tolerance):
     """Return the frames whose temperature is not that of the group."""
     values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
     finite_values = values[np.isfinite(values)]
@@ -223,8 +225,8 @@ def select_flats(statistics, thresholds=None):
     """
     check_has_frames(statistics)
     limits = thresholds or FlatThresholds()
-    outliers = _lost_outliers([flat.lost for flat in statistics], limits.saturated)
-    outliers += _faint_outliers(
+    outliers = _outliers_by_lost_pixels([flat.lost for flat in statistics], limits.saturated)
+    outliers += _outliers_by_noise(
         [flat.signal_to_noise for flat in statistics], limits.signal_to_noise
     )
     return _select_within_limits(
@@ -247,12 +249,12 @@ def _flat_figures(statistics, limits):
     """Yield the distance of each flat's shape from the group's, and its deepest spot."""
     if len(statistics) < 3:
         return
-    deviations = _relative_deviations([flat.shape for flat in statistics])
+    deviations = _relative_deviations([flat.box_medians for flat in statistics])
     if deviations is not None:
         rms = np.sqrt(np.mean(np.square(deviations), axis=1))
         floor = float(np.hypot(limits.shape, _noise_of_box(statistics, COARSE_BOXES)))
         yield Figure("shape", rms, floor, "", is_one_sided=True, meaning=_SHAPE)
-    deviations = _relative_deviations([flat.spots for flat in statistics])
+    deviations = _relative_deviations([flat.fine_box_medians for flat in statistics])
     if deviations is not None:
         # A bright box is a star of the twilight, which clipping leaves out.
         depths = -deviations.min(axis=1)
@@ -279,7 +281,7 @@ def _relative_deviations(values):
     if not is_finite.any():
         return None
     middle = np.median(values[:, is_finite], axis=0)
-    is_lit = middle > LIT_PART
+    is_lit = middle > LIT_FRACTION
     if not is_lit.any():
         return None
     ratio = values[:, is_finite][:, is_lit] / middle[is_lit]
@@ -288,7 +290,7 @@ def _relative_deviations(values):
 
 def _no_common_flat(statistics, limits):
     """Return the disagreement of flats of two kinds, all equally far from the middle."""
-    deviations = _relative_deviations([flat.shape for flat in statistics])
+    deviations = _relative_deviations([flat.box_medians for flat in statistics])
     if len(statistics) < 3 or deviations is None:
         return []
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)

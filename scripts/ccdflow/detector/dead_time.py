@@ -53,7 +53,7 @@ class DeadTime:
         in a cell without good pixels.
     mean, mean_error : float
         Seconds; NaN where no lamp was steady.
-    chi2 : float
+    reduced_chi2 : float
         Chi^2 of all lines, over their degrees of freedom; NaN without any. Errors are multiplied by
         its root, where it is of few degrees only if it is above 1.
     """
@@ -62,7 +62,7 @@ class DeadTime:
     error: tuple[np.ndarray, ...]
     mean: float = np.nan
     mean_error: float = np.nan
-    chi2: float = np.nan
+    reduced_chi2: float = np.nan
 
     def effect(self, inverse, *, sigmas=3.0):
         """Return the largest relative error that the shutter certainly leaves in a frame.
@@ -172,12 +172,12 @@ def measure_dead_time(series):
     weights = sum(line.error**-2 for line in lines)
     excess = sum(line.excess / line.error**2 for line in lines) / weights
     freedom = sum(line.freedom for line in lines)
-    chi2 = sum(line.squares for line in lines) / freedom if freedom else np.nan
-    error = weights**-0.5 * _error_factor(chi2, freedom)
+    reduced_chi2 = sum(line.squares for line in lines) / freedom if freedom else np.nan
+    error = weights**-0.5 * _error_factor(reduced_chi2, freedom)
     shapes = [means.shape[1:] for means in series[0].means]
     return DeadTime(
         _split_by_image(excess, shapes), _split_by_image(error, shapes), mean, mean_error,
-        float(chi2),
+        float(reduced_chi2),
     )  # fmt: skip
 
 
@@ -188,11 +188,11 @@ def _split_by_image(values, shapes):
     return tuple(part.reshape(shape) for part, shape in parts)
 
 
-def _error_factor(chi2, freedom):
+def _error_factor(reduced_chi2, freedom):
     """Return the factor of the errors, by chi^2: few residuals only increase them."""
     if freedom == 0:
         return 1.0
-    return np.sqrt(chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(chi2))
+    return np.sqrt(reduced_chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(reduced_chi2))
 
 
 def _flat_levels(flats):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.bias_figures import drift_of_levels
+from ccdflow.detector.bias_figures import measure_drift
 from ccdflow.detector.frame_figures import FINE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
-from ccdflow.detector.lost_pixels import NONE_LOST, LostPart
+from ccdflow.detector.lost_pixels import NONE_LOST, LostPixels
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 from ccdflow.robust import median
@@ -49,10 +49,10 @@ _GAIN_BLOCK_SIGMA = 5.0
 # Where stars take more than this part of the blocks, fainter ones that no block shows are in the
 # others: the gain is too low by up to nine tenths of that part (simulated fields of 100 to 1,500
 # stars in a million pixels: 4 to 9 tenths). Hits and hot pixels take less.
-_MOST_LOST_BLOCK_PART = 0.01
+_MOST_STAR_BLOCK_FRACTION = 0.01
 # The error of a gain by stars, in units of the part of the blocks that they take: the largest of
-# the simulations for `_MOST_LOST_BLOCK_PART`.
-_ERROR_OF_LOST_BLOCKS = 0.9
+# the simulations for `_MOST_STAR_BLOCK_FRACTION`.
+_GAIN_ERROR_BY_STAR_BLOCKS = 0.9
 # A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
 # on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves
 # windows without a gain.
@@ -75,11 +75,11 @@ class FlatStatistics:
     ----------
     level : float
         Median of the good pixels minus bias and dark, in electrons if the gain is known.
-    lost : ccdflow.detector.lost_pixels.LostPart
+    lost : ccdflow.detector.lost_pixels.LostPixels
         The part of its pixels that has no value: saturated ones, mostly.
     signal_to_noise : float
         Signal to noise of a pixel at this level.
-    shape, spots : tuple of float
+    box_medians, fine_box_medians : tuple of float
         Medians of 8 x 8 and of 32 x 32 boxes divided by the level, row by row; NaN for a box
         without good pixels.
     noise : float
@@ -89,10 +89,10 @@ class FlatStatistics:
     """
 
     level: float
-    lost: LostPart
+    lost: LostPixels
     signal_to_noise: float
-    shape: tuple[float, ...]
-    spots: tuple[float, ...]
+    box_medians: tuple[float, ...]
+    fine_box_medians: tuple[float, ...]
     noise: float
     pixels: int
 
@@ -145,7 +145,7 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         Electrons per unit of the sample; 1 if unknown.
     read_noise : float
         In the unit of the sample.
-    lost : ccdflow.detector.lost_pixels.LostPart
+    lost : ccdflow.detector.lost_pixels.LostPixels
         The part of its pixels that has no value.
 
     Returns
@@ -163,8 +163,8 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        shape=_box_medians(relative_sample, SHAPE_BOXES),
-        spots=_box_medians(relative_sample, FINE_BOXES),
+        box_medians=_box_medians(relative_sample, SHAPE_BOXES),
+        fine_box_medians=_box_medians(relative_sample, FINE_BOXES),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         pixels=int(finite_values.size),
     )
@@ -322,9 +322,11 @@ def measure_gain_of_flats(flat, amplifier):
     relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_kept), 1))
     if relative_error > _MOST_GAIN_ERROR:
         return UNKNOWN_FIGURE
-    lost_part = sum(pair.n_stars for pair in pairs) / sum(pair.n_lit for pair in pairs)
-    if lost_part > _MOST_LOST_BLOCK_PART:
-        relative_error = math.hypot(relative_error, _ERROR_OF_LOST_BLOCKS * lost_part)
+    star_block_fraction = sum(pair.n_stars for pair in pairs) / sum(pair.n_lit for pair in pairs)
+    if star_block_fraction > _MOST_STAR_BLOCK_FRACTION:
+        relative_error = math.hypot(
+            relative_error, _GAIN_ERROR_BY_STAR_BLOCKS * star_block_fraction
+        )
     return Estimate(1 / inverse, relative_error / inverse)
 
 
@@ -436,6 +438,6 @@ def _lamp_drift(levels, hours):
     """Return the slope of levels through the night, per cent an hour."""
     if hours is None:
         return UNKNOWN_FIGURE
-    slope = drift_of_levels(levels, hours).slope
+    slope = measure_drift(levels, hours).slope
     percent = 100 / float(np.median(levels))
     return Estimate(slope.value * percent, slope.error * percent)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.flat_figures import SHAPE_BOXES
-from ccdflow.detector.frame_figures import LIT_PART
+from ccdflow.detector.frame_figures import LIT_FRACTION
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
 # Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
@@ -23,9 +23,9 @@ _ODD_SIGMA = 5.0
 _FEWEST_FLATS = 3
 # In flats of direct images most boxes have this part of the level; boxes of spectra follow the
 # lamp, whose colour drifts.
-_EVEN_LIGHT = (0.5, 1.5)
-# In flats of direct images at least this part of the boxes has light within `_EVEN_LIGHT`.
-_EVEN_PART = 0.9
+_EVEN_RANGE = (0.5, 1.5)
+# In flats of direct images at least this part of the boxes has light within `_EVEN_RANGE`.
+_LEAST_EVEN_FRACTION = 0.9
 # The noise of a pixel is measured in one sampled row of this many.
 _NOISE_STEP = 4
 # Rounds in which the slopes are taken off.
@@ -69,9 +69,9 @@ def find_odd_shape(sample):
         return None
     boxes, pixels = _medians_and_box_size(sample)
     middle = np.median(boxes, axis=0)
-    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_PART)
-    is_even = is_lit & (middle > _EVEN_LIGHT[0]) & (middle < _EVEN_LIGHT[1])
-    if np.count_nonzero(is_even) < _EVEN_PART * is_lit.size:
+    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_FRACTION)
+    is_even = is_lit & (middle > _EVEN_RANGE[0]) & (middle < _EVEN_RANGE[1])
+    if np.count_nonzero(is_even) < _LEAST_EVEN_FRACTION * is_lit.size:
         return None
     y, x = np.divmod(np.flatnonzero(is_lit), SHAPE_BOXES)
     plane = np.stack([np.ones(len(x)), x, y], axis=1)

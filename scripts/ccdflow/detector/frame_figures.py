@@ -25,7 +25,7 @@ COARSE_BOXES = 8
 FINE_BOXES = 32
 """A spot is looked for in this many boxes along each side."""
 
-LIT_PART = 0.2
+LIT_FRACTION = 0.2
 """Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
 decides; with a larger one the edges of a vignette are no longer compared."""
 
@@ -53,7 +53,7 @@ UNKNOWN_FIGURE = Estimate(float("nan"), float("nan"))
 """A figure that cannot be measured."""
 
 
-def white_part(image):
+def scatter_about_row_means(image):
     """Return the scatter of an image about the means of its rows.
 
     Parameters
@@ -69,7 +69,7 @@ def white_part(image):
     Examples
     --------
     >>> image = np.random.default_rng(1).normal(0, 4, (64, 100)) + np.arange(64)[:, np.newaxis]
-    >>> print(f"{white_part(image).sigma:.1f}, {image.std():.1f}")
+    >>> print(f"{scatter_about_row_means(image).sigma:.1f}, {image.std():.1f}")
     4.0, 18.9
     """
     moments = clipped_moments(image)
@@ -144,8 +144,8 @@ def frame_statistics(image, overscan=()):
         level=clean.level,
         bias_level=float(np.mean(overscan, dtype=np.float64)) if overscan.size else float("nan"),
         noise=noise,
-        row_structure=clean.excess(noise, axis=1).value,
-        column_structure=clean.excess(noise, axis=0).value,
+        row_structure=clean.excess_scatter(noise, axis=1).value,
+        column_structure=clean.excess_scatter(noise, axis=0).value,
         bright=float(n_bright / rows.size),
         shape=tuple(float(mean) for mean in clean.boxes().ravel()),
         pixels=rows.size,
@@ -175,7 +175,7 @@ class CleanImage:
             count = np.count_nonzero(self.is_good, axis=axis)
             return self.values.sum(axis=axis, dtype=np.float64) / count
 
-    def excess(self, noise, *, axis):
+    def excess_scatter(self, noise, *, axis):
         """Return the scatter of the means along `axis` in excess of white noise.
 
         The variance of the means minus noise^2 / (values in each). Its error is that of a variance

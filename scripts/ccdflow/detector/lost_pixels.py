@@ -15,7 +15,7 @@ NO_LEVEL_WORDS = "without a level (the overscan of their rows is saturated)"
 
 
 @dataclass(frozen=True)
-class LostPart:
+class LostPixels:
     """The part of a frame's pixels that has no value.
 
     Attributes
@@ -27,13 +27,13 @@ class LostPart:
 
     Examples
     --------
-    >>> LostPart(0.1).figure
+    >>> LostPixels(0.1).figure
     'saturated fraction'
-    >>> LostPart(0.1, (NOT_FINITE_WORDS, SATURATED_WORDS)).figure
+    >>> LostPixels(0.1, (NOT_FINITE_WORDS, SATURATED_WORDS)).figure
     'fraction of pixels that are not finite (NaN or infinite) or saturated'
     """
 
-    part: float
+    fraction: float
     causes: tuple[str, ...] = (SATURATED_WORDS,)
 
     @property
@@ -44,5 +44,5 @@ class LostPart:
         return f"fraction of pixels that are {' or '.join(self.causes)}"
 
 
-NONE_LOST = LostPart(0.0)
+NONE_LOST = LostPixels(0.0)
 """All pixels have a value."""

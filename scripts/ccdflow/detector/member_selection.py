@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import COARSE_BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
+from ccdflow.detector.frame_figures import (
+    COARSE_BOXES,
+    COMPARED_ROWS,
+    FRAME_ROWS,
+    scatter_about_row_means,
+)
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each_pixel
@@ -148,7 +153,7 @@ class Figure:
         With a blank before it.
     is_one_sided : bool
         Only values above the median may be too far from it.
-    common : float or None
+    group_floor : float or None
         Floor used when judging the group's scatter; None takes ``floor``.
     meaning : str
         Meaning of a figure that is a part of 1: reasons have it, and the figures in percent.
@@ -159,7 +164,7 @@ class Figure:
     floor: float
     unit: str = " adu"
     is_one_sided: bool = False
-    common: float | None = None
+    group_floor: float | None = None
     meaning: str = ""
 
     def limits(self, sigma):
@@ -237,7 +242,7 @@ def selection_of(figures, count, limits, find_shape_disagreements):
     is_structured = False
     for figure in figures:
         centre, scatter, reach = figure.limits(limits.sigma)
-        limit = limits.disagree * (figure.common or figure.floor)
+        limit = limits.disagree * (figure.group_floor or figure.floor)
         if scatter > limit:
             is_structured |= figure.name == _COARSE_STRUCTURE
             disagreements.append(
@@ -368,7 +373,7 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
         return []
     middle = median_of_each_pixel(frames)
     spreads = np.array(
-        threaded_map(lambda frame: white_part(frame - middle).sigma, frames, threads)
+        threaded_map(lambda frame: scatter_about_row_means(frame - middle).sigma, frames, threads)
     )
     finite_spreads = spreads[np.isfinite(spreads)]
     if not len(finite_spreads):
@@ -418,7 +423,7 @@ def figures_of(statistics, limits):
 
     common_floor = limits.level * noise
     yield Figure(
-        "level", values("level"), _level_floor(statistics, limits, noise), common=common_floor
+        "level", values("level"), _level_floor(statistics, limits, noise), group_floor=common_floor
     )
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
     pixels = max(min(frame.pixels for frame in statistics), 1)
@@ -430,7 +435,7 @@ def figures_of(statistics, limits):
         "noise",
         noises,
         max(limits.noise, noise_error) * noise,
-        common=max(limits.noise, errors_in_limit * noise_error) * noise,
+        group_floor=max(limits.noise, errors_in_limit * noise_error) * noise,
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
     bright_part_variance = np.median(values("bright")) / pixels
@@ -443,7 +448,7 @@ def figures_of(statistics, limits):
         distances,
         max(limits.structure, box_error) * noise,
         is_one_sided=True,
-        common=max(limits.structure, errors_in_limit * box_error) * noise,
+        group_floor=max(limits.structure, errors_in_limit * box_error) * noise,
     )
     for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
         floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise

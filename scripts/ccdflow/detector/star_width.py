@@ -30,7 +30,7 @@ _MOST_ELONGATED = 1.6
 # the second number, a part of these pixels, are above the third number, a part of the peak. 15 % of
 # the pixels of a Gaussian are; of fewer pixels, four may be by chance. The width of a saturated
 # star is too large, by a factor of 2 where it bleeds.
-_PLATEAU_PIXELS, _PLATEAU_PART, _PLATEAU_HEIGHT = 16, 0.35, 0.9
+_PLATEAU_PIXELS, _PLATEAU_FRACTION, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: half of it is six times the noise, which
 # no pixel of the sky reaches by chance.
 _LEAST_PEAK = 12.0
@@ -129,7 +129,7 @@ def _width_of_star(image, middle, step, top):
     if rows.size < _FEWEST_PIXELS or rows.size > MOST_RADIUS_PIXELS * MOST_RADIUS_PIXELS:
         return None
     n_high = np.count_nonzero(values[rows, columns] > sky + _PLATEAU_HEIGHT * (peak - sky))
-    if rows.size >= _PLATEAU_PIXELS and n_high > _PLATEAU_PART * rows.size:
+    if rows.size >= _PLATEAU_PIXELS and n_high > _PLATEAU_FRACTION * rows.size:
         return None
     spreads = sorted(np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12))
     if math.sqrt(spreads[1] / spreads[0]) > _MOST_ELONGATED:

@@ -161,7 +161,7 @@ def test_pixels_without_light_are_no_structure_of_a_flat():
     ((flat, error),) = flats(rng, truth, 1)
     error[:20] = np.inf
     lit = low[low >= 20 * SHAPE[1]].size / (180 * SHAPE[1])
-    assert response([(flat, error)]).low_part == pytest.approx(lit, rel=0.01)
+    assert response([(flat, error)]).low_fraction == pytest.approx(lit, rel=0.01)
 
 
 def flat_with_structure(kind, amplitude, rng):
@@ -245,9 +245,9 @@ def test_findings_are_the_same_each_time_and_of_all_flats_so_far(low_sigma):
         assert np.array_equal(seen.mask, expected.mask)
         assert np.array_equal(seen.weak.index, expected.weak.index)
         assert np.array_equal(seen.weak.sigma, expected.weak.sigma)
-        assert (seen.weak.noise_share, seen.low_part) == (
+        assert (seen.weak.noise_share, seen.low_fraction) == (
             expected.weak.noise_share,
-            expected.low_part,
+            expected.low_fraction,
         )
     assert np.count_nonzero(first.mask) > 200
 
@@ -259,4 +259,4 @@ def test_pixels_that_no_flat_can_divide_are_dead_and_are_not_counted_as_low():
     both, one = response([(flat, unusable)] * 2), response([(flat, unusable), (other, error)])
     assert (both.mask[20:24, 30:34] == DEAD).all()
     assert np.count_nonzero(both.mask) == 16
-    assert (both.low_part, np.count_nonzero(one.mask)) == (0, 0)
+    assert (both.low_fraction, np.count_nonzero(one.mask)) == (0, 0)

@@ -31,7 +31,7 @@ def _archive(n_nights, *, seed=5):
 
 def _assert_same(history, expected):
     assert history.nights == expected.nights
-    for name in ("index", "bits", "first", "last", "seen", "looked"):
+    for name in ("index", "bits", "first", "last", "n_bad_nights", "n_judged_nights"):
         values, wanted = getattr(history, name), getattr(expected, name)
         assert values.dtype == wanted.dtype, name
         np.testing.assert_array_equal(values, wanted, err_msg=name)

@@ -27,7 +27,7 @@ _FEWEST_PIXELS_OF_PAIR = 50
 # Pixels are full where the variance is below this part of the usual one. Chosen: with a larger part
 # noise of the bins, 10 %, and a slow decline count, with a smaller one pixels that are full in part
 # do not.
-_FULL_VARIANCE_PART = 0.5
+_FULL_VARIANCE_FRACTION = 0.5
 # Pixels of a flat that give its light and scatter, about. Chosen: more take time, and fewer leave
 # the bins at the top below 200 pixels.
 _MOST_PIXELS = 100_000
@@ -36,10 +36,10 @@ _MOST_PIXELS = 100_000
 _MOST_PAIRS = 4
 # Bins below this part of the highest value give the usual scatter. Chosen: above it the variance
 # may decline already; lower bins alone are too faint in flats of one level.
-_FAINT_PART = 0.6
+_FAINT_FRACTION = 0.6
 # A bin gives the usual scatter if its photon noise has at least this part of the read variance: a
 # relative error of the read noise counts at most four times in it.
-_LIT_PART = 0.5
+_LIT_VARIANCE_RATIO = 0.5
 # Adu: the converter's steps alone make a scatter up to this.
 _LEAST_NOISE = 1.5
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
@@ -137,7 +137,9 @@ class FullWell:
             light[is_measured], counts[is_measured]
         )
         is_lit = np.zeros(_BINS, bool)
-        is_lit[is_measured] = excess > _LIT_PART * counts[is_measured] * self._read_noise**2
+        is_lit[is_measured] = (
+            excess > _LIT_VARIANCE_RATIO * counts[is_measured] * self._read_noise**2
+        )
         return variance_per_light, is_lit
 
 
@@ -162,7 +164,7 @@ def _first_full_bin(variance_per_light, is_lit, middles):
         return None
     top_bin = measured_bins[-1]
     faint_bins = measured_bins[
-        (measured_bins < _FAINT_PART * top_bin)
+        (measured_bins < _FAINT_FRACTION * top_bin)
         & (variance_per_light[measured_bins] > 0)
         & is_lit[measured_bins]
     ]
@@ -173,7 +175,7 @@ def _first_full_bin(variance_per_light, is_lit, middles):
         return None
     first = None
     for number in measured_bins[::-1]:
-        if variance_per_light[number] >= _FULL_VARIANCE_PART * usual_variance:
+        if variance_per_light[number] >= _FULL_VARIANCE_FRACTION * usual_variance:
             break
         first = number
     return None if first is None or first <= faint_bins[-1] else int(first)

@@ -28,12 +28,12 @@ _MOST_LAMP_SCATTER = 0.02
 _LEAST_ERROR = 1e-3
 # Flats in which more than this part of the pixels is full give no gain. Chosen: full pixels have
 # less noise, and make gains too high; with 0 a few hot pixels would leave out a flat.
-_MOST_FULL_PART = 1e-3
+_MOST_FULL_FRACTION = 1e-3
 # Flats of one exposure are compared if their levels differ by this factor at most. The twilight
 # fades by more, and the noise of a faint flat, brought to the level of a bright one, is another
 # one than the bright one's: of ten flats of 60,000 to 500 adu the gain was 10 % too high. Chosen: a
 # larger factor loses precision, a smaller one leaves single flats.
-_SAME_LEVEL = 2.0
+_MOST_LEVEL_RATIO = 2.0
 # Bands of `BLOCK_SIDE` rows of a frame that are compared.
 _BANDS = 48
 
@@ -121,11 +121,11 @@ def split_by_level(members, levels):
     >>> split_by_level([0, 1, 2, 3, 4], np.array([100.0, 900.0, 1000.0, 30.0, 800.0]))
     [[1, 2, 4], [0, 3]]
     """
-    if len(members) < 3 or max(levels[members]) <= _SAME_LEVEL * min(levels[members]):
+    if len(members) < 3 or max(levels[members]) <= _MOST_LEVEL_RATIO * min(levels[members]):
         return [members]
     sets = []
     for index in sorted(members, key=lambda index: -levels[index]):
-        is_like = sets and levels[sets[-1][0]] <= _SAME_LEVEL * levels[index]
+        is_like = sets and levels[sets[-1][0]] <= _MOST_LEVEL_RATIO * levels[index]
         if is_like or (sets and len(sets[-1]) == 1):
             sets[-1].append(index)
         else:
@@ -149,7 +149,7 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     -------
     Transfer
     """
-    gains, lines, brightest, well = [], [], math.nan, FullWell(read_noise)
+    gains, lines, brightest_level, well = [], [], math.nan, FullWell(read_noise)
     for times, values, levels in _flats_with_pixels(groups):
         sets = group_by_exposure(times)
         for members in sets:
@@ -163,20 +163,20 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
                 gain = measure_gain(flats, read_noise, read_noise_error)
                 if gain.pixels:
                     gains.append((_top_level(flats), gain, len(flats)))
-        brightest = np.fmax(brightest, levels.max())
+        brightest_level = np.fmax(brightest_level, levels.max())
         lines.append((times, levels, sets))
     full_well = well.level()
     # Full pixels do not scatter: their flats give no gain.
     limit = full_well if math.isfinite(full_well) else math.inf
     usable_gains = [(gain, count) for top, gain, count in gains if top < limit]
     gain, error = combine_gains([gain for gain, _ in usable_gains])
-    level_of_departure = min(limit, brightest) / 2
+    level_of_departure = min(limit, brightest_level) / 2
     departure, departure_error = _mean_departure(lines, level_of_departure, limit)
     return Transfer(
         gain=gain,
         gain_error=error,
         frames=sum(count for _, count in usable_gains),
-        level=float(brightest),
+        level=float(brightest_level),
         departure=departure,
         departure_error=departure_error,
         full_well=float(full_well),
@@ -184,12 +184,12 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
 
 
 def _top_level(flats):
-    """Return the level of flats, (n, ny, nx), that `_MOST_FULL_PART` of the pixels exceeds."""
+    """Return the level of flats, (n, ny, nx), that `_MOST_FULL_FRACTION` of the pixels exceeds."""
     sample = flats[:, ::4, ::4]
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         sample = flats[np.isfinite(flats)]
-    return float(np.quantile(sample, 1 - _MOST_FULL_PART))
+    return float(np.quantile(sample, 1 - _MOST_FULL_FRACTION))
 
 
 def _flats_with_pixels(groups):

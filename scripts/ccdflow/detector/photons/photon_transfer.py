@@ -28,7 +28,7 @@ HIGHEST_GAIN = 300.0
 scatter so little are full."""
 
 # Number of parts into which pixels are divided by level, each with its own limit and gain.
-_LEVELS = 8
+_N_LEVEL_BINS = 8
 # Parts whose photons have less than this many times the read variance do not count, unless none
 # has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
 # photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
@@ -36,7 +36,7 @@ _LEAST_PHOTON_RATIO = 4.0
 # Stars are looked for in flats if more than this part of their pixels is beyond the limit in some
 # frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million pixels)
 # change the gain by 0.1 %.
-_MOST_HIT_PART = 1e-3
+_MOST_HIT_FRACTION = 1e-3
 # Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
 # wider has most of its light in it, or stands out in several.
 _STAR_BOX = 5
@@ -145,10 +145,8 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     scaled = _scale_blocks(flats, ratios, is_good)
     least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * np.mean(ratios**2)
     scatters = list(_scatter_by_level(scaled, read_noise))
-    scatters = [part for part in scatters if part.variance > least_variance] or _join_parts(
-        scatters
-    )
-    gains = [_gain_of_part(part, ratios, read_noise, read_noise_error) for part in scatters]
+    scatters = [part for part in scatters if part.variance > least_variance] or _join_bins(scatters)
+    gains = [_gain_of_bin(part, ratios, read_noise, read_noise_error) for part in scatters]
     pixels = sum(part.pixels for part in gains)
     variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
@@ -164,7 +162,7 @@ def _levels_of_flats(flats, is_good):
     )
 
 
-def _gain_of_part(scatter, ratios, read_noise, read_noise_error):
+def _gain_of_bin(scatter, ratios, read_noise, read_noise_error):
     """Return the `Gain` by the pixels of some levels; NaN where they show no photons.
 
     Parameters
@@ -298,7 +296,7 @@ class _LevelScatter(NamedTuple):
     freedom: float
 
 
-def _join_parts(scatters):
+def _join_bins(scatters):
     """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one for no parts.
 
     Where the read noise is most of the scatter, it decides which pixels are in the faint parts and
@@ -330,16 +328,16 @@ def _scatter_by_level(blocks, read_noise):
     read_noise : float
         Adu.
     """
-    bins = _parts_of_levels(blocks)
+    bin_numbers = _level_bin_numbers(blocks)
     expected_noise = _expected_noise(blocks, read_noise)
-    limits = _limits_of_parts(blocks, bins, expected_noise)
-    has_stars = _has_stars(blocks, bins, limits, expected_noise)
-    pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
+    limits = _limits_of_bins(blocks, bin_numbers, expected_noise)
+    has_stars = _has_stars(blocks, bin_numbers, limits, expected_noise)
+    pixels, sums = np.zeros(_N_LEVEL_BINS, np.int64), np.zeros((3, _N_LEVEL_BINS))
     for rows in blocks.bands:
-        limit_in_noises = limits[bins[rows]]
+        limit_in_noises = limits[bin_numbers[rows]]
         limit = np.multiply(limit_in_noises, expected_noise[rows], out=limit_in_noises)
         is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
-        _add_band(blocks, rows, bins[rows], is_kept, pixels, sums)
+        _add_band(blocks, rows, bin_numbers[rows], is_kept, pixels, sums)
     for n_pixels, light, sum_of_squares, freedom in zip(pixels, *sums, strict=True):
         if freedom > 0:
             yield _LevelScatter(
@@ -350,17 +348,17 @@ def _scatter_by_level(blocks, read_noise):
             )
 
 
-def _parts_of_levels(blocks):
+def _level_bin_numbers(blocks):
     """Return the number of the part of the levels that each pixel is in, (ny, nx) int8."""
     levels = blocks.middle[blocks.is_good]
     # Quantiles of sorted values take no time.
     levels.sort()
-    edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
+    edges = np.quantile(levels, np.linspace(0, 1, _N_LEVEL_BINS + 1)[1:-1])
     # `numpy.searchsorted` gives the same counts and is slower: it takes pixel by pixel.
-    bins = np.zeros(blocks.middle.shape, np.int8)
+    bin_numbers = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
-        bins += blocks.middle > edge
-    return bins
+        bin_numbers += blocks.middle > edge
+    return bin_numbers
 
 
 def _pixels_within(blocks, rows, limit, *, has_stars):
@@ -390,7 +388,7 @@ def _pixels_within(blocks, rows, limit, *, has_stars):
     return is_kept
 
 
-def _add_band(blocks, rows, bins, is_kept, pixels, sums):
+def _add_band(blocks, rows, bin_numbers, is_kept, pixels, sums):
     """Add the pixels of a row of blocks to the sums of the parts of the levels, in place.
 
     Parameters
@@ -399,7 +397,7 @@ def _add_band(blocks, rows, bins, is_kept, pixels, sums):
         The differences of these rows are changed in place.
     rows : slice
         One of the bands.
-    bins : numpy.ndarray of shape (BLOCK_SIDE, nx), int8
+    bin_numbers : numpy.ndarray of shape (BLOCK_SIDE, nx), int8
         The part of each pixel.
     is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
@@ -411,54 +409,54 @@ def _add_band(blocks, rows, bins, is_kept, pixels, sums):
     """
     count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
     freedom_of_pixel = (len(blocks.differences) - 1) * (1 - 1 / np.maximum(count, 1))
-    parts = bins[is_kept]
-    pixels += np.bincount(parts, minlength=_LEVELS)
+    parts = bin_numbers[is_kept]
+    pixels += np.bincount(parts, minlength=_N_LEVEL_BINS)
     freedom = np.broadcast_to(freedom_of_pixel, is_kept.shape)
     for total, values in zip(sums, (blocks.middle[rows], squares, freedom), strict=True):
-        total += np.bincount(parts, values[is_kept], minlength=_LEVELS)
+        total += np.bincount(parts, values[is_kept], minlength=_N_LEVEL_BINS)
 
 
-def _limits_of_parts(blocks, bins, expected):
+def _limits_of_bins(blocks, bin_numbers, expected_noise):
     """Return the limit of the differences in each part of the levels, over the expected noise.
 
     Parameters
     ----------
     blocks : _ScaledBlocks
-    bins : numpy.ndarray of shape (ny, nx), int8
+    bin_numbers : numpy.ndarray of shape (ny, nx), int8
         The part of each pixel.
-    expected : numpy.ndarray of shape (ny, nx), float64
+    expected_noise : numpy.ndarray of shape (ny, nx), float64
         The result of `_expected_noise`.
     """
-    limits = np.zeros(_LEVELS)
+    limits = np.zeros(_N_LEVEL_BINS)
     distances = np.abs(blocks.differences)
-    distances /= expected
+    distances /= expected_noise
     # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
     distances = distances.reshape(len(distances), -1)
-    for part in range(_LEVELS):
-        inside = np.flatnonzero((bins == part) & blocks.is_good)
+    for part in range(_N_LEVEL_BINS):
+        inside = np.flatnonzero((bin_numbers == part) & blocks.is_good)
         if inside.size:
             limits[part] = PAIR_CLIP * MAD_TO_SIGMA * median(distances.take(inside, axis=1))
     return limits
 
 
-def _has_stars(blocks, bins, limits, expected):
+def _has_stars(blocks, bin_numbers, limits, expected_noise):
     """Return whether so many pixels are beyond their limit that stars are.
 
     Parameters
     ----------
     blocks, bins, expected
-        As of `_limits_of_parts`.
+        As of `_limits_of_bins`.
     limits : numpy.ndarray of shape (parts,), float64
         Its result.
     """
     n_beyond = 0
     for rows in blocks.bands:
-        limit = limits[bins[rows]] * expected[rows]
+        limit = limits[bin_numbers[rows]] * expected_noise[rows]
         n_beyond += np.count_nonzero((np.abs(blocks.differences[:, rows]) > limit).any(axis=0))
-    return n_beyond > _MOST_HIT_PART * np.count_nonzero(blocks.is_good)
+    return n_beyond > _MOST_HIT_FRACTION * np.count_nonzero(blocks.is_good)
 
 
-def _star_pixels(differences, noise, kept):
+def _star_pixels(differences, noise, is_kept):
     """Return the pixels of a row of blocks in which a frame has the light of a star.
 
     A star that no single pixel shows adds to the scatter all the same, and so do the wings of one
@@ -469,18 +467,20 @@ def _star_pixels(differences, noise, kept):
     differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
     noise : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Noise of a difference.
-    kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Good pixels within their limits; the others count as stars, with their wings.
 
     Returns
     -------
     numpy.ndarray of shape (BLOCK_SIDE, nx), bool
     """
-    side, nx = kept.shape
-    is_star = ~kept
-    count = _box_sums(kept.astype(np.float64), _STAR_BOX // 2)
+    side, nx = is_kept.shape
+    is_star = ~is_kept
+    count = _box_sums(is_kept.astype(np.float64), _STAR_BOX // 2)
     for frame in differences:
-        pulls = np.divide(frame, noise, out=np.full(kept.shape, np.nan), where=kept & (noise > 0))
+        pulls = np.divide(
+            frame, noise, out=np.full(is_kept.shape, np.nan), where=is_kept & (noise > 0)
+        )
         parts = pulls.reshape(side, -1, BLOCK_SIDE).swapaxes(0, 1).reshape(nx // BLOCK_SIDE, -1)
         with warnings.catch_warnings():
             # A block may have no pixel left.
@@ -509,14 +509,14 @@ def _box_sums(image, reach):
     return image
 
 
-def _scatter_in_blocks(differences, kept):
+def _scatter_in_blocks(differences, is_kept):
     """Return the scatter of a row of blocks about their means.
 
     Parameters
     ----------
     differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
         Changed in place.
-    kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
 
     Returns
@@ -526,9 +526,9 @@ def _scatter_in_blocks(differences, kept):
     squares : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Sum of the squared differences of each pixel from the means of its block.
     """
-    starts = np.arange(0, kept.shape[1], BLOCK_SIDE)
-    count = np.add.reduceat(kept.sum(axis=0), starts)
-    differences *= kept
+    starts = np.arange(0, is_kept.shape[1], BLOCK_SIDE)
+    count = np.add.reduceat(is_kept.sum(axis=0), starts)
+    differences *= is_kept
     means = np.add.reduceat(differences.sum(axis=1), starts, axis=1) / np.maximum(count, 1)
     differences -= np.repeat(means, BLOCK_SIDE, axis=1)[:, np.newaxis]
     squares = np.square(differences, out=differences)

@@ -18,7 +18,7 @@ from ccdflow.errors import UserError
 from ccdflow.maskbits import HOT, VARIES
 from ccdflow.robust import MAD_TO_SIGMA, chi_square_limit, median_of_numbers
 
-FALSE_ALARM_SHARE = 1e-6
+FALSE_ALARM_FRACTION = 1e-6
 """Share of good pixels whose chi^2 may be called bad by chance."""
 
 BAD_SIGMA = 5
@@ -52,11 +52,11 @@ class DarkLines:
         Electrons a second.
     offset, offset_error : numpy.ndarray of shape (ny, nx), float32 and float64
         Electrons at an exposure of zero.
-    misfit : numpy.ndarray of shape (ny, nx), float32
+    misfit_chi2 : numpy.ndarray of shape (ny, nx), float32
         Chi^2 of the means of the exposures about the line.
     misfit_freedom : int
         Its degrees of freedom: 0 where there are two exposures.
-    scatter : numpy.ndarray of shape (ny, nx), float32
+    scatter_chi2 : numpy.ndarray of shape (ny, nx), float32
         Chi^2 of the frames about the means of their exposures.
     scatter_freedom : int
     """
@@ -65,10 +65,31 @@ class DarkLines:
     rate_error: np.ndarray
     offset: np.ndarray
     offset_error: np.ndarray
-    misfit: np.ndarray
+    misfit_chi2: np.ndarray
     misfit_freedom: int
-    scatter: np.ndarray
+    scatter_chi2: np.ndarray
     scatter_freedom: int
+
+
+class NoiseFactors(NamedTuple):
+    """The noise of the darks over the assumed noise, 1 or more: one factor for each figure.
+
+    Attributes
+    ----------
+    rate, offset : float
+        Factors of the errors of rates and offsets.
+    misfit_chi2, scatter_chi2 : float
+        Factors of the two chi^2 of `DarkLines`.
+    """
+
+    rate: float = 1.0
+    misfit_chi2: float = 1.0
+    scatter_chi2: float = 1.0
+    offset: float = 1.0
+
+
+# Darks that have the assumed noise.
+_ASSUMED_NOISE = NoiseFactors()
 
 
 class DarkFit:
@@ -92,8 +113,7 @@ class DarkFit:
         The different exposure times, s, the shortest first.
     rate : float
         The dark current of a usual pixel, electrons a second.
-    scales : tuple of float
-        Factors of the errors of rate, misfit, scatter and offset, 1 or more.
+    noise_factors : NoiseFactors
 
     Raises
     ------
@@ -103,7 +123,7 @@ class DarkFit:
 
     def __init__(self, sample, times, read_noise, *, drops_hits=False):
         times = np.asarray(times, dtype=np.float64)
-        self.exposures, self._places = np.unique(times, return_inverse=True)
+        self.exposures, self._exposure_numbers = np.unique(times, return_inverse=True)
         if len(self.exposures) < 2:
             raise UserError(
                 "a rate needs darks of two exposures or more",
@@ -112,71 +132,72 @@ class DarkFit:
                 allowed="two exposures or more",
                 remedy="give darks of another exposure as well",
             )
-        self._counts = np.bincount(self._places)
+        self._counts = np.bincount(self._exposure_numbers)
         self._members = [
-            _run_of(np.flatnonzero(self._places == i)) for i in range(len(self._counts))
+            _slice_or_indices(np.flatnonzero(self._exposure_numbers == i))
+            for i in range(len(self._counts))
         ]
         self._read_noise = float(read_noise)
-        self._drop_hits = drops_hits
-        self._usual = np.zeros(len(self.exposures))
+        self._drops_hits = drops_hits
+        self._usual_light = np.zeros(len(self.exposures))
         self.rate = 0.0
-        self.scales = (1.0, 1.0, 1.0, 1.0)
+        self.noise_factors = _ASSUMED_NOISE
         # The noise follows from the light of a usual pixel: the light of the pixel itself would
         # bias the line.
         for _ in range(_ITERATIONS):
-            lines = self._fit(sample, refine=False)
+            lines = self._fit(sample, is_refined=False)
             self.rate = float(median_of_numbers(lines.rate))
             middle = float(median_of_numbers(lines.offset))
-            self._usual = np.maximum(middle + self.rate * self.exposures, 0)
-        self.scales = self._scales(self._fit(sample, refine=True))
+            self._usual_light = np.maximum(middle + self.rate * self.exposures, 0)
+        self.noise_factors = self._noise_factors(self._fit(sample, is_refined=True))
 
     @staticmethod
-    def _scales(lines):
-        """Return the factors of the noise over the assumed one, 1 or more: see `dark_mask`."""
-        scales = [_deviation_by_mad(lines.rate) / float(median_of_numbers(lines.rate_error))]
+    def _noise_factors(lines):
+        """Return the `NoiseFactors` of the lines of a sample."""
+        noise_factors = [_deviation_by_mad(lines.rate) / float(median_of_numbers(lines.rate_error))]
         for values, freedom in (
-            (lines.misfit, lines.misfit_freedom),
-            (lines.scatter, lines.scatter_freedom),
+            (lines.misfit_chi2, lines.misfit_freedom),
+            (lines.scatter_chi2, lines.scatter_freedom),
         ):
-            scales.append(
+            noise_factors.append(
                 float(median_of_numbers(values)) / chi_square_limit(freedom, 0.5)
                 if freedom
                 else 1.0
             )
-        scales.append(
+        noise_factors.append(
             _deviation_by_mad(lines.offset) / float(median_of_numbers(lines.offset_error))
         )
         # A difference within the scatter of a median is not a fault of the noise.
-        return tuple(scale if scale > _SAME_NOISE else 1.0 for scale in scales)
+        return NoiseFactors(*(factor if factor > _SAME_NOISE else 1.0 for factor in noise_factors))
 
     def lines(self, darks):
         """Return the `DarkLines` of some rows, (n, k, nx) electrons."""
-        return self._fit(darks, refine=True)
+        return self._fit(darks, is_refined=True)
 
-    def _fit(self, darks, *, refine):
-        """Return the line of each pixel over the exposures, hits left out where `refine`."""
+    def _fit(self, darks, *, is_refined):
+        """Return the line of each pixel over the exposures, hits left out where `is_refined`."""
         darks = np.asarray(darks, dtype=np.float32)
-        hits = self._hits(darks) if self._drop_hits and refine else None
+        hits = self._find_hits(darks) if self._drops_hits and is_refined else None
         means = np.stack([darks[members].mean(axis=0) for members in self._members])
-        variances = (self._read_noise**2 + self._usual) / self._counts
+        variances = (self._read_noise**2 + self._usual_light) / self._counts
         offset, rate, error, offset_error = _usual_line(self.exposures, means, variances)
-        misfit, scatter = np.zeros_like(rate), np.zeros_like(rate)
+        misfit_chi2, scatter_chi2 = np.zeros_like(rate), np.zeros_like(rate)
         for mean, exposure, members, variance, count in zip(
             means, self.exposures, self._members, variances, self._counts, strict=True
         ):
             spread = darks[members] - mean
-            scatter += np.square(spread, out=spread).sum(axis=0) * np.float32(
+            scatter_chi2 += np.square(spread, out=spread).sum(axis=0) * np.float32(
                 1 / (variance * count)
             )
             residual = np.subtract(mean, offset + rate * np.float32(exposure), out=mean)
-            misfit += np.square(residual, out=residual) * np.float32(1 / variance)
+            misfit_chi2 += np.square(residual, out=residual) * np.float32(1 / variance)
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
         lines = DarkLines(
-            rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, misfit=misfit,
-            misfit_freedom=len(means) - 2, scatter=scatter,
+            rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, 
+            misfit_chi2=misfit_chi2, misfit_freedom=len(means) - 2, scatter_chi2=scatter_chi2,
             scatter_freedom=len(darks) - len(means),
         )  # fmt: skip
-        if refine:
+        if is_refined:
             stands_out = rate > self.rate + _OWN_LIGHT_SIGMA * error
             stands_out |= ~np.isfinite(rate)
             if hits is not None:
@@ -188,11 +209,13 @@ class DarkFit:
                 self._refine(lines, darks[:, *pixels], hits, pixels)
         return lines
 
-    def _hits(self, darks):
+    def _find_hits(self, darks):
         """Return the values that are the only ones of their pixel to stand out, as `_Hits`."""
         darks = darks.reshape(len(darks), -1)
         suspects = []
-        for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
+        for usual, count, members in zip(
+            self._usual_light, self._counts, self._members, strict=True
+        ):
             if count > 1:
                 highest, mean_of_others = _highest_and_others(darks[members])
                 # No pixel has a lower limit than this: few values reach it.
@@ -202,7 +225,9 @@ class DarkFit:
         pixels = np.unique(np.concatenate(suspects)) if suspects else np.zeros(0, np.int64)
         values = darks[:, pixels]
         is_hit = np.zeros(values.shape, bool)
-        for usual, count, members in zip(self._usual, self._counts, self._members, strict=True):
+        for usual, count, members in zip(
+            self._usual_light, self._counts, self._members, strict=True
+        ):
             if count > 1:
                 highest, mean_of_others = _highest_and_others(values[members])
                 limit = self._hit_limit(np.maximum(mean_of_others, usual), count)
@@ -244,14 +269,15 @@ class DarkFit:
                 )
                 model = offset + rate * self.exposures[:, None]
                 has_own_light = rate > self.rate + _OWN_LIGHT_SIGMA * error
-                light = np.maximum(np.where(has_own_light, model, self._usual[:, None]), 0)
+                light = np.maximum(np.where(has_own_light, model, self._usual_light[:, None]), 0)
                 variance = self._read_noise**2 + light
-            misfit = (np.square(means - model) * counts / variance).sum(axis=0)
-            spread = np.where(is_used, np.square(values - means[self._places]), 0)
-            scatter = (spread / variance[self._places]).sum(axis=0)
+            misfit_chi2 = (np.square(means - model) * counts / variance).sum(axis=0)
+            spread = np.where(is_used, np.square(values - means[self._exposure_numbers]), 0)
+            scatter_chi2 = (spread / variance[self._exposure_numbers]).sum(axis=0)
         for name, refined in (
             ("rate", rate), ("rate_error", error), ("offset", offset),
-            ("offset_error", offset_error), ("misfit", misfit), ("scatter", scatter),
+            ("offset_error", offset_error), ("misfit_chi2", misfit_chi2),
+            ("scatter_chi2", scatter_chi2),
         ):  # fmt: skip
             getattr(lines, name)[pixels] = refined
 
@@ -283,7 +309,7 @@ def _highest_and_others(values):
     return highest, (values.sum(axis=0) - highest) / (len(values) - 1)
 
 
-def _run_of(indices):
+def _slice_or_indices(indices):
     """Return indices as a slice where they follow each other: numpy copies nothing then."""
     first, last = int(indices[0]), int(indices[-1])
     return slice(first, last + 1) if last - first + 1 == len(indices) else indices
@@ -387,14 +413,14 @@ def fit_darks(darks, times, read_noise, *, drops_hits=False):
     darks = np.asarray(darks)
     fit = DarkFit(darks[:, sample_rows(darks.shape[1])], times, read_noise, drops_hits=drops_hits)
     lines_of_strips = [fit.lines(darks[:, rows]) for rows in strips_of_rows(darks.shape[1:])]
-    names = ("rate", "rate_error", "offset", "offset_error", "misfit", "scatter")
+    names = ("rate", "rate_error", "offset", "offset_error", "misfit_chi2", "scatter_chi2")
     arrays = {
         name: np.concatenate([getattr(part, name) for part in lines_of_strips]) for name in names
     }
     return replace(lines_of_strips[0], **arrays)
 
 
-def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
+def dark_mask(lines, *, hot=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     """Return the mask of pixels that are bad in the dark.
 
     Parameters
@@ -406,9 +432,8 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
         configuration (`detector: hot_rate`).
     level : float, optional
         Rate of a usual pixel; the median of the lines if absent.
-    scales : tuple of float
-        `DarkFit.scales`: factors of the noise of rates, both chi^2 and offsets over the assumed
-        ones.
+    noise_factors : NoiseFactors
+        Those of the `DarkFit` that gave the lines.
 
     Returns
     -------
@@ -421,21 +446,25 @@ def dark_mask(lines, *, hot=0.5, level=None, scales=(1.0, 1.0, 1.0, 1.0)):
     excess = lines.rate - rates_of_surroundings(
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
-    is_hot = excess > np.maximum(hot, BAD_SIGMA * scales[0] * lines.rate_error)
+    is_hot = excess > np.maximum(hot, BAD_SIGMA * noise_factors.rate * lines.rate_error)
     is_hot |= ~np.isfinite(lines.rate)
     offset = finite_values(lines.offset)
-    departure = np.square((offset - surrounding_medians(offset)) / (scales[3] * lines.offset_error))
+    departure = np.square(
+        (offset - surrounding_medians(offset)) / (noise_factors.offset * lines.offset_error)
+    )
     is_hot |= departure > BAD_SIGMA**2
     if lines.misfit_freedom:
-        misfit = lines.misfit / scales[1]
-        is_hot |= misfit > chi_square_limit(lines.misfit_freedom, FALSE_ALARM_SHARE)
+        misfit_chi2 = lines.misfit_chi2 / noise_factors.misfit_chi2
+        is_hot |= misfit_chi2 > chi_square_limit(lines.misfit_freedom, FALSE_ALARM_FRACTION)
         # A pixel that fills up slowly is a little off in both, which are independent.
-        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARM_SHARE)
-        is_hot |= departure + misfit > limit
+        limit = chi_square_limit(lines.misfit_freedom + 1, FALSE_ALARM_FRACTION)
+        is_hot |= departure + misfit_chi2 > limit
     mask = is_hot * np.int16(HOT)
     if lines.scatter_freedom:
-        limit = scales[2] * chi_square_limit(lines.scatter_freedom, FALSE_ALARM_SHARE)
-        mask |= (lines.scatter > limit) * np.int16(VARIES)
+        limit = noise_factors.scatter_chi2 * chi_square_limit(
+            lines.scatter_freedom, FALSE_ALARM_FRACTION
+        )
+        mask |= (lines.scatter_chi2 > limit) * np.int16(VARIES)
     return mask
 
 

@@ -82,24 +82,24 @@ def high_parts(sums):
     return is_too_high
 
 
-def _drop_slopes(high, total, least):
+def _drop_slopes(is_high, total, least_step):
     """Take the parts of a row out, in place, that no step separates from the parts beside them.
 
     Parameters
     ----------
-    high : numpy.ndarray of shape (nx,), bool
+    is_high : numpy.ndarray of shape (nx,), bool
         Parts that are too high.
     total : numpy.ndarray of shape (nx,), float32
         Their sums.
-    least : float
+    least_step : float
         Size of a step.
     """
     steps = np.zeros(len(total) + 1)
     steps[1:-1] = np.abs(np.diff(total))
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8)))
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], is_high, [False]]).astype(np.int8)))
     for first, stop in ends.reshape(-1, 2):
-        if steps[first : stop + 1].max() < least:
-            high[first:stop] = False
+        if steps[first : stop + 1].max() < least_step:
+            is_high[first:stop] = False
 
 
 def pixels_of_parts(parts, ny):

@@ -11,7 +11,7 @@ from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 # A deep part of a column is below its neighbours by at least this part of their light. Chosen: a
 # smaller part flags dust and edges of slits, a larger one misses columns that lose a fifth of their
 # light.
-_DEEP_PART = 0.2
+_DEEP_FRACTION = 0.2
 # A deep part is below its neighbours by at least this many sigma of the flat's own structure, such
 # as a spectrum's: one in 3.5 million normal values is.
 _STRUCTURE_SIGMA = 5.0
@@ -23,7 +23,7 @@ _COLUMNS_AROUND = 15
 _COLUMNS_BETWEEN = 3
 # If more than this part of all parts are deep, they are lines of a spectrum and no defects. Chosen:
 # a larger part flags lines of lamps, a smaller one leaves a chip of many bad columns without flags.
-_MOST_DEEP_PART = 0.01
+_MOST_DEEP_FRACTION = 0.01
 
 
 def deep_parts_of_flat(flat, error):
@@ -59,10 +59,10 @@ def deep_parts_of_flat(flat, error):
     middle = np.where(is_measured, (left_levels + right_levels) / 2, 1)
     contrast = (levels / middle)[is_measured]
     sigma = MAD_TO_SIGMA * median(np.abs(contrast - median(contrast)))
-    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
+    limit = 1 - max(_DEEP_FRACTION, _STRUCTURE_SIGMA * float(sigma))
     is_deep = is_measured & (levels < limit * np.minimum(left_levels, right_levels))
     return (
         is_deep
-        if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum()
+        if is_deep.sum() <= _MOST_DEEP_FRACTION * is_measured.sum()
         else np.zeros(levels.shape, bool)
     )

@@ -57,8 +57,8 @@ class History:
         The flag of each; 0 for one that is not bad any more, or was by chance.
     first, last : numpy.ndarray of shape (n,), int64
         Indices of ``nights``.
-    seen, looked : numpy.ndarray of shape (n,), int32
-        Nights in which it was bad; nights from the first one on in which it was looked for.
+    n_bad_nights, n_judged_nights : numpy.ndarray of shape (n,), int32
+        The nights in which the pixel was bad; the nights from its first one on that could show it.
     nights : tuple of str
     """
 
@@ -66,8 +66,8 @@ class History:
     bits: np.ndarray
     first: np.ndarray
     last: np.ndarray
-    seen: np.ndarray
-    looked: np.ndarray
+    n_bad_nights: np.ndarray
+    n_judged_nights: np.ndarray
     nights: tuple[str, ...] = field(default=())
 
 
@@ -158,8 +158,8 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
         bits=bits,
         first=first,
         last=last,
-        seen=largest["seen"],
-        looked=largest["looked"],
+        n_bad_nights=largest["seen"],
+        n_judged_nights=largest["looked"],
         nights=counts.nights,
     )
 

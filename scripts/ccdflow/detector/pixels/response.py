@@ -57,7 +57,7 @@ class Response:
         `DEAD` where the flats together are low by the given number of sigma, and where none of them
         has a usable pixel; `BAD_COLUMN` along columns, or parts of them, that are low.
     weak : WeakPixels
-    low_part : float
+    low_fraction : float
         Part of the pixels that the flats tell of, outside bad columns, that are low by
         `LOW_SIGMA`, whatever limit the mask has: whether a flat has structure as fine as pixels
         does not depend on that limit, and one of 20 sigma would hide it.
@@ -65,7 +65,7 @@ class Response:
 
     mask: np.ndarray
     weak: WeakPixels
-    low_part: float
+    low_fraction: float
 
 
 class ContrastSum:
@@ -141,7 +141,7 @@ def _add_contrasts(flat, error, total, weights):
     """
     light, medians = illumination_of_flat(flat), BlockMedians(flat.shape, np.float32)
     for rows in medians.bands:
-        medians.put(rows, flat[rows] / light.values_of_rows(rows))
+        medians.add_band(rows, flat[rows] / light.values_of_rows(rows))
     for rows in medians.bands:
         smooth_light = light.values_of_rows(rows)
         smooth_flat = np.multiply(smooth_light, medians.smooth(rows), out=smooth_light)

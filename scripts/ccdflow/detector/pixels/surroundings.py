@@ -64,7 +64,7 @@ class BlockMedians:
         first_rows = range(0, max(self._ny - _BLOCK_SIDE, 1), step)
         return [slice(first, last) for first, last in pairwise([*first_rows, self._ny])]
 
-    def put(self, rows, pixels):
+    def add_band(self, rows, pixels):
         """Find the medians of a band of rows.
 
         Parameters
@@ -94,7 +94,7 @@ def surrounding_medians(image):
     """Return the medians of blocks of an image of floats, interpolated to all pixels, (ny, nx)."""
     medians = BlockMedians(image.shape, image.dtype)
     for rows in medians.bands:
-        medians.put(rows, image[rows])
+        medians.add_band(rows, image[rows])
     smooth = [medians.smooth(rows) for rows in medians.bands]
     return smooth[0] if len(smooth) == 1 else np.concatenate(smooth)
 

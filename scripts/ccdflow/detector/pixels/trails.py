@@ -20,7 +20,7 @@ _EXCESS_SIGMA = 5.0
 
 # A column is hot throughout if this part of its pixels has charge of its own. Chosen: a trail
 # rarely covers nine tenths of a column; if it does, it is of hot pixels, which are masked.
-_HOT_COLUMN_PART = 0.9
+_HOT_COLUMN_FRACTION = 0.9
 
 
 def pixels_of_trails(values, errors, *, is_full, gain):
@@ -57,13 +57,13 @@ def pixels_of_trails(values, errors, *, is_full, gain):
         noise = np.maximum(surrounding_medians(finite_values(errors, nan=usual_error)), usual_error)
         # A pixel without any value was saturated, or is unknown.
         has_charge = ~(excess <= np.float32(_EXCESS_SIGMA) * noise)
-        for column in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_PART):
+        for column in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_FRACTION):
             usual_excess, error = _level_of_column(excess[:, column], errors[:, column])
             limit = usual_excess + _EXCESS_SIGMA * np.maximum(noise[:, column], error)
             has_charge[:, column] = ~(excess[:, column] <= limit)
         has_charge = (has_charge | is_full).reshape(-1)
         sources = np.flatnonzero(((excess >= least_charge) | is_full).reshape(-1))
-    return _reached_from(sources, has_charge, values.shape)
+    return _pixels_reached_from(sources, has_charge, values.shape)
 
 
 def _level_of_column(excess, errors):
@@ -81,11 +81,13 @@ def _level_of_column(excess, errors):
     """
     levels = []
     for values in (excess[np.isfinite(excess)], errors[np.isfinite(errors)]):
-        levels.append(float(np.quantile(values, 1 - _HOT_COLUMN_PART)) if values.size else np.nan)
+        levels.append(
+            float(np.quantile(values, 1 - _HOT_COLUMN_FRACTION)) if values.size else np.nan
+        )
     return tuple(levels)
 
 
-def _reached_from(sources, has_charge, shape):
+def _pixels_reached_from(sources, has_charge, shape):
     """Return the pixels with charge that touch sources, those behind them, and these sources.
 
     Parameters

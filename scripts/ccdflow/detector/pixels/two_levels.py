@@ -88,14 +88,17 @@ def average_levels(values, levels, groups, noise):
     gain, read_noise = noise
     means, variances = [], []
     for group in groups:
-        scale = 1 / np.asarray(levels, np.float32)[group, None, None]
-        scaled_flats = values[group] * scale
+        inverse_levels = 1 / np.asarray(levels, np.float32)[group, None, None]
+        scaled_flats = values[group] * inverse_levels
         mean = scaled_flats.mean(axis=0)
-        typical = float(np.mean(scale))
-        variance = np.maximum(mean, 0) * (typical / gain) + (read_noise * typical) ** 2
+        mean_inverse_level = float(np.mean(inverse_levels))
+        variance = (
+            np.maximum(mean, 0) * (mean_inverse_level / gain)
+            + (read_noise * mean_inverse_level) ** 2
+        )
         # A trap takes the same charge from flats of unlike levels: they agree with their levels
         # subtracted, and not divided by them. The smaller spread counts.
-        shifted_flats = (values[group] - 1 / scale) * np.float32(typical)
+        shifted_flats = (values[group] - 1 / inverse_levels) * np.float32(mean_inverse_level)
         spread = np.minimum(np.ptp(scaled_flats, axis=0), np.ptp(shifted_flats, axis=0))
         mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan
         means.append(mean)

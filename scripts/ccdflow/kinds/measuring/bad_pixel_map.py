@@ -223,7 +223,8 @@ def _columns_of_map(tables):
         )
         values = (
             np.full(x.size, number), x + 1, y + 1, mask.reshape(-1)[history.index],
-            nights[history.first], nights[history.last], history.seen, history.looked,
+            nights[history.first], nights[history.last],
+            history.n_bad_nights, history.n_judged_nights,
         )  # fmt: skip
         for name, array in zip(names, values, strict=True):
             parts[name].append(array)

@@ -43,7 +43,7 @@ _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
 # instead of 3.5.
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
 # Most pixels of a side of a drawn image: somewhat more than the 2.5 inches of the widest one have.
-_OVERVIEW_PIXELS = pixels(2.7)
+_MOST_IMAGE_PIXELS = pixels(2.7)
 # Width of an image, inches: of a tall one, and of others.
 _NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
 # An image is tall from this height over width on.
@@ -58,7 +58,7 @@ _BESIDE_HEADING = 0.3
 # panel's axis may take: inches.
 _RIGHT_OF_PROFILE, _AXIS_ROOM = 0.2, 0.5
 # The reduced image has the height of the raw one unless their ratios differ by this part.
-_OTHER_RATIO_PART = 0.1
+_MOST_RATIO_DIFFERENCE = 0.1
 # Width and height of the outline of a region at least, pixels.
 _LEAST_OUTLINE = 2
 # Pixels from the top of a panel to the words on its regions.
@@ -67,7 +67,7 @@ _TO_TAG = 9
 _CLAIM_TOP, _CLAIM_BOTTOM, _CLAIM_TEXT = 11, 7, 16
 # The text on a value off the scale: pixels from the side of the panel; from its top, as a part of
 # its height and in pixels at least; and lines.
-_TO_SIDE, _TOP_PART, _LEAST_TO_TOP, _OFF_SCALE_LINES = 9, 0.16, 24, 3
+_TO_SIDE, _TOP_FRACTION, _LEAST_TO_TOP, _OFF_SCALE_LINES = 9, 0.16, 24, 3
 # Pixels from line to line of small text in a panel.
 _TEXT_LINE = 14
 
@@ -101,7 +101,7 @@ def before_after_picture(frames, *, title="Before and after"):
     panels_of_frames, n_left_out = [], 0
     for frame in frames:
         if len(panels_of_frames) < MOST_FRAMES:
-            panels_of_frames.append(take_panels(frame, _OVERVIEW_PIXELS))
+            panels_of_frames.append(take_panels(frame, _MOST_IMAGE_PIXELS))
         else:
             n_left_out += 1
     if not panels_of_frames:
@@ -114,7 +114,7 @@ def before_after_picture(frames, *, title="Before and after"):
     if n_left_out:
         n_drawn = len(panels_of_frames)
         explanation += f" Drawn are the first {n_drawn} of {n_drawn + n_left_out} frames."
-    heights = [_overview_height(panels) for panels in panels_of_frames]
+    heights = [_row_height(panels) for panels in panels_of_frames]
     raster, top = new_picture(title, explanation, sum(heights))
     for panels, height in zip(panels_of_frames, heights, strict=True):
         _draw_row(raster, panels, top)
@@ -125,14 +125,14 @@ def before_after_picture(frames, *, title="Before and after"):
 # -- places --------------------------------------------------------------------------------------
 
 
-def _overview_width(panels):
+def _image_width(panels):
     """Return the width of the frame's picture, inches: a tall frame needs less."""
     return _NARROW_WIDTH if panels.raw.ratio >= _TALL_RATIO else _USUAL_WIDTH
 
 
-def _overview_height(panels):
+def _row_height(panels):
     """Return the height of the frame's picture with its title, inches."""
-    return _AROUND_PANELS + max(_LEAST_HEIGHT, _overview_width(panels) * panels.raw.ratio)
+    return _AROUND_PANELS + max(_LEAST_HEIGHT, _image_width(panels) * panels.raw.ratio)
 
 
 def _draw_row(raster, panels, top):
@@ -140,7 +140,7 @@ def _draw_row(raster, panels, top):
     frame = panels.frame
     name = f"{frame.image_type.capitalize()}: {drawable_text(frame.name)}"
     write_heading(raster, name, MARGIN, top, WIDTH - _BESIDE_HEADING)
-    width = _overview_width(panels)
+    width = _image_width(panels)
     height = width * panels.raw.ratio
     _draw_pair(raster, panels, (LEFT_ROOM, top + _PANELS_TOP, width, height))
     start = 2 * (LEFT_ROOM + width + SCALE_ROOM) - _AXIS_ROOM
@@ -163,7 +163,7 @@ def _draw_pair(raster, panels, box):
     ratio, reduced_ratio = panels.raw.ratio, panels.reduced.ratio
     unit = panels.frame.unit
     _mark_regions(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
-    ratio = ratio if abs(reduced_ratio / ratio - 1) < _OTHER_RATIO_PART else reduced_ratio
+    ratio = ratio if abs(reduced_ratio / ratio - 1) < _MOST_RATIO_DIFFERENCE else reduced_ratio
     reduced_box = left + width + SCALE_ROOM, top, width, height
     draw_image(raster, reduced_box, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
 
@@ -205,7 +205,7 @@ def _draw_profile(raster, box, frame, profile):
         colour = INK if len(profile.lines) == 1 else SERIES[number % len(SERIES)]
         panel.steps(columns + 1, values, colour)
     _name_regions(panel, frame, profile)
-    _say_off_scale(panel, profile, frame.unit, word)
+    _write_off_scale(panel, profile, frame.unit, word)
 
 
 def _shade_regions(panel, frame, profile):
@@ -219,7 +219,7 @@ def _shade_regions(panel, frame, profile):
 
 def _image_ranges(frame, profile):
     """Return the ranges of a profile that are image, half-open."""
-    ranges = sorted({_shown_range(frame, each, profile) for each in frame.data})
+    ranges = sorted({_range_in_profile(frame, each, profile) for each in frame.data})
     return [(start, stop) for start, stop in ranges if start < stop]
 
 
@@ -254,7 +254,7 @@ def _write_tag(panel, position, text, colour):
     raster.draw_text(*place, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt")
 
 
-def _shown_range(frame, region, profile):
+def _range_in_profile(frame, region, profile):
     """Return the part of a region that a profile shows; empty where the second is no larger."""
     start, stop = range_across(frame, region)
     return max(start, int(profile.columns[0])), min(stop, int(profile.columns[-1]) + 1)
@@ -262,7 +262,7 @@ def _shown_range(frame, region, profile):
 
 def _mark_header(panel, frame, profile):
     """Mark the overscan that the header names, below the profile."""
-    start, stop = _shown_range(frame, frame.header_region, profile)
+    start, stop = _range_in_profile(frame, frame.header_region, profile)
     if start >= stop:
         return
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
@@ -287,7 +287,7 @@ def _off_scale(values, limits):
     return int(np.argmax(np.where(is_beyond, distances, 0))) if is_beyond.any() else None
 
 
-def _say_off_scale(panel, profile, unit, word):
+def _write_off_scale(panel, profile, unit, word):
     """Write the farthest value beyond the scale, because the line ends at the panel's edge.
 
     The column is in the text: its place in the panel is often too narrow for any text.
@@ -307,7 +307,7 @@ def _say_off_scale(panel, profile, unit, word):
     left, top, right, bottom = panel.corners
     x = left + _TO_SIDE if is_left else right - _TO_SIDE
     # Below the words "image" and "used" at the upper edge.
-    to_top = max(_LEAST_TO_TOP, round(_TOP_PART * (bottom - top)))
+    to_top = max(_LEAST_TO_TOP, round(_TOP_FRACTION * (bottom - top)))
     y = panel.between_lines(top + to_top, _OFF_SCALE_LINES * _TEXT_LINE)
     number, value = profile.columns[farthest] + 1, values[farthest]
     for line, text in enumerate(("off scale:", f"{value:.0f} {unit} in", f"{word} {number}")):

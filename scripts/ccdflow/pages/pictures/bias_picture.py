@@ -38,11 +38,11 @@ _UPPER_ROW, _LOWER_ROW = 0.35, 3.45
 _AROUND_STRUCTURE = 4.1
 # Room at each side of a horizontal scale, as a part of the range of its values; and half a step
 # where that is 0.
-_SIDE_PART, _HALF_STEP = 0.05, 0.5
+_SIDE_FRACTION, _HALF_STEP = 0.05, 0.5
 # Room at each side of a vertical scale, as a part of the range of its values.
-_HEIGHT_PART = 0.12
+_HEIGHT_FRACTION = 0.12
 # A scale of read noises is no narrower than this part of them to each side.
-_LEAST_NOISE_PART = 0.01
+_LEAST_NOISE_FRACTION = 0.01
 # Upper ends of scales that begin at 0, in units of the highest value: of bars, beside the legend,
 # and of noises.
 _BARS_END, _NOISES_END = 1.15, 1.05
@@ -187,7 +187,7 @@ def _wide_scale(values, *, least=1e-3):
     On a narrower scale noise would look like jumps.
     """
     low, high = min(values), max(values)
-    room = max(_HEIGHT_PART * (high - low), least * max(abs(low), abs(high), 1.0))
+    room = max(_HEIGHT_FRACTION * (high - low), least * max(abs(low), abs(high), 1.0))
     return low - room, high + room
 
 
@@ -224,7 +224,7 @@ def _draw_drift(raster, box, amplifiers, unit):
         if math.isfinite(centre)
     ]
     positions = [time for times, _, _ in lines for time in times]
-    room = _SIDE_PART * (max(positions) - min(positions)) or _HALF_STEP
+    room = _SIDE_FRACTION * (max(positions) - min(positions)) or _HALF_STEP
     panel = PlotPanel.with_legend(
         raster, box, x_range=(min(positions) - room, max(positions) + room),
         y_range=_wide_scale(changes),
@@ -264,10 +264,10 @@ def _draw_pairs(raster, box, amplifiers, unit):
     if _finite_values(claimed_noises):
         entries.append((MUTED_INK, "claimed", "--"))
     most_pairs = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
-    room = _SIDE_PART * (most_pairs - 1)
+    room = _SIDE_FRACTION * (most_pairs - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most_pairs + room),
-        y_range=_wide_scale(noises, least=_LEAST_NOISE_PART),
+        y_range=_wide_scale(noises, least=_LEAST_NOISE_FRACTION),
         title="Read noise, from pairs", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
@@ -350,7 +350,7 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         if amplifier.combined_noise
     ]
     entries.append((MUTED_INK, "read noise / √N"))
-    room = _SIDE_PART * (most_frames - 1)
+    room = _SIDE_FRACTION * (most_frames - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most_frames + room),
         y_range=(0, _NOISES_END * max(drawn_noises, default=1.0)),

@@ -46,7 +46,7 @@ _GREY_PERCENTILES = (2, 97)
 _LINEAR_SIGMA = 5
 # Room at a scale of enlarged levels: this part of their range, this part of the read noise or this
 # many adu, whichever is the largest.
-_ROOM_PART, _NOISE_PART, _LEAST_ROOM = 0.12, 0.3, 1.0
+_ROOM_FRACTION, _NOISE_FRACTION, _LEAST_ROOM = 0.12, 0.3, 1.0
 # Rooms below the levels, and above them, where the legend is.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
 # Columns before and behind the strips that are drawn enlarged.
@@ -232,7 +232,7 @@ def _draw_strip(panel, findings, axis):
     for strip in strips_shown:
         levels += [strip.level + value - level for _, value in strip.left_out]
     low, high = min(levels), max(levels)
-    room = max(_ROOM_PART * (high - low), _NOISE_PART * axis.read_noise, _LEAST_ROOM)
+    room = max(_ROOM_FRACTION * (high - low), _NOISE_FRACTION * axis.read_noise, _LEAST_ROOM)
     panel.set_ylim(low - _ROOMS_BELOW * room, high + _ROOMS_ABOVE * room)
     _draw_points(panel, axis, shown_range, strips=strips_shown, used_ends=used_ends, level=level)
     _draw_claim(panel, findings, axis, shown_range)

@@ -53,7 +53,7 @@ _LEGEND_LETTER, _TITLE_LETTER, _LEGEND_MARK = 0.062, 0.085, 0.52
 # A legend inside a panel wider than this has two columns, inches.
 _TWO_COLUMNS_WIDTH = 8
 # Room above a legend inside a panel, inches; the part of the panel that it may take.
-_ABOVE_LEGEND, _MOST_LEGEND_PART = 0.1, 0.6
+_ABOVE_LEGEND, _MOST_LEGEND_FRACTION = 0.1, 0.6
 # Room above and below the values on a vertical scale, part of their range.
 _SCALE_ROOM = 0.12
 _FONT = "DejaVu Sans"
@@ -239,8 +239,8 @@ def legend(axes):
 def _make_room(axes, inches):
     """Raise the upper end of the vertical scale, so that the curves end some inches below it."""
     low, high = axes.get_ylim()
-    room_part = inches / (axes.get_position().height * axes.figure.get_figheight())
-    axes.set_ylim(low, low + (high - low) / (1 - min(room_part, _MOST_LEGEND_PART)))
+    room_fraction = inches / (axes.get_position().height * axes.figure.get_figheight())
+    axes.set_ylim(low, low + (high - low) / (1 - min(room_fraction, _MOST_LEGEND_FRACTION)))
 
 
 def set_vertical_scale(axes, values, *, least_room=1e-3):

@@ -48,9 +48,9 @@ _TALL_IMAGE, _LEAST_TALL_HEIGHT = 2.7, 4.9
 _BETWEEN_TALL, _RIGHT_OF_PANELS = 0.6, 0.2
 # The percentiles of a profile that its scale holds, and the room beyond them: a part of their
 # range, or half a unit where the range is 0.
-_PROFILE_PERCENTILES, _ROOM_PART, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
+_PROFILE_PERCENTILES, _ROOM_FRACTION, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
 # Room at each side of a profile, as a part of its length.
-_SIDE_PART = 0.01
+_SIDE_FRACTION = 0.01
 # The distribution extends to this many times the larger of scatter and noise, and to this many adu
 # where both are 0.
 _REACH_SIGMA, _LEAST_NOISE = 6, 1e-3
@@ -59,7 +59,7 @@ _DISTRIBUTION_END = 1.05
 # Pixels within this many times the noise give the middle of the noise.
 _NEAR_NOISE = 1.5
 # A value that fewer than this part of the most frequent one's pixels have is no step.
-_RARE_PART = 0.1
+_RARE_FRACTION = 0.1
 # A step of the values is heeded where it is longer than a bin over this number.
 _BINS_OF_STEP = 8
 # A rejected part below this many percent is written in words.
@@ -209,8 +209,8 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
     values = mean_of_middle_half(_sampled_lines_of(image, axis), axis=axis)
     line, other_lines = ("column", "rows") if axis == 0 else ("row", "columns")
     low, high = (float(value) for value in np.nanpercentile(values, _PROFILE_PERCENTILES))
-    room = _ROOM_PART * (high - low) or _ROOM_OF_ONE_VALUE
-    edge = _SIDE_PART * values.size
+    room = _ROOM_FRACTION * (high - low) or _ROOM_OF_ONE_VALUE
+    edge = _SIDE_FRACTION * values.size
     panel = PlotPanel(raster, box, (1 - edge, values.size + edge), (low - room, high + room))
     title = f"Each {line}, typical value over all {other_lines}"
     panel.axes(title, f"{line} (pixels)", unit)
@@ -294,7 +294,7 @@ def bin_edges(values, centre, reach, bins=60):
     width = 2 * reach / bins
     near_values, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
     # Few values lie between the steps: those are left by clipping.
-    near_values = near_values[counts > _RARE_PART * counts.max(initial=0)]
+    near_values = near_values[counts > _RARE_FRACTION * counts.max(initial=0)]
     step = float(np.median(np.diff(near_values))) if near_values.size > 1 else 0.0
     if step > width / _BINS_OF_STEP:
         width = step * max(1, round(width / step))

@@ -22,7 +22,7 @@ _MANY_NIGHTS = 60
 _MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
 # Room before the first night and behind the last, as a part of the nights' range; and where there
 # is one night, in nights.
-_SIDE_PART, _SIDE_OF_ONE = 0.03, 0.5
+_SIDE_FRACTION, _SIDE_OF_ONE = 0.03, 0.5
 # Names of nights at most, and letters of a name.
 _MOST_NAMES, _NAME_LETTERS = 8, 16
 
@@ -74,7 +74,7 @@ def night_ticks(axes, positions_by_night):
             ticks.append(position)
             names.append(drawable_text(name))
     axes.set_xticks(ticks, names)
-    room = _SIDE_PART * (last - first) or _SIDE_OF_ONE
+    room = _SIDE_FRACTION * (last - first) or _SIDE_OF_ONE
     axes.set_xlim(first - room, last + room)
 
 

@@ -25,7 +25,7 @@ _LEAST_RATIO, _MOST_RATIO = 0.36, 2.0
 _REACH_BELOW, _REACH_ABOVE = 1.5, 3
 # Room at a profile's scale, as a part of the range of its values, and in their unit where the range
 # is 0. The scale has it once below and, for words, this many times above.
-_ROOM_PART, _LEAST_ROOM, _ROOMS_ABOVE = 0.08, 0.5, 3.2
+_ROOM_FRACTION, _LEAST_ROOM, _ROOMS_ABOVE = 0.08, 0.5, 3.2
 
 
 @dataclass(frozen=True)
@@ -499,5 +499,5 @@ def _limits_of_scale(levels_and_noises, values, is_in_strip):
         is_finite & (values > low - _REACH_BELOW * reach) & (values < high + _REACH_ABOVE * reach)
     ]
     low, high = float(min(low, near_values.min())), float(max(high, near_values.max()))
-    room = _ROOM_PART * (high - low) or _LEAST_ROOM
+    room = _ROOM_FRACTION * (high - low) or _LEAST_ROOM
     return low - room, high + _ROOMS_ABOVE * room

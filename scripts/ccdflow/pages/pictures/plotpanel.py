@@ -68,7 +68,7 @@ _MARK_EDGE = 1.4
 # Pixels above a legend inside a panel to the first line's foot, and room around its lines together.
 _LEGEND_TOP, _AROUND_LEGEND = 16, 10
 # A legend inside a panel takes at most this part of its height.
-_LEGEND_PART_INSIDE = 0.6
+_MOST_LEGEND_FRACTION = 0.6
 # Pixels right of a legend inside a panel that are inside its last entry's room.
 _LEGEND_RIGHT = 8
 # Pixels from the longest number of the vertical axis to the axis' name, with those to the number.
@@ -152,12 +152,12 @@ class PlotPanel:
         has_legend_inside = legend_width > pixels(box[2])
         if has_legend_inside:
             low, high = y_range
-            room_part = min(
-                _LEGEND_PART_INSIDE,
+            room_fraction = min(
+                _MOST_LEGEND_FRACTION,
                 (_LEGEND_LINE_PIXELS * min(len(entries), MOST_LEGEND_ENTRIES) + _AROUND_LEGEND)
                 / pixels(box[3]),
             )
-            y_range = low, low + (high - low) / (1 - room_part)
+            y_range = low, low + (high - low) / (1 - room_fraction)
         return cls(raster, box, x_range, y_range, title=title, has_legend_inside=has_legend_inside)
 
     def __post_init__(self):
@@ -483,7 +483,8 @@ def _draw_mark(raster, x, y, colour, mark, size):
     corners = [(x + half * dx, y + half * dy) for dx, dy in _CORNERS[shape]]
     raster.polygon(corners, colour)
     if hollow:
-        inner_part = (half - _MARK_EDGE) / half
+        inner_fraction = (half - _MARK_EDGE) / half
         raster.polygon(
-            [(x + inner_part * (a - x), y + inner_part * (b - y)) for a, b in corners], WHITE
+            [(x + inner_fraction * (a - x), y + inner_fraction * (b - y)) for a, b in corners],
+            WHITE,
         )

@@ -263,14 +263,14 @@ def description_chunk(text):
     return description
 
 
-def lighter_colour(colour, part):
+def lighter_colour(colour, fraction):
     """Return a colour mixed with white.
 
     Parameters
     ----------
     colour : str
         ``#rrggbb``.
-    part : float
+    fraction : float
         The colour's part, 0 to 1.
 
     Returns
@@ -278,7 +278,7 @@ def lighter_colour(colour, part):
     str
     """
     channels = bytes.fromhex(colour.removeprefix("#"))
-    return "#" + bytes(round(255 + part * (value - 255)) for value in channels).hex()
+    return "#" + bytes(round(255 + fraction * (value - 255)) for value in channels).hex()
 
 
 def new_picture(title, explanation, height):

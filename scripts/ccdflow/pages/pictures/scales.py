@@ -13,10 +13,10 @@ _FEWEST_PIXELS = 16
 # Percentiles that end the scale of an image.
 _SHOWN_PERCENT = (3.0, 96.0)
 # Parts of the sorted values: median and standard deviation of normal values, however many stars.
-_PARTS_OF_NOISE = (0.16, 0.5, 0.84)
+_FRACTIONS_OF_NOISE = (0.16, 0.5, 0.84)
 # Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are about
 # this part.
-_DARKEST_PART = 0.002
+_DARKEST_FRACTION = 0.002
 # Widths below the typical value where an asinh scale ends, chosen: no noise reaches lower.
 _DEEPEST_WIDTHS = 10
 # Steps of ticks, times a power of 10.
@@ -24,9 +24,9 @@ _TICK_STEPS = (1, 2, 5, 10)
 # Numbers of this size and above are written with an exponent.
 _LARGE_NUMBER = 1e7
 # Values that differ by less than this part of the largest one are equal: float32 has seven digits.
-_NARROW_PART = 1e-6
+_NARROW_FRACTION = 1e-6
 # Part of a step: 0.3 / 0.1 is 2.9999999999999996, and a tick at the end of a scale counts as on it.
-_ROUNDING_PART = 1e-9
+_ROUNDING_FRACTION = 1e-9
 
 
 def steps_between(low, high, step):
@@ -47,7 +47,7 @@ def steps_between(low, high, step):
     >>> steps_between(0.1, 0.3, 0.1), steps_between(0.11, 0.29, 0.1)
     ((1, 3), (2, 2))
     """
-    return math.ceil(low / step - _ROUNDING_PART), math.floor(high / step + _ROUNDING_PART)
+    return math.ceil(low / step - _ROUNDING_FRACTION), math.floor(high / step + _ROUNDING_FRACTION)
 
 
 def nice_ticks(low, high, most, *, is_whole=False):
@@ -111,9 +111,9 @@ def tick_labels(values):
     """
     largest = max(map(abs, values), default=0.0)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
-    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING_PART))
+    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING_FRACTION))
     if largest >= _LARGE_NUMBER or decimals > 6:
-        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING_PART))
+        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING_FRACTION))
         return [f"{value:.{digits}e}".replace("-", "−") for value in values]
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values]
 
@@ -132,7 +132,7 @@ class LinearScale:
         if finite_values.size == 0:
             return cls(0.0, 1.0)
         low, high = (float(value) for value in np.percentile(finite_values, _SHOWN_PERCENT))
-        least_range = _NARROW_PART * max(abs(low), abs(high), 1.0)
+        least_range = _NARROW_FRACTION * max(abs(low), abs(high), 1.0)
         return cls(low, high) if high - low > least_range else cls(low - 0.5, high + 0.5)
 
     def place(self, values):
@@ -180,15 +180,15 @@ class AsinhScale:
         if sorted_values.size < _FEWEST_PIXELS:
             return None
         low, centre, high = (
-            sorted_values[int(part * (sorted_values.size - 1))] for part in _PARTS_OF_NOISE
+            sorted_values[int(part * (sorted_values.size - 1))] for part in _FRACTIONS_OF_NOISE
         )
         width = float(high - low) / 2
         dark_value, largest = (
-            float(sorted_values[int(_DARKEST_PART * sorted_values.size)]),
+            float(sorted_values[int(_DARKEST_FRACTION * sorted_values.size)]),
             float(sorted_values[-1]),
         )
         # Where the darkest value is the largest one, the width is 0.
-        if width <= _NARROW_PART * max(abs(dark_value), abs(largest)):
+        if width <= _NARROW_FRACTION * max(abs(dark_value), abs(largest)):
             return None
         return cls(
             float(centre), width, max(dark_value, float(centre) - _DEEPEST_WIDTHS * width), largest

@@ -56,7 +56,7 @@ class DarkMaker(ExposedMasterMaker):
 
         def choose(statistics):
             return dark_flat_selection.select_darks(
-                statistics, temperatures=members.temperatures, lost_parts=lost
+                statistics, temperatures=members.temperatures, lost_pixels=lost
             )
 
         return selecting.select(statistics, choose)
@@ -67,7 +67,7 @@ class DarkMaker(ExposedMasterMaker):
         Returns
         -------
         statistics : list of list of dict
-        lost : list of ccdflow.detector.lost_pixels.LostPart
+        lost : list of ccdflow.detector.lost_pixels.LostPixels
             Lost parts of the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
             Darks with another one's pixels.
@@ -99,7 +99,7 @@ class DarkMaker(ExposedMasterMaker):
                     figures = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(figures)})
         largest_lost_parts = [
-            max(lost_parts_of_images, key=lambda lost_part: lost_part.part)
+            max(lost_parts_of_images, key=lambda lost_part: lost_part.fraction)
             for lost_parts_of_images in zip(*lost_parts, strict=True)
         ]
         return statistics, largest_lost_parts, copies
