@@ -1,4 +1,4 @@
-"""The part of a frame's pixels that has no value, and the words on its causes."""
+"""The pixels of a frame without a value: their fraction, and its causes in words."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NO_LEVEL_WORDS = "without a level (the overscan of their rows is saturated)"
 
 @dataclass(frozen=True)
 class LostPixels:
-    """The part of a frame's pixels that has no value.
+    """The pixels of a frame without a value.
 
     Attributes
     ----------
     part : float
-        Part of the pixels of amplifiers with signal, 0 to 1.
+        Their fraction among the pixels of amplifiers with signal, 0 to 1.
     causes : tuple of str
         The causes in words, the most frequent one first.
 
