@@ -15,16 +15,22 @@ from PIL import Image
 from refusals import refusal_of
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
+from ccdflow.pages.pictures import (
+    before_after,
+    combined_picture,
+    matplotlib_figure,
+    step_picture,
+    style,
+)
 from ccdflow.pages.pictures import trend_picture as trends
 from ccdflow.pages.pictures.ageing_picture import ageing_picture
 from ccdflow.pages.pictures.before_after import before_after_picture
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
-from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures.combined_picture import CombinedBiasValues, combined_bias_picture
 from ccdflow.pages.pictures.coverage_picture import coverage_picture
+from ccdflow.pages.pictures.frame_content import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.image_rows import image_rows
 from ccdflow.pages.pictures.night_axis import positions_of_nights
-from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.raster import Raster
 from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture
 
@@ -70,7 +76,7 @@ def combined_panels(**changes):
     image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
     values = {"name": "bias.fits", "image": image, "members": 6, "noises": (2.0,)}
     values["predicted"] = (1.9,)
-    return CombinedPanels(**(values | changes))
+    return CombinedBiasValues(**(values | changes))
 
 
 def amplifiers(number=2, **changes):
@@ -421,9 +427,9 @@ def test_fonts_are_open_for_the_thread_that_draws_alone():
 
     def work():
         barrier.wait()
-        with canvas.drawing():
-            figure, _ = canvas.new_figure("a title", "an explanation", height=1)
-            canvas.png_bytes(figure)
+        with matplotlib_figure.drawing():
+            figure, _ = matplotlib_figure.new_figure("a title", "an explanation", height=1)
+            matplotlib_figure.png_bytes(figure)
             handles = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
             counts.append(sum(path.readlink().suffix == ".ttf" for path in handles))
         barrier.wait()

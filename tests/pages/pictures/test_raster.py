@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ccdflow.pages.pictures import imagepanel, style
-from ccdflow.pages.pictures.panels import shrink
+from ccdflow.pages.pictures.frame_content import shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
 from ccdflow.pages.pictures.scales import (

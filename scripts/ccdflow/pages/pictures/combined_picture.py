@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.pages.pictures.frame_content import check_image, mean_of_middle_half, shrink
 from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import check_image, mean_of_middle_half, shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import (
@@ -68,7 +68,7 @@ _BAR_COLOUR = "#b0cbdf"
 
 
 @dataclass(frozen=True)
-class CombinedPanels:
+class CombinedBiasValues:
     """A combined bias.
 
     Attributes

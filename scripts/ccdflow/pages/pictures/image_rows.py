@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ccdflow.pages.pictures.frame_content import ShrunkImage, check_image, shrink
 from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import ShrunkImage, check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     LEFT_ROOM,
@@ -103,7 +103,7 @@ class _ShrunkRow:
     Attributes
     ----------
     headline : str
-    images : tuple of (ccdflow.pages.pictures.panels.ShrunkImage, str, str)
+    images : tuple of (ccdflow.pages.pictures.frame_content.ShrunkImage, str, str)
         Pixels, their unit, their name.
     """
 

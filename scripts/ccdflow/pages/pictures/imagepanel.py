@@ -57,7 +57,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     box : (float, float, float, float)
         Left, top, width and height in inches; the image fills as much of it as its shape allows,
         from the upper left corner.
-    image : ccdflow.pages.pictures.panels.ShrunkImage
+    image : ccdflow.pages.pictures.frame_content.ShrunkImage
     unit, title : str
         Above the colour scale, and above the image.
     ratio : float, optional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from ccdflow.pages.pictures.canvas import line_style
+from ccdflow.pages.pictures.matplotlib_figure import line_style
 from ccdflow.pages.pictures.style import (
     LEFT_ROOM,
     NIGHTS_HEIGHT,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.pages.pictures.canvas import (
+from ccdflow.pages.pictures.matplotlib_figure import (
     drawing,
     label_axes,
     legend,

@@ -379,7 +379,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Panels:
+class FrameContent:
     """All that is drawn of a frame, without a reference to the frame's pixels.
 
     Attributes
@@ -398,7 +398,7 @@ class Panels:
     profiles: tuple[Profile, ...]
 
 
-def take_panels(frame, limit):
+def take_content(frame, limit):
     """Take the drawn parts of a frame.
 
     Parameters
@@ -423,7 +423,7 @@ def take_panels(frame, limit):
     )
     profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
     raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
-    return Panels(frame_without_pixels, raw, reduced, profiles)
+    return FrameContent(frame_without_pixels, raw, reduced, profiles)
 
 
 def _array_without_memory(image):
