@@ -1,4 +1,4 @@
-"""The picture of the numbers of frames of each night, with missing masters marked; as PNG bytes."""
+"""The picture of the frames of each night and type, missing ones marked, as PNG bytes."""
 
 from __future__ import annotations
 
