@@ -137,10 +137,10 @@ def warnings_on_bias(figures, recipe):
     return sentences
 
 
-# A level is near 0 if it is below the first number times the read noise. Values are cut off if
-# those more than one read noise below 0 are fewer than expected by the second number, a factor.
-# Chosen: at the highest such level 0.6 % of the values are expected there, at higher levels too few
-# to count.
+# A level is near 0 if it is below the first number times the read noise. Values are cut off if the
+# number of values more than one read noise below 0 is the expected number over more than the second
+# number. Chosen: at the limit 0.6 % of the values are expected there, at higher levels too few to
+# count.
 _NEAR_ZERO_NOISES, _MISSING_FACTOR = 1.5, 3
 
 

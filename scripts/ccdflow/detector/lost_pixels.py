@@ -20,7 +20,7 @@ class LostPixels:
 
     Attributes
     ----------
-    part : float
+    fraction : float
         Their fraction among the pixels of amplifiers with signal, 0 to 1.
     causes : tuple of str
         The causes in words, the most frequent one first.

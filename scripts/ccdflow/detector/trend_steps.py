@@ -105,7 +105,7 @@ class Trend:
         frame.
     night_scatter : float
         Least scatter from night to night that is assumed, as a fraction of the median.
-    is_count : bool
+    counts_pixels : bool
         Whether the figure is a number of pixels, with a scatter of at least one pixel.
     is_level : bool
         Whether the figure is a level with an arbitrary zero: fractions are those of the read noise.
@@ -116,7 +116,7 @@ class Trend:
     unit: str
     least_step: float
     night_scatter: float
-    is_count: bool = False
+    counts_pixels: bool = False
     is_level: bool = False
 
     def steps(self, days, values, errors=None, *, noise=math.nan):
@@ -140,7 +140,7 @@ class Trend:
         scale = abs(float(noise if self.is_level else np.median(finite_values)))
         scale = scale if math.isfinite(scale) else 1.0
         floor = self.night_scatter * scale
-        if self.is_count:
+        if self.counts_pixels:
             # The same pixels are hot every night: their number scatters by less than its root.
             floor = max(floor, 1.0)
         return find_steps(days, values, errors, least=self.least_step * scale, floor=floor)
@@ -151,7 +151,7 @@ TRENDS = (
     Trend("read_noise", "read noise", "adu", 0.02, 0.001),
     Trend("gain", "gain", "e-/adu", 0.02, 0.001),
     Trend("dark_rate", "dark rate", "e-/s", 0.05, 0.002),
-    Trend("hot", "hot pixels", "pixels", 0.1, 0.01, is_count=True),
+    Trend("hot", "hot pixels", "pixels", 0.1, 0.01, counts_pixels=True),
 )
 """The figures that are followed over the nights, with the least step that is reported."""
 

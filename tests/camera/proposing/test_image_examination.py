@@ -1,4 +1,4 @@
-"""The amplifiers of an image by its light, and where the header knows more of them than light shows."""
+"""The amplifiers of an image by its light, and by a header that has more than light shows."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def amplifier(name, data, *overscan):
     return Amplifier(name, 0, Region(*data), tuple(regions), "rows", Region(*data))
 
 
-def examined(flat, *amplifiers):
+def examine_flat(flat, *amplifiers):
     header = fits.Header({"NAXIS": 2, "NAXIS1": 100, "NAXIS2": 140})
     return examine_image([header], 0, flat, frame_type="flat", header_amplifiers=amplifiers)
 
@@ -44,7 +44,7 @@ LOWER = ("lower", (0, 70, 0, 80), (0, 70, 82, 100))
 
 def test_amplifiers_of_the_header_are_taken_with_their_names_and_strips(one_above_the_other):
     upper = ("upper", (70, 140, 0, 80), (70, 140, 82, 100))
-    seen = examined(one_above_the_other, amplifier(*LOWER), amplifier(*upper))
+    seen = examine_flat(one_above_the_other, amplifier(*LOWER), amplifier(*upper))
     assert seen.amplifiers == (
         ("lower", Region(0, 70, 0, 80), (Region(0, 70, 82, 100),)),
         ("upper", Region(70, 140, 0, 80), (Region(70, 140, 82, 100),)),
@@ -63,7 +63,7 @@ def test_amplifiers_of_the_header_are_taken_with_their_names_and_strips(one_abov
     ids=["light on its strip", "no strip", "light on the second of its strips"],
 )
 def test_light_decides_where_a_strip_of_the_header_is_lit_or_absent(one_above_the_other, upper):
-    seen = examined(one_above_the_other, amplifier(*LOWER), amplifier(*upper))
+    seen = examine_flat(one_above_the_other, amplifier(*LOWER), amplifier(*upper))
     assert [(data, strips) for _, data, strips in seen.amplifiers] == [
         (Region(0, 140, 0, 80), (Region(0, 140, 80, 100),))
     ]
@@ -91,7 +91,7 @@ def test_light_decides_where_it_shows_as_many_amplifiers_as_the_header():
 def test_the_strip_of_a_single_amplifier_is_found_by_light_not_by_the_header():
     light = np.where(np.arange(100) < 80, 800.0, 0.0)
     flat = flat_of(light, 1000.0, seed=66)
-    seen = examined(flat, amplifier("A", (0, 140, 0, 80), (0, 140, 90, 100)))
+    seen = examine_flat(flat, amplifier("A", (0, 140, 0, 80), (0, 140, 90, 100)))
     ((_, data, strips),) = seen.amplifiers
     assert (data, strips) == (Region(0, 140, 0, 80), (Region(0, 140, 80, 100),))
     assert [text for text in seen.findings if "amplifiers are used" in text] == []

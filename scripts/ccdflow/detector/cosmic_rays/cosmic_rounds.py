@@ -9,8 +9,8 @@ _ITERATIONS = 4
 # A replaced pixel changes the hits of the next round up to this many pixels away: because of
 # filters of 5, 7 and 9 pixels, and because hits grow by two pixels.
 _REACH_PIXELS = 8
-# The same distance where stars are compared with their profile, which uses the noise of more pixels
-# around.
+# A replaced pixel changes hits up to this many pixels away where stars are compared with their
+# profile: the noise of more pixels around is used.
 _REACH_OF_PROFILE = 12
 # A hit of at most this many pixels on a side lies in one part of the image; a larger hit takes
 # several parts.
@@ -20,8 +20,8 @@ _WIDTH_OF_A_HIT = 6
 _MOST_AREA_OF_PARTS = 1.0
 # A hit is replaced by the median of the pixels up to this many pixels away.
 _PIXELS_AROUND = 2
-# Pixels that are mirrored at each edge of an image: L.A.Cosmic finds nothing in the last three
-# pixels.
+# Pixels that are mirrored at each edge of an image, of which L.A.Cosmic finds nothing in the last
+# three.
 _MARGIN_PIXELS = 6
 
 IMAGE_IN_MARGIN = (slice(_MARGIN_PIXELS, -_MARGIN_PIXELS),) * 2

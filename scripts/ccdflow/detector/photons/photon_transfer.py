@@ -145,10 +145,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     ratios = level / levels
     scaled = _scale_blocks(flats, ratios, is_good)
     least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * np.mean(ratios**2)
-    scatters = list(_scatter_by_level(scaled, read_noise))
-    scatters = [scatter for scatter in scatters if scatter.variance > least_variance] or _join_bins(
-        scatters
-    )
+    all_scatters = list(_scatter_by_level(scaled, read_noise))
+    scatters = [scatter for scatter in all_scatters if scatter.variance > least_variance]
+    scatters = scatters or _join_bins(all_scatters)
     gains = [_gain_of_bin(scatter, ratios, read_noise, read_noise_error) for scatter in scatters]
     pixels = sum(gain.pixels for gain in gains)
     variance = sum(gain.variance * gain.pixels for gain in gains) / max(pixels, 1)
@@ -447,7 +446,7 @@ def _has_stars(blocks, bin_numbers, limits, expected_noise):
 
     Parameters
     ----------
-    blocks, bins, expected
+    blocks, bin_numbers, expected_noise
         As of `_limits_of_bins`.
     limits : numpy.ndarray of shape (n_bins,), float64
         The result of `_limits_of_bins`.

@@ -23,8 +23,8 @@ def ageing_picture(series, *, title, explanation):
     Parameters
     ----------
     series : sequence of (str, str, list of (int, float, float), float)
-        Of each series: name; unit of the variance; days between, excess variance and its standard
-        error of each pair of masters; the variance a day that is in use.
+        Name; unit of the variance; for each pair of masters the days between them, their excess
+        variance and its standard error; variance a day that is in use.
     title, explanation : str
 
     Returns

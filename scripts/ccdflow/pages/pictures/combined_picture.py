@@ -107,7 +107,7 @@ def combined_bias_picture(combined, *, title=None):
 
     Parameters
     ----------
-    combined : CombinedPanels
+    combined : CombinedBiasValues
         The combined bias.
     title : str, optional
         Headline; by default with the product's name.

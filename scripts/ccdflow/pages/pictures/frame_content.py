@@ -412,7 +412,7 @@ def take_content(frame, limit):
 
     Returns
     -------
-    Panels
+    FrameContent
 
     Raises
     ------

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ccdflow.pages.pictures.plotpanel import MARKS, MOST_LEGEND_ENTRIES
+from ccdflow.pages.pictures.plotpanel import MARKS, MOST_LEGEND_ENTRIES, MOST_LEGEND_FRACTION
 from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     ABOVE_HEADLINE,
@@ -53,8 +53,8 @@ _BELOW_EXPLANATION = 0.12
 _LEGEND_LETTER, _TITLE_LETTER, _LEGEND_MARK = 0.062, 0.085, 0.52
 # A legend inside a panel that is wider than this has two columns, inches.
 _TWO_COLUMNS_WIDTH = 8
-# Room above a legend inside a panel, inches; largest fraction of the panel that a legend covers.
-_ABOVE_LEGEND, _MOST_LEGEND_FRACTION = 0.1, 0.6
+# Room above a legend inside a panel, inches.
+_ABOVE_LEGEND = 0.1
 # Room above and below the values on a vertical scale, as a fraction of their range.
 _SCALE_ROOM = 0.12
 _FONT = "DejaVu Sans"
@@ -241,7 +241,7 @@ def _make_room(axes, inches):
     """Raise the upper end of the vertical scale by some inches of room."""
     low, high = axes.get_ylim()
     room_fraction = inches / (axes.get_position().height * axes.figure.get_figheight())
-    axes.set_ylim(low, low + (high - low) / (1 - min(room_fraction, _MOST_LEGEND_FRACTION)))
+    axes.set_ylim(low, low + (high - low) / (1 - min(room_fraction, MOST_LEGEND_FRACTION)))
 
 
 def set_vertical_scale(axes, values, *, least_room=1e-3):

@@ -57,6 +57,9 @@ MARKS = tuple(_CORNERS)
 MOST_LEGEND_ENTRIES = 8
 """Entries of a legend at most."""
 
+MOST_LEGEND_FRACTION = 0.6
+"""Largest fraction of the height of a panel that a legend inside it covers."""
+
 # Heights of the panel by which a drawn point is outside at most: a line to a farther point looks no
 # steeper.
 _FAR_HEIGHTS = 9
@@ -69,8 +72,6 @@ _MARK_EDGE = 1.4
 # From the top of a panel to the foot of the first line of a legend inside it, and the sum of the
 # room above and below its lines, pixels.
 _LEGEND_TOP, _AROUND_LEGEND = 16, 10
-# Largest fraction of the height of a panel that a legend inside it covers.
-_MOST_LEGEND_FRACTION = 0.6
 # Pixels by which a legend inside a panel is shifted to the right: entries have room at their right.
 _LEGEND_RIGHT = 8
 # From the ticks of the vertical axis to its name, beside the longest number, pixels.
@@ -155,7 +156,7 @@ class PlotPanel:
         if has_legend_inside:
             low, high = y_range
             room_fraction = min(
-                _MOST_LEGEND_FRACTION,
+                MOST_LEGEND_FRACTION,
                 (_LEGEND_LINE_PIXELS * min(len(entries), MOST_LEGEND_ENTRIES) + _AROUND_LEGEND)
                 / pixels(box[3]),
             )

@@ -245,7 +245,7 @@ def read_picture_values(content):
         return None
     values = json.loads(text.removeprefix(_KEYWORD))
     size = {"width": int.from_bytes(head[:4], "big"), "height": int.from_bytes(head[4:8], "big")}
-    # Pictures of older results have no ``rows``: the default of `PictureValues` is None.
+    # Older results: their pictures have no ``rows``, and the default of `PictureValues` is None.
     return PictureValues(**{**values, "zscale": tuple(values["zscale"]), **size})
 
 
