@@ -31,7 +31,8 @@ def test_structure_and_noise_are_distinguished(structure, noise):
     benefit = measure_benefit(image, np.full(shape, noise), good, gain=1.5)
     assert benefit.noise_variance == pytest.approx(36 * 1.5**2)
     assert abs(benefit.structure_variance - structure**2 * 1.5**2) < 4 * benefit.variance_error
-    assert benefit.variance_error < 3.0
+    expected_error = (structure**2 + noise**2) * 1.5**2 * np.sqrt(2 / good.sum())
+    assert benefit.variance_error == pytest.approx(expected_error, rel=0.03)
     figures = {
         "structure": benefit.structure_variance,
         "structure_error": benefit.variance_error,

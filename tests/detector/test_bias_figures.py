@@ -129,7 +129,9 @@ def test_read_noise_comes_back_from_frames_with_structure(n):
     frames += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]  # drift
     estimate = measure_read_noise(frames)
     agrees(estimate, 4.0)
-    assert estimate.error < 0.01 * 4.0
+    n_pairs = n - 1
+    factor = (1 + (n_pairs - 1) / (2 * n_pairs)) / (2 * np.prod(SHAPE) * n_pairs)
+    assert estimate.error == pytest.approx(4.0 * np.sqrt(factor), rel=0.03)
 
 
 @pytest.mark.parametrize("n", [2, 6])
@@ -152,13 +154,17 @@ def test_read_noise_needs_a_pair():
 def test_structure_of_rows_and_columns_comes_back(rows, columns):
     image = biases(1, shape=(300, 431), rows=rows, columns=columns)[0]
     measured = measure_structure(image, 4.0)
-    for estimate, truth in ((measured.rows, rows), (measured.columns, columns)):
+    for estimate, truth, (n_means, n_pixels) in (
+        (measured.rows, rows, (300, 431)),
+        (measured.columns, columns, (431, 300)),
+    ):
+        variance_error = (truth**2 + 4.0**2 / n_pixels) * np.sqrt(2 / (n_means - 1))
         if truth:
             agrees(estimate, truth)
-            assert estimate.error < 0.2 * truth
+            assert estimate.error == pytest.approx(variance_error / (2 * truth), rel=0.2)
         else:
             assert estimate.value < 3 * estimate.error
-            assert estimate.error < 0.2
+            assert estimate.error == pytest.approx(np.sqrt(variance_error), rel=0.2)
 
 
 def test_structure_of_members_is_their_mean():

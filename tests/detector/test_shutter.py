@@ -68,7 +68,7 @@ def test_the_injected_dead_time_returns_within_its_error():
     assert abs(pulls.mean()) < 3 / pulls.size**0.5
     assert pulls.std() == pytest.approx(1, abs=0.1)
     assert 0.5 < np.sqrt(np.mean(np.square(means))) < 2
-    assert np.mean(sizes) < 5e-4
+    assert np.mean(sizes) == pytest.approx(2.7e-4, rel=0.1)
 
 
 def test_the_error_of_a_dead_time_that_is_long_beside_the_exposure_is_its_scatter():
@@ -109,7 +109,7 @@ def test_a_lamp_that_drifts_changes_no_map_and_tells_no_mean():
     wild = dead_time.measure_dead_time([series_of(detector, TIMES, seed=5, lamp=0.1)])
     truth, _ = true_cells(detector)
     pulls = (wild.excess[0] - truth) / wild.error[0]
-    assert pulls.std() < 1.4
+    assert pulls.std() == pytest.approx(1, abs=0.3)
     assert np.isnan(wild.mean)
 
 
@@ -216,7 +216,7 @@ def test_frames_are_corrected_where_the_profile_asks_and_have_a_sentence_elsewhe
         truth, mean = true_cells(chain.detector)
         pulls = (hdus["EXCESS"].data - truth) / hdus["ERROR"].data
         header = hdus[0].header
-    assert pulls.std() < 1.3
+    assert pulls.std() == pytest.approx(1, abs=0.3)
     assert abs(header["SHUTMEAN"] - mean) < 4 * header["SHUTMERR"] < 0.004
     (line,) = [line for line in done.lines if line.startswith("shutter:")]
     assert line.startswith(
