@@ -275,8 +275,8 @@ def _noise_of_box(statistics, boxes):
 def _relative_deviations(values):
     """Return each flat over the group's median, minus 1: (n, boxes); None without a lit box.
 
-    Each flat is divided by its own median ratio, not by the median of its pixels: amplifiers of
-    unlike gains have two levels, and that median lies anywhere between them.
+    Each flat is divided by its own median ratio. It is not divided by the median of its pixels,
+    which may be anywhere between the two levels of amplifiers of unlike gains.
     """
     values = np.array(values, dtype=np.float64)
     is_finite = np.isfinite(values).all(axis=0)

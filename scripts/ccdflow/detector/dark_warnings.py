@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Warn if the measured noise differs from the predicted noise by more than the first number, a
-# fraction, and by more than the second number, in standard errors: chance does so in one of 1.7
-# million darks.
+# Warn if measured and predicted noise differ by more than the first number, a fraction, and by more
+# than the second number of standard errors. Chance does so in one of 1.7 million darks.
 _RATIO_TOLERANCE, _RATIO_SIGMA = 0.05, 5
 
 

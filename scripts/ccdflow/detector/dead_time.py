@@ -33,7 +33,7 @@ _MOST_CELLS = 16
 # pixel.
 _LEAST_SIDE = 16
 # Least relative scatter that is assumed for a lamp: no error is zero. The limit for the linearity
-# of a detector is ten times larger; here it would mean an error of 1 ms in an exposure of 1 s, the
+# of a detector is ten times larger. Here it would be too large: 1 ms in an exposure of 1 s is the
 # dead time of a fast shutter.
 _LEAST_LAMP_SCATTER = 1e-4
 # From this many degrees of freedom on, the scatter alone gives the errors: it is known to 10 %.
@@ -144,8 +144,8 @@ class FlatSeries:
     means : list of numpy.ndarray of shape (n, rows of cells, cells in a row), float64
         Means of each image, adu above bias and dark; NaN in a cell without good pixels.
     variances : list of numpy.ndarray of the same shapes, float64
-        Variances of these means, adu^2, right up to a common factor: the scatter of the flats
-        corrects it.
+        Variances of these means, adu^2. A common factor of all may be wrong: the scatter of the
+        flats corrects it.
     counts : list of numpy.ndarray of the same shapes, float64
         Number of good pixels of each cell.
     """

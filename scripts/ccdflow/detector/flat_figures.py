@@ -37,7 +37,7 @@ _MOST_GAIN_ROWS = 64
 _GAIN_BLOCK = (2, 32)
 # A gain needs at least this many pixels: with fewer pixels its error would exceed 5 %.
 _FEWEST_GAIN_PIXELS = 1000
-# A block is lit if its photon variance, at a gain of 1, is this many times the read variance: a
+# A block is lit if its photon variance, at a gain of 1, is this many times the read variance. A
 # read noise that is wrong by 10 % then changes the gain by at most 1 %.
 _LEAST_LIGHT_RATIO = 20.0
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
@@ -102,8 +102,7 @@ def bring_to_one_gain(sample, rows, noises):
     """Convert the samples of flats to electrons, in place, if amplifiers have unlike gains.
 
     The level of a flat is one number. With gains of 0.3 and 30 a level in adu would be that of one
-    amplifier, and the other amplifier would seem to have a hundred times too much or too little
-    light.
+    amplifier. The other amplifier would seem to have a hundred times too much or too little light.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ class OddShape(NamedTuple):
     index : int
         Its index among the flats.
     distance, limit : float
-        Root mean square of the difference of its boxes from those of the other flats, without
-        slopes, and the limit of this distance; fractions of the light.
+        Root mean square of the differences of its boxes from those of the other flats, slopes
+        divided out; and the limit of this distance. Both are fractions of the light.
     """
 
     index: int

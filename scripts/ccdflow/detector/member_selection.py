@@ -32,8 +32,8 @@ _COARSE_STRUCTURE = "coarse structure"
 # Frames have no common shape if their boxes scatter by more than this many times the noise of a
 # box. The scatter is a mean over 64 boxes: chance does not reach this limit.
 _STRUCTURE_NOISE_SIGMA = 3
-# The statistics of a frame have its number of pixels, not its number of columns: this is taken as
-# the pixels over this number of rows. A frame of fewer rows may be left out by chance.
+# Rows of a frame at least: with them the number of its columns is estimated from its number of
+# pixels, because statistics have no other size. A frame of fewer rows may be left out by chance.
 _FEWEST_ROWS = 16
 
 
@@ -61,10 +61,10 @@ class Thresholds:
         not known.
     level, bias_level, structure, rows : float
         Floors in units of the noise of one frame. The bias level may drift before overscan
-        subtraction, but not after it. The defaults are chosen, for masters: five floors of a level
-        or structure (1 and 0.25 of the noise) in one of n members move the master by an n-th of
-        that, well below its noise. A level that the overscan follows may drift by 25 times the
-        noise. docs/calibration.md has the fraction of odd frames that is found.
+        subtraction, but not after it. The defaults are chosen for masters. Five floors of a level
+        or structure are 1 and 0.25 of the noise. In one of n members they change the master by an
+        n-th of this, well below its noise. A level that the overscan follows may drift by 25 times
+        the noise. docs/calibration.md has the fraction of odd frames that is found.
     subtracted_level : float
         Floor of the level after overscan subtraction, in units of the noise. With the default,
         light is detected from half the noise on. The uncertainty of the overscan level is added.

@@ -27,9 +27,10 @@ _FEWEST_PIXELS = 5
 # one blends count.
 _MOST_ELONGATED = 1.6
 # A star is saturated if it has at least the first number of pixels above half of its peak, and if
-# more than the second number, a fraction of these pixels, are above the third number, a fraction of
-# the peak. In a Gaussian 15 % of the pixels are. With fewer pixels chance may take four there. The
-# width of a saturated star is too large, by a factor of 2 where it bleeds.
+# too many of these are near the peak. The second number is the fraction of them that may be above
+# the third number, a fraction of the peak. In a Gaussian 15 % of the pixels are. With fewer pixels
+# chance may take four there. The width of a saturated star is too large, by a factor of 2 where it
+# bleeds.
 _PLATEAU_PIXELS, _PLATEAU_FRACTION, _PLATEAU_HEIGHT = 16, 0.35, 0.9
 # A peak is at least this many times the noise of a pixel: no pixel of the sky reaches half of it by
 # chance.

@@ -6,11 +6,11 @@ import numpy as np
 
 # Rounds of L.A.Cosmic at most: the default of astroscrappy.
 _ITERATIONS = 4
-# A replaced pixel changes the hits of the next round up to this many pixels away: because of
-# filters of 5, 7 and 9 pixels, and because hits grow by two pixels.
+# A replaced pixel changes the hits of the next round up to this many pixels away. Filters of 5, 7
+# and 9 pixels, and the growth of hits by two pixels, cause this.
 _REACH_PIXELS = 8
-# A replaced pixel changes hits up to this many pixels away where stars are compared with their
-# profile: the noise of more pixels around is used.
+# The reach of a replaced pixel where stars are compared with their profile: the noise of more
+# pixels is used then.
 _REACH_OF_PROFILE = 12
 # A hit of at most this many pixels on a side lies in one part of the image; a larger hit takes
 # several parts.

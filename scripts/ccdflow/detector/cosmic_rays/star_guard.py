@@ -2,10 +2,10 @@
 
 L.A.Cosmic compares the sharpness of a pixel with the structure around it, which fails for stars of
 two pixels or less, and beside other stars. A hit in a star must therefore be sharper than any star.
-In a Gaussian of width s, and in a sum of Gaussians of this width, no pixel exceeds exp(d^2 / 2 s^2)
-times the mean of the two pixels at the distance d on either side. The width is that of the frame's
-own stars: the second difference of the logarithm of a Gaussian is -1 / s^2, wherever in its pixel a
-star is centred.
+A pixel is compared with the mean of the two pixels at the distance d on either side. In Gaussians
+of width s, and in sums of them, it is at most exp(d^2 / 2 s^2) times this mean. The width is that
+of the frame's own stars: the second difference of the logarithm of a Gaussian is -1 / s^2, wherever
+in its pixel a star is centred.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOUR_BOX
 from ccdflow.detector.pixels.medians import box_median
 
-# A median of 3 x 3 pixels exceeds the sky by this many standard errors in a star, but not in a hit:
-# a hit covers fewer than five of the nine pixels.
+# In a star, a median of 3 x 3 pixels exceeds the sky by this many standard errors. In a hit it does
+# not: hits cover fewer than five of the nine pixels.
 _STAR_SIGMA = 4.0
 # A star gives the width if its peak is this many standard errors above the sky: noise changes its
 # width by a few percent.
@@ -45,8 +45,8 @@ _SKY_BOX = 9
 # A hit inside a star must exceed the star's profile by this many standard errors: noise does so in
 # one of 32,000 pixels along each line.
 _STAR_EXCESS_SIGMA = 4.0
-# A hit has about this many pixels: the variance of the number of flagged pixels is larger by this
-# factor than that of as many single pixels.
+# Pixels of a hit, about: the variance of the number of flagged pixels is this factor times their
+# number.
 _PIXELS_OF_A_HIT = 5
 # Hit pixels in stars may exceed the expected number by this many of its standard deviations: chance
 # does so in one frame of 740.

@@ -20,8 +20,8 @@ from ccdflow.robust import MAD_TO_SIGMA
 _BINS = 64
 # A bin of levels needs at least this many pixels: they give its variance to 10 %.
 _FEWEST_PIXELS = 200
-# A bin of levels needs at least this many pixels in a pair of flats: their median, which is the
-# change of the lamp, has an error of 0.18 of their scatter.
+# A bin of levels needs at least this many pixels in a pair of flats. Their median shows the change
+# of the lamp, with an error of 0.18 of their scatter.
 _FEWEST_PIXELS_OF_PAIR = 50
 # Pixels are full where the variance is below this fraction of the usual variance. Chosen: with a
 # larger fraction the error of a bin and a slow decline count as full; with a smaller one bins that
@@ -37,8 +37,8 @@ _MOST_PAIRS = 4
 # variance may decline already; with a smaller fraction flats of one level have too few such bins.
 _FAINT_FRACTION = 0.6
 # A bin gives the usual variance if its photon variance is at least this many times the read
-# variance: a relative error of the read noise changes the photon variance by at most four times as
-# much.
+# variance. A relative error of the read noise then changes the photon variance by at most four
+# times as much.
 _LIT_VARIANCE_RATIO = 0.5
 # Adu: the steps of the converter alone cause a scatter up to this.
 _LEAST_NOISE = 1.5

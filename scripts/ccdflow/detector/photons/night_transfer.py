@@ -30,9 +30,9 @@ _LEAST_ERROR = 1e-3
 # have less noise, and the gain is too high; with 0 a few hot pixels would exclude a flat.
 _MOST_FULL_FRACTION = 1e-3
 # Flats of one exposure are compared if their levels differ by at most this factor. The twilight
-# fades by more. A faint flat that is scaled to the level of a bright one has more noise than the
-# bright one: the gain from ten flats of 60,000 to 500 adu was 10 % too high. Chosen: a larger
-# factor loses precision; with a smaller one single flats remain.
+# fades by more. A faint flat that is scaled to the level of a bright one has more noise. The gain
+# from ten flats of 60,000 to 500 adu was 10 % too high. Chosen: a larger factor loses precision;
+# with a smaller one single flats remain.
 _MOST_LEVEL_RATIO = 2.0
 # Bands of `BLOCK_SIDE` rows of a frame that are compared, at most.
 _BANDS = 48

@@ -37,8 +37,8 @@ _LEAST_PHOTON_RATIO = 4.0
 # some frame. Chosen: hits are a tenth of this, and fewer stars (fifty bright ones in a million
 # pixels) change the gain by 0.1 %.
 _MOST_HIT_FRACTION = 1e-3
-# Pixels on a side of the box in which the light of a star is summed: a narrower star has most of
-# its light in one box, a wider star is found in several.
+# Pixels on a side of the box in which the light of a star is summed. A narrower star has most of
+# its light in one box; a wider star is found in several.
 _STAR_BOX = 5
 # A box that differs from its block by this many sigma has light of a star: one in 150,000 does by
 # chance.
@@ -123,9 +123,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
 
     Notes
     -----
-    Each frame of level l is scaled to the mean level L of all frames. The sum of the squared
-    differences from the mean of the frames, over n - 1, then has the expectation s/g <L/l> + R^2
-    <(L/l)^2> in pixels of signal s, with the gain g and the read noise R.
+    Each frame of level l is scaled to the mean level L of all frames. A pixel has the signal s, the
+    gain g and the read noise R. Its sum of squared differences from the mean of the frames, over n
+    - 1, has the expectation s/g <L/l> + R^2 <(L/l)^2>.
     """
     flats = np.asarray(flats)
     if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK_SIDE:

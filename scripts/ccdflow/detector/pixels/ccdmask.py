@@ -2,7 +2,7 @@
 
 `ccdmask` compares each pixel minus the median of a box about it with percentiles of another box.
 scipy sorts each box for both. Here the medians are those of `medians`. Counting shows that most
-pixels are good: if enough pixels of a box are above one value and enough are below another, its
+pixels are good. If enough pixels of a box are above one value, and enough are below another, its
 percentiles are at least as far apart as these values. Only the boxes of the other pixels are
 sorted.
 """

@@ -215,9 +215,9 @@ def _drop_rare_bits(entries, share):
 def _jointly_low(nights, share, n_nights):
     """Return the entries of the pixels that are low in all nights together.
 
-    The response of good pixels differs, and is the same in all nights. If the fraction w of the
-    variance is noise of each night, the sum of the sigmas of n nights has the variance n + n (n -
-    1) (1 - w).
+    The response of good pixels differs, and is the same in all nights. The fraction w of the
+    variance is noise of one night. The sum of the sigmas of n nights then has the variance n + n (n
+    - 1) (1 - w).
 
     Parameters
     ----------

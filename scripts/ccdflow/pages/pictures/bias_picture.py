@@ -47,7 +47,7 @@ _LEAST_NOISE_FRACTION = 0.01
 # values.
 _BARS_END, _NOISES_END = 1.15, 1.05
 # From the lower edge of the panel of bars to the position of a further row, and from its upper edge
-# to the first row, in rows: both outermost bars have the same distance to the edge.
+# to the first row, in rows. Both outermost bars are at the same distance from their edge.
 _BEFORE_NEXT_ROW, _ABOVE_FIRST_ROW = 0.4, 0.6
 # Letters of an amplifier's name beside a bar at most, and letters of the end that is left of a
 # longer name.

@@ -44,8 +44,8 @@ _LEVELS_OPACITY, _STRIP_OPACITY = 0.25, 0.12
 _GREY_PERCENTILES = (2, 97)
 # The scale of levels is linear up to this many times the read noise, logarithmic beyond.
 _LINEAR_SIGMA = 5
-# The unit of room at the scale of the strip: a fraction of the range of its levels, a fraction of
-# the read noise, or a number of adu, whichever is the largest.
+# The unit of room at the scale of the strip is the largest of three: a fraction of the range of its
+# levels, a fraction of the read noise, and a number of adu.
 _ROOM_FRACTION, _NOISE_FRACTION, _LEAST_ROOM = 0.12, 0.3, 1.0
 # Units of room below the levels and above them; the legend is above.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3

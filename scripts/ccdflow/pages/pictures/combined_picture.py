@@ -47,8 +47,8 @@ _RIGHT_COLUMN, _ABOVE_PROFILES = 6.9, 0.2
 _TALL_IMAGE, _LEAST_TALL_HEIGHT = 2.7, 4.9
 # Room between the scale of a tall image and the panels, and room right of the panels, inches.
 _BETWEEN_TALL, _RIGHT_OF_PANELS = 0.6, 0.2
-# The percentiles of a profile between which its scale lies; the room beyond them as a fraction of
-# their range, and in the unit of the pixels where the range is 0.
+# Percentiles of a profile that its scale includes. Room beyond them as a fraction of their range,
+# and in the unit of the pixels where the range is 0.
 _PROFILE_PERCENTILES, _ROOM_FRACTION, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
 # Room at each side of a profile, as a fraction of its length.
 _SIDE_FRACTION = 0.01

@@ -21,8 +21,8 @@ Box = tuple[int, int, int, int]
 _MOST_AVERAGED_ROWS = 6
 # Least and largest height over width of a drawn image.
 _LEAST_RATIO, _MOST_RATIO = 0.36, 2.0
-# The scale of a profile includes values as far below the lowest and above the highest value of the
-# overscan as these numbers times the range of the overscan.
+# Distances below the lowest and above the highest value of the overscan within which the scale of a
+# profile includes values, in units of the range of the overscan.
 _REACH_BELOW, _REACH_ABOVE = 1.5, 3
 # Room at the scale of a profile as a fraction of the range of its values, and in their unit where
 # the range is 0. The third number is how many times this room is above the values, for words; it is
