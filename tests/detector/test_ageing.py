@@ -33,7 +33,7 @@ def test_the_step_of_a_walk_is_found(step, noise):
 
 @pytest.mark.parametrize(("step", "noise"), [(0.5, 2.0), (0.05, 2.0), (3.0, 0.5)])
 def test_the_error_of_an_ageing_is_its_scatter_to_a_factor_of_two_and_a_half(step, noise):
-    """Pairs share masters: the error is too large with much noise, and too small with large steps."""
+    """Pairs share masters: its error is too large with much noise, too small with large steps."""
     pulls = []
     for seed in range(30):
         masters = walk(step, noise, seed=seed, pixels=(16, 200))

@@ -231,7 +231,7 @@ DAYS = np.arange(200.0)
 )  # fmt: skip
 def test_series_without_a_step_have_none(days, values):
     assert find_steps(days, values) == []
-    assert [t.name for t in TRENDS if t.steps(days, values, noise=1.0)] == []
+    assert [t.name for t in TRENDS if t.steps(days, values, read_noise=1.0)] == []
 
 
 def test_a_small_step_is_none_whatever_its_significance():
@@ -240,8 +240,8 @@ def test_a_small_step_is_none_whatever_its_significance():
     values[50:] += 1
     days = np.arange(100)
     assert TRENDS_BY_NAME["read_noise"].steps(days, values) == []
-    assert TRENDS_BY_NAME["level"].steps(days, values, noise=5.0) == []
-    assert len(TRENDS_BY_NAME["level"].steps(days, values, noise=1.0)) == 1
+    assert TRENDS_BY_NAME["level"].steps(days, values, read_noise=5.0) == []
+    assert len(TRENDS_BY_NAME["level"].steps(days, values, read_noise=1.0)) == 1
     assert len(find_steps(days, values)) == 1
 
 

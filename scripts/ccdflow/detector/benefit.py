@@ -69,8 +69,8 @@ def _mean_square_and_fourth_power(values, middle):
     """Return the means of the second and the fourth powers of values, (n,), minus a number."""
     sum_of_squares, sum_of_fourth_powers = 0.0, 0.0
     for first in range(0, len(values), _VALUES_AT_ONCE):
-        part = values[first : first + _VALUES_AT_ONCE]
-        differences = np.subtract(part, middle, dtype=np.float64)
+        values_at_once = values[first : first + _VALUES_AT_ONCE]
+        differences = np.subtract(values_at_once, middle, dtype=np.float64)
         squares = np.square(differences, out=differences)
         sum_of_squares += squares.sum()
         sum_of_fourth_powers += squares @ squares
@@ -122,9 +122,9 @@ def figures_of_dark(dark):
     """
     figures = []
     for amplifier in dark.noise.amplifiers:
-        part = amplifier.region.slices
-        image, errors = dark.image[part], dark.uncertainty[part]
-        is_good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
+        slices = amplifier.region.slices
+        image, errors = dark.image[slices], dark.uncertainty[slices]
+        is_good = (dark.mask[slices] == 0) & np.isfinite(image) & np.isfinite(errors)
         effect = measure_benefit(image, errors, is_good, gain=amplifier.gain or 1.0)
         figures.append(
             {

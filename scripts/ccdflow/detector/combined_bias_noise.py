@@ -124,8 +124,8 @@ def measure_combined_noise(frames, recipe=None):
     if n < 2:
         return UNKNOWN_FIGURE
     halves = [
-        combine_arrays(part, recipe, allows_empty=True, has_uncertainty=False)
-        for part in (frames[::2], frames[1::2])
+        combine_arrays(half, recipe, allows_empty=True, has_uncertainty=False)
+        for half in (frames[::2], frames[1::2])
     ]
     moments = scatter_about_row_means(halves[0].image - halves[1].image)
     if moments.count < 2:

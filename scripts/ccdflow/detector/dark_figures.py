@@ -116,8 +116,8 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
-        part = amplifier.region.slices
-        flags, values, errors = mask[part], dark.image[part], dark.uncertainty[part]
+        slices = amplifier.region.slices
+        flags, values, errors = mask[slices], dark.image[slices], dark.uncertainty[slices]
         is_good = (flags & ~_OWN_BITS) == 0
         if not is_good.any():
             continue
@@ -166,12 +166,12 @@ def flag_trails(dark, mask):
         The mask of the dark. Flagged pixels get the bit `BLEED`.
     """
     for amplifier in dark.noise.amplifiers:
-        part = amplifier.region.slices
-        flags = mask[part]
+        slices = amplifier.region.slices
+        flags = mask[slices]
         if ((flags & ~_OWN_BITS) == 0).any():
             indices = pixels_of_trails(
-                dark.image[part],
-                dark.uncertainty[part],
+                dark.image[slices],
+                dark.uncertainty[slices],
                 is_full=flags & SATURATED != 0,
                 gain=amplifier.gain,
             )
@@ -230,10 +230,10 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
     hot_rate : float
         See `hot_mask`.
     """
-    part = amplifier.region.slices
+    slices = amplifier.region.slices
     gain = amplifier.gain or 1.0
     per_second = gain / seconds
-    values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
+    values, errors, flags = dark.image[slices], dark.uncertainty[slices], mask[slices]
     is_usable = (flags & ~np.int16(HOT)) == 0
     usable_values = values[is_usable]
     levels = member_levels(dark, amplifier.region)

@@ -96,11 +96,11 @@ def _dark_figures(statistics, limits):
     """Yield the figures of darks: those of biases, with a wider floor of the level."""
     for figure in figures_of(statistics, limits):
         if figure.name == "level":
-            centre = abs(figure.limits(limits.sigma)[0])
-            part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
-            group_floor = float(np.hypot(figure.group_floor, part))
+            centre = abs(figure.centre_scatter_and_reach(limits.sigma)[0])
+            level_floor = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
+            group_floor = float(np.hypot(figure.group_floor, level_floor))
             yield replace(
-                figure, floor=float(np.hypot(figure.floor, part)), group_floor=group_floor
+                figure, floor=float(np.hypot(figure.floor, level_floor)), group_floor=group_floor
             )
         else:
             yield figure

@@ -311,10 +311,10 @@ def _cell_weights(size):
         return np.ones((size, 1))
     pixels = np.arange(size)
     index = np.clip(np.searchsorted(centres, pixels) - 1, 0, len(centres) - 2)
-    part = (pixels - centres[index]) / (centres[index + 1] - centres[index])
+    fraction = (pixels - centres[index]) / (centres[index + 1] - centres[index])
     weights = np.zeros((size, len(centres)))
-    weights[pixels, index] = 1 - part
-    weights[pixels, index + 1] = part
+    weights[pixels, index] = 1 - fraction
+    weights[pixels, index + 1] = fraction
     if len(centres) > 2:
         for cells, is_beyond in (
             ((0, 1, 2), pixels < centres[0]),
@@ -377,10 +377,10 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     for exposure in flat_exposures:
         flat += 1 - excess_of_pixels / np.float32(exposure - mean_or_zero)
     flat /= np.float32(len(flat_exposures))
-    exposed_part = (np.float32(seconds - mean_or_zero) - excess_of_pixels) / np.float32(seconds)
+    exposed_fraction = (np.float32(seconds - mean_or_zero) - excess_of_pixels) / np.float32(seconds)
     if np.isnan(mean):
-        exposed_part = 1 - excess_of_pixels / np.float32(seconds)
-    factor = flat / exposed_part
+        exposed_fraction = 1 - excess_of_pixels / np.float32(seconds)
+    factor = flat / exposed_fraction
     inverses_of_flat = [1 / (exposure - mean_or_zero) for exposure in flat_exposures]
     inverse = 1 / (seconds - mean_or_zero) - np.mean(inverses_of_flat)
     return factor, np.square(interpolate_cells(error, shape) * np.float32(inverse))

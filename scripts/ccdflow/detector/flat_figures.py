@@ -250,8 +250,8 @@ def measure_flat(flat, *, hours=None):
 
 def _measure_flat_amplifier(flat, amplifier, hours):
     """Return the `FlatFigures` of an amplifier of a combined flat."""
-    part = amplifier.region.slices
-    image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]
+    slices = amplifier.region.slices
+    image, errors, mask = flat.image[slices], flat.uncertainty[slices], flat.mask[slices]
     is_good = (mask == 0) & (errors > 0)
     values = image[is_good]
     ratio = float(values.mean(dtype=np.float64)) if values.size else math.nan
@@ -313,11 +313,11 @@ def measure_gain_of_flats(flat, amplifier):
     if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE
     inverse = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
-    limit = _largest_block_scatter(squares.shape[1])
+    most_ratio = _largest_variance_ratio(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
         expected_squares = inverse * photons + fixed_variances
         is_kept = squares <= _GAIN_CLIP_SIGMA**2 * expected_squares
-        is_kept &= (squares / expected_squares).mean(axis=1, keepdims=True) <= limit
+        is_kept &= (squares / expected_squares).mean(axis=1, keepdims=True) <= most_ratio
         inverse = float(np.mean(((squares - fixed_variances) / photons)[is_kept]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
@@ -332,10 +332,10 @@ def measure_gain_of_flats(flat, amplifier):
     return Estimate(1 / inverse, relative_error / inverse)
 
 
-def _largest_block_scatter(pixels):
+def _largest_variance_ratio(n_pixels):
     """Return the largest variance of a block over the expected one (Wilson and Hilferty 1931)."""
-    part = 2 / (9 * (pixels - 1))
-    return (1 - part + _GAIN_BLOCK_SIGMA * part**0.5) ** 3
+    cube_root_variance = 2 / (9 * (n_pixels - 1))
+    return (1 - cube_root_variance + _GAIN_BLOCK_SIGMA * cube_root_variance**0.5) ** 3
 
 
 class _PairDifferences(NamedTuple):
@@ -391,11 +391,11 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     is_lit = photons > _LEAST_LIGHT_RATIO * max(fixed_variance, np.square(inverse_levels).sum())
     # A block in which one pixel is too faint, or an outlier, is left out: that pixel is in its
     # mean.
-    is_usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP_SIGMA * 2 * np.median(
+    has_no_outlier = np.abs(difference).max(axis=1) <= _GAIN_CLIP_SIGMA * 2 * np.median(
         np.abs(difference), axis=1
     )
     is_lit = is_lit.all(axis=1)
-    is_chosen = is_lit & is_usual
+    is_chosen = is_lit & has_no_outlier
     # The differences are divided by the noise of their light: a gradient of light in a block is no
     # star. A hot pixel is a single outlier; beside an outlier of a star, a neighbour is an outlier
     # as well.

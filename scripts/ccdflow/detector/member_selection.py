@@ -168,7 +168,7 @@ class Figure:
     group_floor: float | None = None
     meaning: str = ""
 
-    def limits(self, sigma):
+    def centre_scatter_and_reach(self, sigma):
         """Return the median and scatter of the values, and the distance allowed from the median."""
         finite_values = self.values[np.isfinite(self.values)]
         if not len(finite_values):
@@ -240,12 +240,12 @@ def selection_of(figures, count, limits, find_shape_disagreements):
     Selection
     """
     left_out, disagreements = {}, []
-    is_structured = False
+    has_no_common_structure = False
     for figure in figures:
-        centre, scatter, reach = figure.limits(limits.sigma)
+        centre, scatter, reach = figure.centre_scatter_and_reach(limits.sigma)
         limit = limits.disagree * (figure.group_floor or figure.floor)
         if scatter > limit:
-            is_structured |= figure.name == _COARSE_STRUCTURE
+            has_no_common_structure |= figure.name == _COARSE_STRUCTURE
             disagreements.append(
                 f"the frames have no common {figure.name}: it scatters by"
                 f" {scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, allowed"
@@ -253,7 +253,7 @@ def selection_of(figures, count, limits, find_shape_disagreements):
             )
         for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _left_out_by(figure, index, centre, reach))
-    if not is_structured:
+    if not has_no_common_structure:
         disagreements += find_shape_disagreements()
     disagreements += _sentences_on_too_many(left_out.values(), count, limits)
     return Selection(
@@ -287,13 +287,13 @@ def _sentences_on_too_many(left_out, count, limits):
     ]
 
 
-def leave_out(selection, further, thresholds=None):
+def leave_out(selection, further_frames, thresholds=None):
     """Return a selection without some of its frames.
 
     Parameters
     ----------
     selection : Selection
-    further : sequence of LeftOut
+    further_frames : sequence of LeftOut
         Their indices count the kept frames of the selection.
     thresholds : Thresholds, optional
         The defaults if not given.
@@ -304,9 +304,9 @@ def leave_out(selection, further, thresholds=None):
         It disagrees if too many frames are left out. Copies, and frames of another exposure, do not
         count for this.
     """
-    further = [replace(frame, index=selection.kept[frame.index]) for frame in further]
-    indices = {frame.index for frame in further}
-    left_out = tuple(sorted((*selection.left_out, *further), key=lambda frame: frame.index))
+    further_frames = [replace(frame, index=selection.kept[frame.index]) for frame in further_frames]
+    indices = {frame.index for frame in further_frames}
+    left_out = tuple(sorted((*selection.left_out, *further_frames), key=lambda frame: frame.index))
     frames_unlike = [frame for frame in left_out if frame.figure not in (_COPY, OTHER_EXPOSURE)]
     count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(frames_unlike))
     reasons = _sentences_on_too_many(frames_unlike, count, thresholds or Thresholds())
@@ -335,9 +335,9 @@ def find_copies(frames, names):
     list of LeftOut
         No frame of one value: all such frames are alike.
     """
-    first_index, copies = {}, []
+    first_index_by_pixels, copies = {}, []
     for index, frame in enumerate(frames):
-        earlier = first_index.setdefault(frame.tobytes(), index)
+        earlier = first_index_by_pixels.setdefault(frame.tobytes(), index)
         if earlier == index:
             continue
         finite_values = frame[np.isfinite(frame)]
@@ -382,7 +382,7 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
         return []
     floor = limits.noise * max(float(np.median(finite_spreads)), DIGITAL_NOISE)
     figure = Figure("scatter about the group's median", spreads, floor, is_one_sided=True)
-    centre, _, reach = figure.limits(limits.sigma)
+    centre, _, reach = figure.centre_scatter_and_reach(limits.sigma)
     return [
         _left_out_by(figure, index, centre, reach)
         for index in _outliers_of_figure(figure, centre, reach)

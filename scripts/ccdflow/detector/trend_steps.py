@@ -119,14 +119,14 @@ class Trend:
     counts_pixels: bool = False
     is_level: bool = False
 
-    def steps(self, days, values, errors=None, *, noise=math.nan):
+    def steps(self, days, values, errors=None, *, read_noise=math.nan):
         """Return the `Event` of each step in this figure over the nights of one epoch.
 
         Parameters
         ----------
         days, values : sequence of float
         errors : sequence of float, optional
-        noise : float, optional
+        read_noise : float, optional
             Read noise in the unit of a level, for its fractions.
 
         Returns
@@ -137,13 +137,13 @@ class Trend:
         finite_values = values[np.isfinite(values)]
         if not finite_values.size:
             return []
-        scale = abs(float(noise if self.is_level else np.median(finite_values)))
+        scale = abs(float(read_noise if self.is_level else np.median(finite_values)))
         scale = scale if math.isfinite(scale) else 1.0
         floor = self.night_scatter * scale
         if self.counts_pixels:
             # The same pixels are hot every night: their number scatters by less than its root.
             floor = max(floor, 1.0)
-        return find_steps(days, values, errors, least=self.least_step * scale, floor=floor)
+        return find_steps(days, values, errors, least_step=self.least_step * scale, floor=floor)
 
 
 TRENDS = (
@@ -156,7 +156,7 @@ TRENDS = (
 """The figures that are followed over the nights, with the least step that is reported."""
 
 
-def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_STEP_SIGMA):
+def find_steps(days, values, errors=None, *, least_step=0.0, floor=0.0, limit=LEAST_STEP_SIGMA):
     """Return the `Event` of each step in a figure over the nights, oldest first.
 
     Parameters
@@ -168,7 +168,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     errors : sequence of float, optional
         Standard errors of the values; NaN where unknown. The scatter from night to night is
         measured from the values, and added.
-    least : float, optional
+    least_step : float, optional
         Smaller steps are not reported.
     floor : float, optional
         Least scatter from night to night that is assumed.
@@ -199,7 +199,7 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
     nights = _Nights(days[indices], values[indices], errors[indices], floor)
-    steps = [nights.event(judged) for judged in nights.find_cuts(limit, least)]
+    steps = [nights.event(judged) for judged in nights.find_cuts(limit, least_step)]
     return [_event_of_all_nights(event, indices, values, nights.scatter) for event in steps]
 
 
@@ -213,15 +213,15 @@ def _has_company(values, errors, floor):
     windows_ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST_NIGHTS_A_SIDE)
     first, last = slice(0, len(windows_ahead)), slice(len(values) - len(windows_ahead), None)
     has_company = np.zeros(values.size, bool)
-    for part, windows in (
+    for nights, windows in (
         (slice(None), windows_about),
         (first, windows_ahead),
         (last, windows_ahead),
     ):
         middle = np.nanmedian(windows, axis=1)
-        is_alike = np.abs(windows - middle[:, None]) <= limit[part, None]
+        is_alike = np.abs(windows - middle[:, None]) <= limit[nights, None]
         is_majority = 2 * is_alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
-        has_company[part] |= is_majority & (np.abs(values[part] - middle) <= limit[part])
+        has_company[nights] |= is_majority & (np.abs(values[nights] - middle) <= limit[nights])
     return has_company
 
 
@@ -383,7 +383,7 @@ class _Nights:
         self.weights = 1 / np.maximum(variance_between + errors**2, (0.1 * self.scatter) ** 2)
         self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
-    def find_cuts(self, limit, least):
+    def find_cuts(self, limit, least_step):
         """Return the `_JudgedCut` of each step, in the order of nights.
 
         The largest step is tried first. Its error follows from the values without this step: a
@@ -393,7 +393,7 @@ class _Nights:
         while len(cuts) < _MOST_STEPS and len(nights_tried) < _TRIALS_WITHOUT_STEP:
             fit = self._fit(*self._window(cuts))
             size = np.abs(fit.step) / np.sqrt(fit.variance)
-            size[~(np.abs(fit.step) >= least)] = 0.0
+            size[~(np.abs(fit.step) >= least_step)] = 0.0
             for night in nights_tried:
                 size[max(night - FEWEST_NIGHTS_A_SIDE, 0) : night + FEWEST_NIGHTS_A_SIDE] = 0.0
             best_night = int(np.argmax(size))
@@ -402,18 +402,18 @@ class _Nights:
             best_cut = self._date_cut(best_night, cuts)
             further_cuts = sorted({*cuts, best_cut})
             is_new = best_cut not in cuts
-            if is_new and self._judge_cut(best_cut, further_cuts, least).sigma >= limit:
+            if is_new and self._judge_cut(best_cut, further_cuts, least_step).sigma >= limit:
                 cuts = further_cuts
             else:
                 nights_tried.append(best_night)
-        return self._settle_steps(cuts, limit, least)
+        return self._settle_steps(cuts, limit, least_step)
 
-    def _settle_steps(self, cuts, limit, least):
+    def _settle_steps(self, cuts, limit, least_step):
         """Return the `_JudgedCut` of steps, each dated again between its neighbours."""
         for cut in list(cuts):
             other_cuts = [other_cut for other_cut in cuts if other_cut != cut]
             cuts = sorted({*other_cuts, self._date_cut(cut, other_cuts)})
-        judged = [self._judge_cut(cut, cuts, least) for cut in cuts]
+        judged = [self._judge_cut(cut, cuts, least_step) for cut in cuts]
         return [step for step in judged if step.sigma >= limit]
 
     def _date_cut(self, cut, other_cuts):
@@ -422,7 +422,7 @@ class _Nights:
         fit = self._fit(low, high)
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
 
-    def _judge_cut(self, cut, cuts, least):
+    def _judge_cut(self, cut, cuts, least_step):
         """Return the `_JudgedCut` of one of several cuts."""
         fit = self._fit(*self._window([other_cut for other_cut in cuts if other_cut != cut]))
         step_fit = fit.step_at(cut)
@@ -434,7 +434,7 @@ class _Nights:
             step_fit.variance * inflation**2 + self._variance_a_day(residuals) * days_waited
         )
         size = abs(step_fit.step)
-        sigma = self._sigma(size / error) if size >= least else 0.0
+        sigma = self._sigma(size / error) if size >= least_step else 0.0
         return _JudgedCut(cut, step_fit, sigma, error)
 
     def event(self, judged):

@@ -113,7 +113,7 @@ def test_pixels_that_follow_no_line_and_pixels_that_vary_have_different_bits():
     blinking.ravel()[1000:1300] = True
     more = [np.where(kinked, 800.0 * np.sqrt(t / 300), 0) for t in TIMES]
     more[7] = more[7] + np.where(blinking, 150.0, 0)
-    mask = dark_mask(fit_darks(darks(rng, rate, more=more), TIMES, READ_NOISE), hot=50.0)
+    mask = dark_mask(fit_darks(darks(rng, rate, more=more), TIMES, READ_NOISE), hot_rate=50.0)
     assert (mask[kinked] & HOT > 0).mean() > 0.99
     assert (mask[blinking] & VARIES > 0).mean() > 0.99
     assert (mask[~kinked & ~blinking] != 0).sum() <= 2
@@ -130,7 +130,7 @@ def test_pixels_that_fill_up_in_the_shortest_dark_are_not_linear_in_time(exposur
     y, _ = np.indices(SHAPE)
     more = [np.where(full, 120.0, 0) + 6 * np.sin(y / 60)] * 9
     taken = darks(rng, rate, more=more)[:exposures]
-    mask = dark_mask(fit_darks(taken, TIMES[:exposures], READ_NOISE), hot=50.0)
+    mask = dark_mask(fit_darks(taken, TIMES[:exposures], READ_NOISE), hot_rate=50.0)
     assert (mask[full] & HOT > 0).mean() > 0.99
     assert (mask[~full] != 0).sum() <= 2
 
@@ -141,7 +141,7 @@ def test_two_exposures_give_a_rate_and_no_misfit():
     lines = fit_darks(darks(rng, rate)[:6], TIMES[:6], READ_NOISE)
     assert lines.misfit_freedom == 0
     assert lines.rate.mean() == pytest.approx(0.5, abs=4 * lines.rate_error.mean() / 64)
-    assert not (dark_mask(lines, hot=5) & HOT).any()
+    assert not (dark_mask(lines, hot_rate=5) & HOT).any()
     with pytest.raises(UserError, match="two exposures or more"):
         fit_darks(darks(rng, rate)[:3], TIMES[:3], READ_NOISE)
 

@@ -71,7 +71,9 @@ class Search:
     fwhm: float
 
 
-def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_STAR_FRACTION):
+def search_cosmics(
+    image, errors, mask, *, sigma=4.5, contrast=5.0, most_star_fraction=MOST_STAR_FRACTION
+):
     """Find the pixels of an image that cosmic rays hit.
 
     Parameters
@@ -86,7 +88,7 @@ def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_S
         ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and a
         factor by which a hit is sharper than a star. The defaults are those of astroscrappy and of
         the configuration.
-    guard : float
+    most_star_fraction : float
         Most flagged pixels of stars, as a fraction, beside the hits that are expected there as
         elsewhere. See `MOST_STAR_FRACTION`.
 
@@ -118,7 +120,7 @@ def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_S
         settings = _sharpness_settings(stars.width, contrast * factor)
         hits = hits_of_rounds(data, variance, is_bad, {"sigclip": sigma, **settings}) & ~is_bad
         stars.keep_sharp(hits)
-        if stars.are_spared_by(hits, guard):
+        if stars.are_spared_by(hits, most_star_fraction):
             return Search(
                 _clear_edges(hits[IMAGE_IN_MARGIN]),
                 is_kept=True,

@@ -145,13 +145,13 @@ class Stars:
         ny, nx = values.shape
         return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
 
-    def are_spared_by(self, hits, guard):
+    def are_spared_by(self, hits, most_star_fraction):
         """Return whether stars have no more hits than other pixels, beside a fraction.
 
         Parameters
         ----------
         hits : numpy.ndarray of shape (ny, nx), bool
-        guard : float
+        most_star_fraction : float
             The fraction of the pixels of stars that may be flagged beside the expected hits.
 
         Returns
@@ -168,4 +168,7 @@ class Stars:
         hits_elsewhere = np.count_nonzero(hits[IMAGE_IN_MARGIN] & is_elsewhere)
         expected_hits = n_pixels * hits_elsewhere / max(np.count_nonzero(is_elsewhere), 1)
         chance = _CHANCE_SIGMA * np.sqrt(_PIXELS_OF_A_HIT * (expected_hits + 1))
-        return bool(np.count_nonzero(hits & is_star) <= expected_hits + guard * n_pixels + chance)
+        return bool(
+            np.count_nonzero(hits & is_star)
+            <= expected_hits + most_star_fraction * n_pixels + chance
+        )

@@ -149,13 +149,18 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     -------
     Transfer
     """
-    gains, lines, brightest_level, well = [], [], math.nan, FullWell(read_noise)
+    gains, flats_of_filters, brightest_level, full_well_search = (
+        [],
+        [],
+        math.nan,
+        FullWell(read_noise),
+    )
     for times, values, levels in _flats_with_pixels(groups):
         sets = group_by_exposure(times)
         for members in sets:
             if len(members) < 2 or not (levels[members] > 0).all():
                 continue
-            well.add(values[members])
+            full_well_search.add(values[members])
             for like_members in split_by_level(members, levels):
                 flats = values[like_members]
                 if len(flats) < 2:
@@ -164,14 +169,14 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
                 if gain.pixels:
                     gains.append((_top_level(flats), gain, len(flats)))
         brightest_level = np.fmax(brightest_level, levels.max())
-        lines.append((times, levels, sets))
-    full_well = well.level()
+        flats_of_filters.append((times, levels, sets))
+    full_well = full_well_search.level()
     # Full pixels do not scatter: flats with such pixels give no gain.
     limit = full_well if math.isfinite(full_well) else math.inf
     usable_gains = [(gain, count) for top, gain, count in gains if top < limit]
     gain, error = combine_gains([gain for gain, _ in usable_gains])
     level_of_departure = min(limit, brightest_level) / 2
-    departure, departure_error = _mean_departure(lines, level_of_departure, limit)
+    departure, departure_error = _mean_departure(flats_of_filters, level_of_departure, limit)
     return Transfer(
         gain=gain,
         gain_error=error,
@@ -220,12 +225,12 @@ def _flats_with_pixels(groups):
             yield times_with_level, values[is_known], levels[is_known]
 
 
-def _mean_departure(lines, level, limit):
+def _mean_departure(flats_of_filters, level, limit):
     """Return the departure from linearity and its error: the mean over the filters.
 
     Parameters
     ----------
-    lines : list of (sequence of float, numpy.ndarray, list of list of int)
+    flats_of_filters : list of (sequence of float, numpy.ndarray, list of list of int)
         For each filter: exposures and levels of the flats, and the indices of the flats of each
         exposure.
     level : float
@@ -235,7 +240,7 @@ def _mean_departure(lines, level, limit):
     """
     filter_linearities = [
         linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], level)
-        for times, levels, sets in lines
+        for times, levels, sets in flats_of_filters
     ]
     departures = [
         (linearity.departure, linearity.error)

@@ -39,7 +39,7 @@ _SAME_NOISE = 1.05
 # A pixel whose rate is this many standard errors above the usual rate is fitted again, with the
 # weights of its own charge. Chosen: with a smaller limit good pixels are fitted twice, with a
 # larger one warm pixels have wrong errors.
-_OWN_LIGHT_SIGMA = 3
+_OWN_CHARGE_SIGMA = 3
 # Fits of the usual line: the second has the weights of the charge that the first finds. A pixel
 # that is fitted again has one fit more, with the weights of its own charge.
 _ITERATIONS = 2
@@ -117,7 +117,7 @@ class DarkFit:
     rate : float
         The dark current of a usual pixel, electrons a second.
     noise_factors : NoiseFactors
-        By the sample.
+        Measured in the sample.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class DarkFit:
         ]
         self._read_noise = float(read_noise)
         self._drops_hits = drops_hits
-        self._usual_light = np.zeros(len(self.exposures))
+        self._usual_charge = np.zeros(len(self.exposures))
         self.rate = 0.0
         self.noise_factors = _ASSUMED_NOISE
         # The noise follows from the charge of a usual pixel: weights by the charge of the pixel
@@ -152,7 +152,7 @@ class DarkFit:
             lines = self._fit(sample, is_refined=False)
             self.rate = float(median_of_numbers(lines.rate))
             middle = float(median_of_numbers(lines.offset))
-            self._usual_light = np.maximum(middle + self.rate * self.exposures, 0)
+            self._usual_charge = np.maximum(middle + self.rate * self.exposures, 0)
         self.noise_factors = self._noise_factors(self._fit(sample, is_refined=True))
 
     @staticmethod
@@ -183,7 +183,7 @@ class DarkFit:
         darks = np.asarray(darks, dtype=np.float32)
         hits = self._find_hits(darks) if self._drops_hits and is_refined else None
         means = np.stack([darks[members].mean(axis=0) for members in self._members])
-        variances = (self._read_noise**2 + self._usual_light) / self._counts
+        variances = (self._read_noise**2 + self._usual_charge) / self._counts
         offset, rate, error, offset_error = _usual_line(self.exposures, means, variances)
         misfit_chi2, scatter_chi2 = np.zeros_like(rate), np.zeros_like(rate)
         for mean, exposure, members, variance, count in zip(
@@ -197,12 +197,12 @@ class DarkFit:
             misfit_chi2 += np.square(residual, out=residual) * np.float32(1 / variance)
         errors, offset_errors = (np.full(rate.shape, each) for each in (error, offset_error))
         lines = DarkLines(
-            rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors, 
+            rate=rate, rate_error=errors, offset=offset, offset_error=offset_errors,
             misfit_chi2=misfit_chi2, misfit_freedom=len(means) - 2, scatter_chi2=scatter_chi2,
             scatter_freedom=len(darks) - len(means),
         )  # fmt: skip
         if is_refined:
-            stands_out = rate > self.rate + _OWN_LIGHT_SIGMA * error
+            stands_out = rate > self.rate + _OWN_CHARGE_SIGMA * error
             stands_out |= ~np.isfinite(rate)
             if hits is not None:
                 stands_out.reshape(-1)[hits.pixels] = True
@@ -217,31 +217,31 @@ class DarkFit:
         """Return the `_Hits` of pixels that have a single one."""
         darks = darks.reshape(len(darks), -1)
         suspects = []
-        for usual, count, members in zip(
-            self._usual_light, self._counts, self._members, strict=True
+        for usual_charge, count, members in zip(
+            self._usual_charge, self._counts, self._members, strict=True
         ):
             if count > 1:
                 highest, mean_of_others = _highest_and_others(darks[members])
                 # No pixel has a lower limit than this, and few values reach it.
-                least = np.float32(0.999 * self._hit_limit(usual, count))
+                least = np.float32(0.999 * self._hit_limit(usual_charge, count))
                 excess = np.subtract(highest, mean_of_others, out=highest)
                 suspects.append(np.flatnonzero(excess > least))
         pixels = np.unique(np.concatenate(suspects)) if suspects else np.zeros(0, np.int64)
         values = darks[:, pixels]
         is_hit = np.zeros(values.shape, bool)
-        for usual, count, members in zip(
-            self._usual_light, self._counts, self._members, strict=True
+        for usual_charge, count, members in zip(
+            self._usual_charge, self._counts, self._members, strict=True
         ):
             if count > 1:
                 highest, mean_of_others = _highest_and_others(values[members])
-                limit = self._hit_limit(np.maximum(mean_of_others, usual), count)
+                limit = self._hit_limit(np.maximum(mean_of_others, usual_charge), count)
                 is_hit[members] = (values[members] == highest) & (highest - mean_of_others > limit)
         is_only_one = np.count_nonzero(is_hit, axis=0) == 1
         return _Hits(pixels[is_only_one], is_hit[:, is_only_one])
 
-    def _hit_limit(self, light, count):
+    def _hit_limit(self, charge, count):
         """Return the least height of a hit above the mean of its other values, electrons."""
-        return _HIT_SIGMA * np.sqrt((self._read_noise**2 + light) * (1 + 1 / (count - 1)))
+        return _HIT_SIGMA * np.sqrt((self._read_noise**2 + charge) * (1 + 1 / (count - 1)))
 
     def _refine(self, lines, values, hits, pixels):
         """Fit some pixels again with the weights of their own charge, in place.
@@ -272,9 +272,9 @@ class DarkFit:
                     self.exposures, means, counts / variance
                 )
                 model = offset + rate * self.exposures[:, None]
-                has_own_light = rate > self.rate + _OWN_LIGHT_SIGMA * error
-                light = np.maximum(np.where(has_own_light, model, self._usual_light[:, None]), 0)
-                variance = self._read_noise**2 + light
+                has_own_charge = rate > self.rate + _OWN_CHARGE_SIGMA * error
+                charge = np.maximum(np.where(has_own_charge, model, self._usual_charge[:, None]), 0)
+                variance = self._read_noise**2 + charge
             misfit_chi2 = (np.square(means - model) * counts / variance).sum(axis=0)
             spread = np.where(is_used, np.square(values - means[self._exposure_numbers]), 0)
             scatter_chi2 = (spread / variance[self._exposure_numbers]).sum(axis=0)
@@ -425,13 +425,13 @@ def fit_darks(darks, times, read_noise, *, drops_hits=False):
     return replace(lines_of_strips[0], **arrays)
 
 
-def dark_mask(lines, *, hot=0.5, level=None, noise_factors=_ASSUMED_NOISE):
+def dark_mask(lines, *, hot_rate=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     """Return the mask of pixels that are bad in the dark, (ny, nx).
 
     Parameters
     ----------
     lines : DarkLines
-    hot : float
+    hot_rate : float
         A pixel is hot if its rate is this many electrons a second above its surroundings
         (`rates_of_surroundings`), and `BAD_SIGMA` times its error. The default is that of the
         configuration (`detector: hot_rate`).
@@ -451,7 +451,7 @@ def dark_mask(lines, *, hot=0.5, level=None, noise_factors=_ASSUMED_NOISE):
     excess = lines.rate - rates_of_surroundings(
         lines.rate, float(median_of_numbers(lines.rate)) if level is None else level
     )
-    is_hot = excess > np.maximum(hot, BAD_SIGMA * noise_factors.rate * lines.rate_error)
+    is_hot = excess > np.maximum(hot_rate, BAD_SIGMA * noise_factors.rate * lines.rate_error)
     is_hot |= ~np.isfinite(lines.rate)
     offset = finite_values(lines.offset)
     departure = np.square(

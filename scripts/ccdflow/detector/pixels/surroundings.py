@@ -81,13 +81,13 @@ class BlockMedians:
 
     def smooth(self, rows):
         """Return the medians interpolated to the pixels of a band of rows, (rows, nx)."""
-        low, high, part = _between_blocks(np.arange(rows.start, rows.stop), len(self._medians))
-        part = part.reshape(-1, 1)
-        columns = (1 - part) * self._medians[low] + part * self._medians[high]
-        low, high, part = self._columns
+        low, high, fraction = _between_blocks(np.arange(rows.start, rows.stop), len(self._medians))
+        fraction = fraction.reshape(-1, 1)
+        columns = (1 - fraction) * self._medians[low] + fraction * self._medians[high]
+        low, high, fraction = self._columns
         before, after = columns.take(low, axis=1), columns.take(high, axis=1)
-        smooth_medians = np.multiply(before, 1 - part, out=before)
-        smooth_medians += np.multiply(after, part, out=after)
+        smooth_medians = np.multiply(before, 1 - fraction, out=before)
+        smooth_medians += np.multiply(after, fraction, out=after)
         return smooth_medians
 
 

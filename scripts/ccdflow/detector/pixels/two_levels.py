@@ -66,7 +66,7 @@ def split_levels(levels):
     return faint, bright
 
 
-def average_levels(values, levels, groups, noise):
+def average_levels(values, levels, groups, gain_and_read_noise):
     """Return the means of faint and of bright flats, each over its level, and their variances.
 
     Parameters
@@ -77,7 +77,7 @@ def average_levels(values, levels, groups, noise):
         Level of each flat, adu.
     groups : (numpy.ndarray, numpy.ndarray) of int64
         As `split_levels` returns them.
-    noise : (float, float)
+    gain_and_read_noise : (float, float)
         Gain, electrons per adu, and read noise, adu.
 
     Returns
@@ -86,7 +86,7 @@ def average_levels(values, levels, groups, noise):
         Means of faint and bright flats, and the variances of both. Means are NaN where a flat is
         masked, or flats of one level differ.
     """
-    gain, read_noise = noise
+    gain, read_noise = gain_and_read_noise
     means, variances = [], []
     for group in groups:
         inverse_levels = 1 / np.asarray(levels, np.float32)[group, None, None]

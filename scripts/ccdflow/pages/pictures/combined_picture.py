@@ -231,18 +231,18 @@ def _draw_histogram(raster, box, combined):
     predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
     edges = bin_edges(values, centre, _REACH_SIGMA * max(spread, *predicted, _LEAST_NOISE))
     counts, _ = np.histogram(values, bins=edges)
-    share = 100 * counts / values.size
+    percentages = 100 * counts / values.size
     middle = (edges[1:] + edges[:-1]) / 2
     peak = middle_of_noise(values, centre, predicted)
     curves = [
         np.exp(-0.5 * ((middle - peak) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
         for noise in predicted
     ]
-    curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else share
-    highest = _DISTRIBUTION_END * float(max(share.max(), curve.max()))
+    curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else percentages
+    highest = _DISTRIBUTION_END * float(max(percentages.max(), curve.max()))
     panel = PlotPanel(raster, box, (edges[0], edges[-1]), (0, highest))
     panel.axes("All pixels", f"value ({combined.unit})", "% of the pixels", is_whole=False)
-    panel.bars(edges, share, _BAR_COLOUR)
+    panel.bars(edges, percentages, _BAR_COLOUR)
     entries = [(_BAR_COLOUR, "pixels")]
     if curves:
         panel.curve(middle, curve, SERIES[1])

@@ -75,7 +75,7 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             lines = fit.lines(read(np.arange(part.start, part.stop) + place.y0))
             rows = slice(part.start + place.y0, part.stop + place.y0)
             mask[rows, place.x0 : place.x1] |= dark_mask(
-                lines, hot=hot_rate, level=fit.rate, noise_factors=fit.noise_factors
+                lines, hot_rate=hot_rate, level=fit.rate, noise_factors=fit.noise_factors
             )
             sigma = (lines.rate - fit.rate) / (lines.rate_error * fit.noise_factors.rate)
             sigma = sigma.astype(np.float32)
