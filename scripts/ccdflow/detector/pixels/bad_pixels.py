@@ -26,7 +26,7 @@ BAD_SIGMA = 5
 million is, one pixel or two of a chip."""
 
 # A value is a hit if it is this many sigma above the mean of the other values of its pixel and
-# exposure. One in a thousand million normal values is. A single hit of a pixel is a cosmic ray.
+# exposure: by chance one in a thousand million is. A single hit of a pixel is a cosmic ray.
 _HIT_SIGMA = 6.0
 # Rows of the sample from which the values of usual pixels are found, at most.
 _SAMPLE_ROWS = 128

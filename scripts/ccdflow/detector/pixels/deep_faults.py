@@ -12,8 +12,8 @@ from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 # with a smaller fraction dust and edges of slits are flagged; with a larger one columns that lose a
 # fifth of their light are missed.
 _DEEP_FRACTION = 0.2
-# A deep part is below its neighbours by at least this many times the scatter of all parts. This
-# scatter contains the structure of the flat. One in 3.5 million normal values is so low.
+# A deep part is below its neighbours by at least this many times the scatter of all parts, which
+# contains the structure of the flat: by chance one in 3.5 million is.
 _STRUCTURE_SIGMA = 5.0
 # A part of a column is compared with medians of this many columns on either side. Chosen: fewer
 # columns may be a block of bad ones; over more columns the spectrum of the lamp bends.

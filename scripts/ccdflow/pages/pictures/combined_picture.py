@@ -52,8 +52,8 @@ _BETWEEN_TALL, _RIGHT_OF_PANELS = 0.6, 0.2
 _PROFILE_PERCENTILES, _ROOM_FRACTION, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
 # Room at each side of a profile, as a fraction of its length.
 _SIDE_FRACTION = 0.01
-# The distribution extends to both sides by the first number times the scatter or the noise,
-# whichever is larger; these count as at least the second number, adu.
+# The distribution extends to both sides by the first number times the largest of three: the
+# scatter, the noise, and the second number, adu.
 _REACH_SIGMA, _LEAST_NOISE = 6, 1e-3
 # Upper end of the scale of the distribution, in units of its highest value.
 _DISTRIBUTION_END = 1.05

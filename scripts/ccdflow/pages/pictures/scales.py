@@ -207,10 +207,7 @@ class AsinhScale:
         return np.arcsinh((values - self.centre) / self.width)
 
     def ticks(self, count=6):
-        """Return rounded values at even distances on the scale, and their texts.
-
-        The default number of values is that of `LinearScale.ticks`.
-        """
+        """Return rounded values at even distances and their texts, as `LinearScale.ticks`."""
         ends = self._asinh_of(np.array([self.low, self.high]))
         values = self.centre + self.width * np.sinh(np.linspace(*ends, count))
         digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
