@@ -27,8 +27,8 @@ def amplifier(name, data, *overscan):
     return Amplifier(name, 0, Region(*data), tuple(regions), "rows", Region(*data))
 
 
-def examine_flat(flat, *amplifiers):
-    header = fits.Header({"NAXIS": 2, "NAXIS1": 100, "NAXIS2": 140})
+def examine_flat(flat, *amplifiers, **cards):
+    header = fits.Header({"NAXIS": 2, "NAXIS1": 100, "NAXIS2": 140} | cards)
     return examine_image([header], 0, flat, frame_type="flat", header_amplifiers=amplifiers)
 
 
@@ -95,3 +95,13 @@ def test_the_strip_of_a_single_amplifier_is_found_by_light_not_by_the_header():
     ((_, data, strips),) = seen.amplifiers
     assert (data, strips) == (Region(0, 140, 0, 80), (Region(0, 140, 80, 100),))
     assert [text for text in seen.findings if "amplifiers are used" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "last"), [("[1:79,1:140]", 79), ("[1:40,1:140]", 80), ("[1:90,1:140]", 80)]
+)
+def test_a_science_section_of_the_header_is_taken_just_inside_the_light(section, last):
+    """One that cuts off half of the light, or reaches into the dark, is not."""
+    flat = flat_of(np.where(np.arange(100) < 80, 800.0, 0.0), 1000.0, seed=67)
+    ((_, data, strips),) = examine_flat(flat, DATASEC=section).amplifiers
+    assert (data, strips) == (Region(0, 140, 0, last), (Region(0, 140, 80, 100),))
