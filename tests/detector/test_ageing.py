@@ -63,7 +63,7 @@ def test_hot_pixels_that_come_and_go_are_no_ageing():
 
 
 def test_pairs_of_one_lag_make_no_slope():
-    """Ten pairs a week apart tell the offset of the line and not its slope."""
+    """Ten pairs with one lag of a week give the offset of the line, but not its slope."""
     pairs = [MasterPair(n, n + 1, 7, math.nan, 3.0 + n % 2, 0.1) for n in range(10)]
     assert np.isnan(fit_ageing(pairs)).all()
     ageing, error = fit_ageing([*pairs, MasterPair(10, 12, 14, math.nan, 7.0, 0.1)])
@@ -80,7 +80,7 @@ def test_temperatures_are_kept_and_few_masters_make_no_slope():
 
 
 def test_a_master_without_a_common_pixel_changes_nothing_of_the_others():
-    """The number of masters was solved from the pairs, of which those without pixels are absent."""
+    """The number of masters was computed from the pairs, which lack masters without pixels."""
     masters = walk(0.5, 2.0)
     expected = fit_ageing(structure_function(masters, [4.0] * 10, DAYS))
     masked = [*masters, np.full_like(masters[0], np.nan)]
@@ -102,7 +102,8 @@ def test_a_master_without_a_common_pixel_changes_nothing_of_the_others():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_hot_pixels_do_not_count_in_whatever_unit(scale):
-    """A limit of 1.5 in whatever unit kept hot pixels of darks, electrons a second, and dust."""
+    """A limit of 1.5 in any unit kept hot pixels of darks (electrons a second) and dust of
+    flats."""
     rng = np.random.default_rng(3)
     first, second = scale * rng.normal(0, 0.01, (2, 16, 2000))
     (steady,) = structure_function([first, second], [scale**2 * 1e-4] * 2, [0, 10])

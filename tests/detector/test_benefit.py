@@ -1,4 +1,4 @@
-"""Does a dark help: on injected structure and noise, and through the whole chain."""
+"""Whether a dark helps: with injected structure and noise, and through the whole chain."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_dark_that_is_as_good_as_none_does_no_harm():
 
 
 def clean():
-    """Return a cold detector: no glow, no hot pixel, nothing for a dark to take away."""
+    """Return a cold detector without glow and hot pixels: a dark removes nothing."""
     amplifiers = [
         simulate.SimulatedAmplifier(columns=(0, 52), gain=1.2, read_noise=9.0),
         simulate.SimulatedAmplifier(columns=(52, 103), gain=1.55, read_noise=9.0),
@@ -84,7 +84,7 @@ def noise_of(done, chain):
 
 
 def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
-    """Three darks of a cold detector beside many biases: with them the frame is noisier."""
+    """Three darks of a cold detector, many biases: the frame is noisier with the darks."""
     chain = take(tmp_path, detector=clean(), **COLD_NIGHT)
     done = run(tmp_path, chain)
     lines = [line for line in done.lines if line.startswith("dark does harm: ")]

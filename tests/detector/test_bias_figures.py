@@ -136,7 +136,7 @@ def test_read_noise_comes_back_from_frames_with_structure(n):
 
 @pytest.mark.parametrize("n", [2, 6])
 def test_error_of_the_read_noise_is_its_scatter(n):
-    """500 seeds give the scatter to 3.2 %; without the correlation it is off by 18 %."""
+    """500 seeds give the scatter to 3.2 %; without the correlation the error is wrong by 18 %."""
     seeds = range(500)
     estimates = [measure_read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in seeds]
     values = np.array([e.value for e in estimates])
@@ -187,7 +187,7 @@ def test_drift_is_followed():
 
 
 def test_error_of_the_drift_is_that_of_a_straight_line():
-    """Over many series: one alone knows its scatter to a sixth only."""
+    """Over many series, because a single series gives its scatter to a sixth only."""
     rng = np.random.default_rng(5)
     hours = np.arange(20) / 2
     variances = [
@@ -249,7 +249,7 @@ def test_noise_of_the_combined_bias_is_that_of_its_pixels(n, recipe):
 
 
 def test_noise_that_does_not_average_out_is_seen():
-    """A pattern that differs between even and odd members stays, however many there are."""
+    """A pattern that differs between even and odd members does not average out."""
     frames = biases(20, hits=0)
     frames[::2] += 3 * np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
     noise, prediction = (
@@ -537,7 +537,7 @@ def test_ten_real_biases_agree_and_a_science_frame_among_them_does_not():
 
 
 def two_patterns(pattern, n=12, order=None):
-    """Biases of which one half has a pattern and the other its mirror image."""
+    """Half of the biases have a pattern, the other half its mirror image."""
     stack = biases(n)
     order = [number < n / 2 for number in range(n)] if order is None else order
     for frame, first in zip(stack, order, strict=True):
@@ -550,7 +550,7 @@ GLOW = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 8, 12.0, 0.0)[None, :].astype(
 
 @pytest.mark.parametrize("n", [4, 10, 12])
 def test_frames_of_two_kinds_have_no_common_structure(n):
-    """An even split: the median lies midway, and all frames are equally far from it."""
+    """With as many frames of each kind, all frames are equally far from the median."""
     selection = select_members(statistics(two_patterns(GLOW, n)))
     assert not selection.agrees
     assert "no common coarse structure" in selection.reason
@@ -558,7 +558,7 @@ def test_frames_of_two_kinds_have_no_common_structure(n):
 
 @pytest.mark.parametrize("alternating", [False, True])
 def test_frames_that_differ_from_column_to_column_have_a_warning(alternating):
-    """+-3 adu in odd and even columns: boxes do not see it, the variance of the pixels does."""
+    """+-3 adu in odd and even columns changes no mean of a box, but the variance of the pixels."""
     pattern = (3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32)
     order = [bool(number % 2) for number in range(12)] if alternating else None
     frames = two_patterns(pattern, order=order)
@@ -594,7 +594,7 @@ def test_a_good_combined_bias_needs_no_remark():
 
 
 def test_rejections_by_noise_alone_need_no_remark():
-    """Of three values two may be next to each other by chance: then the third is rejected."""
+    """Two of three values may be close by chance: the third value is rejected then."""
     few = expected_clipping(3, CombineRecipe())
     assert 0.05 < few < 0.2
     assert expected_clipping(25, CombineRecipe()) < 0.002
@@ -612,7 +612,7 @@ def test_rejections_by_noise_alone_need_no_remark():
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.45])
 @pytest.mark.parametrize("rows", [0.0, 0.05])
 def test_the_read_noise_of_quiet_cameras_comes_back(sigma, fraction, rows):
-    """Whole numbers, most of which agree: those that are one off are no outliers."""
+    """Most of the whole numbers are equal: values that differ by one are no outliers."""
     rng = np.random.default_rng(11)
     values = np.rint(rng.normal(1000 + fraction, sigma, (12, *SHAPE)))
     truth = values.std()
@@ -624,7 +624,7 @@ def test_the_read_noise_of_quiet_cameras_comes_back(sigma, fraction, rows):
 @pytest.mark.parametrize("along", ["rows", "columns"])
 @pytest.mark.parametrize("pixels", [5, 20])
 def test_the_noise_of_the_overscan_is_none_of_the_pixels(along, pixels):
-    """Five overscan pixels a row, or a column, leave 0.56 of their noise in its level."""
+    """The level by five overscan pixels of a row, or a column, has 0.56 of their noise."""
     rng = np.random.default_rng(9)
     stack = biases(10)
     shape = (10, SHAPE[0], 1) if along == "rows" else (10, 1, SHAPE[1])
@@ -707,7 +707,8 @@ def test_a_structure_that_all_frames_share_is_no_disagreement():
 @pytest.mark.parametrize("masked_rows", [0, 30, 60, 64])
 @pytest.mark.parametrize("cut", [True, False])
 def test_masked_pixels_do_not_make_a_bias_cut_off(cut, masked_rows):
-    """Masked pixels counted as not below 0: where they were most, every bias near 0 was cut off."""
+    """Masked pixels counted as not below 0: with many of them each bias near 0 was called cut
+    off."""
     frames = np.random.default_rng(5).normal(2.0, 4.0, (4, 64, 64)).astype(np.float32)
     frames = np.maximum(frames, 0) if cut else frames
     # Every eighth row gives the level.

@@ -72,7 +72,7 @@ def test_the_injected_dead_time_returns_within_its_error():
 
 
 def test_the_error_of_a_dead_time_that_is_long_beside_the_exposure_is_its_scatter():
-    """With 0.2 s of 0.5 s the intercept and the slope of a cell's line are not independent."""
+    """With a dead time of 0.2 s of 0.5 s, intercept and slope of a cell's line are correlated."""
     times = np.array(TIMES)
     truth = np.where(np.arange(4000) % 2, 0.2, -0.2)
     light = 1e5 * (times[:, None] - truth)
@@ -317,7 +317,7 @@ def test_no_map_rests_on_one_flat(seconds, expected):
 
 
 def test_flats_that_follow_no_line_make_no_map(tmp_path):
-    """A part of the light moves from flat to flat, as in front of a lamp: no shutter does that."""
+    """Light moves in the image from flat to flat, as of a lamp: no shutter causes this."""
     chain = take(tmp_path)
     for number, path in enumerate(sorted((tmp_path / "raw").glob("flat_*.fits"))):
         with fits.open(path) as hdus:

@@ -1,4 +1,4 @@
-"""The full well by the turnover of photon transfer: found, and never claimed where none is full."""
+"""The full well by the turnover of photon transfer; none in flats without full pixels."""
 
 import math
 
@@ -119,7 +119,7 @@ def test_flats_of_which_many_pixels_are_at_the_converters_end_tell_no_gain():
 
 
 def test_dead_pixels_are_no_faint_light():
-    """The scatter is the read noise: an error of it passed for photons, lit pixels for full."""
+    """The scatter is the read noise: its error counted as photons, and lit pixels as full."""
     claims = []
     for seed in range(8):
         rng = np.random.default_rng(seed)

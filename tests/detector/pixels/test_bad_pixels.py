@@ -121,7 +121,7 @@ def test_pixels_that_follow_no_line_and_pixels_that_vary_have_different_bits():
 
 @pytest.mark.parametrize("exposures", [9, 6])
 def test_pixels_that_fill_up_in_the_shortest_dark_are_not_linear_in_time(exposures):
-    """A constant charge in all darks is a straight line: its value at zero seconds tells."""
+    """A constant charge in all darks is a straight line: only its value at 0 s shows the fault."""
     rng = np.random.default_rng(6)
     rate = np.full(SHAPE, 0.02)
     full = np.zeros(SHAPE, bool)
@@ -183,7 +183,7 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
 
 @pytest.mark.parametrize("level", [60.0, 500.0])
 def test_a_trail_in_a_hot_column_is_the_trail_alone(level):
-    """All pixels of such a column are above their neighbours; eleven have charge that ran over."""
+    """All pixels of a hot column are above their neighbours; eleven have charge that ran over."""
     random = np.random.default_rng(5)
     light = np.full((400, 60), 4.0)
     light[:, 30] += level

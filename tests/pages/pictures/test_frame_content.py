@@ -1,4 +1,4 @@
-"""Panels of frames: groups of overscan strips, regions, and images shrunk for a picture."""
+"""The content of a frame's picture: groups of overscan strips, regions, and shrunk images."""
 
 import math
 

@@ -112,13 +112,13 @@ def count(png, colour):
 
 
 def part(png, left, top, width, height):
-    """Pixels of a part of a picture: inches from its left edge and from below its headline."""
+    """Pixels of a region of a picture, in inches from its left edge and from below the headline."""
     y0, y1, x0, x1 = (round(110 * each) for each in (top, top + height, left, left + width))
     return pixels(png)[y0 + HEADLINE : y1 + HEADLINE, x0:x1]
 
 
 def like(colours, colour):
-    """Return which of some pixels are a colour, to what the palette of 256 leaves of it."""
+    """Return the mask of pixels of a colour, within the error of a palette of 256 colours."""
     wanted = np.array([round(255 * each) for each in to_rgb(colour)])
     return np.abs(colours - wanted).max(axis=-1) <= 6
 
@@ -213,7 +213,7 @@ def test_the_headers_section_is_marked_only_where_another_was_used():
     ids=["all NaN", "constant, big-endian", "some NaN", "rising, big-endian"],
 )
 def test_pixels_of_every_sort_are_drawn(raw):
-    """Each at its place, the first row lowest; blank where they are not finite."""
+    """Each pixel is at its place, the first row lowest; pixels that are not finite are blank."""
     strips, data = (OverscanStrip((0, 40, 22, 30)),), ((0, 40, 0, 20),)
     given = frame(
         raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data, header_biassec="",
@@ -383,7 +383,7 @@ def test_figures_that_are_missing_leave_their_panel_empty():
 
 
 def test_many_amplifiers_are_drawn():
-    """Two bars an amplifier, of its colour and as long as its structure; room for all of them."""
+    """Two bars for each amplifier, of its colour and as long as its structure."""
     two, nine = (night_quality_picture(amplifiers(n), title="night") for n in (2, 9))
     assert pixels(two).shape[1] == pixels(nine).shape[1] == 1320
     # Half an inch for the bars, one more line for the sentence on colours.
