@@ -102,8 +102,7 @@ def test_a_master_without_a_common_pixel_changes_nothing_of_the_others():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_hot_pixels_do_not_count_in_whatever_unit(scale):
-    """A limit of 1.5 in any unit kept hot pixels of darks (electrons a second) and dust of
-    flats."""
+    """A limit of 1.5 in any unit kept hot pixels of darks, and dust of flats."""
     rng = np.random.default_rng(3)
     first, second = scale * rng.normal(0, 0.01, (2, 16, 2000))
     (steady,) = structure_function([first, second], [scale**2 * 1e-4] * 2, [0, 10])

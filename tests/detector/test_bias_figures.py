@@ -707,8 +707,7 @@ def test_a_structure_that_all_frames_share_is_no_disagreement():
 @pytest.mark.parametrize("masked_rows", [0, 30, 60, 64])
 @pytest.mark.parametrize("cut", [True, False])
 def test_masked_pixels_do_not_make_a_bias_cut_off(cut, masked_rows):
-    """Masked pixels counted as not below 0: with many of them each bias near 0 was called cut
-    off."""
+    """Masked pixels counted as not below 0: with many, each bias near 0 was called cut off."""
     frames = np.random.default_rng(5).normal(2.0, 4.0, (4, 64, 64)).astype(np.float32)
     frames = np.maximum(frames, 0) if cut else frames
     # Every eighth row gives the level.

@@ -12,8 +12,7 @@ SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
 
 
 def scene(seed, fwhm, *, hits=300, least=5.0):
-    """A frame, its standard errors, the light of its stars, and the pixels that were hit, (n,
-    2)."""
+    """A frame, its standard errors, the light of its stars, and its hit pixels, (n, 2)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     sigma, stars = fwhm / 2.3548, np.zeros(SHAPE)
@@ -212,8 +211,7 @@ def test_masked_pixels_are_no_hits():
 
 
 def test_a_result_that_flags_stars_is_discarded():
-    """Four stars give no width; with a FWHM of 1.5 pixels they are sharper than the assumed
-    width."""
+    """Four stars give no width: with a FWHM of 1.5 pixels they are sharper than assumed."""
     rng = np.random.default_rng(2)
     y, x = np.mgrid[:100, :100]
     truth = np.full((100, 100), SKY)

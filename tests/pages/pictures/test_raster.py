@@ -183,8 +183,7 @@ def test_a_scale_leaves_out_extremes_and_a_curved_one_keeps_stars():
 
 @pytest.mark.parametrize("level", [0.0, 3.0, -1e9])
 def test_equal_values_have_no_scale_that_is_even_about_them(level):
-    """Values that differ by rounding alone have no scale either; one other value changes
-    nothing."""
+    """Values that differ by rounding alone have none either, even with one other value."""
     values = np.full(1000, level)
     assert AsinhScale.of(values) is None
     values[7] = level + 100
