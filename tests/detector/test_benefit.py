@@ -1,4 +1,4 @@
-"""Does a dark help: on injected structure and noise, and through the whole chain."""
+"""Whether a dark helps: with injected structure and noise, and through the whole chain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from chain_runs import BIAS, DARKS, run, take
 
 from ccdflow import paths, simulate
-from ccdflow.detector.benefit import benefit_of, harms
+from ccdflow.detector.benefit import harms, measure_benefit
 from ccdflow.kinds.explaining import product_explanation
 from ccdflow.kinds.forecasting import forecast_sentences, night_forecast
 from ccdflow.kinds.reporting.associations_table import ASSOCIATIONS
@@ -28,14 +28,15 @@ def test_structure_and_noise_are_distinguished(structure, noise):
     good = np.ones(shape, bool)
     good[:, 17] = False
     image[:, 17] += 1e5
-    benefit = benefit_of(image, np.full(shape, noise), good, gain=1.5)
-    assert benefit.noise == pytest.approx(36 * 1.5**2)
-    assert abs(benefit.structure - structure**2 * 1.5**2) < 4 * benefit.error
-    assert benefit.error < 3.0
+    benefit = measure_benefit(image, np.full(shape, noise), good, gain=1.5)
+    assert benefit.noise_variance == pytest.approx(36 * 1.5**2)
+    assert abs(benefit.structure_variance - structure**2 * 1.5**2) < 4 * benefit.variance_error
+    expected_error = (structure**2 + noise**2) * 1.5**2 * np.sqrt(2 / good.sum())
+    assert benefit.variance_error == pytest.approx(expected_error, rel=0.03)
     figures = {
-        "structure": benefit.structure,
-        "structure_error": benefit.error,
-        "added": benefit.noise,
+        "structure": benefit.structure_variance,
+        "structure_error": benefit.variance_error,
+        "added": benefit.noise_variance,
     }
     assert harms([figures]) == (structure < noise)
 
@@ -55,7 +56,7 @@ def test_a_dark_that_is_as_good_as_none_does_no_harm():
 
 
 def clean():
-    """Return a cold detector: no glow, no hot pixel, nothing for a dark to take away."""
+    """Return a cold detector without glow and hot pixels: a dark removes nothing."""
     amplifiers = [
         simulate.SimulatedAmplifier(columns=(0, 52), gain=1.2, read_noise=9.0),
         simulate.SimulatedAmplifier(columns=(52, 103), gain=1.55, read_noise=9.0),
@@ -83,7 +84,7 @@ def noise_of(done, chain):
 
 
 def test_a_harmful_dark_is_named_and_left_out_on_request(tmp_path):
-    """Three darks of a cold detector beside many biases: with them the frame is noisier."""
+    """Three darks of a cold detector, many biases: the frame is noisier with the darks."""
     chain = take(tmp_path, detector=clean(), **COLD_NIGHT)
     done = run(tmp_path, chain)
     lines = [line for line in done.lines if line.startswith("dark does harm: ")]

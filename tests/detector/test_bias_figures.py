@@ -15,18 +15,18 @@ from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.detector.bias_figures import (
     AmplifierValues,
-    disagreement,
-    drift_of_levels,
     measure_amplifier,
+    measure_disagreement,
+    measure_drift,
+    measure_member_structure,
     measure_read_noise,
     measure_structure,
-    member_structure,
 )
 from ccdflow.detector.bias_warnings import expected_clipping, is_cut_off, warnings_on_bias
 from ccdflow.detector.combined_bias_noise import (
-    excess_variance,
     measure_combined_noise,
-    noise_prediction,
+    predict_noise,
+    variance_ratio,
 )
 from ccdflow.detector.frame_figures import (
     COARSE_BOXES,
@@ -34,7 +34,7 @@ from ccdflow.detector.frame_figures import (
     Estimate,
     FrameStatistics,
     frame_statistics,
-    white_part,
+    scatter_about_row_means,
 )
 from ccdflow.detector.member_selection import Thresholds, find_unlike_frames, select_members
 from ccdflow.errors import UserError
@@ -129,12 +129,14 @@ def test_read_noise_comes_back_from_frames_with_structure(n):
     frames += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]  # drift
     estimate = measure_read_noise(frames)
     agrees(estimate, 4.0)
-    assert estimate.error < 0.01 * 4.0
+    n_pairs = n - 1
+    factor = (1 + (n_pairs - 1) / (2 * n_pairs)) / (2 * np.prod(SHAPE) * n_pairs)
+    assert estimate.error == pytest.approx(4.0 * np.sqrt(factor), rel=0.03)
 
 
 @pytest.mark.parametrize("n", [2, 6])
 def test_error_of_the_read_noise_is_its_scatter(n):
-    """500 seeds give the scatter to 3.2 %; without the correlation it is off by 18 %."""
+    """500 seeds give the scatter to 3.2 %; without the correlation the error is wrong by 18 %."""
     seeds = range(500)
     estimates = [measure_read_noise(biases(n, shape=(20, 31), hits=0, seed=s)) for s in seeds]
     values = np.array([e.value for e in estimates])
@@ -152,19 +154,23 @@ def test_read_noise_needs_a_pair():
 def test_structure_of_rows_and_columns_comes_back(rows, columns):
     image = biases(1, shape=(300, 431), rows=rows, columns=columns)[0]
     measured = measure_structure(image, 4.0)
-    for estimate, truth in ((measured.rows, rows), (measured.columns, columns)):
+    for estimate, truth, (n_means, n_pixels) in (
+        (measured.rows, rows, (300, 431)),
+        (measured.columns, columns, (431, 300)),
+    ):
+        variance_error = (truth**2 + 4.0**2 / n_pixels) * np.sqrt(2 / (n_means - 1))
         if truth:
             agrees(estimate, truth)
-            assert estimate.error < 0.2 * truth
+            assert estimate.error == pytest.approx(variance_error / (2 * truth), rel=0.2)
         else:
             assert estimate.value < 3 * estimate.error
-            assert estimate.error < 0.2
+            assert estimate.error == pytest.approx(np.sqrt(variance_error), rel=0.2)
 
 
 def test_structure_of_members_is_their_mean():
     frames = biases(9, rows=0.8, columns=1.2)
     frames[:, :, 5] += 100  # a hot column is structure
-    measured = member_structure(frames, 4.0)
+    measured = measure_member_structure(frames, 4.0)
     agrees(measured.rows, 0.8)
     assert measured.columns.value > 100 / np.sqrt(130)
 
@@ -174,18 +180,18 @@ def test_drift_is_followed():
     hours = np.arange(20) / 2
     levels = 1140 - 0.3 * hours + rng.normal(0, 0.1, 20)
     levels[3], hours[5] = np.nan, np.nan
-    trend = drift_of_levels(levels, hours)
+    trend = measure_drift(levels, hours)
     agrees(trend.slope, -0.3)
     assert trend.level.value == pytest.approx(np.nanmean(levels))
     assert trend.span == pytest.approx(np.nanmax(levels) - np.nanmin(levels))
 
 
 def test_error_of_the_drift_is_that_of_a_straight_line():
-    """Over many series: one alone knows its scatter to a sixth only."""
+    """Over many series, because a single series gives its scatter to a sixth only."""
     rng = np.random.default_rng(5)
     hours = np.arange(20) / 2
     variances = [
-        drift_of_levels(1140 - 0.3 * hours + rng.normal(0, 0.1, 20), hours).slope.error ** 2
+        measure_drift(1140 - 0.3 * hours + rng.normal(0, 0.1, 20), hours).slope.error ** 2
         for _ in range(200)
     ]
     truth = 0.1 / np.sqrt(np.sum((hours - hours.mean()) ** 2))
@@ -193,10 +199,10 @@ def test_error_of_the_drift_is_that_of_a_straight_line():
 
 
 def test_drift_without_times_or_levels_is_unknown():
-    assert np.isnan(drift_of_levels([1140, 1141, 1142]).slope.value)
-    assert np.isnan(drift_of_levels([]).level.value)
-    assert drift_of_levels([1140, 1142], [0, 4]).slope.value == 0.5
-    assert np.isnan(drift_of_levels([1140, 1142], [3, 3]).slope.value)
+    assert np.isnan(measure_drift([1140, 1141, 1142]).slope.value)
+    assert np.isnan(measure_drift([]).level.value)
+    assert measure_drift([1140, 1142], [0, 4]).slope.value == 0.5
+    assert np.isnan(measure_drift([1140, 1142], [3, 3]).slope.value)
 
 
 # -- the combined bias --------------------------------------------------------------------------
@@ -214,17 +220,17 @@ def test_drift_without_times_or_levels_is_unknown():
 )
 def test_loss_of_a_recipe_against_known_values(n, recipe, truth):
     """Variances of the median of 3 and 5 normal values: Sarhan & Greenberg's tables."""
-    assert excess_variance(n, recipe) == pytest.approx(truth, rel=0.015)
+    assert variance_ratio(n, recipe) == pytest.approx(truth, rel=0.015)
 
 
 def test_clipping_costs_little_but_something():
-    losses = [excess_variance(n, CombineRecipe()) for n in (3, 6, 12)]
+    losses = [variance_ratio(n, CombineRecipe()) for n in (3, 6, 12)]
     assert 1.15 < losses[0] < 1.3
     assert losses[0] > losses[1] > losses[2] > 1.0
-    prediction = noise_prediction(Estimate(4.0, 0.1), 12)
+    prediction = predict_noise(Estimate(4.0, 0.1), 12)
     assert prediction.value == pytest.approx(4 / np.sqrt(12), rel=0.02)
     assert prediction.error == pytest.approx(prediction.value / 40)
-    assert noise_prediction(4.0, 4, CombineRecipe("average", None)) == Estimate(2.0, 0.0)
+    assert predict_noise(4.0, 4, CombineRecipe("average", None)) == Estimate(2.0, 0.0)
 
 
 @pytest.mark.parametrize("n", [2, 5, 12])
@@ -238,17 +244,17 @@ def test_noise_of_the_combined_bias_is_that_of_its_pixels(n, recipe):
     estimate = measure_combined_noise(frames, recipe)
     # the noise that is there is itself known to 1 / sqrt(2 N), the loss of the recipe to 1 %
     assert abs(estimate.value - true) < PULL * np.hypot(1.5 * estimate.error, 0.01 * true)
-    predicted = noise_prediction(measure_read_noise(frames), n, recipe).value
+    predicted = predict_noise(measure_read_noise(frames), n, recipe).value
     assert estimate.value == pytest.approx(predicted, rel=0.04)
 
 
 def test_noise_that_does_not_average_out_is_seen():
-    """A pattern that differs between even and odd members stays, however many there are."""
+    """A pattern that differs between even and odd members does not average out."""
     frames = biases(20, hits=0)
     frames[::2] += 3 * np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
     noise, prediction = (
         measure_combined_noise(frames),
-        noise_prediction(measure_read_noise(biases(20)), 20),
+        predict_noise(measure_read_noise(biases(20)), 20),
     )
     assert noise.value > 1.3 * prediction.value
     assert np.isnan(measure_combined_noise(frames[:1]).value)
@@ -304,9 +310,9 @@ def test_figures_and_strangers_do_not_depend_on_the_number_of_threads(monkeypatc
         names.add(threading.current_thread().name)
         if next(calls) < 2:
             both_begun.wait()
-        return white_part(image)
+        return scatter_about_row_means(image)
 
-    monkeypatch.setattr("ccdflow.detector.bias_figures.white_part", note_thread)
+    monkeypatch.setattr("ccdflow.detector.bias_figures.scatter_about_row_means", note_thread)
     three = measure_amplifier(combined, left, [1140, 1141, 1143], [0, 1, 2], threads=3)
     assert dataclasses.asdict(three) == dataclasses.asdict(one)
     assert len(names) > 1
@@ -485,7 +491,7 @@ def test_truth_of_the_simulated_camera_comes_back():
     assert quality.read_noise_electrons == pytest.approx(camera.gain * sigma, rel=0.01)
     # the rest from row to row is the noise of the overscan's own median
     columns = 25
-    left = sigma * np.sqrt(excess_variance(columns, CombineRecipe("median", None)) / columns)
+    left = sigma * np.sqrt(variance_ratio(columns, CombineRecipe("median", None)) / columns)
     agrees(Estimate(quality.row_structure, quality.row_structure_error), left)
     pattern = detector.structure.std(ddof=1)
     assert quality.combined_column_structure == pytest.approx(pattern, rel=0.01)
@@ -531,7 +537,7 @@ def test_ten_real_biases_agree_and_a_science_frame_among_them_does_not():
 
 
 def two_patterns(pattern, n=12, order=None):
-    """Biases of which one half has a pattern and the other its mirror image."""
+    """Half of the biases have a pattern, the other half its mirror image."""
     stack = biases(n)
     order = [number < n / 2 for number in range(n)] if order is None else order
     for frame, first in zip(stack, order, strict=True):
@@ -544,7 +550,7 @@ GLOW = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 8, 12.0, 0.0)[None, :].astype(
 
 @pytest.mark.parametrize("n", [4, 10, 12])
 def test_frames_of_two_kinds_have_no_common_structure(n):
-    """An even split: the median lies midway, and all frames are equally far from it."""
+    """With as many frames of each kind, all frames are equally far from the median."""
     selection = select_members(statistics(two_patterns(GLOW, n)))
     assert not selection.agrees
     assert "no common coarse structure" in selection.reason
@@ -552,13 +558,13 @@ def test_frames_of_two_kinds_have_no_common_structure(n):
 
 @pytest.mark.parametrize("alternating", [False, True])
 def test_frames_that_differ_from_column_to_column_have_a_warning(alternating):
-    """+-3 adu in odd and even columns: boxes do not see it, the variance of the pixels does."""
+    """+-3 adu in odd and even columns changes no mean of a box, but the variance of the pixels."""
     pattern = (3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32)
     order = [bool(number % 2) for number in range(12)] if alternating else None
     frames = two_patterns(pattern, order=order)
     assert select_members(statistics(frames)).agrees
     # The variance of six values of +3 and six of -3, ddof=1; the worst box is a little above it.
-    rms = disagreement(frames, 4.0)
+    rms = measure_disagreement(frames, 4.0)
     assert 1 < rms / (3 * (12 / 11) ** 0.5) < 1.2
     texts = warnings_on_bias(figures_of(disagreement=rms), CombineRecipe())
     assert len(texts) == 1
@@ -568,7 +574,7 @@ def test_frames_that_differ_from_column_to_column_have_a_warning(alternating):
 @pytest.mark.parametrize("n", [3, 4, 6, 20])
 def test_frames_of_noise_and_cosmic_rays_do_not_disagree(n):
     for seed in range(6):
-        assert disagreement(biases(n, rows=1.0, columns=2.0, seed=seed), 4.0) == 0
+        assert measure_disagreement(biases(n, rows=1.0, columns=2.0, seed=seed), 4.0) == 0
 
 
 def figures_of(**changes):
@@ -588,7 +594,7 @@ def test_a_good_combined_bias_needs_no_remark():
 
 
 def test_rejections_by_noise_alone_need_no_remark():
-    """Of three values two may be next to each other by chance: then the third is rejected."""
+    """Two of three values may be close by chance: the third value is rejected then."""
     few = expected_clipping(3, CombineRecipe())
     assert 0.05 < few < 0.2
     assert expected_clipping(25, CombineRecipe()) < 0.002
@@ -606,7 +612,7 @@ def test_rejections_by_noise_alone_need_no_remark():
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.45])
 @pytest.mark.parametrize("rows", [0.0, 0.05])
 def test_the_read_noise_of_quiet_cameras_comes_back(sigma, fraction, rows):
-    """Whole numbers, most of which agree: those that are one off are no outliers."""
+    """Most of the whole numbers are equal: values that differ by one are no outliers."""
     rng = np.random.default_rng(11)
     values = np.rint(rng.normal(1000 + fraction, sigma, (12, *SHAPE)))
     truth = values.std()
@@ -618,7 +624,7 @@ def test_the_read_noise_of_quiet_cameras_comes_back(sigma, fraction, rows):
 @pytest.mark.parametrize("along", ["rows", "columns"])
 @pytest.mark.parametrize("pixels", [5, 20])
 def test_the_noise_of_the_overscan_is_none_of_the_pixels(along, pixels):
-    """Five overscan pixels a row, or a column, leave 0.56 of their noise in its level."""
+    """The level by five overscan pixels of a row, or a column, has 0.56 of their noise."""
     rng = np.random.default_rng(9)
     stack = biases(10)
     shape = (10, SHAPE[0], 1) if along == "rows" else (10, 1, SHAPE[1])
@@ -691,17 +697,17 @@ def test_pixels_are_bright_from_ten_noises_on():
 def test_a_structure_that_all_frames_share_is_no_disagreement():
     """A ramp to 500 adu in each frame alike, far beyond the reach of an outlier of 4 adu."""
     ramp = np.linspace(100, 500, SHAPE[1], dtype=np.float32)
-    assert disagreement(biases(12, rows=1.0, columns=2.0, seed=2) + ramp, 4.0) == 0
+    assert measure_disagreement(biases(12, rows=1.0, columns=2.0, seed=2) + ramp, 4.0) == 0
     differing = two_patterns((3 * (-1.0) ** np.arange(SHAPE[1]))[None, :].astype(np.float32))
-    expected = disagreement(differing, 4.0)
+    expected = measure_disagreement(differing, 4.0)
     assert expected > 3
-    assert disagreement(differing + ramp, 4.0) == pytest.approx(expected, rel=1e-3)
+    assert measure_disagreement(differing + ramp, 4.0) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("masked_rows", [0, 30, 60, 64])
 @pytest.mark.parametrize("cut", [True, False])
 def test_masked_pixels_do_not_make_a_bias_cut_off(cut, masked_rows):
-    """Masked pixels counted as not below 0: where they were most, every bias near 0 was cut off."""
+    """Masked pixels counted as not below 0: with many, each bias near 0 was called cut off."""
     frames = np.random.default_rng(5).normal(2.0, 4.0, (4, 64, 64)).astype(np.float32)
     frames = np.maximum(frames, 0) if cut else frames
     # Every eighth row gives the level.

@@ -25,7 +25,7 @@ from ccdflow.combine.noise import AmplifierNoise
 from ccdflow.combine.preparation import MemberMasks, SubtractedTerm
 from ccdflow.combine.subtracted_masters import SubtractedMaster
 from ccdflow.detector import dark_figures
-from ccdflow.detector.bias_figures import drift_of_levels
+from ccdflow.detector.bias_figures import measure_drift
 from ccdflow.detector.dark_figures import measure_dark
 from ccdflow.detector.dark_flat_selection import (
     DarkThresholds,
@@ -42,7 +42,7 @@ from ccdflow.detector.flat_figures import (
     measure_gain_of_flats,
 )
 from ccdflow.detector.frame_figures import frame_statistics
-from ccdflow.detector.lost_pixels import LostPart
+from ccdflow.detector.lost_pixels import LostPixels
 from ccdflow.errors import UserError
 from ccdflow.kinds.masters.dark import DARK_KIND
 from ccdflow.kinds.masters.flat import FLAT_KIND
@@ -126,7 +126,7 @@ def test_hot_pixels_without_a_gain_are_counted_in_adu(tmp_path):
 
 
 def test_hot_pixels_are_the_same_when_they_are_looked_for_again(tmp_path):
-    """The mask of a dark and the number in its header come from two looks."""
+    """The mask of a dark and the number of hot pixels in its header are computed separately."""
     t = truth(hot=600)
     dark = combined_dark(tmp_path, t, darks(t, 3))
     # A third of the pixels, some of them just over the limit above the median of all of them.
@@ -153,11 +153,11 @@ def test_light_that_leaks_in_has_a_warning(tmp_path):
 
 @pytest.mark.parametrize("number", [2, 3, 4, 6])
 def test_levels_that_scatter_are_no_drift(number):
-    """A line through few levels may fit them well by chance: of three, one set in eight does."""
+    """A line may fit few levels well by chance: it does so in one of eight sets of three levels."""
 
     def drifts(levels, error, times=None):
         times = hours if times is None else times
-        return dark_figures.is_drifting(drift_of_levels(levels, times), levels, times, error=error)
+        return dark_figures.is_drifting(measure_drift(levels, times), levels, times, error=error)
 
     rng = np.random.default_rng(number)
     hours = [0.1 * k for k in range(number)]
@@ -224,7 +224,7 @@ def test_darks_of_another_temperature_or_saturated_are_left_out():
     selection = select_darks(
         stats,
         temperatures=[-100.0, -100.2, -97.0, np.nan, -100.1, -100.0],
-        lost_parts=[LostPart(part) for part in (0, 0, 0, 0, 0.4, 0)],
+        lost_pixels=[LostPixels(part) for part in (0, 0, 0, 0, 0.4, 0)],
     )
     assert selection.kept == (0, 1, 3, 5)
     assert [out.figure for out in selection.left_out] == ["temperature", "saturated fraction"]
@@ -235,7 +235,7 @@ def test_darks_of_another_temperature_or_saturated_are_left_out():
 
 
 def test_a_dark_level_of_a_few_per_cent_more_is_no_reason():
-    """A detector a little warmer: some per cent of 600 adu are more than a noise, and no leak."""
+    """A slightly warmer detector: some per cent of 600 adu exceed the noise, but are no leak."""
     t = truth()
     rng = np.random.default_rng(2)
     frames = [expose(t, 600.0 + d, DARK_SECONDS, rng) for d in (0, 24, -18, 30, 8)]
@@ -255,7 +255,7 @@ def test_darks_of_two_levels_have_no_common_level():
 
 def test_all_saturated_leaves_none():
     stats = dark_statistics(darks(truth(), 2))
-    selection = select_darks(stats, lost_parts=[LostPart(1.0)] * 2)
+    selection = select_darks(stats, lost_pixels=[LostPixels(1.0)] * 2)
     assert not selection.agrees
     assert selection.kept == ()
     assert selection.reason.startswith("no frame is left (the first: its saturated fraction is 1")
@@ -296,7 +296,7 @@ def flat_stats(folder, t, frames):
         members, subtract=[bias], masks=MemberMasks(ceilings=[60_000.0] * len(frames))
     )
     return [
-        flat_statistics(rows, gain=1.7, read_noise=6.0, lost=LostPart(np.mean(frame >= 60_000)))
+        flat_statistics(rows, gain=1.7, read_noise=6.0, lost=LostPixels(np.mean(frame >= 60_000)))
         for rows, frame in zip(sample, frames, strict=True)
     ]
 
@@ -374,7 +374,7 @@ def test_flats_of_two_kinds_are_refused(tmp_path):
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_amplifiers_of_unlike_gains_have_one_level_and_shape(first):
-    """As much light in both: 50,000 adu in one, 500 in the other, whichever comes first."""
+    """Both amplifiers have the same light: 50,000 adu in one, 500 adu in the other."""
     random = np.random.default_rng(2)
     electrons = random.poisson(15_000, (1, 64, 320)).astype(np.float32)
     regions, gains = ((0, 640, 0, 160), (0, 640, 160, 320)), (0.3, 30.0)
@@ -389,7 +389,7 @@ def test_amplifiers_of_unlike_gains_have_one_level_and_shape(first):
     stats = flat_statistics(sample[0], gain=gain, read_noise=read_noise)
     assert stats.level == pytest.approx(15_000, rel=1e-3)
     assert stats.signal_to_noise == pytest.approx(15_000 / (15_000 + 36) ** 0.5, rel=1e-3)
-    assert np.array(stats.shape) == pytest.approx(1, abs=0.005)
+    assert np.array(stats.box_medians) == pytest.approx(1, abs=0.005)
 
 
 @pytest.mark.parametrize("gains", [(1.5, 1.5), (0.3, None), (None, None)])
@@ -413,7 +413,7 @@ def test_a_flat_of_zeros_or_nan_is_too_faint(value):
 @pytest.mark.parametrize(("gain", "level"), [(1.2, 20_000), (0.5, 40_000), (4.0, 3_000)])
 @pytest.mark.parametrize("width", [9.0, 0.3])
 def test_the_gain_is_that_of_the_lit_pixels_however_the_light_falls_off(gain, level, width):
-    """A spectrum lights a part of the rows: the mean of all levels is not that of any pixel."""
+    """A spectrum lights some of the rows: the mean of all levels is not the level of a pixel."""
     random, shape = np.random.default_rng(4), (128, 512)
     light = np.exp(-np.square(np.linspace(-1, 1, shape[1]) / width)) * random.normal(1, 0.02, shape)
     frames, levels = [], level * np.array([1.0, 1.04, 0.97, 1.1])
@@ -426,12 +426,14 @@ def test_the_gain_is_that_of_the_lit_pixels_however_the_light_falls_off(gain, le
     )
     measured = measure_gain_of_flats(members, AmplifierNoise("A", (0, 9 * 128, 0, 512), 8.0))
     assert measured.value == pytest.approx(gain, rel=0.03)
-    assert abs(measured.value - gain) < 6 * measured.error
-    assert measured.error < 0.02 * gain
+    assert abs(measured.value - gain) < 4 * measured.error
+    # Three pairs of 64 rows, whose variances are correlated by a quarter, give no smaller error.
+    least_error = gain * np.sqrt(2 * 1.5 / (3 * 64 * 512))
+    assert least_error < measured.error < 2.5 * least_error
 
 
 def test_stars_of_twilight_flats_do_not_lower_the_gain():
-    """Each flat has others, and their wings scatter as if the photons were more."""
+    """Each flat has other stars, whose wings increase the scatter."""
     random, shape, gain = np.random.default_rng(6), (128, 512), 1.5
     y, x = np.mgrid[: shape[0], : shape[1]]
     levels, frames, clean = 20_000 * np.array([1.0, 1.2, 1.4, 1.7]), [], []
@@ -463,7 +465,7 @@ def test_stars_of_twilight_flats_do_not_lower_the_gain():
 @pytest.mark.parametrize("stars", [25, 100, 200])
 @pytest.mark.parametrize(("fwhm", "beta"), [(4.0, None), (4.0, 3.0), (2.2, None)])
 def test_a_crowded_twilight_does_not_contradict_a_right_gain(fwhm, beta, stars):
-    """Two hundred to 1,500 stars in a million pixels: the gain is up to 15 % low, and says so."""
+    """With 200 to 1,500 stars in a million pixels the gain is up to 15 % too low, with an error."""
     shape, gain, frames = (256, 512), 1.2, []
     random = np.random.default_rng(stars)
     for number in range(4):
@@ -572,7 +574,7 @@ def test_an_amplifier_of_a_flat_without_a_good_pixel_has_no_figures_and_the_othe
 
 
 def test_a_flat_without_a_spot_is_kept_among_flats_that_each_have_one():
-    """A hair that moves from flat to flat: a flat that it did not reach is the best of them."""
+    """A hair moves from flat to flat: the flat without the hair is the best one."""
     frames = 20_000 * np.random.default_rng(1).normal(1, 0.005, (6, 256, 256)).astype(np.float32)
     for number, frame in enumerate(frames[:5]):
         frame[40 * number + 10 : 40 * number + 40, 100:130] *= 0.9

@@ -25,7 +25,7 @@ def flats(count, rng, *, noise=0.005, slope=0.0):
 
 @pytest.mark.parametrize("count", [3, 7])
 def test_flats_of_one_filter_raise_no_alarm(count):
-    """Whatever the slopes of the light: 12 groups, slopes to 2 %."""
+    """The light has slopes of up to 2 %, in 12 groups."""
     rng = np.random.default_rng(count)
     groups = (np.array(list(flats(count, rng, slope=0.02))) for _ in range(12))
     assert [find_odd_shape(group) for group in groups if find_odd_shape(group)] == []

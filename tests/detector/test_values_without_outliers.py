@@ -5,7 +5,7 @@ import pytest
 
 from ccdflow.combine.moments import clipped_moments
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import white_part, without_outliers
+from ccdflow.detector.frame_figures import scatter_about_row_means, without_outliers
 from ccdflow.frame.line_noise import noise_of_neighbours
 from ccdflow.robust import MAD_TO_SIGMA
 
@@ -71,10 +71,10 @@ def test_a_difference_that_is_left_out_changes_no_other():
 def test_an_image_without_a_value_has_no_figures(shape):
     """Sampled rows may lie beside a small amplifier, and all of its pixels may be masked."""
     image = np.full(shape, np.nan, np.float32)
-    part = white_part(image)
+    part = scatter_about_row_means(image)
     assert (np.isnan(part.mean), np.isnan(part.sigma), part.count) == (True, True, 0)
     clean = without_outliers(image)
     assert np.isnan(clean.level)
     assert not clean.is_good.any()
     for axis in (0, 1):
-        assert np.isnan(clean.excess(3.0, axis=axis).value)
+        assert np.isnan(clean.excess_scatter(3.0, axis=axis).value)

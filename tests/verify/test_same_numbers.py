@@ -16,21 +16,23 @@ from ccdflow.verify.detector import photon_light
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
-     " _SHARP_SHARE _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH _LEAST_CURVATURE"),
+     " _SHARP_SHARE=_SHARP_FRACTION _PEAK_SIGMA _FLANK_SIGMA _FEWEST_STARS _LEAST_WIDTH"
+     " _LEAST_CURVATURE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmics",
-     "_PROFILE_SIZE _EDGE_LINES _EDGE_SHARE _EDGE_FACTOR _FEWEST_ON_EDGE"),
+     "_PROFILE_SIZE _EDGE_LINES _EDGE_SHARE=_MOST_EDGE_FRACTION _EDGE_FACTOR _FEWEST_ON_EDGE"),
     ("calibrated.cosmic_rays", "detector.cosmic_rays.cosmic_rounds", "_ITERATIONS _MARGIN_PIXELS"),
     ("calibrated.cosmic_rays", "robust", "_FWHM_OVER_SIGMA"),
     ("comparing.noted_settings", "detector.cosmic_rays.cosmics",
      "_CONTRAST_FACTORS _PROFILE_CONTRAST"),
     ("detector.flat_pixels", "detector.pixels.response", "_WEAK_SIGMA"),
     ("detector.flat_pixels", "detector.pixels.deep_faults",
-     "_DEEP_PART _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN _MOST_DEEP_PART"),
+     "_DEEP_PART=_DEEP_FRACTION _STRUCTURE_SIGMA _COLUMNS_AROUND _COLUMNS_BETWEEN"
+     " _MOST_DEEP_PART=_MOST_DEEP_FRACTION"),
     ("detector.flat_pixels", "detector.pixels.two_levels",
      "_LEAST_RATIO _LEAST_GAP _FEWEST_OF_A_LEVEL _LEAST_DIFFERENCE _OUTLIER_SIGMA _LEVEL_SIGMA"),
     ("detector.dark_pixels", "detector.pixels.bad_pixels",
-     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARM_SHARE _BAD_SIGMA _HIT_SIGMA _OWN_LIGHT_SIGMA"
-     " _SAME_NOISE"
+     "_SAMPLE_ROWS _STRIP_PIXELS _FALSE_ALARM_SHARE=_FALSE_ALARM_FRACTION _BAD_SIGMA _HIT_SIGMA"
+     " _OWN_LIGHT_SIGMA=_OWN_CHARGE_SIGMA _SAME_NOISE"
      " _USUAL_ROUNDS=_ITERATIONS"),
     ("detector.pixel_bits", "detector.pixels.columns",
      "_LENGTHS_IN_PARTS _BAD_SIGMA _MOST_SIGMA_OF_A_PIXEL _COLUMNS_AROUND _STEP_SIGMA"),
@@ -60,7 +62,7 @@ REPEATED_NUMBERS = (
     ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
     ("combined.combined_figures", "combine.subtracted_masters", "_MOST_ERROR_RATIO=_HOT_NOISE"),
     ("combined.combined_figures", "detector.pixels.trails",
-     "_HOT_COLUMN_PART _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
+     "_HOT_COLUMN_PART=_HOT_COLUMN_FRACTION _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
     ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES"),
     ("combined.measuring", "combine.moments", "_CLIP_SIGMA"),
     ("combined.measuring", "combine.noise", "_LEAST_SIGMA=DIGITAL_NOISE"),

@@ -196,7 +196,7 @@ def test_nights_are_combined_as_the_map_of_an_epoch_combines_them():
         )
         nights = np.array(made.nights)
         expected = (made.index, made.bits, nights[made.first], nights[made.last],
-                    made.seen, made.looked)  # fmt: skip
+                    made.n_bad_nights, made.n_judged_nights)  # fmt: skip
         for mine, its in zip(own, expected, strict=True):
             assert (np.asarray(mine) == np.asarray(its)).all()
     assert jointly > 40

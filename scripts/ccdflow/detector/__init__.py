@@ -1,1 +1,1 @@
-"""Figures of the detector from frames, the choice of members, and warnings."""
+"""Figures of the detector from its frames, the choice of a master's members, and warnings."""

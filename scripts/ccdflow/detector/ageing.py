@@ -10,55 +10,56 @@ import numpy as np
 
 from ccdflow.combine.moments import CLIP_SIGMA, clipped_moments
 
-# A slope needs at least this many pairs of different nights: two make a line without an error.
+# A slope needs at least this many pairs of different nights: a line through two has no error.
 _FEWEST_PAIRS = 3
-# Numbers of a line: its slope, and its offset.
+# Parameters of a straight line: its slope and its offset.
 _NUMBERS_OF_LINE = 2
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two masters of one kind.
+class MasterPair:
+    """The difference of two masters of one kind.
 
     Attributes
     ----------
     first, second : int
         Their indices among the masters of the series.
     days : int
-        Between them.
+        Days between them.
     degrees : float
         Difference of their temperatures, degrees Celsius; NaN where one is not known.
-    excess, error : float
-        Variance of their difference minus that of their noises, and its standard error, in the
-        masters' unit squared: adu^2, of flats a relative variance.
+    excess_variance, variance_error : float
+        Variance of their difference minus the variances of their noise, and its standard error. In
+        the unit of the masters squared: electrons^2 or adu^2, for flats a relative variance.
     """
 
     first: int
     second: int
     days: int
     degrees: float
-    excess: float
-    error: float
+    excess_variance: float
+    variance_error: float
 
 
 def structure_function(samples, variances, days, temperatures=None):
-    """Return the `Pair` of each two masters that have two pixels in common.
+    """Return the `MasterPair` of each two masters that have two pixels in common.
 
     Parameters
     ----------
     samples : sequence of numpy.ndarray of shape (k, nx), float32
-        The same rows of each master. NaN and values beyond 5 sigma do not count: a hot
-        pixel that came in between is not an ageing of the others.
+        The same rows of each master. NaN does not count, and neither do differences beyond
+        `CLIP_SIGMA`: a pixel that became hot between two masters is not an ageing of the other
+        pixels.
     variances : sequence of float
         Variances of the noise of a pixel of each, in the unit of the samples squared.
     days : sequence of int
-        The days on which they were taken.
+        The day on which each master was taken.
     temperatures : sequence of float, optional
         Degrees Celsius.
 
     Returns
     -------
-    list of Pair
+    list of MasterPair
 
     Notes
     -----
@@ -66,13 +67,13 @@ def structure_function(samples, variances, days, temperatures=None):
 
     Examples
     --------
-    Two biases, a month apart, between which each pixel wandered by 3 adu:
+    Two biases, a month apart, between which each pixel changed by 3 adu (rms):
 
     >>> rng = np.random.default_rng(1)
     >>> first = rng.normal(0, 1, (64, 100))
     >>> second = first + rng.normal(0, 3, (64, 100))
     >>> (pair,) = structure_function([first, second], [0.0, 0.0], [0, 30])
-    >>> print(pair.days, f"{pair.excess:.1f}")
+    >>> print(pair.days, f"{pair.excess_variance:.1f}")
     30 8.8
     """
     degrees = [math.nan] * len(days) if temperatures is None else temperatures
@@ -82,14 +83,14 @@ def structure_function(samples, variances, days, temperatures=None):
         values = difference[np.isfinite(difference)]
         if values.size < 2:
             continue
-        # The masters are in electrons, or relative to 1, and not rounded to whole adu.
+        # Masters are means: their values are not rounded to whole adu.
         moments = clipped_moments(values, rounding=0.0)
         is_outlier = np.abs(values - moments.mean) > CLIP_SIGMA * moments.sigma
-        # Equal values scatter by the rounding of their mean alone, all beyond 5 sigma of it.
+        # Equal values scatter by the rounding of their mean alone: all are outliers then.
         inliers = values if is_outlier.all() else values[~is_outlier]
         variance = float(inliers.var())
         pairs.append(
-            Pair(
+            MasterPair(
                 first,
                 second,
                 abs(int(days[first] - days[second])),
@@ -101,42 +102,48 @@ def structure_function(samples, variances, days, temperatures=None):
     return pairs
 
 
-def ageing_of(pairs):
-    """Return the variance that a day adds, and its standard error.
+def fit_ageing(pairs):
+    """Return the variance that a day adds between two masters, and its standard error.
 
-    A random walk grows in proportion to the days. The line has an offset: noise that was
-    subtracted too little, or too much, is there at a lag of 0 as well. Pairs share masters, so that
-    the error is that of as many independent pairs as there are masters in them, of which slope and
-    offset of the line take two.
+    The variance of a random walk grows in proportion to the days. The fitted line has an offset:
+    noise that was subtracted too little, or too much, is present at a lag of 0 as well. Pairs share
+    masters. The error is therefore that of as many independent pairs as there are masters, less one
+    for each parameter of the line.
 
     Parameters
     ----------
-    pairs : sequence of Pair
+    pairs : sequence of MasterPair
 
     Returns
     -------
     (float, float)
-        NaN where there are too few pairs of different nights.
+        In the unit of `MasterPair.excess_variance` a day. NaN where there are too few pairs of
+        different nights.
 
     Notes
     -----
-    Least squares with weights. The error of n independent pairs follows from their residuals
-    (White 1980, Econometrica 48, 817).
+    A line is fitted by weighted least squares. The error of n independent pairs follows from their
+    residuals (White 1980, Econometrica 48, 817).
     """
     pairs_apart = [pair for pair in pairs if pair.days > 0]
     if len(pairs_apart) < _FEWEST_PAIRS:
         return math.nan, math.nan
     days = np.array([pair.days for pair in pairs_apart], float)
-    excess = np.array([pair.excess for pair in pairs_apart])
+    excess_variance = np.array([pair.excess_variance for pair in pairs_apart])
     # The scatter of a random walk grows with the days.
     weights = 1 / (days + np.median(days)) ** 2
-    middle, mean = np.average([days, excess], axis=1, weights=weights)
-    spread = float((weights * (days - middle) ** 2).sum())
-    if spread == 0:
+    mean_days, mean_excess = np.average([days, excess_variance], axis=1, weights=weights)
+    sum_of_squares = float((weights * (days - mean_days) ** 2).sum())
+    if sum_of_squares == 0:
         return math.nan, math.nan
-    slope = float((weights * (days - middle) * (excess - mean)).sum()) / spread
-    residuals = excess - mean - slope * (days - middle)
-    slope_variance = float((weights**2 * (days - middle) ** 2 * residuals**2).sum()) / spread**2
+    variance_a_day = (
+        float((weights * (days - mean_days) * (excess_variance - mean_excess)).sum())
+        / sum_of_squares
+    )
+    residuals = excess_variance - mean_excess - variance_a_day * (days - mean_days)
+    slope_variance = (
+        float((weights**2 * (days - mean_days) ** 2 * residuals**2).sum()) / sum_of_squares**2
+    )
     masters = {index for pair in pairs for index in (pair.first, pair.second)}
     independent_pairs = max(len(masters) - _NUMBERS_OF_LINE, 1)
-    return slope, math.sqrt(slope_variance * len(pairs_apart) / independent_pairs)
+    return variance_a_day, math.sqrt(slope_variance * len(pairs_apart) / independent_pairs)

@@ -8,11 +8,11 @@ import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
 
-# A dark harms if its noise exceeds the structure that it removes by more than this many errors: of
-# darks in which both are equal, chance alone takes one in 740 for harmful.
+# A dark harms if the variance that it adds exceeds the variance that it removes by more than this
+# many standard errors. Of darks in which both are equal, one in 740 counts as harmful by chance.
 _BENEFIT_SIGMA = 3.0
-# Values that are worked on at once: they stay in the cache, and of fewer the threads of Python
-# would wait for each other.
+# Values that are summed at once: they fit in the processor's cache. With fewer values a call,
+# threads of Python would wait for each other.
 _VALUES_AT_ONCE = 1 << 16
 
 
@@ -22,20 +22,21 @@ class Benefit:
 
     Attributes
     ----------
-    structure, error : float
-        Variance from pixel to pixel that is in the dark itself, and its standard error. Its mean
-        level and its hot pixels do not count: they are part of the background and of the mask.
-    noise : float
-        Variance of its own noise.
+    structure_variance, variance_error : float
+        Variance from pixel to pixel of the dark without its noise, and its standard error. The mean
+        level of the dark does not count: it is a part of the background. Its hot pixels do not
+        count: they are masked.
+    noise_variance : float
+        Variance of the dark's own noise.
     """
 
-    structure: float
-    error: float
-    noise: float
+    structure_variance: float
+    variance_error: float
+    noise_variance: float
 
 
-def benefit_of(image, errors, is_good, *, gain=1.0):
-    """Return the `Benefit` of a part of a combined dark.
+def measure_benefit(image, errors, is_good, *, gain=1.0):
+    """Return the `Benefit` of a region of a combined dark.
 
     Parameters
     ----------
@@ -54,18 +55,22 @@ def benefit_of(image, errors, is_good, *, gain=1.0):
     if values.size < 2:
         return Benefit(np.nan, np.nan, np.nan)
     middle = clipped_moments(values).mean
-    mean, fourth = _mean_powers(values, middle)
-    noise, _ = _mean_powers(errors[is_good], 0.0)
-    error = float(np.sqrt(max(fourth - mean**2, 0.0) / values.size))
-    return Benefit(float(mean - noise) * gain**2, error * gain**2, noise * gain**2)
+    mean_square, mean_fourth_power = _mean_square_and_fourth_power(values, middle)
+    noise_variance, _ = _mean_square_and_fourth_power(errors[is_good], 0.0)
+    variance_error = float(np.sqrt(max(mean_fourth_power - mean_square**2, 0.0) / values.size))
+    return Benefit(
+        float(mean_square - noise_variance) * gain**2,
+        variance_error * gain**2,
+        noise_variance * gain**2,
+    )
 
 
-def _mean_powers(values, middle):
-    """Return the means of second and fourth powers of values, (n,), minus a number, in float64."""
+def _mean_square_and_fourth_power(values, middle):
+    """Return the means of the second and the fourth powers of values, (n,), minus a number."""
     sum_of_squares, sum_of_fourth_powers = 0.0, 0.0
     for first in range(0, len(values), _VALUES_AT_ONCE):
-        part = values[first : first + _VALUES_AT_ONCE]
-        differences = np.subtract(part, middle, dtype=np.float64)
+        values_at_once = values[first : first + _VALUES_AT_ONCE]
+        differences = np.subtract(values_at_once, middle, dtype=np.float64)
         squares = np.square(differences, out=differences)
         sum_of_squares += squares.sum()
         sum_of_fourth_powers += squares @ squares
@@ -73,17 +78,16 @@ def _mean_powers(values, middle):
 
 
 def harms(figures, *, scale=1.0, bias_variance=0.0):
-    """Return whether a dark adds more noise to a frame than it takes structure away.
+    """Return whether a dark adds more noise to a frame than the structure that it removes.
 
     Parameters
     ----------
     figures : iterable of dict
-        Figures of each amplifier: ``structure``, ``structure_error`` and ``added``, as of
-        `Benefit`.
+        The figures of each amplifier, as `figures_of_dark` returns them.
     scale : float
-        Factor on the dark.
+        Factor by which the dark is multiplied before it is subtracted.
     bias_variance : float
-        Variance of the combined bias: it cancels, or nearly so, where a dark is subtracted.
+        Variance of the combined bias. It cancels where a dark with a factor of 1 is subtracted.
 
     Returns
     -------
@@ -108,24 +112,25 @@ def figures_of_dark(dark):
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
-        With the mask of its hot pixels.
+        Its mask has the hot pixels.
 
     Returns
     -------
     list of dict
-        ``structure``, ``structure_error``, ``added``: electrons^2, adu^2 without a gain.
+        ``structure``, ``structure_error`` and ``added``: the three variances of a `Benefit`, in
+        electrons^2; adu^2 without a gain.
     """
     figures = []
     for amplifier in dark.noise.amplifiers:
-        part = amplifier.region.slices
-        image, errors = dark.image[part], dark.uncertainty[part]
-        is_good = (dark.mask[part] == 0) & np.isfinite(image) & np.isfinite(errors)
-        effect = benefit_of(image, errors, is_good, gain=amplifier.gain or 1.0)
+        slices = amplifier.region.slices
+        image, errors = dark.image[slices], dark.uncertainty[slices]
+        is_good = (dark.mask[slices] == 0) & np.isfinite(image) & np.isfinite(errors)
+        effect = measure_benefit(image, errors, is_good, gain=amplifier.gain or 1.0)
         figures.append(
             {
-                "structure": effect.structure,
-                "structure_error": effect.error,
-                "added": effect.noise,
+                "structure": effect.structure_variance,
+                "structure_error": effect.variance_error,
+                "added": effect.noise_variance,
             }
         )
     return figures

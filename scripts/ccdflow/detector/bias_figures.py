@@ -11,25 +11,24 @@ from ccdflow.camera.sections import Region
 from ccdflow.combine.moments import CLIP_SIGMA, Moments
 from ccdflow.combine.noise import DIGITAL_NOISE, check_region
 from ccdflow.combine.row_sample import rows_within
-from ccdflow.detector.combined_bias_noise import measure_combined_noise, noise_prediction
+from ccdflow.detector.combined_bias_noise import measure_combined_noise, predict_noise
 from ccdflow.detector.frame_figures import (
     COARSE_BOXES,
     COMPARED_ROWS,
     UNKNOWN_FIGURE,
     CleanImage,
     Estimate,
-    white_part,
+    scatter_about_row_means,
     without_outliers,
 )
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.robust import median_of_each_pixel
 
-# Two variances disagree from this many standard errors on: if the variances are normal, chance
-# alone reaches that in one of 64 boxes once in 16 million amplifiers; variances of few pixels have
-# longer tails.
+# Two variances disagree from this many standard errors on. Normal variances reach that by chance in
+# one of 64 boxes once in 16 million amplifiers; variances of few pixels have longer tails.
 _DISAGREEMENT_SIGMA = 6
-# Values within this many median distances of the middle count. Where frames are of two kinds, all
-# count: they are all about equally far from the middle.
+# Values within this many median distances of the centre count. Where the frames are of two kinds,
+# all values count: they are about equally far from the centre.
 _REACH_IN_DISTANCES = 3
 
 
@@ -37,9 +36,9 @@ _REACH_IN_DISTANCES = 3
 
 
 def measure_read_noise(frames):
-    """Measure the read noise from the differences of consecutive biases.
+    """Measure the read noise, in adu, from the differences of consecutive biases.
 
-    Differences between rows are removed from each difference image first: they are noise of the
+    Differences between rows are removed from each difference image first. They are noise of the
     overscan level, or pick-up, and are reported as row structure.
 
     Parameters
@@ -63,33 +62,35 @@ def measure_read_noise(frames):
     >>> print(f"{noise.value:.2f} +- {noise.error:.2f}")
     3.99 +- 0.03
     """
-    return _read_noise_of_pairs(_pair_scatters(frames))
+    return _read_noise_of_pairs(_moments_of_pairs(frames))
 
 
-def _pair_scatters(frames, threads=1):
-    """Return the `Moments` of the white part of each difference of consecutive frames."""
-    return threaded_map(lambda pair: white_part(pair[1] - pair[0]), [*pairwise(frames)], threads)
+def _moments_of_pairs(frames, threads=1):
+    """Return the `Moments` of the differences of consecutive frames, row means removed."""
+    return threaded_map(
+        lambda pair: scatter_about_row_means(pair[1] - pair[0]), [*pairwise(frames)], threads
+    )
 
 
-def _read_noise_of_pairs(parts):
-    """Return the read noise from the scatters of differences; see `measure_read_noise`."""
-    pairs = len(parts)
-    if not pairs or not all(part.count > 1 for part in parts):
+def _read_noise_of_pairs(pair_moments):
+    """Return the read noise, an `Estimate` in adu, from the moments of differences."""
+    n_pairs = len(pair_moments)
+    if not n_pairs or not all(moments.count > 1 for moments in pair_moments):
         return UNKNOWN_FIGURE
-    sigma = np.sqrt(np.mean([part.sigma**2 for part in parts]) / 2)
-    pixels = np.mean([part.count for part in parts])
-    error = sigma * np.sqrt((1 + (pairs - 1) / (2 * pairs)) / (2 * pixels * pairs))
+    sigma = np.sqrt(np.mean([moments.sigma**2 for moments in pair_moments]) / 2)
+    mean_pixels = np.mean([moments.count for moments in pair_moments])
+    error = sigma * np.sqrt((1 + (n_pairs - 1) / (2 * n_pairs)) / (2 * mean_pixels * n_pairs))
     return Estimate(float(sigma), float(error))
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Structure along rows and columns: rms in adu in excess of white noise.
+    """Structure along rows and columns: the rms of their means in excess of white noise, adu.
 
     Attributes
     ----------
     rows, columns : Estimate
-        In a single frame, or in the image that was measured.
+        Structure of a single frame, or of the image that was measured.
     """
 
     rows: Estimate
@@ -97,7 +98,7 @@ class Structure:
 
 
 def measure_structure(image, noise):
-    """Measure the scatter of the means of rows and columns beyond white noise.
+    """Measure the scatter of the means of rows and columns in excess of white noise, in adu.
 
     Parameters
     ----------
@@ -121,11 +122,13 @@ def measure_structure(image, noise):
     2.01, 0.01
     """
     clean = without_outliers(image)
-    return Structure(rows=clean.excess(noise, axis=1), columns=clean.excess(noise, axis=0))
+    return Structure(
+        rows=clean.excess_scatter(noise, axis=1), columns=clean.excess_scatter(noise, axis=0)
+    )
 
 
-def member_structure(frames, noise, threads=1):
-    """Measure the structure of a group's single frames: root mean square over the members.
+def measure_member_structure(frames, noise, threads=1):
+    """Measure the structure of a group's frames, in adu: root mean square over the members.
 
     Parameters
     ----------
@@ -148,22 +151,22 @@ def member_structure(frames, noise, threads=1):
 
 
 def _root_mean_square(estimates):
-    """Return the root mean square of figures of the members, with their mean error."""
-    # The members share their fixed pattern, so their errors are not independent.
+    """Return the root mean square of the figures of members, with the mean of their errors."""
+    # The members share their fixed pattern: their errors are not independent.
     value = np.sqrt(np.mean([estimate.value**2 for estimate in estimates]))
     return Estimate(float(value), float(np.mean([estimate.error for estimate in estimates])))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Bias level and its change through the night.
+    """The bias level of an amplifier and its change through the night.
 
     Attributes
     ----------
     level : Estimate
         Mean, adu.
     slope : Estimate
-        Slope of a straight line through the levels, adu an hour; two frames give no error.
+        Slope of a straight line through the levels, adu an hour. Its error is NaN for two frames.
     span : float
         Highest minus lowest level, adu.
     """
@@ -173,13 +176,13 @@ class Drift:
     span: float
 
 
-def drift_of_levels(levels, hours=None):
-    """Follow the bias level through the night.
+def measure_drift(levels, hours=None):
+    """Measure the bias level and its change through the night.
 
     Parameters
     ----------
     levels : sequence of float
-        Level of the overscan of each frame before subtraction, adu.
+        Level of the overscan of each frame before its subtraction, adu.
     hours : sequence of float, optional
         Times of the frames in hours; NaN if unknown.
 
@@ -192,7 +195,7 @@ def drift_of_levels(levels, hours=None):
     --------
     A level that rises by 2 adu an hour:
 
-    >>> drift = drift_of_levels([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
+    >>> drift = measure_drift([1000.0, 1001.0, 1002.0, 1003.0], hours=[0.0, 0.5, 1.0, 1.5])
     >>> drift.level.value, round(drift.slope.value, 6)
     (1001.5, 2.0)
     """
@@ -230,20 +233,21 @@ def _slope_and_error(times, levels):
 
 @dataclass(frozen=True)
 class AmplifierValues:
-    """The values of an amplifier by its profile or header.
+    """The values of an amplifier in the profile or header.
 
     Attributes
     ----------
     name : str
         Its name.
     region : ccdflow.camera.sections.Region
-        Its pixels in the combined image. It may be given as a tuple, ``(y0, y1, x0, x1)``.
+        Its pixels in the combined image; a tuple ``(y0, y1, x0, x1)`` becomes a `Region`.
     gain : float or None
         Electrons per adu.
     read_noise : float or None
         Read noise in the header, electrons.
     along : {'rows', 'columns', 'frame'}
-        Levels that the overscan subtraction removed, whose noise is not noise of the pixels.
+        The lines of pixels that share a level, which the overscan subtraction removed. The noise of
+        this level is not noise of the pixels.
     """
 
     name: str
@@ -260,35 +264,36 @@ class AmplifierValues:
 class AmplifierQuality:
     """One row of the table of bias quality; NaN for figures that could not be measured.
 
-    Units are adu unless the name says electrons; an error is a standard error.
+    The unit is adu, unless the name says electrons. An error is a standard error.
 
     Attributes
     ----------
     amplifier : str
     frames : int
+        Number of members.
     level, level_error, level_span : float
-        The mean level of the members, its error, and the largest minus the smallest, adu.
+        The mean level of the members, its error, and the highest minus the lowest level, adu.
     drift_an_hour, drift_an_hour_error : float
         Slope of the level over time, adu an hour.
     read_noise, read_noise_error : float
-        Noise of a pixel by differences of consecutive members, adu.
+        Noise of a pixel from the differences of consecutive members, adu.
     read_noise_electrons, header_read_noise_electrons : float
-        The same by the gain, and the header's or profile's, electrons.
+        The read noise times the gain, and the read noise in header or profile, electrons.
     row_structure, row_structure_error, column_structure, column_structure_error : float
-        Noise that the pixels of a row, or of a column, share in a member, adu.
+        Scatter of the means of rows and of columns of a member in excess of white noise, adu.
     combined_row_structure, combined_column_structure : float
-        The same in the combined bias, adu.
+        The same scatter in the combined bias, adu.
     combined_noise, combined_noise_error : float
         Noise of a pixel of the combined bias, adu.
     predicted_noise, root_n_noise : float
-        Its prediction by the recipe, and the read noise over the root of the number of members,
-        adu.
+        The noise that the recipe predicts for the combined bias, and the read noise over the root
+        of the number of members, adu.
     clipped_fraction : float
-        Part of the values that were rejected.
+        Fraction of the values that were rejected.
     disagreement : float
         The result of the function of that name.
     pair_noise : tuple of float
-        The read noise from each pair of consecutive members, adu.
+        The read noise from each pair of consecutive members, adu, in their order.
     """
 
     amplifier: str
@@ -323,17 +328,17 @@ class _SampleFigures:
 
     Attributes
     ----------
-    pairs : list of ccdflow.combine.moments.Moments
-        Moments of the difference of each pair of consecutive biases.
+    pair_moments : list of ccdflow.combine.moments.Moments
+        Moments of the difference of each pair of consecutive biases, adu.
     noise, combined_noise : Estimate
-        Noise of a pixel of a single bias, and of their combination.
+        Noise of a pixel of a single bias, and of the combined bias, adu.
     structure : Structure
-        In a single bias.
+        Structure of a single bias.
     disagreement : float
         The result of the function of that name.
     """
 
-    pairs: list[Moments]
+    pair_moments: list[Moments]
     noise: Estimate
     combined_noise: Estimate
     structure: Structure
@@ -341,7 +346,7 @@ class _SampleFigures:
 
 
 def _figures_of_sample(frames, along, recipe, overscan_noise, threads):
-    """Return the `_SampleFigures` of some rows of biases.
+    """Return the `_SampleFigures` of some rows of an amplifier's biases.
 
     Parameters
     ----------
@@ -353,38 +358,38 @@ def _figures_of_sample(frames, along, recipe, overscan_noise, threads):
         Adu.
     threads : int
     """
-    # The figures of rows then describe columns.
+    # With levels along columns, rows and columns are exchanged for all figures.
     oriented_frames = frames.swapaxes(1, 2) if along == "columns" else frames
-    pairs = _pair_scatters(oriented_frames, threads)
-    noise = _read_noise_of_pairs(pairs)
-    # These three take about the same time: threads share them evenly.
-    combined_noise, structure, largest_difference = threaded_map(
+    pair_moments = _moments_of_pairs(oriented_frames, threads)
+    noise = _read_noise_of_pairs(pair_moments)
+    # These three measurements take about the same time: threads share them evenly.
+    combined_noise, structure, disagreement = threaded_map(
         lambda measure: measure(),
         [
             lambda: measure_combined_noise(oriented_frames, recipe),
-            lambda: member_structure(frames, noise.value),
-            lambda: disagreement(oriented_frames, np.fmin(noise.value, overscan_noise)),
+            lambda: measure_member_structure(frames, noise.value),
+            lambda: measure_disagreement(oriented_frames, np.fmin(noise.value, overscan_noise)),
         ],
         threads,
     )
-    return _SampleFigures(pairs, noise, combined_noise, structure, largest_difference)
+    return _SampleFigures(pair_moments, noise, combined_noise, structure, disagreement)
 
 
 def measure_amplifier(
     combined, amplifier, levels=(), hours=None, overscan_noise=np.nan, threads=1
 ):  # fmt: skip
-    """Measure all of the table's figures for one amplifier.
+    """Measure all of the table's figures of one amplifier of a combined bias.
 
     Parameters
     ----------
     combined : ccdflow.combine.stack.Combined
         The combined bias, with the sample of its members.
     amplifier : AmplifierValues
-        Its region, and the header's gain and read noise.
+        The values of the amplifier in profile or header.
     levels, hours : sequence of float, optional
-        See `drift_of_levels`.
+        See `measure_drift`.
     overscan_noise : float
-        Noise of the overscan's pixels, adu: no frame has light there.
+        Noise of the pixels of the overscan, adu, where no frame has light.
     threads : int
         Number of threads; the figures do not depend on it.
 
@@ -407,10 +412,10 @@ def measure_amplifier(
     noise = sample_figures.noise
     image = combined.image[combined.sample_rows[rows], region.columns]
     combined_structure = measure_structure(image, sample_figures.combined_noise.value)
-    level_drift = drift_of_levels(levels, hours)
-    missing_part, factor = _missing_values(frames)
+    level_drift = measure_drift(levels, hours)
+    missing_fraction, noise_factor = _missing_fraction_and_noise_factor(frames)
     gain = amplifier.gain or float("nan")
-    claim = float("nan") if amplifier.read_noise is None else amplifier.read_noise
+    header_read_noise = float("nan") if amplifier.read_noise is None else amplifier.read_noise
     return AmplifierQuality(
         amplifier=amplifier.name,
         frames=n,
@@ -422,7 +427,7 @@ def measure_amplifier(
         read_noise=noise.value,
         read_noise_error=noise.error,
         read_noise_electrons=noise.value * gain,
-        header_read_noise_electrons=claim,
+        header_read_noise_electrons=header_read_noise,
         row_structure=sample_figures.structure.rows.value,
         row_structure_error=sample_figures.structure.rows.error,
         column_structure=sample_figures.structure.columns.value,
@@ -431,21 +436,24 @@ def measure_amplifier(
         combined_column_structure=combined_structure.columns.value,
         combined_noise=sample_figures.combined_noise.value,
         combined_noise_error=sample_figures.combined_noise.error,
-        predicted_noise=noise_prediction(noise, n, combined.recipe).value * factor,
+        predicted_noise=predict_noise(noise, n, combined.recipe).value * noise_factor,
         root_n_noise=noise.value / n**0.5,
         disagreement=sample_figures.disagreement,
-        pair_noise=tuple(_read_noise_of_pairs([pair]).value for pair in sample_figures.pairs),
+        pair_noise=tuple(
+            _read_noise_of_pairs([pair]).value for pair in sample_figures.pair_moments
+        ),
         clipped_fraction=max(
-            0.0, 1 - missing_part - float(combined.count[region.slices].mean(dtype=np.float64)) / n
+            0.0,
+            1 - missing_fraction - float(combined.count[region.slices].mean(dtype=np.float64)) / n,
         ),
     )
 
 
-def disagreement(frames, noise):
-    """Return the largest difference between frames beyond noise.
+def measure_disagreement(frames, noise):
+    """Return the largest difference between frames in excess of noise, in adu.
 
     The variance of each pixel through the frames, minus that of white noise, is averaged over the
-    boxes of a coarse grid. Frames of two kinds show an excess, in whatever order they were taken.
+    boxes of a coarse grid. Frames of two kinds show an excess, whatever their order.
 
     Parameters
     ----------
@@ -458,18 +466,19 @@ def disagreement(frames, noise):
     -------
     float
         Standard deviation of the frames about their mean in the worst box, in adu. 0 if not
-        significant (`_DISAGREEMENT_SIGMA`: there are many boxes); NaN for fewer than three frames
-        or no boxes.
+        significant: see `_DISAGREEMENT_SIGMA`. NaN for fewer than three frames, or for frames with
+        fewer pixels along an axis than boxes.
     """
     # An odd step samples patterns that alternate from row to row.
     frames = frames[:, :: frames.shape[1] // COMPARED_ROWS | 1]
     n, ny, nx = frames.shape
     if n < 3 or min(ny, nx) < COARSE_BOXES or not np.isfinite(noise):
         return float("nan")
-    total, squares = np.zeros((ny, nx)), np.zeros((ny, nx))
+    sums, sums_of_squares = np.zeros((ny, nx)), np.zeros((ny, nx))
     count = np.zeros((ny, nx), np.int32)
     centre = median_of_each_pixel(frames, median_function=np.median)
-    # A cosmic ray is not a disagreement; frames of two kinds are equally far from the middle.
+    # A cosmic ray is beyond this reach. Frames of two kinds are within it, because they are equally
+    # far from the centre.
     reach = np.maximum(
         CLIP_SIGMA * max(noise, DIGITAL_NOISE),
         _REACH_IN_DISTANCES * _middle_distance(frames, centre),
@@ -478,29 +487,37 @@ def disagreement(frames, noise):
         offset = frame - centre
         with np.errstate(invalid="ignore"):
             is_good = np.abs(offset) <= reach
-            rows = np.where(is_good, offset, 0).sum(axis=1) / np.maximum(is_good.sum(axis=1), 1)
-        offset = np.where(is_good, offset - rows[:, None], 0)
-        total += offset
-        squares += offset**2
+            row_means = np.where(is_good, offset, 0).sum(axis=1) / np.maximum(
+                is_good.sum(axis=1), 1
+            )
+        offset = np.where(is_good, offset - row_means[:, None], 0)
+        sums += offset
+        sums_of_squares += offset**2
         count += is_good
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance = (squares - total**2 / count) / (count - 1)
-    values = np.where(count > n / 2, variance, np.nan)
-    clean = CleanImage(np.nan_to_num(values), np.isfinite(values), 0.0)
-    excess = np.nanmax(clean.boxes(), initial=0.0) - noise**2
-    error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(2 * COARSE_BOXES**2 / (ny * nx * (n - 1)))
-    return float(np.sqrt(excess)) if excess > _DISAGREEMENT_SIGMA * error else 0.0
+        variance = (sums_of_squares - sums**2 / count) / (count - 1)
+    known_variance = np.where(count > n / 2, variance, np.nan)
+    clean = CleanImage(np.nan_to_num(known_variance), np.isfinite(known_variance), 0.0)
+    excess_variance = np.nanmax(clean.boxes(), initial=0.0) - noise**2
+    variance_error = max(noise, DIGITAL_NOISE) ** 2 * np.sqrt(
+        2 * COARSE_BOXES**2 / (ny * nx * (n - 1))
+    )
+    return (
+        float(np.sqrt(excess_variance))
+        if excess_variance > _DISAGREEMENT_SIGMA * variance_error
+        else 0.0
+    )
 
 
 def _middle_distance(frames, centre):
-    """Return the median distance of the frames from their centre, (k, nx)."""
+    """Return the median distance of each pixel's values from their centre, (k, nx)."""
     return median_of_each_pixel(np.abs(frames - centre), median_function=np.median)
 
 
-def _missing_values(frames):
+def _missing_fraction_and_noise_factor(frames):
     """Return the fraction of values that are not finite, and the factor on the noise of the mean.
 
-    A mean of k values has the noise of one value over the root of k, so 1 / k is averaged over the
+    A mean of k values has the noise of one value over the root of k: 1 / k is averaged over the
     pixels.
     """
     is_finite = np.isfinite(frames)

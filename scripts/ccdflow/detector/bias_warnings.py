@@ -12,9 +12,10 @@ from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.combine.stack import combine_arrays
 from ccdflow.robust import median_of_numbers
 
-# Adu. For more noise the values are not rounded: rounding adds 1/12 adu^2, 0.5 % of its variance.
-_ROUNDING_NOISE = 4.0
-# Drawn pixels: of five values each, they give a rejected part of 5 % to 0.2 %.
+# Adu. From this noise on, simulated values are not rounded: rounding adds 1/12 adu^2, 0.5 % of the
+# variance.
+_LEAST_UNROUNDED_NOISE = 4.0
+# Simulated pixels: with five values each, they give a rejected fraction of 5 % to within 0.2 %.
 _TRIALS = 4000
 # Seed of the random numbers: each run has the same warnings.
 _TRIAL_SEED = 20160117
@@ -33,8 +34,8 @@ def expected_clipping(n, recipe, noise=math.inf):
     n : int
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
     noise : float
-        Noise of the values in adu. The values are whole adu: for a quiet camera most of them
-        agree, and the others count as outliers.
+        Noise of the values in adu. The values are whole adu: with little noise most of them are
+        equal, and the others count as outliers.
 
     Returns
     -------
@@ -42,48 +43,50 @@ def expected_clipping(n, recipe, noise=math.inf):
     """
     if n < 3 or recipe.clip is None or recipe.clip_by == "noise":
         return 0.0
-    is_whole = 0 < noise < _ROUNDING_NOISE
-    return _rejected_of_simulated(n, recipe, float(f"{noise:.2g}") if is_whole else None)
+    is_whole = 0 < noise < _LEAST_UNROUNDED_NOISE
+    return _simulated_rejected_fraction(n, recipe, float(f"{noise:.2g}") if is_whole else None)
 
 
-# A simulation takes up to 0.1 s. The noise has two digits and differs by amplifier: a night whose
-# groups differ in size needs tens of results, and 256 hold the results of several nights.
+# A simulation takes up to 0.1 s. The noise is rounded to two digits and differs from amplifier to
+# amplifier. A night of groups of several sizes needs tens of results: 256 are those of several
+# nights.
 @lru_cache(maxsize=256)
-def _rejected_of_simulated(n, recipe, noise):
-    """Return the fraction of simulated values that a recipe rejects, at the worst rounding."""
+def _simulated_rejected_fraction(n, recipe, noise):
+    """Return the fraction of simulated values that a recipe rejects, at its worst level."""
     random = np.random.default_rng(_TRIAL_SEED)
     values = random.standard_normal((n, 1, _TRIALS), dtype=np.float32)
     if noise is None:
-        return _rejected_part(values, recipe)
+        return _rejected_fraction(values, recipe)
     # The measured noise includes the noise of rounding.
     values *= math.sqrt(max(noise**2 - DIGITAL_NOISE**2, 0))
-    # A pixel's mean lies anywhere between two adu, most of a frame may lie at one place, and the
+    # The mean of a pixel lies anywhere between two whole adu, or all pixels have the same mean. The
     # subtracted levels are whole adu, halves, or any number.
     levels = random.random((n, 1, 1), dtype=np.float32)
     halves = np.rint(2 * levels) / 2
     means = random.random(_TRIALS, dtype=np.float32)
-    # A single place is 0, 0.25 or 0.5 adu above a whole number: the two extremes and their middle.
+    # A common mean is 0, 0.25 or 0.5 adu above a whole number: both extremes and their middle.
     placements = [(means, 0), (means, halves), (means, levels), (0, 0), (0.25, 0), (0.5, 0)]
     return max(
-        _rejected_part(np.rint(values + mean + level) - level, recipe) for mean, level in placements
+        _rejected_fraction(np.rint(values + mean + level) - level, recipe)
+        for mean, level in placements
     )
 
 
-def _rejected_part(values, recipe):
+def _rejected_fraction(values, recipe):
     """Return the fraction of values (n, 1, k) that a recipe rejects."""
     count = combine_arrays(np.asarray(values, dtype=np.float32), recipe).count
     return 1 - float(count.mean()) / len(values)
 
 
-# Warn if the noise exceeds its prediction by more than this fraction. Chosen: in a bias of ten
-# frames, 20 % more noise makes a frame less this bias 2 % noisier.
+# Warn if the noise exceeds its prediction by more than this fraction. Chosen: a frame minus a bias
+# of ten frames is 2 % noisier then.
 _EXCESS_NOISE = 0.2
-# Warn if frames differ by more than this fraction of the noise. Chosen: structure of half the noise
-# exceeds the noise of a combination of more than four.
+# Warn if frames differ by more than this fraction of the read noise. Chosen: such a difference
+# exceeds the noise of a combination of more than four frames.
 _FRAME_DIFFERENCE = 0.5
-# Warn if more than this fraction of the values is rejected beyond the expected one. Chosen: cosmic
-# rays hit fewer than 1 in 1,000 values of a bias, and a quarter of a group may be frames of another
-# kind.
+# Warn if the rejected fraction of the values exceeds the expected fraction by more than this.
+# Chosen: cosmic rays hit fewer than 1 in 1,000 values of a bias, and a quarter of a group may be
+# frames of another kind.
 _EXCESS_REJECTION = 0.05
 
 
@@ -93,7 +96,8 @@ def warnings_on_bias(figures, recipe):
     Parameters
     ----------
     figures : dict of str to object
-        Figures of an amplifier, named as in `AmplifierQuality`, and ``cut_off``, see `is_cut_off`.
+        Figures of an amplifier with the names of `AmplifierQuality`, and ``cut_off``, the result of
+        `is_cut_off`.
     recipe : ccdflow.combine.combine_recipe.CombineRecipe
 
     Returns
@@ -122,45 +126,46 @@ def warnings_on_bias(figures, recipe):
             "its level is so near 0 that the converter cuts off what is below: level and noise are"
             " not those of the detector"
         )
-    clipped_part = figures["clipped_fraction"]
-    expected_part = expected_clipping(figures["frames"], recipe, figures["read_noise"])
-    if clipped_part > expected_part + _EXCESS_REJECTION:
+    clipped_fraction = figures["clipped_fraction"]
+    expected_fraction = expected_clipping(figures["frames"], recipe, figures["read_noise"])
+    if clipped_fraction > expected_fraction + _EXCESS_REJECTION:
         sentences.append(
-            f"{100 * clipped_part:.2g} % of the values were rejected, where noise alone would have"
-            f" {100 * expected_part:.2g} %"
+            f"{100 * clipped_fraction:.2g} % of the values were rejected, where noise alone would"
+            f" have {100 * expected_fraction:.2g} %"
             + (_WHOLE_NUMBERS_NOTE if figures["read_noise"] < 1 else "")
         )
     return sentences
 
 
-# A level is near 0 within this many noises; values are cut off if those one noise below 0 are fewer
-# than expected by the second factor. Chosen: at 1.5 noises 0.6 % of the values lie so low, and at
-# higher levels too few to count.
+# A level is near 0 if it is below the first number times the read noise. Values are cut off if the
+# number of values more than one read noise below 0 is the expected number over more than the second
+# number. Chosen: at the limit 0.6 % of the values are expected there, at higher levels too few to
+# count.
 _NEAR_ZERO_NOISES, _MISSING_FACTOR = 1.5, 3
 
 
 def is_cut_off(frames, levels, noise):
-    """Return whether a camera's converter cuts off the values below 0.
+    """Return whether the converter of a camera cuts off the values below 0.
 
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
         The same pixels of `n` biases, of one amplifier, in adu; NaN does not count.
     levels : sequence of float
-        Level subtracted from each frame, adu; 0 if none was.
+        Level that was subtracted from each frame, adu; 0 if none was.
     noise : float
         Read noise, adu.
 
     Returns
     -------
     bool
-        Whether the level is within `_NEAR_ZERO_NOISES` of 0, although the values more than one
-        noise below 0 are fewer than those of a normal distribution over `_MISSING_FACTOR`.
+        True if the level is near 0 and values below 0 are missing: see `_NEAR_ZERO_NOISES` and
+        `_MISSING_FACTOR`.
     """
     levels = np.asarray(levels, dtype=np.float64)[:, None, None]
     middle = np.median(levels) + median_of_numbers(frames[:, ::8])
     if not 0 <= middle < _NEAR_ZERO_NOISES * noise:
         return False
-    expected_part = math.erfc((middle / noise + 1) / 2**0.5) / 2
+    expected_fraction = math.erfc((middle / noise + 1) / 2**0.5) / 2
     values = (frames + levels)[np.isfinite(frames)]
-    return bool(np.mean(values < -noise) < expected_part / _MISSING_FACTOR)
+    return bool(np.mean(values < -noise) < expected_fraction / _MISSING_FACTOR)

@@ -1,4 +1,4 @@
-"""The noise of a combined bias: predicted from that of one bias, and measured by two halves."""
+"""The noise of a combined bias: predicted by the read noise, and measured by two halves."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ import numpy as np
 
 from ccdflow.combine.combine_recipe import CombineRecipe
 from ccdflow.combine.stack import combine_arrays
-from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate, white_part
+from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate, scatter_about_row_means
 
-# Samples that are drawn: they give a ratio of variances to 1 %.
+# Samples that are simulated: they give a ratio of variances to 1 %.
 _TRIALS = 40_000
-# Values of all samples together, at most: samples of more than 100 values are fewer than `_TRIALS`.
+# Values of all samples together at most: of samples with more than 100 values fewer than `_TRIALS`
+# are simulated.
 _TRIAL_VALUES = 4_000_000
-# Samples that are drawn at least, however many values each has.
+# Samples that are simulated at least, whatever their number of values.
 _FEWEST_TRIALS = 4000
-# Seed of the random numbers: another one would change cards of combined biases.
+# Seed of the random numbers: another seed would change cards of combined biases.
 _TRIAL_SEED = 20160116
 
 
 def _without_noise_clipping(recipe):
-    """Return a recipe for pure normal noise, without the noise model: it would reject nothing."""
+    """Return a recipe without clipping by the noise model, which rejects none of normal values."""
     return replace(recipe, clip=None) if recipe.clip_by == "noise" else recipe
 
 
 # A simulation takes 0.05 to 0.3 s, its result 24 bytes. An archive has one recipe, and its groups
-# have some tens of sizes: 256 entries hold the results of several recipes.
+# have some tens of sizes: 256 entries are the results of several recipes.
 @lru_cache(maxsize=256)
-def excess_variance(n, recipe):
-    """Return the variance of `recipe`'s result for `n` normal values over that of their average.
+def variance_ratio(n, recipe):
+    """Return the variance of a recipe's result over that of the average, for normal values.
 
-    1 for a plain average; pi/2 for a median of many values. Clipping costs much with three or four
-    values, of which two may agree by chance, and little with many. From a seeded simulation, good
-    to 1 % (2 % for a median of over 100).
+    The ratio is 1 for a plain average, and pi/2 for a median of many values. Clipping increases the
+    variance much with three or four values, of which two may agree by chance, and little with many.
+    The result of a seeded simulation, good to 1 % (2 % for a median of over 100 values).
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def excess_variance(n, recipe):
     rng = np.random.default_rng(_TRIAL_SEED)
     trials = max(min(_TRIALS, _TRIAL_VALUES // n), _FEWEST_TRIALS)
     values = rng.standard_normal((n, 1, trials), dtype=np.float32)
-    # Divide by the average of the same values: the chance excess of both cancels.
+    # Both variances are of the same values: the deviations that both have by chance cancel.
     squares = [
         _mean_square(combine_arrays(values, each, has_uncertainty=False).image)
         for each in (recipe, CombineRecipe("average", None))
@@ -61,12 +62,12 @@ def excess_variance(n, recipe):
 
 
 def _mean_square(values):
-    """Return the mean of the squares of values, summed in float64."""
+    """Return the mean of the squares of values, float64."""
     return np.mean(np.square(values), dtype=np.float64)
 
 
-def noise_prediction(sigma, n, recipe=None):
-    """Predict the noise of a combination of `n` biases from the read noise of one.
+def predict_noise(sigma, n, recipe=None):
+    """Predict the noise of a combination of `n` biases, in adu, from the read noise of one.
 
     Parameters
     ----------
@@ -80,27 +81,28 @@ def noise_prediction(sigma, n, recipe=None):
     Returns
     -------
     Estimate
-        sigma / sqrt(n) times the root of `excess_variance`.
+        sigma / sqrt(n) times the root of `variance_ratio`.
     """
     if not isinstance(sigma, Estimate):
         sigma = Estimate(float(sigma), 0.0)
-    factor = float(np.sqrt(excess_variance(n, recipe or CombineRecipe()) / n))
+    factor = float(np.sqrt(variance_ratio(n, recipe or CombineRecipe()) / n))
     return Estimate(sigma.value * factor, sigma.error * factor)
 
 
 def measure_combined_noise(frames, recipe=None):
-    """Measure the noise of a combined bias from two halves of its members.
+    """Measure the noise of a combined bias, in adu, from two halves of its members.
 
-    The even and the odd members are combined separately. The detector's fixed pattern cancels in
-    the difference, whose variance is the sum of both variances; `noise_prediction` relates them to
-    the noise of the whole. Differences between rows are removed first, as in `measure_read_noise`.
+    The even and the odd members are combined separately. The fixed pattern of the detector cancels
+    in the difference of the two halves, and its variance is the sum of their variances.
+    `variance_ratio` relates these to the variance of the whole. Differences between rows are
+    removed first, as in `measure_read_noise`.
 
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, k, nx), float32 or float64
         The same pixels of all members, of one amplifier, in adu.
     recipe : CombineRecipe, optional
-        Recipe of the combination; default: the guide's.
+        Recipe of the combination; default: the recipe of the astropy CCD guide.
 
     Returns
     -------
@@ -122,12 +124,12 @@ def measure_combined_noise(frames, recipe=None):
     if n < 2:
         return UNKNOWN_FIGURE
     halves = [
-        combine_arrays(part, recipe, allows_empty=True, has_uncertainty=False)
-        for part in (frames[::2], frames[1::2])
+        combine_arrays(half, recipe, allows_empty=True, has_uncertainty=False)
+        for half in (frames[::2], frames[1::2])
     ]
-    part = white_part(halves[0].image - halves[1].image)
-    if part.count < 2:
+    moments = scatter_about_row_means(halves[0].image - halves[1].image)
+    if moments.count < 2:
         return UNKNOWN_FIGURE
-    excess = sum(excess_variance(k, recipe) / k for k in (n - n // 2, n // 2))
-    sigma = part.sigma * np.sqrt(excess_variance(n, recipe) / n / excess)
-    return Estimate(float(sigma), float(sigma / np.sqrt(2 * part.count)))
+    relative_variance = sum(variance_ratio(k, recipe) / k for k in (n - n // 2, n // 2))
+    sigma = moments.sigma * np.sqrt(variance_ratio(n, recipe) / n / relative_variance)
+    return Estimate(float(sigma), float(sigma / np.sqrt(2 * moments.count)))

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ccdflow.combine.moments import clipped_moments
-from ccdflow.detector.bias_figures import Drift, drift_of_levels
+from ccdflow.detector.bias_figures import Drift, measure_drift
 from ccdflow.detector.frame_figures import COARSE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
 from ccdflow.detector.pixels.surroundings import surrounding_medians_of_pixels
@@ -18,33 +18,34 @@ from ccdflow.maskbits import BLEED, HOT, NOT_LINEAR, SATURATED
 from ccdflow.robust import MEDIAN_OVER_MEAN, MEDIAN_VARIANCE, median, normal_deviate, percentile
 
 HOT_RATE = 5.0
-"""A pixel is hot at this many electrons a second above its surroundings, if `HOT_SIGMA` allows."""
+"""A pixel is hot from this many electrons a second above its surroundings on; see `HOT_SIGMA`."""
 
 HOT_SIGMA = 5.0
-"""A hot pixel is also at least this many standard errors above its surroundings: by chance one good
-pixel in 3.5 million is."""
+"""A hot pixel is also at least this many standard errors above its surroundings: one good pixel in
+3.5 million is by chance."""
 
-# Bits that the pixels of a dark itself give: a second look at it must find the same.
+# Bits by the pixels of the dark itself: a dark that has them already gets the same bits again.
 _OWN_BITS = np.int16(HOT | BLEED | NOT_LINEAR)
 
-# Standard errors of a drift of the levels, by their noise and by their scatter about a line: chance
-# alone reaches them once in 1.7 million darks.
+# Standard errors of a drift, both by the noise of the levels and by their scatter about a line:
+# chance reaches them once in 1.7 million darks.
 _DRIFT_SIGMA = 5.0
-# Standard errors of a drift by the scatter alone, as of a normal distribution: few levels hardly
-# show their scatter.
+# Standard errors of a drift by the scatter alone, converted to a normal distribution by Student's:
+# the scatter of few levels is uncertain.
 _DRIFT_SIGMA_OF_SCATTER = 3.0
 
-# A glow is at least this many standard errors: chance has 64 boxes to reach it in.
+# A glow has at least this many standard errors: it is the highest of 64 boxes, and chance reaches
+# it in one of 16 million darks.
 _GLOW_SIGMA = 6
-# Rows that are compared at once: they stay in the processor's cache.
+# Rows that are compared at once: they fit in the processor's cache.
 _ROWS_AT_ONCE = 32
-# Percentile of the dark current that the figures have beside its median.
+# The percentile of `DarkFigures.high_rate`.
 _HIGH_PERCENTILE = 99
 
 
 @dataclass(frozen=True)
 class DarkFigures:
-    """One row of the table of combined darks, of one amplifier.
+    """One row of the table of combined darks: the figures of one amplifier.
 
     Rates are electrons a second, or adu a second if the gain is unknown (`unit`).
 
@@ -52,25 +53,28 @@ class DarkFigures:
     ----------
     amplifier : str
     frames : int
+        Number of members.
     seconds : float
+        Exposure time.
     unit : {'electron', 'adu'}
     rate : Estimate
-        Median over the good pixels. Its error includes the noise of the pixels and the scatter of
-        the members' levels, which the overscan leaves uncertain.
+        Median of the good pixels. Its error includes the noise of the pixels and the scatter of the
+        members' levels, which have the uncertainty of the overscan.
     high_rate : float
-        99th percentile of the rates of the good pixels.
+        A high percentile of the rates of the good pixels.
     hot : int
-        Pixels at least `hot_limit` and 5 standard errors above their surroundings.
+        Number of hot pixels, see `hot_mask`.
     hot_limit : float
+        The rate above the surroundings from which on a pixel is hot.
     glow : Estimate
-        Highest minus median of the means of 8 x 8 boxes without hot pixels; 0 if within six
-        standard errors.
+        Highest minus median of the means of coarse boxes without hot pixels; 0 if not significant,
+        see `_GLOW_SIGMA`.
     drift : ccdflow.detector.bias_figures.Drift
-        Mean level of the members, in the unit of the frames, and its slope per hour.
+        Level of the members in the unit of the frames, and its slope an hour.
     is_drifting : bool
-        Whether the slope is more than noise and scatter of the levels explain: see `is_drifting`.
+        Whether the slope is significant: the result of the function of this name.
     noise_ratio : Estimate
-        Measured over predicted noise, from two halves of the members.
+        Measured over predicted noise, from two halves of the members; see `half_split`.
     """
 
     amplifier: str
@@ -90,8 +94,8 @@ class DarkFigures:
 def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     """Return the mask of a combined dark with its hot pixels flagged.
 
-    A pixel is compared with its surroundings, and with the median of its amplifier: the pixels of
-    a glow, all alike, are not hot, and a hot pixel in a glow is.
+    A pixel is compared with its surroundings, and with the median of its amplifier. The pixels of a
+    glow are alike and not hot; a hot pixel in a glow is flagged.
 
     Parameters
     ----------
@@ -100,24 +104,26 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
     seconds : float
         Exposure time of its members.
     hot_rate : float
-        Lower limit in electrons a second above the surroundings; adu if the gain is unknown.
+        Least rate of a hot pixel above its surroundings, electrons a second; adu a second if the
+        gain is unknown.
     noise : ccdflow.combine.noise.NoiseModel, optional
         Amplifiers and gains; default: those of the dark.
 
     Returns
     -------
     numpy.ndarray of shape (ny, nx), int16
-        `dark.mask` with the bit `HOT` set for hot pixels.
+        A copy of `dark.mask` in which hot pixels have the bit `HOT`.
     """
     mask = dark.mask.copy()
     for amplifier in (noise or dark.noise).amplifiers:
-        part = amplifier.region.slices
-        flags, values, errors = mask[part], dark.image[part], dark.uncertainty[part]
+        slices = amplifier.region.slices
+        flags, values, errors = mask[slices], dark.image[slices], dark.uncertainty[slices]
         is_good = (flags & ~_OWN_BITS) == 0
         if not is_good.any():
             continue
         limit = _hot_limit(amplifier, seconds, hot_rate)
-        # The noise of the pixels around counts: a hot pixel's own is mostly the noise of its light.
+        # The noise of the pixels around counts: that of a hot pixel is mostly the noise of its own
+        # charge.
         middle, noise_of_usual = median(values[is_good]), median(errors[is_good])
         rows, columns = _pixels_above(values, middle, np.maximum(limit, HOT_SIGMA * noise_of_usual))
         if not rows.size:
@@ -132,13 +138,14 @@ def hot_mask(dark, *, seconds, hot_rate=HOT_RATE, noise=None):
 
 
 def _pixels_above(values, middle, limit):
-    """Return rows and columns, (k,) each, of pixels that are a limit or more above a level.
+    """Return rows and columns, (k,) each, of pixels at least a limit above a level.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (ny, nx), float32
-        NaN is above nothing.
+        NaN is not above.
     middle, limit : numpy.floating
+        The level, and the distance from it.
     """
     indices = []
     with np.errstate(invalid="ignore"):
@@ -150,21 +157,21 @@ def _pixels_above(values, middle, limit):
 
 
 def flag_trails(dark, mask):
-    """Flag pixels into which charge of full ones ran over, in place.
+    """Flag pixels into which charge of full pixels ran over, in place.
 
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
     mask : numpy.ndarray of shape (ny, nx), int16
-        The mask of the dark; gets the bit `BLEED`.
+        The mask of the dark. Flagged pixels get the bit `BLEED`.
     """
     for amplifier in dark.noise.amplifiers:
-        part = amplifier.region.slices
-        flags = mask[part]
+        slices = amplifier.region.slices
+        flags = mask[slices]
         if ((flags & ~_OWN_BITS) == 0).any():
             indices = pixels_of_trails(
-                dark.image[part],
-                dark.uncertainty[part],
+                dark.image[slices],
+                dark.uncertainty[slices],
                 is_full=flags & SATURATED != 0,
                 gain=amplifier.gain,
             )
@@ -177,7 +184,7 @@ def _hot_limit(amplifier, seconds, hot_rate):
 
 
 def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
-    """Measure all of the table's figures for a combined dark.
+    """Return the `DarkFigures` of each amplifier of a combined dark.
 
     Parameters
     ----------
@@ -190,12 +197,12 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
     hot_rate : float
         See `hot_mask`.
     mask : numpy.ndarray of shape (ny, nx), int16, optional
-        The result of `hot_mask`, which is called if this is absent.
+        The result of `hot_mask`, which is called if the mask is absent.
 
     Returns
     -------
     list of DarkFigures
-        One for each amplifier of its noise model.
+        One for each amplifier of the dark's noise model.
     """
     if mask is None:
         mask = hot_mask(dark, seconds=seconds, hot_rate=hot_rate)
@@ -208,29 +215,29 @@ def measure_dark(dark, *, seconds, hours=None, hot_rate=HOT_RATE, mask=None):
 
 
 def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
-    """Return the figures of an amplifier of a combined dark.
+    """Return the `DarkFigures` of an amplifier of a combined dark.
 
     Parameters
     ----------
     dark : ccdflow.combine.stack.Combined
     amplifier : ccdflow.combine.noise.AmplifierNoise
-        One of those of ``dark.noise``.
+        One of the amplifiers of ``dark.noise``.
     mask : numpy.ndarray of shape (ny, nx), int16
     seconds : float
         Exposure time of the dark.
     hours : sequence of float
         Times of the members, in hours.
     hot_rate : float
-        Electrons (or adu) a second above its surroundings at which a pixel is hot.
+        See `hot_mask`.
     """
-    part = amplifier.region.slices
+    slices = amplifier.region.slices
     gain = amplifier.gain or 1.0
     per_second = gain / seconds
-    values, errors, flags = dark.image[part], dark.uncertainty[part], mask[part]
+    values, errors, flags = dark.image[slices], dark.uncertainty[slices], mask[slices]
     is_usable = (flags & ~np.int16(HOT)) == 0
     usable_values = values[is_usable]
     levels = member_levels(dark, amplifier.region)
-    drift = drift_of_levels(levels, hours)
+    drift = measure_drift(levels, hours)
     error = _level_error(amplifier, dark.sample_rows, drift.level.value)
     return DarkFigures(
         amplifier=amplifier.name,
@@ -249,7 +256,7 @@ def _measure_amplifier(dark, amplifier, mask, seconds, hours, hot_rate):
 
 
 def member_levels(combined, region):
-    """Return the median of each member's sample in a region; NaN if no value is finite.
+    """Return the median of each member's sample in a region, adu.
 
     Parameters
     ----------
@@ -259,7 +266,7 @@ def member_levels(combined, region):
     Returns
     -------
     list of float
-        Adu.
+        NaN for a member without a finite value.
     """
     members = combined.sample[:, region.has_rows(combined.sample_rows), region.columns]
     return [
@@ -269,7 +276,7 @@ def member_levels(combined, region):
 
 
 def _level_error(amplifier, rows, level):
-    """Return the noise of the level of one member: of the pixels of its sample, and its overscan.
+    """Return the standard error of the level of one member, by its pixels and its overscan.
 
     Parameters
     ----------
@@ -277,11 +284,12 @@ def _level_error(amplifier, rows, level):
     rows : numpy.ndarray of shape (k,), int
         Rows of the sample.
     level : float
-        Level of the member, in the unit of the members.
+        Level of the member, adu.
 
     Returns
     -------
     float
+        Adu.
 
     Notes
     -----
@@ -296,11 +304,12 @@ def _level_error(amplifier, rows, level):
 
 
 def is_drifting(drift, levels, hours, *, error):
-    """Return whether levels rise or fall by more than their noise and their scatter explain.
+    """Return whether levels rise or fall by more than noise and scatter explain.
 
-    The slope must be beyond five standard errors, both by the noise of the levels and by their
-    scatter about the line. Few levels hardly show their scatter, so that its standard errors must
-    be as improbable, in Student's distribution, as three of a normal one.
+    The slope must exceed `_DRIFT_SIGMA` standard errors, both by the noise of the levels and by
+    their scatter about the line. The scatter of few levels is uncertain. The slope over its error
+    by the scatter must therefore be as improbable in Student's distribution as
+    `_DRIFT_SIGMA_OF_SCATTER` in a normal one.
 
     Parameters
     ----------
@@ -311,7 +320,7 @@ def is_drifting(drift, levels, hours, *, error):
     hours : sequence of float or None
         Their times; NaN if unknown.
     error : float
-        Noise of a level, in its unit.
+        Standard error of a level, in the unit of the levels.
 
     Returns
     -------
@@ -332,7 +341,7 @@ def is_drifting(drift, levels, hours, *, error):
 
 
 def _median_rate(values, errors, levels, per_second):
-    """Return the median rate of pixels, with the errors of pixels and of levels.
+    """Return the median rate of pixels, an `Estimate`; its error has those of pixels and levels.
 
     Parameters
     ----------
@@ -359,12 +368,12 @@ def _median_rate(values, errors, levels, per_second):
 
 
 def _high_rate(rates):
-    """Return the rate that few pixels exceed."""
+    """Return the percentile `_HIGH_PERCENTILE` of rates, in their unit."""
     return float(percentile(rates, _HIGH_PERCENTILE)) if rates.size else math.nan
 
 
 def _glow_and_error(values, is_good, per_second):
-    """Return the part of the dark rate that varies over the amplifier, with its error."""
+    """Return the glow of `DarkFigures`, an `Estimate`, from the pixels of an amplifier."""
     ny, nx = values.shape
     if min(ny, nx) < COARSE_BOXES or not is_good.any():
         return UNKNOWN_FIGURE
@@ -373,6 +382,7 @@ def _glow_and_error(values, is_good, per_second):
     bands = [slice(*each) for each in pairwise(edges)]
 
     def sums(array, dtype):
+        """Return the sums of the pixels of each box."""
         rows = np.array([array[band].sum(axis=0, dtype=dtype) for band in bands])
         return np.add.reduceat(rows, columns, axis=1)
 

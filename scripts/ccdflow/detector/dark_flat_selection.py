@@ -1,4 +1,4 @@
-"""The choice of darks and flats that belong together, and the reasons for the others."""
+"""The choice of a group's darks and flats to combine, with reasons for those left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_PART
+from ccdflow.detector.frame_figures import COARSE_BOXES, FINE_BOXES, LIT_FRACTION
 from ccdflow.detector.member_selection import (
     TOO_FAINT,
     Figure,
@@ -20,7 +20,8 @@ from ccdflow.detector.member_selection import (
 )
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-# The lowest of 1,000 normal values lies at most about this many sigma below their mean.
+# The lowest of 1,000 normal values, the number of boxes, lies about this many sigma below their
+# mean at most.
 _LOWEST_BOX_DEPTH = 4
 
 
@@ -33,14 +34,15 @@ class DarkThresholds(Thresholds):
     dark_level : float
         Floor of the level as a fraction of the group's level, for a detector that is slightly
         warmer. The floor in units of the noise is added in quadrature. The default is the change
-        of a dark current that doubles with 6 degrees in a quarter of a degree.
+        with a quarter of a degree of a dark current that doubles with 6 degrees.
     temperature : float
         A dark farther than this many degrees from the group's median temperature is left out. The
-        default is that of `temperature_tolerance`: 6 % of a dark current that doubles with 6.
+        default is that of `temperature_tolerance`: 6 % of a dark current that doubles with 6
+        degrees.
     saturated : float
         A dark with more than this fraction of pixels that are saturated, or have no value for
-        another reason, is left out. The default is chosen: hot pixels fill up far fewer, and light
-        many more.
+        another reason, is left out. The default is chosen: hot pixels saturate far fewer pixels,
+        and light many more.
     """
 
     dark_level: float = 0.03
@@ -48,20 +50,20 @@ class DarkThresholds(Thresholds):
     saturated: float = 0.01
 
 
-def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=None):
+def select_darks(statistics, *, temperatures=None, lost_pixels=(), thresholds=None):
     """Choose the darks of a group to combine.
 
-    A light leak shows in the level and coarse structure; another detector or mode shows in the
-    noise and structure.
+    A light leak changes the level and coarse structure. Another detector or mode changes the noise
+    and structure.
 
     Parameters
     ----------
     statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
         One for each dark of the group.
     temperatures : sequence of float, optional
-        Detector temperatures, degrees; NaN for an unknown one, which is not judged.
-    lost_parts : sequence of ccdflow.detector.lost_pixels.LostPart, optional
-        The part of the pixels of each that has no value.
+        Detector temperatures, degrees Celsius. An unknown one is NaN: the dark is not judged by it.
+    lost_pixels : sequence of ccdflow.detector.lost_pixels.LostPixels, optional
+        The pixels of each dark that have no value.
     thresholds : DarkThresholds, optional
         The defaults if not given.
 
@@ -76,8 +78,8 @@ def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=Non
     """
     check_has_frames(statistics)
     limits = thresholds or DarkThresholds()
-    outliers = _lost_outliers(lost_parts, limits.saturated)
-    outliers += _temperature_outliers(temperatures, limits.temperature)
+    outliers = _outliers_by_lost_pixels(lost_pixels, limits.saturated)
+    outliers += _outliers_by_temperature(temperatures, limits.temperature)
     return _select_within_limits(
         outliers,
         statistics,
@@ -91,29 +93,31 @@ def select_darks(statistics, *, temperatures=None, lost_parts=(), thresholds=Non
 
 
 def _dark_figures(statistics, limits):
-    """Yield the figures of darks: those of biases, with a level that may differ by a fraction."""
+    """Yield the figures of darks: those of biases, with a wider floor of the level."""
     for figure in figures_of(statistics, limits):
         if figure.name == "level":
-            centre = abs(figure.limits(limits.sigma)[0])
-            part = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
-            common = float(np.hypot(figure.common, part))
-            yield replace(figure, floor=float(np.hypot(figure.floor, part)), common=common)
+            centre = abs(figure.centre_scatter_and_reach(limits.sigma)[0])
+            level_floor = limits.dark_level * (centre if np.isfinite(centre) else 0.0)
+            group_floor = float(np.hypot(figure.group_floor, level_floor))
+            yield replace(
+                figure, floor=float(np.hypot(figure.floor, level_floor)), group_floor=group_floor
+            )
         else:
             yield figure
 
 
-def _lost_outliers(lost_parts, limit):
-    """Return the frames in which more than a part of the pixels has no value."""
+def _outliers_by_lost_pixels(lost_pixels, limit):
+    """Return the `LeftOut` of frames in which too many pixels have no value."""
     left_out = []
-    for index, each in enumerate(lost_parts):
-        if each.part > limit:
-            text = f"its {each.figure} is {each.part:.6g}, above the limit of {limit:.6g}"
-            left_out.append(LeftOut(index, each.figure, float(each.part), float(limit), text))
+    for index, each in enumerate(lost_pixels):
+        if each.fraction > limit:
+            text = f"its {each.figure} is {each.fraction:.6g}, above the limit of {limit:.6g}"
+            left_out.append(LeftOut(index, each.figure, float(each.fraction), float(limit), text))
     return left_out
 
 
-def _faint_outliers(values, limit):
-    """Return the frames with a signal to noise below a limit, or NaN."""
+def _outliers_by_noise(values, limit):
+    """Return the `LeftOut` of frames with a signal to noise below a limit, or without one."""
     left_out = []
     for index, value in enumerate(values):
         if not value >= limit:
@@ -122,8 +126,8 @@ def _faint_outliers(values, limit):
     return left_out
 
 
-def _temperature_outliers(temperatures, tolerance):
-    """Return the frames whose temperature is not that of the group."""
+def _outliers_by_temperature(temperatures, tolerance):
+    """Return the `LeftOut` of frames whose temperature is not that of the group."""
     values = np.array([] if temperatures is None else temperatures, dtype=np.float64)
     finite_values = values[np.isfinite(values)]
     if not len(finite_values):
@@ -141,16 +145,16 @@ def _temperature_outliers(temperatures, tolerance):
 
 
 def _select_within_limits(beyond_limits, statistics, select):
-    """Return the selection among the frames that are within fixed limits.
+    """Return the `Selection` among the frames that are within fixed limits.
 
     Parameters
     ----------
     beyond_limits : list of LeftOut
-        The first reason of a frame counts.
+        Frames beyond a fixed limit; of several entries for a frame the first counts.
     statistics : sequence of ccdflow.detector.frame_figures.FrameStatistics
-        Figures of all frames; of flats `ccdflow.detector.flat_figures.FlatStatistics`.
+        Figures of all frames; for flats `ccdflow.detector.flat_figures.FlatStatistics`.
     select : callable
-        Takes the figures of the other frames, and returns their `Selection`.
+        Takes the figures of the frames within the limits, and returns their `Selection`.
     """
     left_out = {}
     for each in beyond_limits:
@@ -177,19 +181,19 @@ class FlatThresholds:
     Attributes
     ----------
     sigma, disagree, left_out : float
-        See `Thresholds`, which has these defaults as well. A flat that is too faint or saturated
-        does not count as unlike its group.
+        As of `Thresholds`, with the same defaults. A flat that is too faint or saturated does not
+        count as unlike its group.
     signal_to_noise : float
-        A flat with a lower signal to noise in a pixel is too faint. The default is about 900
-        electrons above the read noise, chosen: ten such flats leave 1 % of noise in a frame.
+        A flat with a lower signal to noise in a pixel is too faint. The default, that of 900
+        electrons without read noise, is chosen: ten such flats add 1 % of noise to a frame.
     saturated : float
         A flat with more than this fraction of pixels that are saturated, or have no value for
         another reason, is left out. The default is chosen: more than the stars of a twilight and
         the bad columns of a sound flat lose.
     shape, spot : float
-        Floors of the scatter of coarse shapes (rms over 8 x 8 boxes) and of the deepest spot (of
-        32 x 32 boxes), as fractions of the level. The defaults are the differences of skies and
-        lamps: flats of one lamp and slit of Kast, ISIS and EFOSC2 by 0.05 to 0.4 %
+        Floors of the scatter of coarse shapes (rms over coarse boxes) and of the depth of the
+        deepest spot (of fine boxes), as fractions of the level. The defaults are the differences of
+        skies and lamps: flats of one lamp and slit of Kast, ISIS and EFOSC2 by 0.05 to 0.4 %
         (docs/calibration.md).
     """
 
@@ -223,8 +227,8 @@ def select_flats(statistics, thresholds=None):
     """
     check_has_frames(statistics)
     limits = thresholds or FlatThresholds()
-    outliers = _lost_outliers([flat.lost for flat in statistics], limits.saturated)
-    outliers += _faint_outliers(
+    outliers = _outliers_by_lost_pixels([flat.lost for flat in statistics], limits.saturated)
+    outliers += _outliers_by_noise(
         [flat.signal_to_noise for flat in statistics], limits.signal_to_noise
     )
     return _select_within_limits(
@@ -236,7 +240,7 @@ def select_flats(statistics, thresholds=None):
     )
 
 
-# The meaning of the figures of flats, in words of a sentence.
+# The meaning of the figures of flats, as a part of a sentence.
 _SHAPE = f"rms difference from the other flats in {COARSE_BOXES} x {COARSE_BOXES} boxes"
 _SPOT = (
     f"by how much the darkest of {FINE_BOXES} x {FINE_BOXES} boxes is below that of the other flats"
@@ -244,17 +248,17 @@ _SPOT = (
 
 
 def _flat_figures(statistics, limits):
-    """Yield the distance of each flat's shape from the group's, and its deepest spot."""
+    """Yield the figures of flats: distance of the shape from the group's, and deepest spot."""
     if len(statistics) < 3:
         return
-    deviations = _relative_deviations([flat.shape for flat in statistics])
+    deviations = _relative_deviations([flat.box_medians for flat in statistics])
     if deviations is not None:
         rms = np.sqrt(np.mean(np.square(deviations), axis=1))
         floor = float(np.hypot(limits.shape, _noise_of_box(statistics, COARSE_BOXES)))
         yield Figure("shape", rms, floor, "", is_one_sided=True, meaning=_SHAPE)
-    deviations = _relative_deviations([flat.spots for flat in statistics])
+    deviations = _relative_deviations([flat.fine_box_medians for flat in statistics])
     if deviations is not None:
-        # A bright box is a star of the twilight, which clipping leaves out.
+        # A bright box is a star of the twilight, which clipping leaves out: only dark boxes count.
         depths = -deviations.min(axis=1)
         lowest_by_chance = _LOWEST_BOX_DEPTH * _noise_of_box(statistics, FINE_BOXES)
         floor = float(np.hypot(limits.spot, lowest_by_chance / limits.sigma))
@@ -262,24 +266,24 @@ def _flat_figures(statistics, limits):
 
 
 def _noise_of_box(statistics, boxes):
-    """Return the relative noise of the median of one of boxes a side, in the noisiest flat."""
+    """Return the relative noise of the median of a box, in the noisiest flat."""
     noise = max(flat.noise for flat in statistics)
     pixels = max(min(flat.pixels for flat in statistics), 1)
     return MEDIAN_OVER_MEAN_SHORT * (noise / pixels**0.5) * boxes
 
 
 def _relative_deviations(values):
-    """Return the difference of each flat from the group's median, divided by it: (n, boxes).
+    """Return each flat over the group's median, minus 1: (n, boxes); None without a lit box.
 
-    Each flat is scaled to the others: amplifiers of unlike gains have two levels, and the median of
-    all pixels lies anywhere between them.
+    Each flat is divided by its own median ratio. It is not divided by the median of its pixels,
+    which may be anywhere between the two levels of amplifiers of unlike gains.
     """
     values = np.array(values, dtype=np.float64)
     is_finite = np.isfinite(values).all(axis=0)
     if not is_finite.any():
         return None
     middle = np.median(values[:, is_finite], axis=0)
-    is_lit = middle > LIT_PART
+    is_lit = middle > LIT_FRACTION
     if not is_lit.any():
         return None
     ratio = values[:, is_finite][:, is_lit] / middle[is_lit]
@@ -287,8 +291,8 @@ def _relative_deviations(values):
 
 
 def _no_common_flat(statistics, limits):
-    """Return the disagreement of flats of two kinds, all equally far from the middle."""
-    deviations = _relative_deviations([flat.shape for flat in statistics])
+    """Return the disagreement of flats of two shapes, equally far from the median: a list."""
+    deviations = _relative_deviations([flat.box_medians for flat in statistics])
     if len(statistics) < 3 or deviations is None:
         return []
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviations), axis=0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Warn if measured and predicted noise differ by this part, and by this many standard errors: chance
-# alone reaches five once in 1.7 million darks.
+# Warn if measured and predicted noise differ by more than the first number, a fraction, and by more
+# than the second number of standard errors. Chance does so in one of 1.7 million darks.
 _RATIO_TOLERANCE, _RATIO_SIGMA = 0.05, 5
 
 
@@ -19,7 +19,7 @@ def warnings_on_dark(figures, *, unit="adu", drift_fraction=0.1):
         Unit of the members' levels.
     drift_fraction : float
         Warn about levels that drift, and span more than this fraction of the dark level. The
-        default is chosen: a cold detector holds its dark current better than to 10 %.
+        default is chosen: the dark current of a cold detector varies by less.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The dead time of a shutter across an image, from flats of several exposures.
 
-A shutter uncovers one part of an image later than another: a pixel is exposed for t - delta of the
-t seconds asked for (R. E. Zissell 2000, JAAVSO 28, 149, who measures it from a long and a short
+A shutter uncovers one part of an image later than another: of an exposure of t seconds, a pixel is
+exposed for t - delta (R. E. Zissell 2000, JAAVSO 28, 149, measures delta from a long and a short
 flat). A flat of exposure t_i under a lamp of brightness a_i has the values
 
     N_i(p) = a_i F(p) (t_i - delta(p)),
@@ -10,10 +10,10 @@ and over its own mean, with D = delta - mean(delta) and x_i = 1 / (t_i - mean(de
 
     r_i(p) = f(p) (1 - D(p) x_i).
 
-So D is the slope of a straight line in x over its intercept, whatever the lamp does between the
-flats. The dead time is smooth: the lines are fitted to means of cells, and D is linear between
-their centres. The mean of delta needs a lamp that is steady from one exposure to the next
-(`ccdflow.detector.photons.photon_transfer.measure_linearity`).
+D is therefore minus the slope of a straight line in x over its intercept, even if the lamp varies
+between the flats. The dead time is smooth: the lines are fitted to means of cells, and D is linear
+between their centres. The mean of delta can only be measured with a lamp that is steady from one
+exposure to the next (`ccdflow.detector.photons.photon_transfer.measure_linearity`).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ import numpy as np
 from ccdflow.detector.photons.night_transfer import group_by_exposure, linearity_of_filter
 from ccdflow.errors import FrameError
 
-# Cells of a map along an axis at most. Chosen: fewer blur the edges of the blades, more have larger
-# errors each.
+# Cells of a map along an axis at most. Chosen: fewer cells blur the edges of the blades, more cells
+# have larger errors.
 _MOST_CELLS = 16
-# Pixels along a side of a cell at least: the mean of 256 pixels has a sixteenth of the noise of
-# one.
+# Pixels along a side of a cell at least: the mean of a cell has a sixteenth of the noise of a
+# pixel.
 _LEAST_SIDE = 16
-# Every lamp is taken to scatter by at least this: no error is zero. The limit for the linearity of
-# a detector, 0.001, would be an error of 1 ms in an exposure of 1 s, as much as a fast shutter's
-# dead time.
+# Least relative scatter that is assumed for a lamp: no error is zero. The limit for the linearity
+# of a detector is ten times larger. Here it would be too large: 1 ms in an exposure of 1 s is the
+# dead time of a fast shutter.
 _LEAST_LAMP_SCATTER = 1e-4
-# With this many degrees of freedom the scatter alone gives the errors: it is known to 10 %.
+# From this many degrees of freedom on, the scatter alone gives the errors: it is known to 10 %.
 _MANY_RESIDUALS = 50
-# Value and error where no lamp was steady.
+# Mean dead time and its error where no lamp was steady.
 _UNKNOWN_FIGURE = (np.nan, np.nan)
 
 
 @dataclass(frozen=True)
 class DeadTime:
-    """The dead time of the shutter in the cells of the images of a frame.
+    """The dead time of a shutter in the cells of the images of a frame.
 
     Attributes
     ----------
@@ -52,28 +52,29 @@ class DeadTime:
         Dead time of each image minus its mean over all images, and its standard error, seconds; NaN
         in a cell without good pixels.
     mean, mean_error : float
-        Seconds; NaN where no lamp was steady.
-    chi2 : float
-        Chi^2 of all lines, over their degrees of freedom; NaN without any. Errors are multiplied by
-        its root, where it is of few degrees only if it is above 1.
+        Mean of the dead time over all images and its standard error, seconds; NaN where no lamp was
+        steady.
+    reduced_chi2 : float
+        Chi^2 of all lines over their degrees of freedom; NaN for no degrees of freedom. Errors are
+        multiplied by its root; with few degrees of freedom only if it is above 1.
     """
 
     excess: tuple[np.ndarray, ...]
     error: tuple[np.ndarray, ...]
     mean: float = np.nan
     mean_error: float = np.nan
-    chi2: float = np.nan
+    reduced_chi2: float = np.nan
 
     def effect(self, inverse, *, sigmas=3.0):
-        """Return the largest relative error that the shutter certainly leaves in a frame.
+        """Return the largest relative error that the shutter causes in a frame with certainty.
 
         Parameters
         ----------
         inverse : float
-            1/s: the inverse of the frame's exposure, minus the mean inverse of its flats'.
+            The inverse of the frame's exposure minus the mean inverse of its flats' exposures, 1/s.
         sigmas : float
-            Errors that are taken off the dead time of each cell: chance exceeds the default in one
-            cell of 370.
+            Standard errors that are subtracted from the size of each cell's excess: chance exceeds
+            the default in one cell of 370.
 
         Returns
         -------
@@ -87,7 +88,7 @@ class DeadTime:
 
 
 def cell_edges(size):
-    """Return the first pixels of the cells along an axis, and its end: (cells + 1,) int.
+    """Return the first pixel of each cell along an axis, and the size of the axis: (cells + 1,).
 
     Examples
     --------
@@ -99,12 +100,12 @@ def cell_edges(size):
 
 
 def cell_sums(values, rows, shape):
-    """Return sums and numbers of the good pixels of the cells, as far as some rows reach.
+    """Return the sums and numbers of the good pixels of each cell in some rows of the image.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Some rows of n flats. NaN where a pixel is bad; it is left out in all of them.
+        Some rows of n flats. A pixel that is NaN in one flat is left out in all flats.
     rows : slice
         Rows of the image, k of them.
     shape : (int, int)
@@ -115,7 +116,7 @@ def cell_sums(values, rows, shape):
     sums : numpy.ndarray of shape (n, rows of cells, cells in a row), float64
         0 in cells that the rows do not touch.
     count : numpy.ndarray of shape (rows of cells, cells in a row), float64
-        Likewise.
+        Number of good pixels; 0 in cells that the rows do not touch.
     """
     y_edges, x_edges = cell_edges(shape[0]), cell_edges(shape[1])
     is_good = np.isfinite(values).all(axis=0)
@@ -134,18 +135,19 @@ def cell_sums(values, rows, shape):
 
 @dataclass(frozen=True)
 class FlatSeries:
-    """Flats of one filter: means of their cells.
+    """The means of the cells in flats of one filter.
 
     Attributes
     ----------
     seconds : numpy.ndarray of shape (n,), float64
-        Exposures.
+        Exposure of each flat.
     means : list of numpy.ndarray of shape (n, rows of cells, cells in a row), float64
         Means of each image, adu above bias and dark; NaN in a cell without good pixels.
     variances : list of numpy.ndarray of the same shapes, float64
-        Variances of these means, adu^2: the scatter of the flats corrects their level.
+        Variances of these means, adu^2. A common factor of all may be wrong: the scatter of the
+        flats corrects it.
     counts : list of numpy.ndarray of the same shapes, float64
-        Good pixels of each cell.
+        Number of good pixels of each cell.
     """
 
     seconds: np.ndarray
@@ -155,12 +157,12 @@ class FlatSeries:
 
 
 def measure_dead_time(series):
-    """Measure the dead time from flats of several exposures, of one filter or several.
+    """Measure the dead time, in seconds, from flats of several exposures and one or more filters.
 
     Parameters
     ----------
     series : list of FlatSeries
-        Each of two exposures or more.
+        Each has two exposures or more.
 
     Returns
     -------
@@ -172,12 +174,12 @@ def measure_dead_time(series):
     weights = sum(line.error**-2 for line in lines)
     excess = sum(line.excess / line.error**2 for line in lines) / weights
     freedom = sum(line.freedom for line in lines)
-    chi2 = sum(line.squares for line in lines) / freedom if freedom else np.nan
-    error = weights**-0.5 * _error_factor(chi2, freedom)
+    reduced_chi2 = sum(line.squares for line in lines) / freedom if freedom else np.nan
+    error = weights**-0.5 * _error_factor(reduced_chi2, freedom)
     shapes = [means.shape[1:] for means in series[0].means]
     return DeadTime(
         _split_by_image(excess, shapes), _split_by_image(error, shapes), mean, mean_error,
-        float(chi2),
+        float(reduced_chi2),
     )  # fmt: skip
 
 
@@ -188,15 +190,15 @@ def _split_by_image(values, shapes):
     return tuple(part.reshape(shape) for part, shape in parts)
 
 
-def _error_factor(chi2, freedom):
-    """Return the factor of the errors, by chi^2: few residuals only increase them."""
+def _error_factor(reduced_chi2, freedom):
+    """Return the factor of the errors; with few degrees of freedom it is at least 1."""
     if freedom == 0:
         return 1.0
-    return np.sqrt(chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(chi2))
+    return np.sqrt(reduced_chi2) if freedom >= _MANY_RESIDUALS else max(1.0, np.sqrt(reduced_chi2))
 
 
 def _flat_levels(flats):
-    """Return the means of all cells, (n, cells), their variances, and the flats' levels."""
+    """Return the means of all cells, (n, cells), their variances, and the level of each flat."""
     n = len(flats.seconds)
     means, variances = (
         np.concatenate([array.reshape(n, -1) for array in arrays], axis=1)
@@ -208,16 +210,16 @@ def _flat_levels(flats):
 
 
 class _CellLines(NamedTuple):
-    """The lines of n cells of the image over the exposures of flats.
+    """The lines of n cells over the inverse exposures of flats.
 
     Attributes
     ----------
     excess, error : numpy.ndarray of shape (n,), float64
-        D of each cell and its error, in seconds.
+        D of each cell and its standard error, seconds.
     squares : float
         Sum of the squared residuals, each over its variance.
     freedom : int
-        Degrees of freedom of this sum.
+        Degrees of freedom of ``squares``.
     """
 
     excess: np.ndarray
@@ -227,11 +229,11 @@ class _CellLines(NamedTuple):
 
 
 def _fit_cell_lines(flats, mean):
-    """Fit a line to each cell and return the `_CellLines`."""
+    """Return the `_CellLines` of flats whose mean dead time is known."""
     means, variances, levels = _flat_levels(flats)
     x = 1 / (np.asarray(flats.seconds, dtype=np.float64) - mean)[:, None]
     ratios = means / levels[:, None]
-    # One weight for all cells of a flat would do: they differ by the vignetting only.
+    # Inverse variances of the ratios.
     weights = levels[:, None] ** 2 / variances
     total, wx, wxx = (np.sum(weights * x**power, axis=0) for power in range(3))
     wy, wxy = (np.sum(weights * ratios * x**power, axis=0) for power in range(2))
@@ -248,7 +250,7 @@ def _fit_cell_lines(flats, mean):
 
 
 def _mean_dead_time(flats):
-    """Return the mean dead time by the flats' levels, and its error; NaN for no steady lamp."""
+    """Return the mean dead time by the levels of flats, and its error; NaN for no steady lamp."""
     _, _, levels = _flat_levels(flats)
     seconds = np.asarray(flats.seconds, dtype=np.float64)
     sets = group_by_exposure(list(seconds))
@@ -258,7 +260,7 @@ def _mean_dead_time(flats):
 
 
 def _weighted_mean(pairs):
-    """Return the mean of values by their errors, and its error; NaN for none."""
+    """Return the weighted mean of (value, error) pairs, and its error; NaN for no finite pair."""
     finite_pairs = [pair for pair in pairs if np.isfinite(pair).all()]
     values, errors = np.array(finite_pairs or [_UNKNOWN_FIGURE]).T
     weights = errors**-2.0
@@ -269,15 +271,17 @@ def _weighted_mean(pairs):
 
 
 def interpolate_cells(cells, shape):
-    """Return the value of each pixel from the values of cells: (ny, nx) float32.
+    """Return the value of each pixel, interpolated between cells: (ny, nx) float32.
 
-    Linear between the centres of the cells, beyond those at the edge the parabola through three; a
-    cell without a value has that of the nearest one.
+    Values are linear between the centres of cells. Beyond the outermost centres they are those of
+    the parabola through the last three cells. A cell without a value takes the value of the nearest
+    cell that has one.
 
     Parameters
     ----------
     cells : numpy.ndarray of shape (rows of cells, cells in a row), floats
     shape : (int, int)
+        (ny, nx) of the image.
 
     Returns
     -------
@@ -288,7 +292,7 @@ def interpolate_cells(cells, shape):
 
 
 def _fill_cells(cells):
-    """Return cells, those without a value with that of the nearest cell; 0 if none has one."""
+    """Return cells, where NaN becomes the value of the nearest cell; 0 if all are NaN."""
     known_cells = np.argwhere(np.isfinite(cells))
     if len(known_cells) == cells.size or not len(known_cells):
         return np.nan_to_num(cells)
@@ -300,17 +304,17 @@ def _fill_cells(cells):
 
 
 def _cell_weights(size):
-    """Return the part of each cell along an axis in each pixel: (size, cells)."""
+    """Return the weight of each cell along an axis in the value of each pixel: (size, cells)."""
     edges = cell_edges(size)
     centres = (edges[:-1] + edges[1:] - 1) / 2
     if len(centres) == 1:
         return np.ones((size, 1))
     pixels = np.arange(size)
     index = np.clip(np.searchsorted(centres, pixels) - 1, 0, len(centres) - 2)
-    part = (pixels - centres[index]) / (centres[index + 1] - centres[index])
+    fraction = (pixels - centres[index]) / (centres[index + 1] - centres[index])
     weights = np.zeros((size, len(centres)))
-    weights[pixels, index] = 1 - part
-    weights[pixels, index + 1] = part
+    weights[pixels, index] = 1 - fraction
+    weights[pixels, index + 1] = fraction
     if len(centres) > 2:
         for cells, is_beyond in (
             ((0, 1, 2), pixels < centres[0]),
@@ -337,23 +341,25 @@ def _parabola_weights(positions, nodes):
 
 
 def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
-    """Return the factor that a frame over its flat is multiplied by, and its relative variance.
+    """Return the factor on a frame that was divided by its flat, and its relative variance.
 
-    The flat, a mean of flats of exposures t_i, holds the mean of (t_i - delta) / (t_i - mean), and
-    the frame of exposure t has (t - delta) / t of the light of a perfect shutter.
+    The flat is a mean of flats of exposures t_i: it contains the mean of (t_i - delta) / (t_i -
+    mean). The frame of exposure t has the fraction (t - delta) / t of the light of a perfect
+    shutter.
 
     Parameters
     ----------
     excess, error : numpy.ndarray of shape (rows of cells, cells in a row), float64
-        Excess and error of the cells of one image, see `DeadTime`.
+        Excess and error of the cells of one image, seconds: see `DeadTime`.
     mean : float
-        Mean dead time, seconds. With NaN the frame keeps its mean, and differences between pixels
-        alone are corrected.
+        Mean dead time, seconds. With NaN only the differences between pixels are corrected, and the
+        frame keeps its mean.
     seconds : float
         Exposure of the frame.
     flat_exposures : sequence of float
         Exposures of the members of the flat.
     shape : (int, int)
+        (ny, nx) of the image.
 
     Returns
     -------
@@ -371,10 +377,10 @@ def shutter_factor(excess, error, mean, seconds, flat_exposures, shape):
     for exposure in flat_exposures:
         flat += 1 - excess_of_pixels / np.float32(exposure - mean_or_zero)
     flat /= np.float32(len(flat_exposures))
-    exposed_part = (np.float32(seconds - mean_or_zero) - excess_of_pixels) / np.float32(seconds)
+    exposed_fraction = (np.float32(seconds - mean_or_zero) - excess_of_pixels) / np.float32(seconds)
     if np.isnan(mean):
-        exposed_part = 1 - excess_of_pixels / np.float32(seconds)
-    factor = flat / exposed_part
+        exposed_fraction = 1 - excess_of_pixels / np.float32(seconds)
+    factor = flat / exposed_fraction
     inverses_of_flat = [1 / (exposure - mean_or_zero) for exposure in flat_exposures]
     inverse = 1 / (seconds - mean_or_zero) - np.mean(inverses_of_flat)
     return factor, np.square(interpolate_cells(error, shape) * np.float32(inverse))

@@ -1,4 +1,4 @@
-"""Figures of flats: level, shape, lamp, and the quality of a combined flat."""
+"""Figures of flats: level, shape, lamp, gain, and the quality of a combined flat."""
 
 from __future__ import annotations
 
@@ -9,59 +9,60 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ccdflow.detector.bias_figures import drift_of_levels
+from ccdflow.detector.bias_figures import measure_drift
 from ccdflow.detector.frame_figures import FINE_BOXES, UNKNOWN_FIGURE, Estimate
 from ccdflow.detector.half_split import half_split
-from ccdflow.detector.lost_pixels import NONE_LOST, LostPart
+from ccdflow.detector.lost_pixels import NONE_LOST, LostPixels
 from ccdflow.detector.photons.photon_transfer import HIGHEST_GAIN
 from ccdflow.maskbits import UNLIT
 from ccdflow.robust import median
 
 SHAPE_BOXES = 8
-"""The shape of a flat is measured in this many boxes along a side."""
+"""The coarse shape of a flat is measured in this many boxes along each side."""
 
 APERTURE_PIXELS = 50
-"""The limit of the signal to noise by a flat is given for an aperture of this many pixels."""
+"""Pixels of the aperture in `FlatFigures.aperture_cap`."""
 
 
 GAIN_TOLERANCE = 0.05
-"""A warning tells of a measured gain that differs by this part from the gain of profile or header.
-Chosen: the standard errors of bright pixels are then off by half of it, 2.5 %. """
+"""A measured gain is reported if it differs by more than this fraction from the gain in profile or
+header. Chosen: the standard errors of bright pixels are wrong by half of it. """
 
-# A gain is measured by the pairs of at most this many flats: three pairs.
+# A gain is measured from the consecutive pairs of at most this many flats.
 _MOST_GAIN_FRAMES = 4
 # A gain is measured in at most this many rows of an amplifier.
 _MOST_GAIN_ROWS = 64
-# Rows and columns of a block whose mean is taken off: the flats' shapes differ from block to block.
+# Rows and columns of a block, whose mean is subtracted: the shapes of two flats differ from block
+# to block.
 _GAIN_BLOCK = (2, 32)
-# A gain needs at least this many pixels: with fewer its error would exceed 5 %.
+# A gain needs at least this many pixels: with fewer pixels its error would exceed 5 %.
 _FEWEST_GAIN_PIXELS = 1000
-# A block is lit if its photon variance, at a gain of 1, is this many times the read variance: a
-# read noise that is wrong by 10 % changes the gain by at most 1 % then.
+# A block is lit if its photon variance, at a gain of 1, is this many times the read variance. A
+# read noise that is wrong by 10 % then changes the gain by at most 1 %.
 _LEAST_LIGHT_RATIO = 20.0
 # A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
 _GAIN_CLIP_SIGMA = 5.0
-# Rounds in which hits are left out of the pixels that give a gain.
+# Rounds in which hits are left out and the gain is measured again.
 _GAIN_ITERATIONS = 3
-# The scatter in a block is too large beyond this many sigma, once in 3 million blocks by chance:
-# each flat of a twilight has stars of its own, and their wings pass the clipping of pixels.
+# A block whose scatter is this many sigma too large is left out; one in 3 million is by chance.
+# Each flat of a twilight has other stars, and clipping of pixels does not remove their wings.
 _GAIN_BLOCK_SIGMA = 5.0
-# Where stars take more than this part of the blocks, fainter ones that no block shows are in the
-# others: the gain is too low by up to nine tenths of that part (simulated fields of 100 to 1,500
-# stars in a million pixels: 4 to 9 tenths). Hits and hot pixels take less.
-_MOST_LOST_BLOCK_PART = 0.01
-# The error of a gain by stars, in units of the part of the blocks that they take: the largest of
-# the simulations for `_MOST_LOST_BLOCK_PART`.
-_ERROR_OF_LOST_BLOCKS = 0.9
-# A gain of a larger relative error counts as unknown: it needs 7,500 pixels. Chosen: the warning
-# on a gain that is off by 5 % would be one of chance with a larger error; a smaller one leaves
-# windows without a gain.
+# If stars are in more than this fraction of the blocks, fainter stars are in the other blocks,
+# where nothing shows them. In simulated fields of 100 to 1,500 stars in a million pixels the gain
+# is too low by 4 to 9 tenths of this fraction. Hits and hot pixels are in fewer blocks.
+_MOST_STAR_BLOCK_FRACTION = 0.01
+# The relative error of a gain by stars over the fraction of blocks with stars: the largest in the
+# simulations for `_MOST_STAR_BLOCK_FRACTION`.
+_GAIN_ERROR_BY_STAR_BLOCKS = 0.9
+# A gain with a larger relative error counts as unknown: at least 7,500 pixels are needed. Chosen:
+# with a larger limit chance alone would cause warnings on the gain (`GAIN_TOLERANCE`); with a
+# smaller one windows have no gain.
 _MOST_GAIN_ERROR = 0.02
-# A gain differs from the header's only if it is also off by this many standard errors: by chance
-# alone it is once in 1.7 million.
+# A gain differs from the header's only if the difference has also this many standard errors: chance
+# reaches them once in 1.7 million.
 _GAIN_DIFFERENCE_SIGMA = 5.0
-# Pairs of consecutive flats share one: their variances are correlated by a quarter, and the
-# variance of their mean is this many times larger than without the correlation.
+# Consecutive pairs share a flat: their variances are correlated by a quarter, and the variance of
+# their mean is this many times larger than without correlation.
 _PAIR_VARIANCE_FACTOR = 1.5
 # The median of the square of a standard normal value.
 _MEDIAN_OF_CHI_SQUARE = 0.45494
@@ -69,39 +70,39 @@ _MEDIAN_OF_CHI_SQUARE = 0.45494
 
 @dataclass(frozen=True)
 class FlatStatistics:
-    """Figures by which a flat is compared with others of its group.
+    """Figures by which a flat is compared with the other flats of its group.
 
     Attributes
     ----------
     level : float
-        Median of the good pixels minus bias and dark, in electrons if the gain is known.
-    lost : ccdflow.detector.lost_pixels.LostPart
-        The part of its pixels that has no value: saturated ones, mostly.
+        Median of the good pixels minus bias and dark, electrons; adu if the gain is unknown.
+    lost : ccdflow.detector.lost_pixels.LostPixels
+        The pixels without a value, mostly saturated ones.
     signal_to_noise : float
         Signal to noise of a pixel at this level.
-    shape, spots : tuple of float
-        Medians of 8 x 8 and of 32 x 32 boxes divided by the level, row by row; NaN for a box
-        without good pixels.
+    box_medians, fine_box_medians : tuple of float
+        Medians of the coarse boxes (`SHAPE_BOXES`) and of the fine ones (`FINE_BOXES`) over the
+        level, row by row; NaN for a box without good pixels.
     noise : float
-        Scatter of a pixel divided by the level, from gain and read noise.
+        Noise of a pixel over the level, from gain and read noise.
     pixels : int
         Number of pixels measured.
     """
 
     level: float
-    lost: LostPart
+    lost: LostPixels
     signal_to_noise: float
-    shape: tuple[float, ...]
-    spots: tuple[float, ...]
+    box_medians: tuple[float, ...]
+    fine_box_medians: tuple[float, ...]
     noise: float
     pixels: int
 
 
 def bring_to_one_gain(sample, rows, noises):
-    """Bring the samples of flats to one gain, in place, if their amplifiers have several.
+    """Convert the samples of flats to electrons, in place, if amplifiers have unlike gains.
 
-    The level of a flat is one number: if the gains are 0.3 and 30, a level in adu is that of one
-    amplifier, and the other one seems to have a hundred times too much light or too little.
+    The level of a flat is one number. With gains of 0.3 and 30 a level in adu would be that of one
+    amplifier. The other amplifier would seem to have a hundred times too much or too little light.
 
     Parameters
     ----------
@@ -109,14 +110,14 @@ def bring_to_one_gain(sample, rows, noises):
         Rows of flats minus bias and dark, adu. Becomes electrons if all gains are known and some
         differ; otherwise unchanged.
     rows : numpy.ndarray of shape (k,), int
-        The rows of the image.
+        The rows of the image that the sample has.
     noises : sequence of ccdflow.combine.noise.AmplifierNoise
         Noises of the amplifiers with signal.
 
     Returns
     -------
     gain : float or None
-        Electrons per unit of the sample now; None if unknown.
+        Electrons per unit of the sample after the call; None if unknown.
     read_noise : float
         Read noise of a typical pixel, in the same unit: the root of the mean variance of the
         amplifiers.
@@ -134,7 +135,7 @@ def bring_to_one_gain(sample, rows, noises):
 
 
 def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
-    """Measure one flat on some of its rows.
+    """Return the `FlatStatistics` of a flat from some of its rows.
 
     Parameters
     ----------
@@ -142,11 +143,11 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         Rows of a flat minus bias and dark; NaN where masked. See
         `ccdflow.combine.member_noise.sample_members`.
     gain : float or None
-        Electrons per unit of the sample; 1 if unknown.
+        Electrons per unit of the sample; None if unknown, which counts as 1.
     read_noise : float
         In the unit of the sample.
-    lost : ccdflow.detector.lost_pixels.LostPart
-        The part of its pixels that has no value.
+    lost : ccdflow.detector.lost_pixels.LostPixels
+        The pixels of the flat without a value.
 
     Returns
     -------
@@ -163,15 +164,15 @@ def flat_statistics(sample, *, gain=None, read_noise=0.0, lost=NONE_LOST):
         level=level * gain,
         lost=lost,
         signal_to_noise=float(signal_to_noise),
-        shape=_box_medians(relative_sample, SHAPE_BOXES),
-        spots=_box_medians(relative_sample, FINE_BOXES),
+        box_medians=_box_medians(relative_sample, SHAPE_BOXES),
+        fine_box_medians=_box_medians(relative_sample, FINE_BOXES),
         noise=1 / signal_to_noise if signal_to_noise > 0 else math.inf,
         pixels=int(finite_values.size),
     )
 
 
 def _box_medians(rows, boxes):
-    """Return the medians of boxes; NaN if there are too few pixels for that number of boxes."""
+    """Return the medians of boxes, row by row; () for fewer pixels along an axis than boxes."""
     ny, nx = (size // boxes * boxes for size in rows.shape)
     if not ny or not nx:
         return ()
@@ -185,32 +186,33 @@ def _box_medians(rows, boxes):
 
 @dataclass(frozen=True)
 class FlatFigures:
-    """One row of the table of combined flats, of one amplifier.
+    """One row of the table of combined flats: the figures of one amplifier.
 
     Attributes
     ----------
     amplifier : str
     frames : int
+        Number of members.
     level, lowest, highest : float
         Median, lowest and highest level of the members in the amplifier, in electrons if the gain
         is known, otherwise in adu (`unit`).
     unit : {'electron', 'adu'}
     signal_to_noise : float
-        Median over the good pixels of the combined flat: the upper limit for a frame divided by
-        it.
+        Median over the good pixels of the combined flat: no frame that is divided by the flat can
+        have a higher one.
     aperture_cap : float
-        The same for the sum of 50 pixels.
+        The same limit for the sum of `APERTURE_PIXELS` pixels.
     lamp_drift : Estimate
         Slope of the members' level through the night, per cent an hour.
     ratio : float
-        Mean of the amplifier, when the mean of the whole flat is 1.
+        Mean of the amplifier's good pixels; the mean of the whole flat is 1.
     unlit : int
-        Pixels flagged as unlit.
+        Number of pixels that are flagged as unlit.
     noise_ratio : Estimate
         Measured over predicted noise, from two halves of the members.
     measured_gain : Estimate
-        Electrons per unit of the members, from the scatter between them; unknown where it is not
-        within 2 %.
+        Electrons per unit of the members, from the scatter between members; unknown where its error
+        exceeds `_MOST_GAIN_ERROR`.
     """
 
     amplifier: str
@@ -229,7 +231,7 @@ class FlatFigures:
 
 
 def measure_flat(flat, *, hours=None):
-    """Measure all of the table's figures for a combined flat.
+    """Return the `FlatFigures` of each amplifier of a combined flat.
 
     Parameters
     ----------
@@ -241,15 +243,15 @@ def measure_flat(flat, *, hours=None):
     Returns
     -------
     list of FlatFigures
-        One for each amplifier of its noise model.
+        One for each amplifier of the flat's noise model.
     """
     return [_measure_flat_amplifier(flat, amplifier, hours) for amplifier in flat.noise.amplifiers]
 
 
 def _measure_flat_amplifier(flat, amplifier, hours):
-    """Return the figures of an amplifier of a combined flat."""
-    part = amplifier.region.slices
-    image, errors, mask = flat.image[part], flat.uncertainty[part], flat.mask[part]
+    """Return the `FlatFigures` of an amplifier of a combined flat."""
+    slices = amplifier.region.slices
+    image, errors, mask = flat.image[slices], flat.uncertainty[slices], flat.mask[slices]
     is_good = (mask == 0) & (errors > 0)
     values = image[is_good]
     ratio = float(values.mean(dtype=np.float64)) if values.size else math.nan
@@ -273,23 +275,23 @@ def _measure_flat_amplifier(flat, amplifier, hours):
 
 
 def measure_gain_of_flats(flat, amplifier):
-    """Measure the gain of an amplifier from the scatter between the first flats of a group.
+    """Measure the gain of an amplifier, electrons per adu, from the first flats of a group.
 
-    Each pixel is compared with itself in the next flat, at its own level: vignetting does not
-    count, and pixels whose read noise matters are left out.
+    Each pixel is compared with the same pixel of the next flat, at its own level: vignetting does
+    not count. Pixels in which read noise matters are left out.
 
     Parameters
     ----------
     flat : ccdflow.combine.stack.Combined
-        With a sample of its members, each over its own level.
+        Has a sample of its members, each over its level.
     amplifier : ccdflow.combine.noise.AmplifierNoise
-        With its read noise.
+        Has a read noise.
 
     Returns
     -------
     ccdflow.detector.frame_figures.Estimate
-        Electrons per unit of the members. Unknown where there are too few flats, pixels or
-        electrons for an error of 2 %, and where flats are full: they scatter too little.
+        Electrons per unit of the members. Unknown where flats, pixels or electrons are too few for
+        an error of `_MOST_GAIN_ERROR`, and where flats are full: they scatter too little.
     """
     rows = np.flatnonzero(amplifier.region.has_rows(flat.sample_rows))
     rows = rows[:: max(1, len(rows) // _MOST_GAIN_ROWS)]
@@ -311,39 +313,41 @@ def measure_gain_of_flats(flat, amplifier):
     if squares.size < _FEWEST_GAIN_PIXELS:
         return UNKNOWN_FIGURE
     inverse = float(median(squares / photons)) / _MEDIAN_OF_CHI_SQUARE
-    limit = _largest_block_scatter(squares.shape[1])
+    most_ratio = _largest_variance_ratio(squares.shape[1])
     for _ in range(_GAIN_ITERATIONS):
         expected_squares = inverse * photons + fixed_variances
         is_kept = squares <= _GAIN_CLIP_SIGMA**2 * expected_squares
-        is_kept &= (squares / expected_squares).mean(axis=1, keepdims=True) <= limit
+        is_kept &= (squares / expected_squares).mean(axis=1, keepdims=True) <= most_ratio
         inverse = float(np.mean(((squares - fixed_variances) / photons)[is_kept]))
         if not inverse * HIGHEST_GAIN > 1:
             return UNKNOWN_FIGURE
     relative_error = math.sqrt(2 * _PAIR_VARIANCE_FACTOR / max(np.count_nonzero(is_kept), 1))
     if relative_error > _MOST_GAIN_ERROR:
         return UNKNOWN_FIGURE
-    lost_part = sum(pair.n_stars for pair in pairs) / sum(pair.n_lit for pair in pairs)
-    if lost_part > _MOST_LOST_BLOCK_PART:
-        relative_error = math.hypot(relative_error, _ERROR_OF_LOST_BLOCKS * lost_part)
+    star_block_fraction = sum(pair.n_stars for pair in pairs) / sum(pair.n_lit for pair in pairs)
+    if star_block_fraction > _MOST_STAR_BLOCK_FRACTION:
+        relative_error = math.hypot(
+            relative_error, _GAIN_ERROR_BY_STAR_BLOCKS * star_block_fraction
+        )
     return Estimate(1 / inverse, relative_error / inverse)
 
 
-def _largest_block_scatter(pixels):
-    """Return the largest scatter of a block over the expected: a chi^2 (Wilson and Hilferty)."""
-    part = 2 / (9 * (pixels - 1))
-    return (1 - part + _GAIN_BLOCK_SIGMA * part**0.5) ** 3
+def _largest_variance_ratio(n_pixels):
+    """Return the largest variance of a block over the expected one (Wilson and Hilferty 1931)."""
+    cube_root_variance = 2 / (9 * (n_pixels - 1))
+    return (1 - cube_root_variance + _GAIN_BLOCK_SIGMA * cube_root_variance**0.5) ** 3
 
 
 class _PairDifferences(NamedTuple):
-    """Squared differences of two flats, pixel by pixel, and the parts of their variance.
+    """Squared differences of two flats, pixel by pixel, and the terms of their variance.
 
     Attributes
     ----------
     squares, photons, fixed_variances : numpy.ndarray of shape (k, pixels of a block), float64
-        Values of the blocks with enough light: the expectation of the first is the second over the
-        gain, plus the third.
+        Values of the blocks with enough light. The expectation of a square is the photon term over
+        the gain, plus the fixed variance.
     n_lit, n_stars : int
-        Numbers of the blocks with enough light, and of those of them with a star.
+        Number of blocks with enough light, and number of blocks among them with a star.
     """
 
     squares: np.ndarray
@@ -361,15 +365,16 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     first, second : numpy.ndarray of shape (rows, nx), float64
         Sampled rows of two flats.
     inverse_levels : sequence of float
-        One over the level of each flat.
+        The inverse level of each flat.
     read_variance : float
-        The square of the read noise.
+        The square of the read noise, adu^2.
     """
     rows, columns = (size // step for size, step in zip(first.shape, _GAIN_BLOCK, strict=True))
     if not rows or not columns:
         return _PairDifferences(*(np.empty((0, _GAIN_BLOCK[0] * _GAIN_BLOCK[1])),) * 3)
 
     def blocks(values):
+        """Return the pixels of each block: (number of blocks, pixels of a block)."""
         part = values[: rows * _GAIN_BLOCK[0], : columns * _GAIN_BLOCK[1]]
         part = part.reshape(rows, _GAIN_BLOCK[0], columns, _GAIN_BLOCK[1])
         return part.swapaxes(1, 2).reshape(rows * columns, -1)
@@ -384,14 +389,16 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
     photons = light * inverse_levels.sum()
     fixed_variance = read_variance * np.square(inverse_levels).sum()
     is_lit = photons > _LEAST_LIGHT_RATIO * max(fixed_variance, np.square(inverse_levels).sum())
-    # A block in which a pixel is too faint, or stands out, is left out whole with its mean.
-    is_usual = np.abs(difference).max(axis=1) <= _GAIN_CLIP_SIGMA * 2 * np.median(
+    # A block in which one pixel is too faint, or an outlier, is left out: that pixel is in its
+    # mean.
+    has_no_outlier = np.abs(difference).max(axis=1) <= _GAIN_CLIP_SIGMA * 2 * np.median(
         np.abs(difference), axis=1
     )
     is_lit = is_lit.all(axis=1)
-    is_chosen = is_lit & is_usual
-    # Where the light falls off within a block, so does its noise: that is no star. A hot pixel
-    # stands out alone, a star with a neighbour.
+    is_chosen = is_lit & has_no_outlier
+    # The differences are divided by the noise of their light: a gradient of light in a block is no
+    # star. A hot pixel is a single outlier; beside an outlier of a star, a neighbour is an outlier
+    # as well.
     pulls = np.abs(difference[is_lit]) / np.sqrt(photons[is_lit])
     limits = _GAIN_CLIP_SIGMA * np.median(pulls, axis=1)
     lines = pulls.reshape(-1, *_GAIN_BLOCK)
@@ -408,7 +415,7 @@ def _differences_of_pair(first, second, inverse_levels, read_variance):
 
 
 def gain_differs(gain, measured_gain, error):
-    """Return whether a measured gain is not that of the profile or header.
+    """Return whether a measured gain contradicts the gain of the profile or header.
 
     Parameters
     ----------
@@ -436,6 +443,6 @@ def _lamp_drift(levels, hours):
     """Return the slope of levels through the night, per cent an hour."""
     if hours is None:
         return UNKNOWN_FIGURE
-    slope = drift_of_levels(levels, hours).slope
+    slope = measure_drift(levels, hours).slope
     percent = 100 / float(np.median(levels))
     return Estimate(slope.value * percent, slope.error * percent)

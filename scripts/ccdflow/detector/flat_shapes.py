@@ -1,4 +1,4 @@
-"""Flats whose light has another shape than that of the rest of their group: another filter, say."""
+"""A flat of another shape than the other flats of its group, as by another filter."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.detector.flat_figures import SHAPE_BOXES
-from ccdflow.detector.frame_figures import LIT_PART
+from ccdflow.detector.frame_figures import LIT_FRACTION
 from ccdflow.robust import MAD_TO_SIGMA, MEDIAN_OVER_MEAN_SHORT
 
-# Least scatter of the shapes of flats of one filter, once slopes are taken off, as a part of the
-# light. Of three flats of the sky of EFOSC2 it is 0.00007.
+# Least scatter that is assumed for the shapes of flats of one filter without their slopes, as a
+# fraction of the light. Three flats of the sky of EFOSC2 scatter by 0.00007.
 _LEAST_SCATTER = 4e-4
-# A flat is odd if its distance from the others exceeds the group's median by this many scatters.
-# Chosen: few flats give a rough scatter, by which a smaller limit calls good flats odd; a larger
-# one keeps clouds in.
+# A flat is odd if its distance from the others exceeds the median distance by this many times their
+# scatter. Chosen: the scatter of few flats is uncertain, and with a smaller limit good flats are
+# odd; with a larger one flats with clouds are not.
 _ODD_SIGMA = 5.0
-# Flats of a group at least: of two that differ, neither is the odd one.
+# Flats of a group at least: of two flats that differ, neither is the odd one.
 _FEWEST_FLATS = 3
-# In flats of direct images most boxes have this part of the level; boxes of spectra follow the
-# lamp, whose colour drifts.
-_EVEN_LIGHT = (0.5, 1.5)
-# In flats of direct images at least this part of the boxes has light within `_EVEN_LIGHT`.
-_EVEN_PART = 0.9
-# The noise of a pixel is measured in one sampled row of this many.
+# In flats of direct images most boxes have light within this range, in units of the level. In
+# spectra the light of a box follows the colour of the lamp, which drifts.
+_EVEN_RANGE = (0.5, 1.5)
+# In flats of direct images at least this fraction of the boxes has light within `_EVEN_RANGE`.
+_LEAST_EVEN_FRACTION = 0.9
+# The noise of a pixel is measured in every row of the sample whose number is a multiple of this.
 _NOISE_STEP = 4
-# Rounds in which the slopes are taken off.
+# Rounds in which the slopes are fitted and divided out.
 _ITERATIONS = 4
 
 
@@ -38,10 +38,10 @@ class OddShape(NamedTuple):
     Attributes
     ----------
     index : int
-        Among the flats.
+        Its index among the flats.
     distance, limit : float
-        Root mean square of the difference of its boxes from the others, slopes taken off, and the
-        limit of it; parts of the light.
+        Root mean square of the differences of its boxes from those of the other flats, slopes
+        divided out; and the limit of this distance. Both are fractions of the light.
     """
 
     index: int
@@ -52,32 +52,31 @@ class OddShape(NamedTuple):
 def find_odd_shape(sample):
     """Find the flat of direct images whose shape is least like that of the others.
 
-    Light that falls off to one side differs from flat to flat, above all in twilight, so a plane is
-    taken off.
+    The slope of the light differs from flat to flat, above all in twilight: a plane is divided out.
 
     Parameters
     ----------
     sample : numpy.ndarray of shape (n, k, nx), float32 or float64
-        Some rows of an amplifier in each flat, over its level; NaN where masked.
+        Some rows of an amplifier in each flat, over the flat's level; NaN where masked.
 
     Returns
     -------
     OddShape or None
-        None where all are alike, where there are fewer than three, or where they are of spectra.
+        None where all flats are alike, where they are too few, or where they are of spectra.
     """
     if len(sample) < _FEWEST_FLATS or min(sample.shape[1:]) < SHAPE_BOXES:
         return None
     boxes, pixels = _medians_and_box_size(sample)
     middle = np.median(boxes, axis=0)
-    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_PART)
-    is_even = is_lit & (middle > _EVEN_LIGHT[0]) & (middle < _EVEN_LIGHT[1])
-    if np.count_nonzero(is_even) < _EVEN_PART * is_lit.size:
+    is_lit = np.isfinite(boxes).all(axis=0) & (middle > LIT_FRACTION)
+    is_even = is_lit & (middle > _EVEN_RANGE[0]) & (middle < _EVEN_RANGE[1])
+    if np.count_nonzero(is_even) < _LEAST_EVEN_FRACTION * is_lit.size:
         return None
     y, x = np.divmod(np.flatnonzero(is_lit), SHAPE_BOXES)
     plane = np.stack([np.ones(len(x)), x, y], axis=1)
     levelled = boxes[:, is_lit]
     for _ in range(_ITERATIONS):
-        # The median of flats with several slopes has kinks, until the slopes are taken off.
+        # The median of flats with several slopes has kinks, until the slopes are divided out.
         ratios = (levelled / np.median(levelled, axis=0)).T
         slopes = plane @ np.linalg.lstsq(plane, ratios, rcond=None)[0]
         levelled = levelled / slopes.T
@@ -92,7 +91,7 @@ def find_odd_shape(sample):
 
 
 def _medians_and_box_size(sample):
-    """Return the medians of 8 x 8 boxes of each flat, (n, 64), and the pixels of a box."""
+    """Return the medians of the boxes of each flat, (n, boxes), and the pixels of a box."""
     n, ny, nx = (
         size - size % SHAPE_BOXES if axis else size for axis, size in enumerate(sample.shape)
     )
@@ -109,7 +108,7 @@ def _medians_and_box_size(sample):
 
 
 def _noise_of(sample):
-    """Return the noise of a pixel of the noisiest flat, as a part of its light."""
+    """Return the noise of a pixel of the noisiest flat, as a fraction of its light."""
     noises, sample = [], sample[:, ::_NOISE_STEP]
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = np.median(sample, axis=0)

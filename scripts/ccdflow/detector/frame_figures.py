@@ -1,8 +1,8 @@
 """Figures of a single bias or any other image: level, noise, structure, coarse shape.
 
-Scatter is always the standard deviation after repeated clipping at 5 sigma. The MAD is only the
-first estimate: the MAD of whole numbers is a whole number, which is useless for a camera with a
-noise of about 1 adu.
+Scatter is always the standard deviation after repeated clipping at `CLIP_SIGMA`. The MAD is only
+the first estimate: the MAD of whole numbers is a whole number, too coarse for a camera with a noise
+of about 1 adu.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ COARSE_BOXES = 8
 """The coarse shape of a frame is measured in this many boxes along each side."""
 
 FINE_BOXES = 32
-"""A spot is looked for in this many boxes along each side."""
+"""Spots are searched for in this many boxes along each side."""
 
-LIT_PART = 0.2
-"""Part of the level: shapes are not compared in darker boxes. With a smaller part their noise
-decides; with a larger one the edges of a vignette are no longer compared."""
+LIT_FRACTION = 0.2
+"""Fraction of the level: shapes are not compared in darker boxes. With a smaller fraction the noise
+of dark boxes decides; with a larger one the edges of a vignette are not compared."""
 
 COMPARED_ROWS = 32
-"""Rows that are compared among frames: 0.15 to 0.3 s for 50 LFC frames."""
+"""Rows that are compared among frames, about: 0.15 to 0.3 s for 50 LFC frames."""
 
 FRAME_ROWS = 64
-"""Rows that the figures are measured in: 7 ms for an LFC frame."""
+"""Rows in which figures are measured, about: 7 ms for an LFC frame."""
 
-# Rows that numpy adds one after the other; of more it adds several sums.
+# `numpy.add.reduceat` adds up to this many rows one after the other; more rows it adds as several
+# sums.
 _ROWS_IN_ORDER = 8
-# A pixel is bright at this many noises above the level: noise alone makes none.
+# A pixel is bright from this many times the noise above the level on: no pixel is by noise alone.
 _BRIGHT_SIGMA = 10
 
 
@@ -50,16 +51,16 @@ class Estimate:
 
 
 UNKNOWN_FIGURE = Estimate(float("nan"), float("nan"))
-"""A figure that cannot be measured."""
+"""A figure that could not be measured."""
 
 
-def white_part(image):
-    """Return the scatter of an image about the means of its rows.
+def scatter_about_row_means(image):
+    """Return the `Moments` of an image about the means of its rows, in its unit.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64
-        NaN is ignored.
+        NaN does not count.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def white_part(image):
     Examples
     --------
     >>> image = np.random.default_rng(1).normal(0, 4, (64, 100)) + np.arange(64)[:, np.newaxis]
-    >>> print(f"{white_part(image).sigma:.1f}, {image.std():.1f}")
+    >>> print(f"{scatter_about_row_means(image).sigma:.1f}, {image.std():.1f}")
     4.0, 18.9
     """
     moments = clipped_moments(image)
@@ -86,7 +87,7 @@ def white_part(image):
 
 @dataclass(frozen=True)
 class FrameStatistics:
-    """Figures by which a reduced frame is compared with others of its group. All in adu.
+    """Figures by which a reduced frame is compared with other frames of its group, in adu.
 
     Attributes
     ----------
@@ -95,13 +96,13 @@ class FrameStatistics:
     bias_level : float
         Level of the overscan before subtraction; NaN if there is none.
     noise : float
-        Scatter from pixel to pixel, from differences between neighbours in a row.
+        Noise of a pixel, from the differences of neighbours in a row.
     row_structure, column_structure : float
-        Scatter of the means of rows and columns in excess of `noise`.
+        Scatter of the means of rows and of columns in excess of `noise`.
     bright : float
-        Fraction of the pixels more than 10 `noise` above `level`.
+        Fraction of the pixels that are bright, see `_BRIGHT_SIGMA`.
     shape : tuple of float
-        Means of 8 x 8 boxes minus `level`, row by row.
+        Means of the coarse boxes minus `level`, row by row.
     pixels : int
         Number of pixels measured.
     """
@@ -117,14 +118,14 @@ class FrameStatistics:
 
 
 def frame_statistics(image, overscan=()):
-    """Measure one reduced frame, on about 64 of its rows.
+    """Return the `FrameStatistics` of a reduced frame from `FRAME_ROWS` of its rows.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32 or float64
-        Adu; NaN is ignored. At least 8 x 8 pixels.
+        Adu; NaN does not count. At least one pixel for each coarse box.
     overscan : sequence of float, or numpy.ndarray of shape (k,), float32 or float64
-        Overscan levels that were subtracted, in adu; empty if there was no overscan.
+        Overscan levels that were subtracted, adu; empty for none.
 
     Returns
     -------
@@ -133,7 +134,7 @@ def frame_statistics(image, overscan=()):
     ny, nx = image.shape
     rows = image[sampled_rows(ny, nx, 1, rows_wanted=FRAME_ROWS)]
     with np.errstate(invalid="ignore"):
-        # Infinite neighbours differ by NaN.
+        # Two infinite neighbours differ by NaN.
         steps = np.diff(rows, axis=1)
     noise = clipped_moments(steps).sigma / 2**0.5
     clean = without_outliers(rows)
@@ -144,8 +145,8 @@ def frame_statistics(image, overscan=()):
         level=clean.level,
         bias_level=float(np.mean(overscan, dtype=np.float64)) if overscan.size else float("nan"),
         noise=noise,
-        row_structure=clean.excess(noise, axis=1).value,
-        column_structure=clean.excess(noise, axis=0).value,
+        row_structure=clean.excess_scatter(noise, axis=1).value,
+        column_structure=clean.excess_scatter(noise, axis=0).value,
         bright=float(n_bright / rows.size),
         shape=tuple(float(mean) for mean in clean.boxes().ravel()),
         pixels=rows.size,
@@ -154,7 +155,7 @@ def frame_statistics(image, overscan=()):
 
 @dataclass(frozen=True)
 class CleanImage:
-    """An image without bad pixels.
+    """An image without its outliers and missing pixels.
 
     Attributes
     ----------
@@ -170,22 +171,22 @@ class CleanImage:
     level: float
 
     def means(self, axis):
-        """Return the means along an axis, (nx,) or (ny,); NaN where no pixel is good."""
+        """Return the means of the good pixels along an axis, adu; NaN where no pixel is good."""
         with np.errstate(invalid="ignore"):
             count = np.count_nonzero(self.is_good, axis=axis)
             return self.values.sum(axis=axis, dtype=np.float64) / count
 
-    def excess(self, noise, *, axis):
-        """Return the scatter of the means along `axis` in excess of white noise.
+    def excess_scatter(self, noise, *, axis):
+        """Return the scatter of the means along `axis` in excess of white noise, in adu.
 
-        The variance of the means minus noise^2 / (values in each). Its error is that of a variance
-        v of k normal values, v sqrt(2 / (k - 1)), propagated through the root; if no excess is
-        left, the error is the smallest detectable excess.
+        The square of the result is the variance of the means minus noise^2 / (values in each). Its
+        error is that of a variance v of k normal values, v sqrt(2 / (k - 1)), propagated through
+        the root. Without a significant excess, the error is the smallest detectable excess.
 
         Parameters
         ----------
         noise : float
-            Noise of a pixel.
+            White noise of a pixel, adu.
         axis : int
             0 for means of columns, 1 for means of rows.
 
@@ -206,7 +207,7 @@ class CleanImage:
         return Estimate(float(value), float(error / (2 * value)))
 
     def boxes(self):
-        """Return the means of the boxes minus the mean level.
+        """Return the means of the coarse boxes minus the mean level.
 
         Returns
         -------
@@ -229,13 +230,13 @@ class CleanImage:
 
 
 def _sum_of_rows(image):
-    """Return the sum of a few rows in the order of `numpy.add.reduceat`, a fourth of its time."""
+    """Return the sum of a few rows as `numpy.add.reduceat` does, in a fourth of the time."""
     first = image[0].astype(np.float64)
     return first + np.add.reduce(image[1:], axis=0, dtype=np.float64) if len(image) > 1 else first
 
 
 def without_outliers(image):
-    """Return the `CleanImage` of (ny, nx): the pixels within 5 sigma of their column's median."""
+    """Return the `CleanImage` of an image: good pixels are near the median of their column."""
     if np.isfinite(image).all():
         profile = column_medians(image)
     else:
@@ -249,7 +250,7 @@ def without_outliers(image):
     with np.errstate(invalid="ignore"):
         is_good = np.abs(residual) <= limit
     if is_good.all():
-        # All pixels are good here: no copy of the good ones is needed.
+        # All pixels are good: the mean needs no copy of the good pixels.
         level = np.mean(np.ravel(image), dtype=np.float64)
         return CleanImage(image - np.asarray(level, image.dtype), is_good, float(level))
     level = np.mean(image[is_good], dtype=np.float64) if is_good.any() else np.nan

@@ -1,4 +1,4 @@
-"""A check of a combined image's uncertainty by the difference of two halves of its members."""
+"""The uncertainty of a combined image, checked by the difference of two halves of its members."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from ccdflow.detector.frame_figures import UNKNOWN_FIGURE, Estimate
 
 
 def half_split(combined, region):
-    """Compare the noise shown by two halves of the members with the predicted noise.
+    """Return the noise measured from two halves of the members over the predicted noise.
 
-    The even and the odd members are averaged. Everything that they have in common cancels in the
-    difference, whose variance the noise model predicts from gain, read noise and levels.
+    The even and the odd members are averaged. The structure common to both halves cancels in their
+    difference. The noise model predicts the variance of this difference from gain, read noise and
+    levels.
 
     Parameters
     ----------
     combined : ccdflow.combine.stack.Combined
-        With a sample of its members and a noise model.
+        Has a sample of its members and a noise model.
     region : ccdflow.camera.sections.Region
         Region of an amplifier.
 
@@ -48,7 +49,7 @@ def half_split(combined, region):
     variance = variance.reshape(len(rows), region.x1 - region.x0)
     difference = frames[::2].mean(axis=0) - frames[1::2].mean(axis=0)
     noise = np.sqrt(variance)
-    # Whole adu over their levels: the mean of a half has steps of this size.
+    # Members are whole adu over their levels: the mean of a half has steps of this size.
     step = 1 / (len(frames[1::2]) * np.min(levels))
     least = np.min(noise, where=np.isfinite(noise), initial=np.inf)
     moments = clipped_moments(difference / noise, rounding=DIGITAL_NOISE * step / least)

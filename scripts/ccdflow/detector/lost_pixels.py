@@ -1,4 +1,4 @@
-"""The part of a frame's pixels that has no value, and the words on its causes."""
+"""The pixels of a frame without a value: their fraction, and its causes in words."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ NO_LEVEL_WORDS = "without a level (the overscan of their rows is saturated)"
 
 
 @dataclass(frozen=True)
-class LostPart:
-    """The part of a frame's pixels that has no value.
+class LostPixels:
+    """The pixels of a frame without a value.
 
     Attributes
     ----------
-    part : float
-        Part of the pixels of amplifiers with signal, 0 to 1.
+    fraction : float
+        Their fraction among the pixels of amplifiers with signal, 0 to 1.
     causes : tuple of str
         The causes in words, the most frequent one first.
 
     Examples
     --------
-    >>> LostPart(0.1).figure
+    >>> LostPixels(0.1).figure
     'saturated fraction'
-    >>> LostPart(0.1, (NOT_FINITE_WORDS, SATURATED_WORDS)).figure
+    >>> LostPixels(0.1, (NOT_FINITE_WORDS, SATURATED_WORDS)).figure
     'fraction of pixels that are not finite (NaN or infinite) or saturated'
     """
 
-    part: float
+    fraction: float
     causes: tuple[str, ...] = (SATURATED_WORDS,)
 
     @property
@@ -44,5 +44,5 @@ class LostPart:
         return f"fraction of pixels that are {' or '.join(self.causes)}"
 
 
-NONE_LOST = LostPart(0.0)
+NONE_LOST = LostPixels(0.0)
 """All pixels have a value."""

@@ -1,4 +1,4 @@
-"""The choice of a group's members: frames to leave out, and groups whose frames disagree."""
+"""The choice of a group's members: frames to leave out, and whether the others agree."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ccdflow.combine.noise import DIGITAL_NOISE
-from ccdflow.detector.frame_figures import COARSE_BOXES, COMPARED_ROWS, FRAME_ROWS, white_part
+from ccdflow.detector.frame_figures import (
+    COARSE_BOXES,
+    COMPARED_ROWS,
+    FRAME_ROWS,
+    scatter_about_row_means,
+)
 from ccdflow.detector.threaded_map import threaded_map
 from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, median_of_each_pixel
 
-# The figure by which a frame with the pixels of another is left out.
+# The figure by which a frame with the pixels of an earlier frame is left out.
 _COPY = "copy"
 
 OTHER_EXPOSURE = "exposure"
@@ -21,14 +26,14 @@ OTHER_EXPOSURE = "exposure"
 TOO_FAINT = "signal to noise in a pixel"
 """The figure by which a faint flat is left out."""
 
-# The figure of boxes: `sentences_on_shapes` judges the same boxes in another way.
+# The figure of coarse boxes, which `sentences_on_shapes` judges as well.
 _COARSE_STRUCTURE = "coarse structure"
 
-# Frames have no common shape where their boxes scatter by more than this many times the noise of a
-# box: of hundreds of boxes chance takes the mean scatter nowhere near.
+# Frames have no common shape if their boxes scatter by more than this many times the noise of a
+# box. The scatter is a mean over 64 boxes: chance does not reach this limit.
 _STRUCTURE_NOISE_SIGMA = 3
-# Least number of rows by which a frame's number of columns is estimated: the statistics have its
-# number of pixels alone. A frame of fewer rows may be refused by chance.
+# Rows of a frame at least: with them the number of its columns is estimated from its number of
+# pixels, because statistics have no other size. A frame of fewer rows may be left out by chance.
 _FEWEST_ROWS = 16
 
 
@@ -37,38 +42,38 @@ class Thresholds:
     """Limits beyond which a frame is left out, or a group disagrees.
 
     A figure is judged by its distance from the group's median, in units of the group's own scatter
-    (1.4826 MAD). The scatter counts as at least the floor of that figure: in a small group, or
-    with a quiet camera, the MAD can be close to zero.
+    (1.4826 MAD). The scatter counts as at least the floor of the figure, because the MAD of a small
+    group, or with a quiet camera, can be close to zero.
 
     Attributes
     ----------
     sigma : float
-        A frame farther away than `sigma` times that scatter is left out. The default: of 650 sound
-        simulated biases, in groups of five, the farthest had 1.1 floors, so none is left out.
+        A frame farther away than `sigma` times this scatter is left out. The default leaves out
+        none of 650 sound simulated biases in groups of five: the farthest was 1.1 floors away.
     disagree : float
         The frames of a group disagree if the scatter of a figure exceeds this many of its floors.
         Levels are compared with the floor `level`, also after the overscan was subtracted. The
-        default is chosen: it is below `sigma`, because a scatter is a typical distance, and the
-        farthest frames of such a group are farther away than that.
+        default is chosen, below `sigma`: a scatter is a typical distance, and the farthest frames
+        of a group are farther away.
     left_out : float
-        The frames of a group also disagree if more than this fraction (and more than one frame) is
-        left out. The default is chosen: of fewer than three quarters nobody knows which are odd.
+        The frames of a group also disagree if more than this fraction, and more than one frame, is
+        left out. The default is chosen: where fewer than three quarters agree, the odd frames are
+        not known.
     level, bias_level, structure, rows : float
         Floors in units of the noise of one frame. The bias level may drift before overscan
-        subtraction, but not after it. The defaults are chosen, for masters: five floors of a level
-        or structure (1 and 0.25 of the noise) in one of n members move the master by an n-th of
-        that, well below its noise. A level that the overscan follows may drift by 25 of them.
-        docs/calibration.md has the part of odd frames that are found.
+        subtraction, but not after it. The defaults are chosen for masters. Five floors of a level
+        or structure are 1 and 0.25 of the noise. In one of n members they change the master by an
+        n-th of this, well below its noise. A level that the overscan follows may drift by 25 times
+        the noise. docs/calibration.md has the fraction of odd frames that is found.
     subtracted_level : float
-        Floor of the level after overscan subtraction, in the same unit: by the default light is
-        detected from half the noise upwards. The uncertainty of the level from the overscan's own
-        noise is added.
+        Floor of the level after overscan subtraction, in units of the noise. With the default,
+        light is detected from half the noise on. The uncertainty of the overscan level is added.
     noise : float
-        Floor as a fraction of the noise of one frame. The default is chosen: five of them are 15 %,
-        where sound simulated frames of 64 x 512 pixels differ by 1.7 % at most.
+        Floor of the noise as a fraction of the noise of one frame. The default is chosen: five
+        floors are 15 %, and sound simulated frames of 64 x 512 pixels differ by 1.7 % at most.
     bright : float
-        Floor as a fraction of the pixels. The default is chosen: half a per cent of bright pixels
-        more than the others have is light or a saturated part, not cosmic rays.
+        Floor of the fraction of bright pixels. The default is chosen: five floors, half a per cent
+        of the pixels, are light or a saturated region, not cosmic rays.
     """
 
     sigma: float = 5.0
@@ -85,22 +90,22 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A frame unlike its group, and the figure that showed it.
+    """A frame that is left out of its group, and the figure that decided.
 
     Attributes
     ----------
     index : int
-        Its index in the list.
+        Index of the frame in its group.
     figure : str
         Name of the figure.
     value : float
-        Its value.
+        The figure of this frame.
     threshold : float
         The limit that the figure exceeds.
     text : str
         The reason in words.
     measurement : str
-        Value and limit alone, for a sentence that has other words on the frame; '' if not known.
+        Value and limit, for a sentence on the frame in other words; '' if not known.
     """
 
     index: int
@@ -113,7 +118,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Selection:
-    """The frames to combine.
+    """The frames of a group to combine, and whether they agree.
 
     Attributes
     ----------
@@ -135,7 +140,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of all frames of a group, and its allowed distance from the median.
+    """A figure of all frames of a group, and the distance from its median that is allowed.
 
     Attributes
     ----------
@@ -143,15 +148,16 @@ class Figure:
     values : numpy.ndarray of shape (n,), float64
         A value for each frame; NaN where a frame has none.
     floor : float
-        Least scatter that is assumed, in ``unit``.
+        Least scatter that is assumed when a frame is judged, in ``unit``.
     unit : str
-        With a blank before it.
+        The unit of the values, with a blank before it; empty for a fraction.
     is_one_sided : bool
-        Only values above the median may be too far from it.
-    common : float or None
-        Floor used when judging the group's scatter; None takes ``floor``.
+        Whether only values above the median can be too far from it.
+    group_floor : float or None
+        Least scatter that is assumed when the group is judged; None means ``floor``.
     meaning : str
-        Meaning of a figure that is a part of 1: reasons have it, and the figures in percent.
+        Meaning of a fraction, for the reasons, which give such a figure in percent; otherwise
+        empty.
     """
 
     name: str
@@ -159,11 +165,11 @@ class Figure:
     floor: float
     unit: str = " adu"
     is_one_sided: bool = False
-    common: float | None = None
+    group_floor: float | None = None
     meaning: str = ""
 
-    def limits(self, sigma):
-        """Return the median and scatter of the group, and the allowed distance from the median."""
+    def centre_scatter_and_reach(self, sigma):
+        """Return the median and scatter of the values, and the distance allowed from the median."""
         finite_values = self.values[np.isfinite(self.values)]
         if not len(finite_values):
             return np.nan, 0.0, np.inf
@@ -173,7 +179,7 @@ class Figure:
 
 
 def check_has_frames(statistics):
-    """Refuse to select from no frame.
+    """Refuse an empty group.
 
     Raises
     ------
@@ -189,7 +195,7 @@ def check_has_frames(statistics):
 
 
 def select_members(statistics, thresholds=None):
-    """Choose the frames of a group to combine, and find whether they agree.
+    """Return the `Selection` of the biases of a group.
 
     Parameters
     ----------
@@ -218,7 +224,7 @@ def select_members(statistics, thresholds=None):
 
 
 def selection_of(figures, count, limits, find_shape_disagreements):
-    """Leave out frames beyond the limits of the figures; the clearest figure comes first.
+    """Return the `Selection` by figures, of which the most important comes first.
 
     Parameters
     ----------
@@ -227,19 +233,19 @@ def selection_of(figures, count, limits, find_shape_disagreements):
         Number of frames.
     limits : Thresholds, or the thresholds of flats
     find_shape_disagreements : callable
-        Returns the disagreements in shape; called if no other was found.
+        Returns sentences on disagreements in shape. Called unless the coarse structure disagrees.
 
     Returns
     -------
     Selection
     """
     left_out, disagreements = {}, []
-    is_structured = False
+    has_no_common_structure = False
     for figure in figures:
-        centre, scatter, reach = figure.limits(limits.sigma)
-        limit = limits.disagree * (figure.common or figure.floor)
+        centre, scatter, reach = figure.centre_scatter_and_reach(limits.sigma)
+        limit = limits.disagree * (figure.group_floor or figure.floor)
         if scatter > limit:
-            is_structured |= figure.name == _COARSE_STRUCTURE
+            has_no_common_structure |= figure.name == _COARSE_STRUCTURE
             disagreements.append(
                 f"the frames have no common {figure.name}: it scatters by"
                 f" {scatter:.4g}{figure.unit} about {centre:.6g}{figure.unit}, allowed"
@@ -247,7 +253,7 @@ def selection_of(figures, count, limits, find_shape_disagreements):
             )
         for index in _outliers_of_figure(figure, centre, reach):
             left_out.setdefault(index, _left_out_by(figure, index, centre, reach))
-    if not is_structured:
+    if not has_no_common_structure:
         disagreements += find_shape_disagreements()
     disagreements += _sentences_on_too_many(left_out.values(), count, limits)
     return Selection(
@@ -259,9 +265,9 @@ def selection_of(figures, count, limits, find_shape_disagreements):
 
 
 def _first_of(disagreements):
-    """Return the first of some disagreements, and how many there are; '' for none.
+    """Return the first of some disagreements, and the number of the others; '' for none.
 
-    The figures come in the order of their weight: a line has no room for those behind the first.
+    Figures come in the order of their importance: a line has room for one.
     """
     further = len(disagreements) - 1
     if further < 1:
@@ -270,7 +276,7 @@ def _first_of(disagreements):
 
 
 def _sentences_on_too_many(left_out, count, limits):
-    """Return a sentence on a group from which too many frames are left out, or none: a list."""
+    """Return a list: a sentence if too many frames are left out, else nothing."""
     most_left_out = max(1, int(limits.left_out * count))
     if len(left_out) <= most_left_out:
         return []
@@ -281,26 +287,26 @@ def _sentences_on_too_many(left_out, count, limits):
     ]
 
 
-def leave_out(selection, further, thresholds=None):
-    """Leave further frames out of a selection.
+def leave_out(selection, further_frames, thresholds=None):
+    """Return a selection without some of its frames.
 
     Parameters
     ----------
     selection : Selection
-    further : sequence of LeftOut
-        Indices refer to the kept frames.
+    further_frames : sequence of LeftOut
+        Their indices count the kept frames of the selection.
     thresholds : Thresholds, optional
         The defaults if not given.
 
     Returns
     -------
     Selection
-        It disagrees if too many frames are left out by now; a frame with the pixels of another one,
-        or of another exposure, does not count for that.
+        It disagrees if too many frames are left out. Copies, and frames of another exposure, do not
+        count for this.
     """
-    further = [replace(frame, index=selection.kept[frame.index]) for frame in further]
-    indices = {frame.index for frame in further}
-    left_out = tuple(sorted((*selection.left_out, *further), key=lambda frame: frame.index))
+    further_frames = [replace(frame, index=selection.kept[frame.index]) for frame in further_frames]
+    indices = {frame.index for frame in further_frames}
+    left_out = tuple(sorted((*selection.left_out, *further_frames), key=lambda frame: frame.index))
     frames_unlike = [frame for frame in left_out if frame.figure not in (_COPY, OTHER_EXPOSURE)]
     count = len(selection.kept) + len(selection.left_out) - (len(left_out) - len(frames_unlike))
     reasons = _sentences_on_too_many(frames_unlike, count, thresholds or Thresholds())
@@ -313,9 +319,9 @@ def leave_out(selection, further, thresholds=None):
 
 
 def find_copies(frames, names):
-    """Find frames whose pixels equal those of an earlier frame.
+    """Return the frames whose pixels equal those of an earlier frame.
 
-    Such a frame is a buffer that was read twice, or a copy with edited cards.
+    Such a frame is a detector buffer that was read twice, or a copy with edited cards.
 
     Parameters
     ----------
@@ -327,11 +333,11 @@ def find_copies(frames, names):
     Returns
     -------
     list of LeftOut
-        Constant frames are never among them, because they are all alike.
+        No frame of one value: all such frames are alike.
     """
-    first_index, copies = {}, []
+    first_index_by_pixels, copies = {}, []
     for index, frame in enumerate(frames):
-        earlier = first_index.setdefault(frame.tobytes(), index)
+        earlier = first_index_by_pixels.setdefault(frame.tobytes(), index)
         if earlier == index:
             continue
         finite_values = frame[np.isfinite(frame)]
@@ -342,9 +348,9 @@ def find_copies(frames, names):
 
 
 def find_unlike_frames(frames, thresholds=None, threads=1):
-    """Find frames that differ more from the group's median than the others do.
+    """Return the frames that differ more from the group's median than the other frames do.
 
-    Such a frame has another fixed structure, even if its own figures equal those of the group: a
+    Such a frame has another fixed structure, although its figures may equal those of the group: a
     readout that slipped by a pixel, or a mirrored image.
 
     Parameters
@@ -359,7 +365,8 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
     Returns
     -------
     list of LeftOut
-        Judged by the scatter of a frame about the median of all, without differences between rows.
+        A frame is judged by its scatter about the median of all frames, without differences between
+        rows.
     """
     limits = thresholds or Thresholds()
     # An odd step samples patterns that alternate from row to row.
@@ -368,14 +375,14 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
         return []
     middle = median_of_each_pixel(frames)
     spreads = np.array(
-        threaded_map(lambda frame: white_part(frame - middle).sigma, frames, threads)
+        threaded_map(lambda frame: scatter_about_row_means(frame - middle).sigma, frames, threads)
     )
     finite_spreads = spreads[np.isfinite(spreads)]
     if not len(finite_spreads):
         return []
     floor = limits.noise * max(float(np.median(finite_spreads)), DIGITAL_NOISE)
     figure = Figure("scatter about the group's median", spreads, floor, is_one_sided=True)
-    centre, _, reach = figure.limits(limits.sigma)
+    centre, _, reach = figure.centre_scatter_and_reach(limits.sigma)
     return [
         _left_out_by(figure, index, centre, reach)
         for index in _outliers_of_figure(figure, centre, reach)
@@ -384,16 +391,16 @@ def find_unlike_frames(frames, thresholds=None, threads=1):
 
 
 def _chance_structure(lines, pixels, sigma):
-    """Return the floor of a structure that white noise exceeds by chance, in noises of a pixel.
+    """Return the structure that white noise reaches by chance over sigma, in noises of a pixel.
 
     The variance of the means of k lines of m pixels is (1 +- sqrt(2 / k)) / m; the structure is the
-    root of its excess. It grows with k for a given number of pixels, so the most lines count.
+    root of its excess. For a given number of pixels it grows with k.
     """
     return (sigma * (2 * lines) ** 0.5 / pixels) ** 0.5 / sigma
 
 
 def figures_of(statistics, limits):
-    """Yield the figures that decide; the first one beyond its limit is reported.
+    """Yield the figures of frames; the first one beyond its limit is the reason.
 
     Parameters
     ----------
@@ -414,11 +421,12 @@ def figures_of(statistics, limits):
         distances = np.sqrt(np.mean(np.square(shapes - np.nanmedian(shapes, axis=0)), axis=1))
 
     def values(name):
+        """Return a figure of all frames, (n,) float64."""
         return np.array([getattr(frame, name) for frame in statistics], dtype=np.float64)
 
     common_floor = limits.level * noise
     yield Figure(
-        "level", values("level"), _level_floor(statistics, limits, noise), common=common_floor
+        "level", values("level"), _level_floor(statistics, limits, noise), group_floor=common_floor
     )
     yield Figure("bias level", values("bias_level"), limits.bias_level * noise)
     pixels = max(min(frame.pixels for frame in statistics), 1)
@@ -430,7 +438,7 @@ def figures_of(statistics, limits):
         "noise",
         noises,
         max(limits.noise, noise_error) * noise,
-        common=max(limits.noise, errors_in_limit * noise_error) * noise,
+        group_floor=max(limits.noise, errors_in_limit * noise_error) * noise,
     )
     # Bright pixels are counted in a sample: their number scatters by its root.
     bright_part_variance = np.median(values("bright")) / pixels
@@ -443,7 +451,7 @@ def figures_of(statistics, limits):
         distances,
         max(limits.structure, box_error) * noise,
         is_one_sided=True,
-        common=max(limits.structure, errors_in_limit * box_error) * noise,
+        group_floor=max(limits.structure, errors_in_limit * box_error) * noise,
     )
     for name, lines in (("row", FRAME_ROWS), ("column", pixels / _FEWEST_ROWS)):
         floor = max(limits.rows, _chance_structure(lines, pixels, limits.sigma)) * noise
@@ -452,7 +460,7 @@ def figures_of(statistics, limits):
 
 
 def sentences_on_shapes(statistics, limits):
-    """Return the disagreement of frames of two kinds, all equally far from the middle.
+    """Return the disagreement of frames of two kinds, equally far from the median.
 
     Parameters
     ----------
@@ -472,7 +480,7 @@ def sentences_on_shapes(statistics, limits):
     middle = np.median(shapes, axis=0)
     scatter = MAD_TO_SIGMA * np.median(np.abs(shapes - middle), axis=0)
     rows = [frame.row_structure for frame in statistics if np.isfinite(frame.row_structure)]
-    # A box averages a few rows, each with the uncertainty of its overscan level.
+    # A box is a mean of a few rows, each with the error of its overscan level.
     row_noise = float(np.median(rows)) / (FRAME_ROWS / COARSE_BOXES) ** 0.5 if rows else 0.0
     box_noise = noise * COARSE_BOXES / max(min(frame.pixels for frame in statistics), 1) ** 0.5
     limit = max(
@@ -495,7 +503,7 @@ def _group_noise(statistics):
 
 
 def _level_floor(statistics, limits, noise):
-    """Return the floor of the level: a mean of rows with the uncertainty of their overscan."""
+    """Return the floor of the level, adu: a mean of rows with the errors of their overscan."""
     if not all(np.isfinite(frame.bias_level) for frame in statistics):
         return limits.level * noise
     rows = [frame.row_structure for frame in statistics if np.isfinite(frame.row_structure)]
@@ -513,7 +521,7 @@ def _outliers_of_figure(figure, centre, reach):
 
 
 def _left_out_by(figure, index, centre, reach):
-    """Return the `LeftOut` of a frame that a figure shows, with the limit in words.
+    """Return the `LeftOut` of a frame beyond the limit of a figure.
 
     Parameters
     ----------
@@ -521,13 +529,14 @@ def _left_out_by(figure, index, centre, reach):
     index : int
         Index of the frame.
     centre, reach : float
-        The middle of the values that are allowed, and the distance allowed from it.
+        The median of the group, and the distance allowed from it.
     """
     value = float(figure.values[index])
     threshold = centre + reach if not value < centre else centre - reach
     side = "below" if value < centre else "above"
 
     def value_in_words(number):
+        """Return a value of the figure with its unit."""
         return f"{100 * number:.3g} %" if figure.meaning else f"{number:.6g}{figure.unit}"
 
     name = f"{figure.name} ({figure.meaning})" if figure.meaning else figure.name

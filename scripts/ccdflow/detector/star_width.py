@@ -1,4 +1,4 @@
-"""The width of the brightest stars of an image: robust, and no photometry."""
+"""The median width of the brightest stars of an image."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA
 
 MOST_RADIUS_PIXELS = 12
-"""A star is measured up to this many pixels from its peak, where one with a FWHM of 8 pixels has
-0.2 % of its peak."""
+"""A star is measured up to this many pixels from its peak: a star with a FWHM of 8 pixels has 0.2 %
+of its peak there."""
 
-# Brightest peaks that are measured. Chosen: the median of 60 is good to 16 % of their scatter, and
-# each takes a read of its box.
+# Peaks that are measured at most, the brightest. Chosen: their median has an error of 16 % of their
+# scatter, and each takes a read of its box.
 _MOST_PEAKS = 60
-# A peak of the small image is this many sigma above its median: by chance one pixel of the sky in
-# 3.5 million is.
+# A peak of the small image is at least this many sigma above its median: one pixel of the sky in
+# 3.5 million is by chance.
 _PEAK_SIGMA = 5
-# A width needs at least this many stars: a galaxy may be the median of fewer.
+# A width needs at least this many stars: of fewer, the median may be a galaxy.
 _FEWEST_STARS = 3
-# Pixels of a star above half of its peak at least: a cosmic ray has fewer.
+# Pixels above half of the peak at least: a cosmic ray has fewer.
 _FEWEST_PIXELS = 5
-# The longest width of a round star is at most this many times its shortest: galaxies and blends are
-# longer. Chosen: few pixels make a small star look elongated, which a smaller limit would leave
-# out; a larger one takes blends.
+# Largest over smallest width of a star at most: galaxies and blends are more elongated. Chosen:
+# with a smaller limit small stars of few pixels, which look elongated, are left out; with a larger
+# one blends count.
 _MOST_ELONGATED = 1.6
-# A star is saturated if it has at least this many pixels above half of its peak, and if more than
-# the second number, a part of these pixels, are above the third number, a part of the peak. 15 % of
-# the pixels of a Gaussian are; of fewer pixels, four may be by chance. The width of a saturated
-# star is too large, by a factor of 2 where it bleeds.
-_PLATEAU_PIXELS, _PLATEAU_PART, _PLATEAU_HEIGHT = 16, 0.35, 0.9
-# A peak is at least this many times the noise of a pixel: half of it is six times the noise, which
-# no pixel of the sky reaches by chance.
+# A star is saturated if it has at least the first number of pixels above half of its peak, and if
+# too many of these are near the peak. The second number is the fraction of them that may be above
+# the third number, a fraction of the peak. In a Gaussian 15 % of the pixels are. With fewer pixels
+# chance may take four there. The width of a saturated star is too large, by a factor of 2 where it
+# bleeds.
+_PLATEAU_PIXELS, _PLATEAU_FRACTION, _PLATEAU_HEIGHT = 16, 0.35, 0.9
+# A peak is at least this many times the noise of a pixel: no pixel of the sky reaches half of it by
+# chance.
 _LEAST_PEAK = 12.0
 
 
 def star_width(image, *, step, small_image, top=math.inf):
-    """Measure the median full width at half maximum of the brightest stars.
+    """Measure the median full width at half maximum of the brightest stars, in pixels.
 
-    A width is that of a disc with as many pixels as the star has above half of its peak; the
-    stars are looked for in a small image, and only their boxes are read.
+    The width is that of a disc with as many pixels as the star has above half of its peak. Stars
+    are searched for in a small image, and only their boxes are read from the large one.
 
     Parameters
     ----------
@@ -49,16 +50,16 @@ def star_width(image, *, step, small_image, top=math.inf):
     step : int
         Pixels of the image along a pixel of the small one.
     small_image : numpy.ndarray of shape (rows, columns), float32
-        The small image, finite or NaN.
+        The small image; values that are not finite do not count.
     top : float, optional
-        Peaks from this value on are left out as saturated.
+        Stars whose peak has this value or more are left out as saturated.
 
     Returns
     -------
     width : float
-        Pixels; NaN where fewer than three stars were found.
+        Pixels; NaN where fewer than `_FEWEST_STARS` were measured.
     stars : int
-        Their number.
+        Number of stars that were measured.
     """
     widths = []
     for y, x in _brightest_pixels(small_image):
@@ -72,10 +73,10 @@ def star_width(image, *, step, small_image, top=math.inf):
 
 
 def _brightest_pixels(small_image):
-    """Return rows and columns of the brightest pixels that are no neighbours of brighter ones."""
+    """Return rows and columns of the brightest pixels without a brighter neighbour."""
     finite_pixels = np.where(np.isfinite(small_image), small_image, -np.inf)
     finite_values = small_image[np.isfinite(small_image)]
-    # In fewer pixels none has eight neighbours.
+    # With fewer pixels, none has eight neighbours.
     if finite_values.size < 9:
         return []
     middle = float(np.median(finite_values))
@@ -93,7 +94,7 @@ def _brightest_pixels(small_image):
 
 
 def _width_of_star(image, middle, step, top):
-    """Return the width of the star near a place; None if no star there can be measured.
+    """Return the width of the star near a pixel, pixels; None if no star can be measured.
 
     Parameters
     ----------
@@ -101,9 +102,9 @@ def _width_of_star(image, middle, step, top):
     middle : (int, int)
         Row and column.
     step : int
-        Pixels by which the star may be off.
+        Distance in pixels within which the star's peak may be.
     top : float
-        The value above which a pixel may be saturated.
+        The value from which on a pixel may be saturated.
     """
     wide_box = _box_about_star(image, middle, MOST_RADIUS_PIXELS + step)
     if wide_box is None:
@@ -122,14 +123,14 @@ def _width_of_star(image, middle, step, top):
     sky = float(np.median(edge))
     noise = MAD_TO_SIGMA * float(np.median(np.abs(edge - sky)))
     peak = float(values[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS])
-    # An image without noise, such as a simulated one: its sky is not a star.
+    # The least noise is for images without noise, such as simulated ones: their sky is no star.
     if peak >= top or peak < values.max() or peak - sky < _LEAST_PEAK * max(noise, 1e-9):
         return None
     rows, columns = np.nonzero(_connected_to_middle(values > sky + (peak - sky) / 2))
     if rows.size < _FEWEST_PIXELS or rows.size > MOST_RADIUS_PIXELS * MOST_RADIUS_PIXELS:
         return None
     n_high = np.count_nonzero(values[rows, columns] > sky + _PLATEAU_HEIGHT * (peak - sky))
-    if rows.size >= _PLATEAU_PIXELS and n_high > _PLATEAU_PART * rows.size:
+    if rows.size >= _PLATEAU_PIXELS and n_high > _PLATEAU_FRACTION * rows.size:
         return None
     spreads = sorted(np.linalg.eigvalsh(np.cov(rows, columns) + np.eye(2) / 12))
     if math.sqrt(spreads[1] / spreads[0]) > _MOST_ELONGATED:
@@ -138,7 +139,7 @@ def _width_of_star(image, middle, step, top):
 
 
 def _connected_to_middle(mask):
-    """Return the pixels of a mask that are connected to its middle."""
+    """Return the mask of pixels that are connected to the middle of a mask."""
     is_connected = np.zeros_like(mask)
     is_connected[MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS] = mask[
         MOST_RADIUS_PIXELS, MOST_RADIUS_PIXELS
@@ -156,7 +157,7 @@ def _connected_to_middle(mask):
 
 
 def _box_about_star(image, middle, reach):
-    """Return the pixels about a place, and their first row and column; None at an edge."""
+    """Return the box about a pixel, and its first row and column; None if it is cut by an edge."""
     y0, x0 = middle[0] - reach, middle[1] - reach
     size = 2 * reach + 1
     if y0 < 0 or x0 < 0 or y0 + size > image.shape[0] or x0 + size > image.shape[1]:

@@ -1,4 +1,4 @@
-"""The frames of a sample measured side by side: numpy lets other threads run meanwhile."""
+"""A function of several values, computed in threads: numpy lets other threads run meanwhile."""
 
 from __future__ import annotations
 

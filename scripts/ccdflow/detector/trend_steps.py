@@ -1,11 +1,11 @@
-"""Steps in figures of the detector over the nights: found, dated, and no drift or chance.
+"""Steps in figures of the detector over the nights, with dates, apart from drifts and chance.
 
-Each night may be the first of a new state. A straight line with a step at that night is fitted to
-the nights about it (the regression of two phases with a common trend: Wang 2003, J. Climate 16,
-3383), and the step over its standard error is the statistic; the night where it is largest is the
-date. Nights that stand alone are left out first, by a running median; nights that resemble their
-neighbours count for less (Bayley and Hammersley 1946, Suppl. J. R. Stat. Soc. 8, 184; Wang 2008,
-J. Appl. Meteorol. Climatol. 47, 2423); and what wanders in a gap counts as an error of the step.
+Each night may be the first of a new state. A straight line with a step at this night is fitted to
+the nights about it: the two-phase regression with a common trend of Wang (2003, J. Climate 16,
+3383). The statistic is the step over its standard error, and the date is the night where it is
+largest. Single outlying nights are left out first, by a running median. Correlated nights count for
+less (Bayley and Hammersley 1946, Suppl. J. R. Stat. Soc. 8, 184; Wang 2008, J. Appl. Meteorol.
+Climatol. 47, 2423). A random walk over a gap of nights increases the error of the step.
 """
 
 from __future__ import annotations
@@ -20,66 +20,68 @@ import numpy as np
 from ccdflow.robust import MAD_TO_SIGMA, normal_deviate
 
 FEWEST_NIGHTS_A_SIDE = 5
-"""A step needs this many nights on each side: fewer may be bad nights in a row."""
+"""Nights on each side of a step at least: fewer may be bad nights in a row."""
 
 LEAST_STEP_SIGMA = 4.75
-"""A step has at least this many standard errors: chance reaches that once in 500,000 trials."""
+"""Standard errors of a step at least: chance reaches them once in 500,000 trials."""
 
-# The line is fitted to at most this many nights on each side. Chosen: with 30 the error of a step
-# is 0.52 of the scatter; more nights reach into other seasons, fewer leave larger errors.
+# The line is fitted to at most this many nights on each side. Chosen: the error of a step is 0.52
+# of the scatter then; more nights are of other seasons, and fewer cause larger errors.
 _MOST_NIGHTS_A_SIDE = 30
-# The line is fitted to nights within this many days on each side: the seasons bend longer series.
+# The line is fitted to nights within this many days on each side: over longer times the seasons
+# bend it.
 _MOST_DAYS_A_SIDE = 45.0
-# The nearest nights on each side that are taken however far away they are. Chosen: with fewer than
-# the five that a step needs a sparse archive has no steps, with many the line spans seasons.
+# Nearest nights on each side that are included at any distance. Chosen: with fewer than
+# `FEWEST_NIGHTS_A_SIDE` a sparse archive has no steps; with many nights the line spans seasons.
 _NEAREST_NIGHTS = 8
 # Nights of the running median, which three bad nights in a row hardly move.
 _NIGHTS_OF_MEDIAN = 7
-# A night that deviates from the running median by more than this many sigma stands alone: one in
-# 16,000 good nights does by chance.
+# A night that deviates from the running median by more than this many sigma is a single outlier:
+# one in 16,000 good nights is by chance.
 _SIGMA_OF_LONE_NIGHTS = 4.0
-# The wandering of a figure is measured by nights at least this many days apart. Chosen: the scatter
-# of nights hides it in shorter distances, and few pairs are farther apart.
+# The random walk of a figure is measured by pairs of nights at least this many days apart. Chosen:
+# in shorter times the scatter of nights hides it, and few pairs are farther apart.
 _LEAST_WANDERING_DAYS = 20.0
-# Steps that a series has at most. Chosen to end a search among values that jump at random: a step
-# needs five nights, so that 255 nights have at most 50.
+# Steps of a series at most. Chosen: values that jump at random must not prolong the search; with
+# `FEWEST_NIGHTS_A_SIDE` 255 nights have no more.
 _MOST_STEPS = 50
 # Trials without a step after which the search ends. Chosen: each takes the time of a fit, and
-# candidates come in the order of their size, so that later ones are no steps either.
+# candidates come in the order of their size.
 _TRIALS_WITHOUT_STEP = 5
 # Deviations beyond this many sigma are outliers: one in 370 normal values is.
 _OUTLIER_SIGMA = 3.0
-# A normal distribution is narrower by this factor without its values beyond three sigma.
+# Standard deviation of a normal distribution over that without its values beyond `_OUTLIER_SIGMA`.
 _NARROWING_BY_CLIPPING = 1.0136
-# Nights of a part whose scatter is compared with the scatter of the whole series: 30 give it to 23
-# %, as drawn normal values show, and a month of bad weather or electronics fills one.
+# Nights of a part of the series whose scatter is compared with that of the whole series. Chosen:
+# they give the scatter to 23 % (simulated normal values), and a month of bad weather or electronics
+# is as long.
 _NIGHTS_OF_PART = 30
-# A part whose scatter is larger by this factor has a scatter of its own. Chance does that to 16 of
-# 100 parts (20,000 drawn ones; 29 at 1.3 and 3 at 1.6), which then lose some weight; with a larger
-# factor a noisy month counts as quiet, and its bad nights as steps.
+# A part whose scatter is larger by this factor has a scatter of its own. Chance does so to 16 of
+# 100 parts (of 20,000 simulated ones; 29 at 1.3 and 3 at 1.6), which lose some weight. With a
+# larger factor a noisy month counts as quiet, and its bad nights as steps.
 _LARGER_SCATTER = 1.4
-# Degrees of freedom a night of the scatter about the lines, outliers left out: measured of normal
-# values, 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
+# Degrees of freedom of the scatter about the lines, over the number of nights: outliers are left
+# out. Of simulated normal values 0.76 with 40 nights, 0.82 with 100 and 0.86 with 300.
 _MEDIAN_EFFICIENCY = 0.85
-# Neighbouring nights are taken to be correlated by at most this. Chosen: errors grow 6.2 times
-# then; a limit nearer to 1 would make them infinite, a smaller one take a walk at random for steps.
+# Largest correlation of neighbouring nights that is assumed. Chosen: errors grow 6.2 times then.
+# With a limit near 1 they would be infinite; with a smaller one a random walk has steps.
 _MOST_CORRELATION = 0.95
 
 
 @dataclass(frozen=True)
 class Event:
-    """A step in a figure.
+    """A step in a figure between two nights.
 
     Attributes
     ----------
     first, last_before : int
-        Index of the first night of the new state, and of the last one of the old.
+        Index of the first night of the new state, and of the last measured night of the old state.
     size, error : float
-        After less before, and its standard error, in the unit of the figure.
+        Figure after minus figure before the step, and its standard error, in the figure's unit.
     before, after : float
         The figure on the two sides of the step.
     sigma : float
-        The step in standard errors, for a normal distribution.
+        The step over its standard error, converted to a normal distribution.
     """
 
     first: int
@@ -93,38 +95,39 @@ class Event:
 
 @dataclass(frozen=True)
 class Trend:
-    """A figure that is followed over the nights.
+    """A figure that is followed over the nights, and the least step in it.
 
     Attributes
     ----------
     name, words, unit : str
-    least : float
-        Part of its median that a step has at least: smaller ones change no calibrated frame.
-    steady : float
-        Part of its median by which it differs from night to night in any case.
-    is_number : bool
-        Whether it counts pixels: it differs by one at least.
+    least_step : float
+        Least step that is reported, as a fraction of the median: smaller steps change no calibrated
+        frame.
+    night_scatter : float
+        Least scatter from night to night that is assumed, as a fraction of the median.
+    counts_pixels : bool
+        Whether the figure is a number of pixels, with a scatter of at least one pixel.
     is_level : bool
-        Whether its zero means nothing: the parts are those of the read noise.
+        Whether the figure is a level with an arbitrary zero: fractions are those of the read noise.
     """
 
     name: str
     words: str
     unit: str
-    least: float
-    steady: float
-    is_number: bool = False
+    least_step: float
+    night_scatter: float
+    counts_pixels: bool = False
     is_level: bool = False
 
-    def steps(self, days, values, errors=None, *, noise=math.nan):
-        """Return the `Event` of each step in it over the nights of one epoch; see `find_steps`.
+    def steps(self, days, values, errors=None, *, read_noise=math.nan):
+        """Return the `Event` of each step in this figure over the nights of one epoch.
 
         Parameters
         ----------
         days, values : sequence of float
         errors : sequence of float, optional
-        noise : float, optional
-            The read noise, in the unit of the level.
+        read_noise : float, optional
+            Read noise in the unit of a level, for its fractions.
 
         Returns
         -------
@@ -134,13 +137,13 @@ class Trend:
         finite_values = values[np.isfinite(values)]
         if not finite_values.size:
             return []
-        scale = abs(float(noise if self.is_level else np.median(finite_values)))
+        scale = abs(float(read_noise if self.is_level else np.median(finite_values)))
         scale = scale if math.isfinite(scale) else 1.0
-        floor = self.steady * scale
-        if self.is_number:
-            # The same pixels are hot every night: the number scatters by less than its root.
+        floor = self.night_scatter * scale
+        if self.counts_pixels:
+            # The same pixels are hot every night: their number scatters by less than its root.
             floor = max(floor, 1.0)
-        return find_steps(days, values, errors, least=self.least * scale, floor=floor)
+        return find_steps(days, values, errors, least_step=self.least_step * scale, floor=floor)
 
 
 TRENDS = (
@@ -148,27 +151,27 @@ TRENDS = (
     Trend("read_noise", "read noise", "adu", 0.02, 0.001),
     Trend("gain", "gain", "e-/adu", 0.02, 0.001),
     Trend("dark_rate", "dark rate", "e-/s", 0.05, 0.002),
-    Trend("hot", "hot pixels", "pixels", 0.1, 0.01, is_number=True),
+    Trend("hot", "hot pixels", "pixels", 0.1, 0.01, counts_pixels=True),
 )
 """The figures that are followed over the nights, with the least step that is reported."""
 
 
-def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_STEP_SIGMA):
-    """Return the steps in a figure over the nights, oldest first.
+def find_steps(days, values, errors=None, *, least_step=0.0, floor=0.0, limit=LEAST_STEP_SIGMA):
+    """Return the `Event` of each step in a figure over the nights, oldest first.
 
     Parameters
     ----------
     days : sequence of float
         The day of each value, in ascending order.
     values : sequence of float
-        A value a night; values that are not finite do not count.
+        The value of each night; values that are not finite do not count.
     errors : sequence of float, optional
-        Their standard errors; NaN where one is not known. The scatter from night to night is found
-        from the values, and added.
-    least : float, optional
-        Steps smaller than this are none.
+        Standard errors of the values; NaN where unknown. The scatter from night to night is
+        measured from the values, and added.
+    least_step : float, optional
+        Smaller steps are not reported.
     floor : float, optional
-        Least scatter from night to night.
+        Least scatter from night to night that is assumed.
     limit : float, optional
         Standard errors that a step must have at least.
 
@@ -195,42 +198,40 @@ def find_steps(days, values, errors=None, *, least=0.0, floor=0.0, limit=LEAST_S
     indices = measured_nights[_has_company(values[measured_nights], errors[measured_nights], floor)]
     if indices.size < 2 * FEWEST_NIGHTS_A_SIDE:
         return []
-    series = _Nights(days[indices], values[indices], errors[indices], floor)
-    steps = [series.event(judged) for judged in series.find_cuts(limit, least)]
-    return [_event_of_all_nights(event, indices, values, series.scatter) for event in steps]
+    nights = _Nights(days[indices], values[indices], errors[indices], floor)
+    steps = [nights.event(judged) for judged in nights.find_cuts(limit, least_step)]
+    return [_event_of_all_nights(event, indices, values, nights.scatter) for event in steps]
 
 
 def _has_company(values, errors, floor):
-    """Return the mask of values that most nights before, after or about them confirm."""
-    limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(
-        np.maximum(_scatter_at_each_night(values), floor), errors
-    )
+    """Return the mask of nights whose value agrees with most nights before, after or about it."""
+    limit = _SIGMA_OF_LONE_NIGHTS * np.hypot(np.maximum(_scatter_by_night(values), floor), errors)
     reach = _NIGHTS_OF_MEDIAN // 2
     windows_about = np.pad(values, reach, constant_values=np.nan)
     windows_about = np.lib.stride_tricks.sliding_window_view(windows_about, _NIGHTS_OF_MEDIAN)
-    # Beside a step, the nights of one side alone are alike.
+    # Beside a step, only the nights of one side agree.
     windows_ahead = np.lib.stride_tricks.sliding_window_view(values, FEWEST_NIGHTS_A_SIDE)
     first, last = slice(0, len(windows_ahead)), slice(len(values) - len(windows_ahead), None)
     has_company = np.zeros(values.size, bool)
-    for part, windows in (
+    for nights, windows in (
         (slice(None), windows_about),
         (first, windows_ahead),
         (last, windows_ahead),
     ):
         middle = np.nanmedian(windows, axis=1)
-        is_alike = np.abs(windows - middle[:, None]) <= limit[part, None]
+        is_alike = np.abs(windows - middle[:, None]) <= limit[nights, None]
         is_majority = 2 * is_alike.sum(axis=1) > np.isfinite(windows).sum(axis=1)
-        has_company[part] |= is_majority & (np.abs(values[part] - middle) <= limit[part])
+        has_company[nights] |= is_majority & (np.abs(values[nights] - middle) <= limit[nights])
     return has_company
 
 
 def _scatter_of_all_nights(values):
-    """Return the standard deviation from night to night, whatever drifts: from differences."""
+    """Return the standard deviation from night to night, from differences: drifts do not count."""
     return _deviation_about_zero(np.diff(values)) / math.sqrt(2)
 
 
-def _scatter_at_each_night(values):
-    """Return the scatter at each night, (n,): that of all nights, or of a part that has more."""
+def _scatter_by_night(values):
+    """Return the scatter at each night, (n,): that of all nights, or the larger one of a part."""
     scatter, size = _scatter_of_all_nights(values), values.size
     n_parts = max(size // _NIGHTS_OF_PART, 1)
     if n_parts == 1:
@@ -239,7 +240,8 @@ def _scatter_at_each_night(values):
         n_parts, _NIGHTS_OF_PART
     )
     part_scatters = np.pad(MAD_TO_SIGMA * np.median(changes, axis=1) / math.sqrt(2), 1)
-    # A part in which the scatter changes takes the larger one of its neighbours.
+    # A part takes the largest scatter of itself and its neighbours: the scatter may change within
+    # it.
     part_scatters = np.max([part_scatters[:-2], part_scatters[1:-1], part_scatters[2:]], axis=0)
     part_scatters = np.where(part_scatters > _LARGER_SCATTER * scatter, part_scatters, scatter)
     return np.append(
@@ -249,19 +251,19 @@ def _scatter_at_each_night(values):
 
 
 def _deviation_about_zero(values):
-    """Return the standard deviation about 0 of those values that are no outliers."""
+    """Return the standard deviation of values about 0, without outliers."""
     size = np.abs(values)
     limit = _OUTLIER_SIGMA * MAD_TO_SIGMA * float(np.median(size))
     return _NARROWING_BY_CLIPPING * math.sqrt(float(np.mean(size[size <= limit] ** 2)))
 
 
 def _event_of_all_nights(event, indices, values, scatter):
-    """Return an event by the indices of all nights; its first one may have been left out.
+    """Return an event with indices among all nights; its first night may have been left out.
 
     Parameters
     ----------
     event : Event
-        By the indices of the nights that do not stand alone.
+        With indices among the nights that were not left out.
     indices : numpy.ndarray of shape (k,), int64
         Indices of these nights among all.
     values : numpy.ndarray of shape (n,), float64
@@ -271,17 +273,23 @@ def _event_of_all_nights(event, indices, values, scatter):
     """
     first, last = int(indices[event.first]), int(indices[event.last_before])
     nights_between = np.arange(last + 1, first)
-    same_state = nights_between[
+    nights_of_new_state = nights_between[
         np.abs(values[nights_between] - event.after) < _SIGMA_OF_LONE_NIGHTS * scatter
     ]
-    first = int(same_state[0]) if same_state.size else first
+    first = int(nights_of_new_state[0]) if nights_of_new_state.size else first
     measured_nights = [night for night in range(last, first) if math.isfinite(values[night])]
     return replace(event, first=first, last_before=measured_nights[-1])
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Step, its variance, and the ends of the line before and after it: (n,) each."""
+    """The step with each of n nights as the first of a new state, in the figure's unit.
+
+    Attributes
+    ----------
+    step, variance, before, after : numpy.ndarray of shape (n,), float64
+        As of `_FittedStep`, for each night; NaN where no step can be fitted.
+    """
 
     step: np.ndarray
     variance: np.ndarray
@@ -289,7 +297,7 @@ class _Fit:
     after: np.ndarray
 
     def step_at(self, night):
-        """Return the `_FittedStep` of one night."""
+        """Return the `_FittedStep` with one night as the first of a new state."""
         return _FittedStep(
             step=float(self.step[night]),
             variance=float(self.variance[night]),
@@ -304,9 +312,9 @@ class _FittedStep(NamedTuple):
     Attributes
     ----------
     step, variance : float
-        The step, and the square of its error as the weights have it.
+        The step, and the square of its standard error by the weights of the nights.
     before, after : float
-        The ends of the line before and after it, minus the median of the figure.
+        Values of the line directly before and after the step, minus the median of the figure.
     """
 
     step: float
@@ -316,16 +324,17 @@ class _FittedStep(NamedTuple):
 
 
 class _JudgedCut(NamedTuple):
-    """A cut between two states of a figure, judged beside the other cuts.
+    """A cut between two states of a figure, with its significance beside the other cuts.
 
     Attributes
     ----------
     cut : int
         Index of the first night of the new state.
     fit : _FittedStep
-        Fit of that night.
+        The step at this night.
     sigma : float
-        The step over its error as a normal distribution has it; 0 where the step is small.
+        The step over its error, converted to a normal distribution; 0 if it is below the least
+        step.
     error : float
         Error of the step, in the figure's unit.
     """
@@ -337,23 +346,25 @@ class _JudgedCut(NamedTuple):
 
 
 class _Nights:
-    """A figure over nights that do not stand alone.
+    """A figure over the nights that were not left out, and the search for its steps.
 
     Parameters
     ----------
     days, values, errors : numpy.ndarray of shape (n,), float64
+        Day, figure and standard error of each night.
     floor : float
+        Least scatter from night to night that is assumed.
 
     Attributes
     ----------
     middle : float
-        Median of the values given, which the attribute `values` is minus.
-    least : float
-        The least scatter, in the figure's unit.
+        Median of the given values, which is subtracted from the attribute `values`.
+    least_scatter : float
+        The least scatter that is assumed, in the figure's unit.
     scatter : float
         Scatter from night to night.
     weights : numpy.ndarray of shape (n,), float64
-        Weights of the nights in a fit.
+        Weight of each night in a fit.
     freedom : float
         Degrees of freedom of the scatter.
     """
@@ -361,56 +372,57 @@ class _Nights:
     def __init__(self, days, values, errors, floor):
         self.days, self.middle = days - days.mean(), float(np.median(values))
         self.values = values - self.middle
-        typical = float(np.median(errors))
-        # Values that are all equal scatter by something: divisions by it give numbers.
-        self.least = max(floor, typical, 1e-9 * abs(self.middle), 1e-9)
-        self.scatter = max(_scatter_of_all_nights(values), self.least)
-        scatters = np.maximum(_scatter_at_each_night(values), self.scatter)
-        variance_between = np.maximum(scatters**2 - typical**2, 0.0)
-        # Chosen: however small its error, no night weighs more than a hundred usual ones.
+        median_error = float(np.median(errors))
+        # The scatter of equal values is not 0: results are divided by it.
+        self.least_scatter = max(floor, median_error, 1e-9 * abs(self.middle), 1e-9)
+        self.scatter = max(_scatter_of_all_nights(values), self.least_scatter)
+        scatters = np.maximum(_scatter_by_night(values), self.scatter)
+        variance_between = np.maximum(scatters**2 - median_error**2, 0.0)
+        # Chosen: no night has more than the weight of a hundred usual nights, even if its error is
+        # tiny.
         self.weights = 1 / np.maximum(variance_between + errors**2, (0.1 * self.scatter) ** 2)
         self.freedom = _MEDIAN_EFFICIENCY * len(values)
 
-    def find_cuts(self, limit, least):
-        """Return the `_JudgedCut` of each step, by night.
+    def find_cuts(self, limit, least_step):
+        """Return the `_JudgedCut` of each step, in the order of nights.
 
-        The largest step is tried first. Its error follows from the values without it: a random walk
-        looks like steps, and scatters as much as before once one of them is taken out.
+        The largest step is tried first. Its error follows from the values without this step: a
+        random walk looks like steps, but scatters as much as before without one of them.
         """
         cuts, nights_tried = [], []
         while len(cuts) < _MOST_STEPS and len(nights_tried) < _TRIALS_WITHOUT_STEP:
             fit = self._fit(*self._window(cuts))
             size = np.abs(fit.step) / np.sqrt(fit.variance)
-            size[~(np.abs(fit.step) >= least)] = 0.0
+            size[~(np.abs(fit.step) >= least_step)] = 0.0
             for night in nights_tried:
                 size[max(night - FEWEST_NIGHTS_A_SIDE, 0) : night + FEWEST_NIGHTS_A_SIDE] = 0.0
             best_night = int(np.argmax(size))
             if not size[best_night] >= limit:
                 break
-            dated_cut = self._date_cut(best_night, cuts)
-            further_cuts = sorted({*cuts, dated_cut})
-            is_new = dated_cut not in cuts
-            if is_new and self._judge_cut(dated_cut, further_cuts, least).sigma >= limit:
+            best_cut = self._date_cut(best_night, cuts)
+            further_cuts = sorted({*cuts, best_cut})
+            is_new = best_cut not in cuts
+            if is_new and self._judge_cut(best_cut, further_cuts, least_step).sigma >= limit:
                 cuts = further_cuts
             else:
                 nights_tried.append(best_night)
-        return self._settle_steps(cuts, limit, least)
+        return self._settle_steps(cuts, limit, least_step)
 
-    def _settle_steps(self, cuts, limit, least):
-        """Return the steps of `find_cuts`, each dated again between its neighbours, and judged."""
+    def _settle_steps(self, cuts, limit, least_step):
+        """Return the `_JudgedCut` of steps, each dated again between its neighbours."""
         for cut in list(cuts):
             other_cuts = [other_cut for other_cut in cuts if other_cut != cut]
             cuts = sorted({*other_cuts, self._date_cut(cut, other_cuts)})
-        judged = [self._judge_cut(cut, cuts, least) for cut in cuts]
+        judged = [self._judge_cut(cut, cuts, least_step) for cut in cuts]
         return [step for step in judged if step.sigma >= limit]
 
     def _date_cut(self, cut, other_cuts):
-        """Return the night near a cut at which a step leaves the least squares."""
+        """Return the night near a cut at which a step reduces the sum of squares most."""
         low, high = (np.full(self.values.size, end[cut]) for end in self._window(other_cuts))
         fit = self._fit(low, high)
         return int(np.argmax(np.nan_to_num(fit.step**2 / fit.variance, nan=0.0)))
 
-    def _judge_cut(self, cut, cuts, least):
+    def _judge_cut(self, cut, cuts, least_step):
         """Return the `_JudgedCut` of one of several cuts."""
         fit = self._fit(*self._window([other_cut for other_cut in cuts if other_cut != cut]))
         step_fit = fit.step_at(cut)
@@ -418,9 +430,11 @@ class _Nights:
         gaps = np.diff(self.days)
         days_waited = max(float(gaps[cut - 1] - np.median(gaps)), 0.0)
         inflation = self._inflation(residuals, len(cuts))
-        error = math.sqrt(step_fit.variance * inflation**2 + self._wander(residuals) * days_waited)
+        error = math.sqrt(
+            step_fit.variance * inflation**2 + self._variance_a_day(residuals) * days_waited
+        )
         size = abs(step_fit.step)
-        sigma = self._sigma(size / error) if size >= least else 0.0
+        sigma = self._sigma(size / error) if size >= least_step else 0.0
         return _JudgedCut(cut, step_fit, sigma, error)
 
     def event(self, judged):
@@ -436,7 +450,7 @@ class _Nights:
         )
 
     def _fit(self, low, high):
-        """Return the `_Fit` with each night as the first of a new state, to nights low up to high.
+        """Return the `_Fit` of steps at each night, to the nights from low up to high.
 
         NaN where a side has fewer than `FEWEST_NIGHTS_A_SIDE` nights.
         """
@@ -447,7 +461,7 @@ class _Nights:
         with np.errstate(divide="ignore", invalid="ignore"):
             t_before, y_before = wt_before / w_before, wy_before / w_before
             t_after, y_after = wt_after / w_after, wy_after / w_after
-            # Both sides share one slope, each about its own middle.
+            # Both sides have one slope, each about its own mean day.
             xx = wtt_before - wt_before * t_before + wtt_after - wt_after * t_after
             xy = wty_before - wt_before * y_before + wty_after - wt_after * y_after
             slope, distance = xy / xx, t_after - t_before
@@ -459,7 +473,7 @@ class _Nights:
         return _Fit(step, variance, *ends)
 
     def _window(self, cuts):
-        """Return the first night, and the one after the last, that count with each night."""
+        """Return the first night, and the one behind the last, of each night's fit: (n,) each."""
         index = np.arange(self.values.size)
         edges = np.array([0, *cuts, index.size])
         parts = np.searchsorted(edges, index, side="right") - 1
@@ -468,7 +482,7 @@ class _Nights:
 
     @cached_property
     def _nights_nearby(self):
-        """The first night, and the one after the last, that are near enough to each night."""
+        """The first night, and the one behind the last, that are near each night: (n,) each."""
         index, days = np.arange(self.values.size), self.days
         low = np.minimum(np.searchsorted(days, days - _MOST_DAYS_A_SIDE), index - _NEAREST_NIGHTS)
         high = np.maximum(np.searchsorted(days, days + _MOST_DAYS_A_SIDE), index + _NEAREST_NIGHTS)
@@ -478,11 +492,11 @@ class _Nights:
 
     @cached_property
     def _running(self):
-        """Running sums of the figure, see `_running_sums`."""
+        """The `_running_sums` of the figure."""
         return self._running_sums(self.values)
 
     def _running_sums(self, values):
-        """Return the running weighted sums of 1, t, y, t^2 and t y, (5, n + 1), from 0 on."""
+        """Return the running weighted sums of 1, t, y, t^2 and t y, (5, n + 1); the first is 0."""
         w, t = self.weights, self.days
         terms = np.array([w, w * t, w * values, w * t * t, w * t * values])
         return np.pad(np.cumsum(terms, axis=1), ((0, 0), (1, 0)))
@@ -494,14 +508,14 @@ class _Nights:
     # -- errors ------------------------------------------------------------------------------------
 
     def _sigma(self, t):
-        """Return a step in standard errors as that of a normal distribution.
+        """Return a step in standard errors, converted from Student's to a normal distribution.
 
-        The scatter is known from as many nights only.
+        The scatter is uncertain, because the nights are few.
         """
         return normal_deviate(t, self.freedom)
 
     def _residuals(self, cuts):
-        """Return the values, the steps at some nights taken out."""
+        """Return the values without the steps at some nights."""
         residuals = self.values.copy()
         for cut in cuts:
             fit = self._fit(*self._window([other_cut for other_cut in cuts if other_cut != cut]))
@@ -509,21 +523,21 @@ class _Nights:
         return residuals
 
     def _inflation(self, residuals, steps):
-        """Return the factor of the errors: by the scatter about the lines, nights being alike.
+        """Return the factor of the errors by the scatter about the lines and correlated nights.
 
-        The scatter of weights is that of differences between nights: it is the same whatever
-        drifts, and less well known than the one about the lines that are fitted.
+        The weights contain the scatter of differences between nights. Drifts do not change it, but
+        it is less certain than the scatter about the fitted lines.
 
         Parameters
         ----------
         residuals : numpy.ndarray of shape (n,), float64
             The values without their steps.
         steps : int
-            Steps that were taken out.
+            Number of steps that were subtracted.
         """
         running, (low, high) = self._running_sums(residuals), self._window(())
         n, t, y, tt, ty = running[:, high] - running[:, low]
-        # Nights of one day have no slope: 0 over this is 0, and 0/0 would be NaN.
+        # Nights of one day have no slope: the numerator is 0 as well, and 0/0 would be NaN.
         xx = np.maximum(tt - t * t / n, 1e-300)
         slope = (ty - t * y / n) / xx
         line_values = y / n + slope * (self.days - t / n)
@@ -531,14 +545,14 @@ class _Nights:
         freedom = residuals.size - leverage.sum() - steps
         spread = max(
             _deviation_about_zero(residuals - line_values) * math.sqrt(residuals.size / freedom),
-            self.least,
+            self.least_scatter,
         )
         correlation = 1 - (self.scatter / max(spread, self.scatter)) ** 2
         correlation = min(max(correlation - self.values.size**-0.5, 0.0), _MOST_CORRELATION)
         return math.sqrt((1 + correlation) / (1 - correlation)) * spread / self.scatter
 
-    def _wander(self, residuals):
-        """Return the variance that a day adds to a value that wanders."""
+    def _variance_a_day(self, residuals):
+        """Return the variance that each day adds to the figure by a random walk."""
         later_nights = np.searchsorted(self.days, self.days + _LEAST_WANDERING_DAYS)
         pairs = np.flatnonzero(later_nights < residuals.size)
         if pairs.size < FEWEST_NIGHTS_A_SIDE:

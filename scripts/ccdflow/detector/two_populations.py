@@ -1,4 +1,4 @@
-"""A check whether the frames of a group are of two populations, by their pixels."""
+"""The frames of a group split into two populations, by the figures of their pixels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from ccdflow.combine.noise import DIGITAL_NOISE
 from ccdflow.detector.member_selection import Thresholds
 
-# Frames of a population, at least: one odd frame is an outlier.
+# Frames of a population at least: one odd frame is an outlier.
 _FEWEST_OF_A_POPULATION = 2
 
 
 def split_populations(statistics, thresholds=None):
-    """Split frames at the widest gap of the figure in which they differ most.
+    """Return the two populations of a group's frames; None if all frames are of one.
 
     Parameters
     ----------
@@ -24,8 +24,9 @@ def split_populations(statistics, thresholds=None):
     Returns
     -------
     (tuple of int, tuple of int) or None
-        Indices of the frames of each population, that of the first frame first. None if all are
-        of one: no gap is wider than the spread on both sides of it.
+        Indices of the frames of each population, that of the first frame first. Frames are split at
+        the widest gap along the first principal component of their figures. None if this gap is no
+        wider than the spread on one of its sides.
     """
     if len(statistics) < 2 * _FEWEST_OF_A_POPULATION:
         return None
@@ -42,7 +43,7 @@ def split_populations(statistics, thresholds=None):
     ]
     split_index = int(np.argmax(gaps)) + _FEWEST_OF_A_POPULATION
     widest = max(np.ptp(sorted_projections[:split_index]), np.ptp(sorted_projections[split_index:]))
-    # Frames of one population may differ by one floor.
+    # Frames of one population may differ by one floor, the unit of the figures.
     if gaps.max() <= max(widest, 1.0):
         return None
     populations = [
@@ -65,5 +66,5 @@ def _figures_by_floor(statistics, limits):
         np.array([frame.bright for frame in statistics]) / limits.bright,
     ]
     shapes = np.array([frame.shape for frame in statistics]) / (limits.structure * noise)
-    # The mean of many boxes counts as one figure.
+    # All boxes together count as one figure.
     return np.column_stack([*columns, shapes / max(shapes.shape[1], 1) ** 0.5])

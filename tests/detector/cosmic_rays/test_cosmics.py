@@ -12,7 +12,7 @@ SHAPE, SKY, READ_NOISE = (400, 430), 200.0, 6.0
 
 
 def scene(seed, fwhm, *, hits=300, least=5.0):
-    """A frame, its standard errors, its stars' light, and which pixels were hit (n, 2)."""
+    """A frame, its standard errors, the light of its stars, and its hit pixels, (n, 2)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     sigma, stars = fwhm / 2.3548, np.zeros(SHAPE)
@@ -73,7 +73,7 @@ def test_hits_and_stars_of_ten_seeds(fwhm):
 
 @pytest.mark.parametrize("fwhm", [2.0, pytest.param(4.0, marks=pytest.mark.torture)])
 def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
-    """Tracks of many pixels stand out in a median of 3 x 3 as well: no reason to give up."""
+    """Long tracks exceed the limit in a median of 3 x 3 pixels as well, as stars do."""
     shape = (200, 215)
     detector = simulate.draw_detector(
         shape,
@@ -102,7 +102,7 @@ def test_tracks_of_rays_are_found_and_are_no_stars(fwhm):
 
 
 def test_hits_at_the_edges_are_found_as_elsewhere():
-    """Filters of L.A.Cosmic leave out three pixels, 3 % of an image: no hit was found there."""
+    """Filters of L.A.Cosmic leave out three pixels at edges, 3 % of an image, with their hits."""
     shape, error = (60, 70), 15.0
     image = np.random.default_rng(3).normal(SKY, error, shape)
     hits = np.zeros(shape, bool)
@@ -119,7 +119,7 @@ def test_hits_at_the_edges_are_found_as_elsewhere():
 
 
 def test_a_bright_column_at_the_edge_is_no_ray():
-    """EFOSC2's last column collects more light: 40 % of it would be flagged."""
+    """The last column of EFOSC2 collects more light: 40 % of its pixels would be flagged."""
     shape = (120, 110)
     image = np.random.default_rng(4).normal(SKY, 15.0, shape)
     image[:, -1] += 120
@@ -143,7 +143,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
             image[row + step // 2 : row + step // 2 + 4, column + step] += rng.uniform(200, 4000)
     rest = np.full(shape, 225, np.float32), np.zeros(shape, bool), {"sigclip": 4.5, "objlim": 5.0}
     on_parts = cosmic_rounds.hits_of_rounds(image, *rest)
-    monkeypatch.setattr(cosmic_rounds, "_MOST_IN_PARTS", 0.0)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_OF_PARTS", 0.0)
     on_all = cosmic_rounds.hits_of_rounds(image, *rest)
     monkeypatch.setattr(cosmic_rounds, "_ITERATIONS", 1)
     once = cosmic_rounds.hits_of_rounds(image, *rest)
@@ -161,7 +161,7 @@ def test_rounds_on_parts_of_an_image_find_the_same_as_rounds_on_the_whole(monkey
 )
 def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monkeypatch, options):
     """Hits beside hits of earlier rounds, beside bad pixels and across the edges of the image."""
-    monkeypatch.setattr(cosmic_rounds, "_MOST_IN_PARTS", np.inf)
+    monkeypatch.setattr(cosmic_rounds, "_MOST_AREA_OF_PARTS", np.inf)
     rng, shape, beyond = np.random.default_rng(5), (100, 110), 0
     for _ in range(2):
         image = rng.normal(SKY, 15, shape)
@@ -188,7 +188,7 @@ def test_rounds_on_parts_are_those_of_astroscrappy_at_edges_and_bad_pixels(monke
 
 
 def test_dense_hits_are_those_of_astroscrappy_itself():
-    """Noise of three times the errors: a hit's surroundings hold hits of earlier rounds."""
+    """With noise of three times the errors, the surroundings of a hit contain earlier hits."""
     rng = np.random.default_rng(77)
     image = rng.normal(SKY, 45, (130, 140)).astype(np.float32)
     errors, bad = np.full(image.shape, 15, np.float32), np.zeros(image.shape, bool)
@@ -211,7 +211,7 @@ def test_masked_pixels_are_no_hits():
 
 
 def test_a_result_that_flags_stars_is_discarded():
-    """Four stars tell no width; of a FWHM of 1.5 pixels they are sharper than stars are then."""
+    """Four stars give no width: with a FWHM of 1.5 pixels they are sharper than assumed."""
     rng = np.random.default_rng(2)
     y, x = np.mgrid[:100, :100]
     truth = np.full((100, 100), SKY)

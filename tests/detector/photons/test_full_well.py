@@ -1,4 +1,4 @@
-"""The full well by the turnover of photon transfer: found, and never claimed where none is full."""
+"""The full well by the turnover of photon transfer; none in flats without full pixels."""
 
 import math
 
@@ -96,7 +96,7 @@ def test_flats_with_full_pixels_tell_no_gain_and_no_linearity():
     assert (transfer.frames, transfer.full_well) == (6, pytest.approx(40_000, rel=1e-3))
     assert transfer.gain == pytest.approx(1.5, abs=4 * transfer.gain_error)
     assert abs(transfer.departure) < 4 * transfer.departure_error
-    assert transfer.departure_error < 0.01
+    assert 0.002 < transfer.departure_error < 0.01
 
 
 def test_flats_of_which_many_pixels_are_at_the_converters_end_tell_no_gain():
@@ -119,7 +119,7 @@ def test_flats_of_which_many_pixels_are_at_the_converters_end_tell_no_gain():
 
 
 def test_dead_pixels_are_no_faint_light():
-    """The scatter is the read noise: an error of it passed for photons, lit pixels for full."""
+    """The scatter is the read noise: its error counted as photons, and lit pixels as full."""
     claims = []
     for seed in range(8):
         rng = np.random.default_rng(seed)

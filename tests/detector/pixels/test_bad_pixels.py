@@ -113,7 +113,7 @@ def test_pixels_that_follow_no_line_and_pixels_that_vary_have_different_bits():
     blinking.ravel()[1000:1300] = True
     more = [np.where(kinked, 800.0 * np.sqrt(t / 300), 0) for t in TIMES]
     more[7] = more[7] + np.where(blinking, 150.0, 0)
-    mask = dark_mask(fit_darks(darks(rng, rate, more=more), TIMES, READ_NOISE), hot=50.0)
+    mask = dark_mask(fit_darks(darks(rng, rate, more=more), TIMES, READ_NOISE), hot_rate=50.0)
     assert (mask[kinked] & HOT > 0).mean() > 0.99
     assert (mask[blinking] & VARIES > 0).mean() > 0.99
     assert (mask[~kinked & ~blinking] != 0).sum() <= 2
@@ -121,7 +121,7 @@ def test_pixels_that_follow_no_line_and_pixels_that_vary_have_different_bits():
 
 @pytest.mark.parametrize("exposures", [9, 6])
 def test_pixels_that_fill_up_in_the_shortest_dark_are_not_linear_in_time(exposures):
-    """A constant charge in all darks is a straight line: its value at zero seconds tells."""
+    """A constant charge in all darks is a straight line: only its value at 0 s shows the fault."""
     rng = np.random.default_rng(6)
     rate = np.full(SHAPE, 0.02)
     full = np.zeros(SHAPE, bool)
@@ -130,7 +130,7 @@ def test_pixels_that_fill_up_in_the_shortest_dark_are_not_linear_in_time(exposur
     y, _ = np.indices(SHAPE)
     more = [np.where(full, 120.0, 0) + 6 * np.sin(y / 60)] * 9
     taken = darks(rng, rate, more=more)[:exposures]
-    mask = dark_mask(fit_darks(taken, TIMES[:exposures], READ_NOISE), hot=50.0)
+    mask = dark_mask(fit_darks(taken, TIMES[:exposures], READ_NOISE), hot_rate=50.0)
     assert (mask[full] & HOT > 0).mean() > 0.99
     assert (mask[~full] != 0).sum() <= 2
 
@@ -141,7 +141,7 @@ def test_two_exposures_give_a_rate_and_no_misfit():
     lines = fit_darks(darks(rng, rate)[:6], TIMES[:6], READ_NOISE)
     assert lines.misfit_freedom == 0
     assert lines.rate.mean() == pytest.approx(0.5, abs=4 * lines.rate_error.mean() / 64)
-    assert not (dark_mask(lines, hot=5) & HOT).any()
+    assert not (dark_mask(lines, hot_rate=5) & HOT).any()
     with pytest.raises(UserError, match="two exposures or more"):
         fit_darks(darks(rng, rate)[:3], TIMES[:3], READ_NOISE)
 
@@ -183,7 +183,7 @@ def test_low_pixels_and_columns_are_found_at_five_sigma():
 
 @pytest.mark.parametrize("level", [60.0, 500.0])
 def test_a_trail_in_a_hot_column_is_the_trail_alone(level):
-    """All pixels of such a column are above their neighbours; eleven have charge that ran over."""
+    """All pixels of a hot column are above their neighbours; eleven have charge that ran over."""
     random = np.random.default_rng(5)
     light = np.full((400, 60), 4.0)
     light[:, 30] += level

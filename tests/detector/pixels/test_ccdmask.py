@@ -18,7 +18,7 @@ ODD_LEVELS = (np.nan, np.inf, -np.inf, 0.0, -5.0, 1e30)
 
 
 def ratio(rng, shape, *, dtype="f4", steps=0.0, odd=0, slope=0.0):
-    """Return the ratio of two flats: with low and high pixels, columns, and what is no number."""
+    """Return the ratio of two flats with low and high pixels, bad columns, NaN and infinities."""
     image = rng.normal(1, 0.01, shape) + slope * np.arange(shape[1]) / shape[1]
     for part in (0.9, 0.97, 1.1):
         image.ravel()[rng.integers(0, image.size, 1 + image.size // 300)] *= part

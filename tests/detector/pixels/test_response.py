@@ -114,7 +114,7 @@ def test_five_sigma_of_the_one_flat_of_each_night_are_found_by_nights_together(n
 
 
 def test_differences_of_good_pixels_in_all_nights_are_no_evidence():
-    """Half of the variance is the same each night: ten nights' sum is no ten measurements."""
+    """Half of the variance is the same each night: ten nights are less than ten measurements."""
     rng = np.random.default_rng(7)
     truth, low = sky(rng, own=ERROR)
     seen = [measure_night(rng, truth, night) for night in range(6)]
@@ -155,13 +155,13 @@ def test_low_pixels_of_a_million():
 
 
 def test_pixels_without_light_are_no_structure_of_a_flat():
-    """Dark pixels counted as low: 1 % of them made a flat of the sky one with structure."""
+    """Dark pixels counted as low: with 1 % of them a flat of the sky had too much structure."""
     rng = np.random.default_rng(5)
     truth, low = sky(rng, sigma=9.0)
     ((flat, error),) = flats(rng, truth, 1)
     error[:20] = np.inf
     lit = low[low >= 20 * SHAPE[1]].size / (180 * SHAPE[1])
-    assert response([(flat, error)]).low_part == pytest.approx(lit, rel=0.01)
+    assert response([(flat, error)]).low_fraction == pytest.approx(lit, rel=0.01)
 
 
 def flat_with_structure(kind, amplitude, rng):
@@ -231,7 +231,7 @@ def test_columns_of_a_vignetted_flat_are_found_out_to_the_edge(columns):
 
 @pytest.mark.parametrize("low_sigma", [LOW_SIGMA, 3.0])
 def test_findings_are_the_same_each_time_and_of_all_flats_so_far(low_sigma):
-    """Findings were made of the sums, in place: a second look found other ones."""
+    """The sums were changed in place: a second call had another result."""
     pairs = flats(np.random.default_rng(21), sky(np.random.default_rng(20))[0], 2)
     contrasts = ContrastSum()
     contrasts.add(*pairs[0])
@@ -245,9 +245,9 @@ def test_findings_are_the_same_each_time_and_of_all_flats_so_far(low_sigma):
         assert np.array_equal(seen.mask, expected.mask)
         assert np.array_equal(seen.weak.index, expected.weak.index)
         assert np.array_equal(seen.weak.sigma, expected.weak.sigma)
-        assert (seen.weak.noise_share, seen.low_part) == (
+        assert (seen.weak.noise_share, seen.low_fraction) == (
             expected.weak.noise_share,
-            expected.low_part,
+            expected.low_fraction,
         )
     assert np.count_nonzero(first.mask) > 200
 
@@ -259,4 +259,4 @@ def test_pixels_that_no_flat_can_divide_are_dead_and_are_not_counted_as_low():
     both, one = response([(flat, unusable)] * 2), response([(flat, unusable), (other, error)])
     assert (both.mask[20:24, 30:34] == DEAD).all()
     assert np.count_nonzero(both.mask) == 16
-    assert (both.low_part, np.count_nonzero(one.mask)) == (0, 0)
+    assert (both.low_fraction, np.count_nonzero(one.mask)) == (0, 0)

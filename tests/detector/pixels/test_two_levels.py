@@ -102,7 +102,7 @@ def test_the_pixels_of_ccdmask_are_added_where_they_are_asked_for_and_hits_are_n
 
 
 def test_a_detector_of_which_less_than_half_is_lit_has_no_faults():
-    """A slit: the light of the few lit rows is no measure of what is usual."""
+    """In flats of a slit the few lit rows do not show the usual ratio."""
     rng = np.random.default_rng(5)
     trap = np.zeros(SHAPE)
     trap[10:20, 77] = 3000

@@ -16,7 +16,7 @@ from chain_runs import BIAS, DARKS, FEW_FRAMES, FLATS, copy_finished_run, edit, 
 from small_frames import begin, run_jobs
 
 from ccdflow import kinds, paths, settings, simulate
-from ccdflow.detector.ageing import ageing_of
+from ccdflow.detector.ageing import fit_ageing
 from ccdflow.kinds.calibrating import master_ageing
 from ccdflow.kinds.calibrating.science import SCIENCE as SCIENCE_KIND
 from ccdflow.kinds.explaining import what_if
@@ -609,7 +609,7 @@ def test_the_overview_measures_how_masters_age_and_names_the_line_for_the_profil
     assert {row[0].split()[0] for row in section.rows} == {"bias", "dark", "flat"}
     assert {row[1][:9] for row in section.rows} == {"1 to 10 d"}
     for series in master_ageing.master_series(done.context):
-        slope, error = ageing_of(series.pairs)
+        slope, error = fit_ageing(series.pairs)
         assert len(series.pairs) == 6
         assert abs(slope) < 4 * error
     assert {row[3] for row in section.rows} == {"none is seen"}

@@ -34,7 +34,7 @@ def _archive(n_nights, *, seed=5):
 def _assert_same(history, full_history):
     """Assert that a history has the arrays of one that was made of all nights."""
     assert history.nights == full_history.nights
-    for name in ("index", "bits", "first", "last", "seen", "looked"):
+    for name in ("index", "bits", "first", "last", "n_bad_nights", "n_judged_nights"):
         values, full_values = getattr(history, name), getattr(full_history, name)
         assert values.dtype == full_values.dtype, name
         np.testing.assert_array_equal(values, full_values, err_msg=name)

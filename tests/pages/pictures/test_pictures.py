@@ -15,16 +15,22 @@ from PIL import Image
 from refusals import refusal_of
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures import before_after, canvas, combined_picture, step_picture, style
+from ccdflow.pages.pictures import (
+    before_after,
+    combined_picture,
+    matplotlib_figure,
+    step_picture,
+    style,
+)
 from ccdflow.pages.pictures import trend_picture as trends
 from ccdflow.pages.pictures.ageing_picture import ageing_picture
 from ccdflow.pages.pictures.before_after import before_after_picture
 from ccdflow.pages.pictures.bias_picture import AmplifierNight, night_quality_picture
-from ccdflow.pages.pictures.combined_picture import CombinedPanels, combined_bias_picture
+from ccdflow.pages.pictures.combined_picture import CombinedBiasValues, combined_bias_picture
 from ccdflow.pages.pictures.coverage_picture import coverage_picture
+from ccdflow.pages.pictures.frame_content import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.image_rows import image_rows
 from ccdflow.pages.pictures.night_axis import positions_of_nights
-from ccdflow.pages.pictures.panels import FrameImages, OverscanStrip
 from ccdflow.pages.pictures.raster import Raster
 from ccdflow.pages.pictures.trend_picture import TrendPoint, trend_picture
 
@@ -70,7 +76,7 @@ def combined_panels(**changes):
     image = rng.normal(0.5, 2.0, (70, 110)).astype(np.float32)
     values = {"name": "bias.fits", "image": image, "members": 6, "noises": (2.0,)}
     values["predicted"] = (1.9,)
-    return CombinedPanels(**(values | changes))
+    return CombinedBiasValues(**(values | changes))
 
 
 def amplifiers(number=2, **changes):
@@ -106,13 +112,13 @@ def count(png, colour):
 
 
 def part(png, left, top, width, height):
-    """Pixels of a part of a picture: inches from its left edge and from below its headline."""
+    """Pixels of a region of a picture, in inches from its left edge and from below the headline."""
     y0, y1, x0, x1 = (round(110 * each) for each in (top, top + height, left, left + width))
     return pixels(png)[y0 + HEADLINE : y1 + HEADLINE, x0:x1]
 
 
 def like(colours, colour):
-    """Return which of some pixels are a colour, to what the palette of 256 leaves of it."""
+    """Return the mask of pixels of a colour, within the error of a palette of 256 colours."""
     wanted = np.array([round(255 * each) for each in to_rgb(colour)])
     return np.abs(colours - wanted).max(axis=-1) <= 6
 
@@ -207,7 +213,7 @@ def test_the_headers_section_is_marked_only_where_another_was_used():
     ids=["all NaN", "constant, big-endian", "some NaN", "rising, big-endian"],
 )
 def test_pixels_of_every_sort_are_drawn(raw):
-    """Each at its place, the first row lowest; blank where they are not finite."""
+    """Each pixel is at its place, the first row lowest; pixels that are not finite are blank."""
     strips, data = (OverscanStrip((0, 40, 22, 30)),), ((0, 40, 0, 20),)
     given = frame(
         raw=raw, reduced=raw[:, :20] * 1.0, strips=strips, data=data, header_biassec="",
@@ -377,7 +383,7 @@ def test_figures_that_are_missing_leave_their_panel_empty():
 
 
 def test_many_amplifiers_are_drawn():
-    """Two bars an amplifier, of its colour and as long as its structure; room for all of them."""
+    """Two bars for each amplifier, of its colour and as long as its structure."""
     two, nine = (night_quality_picture(amplifiers(n), title="night") for n in (2, 9))
     assert pixels(two).shape[1] == pixels(nine).shape[1] == 1320
     # Half an inch for the bars, one more line for the sentence on colours.
@@ -421,9 +427,9 @@ def test_fonts_are_open_for_the_thread_that_draws_alone():
 
     def work():
         barrier.wait()
-        with canvas.drawing():
-            figure, _ = canvas.new_figure("a title", "an explanation", height=1)
-            canvas.png_bytes(figure)
+        with matplotlib_figure.drawing():
+            figure, _ = matplotlib_figure.new_figure("a title", "an explanation", height=1)
+            matplotlib_figure.png_bytes(figure)
             handles = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
             counts.append(sum(path.readlink().suffix == ".ttf" for path in handles))
         barrier.wait()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ccdflow.pages.pictures import imagepanel, style
-from ccdflow.pages.pictures.panels import shrink
+from ccdflow.pages.pictures.frame_content import shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import Raster, new_picture, write_heading
 from ccdflow.pages.pictures.scales import (
@@ -183,7 +183,7 @@ def test_a_scale_leaves_out_extremes_and_a_curved_one_keeps_stars():
 
 @pytest.mark.parametrize("level", [0.0, 3.0, -1e9])
 def test_equal_values_have_no_scale_that_is_even_about_them(level):
-    """Nor have those that differ by rounding alone; one value among them changes nothing."""
+    """Values that differ by rounding alone have none either, even with one other value."""
     values = np.full(1000, level)
     assert AsinhScale.of(values) is None
     values[7] = level + 100
@@ -259,7 +259,7 @@ def test_the_pictures_of_a_night_do_not_load_matplotlib():
 
 
 def test_an_upright_scale_has_two_numbers_or_more():
-    """On the colour scale of a low panel, 20,000 alone told no level of the flat."""
+    """On the colour scale of a low panel, the single number 20,000 did not show the level."""
     assert LinearScale(4_000.0, 36_000.0).ticks(2)[1] == ["10000", "20000", "30000"]
     rng = np.random.default_rng(5)
     for _ in range(300):

@@ -1,1 +1,1 @@
-"""Cosmic rays in an image, and the stars that are not to be taken for them."""
+"""Cosmic rays in an image, distinguished from its stars."""

@@ -1,36 +1,38 @@
-"""The rounds of L.A.Cosmic (astroscrappy) on an image: after the first one only near its hits."""
+"""The rounds of L.A.Cosmic (astroscrappy) on an image, after the first round only near hits."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Rounds of L.A.Cosmic: the default of astroscrappy.
+# Rounds of L.A.Cosmic at most: the default of astroscrappy.
 _ITERATIONS = 4
-# A replaced pixel changes the hits of the next round up to this many pixels away: by filters of 5,
-# 7 and 9 pixels one after the other, and by the two pixels by which hits grow.
+# A replaced pixel changes the hits of the next round up to this many pixels away. Filters of 5, 7
+# and 9 pixels, and the growth of hits by two pixels, cause this.
 _REACH_PIXELS = 8
-# A replaced pixel changes hits up to this many pixels away where stars are compared with their
-# profile, by the noise of the pixels around.
+# The reach of a replaced pixel where stars are compared with their profile: the noise of more
+# pixels is used then.
 _REACH_OF_PROFILE = 12
-# A hit of at most this many pixels on a side lies in one part; a larger one takes several.
+# A hit of at most this many pixels on a side lies in one part of the image; a larger hit takes
+# several parts.
 _WIDTH_OF_A_HIT = 6
-# If the parts together have this many times the pixels of the image, all rounds search all of it:
-# the parts would take longer.
-_MOST_IN_PARTS = 1.0
-# A hit is replaced by the pixels up to this far from it.
+# If the parts together have more pixels than this factor times the image, all rounds search the
+# whole image: the parts would take longer.
+_MOST_AREA_OF_PARTS = 1.0
+# A hit is replaced by the median of the pixels up to this many pixels away.
 _PIXELS_AROUND = 2
-# Pixels that are mirrored at the edges of an image: L.A.Cosmic finds nothing in the last three.
+# Pixels that are mirrored at each edge of an image, of which L.A.Cosmic finds nothing in the last
+# three.
 _MARGIN_PIXELS = 6
 
 IMAGE_IN_MARGIN = (slice(_MARGIN_PIXELS, -_MARGIN_PIXELS),) * 2
-"""The image in the arrays that `with_margin` returns."""
+"""The slices of the image in the arrays that `with_margin` returns."""
 
 NEIGHBOUR_BOX = np.ones((3, 3), bool)
 """Pixels that touch at a corner are connected."""
 
 
 def with_margin(values, dtype=np.float32):
-    """Return an image that is mirrored at its edges: its own pixels are at `IMAGE_IN_MARGIN`.
+    """Return an image with mirrored pixels around it: its own pixels are at `IMAGE_IN_MARGIN`.
 
     Parameters
     ----------
@@ -40,16 +42,16 @@ def with_margin(values, dtype=np.float32):
 
     Returns
     -------
-    numpy.ndarray of shape (ny + 12, nx + 12), of type `dtype`
+    numpy.ndarray of shape (ny + 2 * margin, nx + 2 * margin), of type `dtype`
     """
     return np.pad(values.astype(dtype, copy=False), _MARGIN_PIXELS, mode="reflect")
 
 
 def hits_of_rounds(data, variance, is_bad, settings):
-    """Return the hits of L.A.Cosmic, (ny, nx) bool: after the first round only near its hits.
+    """Return the mask of pixels that L.A.Cosmic takes for hits, (ny, nx) bool.
 
-    Hits are replaced by their surroundings for the next round, which finds others only where
-    something was replaced: small parts of the image about the hits are put together for it.
+    For the next round, hits are replaced by their surroundings. Further hits appear only near
+    replaced pixels: after the first round, small parts of the image about the hits are searched.
 
     Parameters
     ----------
@@ -65,6 +67,7 @@ def hits_of_rounds(data, variance, is_bad, settings):
     from astroscrappy import detect_cosmics
 
     def find(data, variance, is_bad, rounds=1):
+        """Return the hits that astroscrappy finds, (ny, nx) bool."""
         return detect_cosmics(
             data, inmask=is_bad, invar=variance, gain=1.0, satlevel=np.inf, niter=rounds,
             cleantype="medmask", **settings,
@@ -77,7 +80,7 @@ def hits_of_rounds(data, variance, is_bad, settings):
         boxes = planes.replace(hits, new_hits)
         firsts, edge_parts = _parts_about_boxes(boxes, data.shape, reach)
         side = 4 * reach + _WIDTH_OF_A_HIT
-        if len(firsts) * side**2 > _MOST_IN_PARTS * data.size:
+        if len(firsts) * side**2 > _MOST_AREA_OF_PARTS * data.size:
             return find(data, variance, is_bad, _ITERATIONS)
         further_hits = np.zeros_like(hits)
         if len(firsts):
@@ -92,17 +95,18 @@ def hits_of_rounds(data, variance, is_bad, settings):
 
 
 class _ImageWithoutHits:
-    """An image and its variance, whose hits are replaced by the median of the pixels around them.
+    """An image and its variance with each hit replaced by the median of the pixels around it.
 
-    As in astroscrappy, those of 5 x 5 pixels count that are no hits, and not beside bad ones; all
-    hits are replaced anew in each round. The median of an even number is the lower of two.
+    As in astroscrappy, the median is that of the pixels within `_PIXELS_AROUND` that are no hits,
+    and not beside bad pixels. All hits are replaced in each round. The median of an even number of
+    values is the lower of the middle two.
 
     Parameters
     ----------
     data, variance : numpy.ndarray of shape (ny, nx), float32
         Not changed.
     is_bad : numpy.ndarray of shape (ny, nx), bool
-        Pixels that replace no other.
+        Pixels that are left out of medians.
 
     Attributes
     ----------
@@ -118,7 +122,7 @@ class _ImageWithoutHits:
         self._is_bad = dilate3(is_bad).astype(bool)
 
     def replace(self, hits, new_hits):
-        """Replace hits near new ones; return the slices of each group of replaced pixels."""
+        """Replace hits near new hits; return the slices of each group of replaced pixels."""
         from scipy import ndimage
 
         changed = np.zeros_like(hits)
@@ -141,7 +145,7 @@ class _ImageWithoutHits:
         return ndimage.find_objects(ndimage.label(changed, NEIGHBOUR_BOX)[0])
 
     def _level(self, source):
-        """Return the median of the pixels that are not beside bad ones."""
+        """Return the median of the pixels that are not beside bad pixels."""
         from astroscrappy import median
 
         good_pixels = np.ascontiguousarray(source[~self._is_bad])
@@ -149,11 +153,12 @@ class _ImageWithoutHits:
 
 
 def _parts_about_boxes(boxes, shape, reach):
-    """Return the parts of an image whose cores hold all that is near to some boxes.
+    """Return parts of an image whose cores contain all pixels within reach of some boxes.
 
     Parameters
     ----------
     boxes : list of (slice, slice)
+        Groups of replaced pixels.
     shape : (int, int)
         (ny, nx) of the image.
     reach : int
@@ -162,10 +167,10 @@ def _parts_about_boxes(boxes, shape, reach):
     Returns
     -------
     first_pixels : numpy.ndarray of shape (n, 2), int64
-        First row and column of the parts within the image, four times the reach and a hit wide;
-        their cores begin behind one reach.
+        First row and column of the parts within the image. A part is four times the reach and a hit
+        wide; its core begins one reach behind its edge.
     edge_parts : list of ((slice, slice), (slice, slice))
-        Parts at its edges, where filters end, with their cores in them.
+        Parts at the edges of the image, where filters end, and the core within each part.
     """
     step, centres, edge_parts = 2 * reach + _WIDTH_OF_A_HIT, [], []
     for box in boxes:
@@ -188,7 +193,7 @@ def _parts_about_boxes(boxes, shape, reach):
 
 
 def _find_inside(find, planes, first_pixels, reach, hits):
-    """Look for hits in parts that touch no edge, all at once: each call starts threads.
+    """Add the hits in parts that touch no edge, found in one call: each call starts threads.
 
     Parameters
     ----------
@@ -215,7 +220,7 @@ def _find_inside(find, planes, first_pixels, reach, hits):
 
 
 def _parts_at_edges(edge_parts, shape):
-    """Return the parts that touch one edge together, with its axis; parts in corners are alone."""
+    """Return the parts that touch an edge, grouped by edge, with its axis; corners are single."""
     groups, corner_parts = {}, []
     for window, core in edge_parts:
         ends = [(axis, end) for axis in (0, 1) for end in (0, shape[axis])]
@@ -230,7 +235,7 @@ def _parts_at_edges(edge_parts, shape):
 
 
 def _find_at_edge(find, planes, windows, axis_across, hits):
-    """Look for hits in all parts at one edge at once: each call starts threads.
+    """Add the hits in the parts at one edge, found in one call: each call starts threads.
 
     Parameters
     ----------
@@ -239,9 +244,9 @@ def _find_at_edge(find, planes, windows, axis_across, hits):
     planes : tuple of numpy.ndarray of shape (ny, nx), float32 and bool
         The image and its variance (float32), bad pixels (bool).
     windows : list of ((slice, slice), (slice, slice))
-        Windows of `_parts_about_boxes`: they are put one behind the other along the edge.
+        Parts and cores of `_parts_about_boxes`: they are put one behind the other along the edge.
     axis_across : int
-        Axis at whose end they lie; all are taken as deep as the deepest.
+        Axis at whose end the parts lie; all are searched as deep as the deepest.
     hits : numpy.ndarray of shape (ny, nx), bool
         Hits are added.
     """

@@ -1,8 +1,8 @@
 """Cosmic rays in a calibrated frame, by L.A.Cosmic (astroscrappy), and two guards for stars.
 
-van Dokkum, PASP 113, 1420 (2001). Pixels are never changed. The rounds of L.A.Cosmic are in
-`cosmic_rounds`; a hit in a star counts only if it is sharper than any star (`star_guard`), and a
-result that flags too many pixels of stars is discarded.
+L.A.Cosmic: van Dokkum, PASP 113, 1420 (2001). The pixels of the frame are never changed. The rounds
+of L.A.Cosmic are in `cosmic_rounds`. A hit in a star counts only if it is sharper than any star
+(`star_guard`). A result that flags too many pixels of stars is discarded.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from ccdflow.detector.cosmic_rays.star_guard import Stars
 from ccdflow.robust import FWHM_OVER_SIGMA
 
 VERSION = 6
-"""Raise it when a change finds other pixels, or writes other cards: frames with a search are then
-made again."""
+"""Raise it when a change finds other pixels, or writes other cards: frames with a search are made
+again then."""
 
-MOST_UNDER_STARS = 1e-3
-"""A result that flags more than this part of the pixels under stars is discarded: of 20 stars
-with 50 pixels each, one loses one."""
+MOST_STAR_FRACTION = 1e-3
+"""A result that flags more than this fraction of the pixels of stars is discarded: one pixel of 20
+stars with 50 pixels each."""
 
-# Stars of a smaller FWHM, pixels, are compared with their own profile.
+# In pixels: stars of a smaller FWHM are compared with their own profile.
 _UNDERSAMPLED_FWHM = 2.5
 # The limit of the contrast is multiplied by this where stars are compared with their profile.
-# Chosen by simulated frames: docs/detector.md, "Cosmic rays found", has what is found and flagged
-# with it.
+# Chosen with simulated frames: docs/detector.md, "Cosmic rays found", has the fractions of hits
+# found and of stars flagged.
 _PROFILE_CONTRAST = 0.3
-# Pixels on a side of a star's profile: of a FWHM of 2.5 pixels, it reaches to 2.8 sigma.
+# Pixels on a side of a star's profile: for a FWHM of `_UNDERSAMPLED_FWHM` it reaches to 2.8 sigma.
 _PROFILE_SIZE = 7
-# Where stars are flagged, the contrast is raised by these factors before the result is discarded.
+# Factors of the contrast, tried one after the other until no star is flagged; after the last one
+# the result is discarded.
 _CONTRAST_FACTORS = (1, 2, 4)
-# Lines at each edge of an image that may have too many hits: L.A.Cosmic leaves out these lines,
-# which are searched here behind mirrored pixels.
+# Rows or columns at each edge of an image that may have too many hits. L.A.Cosmic leaves them out;
+# mirrored pixels around the image let it search them.
 _EDGE_LINES = 3
-# A line at an edge has too many hits if they cover this part of its pixels. Chosen: 20 of 1,000; a
-# smaller part drops a track along the edge, a larger one keeps the pixels of a bad line.
-_EDGE_SHARE = 0.02
-# The part of the whole image that was hit, times this factor, is added to `_EDGE_SHARE`. Chosen:
+# A line at an edge has too many hits if they cover this fraction of its pixels. Chosen: a smaller
+# fraction drops a track along the edge, a larger one keeps the pixels of a bad line.
+_MOST_EDGE_FRACTION = 0.02
+# The hit fraction of the whole image, times this factor, is added to `_MOST_EDGE_FRACTION`. Chosen:
 # the edges of long exposures, which are hit everywhere, keep their hits; with a much larger factor
-# bad lines stay, too.
+# bad lines keep theirs as well.
 _EDGE_FACTOR = 4
-# A line with fewer hits than this is kept whatever its limit: in a window of 200 pixels, 2 % are
-# four.
+# A line with fewer hits than this keeps them: in a window of 200 pixels, 2 % are four.
 _FEWEST_ON_EDGE = 5
 
 
 @dataclass(frozen=True)
 class Search:
-    """The result of a search, and its arguments, which the header names.
+    """The hits of a search, and the arguments of the search, which the header names.
 
     Attributes
     ----------
     hits : numpy.ndarray of shape (ny, nx), bool
-        None where the result is discarded.
+        The pixels that were hit; none where the result is discarded.
     is_kept : bool
-        Whether the hits spare the stars.
+        Whether the result counts: its hits spare the stars.
     sigma, contrast : float
-        ``sigclip`` and ``objlim`` of astroscrappy, as they were in the end.
+        ``sigclip`` and ``objlim`` of astroscrappy in the last attempt.
     fwhm : float
         FWHM of the frame's stars, pixels; 0 for too few stars.
     """
@@ -71,7 +71,9 @@ class Search:
     fwhm: float
 
 
-def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_UNDER_STARS):
+def search_cosmics(
+    image, errors, mask, *, sigma=4.5, contrast=5.0, most_star_fraction=MOST_STAR_FRACTION
+):
     """Find the pixels of an image that cosmic rays hit.
 
     Parameters
@@ -81,12 +83,14 @@ def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_U
     errors : numpy.ndarray of shape (ny, nx), float32
         Standard errors of a model (UNCERT).
     mask : numpy.ndarray of shape (ny, nx), int16
-        Pixels with any bit are no hits, and are left out of the surroundings.
+        Pixels with any bit are no hits, and do not replace others.
     sigma, contrast : float
-        ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and how
-        much sharper than a star. The defaults are those of astroscrappy and of the configuration.
-    guard : float
-        See `MOST_UNDER_STARS`; as many hits as elsewhere are expected there.
+        ``sigclip`` and ``objlim`` of astroscrappy: standard errors above the surroundings, and a
+        factor by which a hit is sharper than a star. The defaults are those of astroscrappy and of
+        the configuration.
+    most_star_fraction : float
+        Most flagged pixels of stars, as a fraction, beside the hits that are expected there as
+        elsewhere. See `MOST_STAR_FRACTION`.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_U
         settings = _sharpness_settings(stars.width, contrast * factor)
         hits = hits_of_rounds(data, variance, is_bad, {"sigclip": sigma, **settings}) & ~is_bad
         stars.keep_sharp(hits)
-        if stars.are_spared_by(hits, guard):
+        if stars.are_spared_by(hits, most_star_fraction):
             return Search(
                 _clear_edges(hits[IMAGE_IN_MARGIN]),
                 is_kept=True,
@@ -134,21 +138,21 @@ def search_cosmics(image, errors, mask, *, sigma=4.5, contrast=5.0, guard=MOST_U
 
 
 def _clear_edges(hits):
-    """Return a copy of hits without lines at the edges of an image that have too many of them.
+    """Return a copy of a mask of hits; lines at the edges with too many hits are cleared.
 
-    The last columns of many detectors collect more light, or are not lit: no ray hits them alone.
+    The last columns of many detectors collect more light than the others, or are not lit.
     """
     hits_kept = hits.copy()
-    limit = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
-    for turned in (hits_kept, hits_kept[::-1], hits_kept.T, hits_kept.T[::-1]):
-        for line in turned[:_EDGE_LINES]:
+    limit = _MOST_EDGE_FRACTION + _EDGE_FACTOR * hits.mean()
+    for hits_from_edge in (hits_kept, hits_kept[::-1], hits_kept.T, hits_kept.T[::-1]):
+        for line in hits_from_edge[:_EDGE_LINES]:
             if np.count_nonzero(line) >= max(limit * line.size, _FEWEST_ON_EDGE):
                 line[:] = False
     return hits_kept
 
 
 def _sharpness_settings(width, contrast):
-    """Return the settings by which astroscrappy distinguishes hits from stars.
+    """Return the arguments by which astroscrappy distinguishes hits from stars.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Stars of an image that L.A.Cosmic may take for hits: hits in them have to be sharper than stars.
+"""The stars of an image, and the hits in them that are sharper than a star can be.
 
 L.A.Cosmic compares the sharpness of a pixel with the structure around it, which fails for stars of
-two pixels or less, and beside other stars. So a hit in a star has to be sharper than any star: of a
-Gaussian of width s, and of any sum of such, no pixel is above exp(d^2 / 2 s^2) times the mean of
-the two pixels at the distance d on either side, along any line. The width is that of the frame's
-own stars: the second difference of the logarithm of a Gaussian is -1 / s^2, wherever in its pixel a
-star lies.
+two pixels or less, and beside other stars. A hit in a star must therefore be sharper than any star.
+A pixel is compared with the mean of the two pixels at the distance d on either side. In Gaussians
+of width s, and in sums of them, it is at most exp(d^2 / 2 s^2) times this mean. The width is that
+of the frame's own stars: the second difference of the logarithm of a Gaussian is -1 / s^2, wherever
+in its pixel a star is centred.
 """
 
 from __future__ import annotations
@@ -15,51 +15,51 @@ import numpy as np
 from ccdflow.detector.cosmic_rays.cosmic_rounds import IMAGE_IN_MARGIN, NEIGHBOUR_BOX
 from ccdflow.detector.pixels.medians import box_median
 
-# A median of 3 x 3 pixels exceeds the sky by this many errors in a star, but not in a hit, which
-# covers fewer than five of the nine.
+# In a star, a median of 3 x 3 pixels exceeds the sky by this many standard errors. In a hit it does
+# not: hits cover fewer than five of the nine pixels.
 _STAR_SIGMA = 4.0
-# A star gives the width if its peak is this many errors of a pixel above the sky: noise changes its
+# A star gives the width if its peak is this many standard errors above the sky: noise changes its
 # width by a few percent.
 _PEAK_SIGMA = 30.0
-# A star gives the width if the four neighbours of its peak are this many errors above the sky: the
-# neighbours of a hit are darker.
+# A star gives the width if the four neighbours of its peak are this many standard errors above the
+# sky: the neighbours of a hit are darker.
 _FLANK_SIGMA = 3.0
-# The width needs at least this many stars: two blends among five do not move their median by much.
+# The width needs at least this many stars: two blends among five hardly change their median.
 _FEWEST_STARS = 5
-# A star may be sharper than the median one by this factor. Chosen: widths differ over the field,
-# and with 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
+# A star may have this factor times the median width. Chosen: widths differ over the field, and with
+# 1 the sharper half of the stars is flagged; a smaller factor loses hits in stars.
 _SHARPEST_STAR = 0.93
-# Least width of stars, pixels (standard deviation): a FWHM of 1.06 pixels, about one pixel.
+# Least width of stars, a standard deviation in pixels: a FWHM of about one pixel.
 _LEAST_WIDTH = 0.45
-# Least curvature of the logarithm of a star: a flat top has none, and its width is then very large,
-# not infinite.
+# Least curvature of the logarithm of a star: a flat top has none, and its width would be infinite.
 _LEAST_CURVATURE = 1e-6
-# Width of stars if too few are found: a FWHM of 2 pixels.
+# Width of stars if too few are found, a standard deviation in pixels: a FWHM of 2 pixels.
 _USUAL_WIDTH = 0.85
-# Connected pixels are a track if more than this part of them is sharp: most of them.
-_SHARP_SHARE = 0.5
-# The sky beside a star is taken this many pixels away: a star of a FWHM of 5 pixels has 2 % of its
-# peak there; farther away it may be another sky.
+# Connected pixels are a track if more than this fraction of them is sharp.
+_SHARP_FRACTION = 0.5
+# The sky of a star is measured this many pixels away: a star with a FWHM of 5 pixels has 2 % of its
+# peak there. Farther away the sky may have another level.
 _SKY_DISTANCE = 6
 # The sky is a median of this many pixels of a row, then of this many such medians of a column.
 _SKY_BOX = 9
-# A hit inside a star must exceed the star's profile by this many errors: noise does so in one of
-# 32,000 pixels along each line.
+# A hit inside a star must exceed the star's profile by this many standard errors: noise does so in
+# one of 32,000 pixels along each line.
 _STAR_EXCESS_SIGMA = 4.0
-# A hit has about this many pixels, flagged together: the number of flagged pixels varies more.
+# Pixels of a hit, about: the variance of the number of flagged pixels is this factor times their
+# number.
 _PIXELS_OF_A_HIT = 5
-# Hits in stars may exceed the expected number by this many of its standard deviations: one frame in
-# 740 does by chance.
+# Hit pixels in stars may exceed the expected number by this many of its standard deviations: chance
+# does so in one frame of 740.
 _CHANCE_SIGMA = 3
 
 
 class Stars:
-    """The stars of an image: their places, their width, and the hits in them.
+    """The stars of an image: their positions, their width, and the hits in them.
 
     Parameters
     ----------
     data, errors : numpy.ndarray of shape (ny, nx), float32
-        Finite.
+        The image with its margin, and the standard errors of its pixels; finite.
     is_bad : numpy.ndarray of shape (ny, nx), bool
         Pixels that are not used.
 
@@ -75,17 +75,17 @@ class Stars:
 
         sky = box_median(box_median(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
         self._errors = errors
-        self._usable = np.zeros_like(is_bad)
-        self._usable[IMAGE_IN_MARGIN] = ~is_bad[IMAGE_IN_MARGIN]
+        self._is_usable = np.zeros_like(is_bad)
+        self._is_usable[IMAGE_IN_MARGIN] = ~is_bad[IMAGE_IN_MARGIN]
         self._data, self._sky = data, sky
         self._light = data - sky
         self._is_core = box_median(data, (3, 3)) - sky > _STAR_SIGMA * errors
-        # Stars, and wide tracks of rays.
-        self._extended = ndimage.binary_dilation(self._is_core, NEIGHBOUR_BOX)
-        self._peaks, self.width = self._measure()
+        # Pixels in or beside stars and wide tracks of cosmic rays.
+        self._is_extended = ndimage.binary_dilation(self._is_core, NEIGHBOUR_BOX)
+        self._peaks, self.width = self._peaks_and_width()
 
-    def _measure(self):
-        """Return the peaks of stars, (2, n), and the width of a median star, NaN for too few."""
+    def _peaks_and_width(self):
+        """Return the peaks of stars, (2, n), and their median width, pixels; NaN for too few."""
         light = self._light
         y, x = np.nonzero(
             self._is_core[1:-1, 1:-1] & (light > _PEAK_SIGMA * self._errors)[1:-1, 1:-1]
@@ -96,7 +96,7 @@ class Stars:
         is_star = (box[4] >= box.max(axis=0)) & (flanks > _FLANK_SIGMA * self._errors[y, x]).all(
             axis=0
         )
-        is_star &= self._usable[y, x]
+        is_star &= self._is_usable[y, x]
         peaks = np.array([y[is_star], x[is_star]])
         if np.count_nonzero(is_star) < _FEWEST_STARS:
             return peaks, np.nan
@@ -105,24 +105,25 @@ class Stars:
         return peaks, max(width, _LEAST_WIDTH)
 
     def keep_sharp(self, hits):
-        """Clear those hits in stars that may be the star itself, (ny, nx) bool, in place."""
+        """Clear the hits in stars that are no sharper than a star, (ny, nx) bool, in place."""
         from scipy import ndimage
 
-        pixels = np.nonzero(hits & self._extended)
+        pixels = np.nonzero(hits & self._is_extended)
         is_sharp = self._is_sharp(*pixels)
-        # The middle of a wide track is as smooth as a star: it is flagged with its edges.
+        # The middle of a wide track is as smooth as a star: it keeps its hits if the track's edges
+        # are sharp.
         labels, count = ndimage.label(hits, NEIGHBOUR_BOX)
         tracks = labels[pixels]
         sharp_pixels = np.bincount(tracks, is_sharp, count + 1)
-        share = sharp_pixels / np.maximum(np.bincount(tracks, None, count + 1), 1)
-        hits[pixels] = is_sharp | (share[tracks] > _SHARP_SHARE)
+        sharp_fraction = sharp_pixels / np.maximum(np.bincount(tracks, None, count + 1), 1)
+        hits[pixels] = is_sharp | (sharp_fraction[tracks] > _SHARP_FRACTION)
 
     def _is_sharp(self, y, x):
         """Return the mask of pixels sharper than a star can be along a row, column or diagonal."""
         width = _USUAL_WIDTH if np.isnan(self.width) else self.width
         errors = self._errors[y, x]
         steps = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
-        # A median around a star has some of its light; the lowest one beside it has no such light.
+        # The median about a star includes light of the star; the lowest median beside it has none.
         sky = np.min(
             [self._pixels_at(self._sky, y + dy, x + dx) for dy in steps for dx in steps], axis=0
         )
@@ -140,18 +141,18 @@ class Stars:
 
     @staticmethod
     def _pixels_at(values, y, x):
-        """Return some pixels of an image, at its edges the nearest ones."""
+        """Return some pixels of an image; outside, the nearest pixel of its edge."""
         ny, nx = values.shape
         return values[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]
 
-    def are_spared_by(self, hits, guard):
-        """Return whether there are no more hits in stars than elsewhere, within the guard.
+    def are_spared_by(self, hits, most_star_fraction):
+        """Return whether stars have no more hits than other pixels, beside a fraction.
 
         Parameters
         ----------
         hits : numpy.ndarray of shape (ny, nx), bool
-        guard : float
-            The part of the pixels under stars that may be hit beside the expected ones.
+        most_star_fraction : float
+            The fraction of the pixels of stars that may be flagged beside the expected hits.
 
         Returns
         -------
@@ -159,12 +160,15 @@ class Stars:
         """
         from scipy import ndimage
 
-        stars = np.zeros_like(hits)
-        stars[tuple(self._peaks)] = True
-        stars = ndimage.binary_dilation(stars, NEIGHBOUR_BOX) & self._usable
-        is_elsewhere = ~stars[IMAGE_IN_MARGIN]
-        count = np.count_nonzero(stars)
+        is_star = np.zeros_like(hits)
+        is_star[tuple(self._peaks)] = True
+        is_star = ndimage.binary_dilation(is_star, NEIGHBOUR_BOX) & self._is_usable
+        is_elsewhere = ~is_star[IMAGE_IN_MARGIN]
+        n_pixels = np.count_nonzero(is_star)
         hits_elsewhere = np.count_nonzero(hits[IMAGE_IN_MARGIN] & is_elsewhere)
-        expected_hits = count * hits_elsewhere / max(np.count_nonzero(is_elsewhere), 1)
+        expected_hits = n_pixels * hits_elsewhere / max(np.count_nonzero(is_elsewhere), 1)
         chance = _CHANCE_SIGMA * np.sqrt(_PIXELS_OF_A_HIT * (expected_hits + 1))
-        return bool(np.count_nonzero(hits & stars) <= expected_hits + guard * count + chance)
+        return bool(
+            np.count_nonzero(hits & is_star)
+            <= expected_hits + most_star_fraction * n_pixels + chance
+        )

@@ -1,9 +1,9 @@
 """The level at which the pixels of an amplifier are full, from the flats of a night.
 
-Photons scatter by the root of their number, until a pixel or the converter can hold no more: there
-the scatter between flats of one exposure falls (the turnover of photon transfer: Janesick, Photon
-Transfer, SPIE Press 2007, chapter 5). Nothing else halves it at the bright end, so that a night
-whose flats are not full shows nothing.
+Photons scatter by the root of their number, until a pixel or the converter is full. There the
+scatter between flats of one exposure falls: the turnover of photon transfer (Janesick, Photon
+Transfer, SPIE Press 2007, chapter 5). Nothing else halves the variance at the bright end: a night
+whose flats are not full has no full well.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ import numpy as np
 
 from ccdflow.robust import MAD_TO_SIGMA
 
-# Bins of levels up to the highest value. Chosen: a bin is the step in which the full well is found;
-# more bins have fewer pixels each.
+# Bins of levels up to the highest value. Chosen: the full well is found to within a bin, and more
+# bins have fewer pixels each.
 _BINS = 64
-# A bin of levels needs at least this many pixels: they give its variance to 10 %, which is compared
-# with half of the usual one.
+# A bin of levels needs at least this many pixels: they give its variance to 10 %.
 _FEWEST_PIXELS = 200
-# A bin of levels needs at least this many pixels of each pair of flats: their median takes off the
-# change of the lamp, to 0.18 of the scatter.
+# A bin of levels needs at least this many pixels in a pair of flats. Their median shows the change
+# of the lamp, with an error of 0.18 of their scatter.
 _FEWEST_PIXELS_OF_PAIR = 50
-# Pixels are full where the variance is below this part of the usual one. Chosen: with a larger part
-# noise of the bins, 10 %, and a slow decline count, with a smaller one pixels that are full in part
-# do not.
-_FULL_VARIANCE_PART = 0.5
-# Pixels of a flat that give its light and scatter, about. Chosen: more take time, and fewer leave
-# the bins at the top below 200 pixels.
+# Pixels are full where the variance is below this fraction of the usual variance. Chosen: with a
+# larger fraction the error of a bin and a slow decline count as full; with a smaller one bins that
+# are full in part do not.
+_FULL_VARIANCE_FRACTION = 0.5
+# Sampled pixels of a flat, about. Chosen: more pixels take time; with fewer the bins at the top
+# have less than `_FEWEST_PIXELS`.
 _MOST_PIXELS = 100_000
-# Pairs of flats of one exposure at most. Chosen: more take time, and errors fall by their root
-# only.
+# Pairs of flats of one exposure at most. Chosen: more pairs take time, and errors fall only by the
+# root of their number.
 _MOST_PAIRS = 4
-# Bins below this part of the highest value give the usual scatter. Chosen: above it the variance
-# may decline already; lower bins alone are too faint in flats of one level.
-_FAINT_PART = 0.6
-# A bin gives the usual scatter if its photon noise has at least this part of the read variance: a
-# relative error of the read noise counts at most four times in it.
-_LIT_PART = 0.5
-# Adu: the converter's steps alone make a scatter up to this.
+# Bins below this fraction of the highest level give the usual variance. Chosen: above it the
+# variance may decline already; with a smaller fraction flats of one level have too few such bins.
+_FAINT_FRACTION = 0.6
+# A bin gives the usual variance if its photon variance is at least this many times the read
+# variance. A relative error of the read noise then changes the photon variance by at most four
+# times as much.
+_LIT_VARIANCE_RATIO = 0.5
+# Adu: the steps of the converter alone cause a scatter up to this.
 _LEAST_NOISE = 1.5
-# A difference beyond this many sigma is a hit: one in 1.7 million normal values is.
+# A difference beyond this many sigma is a hit of a cosmic ray: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
-# The lowest full pixel lies this many sigma below the median of the full ones: 1 in 740 normal
-# values is lower.
+# The full well is this many sigma below the median of the full pixels: 1 in 740 normal values is
+# lower.
 _FULL_SIGMA = 3.0
 
 
 class FullWell:
-    """The full well of an amplifier by its flats, which are added set by set.
+    """The full well of an amplifier from flats that are added exposure by exposure.
 
     Parameters
     ----------
     read_noise : float
-        Adu.
+        Noise of a pixel without light, adu.
     """
 
     def __init__(self, read_noise):
@@ -74,7 +74,7 @@ class FullWell:
         for first, second in pairwise(flats[: _MOST_PAIRS + 1, ::step, ::step]):
             level, change = (first + second).ravel() / 2, (first - second).ravel()
             is_finite = np.isfinite(change)
-            # Two copies of one frame have no scatter anywhere.
+            # Two copies of one frame have no scatter: they are left out.
             if np.count_nonzero(change[is_finite]) > is_finite.sum() / 10:
                 self._levels.append(level[is_finite])
                 self._changes.append(change[is_finite])
@@ -86,7 +86,7 @@ class FullWell:
         highest = max(float(levels.max()) for levels in self._levels)
         if not highest > 0:
             return math.nan
-        # The highest level itself lies in the last bin, not behind it.
+        # The highest level lies in the last bin, not behind it.
         width = highest * (1 + 1e-6) / _BINS
         variance_per_light, is_lit = self._variance_per_light(width)
         middles = (np.arange(_BINS) + 0.5) * width
@@ -101,10 +101,10 @@ class FullWell:
         return max(turnover * width, middle - _FULL_SIGMA * spread)
 
     def _variance_per_light(self, width):
-        """Return the variance of photons over the level, adu, of each bin, and which bins are lit.
+        """Return the photon variance over the level, adu, of each bin, and the mask of lit bins.
 
-        A bin with too few pixels has NaN. Dead pixels have no light: their variance is that of the
-        read noise, and a small error of the read noise would pass for many photons.
+        A bin with too few pixels is NaN. A bin of dead pixels is not lit: its variance is that of
+        the read noise, and a small error of the read noise would count as photons.
 
         Parameters
         ----------
@@ -132,24 +132,26 @@ class FullWell:
         is_measured = counts >= _FEWEST_PIXELS
         variance_per_light = np.full(_BINS, np.nan)
         excess = squares[is_measured] - counts[is_measured] * self._read_noise**2
-        # At least 1 adu of light a pixel.
+        # The level counts as at least 1 adu, so that the quotient is finite.
         variance_per_light[is_measured] = excess / np.maximum(
             light[is_measured], counts[is_measured]
         )
         is_lit = np.zeros(_BINS, bool)
-        is_lit[is_measured] = excess > _LIT_PART * counts[is_measured] * self._read_noise**2
+        is_lit[is_measured] = (
+            excess > _LIT_VARIANCE_RATIO * counts[is_measured] * self._read_noise**2
+        )
         return variance_per_light, is_lit
 
 
 def _first_full_bin(variance_per_light, is_lit, middles):
-    """Return the first of the bins at the top that hold full pixels, None where none do.
+    """Return the first of the bins at the top with full pixels; None if no bin has them.
 
     Parameters
     ----------
     variance_per_light : numpy.ndarray of shape (k,), float64
-        Variance of photons over the level of each bin, adu; NaN where it is not measured.
+        Photon variance over the level of each bin, adu; NaN where it is not measured.
     is_lit : numpy.ndarray of shape (k,), bool
-        Bins that may give the usual scatter.
+        Bins that may give the usual variance.
     middles : numpy.ndarray of shape (k,), float64
         Levels of the bins, adu.
 
@@ -162,7 +164,7 @@ def _first_full_bin(variance_per_light, is_lit, middles):
         return None
     top_bin = measured_bins[-1]
     faint_bins = measured_bins[
-        (measured_bins < _FAINT_PART * top_bin)
+        (measured_bins < _FAINT_FRACTION * top_bin)
         & (variance_per_light[measured_bins] > 0)
         & is_lit[measured_bins]
     ]
@@ -173,7 +175,7 @@ def _first_full_bin(variance_per_light, is_lit, middles):
         return None
     first = None
     for number in measured_bins[::-1]:
-        if variance_per_light[number] >= _FULL_VARIANCE_PART * usual_variance:
+        if variance_per_light[number] >= _FULL_VARIANCE_FRACTION * usual_variance:
             break
         first = number
     return None if first is None or first <= faint_bins[-1] else int(first)

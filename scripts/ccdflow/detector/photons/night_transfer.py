@@ -1,4 +1,4 @@
-"""Photon transfer of one amplifier in one night: gain, linearity, full well, from its flats."""
+"""Gain, linearity and full well of an amplifier from the flats of one night."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from ccdflow.detector.photons.photon_transfer import (
 )
 from ccdflow.robust import median_of_numbers
 
-# Exposures within this fraction of each other count as one. Chosen: headers write measured times,
-# which scatter; a larger part would join exposures that show linearity.
+# Exposures that differ by at most this fraction count as one. Chosen: the times in headers are
+# measured and scatter; a larger fraction would join exposures that show linearity.
 _SAME_EXPOSURE = 0.01
-# Levels of flats of one exposure that scatter by more than this part are of a lamp too unsteady to
-# show linearity. Chosen: a larger part would take the lamp for the detector, a smaller one leaves
-# few nights.
+# Flats of one exposure whose levels scatter by more than this fraction do not show linearity: their
+# lamp is too unsteady. Chosen: with a larger fraction changes of the lamp count as departures from
+# linearity; with a smaller one few nights have a result.
 _MOST_LAMP_SCATTER = 0.02
-# Every level is taken to have at least this relative error. Chosen: two flats have nearly one level
-# by chance, and without a limit a departure from linearity would seem certain then.
+# Least relative error that is assumed for a level. Chosen: two flats may have nearly one level by
+# chance, and a departure from linearity would seem certain then.
 _LEAST_ERROR = 1e-3
-# Flats in which more than this part of the pixels is full give no gain. Chosen: full pixels have
-# less noise, and make gains too high; with 0 a few hot pixels would leave out a flat.
-_MOST_FULL_PART = 1e-3
-# Flats of one exposure are compared if their levels differ by this factor at most. The twilight
-# fades by more, and the noise of a faint flat, brought to the level of a bright one, is another
-# one than the bright one's: of ten flats of 60,000 to 500 adu the gain was 10 % too high. Chosen: a
-# larger factor loses precision, a smaller one leaves single flats.
-_SAME_LEVEL = 2.0
-# Bands of `BLOCK_SIDE` rows of a frame that are compared.
+# Flats in which more than this fraction of the pixels is full give no gain. Chosen: full pixels
+# have less noise, and the gain is too high; with 0 a few hot pixels would exclude a flat.
+_MOST_FULL_FRACTION = 1e-3
+# Flats of one exposure are compared if their levels differ by at most this factor. The twilight
+# fades by more. A faint flat that is scaled to the level of a bright one has more noise. The gain
+# from ten flats of 60,000 to 500 adu was 10 % too high. Chosen: a larger factor loses precision;
+# with a smaller one single flats remain.
+_MOST_LEVEL_RATIO = 2.0
+# Bands of `BLOCK_SIDE` rows of a frame that are compared, at most.
 _BANDS = 48
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """The figures of an amplifier by its flats; NaN where they cannot be measured.
+    """The figures of an amplifier from its flats; NaN where they cannot be measured.
 
     Attributes
     ----------
     gain, gain_error : float
-        Electrons per adu, and the standard error.
+        Electrons per adu, and its standard error.
     frames : int
-        Flats that were compared, none of them full.
+        Number of flats that were compared; none of them is full.
     level : float
-        Median of the brightest flat, adu above bias. Flats that were not compared count as well.
+        Median of the brightest flat, adu above bias, whether or not it was compared.
     departure, departure_error : float
-        Relative departure from linearity, and its standard error, at half of ``full_well`` or of
-        ``level``, whichever is lower.
+        Relative departure from linearity and its standard error, at half of ``full_well`` or half
+        of ``level``, whichever is lower.
     full_well : float
-        Adu above bias of the lowest full pixels; NaN where none are.
+        Level of the lowest full pixels, adu above bias; NaN where no pixel is full.
     """
 
     gain: float = math.nan
@@ -67,12 +67,12 @@ class Transfer:
 
 
 def band_rows(low, high):
-    """Return rows between two of an image, in bands that blocks fit in: (k,) indices.
+    """Return the rows of an amplifier that are compared, in bands of the height of a block: (k,).
 
     Parameters
     ----------
     low, high : int
-        The range of rows.
+        The rows of the amplifier, half-open.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def band_rows(low, high):
 
 
 def group_by_exposure(times):
-    """Return the places of flats of one exposure each: a list of lists of indices."""
+    """Return the indices of the flats of each exposure, the shortest first: a list of lists."""
     order = sorted(range(len(times)), key=lambda index: times[index])
     groups = []
     for index in order:
@@ -100,10 +100,10 @@ def group_by_exposure(times):
 
 
 def split_by_level(members, levels):
-    """Return flats of one exposure in sets of like levels: a list of lists of indices.
+    """Return the indices of flats of one exposure in sets of similar levels: a list of lists.
 
-    A flat that has no like goes with the one next to it: two flats have one difference, whatever
-    their levels are.
+    A flat without another flat of its level joins the flat with the next level: a single flat shows
+    no scatter.
 
     Parameters
     ----------
@@ -121,11 +121,11 @@ def split_by_level(members, levels):
     >>> split_by_level([0, 1, 2, 3, 4], np.array([100.0, 900.0, 1000.0, 30.0, 800.0]))
     [[1, 2, 4], [0, 3]]
     """
-    if len(members) < 3 or max(levels[members]) <= _SAME_LEVEL * min(levels[members]):
+    if len(members) < 3 or max(levels[members]) <= _MOST_LEVEL_RATIO * min(levels[members]):
         return [members]
     sets = []
     for index in sorted(members, key=lambda index: -levels[index]):
-        is_like = sets and levels[sets[-1][0]] <= _SAME_LEVEL * levels[index]
+        is_like = sets and levels[sets[-1][0]] <= _MOST_LEVEL_RATIO * levels[index]
         if is_like or (sets and len(sets[-1]) == 1):
             sets[-1].append(index)
         else:
@@ -134,14 +134,14 @@ def split_by_level(members, levels):
 
 
 def measure_transfer(groups, read_noise, read_noise_error=0.0):
-    """Measure an amplifier from the flats of a night.
+    """Return the `Transfer` of an amplifier from the flats of a night.
 
     Parameters
     ----------
     groups : iterable of (sequence of float, numpy.ndarray)
-        For each filter the exposure times, and the frames on `band_rows`: shape (n, k, nx), adu
-        above the bias, NaN where masked. Taken one after the other. Flats of which all pixels are
-        masked do not count.
+        For each filter the exposure times, and the rows `band_rows` of the frames: shape (n, k,
+        nx), adu above the bias, NaN where masked. One filter at a time is in memory. Flats with all
+        pixels masked do not count.
     read_noise, read_noise_error : float
         Read noise of one frame, adu, and its standard error.
 
@@ -149,13 +149,18 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
     -------
     Transfer
     """
-    gains, lines, brightest, well = [], [], math.nan, FullWell(read_noise)
+    gains, flats_of_filters, brightest_level, full_well_search = (
+        [],
+        [],
+        math.nan,
+        FullWell(read_noise),
+    )
     for times, values, levels in _flats_with_pixels(groups):
         sets = group_by_exposure(times)
         for members in sets:
             if len(members) < 2 or not (levels[members] > 0).all():
                 continue
-            well.add(values[members])
+            full_well_search.add(values[members])
             for like_members in split_by_level(members, levels):
                 flats = values[like_members]
                 if len(flats) < 2:
@@ -163,20 +168,20 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
                 gain = measure_gain(flats, read_noise, read_noise_error)
                 if gain.pixels:
                     gains.append((_top_level(flats), gain, len(flats)))
-        brightest = np.fmax(brightest, levels.max())
-        lines.append((times, levels, sets))
-    full_well = well.level()
-    # Full pixels do not scatter: their flats give no gain.
+        brightest_level = np.fmax(brightest_level, levels.max())
+        flats_of_filters.append((times, levels, sets))
+    full_well = full_well_search.level()
+    # Full pixels do not scatter: flats with such pixels give no gain.
     limit = full_well if math.isfinite(full_well) else math.inf
     usable_gains = [(gain, count) for top, gain, count in gains if top < limit]
     gain, error = combine_gains([gain for gain, _ in usable_gains])
-    level_of_departure = min(limit, brightest) / 2
-    departure, departure_error = _mean_departure(lines, level_of_departure, limit)
+    level_of_departure = min(limit, brightest_level) / 2
+    departure, departure_error = _mean_departure(flats_of_filters, level_of_departure, limit)
     return Transfer(
         gain=gain,
         gain_error=error,
         frames=sum(count for _, count in usable_gains),
-        level=float(brightest),
+        level=float(brightest_level),
         departure=departure,
         departure_error=departure_error,
         full_well=float(full_well),
@@ -184,19 +189,19 @@ def measure_transfer(groups, read_noise, read_noise_error=0.0):
 
 
 def _top_level(flats):
-    """Return the level of flats, (n, ny, nx), that `_MOST_FULL_PART` of the pixels exceeds."""
+    """Return the level, adu, that the fraction `_MOST_FULL_FRACTION` of flats' pixels exceeds."""
     sample = flats[:, ::4, ::4]
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         sample = flats[np.isfinite(flats)]
-    return float(np.quantile(sample, 1 - _MOST_FULL_PART))
+    return float(np.quantile(sample, 1 - _MOST_FULL_FRACTION))
 
 
 def _flats_with_pixels(groups):
-    """Yield the times, values and levels of the flats of each filter that have pixels.
+    """Yield the times, values and levels of each filter's flats, without fully masked flats.
 
-    A flat without a pixel has no level: with it the others of its exposure, and the brightest
-    level, would not be known.
+    A flat without a pixel has no level. The mean level of its exposure, and the brightest level,
+    would be NaN.
 
     Parameters
     ----------
@@ -220,22 +225,22 @@ def _flats_with_pixels(groups):
             yield times_with_level, values[is_known], levels[is_known]
 
 
-def _mean_departure(lines, level, limit):
-    """Return the departure from linearity and its error: the mean of the filters that show it.
+def _mean_departure(flats_of_filters, level, limit):
+    """Return the departure from linearity and its error: the mean over the filters.
 
     Parameters
     ----------
-    lines : list of (sequence of float, numpy.ndarray, list of list of int)
-        Lines of each filter: exposures and levels of the flats, and which of them are of one
+    flats_of_filters : list of (sequence of float, numpy.ndarray, list of list of int)
+        For each filter: exposures and levels of the flats, and the indices of the flats of each
         exposure.
     level : float
-        Level at which it is evaluated, adu.
+        Level at which the departure is evaluated, adu.
     limit : float
-        Flats of this level or more are full.
+        Full well, adu: exposures with a flat of this level or more do not count.
     """
     filter_linearities = [
         linearity_of_filter(times, levels, [m for m in sets if max(levels[m]) < limit], level)
-        for times, levels, sets in lines
+        for times, levels, sets in flats_of_filters
     ]
     departures = [
         (linearity.departure, linearity.error)
@@ -250,7 +255,7 @@ def _mean_departure(lines, level, limit):
 
 
 def linearity_of_filter(times, levels, sets, level, *, least_scatter=_LEAST_ERROR):
-    """Return the linearity that flats of one filter show; None for too few or too unsteady ones.
+    """Return the `Linearity` by flats of one filter; None if too few, or of an unsteady lamp.
 
     Parameters
     ----------
@@ -259,11 +264,11 @@ def linearity_of_filter(times, levels, sets, level, *, least_scatter=_LEAST_ERRO
     levels : numpy.ndarray of shape (n,), float64
         Level of each flat, adu.
     sets : list of list of int
-        Flats of one exposure, none of them full.
+        Indices of the flats of each exposure, none of them full.
     level : float
-        Level at which it is evaluated, adu.
+        Level at which the departure is evaluated, adu.
     least_scatter : float, optional
-        Every lamp is taken to scatter by at least this part.
+        Least relative scatter that is assumed for the lamp.
 
     Returns
     -------

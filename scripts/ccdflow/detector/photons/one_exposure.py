@@ -1,4 +1,4 @@
-"""Flats of one exposure, where several exposures disagree: a shutter shows in the short ones."""
+"""The choice of flats of one exposure, where the shutter makes several exposures disagree."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ccdflow.detector.photons.night_transfer import group_by_exposure
 
 
 def select_flats_of_one_exposure(statistics, seconds, minimum):
-    """Choose the flats of the longest exposure that agree among themselves.
+    """Return the `Selection` of the flats of the longest exposure whose flats agree.
 
     Parameters
     ----------
     statistics : sequence of ccdflow.detector.flat_figures.FlatStatistics
         One for each flat of a group that does not agree.
     seconds : sequence of float
-        Their exposures.
+        Exposure of each flat.
     minimum : int
         Least number of flats that are combined.
 

@@ -1,9 +1,9 @@
 """Gain and linearity of an amplifier, from the flats of an ordinary night.
 
-The photons of a flat scatter by the root of their number. The scatter in adu against the level in
-adu therefore gives the electrons per adu (Janesick, Photon Transfer, SPIE Press 2007, chapter 5).
-Frames of one exposure are compared pixel by pixel, so that fixed structure (vignetting, dust, the
-response of the pixels) cancels.
+The photons of a flat scatter by the root of their number. The variance in adu^2 over the level in
+adu is therefore the inverse of the electrons per adu (Janesick, Photon Transfer, SPIE Press 2007,
+chapter 5). Frames of one exposure are compared pixel by pixel: fixed structure (vignetting, dust,
+the response of the pixels) cancels.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from ccdflow.errors import UserError
 from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
 BLOCK_SIDE = 16
-"""Pixels on a side of the blocks whose mean is taken out of the differences between frames."""
+"""Pixels on a side of the blocks whose mean is subtracted from the differences between frames."""
 
 PAIR_CLIP = 5.0
-"""Differences beyond this many sigma are cosmic rays, or pixels that do not follow the others."""
+"""Differences beyond this many sigma are cosmic rays, or pixels that do not follow the light."""
 
 HIGHEST_GAIN = 300.0
-"""Electrons per adu that no detector has (12 bits for a million electrons are 250): flats that
-scatter so little are full."""
+"""Electrons per adu that no detector has (12 bits for a million electrons are 250): flats that give
+a higher gain are full."""
 
-# Number of parts into which pixels are divided by level, each with its own limit and gain.
-_LEVELS = 8
-# Parts whose photons have less than this many times the read variance do not count, unless none
-# has more: all count as one part then. Beside a slit the noise of the rows' levels would pass for
-# photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
+# Number of bins into which pixels are divided by level; each bin has its own limit and gain.
+_N_LEVEL_BINS = 8
+# A bin counts if its photon variance is at least this many times the read variance. If no bin does,
+# all count as one bin. In dark pixels, as beside a slit, the noise of the rows' levels would count
+# as photons. A read variance that is wrong by a tenth changes the gain by 2.5 % at this limit.
 _LEAST_PHOTON_RATIO = 4.0
-# Stars are looked for in flats if more than this part of their pixels is beyond the limit in some
-# frame. Chosen: hits are a tenth of it, and fewer stars (fifty bright ones in a million pixels)
-# change the gain by 0.1 %.
-_MOST_HIT_PART = 1e-3
-# Pixels on a side of the box in which the light of a star is added up: a star that is sharper or
-# wider has most of its light in it, or stands out in several.
+# Stars are searched for in flats if more than this fraction of the pixels is beyond the limit in
+# some frame. Chosen: hits are a tenth of this, and fewer stars (fifty bright ones in a million
+# pixels) change the gain by 0.1 %.
+_MOST_HIT_FRACTION = 1e-3
+# Pixels on a side of the box in which the light of a star is summed. A narrower star has most of
+# its light in one box; a wider star is found in several.
 _STAR_BOX = 5
-# A box that is this many sigma off its block holds light of a star: one in 150,000 does by chance.
+# A box that differs from its block by this many sigma has light of a star: one in 150,000 does by
+# chance.
 _STAR_SIGMA = 4.5
-# Adu: frames without read noise, as simulated ones, count as having this one. Without it their
-# limits would be 0 where they have no light.
+# Adu: least read noise that is assumed. Without it, limits for simulated frames without read noise
+# would be 0 where they have no light.
 _LEAST_READ_NOISE = 1e-3
-# Adu: the level of bright pixels counts as at least this, so that the variance over it is finite.
+# Adu: least level that is assumed for bright pixels, so that the variance over it is finite.
 _LEAST_BRIGHT_LEVEL = 1
-# Pixels around a box with a star that count as part of the star: its wings.
+# Pixels around a box with a star that are left out with it: the wings of the star.
 _STAR_WING_PIXELS = 4
 
 
@@ -58,11 +59,11 @@ class Gain:
     Attributes
     ----------
     gain, error : float
-        Electrons per adu, and the standard error.
+        Electrons per adu, and its standard error.
     level : float
         Mean level of the flats, adu.
     variance : float
-        Mean variance of the pixels compared, adu^2, read noise included.
+        Mean variance of the pixels compared, adu^2, with the read noise.
     pixels : int
         Number of pixels compared.
     """
@@ -81,14 +82,14 @@ class Linearity:
     Attributes
     ----------
     departure, error : float
-        Relative departure from a straight line at ``level``, negative where counts are lost, and
-        its standard error.
+        Relative departure from a straight line at ``level``, negative where charge is lost, and its
+        standard error.
     level : float
-        Adu.
+        Level at which the departure is evaluated, adu.
     shutter : float
         Seconds by which the exposure is longer (if negative, shorter) than its card says.
     shutter_error : float
-        Seconds.
+        Standard error of ``shutter``, seconds.
     """
 
     departure: float
@@ -99,13 +100,13 @@ class Linearity:
 
 
 def measure_gain(flats, read_noise, read_noise_error=0.0):
-    """Measure the gain of an amplifier from flats of one exposure.
+    """Return the `Gain` of an amplifier from flats of one exposure.
 
     Parameters
     ----------
     flats : array_like
-        Shape (n, ny, nx), adu above the bias, at least two flats; pixels that are not finite, such
-        as masked ones, are ignored. Not changed.
+        Shape (n, ny, nx), adu above the bias, at least two flats. Pixels that are not finite, such
+        as masked ones, do not count. Not changed.
     read_noise, read_noise_error : float
         Read noise of one frame, adu, from biases, and its standard error.
 
@@ -113,7 +114,7 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     -------
     Gain
         ``gain`` is NaN if the scatter is not above the read noise, if the flats are full or have no
-        light, or if no whole block has a good pixel. ``pixels`` is 0 where nothing was compared.
+        light, or if no whole block has a good pixel. ``pixels`` is 0 if no pixels were compared.
 
     Raises
     ------
@@ -122,9 +123,9 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
 
     Notes
     -----
-    Each frame is scaled to the mean level L. The sum of squared differences from the mean of the
-    frames, over n - 1, then has the expectation s/g <L/l> + R^2 <(L/l)^2> in pixels of signal s,
-    with the levels l of the frames, the gain g and the read noise R.
+    Each frame of level l is scaled to the mean level L of all frames. A pixel has the signal s, the
+    gain g and the read noise R. Its sum of squared differences from the mean of the frames, over n
+    - 1, has the expectation s/g <L/l> + R^2 <(L/l)^2>.
     """
     flats = np.asarray(flats)
     if flats.ndim != 3 or len(flats) < 2 or min(flats.shape[1:]) < BLOCK_SIDE:
@@ -144,18 +145,17 @@ def measure_gain(flats, read_noise, read_noise_error=0.0):
     ratios = level / levels
     scaled = _scale_blocks(flats, ratios, is_good)
     least_variance = (1 + _LEAST_PHOTON_RATIO) * read_noise**2 * np.mean(ratios**2)
-    scatters = list(_scatter_by_level(scaled, read_noise))
-    scatters = [part for part in scatters if part.variance > least_variance] or _join_parts(
-        scatters
-    )
-    gains = [_gain_of_part(part, ratios, read_noise, read_noise_error) for part in scatters]
-    pixels = sum(part.pixels for part in gains)
-    variance = sum(part.variance * part.pixels for part in gains) / max(pixels, 1)
+    all_scatters = list(_scatter_by_level(scaled, read_noise))
+    scatters = [scatter for scatter in all_scatters if scatter.variance > least_variance]
+    scatters = scatters or _join_bins(all_scatters)
+    gains = [_gain_of_bin(scatter, ratios, read_noise, read_noise_error) for scatter in scatters]
+    pixels = sum(gain.pixels for gain in gains)
+    variance = sum(gain.variance * gain.pixels for gain in gains) / max(pixels, 1)
     return Gain(*combine_gains(gains), float(level), float(variance), pixels)
 
 
 def _levels_of_flats(flats, is_good):
-    """Return the mean of the good pixels of each flat, (n,) float64; (1,) NaN without any."""
+    """Return the mean of the good pixels of each flat, (n,) float64; (1,) NaN if none is good."""
     if not is_good.any():
         return np.array([np.nan])
     are_all_good = is_good.all()
@@ -164,20 +164,20 @@ def _levels_of_flats(flats, is_good):
     )
 
 
-def _gain_of_part(scatter, ratios, read_noise, read_noise_error):
-    """Return the `Gain` by the pixels of some levels; NaN where they show no photons.
+def _gain_of_bin(scatter, ratios, read_noise, read_noise_error):
+    """Return the `Gain` by the pixels of a bin; its gain is NaN where they show no photons.
 
     Parameters
     ----------
     scatter : _LevelScatter
     ratios : numpy.ndarray of shape (n,), float64
-        Mean level of all flats over that of each.
+        Mean level of all flats over the level of each flat.
     read_noise, read_noise_error : float
         As for `measure_gain`.
     """
     mean_square_ratio = np.mean(ratios**2)
     photons = scatter.variance - read_noise**2 * mean_square_ratio
-    # Pixels that have no light, such as those beside a slit, or are full, show no photons.
+    # Pixels without light, such as those beside a slit, and full pixels show no photons.
     if not 0 < scatter.level < photons * HIGHEST_GAIN:
         return Gain(np.nan, np.nan, scatter.level, scatter.variance, scatter.pixels)
     gain = scatter.level * np.mean(ratios) / photons
@@ -188,16 +188,16 @@ def _gain_of_part(scatter, ratios, read_noise, read_noise_error):
 
 
 class _ScaledBlocks(NamedTuple):
-    """Frames scaled to one level, those pixels that make whole blocks.
+    """Frames scaled to one level, cut to whole blocks.
 
     Attributes
     ----------
     differences : numpy.ndarray of shape (n, ny, nx), float64
         Pixels of each frame minus their mean, adu; 0 where a pixel is not good.
     middle : numpy.ndarray of shape (ny, nx), float64
-        This mean, adu.
+        Mean of the scaled frames, adu.
     is_good : numpy.ndarray of shape (ny, nx), bool
-        Pixels to use.
+        Pixels that count.
     """
 
     differences: np.ndarray
@@ -206,7 +206,7 @@ class _ScaledBlocks(NamedTuple):
 
     @property
     def bands(self):
-        """The slices of the rows of blocks: the pixels of one stay in the processor's cache."""
+        """The slices of the rows of blocks; one slice fits in the processor's cache."""
         return [
             slice(first, first + BLOCK_SIDE) for first in range(0, len(self.middle), BLOCK_SIDE)
         ]
@@ -222,7 +222,7 @@ def _scale_blocks(flats, factors, is_good):
     factors : numpy.ndarray of shape (n,), float64
         Factor on each flat.
     is_good : numpy.ndarray of shape (ny, nx), bool
-        Whether a pixel is used.
+        Pixels that count.
     """
     n, ny, nx = flats.shape
     shape = ny - ny % BLOCK_SIDE, nx - nx % BLOCK_SIDE
@@ -240,13 +240,13 @@ def _scale_blocks(flats, factors, is_good):
 
 
 def _expected_noise(blocks, read_noise):
-    """Return the noise of the differences of pixels, by their level and the read noise.
+    """Return the noise of the differences of pixels, adu up to a factor, by their level.
 
-    The model is a variance R^2 + c l, with the read noise R, the level l, and the scatter c of the
-    bright pixels over their level. It gives the change of the noise with the level within a part of
-    the levels, and no more: the limits are multiples of the scatter that each part shows. So c may
-    contain the read variance of the bright pixels, a small part of theirs, and a factor that all
-    pixels have in common does not count.
+    The model is a variance R^2 + c l, with the read noise R, the level l, and the variance c of the
+    bright pixels over their level. Only the change of the noise with the level within a bin is
+    used: limits are multiples of the scatter that each bin shows. A factor common to all pixels
+    therefore does not count, and c may contain the read variance, which is small beside the
+    variance of bright pixels.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def _expected_noise(blocks, read_noise):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), float64
-        Adu, up to a factor.
+        Adu, right up to a common factor.
     """
     floor = max(read_noise, _LEAST_READ_NOISE)
     levels = blocks.middle[blocks.is_good]
@@ -278,16 +278,16 @@ def _expected_noise(blocks, read_noise):
 
 
 class _LevelScatter(NamedTuple):
-    """The scatter of the pixels of some levels.
+    """The scatter of the pixels of one bin of levels.
 
     Attributes
     ----------
     level : float
-        Their mean, adu.
+        Mean of the pixels, adu.
     variance : float
-        adu^2.
+        Variance of a pixel between the frames, adu^2.
     pixels : int
-        Their number.
+        Number of pixels.
     freedom : float
         Degrees of freedom of the variance.
     """
@@ -298,11 +298,11 @@ class _LevelScatter(NamedTuple):
     freedom: float
 
 
-def _join_parts(scatters):
-    """Return the `_LevelScatter` of all pixels of some parts, in a list; an empty one for no parts.
+def _join_bins(scatters):
+    """Return a list with the `_LevelScatter` of all pixels of some bins; empty for no bins.
 
-    Where the read noise is most of the scatter, it decides which pixels are in the faint parts and
-    which in the bright ones: the levels of the parts are not those of their light.
+    Where the read noise is most of the scatter, it decides in which bin a pixel is: the levels of
+    the bins are not those of the light.
 
     Parameters
     ----------
@@ -310,18 +310,18 @@ def _join_parts(scatters):
     """
     if not scatters:
         return []
-    pixels, freedom = sum(part.pixels for part in scatters), sum(part.freedom for part in scatters)
-    level = sum(part.level * part.pixels for part in scatters) / pixels
-    variance = sum(part.variance * part.freedom for part in scatters) / freedom
+    pixels, freedom = sum(each.pixels for each in scatters), sum(each.freedom for each in scatters)
+    level = sum(each.level * each.pixels for each in scatters) / pixels
+    variance = sum(each.variance * each.freedom for each in scatters) / freedom
     return [_LevelScatter(level, variance, pixels, freedom)]
 
 
 def _scatter_by_level(blocks, read_noise):
-    """Yield the `_LevelScatter` of each part of the levels.
+    """Yield the `_LevelScatter` of each bin of levels.
 
-    Pixels of one level have one noise: where a spectrum or a vignette is on the flats, a limit for
-    all pixels would leave out the bright ones. A part may span levels from the dark to the lit
-    (beside a slit), so that the limit follows the noise within a part as well.
+    Pixels of one level have one noise. In flats with a spectrum or a vignette a common limit would
+    exclude the bright pixels. A bin may reach from dark to lit pixels, as beside a slit: within a
+    bin the limit follows the expected noise.
 
     Parameters
     ----------
@@ -330,16 +330,16 @@ def _scatter_by_level(blocks, read_noise):
     read_noise : float
         Adu.
     """
-    bins = _parts_of_levels(blocks)
+    bin_numbers = _level_bin_numbers(blocks)
     expected_noise = _expected_noise(blocks, read_noise)
-    limits = _limits_of_parts(blocks, bins, expected_noise)
-    has_stars = _has_stars(blocks, bins, limits, expected_noise)
-    pixels, sums = np.zeros(_LEVELS, np.int64), np.zeros((3, _LEVELS))
+    limits = _limits_of_bins(blocks, bin_numbers, expected_noise)
+    has_stars = _has_stars(blocks, bin_numbers, limits, expected_noise)
+    pixels, sums = np.zeros(_N_LEVEL_BINS, np.int64), np.zeros((3, _N_LEVEL_BINS))
     for rows in blocks.bands:
-        limit_in_noises = limits[bins[rows]]
+        limit_in_noises = limits[bin_numbers[rows]]
         limit = np.multiply(limit_in_noises, expected_noise[rows], out=limit_in_noises)
         is_kept = _pixels_within(blocks, rows, limit, has_stars=has_stars)
-        _add_band(blocks, rows, bins[rows], is_kept, pixels, sums)
+        _add_band(blocks, rows, bin_numbers[rows], is_kept, pixels, sums)
     for n_pixels, light, sum_of_squares, freedom in zip(pixels, *sums, strict=True):
         if freedom > 0:
             yield _LevelScatter(
@@ -350,23 +350,23 @@ def _scatter_by_level(blocks, read_noise):
             )
 
 
-def _parts_of_levels(blocks):
-    """Return the number of the part of the levels that each pixel is in, (ny, nx) int8."""
+def _level_bin_numbers(blocks):
+    """Return the number of the bin of levels that each pixel is in, (ny, nx) int8."""
     levels = blocks.middle[blocks.is_good]
-    # Quantiles of sorted values take no time.
+    # Quantiles of sorted values are quicker.
     levels.sort()
-    edges = np.quantile(levels, np.linspace(0, 1, _LEVELS + 1)[1:-1])
+    edges = np.quantile(levels, np.linspace(0, 1, _N_LEVEL_BINS + 1)[1:-1])
     # `numpy.searchsorted` gives the same counts and is slower: it takes pixel by pixel.
-    bins = np.zeros(blocks.middle.shape, np.int8)
+    bin_numbers = np.zeros(blocks.middle.shape, np.int8)
     for edge in edges:
-        bins += blocks.middle > edge
-    return bins
+        bin_numbers += blocks.middle > edge
+    return bin_numbers
 
 
 def _pixels_within(blocks, rows, limit, *, has_stars):
-    """Return the pixels of a row of blocks whose differences are within their limits in all frames.
+    """Return the mask of pixels of a row of blocks that are within their limits in all frames.
 
-    A pixel that is off in one frame shifts its mean, and so all of its differences.
+    An outlier in one frame shifts the mean of its pixel, and all differences from it.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def _pixels_within(blocks, rows, limit, *, has_stars):
     limit : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Limit of the differences, adu.
     has_stars : bool
-        Whether pixels with the light of stars are left out as well.
+        Whether pixels with the light of stars are excluded as well.
 
     Returns
     -------
@@ -390,8 +390,8 @@ def _pixels_within(blocks, rows, limit, *, has_stars):
     return is_kept
 
 
-def _add_band(blocks, rows, bins, is_kept, pixels, sums):
-    """Add the pixels of a row of blocks to the sums of the parts of the levels, in place.
+def _add_band(blocks, rows, bin_numbers, is_kept, pixels, sums):
+    """Add the pixels of a row of blocks to the sums of the bins of levels, in place.
 
     Parameters
     ----------
@@ -399,100 +399,103 @@ def _add_band(blocks, rows, bins, is_kept, pixels, sums):
         The differences of these rows are changed in place.
     rows : slice
         One of the bands.
-    bins : numpy.ndarray of shape (BLOCK_SIDE, nx), int8
-        The part of each pixel.
+    bin_numbers : numpy.ndarray of shape (BLOCK_SIDE, nx), int8
+        The bin of each pixel.
     is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
     pixels : numpy.ndarray of shape (k,), int64
-        Number of pixels in each of the k parts.
+        Number of pixels in each of the k bins.
     sums : numpy.ndarray of shape (3, k), float64
         Sums of the levels of these pixels, adu, of their squared differences, adu^2, and of their
         degrees of freedom.
     """
     count, squares = _scatter_in_blocks(blocks.differences[:, rows], is_kept)
     freedom_of_pixel = (len(blocks.differences) - 1) * (1 - 1 / np.maximum(count, 1))
-    parts = bins[is_kept]
-    pixels += np.bincount(parts, minlength=_LEVELS)
+    bins_of_kept = bin_numbers[is_kept]
+    pixels += np.bincount(bins_of_kept, minlength=_N_LEVEL_BINS)
     freedom = np.broadcast_to(freedom_of_pixel, is_kept.shape)
     for total, values in zip(sums, (blocks.middle[rows], squares, freedom), strict=True):
-        total += np.bincount(parts, values[is_kept], minlength=_LEVELS)
+        total += np.bincount(bins_of_kept, values[is_kept], minlength=_N_LEVEL_BINS)
 
 
-def _limits_of_parts(blocks, bins, expected):
-    """Return the limit of the differences in each part of the levels, over the expected noise.
+def _limits_of_bins(blocks, bin_numbers, expected_noise):
+    """Return the limit of the differences in each bin of levels, in units of the expected noise.
 
     Parameters
     ----------
     blocks : _ScaledBlocks
-    bins : numpy.ndarray of shape (ny, nx), int8
-        The part of each pixel.
-    expected : numpy.ndarray of shape (ny, nx), float64
+    bin_numbers : numpy.ndarray of shape (ny, nx), int8
+        The bin of each pixel.
+    expected_noise : numpy.ndarray of shape (ny, nx), float64
         The result of `_expected_noise`.
     """
-    limits = np.zeros(_LEVELS)
+    limits = np.zeros(_N_LEVEL_BINS)
     distances = np.abs(blocks.differences)
-    distances /= expected
+    distances /= expected_noise
     # Pixels are selected from the flattened image: an index for each axis takes ten times as long.
     distances = distances.reshape(len(distances), -1)
-    for part in range(_LEVELS):
-        inside = np.flatnonzero((bins == part) & blocks.is_good)
-        if inside.size:
-            limits[part] = PAIR_CLIP * MAD_TO_SIGMA * median(distances.take(inside, axis=1))
+    for number in range(_N_LEVEL_BINS):
+        pixels = np.flatnonzero((bin_numbers == number) & blocks.is_good)
+        if pixels.size:
+            limits[number] = PAIR_CLIP * MAD_TO_SIGMA * median(distances.take(pixels, axis=1))
     return limits
 
 
-def _has_stars(blocks, bins, limits, expected):
-    """Return whether so many pixels are beyond their limit that stars are.
+def _has_stars(blocks, bin_numbers, limits, expected_noise):
+    """Return whether more pixels are beyond their limit than hits alone explain: stars.
 
     Parameters
     ----------
-    blocks, bins, expected
-        As of `_limits_of_parts`.
-    limits : numpy.ndarray of shape (parts,), float64
-        Its result.
+    blocks, bin_numbers, expected_noise
+        As of `_limits_of_bins`.
+    limits : numpy.ndarray of shape (n_bins,), float64
+        The result of `_limits_of_bins`.
     """
     n_beyond = 0
     for rows in blocks.bands:
-        limit = limits[bins[rows]] * expected[rows]
+        limit = limits[bin_numbers[rows]] * expected_noise[rows]
         n_beyond += np.count_nonzero((np.abs(blocks.differences[:, rows]) > limit).any(axis=0))
-    return n_beyond > _MOST_HIT_PART * np.count_nonzero(blocks.is_good)
+    return n_beyond > _MOST_HIT_FRACTION * np.count_nonzero(blocks.is_good)
 
 
-def _star_pixels(differences, noise, kept):
-    """Return the pixels of a row of blocks in which a frame has the light of a star.
+def _star_pixels(differences, noise, is_kept):
+    """Return the mask of pixels of a row of blocks that have the light of a star in a frame.
 
-    A star that no single pixel shows adds to the scatter all the same, and so do the wings of one
-    that its core shows: their light is added up in small boxes.
+    A faint star without an outlying pixel increases the scatter, and so do the wings of a bright
+    star: light is summed in small boxes to find both.
 
     Parameters
     ----------
     differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
     noise : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Noise of a difference.
-    kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
-        Good pixels within their limits; the others count as stars, with their wings.
+    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+        Good pixels within their limits. The other pixels count as stars, with the wings around
+        them.
 
     Returns
     -------
     numpy.ndarray of shape (BLOCK_SIDE, nx), bool
     """
-    side, nx = kept.shape
-    is_star = ~kept
-    count = _box_sums(kept.astype(np.float64), _STAR_BOX // 2)
+    side, nx = is_kept.shape
+    is_star = ~is_kept
+    count = _box_sums(is_kept.astype(np.float64), _STAR_BOX // 2)
     for frame in differences:
-        pulls = np.divide(frame, noise, out=np.full(kept.shape, np.nan), where=kept & (noise > 0))
-        parts = pulls.reshape(side, -1, BLOCK_SIDE).swapaxes(0, 1).reshape(nx // BLOCK_SIDE, -1)
+        pulls = np.divide(
+            frame, noise, out=np.full(is_kept.shape, np.nan), where=is_kept & (noise > 0)
+        )
+        blocks = pulls.reshape(side, -1, BLOCK_SIDE).swapaxes(0, 1).reshape(nx // BLOCK_SIDE, -1)
         with warnings.catch_warnings():
-            # A block may have no pixel left.
+            # A block may have no pixel that counts.
             warnings.simplefilter("ignore", RuntimeWarning)
-            middles = np.nan_to_num(np.nanmedian(parts, axis=1))
+            middles = np.nan_to_num(np.nanmedian(blocks, axis=1))
         pulls = np.nan_to_num(pulls - np.repeat(middles, BLOCK_SIDE))
         is_star |= np.abs(_box_sums(pulls, _STAR_BOX // 2)) > _STAR_SIGMA * np.sqrt(count)
     return _box_sums(is_star.astype(np.float64), _STAR_WING_PIXELS) > 0.5
 
 
 def _box_sums(image, reach):
-    """Return the sums over the pixels at most `reach` away along either axis, as far as there are.
+    """Return the sums over the pixels of the image at most `reach` away along either axis.
 
     Parameters
     ----------
@@ -509,14 +512,14 @@ def _box_sums(image, reach):
     return image
 
 
-def _scatter_in_blocks(differences, kept):
-    """Return the scatter of a row of blocks about their means.
+def _scatter_in_blocks(differences, is_kept):
+    """Return the squared differences of a row of blocks from the means of each block.
 
     Parameters
     ----------
     differences : numpy.ndarray of shape (n, BLOCK_SIDE, nx), float64
         Changed in place.
-    kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
+    is_kept : numpy.ndarray of shape (BLOCK_SIDE, nx), bool
         Pixels that count.
 
     Returns
@@ -526,9 +529,9 @@ def _scatter_in_blocks(differences, kept):
     squares : numpy.ndarray of shape (BLOCK_SIDE, nx), float64
         Sum of the squared differences of each pixel from the means of its block.
     """
-    starts = np.arange(0, kept.shape[1], BLOCK_SIDE)
-    count = np.add.reduceat(kept.sum(axis=0), starts)
-    differences *= kept
+    starts = np.arange(0, is_kept.shape[1], BLOCK_SIDE)
+    count = np.add.reduceat(is_kept.sum(axis=0), starts)
+    differences *= is_kept
     means = np.add.reduceat(differences.sum(axis=1), starts, axis=1) / np.maximum(count, 1)
     differences -= np.repeat(means, BLOCK_SIDE, axis=1)[:, np.newaxis]
     squares = np.square(differences, out=differences)
@@ -536,11 +539,10 @@ def _scatter_in_blocks(differences, kept):
 
 
 def combine_gains(gains):
-    """Return the mean of gains from several exposures, weighted by their relative errors.
+    """Return the weighted mean of the gains from several exposures, and its error.
 
-    The mean is taken of one over the gain (noise over signal), which scatters evenly about its true
-    value. A gain that came out low by chance has a small error of its own, and would draw a mean of
-    gains to it.
+    The mean is that of the inverse gains (variance over signal), which scatter evenly about the
+    true value. A gain that is low by chance has a small error, and would bias a mean of gains.
 
     Parameters
     ----------
@@ -549,24 +551,20 @@ def combine_gains(gains):
     Returns
     -------
     gain, error : float
-        Electrons per adu; NaN if none is finite. The error is one standard error.
+        Electrons per adu, and the standard error; NaN if no gain is finite.
     """
-    finite_gains = [
-        gain_of_exposure for gain_of_exposure in gains if np.isfinite(gain_of_exposure.gain)
-    ]
+    finite_gains = [each for each in gains if np.isfinite(each.gain)]
     if not finite_gains:
         return np.nan, np.nan
-    values = np.array([gain_of_exposure.gain for gain_of_exposure in finite_gains])
-    errors = np.array(
-        [gain_of_exposure.error for gain_of_exposure in finite_gains], dtype=np.float64
-    )
+    values = np.array([each.gain for each in finite_gains])
+    errors = np.array([each.error for each in finite_gains], dtype=np.float64)
     weights = (values / errors) ** 2
     gain = weights.sum() / (weights / values).sum()
     return float(gain), float(gain * weights.sum() ** -0.5)
 
 
 def measure_linearity(times, levels, errors, evaluated_level):
-    """Measure the departure from linearity from flats of three exposures or more.
+    """Return the `Linearity` by flats of three exposures or more.
 
     Parameters
     ----------
@@ -581,13 +579,13 @@ def measure_linearity(times, levels, errors, evaluated_level):
     Returns
     -------
     Linearity
-        All NaN for fewer than three exposures.
+        All fields are NaN for fewer than three exposures.
 
     Notes
     -----
-    A parabola c0 + c1 t + c2 t^2 is fitted with the errors as weights. Its straight part is
-    c1 (t + c0/c1), so c0/c1 is the time that the shutter adds, and at the exposure t that gives the
-    wanted level the departure is c2 t / c1.
+    A parabola c0 + c1 t + c2 t^2 is fitted with the errors as weights. Its straight part is c1 (t +
+    c0/c1): c0/c1 is the time that the shutter adds. At the exposure t of the evaluated level the
+    departure is c2 t / c1.
     """
     times, levels, errors = (np.asarray(each, dtype=np.float64) for each in (times, levels, errors))
     if len(np.unique(times)) < 3:

@@ -1,9 +1,10 @@
-"""The mask of `ccdproc.ccdmask`, every pixel of it, in less than a twentieth of its time.
+"""The mask that `ccdproc.ccdmask` returns, in less than a twentieth of its time.
 
-`ccdmask` compares each pixel minus the median about it with percentiles of a box about it. Both are
-ranks of boxes, and scipy sorts each box. Medians are those of `medians`. Counting shows most pixels
-to be good: where enough pixels of a box are above one value and enough are below another, its
-percentiles are as far apart at least. Boxes of the few other pixels are sorted.
+`ccdmask` compares each pixel minus the median of a box about it with percentiles of another box.
+scipy sorts each box for both. Here the medians are those of `medians`. Counting shows that most
+pixels are good. If enough pixels of a box are above one value, and enough are below another, its
+percentiles are at least as far apart as these values. Only the boxes of the other pixels are
+sorted.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from ccdflow.detector.pixels.medians import MOST_BOX_PIXELS, box_median, pad_ima
 from ccdflow.errors import UserError
 
 HIGH_PERCENTILE, LOW_PERCENTILE = 69.1, 30.9
-"""Percentiles of a box that are a standard deviation of ccdmask apart from the middle."""
+"""Percentiles of a box that ccdmask takes for its median plus and minus a standard deviation."""
 
-# Values are counted in tiles of this many pixels on a side.
+# Pixels on a side of the tiles in which values are counted.
 _TILE_SIDE = 256
-# Parts of a tile's values that are below the counted ones, tried one after the other: with a part
-# near 69.1 % few boxes hold enough of these for their percentile.
+# Quantiles of a tile that boxes are compared with, one after the other. With a quantile near
+# `HIGH_PERCENTILE` few boxes have enough values above it.
 _PARTS = (0.64, 0.59, 0.54)
 # Boxes that are sorted at once.
 _BOXES_AT_ONCE = 1 << 12
-# Types that this module masks itself.
+# Types that this module masks without scipy's filters.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -47,7 +48,7 @@ def ccdmask(
     Parameters
     ----------
     ratio : numpy.ndarray of shape (ny, nx), float32 or float64
-        The ratio of two flats (other types take ccdmask's time).
+        The ratio of two flats. Other types take as long as in ccdmask.
     findbadcolumns, byblocks, ncmed, nlmed, ncsig, nlsig, lsigma, hsigma, ngood
         As of `ccdproc.ccdmask`.
 
@@ -85,7 +86,7 @@ def ccdmask(
 
 
 def _is_bad(values, sigma, limits):
-    """Return the mask of values beyond the limits, low or high."""
+    """Return the mask of values beyond one of two limits, in units of sigma."""
     return (values < -limits[0] * sigma) | (values > limits[1] * sigma)
 
 
@@ -104,7 +105,7 @@ def _box_medians(image, size):
 
 
 def _put_results_near_nan(image, results, size, function):
-    """Put scipy's results of boxes that hold NaN into an array, in place.
+    """Replace the results of boxes with NaN by those of scipy, in place.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def _put_results_near_nan(image, results, size, function):
 
 
 def _percentile_ranks(count):
-    """Return the ranks of the percentiles among some values, as scipy's filters round them."""
+    """Return the ranks of both percentiles among `count` values, rounded as by scipy's filters."""
     return tuple(int(float(count) * each / 100.0) for each in (LOW_PERCENTILE, HIGH_PERCENTILE))
 
 
@@ -149,6 +150,7 @@ def _outliers_by_boxes(flat, size, limits):
     low, high = _percentile_ranks(size[0] * size[1])
 
     def sorted_by_scipy(part):
+        """Return the mask of a part of the image by scipy's filters."""
         spread = [
             ndimage.percentile_filter(part, rank, size=size)
             for rank in (HIGH_PERCENTILE, LOW_PERCENTILE)
@@ -176,7 +178,7 @@ def _outliers_by_boxes(flat, size, limits):
 
 
 def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
-    """Return the mask of values beyond the limits of their boxes, by sorting these.
+    """Return the mask of values beyond the limits of their boxes, which are sorted.
 
     Parameters
     ----------
@@ -205,15 +207,15 @@ def _outliers_by_sorting(values, boxes, pixels, ranks, limits):
 def _doubtful_pixels(values, wide_tile, size, ranks, limits):
     """Return the mask of the pixels of a tile that may be beyond their limits, (ny, nx) bool.
 
-    If as many values of a box as its rank asks for are not below a value, neither is its percentile
-    of that rank: percentiles of a box are as far apart as the two values at least, and rounding
-    keeps the order.
+    A percentile of a box is not below a value if as many values of the box as its rank demands are
+    not below it. The two percentiles are therefore at least as far apart as the two quantiles of
+    the tile. Rounding keeps the order.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (ny, nx), float32 or float64
     wide_tile : numpy.ndarray of shape (ny + height - 1, nx + width - 1), float32 or float64
-        The tile with half a box more on each side.
+        The tile with a margin of half a box on each side.
     size : (int, int)
         Height and width of a box.
     ranks : (int, int)
@@ -239,7 +241,7 @@ def _doubtful_pixels(values, wide_tile, size, ranks, limits):
 
 
 def _box_counts(is_counted, size):
-    """Return the number of pixels in each box."""
+    """Return the number of True pixels in each box."""
     for axis, n in enumerate(size):
         sums = np.cumsum(is_counted, axis=axis, dtype=np.int32)
         sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis=axis)
@@ -252,7 +254,7 @@ def _box_counts(is_counted, size):
 
 
 def _outliers_by_blocks(flat, size, limits, *, adds_columns):
-    """Return the mask of pixels beyond the limits of their block, and of whole columns if wanted.
+    """Return the mask of pixels beyond the limits of their block.
 
     Parameters
     ----------
@@ -262,6 +264,7 @@ def _outliers_by_blocks(flat, size, limits, *, adds_columns):
     limits : (float, float)
         Below and above, sigma.
     adds_columns : bool
+        Whether columns of a block whose sums are beyond the limits are bad as well.
     """
     mask = np.zeros(flat.shape, bool)
     edges = [n // side * side for n, side in zip(flat.shape, size, strict=True)]
@@ -288,7 +291,7 @@ def _outliers_in_blocks(blocks, limits, *, adds_columns):
     sigma = ((high - low) / 2.0)[:, None, None]
     mask = _is_bad(blocks, sigma, limits)
     if adds_columns:
-        # ccdmask's own sums of the pixels that are left, whatever their unit.
+        # The formula of ccdmask, which mixes sums and numbers of pixels.
         sums = np.ma.sum(np.ma.MaskedArray(blocks, mask=mask), axis=1)
         sums[sums <= 0] = 0
         spread = np.ma.MaskedArray(np.sqrt(blocks.shape[2] - sums))

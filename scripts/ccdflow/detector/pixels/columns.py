@@ -1,4 +1,4 @@
-"""Columns of a detector, or parts of them, that are off their neighbours: dead, hot, trapped."""
+"""Columns of a detector, or parts of columns, that differ from their neighbours."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from ccdflow.detector.pixels.medians import box_median
 from ccdflow.robust import MAD_TO_SIGMA, row_medians
 
 PART_ROWS = 32
-"""Rows of the smallest part of a column that is looked at."""
+"""Rows of the smallest part of a column that is examined."""
 
 # Lengths of bad parts of a column, in units of the smallest part.
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
-# Parts this many sigma off are bad: among 300,000 parts of an LFC frame 0.01 by chance.
+# Parts that differ by this many sigma are bad: 0.01 of the 300,000 parts of an LFC frame do by
+# chance.
 _BAD_SIGMA = 5.5
-# A bad part differs from the one beside it by this many sigma, somewhere among bad parts that
-# touch: light that falls off towards an edge has no step. Measured: with 4.5 no column of 90
-# vignetted flats of 6,000 to 30,000 pixels is flagged, with 3.5 one in 30 of them; single columns
-# are found as before.
+# Among bad parts that touch, one differs by this many sigma from the part beside it: light that
+# falls off towards an edge has no such step. Measured in 90 vignetted flats of 6,000 to 30,000
+# pixels: no column is flagged, with 3.5 sigma one in 30 flats. Single bad columns are found with
+# both limits.
 _STEP_SIGMA = 4.5
-# A pixel counts for no more than this, so that one alone makes no column.
+# A pixel counts with at most this many sigma: a single pixel makes no bad column.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
-# A part is compared with the median of this many columns, which 15 bad neighbours do not set.
+# A part is compared with the median of this many columns: fewer than half of them may be bad.
 _COLUMNS_AROUND = 31
 
 
 def bad_columns(sigma):
-    """Return the pixels of columns that are too high over some length.
+    """Return the mask of pixels in parts of columns that are too high.
 
     Parameters
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float32
-        Number of standard deviations by which each pixel is above its neighbours; of -sigma those
-        too low are found. 0 where it is not known.
+        Standard deviations by which each pixel is above its neighbours; 0 where unknown. With
+        -sigma parts that are too low are found.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def sums_of_parts(sigma):
     starts = np.arange(0, len(sigma), PART_ROWS)
     if len(sigma) % PART_ROWS:
         return np.add.reduceat(clipped, starts, axis=0)
-    # This loop makes the sums of `numpy.add.reduceat` in a third of the time.
+    # This loop gives the sums of `numpy.add.reduceat` in a third of the time.
     parts = clipped.reshape(len(starts), PART_ROWS, -1)
     sums = parts[:, 0].copy()
     for row in range(1, PART_ROWS):
@@ -82,34 +83,35 @@ def high_parts(sums):
     return is_too_high
 
 
-def _drop_slopes(high, total, least):
-    """Take the parts of a row out, in place, that no step separates from the parts beside them.
+def _drop_slopes(is_high, total, least_step):
+    """Clear, in place, parts that no step separates from the parts beside them.
 
     Parameters
     ----------
-    high : numpy.ndarray of shape (nx,), bool
+    is_high : numpy.ndarray of shape (nx,), bool
         Parts that are too high.
     total : numpy.ndarray of shape (nx,), float32
-        Their sums.
-    least : float
-        Size of a step.
+        The sum of each part, sigma.
+    least_step : float
+        Least difference of neighbouring parts that is a step.
     """
     steps = np.zeros(len(total) + 1)
     steps[1:-1] = np.abs(np.diff(total))
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8)))
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], is_high, [False]]).astype(np.int8)))
     for first, stop in ends.reshape(-1, 2):
-        if steps[first : stop + 1].max() < least:
-            high[first:stop] = False
+        if steps[first : stop + 1].max() < least_step:
+            is_high[first:stop] = False
 
 
 def pixels_of_parts(parts, ny):
-    """Return the pixels of parts of columns, (ny, nx) bool.
+    """Return the mask of the pixels of parts of columns, (ny, nx) bool.
 
     Parameters
     ----------
     parts : numpy.ndarray of shape (k, nx), bool
         A value for each part of a column.
     ny : int
+        Rows of the image.
 
     Returns
     -------

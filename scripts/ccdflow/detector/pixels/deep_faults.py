@@ -1,4 +1,4 @@
-"""Columns and blobs far below their neighbours along the row, in flats of any structure."""
+"""Parts of columns far below their neighbours in flats of any structure, such as spectra."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from ccdflow.detector.pixels.columns import PART_ROWS
 from ccdflow.detector.pixels.medians import box_median
 from ccdflow.robust import MAD_TO_SIGMA, column_medians, median
 
-# A deep part of a column is below its neighbours by at least this part of their light. Chosen: a
-# smaller part flags dust and edges of slits, a larger one misses columns that lose a fifth of their
-# light.
-_DEEP_PART = 0.2
-# A deep part is below its neighbours by at least this many sigma of the flat's own structure, such
-# as a spectrum's: one in 3.5 million normal values is.
+# A deep part of a column is below its neighbours by at least this fraction of their light. Chosen:
+# with a smaller fraction dust and edges of slits are flagged; with a larger one columns that lose a
+# fifth of their light are missed.
+_DEEP_FRACTION = 0.2
+# A deep part is below its neighbours by at least this many times the scatter of all parts, which
+# contains the structure of the flat: by chance one in 3.5 million is.
 _STRUCTURE_SIGMA = 5.0
-# A part of a column is compared with the median of this many columns on either side. Chosen: a
-# median of fewer is moved by a block of bad columns, one of more by the bend of the lamp's
-# spectrum.
+# A part of a column is compared with medians of this many columns on either side. Chosen: fewer
+# columns may be a block of bad ones; over more columns the spectrum of the lamp bends.
 _COLUMNS_AROUND = 15
-# Compared columns begin this many columns away: a deep part may be some columns wide.
+# Columns between a part and the compared columns: a fault may be some columns wide.
 _COLUMNS_BETWEEN = 3
-# If more than this part of all parts are deep, they are lines of a spectrum and no defects. Chosen:
-# a larger part flags lines of lamps, a smaller one leaves a chip of many bad columns without flags.
-_MOST_DEEP_PART = 0.01
+# If more than this fraction of all parts is deep, they are lines of a spectrum and no defects.
+# Chosen: with a larger fraction lines of lamps are flagged; with a smaller one a chip with many bad
+# columns has no flags.
+_MOST_DEEP_FRACTION = 0.01
 
 
 def deep_parts_of_flat(flat, error):
-    """Find the parts of columns that are far below both sides in a flat.
+    """Return the mask of parts of columns that are far below both sides in a flat.
 
-    A limit in electrons is of no use where the light itself has structure as fine as pixels, as in
-    spectra and fringes. The limit here is a fifth of the light, or five times the scatter of
-    all parts of `PART_ROWS` rows where that is more. Both sides must be brighter: the end of a
-    slit, with light on one side, is none.
+    A limit in standard errors is useless where the light has structure as fine as pixels, as in
+    spectra and fringes. The limit here is `_DEEP_FRACTION` of the light, or `_STRUCTURE_SIGMA`
+    times the scatter of all parts where that is larger. Both sides must be brighter: the end of a
+    slit has light on one side only.
 
     Parameters
     ----------
     flat, error : numpy.ndarray of shape (ny, nx), float32
         A combined flat, and the standard errors of its pixels. A part of a column is not judged if
-        half of its errors or more are not finite; otherwise all of its pixels count.
+        at least half of its errors are not finite; otherwise all its pixels count.
 
     Returns
     -------
@@ -55,14 +55,14 @@ def deep_parts_of_flat(flat, error):
     is_measured &= np.minimum(left_levels, right_levels) > 0
     if not is_measured.any():
         return np.zeros(levels.shape, bool)
-    # The scatter is that about the mean of both sides: a gradient does not count.
+    # The scatter is measured about the mean of both sides: a gradient does not count.
     middle = np.where(is_measured, (left_levels + right_levels) / 2, 1)
     contrast = (levels / middle)[is_measured]
     sigma = MAD_TO_SIGMA * median(np.abs(contrast - median(contrast)))
-    limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * float(sigma))
+    limit = 1 - max(_DEEP_FRACTION, _STRUCTURE_SIGMA * float(sigma))
     is_deep = is_measured & (levels < limit * np.minimum(left_levels, right_levels))
     return (
         is_deep
-        if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum()
+        if is_deep.sum() <= _MOST_DEEP_FRACTION * is_measured.sum()
         else np.zeros(levels.shape, bool)
     )

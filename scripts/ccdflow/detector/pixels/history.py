@@ -1,4 +1,4 @@
-"""Bad pixels over nights: when each was first and last seen, and whether it counts as bad."""
+"""Bad pixels over the nights: the first and last night of each, and whether it is flagged."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ccdflow.detector.pixels.response import LOW_SIGMA, WeakPixels
 from ccdflow.maskbits import DEAD
 
 LEAST_SHARE = 0.7
-"""A pixel must be bad in this part of the nights since it was first bad. Chosen: noise may hide it
-in three nights of ten."""
+"""A flagged pixel is bad in this fraction of the nights since it was first bad. Chosen: noise may
+hide it in three nights of ten."""
 
-# Nights: 0.7 x 90 is 62.99999999999999, and a share that is met exactly counts as met.
+# Nights: 0.7 x 90 is 62.99999999999999, and a number equal to the limit is enough.
 _ROUNDING = 1e-9
 
 SOURCES = ("dark", "flat", "levels", "deep")
-"""Sources of bad pixels: darks, flats, flats of one filter and two levels, and columns far below
-their neighbours in flats of any structure."""
+"""Measurements that show bad pixels: darks, flats, flats of one filter and two levels, and columns
+far below their neighbours in flats of any structure."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class NightBadPixels:
     ----------
     night : str
     sources_used : frozenset of str
-        The ones of `SOURCES` that could show bad pixels in this night.
+        The members of `SOURCES` that could show bad pixels in this night.
     index : numpy.ndarray of shape (n,), int64
-        Indices in the flattened image, sorted.
+        Indices of the bad pixels in the flattened image, sorted.
     bits : dict of str to numpy.ndarray of shape (n,), int16
-        The bits that each of the sources gives.
+        By source: the bits that it gives to each pixel.
     weak : ccdflow.detector.pixels.response.WeakPixels, optional
-        Pixels that are low in its flats, whether or not enough to be bad.
+        Pixels that are low in the night's flats, whether or not low enough to be bad.
     """
 
     night: str
@@ -52,13 +52,13 @@ class History:
     Attributes
     ----------
     index : numpy.ndarray of shape (n,), int64
-        Indices in the flattened image of all that were ever seen bad, sorted.
+        Indices in the flattened image of all pixels that were bad in a night, sorted.
     bits : numpy.ndarray of shape (n,), int16
-        The flag of each; 0 for one that is not bad any more, or was by chance.
+        The bits of each pixel; 0 for a pixel that is no longer bad, or was bad by chance.
     first, last : numpy.ndarray of shape (n,), int64
-        Indices of ``nights``.
-    seen, looked : numpy.ndarray of shape (n,), int32
-        Nights in which it was bad; nights from the first one on in which it was looked for.
+        First and last night in which the pixel was bad, indices of ``nights``.
+    n_bad_nights, n_judged_nights : numpy.ndarray of shape (n,), int32
+        The nights in which the pixel was bad; the nights from its first one on that could show it.
     nights : tuple of str
     """
 
@@ -66,22 +66,23 @@ class History:
     bits: np.ndarray
     first: np.ndarray
     last: np.ndarray
-    seen: np.ndarray
-    looked: np.ndarray
+    n_bad_nights: np.ndarray
+    n_judged_nights: np.ndarray
     nights: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True)
 class NightCounts:
-    """The bad pixels of one image in the nights so far, counted: a history goes on from here.
+    """The nights in which the pixels of one image were bad, counted; later nights can be added.
 
     Attributes
     ----------
     index : numpy.ndarray of shape (n,), int64
-        Indices in the flattened image of all that a source gave, sorted.
+        Indices in the flattened image of all pixels that were bad by a source, sorted.
     entries : dict of str to dict of str to numpy.ndarray of shape (n,)
-        By source: the bits of the last night, first and last night, nights in which it was bad,
-        nights that could tell.
+        By source and name: ``bits`` of the last night; ``first`` and ``last`` night; ``seen``, the
+        number of nights in which the pixel was bad; ``looked``, the number of nights from its first
+        one on that could show it.
     nights : tuple of str
     """
 
@@ -96,19 +97,19 @@ def _no_counts():
 
 
 def count_nights(nights, earlier=None):
-    """Return the `NightCounts` of some nights, behind those that were counted before.
+    """Return the `NightCounts` of some nights, added to earlier counts.
 
     Parameters
     ----------
     nights : sequence of NightBadPixels
         Sorted by night.
     earlier : NightCounts, optional
-        The counts of the nights before them.
+        The counts of the nights before these.
 
     Returns
     -------
     NightCounts
-        The same as of all of them at once.
+        The same as the counts of all nights in one call.
     """
     earlier = _no_counts() if earlier is None else earlier
     index = np.unique(np.concatenate([earlier.index, *(night.index for night in nights)]))
@@ -125,11 +126,11 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
     nights : sequence of NightBadPixels
         Sorted by night.
     share : float
-        A pixel is flagged if it was bad in at least this part of the nights that can show it, from
-        the first one on in which it was bad: one that has become bad is flagged at once, one that
-        was bad by chance in one night is not flagged any more after the next.
+        A pixel is flagged if it was bad in at least this fraction of the nights that can show it,
+        from its first bad night on. A pixel is flagged as soon as it is bad; one that was bad by
+        chance loses its flag in the next night.
     earlier : NightCounts, optional
-        The counts of the nights before them; pixels that are a little low are not among these.
+        The counts of the nights before these; they do not contain weak pixels.
 
     Returns
     -------
@@ -158,8 +159,8 @@ def combine_nights(nights, *, share=LEAST_SHARE, earlier=None):
         bits=bits,
         first=first,
         last=last,
-        seen=largest["seen"],
-        looked=largest["looked"],
+        n_bad_nights=largest["seen"],
+        n_judged_nights=largest["looked"],
         nights=counts.nights,
     )
 
@@ -176,12 +177,12 @@ def _never_bad(size, nights):
 
 
 def _count_source(nights, index, source, earlier):
-    """Return the bits, first and last night of pixels by one source, and their numbers of nights.
+    """Return the entries of some pixels by one source, as of `NightCounts`.
 
     Parameters
     ----------
     nights : list of NightBadPixels
-        With their bits, in order.
+        In order.
     index : numpy.ndarray of shape (n,), int
         Indices of the pixels in the flattened image.
     source : str
@@ -212,19 +213,20 @@ def _drop_rare_bits(entries, share):
 
 
 def _jointly_low(nights, share, n_nights):
-    """Return the entries of the pixels that all nights together show to be low.
+    """Return the entries of the pixels that are low in all nights together.
 
-    The response of good pixels differs, and is the same in all nights: of n nights, in which a
-    part w of the variance is noise of their own, the sum of the sigmas has the variance
-    n + n (n - 1) (1 - w).
+    The response of good pixels differs, and is the same in all nights. The fraction w of the
+    variance is noise of one night. The sum of the sigmas of n nights then has the variance n + n (n
+    - 1) (1 - w).
 
     Parameters
     ----------
     nights : sequence of NightBadPixels
-        The last ones of the history.
+        The last nights of the history.
     share : float
+        See `combine_nights`.
     n_nights : int
-        Nights of the whole history.
+        Number of nights of the whole history.
     """
     weak_by_night = [
         (number, night.weak)
@@ -243,21 +245,21 @@ def _jointly_low(nights, share, n_nights):
         entries["seen"][positions] += 1
         total[positions] += weak.sigma
         entries["looked"] += entries["first"] <= number
-    # The limit is not `low_sigma`, the limit of one night: pixels that no night shows are bad only
-    # where the nights together leave no doubt.
+    # The limit is always `LOW_SIGMA`, also where users chose another limit for one night: pixels
+    # that no night shows are bad only where the nights together leave no doubt.
     noise_share = (
         float(np.mean([weak.noise_share for _, weak in weak_by_night])) if weak_by_night else 1.0
     )
     n = entries["looked"]
     is_low = total < -LOW_SIGMA * np.sqrt(n + n * (n - 1) * (1 - noise_share))
-    # A single night has a limit of its own.
+    # A single night is judged by `Response`.
     is_low &= entries["seen"] >= np.maximum(np.floor(share * n + _ROUNDING), 2)
     entries["bits"][is_low] = DEAD
     return {name: values[is_low] for name, values in entries.items()}
 
 
 def _entries_among_all(entries, index, nights):
-    """Return the entries of some pixels among all, by their indices."""
+    """Return the entries of all pixels of an index; pixels without entries were never bad."""
     all_entries = _never_bad(index.size, nights)
     positions = np.searchsorted(index, entries["index"])
     for name, values in all_entries.items():

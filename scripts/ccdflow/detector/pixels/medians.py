@@ -1,7 +1,8 @@
-"""Medians of a box about each pixel: equal to scipy.ndimage's, in a tenth of the time.
+"""Medians of the box about each pixel, equal to scipy's, in a tenth of the time.
 
-scipy sorts every box. Here a network of minima and maxima of whole tiles finds the medians: of the
-columns of a box, which boxes share, then of the columns that two boxes side by side have in common.
+scipy sorts every box. Here a network of minima and maxima of whole tiles finds the medians. It
+sorts the columns of a box once for all boxes that contain them, then the columns common to two
+boxes side by side.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from functools import cache
 
 import numpy as np
 
-# Pixels of a tile: a few arrays of a tile stay in the processor's cache.
+# Pixels of a strip of the image: a few arrays of this size fit in the processor's cache.
 _TILE_PIXELS = 1 << 15
 MOST_BOX_PIXELS = 225
 """Pixels of the largest box that has a network."""
 
 
 def pad_image(image, size):
-    """Return an image with the margins that boxes of a size need, mirrored as scipy's `reflect`.
+    """Return an image with the mirrored margins that boxes need, as by scipy's `reflect`.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def box_median(image, size):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), the type of the image
-        Medians; of an even number of values, the upper one of the middle two.
+        Medians; for an even number of values the upper of the middle two.
     """
     rank = size[0] * size[1] // 2
     padded, medians = pad_image(image, size), np.empty_like(image)
@@ -57,16 +58,18 @@ def box_median(image, size):
 
 
 def _rank_of_boxes(strip, size, rank, out):
-    """Write the value of a rank in the box about each pixel of a strip, its margins included.
+    """Write the value of a rank in the box about each pixel of a strip into `out`.
 
     Two boxes side by side have all but two columns in common, which are sorted once for both.
 
     Parameters
     ----------
-    strip : numpy.ndarray of shape (rows, columns), float32 or float64
+    strip : numpy.ndarray of shape (ny + rows - 1, nx + columns - 1), float32 or float64
+        The strip with its margins.
     size : (int, int)
         Rows and columns of the box.
     rank : int
+        Index among the sorted values of a box.
     out : numpy.ndarray of shape (ny, nx), float32 or float64
         Filled in place.
     """
@@ -75,11 +78,12 @@ def _rank_of_boxes(strip, size, rank, out):
     if nx % 2:
         strip = np.concatenate([strip, strip[:, -1:]], axis=1)
     columns = column_program.run([strip[k : k + ny] for k in range(size[0])])
-    # Columns 0, 2, 4, ... and 1, 3, 5, ... of the strip.
+    # The even and the odd columns of the strip.
     halves = [[np.ascontiguousarray(values[:, n::2]) for values in columns] for n in (0, 1)]
     pairs = (nx + 1) // 2
 
     def column(index):
+        """Return the sorted values of a column of all pairs of boxes."""
         first = index // 2
         return [values[:, first : first + pairs] for values in halves[index % 2]]
 
@@ -90,17 +94,18 @@ def _rank_of_boxes(strip, size, rank, out):
 
 
 class _Program:
-    """A program of minima and maxima of arrays: the part of a sorting network that is needed.
+    """A list of minima and maxima of arrays: the part of a sorting network that results need.
 
     Parameters
     ----------
     inputs : int
-        Number of arrays that it takes: numbers 0 to inputs - 1.
+        Number of arrays that the program takes; they have the numbers from 0 on.
 
     Attributes
     ----------
     steps : list of (function, int, int)
-        The function of each step and the numbers of its two arrays.
+        The function of each step and the numbers of its two arrays; after `finish`, the number of
+        the step's result comes first.
     results : list of int
         The numbers of the arrays that the program returns.
     """
@@ -114,11 +119,14 @@ class _Program:
         return self.inputs + len(self.steps) - 1
 
     def pair(self, first, second):
-        """Return the numbers of the lower and the higher of two."""
+        """Add the steps for the minimum and maximum of two arrays; return both numbers."""
         return self._add(np.minimum, first, second), self._add(np.maximum, first, second)
 
     def merge(self, first, second):
-        """Return two sorted lists as one (Batcher's odd-even merge; Knuth vol. 3, 5.3.4)."""
+        """Add the steps that merge two sorted lists of numbers; return the merged list.
+
+        Batcher's odd-even merge (Knuth vol. 3, 5.3.4).
+        """
         if not first or not second:
             return first or second
         if len(first) == len(second) == 1:
@@ -132,14 +140,14 @@ class _Program:
         return merged + odd_values[count:] + even_values[count + 1 :]
 
     def sort(self, numbers):
-        """Return the numbers of arrays in ascending order."""
+        """Add the steps that sort arrays; return the numbers of the sorted arrays."""
         if len(numbers) < 2:
             return numbers
         half = len(numbers) // 2
         return self.merge(self.sort(numbers[:half]), self.sort(numbers[half:]))
 
     def select(self, first, second, rank):
-        """Return the number of the value of a rank in two sorted lists together."""
+        """Add the steps that select a rank from two sorted lists; return the result's number."""
         smallest = None
         for from_first in range(max(0, rank + 1 - len(second)), min(len(first), rank + 1) + 1):
             from_second = rank + 1 - from_first
@@ -151,7 +159,7 @@ class _Program:
         return smallest
 
     def finish(self, results):
-        """Keep the steps that the results need, and note the last use of each array."""
+        """Drop the steps that no result needs, and note the last use of each array; return self."""
         self.results, numbers_needed = results, set(results)
         for number in range(len(self.steps) - 1, -1, -1):
             if self.inputs + number in numbers_needed:
@@ -173,7 +181,7 @@ class _Program:
         return self
 
     def run(self, arrays):
-        """Return the results for some arrays of one shape."""
+        """Return the results of the program for arrays of one shape."""
         wires, spare = dict(enumerate(arrays)), []
         for (number, function, first, second), wires_done in zip(
             self.steps, self.last_uses, strict=True
@@ -186,10 +194,10 @@ class _Program:
 
 @cache
 def _median_programs(height, width, rank):
-    """Return the programs for the columns of a box, for all of them but one, and for a rank.
+    """Return the programs that sort a column, merge all columns but one, and select a rank.
 
-    With its columns sorted, and then its rows, a value has all to its upper left below it, so that
-    most have a rank that is too low or too high to count.
+    When columns and then rows of a box are sorted, no value is below those to its upper left. The
+    rank of most values is therefore known to be too low or too high, and they are dropped.
     """
     column_program = _Program(height)
     column_program.finish(column_program.sort(list(range(height))))

@@ -1,8 +1,8 @@
-"""Pixels and columns that respond less than their neighbours, from the combined flats of a night.
+"""Pixels and columns that respond less than their neighbours, from a night's combined flats.
 
-The flats of a night are one measurement: of n flats a contrast of five sigma of each is one of
-5 sqrt(n) sigma. So are the nights of an epoch (`ccdflow.detector.pixels.history`), for which the
-pixels are kept that are a little low.
+The flats of a night are one measurement: a contrast of five sigma in each of n flats is one of 5
+sqrt(n) sigma in all. The nights of an epoch are one measurement as well
+(`ccdflow.detector.pixels.history`): pixels that are only a little low are stored for it.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from ccdflow.maskbits import BAD_COLUMN, DEAD
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LOW_SIGMA = 4.5
-"""Sigma by which a low pixel is below its neighbours: of good ones 3.4e-6 are by chance.
+"""Sigma by which a low pixel is below its neighbours: 3.4e-6 of the good pixels are by chance.
 
 Of pixels that are five sigma low 69 % are found. No test finds more at as few false alarms (Neyman
-and Pearson 1933, Phil. Trans. R. Soc. A 231, 289): the mean of the frames of a flat has all that
-they show."""
+and Pearson 1933, Phil. Trans. R. Soc. A 231, 289): the mean of a flat's frames has all information
+on a pixel."""
 
 WEAK_SIGMA = 2.5
-"""A pixel this many sigma low is kept until several nights can judge it (0.6 % of good pixels)."""
+"""A pixel this many sigma low is stored until several nights can judge it: 0.6 % of the good
+pixels."""
 
 
 @dataclass(frozen=True)
 class WeakPixels:
-    """Pixels of one image that are low in one night, whether or not enough to be bad.
+    """Pixels of one image that are low in one night, whether or not low enough to be bad.
 
     Attributes
     ----------
     index : numpy.ndarray of shape (n,), int64
         Indices in the flattened image, sorted.
     sigma : numpy.ndarray of shape (n,), float32
-        Their distance from their neighbours, all below -`WEAK_SIGMA`.
+        Their contrast to their neighbours in sigma, all below -`WEAK_SIGMA`.
     noise_share : float
-        Part of a pixel's variance that is noise of the night: the rest, the response of good
-        pixels, is the same in the next night.
+        Fraction of a good pixel's variance that is noise of the night. The other variance is that
+        of the response of good pixels, which is the same in all nights.
     """
 
     index: np.ndarray
@@ -54,18 +55,18 @@ class Response:
     Attributes
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16
-        `DEAD` where the flats together are low by the given number of sigma, and where none of them
-        has a usable pixel; `BAD_COLUMN` along columns, or parts of them, that are low.
+        `DEAD` where all flats together are low by the given number of sigma, and where no flat has
+        a usable pixel; `BAD_COLUMN` in columns, or parts of columns, that are low.
     weak : WeakPixels
-    low_part : float
-        Part of the pixels that the flats tell of, outside bad columns, that are low by
-        `LOW_SIGMA`, whatever limit the mask has: whether a flat has structure as fine as pixels
-        does not depend on that limit, and one of 20 sigma would hide it.
+    low_fraction : float
+        Fraction of the measured pixels outside bad columns that are low by `LOW_SIGMA`, whatever
+        the limit of the mask. It shows flats with structure as fine as pixels, which a high limit
+        of the mask would hide.
     """
 
     mask: np.ndarray
     weak: WeakPixels
-    low_part: float
+    low_fraction: float
 
 
 class ContrastSum:
@@ -74,8 +75,8 @@ class ContrastSum:
     Parameters
     ----------
     parts : sequence of tuple of slice
-        Regions that together are the image: neighbours are those of the same one. Amplifiers have
-        steps between them, as large as the errors of their gains.
+        Regions that together are the image; a pixel is compared with neighbours of its own region.
+        Amplifiers have steps between them, because gains have errors.
     """
 
     def __init__(self, parts=(np.s_[:, :],)):
@@ -83,14 +84,14 @@ class ContrastSum:
         self._total = self._weights = None
 
     def add(self, flat, error):
-        """Add a flat. Filters may differ: each pixel is compared with its own flat's neighbours.
+        """Add a flat of any filter: each pixel is compared with its neighbours in this flat.
 
         Parameters
         ----------
         flat, error : numpy.ndarray of shape (ny, nx), float32
             Pixels and their standard errors. A pixel without a finite error does not count in this
-            flat. If it counts in none, it is dead: it is saturated, unlit or without a value in
-            all flats, so that no flat can divide it.
+            flat. A pixel that counts in no flat is dead: it is saturated, unlit or without a value
+            in all flats, and no flat can correct it.
         """
         flat = np.asarray(flat, np.float32)
         if self._total is None:
@@ -101,7 +102,7 @@ class ContrastSum:
                 _add_contrasts(flat[part], error[part], self._total[part], self._weights[part])
 
     def response(self, low_sigma=LOW_SIGMA):
-        """Return the findings of the flats that were added so far.
+        """Return the `Response` by the flats that were added so far.
 
         Parameters
         ----------
@@ -115,7 +116,7 @@ class ContrastSum:
         with np.errstate(divide="ignore", invalid="ignore"):
             sigma = self._total / np.sqrt(self._weights)
         sigma[self._weights == 0] = -np.inf
-        # The response of good pixels differs as well; the median pixel shows how much.
+        # The response of good pixels differs as well: the median size of sigma shows by how much.
         sigma_sampled = sigma[::4, ::4]
         usual_deviation = max(
             1.0, MAD_TO_SIGMA * float(median(np.abs(sigma_sampled[np.isfinite(sigma_sampled)])))
@@ -141,7 +142,7 @@ def _add_contrasts(flat, error, total, weights):
     """
     light, medians = illumination_of_flat(flat), BlockMedians(flat.shape, np.float32)
     for rows in medians.bands:
-        medians.put(rows, flat[rows] / light.values_of_rows(rows))
+        medians.add_band(rows, flat[rows] / light.values_of_rows(rows))
     for rows in medians.bands:
         smooth_light = light.values_of_rows(rows)
         smooth_flat = np.multiply(smooth_light, medians.smooth(rows), out=smooth_light)

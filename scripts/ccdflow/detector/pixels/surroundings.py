@@ -1,4 +1,4 @@
-"""The usual values around a pixel: the medians of blocks, and a polynomial through an image."""
+"""The usual values around a pixel: interpolated medians of blocks, and a smooth polynomial."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from numpy.polynomial.legendre import legvander, legvander2d
 
 from ccdflow.robust import median, row_medians
 
-# Side of the blocks whose interpolated medians each pixel is compared with: a running median over
-# blocks of this size takes ten times longer.
+# Pixels on a side of the blocks whose interpolated medians each pixel is compared with: a running
+# median over such blocks takes ten times as long.
 _BLOCK_SIDE = 8
-# Rows of blocks that are sorted or stretched at once: planes of a large image are not held twice.
+# Rows of blocks that are sorted or interpolated at once: no second plane of a large image is in
+# memory.
 _BLOCK_ROWS_AT_ONCE = 16
-# Blocks on a side of the image that the polynomial of a flat's illumination is fitted to.
+# Blocks along a side of the image, to which the polynomial of a flat's illumination is fitted.
 _BLOCKS_A_SIDE = 24
 # Degree of the polynomial of a flat's illumination along each axis.
 _DEGREE = 6
-# A block of more pixels than this gives its median by every second one.
+# The median of a block with more pixels than this is that of every second one along both axes.
 _MANY_PIXELS = 1000
 
 
 def finite_values(values, nan=0.0):
-    """Return values as `numpy.nan_to_num` does, but the array itself if all of it is finite.
+    """Return `numpy.nan_to_num` of values, or the array itself if all values are finite.
 
     Parameters
     ----------
     values : numpy.ndarray of any shape, float32 or float64
         Not changed.
     nan : float
-        Takes the place of NaN.
+        Replaces NaN.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def finite_values(values, nan=0.0):
 
 
 class BlockMedians:
-    """The medians of the blocks of an image, which is given and smoothed in bands of rows.
+    """The medians of the blocks of an image, which is added and interpolated in bands of rows.
 
     Parameters
     ----------
@@ -58,14 +59,14 @@ class BlockMedians:
 
     @property
     def bands(self):
-        """Slices of rows, whole blocks each: the pixels of one stay in the processor's cache."""
+        """Slices of rows in whole blocks; the pixels of one slice fit in the processor's cache."""
         step = _BLOCK_ROWS_AT_ONCE * _BLOCK_SIDE
-        # The last block is mirrored at its edge, so its band has one whole block at least.
+        # The last block is mirrored at its edge: its band has at least one whole block.
         first_rows = range(0, max(self._ny - _BLOCK_SIDE, 1), step)
         return [slice(first, last) for first, last in pairwise([*first_rows, self._ny])]
 
-    def put(self, rows, pixels):
-        """Find the medians of a band of rows.
+    def add_band(self, rows, pixels):
+        """Measure the medians of the blocks in a band of rows, and keep them.
 
         Parameters
         ----------
@@ -80,13 +81,13 @@ class BlockMedians:
 
     def smooth(self, rows):
         """Return the medians interpolated to the pixels of a band of rows, (rows, nx)."""
-        low, high, part = _between_blocks(np.arange(rows.start, rows.stop), len(self._medians))
-        part = part.reshape(-1, 1)
-        columns = (1 - part) * self._medians[low] + part * self._medians[high]
-        low, high, part = self._columns
+        low, high, fraction = _between_blocks(np.arange(rows.start, rows.stop), len(self._medians))
+        fraction = fraction.reshape(-1, 1)
+        columns = (1 - fraction) * self._medians[low] + fraction * self._medians[high]
+        low, high, fraction = self._columns
         before, after = columns.take(low, axis=1), columns.take(high, axis=1)
-        smooth_medians = np.multiply(before, 1 - part, out=before)
-        smooth_medians += np.multiply(after, part, out=after)
+        smooth_medians = np.multiply(before, 1 - fraction, out=before)
+        smooth_medians += np.multiply(after, fraction, out=after)
         return smooth_medians
 
 
@@ -94,20 +95,20 @@ def surrounding_medians(image):
     """Return the medians of blocks of an image of floats, interpolated to all pixels, (ny, nx)."""
     medians = BlockMedians(image.shape, image.dtype)
     for rows in medians.bands:
-        medians.put(rows, image[rows])
+        medians.add_band(rows, image[rows])
     smooth = [medians.smooth(rows) for rows in medians.bands]
     return smooth[0] if len(smooth) == 1 else np.concatenate(smooth)
 
 
 def surrounding_medians_of_pixels(image, rows, columns, *, usual):
-    """Return `surrounding_medians` of some pixels: only the blocks around them are looked at.
+    """Return `surrounding_medians` at some pixels, from the blocks around these alone.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32
     rows, columns : numpy.ndarray of shape (k,), int
     usual : float
-        Takes the place of NaN and of infinite values.
+        Replaces NaN and infinite values.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def surrounding_medians_of_pixels(image, rows, columns, *, usual):
 
 
 def _blocks_of(image):
-    """Return the blocks of an image, mirrored at its far edges: (ny, nx, side, side)."""
+    """Return the blocks of an image, mirrored at its far edges: (rows, columns, side, side)."""
     for axis in (0, 1):
         n_missing = -image.shape[axis] % _BLOCK_SIDE
         widths = [(0, 0), (0, 0)]
@@ -142,7 +143,7 @@ def _blocks_of(image):
 
 
 def _between_blocks(pixels, count):
-    """Return the blocks before and after pixels along an axis, and the fraction of the way.
+    """Return the blocks before and after pixels along an axis, and the fraction of the second.
 
     Parameters
     ----------
@@ -156,18 +157,18 @@ def _between_blocks(pixels, count):
 
 
 class Illumination(NamedTuple):
-    """The smooth illumination of a flat: a polynomial through its blocks.
+    """The smooth illumination of a flat: a polynomial fitted to the medians of its blocks.
 
-    Without it, the gradient would bias the comparison at the edges, where all neighbours of a
-    pixel lie on one side.
+    It is divided out first: a gradient would bias the comparison at the edges, where all neighbours
+    of a pixel lie on one side.
 
     Attributes
     ----------
     across : numpy.ndarray of shape (ny, k), float32
-        Terms of the rows.
+        Legendre polynomials of the rows.
     coefficients : numpy.ndarray of shape (k, m), float32
     along : numpy.ndarray of shape (nx, m), float32
-        Terms of the columns.
+        Legendre polynomials of the columns.
     """
 
     across: np.ndarray
@@ -219,5 +220,5 @@ def illumination_of_flat(flat):
 
 
 def _thin_block(block):
-    """Return every second pixel of a block along both axes, if it has many."""
+    """Return every second pixel along both axes of a large block; a small one as it is."""
     return block[::2, ::2] if block.size > _MANY_PIXELS else block

@@ -1,7 +1,7 @@
-"""Charge that ran over from full pixels of a dark into their neighbours.
+"""Charge that ran over from full pixels of a dark into their neighbours: bleeding.
 
-It does not grow in proportion to the exposure: none is there in a short one. A dark that is scaled
-to a shorter exposure would subtract it from pixels that never had it.
+This charge does not grow in proportion to the exposure: a short dark has none. A long dark that is
+scaled to a shorter exposure would subtract it from pixels without such charge.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import numpy as np
 from ccdflow.detector.pixels.surroundings import finite_values, surrounding_medians
 from ccdflow.robust import median_of_numbers
 
-# Electrons; adu without a gain. No pixel of less charge runs over: the smallest wells of the
-# detectors of astronomy hold 10,000. A lower limit flags neighbours of pixels that are not full.
+# Electrons; adu without a gain. No pixel with less charge runs over: it is the smallest full well
+# of astronomical detectors. With a lower limit neighbours of pixels that are not full are flagged.
 _LEAST_WELL = 10_000.0
-# A pixel has charge of another one if it is this many standard errors above its surroundings: one
-# normal value in 3.5 million is.
+# A pixel has extra charge if it is this many standard errors above its surroundings: one normal
+# value in 3.5 million is.
 _EXCESS_SIGMA = 5.0
 
-# A column is hot throughout if this part of its pixels has charge of its own. Chosen: a trail
-# rarely covers nine tenths of a column; if it does, it is of hot pixels, which are masked.
-_HOT_COLUMN_PART = 0.9
+# A column is hot throughout if this fraction of its pixels has extra charge. Chosen: a trail rarely
+# covers so much of a column; if it does, its pixels are hot, and masked.
+_HOT_COLUMN_FRACTION = 0.9
 
 
 def pixels_of_trails(values, errors, *, is_full, gain):
-    """Find the pixels into which full ones ran over, and these full pixels.
+    """Return the pixels into which charge of full pixels ran over, and these full pixels.
 
-    The level of full pixels need not be known, as wells differ and may be below the end of the
-    converter: a bright pixel that has charge beside it counts as full.
+    The full well need not be known: wells differ, and may be below the end of the converter. A
+    bright pixel beside a pixel with extra charge counts as full.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def pixels_of_trails(values, errors, *, is_full, gain):
     Returns
     -------
     numpy.ndarray of shape (k,), int64
-        Their indices in the flattened image. Charge runs along the columns; a full pixel may spill
-        into the next ones in its row as well.
+        Indices in the flattened image. Charge runs along columns; a full pixel may also spill into
+        the neighbours in its row.
     """
     middle = np.float32(median_of_numbers(values))
     least_charge = _LEAST_WELL / (gain or 1.0)
     with np.errstate(invalid="ignore"):
-        # NaN is not charge, and is the highest value where there is one.
+        # The maximum of values with NaN is NaN, which is no charge.
         highest = values.max()
         highest = np.nanmax(values) if np.isnan(highest) and is_full.size else highest
         if not (is_full.any() or highest - middle >= least_charge):
@@ -55,19 +55,19 @@ def pixels_of_trails(values, errors, *, is_full, gain):
         usual_error = np.float32(median_of_numbers(errors))
         excess = values - surrounding_medians(finite_values(values, nan=middle))
         noise = np.maximum(surrounding_medians(finite_values(errors, nan=usual_error)), usual_error)
-        # A pixel without any value was saturated, or is unknown.
+        # A pixel that is NaN counts as charged: it was saturated, or is unknown.
         has_charge = ~(excess <= np.float32(_EXCESS_SIGMA) * noise)
-        for column in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_PART):
+        for column in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_FRACTION):
             usual_excess, error = _level_of_column(excess[:, column], errors[:, column])
             limit = usual_excess + _EXCESS_SIGMA * np.maximum(noise[:, column], error)
             has_charge[:, column] = ~(excess[:, column] <= limit)
         has_charge = (has_charge | is_full).reshape(-1)
         sources = np.flatnonzero(((excess >= least_charge) | is_full).reshape(-1))
-    return _reached_from(sources, has_charge, values.shape)
+    return _pixels_reached_from(sources, has_charge, values.shape)
 
 
 def _level_of_column(excess, errors):
-    """Return the value that a tenth of a column's pixels are below, and the error of such a pixel.
+    """Return a low quantile of a column's excess, and the same quantile of its errors, adu.
 
     Parameters
     ----------
@@ -77,21 +77,23 @@ def _level_of_column(excess, errors):
     Returns
     -------
     (float, float)
-        NaN without a finite value.
+        The quantile is 1 - `_HOT_COLUMN_FRACTION`; NaN without a finite value.
     """
     levels = []
     for values in (excess[np.isfinite(excess)], errors[np.isfinite(errors)]):
-        levels.append(float(np.quantile(values, 1 - _HOT_COLUMN_PART)) if values.size else np.nan)
+        levels.append(
+            float(np.quantile(values, 1 - _HOT_COLUMN_FRACTION)) if values.size else np.nan
+        )
     return tuple(levels)
 
 
-def _reached_from(sources, has_charge, shape):
-    """Return the pixels with charge that touch sources, those behind them, and these sources.
+def _pixels_reached_from(sources, has_charge, shape):
+    """Return the charged pixels that touch sources, those in line behind, and these sources.
 
     Parameters
     ----------
     sources : numpy.ndarray of shape (n,), int
-        Indices in the flattened image.
+        Possibly full pixels, indices in the flattened image.
     has_charge : numpy.ndarray of shape (ny * nx,), bool
     shape : (int, int)
         (ny, nx).
@@ -118,7 +120,7 @@ def _reached_from(sources, has_charge, shape):
 
 
 def _neighbour_steps(indices, shape, *, down=0, right=0):
-    """Return the indices one step away within the image, and the places of those they are of.
+    """Return the pixels one step away that are in the image, and the places of their origins.
 
     Parameters
     ----------

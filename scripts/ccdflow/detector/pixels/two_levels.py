@@ -1,9 +1,9 @@
-"""Pixels that are not linear in light, by flats of one filter and two levels.
+"""Pixels that are not linear in light, from flats of one filter and two levels.
 
-A pixel that follows the light has the same response in faint and bright flats. A trap keeps some
-electrons back, so that its pixel, or its column, responds less in faint flats; other faults show in
-bright ones. The difference of the bright and the faint flats, each divided by its level, is 0 where
-a pixel is good.
+A good pixel has the same response in faint and bright flats. A trap holds back some electrons: its
+pixel, or its column, responds less in faint flats. Other faults change the response in bright
+flats. The difference of the bright and the faint flats, each divided by its level, is 0 for a good
+pixel.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from ccdflow.maskbits import BAD_COLUMN
 from ccdflow.robust import MAD_TO_SIGMA, median
 
 LEVEL_SIGMA = 4.5
-"""A bad pixel differs from its neighbours in the same light by this many sigma: seven of a million
-good ones do by chance."""
+"""A bad pixel differs from its neighbours in the ratio of the two levels by this many sigma: seven
+of a million good pixels do by chance."""
 
-# Bright flats have at least this many times the level of faint ones. Chosen: with less, a departure
-# from linearity shows too little; with more, few nights have two levels.
+# Bright flats have on average at least this many times the level of faint ones. Chosen: with a
+# smaller ratio a departure from linearity is too small to be seen; with a larger one few nights
+# have two levels.
 _LEAST_RATIO = 1.5
 # The faintest bright flat has at least this many times the level of the brightest faint one.
 # Chosen: twilights without a gap in level are not two levels.
 _LEAST_GAP = 1.1
-# Flats that each level needs at least: two differ at a hit, which one alone does not show.
+# Flats of each level at least: two flats differ at a hit, which a single flat does not show.
 _FEWEST_OF_A_LEVEL = 2
-# A bad pixel differs between the levels by at least this part of the light: smaller differences are
-# no fault.
+# Relative error that is added to the noise: differences of this fraction of the light are no fault.
 _LEAST_DIFFERENCE = 0.002
-# Sigma beyond which values of one level are hits, or stars of a twilight: they are left out.
+# If values of one level differ by more than this many sigma, one is a hit, or a star of a twilight:
+# the pixel is left out.
 _OUTLIER_SIGMA = 5.0
 
 
 def split_levels(levels):
-    """Split flats at the widest gap between their levels.
+    """Return the faint and the bright flats of one filter: two sets of indices.
 
     Parameters
     ----------
     levels : sequence of float
-        Levels of flats of one filter, adu; NaN, of a flat without a pixel, does not count.
+        Level of each flat, adu. NaN, for a flat without a pixel, does not count.
 
     Returns
     -------
     (numpy.ndarray, numpy.ndarray) of shape (k,), int64, or None
-        Indices of the faint and the bright ones; None where they are of one level, or a
-        level has fewer than two.
+        Faint and bright flats, split at the widest gap in level. None for flats of one level, or if
+        a level has fewer flats than `_FEWEST_OF_A_LEVEL`.
     """
     levels = np.asarray(levels, float)
     # NaN is sorted behind all numbers.
@@ -65,8 +66,8 @@ def split_levels(levels):
     return faint, bright
 
 
-def average_levels(values, levels, groups, noise):
-    """Return the mean of faint and of bright flats, each over its level, and their variances.
+def average_levels(values, levels, groups, gain_and_read_noise):
+    """Return the means of faint and of bright flats, each over its level, and their variances.
 
     Parameters
     ----------
@@ -76,26 +77,29 @@ def average_levels(values, levels, groups, noise):
         Level of each flat, adu.
     groups : (numpy.ndarray, numpy.ndarray) of int64
         As `split_levels` returns them.
-    noise : (float, float)
+    gain_and_read_noise : (float, float)
         Gain, electrons per adu, and read noise, adu.
 
     Returns
     -------
     numpy.ndarray of shape (4, k, nx), float32
-        Faint and bright, and the variances of both; NaN where a flat is masked, or those of one
-        level differ.
+        Means of faint and bright flats, and the variances of both. Means are NaN where a flat is
+        masked, or flats of one level differ.
     """
-    gain, read_noise = noise
+    gain, read_noise = gain_and_read_noise
     means, variances = [], []
     for group in groups:
-        scale = 1 / np.asarray(levels, np.float32)[group, None, None]
-        scaled_flats = values[group] * scale
+        inverse_levels = 1 / np.asarray(levels, np.float32)[group, None, None]
+        scaled_flats = values[group] * inverse_levels
         mean = scaled_flats.mean(axis=0)
-        typical = float(np.mean(scale))
-        variance = np.maximum(mean, 0) * (typical / gain) + (read_noise * typical) ** 2
-        # A trap takes the same charge from flats of unlike levels: they agree with their levels
-        # subtracted, and not divided by them. The smaller spread counts.
-        shifted_flats = (values[group] - 1 / scale) * np.float32(typical)
+        mean_inverse_level = float(np.mean(inverse_levels))
+        variance = (
+            np.maximum(mean, 0) * (mean_inverse_level / gain)
+            + (read_noise * mean_inverse_level) ** 2
+        )
+        # A trap takes the same charge from flats of unlike levels: these agree minus their levels,
+        # not over their levels. The smaller spread counts.
+        shifted_flats = (values[group] - 1 / inverse_levels) * np.float32(mean_inverse_level)
         spread = np.minimum(np.ptp(scaled_flats, axis=0), np.ptp(shifted_flats, axis=0))
         mean[spread > _OUTLIER_SIGMA * np.sqrt(2 * variance)] = np.nan
         means.append(mean)
@@ -111,7 +115,7 @@ def nonlinear_mask(averages, *, includes_ccdmask=False):
     averages : numpy.ndarray of shape (4, ny, nx), float32
         As `average_levels` returns them.
     includes_ccdmask : bool
-        Whether the pixels that `ccdproc.ccdmask` finds in their ratio count as well.
+        Whether pixels that `ccdproc.ccdmask` flags in the ratio of the levels are bad as well.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdflow.calibrate.applied_masters import DARK, FLAT, MASTER_KINDS
 from ccdflow.camera.profile_lines import yaml_number
-from ccdflow.detector.ageing import Pair, ageing_of, structure_function
+from ccdflow.detector.ageing import MasterPair, fit_ageing, structure_function
 from ccdflow.files.fits_products.stored_images import stored_image
 from ccdflow.kinds.matching import match_sentences, setups
 from ccdflow.kinds.matching.detector_noise import detector_noise_of
@@ -42,23 +42,23 @@ class MasterSeries:
     Attributes
     ----------
     kind, name : str
-    pairs : tuple of ccdflow.detector.ageing.Pair
+    pairs : tuple of ccdflow.detector.ageing.MasterPair
     ageing_in_use : float
         The ageing with which masters are chosen, in the unit of `VARIANCE_UNITS` a day.
     """
 
     kind: str
     name: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[MasterPair, ...]
     ageing_in_use: float
 
     def points(self):
         """Return (days, excess, error) of each pair."""
-        return [(pair.days, pair.excess, pair.error) for pair in self.pairs]
+        return [(pair.days, pair.excess_variance, pair.variance_error) for pair in self.pairs]
 
     def cells(self):
         """Return the cells of the series in the table of the section."""
-        slope, error = ageing_of(self.pairs)
+        slope, error = fit_ageing(self.pairs)
         lags = [pair.days for pair in self.pairs]
         degrees = [pair.degrees for pair in self.pairs if not math.isnan(pair.degrees)]
         spread = f"{min(lags)} to {max(lags)} d"

@@ -16,7 +16,7 @@ from ccdflow.detector.lost_pixels import (
     NO_LEVEL_WORDS,
     NOT_FINITE_WORDS,
     SATURATED_WORDS,
-    LostPart,
+    LostPixels,
 )
 from ccdflow.files.fits_products.stored_images import StoredImage
 from ccdflow.files.headertext import printable_text
@@ -194,7 +194,7 @@ class Members:
 
         Returns
         -------
-        list of LostPart
+        list of LostPixels
             Of each member; a fraction of 0 where no amplifier has signal.
         """
         is_inside = np.zeros(sample.shape[1:], bool)
@@ -206,9 +206,11 @@ class Members:
         counts = np.count_nonzero(lost, axis=(1, 2))
         planes = self._planes_without_level(image) or [None] * len(sample)
         return [
-            LostPart(count / n_inside)
+            LostPixels(count / n_inside)
             if count <= _LEAST_LOST_FRACTION * n_inside
-            else LostPart(count / n_inside, self._causes(image, number, rows, lost[number], plane))
+            else LostPixels(
+                count / n_inside, self._causes(image, number, rows, lost[number], plane)
+            )
             for number, (count, plane) in enumerate(zip(counts.tolist(), planes, strict=True))
         ]
 

@@ -243,7 +243,8 @@ def _columns_of_map(histories):
         nights = np.array([printable_text(night) for night in history.nights], dtype=f"U{width}")
         values = (
             np.full(x.size, number), x + 1, y + 1, mask.reshape(-1)[history.index],
-            nights[history.first], nights[history.last], history.seen, history.looked,
+            nights[history.first], nights[history.last],
+            history.n_bad_nights, history.n_judged_nights,
         )  # fmt: skip
         for name, array in zip(names, values, strict=True):
             arrays_by_name[name].append(array)

@@ -170,11 +170,11 @@ class Shutter(MeasurementKind):
         if not series:
             return refused_record(job, basis, _TOO_FEW_FLATS)
         dead_times = dead_time.measure_dead_time(series)
-        if dead_times.chi2 > _MOST_CHI2:
+        if dead_times.reduced_chi2 > _MOST_CHI2:
             reason = (
-                f"its flats scatter about straight lines in 1/t with {dead_times.chi2:.3g} times"
-                f" the variance of noise (allowed: {_MOST_CHI2:g}): something else than a shutter"
-                " changes them; take flats of two exposures of a steady lamp, in turn"
+                f"its flats scatter about straight lines in 1/t with {dead_times.reduced_chi2:.3g}"
+                f" times the variance of noise (allowed: {_MOST_CHI2:g}): something else than a"
+                " shutter changes them; take flats of two exposures of a steady lamp, in turn"
             )
             return refused_record(job, basis, reason)
         data = {
@@ -430,7 +430,7 @@ def _record_entries(group, night, series, dead_times):
         "inverse": short_number(_mean_inverse_exposure(night)),
         "mean": short_number(dead_times.mean) if is_known else None,
         "mean_error": short_number(dead_times.mean_error) if is_known else None,
-        "chi2": short_number(dead_times.chi2),
+        "chi2": short_number(dead_times.reduced_chi2),
     }
 
 

@@ -70,7 +70,9 @@ class FigureSeries:
             values, errors, noises = zip(*(self.points[night] for night in nights), strict=True)
             days = [day_of(night) for night in nights]
             noise = _finite_median(noises)
-            events += [(nights, step) for step in trend.steps(days, values, errors, noise=noise)]
+            events += [
+                (nights, step) for step in trend.steps(days, values, errors, read_noise=noise)
+            ]
         return events
 
 

@@ -212,7 +212,7 @@ def _draw_combined(context, group, data, name):
     image = np.asarray(mapped_image_of(context, row, group.product))
     pictures = drawing_module("combined_picture")
     return pictures.combined_bias_picture(
-        pictures.CombinedPanels(
+        pictures.CombinedBiasValues(
             name,
             image,
             members=len(data["members"]),

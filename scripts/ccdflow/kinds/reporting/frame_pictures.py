@@ -144,9 +144,9 @@ def frame_panels(context, row):
 
     Returns
     -------
-    ccdflow.pages.pictures.panels.FrameImages
+    ccdflow.pages.pictures.frame_content.FrameImages
     """
-    panels = drawing_module("panels")
+    frame_content = drawing_module("frame_content")
     geometry = context.store.geometry(row.geometry)
     hdu = geometry.amplifiers[0].hdu
     raw = raw_values(context, row, hdu)
@@ -154,7 +154,7 @@ def frame_panels(context, row):
     levels, noises = record.data["levels"], record.data["noises"]
     amplifiers_of_hdu = [a for a in geometry.amplifiers if a.hdu == hdu]
     strips = [
-        panels.OverscanStrip(
+        frame_content.OverscanStrip(
             _corners_of_region(strip),
             amplifier.name if len(amplifiers_of_hdu) > 1 else "",
             levels[amplifier.name],
@@ -164,7 +164,7 @@ def frame_panels(context, row):
         for strip in amplifier.overscan
         if amplifier.name in levels
     ]
-    return panels.FrameImages(
+    return frame_content.FrameImages(
         name=row.file,
         image_type=row.facts["type"],
         raw=raw,

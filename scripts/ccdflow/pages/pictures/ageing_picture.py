@@ -1,29 +1,30 @@
-"""The picture of how masters depart from one another with the days between."""
+"""The picture of the differences of masters against the days between them, as PNG bytes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.pages.pictures.canvas import drawing, label_axes, new_figure, png_bytes
+from ccdflow.pages.pictures.matplotlib_figure import drawing, label_axes, new_figure, png_bytes
 from ccdflow.pages.pictures.style import LEFT_ROOM, MUTED_INK, SERIES, WIDTH, drawable_text
 
 # Height of a panel, inches.
 _PANEL_HEIGHT = 1.5
 # From the headline to the first panel, inches.
 _FIRST_TOP = 0.3
-# Width of a bar of errors, points.
+# Width of an error bar, points.
 _ERROR_LINE = 0.8
-# From one panel to the next, inches.
+# From the top of a panel to the top of the next one below, inches.
 _PANEL_STEP = 2.45
 
 
 def ageing_picture(series, *, title, explanation):
-    """Draw a panel for each series of masters.
+    """Return the picture of the ageing of masters, a panel for each series.
 
     Parameters
     ----------
     series : sequence of (str, str, list of (int, float, float), float)
-        Name; unit; days between, excess variance and its error of each pair; the ageing in use.
+        Name; unit of the variance; for each pair of masters the days between them, their excess
+        variance and its standard error; variance a day that is in use.
     title, explanation : str
 
     Returns

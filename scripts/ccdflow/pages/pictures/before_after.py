@@ -1,19 +1,19 @@
 """Pictures of frames before and after their reduction, as PNG bytes.
 
-`before_after_picture` returns the bytes of one PNG; the same values give the same bytes.
+The same values give the same bytes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import (
+from ccdflow.pages.pictures.frame_content import (
     header_differs,
     noun_across,
     range_across,
-    take_panels,
+    take_content,
 )  # fmt: skip
+from ccdflow.pages.pictures.imagepanel import draw_image
 from ccdflow.pages.pictures.plotpanel import PlotPanel, write_sentence
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
@@ -30,81 +30,84 @@ from ccdflow.pages.pictures.style import (
 )
 
 USED_COLOUR = "#2b8a6b"
-"""The colour of the overscan that was used."""
+"""Colour of the overscan that was used."""
 
 CLAIMED_COLOUR = "#c65d12"
-"""The colour of the section that the header claims."""
+"""Colour of the section that the header claims."""
 
 DATA_COLOUR = "#1f6fa8"
-"""The colour of the science pixels."""
+"""Colour of the science pixels."""
 
 _USED_GROUND, _DATA_GROUND = "#ddece6", "#ebf2f7"
-# `USED_COLOUR` and `CLAIMED_COLOUR`, darker, for words on pale grounds: a contrast of at least 4.5
-# instead of 3.5.
+# Darker shades of `USED_COLOUR` and `CLAIMED_COLOUR` for words on pale grounds: a contrast of at
+# least 4.5 instead of 3.5.
 _USED_INK, _CLAIMED_INK = "#1f6b52", "#a34a0c"
-# Most pixels of a side of a drawn image: somewhat more than the 2.5 inches of the widest one have.
-_OVERVIEW_PIXELS = pixels(2.7)
-# Width of an image, inches: of a tall one, and of others.
+# Pixels of a drawn image along its longer side at most: somewhat more than the widest image has.
+_MOST_IMAGE_PIXELS = pixels(2.7)
+# Width of a tall image and of other images, inches.
 _NARROW_WIDTH, _USUAL_WIDTH = 1.35, 2.5
 # An image is tall from this height over width on.
 _TALL_RATIO = 1.4
-# Height of the panel of the overscan at least, and room above and below it together, inches.
+# Least height of the panel of the overscan, and the sum of the room above and below it, inches.
 _LEAST_HEIGHT, _AROUND_PANELS = 1.3, 1.15
 # From the top of a row to its panels, inches.
 _PANELS_TOP = 0.55
-# Room left and right of the heading of a row together, inches.
+# Sum of the room left and right of the heading of a row, inches.
 _BESIDE_HEADING = 0.3
-# Room right of the panel of the overscan, and the part of the room of two images' scales that the
-# panel's axis may take: inches.
+# Room right of the panel of the overscan, and the width that its axis takes of the room for the
+# scales of two images, inches.
 _RIGHT_OF_PROFILE, _AXIS_ROOM = 0.2, 0.5
-# The reduced image has the height of the raw one unless their ratios differ by this part.
-_OTHER_RATIO_PART = 0.1
-# Width and height of the outline of a region at least, pixels.
+# The reduced image has the height of the raw image unless their ratios of height to width differ by
+# more than this fraction.
+_MOST_RATIO_DIFFERENCE = 0.1
+# Least width and height of the outline of a region, pixels.
 _LEAST_OUTLINE = 2
-# Pixels from the top of a panel to the words on its regions.
+# From the top of a panel to the names of its regions, pixels.
 _TO_TAG = 9
-# Pixels from the bottom of a panel to the header's section: upper edge, lower edge, name.
+# From the bottom of a panel to the mark of the header's section, pixels: its upper edge, its lower
+# edge, its name.
 _CLAIM_TOP, _CLAIM_BOTTOM, _CLAIM_TEXT = 11, 7, 16
-# The text on a value off the scale: pixels from the side of the panel; from its top, as a part of
-# its height and in pixels at least; and lines.
-_TO_SIDE, _TOP_PART, _LEAST_TO_TOP, _OFF_SCALE_LINES = 9, 0.16, 24, 3
-# Pixels from line to line of small text in a panel.
+# Position of the text on a value off the scale: pixels from the side of the panel; from its top as
+# a fraction of its height, and at least in pixels; number of lines.
+_TO_SIDE, _TOP_FRACTION, _LEAST_TO_TOP, _OFF_SCALE_LINES = 9, 0.16, 24, 3
+# Height of a line of small text in a panel, pixels.
 _TEXT_LINE = 14
 
 MOST_FRAMES = 100
-"""Rows of a picture at most. Chosen: 100 square frames are 40,000 pixels high, 53 MB in memory."""
+"""Frames of a picture at most. Chosen: 100 square frames are 40,000 pixels high, 53 MB in
+memory."""
 
 
 def before_after_picture(frames, *, title="Before and after"):
-    """Draw several frames in one picture, a row each: raw, reduced, profile of the overscan.
+    """Return the picture of several frames, a row each: raw, reduced, profile of the overscan.
 
     Parameters
     ----------
-    frames : iterable of ccdflow.pages.pictures.panels.FrameImages
-        At least one, as a rule one of each image type. Only one at a time is held in memory, if
-        they come from a generator. No more than `MOST_FRAMES` are drawn; the picture says so.
+    frames : iterable of ccdflow.pages.pictures.frame_content.FrameImages
+        At least one, as a rule one of each image type. From a generator only one frame at a time is
+        in memory. At most `MOST_FRAMES` are drawn; the explanation has their number.
     title : str, optional
         Headline.
 
     Returns
     -------
     bytes
-        A PNG, 1320 pixels wide.
+        A PNG.
 
     Raises
     ------
     ValueError
         If there is no frame.
     UserError
-        If a frame is not fit to be drawn.
+        If an image is not two-dimensional, or a region is not inside its frame.
     """
-    panels_of_frames, n_left_out = [], 0
+    contents, n_left_out = [], 0
     for frame in frames:
-        if len(panels_of_frames) < MOST_FRAMES:
-            panels_of_frames.append(take_panels(frame, _OVERVIEW_PIXELS))
+        if len(contents) < MOST_FRAMES:
+            contents.append(take_content(frame, _MOST_IMAGE_PIXELS))
         else:
             n_left_out += 1
-    if not panels_of_frames:
+    if not contents:
         raise ValueError("there is no frame to draw")
     explanation = (
         "Left: as read from the camera. Middle: as reduced; each with a scale of its own. Right: "
@@ -112,12 +115,12 @@ def before_after_picture(frames, *, title="Before and after"):
         "the green band is the part that was used."
     )
     if n_left_out:
-        n_drawn = len(panels_of_frames)
+        n_drawn = len(contents)
         explanation += f" Drawn are the first {n_drawn} of {n_drawn + n_left_out} frames."
-    heights = [_overview_height(panels) for panels in panels_of_frames]
+    heights = [_row_height(content) for content in contents]
     raster, top = new_picture(title, explanation, sum(heights))
-    for panels, height in zip(panels_of_frames, heights, strict=True):
-        _draw_row(raster, panels, top)
+    for content, height in zip(contents, heights, strict=True):
+        _draw_row(raster, content, top)
         top += height
     return raster.png()
 
@@ -125,51 +128,51 @@ def before_after_picture(frames, *, title="Before and after"):
 # -- places --------------------------------------------------------------------------------------
 
 
-def _overview_width(panels):
-    """Return the width of the frame's picture, inches: a tall frame needs less."""
-    return _NARROW_WIDTH if panels.raw.ratio >= _TALL_RATIO else _USUAL_WIDTH
+def _image_width(content):
+    """Return the width of the images of a frame, inches."""
+    return _NARROW_WIDTH if content.raw.ratio >= _TALL_RATIO else _USUAL_WIDTH
 
 
-def _overview_height(panels):
-    """Return the height of the frame's picture with its title, inches."""
-    return _AROUND_PANELS + max(_LEAST_HEIGHT, _overview_width(panels) * panels.raw.ratio)
+def _row_height(content):
+    """Return the height of the row of a frame with its heading, inches."""
+    return _AROUND_PANELS + max(_LEAST_HEIGHT, _image_width(content) * content.raw.ratio)
 
 
-def _draw_row(raster, panels, top):
-    """Draw a frame before and after, and its overscan."""
-    frame = panels.frame
+def _draw_row(raster, content, top):
+    """Draw the row of a frame: both images, and its overscan or a sentence on it."""
+    frame = content.frame
     name = f"{frame.image_type.capitalize()}: {drawable_text(frame.name)}"
     write_heading(raster, name, MARGIN, top, WIDTH - _BESIDE_HEADING)
-    width = _overview_width(panels)
-    height = width * panels.raw.ratio
-    _draw_pair(raster, panels, (LEFT_ROOM, top + _PANELS_TOP, width, height))
+    width = _image_width(content)
+    height = width * content.raw.ratio
+    _draw_pair(raster, content, (LEFT_ROOM, top + _PANELS_TOP, width, height))
     start = 2 * (LEFT_ROOM + width + SCALE_ROOM) - _AXIS_ROOM
     panel_width = WIDTH - start - _RIGHT_OF_PROFILE
     box = start, top + _PANELS_TOP, panel_width, max(_LEAST_HEIGHT, height)
-    if not panels.profiles:
+    if not content.profiles:
         write_sentence(raster, box, "No overscan was subtracted.")
-    elif panels.profiles[0].limits is None:
+    elif content.profiles[0].limits is None:
         write_sentence(raster, box, "The overscan has no finite pixel.")
     else:
-        _draw_profile(raster, box, frame, panels.profiles[0])
+        _draw_profile(raster, box, frame, content.profiles[0])
 
 
 # -- panels --------------------------------------------------------------------------------------
 
 
-def _draw_pair(raster, panels, box):
-    """Draw raw and reduced; of one height, unless their shapes are truly different."""
+def _draw_pair(raster, content, box):
+    """Draw the raw and the reduced image, of one height unless their shapes differ."""
     left, top, width, height = box
-    ratio, reduced_ratio = panels.raw.ratio, panels.reduced.ratio
-    unit = panels.frame.unit
-    _mark_regions(raster, draw_image(raster, box, panels.raw, unit, "Raw"), panels.frame)
-    ratio = ratio if abs(reduced_ratio / ratio - 1) < _OTHER_RATIO_PART else reduced_ratio
+    ratio, reduced_ratio = content.raw.ratio, content.reduced.ratio
+    unit = content.frame.unit
+    _mark_regions(raster, draw_image(raster, box, content.raw, unit, "Raw"), content.frame)
+    ratio = ratio if abs(reduced_ratio / ratio - 1) < _MOST_RATIO_DIFFERENCE else reduced_ratio
     reduced_box = left + width + SCALE_ROOM, top, width, height
-    draw_image(raster, reduced_box, panels.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
+    draw_image(raster, reduced_box, content.reduced, unit, "Reduced", ratio=ratio, has_rows=False)
 
 
 def _mark_regions(raster, corners, frame):
-    """Mark the kept regions and the used overscan on the raw image."""
+    """Draw the outlines of the science pixels and the used overscan on the raw image."""
     left, top, right, bottom = corners
     ny, nx = frame.raw.shape
     x_scale, y_scale = (right - left) / nx, (bottom - top) / ny
@@ -190,11 +193,11 @@ def _draw_profile(raster, box, frame, profile):
     raster : ccdflow.pages.pictures.raster.Raster
     box : (float, float, float, float)
         Left, top, width and height of the panel, inches.
-    frame : ccdflow.pages.pictures.panels.FrameImages
-    profile : ccdflow.pages.pictures.panels.Profile
+    frame : ccdflow.pages.pictures.frame_content.FrameImages
+    profile : ccdflow.pages.pictures.frame_content.Profile
     """
     columns = profile.columns
-    # On the axis columns are counted from 1: each extends half a column to both sides.
+    # The axis counts columns from 1; a column extends by half to both sides.
     panel = PlotPanel(raster, box, (columns[0] + 0.5, columns[-1] + 1.5), profile.limits)
     _shade_regions(panel, frame, profile)
     word = noun_across(frame)
@@ -205,11 +208,11 @@ def _draw_profile(raster, box, frame, profile):
         colour = INK if len(profile.lines) == 1 else SERIES[number % len(SERIES)]
         panel.steps(columns + 1, values, colour)
     _name_regions(panel, frame, profile)
-    _say_off_scale(panel, profile, frame.unit, word)
+    _write_off_scale(panel, profile, frame.unit, word)
 
 
 def _shade_regions(panel, frame, profile):
-    """Shade the ranges of the overscan used and of the image on a panel of columns or rows."""
+    """Shade the ranges of the used overscan and of the image in a panel."""
     for strip in profile.strips:
         start, stop = range_across(frame, strip.region)
         panel.band(start + 0.5, stop + 0.5, _USED_GROUND)
@@ -218,13 +221,13 @@ def _shade_regions(panel, frame, profile):
 
 
 def _image_ranges(frame, profile):
-    """Return the ranges of a profile that are image, half-open."""
-    ranges = sorted({_shown_range(frame, each, profile) for each in frame.data})
+    """Return the half-open ranges of a profile that are science pixels."""
+    ranges = sorted({_range_in_profile(frame, each, profile) for each in frame.data})
     return [(start, stop) for start, stop in ranges if start < stop]
 
 
 def _name_regions(panel, frame, profile):
-    """Label the overscan used and the image, and draw lines around the sections of the header."""
+    """Name the used overscan and the image, and mark the section of the header."""
     names = {}
     for strip in profile.strips:
         names.setdefault(range_across(frame, strip.region), []).append(
@@ -240,7 +243,7 @@ def _name_regions(panel, frame, profile):
 
 
 def _write_tag(panel, position, text, colour):
-    """Write a word above a panel, at a place on its axis.
+    """Write a word at the upper edge of a panel, at a position on its axis.
 
     Parameters
     ----------
@@ -254,15 +257,15 @@ def _write_tag(panel, position, text, colour):
     raster.draw_text(*place, text, colour, points=NUMBER_POINTS, is_bold=True, anchor="mt")
 
 
-def _shown_range(frame, region, profile):
-    """Return the part of a region that a profile shows; empty where the second is no larger."""
+def _range_in_profile(frame, region, profile):
+    """Return the range of a region within a profile: (start, stop); empty if stop <= start."""
     start, stop = range_across(frame, region)
     return max(start, int(profile.columns[0])), min(stop, int(profile.columns[-1]) + 1)
 
 
 def _mark_header(panel, frame, profile):
-    """Mark the overscan that the header names, below the profile."""
-    start, stop = _shown_range(frame, frame.header_region, profile)
+    """Mark the overscan section of the header, below the profile."""
+    start, stop = _range_in_profile(frame, frame.header_region, profile)
     if start >= stop:
         return
     first, last, bottom = panel.x(start + 0.5), panel.x(stop + 0.5), panel.corners[3]
@@ -274,7 +277,7 @@ def _mark_header(panel, frame, profile):
 
 
 def _off_scale(values, limits):
-    """Return the index of the finite value that is farthest beyond a scale, or None.
+    """Return the index of the finite value farthest beyond the limits of a scale, or None.
 
     Examples
     --------
@@ -287,17 +290,17 @@ def _off_scale(values, limits):
     return int(np.argmax(np.where(is_beyond, distances, 0))) if is_beyond.any() else None
 
 
-def _say_off_scale(panel, profile, unit, word):
+def _write_off_scale(panel, profile, unit, word):
     """Write the farthest value beyond the scale, because the line ends at the panel's edge.
 
-    The column is in the text: its place in the panel is often too narrow for any text.
+    The text contains the number of the column, because there is often no room beside the column.
 
     Parameters
     ----------
     panel : ccdflow.pages.pictures.plotpanel.PlotPanel
-    profile : ccdflow.pages.pictures.panels.Profile
+    profile : ccdflow.pages.pictures.frame_content.Profile
     unit, word : str
-        The unit, and the noun for a place on the axis.
+        Unit of the values, and 'column' or 'row'.
     """
     values = profile.lines[0]
     farthest = _off_scale(values, panel.y_range)
@@ -307,7 +310,7 @@ def _say_off_scale(panel, profile, unit, word):
     left, top, right, bottom = panel.corners
     x = left + _TO_SIDE if is_left else right - _TO_SIDE
     # Below the words "image" and "used" at the upper edge.
-    to_top = max(_LEAST_TO_TOP, round(_TOP_PART * (bottom - top)))
+    to_top = max(_LEAST_TO_TOP, round(_TOP_FRACTION * (bottom - top)))
     y = panel.between_lines(top + to_top, _OFF_SCALE_LINES * _TEXT_LINE)
     number, value = profile.columns[farthest] + 1, values[farthest]
     for line, text in enumerate(("off scale:", f"{value:.0f} {unit} in", f"{word} {number}")):

@@ -1,4 +1,4 @@
-"""The picture of the detector's figures by a night's biases, as PNG bytes."""
+"""The picture of a camera's figures from one night's biases, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ccdflow.pages.pictures.style import (
     drawable_text,
 )
 
-# At most this many amplifiers fit side by side with their names.
+# Amplifiers at most whose names fit into a legend.
 _MOST_NAMED = 4
 # Width of a bar, inches.
 _BAR_WIDTH = 0.15
-# Bars of an amplifier: of its rows and of its columns.
+# Number of bars of an amplifier: one for rows, one for columns.
 _BARS = 2
 # Half the height of a bar, in rows of the panel.
 _HALF_BAR = 0.25
@@ -34,57 +34,58 @@ _RIGHT_COLUMN = 6.8
 _STRUCTURE_LEFT, _STRUCTURE_WIDTH = 1.65, 4.1
 # From the headline to the upper and to the lower row of panels, inches.
 _UPPER_ROW, _LOWER_ROW = 0.35, 3.45
-# Height of the picture without its panel of structure, inches.
+# Height of the panels without that of structure, inches.
 _AROUND_STRUCTURE = 4.1
-# Room at each side of a horizontal scale, as a part of the range of its values; and half a step
-# where that is 0.
-_SIDE_PART, _HALF_STEP = 0.05, 0.5
-# Room at each side of a vertical scale, as a part of the range of its values.
-_HEIGHT_PART = 0.12
-# A scale of read noises is no narrower than this part of them to each side.
-_LEAST_NOISE_PART = 0.01
-# Upper ends of scales that begin at 0, in units of the highest value: of bars, beside the legend,
-# and of noises.
+# Room at each side of a horizontal scale as a fraction of the range of its values, and in its unit
+# where the range is 0.
+_SIDE_FRACTION, _HALF_STEP = 0.05, 0.5
+# Room at each end of a vertical scale as a fraction of the range of its values.
+_HEIGHT_FRACTION = 0.12
+# Least room at each end of the scale of read noises, as a fraction of the largest.
+_LEAST_NOISE_FRACTION = 0.01
+# Upper ends of the scales of bars and of noises, which begin at 0, in units of their highest
+# values.
 _BARS_END, _NOISES_END = 1.15, 1.05
-# From the edges of the panel of bars to the place behind the last row, and to the first row, in
-# rows: 0.6 of a row are beyond the middle of the last bar, too.
+# From the lower edge of the panel of bars to the position of a further row, and from its upper edge
+# to the first row, in rows. Both outermost bars are at the same distance from their edge.
 _BEFORE_NEXT_ROW, _ABOVE_FIRST_ROW = 0.4, 0.6
-# Letters of an amplifier's name beside a bar, and of the end of a longer name.
+# Letters of an amplifier's name beside a bar at most, and letters of the end that is left of a
+# longer name.
 _BAR_NAME_LETTERS, _END_LETTERS = 16, 15
-# Minutes of an hour; a night of biases that is shorter than an hour is drawn in minutes.
+# Minutes of an hour: biases within less than an hour have an axis in minutes.
 _MINUTES = 60
 # Points of a curve.
 _CURVE_POINTS = 50
 # Size of a hollow mark, points.
 _MARK_SIZE = 6
-# A pale bar has this part of its colour; the rest is white.
+# Fraction of its colour in a pale bar; the other fraction is white.
 _PALE_OPACITY = 0.6
 
 
 @dataclass(frozen=True)
 class AmplifierNight:
-    """The figures of one amplifier by the biases of one night.
+    """The figures of one amplifier from the biases of one night.
 
     Attributes
     ----------
     amplifier : str
         Its name; empty where the camera has only one.
     hours : tuple of float
-        Time of each bias, in hours UT or since the first; NaN, or empty, where not known: then
-        the frames are drawn in their order.
+        Time of each bias, hours. With NaN, or without times, biases are drawn in their order.
     levels : tuple of float
-        Bias level of each frame, in ``unit``.
+        Bias level of each frame, in the unit of the picture.
     pair_noise : tuple of float
-        Read noise from each pair of biases, in ``unit``.
+        Read noise from each pair of consecutive biases, in the unit of the picture.
     claimed_noise : float
-        The value in the header or the profile, in ``unit``; NaN where there is none.
+        Read noise in header or profile, in the unit of the picture; NaN if they have none.
     row_structure, column_structure : float
-        Scatter of the means of rows and of columns after overscan subtraction beyond what noise
-        accounts for, in ``unit``.
+        Scatter of the means of rows and of columns in excess of noise, after overscan subtraction,
+        in the unit of the picture.
     row_error, column_error : float
-        Their standard errors.
+        Standard errors of the two structures.
     combined_noise : tuple of (int, float)
-        Number of combined frames, and the noise measured; often one entry.
+        For each combined bias the number of its frames, and its measured noise in the unit of the
+        picture.
     """
 
     amplifier: str = ""
@@ -100,7 +101,7 @@ class AmplifierNight:
 
 
 def night_quality_picture(amplifiers, *, title, unit="adu"):
-    """Draw the figures of one camera by one night's biases.
+    """Return the picture of a camera's figures from one night's biases.
 
     Parameters
     ----------
@@ -130,10 +131,11 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
         "of rows and of columns beyond noise, after the overscan was subtracted; the combined "
         "bias takes out the part that all frames share."
     ) + (" Colours are those of the bars." if len(amplifiers) > _MOST_NAMED else "")
-    # Two bars an amplifier, no nearer than their names allow.
+    # Bars are no nearer to each other than their names allow.
     structure_height = max(_PANEL_HEIGHT, _BARS * _BAR_WIDTH * len(amplifiers))
     raster, top = new_picture(title, explanation, _AROUND_STRUCTURE + structure_height)
-    # First, because the edges of lines and letters use up the palette.
+    # These colours come first, because the shades at the edges of lines and letters fill the
+    # palette.
     for colour in SERIES:
         raster.colour_number(colour)
         raster.colour_number(lighter_colour(colour, _PALE_OPACITY))
@@ -147,12 +149,12 @@ def night_quality_picture(amplifiers, *, title, unit="adu"):
 
 
 def _amplifier_name(amplifier, number):
-    """Return the name of an amplifier, or its number from 1 on where it has none to draw."""
+    """Return the name of an amplifier, or 'amplifier' with its number from 1 on."""
     return drawable_text(amplifier.amplifier) or f"amplifier {number + 1}"
 
 
 def _time_scale(amplifiers):
-    """Return the length of an hour, and the name of the axis; 0 where times are not known."""
+    """Return the units of the axis in an hour, 0 without times, and the name of the axis."""
     has_times = all(len(each.hours) == len(each.levels) for each in amplifiers)
     hours = [hour for each in amplifiers for hour in each.hours]
     if not hours or not has_times or not all(math.isfinite(hour) for hour in hours):
@@ -163,12 +165,12 @@ def _time_scale(amplifiers):
 
 
 def _colour_of_amplifier(number):
-    """Return the colour of the amplifier with a number; colours repeat after the last one."""
+    """Return the colour of an amplifier by its number; after the last colour the first follows."""
     return SERIES[number % len(SERIES)]
 
 
 def _legend_entries(amplifiers):
-    """Return the legend of amplifiers: colour, text and mark of each; () where they are many."""
+    """Return the legend of amplifiers: colour, text and mark of each; [] for many amplifiers."""
     if len(amplifiers) > _MOST_NAMED:
         return []
     return [
@@ -182,22 +184,22 @@ def _legend_entries(amplifiers):
 
 
 def _wide_scale(values, *, least=1e-3):
-    """Return a scale for values, no narrower than this fraction of them to each side.
+    """Return the ends of a scale for values, with a least room as a fraction of the largest.
 
     On a narrower scale noise would look like jumps.
     """
     low, high = min(values), max(values)
-    room = max(_HEIGHT_PART * (high - low), least * max(abs(low), abs(high), 1.0))
+    room = max(_HEIGHT_FRACTION * (high - low), least * max(abs(low), abs(high), 1.0))
     return low - room, high + room
 
 
 def _finite_values(values):
-    """Return the finite ones of some values."""
+    """Return the finite values, a list."""
     return [value for value in values if math.isfinite(value)]
 
 
 def _draw_drift(raster, box, amplifiers, unit):
-    """Draw the levels minus their median, so that amplifiers of unlike level share a scale.
+    """Draw the levels minus their median: amplifiers of unlike levels have one scale.
 
     Parameters
     ----------
@@ -224,7 +226,7 @@ def _draw_drift(raster, box, amplifiers, unit):
         if math.isfinite(centre)
     ]
     positions = [time for times, _, _ in lines for time in times]
-    room = _SIDE_PART * (max(positions) - min(positions)) or _HALF_STEP
+    room = _SIDE_FRACTION * (max(positions) - min(positions)) or _HALF_STEP
     panel = PlotPanel.with_legend(
         raster, box, x_range=(min(positions) - room, max(positions) + room),
         y_range=_wide_scale(changes),
@@ -238,7 +240,7 @@ def _draw_drift(raster, box, amplifiers, unit):
 
 
 def _draw_pairs(raster, box, amplifiers, unit):
-    """Draw the read noise of each pair of biases, beside the claimed one.
+    """Draw the read noise of each pair of biases, and the claimed read noise.
 
     Parameters
     ----------
@@ -264,10 +266,10 @@ def _draw_pairs(raster, box, amplifiers, unit):
     if _finite_values(claimed_noises):
         entries.append((MUTED_INK, "claimed", "--"))
     most_pairs = max(2, *(len(amplifier.pair_noise) for amplifier in amplifiers))
-    room = _SIDE_PART * (most_pairs - 1)
+    room = _SIDE_FRACTION * (most_pairs - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most_pairs + room),
-        y_range=_wide_scale(noises, least=_LEAST_NOISE_PART),
+        y_range=_wide_scale(noises, least=_LEAST_NOISE_FRACTION),
         title="Read noise, from pairs", entries=entries,
     )  # fmt: skip
     panel.axes(panel.title, "pair, in order", unit)
@@ -285,7 +287,7 @@ def _draw_pairs(raster, box, amplifiers, unit):
 
 
 def _draw_structure(raster, box, amplifiers, unit):
-    """Draw the scatter of row and column means that noise does not account for.
+    """Draw the structure of rows and columns of each amplifier as bars.
 
     Parameters
     ----------
@@ -318,7 +320,7 @@ def _draw_structure(raster, box, amplifiers, unit):
 
 
 def _draw_gain_by_number(raster, box, amplifiers, unit):
-    """Draw the noise of combined biases against read noise over the root of N.
+    """Draw the noise of combined biases, and the read noise over the root of N, against N.
 
     Parameters
     ----------
@@ -350,7 +352,7 @@ def _draw_gain_by_number(raster, box, amplifiers, unit):
         if amplifier.combined_noise
     ]
     entries.append((MUTED_INK, "read noise / √N"))
-    room = _SIDE_PART * (most_frames - 1)
+    room = _SIDE_FRACTION * (most_frames - 1)
     panel = PlotPanel.with_legend(
         raster, box, x_range=(1 - room, most_frames + room),
         y_range=(0, _NOISES_END * max(drawn_noises, default=1.0)),

@@ -1,4 +1,4 @@
-"""The picture beside a proposed camera profile: the image with the regions found."""
+"""The picture beside a proposed camera profile: image, levels, overscan; as PNG bytes."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from ccdflow.pages.pictures.style import (
     WHITE,
 )
 
-# Colours of science pixels, of sections that the header claims, and of the overscan that is used.
+# Colours of science pixels, of the section that the header claims, and of the used overscan.
 _DATA_COLOUR, _CLAIM_COLOUR, _USED_COLOUR = SERIES[:3]
 # The colour of columns of the overscan that are left out.
 _LEFT_OUT_COLOUR = "#c0392b"
 
 # Width of the picture, height of its headline and of a row, inches.
 _WIDTH, _HEADLINE_HEIGHT, _ROW_HEIGHT = 13, 0.9, 4.3
-# From the left of the picture to its headline, as a part of the width.
+# From the left of the picture to its headline, as a fraction of the width.
 _HEADLINE_LEFT = 0.01
-# Widths of image, levels and strip over each other.
+# Relative widths of the panels of image, levels and strip.
 _PANEL_WIDTHS = (1.15, 1.2, 1.9)
 # Sizes of letters in points: of names and sentences in panels, and of titles.
 _NAME, _TITLE = 11, 9
 # Widths of lines, points: grid, border of a region, curve, the header's section.
 _GRID_LINE, _BORDER_LINE, _CURVE_LINE, _CLAIM_LINE = 0.5, 1.6, 0.8, 4
-# Lengths of a dash and of the gap behind it, in widths of the line.
+# Lengths of a dash and of a gap, in widths of the line.
 _DASHES = (3, 2)
 # Size of the mark of a column, points.
 _COLUMN_MARK = 5
-# Opacity of the overscan's colour over levels and over the enlarged strip.
+# Opacity of the overscan's colour in the panel of levels and in that of the strip.
 _LEVELS_OPACITY, _STRIP_OPACITY = 0.25, 0.12
 # The percentiles of an image between which its greys lie.
 _GREY_PERCENTILES = (2, 97)
 # The scale of levels is linear up to this many times the read noise, logarithmic beyond.
 _LINEAR_SIGMA = 5
-# Room at a scale of enlarged levels: this part of their range, this part of the read noise or this
-# many adu, whichever is the largest.
-_ROOM_PART, _NOISE_PART, _LEAST_ROOM = 0.12, 0.3, 1.0
-# Rooms below the levels, and above them, where the legend is.
+# The unit of room at the scale of the strip is the largest of three: a fraction of the range of its
+# levels, a fraction of the read noise, and a number of adu.
+_ROOM_FRACTION, _NOISE_FRACTION, _LEAST_ROOM = 0.12, 0.3, 1.0
+# Units of room below the levels and above them; the legend is above.
 _ROOMS_BELOW, _ROOMS_ABOVE = 2, 3
-# Columns before and behind the strips that are drawn enlarged.
+# Columns before and behind the strips that the panel of the strip shows.
 _COLUMNS_BEFORE, _COLUMNS_BEHIND = 6, 7
-# From a strip to its name above it, in rooms.
+# From a strip to its name above it, in units of room.
 _NAME_ROOMS = 0.6
-# Height of the header's section above the lower edge, as a part of the panel.
+# Height of the header's section above the lower edge, as a fraction of the panel.
 _CLAIM_HEIGHT = 0.03
-# A file of more images shows the first of them: they are alike.
+# Images drawn at most: those of a file with more are alike.
 _MOST_IMAGES = 4
 
-# Pixels of a side of the drawn image, at least.
+# Pixels along each side of the drawn image at least, if the image has as many.
 _THUMBNAIL_PIXELS = 400
 
 
 def proposal_picture(findings, images, *, title):
-    """Draw the image, the levels along it, and the strips enlarged.
+    """Return the picture of examined images: image, levels of columns, strips enlarged.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def proposal_picture(findings, images, *, title):
 
 
 def _axis_of(findings):
-    """Return the axis that is drawn: columns, unless strips were found among rows alone."""
+    """Return the axis whose levels are drawn: rows if they alone have strips, else columns."""
     has_strips_of_rows_alone = findings.rows.strips and not findings.columns.strips
     return findings.rows if has_strips_of_rows_alone else findings.columns
 
@@ -118,7 +118,7 @@ def _style_panel(panel):
 
 
 def _draw_image(panel, image, findings, prefix):
-    """Draw a frame with the amplifiers and strips that were found.
+    """Draw an image with its amplifiers and strips.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _draw_image(panel, image, findings, prefix):
     findings : ccdflow.camera.proposing.image_examination.ImageFindings
         The amplifiers and strips.
     prefix : str
-        Before the names of the amplifiers.
+        Text before the title.
     """
     ny, nx = findings.shape
     thumbnail = image.reshape(findings.shape)[
@@ -200,7 +200,7 @@ def _draw_border(panel, region, colour, *, is_dashed=False):
 
 
 def _draw_levels(panel, axis):
-    """Draw the level of each column above the lowest; the scale shows both light and level."""
+    """Draw the level of each column above the lowest level, on a scale for light and overscan."""
     base = min((strip.level for strip in axis.strips), default=float(np.min(axis.levels)))
     positions = np.arange(1, len(axis.levels) + 1)
     panel.plot(positions, axis.levels - base, color=INK, linewidth=_CURVE_LINE)
@@ -219,7 +219,7 @@ def _draw_levels(panel, axis):
 
 
 def _draw_strip(panel, findings, axis):
-    """Draw the strips and their surroundings enlarged: used and unused parts."""
+    """Draw the levels of the strips and their surroundings, enlarged."""
     if not axis.strips:
         _write_why_no_strip(panel, findings)
         return
@@ -232,7 +232,7 @@ def _draw_strip(panel, findings, axis):
     for strip in strips_shown:
         levels += [strip.level + value - level for _, value in strip.left_out]
     low, high = min(levels), max(levels)
-    room = max(_ROOM_PART * (high - low), _NOISE_PART * axis.read_noise, _LEAST_ROOM)
+    room = max(_ROOM_FRACTION * (high - low), _NOISE_FRACTION * axis.read_noise, _LEAST_ROOM)
     panel.set_ylim(low - _ROOMS_BELOW * room, high + _ROOMS_ABOVE * room)
     _draw_points(panel, axis, shown_range, strips=strips_shown, used_ends=used_ends, level=level)
     _draw_claim(panel, findings, axis, shown_range)
@@ -254,9 +254,9 @@ def _write_why_no_strip(panel, findings):
 
 
 def _range_near_strips(axis, used_ends):
-    """Return the half-open range along an axis that has the strips; those used, if far apart."""
+    """Return the half-open range of the panel: all strips, or the used ones if far apart."""
     positions = _ends_and_positions(axis.strips)
-    # Strips on both sides of the data would leave them no room.
+    # With strips on both sides of the image, its science pixels would fill the panel.
     if max(positions) - min(positions) > len(axis.levels) / 2:
         used_strips = [strip for strip in axis.strips if strip.start in used_ends]
         positions = _ends_and_positions(used_strips or axis.strips[:1])
@@ -265,7 +265,7 @@ def _range_near_strips(axis, used_ends):
 
 
 def _ends_and_positions(strips):
-    """Return the ends of the strips, and the columns left out of them: all that the panel shows."""
+    """Return the ends of strips, and the positions of the columns that are left out of them."""
     return [
         x
         for strip in strips
@@ -355,7 +355,7 @@ def _name_strips(panel, findings, axis, level, room):
 
 
 def _draw_claim(panel, findings, axis, shown_range):
-    """Draw the ends of the overscan that the header claims.
+    """Draw the overscan section that the header claims, as a thick line.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The picture of a combined bias: image, profiles, distribution; as PNG bytes."""
+"""The picture of a combined bias, as PNG bytes: image, profiles, distribution of its pixels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ccdflow.errors import UserError
+from ccdflow.pages.pictures.frame_content import check_image, mean_of_middle_half, shrink
 from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import check_image, mean_of_middle_half, shrink
 from ccdflow.pages.pictures.plotpanel import PlotPanel
 from ccdflow.pages.pictures.raster import new_picture
 from ccdflow.pages.pictures.style import (
@@ -24,66 +24,68 @@ from ccdflow.pages.pictures.style import (
 from ccdflow.pages.text_formatting import span_text
 from ccdflow.robust import MAD_TO_SIGMA_SHORT
 
-# Most pixels of a side of the image that is drawn: the picture has no room for more.
+# Pixels of the drawn image along its longer side at most: the largest panel has as many.
 _SHOWN_PIXELS = pixels(4.9)
-# Pixels along an axis that are enough for a line or a distribution.
+# Sampled pixels along an axis, about: enough for a profile or a distribution.
 _SAMPLED_SIDE_PIXELS = 500
-# The mean of the pixels within the noise about the last mean is taken this many times.
+# Rounds in which the middle of the noise is measured again, from the pixels near the last one.
 _ITERATIONS = 20
-# Above the image, or the highest panel, inches.
+# Room above the uppermost panels, inches.
 _ABOVE_PANELS = 0.35
-# Below the lowest panel, for the name of its axis, inches.
+# Room below the lowest panel, for the name of its axis, inches.
 _BELOW_PANELS = 0.6
-# An image wider than high: its width and its least height, inches. The panels of columns and rows
-# are below it and the distribution is at its right.
+# Width and least height of an image that is wider than high, inches. The profiles are below it, and
+# the distribution is at its right.
 _WIDE_IMAGE, _LEAST_WIDE_HEIGHT = 4.3, 2.1
 # Width and height of the panels of profiles below an image, inches.
 _PROFILE_WIDTH, _PROFILE_HEIGHT = 4.9, 2.0
-# From the left of the picture to the panels of the right column; more room above the profiles.
+# From the left of the picture to the panels of the right column, and additional room above the
+# profiles, inches.
 _RIGHT_COLUMN, _ABOVE_PROFILES = 6.9, 0.2
-# An image at least as high as wide: its width and its least height, inches. The three panels are at
-# its right.
+# Width and least height of an image that is at least as high as wide, inches. The three other
+# panels are at its right.
 _TALL_IMAGE, _LEAST_TALL_HEIGHT = 2.7, 4.9
 # Room between the scale of a tall image and the panels, and room right of the panels, inches.
 _BETWEEN_TALL, _RIGHT_OF_PANELS = 0.6, 0.2
-# The percentiles of a profile that its scale holds, and the room beyond them: a part of their
-# range, or half a unit where the range is 0.
-_PROFILE_PERCENTILES, _ROOM_PART, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
-# Room at each side of a profile, as a part of its length.
-_SIDE_PART = 0.01
-# The distribution extends to this many times the larger of scatter and noise, and to this many adu
-# where both are 0.
+# Percentiles of a profile that its scale includes. Room beyond them as a fraction of their range,
+# and in the unit of the pixels where the range is 0.
+_PROFILE_PERCENTILES, _ROOM_FRACTION, _ROOM_OF_ONE_VALUE = (0.5, 99.5), 0.4, 0.5
+# Room at each side of a profile, as a fraction of its length.
+_SIDE_FRACTION = 0.01
+# The distribution extends to both sides by the first number times the largest of three: the
+# scatter, the noise, and the second number, adu.
 _REACH_SIGMA, _LEAST_NOISE = 6, 1e-3
-# Upper end of the distribution's scale, in units of its highest value.
+# Upper end of the scale of the distribution, in units of its highest value.
 _DISTRIBUTION_END = 1.05
-# Pixels within this many times the noise give the middle of the noise.
+# Pixels within this many times the noise of the last middle give the next one.
 _NEAR_NOISE = 1.5
-# A value that fewer than this part of the most frequent one's pixels have is no step.
-_RARE_PART = 0.1
-# A step of the values is heeded where it is longer than a bin over this number.
+# A value does not count as a step of the values if fewer pixels have it than this fraction of the
+# pixels with the most frequent value.
+_RARE_FRACTION = 0.1
+# Bins are multiples of the step of the values if this step is longer than a bin over this number.
 _BINS_OF_STEP = 8
-# A rejected part below this many percent is written in words.
+# A rejected fraction below this many percent is given as an upper limit.
 _LEAST_PERCENT = 1e-3
 _BAR_COLOUR = "#b0cbdf"
 
 
 @dataclass(frozen=True)
-class CombinedPanels:
-    """A combined bias.
+class CombinedBiasValues:
+    """The values of a combined bias that its picture shows.
 
     Attributes
     ----------
     name : str
-        The product.
+        Name of the product.
     image : numpy.ndarray of shape (ny, nx), float32 or float64
-        Its pixels; NaN is left out.
+        Pixels of the combined bias; NaN is not drawn.
     members : int
         Number of frames combined.
     noises, predicted : tuple of float
-        Noise of a pixel of each amplifier as measured, and as the members' read noise predicts it;
-        NaN where not known.
+        Noise of a pixel of each amplifier, measured, and predicted by the members' read noise; NaN
+        where not known.
     rejected : float
-        Fraction of the members' pixels that were rejected, 0 to 1; NaN where not known.
+        Fraction of the members' values that were rejected, 0 to 1; NaN where not known.
     recipe : str
         Recipe of the combination, in a few words.
     unit : str
@@ -101,14 +103,14 @@ class CombinedPanels:
 
 
 def combined_bias_picture(combined, *, title=None):
-    """Draw a combined bias: image, profile along rows and columns, distribution of its pixels.
+    """Return the picture of a combined bias: image, two profiles, distribution of its pixels.
 
     Parameters
     ----------
-    combined : CombinedPanels
+    combined : CombinedBiasValues
         The combined bias.
     title : str, optional
-        Headline; the product's name by default.
+        Headline; by default with the product's name.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def combined_bias_picture(combined, *, title=None):
 
 
 def _combined_layout(ratio):
-    """Return boxes for image, columns, rows and distribution, and the height of it all."""
+    """Return the boxes of image, columns, rows and distribution, and their height, inches."""
     if ratio < 1.0:
         width = _WIDE_IMAGE
         image_height = max(_LEAST_WIDE_HEIGHT, width * ratio)
@@ -185,7 +187,7 @@ def combined_sentence(combined):
 
 
 def _sampled_lines_of(image, *axes):
-    """Return evenly spaced rows or columns of a big image; all where those have no pixel."""
+    """Return evenly spaced lines of a large image; all lines if the sample has no finite pixel."""
     steps = [
         max(1, image.shape[axis] // _SAMPLED_SIDE_PIXELS) if axis in axes else 1 for axis in (0, 1)
     ]
@@ -195,7 +197,7 @@ def _sampled_lines_of(image, *axes):
 
 
 def _draw_line_profile(raster, box, image, unit, *, axis):
-    """Draw the typical value of each column (axis 0) or row (axis 1).
+    """Draw the typical value of each column (axis 0) or each row (axis 1).
 
     Parameters
     ----------
@@ -209,8 +211,8 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
     values = mean_of_middle_half(_sampled_lines_of(image, axis), axis=axis)
     line, other_lines = ("column", "rows") if axis == 0 else ("row", "columns")
     low, high = (float(value) for value in np.nanpercentile(values, _PROFILE_PERCENTILES))
-    room = _ROOM_PART * (high - low) or _ROOM_OF_ONE_VALUE
-    edge = _SIDE_PART * values.size
+    room = _ROOM_FRACTION * (high - low) or _ROOM_OF_ONE_VALUE
+    edge = _SIDE_FRACTION * values.size
     panel = PlotPanel(raster, box, (1 - edge, values.size + edge), (low - room, high + room))
     title = f"Each {line}, typical value over all {other_lines}"
     panel.axes(title, f"{line} (pixels)", unit)
@@ -218,9 +220,9 @@ def _draw_line_profile(raster, box, image, unit, *, axis):
 
 
 def _draw_histogram(raster, box, combined):
-    """Draw the distribution of the pixels beside the predicted one of noise alone.
+    """Draw the distribution of the pixels, and that predicted for noise alone.
 
-    With several amplifiers, this is the mean of their normal curves.
+    For several amplifiers the prediction is the mean of their normal distributions.
     """
     values = _sampled_lines_of(combined.image, 0, 1)
     values = values[np.isfinite(values)]
@@ -229,18 +231,18 @@ def _draw_histogram(raster, box, combined):
     predicted = [noise for noise in combined.predicted if math.isfinite(noise) and noise > 0]
     edges = bin_edges(values, centre, _REACH_SIGMA * max(spread, *predicted, _LEAST_NOISE))
     counts, _ = np.histogram(values, bins=edges)
-    share = 100 * counts / values.size
+    percentages = 100 * counts / values.size
     middle = (edges[1:] + edges[:-1]) / 2
     peak = middle_of_noise(values, centre, predicted)
     curves = [
         np.exp(-0.5 * ((middle - peak) / noise) ** 2) / (noise * math.sqrt(2 * math.pi))
         for noise in predicted
     ]
-    curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else share
-    highest = _DISTRIBUTION_END * float(max(share.max(), curve.max()))
+    curve = 100 * (edges[1] - edges[0]) * np.mean(curves, axis=0) if curves else percentages
+    highest = _DISTRIBUTION_END * float(max(percentages.max(), curve.max()))
     panel = PlotPanel(raster, box, (edges[0], edges[-1]), (0, highest))
     panel.axes("All pixels", f"value ({combined.unit})", "% of the pixels", is_whole=False)
-    panel.bars(edges, share, _BAR_COLOUR)
+    panel.bars(edges, percentages, _BAR_COLOUR)
     entries = [(_BAR_COLOUR, "pixels")]
     if curves:
         panel.curve(middle, curve, SERIES[1])
@@ -249,7 +251,7 @@ def _draw_histogram(raster, box, combined):
 
 
 def middle_of_noise(values, centre, predicted):
-    """Return the middle of the pixels within the noise: structure above it moves the median.
+    """Return the middle of the pixels' noise, where structure shifts their median.
 
     Parameters
     ----------
@@ -273,18 +275,18 @@ def middle_of_noise(values, centre, predicted):
 
 
 def bin_edges(values, centre, reach, bins=60):
-    """Return edges of bins about a centre, all with the same number of possible values.
+    """Return the edges of bins about a centre, all with the same number of possible values.
 
-    Means of few whole numbers lie a fixed step apart: bins of one and a half steps would hold one
-    and two of them by turns.
+    Means of a few whole numbers differ by multiples of a step: bins of one and a half steps would
+    contain one and two values by turns.
 
     Parameters
     ----------
     values : numpy.ndarray of shape (n,), float32 or float64
     centre, reach : float
-        The middle of the bins, and the distance of the outermost edges from it.
+        The middle of the bins, and the least distance of the outermost edges from it.
     bins : int
-        Their number at most.
+        Number of bins, about.
 
     Returns
     -------
@@ -293,8 +295,8 @@ def bin_edges(values, centre, reach, bins=60):
     """
     width = 2 * reach / bins
     near_values, counts = np.unique(values[np.abs(values - centre) < reach], return_counts=True)
-    # Few values lie between the steps: those are left by clipping.
-    near_values = near_values[counts > _RARE_PART * counts.max(initial=0)]
+    # The few values between the steps are means of pixels with rejected values.
+    near_values = near_values[counts > _RARE_FRACTION * counts.max(initial=0)]
     step = float(np.median(np.diff(near_values))) if near_values.size > 1 else 0.0
     if step > width / _BINS_OF_STEP:
         width = step * max(1, round(width / step))

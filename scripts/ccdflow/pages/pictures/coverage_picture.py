@@ -1,4 +1,4 @@
-"""The picture of the frames of each night, with holes marked."""
+"""The picture of the frames of each night and type, missing ones marked, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from ccdflow.pages.pictures.style import (
     font,
 )
 
-# Height of a row, inches.
+# Height of a row of the matrix, inches.
 _ROW_INCHES = 0.26
 # Room for the labels at the left, inches.
 _LABEL_INCHES = 2.6
-# Room above the matrix, right of it, and above and below it together, for the names of the nights:
-# inches.
+# Room above the matrix, right of it, and the sum of the room above and below it with the names of
+# the nights, inches.
 _ABOVE_MATRIX, _RIGHT_OF_MATRIX, _AROUND_MATRIX = 0.1, 0.3, 1.1
-# A matrix of few nights has the width of this many: its cells stay narrow.
+# A matrix has the width of at least this many nights: its cells are never wide.
 _FEWEST_COLUMNS = 8
-# Half the width and height of a cell's colour, in columns and rows: a gap is left between two.
+# Half the width and half the height of a cell's colour, in columns and rows: cells have gaps.
 _HALF_WIDTH, _HALF_HEIGHT = 0.47, 0.45
-# From the matrix to a label at its left and to a night's name below it, pixels.
+# From the matrix to the labels at its left and to the nights' names below it, pixels.
 _TO_LABEL, _TO_NIGHT = 6, 8
-# Letters of a label that are shown.
+# Letters of a label at most.
 _LABEL_LETTERS = 40
 _COLOURS = {"own": "#86a9b0", "other": "#f0d9a8", "missing": "#d98a7a"}
 _MARKS = {"other": "o", "missing": "x"}
-# Letters of a night's name that are shown.
+# Letters of a night's name at most.
 _NIGHT_LETTERS = 14
 
 
 def coverage_picture(nights, labels, cells, *, title, explanation):
-    """Draw the coverage matrix.
+    """Return the picture of a matrix of kinds of frames and nights.
 
     Parameters
     ----------
     nights, labels : sequence of str
         Columns and rows.
     cells : dict of (str, str) to (int, str)
-        By label and night: a number of frames, and ``own``, ``other`` or ``missing``. One that is
-        missing beside frames has the number and its mark.
+        By label and night: the number of frames, and ``own``, ``other`` or ``missing``. The last
+        two have a mark beside the number.
     title, explanation : str
 
     Returns

@@ -1,4 +1,4 @@
-"""Pictures of combined darks and flats, and of frames before and after they are calibrated."""
+"""Pictures of pairs of images, as PNG bytes: masters; frames before and after calibration."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ccdflow.pages.pictures.frame_content import ShrunkImage, check_image, shrink
 from ccdflow.pages.pictures.imagepanel import draw_image
-from ccdflow.pages.pictures.panels import ShrunkImage, check_image, shrink
 from ccdflow.pages.pictures.raster import new_picture, write_heading
 from ccdflow.pages.pictures.style import (
     LEFT_ROOM,
@@ -17,25 +17,25 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
-# Widest image, inches.
+# Largest width of an image, inches.
 _MOST_WIDTH = 3.9
-# Widest image where two pairs share a line, inches.
+# Largest width of an image where two pairs are in a line, inches.
 _NARROW_WIDTH = 1.4
-# Largest height over width of a wide image: one pair of them to a line.
+# Images with a larger height over width are tall: two pairs of them fit in a line.
 _TALL_RATIO = 1.3
-# Room between two images of a pair in a narrow column, inches.
+# Room between the images of a pair where two pairs are in a line, inches.
 _BETWEEN_NARROW = 0.2
-# Room left and right of a heading together, inches.
+# Sum of the room left and right of a heading, inches.
 _BESIDE_HEADING = 0.2
 # From the top of a row to its images, inches.
 _IMAGES_TOP = 0.5
-# Room above and below the images of a line together, inches: heading, titles, axes.
+# Sum of the room above and below the images of a line, for headings, titles and axes, inches.
 _AROUND_IMAGES = 1.05
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One row of a picture: a headline, and two images beside each other.
+    """One row of a picture: a heading, and two images beside each other.
 
     Attributes
     ----------
@@ -49,14 +49,14 @@ class ImageRow:
 
 
 def image_rows(rows, *, title, explanation, scale="linear"):
-    """Draw pairs of images, a row each.
+    """Return the picture of pairs of images, a row each.
 
     Parameters
     ----------
     rows : iterable of ImageRow
-        At least one; one at a time is held in memory, if they come from a generator.
+        At least one. From a generator only one row at a time is in memory.
     title, explanation : str
-        Headline, and the text below all.
+        Headline, and the text below all images.
     scale : {'linear', 'asinh'}, optional
         Scale of all images, see `ccdflow.pages.pictures.imagepanel.draw_image`.
 
@@ -98,12 +98,12 @@ def image_rows(rows, *, title, explanation, scale="linear"):
 
 @dataclass(frozen=True)
 class _ShrunkRow:
-    """One row of a picture, its images as wide as they are drawn.
+    """One row of a picture, its images shrunk to the size that is drawn.
 
     Attributes
     ----------
     headline : str
-    images : tuple of (ccdflow.pages.pictures.panels.ShrunkImage, str, str)
+    images : tuple of (ccdflow.pages.pictures.frame_content.ShrunkImage, str, str)
         Pixels, their unit, their name.
     """
 
@@ -117,10 +117,10 @@ class _ShrunkRow:
 
 
 def _shrink_images(row):
-    """Return the `_ShrunkRow` of a row; refuse other arrays than images."""
+    """Return the `_ShrunkRow` of a row; refuse arrays that are no images."""
     images = []
     for image, unit, name in row.images:
-        # An image of a file is read here, and freed before the next one.
+        # An image in a file is read here, and freed before the next one is read.
         pixels_of_image = np.asarray(image)
         check_image(pixels_of_image, name, row.headline)
         images.append((shrink(pixels_of_image, pixels(_MOST_WIDTH)), unit, name))

@@ -1,4 +1,4 @@
-"""An image with its axes and its colour scale, drawn into a picture."""
+"""An image with its axes and its colour scale, drawn into a raster."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
-# Shades of an image: few enough that noise does not fill most of the file.
+# Shades of an image. Chosen: with more shades the noise of images makes files large.
 _SHADE_COUNT = 48
-# Lightness rises evenly from a soft blue to paper: bright is bright, also for the colour-blind.
+# Colours of dark to bright pixels: lightness rises evenly, as the colour-blind need it.
 _COLOUR_STOPS = ("#263f5e", "#4a7291", "#86a9b0", "#c6cfbd", "#fdf6e3")
 
-# The colour scale: its distance from the image, its width, the length of its arrows.
+# Distance of the colour scale from the image, its width, and the length of its arrows, pixels.
 _SCALE_GAP, _SCALE_WIDTH, _ARROW_LENGTH = pixels(0.08), pixels(0.12), 15
-# Pixels for a tick, of an axis and of the colour scale, at least; ticks of the scale at most.
+# Least distance of the ticks of an axis, and of the colour scale, pixels; ticks of the colour scale
+# at most.
 _TICK_PIXELS, _SCALE_TICK_PIXELS, _MOST_SCALE_TICKS = 60, 24, 6
-# Pixels from the ticks of rows to the name of their axis, and more pixels for each letter of the
-# longest number.
+# From the ticks of rows to the name of their axis: pixels, and further pixels for each letter of
+# the longest number.
 _TO_ROWS_NAME, _LETTER_PIXELS = 16, 8
-# An image is smoothed unless it is enlarged enough for its pixels to be seen.
+# An image that is enlarged by this factor or more is not smoothed: its pixels are seen.
 _ENLARGED_FACTOR = 3
 
 
@@ -49,24 +50,24 @@ def shades():
 
 
 def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", has_rows=True):
-    """Draw an image with its colour scale beside it.
+    """Draw an image with its axes and its colour scale.
 
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
     box : (float, float, float, float)
-        Left, top, width and height in inches; the image fills as much of it as its shape allows,
-        from the upper left corner.
-    image : ccdflow.pages.pictures.panels.ShrunkImage
+        Left, top, width and height in inches. The image is as large as its shape allows, in the
+        upper left corner.
+    image : ccdflow.pages.pictures.frame_content.ShrunkImage
     unit, title : str
-        Above the colour scale, and above the image.
+        Text above the colour scale, and text above the image.
     ratio : float, optional
         Height over width as drawn; the image's own by default.
     scale : {'linear', 'asinh'}, optional
-        'linear' leaves a few values at each end out; 'asinh' shows faint structure and the
-        brightest stars in one.
+        'linear' excludes a few values at each end; 'asinh' shows both faint structure and the
+        brightest stars.
     has_rows : bool, optional
-        Whether its vertical axis has a name.
+        Whether the vertical axis has a name.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
     fractions = colour_scale.place(np.where(is_finite, values, colour_scale.low)).clip(0, 1)
     ny, nx = image.shape
     rows, columns = values.shape
-    # The blocks at the far edges may reach beyond the image.
+    # Blocks at the far edges may extend beyond the image.
     size = (
         round((right - left) * columns * image.step / nx),
         round((bottom - top) * rows * image.step / ny),
@@ -107,13 +108,13 @@ def draw_image(raster, box, image, unit, title, *, ratio=None, scale="linear", h
 
 
 def _shade_numbers(raster, fractions):
-    """Return the numbers of the colours of values in [0, 1]."""
+    """Return the numbers of the shades of values in [0, 1], uint8."""
     numbers = np.array([raster.colour_number(each) for each in shades()], np.uint8)
     return numbers[np.minimum((fractions * _SHADE_COUNT).astype(int), _SHADE_COUNT - 1)]
 
 
 def _resize(values, size):
-    """Return values (ny, nx) in [0, 1], stretched or shrunk to (width, height) pixels."""
+    """Return values (ny, nx) in [0, 1], resized to (width, height) pixels."""
     rows, columns = values.shape
     factor = min(size[0] / columns, size[1] / rows)
     method = Image.Resampling.BOX if factor >= _ENLARGED_FACTOR else Image.Resampling.HAMMING
@@ -123,17 +124,17 @@ def _resize(values, size):
 
 
 def _draw_axes(raster, corners, shape, *, has_rows):
-    """Draw numbers and names of the axes; the middle of the first pixel is 1.
+    """Draw the numbers and names of the axes; the middle of the first pixel is at 1.
 
     Parameters
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
     corners : tuple of int
-        Left, top, right, bottom of the image.
+        Left, top, right and bottom of the image, pixels of the picture.
     shape : (int, int)
         (ny, nx) of the image.
     has_rows : bool
-        Whether the rows have numbers.
+        Whether the axis of rows has a name.
     """
     left, top, right, bottom = corners
     ny, nx = shape
@@ -167,7 +168,7 @@ def _draw_axes(raster, corners, shape, *, has_rows):
 
 
 def _draw_scale(raster, corners, scale, unit, has_beyond):
-    """Draw the colour scale; an arrow where values lie beyond its end.
+    """Draw the colour scale; an end beyond which values lie is an arrow.
 
     Parameters
     ----------

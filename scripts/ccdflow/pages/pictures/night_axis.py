@@ -1,10 +1,10 @@
-"""Panels with nights along their horizontal axis, drawn by Matplotlib."""
+"""The horizontal axis of nights of panels that Matplotlib draws, and lines over it."""
 
 from __future__ import annotations
 
 from datetime import date
 
-from ccdflow.pages.pictures.canvas import line_style
+from ccdflow.pages.pictures.matplotlib_figure import line_style
 from ccdflow.pages.pictures.style import (
     LEFT_ROOM,
     NIGHTS_HEIGHT,
@@ -16,19 +16,19 @@ from ccdflow.pages.pictures.style import (
     drawable_text,
 )
 
-# Lines of at least this many nights have small markers, which would otherwise hide one another.
+# Lines of at least this many nights have small markers: large ones would hide one another.
 _MANY_NIGHTS = 60
 # Sizes of markers, points.
 _MARKER_SIZE, _SMALL_MARKER_SIZE = 4.5, 2.5
-# Room before the first night and behind the last, as a part of the nights' range; and where there
-# is one night, in nights.
-_SIDE_PART, _SIDE_OF_ONE = 0.03, 0.5
-# Names of nights at most, and letters of a name.
+# Room before the first night and behind the last, as a fraction of the range of nights; and for a
+# single night, in nights.
+_SIDE_FRACTION, _SIDE_OF_ONE = 0.03, 0.5
+# Names of nights on an axis at most, and letters of a name at most.
 _MOST_NAMES, _NAME_LETTERS = 8, 16
 
 
 def night_panel_box(row):
-    """Return left, top, width and height, inches, of a panel over the nights; rows from 0."""
+    """Return left, top, width and height of a panel over the nights, inches; row 0 is on top."""
     return LEFT_ROOM, NIGHTS_TOP + NIGHTS_STEP * row, WIDTH - LEFT_ROOM - RIGHT_ROOM, NIGHTS_HEIGHT
 
 
@@ -57,7 +57,7 @@ def positions_of_nights(nights):
 
 
 def night_ticks(axes, positions_by_night):
-    """Label as many nights as fit.
+    """Set the ends of an axis of nights, and name as many nights as fit.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ def night_ticks(axes, positions_by_night):
             ticks.append(position)
             names.append(drawable_text(name))
     axes.set_xticks(ticks, names)
-    room = _SIDE_PART * (last - first) or _SIDE_OF_ONE
+    room = _SIDE_FRACTION * (last - first) or _SIDE_OF_ONE
     axes.set_xlim(first - room, last + room)
 
 
 def draw_line(axes, positions, values, *, label, number):
-    """Draw the line of one amplifier.
+    """Draw the line of one amplifier over the nights.
 
     Parameters
     ----------

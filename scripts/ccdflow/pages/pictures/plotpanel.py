@@ -1,4 +1,4 @@
-"""A panel with lines and bands over a pair of axes, drawn into a picture."""
+"""A panel with curves, marks, bars and a legend over a pair of axes, drawn into a raster."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
-# Corners of the marks of values, half their size about their middle: distinguished without colours.
+# Corners of the marks of values, in units of half their size from their middle: shapes distinguish
+# series without colours.
 _ROUND_CORNERS = [(math.cos(math.pi * n / 10), math.sin(math.pi * n / 10)) for n in range(20)]
-# Half the width of a plus sign's arm over half its size.
+# Half the width of an arm of a plus sign, in the same unit.
 _ARM = 0.38
 _PLUS = [
     (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM), (_ARM, 1),
@@ -51,46 +52,48 @@ _CORNERS = {
 }
 
 MARKS = tuple(_CORNERS)
-"""The markers of the series of a panel, in their order."""
+"""The marks of the series of a panel, in their order."""
 
 MOST_LEGEND_ENTRIES = 8
-"""A legend has at most this many entries."""
+"""Entries of a legend at most."""
 
-# A point this many heights of the panel away is drawn no farther: the line to it leaves the panel
-# as steeply as it can be seen.
+MOST_LEGEND_FRACTION = 0.6
+"""Largest fraction of the height of a panel that a legend inside it covers."""
+
+# Heights of the panel by which a drawn point is outside at most: a line to a farther point looks no
+# steeper.
 _FAR_HEIGHTS = 9
-# Pixels of the vertical scale for a tick, at least: two lines of its numbers.
+# Least distance of the ticks of a vertical axis, pixels: two lines of their numbers.
 _TICK_PIXELS = 38
-# Pixels of a line of the legend inside a panel.
+# Height of a line of a legend inside a panel, pixels.
 _LEGEND_LINE_PIXELS = 19
 # Thickness of the edge of a hollow mark, pixels.
 _MARK_EDGE = 1.4
-# Pixels above a legend inside a panel to the first line's foot, and room around its lines together.
+# From the top of a panel to the foot of the first line of a legend inside it, and the sum of the
+# room above and below its lines, pixels.
 _LEGEND_TOP, _AROUND_LEGEND = 16, 10
-# A legend inside a panel takes at most this part of its height.
-_LEGEND_PART_INSIDE = 0.6
-# Pixels right of a legend inside a panel that are inside its last entry's room.
+# Pixels by which a legend inside a panel is shifted to the right: entries have room at their right.
 _LEGEND_RIGHT = 8
-# Pixels from the longest number of the vertical axis to the axis' name, with those to the number.
+# From the ticks of the vertical axis to its name, beside the longest number, pixels.
 _TO_UPRIGHT_NAME = 16
-# Numbers on the axis of a panel of lying bars, about.
+# Numbers on the axis of a panel of horizontal bars at most.
 _TICKS_OF_ROWS = 9
-# Pixels of free room above a text between lines; the least width and height of a block.
+# Room above a text between lines, and least width and height of a block, pixels.
 _ABOVE_TEXT, _LEAST_BLOCK = 2, 2
-# An entry of a legend, pixels: width of its swatch, from its start to its text, and room beside the
-# text together; from the start of an entry above a panel to its swatch.
+# Lengths of an entry of a legend, pixels: width of its swatch; from its swatch to its text; its
+# width without its text; from the start of an entry above a panel to its swatch.
 _SWATCH_WIDTH, _TO_TEXT, _BESIDE_TEXT, _TO_SWATCH = 26, 34, 52, 18
-# Heights of a swatch's parts above the foot of the text, pixels: a dashed line, the middle of a
-# mark, the upper and lower edge of a bar.
+# Heights of swatches above the foot of the text, pixels: of a dashed line, of the middle of a mark,
+# of the upper and the lower edge of a bar.
 _DASHES_FOOT, _MARK_FOOT, _BAR_TOP, _BAR_FOOT = 5, 4, 6, 3
 # Size of a mark, and of a hollow one, points.
 _MARK_SIZE, _HOLLOW_SIZE = 5, 6
-# Length of a dash and its gap together, and of the dash, pixels.
+# Length of a dash with its gap, and length of a dash, pixels.
 _DASH_STEP, _DASH = 12, 8
 
 
 def write_sentence(raster, box, text):
-    """Write a sentence where there is nothing to draw.
+    """Write a sentence in the middle of a panel that has nothing to draw.
 
     Parameters
     ----------
@@ -107,18 +110,18 @@ def write_sentence(raster, box, text):
 
 @dataclass(frozen=True)
 class PlotPanel:
-    """A panel whose scales are given; curves end at its edges.
+    """A panel with given scales, at whose edges curves end.
 
     Attributes
     ----------
     raster : ccdflow.pages.pictures.raster.Raster
     box : (float, float, float, float)
-        Left, top, width and height of its axes, inches.
+        Left, top, width and height of the axes, inches.
     x_range, y_range : (float, float)
         Values at the left and right edge, and at the lower and upper edge.
     title : str, optional
     has_legend_inside : bool, optional
-        Whether its legend is inside its axes.
+        Whether the legend is inside the axes.
     ground : str, optional
         Its colour.
     """
@@ -138,7 +141,7 @@ class PlotPanel:
         Parameters
         ----------
         raster, box, x_range, y_range, title
-            As of the class; ``y_range`` is made longer for a legend inside.
+            As of the class. ``y_range`` is extended for a legend inside.
         entries : sequence of tuple
             As of `legend`.
 
@@ -152,12 +155,12 @@ class PlotPanel:
         has_legend_inside = legend_width > pixels(box[2])
         if has_legend_inside:
             low, high = y_range
-            room_part = min(
-                _LEGEND_PART_INSIDE,
+            room_fraction = min(
+                MOST_LEGEND_FRACTION,
                 (_LEGEND_LINE_PIXELS * min(len(entries), MOST_LEGEND_ENTRIES) + _AROUND_LEGEND)
                 / pixels(box[3]),
             )
-            y_range = low, low + (high - low) / (1 - room_part)
+            y_range = low, low + (high - low) / (1 - room_fraction)
         return cls(raster, box, x_range, y_range, title=title, has_legend_inside=has_legend_inside)
 
     def __post_init__(self):
@@ -171,19 +174,19 @@ class PlotPanel:
         return tuple(pixels(each) for each in (left, top, left + width, top + height))
 
     def x(self, value):
-        """Return the pixel of a value across."""
+        """Return the pixel of a value on the horizontal scale."""
         left, _, right, _ = self.corners
         low, high = self.x_range
         return left + (value - low) / (high - low) * (right - left)
 
     def y(self, value):
-        """Return the pixel of a value upwards."""
+        """Return the pixel of a value on the vertical scale."""
         _, top, _, bottom = self.corners
         low, high = self.y_range
         return bottom - (value - low) / (high - low) * (bottom - top)
 
     def band(self, start, stop, colour):
-        """Shade the range between two values across.
+        """Shade the range between two values on the horizontal scale.
 
         Parameters
         ----------
@@ -197,7 +200,7 @@ class PlotPanel:
         self.raster.fill(first, top, last, bottom, colour)
 
     def bars(self, edges, heights, colour):
-        """Draw bars from 0 upwards between edges across.
+        """Draw bars from the lower edge up to values, a histogram.
 
         Parameters
         ----------
@@ -214,7 +217,7 @@ class PlotPanel:
             self.raster.fill(round(self.x(start)), upper, round(self.x(stop)), bottom, colour)
 
     def curve(self, xs, ys, colour, width=1.2):
-        """Draw lines between points, in points of width; none to a value that is NaN.
+        """Draw lines between points; a value that is NaN leaves a gap.
 
         Parameters
         ----------
@@ -227,7 +230,7 @@ class PlotPanel:
         """
         left, top, right, bottom = self.corners
         xs, ys = self.x(np.asarray(xs, float)), self.y(np.asarray(ys, float))
-        # A point far away is outside like any other, and a number that can be drawn.
+        # Far points are replaced by points that are outside as well, and can be drawn.
         height = bottom - top
         ys = np.clip(ys, top - _FAR_HEIGHTS * height, bottom + _FAR_HEIGHTS * height)
         is_known = np.isfinite(ys)
@@ -239,7 +242,7 @@ class PlotPanel:
                 )
 
     def steps(self, positions, values, colour, width=1.1):
-        """Draw values as steps, each as wide as from the middle to its neighbours'.
+        """Draw values as steps of width 1 about their positions.
 
         Parameters
         ----------
@@ -254,15 +257,15 @@ class PlotPanel:
         self.curve(np.repeat(edges, 2)[1:-1], np.repeat(values, 2), colour, width)
 
     def axes(self, title, xlabel, ylabel, *, most=6, is_whole=True):
-        """Draw the axes, with numbers, names and lines to read values by.
+        """Draw the axes with their numbers and names, the title, and horizontal grid lines.
 
         Parameters
         ----------
         title, xlabel, ylabel : str
         most : int, optional
-            Numbers on the horizontal axis.
+            Numbers on the horizontal axis at most.
         is_whole : bool, optional
-            Whether these are whole numbers.
+            Whether the horizontal axis has whole numbers only.
         """
         raster = self.raster
         left, top, right, bottom = self.corners
@@ -296,24 +299,24 @@ class PlotPanel:
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
     def _upright_ticks(self):
-        """Return the values of the upright axis that have a tick."""
+        """Return the values of the ticks of the vertical axis."""
         _, top, _, bottom = self.corners
         return upright_ticks(*self.y_range, max(3, (bottom - top) // _TICK_PIXELS))
 
     def between_lines(self, y, height):
-        """Return the first pixel from ``y`` on where text meets no line of the vertical scale.
+        """Return the first pixel from ``y`` on at which a text touches no grid line.
 
         Parameters
         ----------
         y : int
-            The least pixel from the top of the picture that is wanted.
+            First pixel that is tried, from the top of the picture.
         height : int
             Height of the text, pixels.
 
         Returns
         -------
         int
-            ``y`` itself where the lines leave no such room in the panel.
+            ``y`` itself if the lines leave no room.
         """
         lines = [round(self.y(value)) for value in self._upright_ticks()]
         for position in range(y, self.corners[3] - height):
@@ -322,7 +325,7 @@ class PlotPanel:
         return y
 
     def block(self, left, right, lower, upper, colour):
-        """Fill the box between values across and upwards, a line where two are equal.
+        """Fill the box between values on both scales; between equal values it is a line.
 
         Parameters
         ----------
@@ -336,14 +339,14 @@ class PlotPanel:
         self.raster.fill(first, ends[0], last, lowest, colour)
 
     def dots(self, xs, ys, colour, mark="o", size=_MARK_SIZE):
-        """Mark values inside the panel, size in points; NaN is left out.
+        """Draw a mark at each value inside the panel; NaN has none.
 
         Parameters
         ----------
         xs, ys : sequence of float
         colour : str
         mark : str, optional
-            One of `MARKS`; followed by ', hollow' its edge alone.
+            One of `MARKS`; with ', hollow' behind it only its edge is drawn.
         size : float, optional
         """
         left, top, right, bottom = self.corners
@@ -352,7 +355,7 @@ class PlotPanel:
                 _draw_mark(self.raster, self.x(x), y=self.y(y), colour=colour, mark=mark, size=size)
 
     def dashes(self, value, colour):
-        """Draw a dashed line across, at a value.
+        """Draw a dashed horizontal line at a value.
 
         Parameters
         ----------
@@ -363,13 +366,13 @@ class PlotPanel:
         _draw_dashes(self.raster, left, right, round(self.y(value)), colour)
 
     def named_rows(self, title, xlabel, names):
-        """Draw the axes of a panel of bars that lie: a name each, and lines to read values by.
+        """Draw the axes of a panel of horizontal bars: their names, and vertical grid lines.
 
         Parameters
         ----------
         title, xlabel : str
         names : sequence of str
-            The first stands at 0, the next at 1.
+            Names of the bars at 0, 1, and so on, of the vertical scale.
         """
         raster = self.raster
         left, top, right, bottom = self.corners
@@ -394,7 +397,7 @@ class PlotPanel:
         raster.fill(left - 1, bottom, right, bottom + 1, EDGE)
 
     def legend(self, entries):
-        """Name colours above the panel, at its right end, or inside in lines.
+        """Draw the legend: above the panel at its right end, or inside the panel in lines.
 
         Parameters
         ----------
@@ -410,7 +413,7 @@ class PlotPanel:
             self._entry(right + _TO_SWATCH, top - TO_TITLE, entry)
 
     def _legend_inside(self, entries):
-        """Write the first entries in lines at the upper right; the last line counts the others."""
+        """Draw the first entries in lines at the upper right; the last line counts the others."""
         entries_shown = list(entries[:MOST_LEGEND_ENTRIES])
         if len(entries_shown) < len(entries):
             colour, text, *mark = entries_shown[-1]
@@ -425,7 +428,7 @@ class PlotPanel:
             self._entry(left, top + _LEGEND_TOP + _LEGEND_LINE_PIXELS * number, entry)
 
     def _entry(self, x, y, entry):
-        """Write one entry, its swatch from x on."""
+        """Draw an entry of the legend, its swatch from x on."""
         colour, text, *marks = entry
         mark = marks[0] if marks else ""
         if mark == "--":
@@ -446,7 +449,7 @@ class PlotPanel:
 
 
 def _entry_width(entry):
-    """Return the pixels that an entry of a legend takes."""
+    """Return the width of an entry of a legend, pixels."""
     return _BESIDE_TEXT + font(NUMBER_POINTS, is_bold=False).getlength(entry[1])
 
 
@@ -465,7 +468,7 @@ def _draw_dashes(raster, left, right, y, colour):
 
 
 def _draw_mark(raster, x, y, colour, mark, size):
-    """Draw a mark with a white inside if it is hollow.
+    """Draw a mark; a hollow one is white inside.
 
     Parameters
     ----------
@@ -474,7 +477,7 @@ def _draw_mark(raster, x, y, colour, mark, size):
         The centre, pixels of the picture.
     colour : str
     mark : str
-        Shape, with ``, hollow`` behind it for a hollow one.
+        Shape of the mark, with ``, hollow`` behind it for a hollow one.
     size : float
         Points.
     """
@@ -483,7 +486,8 @@ def _draw_mark(raster, x, y, colour, mark, size):
     corners = [(x + half * dx, y + half * dy) for dx, dy in _CORNERS[shape]]
     raster.polygon(corners, colour)
     if hollow:
-        inner_part = (half - _MARK_EDGE) / half
+        inner_fraction = (half - _MARK_EDGE) / half
         raster.polygon(
-            [(x + inner_part * (a - x), y + inner_part * (b - y)) for a, b in corners], WHITE
+            [(x + inner_fraction * (a - x), y + inner_fraction * (b - y)) for a, b in corners],
+            WHITE,
         )

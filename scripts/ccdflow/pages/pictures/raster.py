@@ -1,4 +1,4 @@
-"""A picture made of pixels in at most 256 colours: filled boxes, images, lines, text."""
+"""A picture of pixels with at most 256 colours: boxes, images, lines and text drawn into it."""
 
 from __future__ import annotations
 
@@ -31,29 +31,30 @@ from ccdflow.pages.pictures.style import (
     pixels,
 )
 
-# Shades between a letter's colour and its ground.
+# Steps of colour from a ground to the colour of letters and lines at their edges.
 _SHADE_COUNT = 8
-# Factor by which lines are drawn larger, and shrunk: their edges are smooth.
+# Factor by which lines are drawn larger before they are shrunk: this smooths their edges.
 _FINER_FACTOR = 4
 # Colours of a PNG with a palette of one byte a pixel.
 _MOST_COLOURS = 256
 
 
 class Raster:
-    """A picture in the making; lengths are pixels, from its upper left corner.
+    """A picture into which boxes, images, lines and text are drawn.
 
-    Each pixel is the number of a colour, so that the same picture is always the same bytes.
+    Lengths are pixels from the upper left corner. A pixel is the number of a colour: the same
+    picture always has the same bytes.
 
     Parameters
     ----------
     width, height : int
     ground : str, optional
-        Its colour at first, ``#rrggbb``.
+        Colour of all pixels at first, ``#rrggbb``.
 
     Attributes
     ----------
     explanation : str
-        The words that explain the picture, for the PNG.
+        The text that explains the picture, for the PNG.
     pixels : numpy.ndarray of shape (height, width), uint8
         The number of each pixel's colour.
     """
@@ -65,19 +66,19 @@ class Raster:
         self.pixels = np.full((height, width), self.colour_number(ground), np.uint8)
 
     def colour_number(self, colour):
-        """Return the number of a colour, ``#rrggbb``; of the nearest one if there are 256."""
+        """Return the number of a colour, ``#rrggbb``; of the nearest one if all are in use."""
         rgb = bytes.fromhex(colour.removeprefix("#"))
         if rgb not in self._colours and len(self._colours) == _MOST_COLOURS:
             return self._nearest(rgb)
         return self._colours.setdefault(rgb, len(self._colours))
 
     def _nearest(self, rgb):
-        """Return the index of the nearest of the colours."""
+        """Return the number of the nearest colour."""
         colours = np.array([list(colour) for colour in self._colours])
         return int(np.abs(colours - list(rgb)).sum(axis=1).argmin())
 
     def fill(self, left, top, right, bottom, colour):
-        """Fill a box; right and bottom are the first pixels outside.
+        """Fill a box; ``right`` and ``bottom`` are the first pixels outside.
 
         Parameters
         ----------
@@ -91,7 +92,7 @@ class Raster:
         )
 
     def outline(self, left, top, right, bottom, colour, thickness=1):
-        """Draw the edges of a box, inside it.
+        """Draw the edges of a box, on its inner side.
 
         Parameters
         ----------
@@ -108,7 +109,7 @@ class Raster:
         self.fill(right - thickness, top, right, bottom, colour)
 
     def put(self, left, top, numbers):
-        """Put an image (ny, nx) of numbers of colours, its first row on top.
+        """Draw an image of numbers of colours, its first row on top.
 
         Parameters
         ----------
@@ -137,16 +138,16 @@ class Raster:
         Parameters
         ----------
         x, y : float
-            Its anchor's place.
+            Position of the anchor.
         text : str
         colour : str
         points : float, optional
         is_bold : bool, optional
         anchor : str, optional
-            Two letters as in Pillow: l, m, r from left to right; a, m, s, d from the ascender to
-            the baseline and below.
+            Position of (x, y) in the text as in Pillow. First letter: l, m, r for left, middle,
+            right. Second letter: a, m, s, d for ascender, middle, baseline, descender.
         is_upright : bool, optional
-            Whether it goes upwards; its middle is at (x, y) then.
+            Whether the text is read upwards; its middle is at (x, y) then.
         """
         letters = font(points, is_bold)
         left, top, right, bottom = letters.getbbox(text, anchor=anchor)
@@ -161,7 +162,7 @@ class Raster:
         self._blend(round(x + left) - 1, round(y + top) - 1, mask, colour)
 
     def polyline(self, points, colour, width, box):
-        """Draw a line through points, (x, y) each, as far as it lies in a box.
+        """Draw the part of a line through points that is inside a box.
 
         Parameters
         ----------
@@ -190,7 +191,7 @@ class Raster:
         self._blend(left, top, np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
     def polygon(self, corners, colour):
-        """Fill a triangle or any other shape with straight edges.
+        """Fill a polygon.
 
         Parameters
         ----------
@@ -208,7 +209,7 @@ class Raster:
         self._blend(*low.tolist(), np.asarray(sheet.reduce(_FINER_FACTOR)), colour)
 
     def _blend(self, left, top, mask, colour):
-        """Mix a colour into the pixels; the mask, 0 to 255, is its share.
+        """Mix a colour into pixels, by a mask of its fraction from 0 to 255.
 
         Parameters
         ----------
@@ -221,7 +222,7 @@ class Raster:
         mask = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
         left, top = max(0, left), max(0, top)
         patch = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
-        # Half of 255 is added: the quotient is rounded.
+        # Half of 255 is added to round the quotient.
         steps = (mask.astype(np.uint16) * _SHADE_COUNT + 127) // 255
         rows, columns = np.nonzero(steps)
         grounds, steps = patch[rows, columns], steps[rows, columns]
@@ -231,7 +232,7 @@ class Raster:
         patch[rows, columns] = table[grounds, steps]
 
     def _colours_between(self, ground, colour):
-        """Return the numbers of the colours from a ground to a colour."""
+        """Return the numbers of the steps of colour from a ground to a colour."""
         key = ground, colour
         if key not in self._shades:
             first = np.array(list(list(self._colours)[ground]), float)
@@ -246,7 +247,7 @@ class Raster:
         return self._shades[key]
 
     def png(self):
-        """Return the picture as PNG."""
+        """Return the picture as the bytes of a PNG."""
         image = Image.fromarray(self.pixels, mode="P")
         image.putpalette(b"".join(self._colours))
         stream = io.BytesIO()
@@ -256,33 +257,33 @@ class Raster:
 
 
 def description_chunk(text):
-    """Return the chunk of a PNG with the words that explain it below its panels."""
+    """Return the chunk of a PNG with the text that explains the picture."""
     description = PngInfo()
     if text:
         description.add_itxt("Description", text)
     return description
 
 
-def lighter_colour(colour, part):
+def lighter_colour(colour, fraction):
     """Return a colour mixed with white.
 
     Parameters
     ----------
     colour : str
         ``#rrggbb``.
-    part : float
-        The colour's part, 0 to 1.
+    fraction : float
+        Fraction of the colour, 0 to 1.
 
     Returns
     -------
     str
     """
     channels = bytes.fromhex(colour.removeprefix("#"))
-    return "#" + bytes(round(255 + part * (value - 255)) for value in channels).hex()
+    return "#" + bytes(round(255 + fraction * (value - 255)) for value in channels).hex()
 
 
 def new_picture(title, explanation, height):
-    """Begin a picture with a headline above its panels and an explanation below them.
+    """Return a picture with a headline above its panels and an explanation below them.
 
     Parameters
     ----------
@@ -294,7 +295,7 @@ def new_picture(title, explanation, height):
     -------
     raster : Raster
     panels_top : float
-        Where the panels begin, inches below the upper edge.
+        From the upper edge to the panels, inches.
     """
     headline, lines = headline_lines(title), explanation_lines(explanation)
     panels_top = HEADLINE_ROOM + HEADLINE_LINE * len(headline)
@@ -313,16 +314,16 @@ def new_picture(title, explanation, height):
 
 
 def write_heading(raster, text, left, top, width):
-    """Write the heading of a row of panels, as much of it as fits; lengths are inches.
+    """Write the heading of a row of panels; the beginning of a long heading is cut off.
 
     Parameters
     ----------
     raster : Raster
     text : str
     left, top : float
-        Place, inches.
+        Upper left corner, inches.
     width : float
-        Room, inches.
+        Width that the heading may have, inches.
     """
     letters = font(HEADING_POINTS, is_bold=True)
     text = drawable_text(text)

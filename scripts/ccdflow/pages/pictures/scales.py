@@ -1,4 +1,4 @@
-"""Scales of pictures: position or brightness of a value, and the numbers of an axis."""
+"""Scales of pictures: the position or brightness of a value, and the ticks of an axis."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# An asinh scale is taken from this many values.
+# Values that an asinh scale needs at least.
 _FEWEST_PIXELS = 16
-# Percentiles that end the scale of an image.
+# Percentiles of an image at the ends of its linear scale.
 _SHOWN_PERCENT = (3.0, 96.0)
-# Parts of the sorted values: median and standard deviation of normal values, however many stars.
-_PARTS_OF_NOISE = (0.16, 0.5, 0.84)
-# Part of the sorted values below the lower end of an asinh scale, chosen: dead pixels are about
-# this part.
-_DARKEST_PART = 0.002
-# Widths below the typical value where an asinh scale ends, chosen: no noise reaches lower.
+# Quantiles of the sorted values: the median and one standard deviation to each side for normal
+# values. Stars hardly change them.
+_FRACTIONS_OF_NOISE = (0.16, 0.5, 0.84)
+# Quantile at the lower end of an asinh scale. Chosen: this fraction of the pixels is dead.
+_DARKEST_FRACTION = 0.002
+# Lower end of an asinh scale at most this many widths below the typical value. Chosen: noise is
+# never lower.
 _DEEPEST_WIDTHS = 10
 # Steps of ticks, times a power of 10.
 _TICK_STEPS = (1, 2, 5, 10)
-# Numbers of this size and above are written with an exponent.
+# Numbers from this size on are written with an exponent.
 _LARGE_NUMBER = 1e7
-# Values that differ by less than this part of the largest one are equal: float32 has seven digits.
-_NARROW_PART = 1e-6
-# Part of a step: 0.3 / 0.1 is 2.9999999999999996, and a tick at the end of a scale counts as on it.
-_ROUNDING_PART = 1e-9
+# Values that differ by less than this fraction of the largest one count as equal: float32 has seven
+# digits.
+_NARROW_FRACTION = 1e-6
+# Tolerance as a fraction of a step: 0.3 / 0.1 is 2.9999999999999996, and a tick at the end of a
+# scale is on the scale.
+_ROUNDING_FRACTION = 1e-9
 
 
 def steps_between(low, high, step):
-    """Return the first and last whole number of steps from 0 that lie between two values.
+    """Return the first and the last multiple of a step between two values, in steps.
 
     Parameters
     ----------
@@ -40,25 +43,25 @@ def steps_between(low, high, step):
     Returns
     -------
     (int, int)
-        The second is below the first where none lies between.
+        The second is lower than the first if no multiple is between the values.
 
     Examples
     --------
     >>> steps_between(0.1, 0.3, 0.1), steps_between(0.11, 0.29, 0.1)
     ((1, 3), (2, 2))
     """
-    return math.ceil(low / step - _ROUNDING_PART), math.floor(high / step + _ROUNDING_PART)
+    return math.ceil(low / step - _ROUNDING_FRACTION), math.floor(high / step + _ROUNDING_FRACTION)
 
 
 def nice_ticks(low, high, most, *, is_whole=False):
-    """Return round values between two others, at the same distance from each other.
+    """Return evenly spaced round values between two values.
 
     Parameters
     ----------
     low, high : float
         ``low`` is the smaller.
     most : int
-        Values at most, at least 2.
+        Number of values at most; from 2.
     is_whole : bool, optional
         Whether only whole numbers are wanted.
 
@@ -68,7 +71,7 @@ def nice_ticks(low, high, most, *, is_whole=False):
     """
     length = high - low
     size = 10.0 ** math.floor(math.log10(length / most))
-    # One of these is long enough, also where only whole numbers are wanted.
+    # One of these steps is long enough, also for whole numbers.
     for step in (factor * size for factor in (*_TICK_STEPS, 20, 50)):
         tick_step = max(1.0, step) if is_whole else step
         first, last = steps_between(low, high, tick_step)
@@ -78,12 +81,12 @@ def nice_ticks(low, high, most, *, is_whole=False):
 
 
 def upright_ticks(low, high, most, *, is_whole=False):
-    """Return round values of a vertical scale, two or more: one alone shows no distance.
+    """Return round values of a vertical scale, two or more: a single value shows no distance.
 
     Parameters
     ----------
     low, high, most, is_whole
-        As of `nice_ticks`; there may be twice as many and one, for numbers are low.
+        As of `nice_ticks`. The result may have up to twice as many values, plus one.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def upright_ticks(low, high, most, *, is_whole=False):
 
 
 def tick_labels(values):
-    """Write the values of an axis, all with as many digits as their distance needs.
+    """Return the texts of the values of an axis, all with the digits that their distance needs.
 
     Examples
     --------
@@ -111,28 +114,28 @@ def tick_labels(values):
     """
     largest = max(map(abs, values), default=0.0)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest) or 1.0
-    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING_PART))
+    decimals = max(0, -math.floor(math.log10(step) + _ROUNDING_FRACTION))
     if largest >= _LARGE_NUMBER or decimals > 6:
-        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING_PART))
+        digits = max(0, math.floor(math.log10(largest / step) + _ROUNDING_FRACTION))
         return [f"{value:.{digits}e}".replace("-", "−") for value in values]
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values]
 
 
 @dataclass(frozen=True)
 class LinearScale:
-    """A linear scale from `low` to `high`, which leave out a few values and are never equal."""
+    """A linear scale from `low` to `high`, outside of which are a few values of the image."""
 
     low: float
     high: float
 
     @classmethod
     def of(cls, values):
-        """Return the scale of an image; NaN is left out."""
+        """Return the scale of an image; NaN does not count."""
         finite_values = values[np.isfinite(values)]
         if finite_values.size == 0:
             return cls(0.0, 1.0)
         low, high = (float(value) for value in np.percentile(finite_values, _SHOWN_PERCENT))
-        least_range = _NARROW_PART * max(abs(low), abs(high), 1.0)
+        least_range = _NARROW_FRACTION * max(abs(low), abs(high), 1.0)
         return cls(low, high) if high - low > least_range else cls(low - 0.5, high + 0.5)
 
     def place(self, values):
@@ -158,7 +161,7 @@ class LinearScale:
 
 @dataclass(frozen=True)
 class AsinhScale:
-    """A scale that is even about the typical value, and shows stars of any brightness.
+    """A scale that is linear about the typical value, and logarithmic for bright stars.
 
     Attributes
     ----------
@@ -175,20 +178,20 @@ class AsinhScale:
 
     @classmethod
     def of(cls, values):
-        """Return the scale of an image; None where it has too few values for one."""
+        """Return the scale of an image; None if its values are too few, or nearly equal."""
         sorted_values = np.sort(values[np.isfinite(values)])
         if sorted_values.size < _FEWEST_PIXELS:
             return None
         low, centre, high = (
-            sorted_values[int(part * (sorted_values.size - 1))] for part in _PARTS_OF_NOISE
+            sorted_values[int(part * (sorted_values.size - 1))] for part in _FRACTIONS_OF_NOISE
         )
         width = float(high - low) / 2
         dark_value, largest = (
-            float(sorted_values[int(_DARKEST_PART * sorted_values.size)]),
+            float(sorted_values[int(_DARKEST_FRACTION * sorted_values.size)]),
             float(sorted_values[-1]),
         )
-        # Where the darkest value is the largest one, the width is 0.
-        if width <= _NARROW_PART * max(abs(dark_value), abs(largest)):
+        # For an image of one value the width is 0.
+        if width <= _NARROW_FRACTION * max(abs(dark_value), abs(largest)):
             return None
         return cls(
             float(centre), width, max(dark_value, float(centre) - _DEEPEST_WIDTHS * width), largest
@@ -200,11 +203,11 @@ class AsinhScale:
         return (self._asinh_of(values) - ends[0]) / (ends[1] - ends[0])
 
     def _asinh_of(self, values):
-        """Return the asinh of values, counted from the centre in widths."""
+        """Return the asinh of values in units of the width from the centre."""
         return np.arcsinh((values - self.centre) / self.width)
 
     def ticks(self, count=6):
-        """Return values at even places, and their texts with two digits, as `LinearScale.ticks`."""
+        """Return rounded values at even distances and their texts, as `LinearScale.ticks`."""
         ends = self._asinh_of(np.array([self.low, self.high]))
         values = self.centre + self.width * np.sinh(np.linspace(*ends, count))
         digits = [2 - math.ceil(math.log10(max(abs(each), self.width))) for each in values]
@@ -218,7 +221,7 @@ class AsinhScale:
 
 
 def scale_of(values, kind):
-    """Return the scale of an image: 'linear', or 'asinh' where it has values enough for one.
+    """Return the scale of an image; one without an asinh scale has a linear scale.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Small pictures of frames: PNG files with their own key, unit and scale.
+"""Small grey pictures of frames: PNG files that contain their key, unit and scale.
 
-The grey of a pixel is asinh((value - centre) / scale), cut into equal steps: noise about the sky
-and stars of any brightness are seen at once, and a page makes linear scales of it. The
-text of the file has the key of the frame, which shows whether the picture is current.
+The grey of a pixel is asinh((value - centre) / scale), rounded to equal steps. It shows both the
+noise of the sky and bright stars, and a page can convert it to a linear scale. The text chunk of
+the file has the key of the frame, by which a run knows whether the picture is current.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from isal.isal_zlib import crc32
 _FIELDS = ("key", "unit", "centre", "scale", "low", "high", "zscale", "rows")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"ccdflow\0"
-# Step of the greys as a part of the noise; finer ones only make noise that cannot be packed.
+# Step of the greys as a fraction of the noise. Chosen: finer steps only store noise, which cannot
+# be compressed.
 _STEP_OF_NOISE = 0.125
-# Limits are taken from this many values of the sorted sample.
+# Sampled values from which centre and scale are measured, about.
 _SAMPLE_VALUES = 2000
-# The limits of zscale are taken from this many values, to which a line is fitted.
+# Sorted values to which zscale fits its line, about.
 _ZSCALE_SAMPLE = 400
 # Contrast of zscale: IRAF's default.
 _CONTRAST = 0.25
-# The noise from pixel to pixel is taken from this many rows.
+# Rows from which the noise from pixel to pixel is measured, about.
 _NOISE_ROWS = 16
 
 
 @dataclass(frozen=True)
 class PictureValues:
-    """The key, unit and scale of a small picture.
+    """The key, unit, scale and size of a small picture.
 
     Attributes
     ----------
     key : str
-        Key of the frame that it was made of.
+        Key of the frame that the picture shows.
     unit : str
         Unit of the values.
     centre, scale : float
-        The value that lies at 0, and the unit of length, of the asinh scale.
+        The value at the zero of the asinh scale, and the difference of values that is its unit.
     low, high : float
-        asinh of the values that are drawn black and white.
+        asinh of the values that are black and white.
     zscale : (float, float)
-        Values between which the linear scale of IRAF's zscale goes.
+        Lower and upper end of the linear scale by IRAF's zscale.
     rows : int or None
-        Rows of each square of the frame that were read; None where the file does not say.
+        Rows that were read of each square of pixels; None if the file does not say.
     width, height : int
         Pixels of the picture.
     """
@@ -66,16 +67,16 @@ class PictureValues:
 
 
 def draw_small_picture(image, *, key, unit="adu", rows=None):
-    """Draw a small image.
+    """Return the small picture of a frame.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), float32
-        The first row is drawn at the bottom. NaN is left transparent.
+        The first row is drawn at the bottom. NaN is transparent.
     key : str
         Key of the frame.
     unit : str, optional
-        Unit of its values.
+        Unit of the values.
     rows : int, optional
         Rows of each square of the frame that were read.
 
@@ -97,15 +98,16 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
             else (0.0, 1.0)
         )
     high = max(high, low + _STEP_OF_NOISE)
-    # Of the 256 values of a byte, 0 is transparent and 1 the darkest grey.
+    # A byte has 256 values: 0 is transparent, and 1 is the darkest grey.
     steps = min(254, math.ceil((high - low) / (_STEP_OF_NOISE * _relative_noise(image, scale))))
     values -= np.float32(low)
     values *= np.float32(steps / (high - low))
-    # 1 is the darkest grey, and half a step makes the cut to whole numbers a rounding.
+    # The darkest grey is 1, and half a step more rounds the values, which become whole numbers
+    # below.
     values += np.float32(1.5)
     if is_finite is not None:
         values[~is_finite] = 0
-    # Each line begins with the number of its PNG filter; 0: not filtered.
+    # Each line begins with the number of its PNG filter: 0 is none.
     lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)
     lines[:, 1:] = values[::-1]
     rounded = [float(f"{value:.6g}") for value in (centre, scale, low, high, *zscale)]
@@ -118,7 +120,8 @@ def draw_small_picture(image, *, key, unit="adu", rows=None):
 def _relative_noise(image, scale):
     """Return the noise from pixel to pixel over the scale, 1 at most.
 
-    In a lamp's spectrum the scale is that of the lamp's light, and steps as large would be bands.
+    In the spectrum of a lamp the scale is that of the light of the lamp: steps of its size would be
+    seen as bands.
     """
     rows = image[:: max(1, image.shape[0] // _NOISE_ROWS)]
     differences = np.abs(np.diff(rows, axis=1)).ravel()
@@ -131,7 +134,7 @@ def _relative_noise(image, scale):
 
 
 def _asinh(image, centre, scale):
-    """Return asinh((image - centre) / scale), float32; numpy's own takes three times as long."""
+    """Return asinh((image - centre) / scale), float32, in a third of the time of numpy's asinh."""
     values = image - np.float32(centre)
     values *= np.float32(1 / scale)
     size = np.abs(values)
@@ -143,31 +146,31 @@ def _asinh(image, centre, scale):
     return np.copysign(logarithm, values, out=logarithm)
 
 
-# There are 254 numbers of steps at most: a table for each, of 256 bytes.
+# There are at most 254 numbers of steps, with a table of 256 bytes each.
 @lru_cache(maxsize=256)
 def _greys_of_steps(steps):
-    """Return the grey of each of some steps, from 1 on: 1 is the darkest; 0 is transparent."""
-    # The steps are spread over the greys from 1 to 255.
+    """Return a table with the grey of each step: 1 is the darkest, 0 is transparent."""
+    # Steps become greys from 1 to 255.
     greys = np.rint(np.arange(-1, 255) * np.float32(254 / steps)).clip(-1, 254) + 1
     return greys.astype(np.uint8).tobytes()
 
 
 def _centre_scale_and_limits(image):
-    """Return centre, scale and the limits of zscale, from a sample of the values."""
+    """Return the centre, the scale and the limits of zscale of an image, from a sample."""
     values = image.ravel()
     sample = np.sort(values[:: max(1, values.size // _SAMPLE_VALUES)])
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0, (0.0, 1.0)
-    # Median and standard deviation of normal values, whatever stars there are.
+    # Median and standard deviation of normal values, which stars hardly change.
     low, centre, high = (float(sample[int(part * (sample.size - 1))]) for part in (0.16, 0.5, 0.84))
-    # The lower limits are for a frame without noise.
+    # The least scale is for a frame without noise.
     scale = max((high - low) / 2, 1e-6 * abs(centre), 1e-6)
     return centre, scale, _zscale(sample[:: max(1, sample.size // _ZSCALE_SAMPLE)], centre)
 
 
 def _zscale(values, middle):
-    """Return the limits of IRAF's zscale for sorted values: the slope about their median."""
+    """Return the limits of IRAF's zscale for sorted values, by the slope about their median."""
     powers = _powers_of_places(values.size).copy()
     x, y = powers[1], values - middle
     powers[2], powers[4], powers[5] = y, x * y, y * y
@@ -179,7 +182,7 @@ def _zscale(values, middle):
         if count == n_last:
             break
         slope, n_last = (xy - x1 * y1 / count) / (x2 - x1 * x1 / count), count
-        # The variance of the values about the line, from which their mean deviation is 0.
+        # The variance of the values about the line; their mean deviation from it is 0.
         variance = (y2 - y1 * y1 / count - slope * (xy - x1 * y1 / count)) / count
         residuals = y - slope * x
         residuals -= (y1 - slope * x1) / count
@@ -194,13 +197,13 @@ def _zscale(values, middle):
 # 100 values. A camera has a few sizes of frames.
 @lru_cache(maxsize=8)
 def _powers_of_places(size):
-    """Return 1, x, 0, x^2, 0 and 0 of the places of some values about their middle, (6, size)."""
+    """Return 1, x, 0, x^2, 0 and 0 for the positions x of values about their middle, (6, size)."""
     x = np.arange(size) - (size - 1) / 2
     return np.stack([np.ones_like(x), x, 0 * x, x * x, 0 * x, 0 * x])
 
 
 def _png_bytes(lines, shape, picture_values):
-    """Return the bytes of a PNG of grey lines with its parameters as a text chunk.
+    """Return the bytes of a grey PNG, with a text chunk of its `PictureValues`.
 
     The lines are not compressed: noise shrinks only to 70 %, and in the job of a frame compression
     would take longer than all else.
@@ -223,12 +226,12 @@ def _png_bytes(lines, shape, picture_values):
 
 
 def read_picture_values(content):
-    """Return the values written in a small picture, or None for any other or a damaged file.
+    """Return the `PictureValues` of a small picture; None for another or a damaged file.
 
     Parameters
     ----------
     content : bytes
-        All of the file.
+        Content of the file.
 
     Returns
     -------
@@ -242,12 +245,12 @@ def read_picture_values(content):
         return None
     values = json.loads(text.removeprefix(_KEYWORD))
     size = {"width": int.from_bytes(head[:4], "big"), "height": int.from_bytes(head[4:8], "big")}
-    # Older results: their pictures do not say the rows, so that `PictureValues.rows` is None.
+    # Older results: their pictures have no ``rows``, and the default of `PictureValues` is None.
     return PictureValues(**{**values, "zscale": tuple(values["zscale"]), **size})
 
 
 def chunks(content):
-    """Yield kind and data of the chunks of a PNG, up to the first that is not whole."""
+    """Yield the kind and data of each chunk of a PNG, up to the first damaged one."""
     place = len(_PNG_SIGNATURE)
     while place + 12 <= len(content):
         size = int.from_bytes(content[place : place + 4], "big")

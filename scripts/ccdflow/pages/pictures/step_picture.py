@@ -1,4 +1,4 @@
-"""The picture of a camera's figures over the nights, with their steps."""
+"""The picture of a camera's figures over the nights, with their steps, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.pages.pictures.canvas import (
+from ccdflow.pages.pictures.matplotlib_figure import (
     drawing,
     label_axes,
     legend,
@@ -26,13 +26,14 @@ from ccdflow.pages.pictures.style import INK, MUTED_INK, NIGHTS_STEP, drawable_t
 _STEP_COLOUR = "#b34a4a"
 # Room below the last panel, inches.
 _BOTTOM_ROOM = 0.25
-# Least room above and below the values: part of their level for a bias level, for a ratio.
+# Least room above and below the values of a bias level, and of a ratio, as a fraction of the
+# largest value (which counts as at least 1).
 _LEAST_OF_LEVEL, _LEAST_OF_RATIO = 0.5, 0.05
 
 
 @dataclass(frozen=True)
 class AmplifierLine:
-    """A figure of one amplifier.
+    """A figure of one amplifier over the nights.
 
     Attributes
     ----------
@@ -47,14 +48,14 @@ class AmplifierLine:
 
 @dataclass(frozen=True)
 class FigurePanel:
-    """A figure of all amplifiers of a camera.
+    """A figure of all amplifiers of a camera, with the nights of its steps.
 
     Attributes
     ----------
     words, unit : str
     lines : tuple of AmplifierLine
     steps : tuple of str
-        First nights of the steps in it.
+        First nights of the steps in the figure.
     is_level : bool
         Whether the median of a line is subtracted; otherwise the line is divided by it.
     """
@@ -67,7 +68,7 @@ class FigurePanel:
 
 
 def step_picture(panels, *, title="Figures of the detector", epochs=()):
-    """Draw figures over the nights, a panel each, and mark nights.
+    """Return the picture of figures over the nights, a panel each, with marked nights.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def step_picture(panels, *, title="Figures of the detector", epochs=()):
 
 
 def _draw_lines(axes, panel, positions_by_night):
-    """Draw the figures of a panel over the nights, an amplifier a line."""
+    """Draw the figure of a panel over the nights, a line for each amplifier."""
     drawn_values = []
     for number, line in enumerate(panel.lines):
         positions_and_values = sorted(
@@ -148,9 +149,9 @@ def _mark_nights(axes, positions_by_night, nights, *, color, linestyle="-", has_
         Position of each night.
     nights : iterable of str
     color, linestyle : str
-        As of matplotlib.
+        As of Matplotlib.
     has_names : bool
-        Whether the names of the nights are written.
+        Whether the names of the nights are written beside the lines.
     """
     for night in nights:
         axes.axvline(

@@ -1,4 +1,4 @@
-"""Colours and lengths of all pictures, and their letters."""
+"""Colours, lengths and fonts of all pictures."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pathlib import Path
 from PIL import ImageFont
 
 PAPER = "#fbfaf7"
-"""The ground of a picture."""
+"""Colour of the ground of a picture."""
 
 WHITE = "#ffffff"
-"""The ground of a panel."""
+"""Colour of the ground of a panel."""
 
 INK = "#30363b"
 """Text."""
 
 MUTED_INK = "#5f676d"
-"""Text of less weight: ticks, notes."""
+"""Colour of less important text: numbers of axes, notes."""
 
 FAINT_INK = "#d8d6d0"
-"""Lines of a grid."""
+"""Colour of the lines of a grid."""
 
 EDGE = "#a5a8a8"
-"""The frame of a panel."""
+"""Colour of the frame of a panel."""
 
 SERIES = ("#1f6fa8", "#c65d12", "#2b8a6b", "#9a5a8c", "#8a7612", "#4aa3cf", "#5a5f64", "#b34a4a")
-"""Okabe and Ito's hues, darkened a little so that thin lines stand out on the pale ground."""
+"""Colours of series: Okabe and Ito's hues, darkened for thin lines on a pale ground."""
 
 DPI = 110
-"""Pixels an inch: a picture of 12 inches fills a page of 1320 pixels."""
+"""Pixels an inch of all pictures."""
 
 WIDTH = 12.0
-"""Inches, as all lengths of the layout."""
+"""Width of a picture. All lengths without another unit are inches."""
 
 LEFT_ROOM = 0.75
 """Room for the numbers and the label of a vertical axis."""
@@ -65,7 +65,7 @@ ABOVE_HEADLINE = 0.12
 """Room above the headline."""
 
 HEADLINE_ROOM, EXPLANATION_ROOM = 0.2, 0.2
-"""Room above and below the headline together, and above and below the explanation."""
+"""Sum of the room above and below the headline, and above and below the explanation."""
 
 HEADLINE_LINE, EXPLANATION_LINE = 0.25, 0.17
 """Heights of a line of the headline and of the explanation."""
@@ -74,7 +74,8 @@ ABOVE_HEADING = 0.08
 """Room above the heading of a row of panels."""
 
 HEADLINE_POINTS, HEADING_POINTS, TITLE_POINTS, LABEL_POINTS, NUMBER_POINTS = 13, 10.5, 10, 9, 8
-"""Sizes in points of the headline, a row's heading, a panel's title, labels and numbers."""
+"""Sizes of letters, points: headline, heading of a row, title of a panel, names of axes,
+numbers."""
 
 TICK = 4
 """Length of a tick of an axis, pixels."""
@@ -84,18 +85,18 @@ TO_TITLE, TO_NAME, TO_NUMBER = 7, 36, 4
 to its number."""
 
 THIN_LINE = 0.8
-"""Width of a line between values, points."""
+"""Width of a line through values, points."""
 
 POINTS_OF_INCH = 72
-"""Points of an inch, in which letters, lines and marks are measured."""
+"""Points in an inch."""
 
-# Letters of a line of the headline and of the explanation, which fill the width of a picture.
+# Letters of a line of the headline, and of the explanation: such a line fills the width.
 _HEADLINE_LETTERS, _LINE_LETTERS = 95, 158
 
 
 @cache
 def font(points, is_bold):
-    """Return DejaVu Sans, which Matplotlib brings along; Matplotlib itself is not loaded for it.
+    """Return the font DejaVu Sans from the files of Matplotlib, which is not imported.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def font(points, is_bold):
 
 @cache
 def _has_glyph(letter):
-    """Return whether the font of the labels can draw a letter."""
+    """Return whether the font has a glyph for a letter."""
     letters = font(LABEL_POINTS, is_bold=False)
     return letter.isascii() or bytes(letters.getmask(letter)) != bytes(letters.getmask("\uffff"))
 
@@ -132,7 +133,7 @@ def drawable_text(text):
 
 
 def headline_lines(text):
-    """Return the lines of the headline of a picture, one at least."""
+    """Return the lines of the headline of a picture, at least one."""
     return textwrap.wrap(drawable_text(text), _HEADLINE_LETTERS) or [""]
 
 
@@ -144,10 +145,10 @@ def explanation_lines(text):
 
 
 def footer_height(text):
-    """Return the pixels that the text below the panels takes, without the room above it."""
+    """Return the height of the text below the panels, pixels, without the room above it."""
     return pixels(MARGIN + EXPLANATION_LINE * len(explanation_lines(text)))
 
 
 def pixels(inches):
-    """Return a length in pixels of the picture."""
+    """Return a length in inches as pixels."""
     return round(inches * DPI)

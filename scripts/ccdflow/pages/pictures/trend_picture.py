@@ -1,4 +1,4 @@
-"""The picture of figures over the nights, as PNG bytes."""
+"""The picture of bias levels and noises over the nights, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdflow.pages.pictures.canvas import (
+from ccdflow.pages.pictures.matplotlib_figure import (
     drawing,
     label_axes,
     legend,
@@ -23,25 +23,25 @@ from ccdflow.pages.pictures.night_axis import (
 )
 from ccdflow.pages.pictures.style import FAINT_INK, drawable_text
 
-# Height of the panels together, inches.
+# Height of all panels, inches.
 _PANELS_HEIGHT = 6.4
-# Room above and below the point of a single night, as a part of the scale.
+# Room above and below the point of a single night, as a fraction of the scale.
 _ROOM_OF_ONE_NIGHT = 0.6
-# Room at a scale of ratios at least.
+# Least room at each end of the scale of ratios, as a fraction of the largest.
 _LEAST_RATIO_ROOM = 0.2
 
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """The figures of one night, camera and amplifier.
+    """The figures of an amplifier of a camera in one night.
 
     Attributes
     ----------
     night : str
-        Name of the night, as a rule ``YYYY-MM-DD``.
+        Name of the night, as a rule its date ``YYYY-MM-DD``.
     camera, amplifier : str
-        The subject of the series: the camera, and the values that distinguish its groups of biases
-        if it has several; the amplifier may be empty.
+        The camera, with the values that distinguish its groups of biases if it has several groups;
+        the amplifier, which may be empty.
     level, read_noise : float
         In the unit of the picture; NaN where not known.
     noise_ratio : float
@@ -57,7 +57,7 @@ class TrendPoint:
 
 
 def trend_picture(points, *, title="Trend over the nights", highlight=None, unit="adu"):
-    """Draw bias level, read noise and the noise of the combined bias over nights.
+    """Return the picture of bias level, read noise and noise of the combined bias over nights.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def trend_picture(points, *, title="Trend over the nights", highlight=None, unit
     Returns
     -------
     bytes
-        A PNG of three panels with one line a camera and amplifier.
+        A PNG of three panels with a line for each camera and amplifier.
 
     Raises
     ------
@@ -155,13 +155,13 @@ def _draw_trends(axes, points, key, positions_by_night, level_unit):
     if len(positions_by_night) == 1:
         axes.margins(y=_ROOM_OF_ONE_NIGHT)
     if key == "noise_ratio":
-        # A few percent are the statistics of the measurement.
+        # Ratios scatter by a few percent: the errors of the measurement.
         ratios = [point.noise_ratio for point in points if point.noise_ratio > 0]
         set_vertical_scale(axes, [1.0, *ratios], least_room=_LEAST_RATIO_ROOM)
 
 
 def _draw_trend(axes, line, label, number, level_unit):
-    """Draw one line; levels minus their median, so that unlike levels share a scale.
+    """Draw one line. Levels are drawn minus their median: unlike levels have one scale.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class DarkMaker(ExposedMasterMaker):
         def choose(statistics):
             """Return the selection by the statistics of one amplifier in all darks."""
             return dark_flat_selection.select_darks(
-                statistics, temperatures=members.temperatures, lost_parts=lost_parts
+                statistics, temperatures=members.temperatures, lost_pixels=lost_parts
             )
 
         return selecting.select_by_statistics(statistics, choose)
@@ -69,7 +69,7 @@ class DarkMaker(ExposedMasterMaker):
         -------
         statistics : list of list of dict
             For each dark the figures of each of its amplifiers.
-        lost_parts : list of ccdflow.detector.lost_pixels.LostPart
+        lost_parts : list of ccdflow.detector.lost_pixels.LostPixels
             For each dark the fraction of lost pixels, in the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
             Darks with the pixels of another dark.
@@ -101,7 +101,7 @@ class DarkMaker(ExposedMasterMaker):
                     figures = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(figures)})
         lost_parts = [
-            max(parts_of_member, key=lambda lost_part: lost_part.part)
+            max(parts_of_member, key=lambda lost_part: lost_part.fraction)
             for parts_of_member in zip(*parts_of_images, strict=True)
         ]
         return statistics, lost_parts, copies

@@ -76,9 +76,9 @@ def flag_by_darks(night, image, amplifier, gain, mask, *, hot_rate, threads=1):
             lines = fit.lines(read_rows(np.arange(strip.start, strip.stop) + place.y0))
             rows = slice(strip.start + place.y0, strip.stop + place.y0)
             mask[rows, place.x0 : place.x1] |= dark_mask(
-                lines, hot=hot_rate, level=fit.rate, scales=fit.scales
+                lines, hot_rate=hot_rate, level=fit.rate, noise_factors=fit.noise_factors
             )
-            significance = (lines.rate - fit.rate) / (lines.rate_error * fit.scales[0])
+            significance = (lines.rate - fit.rate) / (lines.rate_error * fit.noise_factors.rate)
             significance = significance.astype(np.float32)
             significance[np.isnan(significance)] = 0
             return sums_of_parts(significance)

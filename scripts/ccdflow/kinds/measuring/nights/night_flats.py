@@ -96,10 +96,10 @@ def flag_by_flats(night, image, bad_pixels, *, low_sigma):
     if not has_contrasts:
         return {"deep"}, [f"its flats are spectra: {_ONLY_DEEP}"]
     response = contrasts.response(low_sigma)
-    if response.low_part > _MOST_LOW_PART:
+    if response.low_fraction > _MOST_LOW_PART:
         return {"deep"}, [
-            f"{100 * response.low_part:.2g} % of the lit pixels of its flats are lower than their"
-            f" neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
+            f"{100 * response.low_fraction:.2g} % of the lit pixels of its flats are lower than"
+            f" their neighbours, a structure as fine as pixels: {_ONLY_DEEP}"
         ]
     bad_pixels.masks["flat"], bad_pixels.weak = response.mask, response.weak
     return {"deep", "flat"}, []

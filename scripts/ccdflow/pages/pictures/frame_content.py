@@ -1,6 +1,7 @@
-"""The content of a picture of a frame, taken from its pixels: small images and profiles.
+"""The content of a frame's picture, taken from its pixels: small images, overscan profiles.
 
-Regions are half-open as Python slices, ``(y0, y1, x0, x1)``; texts have FITS sections, from 1.
+Regions are half-open, ``(y0, y1, x0, x1)``, as Python slices. Texts have FITS sections, which count
+from 1.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from ccdflow.robust import MAD_TO_SIGMA_SHORT
 Box = tuple[int, int, int, int]
 """Rows and columns of a rectangle, half-open: (y0, y1, x0, x1)."""
 
-# Rows of a block that are averaged, at most: a star is wider than the rows between them.
+# Rows of a block that are averaged at most: a star is wider than the distance of these rows.
 _MOST_AVERAGED_ROWS = 6
-# Least and largest height over width of an image as drawn.
+# Least and largest height over width of a drawn image.
 _LEAST_RATIO, _MOST_RATIO = 0.36, 2.0
-# A profile's scale holds values this many ranges of the overscan below its lowest and above its
-# highest one.
+# Distances below the lowest and above the highest value of the overscan within which the scale of a
+# profile includes values, in units of the range of the overscan.
 _REACH_BELOW, _REACH_ABOVE = 1.5, 3
-# Room at a profile's scale, as a part of the range of its values, and in their unit where the range
-# is 0. The scale has it once below and, for words, this many times above.
-_ROOM_PART, _LEAST_ROOM, _ROOMS_ABOVE = 0.08, 0.5, 3.2
+# Room at the scale of a profile as a fraction of the range of its values, and in their unit where
+# the range is 0. The third number is how many times this room is above the values, for words; it is
+# below them once.
+_ROOM_FRACTION, _LEAST_ROOM, _ROOMS_ABOVE = 0.08, 0.5, 3.2
 
 
 @dataclass(frozen=True)
 class OverscanStrip:
-    """One overscan region that was used.
+    """An overscan region that was used.
 
     Attributes
     ----------
@@ -55,25 +57,25 @@ class FrameImages:
     Attributes
     ----------
     name : str
-        The raw file, as the reader knows it.
+        The raw file, as the picture names it.
     image_type : str
         bias, dark, flat, science, arc or other.
     raw : numpy.ndarray of shape (ny, nx), any integer or float type
-        The pixels as they were read; NaN is drawn as blank.
+        Pixels of the raw frame; NaN is drawn as blank.
     reduced : numpy.ndarray of shape (my, mx), float32 or float64
-        The pixels of the product.
+        Pixels of the reduced frame.
     strips : tuple of OverscanStrip
-        The overscan used; empty where none was subtracted.
+        The used overscan; empty if none was subtracted.
     data : tuple of Box
-        The kept regions of ``raw``, one for each amplifier.
+        The science pixels in ``raw``, a region for each amplifier.
     along : {'rows', 'columns', 'frame'}
         As of the amplifiers of a geometry. 'rows': each row has its own level, the strips are
         columns beside the image. 'columns': each column has its own, the strips are rows above or
         below it. 'frame': one level for all pixels.
     header_biassec : str
-        The overscan section that the header names, as it stands there; empty where it has none.
+        The text of the overscan section in the header; empty if it has none.
     header_region : Box, optional
-        The same as a half-open region, where it could be read.
+        The overscan section of the header as a half-open region; None if it could not be read.
     unit : str
         Unit of the pixels.
     """
@@ -91,7 +93,7 @@ class FrameImages:
 
 
 def fits_section(region):
-    """Write a half-open region as a FITS section.
+    """Return a half-open region as a FITS section.
 
     Parameters
     ----------
@@ -108,10 +110,10 @@ def fits_section(region):
 
 
 def _block_sums(image, step):
-    """Return the sums over square blocks of an image, of the averaged rows alone."""
+    """Return the sums over square blocks of an image, only of the rows that are averaged."""
     ny, nx = image.shape
     sums_by_rows = np.zeros((-(-ny // step), nx))
-    # Whole rows at a time, which is ten times faster than `reduceat` along the columns.
+    # Whole rows are added, ten times as fast as `reduceat` along the columns.
     with np.errstate(invalid="ignore"):
         for first in _sampled_block_rows(step, ny):
             sampled_rows = image[first::step]
@@ -120,7 +122,7 @@ def _block_sums(image, step):
 
 
 def _sampled_block_rows(step, ny):
-    """Return the rows of a block that are averaged, counted from its first one."""
+    """Return the rows of a block that are averaged, counted from the first row of the block."""
     return range(0, min(step, ny), max(1, step // _MOST_AVERAGED_ROWS))
 
 
@@ -134,20 +136,20 @@ def _block_counts(shape, step):
 
 
 def check_image(image, title, name):
-    """Refuse an image without rows and columns.
+    """Refuse an array that is not an image of rows and columns.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), any integer or float type, any byte order
     title : str
-        The name of the image in the error.
+        Name of the image in the error.
     name : str
-        The frame, named in the error.
+        Name of the frame in the error.
 
     Raises
     ------
     UserError
-        If it is not two-dimensional, or has an empty axis.
+        If the array is not two-dimensional, or has an empty axis.
     """
     if image.ndim != 2 or image.size == 0:
         raise UserError(
@@ -193,7 +195,7 @@ def check_frame(frame):
 
 
 def _has_upright_strips(frame):
-    """Return whether the strips are columns: by their shape where the level goes along no axis."""
+    """Return whether strips are columns; with one level for all pixels, their shape decides."""
     if frame.along == "frame" and frame.strips:
         y0, y1, x0, x1 = frame.strips[0].region
         return y1 - y0 >= x1 - x0
@@ -201,7 +203,7 @@ def _has_upright_strips(frame):
 
 
 def noun_across(frame):
-    """Return the word for the lines that are counted across a strip."""
+    """Return 'column' or 'row': the lines that are counted across a strip."""
     return "column" if _has_upright_strips(frame) else "row"
 
 
@@ -229,14 +231,14 @@ def _along_range(frame, region):
 
 
 def _strip_pixels(frame, region):
-    """Return pixels of a region, with the direction across it as the second axis."""
+    """Return the pixels of a region; the second axis is the one across the strip."""
     y0, y1, x0, x1 = region
     pixels = frame.raw[y0:y1, x0:x1]
     return pixels if _has_upright_strips(frame) else pixels.T
 
 
 def header_differs(frame):
-    """Return whether the header names another overscan than the one used."""
+    """Return whether the overscan section of the header is not the used one."""
     if not frame.header_biassec or not frame.strips:
         return False
     if frame.header_region is None:
@@ -245,7 +247,7 @@ def header_differs(frame):
 
 
 def strip_groups(frame):
-    """Return strips that lie beside each other, to be drawn in one panel; at most three groups."""
+    """Return groups of strips that lie beside each other, a panel each; at most three groups."""
     groups = []
     for strip in sorted(frame.strips, key=lambda strip: range_across(frame, strip.region)):
         start, stop = range_across(frame, strip.region)
@@ -260,7 +262,7 @@ def strip_groups(frame):
 def mean_of_middle_half(pixels, *, axis):
     """Return the mean of the middle half of the finite values along an axis.
 
-    Medians of integers jump by whole units, and hide smaller steps.
+    Medians of integers change by whole units, and hide smaller steps.
 
     Parameters
     ----------
@@ -280,7 +282,7 @@ def mean_of_middle_half(pixels, *, axis):
 
 
 def medians(pixels, *, axis):
-    """Return the median of the finite pixels along an axis; NaN without finite pixels.
+    """Return the median of the finite pixels along an axis; NaN for no finite pixel.
 
     Parameters
     ----------
@@ -308,7 +310,7 @@ class ShrunkImage:
     Attributes
     ----------
     values : numpy.ndarray of shape (ceil(ny / step), ceil(nx / step)), float64
-        Means of square blocks, those at the far edges maybe smaller; NaN where a block has no
+        Means of square blocks; blocks at the far edges may be smaller. NaN for a block without a
         finite pixel.
     step : int
         Side of a block in pixels.
@@ -322,21 +324,21 @@ class ShrunkImage:
 
     @property
     def ratio(self):
-        """Height over width as drawn: long strips are drawn wider, or taller, than they are."""
+        """Height over width as drawn, within limits: long strips are drawn wider, or taller."""
         return min(max(self.shape[0] / self.shape[1], _LEAST_RATIO), _MOST_RATIO)
 
 
 def shrink(image, limit):
-    """Average an image over square blocks until no side is longer than a limit.
+    """Return an image averaged over square blocks, so that no side is longer than a limit.
 
-    Of large blocks some evenly spaced rows are averaged.
+    In large blocks only some evenly spaced rows are averaged.
 
     Parameters
     ----------
     image : numpy.ndarray of shape (ny, nx), any integer or float type
         NaN and infinities are left out of the averages.
     limit : int
-        Longest side wanted, in pixels.
+        Longest side of the result, pixels.
 
     Returns
     -------
@@ -356,19 +358,19 @@ def shrink(image, limit):
 
 @dataclass(frozen=True)
 class Profile:
-    """Strips that lie beside each other, column by column (or row by row, where strips are rows).
+    """The values across strips that lie beside each other, of each column (or row).
 
     Attributes
     ----------
     strips : tuple of OverscanStrip
         The strips.
     columns : numpy.ndarray of shape (n,), int
-        Columns from a little before the strips to a little beyond, counted from 0.
+        Columns from a few before the strips to a few behind them, counted from 0.
     lines : tuple of numpy.ndarray of shape (n,), float64
-        Typical value of each column in the frame's unit, one line for each range of rows that the
-        strips have: four quadrants with overscan in the same columns give two.
+        Typical value of each column in the frame's unit, a line for each range of rows of the
+        strips: four quadrants with overscan in the same columns have two.
     limits : tuple of float or None
-        Scale that shows the strips and a few times the noise around them; None where they have no
+        Ends of a scale that shows the strips and values near theirs; None if the strips have no
         finite pixel.
     """
 
@@ -379,15 +381,15 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Panels:
-    """All that is drawn of a frame, without a reference to the frame's pixels.
+class FrameContent:
+    """All drawn parts of a frame, without a reference to its pixels.
 
     Attributes
     ----------
     frame : FrameImages
         The frame, its images replaced by empty ones of the same shape.
     raw, reduced : ShrunkImage
-        Its images.
+        The shrunk images of the frame.
     profiles : tuple of Profile
         At most three.
     """
@@ -398,8 +400,8 @@ class Panels:
     profiles: tuple[Profile, ...]
 
 
-def take_panels(frame, limit):
-    """Take the drawn parts of a frame.
+def take_content(frame, limit):
+    """Return the drawn parts of a frame.
 
     Parameters
     ----------
@@ -410,7 +412,7 @@ def take_panels(frame, limit):
 
     Returns
     -------
-    Panels
+    FrameContent
 
     Raises
     ------
@@ -423,7 +425,7 @@ def take_panels(frame, limit):
     )
     profiles = tuple(take_profile(frame, group) for group in strip_groups(frame))
     raw, reduced = shrink(frame.raw, limit), shrink(frame.reduced, limit)
-    return Panels(frame_without_pixels, raw, reduced, profiles)
+    return FrameContent(frame_without_pixels, raw, reduced, profiles)
 
 
 def _array_without_memory(image):
@@ -432,19 +434,19 @@ def _array_without_memory(image):
 
 
 def take_profile(frame, strips):
-    """Take the profile across strips that lie beside each other.
+    """Return the profile across strips that lie beside each other.
 
     Parameters
     ----------
     frame : FrameImages
         The frame.
     strips : list of OverscanStrip
-        Some of its strips.
+        Strips of the frame, a group of `strip_groups`.
 
     Returns
     -------
     Profile
-        With the overscan that the header names, where that is near the strips.
+        Its columns include the overscan section of the header, if it is near the strips.
     """
     spans = [range_across(frame, strip.region) for strip in strips]
     start, stop = min(span[0] for span in spans), max(span[1] for span in spans)
@@ -470,7 +472,7 @@ def take_profile(frame, strips):
 
 
 def _level_and_noise(frame, strip):
-    """Return the strip's own level and noise, measured where they were not handed over."""
+    """Return the level and noise of a strip, in the frame's unit; measured if not known."""
     pixels = np.asarray(_strip_pixels(frame, strip.region), dtype=float)
     level, noise = strip.level, strip.noise
     if not math.isfinite(level):
@@ -482,7 +484,7 @@ def _level_and_noise(frame, strip):
 
 
 def _limits_of_scale(levels_and_noises, values, is_in_strip):
-    """Return limits of a scale that shows the strips, half the noise, and values not far beyond."""
+    """Return the ends of a scale that shows strips, half their noise, and values near theirs."""
     is_finite = np.isfinite(values)
     strip_values = values[is_in_strip & is_finite]
     if strip_values.size == 0:
@@ -499,5 +501,5 @@ def _limits_of_scale(levels_and_noises, values, is_in_strip):
         is_finite & (values > low - _REACH_BELOW * reach) & (values < high + _REACH_ABOVE * reach)
     ]
     low, high = float(min(low, near_values.min())), float(max(high, near_values.max()))
-    room = _ROOM_PART * (high - low) or _LEAST_ROOM
+    room = _ROOM_FRACTION * (high - low) or _LEAST_ROOM
     return low - room, high + _ROOMS_ABOVE * room

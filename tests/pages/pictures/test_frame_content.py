@@ -1,4 +1,4 @@
-"""Panels of frames: groups of overscan strips, regions, and images shrunk for a picture."""
+"""The content of a frame's picture: groups of overscan strips, regions, and shrunk images."""
 
 import math
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ccdflow.errors import UserError
-from ccdflow.pages.pictures.panels import (
+from ccdflow.pages.pictures.frame_content import (
     FrameImages,
     OverscanStrip,
     fits_section,
     shrink,
     strip_groups,
-    take_panels,
+    take_content,
     take_profile,
 )
 
@@ -109,7 +109,7 @@ def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
     raw[40:] += 50
     strips = (OverscanStrip((0, 40, 30, 40), "low"), OverscanStrip((40, 80, 30, 40), "high"))
     given = frame(raw=raw, reduced=raw[:, :30], strips=strips, data=(), header_region=None)
-    (columns_profile,) = take_panels(given, 100).profiles
+    (columns_profile,) = take_content(given, 100).profiles
     assert [float(line.mean()) for line in columns_profile.lines] == pytest.approx(
         [1000, 1050], abs=2
     )
@@ -117,7 +117,7 @@ def test_quadrants_with_overscan_in_the_same_columns_have_a_line_each():
 
 def test_panels_hold_on_to_no_pixels_of_the_frame():
     given = frame()
-    taken = take_panels(given, 20)
+    taken = take_content(given, 20)
     assert taken.frame.raw.shape == given.raw.shape
     assert taken.frame.raw.strides == (0, 0)
     assert max(taken.raw.values.shape) <= 20
@@ -180,5 +180,5 @@ def test_shrinking_to_a_limit_that_is_not_reached_changes_nothing():
 )
 def test_an_image_that_cannot_be_drawn_is_refused_by_name(change, message):
     with pytest.raises(UserError, match=message) as caught:
-        take_panels(frame(**change), 100)
+        take_content(frame(**change), 100)
     assert str(caught.value).startswith("ccd.014.0.fits.gz: ")

@@ -1,6 +1,6 @@
-"""The common parts of pictures drawn by Matplotlib: style, layout in inches, rendering to PNG.
+"""Figures of Matplotlib as PNG bytes: their style, layout in inches, legends and scales.
 
-The same values give the same bytes: no date, no software version, no style file of the user.
+The same values give the same bytes: without date, version of the software, or the user's style.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ccdflow.pages.pictures.plotpanel import MARKS, MOST_LEGEND_ENTRIES
+from ccdflow.pages.pictures.plotpanel import MARKS, MOST_LEGEND_ENTRIES, MOST_LEGEND_FRACTION
 from ccdflow.pages.pictures.raster import description_chunk
 from ccdflow.pages.pictures.style import (
     ABOVE_HEADLINE,
@@ -46,15 +46,16 @@ from ccdflow.pages.pictures.style import (
 
 # Height of a line of a legend, inches.
 _LEGEND_LINE = 0.17
-# Room below the explanation, inches: Matplotlib counts it from the depth of its letters.
+# Room below the explanation, inches; Matplotlib measures it from the lower end of letters.
 _BELOW_EXPLANATION = 0.12
-# Width of a letter of a legend and of a panel's title, and of the mark beside an entry, inches.
+# Widths of a letter of a legend, of a letter of a panel's title, and of the mark of an entry,
+# inches.
 _LEGEND_LETTER, _TITLE_LETTER, _LEGEND_MARK = 0.062, 0.085, 0.52
-# A legend inside a panel wider than this has two columns, inches.
+# A legend inside a panel that is wider than this has two columns, inches.
 _TWO_COLUMNS_WIDTH = 8
-# Room above a legend inside a panel, inches; the part of the panel that it may take.
-_ABOVE_LEGEND, _MOST_LEGEND_PART = 0.1, 0.6
-# Room above and below the values on a vertical scale, part of their range.
+# Room above a legend inside a panel, inches.
+_ABOVE_LEGEND = 0.1
+# Room above and below the values on a vertical scale, as a fraction of their range.
 _SCALE_ROOM = 0.12
 _FONT = "DejaVu Sans"
 _STYLE = {
@@ -66,7 +67,7 @@ _STYLE = {
     "axes.labelcolor": INK,
     "axes.titlesize": TITLE_POINTS,
     "axes.titlelocation": "left",
-    # Without this Matplotlib computes it from all labels, a sixth of the time of drawing.
+    # Without this Matplotlib computes it from all labels, in a sixth of the time of drawing.
     "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -84,15 +85,15 @@ _STYLE = {
 }
 
 
-# Matplotlib's settings and font caches are global: jobs that run as threads draw one at a time.
+# Settings and font caches of Matplotlib are global: threads draw one at a time.
 _MATPLOTLIB_LOCK = threading.Lock()
-# The thread whose fonts are open.
+# The thread whose fonts are open, at the key "thread".
 _font_state = {}
 
 
 @contextmanager
 def drawing():
-    """Hold the lock, and a style that nothing on the user's machine changes."""
+    """Hold the lock of Matplotlib, and the style of all pictures, while a figure is drawn."""
     with _MATPLOTLIB_LOCK, matplotlib.rc_context():
         _close_fonts_of_others()
         matplotlib.rcdefaults()
@@ -101,9 +102,9 @@ def drawing():
 
 
 def _close_fonts_of_others():
-    """Close the fonts that Matplotlib opened for another thread: it keeps 64, with a file each.
+    """Close the fonts that Matplotlib opened for another thread: up to 64 open files.
 
-    A watch draws each page in a thread of its own, so files and memory would grow with its pages.
+    A watch draws each page in a thread of its own: open files and memory would grow with the pages.
     """
     thread = threading.get_ident()
     if _font_state.get("thread") != thread:
@@ -130,7 +131,7 @@ def new_figure(title, explanation, *, height):
     figure : Figure
         The figure.
     make_axes : AxesMaker
-        Makes axes in it, in inches right of and below the corner under the headline.
+        Makes axes in the figure. Inches are counted from the left edge and from below the headline.
     """
     headline, lines = headline_lines(title), explanation_lines(explanation)
     above = HEADLINE_ROOM + HEADLINE_LINE * len(headline)
@@ -151,13 +152,13 @@ def new_figure(title, explanation, *, height):
 
 @dataclass(frozen=True)
 class AxesMaker:
-    """Makes axes in a figure, whose places are given in inches.
+    """Makes axes in a figure from boxes in inches.
 
     Attributes
     ----------
     figure : matplotlib.figure.Figure
     above : float
-        From the figure's upper edge to its panels, inches.
+        Room above the panels, inches.
     total : float
         Height of the figure, inches.
     """
@@ -176,11 +177,11 @@ class AxesMaker:
 
 
 def png_bytes(figure):
-    """Render to a PNG of 256 colours, each within 6 of 255: a third of the size of all colours."""
+    """Return a figure as a PNG of 256 colours, a third of the size of one with all colours."""
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     stream = io.BytesIO()
-    # A byte for each pixel has 256 values.
+    # A palette of 256 colours has a byte for each pixel; channels differ by at most 6 of 255.
     reduced = pixels.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     reduced.putpalette(_with_exact_ground(reduced.getpalette()))
     description = description_chunk(figure.get_label())
@@ -189,7 +190,7 @@ def png_bytes(figure):
 
 
 def _with_exact_ground(palette):
-    """Put the two colours of the ground into a palette, where it has their nearest ones."""
+    """Return a palette in which the nearest colours to the two grounds are replaced by these."""
     colours = np.array(palette).reshape(-1, 3)
     for ground in (PAPER, WHITE):
         ground_rgb = [int(ground[index : index + 2], 16) for index in (1, 3, 5)]
@@ -198,7 +199,7 @@ def _with_exact_ground(palette):
 
 
 def label_axes(axes, title, xlabel, ylabel):
-    """Name a panel and its axes, and give it lines to read values by.
+    """Write the title and the names of the axes of a panel, and draw its horizontal grid.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def label_axes(axes, title, xlabel, ylabel):
 
 
 def legend(axes):
-    """Put the legend above the panel, beside its title, or inside where it would not fit."""
+    """Draw the legend beside the panel's title, or inside the panel if it is too long."""
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
@@ -237,23 +238,23 @@ def legend(axes):
 
 
 def _make_room(axes, inches):
-    """Raise the upper end of the vertical scale, so that the curves end some inches below it."""
+    """Raise the upper end of the vertical scale by some inches of room."""
     low, high = axes.get_ylim()
-    room_part = inches / (axes.get_position().height * axes.figure.get_figheight())
-    axes.set_ylim(low, low + (high - low) / (1 - min(room_part, _MOST_LEGEND_PART)))
+    room_fraction = inches / (axes.get_position().height * axes.figure.get_figheight())
+    axes.set_ylim(low, low + (high - low) / (1 - min(room_fraction, MOST_LEGEND_FRACTION)))
 
 
 def set_vertical_scale(axes, values, *, least_room=1e-3):
-    """Set the vertical scale for values, wide enough that noise does not look like jumps.
+    """Set the vertical scale for values; on a narrow scale noise would look like jumps.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-        Whose vertical scale is set.
+        The axes of the panel.
     values : sequence of float
-        The values drawn; NaN is left out.
+        The values drawn; NaN does not count.
     least_room : float, optional
-        Fraction of the largest value, on each side.
+        Least room at each end, as a fraction of the largest value.
     """
     finite_values = np.asarray([value for value in values if math.isfinite(value)])
     if finite_values.size == 0:
@@ -265,5 +266,5 @@ def set_vertical_scale(axes, values, *, least_room=1e-3):
 
 
 def line_style(number):
-    """Return colour and marker of the line with this number, as keywords of Matplotlib."""
+    """Return the colour and marker of a line by its number, as keywords of Matplotlib."""
     return {"color": SERIES[number % len(SERIES)], "marker": MARKS[number % len(MARKS)]}
