@@ -528,8 +528,6 @@ PRESCRIBED_TRUTHS = {
     "master_choices.py": {"needed"},
     # The basis of measurements has it.
     "night_measurement.py": {"like_ccdmask"},
-    # The truth of a simulated folder has it.
-    "camera.py": {"sound_header"},
     # A setting of Snakemake's workflow.
     "host.py": {"use_threads"},
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.

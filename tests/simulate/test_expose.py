@@ -222,7 +222,7 @@ def test_dark_current_doubles_every_six_degrees_and_glow_does_not(detector):
 
 
 def test_later_the_detector_is_warmer_and_has_more_hot_pixels(detector):
-    aged = simulate.later_detector(detector, seed=1, dark_factor=1.2, new_hot=5)
+    aged = simulate.later_detector(detector, seed=1, dark_factor=1.2, n_new_hot=5)
     assert len(aged.hot_pixels) == 25
     np.testing.assert_allclose(aged.hot_pixels[:20, 2], 1.2 * detector.hot_pixels[:, 2])
     new = aged.hot_pixels[20:]
@@ -373,7 +373,7 @@ def test_traps_take_the_same_from_faint_and_bright(detector):
 
 def test_a_trap_takes_no_more_than_there_is():
     image = np.full((6, 3), 50.0)
-    charge.trap(image, np.array([[2.0, 1.0, 80.0]]))
+    charge.hold_back_charge(image, np.array([[2.0, 1.0, 80.0]]))
     assert image[2:, 1].tolist() == [0, 0, 0, 0]
     assert image.sum() == 14 * 50
 
@@ -381,7 +381,7 @@ def test_a_trap_takes_no_more_than_there_is():
 def test_a_full_well_spills_along_its_column_and_loses_nothing_within_the_frame():
     image = np.full((40, 5), 100.0)
     image[20, 2] = 9_100.0
-    charge.spill(image, 1_000.0)
+    charge.spill_charge(image, 1_000.0)
     assert image.sum() == pytest.approx(199 * 100 + 9_100)
     assert image.max() == 1_000
     np.testing.assert_array_equal(image[:, [0, 1, 3, 4]], 100)
@@ -394,7 +394,7 @@ def test_a_full_well_spills_along_its_column_and_loses_nothing_within_the_frame(
 def test_a_spill_over_the_edge_is_gone():
     image = np.zeros((4, 1))
     image[0, 0] = 100.0
-    charge.spill(image, 10.0)
+    charge.spill_charge(image, 10.0)
     assert image[:, 0].tolist() == [10, 10, 10, 10]
 
 
@@ -456,7 +456,7 @@ def test_defects_are_where_their_lists_say_and_no_pixel_has_two(detector):
     assert {bit: int(((mask & bit) > 0).sum()) for bit in (8, 16, 4096)} == {8: 24, 16: 10, 4096: 3}
     trap_row = int(detector.traps[0, 0])
     assert ((mask & 32) > 0).sum() == 101 + 101 - trap_row
-    some = detector.defects(hot=10.0, low=0.0)
+    some = detector.defects(least_hot_rate=10.0, most_low_response=0.0)
     strong = int((detector.hot_pixels[:, 2] >= 10).sum())
     assert ((some & 8) > 0).sum() == strong + 4 < 24
     assert ((some & 16) > 0).sum() == 4

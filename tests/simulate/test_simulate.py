@@ -502,7 +502,7 @@ def test_overscan_on_the_left_mirrors_the_camera(tmp_path):
 
 
 def test_a_sound_header_names_the_usable_overscan():
-    camera = replace(simulate.LFC, sound_header=True)
+    camera = replace(simulate.LFC, has_sound_header=True)
     assert camera.biassec == "[2056:2080,1:4128]"
 
 

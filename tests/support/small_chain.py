@@ -99,7 +99,7 @@ class Chain:
 
         Hot pixels that are linear in time count as good.
         """
-        good = self.detector.defects(hot=np.inf) == 0
+        good = self.detector.defects(least_hot_rate=np.inf) == 0
         for one in map(self.taken.get, files):
             good &= ~one.is_saturated
             good[tuple(one.cosmics[:, :2].astype(int).T)] = False

@@ -44,30 +44,32 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
     ("detector.shutter_maps", "detector.dead_time",
-     "_LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
+     "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
     ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
-    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL_SIGMA"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
-    ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),
+    ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_SHARE"),
     ("calibrated.remade_calibration", "calibrate.sky_level",
-     "_SKY_LAG=_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _SKY_ITERATIONS=_CLIPPING_ITERATIONS"
-     " _KEPT_VARIANCE=_CLIPPED_VARIANCE"),
+     "_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _CLIPPING_ITERATIONS"
+     " _CLIPPED_VARIANCE"),
     ("calibrated.masking", "calibrate.arithmetic", "_HOT_RATE"),
     ("calibrated.masking", "frame.saturation",
-     "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMN_DISTANCE=_COLUMNS_APART"),
+     "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMNS_APART"),
     ("calibrated.masking", "detector.pixels.history", "_LEAST_SHARE"),
     ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
     ("combined.combined_figures", "combine.subtracted_masters", "_MOST_ERROR_RATIO=_HOT_NOISE"),
     ("combined.combined_figures", "detector.pixels.trails",
      "_HOT_COLUMN_PART _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
-    ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES"),
+    ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES _FEWEST_ROWS _MOST_EXCESS"),
+    ("combined.remade_by_noise", "combine.clipping", "_BRIGHT_SIGMA"),
     ("combined.measuring", "combine.moments", "_CLIP_SIGMA"),
-    ("combined.measuring", "combine.noise", "_LEAST_SIGMA=DIGITAL_NOISE"),
+    ("reading.restated_numbers", "combine.noise", "DIGITAL_NOISE"),
+    ("reduced.remade_frames", "frame.line_noise", "_OUTLIER_SIGMA _LEAST_SIGMA"),
     ("combined.measuring", "combine.member_noise",
      "MODEL_ROWS=SAMPLE_ROWS _BOX_SHAPE=_BOX_ROWS,_BOX_COLUMNS"),
     ("combined.measuring", "detector.flat_figures",
-     "_PAIR_VARIANCE_FACTOR _GAIN_PIXELS=_FEWEST_GAIN_PIXELS"),
+     "_PAIR_VARIANCE_FACTOR _FEWEST_GAIN_PIXELS"),
     ("comparing.amplifiers", "frame.readout", "ROUNDING"),
     ("reading.restated_numbers", "maskbits",
      "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"
@@ -84,16 +86,17 @@ REPEATED_NUMBERS = (
 )  # fmt: skip
 # Numbers that are verification's own: tolerances, sizes of samples, rows at once, limits of tables.
 OWN_NUMBERS = {
-    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_DIGITS",
-    "calibrated.cosmic_rays": "_WIDTH_TOLERANCE _WIDTH_TOLERANCE_IN_STEPS",
+    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_ROUNDING",
+    "calibrated.cosmic_rays": "_FWHM_TOLERANCE _FWHM_TOLERANCE_IN_STEPS",
     "calibrated.grading": "_ROUNDING_DEGREES",
     "calibrated.masking":
         "_BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
-        " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _PART_DIFFERING _ROWS_AT_ONCE",
+        " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _MOST_DIFFERING_FRACTION"
+        " _ROWS_AT_ONCE",
     "calibrated.master_planes": "_BITS_OF_FRAMES _LIGHT_ROWS",
-    "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_PART _HALVINGS",
+    "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_TOLERANCE _HALVINGS",
     "calibrated.standard_errors":
-        "_BLOCK_PIXELS CARD_ROUNDING_PART SCATTER_ROUNDING_PART _SUM_ROUNDING _NEAR_LIMIT",
+        "_BLOCK_PIXELS CARD_TOLERANCE SCATTER_TOLERANCE _SUM_ROUNDING _NEAR_LIMIT",
     "combined.combined_verdict":
         "_MOST_BANDS _BAND_ROWS _MOST_VALUES _FEWEST_BANDS ERROR_TOLERANCE",
     "combined.kept_values": "_MOST_DOUBTFUL",
@@ -108,23 +111,24 @@ OWN_NUMBERS = {
         " LONG_EXPOSURE_TOLERANCE READ_NOISE_TOLERANCE ZERO_NOISE_TOLERANCE"
         " COMBINED_NOISE_TOLERANCE CLIPPING_NOISE_TOLERANCE _FACTOR_TOLERANCE _GAIN_TOLERANCE"
         " _MOST_SIGMA MASTER_NOISE_TOLERANCE FLAT_SIGNAL_TOLERANCE FLAT_SCATTER_TOLERANCE",
-    "command": "_OWN_FAULT_STATUS _MOST_NAMED",
+    "command": "_OWN_FAULT_STATUS _MOST_NAMED_FILES",
     "comparing.amplifiers":
-        "_FEWEST_VALUES_BY_FORMULA _MOST_DRAWN _TRIALS _SEED _LEVEL_VARIANCE_PART"
-        " _LEAST_LEVEL_VARIANCE",
+        "_FEWEST_VALUES_BY_FORMULA _MOST_DRAWN_VALUES _MOST_DRAWN_LEVELS _SEED"
+        " _LEVEL_VARIANCE_TOLERANCE _LEAST_LEVEL_TOLERANCE",
     "comparing.comparing":
         "RELATIVE_ROUNDING ABSOLUTE_ROUNDING DERIVED_ROUNDING NEAR_LIMIT_OF_CARD",
-    "comparing.sentences": "_WIDTH _SHARE_ROUNDING _SENTENCE_ROUNDING",
-    "comparing.source_cards": "_CARD",
+    "comparing.sentences": "_CARD_CHARACTERS _SHARE_ROUNDING _SENTENCE_ROUNDING",
+    "comparing.source_cards": "_CARD_BYTES",
     "detector.dark_pixels": "_OWN_LIGHT_ROUNDS",
     "detector.flat_pixels": "_STRIP_ROWS _FEWEST_ROWS",
     "detector.night_tables": "_USELESS_BITS _SIGMA_ROUNDING",
-    "detector.photon_light": "_NEAR_PART _EXAMINED_PART",
-    "detector.pixel_bits": "NEAR_LIMIT_PART",
-    "detector.shutter_maps": "_ROWS_AT_ONCE _ERROR_PART _VALUE_PART _MEAN_PART _LEAST_MEAN",
+    "detector.photon_light": "_NEAR_FRACTION _EXAMINED_FRACTION",
+    "detector.pixel_bits": "NEAR_LIMIT_FRACTION",
+    "detector.shutter_maps":
+        "_ROWS_AT_ONCE _ERROR_FRACTION _VALUE_FRACTION _MEAN_TOLERANCE _LEAST_MEAN_TOLERANCE",
     "reading.accounts": "_SATURATED_LEVEL",
-    "reading.stored_rows": "_BLOCK",
-    "reduced.reduced_verdict": "_NOISE_PART _PIXEL_TOLERANCE",
+    "reading.stored_rows": "_BLOCK_BYTES",
+    "reduced.reduced_verdict": "_NOISE_TOLERANCE _PIXEL_TOLERANCE",
     "reduced.remade_frames": "_ROWS_AT_ONCE",
     "selection": "MOST_BYTES",
 }  # fmt: skip

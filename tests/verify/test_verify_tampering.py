@@ -302,14 +302,14 @@ def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
         np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4"),
         np.full(3, np.nan),
     )
-    assert comparing.other_bits(product[:2], again[:2]) == (0, 0.0)
-    assert comparing.other_bits(product, again) == (1, 0.0)
-    assert comparing.other_bits(product.astype(">f4"), again) == (1, 0.0)
+    assert comparing.count_other_bits(product[:2], again[:2]) == (0, 0.0)
+    assert comparing.count_other_bits(product, again) == (1, 0.0)
+    assert comparing.count_other_bits(product.astype(">f4"), again) == (1, 0.0)
     with pytest.raises(comparing.Differs, match="other bits"):
         comparing.difference_within(product.astype("f8"), again, np.float32, 2)
     comparing.difference_within(product[:2].astype("f8"), again[:2], np.float32, 2)
     # The raw frame had the same ones.
-    assert comparing.other_bits(product, product.astype("f8")) == (0, 0.0)
+    assert comparing.count_other_bits(product, product.astype("f8")) == (0, 0.0)
     assert (
         comparing.difference_within(product.astype("f8"), product.astype("f8"), np.float32, 2)
         == 0.0
@@ -338,7 +338,7 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
 
 def report_of(folders, **options):
     request = command.VerifyRequest(**options)
-    text, status = command.report(
+    text, status = command.verify_and_report(
         *folders, request, notes_by_product=noted_fits_products(folders[1])
     )
     return text.splitlines(), status
@@ -485,7 +485,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
         (("stranger",), 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
         (("stranger", "missing"), 0, ", 2 cannot be made again, as expected"),
     ):
-        lines, ended = report_of(copy, verifies_all_products=True, expected=words)
+        lines, ended = report_of(copy, verifies_all_products=True, expected_causes=words)
         assert (ended, lines[-1].endswith(end)) == (status, True)
 
 
@@ -500,8 +500,8 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
         f"ccdflow: cannot be made again (missing): {product}: the raw file {source.name} is missing"
     )
     assert (lines[0], status) == (expected, 1)
-    assert report_of(copy, words=(product,), expected=("model",))[1] == 1
-    lines, status = report_of(copy, words=(product,), expected=("missing",))
+    assert report_of(copy, words=(product,), expected_causes=("model",))[1] == 1
+    lines, status = report_of(copy, words=(product,), expected_causes=("missing",))
     assert (status, "again (missing, as expected): reduced/" in lines[0]) == (0, True)
     assert lines[-1].endswith(", 1 cannot be made again, as expected")
     away.rename(source)
@@ -531,7 +531,7 @@ def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatc
     monkeypatch.setitem(verdicts.VERIFIERS, "dark", fail)
     dark, frame = first_product(copy[1], DARK), first_product(copy[1], FRAME)
     causes = ("missing", "older", "model")
-    lines, status = report_of(copy, words=(dark, frame), expected=causes)
+    lines, status = report_of(copy, words=(dark, frame), expected_causes=causes)
     assert status == 2
     assert lines[0].startswith(
         f"ccdflow: verification failed: {dark}: the verification itself failed, which says nothing"
