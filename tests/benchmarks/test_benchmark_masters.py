@@ -71,7 +71,7 @@ def test_a_wrong_master_stops_the_run(frames, tmp_path):
     assert largest["dark"] == pytest.approx(1 / noises["dark"], rel=0.01)
     measured = measure.run([sys.executable, "-c", ""], log=tmp_path / "log")
     with pytest.raises(measure.BenchmarkError, match="ccdproc: its dark is 0"):
-        masters.check(
+        masters.check_differences(
             masters.Result(contender="ccdproc", measurement=measured, differences=largest)
         )
     products["flat"].unlink()

@@ -26,7 +26,7 @@ KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
 """Kinds whose verification reads all pixels of all their sources."""
 
 MOST_BYTES = 64_000_000
-"""Bytes of sources above which a product of these kinds is in no sample: they take 1.5 s of CPU."""
+"""Bytes of a product's sources above which it is in no sample: they take 1.5 s of CPU."""
 
 
 def files_of(results):
