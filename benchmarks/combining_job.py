@@ -109,7 +109,7 @@ class Bench:
         if contender == "combine.py":
             self.file_by_script.unlink(missing_ok=True)
             script = ROOT / "scripts" / "combine.py"
-            command = [sys.executable, script, f"out={self.by_hand}", *self.reduced_files]
+            command = [sys.executable, script, f"out={self.file_by_script}", *self.reduced_files]
         else:
             targets = []
             if contender in ("workflow", "rebuilt") and self.combined_file is not None:

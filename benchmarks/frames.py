@@ -191,8 +191,8 @@ class Result:
             "system_s": f"{self.measurement.system:.3f}",
             "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "peak_main_mb": f"{self.measurement.peak_main / MEGABYTE:.0f}",
-            "sync_after_s": f"{self.settled:.3f}",
-            "written_mb": f"{self.written / MEGABYTE:.0f}",
+            "sync_after_s": f"{self.sync_seconds:.3f}",
+            "written_mb": f"{self.n_bytes / MEGABYTE:.0f}",
         }
 
 
@@ -359,7 +359,7 @@ def table(results, runs):
                 f"{one_run.measurement.system:.1f}",
                 f"{one_run.measurement.peak_tree / MEGABYTE:.0f}",
                 f"{one_run.measurement.peak_main / MEGABYTE:.0f}",
-                f"{one_run.settled:.1f}",
+                f"{one_run.sync_seconds:.1f}",
             ]
         )
     return measure.markdown(head, rows)

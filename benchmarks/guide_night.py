@@ -91,7 +91,7 @@ class Result:
             "system_s": f"{self.measurement.system:.3f}",
             "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "difference_sigma": "" if self.difference is None else f"{self.difference:.4f}",
-            "level_off": "" if self.level_difference is None else f"{self.level:.5f}",
+            "level_off": "" if self.level_difference is None else f"{self.level_difference:.5f}",
         }
 
 
@@ -149,7 +149,9 @@ def check_differences(result):
             f"{result.contender}: its frames are {result.difference:.3f} sigma off the guide's"
         )
     if result.level_difference is not None and not result.level_difference <= MOST_LEVEL_DIFFERENCE:
-        raise BenchmarkError(f"{result.contender}: its level is {result.level:.4f} off the guide's")
+        raise BenchmarkError(
+            f"{result.contender}: its level is {result.level_difference:.4f} off the guide's"
+        )
 
 
 def run_once(contender, raw, work, *, number, reference):

@@ -107,7 +107,7 @@ class Archive:
         Step
         """
         measure.sync_disk()
-        log = self.logs / f"scale-{self.frames()}-{name}.log"
+        log = self.logs / f"scale-{self.n_frames()}-{name}.log"
         measurement = run_ccdflow(self.raw, self.results, log=log)
         # A run may make pages and pictures without reduced frames.
         if name.startswith(IDLE) and f"ccdflow: {IDLE}" not in log.read_text():
@@ -117,7 +117,7 @@ class Archive:
         if len(reduced_now) != n_made or len(reduced) != self.n_frames():
             raise BenchmarkError(
                 f"{name}: {len(reduced_now)} frames reduced instead of {n_made}, "
-                f"{len(reduced)} there of {self.frames()}"
+                f"{len(reduced)} there of {self.n_frames()}"
             )
         self.state = reduced
         step = Step(
@@ -127,7 +127,7 @@ class Archive:
             n_made=n_made,
             measurement=measurement,
         )
-        print(f"{self.frames():7d} {name:17s} {json.dumps(step.as_row())}", flush=True)
+        print(f"{self.n_frames():7d} {name:17s} {json.dumps(step.as_row())}", flush=True)
         self.steps.append(step)
         return step
 
