@@ -11,8 +11,8 @@ from ccdflow import verify
 from ccdflow.calibrate import signal
 from ccdflow.verify.detector import photon_light
 
-# Module of verification, module of the library, and the names that both have; where the library has
-# another name, or one for each number, it is behind "=".
+# Module of verification, module of the library, and the names of equal numbers in both. A different
+# name in the library, or the names of single numbers there, is behind "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
@@ -84,7 +84,7 @@ REPEATED_NUMBERS = (
     ("reading.restated_numbers", "detector.dead_time",
      "MOST_CELLS=_MOST_CELLS LEAST_CELL_SIDE=_LEAST_SIDE"),
 )  # fmt: skip
-# Numbers that are verification's own: tolerances, sizes of samples, rows at once, limits of tables.
+# Numbers that only verification has: tolerances, sizes of samples, rows at once, limits of tables.
 OWN_NUMBERS = {
     "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_ROUNDING",
     "calibrated.cosmic_rays": "_FWHM_TOLERANCE _FWHM_TOLERANCE_IN_STEPS",
@@ -135,7 +135,7 @@ OWN_NUMBERS = {
 
 
 def numbers_of_verification():
-    """{module: names} of the numbers, and tuples of numbers, that modules of verification set."""
+    """Return {module: names} of the numbers, and tuples of numbers, in modules of verification."""
     top, names_by_module = Path(verify.__file__).parent, {}
     for path in sorted(top.rglob("*.py")):
         module = ".".join(path.relative_to(top).with_suffix("").parts)
@@ -154,6 +154,7 @@ def numbers_of_verification():
 
 
 def is_of_numbers(value):
+    """Return whether a value is a number, or a tuple of numbers."""
     values = value if isinstance(value, tuple) and value else (value,)
     return all(type(each) in (int, float, np.float64) for each in values)
 
@@ -188,14 +189,14 @@ def test_a_repeated_number_is_that_of_the_library(copy, original, words):
 
 @pytest.mark.parametrize(("gain", "response"), [(1.0, 1.0), (4.0, 1.0), (0.5, 0.8)])
 def test_the_light_of_steep_stars_is_that_of_the_library(gain, response):
-    """Peaks up to 500,000 electrons, 0.85 pixels wide: surfaces miss their wings by far."""
+    """Stars with peaks up to 500,000 electrons and a sigma of 0.85 pixels: no surface fits them."""
     random, side = np.random.default_rng(5), 128
     rows, columns = np.indices((side, side))
     y, x = rows % 16 - 8.3, columns % 16 - 8.3
-    # Each star has two thirds of the light of the one before, in eight columns of stars.
+    # Each star has two thirds of the light of the star before it.
     peaks = 500_000 * (2 / 3) ** (columns // 16 * 2 + rows // 16 % 2)
     scene = 100 + peaks * np.exp(-(y**2 + x**2) / (2 * 0.85**2))
-    # In adu over the flat, of which one has so many electrons.
+    # The frame is in adu over the flat: electrons per unit.
     electrons = gain * response
     image = random.poisson(np.pad(scene, ((1, 1), (0, 0)), mode="edge")) / electrons
     image = image.astype(np.float32)
@@ -208,10 +209,10 @@ def test_the_light_of_steep_stars_is_that_of_the_library(gain, response):
         image.astype(float), smooth, variance * flat**2, flat, 1 / gain
     )
     _, first, second = np.intersect1d(places, own.places, return_indices=True)
-    # 1 % about a limit either decision is right; the library's sums are of float32.
+    # Within 1 % of a limit either decision is right, because the library sums float32.
     decided = own.closeness[second] > 0.01
     assert np.count_nonzero(decided) > 300
     expected = own.light[second][decided]
-    # Half an electron of faint pixels, and one in 10,000 of bright ones.
+    # Half an electron in faint pixels, and 1e-4 of the light in bright ones.
     tolerance = np.maximum(0.5 / electrons, 1e-4 * expected)
     assert (np.abs(light[first][decided] - expected) <= tolerance).all()

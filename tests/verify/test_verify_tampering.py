@@ -39,7 +39,7 @@ def sound_night(tmp_path_factory):
 
 @pytest.fixture
 def copy(sound_night, tmp_path):
-    """The same night, to be spoilt."""
+    """A copy of the night that a test may change."""
     return copy_folders(sound_night, tmp_path)
 
 
