@@ -303,7 +303,7 @@ class EventArchive(OddEvents):
     @precondition(lambda self: self.existing_products())
     @event(number=NUMBER)
     def delete_product(self, number):
-        """Delete a product."""
+        """Delete a product; the next run makes it anew."""
         name = pick(self.existing_products(), number)
         (self.sandbox.results / name).unlink()
         self.forget(name)
