@@ -20,18 +20,18 @@ import numpy as np
 from astropy.io import fits
 from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
-CALIBRATION = ROOT.parent / "shared" / "peers" / "calibration"
+PEERS_FOLDER = ROOT.parent / "shared" / "peers" / "calibration"
 SHAPE = (4128, 2048)
-MASTERS = (12, 9, 9)
+MEMBER_COUNTS = (12, 9, 9)
 DISTINCT_FRAMES = 20
-COUNT = 200
-CHECKED_NUMBER = 3
+N_FRAMES = 200
+CHECKED_FRAME = 3
 MOST_DIFFERENCE = 0.02  # of the noise of a pixel: the median difference from the floor's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The folders that a run reads and writes."""
+    """The folders that a run reads and writes: frames, products, and the scripts of the peers."""
 
     frames: Path
     out: Path
@@ -39,14 +39,15 @@ class Place:
 
     @property
     def siril(self):
+        """The folder of Siril's frames and products."""
         return self.out / "siril"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One way of calibrating: how its masters are made, its command, and its products.
+    """One way of calibrating: the commands for masters and frames, and the product of a frame.
 
-    `has_errors` says whether uncertainty and mask are made, too; `workers` is for IRAF.
+    `has_errors` tells whether products have uncertainty and mask.
     """
 
     name: str
@@ -60,18 +61,25 @@ class Contender:
 
 
 def _peer(script, step, *options):
+    """Return the function of a `Place` that gives a command of a peer's script."""
+
     def command(place):
+        """Return the command in the folders of a place."""
         return [sys.executable, place.peers / script, step, place.frames, place.out, *options]
 
     return command
 
 
 def _calibrated_file(place, number):
+    """Return the path of a calibrated frame."""
     return place.out / "calibrated" / f"science_{number:05d}.fits"
 
 
 def _ccdflow(*options):
+    """Return the function of a `Place` that gives the command of ccdflow."""
+
     def command(place):
+        """Return the command in the folders of a place."""
         masters = [f"{kind}={place.out / kind}.fits" for kind in ("bias", "dark", "flat")]
         frames = sorted(place.frames.glob("science_*.fits"))
         script = ROOT / "scripts" / "calibrate.py"
@@ -88,18 +96,20 @@ def _ccdflow(*options):
 
 
 def _siril(script):
+    """Return the function of a `Place` that gives a command of Siril."""
     return lambda place: ["siril-cli", "-d", place.siril, "-s", place.peers / script]
 
 
 def is_installed(program):
     """Return a function that tells whether a program is installed."""
-    return lambda: measure.tool(program) is not None
+    return lambda: measure.path_of_program(program) is not None
 
 
-FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
+MAKE_FLOOR_MASTERS = _peer("floor.py", "masters", "--errors")
 CONTENDERS = (
     Contender(
-        name="floor", description="bytes and arithmetic alone, 2 threads", masters=FLOOR_MASTERS,
+        name="floor", description="bytes and arithmetic alone, 2 threads",
+        masters=MAKE_FLOOR_MASTERS,
         command=_peer("floor.py", "science"), product=_calibrated_file,
     ),
     Contender(
@@ -120,12 +130,13 @@ CONTENDERS = (
         is_available=is_installed("siril-cli"),
     ),
     Contender(
-        name="ccdflow", description="scripts/calibrate.py --image-only", masters=FLOOR_MASTERS,
+        name="ccdflow", description="scripts/calibrate.py --image-only",
+        masters=MAKE_FLOOR_MASTERS,
         command=_ccdflow("--image-only"), product=_calibrated_file,
     ),
     Contender(
         name="floor, errors", description="the same with uncertainty and mask",
-        masters=FLOOR_MASTERS,
+        masters=MAKE_FLOOR_MASTERS,
         command=_peer("floor.py", "science", "--errors"), product=_calibrated_file, has_errors=True,
     ),
     Contender(
@@ -136,8 +147,8 @@ CONTENDERS = (
     ),
     Contender(
         name="ccdflow, errors", description="scripts/calibrate.py: image, UNCERT, MASK",
-        masters=FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"), product=_calibrated_file,
-        has_errors=True,
+        masters=MAKE_FLOOR_MASTERS, command=_ccdflow("--saturation", "60000"),
+        product=_calibrated_file, has_errors=True,
     ),
 )  # fmt: skip
 
@@ -146,9 +157,9 @@ CONTENDERS = (
 class Result:
     """One measured run of `frames` frames.
 
-    `difference` is the median difference from the floor's pixels, `pull` the standard deviation of
-    (product - truth) / uncertainty, robust; both of one frame, None where there is nothing to hold
-    it against.
+    `difference` is the median difference from the floor's pixels, in sigma of their noise. `pull`
+    is the robust standard deviation of (product - truth) / uncertainty. Both are of one frame, and
+    None where nothing can be compared.
     """
 
     contender: str
@@ -158,6 +169,7 @@ class Result:
     pull: float | None
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         return {
             "contender": self.contender,
             "frames": self.frames,
@@ -172,22 +184,22 @@ class Result:
 
 
 def make_frames(work, peers, *, shape, count):
-    """Simulate the frames, once for a work folder, and link as many as are wanted.
+    """Simulate frames, unless the work folder has them, and link as many as are wanted.
 
     Returns
     -------
     data, frames : pathlib.Path
-        The simulator's folder, with the truth, and that of the frames.
+        Folder of the simulator, with the truth, and folder of the frames.
     """
     distinct = min(DISTINCT_FRAMES, count)
     data = work / f"calibrating-{shape[0]}x{shape[1]}-{distinct}"
     simulated = data / "frames"
-    if len(list(simulated.glob("*.fits"))) != sum(MASTERS) + distinct:
-        measure.empty(data)
+    if len(list(simulated.glob("*.fits"))) != sum(MEMBER_COUNTS) + distinct:
+        measure.make_empty_folder(data)
         command = [sys.executable, peers / "make.py", data, "--shape", *map(str, shape)]
-        command += ["--counts", *map(str, (*MASTERS, distinct))]
+        command += ["--counts", *map(str, (*MEMBER_COUNTS, distinct))]
         measure.run(command, log=work / "logs" / "make.log")
-    frames = measure.empty(data / f"linked-{count}")
+    frames = measure.make_empty_folder(data / f"linked-{count}")
     for path in simulated.glob("*.fits"):
         if not path.name.startswith("science"):
             (frames / path.name).hardlink_to(path)
@@ -197,9 +209,9 @@ def make_frames(work, peers, *, shape, count):
     return data, frames
 
 
-def prepare(contender, place, work):
-    """Make a contender's masters, not timed."""
-    measure.empty(place.out)
+def make_masters(contender, place, work):
+    """Make the masters of a contender; their time is not measured."""
+    measure.make_empty_folder(place.out)
     if contender.name == "siril":
         command = [sys.executable, place.peers / "siril_prepare.py", place.frames, place.siril]
         measure.run(command, log=work / "logs" / "siril-prepare.log")
@@ -210,9 +222,9 @@ def prepare(contender, place, work):
 
 
 def describe_masters(place):
-    """Give the floor's masters the cards and extensions that ccdflow's own have."""
+    """Give the floor's masters the cards and extensions of ccdflow's masters."""
     keys = {"bias": {}, "dark": {"BIASKEY": "bias"}, "flat": {"BIASKEY": "bias", "FLATLVL": 2e4}}
-    for (kind, cards), frames in zip(keys.items(), MASTERS, strict=True):
+    for (kind, cards), frames in zip(keys.items(), MEMBER_COUNTS, strict=True):
         path = place.out / f"{kind}.fits"
         pixels, header = fits.getdata(path, header=True)
         variance = fits.getdata(place.out / f"{kind}_variance.fits")
@@ -223,12 +235,12 @@ def describe_masters(place):
 
 
 def run_in_home(command, place, log):
-    """Run a command whose parameter files go to a home of its own."""
-    environment = {**measure.with_environment(), "HOME": str(place.out / "home")}
+    """Run a command with a home folder of its own for parameter files."""
+    environment = {**measure.environment_of_contender(), "HOME": str(place.out / "home")}
     return measure.run(command, log=log, cwd=place.out, environment=environment)
 
 
-def clear(contender, place):
+def delete_products(contender, place):
     """Delete the products of a run."""
     shutil.rmtree(place.out / "calibrated", ignore_errors=True)
     for worker in place.out.glob("worker*"):
@@ -238,19 +250,19 @@ def clear(contender, place):
 
 
 def measure_contender(contender, place, data, work, *, count, number, reference):
-    """Run one contender whose masters are there; its Result."""
-    clear(contender, place)
-    measure.settle()
+    """Run one contender with existing masters; return its Result and the pixels of one frame."""
+    delete_products(contender, place)
+    measure.sync_disk()
     inputs = place.siril.glob("science_*.fit") if contender.name == "siril" else None
-    measure.warm(inputs or place.frames.glob("science_*.fits"))
+    measure.read_into_cache(inputs or place.frames.glob("science_*.fits"))
     log = work / "logs" / f"calibrating-{contender.name}-{number}.log"
     measurement = run_in_home(contender.command(place), place, log)
     products = [contender.product(place, frame) for frame in range(1, count + 1)]
     if not all(path.exists() for path in products):
         raise BenchmarkError(f"{contender.name}: not all of {count} products are there")
-    image, error = read(products[CHECKED_NUMBER - 1])
+    image, error = read(products[CHECKED_FRAME - 1])
     scene = fits.getdata(data / "truth" / "scene.fits").astype(np.float64)
-    image, factor = to_level(image, scene)
+    image, factor = scale_to_truth(image, scene)
     difference, pull = None, None
     if reference is not None:
         difference = float(np.median(np.abs(image - reference)) / noise_of(reference - scene))
@@ -269,15 +281,15 @@ def measure_contender(contender, place, data, work, *, count, number, reference)
 
 
 def read(path):
-    """Return image and uncertainty of a product; None without one."""
+    """Return image and uncertainty of a product; None for a missing uncertainty."""
     with fits.open(path) as hdus:
         image = hdus[0].data.astype(np.float64)
         errors = [hdu.data for hdu in hdus if hdu.name == "UNCERT"]
         return image, errors[0].astype(np.float64) if errors else None
 
 
-def to_level(image, scene):
-    """Bring a product to the truth's level: units and means of flats differ."""
+def scale_to_truth(image, scene):
+    """Return a product at the level of the truth, and its factor: units and flats differ."""
     factor = 1 / float(np.median(image / scene))
     return image * factor, factor
 
@@ -288,7 +300,7 @@ def noise_of(values):
 
 
 def run_all(work, peers, *, shape, count, repeats, only):
-    """Run all contenders, each folder of masters made once; slow ones in one round only."""
+    """Run all contenders in turn, each with masters made once; slow ones run once."""
     data, frames = make_frames(work, peers, shape=shape, count=count)
     results, reference = [], None
     for contender in CONTENDERS:
@@ -299,7 +311,7 @@ def run_all(work, peers, *, shape, count, repeats, only):
             continue
         out = work / "calibrating" / contender.name.replace(", ", "-")
         place = Place(frames=frames, out=out, peers=peers)
-        prepare(contender, place, work)
+        make_masters(contender, place, work)
         for number in range(1 if contender.is_slow else repeats):
             result, image = measure_contender(
                 contender, place, data, work, count=count, number=number, reference=reference
@@ -308,14 +320,15 @@ def run_all(work, peers, *, shape, count, repeats, only):
                 reference = image
             print(f"{result.contender:16s} {json.dumps(result.as_row())}", flush=True)
             results.append(result)
-        measure.empty(out)
+        measure.make_empty_folder(out)
     return results
 
 
 def bars(runs):
-    """Return the bars: the figures to be reached."""
+    """Return the bars, the figures to be reached."""
 
     def ratio(slow, fast):
+        """Return the ratio of the wall times of two contenders, None without both runs."""
         if slow not in runs or fast not in runs:
             return None
         return runs[slow].measurement.wall / runs[fast].measurement.wall
@@ -363,8 +376,8 @@ def table(results, runs):
     return measure.markdown(head, rows)
 
 
-def ceilings(runs):
-    """Return a sentence with the speed of the floor beside its peers: no bar beyond it is met."""
+def sentence_on_floor(runs):
+    """Return a sentence on the floor's speed beside its peers: no bar above it can be reached."""
     ratios = []
     for floor, peers in (
         ("floor", ("ccdproc", "iraf", "siril")),
@@ -388,7 +401,7 @@ deviation, which changes some pixels; Siril replaces hot pixels."""
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/calibrating.md."""
-    runs = measure.typical(results)
+    runs = measure.median_runs(results)
     programs = [("iraf", measure.iraf_version()), ("siril", ["siril-cli", "--version"])]
     ny, nx = options.shape
     head = [
@@ -402,22 +415,23 @@ def report(results, options, work):
         head,
         measure.bars_table(bars(runs)),
         table(results, runs),
-        "\n".join(filter(None, [ceilings(runs), EXPLANATION])),
+        "\n".join(filter(None, [sentence_on_floor(runs), EXPLANATION])),
         work=work,
         programs=programs,
     )
 
 
 def arguments():
+    """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=3)
-    parser.add_argument("--count", type=int, default=COUNT, help="science frames")
+    parser.add_argument("--count", type=int, default=N_FRAMES, help="science frames")
     parser.add_argument("--shape", type=int, nargs=2, default=SHAPE)
-    parser.add_argument("--peers", type=Path, default=CALIBRATION)
+    parser.add_argument("--peers", type=Path, default=PEERS_FOLDER)
     return parser.parse_args()
 
 
 def run(options):
-    """Measure all that was asked for, print the tables and write them."""
+    """Measure the contenders that the options name, print the tables and write them."""
     peers = options.peers.resolve()
     if not (peers / "make.py").exists():
         print(f"{peers} is not there: calibrating is left out")

@@ -1,7 +1,7 @@
 """`make bench`, second part: the combined bias, beside ccdproc, IRAF and Siril.
 
-Whole commands on the same LFC-size reduced biases (float32). The frames are made once, and
-are all read once before each command. What each makes is compared with ccdproc's values.
+Whole commands run on the same LFC-size reduced biases (float32). The frames are made once, and read
+once before each command. Each product is compared with that of ccdproc.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
 from ccdflow.simulate import simulate_biases
 
-COUNTS = (12, 50)
-MEMORY_COUNT = 100
-# Siril takes pixels for fractions of full scale and cuts what is outside 0 to 1.
+FRAME_COUNTS = (12, 50)
+N_FRAMES_FOR_MEMORY = 100
+# Siril reads pixels as fractions of full scale, and cuts values outside 0 to 1.
 SIRIL_OFFSET, SIRIL_SCALE = 1000, 65535
-# IRAF and Siril clip by the standard deviation, so some pixels differ from ccdproc's; half do not.
-SAME_RECIPE = ("ccdflow", "ccdproc")
+# Contenders whose pixels must all agree with ccdproc's. IRAF and Siril clip by the standard
+# deviation: some of their pixels differ, and the median pixel agrees.
+EXACT_CONTENDERS = ("ccdflow", "ccdproc")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One way of combining: the command for a folder of frames, and the file that it makes."""
+    """One way of combining: the command for a folder of frames, and the file of its product."""
 
     name: str
     description: str
@@ -40,6 +41,7 @@ class Contender:
 
 
 def ccdflow_command(folder):
+    """Return the command of scripts/combine.py."""
     return [
         sys.executable,
         ROOT / "scripts" / "combine.py",
@@ -49,14 +51,17 @@ def ccdflow_command(folder):
 
 
 def ccdproc_command(folder):
+    """Return the command of ccdproc.combine, called as in the guide."""
     return [sys.executable, PEERS / "ccdproc_combine.py", folder, folder / "ccdproc.fits"]
 
 
 def iraf_command(folder):
+    """Return the command of IRAF's combine."""
     return ["irafcl", "-f", PEERS / "iraf_combine.cl"]
 
 
 def siril_command(folder):
+    """Return the command of Siril's stack."""
     return ["siril-cli", "-d", folder, "-s", PEERS / "siril_stack.ssf"]
 
 
@@ -73,14 +78,14 @@ CONTENDERS = (
         description="IRAF combine, sigclip",
         command=iraf_command,
         product="mbias.fits",
-        is_available=lambda: measure.tool("irafcl") is not None,
+        is_available=lambda: measure.path_of_program("irafcl") is not None,
     ),
     Contender(
         name="siril",
         description="Siril stack, 5 sigma, 2 threads; frames scaled to 0..1 beforehand",
         command=siril_command,
         product="master.fit",
-        is_available=lambda: measure.tool("siril-cli") is not None,
+        is_available=lambda: measure.path_of_program("siril-cli") is not None,
     ),
     Contender(
         name="ccdflow",
@@ -93,11 +98,11 @@ CONTENDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """The distance of values from ccdproc's.
+    """The differences of a product from that of ccdproc.
 
-    `largest` and `median` in adu. `largest_eps` is the largest difference in units of what float32
-    rounding can do: its epsilon times the largest magnitude among the members of the pixel.
-    `identical` is the share of pixels equal to ccdproc's after the cast to float32.
+    `largest` and `median` are in adu. `largest_eps` is the largest difference in units of the
+    float32 rounding: epsilon times the largest absolute value among the members of the pixel.
+    `identical` is the fraction of pixels that are equal after the cast to float32.
     """
 
     largest: float
@@ -116,6 +121,7 @@ class Result:
     agreement: Agreement | None
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         row = {
             "contender": self.contender,
             "frames": self.frames,
@@ -137,22 +143,22 @@ class Result:
 
 
 def make_members(work, count):
-    """Simulate LFC biases and reduce them; returns the reduced frames, float32, in order."""
+    """Simulate LFC biases and reduce them; return the paths of the reduced frames, in order."""
     raw = work / f"biases-{count}"
     simulate_biases(raw, count)
     reduced = work / f"biases-{count}-reduced"
     files = sorted(reduced.glob("*.fits"))
     if len(files) != count:
-        measure.empty(reduced)
-        command = [sys.executable, PEERS / "floor.py", raw, reduced, measure.threads()]
+        measure.make_empty_folder(reduced)
+        command = [sys.executable, PEERS / "floor.py", raw, reduced, measure.n_cores()]
         measure.run(command, log=work / "logs" / "members.log")
         files = sorted(reduced.glob("*.fits"))
     return files
 
 
-def lay_out(members, folder, *, has_siril):
-    """Make a folder in which every contender finds the members under the names it wants."""
-    measure.empty(folder)
+def link_members(members, folder, *, has_siril):
+    """Make a folder with the members under the names that each contender needs, and return it."""
+    measure.make_empty_folder(folder)
     (folder / "home").mkdir()
     for number, path in enumerate(members, start=1):
         (folder / f"red{number:04d}.fits").hardlink_to(path)
@@ -168,8 +174,8 @@ def pixels(path, contender):
     return data * SIRIL_SCALE - SIRIL_OFFSET if contender == "siril" else data
 
 
-def largest_members(members):
-    """Return the largest magnitude among the members of each pixel."""
+def largest_values(members):
+    """Return the largest absolute value among the members of each pixel, adu."""
     largest = np.zeros(fits.getdata(members[0]).shape, dtype=np.float32)
     for path in members:
         np.maximum(largest, np.abs(fits.getdata(path)), out=largest)
@@ -177,7 +183,7 @@ def largest_members(members):
 
 
 def compare(values, reference, largest):
-    """Return the Agreement of values with ccdproc's, all of shape (ny, nx)."""
+    """Return the `Agreement` of values with ccdproc's, all of shape (ny, nx)."""
     difference = np.abs(values - reference)
     unit = np.finfo(np.float32).eps * np.maximum(largest, np.finfo(np.float32).tiny)
     return Agreement(
@@ -189,29 +195,29 @@ def compare(values, reference, largest):
 
 
 def check(result):
-    """Raise where a contender's values cannot be a combination of these frames."""
+    """Raise if the differences of a contender are too large for a combination of these frames."""
     agreement = result.agreement
-    limit = 1.0 if result.contender in SAME_RECIPE else np.inf
+    limit = 1.0 if result.contender in EXACT_CONTENDERS else np.inf
     if agreement.median > 1e-3 or agreement.largest_eps > limit:
         raise BenchmarkError(f"{result.contender} of {result.frames} frames: {agreement}")
 
 
 def measure_contender(contender, members, folder, work, *, number, reference):
-    """Run one contender on a folder that is laid out.
+    """Run one contender in a folder of members, and return its Result.
 
-    `reference` is None, or ccdproc's values and what `largest_members` gives.
+    `reference` is None, or the pixels of ccdproc and the `largest_values` of the members.
     """
     product = folder / contender.product
     for old_file in (product, *folder.glob("*.seq")):
         old_file.unlink(missing_ok=True)
-    measure.settle()
-    measure.warm([*folder.glob("red*.fits"), *folder.glob("b_*.fit")])
+    measure.sync_disk()
+    measure.read_into_cache([*folder.glob("red*.fits"), *folder.glob("b_*.fit")])
     measurement = measure.run(
         contender.command(folder),
         log=work / "logs" / f"combining-{contender.name}-{len(members)}-{number}.log",
         cwd=folder,
         # IRAF keeps its parameter files, and Siril its settings, in a home.
-        environment={**measure.with_environment(), "HOME": str(folder / "home")},
+        environment={**measure.environment_of_contender(), "HOME": str(folder / "home")},
     )
     agreement = None
     if reference is not None:
@@ -225,9 +231,9 @@ def measure_contender(contender, members, folder, work, *, number, reference):
 
 
 def run_count(members, work, *, repeats, contenders):
-    """Run contenders in rounds on the same members; the slow ones in the first round only."""
+    """Run contenders in rounds on the same members; slow ones run in the first round only."""
     has_siril = any(contender.name == "siril" for contender in contenders)
-    folder = lay_out(members, work / "combining", has_siril=has_siril)
+    folder = link_members(members, work / "combining", has_siril=has_siril)
     results, reference = [], None
     for number in range(repeats):
         for contender in contenders:
@@ -239,11 +245,11 @@ def run_count(members, work, *, repeats, contenders):
             if contender.name == "ccdproc":
                 reference = (
                     pixels(folder / contender.product, contender.name),
-                    largest_members(members),
+                    largest_values(members),
                 )
             print(f"{result.contender:10s} {json.dumps(result.as_row())}", flush=True)
             results.append(result)
-    measure.empty(folder)
+    measure.make_empty_folder(folder)
     return results
 
 
@@ -268,7 +274,7 @@ def run_all(work, *, counts, memory_count, repeats, only):
 
 
 def bars(runs, counts, memory_count):
-    """Return the bars: the figures to be reached."""
+    """Return the bars, the figures to be reached."""
     rows = []
     for count in counts:
         ours = runs.get((count, "ccdflow"))
@@ -336,7 +342,7 @@ Siril's and IRAF's medians over all pixels agree with ccdproc's to 0.001 adu, or
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/combining.md."""
-    runs = measure.typical(results, key=lambda one_run: (one_run.frames, one_run.contender))
+    runs = measure.median_runs(results, key=lambda one_run: (one_run.frames, one_run.contender))
     programs = [
         ("iraf", measure.iraf_version()),
         ("siril", ["siril-cli", "--version"]),
@@ -359,14 +365,15 @@ def report(results, options, work):
 
 
 def arguments():
+    """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=3, slow="ccdproc runs once")
-    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
-    parser.add_argument("--memory-count", type=int, default=MEMORY_COUNT, help="0: left out")
+    parser.add_argument("--counts", type=int, nargs="+", default=FRAME_COUNTS)
+    parser.add_argument("--memory-count", type=int, default=N_FRAMES_FOR_MEMORY, help="0: left out")
     return parser.parse_args()
 
 
 def run(options):
-    """Measure all that was asked for, print the tables and write them."""
+    """Measure the contenders that the options name, print the tables and write them."""
     work = options.work.resolve()
     results = run_all(
         work,

@@ -1,7 +1,7 @@
 """`make bench`, a part: a combined bias by the workflow, beside scripts/combine.py.
 
-Both combine the same reduced frames of LFC size into the same pixels. Whole commands, nothing
-subtracted; the same workflow with nothing to do shows what its start takes.
+Both combine the same reduced frames of LFC size into equal pixels; nothing is subtracted. Times are
+those of whole commands. The workflow with nothing to do shows the time of its start.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from measure import MEGABYTE, ROOT, Bar, BenchmarkError
 
 from ccdflow.simulate import simulate_biases
 
-COUNT = 120
+N_FRAMES = 120
 MOST_RATIO = 1.2
-FEWEST_PRODUCTS = ("pictures={per_type: 0}", "detector={enabled: false}")
+SETTINGS_OF_FEW_PRODUCTS = ("pictures={per_type: 0}", "detector={enabled: false}")
 DESCRIPTIONS = {
     "combine.py": "scripts/combine.py on the reduced frames",
     "workflow": "snakemake, the frames reduced: their combined bias, its tables and pages",
@@ -37,6 +37,7 @@ class Result:
     difference: float | None
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         return {
             "contender": self.contender,
             "wall_s": f"{self.measurement.wall:.3f}",
@@ -50,8 +51,8 @@ class Result:
 def workflow_command(raw, results, *targets, more=()):
     """Return the command of a run of ccdflow; `more` are further settings."""
     return [
-        *(measure.tool("snakemake"), *targets, "--cores", measure.threads()),
-        *("--config", f"raw={raw}", f"results={results}", *FEWEST_PRODUCTS, *more),
+        *(measure.path_of_program("snakemake"), *targets, "--cores", measure.n_cores()),
+        *("--config", f"raw={raw}", f"results={results}", *SETTINGS_OF_FEW_PRODUCTS, *more),
     ]
 
 
@@ -62,9 +63,9 @@ class Bench:
     ----------
     work : pathlib.Path
     count : int
-        Biases.
+        Number of biases.
     scale : float
-        Their rows and columns as a fraction of the camera's.
+        Fraction of the camera's rows and columns.
     """
 
     def __init__(self, work, count, scale):
@@ -72,12 +73,12 @@ class Bench:
         name = f"biases-{count}" + (f"-{scale:g}" if scale != 1 else "")
         self.raw = work / name
         self.results = work / "combining_job"
-        self.by_hand = work / "combining_job.fits"
+        self.file_by_script = work / "combining_job.fits"
         simulate_biases(self.raw, count, scale=scale)
 
     def reduce(self):
         """Reduce the frames, and combine none."""
-        measure.empty(self.results)
+        measure.make_empty_folder(self.results)
         self._run(
             "reduce", workflow_command(self.raw, self.results, more=["bias={enabled: false}"])
         )
@@ -86,55 +87,57 @@ class Bench:
 
     @property
     def reduced_files(self):
+        """The paths of the reduced frames, sorted."""
         return sorted((self.results / "reduced").glob("*.fits"))
 
     @property
     def combined_file(self):
-        """The combined bias of the workflow: one file, or none yet."""
+        """The path of the workflow's combined bias; None if it is not made."""
         return next(iter((self.results / "combined").glob("*/bias_*.fits")), None)
 
     def _run(self, name, command):
+        """Return the Measurement of a command."""
         return measure.run(
             command,
             log=self.work / "logs" / f"combining_job-{name}.log",
             cwd=ROOT,
-            environment=measure.with_environment(),
+            environment=measure.environment_of_contender(),
         )
 
     def measure(self, contender, number):
-        """Measure one run; the workflow's combined bias is deleted before it is to be made."""
+        """Return the Result of one run; an old combined bias is deleted before."""
         if contender == "combine.py":
-            self.by_hand.unlink(missing_ok=True)
+            self.file_by_script.unlink(missing_ok=True)
             script = ROOT / "scripts" / "combine.py"
-            command = [sys.executable, script, f"out={self.by_hand}", *self.reduced_files]
+            command = [sys.executable, script, f"out={self.file_by_script}", *self.reduced_files]
         else:
             targets = []
             if contender in ("workflow", "rebuilt") and self.combined_file is not None:
                 targets = [self.combined_file] if contender == "rebuilt" else []
                 self.combined_file.unlink()
             command = workflow_command(self.raw, self.results, *targets)
-        measure.settle()
-        measure.warm(self.reduced_files)
+        measure.sync_disk()
+        measure.read_into_cache(self.reduced_files)
         measurement = self._run(f"{contender}-{number}", command)
         return Result(
             contender=contender, measurement=measurement, difference=self._check(contender)
         )
 
     def _check(self, contender):
-        """Return the largest difference from the pixels of combine.py."""
+        """Return the largest difference from combine.py's pixels, adu; raise if it is not 0."""
         if contender == "start":
             return None
-        made = self.by_hand if contender == "combine.py" else self.combined_file
-        if made is None or not made.exists():
+        product = self.file_by_script if contender == "combine.py" else self.combined_file
+        if product is None or not product.exists():
             raise BenchmarkError(f"{contender}: no combined bias")
-        difference = float(np.abs(fits.getdata(made) - fits.getdata(self.by_hand)).max())
+        difference = float(np.abs(fits.getdata(product) - fits.getdata(self.file_by_script)).max())
         if difference > 0:
             raise BenchmarkError(f"{contender}: its pixels are up to {difference} adu off")
         return difference
 
 
 def run_all(bench, repeats):
-    """Run all in rounds, combine.py first."""
+    """Run all contenders in rounds, combine.py first, and return the results."""
     bench.reduce()
     results = []
     for number in range(repeats):
@@ -142,12 +145,12 @@ def run_all(bench, repeats):
             result = bench.measure(contender, number)
             print(f"{contender:12s} {json.dumps(result.as_row())}", flush=True)
             results.append(result)
-    measure.empty(bench.results)
+    measure.make_empty_folder(bench.results)
     return results
 
 
 def runs_of(results, contender):
-    """Return the runs of a contender."""
+    """Return the measurements of a contender."""
     return [result.measurement for result in results if result.contender == contender]
 
 
@@ -196,15 +199,16 @@ def report(results, options, work):
 
 
 def arguments(given=None):
+    """Return the options of the command line."""
     contenders = [type("Named", (), {"name": name}) for name in DESCRIPTIONS]
     parser = measure.parser(__doc__, contenders, repeats=3, slow="all run in each")
-    parser.add_argument("--count", type=int, default=COUNT, help="biases")
+    parser.add_argument("--count", type=int, default=N_FRAMES, help="biases")
     parser.add_argument("--scale", type=float, default=1.0, help="of the camera's rows, columns")
     return parser.parse_args(given)
 
 
 def run(options):
-    """Measure all, print the tables and write them."""
+    """Measure all contenders, print the tables and write them."""
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     results = run_all(Bench(work, options.count, options.scale), options.repeats)

@@ -1,10 +1,10 @@
-"""Calibrated frames as compressed tiles: their size, and CPU time to write and to read them.
+"""Calibrated frames as compressed tiles: their sizes, and the CPU times to write and read them.
 
 python benchmarks/compressing.py FRAME ... [--out FOLDER]
 
 FRAME are uncompressed calibrated frames, such as demo/results/calibrated/ccd.037.0.fits after
-`make demo`. Each is written anew by ccdflow's own writers, and by astropy's `CompImageHDU`, and
-read by astropy. Times are of one process on one core, the smallest of three.
+`make demo`. The writers of ccdflow and `CompImageHDU` of astropy write each frame, and astropy
+reads it. Times are those of one process on one core, the smallest of `ROUNDS`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ccdflow.files.fits_products import compressed_images
 from ccdflow.files.fits_products.multi_image_products import Plane, read_stored_hdus
 
 ROUNDS, ROWS = 3, 512
-FORMS = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
-ASTROPY = "astropy's CompImageHDU, GZIP_2, lossless"
+NAMES_BY_FORM = {"": "plain", "lossless": "compress: lossless", "quantised": "compress: quantised"}
+ASTROPY_NAME = "astropy's CompImageHDU, GZIP_2, lossless"
 
 
 def write_by_ccdflow(frame, target, compress):
-    """Write a frame as the workflow does, by blocks of rows."""
+    """Write a frame in blocks of rows as the workflow does, and return the CPU seconds."""
     stored_hdus, arrays = read_stored_hdus(frame), []
     with fits.open(frame, memmap=False) as hdus:
         arrays = [np.array(hdu.data, hdu.data.dtype.newbyteorder("=")) for hdu in hdus]
@@ -45,20 +45,20 @@ def write_by_ccdflow(frame, target, compress):
 
 
 def write_by_astropy(frame, target):
-    """Write a frame by astropy's own compressed HDUs."""
+    """Write a frame with astropy's compressed HDUs, and return the CPU seconds."""
     with fits.open(frame, memmap=False) as hdus:
-        hdus_written = [fits.PrimaryHDU()]
-        hdus_written += [
+        compressed_hdus = [fits.PrimaryHDU()]
+        compressed_hdus += [
             fits.CompImageHDU(hdu.data, hdu.header, compression_type="GZIP_2", quantize_level=0)
             for hdu in hdus
         ]
         start_time = time.process_time()
-        fits.HDUList(hdus_written).writeto(target, overwrite=True)
+        fits.HDUList(compressed_hdus).writeto(target, overwrite=True)
         return time.process_time() - start_time
 
 
 def reading_seconds(path):
-    """Return the CPU time in which astropy reads all pixels."""
+    """Return the CPU seconds in which astropy reads all pixels."""
     start_time = time.process_time()
     with fits.open(path, memmap=False) as hdus:
         for hdu in hdus:
@@ -67,7 +67,7 @@ def reading_seconds(path):
 
 
 def mean_figures(frames, write, folder):
-    """Return [bytes, seconds to write, seconds to read] of a frame, the mean over the frames."""
+    """Return the mean of [bytes, seconds to write, seconds to read] over the frames."""
     figures = []
     for frame in frames:
         target = Path(folder) / "frame.fits"
@@ -81,18 +81,18 @@ def table(frames):
     with tempfile.TemporaryDirectory() as folder:
         figures = {
             name: mean_figures(frames, lambda f, t, form=form: write_by_ccdflow(f, t, form), folder)
-            for form, name in FORMS.items()
+            for form, name in NAMES_BY_FORM.items()
         }
-        figures[ASTROPY] = mean_figures(frames, write_by_astropy, folder)
+        figures[ASTROPY_NAME] = mean_figures(frames, write_by_astropy, folder)
     plain_size = figures["plain"][0]
     lines = [
         "| a calibrated frame with UNCERT and MASK | MB | of plain | CPU s to write | to read |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, (size, write_seconds, read_seconds) in figures.items():
-        part = f"{size / plain_size:.0%}"
+        fraction = f"{size / plain_size:.0%}"
         lines.append(
-            f"| {name} | {size / 1e6:.1f} | {part} | {write_seconds:.2f} | {read_seconds:.2f} |"
+            f"| {name} | {size / 1e6:.1f} | {fraction} | {write_seconds:.2f} | {read_seconds:.2f} |"
         )
     return lines
 

@@ -1,10 +1,10 @@
-"""The `snakemake` command, and after it one line: the CPU seconds that the contact sheet took.
+"""The `snakemake` command, and one line after it: the CPU seconds of the contact sheet.
 
 python benchmarks/counted_sheet.py ARGUMENTS OF SNAKEMAKE
 
-Counted is what a run without a contact sheet would not do: the sums of each frame's rows, its small
-picture, the list of the night, and the two parts of the night's page. All jobs of a run of up to
-2,000 frames are threads of this process.
+The line counts the work that a run without a contact sheet would not do: the sums of each frame's
+rows, its small picture, the list of the night, and two parts of the night's page. All jobs of a run
+of up to 2,000 frames are threads of this process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LINE = "contact sheet: {:.4f} CPU s"
 
 
 def counted_functions():
-    """Return (owner, name) of the functions that are counted; none of them calls another."""
+    """Return (owner, name) of the counted functions, none of which calls another."""
     from ccdflow.frame.small_images import SmallImage
     from ccdflow.kinds.reducing import reduce_job
     from ccdflow.kinds.reporting.contact_sheet import Sheet
@@ -34,19 +34,20 @@ def counted_functions():
 
 
 def count_calls(owner, name, seconds):
-    """Let a function note the CPU seconds of each of its calls, by the clock of its thread.
+    """Replace a function by one that notes the CPU seconds of each call, of its thread.
 
     Parameters
     ----------
     owner : type or module
     name : str
     seconds : list of float
-        Takes them.
+        Gets the seconds of each call.
     """
     function = getattr(owner, name)
 
     @wraps(function)
     def time_call(*arguments, **keywords):
+        """Call the function, and note the CPU seconds."""
         start_time = time.thread_time()
         try:
             return function(*arguments, **keywords)
@@ -57,7 +58,7 @@ def count_calls(owner, name, seconds):
 
 
 def seconds_in(log):
-    """Return the CPU seconds that a run has printed, None where it printed none."""
+    """Return the CPU seconds in the log of a run; None without the line."""
     match = re.search(r"^contact sheet: ([\d.]+) CPU s$", log, re.MULTILINE)
     return None if match is None else float(match[1])
 

@@ -1,9 +1,8 @@
 """`make bench`: ccdflow beside four other ways of making reduced frames, in one run.
 
-Every contender reduces the same simulated LFC biases, as a whole command in a process of its own.
-Before each, what the one before it made is deleted, the disk is settled and all raw frames are
-read once; after each, three of its frames are compared with a plain numpy reduction on every
-pixel, and only then is its time believed.
+Each contender reduces the same simulated LFC biases by a whole command in a process of its own.
+Before each run, old products are deleted, the disk is synced, and all raw frames are read once. A
+run counts only if all pixels of three frames are those of a plain reduction by numpy.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ class Contender:
     name, description : str
         Short name and description for the table.
     command : callable
-        Given the folders of raw frames and of results, the command as a list.
+        Called with the folders of raw frames and of results; returns the command as a list.
     products : str
-        Glob, below the results, of the frames it makes.
+        Glob pattern of the reduced frames below the results.
     is_slow : bool
-        Whether it may be run on fewer frames when asked to.
+        Whether it runs once, and on fewer frames if an option asks for that.
     runs_twice : bool
         Whether it is run a second time, with nothing to do.
     """
@@ -57,9 +56,9 @@ class Contender:
 def ccdflow_command(raw, results):
     """Return the command of the project itself, as a user types it in a checkout."""
     return [
-        measure.tool("snakemake"),
+        measure.path_of_program("snakemake"),
         "--cores",
-        measure.threads(),
+        measure.n_cores(),
         "--config",
         f"raw={raw}",
         f"results={results}",
@@ -67,26 +66,28 @@ def ccdflow_command(raw, results):
 
 
 def frames_command(raw, results):
-    """The same job as the peers': reduced frames, no combined bias and no pictures."""
+    """Return the command for reduced frames alone, which are all that the peers make."""
     nothing_more = ["bias={enabled: false}", "pictures={per_type: 0}"]
     return [*ccdflow_command(raw, results), *nothing_more]
 
 
 def sheet_command(raw, results):
-    """Everything, in a process that counts what the contact sheet takes of it."""
+    """Return the command for all products in a process that counts the contact sheet's time."""
     _, *words = ccdflow_command(raw, results)
     return [sys.executable, counted_sheet.__file__, *words]
 
 
 def guide_command(raw, results):
+    """Return the command of the guide's loop."""
     return [sys.executable, PEERS / "guide_loop.py", raw, results]
 
 
 def one_process_command(raw, results):
+    """Return the command of a Snakefile with a process for each frame."""
     return [
-        measure.tool("snakemake"),
+        measure.path_of_program("snakemake"),
         "--cores",
-        measure.threads(),
+        measure.n_cores(),
         "--snakefile",
         PEERS / "one_process" / "Snakefile",
         "--directory",
@@ -97,14 +98,16 @@ def one_process_command(raw, results):
 
 
 def iraf_command(raw, results):
+    """Make the folder of the products, and return the command of IRAF."""
     out = results / "reduced"
     out.mkdir()
     scratch = results / "scratch"
-    return [sys.executable, PEERS / "iraf_ccdproc.py", raw, out, scratch, measure.threads()]
+    return [sys.executable, PEERS / "iraf_ccdproc.py", raw, out, scratch, measure.n_cores()]
 
 
 def floor_command(raw, results):
-    return [sys.executable, PEERS / "floor.py", raw, results, measure.threads()]
+    """Return the command of the floor."""
+    return [sys.executable, PEERS / "floor.py", raw, results, measure.n_cores()]
 
 
 CONTENDERS = (
@@ -149,7 +152,7 @@ CONTENDERS = (
         description="pigz and IRAF ccdproc, a process a core",
         command=iraf_command,
         products="reduced/*.fits",
-        is_available=lambda: measure.tool("irafcl") is not None,
+        is_available=lambda: measure.path_of_program("irafcl") is not None,
     ),
     Contender(
         name="floor",
@@ -161,19 +164,24 @@ CONTENDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One measured run of one contender on `frames` frames; `settled` in s, `written` in bytes."""
+    """One measured run of one contender on `frames` frames.
+
+    `sync_seconds` is the time of a sync after it, `n_bytes` the size of its reduced frames.
+    """
 
     contender: str
     frames: int
     measurement: measure.Measurement
-    settled: float
-    written: int
+    sync_seconds: float
+    n_bytes: int
 
     @property
     def wall_per_frame(self):
+        """Wall time of a frame, seconds."""
         return self.measurement.wall / self.frames
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         return {
             "contender": self.contender,
             "frames": self.frames,
@@ -183,20 +191,20 @@ class Result:
             "system_s": f"{self.measurement.system:.3f}",
             "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "peak_main_mb": f"{self.measurement.peak_main / MEGABYTE:.0f}",
-            "sync_after_s": f"{self.settled:.3f}",
-            "written_mb": f"{self.written / MEGABYTE:.0f}",
+            "sync_after_s": f"{self.sync_seconds:.3f}",
+            "written_mb": f"{self.n_bytes / MEGABYTE:.0f}",
         }
 
 
 def numpy_reduction(path):
-    """Return the reduced frame of a raw one, float32, by the guide's arithmetic in plain numpy."""
+    """Return the reduced frame of a raw file, float32, by the guide's arithmetic in plain numpy."""
     raw = fits.getdata(path).astype(np.float64)
     level = np.median(raw[:, FIRST_OVERSCAN:], axis=1)
     return (raw - level[:, np.newaxis])[:, :SCIENCE_COLUMNS].astype(np.float32)
 
 
-def check(frames, products):
-    """Raise unless there is a product for each frame and three of them are right on every pixel."""
+def check_products(frames, products):
+    """Raise unless each frame has a product, and all pixels of three products are right."""
     products_by_name = {path.name: path for path in products}
     names = [path.name.removesuffix(".gz") for path in frames]
     if sorted(products_by_name) != sorted(names):
@@ -217,27 +225,27 @@ def measure_contender(contender, frames, work, *, number):
     Returns
     -------
     list of Result
-        The run, and the second one with nothing to do where the contender is asked for it.
+        The run, and a second one with nothing to do if the contender runs twice.
     """
     raw = link_frames(frames, work / "raw")
-    results = measure.empty(work / "results")
+    results = measure.make_empty_folder(work / "results")
     command = contender.command(raw, results)
-    measure.settle()
-    measure.warm(frames)
+    measure.sync_disk()
+    measure.read_into_cache(frames)
     log = work / "logs" / f"{contender.name}-{number}.log"
-    options = {"cwd": contender.cwd or work, "environment": measure.with_environment()}
+    options = {"cwd": contender.cwd or work, "environment": measure.environment_of_contender()}
     first = measure.run(command, log=log, **options)
-    settled = measure.settle()
+    sync_seconds = measure.sync_disk()
     products = sorted(results.glob(contender.products))
-    check(frames, products)
-    written = sum(path.stat().st_size for path in products)
+    check_products(frames, products)
+    n_bytes = sum(path.stat().st_size for path in products)
     runs = [
         Result(
             contender=contender.name,
             frames=len(frames),
             measurement=first,
-            settled=settled,
-            written=written,
+            sync_seconds=sync_seconds,
+            n_bytes=n_bytes,
         )
     ]
     if contender.runs_twice:
@@ -250,31 +258,31 @@ def measure_contender(contender, frames, work, *, number):
                 contender=f"{contender.name}, again",
                 frames=len(frames),
                 measurement=second,
-                settled=0.0,
-                written=0,
+                sync_seconds=0.0,
+                n_bytes=0,
             )
         )
-    measure.empty(results)
-    measure.empty(raw)
+    measure.make_empty_folder(results)
+    measure.make_empty_folder(raw)
     return runs
 
 
 def link_frames(frames, folder):
-    """Make a folder of links to some frames, which every contender takes as its raw folder.
+    """Make and return a raw folder of links to some frames.
 
-    A hard link would renew the time of the file's status. ccdflow reads a file that came within the
-    last two minutes once more, as it may still be written to; nobody's archive is so young.
+    Links are symbolic: a hard link would renew the time of the file's change. ccdflow reads a file
+    with a time of the last two minutes once more, as it may be incomplete, which would cost time.
     """
-    folder = measure.empty(folder)
+    folder = measure.make_empty_folder(folder)
     for path in frames:
         (folder / path.name).symlink_to(path)
     return folder
 
 
 def run_all(frames, work, *, repeats, slow_frames, only):
-    """Run all contenders in rounds, so that a change of the machine's pace meets all of them.
+    """Run all contenders in rounds, so that a change of the machine's speed affects all of them.
 
-    The slow ones run in the first round only.
+    Slow ones run in the first round only.
     """
     results = []
     for number in range(repeats):
@@ -294,7 +302,7 @@ def run_all(frames, work, *, repeats, slow_frames, only):
 
 
 def sheet_share(one_run, frames_alone):
-    """Return the CPU time a frame of the contact sheet, in percent of a reduced frame's."""
+    """Return the contact sheet's CPU time per frame, in percent of that of a reduced frame."""
     seconds = (
         None if one_run is None else counted_sheet.seconds_in(one_run.measurement.log.read_text())
     )
@@ -304,10 +312,11 @@ def sheet_share(one_run, frames_alone):
 
 
 def bars(runs):
-    """Return the bars, the figures to be reached, by the wall time a frame."""
+    """Return the bars, the figures to be reached, by the wall time per frame."""
     ours = runs.get("ccdflow")
 
     def ratio(name):
+        """Return a contender's wall time per frame over ccdflow's; None without both runs."""
         if ours is None or name not in runs:
             return None
         return runs[name].wall_per_frame / ours.wall_per_frame
@@ -327,7 +336,7 @@ def bars(runs):
 
 
 def table(results, runs):
-    """Return the Markdown table of the contenders; wall times with their range over the runs."""
+    """Return the Markdown table of the contenders; wall times have their range over the runs."""
     ours = runs.get("ccdflow")
     descriptions = {contender.name: contender.description for contender in CONTENDERS}
     head = ["contender", "what", "frames", "runs", "wall s", "s a frame", "of ccdflow's"]
@@ -350,7 +359,7 @@ def table(results, runs):
                 f"{one_run.measurement.system:.1f}",
                 f"{one_run.measurement.peak_tree / MEGABYTE:.0f}",
                 f"{one_run.measurement.peak_main / MEGABYTE:.0f}",
-                f"{one_run.settled:.1f}",
+                f"{one_run.sync_seconds:.1f}",
             ]
         )
     return measure.markdown(head, rows)
@@ -358,7 +367,7 @@ def table(results, runs):
 
 def report(results, frames, work):
     """Return the page that goes to benchmarks/frames.md."""
-    runs = measure.typical(results)
+    runs = measure.median_runs(results)
     programs = [("pigz", ["pigz", "--version"]), ("iraf", measure.iraf_version())]
     size = frames[0].stat().st_size / MEGABYTE
     partial_runs = [one_run for one_run in runs.values() if one_run.frames != len(frames)]
@@ -385,6 +394,7 @@ def report(results, frames, work):
 
 
 def arguments():
+    """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=3, slow="slow contenders run once")
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument(
@@ -394,7 +404,7 @@ def arguments():
 
 
 def run(options):
-    """Measure all that was asked for, print the tables and write them."""
+    """Measure the contenders that the options name, print the tables and write them."""
     work = options.work.resolve()
     folder = work / f"frames-{options.frames}"
     simulate_biases(folder, options.frames)

@@ -1,10 +1,10 @@
-"""A late frame and a new night in an archive that has grown for years: its old nights are copies.
+"""A late frame and a new night in an archive of years, whose old nights are copies.
 
-Ten nights are really reduced. All nights before them are copies of one of these under other dates:
-the names of their raw frames and products are hard links, and their lines stand in the notes, the
-tables, and the note of closed nights (`ccdflow.run.nights.closed_nights`), with other dates. A plan
-of the whole archive would find that their keys are another night's; the runs that are measured open
-the nights that changed and the last one, which are real.
+`REAL_NIGHTS` nights are really reduced. All nights before them are copies of one of these with
+other dates. Their raw frames and products are hard links. Their lines are in the notes, the tables,
+and the note of closed nights (`ccdflow.run.nights.closed_nights`). A plan of the whole archive
+would notice that their keys belong to another night. The measured runs open only the changed nights
+and the last one, which are real.
 
     python benchmarks/grown.py --nights 200 1000 10000
 """
@@ -43,25 +43,25 @@ of these under other dates, in the notes as well. The runs open the nights that 
 one. "The next run" plans the open nights and finds nothing to do; "nothing to do" is by the seal.
 """
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_ALL_NIGHTS_FOLDERS = ("combined/", "detector/")
+_FOLDERS_OF_ALL_NIGHTS = ("combined/", "detector/")
 
 
 class Copies:
-    """The dates of copies, and texts of the night that they are copies of with these dates."""
+    """The dates of the copies of a night, and texts of this night with these dates."""
 
     def __init__(self, night, number):
         self.night = night
         first = date(2015, 12, 31)
         self.dates = sorted((first - timedelta(days=n)).isoformat() for n in range(number))
-        self._pattern = re.compile(f"{night}|{_next(night)}")
+        self._pattern = re.compile(f"{night}|{_next_day(night)}")
 
     def text(self, text, date_of_copy):
-        """Return a text with another date, and with the day after it."""
-        new_dates = {self.night: date_of_copy, _next(self.night): _next(date_of_copy)}
+        """Return a text with the date of a copy and the day after it, in place of the night's."""
+        new_dates = {self.night: date_of_copy, _next_day(self.night): _next_day(date_of_copy)}
         return self._pattern.sub(lambda found: new_dates[found[0]], text)
 
     def merge_lines(self, lines):
-        """Yield sorted (name, line) of a file's lines and of the copies of those of the night.
+        """Yield (name, line) of a file's lines and of copies of the night's lines, sorted by name.
 
         Parameters
         ----------
@@ -79,28 +79,30 @@ class Copies:
         )
 
     def _copied_lines(self, names, lines):
+        """Yield (name, line) of the copies of some lines, by date."""
         for night in self.dates:
             for name in names:
                 yield self.text(name, night), self.text(lines[name], night)
 
 
-def _next(day):
+def _next_day(day):
+    """Return the day after a day, YYYY-MM-DD."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def grow(archive, night, number):
-    """Give an archive so many copies of a night, as if they had been reduced before.
+    """Add copies of a night to an archive, as if they had been reduced before.
 
     Parameters
     ----------
     archive : scale.Archive
-        Nothing is to be done in it.
+        Archive in which nothing is to be done.
     night : str
     number : int
     """
     copies, results = Copies(night, number), archive.results
     for top in (archive.raw, results):
-        _link(top, copies)
+        _link_night(top, copies)
     for name in (paths.INVENTORY, paths.ASSOCIATIONS_FILE):
         _copy_table(results / name, copies)
     table, masters = (
@@ -111,8 +113,8 @@ def grow(archive, night, number):
     _copy_closed(archive, copies)
 
 
-def _link(top, copies):
-    """Give all files of a night other names, in the folders of other dates."""
+def _link_night(top, copies):
+    """Link all files of a night into folders of other dates, under names with these dates."""
     folders = [
         Path(folder)
         for folder, _, _ in os.walk(top)
@@ -128,6 +130,7 @@ def _link(top, copies):
 
 
 def _copy_table(path, copies):
+    """Write a CSV table with copies of the lines of the night."""
     head, *lines = path.read_text().splitlines()
     lines_by_name = {}
     for line in lines:
@@ -141,6 +144,10 @@ def _copy_table(path, copies):
 
 
 def _copy_notes(path, copies, change=lambda first: first, stamps=()):
+    """Write notes with copies of the lines of the night; `change` is called with their first line.
+
+    `stamps` has the new stamps of products by name.
+    """
     first, *lines = notes.read_checked(path)
     lines_by_name = {}
     for line in lines:
@@ -155,11 +162,13 @@ def _copy_notes(path, copies, change=lambda first: first, stamps=()):
 
 
 def _night_in_name(name):
-    match = None if name.startswith(_ALL_NIGHTS_FOLDERS) else _DATE.search(name)
+    """Return the night in a product's name; '' for a product of all nights."""
+    match = None if name.startswith(_FOLDERS_OF_ALL_NIGHTS) else _DATE.search(name)
     return match[0] if match else ""
 
 
 def _names(path):
+    """Return the names in the lines of some notes, as a generator."""
     lines = notes.read_checked(path)
     next(lines)
     decode = json.JSONDecoder().raw_decode
@@ -167,6 +176,7 @@ def _names(path):
 
 
 def _copy_closed(archive, copies):
+    """Write the note of closed nights with copies of the cells of the night."""
     results, path = archive.results, archive.results / paths.CLOSED_NIGHTS
     closed_real = note_columns.read_columns(path)
     if closed_real is None:
@@ -185,6 +195,7 @@ def _copy_closed(archive, copies):
     nights = [*copies.dates, *closed_real.names]
 
     def cells():
+        """Yield (name, cells of all nights) of each column."""
         for name in closed_real:
             if name in places:
                 yield name, [note_columns.cell(places[name][night]) for night in nights]
@@ -201,7 +212,7 @@ def _copy_closed(archive, copies):
 
 
 def steps_of(work, nights):
-    """Measure the events of an archive of so many nights; return the `scale.Step` of each."""
+    """Return the `scale.Step` of each event in an archive with this number of nights."""
     source, names = scale.simulated_archive(work, REAL_NIGHTS + 1)
     *old_nights, new_night = names
     archive_of_night = scale.Archive(source, work / "grown-alone", nights=nights)
@@ -227,8 +238,7 @@ def steps_of(work, nights):
     archive.steps.clear()
     grow(archive, old_nights[COPIED_INDEX], nights - REAL_NIGHTS)
     archive.state = archive.reduced_times()
-    # Tables and pages of real nights show the copies as well, and the night of the late frame has
-    # their measurements of the detector.
+    # These runs bring tables and pages of the real nights up to date with the copies.
     archive.add_frame(old_nights[LATE_INDEX], first_frame)
     archive.run("as copied", n_made=1)
     for _ in range(2):
@@ -247,7 +257,7 @@ def steps_of(work, nights):
 
 
 def bars(steps, sizes):
-    """Return the bars, the figures to be reached, for archives of so many nights."""
+    """Return the bars, the figures to be reached, for archives of these numbers of nights."""
     rows = scale.sealed_bars(steps)
     for nights in sizes:
         late_seconds, new_seconds, alone_seconds = (
@@ -269,13 +279,13 @@ def bars(steps, sizes):
 
 
 def run(options):
-    """Measure archives of some sizes and print the table."""
+    """Measure archives of the sizes in the options, and print the table."""
     work = options.work.resolve()
     steps = []
     for nights in options.nights:
         steps += steps_of(work, nights)
-        measure.empty(work / "grown")
-        measure.empty(work / "grown-alone")
+        measure.make_empty_folder(work / "grown")
+        measure.make_empty_folder(work / "grown-alone")
     text = "\n".join(
         [
             INTRODUCTION,
@@ -283,7 +293,7 @@ def run(options):
             "",
             scale.table(steps),
             "",
-            measure.markdown(["machine", ""], measure.machine(work)),
+            measure.markdown(["machine", ""], measure.describe_machine(work)),
             "",
             measure.markdown(["version", ""], measure.versions()),
         ]
@@ -294,6 +304,7 @@ def run(options):
 
 
 def arguments():
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nights", type=int, nargs="+", default=[200])
     parser.add_argument("--work", type=Path, default=scale.ROOT / "bench-data")

@@ -1,8 +1,8 @@
 """`make bench`, sixth part: the CCD guide's night, raw to calibrated, beside the guide's notebooks.
 
-Whole commands on the night that `make demo` simulates: 24 raw frames of LFC size, compressed. The
-guide's notebooks are one script without their pictures, and make the calibrated frames in adu;
-ccdflow makes them in electrons with uncertainty and mask, tables and the pages.
+Whole commands run on the night that `make demo` simulates: 24 compressed raw frames of LFC size.
+The guide's notebooks are one script without their pictures, and make calibrated frames in adu.
+ccdflow makes calibrated frames in electrons, with uncertainty and mask, and tables and pages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 from astropy.io import fits
 from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
-SCIENCE = ("ccd.037.0.fits", "ccd.043.0.fits")
+SCIENCE_FRAMES = ("ccd.037.0.fits", "ccd.043.0.fits")
 PAGES = ("report.html", "nights/2016-01-15/report.html")
-# The guide clips three darks and flats by their median absolute deviation, and so loses good values
-# in a fifth of the pixels; in the others the two differ by the rounding of their sums.
+# The guide clips three darks and flats by their median absolute deviation. This rejects good values
+# in a fifth of the pixels; the other pixels differ by the rounding of sums.
 MOST_DIFFERENCE = 0.05  # of the uncertainty of a pixel: the median difference of two calibrations
-# The levels may differ by this part: they are means of flats of which other pixels count.
+# Allowed relative difference of levels: they are means of flats in which other pixels count.
 MOST_LEVEL_DIFFERENCE = 0.005
 
 
@@ -60,7 +60,7 @@ CONTENDERS = (
         name="ccdflow",
         description="snakemake, everything: UNCERT, MASK, detector, tables, pages",
         command=lambda place: [
-            measure.tool("snakemake"), "--cores", measure.threads(),
+            measure.path_of_program("snakemake"), "--cores", measure.n_cores(),
             "--config", f"raw={place.raw}", f"results={place.out}",
         ],
         calibrated=lambda place: place.out / "calibrated",
@@ -70,18 +70,20 @@ CONTENDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One measured run, and its calibrated frames beside the guide's.
+    """One measured run, and the differences of its calibrated frames from the guide's.
 
-    `difference` is the median of |frame - the guide's| over UNCERT, the worst frame's; `level` the
-    part by which their ratio differs from the gain. None where there is nothing to compare.
+    `difference` is the median of |frame - the guide's| over UNCERT, the largest of all frames.
+    `level_difference` is the relative difference of the ratio of levels from the gain. Both are
+    None where nothing can be compared.
     """
 
     contender: str
     measurement: measure.Measurement
     difference: float | None
-    level: float | None
+    level_difference: float | None
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         return {
             "contender": self.contender,
             "wall_s": f"{self.measurement.wall:.3f}",
@@ -89,22 +91,22 @@ class Result:
             "system_s": f"{self.measurement.system:.3f}",
             "peak_tree_mb": f"{self.measurement.peak_tree / MEGABYTE:.0f}",
             "difference_sigma": "" if self.difference is None else f"{self.difference:.4f}",
-            "level_off": "" if self.level is None else f"{self.level:.5f}",
+            "level_off": "" if self.level_difference is None else f"{self.level_difference:.5f}",
         }
 
 
 def make_frames(work, *, scale=1.0):
-    """Simulate the night, once for a work folder; returns the folder of its raw frames."""
+    """Simulate the night, unless the work folder has it; return the folder of its raw frames."""
     raw = work / f"guide-night-{scale:g}"
     command = [sys.executable, ROOT / "scripts" / "simulate.py", f"raw={raw}", "--scale", scale]
     measure.run(command, log=work / "logs" / "guide-night-simulate.log")
     return raw
 
 
-def read(folder):
+def read_calibrated(folder):
     """Return the guide's calibrated frames: {name: float64 pixels, adu}."""
     images = {}
-    for name in SCIENCE:
+    for name in SCIENCE_FRAMES:
         if not (folder / name).is_file():
             raise BenchmarkError(f"no product {folder / name}")
         images[name] = fits.getdata(folder / name).astype(np.float64)
@@ -112,21 +114,21 @@ def read(folder):
 
 
 def compare(folder, reference):
-    """Return the largest difference of calibrated frames from the guide's, and of their levels.
+    """Return the largest differences of pixels and levels from the guide's calibrated frames.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Frames with UNCERT and MASK, in electrons.
+        Folder of frames with UNCERT and MASK, electrons.
     reference : dict of str to numpy.ndarray
-        The guide's, in adu.
+        Pixels of the guide's frames, adu.
 
     Returns
     -------
     (float, float)
-        Median difference over UNCERT; part by which the ratio of the levels is not the gain.
+        Median difference over UNCERT; relative difference of the ratio of levels from the gain.
     """
-    differences, levels = [], []
+    differences, level_differences = [], []
     for name, guide in reference.items():
         if not (folder / name).is_file():
             raise BenchmarkError(f"no product {folder / name}")
@@ -135,52 +137,57 @@ def compare(folder, reference):
             is_good = hdus["MASK"].data == 0
             gain = hdus[0].header.get("RAWGAIN", 1.0)
         factor = float(np.median(image[is_good]) / np.median(guide[is_good]))
-        levels.append(abs(factor / gain - 1))
+        level_differences.append(abs(factor / gain - 1))
         differences.append(float(np.median((np.abs(image - factor * guide) / error)[is_good])))
-    return max(differences), max(levels)
+    return max(differences), max(level_differences)
 
 
-def check(result):
-    """Raise where the calibrated frames are not those of this night."""
+def check_differences(result):
+    """Raise if the differences are too large for calibrated frames of this night."""
     if result.difference is not None and not result.difference <= MOST_DIFFERENCE:
         raise BenchmarkError(
             f"{result.contender}: its frames are {result.difference:.3f} sigma off the guide's"
         )
-    if result.level is not None and not result.level <= MOST_LEVEL_DIFFERENCE:
-        raise BenchmarkError(f"{result.contender}: its level is {result.level:.4f} off the guide's")
+    if result.level_difference is not None and not result.level_difference <= MOST_LEVEL_DIFFERENCE:
+        raise BenchmarkError(
+            f"{result.contender}: its level is {result.level_difference:.4f} off the guide's"
+        )
 
 
 def run_once(contender, raw, work, *, number, reference):
-    """Measure one contender; returns its Result and the guide's frames, if it made them."""
+    """Measure one contender; return its Result, and the guide's frames if they are made."""
     place = Place(raw=raw, out=work / "guide-night" / contender.name)
-    measure.empty(place.out)
-    measure.settle()
-    measure.warm(sorted(raw.rglob("*.fits.gz")))
+    measure.make_empty_folder(place.out)
+    measure.sync_disk()
+    measure.read_into_cache(sorted(raw.rglob("*.fits.gz")))
     measurement = measure.run(
         contender.command(place),
         log=work / "logs" / f"guide-night-{contender.name}-{number}.log",
         cwd=ROOT,
-        environment=measure.with_environment(),
+        environment=measure.environment_of_contender(),
     )
-    difference, level = None, None
+    difference, level_difference = None, None
     if contender.name == "guide":
-        reference = read(contender.calibrated(place))
+        reference = read_calibrated(contender.calibrated(place))
     else:
         missing = [page for page in PAGES if not (place.out / page).is_file()]
         if missing:
             raise BenchmarkError(f"{contender.name}: no {' and no '.join(missing)}")
         if reference is not None:
-            difference, level = compare(contender.calibrated(place), reference)
+            difference, level_difference = compare(contender.calibrated(place), reference)
     result = Result(
-        contender=contender.name, measurement=measurement, difference=difference, level=level
+        contender=contender.name,
+        measurement=measurement,
+        difference=difference,
+        level_difference=level_difference,
     )
-    check(result)
-    measure.empty(place.out)
+    check_differences(result)
+    measure.make_empty_folder(place.out)
     return result, reference
 
 
 def run_all(work, *, scale, repeats, only):
-    """Run all contenders, the guide in the first round only."""
+    """Run all contenders in rounds, the guide in the first round only; return the results."""
     raw = make_frames(work, scale=scale)
     results, reference = [], None
     for number in range(repeats):
@@ -190,12 +197,12 @@ def run_all(work, *, scale, repeats, only):
             result, reference = run_once(contender, raw, work, number=number, reference=reference)
             print(f"{result.contender:16s} {json.dumps(result.as_row())}", flush=True)
             results.append(result)
-    measure.empty(work / "guide-night")
+    measure.make_empty_folder(work / "guide-night")
     return results
 
 
 def bars(runs):
-    """Return the bars: the figures to be reached."""
+    """Return the bars, the figures to be reached."""
     ours, guide = runs.get("ccdflow"), runs.get("guide")
     has_both = ours is not None and guide is not None
     ratio = guide.measurement.wall / ours.measurement.wall if has_both else None
@@ -233,7 +240,7 @@ def table(results, runs):
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/guide_night.md."""
-    runs = measure.typical(results)
+    runs = measure.median_runs(results)
     head = [
         "# The guide's night",
         "",
@@ -250,13 +257,14 @@ def report(results, options, work):
 
 
 def arguments(given=None):
+    """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=3, slow="the guide's runs once")
     parser.add_argument("--scale", type=float, default=1.0, help="of the frames' sides")
     return parser.parse_args(given)
 
 
 def run(options):
-    """Measure all that was asked for, print the tables and write them."""
+    """Measure the contenders that the options name, print the tables and write them."""
     work = options.work.resolve()
     results = run_all(work, scale=options.scale, repeats=options.repeats, only=options.only)
     measure.write(options.out, "guide_night", report(results, options, work), results)

@@ -1,7 +1,7 @@
 """`make bench`, third part: combined bias, dark and flat, beside ccdproc, IRAF and Siril.
 
-Whole commands on the same simulated reduced frames of LFC size, 12 biases, 9 darks, 9 flats
-(float32, in the page cache). Frames, floor and peers are those of ../shared/peers/calibration.
+Whole commands run on the same simulated reduced frames of LFC size (float32, in the page cache).
+Frames, floor and peers are those of ../shared/peers/calibration.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from astropy.io import fits
 from measure import MEGABYTE, PEERS, ROOT, Bar, BenchmarkError
 
-COUNTS = (12, 9, 9)
+FRAME_COUNTS = (12, 9, 9)
 SHAPE = (4128, 2048)
 KINDS = ("bias", "dark", "flat")
-CALIBRATION = ROOT.parent / "shared" / "peers" / "calibration"
+PEERS_FOLDER = ROOT.parent / "shared" / "peers" / "calibration"
 FULL_SCALE = 65535
 MOST_DIFFERENCE = 0.05  # of the noise of a master: the median difference from the floor's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One way of making the masters: the command, and its products by kind."""
+    """One way of making masters: the command, and the paths of its products by kind."""
 
     name: str
     description: str
@@ -37,11 +37,13 @@ class Contender:
     is_available: Callable[[], bool] = lambda: True
 
 
-def _script(name):
+def _peer_command(name):
+    """Return the function of a `Place` that gives the command of a peer's script."""
     return lambda place: [sys.executable, place.peers / name, "masters", place.frames, place.out]
 
 
 def _products(pattern, kinds=KINDS):
+    """Return the function of a `Place` that gives the paths of masters by kind."""
     return lambda place: {
         kind: place.out / pattern.format(name) for kind, name in zip(KINDS, kinds, strict=True)
     }
@@ -51,22 +53,22 @@ CONTENDERS = (
     Contender(
         name="floor",
         description="plain means of blocks of rows, nothing clipped or checked",
-        command=_script("floor.py"),
+        command=_peer_command("floor.py"),
         products=_products("{}.fits"),
     ),
     Contender(
         name="ccdproc",
         description="the guide's calls, arguments spelt right",
-        command=_script("ccdproc_calibrate.py"),
+        command=_peer_command("ccdproc_calibrate.py"),
         products=_products("combined_{}.fits"),
         is_slow=True,
     ),
     Contender(
         name="iraf",
         description="combine (sigclip) and ccdproc",
-        command=_script("iraf_calibrate.py"),
+        command=_peer_command("iraf_calibrate.py"),
         products=_products("masters/{}.fits", ("Zero", "Dark", "Flat")),
-        is_available=lambda: measure.tool("irafcl") is not None,
+        is_available=lambda: measure.path_of_program("irafcl") is not None,
     ),
     Contender(
         name="siril",
@@ -77,7 +79,7 @@ CONTENDERS = (
             "siril-cli", "-d", place.siril, "-s", place.peers / "siril_masters.ssf"
         ],
         products=lambda place: {k: place.siril / f"master_{k}.fit" for k in KINDS},
-        is_available=lambda: measure.tool("siril-cli") is not None,
+        is_available=lambda: measure.path_of_program("siril-cli") is not None,
     ),
     Contender(
         name="ccdflow",
@@ -100,7 +102,7 @@ CONTENDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The folders that a run reads and writes."""
+    """The folders of a run: frames, products, Siril's frames, and the scripts of the peers."""
 
     frames: Path
     out: Path
@@ -110,9 +112,9 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One measured run, and the distance of its masters from the floor's.
+    """One measured run, and the differences of its masters from the floor's.
 
-    `differences` has of each kind the median of |master - floor's| over the noise of the floor's.
+    `differences` has, by kind, the median of |master - floor's| over the noise of the floor's.
     """
 
     contender: str
@@ -120,6 +122,7 @@ class Result:
     differences: dict[str, float]
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         return {
             "contender": self.contender,
             "wall_s": f"{self.measurement.wall:.3f}",
@@ -131,30 +134,30 @@ class Result:
 
 
 def make_frames(work, peers, *, shape, counts):
-    """Simulate the frames, once for a work folder; returns their folder."""
+    """Simulate the frames, unless the work folder has them; return their folder."""
     data = work / f"masters-{shape[0]}x{shape[1]}-{'-'.join(map(str, counts))}"
     frames = data / "frames"
     if len(list(frames.glob("*.fits"))) != sum(counts):
-        measure.empty(data)
+        measure.make_empty_folder(data)
         command = [sys.executable, peers / "make.py", data]
         command += ["--shape", *map(str, shape), "--counts", *map(str, (*counts, 0))]
         measure.run(command, log=work / "logs" / "make.log")
     return frames
 
 
-def prepare(frames, siril, peers, work):
-    """Make the scaled copies that Siril wants; not in its time."""
-    measure.empty(siril)
+def prepare_for_siril(frames, siril, peers, work):
+    """Make the scaled copies that Siril needs; their time is not measured."""
+    measure.make_empty_folder(siril)
     command = [sys.executable, peers / "siril_prepare.py", frames, siril]
     measure.run(command, log=work / "logs" / "siril_prepare.log")
 
 
-def differences(products, reference, noises):
-    """Return of each kind the median distance of a master from the reference, in its noise.
+def differences_of_masters(products, reference, noises):
+    """Return, by kind, the median difference of a master from the reference over its noise.
 
-    Flats are compared over their medians, as programs normalise them each in its own way; Siril's
-    frames are shifted and scaled, which the medians take out of bias and dark as well; its dark
-    still holds the bias.
+    Flats are divided by their medians, because programs normalise them differently. Biases and
+    darks are compared without their medians: Siril's frames are shifted and scaled. Siril's dark
+    still contains the bias.
     """
     differences_by_kind, images = {}, {}
     for kind, path in products.items():
@@ -176,7 +179,7 @@ def differences(products, reference, noises):
 
 
 def noises_of(frames, reference):
-    """Return the noise of each plain mean, from pairs of frames over the root of their number."""
+    """Return, by kind, the noise of the mean of the frames, from the difference of two frames."""
     noises = {}
     for kind in KINDS:
         paths = sorted(frames.glob(f"{kind}_*.fits"))
@@ -187,30 +190,30 @@ def noises_of(frames, reference):
     return noises
 
 
-def check(result):
-    """Raise where masters cannot be those of these frames."""
+def check_differences(result):
+    """Raise if the differences are too large for masters of these frames."""
     limit = 1.0 if result.contender == "siril" else MOST_DIFFERENCE
     for kind, value in result.differences.items():
-        # Siril takes no dark from flats, and clips otherwise: within its noise all the same.
+        # Siril subtracts no dark from flats, and clips by another rule: its limit is the noise.
         if not value <= limit:
             raise BenchmarkError(f"{result.contender}: its {kind} is {value:.3f} noises off")
 
 
 def run_once(contender, place, work, *, number, reference, noises):
-    """Measure one contender; its old products are deleted before."""
+    """Measure one contender; return its Result, and the floor's masters and their noises."""
     if contender.name != "siril":
-        measure.empty(place.out)
-    measure.settle()
-    measure.warm(sorted(place.frames.glob("*.fits")))
+        measure.make_empty_folder(place.out)
+    measure.sync_disk()
+    measure.read_into_cache(sorted(place.frames.glob("*.fits")))
     if contender.name == "siril":
         for old_file in [*place.siril.glob("master_*"), *place.siril.glob("pp_*")]:
             old_file.unlink()
-        measure.warm(sorted(place.siril.glob("*.fit")))
+        measure.read_into_cache(sorted(place.siril.glob("*.fit")))
     name = contender.name.replace(", ", "-")
     measurement = measure.run(
         contender.command(place),
         log=work / "logs" / f"masters-{name}-{number}.log",
-        environment=measure.with_environment(),
+        environment=measure.environment_of_contender(),
     )
     products = contender.products(place)
     reference = reference or {k: fits.getdata(p).astype(np.float64) for k, p in products.items()}
@@ -218,14 +221,14 @@ def run_once(contender, place, work, *, number, reference, noises):
     result = Result(
         contender=contender.name,
         measurement=measurement,
-        differences=differences(products, reference, noises),
+        differences=differences_of_masters(products, reference, noises),
     )
-    check(result)
+    check_differences(result)
     return result, reference, noises
 
 
 def run_all(work, *, shape, counts, repeats, only, peers):
-    """Run all contenders in rounds, the floor first; the slow ones in the first round only."""
+    """Run all contenders in rounds, the floor first; slow ones run in the first round only."""
     frames = make_frames(work, peers, shape=shape, counts=counts)
     place = Place(
         frames=frames, out=work / "masters" / "out", siril=work / "masters" / "siril", peers=peers
@@ -239,7 +242,7 @@ def run_all(work, *, shape, counts, repeats, only, peers):
         else:
             print(f"{contender.name}: not installed, left out")
     if any(contender.name == "siril" for contender in contenders):
-        prepare(frames, place.siril, peers, work)
+        prepare_for_siril(frames, place.siril, peers, work)
     results, reference, noises = [], None, None
     for number in range(repeats):
         for contender in contenders:
@@ -250,12 +253,12 @@ def run_all(work, *, shape, counts, repeats, only, peers):
             )
             print(f"{result.contender:16s} {json.dumps(result.as_row())}", flush=True)
             results.append(result)
-    measure.empty(work / "masters")
+    measure.make_empty_folder(work / "masters")
     return results
 
 
 def bars(runs):
-    """Return the bars: the figures to be reached."""
+    """Return the bars, the figures to be reached."""
     ours = runs.get("ccdflow")
     rows = []
     for name, factor in (("ccdproc", 10), ("iraf", 4), ("siril", 2)):
@@ -293,9 +296,9 @@ def table(results, runs):
 
 def report(results, options, work):
     """Return the page that goes to benchmarks/masters.md."""
-    runs = measure.typical(results)
+    runs = measure.median_runs(results)
     programs = [("iraf", measure.iraf_version())]
-    if measure.tool("siril-cli") is not None:
+    if measure.path_of_program("siril-cli") is not None:
         programs.append(("siril", ["siril-cli", "--version"]))
     head = [
         "# Combined bias, dark and flat",
@@ -316,15 +319,16 @@ def report(results, options, work):
 
 
 def arguments(given=None):
+    """Return the options of the command line."""
     parser = measure.parser(__doc__, CONTENDERS, repeats=5, slow="ccdproc runs once")
     parser.add_argument("--shape", type=int, nargs=2, default=SHAPE, metavar=("NY", "NX"))
-    parser.add_argument("--counts", type=int, nargs=3, default=COUNTS)
-    parser.add_argument("--peers", type=Path, default=CALIBRATION)
+    parser.add_argument("--counts", type=int, nargs=3, default=FRAME_COUNTS)
+    parser.add_argument("--peers", type=Path, default=PEERS_FOLDER)
     return parser.parse_args(given)
 
 
 def run(options):
-    """Measure all that was asked for, print the tables and write them."""
+    """Measure the contenders that the options name, print the tables and write them."""
     if not options.peers.is_dir():
         print(f"masters: left out, as the frames and the peers come from {options.peers}")
         return

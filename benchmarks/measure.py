@@ -1,8 +1,8 @@
-"""The common part of the benchmarks: a command is run and measured, and tables are written.
+"""The common part of the benchmarks: commands are run and measured, and tables are written.
 
-A contender is always a whole command in its own process. Its wall time is from start to exit, its
-CPU time that of the process and of all it waited for, its memory the largest sum of resident
-memory over the processes of its tree (pages shared between them count once for each).
+A contender is a whole command in its own process. Its wall time is from start to exit. Its CPU
+time is that of the process and its finished descendants. Its memory is the largest sum of resident
+memory over its process tree, in which shared pages count for each process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# For every benchmark: `import measure` comes before what is imported from ccdflow.
+# Every benchmark imports this module before modules of ccdflow, whose folder is added here.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from ccdflow.errors import CcdflowError
@@ -33,12 +33,12 @@ MEGABYTE = 1e6
 
 
 class BenchmarkError(Exception):
-    """A contender failed, or made something else than it should have."""
+    """An error of a contender: it failed, or made a wrong product."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One command, measured; times in seconds, memory in bytes."""
+    """The measurement of one command: times in seconds, memory in bytes."""
 
     wall: float
     user: float
@@ -49,22 +49,23 @@ class Measurement:
 
     @property
     def cpu(self):
+        """CPU time of user and system, seconds."""
         return self.user + self.system
 
 
 @dataclass
-class Tree:
-    """The processes that descend from one, found again at every look.
+class ProcessTree:
+    """A process and its descendants.
 
-    A process that was seen stays a member when its parent has gone: orphans count.
+    A member stays a member when its parent ends.
     """
 
     root: int
     members: set[int] = field(default_factory=set)
     strangers: set[int] = field(default_factory=set)
 
-    def look(self):
-        """Bring the members up to date with /proc; only processes not seen before are read."""
+    def find_members(self):
+        """Update the members from /proc, and return them; only new processes are read."""
         self.members.add(self.root)
         processes = {int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()}
         self.members &= processes
@@ -82,6 +83,7 @@ class Tree:
 
 
 def _parent(pid):
+    """Return the parent of a process; None when it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -90,7 +92,7 @@ def _parent(pid):
 
 
 def _resident(pid):
-    """Resident memory of a process now, and at its highest, in bytes; zeros when it has gone."""
+    """Return present and highest resident memory of a process, bytes; 0 when it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -103,16 +105,16 @@ def _resident(pid):
     return kilobytes["VmRSS"] * 1024, kilobytes["VmHWM"] * 1024
 
 
-class _MemoryWatch(threading.Thread):
-    """Looks at the memory of a process tree until told to stop.
+class _MemoryPolling(threading.Thread):
+    """A thread that polls the memory of a process tree until an event ends it.
 
-    The kernel keeps the high-water mark of each process but not of a tree, hence the polling;
-    the mark of the main process is exact up to the last look.
+    The kernel knows the highest memory of a process, but not of a tree. The highest memory of the
+    main process is exact up to the last poll.
     """
 
     def __init__(self, pid, interval):
         super().__init__(daemon=True)
-        self.tree = Tree(pid)
+        self.tree = ProcessTree(pid)
         self.interval = interval
         self.peak_tree = 0
         self.peak_main = 0
@@ -120,7 +122,7 @@ class _MemoryWatch(threading.Thread):
 
     def run(self):
         while not self.done.is_set():
-            memory = {pid: _resident(pid) for pid in self.tree.look()}
+            memory = {pid: _resident(pid) for pid in self.tree.find_members()}
             now = sum(resident for resident, _ in memory.values())
             highest = max((high for _, high in memory.values()), default=0)
             self.peak_tree = max(self.peak_tree, now, highest)
@@ -129,20 +131,20 @@ class _MemoryWatch(threading.Thread):
 
 
 def run(command, *, log, cwd=None, environment=None, interval=0.02):
-    """Run a command to its end and measure it.
+    """Run a command to its end, and return its Measurement.
 
     Parameters
     ----------
     command : list of str
         The program and its arguments.
     log : path-like
-        File that takes what the command prints.
+        File for the output of the command.
     cwd : path-like, optional
-        Folder to run it in.
+        Working directory of the command.
     environment : dict, optional
-        Variables put on top of the present environment.
+        Variables that are added to the present environment.
     interval : float
-        Seconds between two looks at the memory.
+        Seconds between two polls of the memory.
 
     Returns
     -------
@@ -166,7 +168,7 @@ def run(command, *, log, cwd=None, environment=None, interval=0.02):
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
-        watch = _MemoryWatch(process.pid, interval)
+        watch = _MemoryPolling(process.pid, interval)
         watch.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
@@ -188,28 +190,28 @@ def run(command, *, log, cwd=None, environment=None, interval=0.02):
 
 
 def main(benchmark, options):
-    """Run a benchmark; an error that was foreseen is one line, or what the contender said."""
+    """Run a benchmark; end with the message of a `BenchmarkError` or of an error of ccdflow."""
     try:
         benchmark(options)
     except (BenchmarkError, CcdflowError) as error:
         sys.exit(f"{error}")
 
 
-def settle():
-    """Write out what is still in memory, so that no contender pays for the one before it.
+def sync_disk():
+    """Write buffered data to the disk, so that it costs the next contender no time.
 
     Returns
     -------
     float
-        Seconds it took.
+        Seconds of the writing.
     """
     start = time.perf_counter()
     os.sync()
     return time.perf_counter() - start
 
 
-def warm(files):
-    """Read files once, so that each contender finds them in the page cache."""
+def read_into_cache(files):
+    """Read files once, so that they are in the page cache for each contender."""
     buffer = bytearray(1 << 20)
     for path in files:
         with Path(path).open("rb", buffering=0) as stream:
@@ -217,8 +219,8 @@ def warm(files):
                 pass
 
 
-def empty(folder):
-    """Make a folder that is there and has nothing in it."""
+def make_empty_folder(folder):
+    """Make a folder, or empty an existing one, and return its path."""
     folder = Path(folder)
     if folder.exists():
         shutil.rmtree(folder)
@@ -226,29 +228,29 @@ def empty(folder):
     return folder
 
 
-def tool(name):
-    """Return the path of a program of this environment, else of the PATH, else None."""
+def path_of_program(name):
+    """Return the path of a program in this environment, otherwise in PATH; None without it."""
     neighbour = Path(sys.executable).parent / name
     return str(neighbour) if neighbour.exists() else shutil.which(name)
 
 
-def with_environment():
-    """Return the PATH under which a contender finds this environment's programs first.
+def environment_of_contender():
+    """Return environment variables with which contenders use the programs of this environment.
 
-    Python keeps the modules that it compiled, as it does for a user: where it may not, ccdflow's
-    own are compiled in each run, 0.3 s.
+    Python may store compiled modules, as it does for users: otherwise each run compiles those of
+    ccdflow, in 0.3 s.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": path, "PYTHONDONTWRITEBYTECODE": ""}
 
 
-def threads():
+def n_cores():
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def machine(folder):
-    """Describe the machine and the file system that a folder is on, as (name, value) pairs."""
+def describe_machine(folder):
+    """Return (name, value) pairs on the machine, and on the file system of a folder."""
     cpu = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -257,7 +259,7 @@ def machine(folder):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [
         ("date", datetime.date.today().isoformat()),
-        ("processor", f"{cpu[0] if cpu else platform.machine()}, {threads()} cores used"),
+        ("processor", f"{cpu[0] if cpu else platform.machine()}, {n_cores()} cores used"),
         ("memory", f"{memory / 2**30:.0f} GiB"),
         ("system", f"{platform.system()} {platform.release()}"),
         ("file system", filesystem(folder)),
@@ -287,6 +289,7 @@ def versions(programs=()):
 
 
 def _package_version(package):
+    """Return the version of a package; that of ccdflow with its commit."""
     if package == "ccdflow":
         source = (ROOT / "scripts" / "ccdflow" / "__init__.py").read_text()
         version = source.partition('__version__ = "')[2].partition('"')[0]
@@ -295,6 +298,7 @@ def _package_version(package):
 
 
 def _commit():
+    """Return the name of the present commit, or 'no git'."""
     answer = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
@@ -302,6 +306,7 @@ def _commit():
 
 
 def _program_version(command):
+    """Return the first line that a command on a version prints, or 'unknown'."""
     answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     lines = (answer.stdout + answer.stderr).strip().splitlines()
     return lines[0].strip() if lines else "unknown"
@@ -313,7 +318,7 @@ def iraf_version():
 
 
 def median(values):
-    """Return the median of a few figures."""
+    """Return the median of some numbers."""
     sorted_values = sorted(values)
     half = len(sorted_values) // 2
     return (
@@ -323,8 +328,8 @@ def median(values):
     )
 
 
-def typical(results, key=lambda result: result.contender):
-    """Return {key: the run with the median wall time} of results that have a `measurement`."""
+def median_runs(results, key=lambda result: result.contender):
+    """Return {key: result with the median wall time}; results have a `measurement`."""
     runs_by_name = {}
     for name in dict.fromkeys(map(key, results)):
         runs = sorted(
@@ -339,8 +344,8 @@ def typical(results, key=lambda result: result.contender):
 class Bar:
     """A figure to be reached.
 
-    `value` has to be at least `limit`, or at most `limit` where `is_least` is False. It is None
-    where the runs that it needs are missing.
+    `value` must be at least `limit`, or at most `limit` if `is_least` is False. It is None if the
+    runs for it are missing.
     """
 
     name: str
@@ -351,12 +356,14 @@ class Bar:
 
     @property
     def verdict(self):
+        """'reached', 'MISSED' or 'not measured'."""
         if self.value is None:
             return "not measured"
         is_reached = self.value >= self.limit if self.is_least else self.value <= self.limit
         return "reached" if is_reached else "MISSED"
 
     def row(self):
+        """Return the cells of this figure in the table of bars."""
         sign = "at least" if self.is_least else "at most"
         value = "" if self.value is None else f"{self.value:.3g} {self.unit}"
         return [self.name, f"{sign} {self.limit:g} {self.unit}", value, self.verdict]
@@ -368,12 +375,12 @@ def bars_table(bars):
 
 
 def output_folder(text):
-    """Return the folder of an option, made if it is missing: at the end all would be lost.
+    """Return the folder of an option, made if it is missing, before anything is measured.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        If it cannot be made or written to.
+        If the folder cannot be made or written to.
     """
     folder = Path(text)
     try:
@@ -400,32 +407,34 @@ def output_file(text):
 
 
 def add_output_option(parser_of_script):
-    """Add ``--out``, the folder of the tables, which is there before anything is measured."""
+    """Add ``--out``, the folder of the tables, which is made before anything is measured."""
     parser_of_script.add_argument(
         "--out", type=output_folder, default=Path(__file__).parent, help="folder of the tables"
     )
 
 
-def parser(doc, contenders, *, repeats, slow="slow ones run once"):
+def parser(docstring, contenders, *, repeats, slow="slow ones run once"):
     """Return a benchmark's parser with the options that all of them have.
 
     Parameters
     ----------
-    doc : str
+    docstring : str
         Docstring of the benchmark.
     contenders : sequence
         With the attribute ``name``.
     repeats : int
-        Rounds, if nothing is given.
+        Default number of rounds.
     slow : str
-        The contenders that run once.
+        Words on the contenders that run once.
     """
-    parser_made = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser_made.add_argument("--repeats", type=int, default=repeats, help=f"rounds; {slow}")
-    parser_made.add_argument("--only", nargs="+", choices=[each.name for each in contenders])
-    parser_made.add_argument("--work", type=Path, default=ROOT / "bench-data")
-    add_output_option(parser_made)
-    return parser_made
+    parser_of_benchmark = argparse.ArgumentParser(description=docstring.splitlines()[0])
+    parser_of_benchmark.add_argument("--repeats", type=int, default=repeats, help=f"rounds; {slow}")
+    parser_of_benchmark.add_argument(
+        "--only", nargs="+", choices=[each.name for each in contenders]
+    )
+    parser_of_benchmark.add_argument("--work", type=Path, default=ROOT / "bench-data")
+    add_output_option(parser_of_benchmark)
+    return parser_of_benchmark
 
 
 def page(head, *tables, work, programs):
@@ -443,7 +452,7 @@ def page(head, *tables, work, programs):
     parts = [
         "\n".join(head),
         *tables,
-        markdown(["machine", ""], machine(work)),
+        markdown(["machine", ""], describe_machine(work)),
         markdown(["version", ""], versions(programs)),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
@@ -457,7 +466,7 @@ def write(out, name, text, results):
 
 
 def markdown(head, rows):
-    """Return a Markdown table, columns padded so that it reads well as text too."""
+    """Return a Markdown table with padded columns, which can be read as text."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]

@@ -1,8 +1,8 @@
-"""A million frames with nothing to do, and the floor: what the file system takes to tell of them.
+"""A million frames with nothing to do, and the floor: the time of the file system for their names.
 
-The bookkeeping is simulated: names of raw frames and of all products are hard links to a few files,
-and the seal is left as a run leaves it that finds nothing to do (`ccdflow.run.sealing.seal`). What
-is measured is `snakemake` on that archive, and no plan of a million frames, which takes minutes
+The bookkeeping is simulated. Raw frames and products are hard links to a few files, and the seal is
+that of a run with nothing to do (`ccdflow.run.sealing.seal`). `snakemake` is measured on this
+archive. It makes no plan of a million frames, which takes minutes
 (docs/decisions/closed-nights.md).
 """
 
@@ -39,14 +39,14 @@ print(count)
 
 
 def values_of(raw, results):
-    """Return the settings of a benchmark's run: no file counts as young."""
+    """Return the settings of a benchmark's run, in which no file counts as young."""
     return settings.load_settings(
         {"raw": str(raw), "results": str(results), "limits": {"settle": 0}}
     )
 
 
 def fill(raw, results, nights):
-    """Give an archive the names of raw frames and products of so many nights."""
+    """Link raw frames and products of some nights into an archive."""
     for number in range(nights):
         night = f"night{number:05}"
         frames = [f"{place:03}.fits" for place in range(FRAMES_PER_NIGHT)]
@@ -61,7 +61,7 @@ _numbers = itertools.count()
 
 
 def _link(folder, names):
-    """Make a folder of names for one file of its own."""
+    """Make a folder of links to one new file."""
     folder.mkdir(parents=True)
     source = folder.parents[1] / f".source{next(_numbers)}"
     source.write_bytes(b"x")
@@ -71,7 +71,7 @@ def _link(folder, names):
 
 
 def leave_seal(raw, results):
-    """Leave the seal of a run that has found nothing to do."""
+    """Write the seal of a run with nothing to do."""
     values = values_of(raw, results)
     for name in (paths.HEADERS, paths.LEDGER, paths.INVENTORY):
         path = results / name
@@ -93,19 +93,22 @@ def leave_seal(raw, results):
 
 
 def floor(raw, results, *, log):
-    """Return the Measurement of scandir and stat of all files, and nothing else, by Python."""
+    """Return the Measurement of a Python process that only calls scandir and stat for all files."""
     command = [sys.executable, "-c", _FLOOR, str(raw), str(results)]
     return measure.run(command, log=log)
 
 
 def sealed_archive(folder, nights, run_ccdflow, logs):
-    """Measure a run with nothing to do, and the floor, on an archive of so many nights.
+    """Return the measurements of a run with nothing to do, and of the floor, for some nights.
 
     Returns
     -------
     run, floor : measure.Measurement
     """
-    raw, results = measure.empty(folder / "raw"), measure.empty(folder / "results")
+    raw, results = (
+        measure.make_empty_folder(folder / "raw"),
+        measure.make_empty_folder(folder / "results"),
+    )
     fill(raw, results, nights)
     leave_seal(raw, results)
     log = Path(logs) / f"scale-{nights * FRAMES_PER_NIGHT}-sealed.log"
@@ -113,5 +116,5 @@ def sealed_archive(folder, nights, run_ccdflow, logs):
     if SEAL_MESSAGE not in log.read_text():
         raise measure.BenchmarkError(f"the seal did not hold: see {log}")
     floor_run = floor(raw, results, log=Path(logs) / "scale-floor.log")
-    measure.empty(folder)
+    measure.make_empty_folder(folder)
     return sealed_run, floor_run

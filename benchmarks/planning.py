@@ -1,15 +1,16 @@
-"""CPU of a plan with calibrated frames and without them.
+"""CPU seconds of a plan with calibrated frames, and of one without them.
 
     python benchmarks/planning.py [nights=100] [pairs=5]
 
-An archive of nights of 100 frames is planned twice in one process after a warm-up: with
-calibrated frames (`calibrate: enabled: true`), and without. Raw frames, reduced frames, masters,
-pages and tables are the same in both. The difference is the choice of masters, the keys and jobs
-of calibrated frames, and the table of masters. The pairs alternate in their order; CPU seconds
-(user and system) of the process; the median of the pairs' differences. Each night has 10 biases,
-9 darks of 3 exposures, 9 flats of 3 filters and 72 frames of the sky; exposures and temperatures
-scatter as real ones do. Headers are not read: their rows are copies of those of one small
-simulated night.
+An archive is planned twice in one process after a warm-up: with calibrated frames (`calibrate:
+enabled: true`), and without. Both plans have equal raw frames, reduced frames, masters, pages and
+tables. The difference is the choice of masters, the keys and jobs of calibrated frames, and the
+table of masters. The order alternates from pair to pair. The result is the median of the pairs'
+differences in CPU seconds (user and system) of the process.
+
+Each night has the frames of `FRAMES_OF_NIGHT`: darks of 3 exposures, flats of 3 filters.
+Exposures and temperatures scatter like real ones. No headers are read: the rows of frames are
+copies of those of a small simulated night.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ FRAMES_OF_NIGHT = (("bias", 10), ("dark", 9), ("flat", 9), ("science", 72))
 FIRST_NIGHT = date(2020, 1, 1)
 
 
-def archive(folder, nights):
-    """Return the settings, cameras and rows of an archive of so many nights."""
+def archive(folder, n_nights):
+    """Return the settings, cameras and rows of an archive with this number of nights."""
     raw = folder / "raw"
     simulate_night(raw, scale=0.0625)
     values = {"raw": str(raw), "results": str(folder / "results"), "limits": {"settle": 0}}
@@ -49,7 +50,7 @@ def archive(folder, nights):
     ).context
     rows_by_type = {row.facts["type"]: row for row in context.store.rows.values()}
     rng, store = random.Random(1), HeaderStore(shared=context.store.shared)
-    for number in range(nights):
+    for number in range(n_nights):
         night = (FIRST_NIGHT + timedelta(days=number)).isoformat()
         for image_type, count in FRAMES_OF_NIGHT:
             for place in range(count):
@@ -61,7 +62,7 @@ def archive(folder, nights):
 
 
 def _facts(image_type, place, night, rng):
-    """Return the facts that differ from frame to frame."""
+    """Return the facts that differ between frames of an image type."""
     seconds = {"bias": 0.0, "flat": 3.0}.get(image_type, (60.0, 120.0, 300.0)[place % 3])
     facts = {
         "night": night,
@@ -74,7 +75,7 @@ def _facts(image_type, place, night, rng):
 
 
 def plan_seconds(values, cameras, store, *, is_calibrated, notes=None, writes_dry_run=False):
-    """Plan an archive; return the CPU seconds and the context."""
+    """Plan an archive, and return the CPU seconds and the context."""
     config = settings.load_settings({**values, "calibrate": {"enabled": is_calibrated}})
     context = JobContext(
         settings=config,
@@ -85,7 +86,7 @@ def plan_seconds(values, cameras, store, *, is_calibrated, notes=None, writes_dr
         chain=kinds.CHAIN,
         cameras=cameras,
     )
-    # As a run has it while it plans.
+    # A run collects no garbage while it plans.
     gc.collect()
     gc.disable()
     start_time = sum(os.times()[:2])
@@ -96,13 +97,16 @@ def plan_seconds(values, cameras, store, *, is_calibrated, notes=None, writes_dr
 
 
 def main(arguments):
-    """Measure and print."""
-    settings_given = dict(word.split("=", 1) for word in arguments)
-    nights, pairs = int(settings_given.get("nights", 100)), int(settings_given.get("pairs", 5))
+    """Measure pairs of plans, and print the CPU seconds."""
+    values_by_option = dict(word.split("=", 1) for word in arguments)
+    n_nights, n_pairs = (
+        int(values_by_option.get("nights", 100)),
+        int(values_by_option.get("pairs", 5)),
+    )
     with tempfile.TemporaryDirectory() as folder:
-        values, cameras, store = archive(Path(folder), nights)
+        values, cameras, store = archive(Path(folder), n_nights)
         differences = []
-        for number in range(pairs + 1):
+        for number in range(n_pairs + 1):
             order = (True, False) if number % 2 else (False, True)
             seconds = {}
             for is_calibrated in order:
@@ -110,7 +114,7 @@ def main(arguments):
                     values, cameras, store, is_calibrated=is_calibrated
                 )
                 count = sum(job.kind == "science" for job in context.jobs.values())
-                if is_calibrated and count != nights * FRAMES_OF_NIGHT[-1][1]:
+                if is_calibrated and count != n_nights * FRAMES_OF_NIGHT[-1][1]:
                     raise SystemExit(f"{count} calibrated frames are planned")
                 del context
             if number:

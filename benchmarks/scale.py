@@ -1,15 +1,15 @@
-"""`make bench-scale`: what an archive of nights costs, with tiny frames.
+"""`make bench-scale`: the time and memory of runs in archives of many nights with tiny frames.
 
-For archives of 10 and 100 nights of 100 frames: the first run; a run with nothing to do; one late
-frame; one new night; and that night by itself in an archive of its own. Frames are 96 x 48, so that
-what is measured is the bookkeeping around them.
+In archives of 10 and 100 nights of 100 frames, these runs are measured: the first run, a run with
+nothing to do, one late frame, one new night, and this night alone in another archive. Frames are
+96 x 48, so that the bookkeeping takes nearly all the time.
 
-With nothing to do there are two runs, one that plans and one by the seal that it leaves; and the
-floor, which is `scandir` and `stat` of the same files by Python.
+Two runs have nothing to do: one plans, and one uses the seal of the first. The floor calls
+`scandir` and `stat` for all files in Python.
 
-Of an archive of 1,000 nights only `snakemake -n` is measured: inventory and plan of 100,000 new
-frames. What 100,000 frames and a million cost that were reduced before, `grown.py` measures. Of
-10,000 nights only the run with nothing to do is measured here (`million`).
+In an archive of 1,000 nights only `snakemake -n` is measured: inventory and plan of 100,000 new
+frames. `grown.py` measures 100,000 and a million reduced frames. In 10,000 nights only the run with
+nothing to do is measured here (`million`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ DRY_RUN = "dry run"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One measured run on `frames` frames, `n_made` of which had to be reduced.
+    """One measured run on `frames` frames, of which it reduced `n_made`.
 
-    `nights` names the experiment: the number of nights its archive began with.
+    `nights` is the number of nights in the archive at first.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Step:
     measurement: measure.Measurement
 
     def as_row(self):
+        """Return the row of this run in the CSV table."""
         return {
             "nights": self.nights,
             "step": self.name,
@@ -61,36 +62,38 @@ class Step:
 
 
 class Archive:
-    """A raw folder made of hard links to simulated frames, and the results made from it."""
+    """A raw folder of hard links to simulated frames, and the results of its runs."""
 
     def __init__(self, source, folder, *, nights):
         self.nights = nights
         self.source = source
-        self.raw = measure.empty(folder / "raw")
-        self.results = measure.empty(folder / "results")
+        self.raw = measure.make_empty_folder(folder / "raw")
+        self.results = measure.make_empty_folder(folder / "results")
         self.logs = folder.parent / "logs"
         self.state = {}
         self.steps = []
 
     def add_night(self, night, *, without=()):
-        """Link the frames of a night of the source, but for the ones of these names."""
+        """Link the frames of a night of the source into the raw folder, without some names."""
         (self.raw / night).mkdir(exist_ok=True)
         for path in sorted((self.source / night).glob("*.fits.gz")):
             if path.name not in without:
                 self.add_frame(night, path.name)
 
     def add_frame(self, night, name):
+        """Link a frame of the source into the raw folder."""
         (self.raw / night / name).hardlink_to(self.source / night / name)
 
-    def frames(self):
+    def n_frames(self):
+        """Return the number of raw frames."""
         return sum(1 for _ in self.raw.glob("*/*.fits.gz"))
 
     def reduced_times(self):
-        """Return {product: its time} of all reduced frames."""
+        """Return {path: time of modification, ns} of all reduced frames."""
         return {path: path.stat().st_mtime_ns for path in self.results.glob("reduced/*/*.fits")}
 
     def run(self, name, *, n_made):
-        """Run ccdflow on the archive, and check that it reduced the frames it had to, no other.
+        """Run ccdflow on the archive, and raise unless it reduced the expected number of frames.
 
         Parameters
         ----------
@@ -103,44 +106,44 @@ class Archive:
         -------
         Step
         """
-        measure.settle()
-        log = self.logs / f"scale-{self.frames()}-{name}.log"
+        measure.sync_disk()
+        log = self.logs / f"scale-{self.n_frames()}-{name}.log"
         measurement = run_ccdflow(self.raw, self.results, log=log)
-        # Pages and pictures are no reduced frames, and take as long.
+        # A run may make pages and pictures without reduced frames.
         if name.startswith(IDLE) and f"ccdflow: {IDLE}" not in log.read_text():
             raise BenchmarkError(f"{name}: the run made products: {log}")
         reduced = self.reduced_times()
         reduced_now = [path for path, time in reduced.items() if self.state.get(path) != time]
-        if len(reduced_now) != n_made or len(reduced) != self.frames():
+        if len(reduced_now) != n_made or len(reduced) != self.n_frames():
             raise BenchmarkError(
                 f"{name}: {len(reduced_now)} frames reduced instead of {n_made}, "
-                f"{len(reduced)} there of {self.frames()}"
+                f"{len(reduced)} there of {self.n_frames()}"
             )
         self.state = reduced
         step = Step(
             name=name,
             nights=self.nights,
-            frames=self.frames(),
+            frames=self.n_frames(),
             n_made=n_made,
             measurement=measurement,
         )
-        print(f"{self.frames():7d} {name:17s} {json.dumps(step.as_row())}", flush=True)
+        print(f"{self.n_frames():7d} {name:17s} {json.dumps(step.as_row())}", flush=True)
         self.steps.append(step)
         return step
 
     def add_floor(self):
-        """Measure what the file system alone takes to tell names and times of all files."""
+        """Add the step that reads only names and times of all files."""
         measurement = million.floor(self.raw, self.results, log=self.logs / "scale-floor.log")
         step = Step(
-            name="floor: scandir, stat", nights=self.nights, frames=self.frames(), n_made=0,
+            name="floor: scandir, stat", nights=self.nights, frames=self.n_frames(), n_made=0,
             measurement=measurement,
         )  # fmt: skip
         print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
         self.steps.append(step)
 
 
-def huge_steps(work, nights):
-    """Measure an archive whose bookkeeping is simulated: `million.sealed_archive`."""
+def steps_of_simulated_notes(work, nights):
+    """Return the steps of an archive with simulated bookkeeping: `million.sealed_archive`."""
     frames = nights * FRAMES_PER_NIGHT
     measurements = million.sealed_archive(work / "scale", nights, run_ccdflow, work / "logs")
     names = (IDLE, "floor: scandir, stat")
@@ -153,24 +156,24 @@ def huge_steps(work, nights):
     return steps
 
 
-def run_ccdflow(raw, results, *, log, extra=()):
-    """Run the project's own command on a folder and return its Measurement."""
+def run_ccdflow(raw, results, *, log, options=()):
+    """Run Snakemake on a folder, and return the Measurement."""
     command = [
-        measure.tool("snakemake"),
+        measure.path_of_program("snakemake"),
         "--cores",
-        measure.threads(),
-        *extra,
+        measure.n_cores(),
+        *options,
         "--config",
         f"raw={raw}",
         f"results={results}",
-        # No file counts as young: each archive is made a moment before.
+        # No file counts as young, although each archive is made just before.
         "limits={settle: 0}",
     ]
-    return measure.run(command, log=log, cwd=ROOT, environment=measure.with_environment())
+    return measure.run(command, log=log, cwd=ROOT, environment=measure.environment_of_contender())
 
 
 def simulated_archive(work, nights):
-    """Return the folder of a simulated archive of so many nights, and their names in order."""
+    """Return the folder of a simulated archive, and the names of its nights in order."""
     source = work / "archive"
     simulate_archive(source, nights=nights, frames_per_night=FRAMES_PER_NIGHT)
     names = sorted(path.name for path in source.iterdir() if path.is_dir())
@@ -178,7 +181,7 @@ def simulated_archive(work, nights):
 
 
 def archive_steps(work, nights):
-    """Measure the events in the life of an archive of so many nights."""
+    """Return the steps of the events in an archive with this number of nights."""
     source, names = simulated_archive(work, nights + 1)
     *old_nights, new_night = names
     archive_of_night = Archive(source, work / "scale-alone", nights=nights)
@@ -197,54 +200,59 @@ def archive_steps(work, nights):
     archive.run("one late frame", n_made=1)
     archive.add_night(new_night)
     archive.run("one new night", n_made=FRAMES_PER_NIGHT)
-    measure.empty(work / "scale")
-    measure.empty(work / "scale-alone")
+    measure.make_empty_folder(work / "scale")
+    measure.make_empty_folder(work / "scale-alone")
     return archive.steps + archive_of_night.steps
 
 
 def dry_run_steps(work, nights):
-    """Measure inventory and plan of a new archive: `snakemake -n`, which reads no pixel."""
+    """Return the steps of a new archive: `snakemake -n`, which reads no pixel, and the floor."""
     source, names = simulated_archive(work, nights)
     archive = Archive(source, work / "scale", nights=nights)
     for night in names:
         archive.add_night(night)
-    log = archive.logs / f"scale-{archive.frames()}-dry run.log"
-    measurement = run_ccdflow(archive.raw, archive.results, log=log, extra=("--dry-run", "--quiet"))
+    log = archive.logs / f"scale-{archive.n_frames()}-dry run.log"
+    measurement = run_ccdflow(
+        archive.raw, archive.results, log=log, options=("--dry-run", "--quiet")
+    )
     if archive.reduced_times():
         raise BenchmarkError("the dry run reduced frames")
     step = Step(
         name=DRY_RUN,
         nights=archive.nights,
-        frames=archive.frames(),
+        frames=archive.n_frames(),
         n_made=0,
         measurement=measurement,
     )
     print(f"{step.frames:7d} {step.name:17s} {json.dumps(step.as_row())}", flush=True)
     archive.steps.append(step)
     archive.add_floor()
-    measure.empty(work / "scale")
+    measure.make_empty_folder(work / "scale")
     return archive.steps
 
 
 def find(steps, name, nights):
-    """Return the step of that name in the experiment of so many nights, or None."""
+    """Return the step with this name and number of nights, or None."""
     return next((step for step in steps if (step.name, step.nights) == (name, nights)), None)
 
 
 def ratio(numerator, denominator):
+    """Return the ratio of two numbers; None if one is None."""
     return None if numerator is None or denominator is None else numerator / denominator
 
 
 def seconds_per_frame(step):
+    """Return the wall time of a step per reduced frame, seconds; None without a step."""
     return None if step is None else step.measurement.wall / step.n_made
 
 
 def wall_seconds(step):
+    """Return the wall time of a step, seconds; None without a step."""
     return None if step is None else step.measurement.wall
 
 
 def sealed_bars(steps):
-    """Return the bars of a run with nothing to do: each with the figure measured, and the floor."""
+    """Return the bars of runs with nothing to do: seconds, memory, and seconds over the floor's."""
     rows = []
     for frames, seconds, memory in ((100_000, 3, 250), (1_000_000, 18, 1000)):
         nights = frames // FRAMES_PER_NIGHT
@@ -264,19 +272,19 @@ def sealed_bars(steps):
     return rows
 
 
-def bars(steps, *, nights, few, many):
-    """Return the bars, the figures to be reached, for archives of so many nights."""
-    large, small, huge = (count * FRAMES_PER_NIGHT for count in (nights, few, many))
+def bars(steps, *, nights, few_nights, many_nights):
+    """Return the bars, the figures to be reached, for archives of three numbers of nights."""
+    large, small, huge = (count * FRAMES_PER_NIGHT for count in (nights, few_nights, many_nights))
     night_alone = find(steps, "that night alone", nights)
     allowed_seconds = 3 + 1.2 * wall_seconds(night_alone) if night_alone else 3
-    peaks = [step.measurement.peak_main for step in steps if step.nights == many]
+    peaks = [step.measurement.peak_main for step in steps if step.nights == many_nights]
     return [
         Bar(
             f"cost a frame at {large:,} over that at {small:,}",
             1.2,
             ratio(
                 seconds_per_frame(find(steps, "first run", nights)),
-                seconds_per_frame(find(steps, "first run", few)),
+                seconds_per_frame(find(steps, "first run", few_nights)),
             ),
             is_least=False,
         ),
@@ -290,7 +298,7 @@ def bars(steps, *, nights, few, many):
         Bar(
             f"dry run of {huge:,} new frames",
             20,
-            wall_seconds(find(steps, DRY_RUN, many)),
+            wall_seconds(find(steps, DRY_RUN, many_nights)),
             is_least=False,
             unit="s",
         ),
@@ -333,7 +341,7 @@ def table(steps):
 
 def report(steps, options, work):
     """Return the page that goes to benchmarks/scale.md."""
-    rows = bars(steps, nights=options.nights, few=options.few, many=options.many)
+    rows = bars(steps, nights=options.nights, few_nights=options.few, many_nights=options.many)
     rows += sealed_bars(steps)
     return "\n".join(
         [
@@ -347,7 +355,7 @@ def report(steps, options, work):
             "",
             table(steps),
             "",
-            measure.markdown(["machine", ""], measure.machine(work)),
+            measure.markdown(["machine", ""], measure.describe_machine(work)),
             "",
             measure.markdown(["version", ""], measure.versions()),
             "",
@@ -356,6 +364,7 @@ def report(steps, options, work):
 
 
 def arguments():
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nights", type=int, default=100)
     parser.add_argument(
@@ -376,7 +385,7 @@ def arguments():
 
 
 def run(options):
-    """Measure all that was asked for, print the tables and write them."""
+    """Measure the contenders that the options name, print the tables and write them."""
     work = options.work.resolve()
     steps = []
     for nights in filter(None, (options.few, options.nights)):
@@ -384,7 +393,7 @@ def run(options):
     if options.many:
         steps += dry_run_steps(work, options.many)
     if options.huge:
-        steps += huge_steps(work, options.huge)
+        steps += steps_of_simulated_notes(work, options.huge)
     text = report(steps, options, work)
     (options.out / "scale.md").write_text(text)
     measure.write_csv(options.out / "scale.csv", [step.as_row() for step in steps])

@@ -1,14 +1,14 @@
-"""A watch beside a telescope: ten thousand tiny frames to the end, or LFC-size frames one by one.
+"""A watch beside a telescope, with ten thousand tiny frames, or with LFC-size frames one by one.
 
     python benchmarks/watching.py tiny --frames 10000
     python benchmarks/watching.py lfc --frames 100
 
-``tiny`` prints memory, open files and threads of the watch on the way, and compares every product
-with those of a run from scratch. ``lfc`` prints the seconds from the last byte of a frame to its
-calibrated frame and to the night's page that shows it; the watch is told by events, so that no time
-passes for settling. Each frame that took longer than two seconds is named with the products written
-meanwhile, and with the longest pause of this process, which only waits: as long a pause is the
-machine's.
+``tiny`` prints memory, open files and threads of the watch while frames arrive, and compares all
+products with those of a run from scratch. ``lfc`` prints the seconds from the last byte of a frame
+to its calibrated frame, and to the night's page with it. The watch gets events of the file system,
+and does not wait for a frame to settle. A frame that takes longer than `_SLOW_SECONDS` is printed
+with the products that were written meanwhile, and with the longest pause of this process. This
+process only waits, so that such a pause is one of the machine.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from ccdflow.pages import live_page
 from ccdflow.simulate import simulate_archive, simulate_night
 from ccdflow.simulate.frame_arrivals import observe
 
-# Frames that the telescope is ahead of the watch at most; seconds without a product: an error.
+# Most frames that the telescope is ahead of the watch; seconds without a product that are an error.
 _MOST_AHEAD, _PATIENCE_SECONDS = 40, 900
-# Seconds from the last byte of a frame to its page that nobody should notice.
+# Seconds from the last byte of a frame to its page above which the frame is printed.
 _SLOW_SECONDS = 2.0
 _LIVE_FILES = {live_page.LIVE_PAGE, live_page.LIVE_SCRIPT}
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -41,7 +41,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def watching(raw, results, log):
-    """Run a watch; end it as Ctrl-C would, and check that it ended well."""
+    """Run a watch during a block; end it as Ctrl-C does, and raise unless it ended well."""
     command = [sys.executable, measure.ROOT / "scripts" / "watch.py", f"raw={raw}"]
     command += [f"results={results}", "--notice", "events"]
     with log.open("w") as stream:
@@ -57,17 +57,17 @@ def watching(raw, results, log):
         raise measure.BenchmarkError(f"the watch ended with {status}: see {log}")
 
 
-def wait_until(is_so, product):
-    """Wait until a function returns true; give up where it never does.
+def wait_until(condition, product):
+    """Wait until a function returns true; raise after `_PATIENCE_SECONDS`.
 
     Returns
     -------
     float
-        The longest time that a sleep of 10 ms took, s.
+        The longest time of a sleep of 10 ms, seconds.
     """
     last_look = start_time = time.monotonic()
     longest = 0.0
-    while not is_so():
+    while not condition():
         if last_look > start_time + _PATIENCE_SECONDS:
             raise measure.BenchmarkError(f"{product} did not come within {_PATIENCE_SECONDS} s")
         time.sleep(0.01)
@@ -89,7 +89,10 @@ def figures_of(process):
 
 
 def differing_files(folder_a, folder_b):
-    """Return the names of files that two folders do not have alike, ccdflow's notes left out."""
+    """Return the names of files that differ between two folders, and the number of common files.
+
+    Notes of ccdflow and files of the live page are left out.
+    """
     names_by_folder = [set(), set()]
     for names, folder in zip(names_by_folder, (folder_a, folder_b), strict=True):
         for path in folder.rglob("*"):
@@ -104,26 +107,30 @@ def differing_files(folder_a, folder_b):
 
 
 def run_ccdflow(raw, results, log):
-    """Run snakemake, and return the last lines of its log."""
-    command = [measure.tool("snakemake"), "--cores", measure.threads(), "--config"]
+    """Run Snakemake, and return its log."""
+    command = [measure.path_of_program("snakemake"), "--cores", measure.n_cores(), "--config"]
     command += [f"raw={raw}", f"results={results}"]
-    measure.run(command, log=log, cwd=measure.ROOT, environment=measure.with_environment())
+    measure.run(command, log=log, cwd=measure.ROOT, environment=measure.environment_of_contender())
     return log.read_text()
 
 
-def tiny(options, work):
-    """Let many tiny frames arrive; print what the watch takes, and compare its products."""
-    source, per_night = work / "tiny", options.night
-    nights = -(-options.frames // per_night)
-    simulate_archive(source, nights=nights, frames_per_night=per_night)
-    # Two processes wrote them: a telescope observes one night after the other.
+def watch_tiny_frames(options, work):
+    """Let many tiny frames arrive; print the figures of the watch, and compare its products."""
+    source, frames_per_night = work / "tiny", options.night
+    nights = -(-options.frames // frames_per_night)
+    simulate_archive(source, nights=nights, frames_per_night=frames_per_night)
+    # Two processes wrote the frames; a telescope observes one night after the other.
     for number, path in enumerate(sorted(source.rglob("*.fits*"))):
         os.utime(path, (1e9 + number, 1e9 + number))
-    raw, results = measure.empty(work / "raw"), measure.empty(work / "results")
+    raw, results = (
+        measure.make_empty_folder(work / "raw"),
+        measure.make_empty_folder(work / "results"),
+    )
     products = []
     print("  frames    MB  files  threads  CPU s  ms a frame", flush=True)
 
     def show(process):
+        """Print the figures of the watch."""
         size, files, threads, cpu = figures_of(process)
         each = 1e3 * cpu / max(1, len(products))
         print(f"{len(products):8d} {size:5.0f} {files:6d} {threads:8d} {cpu:6.1f} {each:11.1f}")
@@ -141,7 +148,7 @@ def tiny(options, work):
         show(process)
     log_after = run_ccdflow(raw, results, work / "after.log")
     print(f"the run after it: {log_after.strip().splitlines()[-1]}", flush=True)
-    scratch_results = measure.empty(work / "scratch")
+    scratch_results = measure.make_empty_folder(work / "scratch")
     run_ccdflow(raw, scratch_results, work / "scratch.log")
     names, count = differing_files(results, scratch_results)
     print(f"{count - len(names)} files are identical to those of a run from scratch")
@@ -149,38 +156,43 @@ def tiny(options, work):
         raise measure.BenchmarkError(f"{len(names)} differ: {', '.join(names[:5])}")
 
 
-def lfc(options, work):
-    """Let LFC-size frames of the sky arrive; print the seconds to the product and to the page."""
+def watch_lfc_frames(options, work):
+    """Let LFC-size frames of the sky arrive; print the seconds to their products and pages."""
     source, first_results = work / "lfc", work / "lfc-made"
-    raw, results = measure.empty(work / "lfc-raw"), measure.empty(work / "lfc-results")
+    raw, results = (
+        measure.make_empty_folder(work / "lfc-raw"),
+        measure.make_empty_folder(work / "lfc-results"),
+    )
     if not (work / "lfc-first.log").is_file():
-        simulate_night(measure.empty(source), scale=options.scale)
-        run_ccdflow(source, measure.empty(first_results), work / "lfc-first.log")
-    # Frames of an earlier call are in neither.
+        simulate_night(measure.make_empty_folder(source), scale=options.scale)
+        run_ccdflow(source, measure.make_empty_folder(first_results), work / "lfc-first.log")
+    # Frames of an earlier call are in neither folder.
     shutil.copytree(source, raw, dirs_exist_ok=True)
     shutil.copytree(first_results, results, dirs_exist_ok=True)
-    first = next((results / "calibrated").rglob("*.fits")).relative_to(results / "calibrated")
-    template = next(path for path in source.rglob(f"{first.name}*") if path.is_file())
+    first_frame = next((results / "calibrated").rglob("*.fits")).relative_to(results / "calibrated")
+    template = next(path for path in source.rglob(f"{first_frame.name}*") if path.is_file())
     folder, times = raw / template.relative_to(source).parent, []
     content = fits.open(template)
     with watching(raw, results, work / "lfc-watch.log") as process:
         wait_until(lambda: (results / live_page.LIVE_SCRIPT).is_file(), "the watch")
         for number in range(options.frames + 1):
-            # Each frame has another pixel changed: no frame is a copy of another.
+            # Another pixel changes in each frame, so that no frame is a copy.
             content[0].data.flat[number] += 1
             target = folder / f"watched_{number:03}.fits"
             content.writeto(work / "next.fits", overwrite=True, output_verify="ignore")
             cpu_before = figures_of(process)[3]
             shutil.copyfile(work / "next.fits", target)
             product = paths.calibrated_frame(target.relative_to(raw).as_posix())
-            calibrated_seconds, shown_seconds, pause, written_files = _wait(results, product)
+            calibrated_seconds, shown_seconds, pause, written_files = _wait_for_frame(
+                results, product
+            )
             times.append((calibrated_seconds, shown_seconds, figures_of(process)[3] - cpu_before))
             if shown_seconds > _SLOW_SECONDS:
                 print(
                     f"{target.name}: {shown_seconds:.1f} s to the page, {times[-1][2]:.1f} CPU s,"
                     f" longest pause {pause:.1f} s; written: {', '.join(written_files)}"
                 )
-    # The first frame finds the watch cold.
+    # The first frame does not count: the watch has not imported its modules before.
     names = ("to the calibrated frame, s", "to the page, s", "CPU s of the watch")
     for name, values in zip(names, zip(*times[1:], strict=True), strict=True):
         sorted_values = sorted(values)
@@ -190,13 +202,14 @@ def lfc(options, work):
         )
 
 
-def _wait(results, product):
-    """Return seconds to a calibrated frame and to a later page, longest pause, files written."""
+def _wait_for_frame(results, product):
+    """Return seconds to a calibrated frame and to its page, the longest pause, written files."""
     start, path = time.time(), results / product
     pause = wait_until(path.is_file, product)
     time_of_product = path.stat().st_mtime_ns
 
     def is_shown():
+        """Return whether a page is newer than the calibrated frame."""
         pages = (results / "nights").glob("*/report.html")
         return max((page.stat().st_mtime_ns for page in pages), default=0) > time_of_product
 
@@ -211,7 +224,7 @@ def _wait(results, product):
 
 
 def _is_since(file, start):
-    """Return whether a file was written since; a file that has gone was not."""
+    """Return whether a file was written since a time; a deleted file was not."""
     try:
         return file.stat().st_mtime >= start
     except FileNotFoundError:
@@ -219,13 +232,14 @@ def _is_since(file, start):
 
 
 def run(options):
-    """Measure what was asked for."""
+    """Run the measurement that the options name."""
     work = (options.work / "watching").resolve()
     work.mkdir(parents=True, exist_ok=True)
-    {"tiny": tiny, "lfc": lfc}[options.what](options, work)
+    {"tiny": watch_tiny_frames, "lfc": watch_lfc_frames}[options.what](options, work)
 
 
 def arguments():
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("tiny", "lfc"))
     parser.add_argument("--frames", type=int, default=100)

@@ -49,10 +49,12 @@ def run(options):
         words=tuple(options.words),
         verifies_all_products=options.all,
         compares_all_rows=options.whole,
-        expected=tuple(options.expected),
+        expected_causes=tuple(options.expected),
         threads=options.cores,
     )
-    return command.report(raw, results, request, notes_by_product=noted_fits_products(results))
+    return command.verify_and_report(
+        raw, results, request, notes_by_product=noted_fits_products(results)
+    )
 
 
 def main(arguments=None):

@@ -31,7 +31,7 @@ from pathlib import Path
 import pytest
 import ready_python
 
-# A shell that starts tests in the background has them ignore Ctrl-C, and their children as well.
+# Tests that a shell starts in the background ignore Ctrl-C, and so do their children.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -99,12 +99,13 @@ LONG_FILES = (
 
 
 def pytest_collection_modifyitems(items):
-    """Put the long files first. Folders named in this order would not: pytest 9 sorts them."""
+    """Put the long files first; pytest 9 would sort files that are named in an order."""
     places = {TESTS / name: place for place, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish():
+    """Leave tests and modules out of garbage collection, and begin it."""
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)
     gc.enable()
@@ -112,14 +113,14 @@ def pytest_collection_finish():
 
 @dataclass(frozen=True)
 class WorkflowRun:
-    """The result of a run of the workflow: its exit status, and all it printed."""
+    """The result of a run of the workflow: its exit status, and its output."""
 
     status: int
     output: str
 
     @property
     def lines(self):
-        """The lines that ccdflow itself printed, without its name."""
+        """The lines of ccdflow in the output, without its name."""
         return [
             line.removeprefix("ccdflow: ")
             for line in self.output.splitlines()
@@ -128,7 +129,7 @@ class WorkflowRun:
 
     @property
     def jobs(self):
-        """Number of jobs of each rule, as `snakemake -n` tells them."""
+        """Number of jobs of each rule in the output of `snakemake -n`."""
         table = re.search(
             r"^job +count\n-+ +-+\n(.*?)^total ", self.output, re.DOTALL | re.MULTILINE
         )
@@ -138,7 +139,7 @@ class WorkflowRun:
 
 
 def pytest_configure(config):
-    # The process that began the tests, and none of its workers.
+    """Start the servers of `ready_python`, in the process that began the tests alone."""
     if ready_python.FOLDER not in os.environ:
         ready_python.begin()
         config.add_cleanup(ready_python.end)
@@ -146,15 +147,16 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def run_workflow(tmp_path_factory):
-    """Run Snakemake in a process of its own.
+    """Return a function that runs Snakemake in a process of its own.
 
-    Called with the folders of raw frames and of results, and more arguments for the command line;
-    ``config`` takes what goes behind ``--config``. Works in a folder of its own, so that nothing
-    is written into the project; ``directory`` gives another.
+    Its arguments are the folders of raw frames and of results, and further words of the command
+    line; ``config`` has words behind ``--config``. The working directory is a new folder, so that
+    no file is written into the project; ``directory`` gives another one.
     """
     own = tmp_path_factory.mktemp("workflow")
 
     def run(raw, results, *arguments, config=(), cores=2, directory=own):
+        """Run Snakemake, and return the `WorkflowRun`."""
         arguments = [
             "--snakefile", str(ROOT / "Snakefile"), "--cores", str(cores),
             "--directory", str(directory), *arguments,
@@ -167,9 +169,10 @@ def run_workflow(tmp_path_factory):
 
 @pytest.fixture
 def tell(capfd):
-    """Print a line that is seen."""
+    """Return a function that prints a line past the capture of pytest."""
 
     def say(text):
+        """Print a line."""
         with capfd.disabled():
             print(f"\ntorture: {text}", flush=True)
 
@@ -178,10 +181,11 @@ def tell(capfd):
 
 @pytest.fixture(scope="session")
 def snapshot():
-    """Return a function that tells {path: (bytes' hash, mtime)} of all files below a folder."""
+    """Return a function that returns {path: (hash, mtime)} of all files below a folder."""
     import hashlib
 
     def take(folder, *, times=True):
+        """Return {path: (hash, mtime)} of the files below a folder; hashes alone without times."""
         contents = {}
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
@@ -195,7 +199,7 @@ def snapshot():
 
 @pytest.fixture(scope="session")
 def real_frames():
-    """The folder of real raw frames beside the project; the test is skipped where it is absent."""
+    """The folder of real raw frames beside the project; without it the test is skipped."""
     if not REAL_FRAMES.is_dir():
         pytest.skip(f"no real frames: there is no folder {REAL_FRAMES}")
     return REAL_FRAMES

@@ -1,7 +1,7 @@
 """Combined bias, dark and flat by ccdflow's functions: `python ccdflow_masters.py FRAMES OUT`.
 
-FRAMES holds {bias,dark,flat}_*.fits, reduced, of one exposure a kind. OUT gets combined_bias.fits,
-combined_dark.fits and combined_flat.fits; with --errors also UNCERT and MASK in each.
+FRAMES holds reduced {bias,dark,flat}_*.fits, of one exposure for each kind. OUT gets
+combined_bias.fits, combined_dark.fits and combined_flat.fits, with --errors also UNCERT and MASK.
 """
 
 from __future__ import annotations
@@ -32,29 +32,30 @@ from ccdflow.files.headertext import CardList
 
 
 def members(folder, name):
-    """Return the frames of a kind, and the header of the first."""
+    """Return the frames of a kind, and the header of the first frame."""
     paths = sorted(folder.glob(f"{name}_*.fits"))
     return [member_of_file(path) for path in paths], fits.getheader(paths[0])
 
 
 def save(path, combined, *, errors):
-    """Write a combined image, with uncertainty and mask if asked for."""
+    """Write a combined image, with uncertainty and mask if `errors` is true."""
     cards = CardList()
     cards.set("BUNIT", "adu")
-    parts = array_hdu(cards, combined.image, is_primary=True)
+    hdu_parts = array_hdu(cards, combined.image, is_primary=True)
     if errors:
-        parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
-        parts += array_hdu(CardList(), combined.mask, name="MASK")
-    atomic_write.write_whole(path, parts)
+        hdu_parts += array_hdu(CardList(), combined.uncertainty, name="UNCERT")
+        hdu_parts += array_hdu(CardList(), combined.mask, name="MASK")
+    atomic_write.write_whole(path, hdu_parts)
 
 
 def amplifier_of(shape, header):
-    """Return the noise of the only amplifier, as the header has it."""
+    """Return the noise of the only amplifier by the header."""
     gain = header["GAIN"]
     return [AmplifierNoise("A", (0, shape[0], 0, shape[1]), header["RDNOISE"] / gain, gain)]
 
 
 def main():
+    """Combine the frames of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("frames", type=Path)
     parser.add_argument("out", type=Path)
@@ -64,17 +65,18 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
 
     members_by_kind = {name: members(options.frames, name) for name in ("bias", "dark", "flat")}
-    # A master is written while the next one is combined, as the workflow's jobs do it.
+    # A master is written while the next one is combined, as in jobs of the workflow.
     with ThreadPoolExecutor(1) as writer:
         jobs = []
 
-        def combine_kind(name, combine, **more):
+        def combine_kind(name, combine, **options_of_kind):
+            """Combine the frames of a kind, and return the result and the exposure."""
             frames, header = members_by_kind[name]
             result = combine(
                 frames,
                 amplifiers=amplifier_of(frames[0].shape, header),
                 limits=CombineLimits(options.threads, uncertainty_source=options.errors),
-                **more,
+                **options_of_kind,
             )
             path = options.out / f"combined_{name}.fits"
             jobs.append(writer.submit(save, path, result, errors=options.errors))

@@ -1,11 +1,10 @@
-"""The floor: what two threads need for the bytes and the arithmetic alone.
+"""The floor: the reduction of frames by bytes and arithmetic alone.
 
-`python floor.py RAW OUT THREADS`. The same bytes are inflated (ISA-L), the same arithmetic is done
-(median of the 25 overscan columns of each row, subtraction, trim, float32), the same bytes are
-written. No Snakemake, no FITS library, no fsync, no checksum, no check of the frame: the size of
-the LFC's frames and of their header is taken for granted. Rows go through in blocks that stay in
-the processor's cache, in buffers that are used again; whole frames were measured to cost a third
-more CPU time, most of it in page faults.
+`python floor.py RAW OUT THREADS`. It inflates the bytes (ISA-L), subtracts the median of the
+overscan columns of each row, trims, and writes float32. There is no Snakemake, no FITS library, no
+fsync, no checksum and no check of the frame: the sizes of the LFC's frames and header are assumed.
+Blocks of rows stay in the processor's cache, in buffers that are used again. Whole frames take a
+third more CPU time, most of it in page faults.
 """
 
 import queue
@@ -34,7 +33,7 @@ DROPPED_KEYWORDS = (
 
 
 class Worker:
-    """Takes frames from a queue until there are none, with buffers of its own."""
+    """A worker with its own buffers, which reduces frames of a queue until it is empty."""
 
     def __init__(self, frames, out):
         self.frames = frames
@@ -44,6 +43,7 @@ class Worker:
         self.product = np.empty((BLOCK_ROWS, SCIENCE_COLUMNS), dtype=">f4")
 
     def run(self):
+        """Reduce frames of the queue until it is empty."""
         while True:
             try:
                 path = self.frames.get_nowait()
@@ -52,6 +52,7 @@ class Worker:
             self.reduce(path, self.out / path.name.removesuffix(".gz"))
 
     def reduce(self, path, target):
+        """Write the reduced frame of a compressed raw file."""
         with path.open("rb", buffering=0) as source, target.open("wb", buffering=0) as sink:
             stream = isal_zlib._GzipReader(source, 1 << 20)
             sink.write(reduced_header(read_header(stream)))
@@ -63,9 +64,9 @@ class Worker:
             sink.write(bytes(-NY * SCIENCE_COLUMNS * 4 % UNIT_BYTES))
 
     def subtract(self, rows):
-        """Reduce the rows in the raw buffer into the product buffer.
+        """Write the reduced rows of the raw buffer into the product buffer.
 
-        BZERO is in the level as it is in the pixels, so it cancels and is never added.
+        BZERO is not added: it would cancel between level and pixels.
         """
         raw = np.frombuffer(self.raw, dtype=">i2", count=rows * NX).reshape(rows, NX)
         strip = raw[:, FIRST_OVERSCAN:].astype(np.int16)
@@ -81,17 +82,17 @@ class Worker:
 
 
 def fill(stream, view):
-    """Read until a view is full."""
+    """Read from a stream until a buffer is full."""
     n_read = 0
     while n_read < len(view):
-        count = stream.readinto(view[n_read:])
-        if count == 0:
+        n_read_now = stream.readinto(view[n_read:])
+        if n_read_now == 0:
             raise EOFError("the frame is cut short")
-        n_read += count
+        n_read += n_read_now
 
 
 def read_header(stream):
-    """Return the cards of a header, as bytes of a length that is a multiple of 2880."""
+    """Return the bytes of a header, whole blocks of FITS."""
     header = bytearray()
     while True:
         block = bytearray(UNIT_BYTES)
@@ -102,25 +103,26 @@ def read_header(stream):
 
 
 def reduced_header(header):
-    """Return the header of the product: other pixels, other width, the rest as it was."""
+    """Return the header of the product, with the type and width of its pixels."""
     cards = [header[i : i + CARD_BYTES] for i in range(0, len(header), CARD_BYTES)]
-    cards_kept = [card for card in cards if card[:8] not in DROPPED_KEYWORDS and card.strip()]
-    cards_kept.insert(1, b"BITPIX  =                  -32")
-    place = next(i for i, card in enumerate(cards_kept) if card.startswith(b"NAXIS2"))
-    cards_kept.insert(place, b"NAXIS1  =                 2048")
-    cards_kept.append(b"END")
-    text = b"".join(card.ljust(CARD_BYTES) for card in cards_kept)
+    product_cards = [card for card in cards if card[:8] not in DROPPED_KEYWORDS and card.strip()]
+    product_cards.insert(1, b"BITPIX  =                  -32")
+    place = next(i for i, card in enumerate(product_cards) if card.startswith(b"NAXIS2"))
+    product_cards.insert(place, b"NAXIS1  =                 2048")
+    product_cards.append(b"END")
+    text = b"".join(card.ljust(CARD_BYTES) for card in product_cards)
     return text + b" " * (-len(text) % UNIT_BYTES)
 
 
 def main():
+    """Reduce the frames of a folder in some threads."""
     raw, out = Path(sys.argv[1]), Path(sys.argv[2])
     frames = queue.SimpleQueue()
     for path in sorted(raw.glob("*.fits.gz")):
         frames.put(path)
-    count = int(sys.argv[3])
-    with ThreadPoolExecutor(count) as pool:
-        for job in [pool.submit(Worker(frames, out).run) for _ in range(count)]:
+    n_threads = int(sys.argv[3])
+    with ThreadPoolExecutor(n_threads) as pool:
+        for job in [pool.submit(Worker(frames, out).run) for _ in range(n_threads)]:
             job.result()
 
 

@@ -1,5 +1,7 @@
-"""The loop of the CCD guide's notebook on biases, as it stands there: one process, one frame after
-the other. `python guide_loop.py RAW OUT`."""
+"""The loop of the CCD guide's notebook on biases: one process, one frame after the other.
+
+`python guide_loop.py RAW OUT`.
+"""
 
 import sys
 from pathlib import Path

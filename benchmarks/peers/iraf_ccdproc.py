@@ -1,7 +1,7 @@
 """IRAF's ccdproc on a folder of gzipped frames: `python iraf_ccdproc.py RAW OUT SCRATCH WORKERS`.
 
-IRAF reads no gzip, so each worker inflates its share (pigz where there is one) and then runs one
-irafcl over it. Each has a folder of its own as HOME too, where IRAF keeps its parameter files.
+IRAF reads no gzip. Each worker inflates its share of the frames, by pigz if it is installed, and
+then runs one irafcl on them. Its folder is also the HOME in which IRAF keeps its parameter files.
 """
 
 import os
@@ -16,9 +16,9 @@ INFLATE = shutil.which("pigz") or "gzip"
 
 
 def reduce(frames, folder, out):
-    """Inflate frames into a folder and let one irafcl write the reduced ones to `out`."""
+    """Inflate frames into a folder, and let one irafcl write their reduced frames to `out`."""
     folder.mkdir(parents=True)
-    # IRAF cuts long path names: the folder of the products goes by a short link.
+    # IRAF cuts long path names, so the folder of the products has a short link.
     (folder / "out").symlink_to(out)
     names = [path.name.removesuffix(".gz") for path in frames]
     for path, name in zip(frames, names, strict=True):
@@ -36,6 +36,7 @@ def reduce(frames, folder, out):
 
 
 def main():
+    """Reduce the frames of a folder in some processes."""
     raw, out, scratch = (Path(argument).resolve() for argument in sys.argv[1:4])
     workers = int(sys.argv[4])
     frames = sorted(raw.glob("*.fits.gz"))

@@ -47,8 +47,8 @@ def test_the_bar_is_of_whole_commands_and_the_start_is_measured_apart():
 
 def test_pixels_that_differ_end_the_run(tmp_path):
     bench = object.__new__(combining_job.Bench)
-    bench.results, bench.by_hand = tmp_path / "results", tmp_path / "by_hand.fits"
-    fits.writeto(bench.by_hand, np.ones((3, 4), np.float32))
+    bench.results, bench.file_by_script = tmp_path / "results", tmp_path / "by_hand.fits"
+    fits.writeto(bench.file_by_script, np.ones((3, 4), np.float32))
     with pytest.raises(measure.BenchmarkError, match="workflow: no combined bias"):
         bench._check("workflow")
     made = tmp_path / "results" / "combined" / "2016-01-15" / "bias_lfc.fits"

@@ -63,20 +63,20 @@ def test_a_wrong_master_stops_the_run(frames, tmp_path):
     noises = masters.noises_of(folder, reference)
     assert noises["bias"] == pytest.approx(8 / np.sqrt(5), rel=0.02)
     assert noises["dark"] == pytest.approx(np.hypot(8, (6 / 2.1**2) ** 0.5) / 2, rel=0.02)
-    own = masters.differences(products, reference, noises)
+    own = masters.differences_of_masters(products, reference, noises)
     assert own == {"bias": 0, "dark": 0, "flat": 0}
     wrong = reference["dark"] + np.arange(SHAPE[1]) % 2 * 2.0
     fits.writeto(products["dark"], wrong.astype(np.float32), overwrite=True)
-    largest = masters.differences(products, reference, noises)
+    largest = masters.differences_of_masters(products, reference, noises)
     assert largest["dark"] == pytest.approx(1 / noises["dark"], rel=0.01)
     measured = measure.run([sys.executable, "-c", ""], log=tmp_path / "log")
     with pytest.raises(measure.BenchmarkError, match="ccdproc: its dark is 0"):
-        masters.check(
+        masters.check_differences(
             masters.Result(contender="ccdproc", measurement=measured, differences=largest)
         )
     products["flat"].unlink()
     with pytest.raises(measure.BenchmarkError, match=r"no product .*combined_flat\.fits"):
-        masters.differences(products, reference, noises)
+        masters.differences_of_masters(products, reference, noises)
 
 
 def test_without_the_peers_the_part_is_left_out(tmp_path, capsys):

@@ -146,7 +146,7 @@ def test_the_floor_makes_the_frame_the_check_expects(lfc_frame, tmp_path):
     target = tmp_path / "out" / "bias.0001.fits"
     target.parent.mkdir()
     floor.Worker(None, target.parent).reduce(lfc_frame, target)
-    frames.check([lfc_frame], [target])
+    frames.check_products([lfc_frame], [target])
     with fits.open(target) as hdus:
         assert hdus[0].data.shape == (4128, 2048)
         assert hdus[0].header["OBJECT"] == "bias"
@@ -161,12 +161,12 @@ def test_one_wrong_pixel_is_found(lfc_frame, tmp_path):
     fits.writeto(path, wrong)
     path = path.rename(tmp_path / "bias.0001.fits")
     with pytest.raises(measure.BenchmarkError, match="not what it should be"):
-        frames.check([lfc_frame], [path])
+        frames.check_products([lfc_frame], [path])
 
 
 def test_missing_products_are_found(lfc_frame):
     with pytest.raises(measure.BenchmarkError, match="1 frames, but 0 products"):
-        frames.check([lfc_frame], [])
+        frames.check_products([lfc_frame], [])
 
 
 def measurement(wall, peak=5e8):
@@ -178,12 +178,12 @@ def measurement(wall, peak=5e8):
 def test_frame_bars_compare_the_time_a_frame_of_the_median_run():
     def result(name, wall, count=200):
         return frames.Result(
-            contender=name, frames=count, measurement=measurement(wall), settled=0.0, written=0
+            contender=name, frames=count, measurement=measurement(wall), sync_seconds=0.0, n_bytes=0
         )
 
     runs = [result("ccdflow", wall) for wall in (30.0, 10.0, 20.0)]
     runs += [result("guide", 20.0, count=20), result("floor", 10.0), result("iraf", 39.0)]
-    bars = {bar.name: bar for bar in frames.bars(measure.typical(runs))}
+    bars = {bar.name: bar for bar in frames.bars(measure.median_runs(runs))}
     assert bars["faster than the guide's loop"].value == pytest.approx(10.0)
     assert bars["time of the floor"].value == pytest.approx(2.0)
     assert bars["time of the floor"].verdict == "MISSED"
@@ -223,7 +223,9 @@ def test_scale_bars_take_the_steps_of_the_right_archive():
         step("that night alone", 100, 100, 2.0),
         step("dry run", 1000, 0, 21.0, peak=5e8),
     ]
-    cost, idle, dry_run, new, memory = scale.bars(steps, nights=100, few=10, many=1000)
+    cost, idle, dry_run, new, memory = scale.bars(
+        steps, nights=100, few_nights=10, many_nights=1000
+    )
     assert (cost.value, cost.verdict) == (pytest.approx(1.5), "MISSED")
     assert (idle.value, idle.verdict) == (3.0, "reached")
     assert (dry_run.value, dry_run.verdict) == (21.0, "MISSED")
@@ -246,7 +248,9 @@ def test_grown_bars_take_the_night_alone_from_the_new_one():
 
 
 def test_bars_of_scales_that_were_not_run_are_not_measured():
-    bars = scale.bars([step("first run", 10, 999, 9.99)], nights=100, few=10, many=1000)
+    bars = scale.bars(
+        [step("first run", 10, 999, 9.99)], nights=100, few_nights=10, many_nights=1000
+    )
     assert {bar.verdict for bar in bars} == {"not measured"}
 
 
@@ -284,7 +288,9 @@ def test_the_contact_sheets_share_is_that_of_a_frame_alone(tmp_path):
         run = measure.Measurement(
             wall=cpu, user=cpu, system=0.0, peak_tree=0, peak_main=0, log=path
         )
-        return frames.Result(contender=name, frames=count, measurement=run, settled=0.0, written=0)
+        return frames.Result(
+            contender=name, frames=count, measurement=run, sync_seconds=0.0, n_bytes=0
+        )
 
     line = f"of 20 frames\n{counted_sheet.LINE.format(0.04)}\n"
     chosen = {

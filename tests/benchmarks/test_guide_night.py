@@ -24,7 +24,7 @@ def test_the_guides_notebooks_make_the_injected_light(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["guide_notebooks.py", str(tmp_path / "raw"), str(out)])
     guide_notebooks.main()
     assert len(list(out.glob("combined_*.fits"))) == 6
-    for name, image in guide_night.read(out).items():
+    for name, image in guide_night.read_calibrated(out).items():
         light = truth.incident(f"{name}.gz")
         assert image.shape == light.shape
         ratio = np.median(image) * truth.camera["gain"] / np.median(light)
@@ -38,21 +38,24 @@ def frames(folder, image, *, gain=2.0, error=10.0):
     header = fits.Header({"RAWGAIN": gain, "GAIN": 1.0})
     planes = (("UNCERT", np.full(image.shape, error)), ("MASK", np.zeros(image.shape, np.int16)))
     hdus = [fits.ImageHDU(plane, name=name) for name, plane in planes]
-    for name in guide_night.SCIENCE:
+    for name in guide_night.SCIENCE_FRAMES:
         fits.HDUList([fits.PrimaryHDU(image, header), *hdus]).writeto(folder / name)
     return folder
 
 
 def test_wrong_frames_stop_the_run(tmp_path):
     guide = np.full((20, 30), 500.0)
-    reference = dict.fromkeys(guide_night.SCIENCE, guide)
+    reference = dict.fromkeys(guide_night.SCIENCE_FRAMES, guide)
     measured = measure.run([sys.executable, "-c", ""], log=tmp_path / "log")
 
     def check(folder):
         difference, level = guide_night.compare(folder, reference)
-        guide_night.check(
+        guide_night.check_differences(
             guide_night.Result(
-                contender="ccdflow", measurement=measured, difference=difference, level=level
+                contender="ccdflow",
+                measurement=measured,
+                difference=difference,
+                level_difference=level,
             )
         )
         return difference, level
@@ -63,7 +66,7 @@ def test_wrong_frames_stop_the_run(tmp_path):
         check(frames(tmp_path / "noisy", 2 * guide + 5 * wave))
     with pytest.raises(measure.BenchmarkError, match=r"its level is 0\.0100 off"):
         check(frames(tmp_path / "bright", 2.02 * guide))
-    (tmp_path / "right" / guide_night.SCIENCE[1]).unlink()
+    (tmp_path / "right" / guide_night.SCIENCE_FRAMES[1]).unlink()
     with pytest.raises(measure.BenchmarkError, match=r"no product .*ccd\.043\.0\.fits"):
         check(tmp_path / "right")
 
@@ -73,9 +76,11 @@ def test_the_bar_is_five_times_the_notebooks(tmp_path):
         measured = measure.Measurement(
             wall=wall, user=wall, system=0, peak_tree=8e8, peak_main=8e8, log=tmp_path
         )
-        return guide_night.Result(contender=name, measurement=measured, difference=None, level=None)
+        return guide_night.Result(
+            contender=name, measurement=measured, difference=None, level_difference=None
+        )
 
     runs = [result("guide", 60.0), *(result("ccdflow", wall) for wall in (13.0, 11.0, 12.0))]
-    first, memory = guide_night.bars(measure.typical(runs))
+    first, memory = guide_night.bars(measure.median_runs(runs))
     assert (first.value, first.verdict) == (5.0, "reached")
     assert (memory.value, memory.verdict) == (800.0, "reached")

@@ -419,7 +419,7 @@ def test_one_frame_by_name_makes_only_its_needs(tmp_path):
     members = {
         f"reduced/{folder}/{file}"
         for folder in ("one", "two")
-        for file in chain.taken
+        for file in chain.exposures
         if file.startswith(("bias", "dark60", "flat_g"))
     }
     assert frames == {*members, "reduced/two/science_g1.fits"}

@@ -15,7 +15,7 @@ def chain(tmp_path_factory):
 
 def subtract_levels(chain, file):
     """Return the science pixels less each row's true level, in adu."""
-    one = chain.taken[file]
+    one = chain.exposures[file]
     image = one.raw[:, : chain.detector.shape[1]].astype(float)
     for number, own in enumerate(chain.detector.amplifiers):
         image[:, own.slice] -= one.level[number][:, None]
@@ -40,13 +40,13 @@ def test_the_small_chain_is_reproducible(tmp_path):
 def test_a_night_that_was_taken_before_is_the_same_without_exposing_it(tmp_path, monkeypatch):
     small_chain.forget()
     first = small_chain.make(tmp_path / "one", seed=5)
-    del first.taken["bias1.fits"]
+    del first.exposures["bias1.fits"]
     with monkeypatch.context() as patch:
         patch.setattr(small_chain.simulate, "expose_night", None)
         second = small_chain.make(tmp_path / "two", seed=5)
         with pytest.raises(TypeError, match="'NoneType' object is not callable"):
             small_chain.make(tmp_path / "three", seed=6)
-    assert len(second.taken) == len(first.taken) + 1
+    assert len(second.exposures) == len(first.exposures) + 1
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
     for name in names:
@@ -73,7 +73,7 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
     detector, gain = chain.detector, values_by_column(chain.detector, "gain")
     factor = gain if unit == "electron" else np.ones_like(gain)
     (file, *_) = chain.files_of_type("science", filter=band)
-    one = chain.taken[file]
+    one = chain.exposures[file]
     darks, flats = (
         chain.files_of_type("dark", exptime=one.exptime),
         chain.files_of_type("flat", filter=band),
@@ -88,7 +88,7 @@ def test_a_chain_in_numpy_gives_the_perfect_frame_within_its_noise(chain, band, 
     science = ((subtract_levels(chain, file) - dark) * factor)[good] / flat[good]
     reading = values_by_column(detector, "read_noise") ** 2 + gain**2 / 12
     dim = one.dark + one.glow
-    photons = sum(chain.taken[f].light for f in flats)
+    photons = sum(chain.exposures[f].light for f in flats)
     electrons = one.light + dim + reading + (dim + reading) / len(darks)
     variance = electrons[good] * ((factor / gain) ** 2 + 0 * dim)[good]
     variance = variance / chain.flat(band, unit=unit)[good] ** 2
@@ -131,13 +131,13 @@ def test_darks_of_another_month_and_temperature(tmp_path):
     assert header["DATE-OBS"].startswith("2024-04-30T")
     assert (header["CCD-TEMP"], header["INSTRUME"], header["GAIN"]) == (-95.0, "OTHER", 1.5)
     assert fits.getheader(tmp_path / "bias1.fits.gz")["CCD-TEMP"] == -100.0
-    assert chain.taken["dark60_1.fits.gz"].dark[50, 60] == pytest.approx(3 * 2 ** (5 / 6))
+    assert chain.exposures["dark60_1.fits.gz"].dark[50, 60] == pytest.approx(3 * 2 ** (5 / 6))
 
 
 def test_ccdflow_reduces_the_night_and_combines_its_biases(chain, tmp_path):
     run = run_jobs(chain.raw, tmp_path / "results", {"simcam": chain.profile})
     made = {p: r for p, r in run.records.items() if r.status == "made"}
-    assert len(made) == len(chain.taken) + 1
+    assert len(made) == len(chain.exposures) + 1
     (product,) = (p for p in made if p.startswith("combined/"))
     assert product.split("/")[1] == small_chain.NIGHT
     image = run.open(product)[0].data

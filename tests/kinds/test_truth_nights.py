@@ -68,7 +68,7 @@ def compare_night_with_truth(seed, folder):
         folder / "raw", seed=seed, detector=detector, biases=9, darks=((SECONDS, 9),),
         flats=((BAND, 25),), science=(),
     )  # fmt: skip
-    chain.taken.clear()
+    chain.exposures.clear()
     taken = simulate.expose_night(
         folder / "raw/science", detector, science_plan(seed), seed=1000 + seed
     )

@@ -44,7 +44,7 @@ PLACES = [
     ("ccdflow/verify/reading/accounts.py", 'comment = header.comments["CCDPVER"]'),
     ("ccdflow/verify/reading/accounts.py", "spans_columns = ("),
     ("ccdflow/verify/reduced/reduced_verdict.py", "if card_value is None and"),
-    ("ccdflow/verify/reduced/reduced_verdict.py", "expected[stored == NO_DATA]"),
+    ("ccdflow/verify/reduced/reduced_verdict.py", "expected_mask[stored_mask == NO_DATA]"),
     ("ccdflow/verify/reduced/reduced_verdict.py", "if top is None or number_of_card("),
     ("ccdflow/verify/reduced/reduced_verdict.py", "if not (places_named := places_without_level"),
 ]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io.fits import VerifyError
 from astropy.utils.exceptions import AstropyUserWarning
-from failing_jobs import ERRORS, JobAtWork, go, products_after, whole_night
+from failing_jobs import ERRORS, JobAtWork, products_after, run_all_jobs, whole_night
 
 from ccdflow.calibrate import master_store
 from ccdflow.combine import member_reader, members
@@ -91,7 +91,7 @@ def check(archive, tmp_path, injection, kind, place, error):
     victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in made_before)[0]
     injection.victim, injection.place, injection.error = victim, place, error
     results = tmp_path / "results"
-    records, lines, _ = go(chain, raw, results, make=injection.job.make)
+    records, lines, _ = run_all_jobs(chain, raw, results, make=injection.job.make)
     came_by = not injection.victim
     injection.victim = ""
     made = {name for name, record in records.items() if record.status == job_records.MADE}
@@ -107,8 +107,8 @@ def check(archive, tmp_path, injection, kind, place, error):
             assert kind == "frame"
         else:
             assert records[victim].status == job_records.FAILED, records[victim]
-    go(chain, raw, results)
-    _, _, rest = go(chain, raw, results)
+    run_all_jobs(chain, raw, results)
+    _, _, rest = run_all_jobs(chain, raw, results)
     assert {name for name in made_before if (results / name).is_file()} == made_before
     assert rest == {}
     shutil.rmtree(results)
@@ -129,7 +129,7 @@ def pairs(injection, archive, tmp_path):
     """Return the (kind, place) that a run comes by."""
     chain, raw, _, _ = archive
     injection.seen.clear()
-    go(chain, raw, tmp_path / "results", make=injection.job.make)
+    run_all_jobs(chain, raw, tmp_path / "results", make=injection.job.make)
     shutil.rmtree(tmp_path / "results")
     return sorted(injection.seen)
 
@@ -193,7 +193,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
     }[error]
     places = pairs(injection, archive, tmp_path)
     results.parent.mkdir()
-    go(chain, raw, results)
+    run_all_jobs(chain, raw, results)
     wanted = {name for name, record in before.items() if record.status == job_records.MADE}
     wanted = {name: (whole_results / name).read_bytes() for name in wanted}
     count, wrong = 0, []
@@ -203,7 +203,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         victim = sorted(n for n, job in jobs.items() if job.kind == kind and n in wanted)[0]
         (results / victim).unlink()
         injection.victim, injection.place, injection.error = victim, place, made
-        records, lines, planned = go(chain, raw, results, make=injection.job.make)
+        records, lines, planned = run_all_jobs(chain, raw, results, make=injection.job.make)
         came_by, injection.victim = not injection.victim, ""
         count += came_by
         now = {name: read(results / name) for name in wanted if name != victim}
@@ -214,7 +214,7 @@ def test_each_error_at_each_reader_and_writer(archive, tmp_path, injection, erro
         named = [line for line in lines if line.startswith(OUTCOMES) and "\x1b" not in line]
         if lost or victim not in planned or (came_by and len(named) != (not is_made)):
             wrong.append((kind, place, sorted(lost), lines))
-        go(chain, raw, results)
+        run_all_jobs(chain, raw, results)
         if {n for n, c in wanted.items() if read(results / n) != c}:
             wrong.append((kind, place, "not mended"))
     assert wrong == []

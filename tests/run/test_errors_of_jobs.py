@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from failing_jobs import ERRORS, KINDS, go, products_after, whole_night
+from failing_jobs import ERRORS, KINDS, products_after, run_all_jobs, whole_night
 
 from ccdflow import kinds as kinds_module
 from ccdflow.run import job_records
@@ -33,7 +33,7 @@ def check(archive, tmp_path, raised):
             raise victims[job.product]()
         return kinds_module.make(context, job, threads=threads)
 
-    records, lines, _ = go(chain, raw, tmp_path / "results", make=make)
+    records, lines, _ = run_all_jobs(chain, raw, tmp_path / "results", make=make)
     assert {records[victim].status for victim in victims} == {job_records.FAILED}
     made = {name for name, record in records.items() if record.status == job_records.MADE}
     followers = {name for victim in victims for name in products_after(jobs, victim)}
@@ -46,7 +46,7 @@ def check(archive, tmp_path, raised):
     for line in failed:
         with open(line.rpartition("log: ")[2]) as file:  # noqa: PTH123
             assert "Traceback (most recent call last)" in file.read()
-    records, _, again = go(chain, raw, tmp_path / "results")
+    records, _, again = run_all_jobs(chain, raw, tmp_path / "results")
     assert victims.keys() <= set(again)
     # Products without it are made again: the same bytes as if nothing had failed.
     for name in made_before:

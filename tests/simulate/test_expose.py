@@ -20,13 +20,13 @@ START = datetime(2024, 3, 1, 20)
 
 @pytest.fixture(scope="module")
 def detector():
-    """Two amplifiers, faults of every kind."""
+    """A detector of two amplifiers with faults of every kind."""
     return simulate.draw_detector(SHAPE, seed=4)
 
 
 @pytest.fixture(scope="module")
 def clean():
-    """Two amplifiers and nothing else: no fault, no structure, no dark current."""
+    """A detector of two amplifiers without faults, structure and dark current."""
     halves = (
         simulate.SimulatedAmplifier((0, 51), gain=1.3, read_noise=5.0, level=1000.0, row_drift=1.0),
         simulate.SimulatedAmplifier(
@@ -37,30 +37,30 @@ def clean():
     return simulate.Detector(shape=SHAPE, amplifiers=halves, illumination=flat)
 
 
-def electrons(detector, taken):
-    """Return the science pixels in electrons: level and structure injected are taken off."""
-    image = taken.raw[:, : detector.shape[1]] - np.float64(detector.structure)
+def electrons(detector, exposure):
+    """Return the science pixels minus the injected level and structure, electrons."""
+    image = exposure.raw[:, : detector.shape[1]] - np.float64(detector.structure)
     for number, own in enumerate(detector.amplifiers):
-        image[:, own.slice] -= taken.level[number][:, None]
+        image[:, own.slice] -= exposure.level[number][:, None]
     return image * values_by_column(detector, "gain")
 
 
 def mean_of(detector, kind, exptime, count, **options):
-    """Return the mean of several exposures in electrons, and what was injected in the first."""
-    taken = [simulate.expose(detector, kind, exptime, rng=n, **options) for n in range(count)]
-    return np.mean([electrons(detector, one) for one in taken], axis=0), taken[0]
+    """Return the mean of several exposures, electrons, and the first exposure."""
+    exposures = [simulate.expose(detector, kind, exptime, rng=n, **options) for n in range(count)]
+    return np.mean([electrons(detector, one) for one in exposures], axis=0), exposures[0]
 
 
-def variance_of_reading(detector):
-    """Return read noise and rounding, squared electrons, of each column."""
+def readout_variance(detector):
+    """Return the variance of read noise and rounding of each column, squared electrons."""
     gain = values_by_column(detector, "gain")
     return values_by_column(detector, "read_noise") ** 2 + gain**2 / 12
 
 
-def holds(values, expected, error, *, most=5.0):
-    """Assert that values lie within their errors: none beyond `most`, spread 1."""
+def assert_within_errors(values, expected, error, *, most_sigma=5.0):
+    """Assert that values differ from others by their errors: within `most_sigma`, with spread 1."""
     pull = np.ravel((values - expected) / error)
-    assert np.abs(pull).max() < most
+    assert np.abs(pull).max() < most_sigma
     if pull.size > 30:
         assert pull.std() == pytest.approx(1, abs=5 / np.sqrt(2 * pull.size))
 
@@ -89,8 +89,8 @@ def test_overscan_follows_the_level_of_its_own_amplifier(clean, number):
     own = clean.amplifiers[number]
     strip = taken.raw[:, clean.overscan(number)].astype(float)
     noise = np.hypot(own.read_noise / own.gain, 12**-0.5)
-    holds(strip.mean(axis=1), taken.level[number], noise / 4)
-    holds(strip, taken.level[number][:, None], noise, most=6)
+    assert_within_errors(strip.mean(axis=1), taken.level[number], noise / 4)
+    assert_within_errors(strip, taken.level[number][:, None], noise, most_sigma=6)
     assert taken.level[number].mean() == pytest.approx(own.level)
     assert taken.level[number].std() == pytest.approx(own.row_drift)
 
@@ -99,9 +99,9 @@ def test_structure_of_the_bias(detector):
     mean_image, _ = mean_of(replace(detector, structure=0.0), "bias", 0, 1)
     with_structure = simulate.expose(detector, "bias", 0, rng=0).raw[:, :103] * 1.0
     without = simulate.expose(replace(detector, structure=0.0), "bias", 0, rng=0).raw[:, :103]
-    # The same noise: the difference is the structure, but for rounding.
+    # Both frames have the same noise: their difference is the structure, rounded.
     assert np.abs(with_structure - without - detector.structure).max() <= 1
-    holds(mean_image, 0, np.sqrt(variance_of_reading(detector)))
+    assert_within_errors(mean_image, 0, np.sqrt(readout_variance(detector)))
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -163,11 +163,11 @@ def test_rates_of_hot_pixels_from_darks_of_three_exposures(detector):
     values = np.array([mean[rows, columns] for mean in means])
     glow = detector.glow.image(SHAPE)[rows, columns].astype(float)
     rate = detector.hot_pixels[:, 2] + detector.dark_current + glow
-    variance = (rate * times[:, None] + variance_of_reading(detector)[columns]) / 3
+    variance = (rate * times[:, None] + readout_variance(detector)[columns]) / 3
     weight = times[:, None] / variance
     slopes = (weight * values).sum(axis=0) / (weight * times[:, None]).sum(axis=0)
     error = (weight * times[:, None]).sum(axis=0) ** -0.5
-    holds(slopes, rate, error)
+    assert_within_errors(slopes, rate, error)
     assert rate.min() < 0.5
     assert rate.max() > 95
     assert np.all(error < 0.5)
@@ -177,7 +177,7 @@ def test_pixels_that_fill_are_not_linear_in_time_and_end_where_the_truth_says(de
     rows, columns = detector.filling_pixels[:, :2].astype(int).T
     rate, end = detector.filling_pixels[:, 2:].T
     steady = detector.dark_current + detector.glow.image(SHAPE)[rows, columns]
-    error = np.sqrt((end + variance_of_reading(detector)[columns] + 300 * steady) / 4)
+    error = np.sqrt((end + readout_variance(detector)[columns] + 300 * steady) / 4)
     short, long = (mean_of(detector, "dark", t, 4)[0][rows, columns] for t in (1.0, 300.0))
     whole = end * (1 - np.exp(-300 * rate / end))
     np.testing.assert_array_less(np.abs(long - whole - 300 * steady), 5 * error)
@@ -213,7 +213,7 @@ def test_dark_current_doubles_every_six_degrees_and_glow_does_not(detector):
         rates.append(mean_image[far].mean() / 100)
         glows.append(mean_image[good & corner].mean() / 100 - rates[-1])
     error = np.sqrt((np.array(rates) * 100 + 45) / far.sum()) / 100
-    holds(np.array(rates), np.array([0.5, 1, 2, 4]), error)
+    assert_within_errors(np.array(rates), np.array([0.5, 1, 2, 4]), error)
     glow = warm.glow.image(SHAPE)[good & corner].mean()
     error = np.sqrt((100 * (glow + 4) + 45) / (good & corner).sum()) / 100
     assert np.abs(np.array(glows) - glow).max() < 5 * error
@@ -222,7 +222,7 @@ def test_dark_current_doubles_every_six_degrees_and_glow_does_not(detector):
 
 
 def test_later_the_detector_is_warmer_and_has_more_hot_pixels(detector):
-    aged = simulate.later_detector(detector, seed=1, dark_factor=1.2, new_hot=5)
+    aged = simulate.later_detector(detector, seed=1, dark_factor=1.2, n_new_hot=5)
     assert len(aged.hot_pixels) == 25
     np.testing.assert_allclose(aged.hot_pixels[:20, 2], 1.2 * detector.hot_pixels[:, 2])
     new = aged.hot_pixels[20:]
@@ -230,7 +230,7 @@ def test_later_the_detector_is_warmer_and_has_more_hot_pixels(detector):
     where = tuple(new[:, :2].astype(int).T)
     assert not detector.defects()[where].any()
     step = after[where] - before[where] - 100 * 0.2 * detector.dark_current
-    holds(step, 100 * new[:, 2], np.sqrt((100 * (new[:, 2] + 10) + 100) / 2))
+    assert_within_errors(step, 100 * new[:, 2], np.sqrt((100 * (new[:, 2] + 10) + 100) / 2))
 
 
 # ----------------------------------------------------------------------- light
@@ -263,8 +263,8 @@ def test_flats_show_the_response_in_each_filter_and_low_pixels_columns(detector)
         mean_image, taken = mean_of(detector, "flat", 1, 6, filter=band, sky=sky)
         free = (detector.defects() & (8 | 32 | 4096)) == 0
         expected = taken.light + taken.dark + taken.glow
-        error = np.sqrt((expected + variance_of_reading(detector)) / 6)
-        holds(mean_image[free], expected[free], error[free], most=5.5)
+        error = np.sqrt((expected + readout_variance(detector)) / 6)
+        assert_within_errors(mean_image[free], expected[free], error[free], most_sigma=5.5)
         assert detector.response(band)[50, 51] > 1.05 * detector.response(band)[1, 1]
     rows, columns, part = detector.low_pixels.T
     near = np.array([np.median(mean_image[int(y), max(0, int(x) - 4) : int(x) + 5]) for y, x in
@@ -373,7 +373,7 @@ def test_traps_take_the_same_from_faint_and_bright(detector):
 
 def test_a_trap_takes_no_more_than_there_is():
     image = np.full((6, 3), 50.0)
-    charge.trap(image, np.array([[2.0, 1.0, 80.0]]))
+    charge.hold_back_charge(image, np.array([[2.0, 1.0, 80.0]]))
     assert image[2:, 1].tolist() == [0, 0, 0, 0]
     assert image.sum() == 14 * 50
 
@@ -381,7 +381,7 @@ def test_a_trap_takes_no_more_than_there_is():
 def test_a_full_well_spills_along_its_column_and_loses_nothing_within_the_frame():
     image = np.full((40, 5), 100.0)
     image[20, 2] = 9_100.0
-    charge.spill(image, 1_000.0)
+    charge.spill_charge(image, 1_000.0)
     assert image.sum() == pytest.approx(199 * 100 + 9_100)
     assert image.max() == 1_000
     np.testing.assert_array_equal(image[:, [0, 1, 3, 4]], 100)
@@ -394,7 +394,7 @@ def test_a_full_well_spills_along_its_column_and_loses_nothing_within_the_frame(
 def test_a_spill_over_the_edge_is_gone():
     image = np.zeros((4, 1))
     image[0, 0] = 100.0
-    charge.spill(image, 10.0)
+    charge.spill_charge(image, 10.0)
     assert image[:, 0].tolist() == [10, 10, 10, 10]
 
 
@@ -416,14 +416,15 @@ def test_cosmic_rays_are_as_many_as_their_rate_and_add_the_charge_of_the_truth(c
     charges = electrons(clean, taken)
     where = tuple(rays[:, :2].astype(int).T)
     assert len(set(zip(*where, strict=True))) == len(rays)
-    error = np.sqrt(variance_of_reading(clean))
-    holds(charges[where], rays[:, 2], error[where[1]])
+    error = np.sqrt(readout_variance(clean))
+    assert_within_errors(charges[where], rays[:, 2], error[where[1]])
     rest = np.ones(SHAPE, dtype=bool)
     rest[where] = False
     assert np.abs(charges / error)[rest].max() < 5
+    assert (charges / error)[rest].std() == pytest.approx(1, abs=5 / np.sqrt(2 * rest.sum()))
     rng = np.random.default_rng(1)
     events = [len(simulate.draw_cosmics(rng, (50, 50), 100, 4e-7)) > 0 for _ in range(2000)]
-    # Some rays leave the frame from where they came in, but their first pixel is in it.
+    # Some tracks leave the frame soon, but the first pixel of each track is in it.
     assert np.mean(events) == pytest.approx(1 - np.exp(-0.1), abs=5 * 0.3 / np.sqrt(2000))
 
 
@@ -456,7 +457,7 @@ def test_defects_are_where_their_lists_say_and_no_pixel_has_two(detector):
     assert {bit: int(((mask & bit) > 0).sum()) for bit in (8, 16, 4096)} == {8: 24, 16: 10, 4096: 3}
     trap_row = int(detector.traps[0, 0])
     assert ((mask & 32) > 0).sum() == 101 + 101 - trap_row
-    some = detector.defects(hot=10.0, low=0.0)
+    some = detector.defects(least_hot_rate=10.0, most_low_response=0.0)
     strong = int((detector.hot_pixels[:, 2] >= 10).sum())
     assert ((some & 8) > 0).sum() == strong + 4 < 24
     assert ((some & 16) > 0).sum() == 4

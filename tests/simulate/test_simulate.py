@@ -18,7 +18,7 @@ from ccdflow.simulate.frame_arrivals import observe
 
 SCALE = 1 / 16
 
-# Rows of the guide's own inventory: name, IMAGETYP, FILTER, EXPTIME.
+# Rows of the inventory in the guide: name, IMAGETYP, FILTER, EXPTIME.
 GUIDE_TABLE = [
     ("ccd.001.0.fits.gz", "BIAS", "i'", 0.0),
     ("ccd.002.0.fits.gz", "BIAS", "i'", 0.0),
@@ -83,7 +83,7 @@ def columns(section):
 
 
 def science(folder, file, truth):
-    """Return the science pixels less what was injected as offset: light and noise are left."""
+    """Return the science pixels minus the injected level and structure, adu: light and noise."""
     offset = truth.frames[file]["level"] + truth.drift[file][:, None] + truth.structure
     return pixels(folder, file)[:, columns(truth.camera["data"])] - offset
 
@@ -251,6 +251,7 @@ def test_structure_of_the_biases_is_the_injected_gradient(simulated_night, truth
     residual = np.mean([science(simulated_night, file, truth) for file in BIASES], axis=0)
     error = truth.camera["read_noise_adu"] / np.sqrt(6 * 258)
     assert np.abs(residual.mean(axis=0)).max() < 5 * error
+    assert residual.mean(axis=0).std() == pytest.approx(error, rel=5 / np.sqrt(2 * 128))
 
 
 def test_noise_of_a_bias_is_read_noise_and_digitisation(simulated_night, truth):
@@ -309,12 +310,12 @@ def test_cosmic_rays_hit_the_pixels_that_the_truth_names(tmp_path):
         rays = truth.cosmics[file]
         assert truth.frames[file]["cosmics"] == len(rays) > 20
         where = tuple(rays[:, :2].astype(int).T)
-        left = science(tmp_path, file, truth) * 1.1 - mean
+        residual = science(tmp_path, file, truth) * 1.1 - mean
         variance = mean + 11**2
-        assert left[where].sum() > 20 * np.sqrt(variance[where].sum())
-        left[where] -= rays[:, 2]
+        assert residual[where].sum() > 20 * np.sqrt(variance[where].sum())
+        residual[where] -= rays[:, 2]
         variance[where] += rays[:, 2]
-        pull = left / np.sqrt(variance)
+        pull = residual / np.sqrt(variance)
         assert np.abs(pull).max() < 6
         assert pull.std() == pytest.approx(1, rel=5 / np.sqrt(2 * pull.size))
         assert pull[where].std() == pytest.approx(1, rel=5 / np.sqrt(2 * len(rays)))
@@ -502,7 +503,7 @@ def test_overscan_on_the_left_mirrors_the_camera(tmp_path):
 
 
 def test_a_sound_header_names_the_usable_overscan():
-    camera = replace(simulate.LFC, sound_header=True)
+    camera = replace(simulate.LFC, has_sound_header=True)
     assert camera.biassec == "[2056:2080,1:4128]"
 
 

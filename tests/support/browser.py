@@ -1,7 +1,7 @@
 """Pages in headless Chromium: a script acts as the reader, and its result is read from the page.
 
-One Chromium serves all tests of a process: its start takes a second of CPU, a page a tenth. It is
-told what to do through a pair of pipes (``--remote-debugging-pipe``), in messages of JSON.
+One Chromium serves all tests of a process: its start takes a second of CPU, a page a tenth. It gets
+orders through a pair of pipes (``--remote-debugging-pipe``), in messages of JSON.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not instal
 
 
 class Browser:
-    """A Chromium that opens one page after the other."""
+    """A process of Chromium that opens one page after the other."""
 
     def __init__(self):
         self._profile = tempfile.mkdtemp(prefix="chromium-")
-        orders, self._out = os.pipe()
-        self._in, answers = os.pipe()
+        orders, self._orders = os.pipe()
+        self._answers, answers = os.pipe()
         # Chromium reads its orders from descriptor 3 and writes its answers to 4: the pipes must
         # have other numbers first.
         orders, answers = (_move_descriptor(each) for each in (orders, answers))
@@ -51,45 +51,46 @@ class Browser:
         )  # fmt: skip
         os.close(orders)
         os.close(answers)
-        self._number, self._rest, self._events = 0, b"", []
+        self._last_order, self._unread_bytes, self._events = 0, b"", []
 
     def close(self):
-        """End the browser, and remove what it left."""
-        os.close(self._out)
-        os.close(self._in)
+        """End the browser, and remove the folder of its profile."""
+        os.close(self._orders)
+        os.close(self._answers)
         self._process.terminate()
         self._process.wait(300)
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def order(self, method, session=None, **values):
-        """Give an order and return its result; what happens meanwhile is kept as events."""
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": values}
+        """Give an order and return its result; events until then are kept."""
+        self._last_order += 1
+        message = {"id": self._last_order, "method": method, "params": values}
         if session is not None:
             message["sessionId"] = session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
+        os.write(self._orders, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._answer()
-            if answer.get("id") == self._number:
+            if answer.get("id") == self._last_order:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
             self._events.append(answer)
 
     def wait_for(self, method):
-        """Wait until something happens."""
+        """Wait for an event of a method."""
         while not any(event.get("method") == method for event in self._events):
             self._events.append(self._answer())
 
     def _answer(self):
-        while b"\0" not in self._rest:
-            part = os.read(self._in, 1 << 20)
+        """Return the next message of the browser."""
+        while b"\0" not in self._unread_bytes:
+            part = os.read(self._answers, 1 << 20)
             assert part, "chromium has ended"
-            self._rest += part
-        text, self._rest = self._rest.split(b"\0", 1)
+            self._unread_bytes += part
+        text, self._unread_bytes = self._unread_bytes.split(b"\0", 1)
         return json.loads(text)
 
     def open(self, page, *, width, height, scripts, script, dark=False):
-        """Open a page and return what a script makes of it, the errors, and a picture of it."""
+        """Open a page; return the value of a script on it, the errors, and a PNG of the window."""
         self._events.clear()
         target = self.order("Target.createTarget", url="about:blank")["targetId"]
         session = self.order("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -105,22 +106,23 @@ class Browser:
         self.wait_for("Page.loadEventFired")
         for each in scripts:
             self.order("Runtime.evaluate", session, expression=each.read_text("utf-8"))
-        done = self.order(
+        outcome = self.order(
             "Runtime.evaluate", session, expression=f"(async () => {{ {script} }})()",
             awaitPromise=True, returnByValue=True,
         )  # fmt: skip
-        shot = self.order("Page.captureScreenshot", session)["data"]
+        picture = self.order("Page.captureScreenshot", session)["data"]
         self.order("Target.closeTarget", targetId=target)
         errors = [
             event["params"]["exceptionDetails"]
             for event in self._events
             if event.get("method") == "Runtime.exceptionThrown"
         ]
-        errors += [done["exceptionDetails"]] if "exceptionDetails" in done else []
-        return done["result"].get("value"), errors, base64.b64decode(shot)
+        errors += [outcome["exceptionDetails"]] if "exceptionDetails" in outcome else []
+        return outcome["result"].get("value"), errors, base64.b64decode(picture)
 
 
 def _move_descriptor(descriptor):
+    """Return a copy of a descriptor with a number of 10 or more, and close the descriptor."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
     os.close(descriptor)
     return moved
@@ -128,24 +130,25 @@ def _move_descriptor(descriptor):
 
 @cache
 def _browser():
+    """Return the browser of this process, which ends with it."""
     browser = Browser()
     atexit.register(browser.close)
     return browser
 
 
 def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
-    """Return the result of a script on a page: the value that its async body returns.
+    """Return the value that the async body of a script returns on a page.
 
     Parameters
     ----------
     page : Path
-        The file.
+        File of the page.
     script : str
-        JavaScript.
+        Body of a JavaScript function.
     width, height : int
-        Of the window, pixels.
+        Size of the window, pixels.
     scripts : sequence of Path
-        To be read before.
+        Scripts that run before.
     dark : bool
         Whether the reader's system is set to dark colours.
 
@@ -162,10 +165,10 @@ def act(page, script, *, width=1300, height=2400, scripts=(), dark=False):
 
 
 def elements_and_picture(page, *, width, height):
-    """Return the elements of a page as Chromium has them, as text, and a PNG of the window."""
-    text, errors, shot = _browser().open(
+    """Return the text of a page's elements in Chromium, and a PNG of the window."""
+    text, errors, picture = _browser().open(
         page, width=width, height=height, scripts=(),
         script="return document.documentElement.outerHTML",
     )  # fmt: skip
     assert errors == []
-    return text, shot
+    return text, picture

@@ -22,7 +22,7 @@ DARK_TIME, FLAT_LEVEL = 300.0, 20_000.0
 
 @dataclass(frozen=True)
 class Sky:
-    """A scene and the masters through which it is seen."""
+    """The true bias (adu), dark (adu in `DARK_TIME`) and flat (mean 1) of a camera."""
 
     bias: np.ndarray
     dark: np.ndarray
@@ -30,6 +30,7 @@ class Sky:
 
     @classmethod
     def of(cls, shape=SHAPE, seed=1, *, hot=200):
+        """Return a drawn `Sky` with a number of hot pixels."""
         random = np.random.default_rng(seed)
         y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
         bias = 4 * np.sin(9 * x) + 2 * y + random.normal(0, 1.5, shape[1])
@@ -44,14 +45,14 @@ class Sky:
 
 
 def columns(shape=SHAPE):
-    """Return the columns of each of the two amplifiers."""
+    """Return the columns of the two amplifiers as slices."""
     seam = min(SEAM, shape[1] // 2 + 5)
     return slice(0, seam), slice(seam, shape[1])
 
 
 def expose(electrons, bias, random, *, overscan=OVERSCAN):
-    """Return a reduced frame, adu, of what is expected in electrons (ny, nx)."""
-    out = np.empty(electrons.shape)
+    """Return a reduced frame, adu, for the expected electrons of each pixel (ny, nx)."""
+    image = np.empty(electrons.shape)
     for amplifier, gain, noise in zip(columns(electrons.shape), GAINS, NOISES, strict=True):
         part = electrons[:, amplifier]
         level = 1000.37
@@ -60,15 +61,15 @@ def expose(electrons, bias, random, *, overscan=OVERSCAN):
         strip = np.full((len(part), 1), level)
         if overscan:
             strip = np.rint(random.normal(level, noise, (len(part), overscan)))
-        out[:, amplifier] = pixels - np.median(strip, axis=1, keepdims=True)
-    return out.astype(np.float32)
+        image[:, amplifier] = pixels - np.median(strip, axis=1, keepdims=True)
+    return image.astype(np.float32)
 
 
 def combine(electrons, bias, random, count, *, overscan=OVERSCAN):
-    """Return the mean of so many frames of `expose` and its standard error, adu, without them.
+    """Return the mean of `count` frames of `expose` and its standard error, adu, by one draw.
 
-    The sum of Poisson numbers is one of their summed mean, and that of normal ones is normal; the
-    variance of a pixel over the frames is that of chi square. A draw takes the place of `count`.
+    A sum of Poisson numbers has a Poisson distribution, and a sum of normal numbers a normal one.
+    The variance of a pixel over the frames has a chi-square distribution.
     """
     mean, error = np.empty(electrons.shape), np.empty(electrons.shape)
     for amplifier, gain, noise in zip(columns(electrons.shape), GAINS, NOISES, strict=True):
@@ -86,8 +87,8 @@ def combine(electrons, bias, random, count, *, overscan=OVERSCAN):
     return mean, error
 
 
-def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
-    """Return the two readouts of such frames."""
+def readouts(shape=SHAPE, *, overscan=OVERSCAN, **options):
+    """Return the two readouts of the frames of `expose`."""
     share = median_variance(overscan) if overscan else 0.0
     return tuple(
         Readout(
@@ -97,7 +98,7 @@ def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
             read_noise=noise,
             level_variance=share * (noise**2 + 1 / 12)
             + (median_rounding(overscan, noise) if share else 0),
-            **more,
+            **options,
         )
         for part, name, gain, noise in zip(
             columns(shape), ("left", "right"), GAINS, NOISES, strict=True
@@ -106,11 +107,11 @@ def readouts(shape=SHAPE, *, overscan=OVERSCAN, **more):
 
 
 def gain_map(shape=SHAPE):
-    """Return electrons per adu of each pixel."""
-    out = np.empty(shape)
+    """Return the gain of each pixel, electrons per adu."""
+    image = np.empty(shape)
     for part, gain in zip(columns(shape), GAINS, strict=True):
-        out[:, part] = gain
-    return out
+        image[:, part] = gain
+    return image
 
 
 def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME):
@@ -119,6 +120,7 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
     shape, gain = sky.bias.shape, gain_map(sky.bias.shape)
 
     def master_of(electrons, kind):
+        """Return the mean and standard error of the frames of a kind, adu."""
         return combine(electrons, sky.bias, random, frames[kind], overscan=overscan)
 
     bias = master_of(np.zeros(shape), "bias")
@@ -127,9 +129,9 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
     light, light_error = master_of((FLAT_LEVEL * sky.flat + k_flat * sky.dark) * gain, "flat")
     light = light - bias[0] - k_flat * dark[0]
     flat = light / light.mean(), light_error / light.mean()
-    made = {}
+    masters_by_kind = {}
     for kind, (data, error) in (("bias", bias), ("dark", dark), ("flat", flat)):
-        made[kind] = Master(
+        masters_by_kind[kind] = Master(
             kind,
             (master_image_of(data, kind, error=error),),
             name=f"combined/{kind}.fits",
@@ -139,14 +141,14 @@ def masters(sky, random, *, frames=None, overscan=OVERSCAN, k_flat=5 / DARK_TIME
             bias_key="" if kind == "bias" else "bias-key",
             level=FLAT_LEVEL if kind == "flat" else None,
         )
-    return made
+    return masters_by_kind
 
 
-def chain(made, *, k=1.0, without=()):
-    """Return a chain of masters."""
+def chain(masters_by_kind, *, k=1.0, without=()):
+    """Return the `FrameMasters` of some masters; `k` is the factor of the dark."""
     uses = {
         kind: AppliedMaster(master, k if kind == "dark" else 1.0)
-        for kind, master in made.items()
+        for kind, master in masters_by_kind.items()
         if kind not in without
     }
     return FrameMasters(**uses)

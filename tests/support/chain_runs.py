@@ -1,4 +1,4 @@
-"""A small chain of masters in one process: taking its night, running it, changing its frames."""
+"""A small chain of masters in one process: exposing its night, running it, changing its frames."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ FLATS = {band: f"combined/{NIGHT}/flat_simcam_103x101_1x1_{band}.fits" for band 
 
 
 def take(tmp_path, *, evening=None, folder="", **options):
-    """Take a night, of another date if ``evening`` says so."""
+    """Expose the night of `small_chain`, on another date if there is an ``evening``."""
     with mock.patch.object(small_chain, "EVENING", evening or small_chain.EVENING):
         return small_chain.make(tmp_path / "raw" / folder, **options)
 
 
 def run(tmp_path, chain, profile=None, **config):
+    """Make all products of a night, and return the `small_frames.Run`."""
     return run_jobs(
         tmp_path / "raw",
         tmp_path / "results",
@@ -55,7 +56,7 @@ def row_of(done, file):
 
 @cache
 def _finished_run():
-    """Take a night and run it, once a process."""
+    """Return the folder, chain and run of a night, exposed and run once for each process."""
     top = Path(tempfile.mkdtemp(prefix="ccdflow-chain-"))
     atexit.register(shutil.rmtree, top, ignore_errors=True)
     chain = take(top)
@@ -63,9 +64,9 @@ def _finished_run():
 
 
 def copy_finished_run(tmp_path):
-    """Return a night of `take` and its run as (chain, run), both as copies below `tmp_path`.
+    """Return copies below `tmp_path` of a night of `take` and its run, as (chain, run).
 
-    Nothing is left to make there. The context of the run is that of the original.
+    All products are made. The context of the run is that of the original.
     """
     top, chain, done = _finished_run()
     shutil.copytree(top, tmp_path, dirs_exist_ok=True)
@@ -73,13 +74,13 @@ def copy_finished_run(tmp_path):
 
 
 def run_again(tmp_path, chain, before, **config):
-    """Run once more after a change; return the new records beside those of the earlier run."""
+    """Run once more after a change; return the run with the new and the earlier records."""
     done = run(tmp_path, chain, **config)
     return replace(done, records=before.records | done.records)
 
 
 def late_copy(path, name):
-    """Write a raw frame once more, taken ten hours later, and return its new path."""
+    """Write a copy of a raw frame with a time ten hours later, and return its path."""
     late = path.with_name(name)
     shutil.copy(path, late)
     with fits.open(late, mode="update") as hdus:
@@ -89,7 +90,7 @@ def late_copy(path, name):
 
 
 def edit(path, **cards):
-    """Set cards of a raw frame, or take them out where the value is None."""
+    """Set cards of a raw frame; a card with the value None is removed."""
     with fits.open(path, mode="update") as hdus:
         for keyword, value in cards.items():
             if value is None:

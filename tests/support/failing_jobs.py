@@ -18,9 +18,9 @@ ERRORS = {
     "ValueError": lambda: ValueError("on purpose"),
     "MemoryError": MemoryError,
     "RecursionError": lambda: RecursionError("on purpose"),
-    "EISDIR": lambda: _system(errno.EISDIR),
-    "EACCES": lambda: _system(errno.EACCES),
-    "EIO": lambda: _system(errno.EIO),
+    "EISDIR": lambda: _system_error(errno.EISDIR),
+    "EACCES": lambda: _system_error(errno.EACCES),
+    "EIO": lambda: _system_error(errno.EIO),
     "no number": lambda: OSError("on purpose"),
     "SystemExit": lambda: SystemExit(3),
     "GeneratorExit": GeneratorExit,
@@ -38,12 +38,12 @@ KINDS = [kind.name for kind in kinds_module.CHAIN]
 
 
 class JobAtWork(threading.local):
-    """The job at work in this thread, None between jobs."""
+    """The job at work in this thread: `now`, None between jobs."""
 
     now = None
 
     def make(self, context, job, *, threads=1):
-        """Make a job's product, and note meanwhile that it is at work."""
+        """Make the product of a job, which is `now` meanwhile."""
         self.now = job
         try:
             return kinds_module.make(context, job, threads=threads)
@@ -52,30 +52,31 @@ class JobAtWork(threading.local):
 
 
 class _NoText(Exception):
-    """An error whose text cannot be read either."""
+    """An error whose text raises another error."""
 
     def __str__(self):
         raise ValueError("on purpose")
 
 
-def _system(number):
+def _system_error(number):
+    """Return the error of the system with a number."""
     return OSError(number, os.strerror(number), "x")
 
 
 def whole_night(top):
-    """Make a night with everything: (chain, raw folder, records, jobs)."""
+    """Make a night with products of all kinds; return (chain, raw folder, records, jobs)."""
     chain = small_chain.make(top / "raw", biases=3, darks=((60.0, 3),),
                              flats=(("g", 2, 4.0), ("g", 1, 3.0)),
                              science=(("g", 60.0, 2),))  # fmt: skip
     (top / "whole").mkdir()
-    records, _, jobs = go(chain, top / "raw", top / "whole" / "results")
+    records, _, jobs = run_all_jobs(chain, top / "raw", top / "whole" / "results")
     assert {record.status for record in records.values()} <= {job_records.MADE, job_records.REFUSED}
     assert {job.kind for job in jobs.values()} == set(KINDS)
     return chain, top / "raw", records, jobs
 
 
-def go(chain, raw, results, *, make=kinds_module.make):
-    """Run all jobs; return (records, closing lines, jobs)."""
+def run_all_jobs(chain, raw, results, *, make=kinds_module.make):
+    """Run all jobs of a plan; return (records, last lines, jobs)."""
     settings = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
     running = begin(raw, results, {"simcam": chain.profile}, **settings)
     try:
@@ -90,7 +91,7 @@ def go(chain, raw, results, *, make=kinds_module.make):
 
 
 def products_after(jobs, product):
-    """Return the products that are made of a product, by way of others as well."""
+    """Return the products that depend on a product, directly or through other products."""
     products, count = {product}, 0
     while len(products) > count:
         count = len(products)

@@ -1,4 +1,4 @@
-"""Rows of raw frames, read as if each frame were the first: nothing is remembered of others."""
+"""Rows of raw frames, each read without any memory of other frames."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from ccdflow.run.rawframes.header_store import HeaderStore
 
 
 def read_rows(values, *, now=0.0):
-    """Return the rows and what they share, of settings as a run has them, each plainly."""
+    """Return {file: row as a dict} of the raw frames of some settings, and their shared values."""
     store = HeaderStore()
     inventory.update(store, replace(session.reading_settings(values), settle=0.0), now=now)
     return {file: row.as_dict() for file, row in store.rows.items()}, store.shared
 
 
 def rows_read_without_memory(values):
-    """Return the same as `read_rows`, each frame read with a memory of its own.
+    """Return the result of `read_rows` where each frame is read with empty caches.
 
-    The time of each frame is found card by card, whatever the way of writing.
+    The time of each frame is found card by card.
     """
     read_by_reader = row_reader.RawRowReader.read_rows
 
     def read_alone(*arguments):
+        """Read rows after all caches are emptied."""
         for known in (rawheader._recent_cards, rawheader._older_cards, rawheader._usual_heads):
             known.clear()
         rawheader._keyword_orders.clear()
@@ -43,5 +44,5 @@ def rows_read_without_memory(values):
 
 
 def _asked_each_time(self, name, function, headers):
-    """Stand in for `Remembered.__call__`."""
+    """Return the value of a function in place of `Remembered.__call__`, which remembers it."""
     return function(headers)

@@ -1,4 +1,4 @@
-"""Archives of headers and zeros for tests: the choice of masters depends on nothing else."""
+"""Archives of raw frames with headers and zeros: the choice of masters needs no pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 
 
 class HeaderArchive:
-    """Raw frames of nights; cards are given by their names, ``CCD_TEMP`` for ``CCD-TEMP``.
+    """Raw frames of nights. Methods take cards by name, ``CCD_TEMP`` for ``CCD-TEMP``.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class HeaderArchive:
         self._numbers = count()
 
     def take(self, kind, night, frames=1, *, exptime=0.0, time="20", shape=(8, 80), **cards):
-        """Write some frames of a night, and return the path of the last one."""
+        """Write some frames of a night, and return the name of the last one."""
         day = date.fromisoformat(night) + timedelta(days=int(time) < 12)
         for _ in range(frames):
             number = next(self._numbers)
@@ -74,7 +74,7 @@ class HeaderArchive:
         return PlanContext.of(session.start(values, chain=kinds.CHAIN, request=DRY_RUN).context)
 
     def chosen(self, file, **options):
-        """Return {step: (night, name) of its master, or why there is none}, and the grade."""
+        """Return {step: night of its master, or reason for none}, with the grade under 'grade'."""
         context = self.plan(**options)
         (group,) = (g for g in context.groups.values() if g.product == f"calibrated/{file}")
         choices = {}

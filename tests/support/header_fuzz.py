@@ -46,25 +46,25 @@ ODD_KEYWORDS = tuple(dict.fromkeys(_OTHER_KEYWORDS.split() + _KEYWORDS_OF_MEANIN
 
 
 def card(keyword, value="", comment=""):
-    """A card with this text for its value, whether FITS allows it or not."""
+    """Return a card with a text as its value, whether FITS allows it or not."""
     name = f"{keyword:<8}= " if len(keyword) <= 8 else f"HIERARCH {keyword} = "
     text = f"{name}{value:<20}" if value.startswith(("'", "[")) else f"{name}{value:>20}"
     return (text + (f" / {comment}" if comment else "")).ljust(80)[:80]
 
 
 def quote(text):
-    """A text in quotes, as FITS pads it."""
+    """Return a text in quotes, padded as in FITS."""
     return f"'{text:<8}'"
 
 
 def header(cards, *, end="END"):
-    """Cards as a padded header."""
+    """Return the bytes of a padded header of cards."""
     text = "".join(one.ljust(80)[:80] for one in (*cards, end)).encode("latin-1")
     return text + b" " * (-len(text) % 2880)
 
 
 def top(*, bitpix="16", nx=NX + STRIP, ny=NY, extension=False):
-    """The cards of the structure of an unsigned 16 bit image."""
+    """Return the structural cards of an unsigned 16-bit image."""
     first = card("XTENSION", quote("IMAGE")) if extension else card("SIMPLE", "T")
     counts = (card("PCOUNT", "0"), card("GCOUNT", "1")) if extension else ()
     return [
@@ -74,7 +74,7 @@ def top(*, bitpix="16", nx=NX + STRIP, ny=NY, extension=False):
 
 
 def usual(*, kind="object", when="2024-03-10T04:00:00", exptime="5.0", sections=True):
-    """The cards of a sound frame of the camera PROBE in Arizona."""
+    """Return the cards of a sound frame of the camera PROBE in Arizona."""
     cards = [
         card("INSTRUME", quote("PROBE")), card("IMAGETYP", quote(kind)),
         card("DATE-OBS", quote(when)), card("EXPTIME", exptime), card("LONGITUD", "-111.6"),
@@ -89,7 +89,7 @@ SECTIONS = [
 
 
 def pixels(seed, *, light=300.0):
-    """A raw frame, uint16 of (NY, NX + STRIP), the strip at the right."""
+    """Return a raw frame, uint16 of (NY, NX + STRIP), with the overscan at the right."""
     rng = np.random.default_rng(seed)
     image = 1000 + 3 * np.sin(np.arange(NY) / 7)[:, None] + rng.normal(0, 4, (NY, NX + STRIP))
     image[:, :NX] += light
@@ -97,24 +97,24 @@ def pixels(seed, *, light=300.0):
 
 
 def reduce_by_numpy(raw):
-    """The frame less the median of each row's strip, trimmed, by numpy alone."""
+    """Return the reduced frame by numpy: minus the median of each row's overscan, trimmed."""
     values = raw.astype(np.float64)
     return (values[:, :NX] - np.median(values[:, NX:], axis=1, keepdims=True)).astype(np.float32)
 
 
 def body(raw):
-    """The padded data unit of an unsigned 16 bit image."""
+    """Return the padded data unit of an unsigned 16-bit image."""
     data = (raw.astype("i4") - 32768).astype(">i2").tobytes()
     return data + b"\0" * (-len(data) % 2880)
 
 
 def frame(raw, cards, *, structure=None):
-    """The bytes of a file of one image."""
+    """Return the bytes of a file with one image."""
     return header([*(structure or top()), *cards]) + body(raw)
 
 
 def three_hdus(seed=7):
-    """The bytes of a file of three HDUs, and the places of its headers: (first byte, length)."""
+    """Return the bytes of a file with three HDUs, and (first byte, length) of each header."""
     primary = header(
         [card("SIMPLE", "T"), card("BITPIX", "8"), card("NAXIS", "0"), card("EXTEND", "T"),
          *usual(kind="bias", exptime="0.0", sections=False)]
@@ -123,9 +123,9 @@ def three_hdus(seed=7):
     for number in (0, 1):
         section = quote(f"[{1 + NX * number}:{NX * (number + 1)},1:{NY}]")
         cards = [card("EXTNAME", quote(f"A{number}")), *SECTIONS, card("DETSEC", section)]
-        made = header([*top(extension=True), *cards])
-        places.append((sum(map(len, parts)), len(made)))
-        parts += [made, body(pixels(seed + number, light=0))]
+        header_of_image = header([*top(extension=True), *cards])
+        places.append((sum(map(len, parts)), len(header_of_image)))
+        parts += [header_of_image, body(pixels(seed + number, light=0))]
     return b"".join(parts), places
 
 
@@ -141,15 +141,15 @@ class Outcome:
 
 
 def outcome_of(raw, results):
-    """Read and reduce all frames of a folder, one job after the other, and note what raises."""
-    made = Outcome(results=Path(results))
+    """Return the `Outcome` of reading and reducing all frames of a folder, one after the other."""
+    outcome = Outcome(results=Path(results))
     running = begin(raw, results, {})
     try:
         for job in running.plan.jobs_of_kind("frame"):
             try:
                 record = kinds_module.make(running.context, job, threads=1)
             except Exception:
-                made.raised[job.product] = traceback.format_exc()
+                outcome.raised[job.product] = traceback.format_exc()
                 continue
             job_records.write_record(Path(results), record, job.done)
     finally:
@@ -157,10 +157,10 @@ def outcome_of(raw, results):
     after = begin(raw, results, {})
     after.lock.close()
     for file, row in after.context.store.rows.items():
-        made.status[file], made.reasons[file] = row.status_and_reason
+        outcome.status[file], outcome.reasons[file] = row.status_and_reason
     for text in getattr(after.context.store, "tracebacks", {}).values():
-        made.raised[text[-200:]] = text
-    return made
+        outcome.raised[text[-200:]] = text
+    return outcome
 
 
 # -- random headers through whole runs -------------------------------------------------------------
@@ -170,7 +170,7 @@ _WORDS = ("bias", "dark", "flat", "object", "light", "zero", "twilight", "focus"
 
 
 def random_frame(seed):
-    """Return the bytes of a file with a random header: sound but for one to six odd things."""
+    """Return the bytes of a file whose header is sound except for one to six random faults."""
     chance = random.Random(seed)
     kind = chance.choice(KINDS)
     exptime = "0.0" if kind == "bias" else chance.choice(("5.0", "5.0", "60.0"))
@@ -195,24 +195,24 @@ def _spoil(chance, cards):
     """Change a list of cards in one random way."""
     place = chance.randrange(1, len(cards)) if len(cards) > 1 else 0
     keyword = chance.choice(ODD_KEYWORDS)
-    how = chance.randrange(9)
-    if how == 0:
+    sort_of_fault = chance.randrange(9)
+    if sort_of_fault == 0:
         del cards[place]
-    elif how == 1:
+    elif sort_of_fault == 1:
         cards.insert(place, cards[chance.randrange(len(cards))])
-    elif how == 2:
+    elif sort_of_fault == 2:
         cards[place] = card(cards[place][:8].rstrip(), chance.choice(ODD_VALUES))
-    elif how == 3:
+    elif sort_of_fault == 3:
         cards.append(card(keyword, chance.choice(ODD_VALUES)))
-    elif how == 4:
+    elif sort_of_fault == 4:
         cards.append(card(keyword, quote(chance.choice(_WORDS)), "odd"))
-    elif how == 5:
+    elif sort_of_fault == 5:
         number = chance.choice((chance.uniform(-1e3, 1e5), 10.0 ** chance.randint(-320, 308)))
         cards.append(card(keyword, f"{number:.6G}"))
-    elif how == 6:
+    elif sort_of_fault == 6:
         text = "".join(chance.choices(string.printable[:95], k=chance.randrange(1, 70)))
         cards.append(card(keyword, text))
-    elif how == 7:
+    elif sort_of_fault == 7:
         cards.append(card(keyword, quote("long text &"[: chance.randrange(1, 12)])))
         cards += [f"CONTINUE  '{'x' * 60}&'"] * chance.choice((1, 5, 40))
     else:
@@ -228,10 +228,11 @@ class Cost:
 
     @contextmanager
     def measure(self):
-        """Measure what is read and made inside."""
+        """Measure headers that are read, and jobs that run, during a block."""
         read, make = row_reader.RawRowReader.read_rows, kinds_module.make
 
         def read_rows(reader, files):
+            """Read the rows of a file, and note the CPU seconds."""
             ((file, *_),) = files
             began = time.thread_time()
             try:
@@ -240,6 +241,7 @@ class Cost:
                 self.headers[file] = time.thread_time() - began
 
         def make_one(context, job, *, threads=1):
+            """Make a job's product, and note the CPU seconds."""
             began = time.thread_time()
             try:
                 return make(context, job, threads=threads)
@@ -254,7 +256,7 @@ class Cost:
 
 
 def whole_run(raw, results, cost, **config):
-    """Run everything, as the workflow does; return (records by product, closing lines)."""
+    """Make all products, as the workflow does; return (records by product, last lines, context)."""
     # numpy and astropy warn of absurd numbers and cards, and go on.
     with cost.measure(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

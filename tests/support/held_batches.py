@@ -39,7 +39,7 @@ def environment(folder, *nights):
 
 
 def held_process(folder, night):
-    """Return the id of the process that is held, None before that and after its end."""
+    """Return the id of the held process of a night; None while no process is held."""
     with suppress(OSError, ValueError):
         process = int((folder / night).read_text())
         status = Path(f"/proc/{process}/stat").read_text()
@@ -49,16 +49,16 @@ def held_process(folder, night):
 
 
 def release(folder, night):
-    """Let the process that is held go on."""
+    """Let the held process of a night continue."""
     process = held_process(folder, night)
     if process is not None:
         os.kill(process, signal.SIGCONT)
 
 
 def recorded_keys(results):
-    """Return {product: key} of the products that have a record, in a file of its own or the ledger.
+    """Return {product: key} of the made products with a record, in a file or in the ledger.
 
-    Records of their own first: a run that takes them into the ledger removes them after that.
+    Files are read first: a run writes their records into the ledger, and then removes them.
     """
     from ccdflow.run import job_records, ledger
 
@@ -76,20 +76,24 @@ def recorded_keys(results):
 
 
 def change_on_import(name, change):
-    """Change a module as soon as it is imported; a fork of `ready_python` has imported it."""
+    """Change a module when it is imported, or at once where it is imported already."""
     if name in sys.modules:
         change(sys.modules[name])
         return
 
     class Finder:
+        """A finder of one module, which is changed after its import."""
+
         @staticmethod
         def find_spec(other, path=None, target=None):
+            """Return the spec of the module; None for another one."""
             if other != name:
                 return None
             spec = importlib.machinery.PathFinder.find_spec(other, path, target)
             run = spec.loader.exec_module
 
             def exec_module(module):
+                """Run the module, and change it."""
                 run(module)
                 change(module)
 
@@ -100,16 +104,18 @@ def change_on_import(name, change):
 
 
 def hold_batches():
-    """Let this process stop itself after its first record, if it is the first one of its night."""
+    """Make this process stop itself after its first record, if it is the first of its night."""
     if _HOLDERS in os.environ:
         change_on_import(_RECORDS, _hold_after_a_record)
 
 
 def _hold_after_a_record(job_records):
+    """Replace the writing of records by one that stops the process after the first record."""
     folder, *nights = os.environ[_HOLDERS].split(":")
     write = job_records.write_record
 
     def write_and_stop(results, record, path):
+        """Write a record, and stop the process if it is the first of its night."""
         write(results, record, path)
         for night in nights:
             if record.product.startswith(f"reduced/{night}/") and _is_first(f"{folder}/{night}"):
@@ -119,7 +125,7 @@ def _hold_after_a_record(job_records):
 
 
 def _is_first(mark):
-    """Leave the id of this process; return whether no other one has left its own."""
+    """Write the id of this process, and return True; False if another process wrote its id."""
     try:
         with Path(mark).open("x") as file:
             file.write(str(os.getpid()))

@@ -18,12 +18,12 @@ class Module:
 
     @cached_property
     def tree(self):
-        """The syntax tree: not parsed where the tests are only collected."""
+        """The syntax tree, parsed when it is first needed."""
         return ast.parse(self.text)
 
     @property
     def is_of_library(self):
-        """Whether it is below scripts/ccdflow; the checkout's own folder may have that name too."""
+        """Whether the module is below scripts/ccdflow: the checkout may have this name as well."""
         return "ccdflow" in self.path.relative_to(ROOT).parts
 
     def __iter__(self):
@@ -53,7 +53,7 @@ def holders(module):
     while left:
         node = left.pop()
         trees.append(node)
-        # Whatever has a docstring stands in a body of statements.
+        # Classes and functions are in bodies of statements, not in expressions.
         inner = [*node.body]
         while inner:
             each = inner.pop()
@@ -65,7 +65,7 @@ def holders(module):
 
 
 def docstring_of(node):
-    """Return the syntax tree of a docstring, None where there is none."""
+    """Return the syntax tree of a node's docstring; None without one."""
     first = node.body[0] if node.body else None
     is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     return first if is_text and isinstance(first.value.value, str) else None
@@ -85,7 +85,7 @@ def names_of(tree):
 
 @cache
 def words_of_strings(tree):
-    """Return the words in strings of the code: keys, settings, columns, signs of formats."""
+    """Return the words in strings of the code, such as keys, settings and columns."""
     prose = {id(node.value) for node in nodes(tree) if isinstance(node, ast.Expr)}
     texts = [
         node.value

@@ -28,18 +28,21 @@ class Truth:
 
 
 def regions(shape=SHAPE):
+    """Return (y0, y1, x0, x1) of the two amplifiers."""
     ny, nx = shape
     return (0, ny, 0, SPLIT), (0, ny, SPLIT, nx)
 
 
-def amplifiers(gains=GAINS, noises=NOISES, shape=SHAPE, **more):
+def amplifiers(gains=GAINS, noises=NOISES, shape=SHAPE, **options):
+    """Return the noise of the two amplifiers."""
     return tuple(
-        AmplifierNoise(name, region, noise, gain, **more)
+        AmplifierNoise(name, region, noise, gain, **options)
         for name, region, gain, noise in zip("AB", regions(shape), gains, noises, strict=True)
     )
 
 
 def truth(*, hot=0, glow=0.0, seed=7, shape=SHAPE):
+    """Return a drawn `Truth` with a number of hot pixels, and a glow in electrons a second."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     gain, noise = np.empty(shape), np.empty(shape)
@@ -53,26 +56,35 @@ def truth(*, hot=0, glow=0.0, seed=7, shape=SHAPE):
     return Truth(bias, rate, flat / flat.mean(), gain, noise)
 
 
-def expose(t, light, seconds, rng, *, level_noise=0.0):
-    """A reduced frame, float32: `light` is adu, shape (ny, nx) or a number."""
-    electrons = light * t.gain + t.rate * seconds
-    frame = rng.poisson(np.broadcast_to(electrons, t.rate.shape)) / t.gain + t.bias
-    frame = frame + rng.standard_normal(t.rate.shape) * t.noise
-    return (frame + level_noise * rng.standard_normal((t.rate.shape[0], 1))).astype(np.float32)
+def expose(true_camera, light, seconds, rng, *, level_noise=0.0):
+    """Return a reduced frame, adu, float32; `light` is adu, of shape (ny, nx) or a number."""
+    electrons = light * true_camera.gain + true_camera.rate * seconds
+    frame = (
+        rng.poisson(np.broadcast_to(electrons, true_camera.rate.shape)) / true_camera.gain
+        + true_camera.bias
+    )
+    frame = frame + rng.standard_normal(true_camera.rate.shape) * true_camera.noise
+    return (frame + level_noise * rng.standard_normal((true_camera.rate.shape[0], 1))).astype(
+        np.float32
+    )
 
 
-def darks(t, n, *, seconds=DARK_SECONDS, seed=1, **more):
+def darks(true_camera, n_frames, *, seconds=DARK_SECONDS, seed=1, **options):
+    """Return drawn reduced darks, adu."""
     rng = np.random.default_rng(seed)
-    return [expose(t, 0.0, seconds, rng, **more) for _ in range(n)]
+    return [expose(true_camera, 0.0, seconds, rng, **options) for _ in range(n_frames)]
 
 
-def flats(t, levels, *, seconds=5.0, seed=2, **more):
+def flats(true_camera, levels, *, seconds=5.0, seed=2, **options):
+    """Return drawn reduced flats, adu, one of each level."""
     rng = np.random.default_rng(seed)
-    return [expose(t, level * t.flat, seconds, rng, **more) for level in levels]
+    return [
+        expose(true_camera, level * true_camera.flat, seconds, rng, **options) for level in levels
+    ]
 
 
 def write(folder, stack, name="m"):
-    """Write frames and return them as members."""
+    """Write frames, and return them as members of a combination."""
     members = []
     for index, frame in enumerate(stack):
         path = folder / f"{name}{index:03}.fits"
@@ -82,11 +94,11 @@ def write(folder, stack, name="m"):
 
 
 def parts(image):
-    """The pixels of the two amplifiers."""
+    """Return the pixels of the two amplifiers."""
     return [image[y0:y1, x0:x1] for y0, y1, x0, x1 in regions(image.shape)]
 
 
 def sums(image, size=10):
-    """Sums of squares of pixels."""
+    """Return the sums of square boxes of pixels."""
     ny, nx = (side // size * size for side in image.shape)
     return image[:ny, :nx].reshape(ny // size, size, nx // size, size).sum(axis=(1, 3))

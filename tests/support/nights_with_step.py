@@ -1,4 +1,4 @@
-"""Tiny nights of biases of a camera that changes, for figures over the nights."""
+"""Tiny nights of biases of a camera whose read noise changes, for figures by night."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIRST_DAY = date(2020, 3, 1)
 
 
 def name_of_night(number):
-    """Return the name of a night."""
+    """Return the name of the night with a number, from 0."""
     return (FIRST_DAY + timedelta(days=number)).isoformat()
 
 
@@ -25,7 +25,7 @@ def write_night(raw, number, *, noise=4.0, level=1000, frames=3):
 
 
 def write_archive(raw, nights, *, step=None, factor=1.2):
-    """Write nights whose read noise is a factor larger from one of them on."""
+    """Write nights of biases; from night `step` on the read noise is larger by a factor."""
     for number in range(nights):
         is_after = step is not None and number >= step
         write_night(raw, number, noise=4.0 * factor if is_after else 4.0)

@@ -9,10 +9,12 @@ NIGHT = "2016-01-16"
 
 
 def frame(night=NIGHT, exptime=300.0, filter="g'", setup=LFC, **temperatures):
+    """Return the observation of a frame."""
     return Observation(setup, night, exptime, filter, **temperatures)
 
 
 def master(kind, night, frames=3, exptime=300.0, filter="g'", setup=LFC, name="", **temperatures):
-    about = Observation(setup, night, exptime, filter, **temperatures)
+    """Return a candidate master."""
+    observation = Observation(setup, night, exptime, filter, **temperatures)
     product = f"combined/{night}/{kind}_{filter}_{exptime}_{frames}{name}"
-    return CandidateMaster(product, kind, about, frames)
+    return CandidateMaster(product, kind, observation, frames)

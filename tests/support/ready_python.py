@@ -1,4 +1,4 @@
-"""Runs of Python by forks of a process that has imported everything: a start costs a fraction.
+"""Runs of Python by forks of a process that has imported all modules, so that a start is fast.
 
 Imports of Snakemake, ccdflow and the packages below it take more CPU time than a small run. Two
 servers, which all workers of a test run share, have done these imports. For each run one of them
@@ -50,12 +50,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[2]
 # The folder of the servers' sockets, given by the process that began the tests to its workers.
 FOLDER = "CCDFLOW_TEST_SERVERS"
-# A fork takes variables that begin so from its run's environment. Any other difference may matter
-# to the imports of the server: such a run is a process of its own.
+# Beginnings of the variables that a fork takes from its run's environment. Another difference may
+# matter to the imports of the server: a run with one is a process of its own.
 _RUN_VARIABLES = ("PYTHONPATH", "PYTEST_", "CCDFLOW_")
 _KILL_ALL = b"\0"
-# Modules that a run of Snakemake imports late, with 200 below them: a third of the processor's time
-# of a run that finds nothing to do.
+# Modules that Snakemake imports late, with 200 modules below them: a third of the CPU time of a run
+# with nothing to do.
 _LATE_MODULES = (
     "snakemake.executors.local", "snakemake.scheduling.greedy", "snakemake.profiles", "yte",
     "snakemake.report.html_reporter", "snakemake.storage", "smart_open", "encodings.idna",
@@ -92,7 +92,7 @@ os._exit(status)
 
 
 def begin():
-    """Make the folder in which the servers are found, in the process that begins the tests."""
+    """Make the folder of the servers' sockets, in the process that begins the tests."""
     folder = Path(tempfile.mkdtemp(prefix="ccdflow-servers-"))
     os.environ[FOLDER] = str(folder)
     (folder / "owner").write_text(str(os.getpid()))
@@ -104,7 +104,7 @@ def begin():
 
 
 def end():
-    """End the servers, which look for their folder."""
+    """Remove the folder of the servers, which end without it."""
     shutil.rmtree(os.environ.pop(FOLDER))
     for server in _servers:
         os.waitpid(server, 0)
@@ -206,6 +206,7 @@ def _start_server(number):
 
 
 def _connect(folder, number):
+    """Return a connection to a server; raise `OSError` if it does not run."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(folder / str(number)))
@@ -216,6 +217,7 @@ def _connect(folder, number):
 
 
 def _import_environment(environment):
+    """Return the variables that may matter to imports."""
     return {name: v for name, v in environment.items() if not name.startswith(_RUN_VARIABLES)}
 
 
@@ -226,7 +228,7 @@ _FIRST_ENVIRONMENT = _import_environment(os.environ)
 
 
 def _import():
-    """Import Snakemake, and all that ccdflow's modules import."""
+    """Import Snakemake, and all modules that ccdflow imports."""
     cli = importlib.import_module("snakemake.cli")
     for name in _LATE_MODULES:
         importlib.import_module(name)
@@ -262,9 +264,10 @@ def _parse_rules():
         parsed[str(path)] = (content, code, number, lines)
 
     def parse_or_recall(source, run, linemap, overwrite_shellcmd=None, rulecount=0):
+        """Return the code of a rules file, parsed again only if the file has changed."""
         name = str(source.get_path_or_uri(secret_free=True))
         content, code, number, lines = parsed.get(name, (None, "", 0, {}))
-        # Rules without a name would have that of their number. No rule of ccdflow is one.
+        # A rule without a name would be named by its number. All rules of ccdflow have names.
         if overwrite_shellcmd or content is None or Path(name).read_bytes() != content:
             return parse(source, run, linemap, overwrite_shellcmd, rulecount)
         linemap.update(lines)
@@ -418,7 +421,7 @@ def _go(words):
 
 
 def _end(code):
-    """End as Python does, but for the freeing of all that was imported: 0.1 s."""
+    """End as Python does, without the freeing of imported modules, which takes 0.1 s."""
     threading._shutdown()
     atexit._run_exitfuncs()
     if isinstance(code, str):

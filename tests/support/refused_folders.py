@@ -1,24 +1,27 @@
-"""Folders that the system refuses to open: root may open all, so a test has to refuse them."""
+"""Folders that the system refuses to open: root may open any, so tests replace the calls."""
 
 import os
 
 
 def refuse_folder(patch, path_end, error_type, *error_arguments):
-    """Refuse to open and to list a folder.
+    """Replace the calls that open and list a folder by calls that raise.
 
     Parameters
     ----------
     patch : pytest.MonkeyPatch
     path_end : str
-        The end of its path.
+        The end of the folder's path.
     error_type : type
-        The OSError that is raised.
+        The class of the error, an OSError.
     *error_arguments
-        Its arguments but for the path, which is the last one.
+        Arguments of the error before the path.
     """
 
-    def refusing(call):
+    def refuse_in(call):
+        """Return a call that raises for the folder."""
+
         def refuse(path, *arguments, **options):
+            """Raise for the folder, or call."""
             if str(path).rstrip("/").endswith(path_end):
                 raise error_type(*error_arguments, str(path))
             return call(path, *arguments, **options)
@@ -26,4 +29,4 @@ def refuse_folder(patch, path_end, error_type, *error_arguments):
         return refuse
 
     for name in ("open", "scandir"):
-        patch.setattr(os, name, refusing(getattr(os, name)))
+        patch.setattr(os, name, refuse_in(getattr(os, name)))

@@ -1,4 +1,4 @@
-"""A tiny night with everything a calibrated frame needs, and its truth: half a second to make.
+"""A tiny night with all frames that a calibrated frame needs, and its truth.
 
 Biases, darks of two exposures, flats of two filters and science frames with stars, of a detector
 with two amplifiers and faults of every kind, as raw files::
@@ -30,7 +30,7 @@ NIGHT = "2024-03-01"
 
 @dataclass(frozen=True)
 class Chain:
-    """A night as it was taken.
+    """A simulated night.
 
     Attributes
     ----------
@@ -40,54 +40,54 @@ class Chain:
     profile : str
         Text of the camera's profile.
     detector : ccdflow.simulate.Detector
-    taken : dict of str to ccdflow.simulate.Exposure
-        By file: the raw frame and all that was injected.
+    exposures : dict of str to ccdflow.simulate.Exposure
+        Raw frame and injected truth by file.
     """
 
     raw: Path
     profile: str
     detector: simulate.Detector
-    taken: dict = field(repr=False)
+    exposures: dict = field(repr=False)
 
     def files_of_type(self, image_type, *, filter=None, exptime=None):
-        """Return the files of an image type, in the order in which they were taken."""
+        """Return the files of an image type, in the order of their exposures."""
         return [
             file
-            for file, one in self.taken.items()
+            for file, one in self.exposures.items()
             if one.image_type == image_type
             and (filter is None or one.filter == filter)
             and (exptime is None or one.exptime == exptime)
         ]
 
     def flat(self, band, *, unit="electron"):
-        """Return the true flat, of mean 1 over the pixels without fault: float64, (ny, nx).
+        """Return the true flat, with a mean of 1 over the pixels without faults: float64, (ny, nx).
 
-        Gains differ between the amplifiers: a flat made of frames in adu is another one
-        (`unit` ``"adu"``) than one made of frames in electrons.
+        Gains differ between the amplifiers, and therefore flats of frames in adu and in electrons
+        differ (`unit`).
         """
         response = self._response(band, unit)
         return response / response[self.detector.defects() == 0].mean()
 
     def perfect(self, file, *, unit="electron"):
-        """Return the true calibrated frame, given a flat of mean 1: float64, (ny, nx).
+        """Return the true calibrated frame for a flat of mean 1: float64, (ny, nx).
 
-        Mean electrons; or adu, where neither the frame nor its flat was multiplied by the gain.
+        It is in mean electrons, or in adu if neither frame nor flat is multiplied by the gain.
         """
-        one = self.taken[file]
+        one = self.exposures[file]
         response = self._response(one.filter, unit)
         return one.incident * response[self.detector.defects() == 0].mean()
 
     def _response(self, band, unit):
-        """Return the value of a pixel for one incident electron, in a unit."""
+        """Return the response of each pixel to one incident electron, in a unit."""
         response = self.detector.response(band)
         return response / {"electron": 1.0, "adu": values_by_column(self.detector, "gain")}[unit]
 
     def bias(self):
-        """Return the true combined bias in adu, the overscan's level taken off: (ny, nx)."""
+        """Return the true combined bias minus the level of the overscan, adu: (ny, nx)."""
         return np.broadcast_to(self.detector.structure, self.detector.shape)
 
     def dark(self, exptime, *, temperature=None):
-        """Return the true dark less bias, in adu: dark current and glow, blinking pixels off."""
+        """Return the true dark minus the bias, adu: dark current and glow, blinking pixels off."""
         at = self.detector.temperature if temperature is None else temperature
         charge = self.detector.dark_charge(exptime, temperature=at)
         return (charge + self.detector.glow_charge(exptime)) / values_by_column(
@@ -95,12 +95,12 @@ class Chain:
         )
 
     def good_pixels(self, *files):
-        """Return the pixels without fault that are neither hit nor saturated in these frames.
+        """Return which pixels have no fault, no hit and no saturation in these frames.
 
         Hot pixels that are linear in time count as good.
         """
-        good = self.detector.defects(hot=np.inf) == 0
-        for one in map(self.taken.get, files):
+        good = self.detector.defects(least_hot_rate=np.inf) == 0
+        for one in map(self.exposures.get, files):
             good &= ~one.is_saturated
             good[tuple(one.cosmics[:, :2].astype(int).T)] = False
         return good
@@ -128,7 +128,7 @@ def make(
     cards=None,
     suffix=".fits",
 ):
-    """Take the night and write it.
+    """Return the `Chain` of a simulated night, whose raw frames are written.
 
     Parameters
     ----------
@@ -141,21 +141,21 @@ def make(
     flats : sequence of (filter, number) or (filter, number, exposure in seconds)
     science : sequence of (filter, exposure in seconds, number)
     flat_exptime, flat_level : float
-        Seconds, where none are given; electrons in the centre of a flat.
+        Seconds of flats without an exposure, and electrons in the centre of a flat.
     lamp_drift : float
-        Part by which each flat is brighter than the one before.
+        Fraction by which each flat is brighter than the one before.
     sky : float
         Electrons per second and pixel.
     stars, fwhm : int, float
-        Their number, the same in all science frames, and their width in pixels.
+        Number of the stars, which all science frames share, and their width in pixels.
     temperature, dark_temperature : float, optional
-        Degrees Celsius; of the darks the same where not given.
+        Degrees Celsius; `dark_temperature` is by default `temperature`.
     dark_days : int
-        Days after the rest at which the darks were taken.
+        Days between the darks and the other frames, which are earlier.
     cosmic_rays : float
-        Per pixel and second.
+        Cosmic rays per pixel and second.
     cards : dict, optional
-        Header cards for all frames, or other values of those that are there.
+        Further or changed header cards of all frames.
     suffix : str
         ``.fits`` or ``.fits.gz``.
 
@@ -188,41 +188,41 @@ def make(
         one = {"image_type": "science", "exptime": exptime, "filter": band, "sky": field_of_stars}
         shots += [(f"science_{band}", n, one | common) for n in range(count)]
     plan = [_shot(place, *shot, suffix, dark_days) for place, shot in enumerate(shots)]
-    taken = _take_once(Path(folder), detector, plan, seed)
-    return Chain(Path(folder), simulate.profile(detector), detector, taken)
+    exposures = _expose_once(Path(folder), detector, plan, seed)
+    return Chain(Path(folder), simulate.profile(detector), detector, exposures)
 
 
-# Files and exposures of the last nights, by all that these follow from: half of the nights that the
-# tests of a file take were taken by another one of them before.
+# Files and exposures of the last nights by the hash of their plan: half of the nights in a file of
+# tests are needed by several tests.
 _nights = {}
-# A night is about ten megabytes: four are kept.
+# Nights that are kept: each has about ten megabytes.
 _NIGHTS_KEPT = 4
 
 
 def forget():
-    """Forget the nights that were taken: the next one is exposed anew."""
+    """Forget all nights, so that the next one is exposed anew."""
     _nights.clear()
 
 
-def _take_once(folder, detector, plan, seed):
-    """Take a night, or write the files of one that was taken before; return {file: exposure}."""
+def _expose_once(folder, detector, plan, seed):
+    """Expose a night, or write the files of an equal earlier one; return {file: exposure}."""
     basis = hashlib.blake2b(pickle.dumps((detector, plan, seed))).digest()
     if basis in _nights:
-        contents, taken = _nights[basis] = _nights.pop(basis)
+        contents, exposures = _nights[basis] = _nights.pop(basis)
         for name, content in contents.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        return dict(taken)
-    taken = simulate.expose_night(folder, detector, plan, seed=seed)
-    contents = {name: (folder / name).read_bytes() for name in (*taken, "truth.npz")}
-    _nights[basis] = contents, taken
+        return dict(exposures)
+    exposures = simulate.expose_night(folder, detector, plan, seed=seed)
+    contents = {name: (folder / name).read_bytes() for name in (*exposures, "truth.npz")}
+    _nights[basis] = contents, exposures
     if len(_nights) > _NIGHTS_KEPT:
         del _nights[next(iter(_nights))]
-    return dict(taken)
+    return dict(exposures)
 
 
 def _shot(place, name, number, options, suffix, dark_days):
-    """Return the shot at a place of the plan, three minutes after the one before."""
+    """Return the shot at a place of the plan; shots are three minutes apart."""
     start = EVENING + timedelta(minutes=3 * place)
     start += timedelta(days=dark_days * (options["image_type"] == "dark"))
     return simulate.Shot(f"{name}{number + 1}{suffix}", start=start, **options)

@@ -22,12 +22,12 @@ from ccdflow.run.ending import session_end
 
 
 def region(text):
-    """A region from a FITS section, without its brackets."""
+    """Return the region of a FITS section without its brackets."""
     return Region.from_fits(f"[{text}]")
 
 
 def amplifier(data, overscan=(), *, along=None, place=None, name="A", hdu=0, **more):
-    """An amplifier from FITS sections; its data go to the corner of the product."""
+    """Return an amplifier of FITS sections; by default its data are in the product's corner."""
     data = region(data)
     ny, nx = data.shape
     strips = tuple(region(s) for s in ([overscan] if isinstance(overscan, str) else overscan))
@@ -43,7 +43,7 @@ def amplifier(data, overscan=(), *, along=None, place=None, name="A", hdu=0, **m
 
 
 def geometry(raw_shape, *amplifiers, layout="image"):
-    """The geometry of a frame of which all HDUs have one shape."""
+    """Return the geometry of a frame in which all HDUs have one shape."""
     hdus = sorted({a.hdu for a in amplifiers})
     extensions = ()
     if layout == "extensions":
@@ -60,6 +60,7 @@ def geometry(raw_shape, *amplifiers, layout="image"):
 
 
 def _extent(amplifiers):
+    """Return (ny, nx) of the image that amplifiers cover."""
     return max(a.place.y1 for a in amplifiers), max(a.place.x1 for a in amplifiers)
 
 
@@ -67,15 +68,15 @@ def _extent(amplifiers):
 
 
 def write_raw(path, *hdus, more=()):
-    """Write a raw file of (data, cards) pairs, compressed if its name ends so.
+    """Write a raw file of (data, cards) pairs, compressed if its name ends in ``.gz``.
 
     Parameters
     ----------
     path : path-like
     *hdus : (numpy.ndarray or None, dict)
-        The primary first.
+        Pairs of the HDUs, the primary one first.
     more : iterable of str
-        Texts of cards that go into the primary header as they are.
+        Texts of further cards for the primary header.
 
     Returns
     -------
@@ -91,9 +92,9 @@ def write_raw(path, *hdus, more=()):
 
 
 def raw_bytes(*hdus, more=()):
-    """Return the bytes of a raw file, as for `write_raw`.
+    """Return the bytes of a raw file; arguments are those of `write_raw`.
 
-    Headers of the usual cards are written without astropy.
+    Headers with usual cards are written without astropy, which takes longer.
     """
     structures = [
         _structure(n == 0, None if data is None else (data.dtype.str, data.shape))
@@ -121,7 +122,7 @@ def raw_bytes(*hdus, more=()):
 
 @cache
 def _structure(is_first, form):
-    """Return the cards of an image's structure as astropy writes them, and their keywords."""
+    """Return the structural cards of an image in astropy's form, and the keywords of its own."""
     data = None if form is None else np.zeros(form[1], form[0])
     hdu = (fits.PrimaryHDU if is_first else fits.ImageHDU)(data)
     file = io.BytesIO()
@@ -133,21 +134,22 @@ def _structure(is_first, form):
 
 
 def _bytes_by_astropy(hdus, more):
-    made = fits.HDUList()
+    """Return the bytes of a raw file that astropy writes."""
+    hdu_list = fits.HDUList()
     for data, cards in hdus:
-        hdu = (fits.ImageHDU if made else fits.PrimaryHDU)(data)
+        hdu = (fits.ImageHDU if hdu_list else fits.PrimaryHDU)(data)
         for keyword, value in cards.items():
             hdu.header[keyword] = value
-        made.append(hdu)
+        hdu_list.append(hdu)
     for text in more:
-        made[0].header.append(fits.Card.fromstring(text), end=True)
+        hdu_list[0].header.append(fits.Card.fromstring(text), end=True)
     file = io.BytesIO()
-    made.writeto(file, output_verify="ignore")
+    hdu_list.writeto(file, output_verify="ignore")
     return file.getvalue()
 
 
 def biases(n, shape=(40, 72), *, level=1000, noise=4.0, wide=64, seed=1):
-    """`n` raw biases, uint16: a level, noise, a slope along the rows; no light anywhere."""
+    """Yield `n` raw biases, uint16: a level, noise, and a slope along the rows."""
     rng = np.random.default_rng(seed)
     slope = np.linspace(0, 6, wide)
     for _ in range(n):
@@ -169,7 +171,7 @@ amplifiers:
 
 
 def bias_cards(number, *, name="TESTCAM", **more):
-    """The header of a bias taken `number` minutes after the first."""
+    """Return the cards of a bias that was taken `number` minutes after the first one."""
     return {
         "INSTRUME": name,
         "IMAGETYP": "BIAS",
@@ -193,7 +195,7 @@ class Run:
     context: JobContext
 
     def open(self, product):
-        """Open a product with astropy, all checksums compared."""
+        """Return the HDUs of a product, whose checksums and form astropy has checked."""
         content = io.BytesIO((self.results / product).read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -203,7 +205,7 @@ class Run:
 
 
 def begin(raw, results, cameras, **config):
-    """Plan what is to be made of a raw folder.
+    """Return the session of a run on a raw folder, which has planned its jobs.
 
     Parameters
     ----------
@@ -211,9 +213,8 @@ def begin(raw, results, cameras, **config):
     cameras : dict of str to str
         Profiles' texts by camera.
     **config
-        Settings, as in ``config/config.yaml``; but no detector is measured, and the level is one a
-        row, as the strips of these
-        small frames are narrow and the expected pixels are worked out so.
+        Settings of ``config/config.yaml``. By default no detector is measured, and each row has its
+        own level: the expected pixels of these small frames are computed in this way.
 
     Returns
     -------
@@ -233,7 +234,7 @@ def begin(raw, results, cameras, **config):
 
 
 def run_jobs(raw, results, cameras, *, kinds=("frame", "bias"), **config):
-    """Make the products of some kinds, one job after the other; arguments as for `begin`."""
+    """Return the `Run` of the jobs of some kinds, one after the other; arguments as for `begin`."""
     running = begin(raw, results, cameras, **config)
     try:
         jobs = running.plan.jobs_of_kind(*kinds)

@@ -1,4 +1,4 @@
-"""Figures of simulated cameras over the nights: steady ones, and archives with one step."""
+"""Figures of simulated cameras by night: steady ones, and archives with one step."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import numpy as np
 SEASON = 365.25
 
 
-def nights_of(rng, nights, *, taken=0.7, gap=60):
-    """Return days with frames: some nights are cloudy, and none has any in a gap."""
+def nights_of(rng, nights, *, fraction_taken=0.7, gap=60):
+    """Return the days with frames: cloudy nights, and a gap of some weeks, have none."""
     days = np.arange(float(nights))
-    is_taken = rng.random(nights) < taken
+    is_taken = rng.random(nights) < fraction_taken
     if gap and nights > 2 * gap:
         first = int(rng.integers(30, nights - gap))
         is_taken[first : first + int(rng.integers(0, gap))] = False
     return days[is_taken]
 
 
-def bad_nights(rng, count, *, part=0.02):
-    """Return which nights are bad: some alone, a quarter of them two in a row."""
-    bad = rng.random(count) < part
+def bad_nights(rng, count, *, fraction=0.02):
+    """Return which nights are bad: single ones, and a quarter of the time two in a row."""
+    bad = rng.random(count) < fraction
     bad[np.minimum(np.flatnonzero(bad)[::4] + 1, count - 1)] = True
     return bad
 
 
 def correlated_noise(rng, count, correlation):
-    """Return noise of unit variance of which each value resembles the one before."""
+    """Return noise of unit variance with a correlation between successive values."""
     noise = rng.standard_normal(count)
     for place in range(1, count):
         noise[place] *= (1 - correlation**2) ** 0.5
@@ -34,11 +34,11 @@ def correlated_noise(rng, count, correlation):
 
 
 def steady_camera(rng, *, nights=365, series=20):
-    """Yield (days, values) of the figures of a steady camera, their scatter about 1.
+    """Yield (days, values) of the figures of a steady camera, with a scatter of about 1.
 
-    Five figures of four amplifiers: with noise that resembles the night before (0, 0.3, 0.6), with
-    long tails, and counts. The seasons move them by up to 8, ageing by up to 5 a year; half of the
-    scatter is common to all; bad nights are off by up to 50.
+    Five sorts of figures repeat: noise with a correlation of 0, 0.3 and 0.6 between nights, noise
+    with long tails, and counts. The first three change by up to 8 with the seasons and by up to 5 a
+    year by ageing; half of their variance is common to all; bad nights differ by up to 50.
     """
     days = nights_of(rng, nights)
     bad, common = bad_nights(rng, days.size), rng.standard_normal(days.size)
@@ -57,10 +57,10 @@ def steady_camera(rng, *, nights=365, series=20):
 
 
 def archive_with_step(rng, *, nights=60, scatter=0.01, step=0.2, margin=6, bad=0.02):
-    """Return (days, values, first) of a figure that changes by a part with one of its nights.
+    """Return (days, values, first) of a figure that changes by a fraction from night `first` on.
 
-    Drift is up to 5 % with the seasons; bad nights are off by 20 to 300 %. The first night of the
-    new state is not bad: a bad night has no state.
+    The figure drifts by up to 5 % with the seasons, and bad nights differ by 20 to 300 %. The first
+    night of the new state is never bad.
     """
     days = np.sort(rng.choice(int(1.4 * nights), nights, replace=False)).astype(float)
     first = int(rng.integers(margin, nights - margin + 1))

@@ -1,4 +1,4 @@
-"""Faults of the system at every touch of a file: no list of readers and writers to keep in step.
+"""Faults of the system at every touch of a file, without a list of readers and writers.
 
 Python announces each opening, listing, renaming and removing of a file to its audit hooks, and a
 hook that raises makes the call fail. `stat`, `fsync` and reading at a place are replaced, and
@@ -34,31 +34,32 @@ _is_hooked = False
 
 
 def _hook(event, arguments):
+    """Note an audit event for the active `Touches`."""
     if _now and event in _AUDITED_CALLS:
         _now[-1].pass_by(event.removeprefix("os.").removesuffix(".__new__"), arguments[0])
 
 
 class Touches:
-    """Raises at a place where a file below a folder is touched; else notes the places.
+    """Notes of the places where files below a folder are touched, and an error at one place.
 
     Parameters
     ----------
     patch : pytest.MonkeyPatch
     folder : path-like
     label : callable, optional
-        Returns what a touch belongs to, such as the kind of the job at work in this thread: the
-        first part of a place. Touches of which it says None are left alone.
+        Returns the first part of a place, such as the kind of the job at work in this thread.
+        Touches for which it returns None are not noted.
 
     Attributes
     ----------
     seen : collections.Counter of str
         Number of touches at each place.
     error : callable or None
-        Makes the error that is raised at the place.
+        Called without arguments; returns the error that is raised at the place.
     is_lasting : bool
-        Whether it is raised at each touch there, or at the first one alone.
+        Whether the error is raised at each touch of the place, or only at the first.
     struck : str
-        The place where an error was raised; '' before that.
+        The file at which an error was raised; '' before that.
     """
 
     def __init__(self, patch, folder, label=lambda: ""):
@@ -79,7 +80,7 @@ class Touches:
 
     @contextmanager
     def watch(self):
-        """Watch while this goes on."""
+        """Note touches during a block."""
         _now.append(self)
         try:
             yield self
@@ -87,13 +88,16 @@ class Touches:
             _now.remove(self)
 
     def strike(self, place, error, *, lasting=False):
-        """From now on raise ``error()`` at a place, once or at each touch; None for nowhere."""
+        """Raise ``error()`` at a place from now on, once or at each touch; None ends this."""
         self.place, self.error, self.is_lasting = place, error, lasting
         if place is not None:
             self.struck = ""
 
     def _guard(self, name, function):
+        """Return a function that notes its call while this object is active."""
+
         def guard_call(target, *arguments, **options):
+            """Note the touch, and call the function."""
             if _now and _now[-1] is self:
                 self.pass_by(name, target)
             return function(target, *arguments, **options)
@@ -101,29 +105,35 @@ class Touches:
         return guard_call
 
     def _opener(self, function):
+        """Return an `open` whose files note reading and writing."""
         touches = self
 
         class Watched(io.FileIO):
-            """A file that announces what is done with it."""
+            """A file that notes reading and writing."""
 
             def read(self, size=-1):
+                """Note and read."""
                 touches.pass_by("read", self.name)
                 return super().read(size)
 
             def readall(self):
+                """Note and read."""
                 touches.pass_by("read", self.name)
                 return super().readall()
 
             def readinto(self, buffer):
+                """Note and read."""
                 touches.pass_by("read", self.name)
                 return super().readinto(buffer)
 
             def write(self, data):
+                """Note and write."""
                 touches.pass_by("write", self.name)
                 return super().write(data)
 
         def open_guarded(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None,
                          closefd=True, opener=None):  # fmt: skip
+            """Open a file below the folder as `Watched`, any other file as usual."""
             if not (_now and _now[-1] is self and self._is_below(file)):
                 return function(file, mode, buffering, encoding, errors, newline, closefd, opener)
             raw = Watched(file, mode.replace("b", "").replace("t", ""), closefd, opener)
@@ -140,10 +150,11 @@ class Touches:
         return open_guarded
 
     def _is_below(self, path):
+        """Return whether a path is below the folder."""
         return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self.folder)
 
     def pass_by(self, operation, target):
-        """Note a touch; raise if it is at the place."""
+        """Note a touch; raise the error if it is at the place."""
         if getattr(self._inside, "now", False):
             return
         self._inside.now = True
@@ -159,6 +170,7 @@ class Touches:
             raise self.error()
 
     def _place_below(self, operation, target):
+        """Return the place of a touch: (label, operation, function, kind of file), or None."""
         if isinstance(target, int):
             try:
                 target = str(Path(f"/proc/self/fd/{target}").readlink())
@@ -174,7 +186,7 @@ class Touches:
 
     @staticmethod
     def _function():
-        """Return the innermost function of ccdflow that is at work, as module:function."""
+        """Return the innermost running function of ccdflow, as module:function."""
         frame = sys._getframe(3)
         while frame is not None:
             file = frame.f_code.co_filename
@@ -185,7 +197,7 @@ class Touches:
 
 
 def kind_of(path):
-    """Return the kind of a file by its path below a folder: its first folders, and its ending.
+    """Return the kind of a file by its path: its first folders, and its ending.
 
     >>> kind_of("/results/reduced/a.fits"), kind_of("/results/.ccdflow/done/x.json")
     ('results/reduced *.fits', 'results/.ccdflow/done *.json')

@@ -1,4 +1,4 @@
-"""A chain of products that tests verify: its kinds, a night of it, and the first product of one."""
+"""A chain of products that tests verify: its kinds, a night, and the first product of a kind."""
 
 import shutil
 
@@ -11,9 +11,9 @@ MADE_KINDS = ("frame", "bias", "dark", "flat", "science")
 
 
 def make_chain(top, settings=None, *, kinds=MADE_KINDS, **options):
-    """Take a small night below a folder and make its products: (raw folder, results folder).
+    """Expose a small night below a folder and make its products; return (raw, results) folders.
 
-    ``how`` is settings; ``options`` are those of `small_chain.make`.
+    ``options`` are arguments of `small_chain.make`.
     """
     chain = small_chain.make(top / "raw", **options)
     results = top / "results"
@@ -35,7 +35,7 @@ def verify_all_rows(product, folders):
 
 
 def first_product(results, kind):
-    """The first product whose name begins like that."""
+    """Return the first product of a folder and beginning of a name, such as 'combined/dark'."""
     folder, _, begin = kind.partition("/")
     return next(
         name

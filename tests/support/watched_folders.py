@@ -16,7 +16,7 @@ SETTINGS = {"pictures": {"per_type": 0}, "detector": {"enabled": False}}
 
 @dataclass
 class WatchOutput:
-    """Lines that a watch said."""
+    """The lines of a watch, as a function that takes them."""
 
     lines: list = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class WatchOutput:
 
 
 def settings_of(raw, results, chain):
-    """Return the settings for a watch; no run is left at work."""
+    """Return the settings of a watch on a folder; no run holds the results afterwards."""
     raw.mkdir(parents=True, exist_ok=True)
     (raw / "none.fits").write_bytes(b"")
     started = begin(raw, results, {"simcam": chain.profile}, **SETTINGS)
@@ -35,6 +35,7 @@ def settings_of(raw, results, chain):
 
 
 def watch_of(values, output, *, show_round=lambda _: None, **noticing):
+    """Return a watch with these settings, whose lines go to an output."""
     return watching.Watch(
         values,
         chain=kinds.CHAIN,
@@ -54,9 +55,9 @@ def run_from_scratch(raw, results, chain):
     return products(results)
 
 
-def wait_until(is_so, seconds=300):
-    """Wait for something that another thread does; the time only bounds a failure."""
+def wait_until(condition, seconds=300):
+    """Wait until a function returns true; fail after some seconds."""
     end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it did not come to that"
+    while not condition():
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.02)

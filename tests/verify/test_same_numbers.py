@@ -11,8 +11,8 @@ from ccdflow import verify
 from ccdflow.calibrate import signal
 from ccdflow.verify.detector import photon_light
 
-# Module of verification, module of the library, and the names that both have; where the library has
-# another name, or one for each number, it is behind "=".
+# Module of verification, module of the library, and the names of equal numbers in both. A different
+# name in the library, or the names of single numbers there, is behind "=".
 REPEATED_NUMBERS = (
     ("calibrated.cosmic_rays", "detector.cosmic_rays.star_guard",
      "_SKY_BOX _USUAL_WIDTH _STAR_SIGMA _STAR_EXCESS_SIGMA _SHARPEST_STAR _SKY_DISTANCE"
@@ -46,30 +46,32 @@ REPEATED_NUMBERS = (
     ("detector.shutter_maps", "detector.photons.night_transfer",
      "_SAME_EXPOSURE _MOST_LAMP_SCATTER"),
     ("detector.shutter_maps", "detector.dead_time",
-     "_LEAST_LAMP=_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
+     "_LEAST_LAMP_SCATTER _MANY_FREEDOMS=_MANY_RESIDUALS"),
     ("detector.detector_products", "detector.pixels.history", "_ROUNDING"),
     ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
-    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL_SIGMA"),
+    ("calibrated.master_planes", "calibrate.master_noise", "_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
-    ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),
+    ("calibrated.remade_calibration", "calibrate.image_figures", "_TOP_SHARE"),
     ("calibrated.remade_calibration", "calibrate.sky_level",
-     "_SKY_LAG=_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _SKY_ITERATIONS=_CLIPPING_ITERATIONS"
-     " _KEPT_VARIANCE=_CLIPPED_VARIANCE"),
+     "_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _CLIPPING_ITERATIONS"
+     " _CLIPPED_VARIANCE"),
     ("calibrated.masking", "calibrate.arithmetic", "_HOT_RATE"),
     ("calibrated.masking", "frame.saturation",
-     "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMN_DISTANCE=_COLUMNS_APART"),
+     "_FEWEST_SATURATED _EXCESS_SIGMA _LEAST_SCATTER _COLUMNS_APART"),
     ("calibrated.masking", "detector.pixels.history", "_LEAST_SHARE"),
     ("combined.combined_figures", "detector.dark_figures", "_HOT_SIGMA"),
     ("combined.combined_figures", "combine.subtracted_masters", "_MOST_ERROR_RATIO=_HOT_NOISE"),
     ("combined.combined_figures", "detector.pixels.trails",
      "_HOT_COLUMN_PART=_HOT_COLUMN_FRACTION _LEAST_WELL _HOT_SIGMA=_EXCESS_SIGMA"),
-    ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES"),
+    ("combined.measuring", "combine.row_sample", "_SAMPLE_BYTES _FEWEST_ROWS _MOST_EXCESS"),
+    ("combined.remade_by_noise", "combine.clipping", "_BRIGHT_SIGMA"),
     ("combined.measuring", "combine.moments", "_CLIP_SIGMA"),
-    ("combined.measuring", "combine.noise", "_LEAST_SIGMA=DIGITAL_NOISE"),
+    ("reading.restated_numbers", "combine.noise", "DIGITAL_NOISE"),
+    ("reduced.remade_frames", "frame.line_noise", "_OUTLIER_SIGMA _LEAST_SIGMA"),
     ("combined.measuring", "combine.member_noise",
      "MODEL_ROWS=SAMPLE_ROWS _BOX_SHAPE=_BOX_ROWS,_BOX_COLUMNS"),
     ("combined.measuring", "detector.flat_figures",
-     "_PAIR_VARIANCE_FACTOR _GAIN_PIXELS=_FEWEST_GAIN_PIXELS"),
+     "_PAIR_VARIANCE_FACTOR _FEWEST_GAIN_PIXELS"),
     ("comparing.amplifiers", "frame.readout", "ROUNDING"),
     ("reading.restated_numbers", "maskbits",
      "SATURATED NOT_FINITE NO_DATA HOT DEAD BAD_COLUMN COSMIC UNLIT UNCALIBRATED NOT_LINEAR BLEED"
@@ -84,18 +86,19 @@ REPEATED_NUMBERS = (
     ("reading.restated_numbers", "detector.dead_time",
      "MOST_CELLS=_MOST_CELLS LEAST_CELL_SIDE=_LEAST_SIDE"),
 )  # fmt: skip
-# Numbers that are verification's own: tolerances, sizes of samples, rows at once, limits of tables.
+# Numbers that only verification has: tolerances, sizes of samples, rows at once, limits of tables.
 OWN_NUMBERS = {
-    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_DIGITS",
-    "calibrated.cosmic_rays": "_WIDTH_TOLERANCE _WIDTH_TOLERANCE_IN_STEPS",
+    "calibrated.calibrated_verdict": "MOST_STEPS _SHUTTER_STEPS _ROWS_AT_ONCE _SATURATION_ROUNDING",
+    "calibrated.cosmic_rays": "_FWHM_TOLERANCE _FWHM_TOLERANCE_IN_STEPS",
     "calibrated.grading": "_ROUNDING_DEGREES",
     "calibrated.masking":
         "_BITS_WITHOUT_LIGHT _CARD_ROUNDING _END_TOLERANCE"
-        " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _PART_DIFFERING _ROWS_AT_ONCE",
+        " _END_TOLERANCE_IN_STEPS _MOST_NAMED _MOST_DIFFERING _MOST_DIFFERING_FRACTION"
+        " _ROWS_AT_ONCE",
     "calibrated.master_planes": "_BITS_OF_FRAMES _LIGHT_ROWS",
-    "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_PART _HALVINGS",
+    "calibrated.remade_calibration": "_SKY_ROWS _SKY_QUANTILES _SKY_TOLERANCE _HALVINGS",
     "calibrated.standard_errors":
-        "_BLOCK_PIXELS CARD_ROUNDING_PART SCATTER_ROUNDING_PART _SUM_ROUNDING _NEAR_LIMIT",
+        "_BLOCK_PIXELS CARD_TOLERANCE SCATTER_TOLERANCE _SUM_ROUNDING _NEAR_LIMIT",
     "combined.combined_verdict":
         "_MOST_BANDS _BAND_ROWS _MOST_VALUES _FEWEST_BANDS ERROR_TOLERANCE",
     "combined.kept_values": "_MOST_DOUBTFUL",
@@ -110,30 +113,31 @@ OWN_NUMBERS = {
         " LONG_EXPOSURE_TOLERANCE READ_NOISE_TOLERANCE ZERO_NOISE_TOLERANCE"
         " COMBINED_NOISE_TOLERANCE CLIPPING_NOISE_TOLERANCE _FACTOR_TOLERANCE _GAIN_TOLERANCE"
         " _MOST_SIGMA MASTER_NOISE_TOLERANCE FLAT_SIGNAL_TOLERANCE FLAT_SCATTER_TOLERANCE",
-    "command": "_OWN_FAULT_STATUS _MOST_NAMED",
+    "command": "_OWN_FAULT_STATUS _MOST_NAMED_FILES",
     "comparing.amplifiers":
-        "_FEWEST_VALUES_BY_FORMULA _MOST_DRAWN _TRIALS _SEED _LEVEL_VARIANCE_PART"
-        " _LEAST_LEVEL_VARIANCE",
+        "_FEWEST_VALUES_BY_FORMULA _MOST_DRAWN_VALUES _MOST_DRAWN_LEVELS _SEED"
+        " _LEVEL_VARIANCE_TOLERANCE _LEAST_LEVEL_TOLERANCE",
     "comparing.comparing":
         "RELATIVE_ROUNDING ABSOLUTE_ROUNDING DERIVED_ROUNDING NEAR_LIMIT_OF_CARD",
-    "comparing.sentences": "_WIDTH _SHARE_ROUNDING _SENTENCE_ROUNDING",
-    "comparing.source_cards": "_CARD",
+    "comparing.sentences": "_CARD_CHARACTERS _SHARE_ROUNDING _SENTENCE_ROUNDING",
+    "comparing.source_cards": "_CARD_BYTES",
     "detector.dark_pixels": "_OWN_LIGHT_ROUNDS",
     "detector.flat_pixels": "_STRIP_ROWS _FEWEST_ROWS",
     "detector.night_tables": "_USELESS_BITS _SIGMA_ROUNDING",
-    "detector.photon_light": "_NEAR_PART _EXAMINED_PART",
-    "detector.pixel_bits": "NEAR_LIMIT_PART",
-    "detector.shutter_maps": "_ROWS_AT_ONCE _ERROR_PART _VALUE_PART _MEAN_PART _LEAST_MEAN",
+    "detector.photon_light": "_NEAR_FRACTION _EXAMINED_FRACTION",
+    "detector.pixel_bits": "NEAR_LIMIT_FRACTION",
+    "detector.shutter_maps":
+        "_ROWS_AT_ONCE _ERROR_FRACTION _VALUE_FRACTION _MEAN_TOLERANCE _LEAST_MEAN_TOLERANCE",
     "reading.accounts": "_SATURATED_LEVEL",
-    "reading.stored_rows": "_BLOCK",
-    "reduced.reduced_verdict": "_NOISE_PART _PIXEL_TOLERANCE",
+    "reading.stored_rows": "_BLOCK_BYTES",
+    "reduced.reduced_verdict": "_NOISE_TOLERANCE _PIXEL_TOLERANCE",
     "reduced.remade_frames": "_ROWS_AT_ONCE",
     "selection": "MOST_BYTES",
 }  # fmt: skip
 
 
 def numbers_of_verification():
-    """{module: names} of the numbers, and tuples of numbers, that modules of verification set."""
+    """Return {module: names} of the numbers, and tuples of numbers, in modules of verification."""
     top, names_by_module = Path(verify.__file__).parent, {}
     for path in sorted(top.rglob("*.py")):
         module = ".".join(path.relative_to(top).with_suffix("").parts)
@@ -152,6 +156,7 @@ def numbers_of_verification():
 
 
 def is_of_numbers(value):
+    """Return whether a value is a number, or a tuple of numbers."""
     values = value if isinstance(value, tuple) and value else (value,)
     return all(type(each) in (int, float, np.float64) for each in values)
 
@@ -186,14 +191,14 @@ def test_a_repeated_number_is_that_of_the_library(copy, original, words):
 
 @pytest.mark.parametrize(("gain", "response"), [(1.0, 1.0), (4.0, 1.0), (0.5, 0.8)])
 def test_the_light_of_steep_stars_is_that_of_the_library(gain, response):
-    """Peaks up to 500,000 electrons, 0.85 pixels wide: surfaces miss their wings by far."""
+    """Stars with peaks up to 500,000 electrons and a sigma of 0.85 pixels: no surface fits them."""
     random, side = np.random.default_rng(5), 128
     rows, columns = np.indices((side, side))
     y, x = rows % 16 - 8.3, columns % 16 - 8.3
-    # Each star has two thirds of the light of the one before, in eight columns of stars.
+    # Each star has two thirds of the light of the star before it.
     peaks = 500_000 * (2 / 3) ** (columns // 16 * 2 + rows // 16 % 2)
     scene = 100 + peaks * np.exp(-(y**2 + x**2) / (2 * 0.85**2))
-    # In adu over the flat, of which one has so many electrons.
+    # The frame is in adu over the flat: electrons per unit.
     electrons = gain * response
     image = random.poisson(np.pad(scene, ((1, 1), (0, 0)), mode="edge")) / electrons
     image = image.astype(np.float32)
@@ -206,10 +211,10 @@ def test_the_light_of_steep_stars_is_that_of_the_library(gain, response):
         image.astype(float), smooth, variance * flat**2, flat, 1 / gain
     )
     _, first, second = np.intersect1d(places, own.places, return_indices=True)
-    # 1 % about a limit either decision is right; the library's sums are of float32.
+    # Within 1 % of a limit either decision is right, because the library sums float32.
     decided = own.closeness[second] > 0.01
     assert np.count_nonzero(decided) > 300
     expected = own.light[second][decided]
-    # Half an electron of faint pixels, and one in 10,000 of bright ones.
+    # Half an electron in faint pixels, and 1e-4 of the light in bright ones.
     tolerance = np.maximum(0.5 / electrons, 1e-4 * expected)
     assert (np.abs(light[first][decided] - expected) <= tolerance).all()

@@ -1,4 +1,4 @@
-"""Products made again by ccdproc: sound ones are verified, and nothing that was changed passes."""
+"""Products made again by ccdproc: sound ones are verified, and no change passes."""
 
 import bz2
 import gzip
@@ -39,7 +39,7 @@ def combined_biases(tmp_path_factory):
 
 @pytest.fixture
 def copy(combined_biases, tmp_path):
-    """The same night, to be spoilt."""
+    """A copy of the night that a test may change."""
     return copy_folders(combined_biases, tmp_path)
 
 
@@ -58,7 +58,7 @@ def test_sound_products_are_verified_to_the_last_pixel(combined_biases):
     assert (frame.verdict, frame.pixels, frame.largest) == ("verified", 40 * 64, 0.0)
     combined = look(combined_product(combined_biases[1]), combined_biases, compares_all_rows=True)
     assert (combined.verdict, combined.pixels) == ("verified", 40 * 64)
-    # The bands are as many rows as there are.
+    # The bands cover all rows.
     assert look(combined_product(combined_biases[1]), combined_biases).pixels == 40 * 64
 
 
@@ -112,7 +112,7 @@ def test_a_flipped_bit_anywhere_is_found(copy):
         sound = path.read_bytes()
         for _ in range(60):
             changed = bytearray(sound)
-            # Half of them in the header.
+            # Half of the bits are in the header.
             where = rng.integers(0, len(sound) if rng.random() < 0.5 else 2880 * 2)
             changed[where] ^= 1 << int(rng.integers(0, 8))
             path.write_bytes(changed)
@@ -147,7 +147,7 @@ def test_a_raw_frame_that_was_replaced_is_found_and_one_that_is_gone_is_no_succe
     ],
 )
 def test_a_raw_frame_that_was_packed_in_another_way_is_the_same(copy, name, pack):
-    """The packing is told by the content, as when the frame was reduced."""
+    """The content tells the packing, as in the reduction of the frame."""
     raw, _ = copy
     content = gzip.decompress((raw / "b3.fits.gz").read_bytes())
     (raw / "b3.fits.gz").unlink()

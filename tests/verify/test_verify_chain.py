@@ -1,4 +1,4 @@
-"""Combined darks, flats and calibrated frames made again; whatever was done to them is found."""
+"""Combined darks, flats and calibrated frames made again; every change of them is found."""
 
 import shutil
 
@@ -22,7 +22,7 @@ def reduced_chain(tmp_path_factory):
 
 @pytest.fixture
 def copy(reduced_chain, tmp_path):
-    """The same night, to be spoilt."""
+    """A copy of the night that a test may change."""
     shutil.copytree(reduced_chain[1], tmp_path / "results")
     return reduced_chain[0], tmp_path / "results"
 

@@ -118,7 +118,7 @@ def test_a_sample_has_tables_and_maps_of_frames_that_are_small(measured_night, m
         for product, one in noted_fits_products(measured_night[1]).items()
     }
     row = {"camera": "simcam", "type": "bias", "night": "2024-03-01"}
-    monkeypatch.setattr(selection, "_rows_of", lambda results: {"bias1.fits": row})
+    monkeypatch.setattr(selection, "_lines_of_inventory", lambda results: {"bias1.fits": row})
     table, shutter = (product_of(measured_night, start) for start in ("pixels_", "shutter_"))
     chosen, large = selection.sample_of_products(measured_night[1], made)
     assert {table, shutter} <= set(chosen)

@@ -103,7 +103,7 @@ def report_of_choices(raw, results, chosen):
     run_jobs(raw.raw, results, {"simcam": QUADRANTS}, kinds=MADE_KINDS, **settings_of(chosen))
     products = noted_fits_products(results)
     request = command.VerifyRequest(verifies_all_products=True, compares_all_rows=True)
-    text, _ = command.report(raw.raw, results, request, notes_by_product=products)
+    text, _ = command.verify_and_report(raw.raw, results, request, notes_by_product=products)
     return text.splitlines(), len(products)
 
 

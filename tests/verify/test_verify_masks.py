@@ -44,7 +44,7 @@ def look(night):
 
 
 def test_every_bit_of_a_mask_is_made_again(masked_night, monkeypatch):
-    """Each pixel must have just the bits that it has: no other mask would pass."""
+    """Each pixel must have exactly its bits: no other mask would pass."""
     kept, check = [], masking.ExpectedMask.check
 
     def note(expected, mask):

@@ -39,7 +39,7 @@ def sound_night(tmp_path_factory):
 
 @pytest.fixture
 def copy(sound_night, tmp_path):
-    """The same night, to be spoilt."""
+    """A copy of the night that a test may change."""
     return copy_folders(sound_night, tmp_path)
 
 
@@ -52,18 +52,23 @@ def look(product, folders, *, knows=False):
     )
 
 
-def swap(hdus):
+def swap_hdus(hdus):
+    """Exchange the second and the third HDU."""
     hdus[1], hdus[2] = hdus[2], hdus[1]
 
 
 def add_hdu(name):
+    """Return a function that adds an HDU."""
+
     def change(hdus):
         hdus.append(fits.ImageHDU(np.zeros(hdus[0].shape, "i2"), name=name))
 
     return change
 
 
-def without_hdu(hdu):
+def lose_hdu(hdu):
+    """Return a function that deletes an HDU."""
+
     def change(hdus):
         del hdus[hdu]
 
@@ -71,45 +76,58 @@ def without_hdu(hdu):
 
 
 def scale_pixels(hdu, factor):
+    """Return a function that multiplies the pixels of an HDU."""
+
     def change(hdus):
         hdus[hdu].data *= factor
 
     return change
 
 
-def bit_of_mask(bit):
+def flip_bit_of_mask(bit):
+    """Return a function that flips a bit of one pixel of the mask."""
+
     def change(hdus):
         hdus["MASK"].data[33, 44] ^= bit
 
     return change
 
 
-def a_step(data):
+def raise_by_a_step(data):
+    """Raise one pixel by a step of float32."""
     data[5, 7] = np.nextafter(data[5, 7], np.float32(np.inf))
 
 
-def repeat(keyword):
+def repeat_card(keyword):
+    """Return a function that adds a second card of a keyword."""
+
     def change(hdus):
         hdus[0].header.append((keyword, "another"), end=True)
 
     return change
 
 
-def lose(keyword):
+def lose_card(keyword):
+    """Return a function that deletes a card."""
+
     def change(hdus):
         del hdus[0].header[keyword]
 
     return change
 
 
-def comment(keyword):
+def change_comment(keyword):
+    """Return a function that changes the comment of a card."""
+
     def change(hdus):
         hdus[0].header.comments[keyword] = "another"
 
     return change
 
 
-def history(text):
+def add_line_of_history(text):
+    """Return a function that adds a line of HISTORY."""
+
     def change(hdus):
         hdus[0].header.add_history(text)
 
@@ -132,7 +150,7 @@ def exchange(one, other, hdu=0):
 
 
 def lose_clipping(hdus):
-    """Say that nothing was clipped, of a bias of which nothing was."""
+    """Change the header of a bias to one without clipping: no value of it was clipped."""
     for keyword in ("CLIPSIG", "CLIPITER", "CLIPRN01", "CLIPRN02"):
         del hdus[0].header[keyword]
     hdus[0].header["CLIPDEV"] = "none"
@@ -141,30 +159,30 @@ def lose_clipping(hdus):
 @pytest.mark.parametrize(
     ("kind", "change", "reason"),
     [
-        (SCIENCE, swap, "is not in its place"),
+        (SCIENCE, swap_hdus, "is not in its place"),
         (SCIENCE, add_hdu("EXTRA"), "is named 'EXTRA'"),
         (SCIENCE, add_hdu("MASK"), "is not in its place"),
         (FRAME, add_hdu("MASK2"), "is named 'MASK2'"),
-        (SCIENCE, without_hdu(2), "it has no MASK"),
-        (SCIENCE, without_hdu(1), "it has no UNCERT"),
-        (DARK, without_hdu(1), "it has no UNCERT"),
+        (SCIENCE, lose_hdu(2), "it has no MASK"),
+        (SCIENCE, lose_hdu(1), "it has no UNCERT"),
+        (DARK, lose_hdu(1), "it has no UNCERT"),
         (SCIENCE, scale_pixels(1, 1.01), " standard errors differ"),
         (DARK, scale_pixels(1, 1.01), " standard errors differ"),
         ("combined/bias", scale_pixels(1, 1.01), " standard errors are not the scatter's"),
         ("combined/bias", scale_pixels(2, 2), " pixels of COUNT are not"),
-        (SCIENCE, bit_of_mask(128), "1 pixels of the mask"),
-        (DARK, bit_of_mask(8), "NHOT is "),
-        (DARK, bit_of_mask(4), "1 pixels of the mask"),
-        (FRAME, repeat("OBJECT"), "the card OBJECT is there 2 times"),
-        (FRAME, lose("OBJECT"), "the card OBJECT of its source is missing"),
-        (SCIENCE, lose("OBJECT"), "the card OBJECT of its source is missing"),
-        (DARK, lose("INSTRUME"), "the card INSTRUME is alike in all members"),
-        (FRAME, comment("NAXIS"), None),
-        (FRAME, comment("CCDFKEY"), None),
+        (SCIENCE, flip_bit_of_mask(128), "1 pixels of the mask"),
+        (DARK, flip_bit_of_mask(8), "NHOT is "),
+        (DARK, flip_bit_of_mask(4), "1 pixels of the mask"),
+        (FRAME, repeat_card("OBJECT"), "the card OBJECT is there 2 times"),
+        (FRAME, lose_card("OBJECT"), "the card OBJECT of its source is missing"),
+        (SCIENCE, lose_card("OBJECT"), "the card OBJECT of its source is missing"),
+        (DARK, lose_card("INSTRUME"), "the card INSTRUME is alike in all members"),
+        (FRAME, change_comment("NAXIS"), None),
+        (FRAME, change_comment("CCDFKEY"), None),
         (FRAME, lambda hdus: card("AMPNAM01", "X")(hdus[0]), None),
         (FRAME, lambda hdus: card("CCDFLOW", "9.9")(hdus[0]), None),
-        (SCIENCE, lambda hdus: a_step(hdus["UNCERT"].data), None),
-        (FRAME, history("observed by another"), "no source has the HISTORY"),
+        (SCIENCE, lambda hdus: raise_by_a_step(hdus["UNCERT"].data), None),
+        (FRAME, add_line_of_history("observed by another"), "no source has the HISTORY"),
         (FRAME, lambda hdus: card("OBSERVER", "another")(hdus[0]), "no source has a card OBSERVER"),
         (FRAME, lambda hdus: card("CCDSEC", "[1:9,1:9]")(hdus[0]), "CCDSEC is not known"),
         (DARK, lambda hdus: card("DETSEC", "[1:9,1:9]")(hdus[0]), "no source has a card DETSEC"),
@@ -184,8 +202,8 @@ def lose_clipping(hdus):
         (SCIENCE, exchange("UTYPE", "BUNIT", hdu="UNCERT"), "not in the order"),
         (DARK, exchange("COMMENT", "EXTNAME", hdu="MASK"), "not in the order"),
         (FRAME, lambda hdus: card("EXTEND", value=False)(hdus[0]), "EXTEND of HDU 0 is True"),
-        (DARK, history("ccdflow: amplifier A is dead throughout"), "no such amplifier"),
-        ("combined/bias", history(REJECTION_WARNING), "NREJECT is "),
+        (DARK, add_line_of_history("ccdflow: amplifier A is dead throughout"), "no such amplifier"),
+        ("combined/bias", add_line_of_history(REJECTION_WARNING), "NREJECT is "),
         (
             FRAME,
             lambda hdus: hdus[0].header.append(fits.Card.fromstring(" " * 80), end=True),
@@ -280,9 +298,9 @@ def minus_zero(data):
     ("kind", "change", "by_header"),
     [
         (FRAME, minus_zero, "differs"),
-        (FRAME, a_step, "differs"),
-        (DARK, a_step, "verified"),
-        (SCIENCE, a_step, "verified"),
+        (FRAME, raise_by_a_step, "differs"),
+        (DARK, raise_by_a_step, "verified"),
+        (SCIENCE, raise_by_a_step, "verified"),
     ],
 )
 def test_bits_within_the_rounding_are_found_by_the_notes_of_the_run(copy, kind, change, by_header):
@@ -302,14 +320,14 @@ def test_a_nan_has_no_bits_but_those_of_numpy_or_of_the_raw_frame():
         np.array([0x7FC00000, 0xFFC00000, 0x7FC00001], "u4").view("f4"),
         np.full(3, np.nan),
     )
-    assert comparing.other_bits(product[:2], again[:2]) == (0, 0.0)
-    assert comparing.other_bits(product, again) == (1, 0.0)
-    assert comparing.other_bits(product.astype(">f4"), again) == (1, 0.0)
+    assert comparing.count_other_bits(product[:2], again[:2]) == (0, 0.0)
+    assert comparing.count_other_bits(product, again) == (1, 0.0)
+    assert comparing.count_other_bits(product.astype(">f4"), again) == (1, 0.0)
     with pytest.raises(comparing.Differs, match="other bits"):
         comparing.difference_within(product.astype("f8"), again, np.float32, 2)
     comparing.difference_within(product[:2].astype("f8"), again[:2], np.float32, 2)
     # The raw frame had the same ones.
-    assert comparing.other_bits(product, product.astype("f8")) == (0, 0.0)
+    assert comparing.count_other_bits(product, product.astype("f8")) == (0, 0.0)
     assert (
         comparing.difference_within(product.astype("f8"), product.astype("f8"), np.float32, 2)
         == 0.0
@@ -338,7 +356,7 @@ def test_an_older_product_put_back_or_that_of_another_folder_differs(copy, kind)
 
 def report_of(folders, **options):
     request = command.VerifyRequest(**options)
-    text, status = command.report(
+    text, status = command.verify_and_report(
         *folders, request, notes_by_product=noted_fits_products(folders[1])
     )
     return text.splitlines(), status
@@ -485,7 +503,7 @@ def test_files_that_no_run_made_are_named_and_a_missing_one_is_no_success(copy):
         (("stranger",), 1, ", 1 cannot be made again, 1 cannot be made again, as expected"),
         (("stranger", "missing"), 0, ", 2 cannot be made again, as expected"),
     ):
-        lines, ended = report_of(copy, verifies_all_products=True, expected=words)
+        lines, ended = report_of(copy, verifies_all_products=True, expected_causes=words)
         assert (ended, lines[-1].endswith(end)) == (status, True)
 
 
@@ -500,8 +518,8 @@ def test_a_cause_that_has_gone_lets_a_product_be_verified(copy):
         f"ccdflow: cannot be made again (missing): {product}: the raw file {source.name} is missing"
     )
     assert (lines[0], status) == (expected, 1)
-    assert report_of(copy, words=(product,), expected=("model",))[1] == 1
-    lines, status = report_of(copy, words=(product,), expected=("missing",))
+    assert report_of(copy, words=(product,), expected_causes=("model",))[1] == 1
+    lines, status = report_of(copy, words=(product,), expected_causes=("missing",))
     assert (status, "again (missing, as expected): reduced/" in lines[0]) == (0, True)
     assert lines[-1].endswith(", 1 cannot be made again, as expected")
     away.rename(source)
@@ -531,7 +549,7 @@ def test_a_fault_of_the_verification_is_no_fault_of_the_product(copy, monkeypatc
     monkeypatch.setitem(verdicts.VERIFIERS, "dark", fail)
     dark, frame = first_product(copy[1], DARK), first_product(copy[1], FRAME)
     causes = ("missing", "older", "model")
-    lines, status = report_of(copy, words=(dark, frame), expected=causes)
+    lines, status = report_of(copy, words=(dark, frame), expected_causes=causes)
     assert status == 2
     assert lines[0].startswith(
         f"ccdflow: verification failed: {dark}: the verification itself failed, which says nothing"

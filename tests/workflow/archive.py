@@ -57,11 +57,14 @@ NUMBER = st.integers(0, 10**6)
 
 
 def event(**arguments):
-    """Make a method a rule, and count how often it is drawn."""
+    """Return a decorator that makes a method a rule, and counts its draws."""
 
     def decorate(method):
+        """Return the rule of a method."""
+
         @functools.wraps(method)
         def count_call(self, *values, **named):
+            """Count the draw, and call the method."""
             type(self).drawn[method.__name__] += 1
             return method(self, *values, **named)
 
@@ -77,10 +80,9 @@ def pick(values, number):
 
 
 def check_records(sandbox, clean, products):
-    """The record of a product is a function of its key, as its bytes are.
+    """Assert that the records of products are those of a run from scratch.
 
-    Pages, tables and later runs show it. The fate of a product that was not taken, for example,
-    would be that of the run that made it.
+    A record must follow from the key of its product, because pages, tables and later runs show it.
     """
     old, new = ledger.load_ledger(sandbox.results), ledger.load_ledger(clean.results)
     for product, record in new.items():
@@ -95,7 +97,7 @@ def check_records(sandbox, clean, products):
 
 
 class Model(RuleBasedStateMachine):
-    """An archive, its runs, and what must hold after each."""
+    """An archive, its runs, and the rules that hold after each run."""
 
     events = 0
     runs = 0
@@ -117,12 +119,12 @@ class Model(RuleBasedStateMachine):
         self.sandbox = Sandbox(self.root / "box", config | {"detector": {"enabled": True}})
         # The content of each raw file: (content, whether it is whole).
         self.files = {}
-        # From what each reduced frame was made, and its bytes.
+        # By reduced frame: the values that it was made from, and its bytes.
         self.made = {}
         self.deleted = {}
-        # Made by a run that was killed.
+        # Products that a killed run has made.
         self.pending = set()
-        # Products of which nobody knows from which content they were made.
+        # Products whose raw content is unknown.
         self.unsure = set()
         # Targets of links, by raw file; None for a target that was removed.
         self.links = {}
@@ -132,15 +134,16 @@ class Model(RuleBasedStateMachine):
         self._refuse_what_is_shut()
 
     def teardown(self):
-        """Leave nothing behind."""
+        """Undo the changes of modules, and remove the folder."""
         self.patch.undo()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _refuse_what_is_shut(self):
-        """Refuse to open what is shut, also for root, who may read everything."""
+        """Refuse to open files and folders without permission, which root may open."""
         scandir, opener = os.scandir, rawfile.open_at_once
 
         def check(path):
+            """Raise for a path without permission."""
             tops = {
                 str(self.sandbox.raw): 0,
                 str(self.sandbox.raw).replace("/box/", "/box-clean/"): 0,
@@ -150,11 +153,13 @@ class Model(RuleBasedStateMachine):
                     raise PermissionError(13, "Permission denied", str(path))
 
         def refuse_shut_folder(path="."):
+            """List a folder, unless it has no permission."""
             if isinstance(path, str):
                 check(path)
             return scandir(path)
 
         def open_unless_shut(path, flags):
+            """Open a file, unless it has no permission."""
             check(path)
             return opener(path, flags)
 
@@ -169,7 +174,7 @@ class Model(RuleBasedStateMachine):
         profile = self.sandbox.profiles[content[2]]
         how = {"statistic": "median", "dtype": "float32"}
         how |= self.sandbox.config.get("reduction", {}) | profile.get("reduction", {})
-        # Without a model, what it would reject plays no part.
+        # Without a model, the limit of rejection does not matter.
         how.pop("reject_sigma", None)
         return (file, *content, str(profile["amplifiers"]), str(how), self.arithmetic)
 
@@ -179,7 +184,7 @@ class Model(RuleBasedStateMachine):
         return types == "all" or kind in types
 
     def measures_detector(self):
-        """Return whether the configuration asks for what darks and flats say of a detector."""
+        """Return whether the configuration asks for the measurement of the detector."""
         config = self.sandbox.config
         made = [self.asks_for(kind) and config[kind].get("enabled", True) for kind in DARK_FLAT]
         return config["detector"]["enabled"] and all(made)
@@ -206,7 +211,7 @@ class Model(RuleBasedStateMachine):
         ]
 
     def due(self):
-        """Return the products that the next run has to reduce, and those it may try in vain."""
+        """Return the products that the next run must reduce, and those that it may try in vain."""
         due, maybe = set(), set()
         for file, (_, whole) in self.files.items():
             product = paths.reduced_frame(file)
@@ -242,7 +247,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(cores=st.sampled_from((1, 3)))
     def run(self, cores):
-        """Run, and hold what it did against what it had to do."""
+        """Run, and compare the jobs with those that were due."""
         if not self.readable_files():
             return
         before = snapshot(self.sandbox.results)
@@ -258,16 +263,16 @@ class Model(RuleBasedStateMachine):
         self.check_again()
         self.check_from_scratch()
 
-    # A rule of many others is seldom drawn; what a run finds is what all this is about.
+    # A run is listed several times: one rule among many is drawn seldom, and runs find the faults.
     again_1, again_2, again_3, again_4, again_5, again_6, again_7, again_8, again_9 = (
         rule(cores=st.just(cores))(lambda self, cores: self.run(cores))
         for cores in (1, 2, 3, 4, 1, 2, 3, 1, 2)
     )
 
     def check_run(self, outcome, *, killed=False, skipped=()):
-        """The frames that were reduced are those that had to be.
+        """Assert that the reduced frames are those that were due.
 
-        ``skipped`` are products that this run could not look at.
+        ``skipped`` are products that the run could not look at.
         """
         type(self).runs += 1
         type(self).jobs += len(outcome.jobs)
@@ -289,7 +294,7 @@ class Model(RuleBasedStateMachine):
             self.unsure -= maybe - set(skipped)
 
     def check_words(self, lines, made):
-        """The lines before the jobs name every reason, and are few."""
+        """Assert that the lines before the jobs name all reasons, and are few."""
         assert len(lines) <= 20
         text = "\n".join(lines)
         for job in made.jobs.values():
@@ -298,7 +303,7 @@ class Model(RuleBasedStateMachine):
             assert lines[0].startswith("nothing to do")
 
     def check_untouched(self, before, outcome, made):
-        """Nothing was written but by the jobs, and nothing lost but by being set aside."""
+        """Assert that only jobs wrote files, and that missing files were set aside."""
         after = snapshot(self.sandbox.results)
         for name in before.changed_names(after):
             own = name == "inventory.csv" or name.startswith("set_aside/")
@@ -318,7 +323,7 @@ class Model(RuleBasedStateMachine):
         return (str(folder.with_name(paths.SHEET_FILE)),) if is_small else ()
 
     def check_again(self):
-        """The next run has nothing to do, and writes nothing but the notes that it leaves."""
+        """Assert that the next run has nothing to do, and writes only its notes."""
         before = snapshot(self.sandbox.results, state=True)
         assert list(self.sandbox.plan().plan.jobs) == []
         assert snapshot(self.sandbox.results, state=True) == before
@@ -329,7 +334,7 @@ class Model(RuleBasedStateMachine):
             assert snapshot(self.sandbox.results) == before
 
     def check_from_scratch(self):
-        """A run from scratch makes the same bytes, where no raw file is gone."""
+        """Assert that a run from scratch makes the same bytes, unless a raw file is gone."""
         store = load_store(self.sandbox.results)
         known = set(map(paths.reduced_frame, store.rows))
         frames = {
@@ -368,7 +373,7 @@ class Model(RuleBasedStateMachine):
             self.shut = shut
 
     def is_unasked(self, product):
-        """Return whether a product stays because the configuration does not ask for such now."""
+        """Return whether a product stays because the configuration no longer asks for its kind."""
         config = self.sandbox.config
         folder, _, rest = product.partition("/")
         if folder == "combined":
@@ -387,7 +392,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def all_is_whole(self):
-        """No product has a temporary name, and none under its own is half-written."""
+        """Assert that no product has a temporary name, and that all products are whole."""
         type(self).events += 1
         if not self.sandbox.results.is_dir():
             return

@@ -30,10 +30,10 @@ _ERRNO = {"full": errno.ENOSPC, "broken": errno.EIO}
 
 
 class Faults:
-    """Counts what touches a folder, and puts a fault at one place.
+    """A count of the touches of a folder, and a fault at one of them.
 
-    Opening for writing, each write (half of it is done), renaming, making and removing a folder and
-    flushing to the disk count; removing a file does not, for a full disk does not mind that.
+    Touches are opening for writing, each write (half of it is done), renaming, making and removing
+    a folder, and flushing to the disk. Removing a file is none: it works on a full disk.
     """
 
     def __init__(self, folder, kind, place):
@@ -44,11 +44,12 @@ class Faults:
         self.where = ""
 
     def install(self):
-        """Put this in the place of what Python offers."""
+        """Replace the functions of Python that touch files."""
         self._open, self._replace = pathlib.Path.open, os.replace
         faults = self
 
         def open_watched(path, mode="r", *arguments, **options):
+            """Open a file; one below the folder is a `_File` if it is written."""
             if not set(mode) & set("wax+") or not str(path).startswith(faults.folder):
                 return faults._open(path, mode, *arguments, **options)
             faults.pass_by(f"open {path}")
@@ -59,7 +60,10 @@ class Faults:
             setattr(os, name, self._guard(name, getattr(os, name)))
 
     def _guard(self, name, function):
+        """Return a function that counts its calls for paths below the folder."""
+
         def guard_call(target, *arguments, **options):
+            """Count the place, and call the function."""
             if not isinstance(target, int) and str(target).startswith(self.folder):
                 self.pass_by(f"{name} {target}")
             return function(target, *arguments, **options)
@@ -67,7 +71,7 @@ class Faults:
         return guard_call
 
     def pass_by(self, where, before=lambda: None):
-        """Count a place; if it is the one, do what stands ``before`` it, and fail."""
+        """Count a touch; at the place of the fault call ``before``, and fail."""
         self.count += 1
         due = self.count == self.place or (self.count > self.place and not self.once)
         if not due:
@@ -81,17 +85,19 @@ class Faults:
 
 
 class _File:
-    """A file open for writing."""
+    """A file that is open for writing, with faults."""
 
     def __init__(self, file, faults, path):
         self._file, self._faults, self._path = file, faults, path
 
     def write(self, data):
+        """Write data, or half of it before a fault."""
         half = data[: len(data) // 2]
         self._faults.pass_by(f"write {self._path}", lambda: self._file.write(half))
         return self._file.write(data)
 
     def flush(self):
+        """Flush the file, unless a fault prevents it."""
         self._faults.pass_by(f"flush {self._path}")
         return self._file.flush()
 
@@ -109,7 +115,7 @@ class _File:
 
 
 def one_fault(root, kind, place):
-    """Run once with a fault; returns what the run was like, where it got so far."""
+    """Run once with a fault, and return the result of the run, unless it is killed."""
     faults = Faults(root / "results", kind, place)
     faults.install()
     result = {"kind": kind, "place": place, "error": "", "jobs": []}
@@ -124,14 +130,14 @@ def one_fault(root, kind, place):
 
 
 def check(root, before, reference):
-    """Look at what a fault left, run again without one, and return what is wrong.
+    """Return the problems after a fault, and after a further run without a fault.
 
     Parameters
     ----------
     root : Path
-        Of the sandbox.
+        Root of the sandbox.
     before, reference : dict
-        {name: bytes} of the results before the run, and after one without faults.
+        {name: bytes} of the results before the run, and after a run without faults.
 
     Returns
     -------
@@ -140,9 +146,9 @@ def check(root, before, reference):
     """
     results = root / "results"
     problems = []
-    left = snapshot(results).contents if results.is_dir() else {}
-    for name, content in left.items():
-        # A product of several frames is made without one that failed.
+    remaining = snapshot(results).contents if results.is_dir() else {}
+    for name, content in remaining.items():
+        # A product of several frames may have been made without a failed frame: it does not count.
         is_own = name.startswith(("reduced/", "set_aside/reduced/"))
         if (
             is_own
@@ -151,8 +157,8 @@ def check(root, before, reference):
         ):
             problems.append(f"{name} is not whole")
     for name, content in before.items():
-        # Not lost: where it was, or moved away because it is to be.
-        if content == reference.get(name) and left.get(name) != content:
+        # A finished product must stay where it is.
+        if content == reference.get(name) and remaining.get(name) != content:
             problems.append(f"{name} was finished and is lost")
     known = recorded_keys(results)
     sandbox = Sandbox.at(root)
@@ -164,9 +170,11 @@ def check(root, before, reference):
     ]
     sandbox.run(cores=1)
     after = {n: c for n, c in snapshot(results).contents.items() if not n.startswith("set_aside/")}
-    wanted = {n: c for n, c in reference.items() if not n.startswith("set_aside/")}
-    if after != wanted:
-        names = [n for n in {*after, *wanted} if after.get(n) != wanted.get(n)]
+    expected_contents = {n: c for n, c in reference.items() if not n.startswith("set_aside/")}
+    if after != expected_contents:
+        names = [
+            n for n in {*after, *expected_contents} if after.get(n) != expected_contents.get(n)
+        ]
         problems.append(f"the next run does not end as one without faults: {sorted(names)}")
     moved = [n for n in reference if n.startswith("set_aside/")]
     kept = snapshot(results).contents
@@ -177,7 +185,7 @@ def check(root, before, reference):
 
 
 def fork(function):
-    """Run a function in a forked process; its result as JSON, None if it was killed."""
+    """Run a function in a forked process; return its result by JSON, None if it was killed."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -203,25 +211,26 @@ def fork(function):
 
 
 def restore(original, root):
-    """Bring the sandbox back to how it was."""
+    """Restore the results of the sandbox."""
     shutil.rmtree(root / "results", ignore_errors=True)
     if (original / "results").is_dir():
         shutil.copytree(original / "results", root / "results")
 
 
-def go(folder, report, kind, first, step):
-    """Put faults at every ``step`` th place, and write what came of each to the report."""
+def run_with_faults(folder, report, kind, first, step):
+    """Run with a fault at every ``step`` th place, and write the result of each to the report."""
     original, root = folder / "box", folder / "work"
     shutil.copytree(original, root)
 
     def reference():
+        """Run without a fault."""
         Sandbox.at(root).run(cores=1)
         return True
 
-    # The inputs, read again and again, and the result without faults.
+    # Results before the runs, and after a run without faults.
     before = snapshot(original / "results").contents if (original / "results").is_dir() else {}
     fork(reference)
-    wanted = snapshot(root / "results").contents
+    expected_contents = snapshot(root / "results").contents
     place = first
     with report.open("a") as file:
         while True:
@@ -231,11 +240,11 @@ def go(folder, report, kind, first, step):
             if result is not None and not result["where"]:
                 break
             result = result or {"kind": kind, "place": place, "error": "killed"}
-            result |= fork(lambda: check(root, before, wanted))
+            result |= fork(lambda: check(root, before, expected_contents))
             file.write(json.dumps(result) + "\n")
             file.flush()
             place += step
 
 
 if __name__ == "__main__":
-    go(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:6]))
+    run_with_faults(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:6]))

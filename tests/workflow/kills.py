@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of runs of the workflow, and what is found on the disk after each."""
+"""SIGKILL at random moments of runs of the workflow, and checks of the files after each."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from sandbox import SMALL_FRAME, frame_bytes, products
 from ccdflow import paths
 from ccdflow.files import rawfile
 
-# Two that differ in a blank, one that is a link to elsewhere, one that is not UTF-8, one with a
-# line break: of the last two no frame can be reduced.
+# Two folders differ in a blank, one is a link, one is not UTF-8, and one has a line break. Frames
+# in the last two cannot be reduced.
 FOLDERS = (
     "dark run", "dark_run", "nächte ½", "it's {a} [b]", "2024-03-02/deep er", "UPPER.FITS",
     "linked", os.fsdecode(b"n\xff"), "two\nlines",
@@ -22,7 +22,7 @@ ENDINGS = (".FITS", ".fit", ".FTS", ".FIT.GZ", ".fits.fz.gz", ".Fits.gz")
 
 
 class OddEvents(Model):
-    """An archive to which odd things happen."""
+    """An archive with odd events."""
 
     # -- names -------------------------------------------------------------------------------------
 
@@ -35,6 +35,7 @@ class OddEvents(Model):
         seed=NUMBER,
     )
     def add_odd_name(self, folder, ending, camera, kind, dated, seed):
+        """Add a frame with an odd name, or in an odd folder."""
         place = self.sandbox.raw / folder
         if folder == "linked" and not place.is_symlink():
             (self.sandbox.root / "elsewhere").mkdir(exist_ok=True)
@@ -53,7 +54,7 @@ class OddEvents(Model):
         return folder
 
     def lead_to(self, file, content, seed, *, through):
-        """Make a raw file a link to a new file with some bytes, perhaps by way of another link."""
+        """Make a raw file a link to a new file with some bytes, perhaps through a second link."""
         target = self.disk() / f"{seed}-{len(list(self.disk().iterdir()))}"
         target.write_bytes(content)
         if through:
@@ -67,14 +68,14 @@ class OddEvents(Model):
     @precondition(lambda self: self.readable_files())
     @event(number=NUMBER, seed=NUMBER, through=st.booleans())
     def link(self, number, seed, through):
-        """The same bytes by way of a link."""
+        """Replace a raw file by a link to its bytes."""
         file = pick(self.readable_files(), number)
         self.lead_to(file, (self.sandbox.raw / file).read_bytes(), seed, through=through)
 
     @precondition(lambda self: self.linked_files())
     @event(number=NUMBER, seed=NUMBER, through=st.booleans())
     def retarget(self, number, seed, through):
-        """The link leads to another frame."""
+        """Let a link lead to another frame."""
         file = pick(self.linked_files(), number)
         _, kind, camera, night = self.files[file][0]
         self.put(file, (seed, kind, camera, night))
@@ -83,6 +84,7 @@ class OddEvents(Model):
     @precondition(lambda self: self.linked_files() and len(self.readable_files()) > 3)
     @event(number=NUMBER)
     def break_link(self, number):
+        """Remove the target of a link."""
         file = pick(self.linked_files(), number)
         self.links[file].unlink()
         self.links[file] = None
@@ -94,10 +96,11 @@ class OddEvents(Model):
     @precondition(lambda self: None in self.links.values())
     @event(number=NUMBER)
     def mend_link(self, number):
+        """Write the target of a broken link again."""
         file = pick([file for file, target in self.links.items() if target is None], number)
         target = (self.sandbox.raw / file).readlink()
         target = target.readlink() if target.is_symlink() else target
-        # The product that it led to was whole, or is now.
+        # The file is whole again.
         self.put(file, self.files[file][0])
         (self.sandbox.raw / file).rename(target)
         (self.sandbox.raw / file).symlink_to(target)
@@ -108,7 +111,7 @@ class OddEvents(Model):
     @precondition(lambda self: len(self.readable_files()) > 3)
     @event(number=NUMBER)
     def shut_file(self, number):
-        """Take the permission to read a file; its time of change is another one then."""
+        """Remove the permission to read a file, which changes its ctime."""
         file = pick(self.readable_files(), number)
         (self.sandbox.raw / file).chmod(0o200)
         self.shut.add(file)
@@ -116,10 +119,11 @@ class OddEvents(Model):
     @precondition(lambda self: self.folders())
     @event(number=NUMBER)
     def shut_folder(self, number):
+        """Remove the permission to read a raw folder."""
         self.shut.add(pick(self.folders(), number))
 
     def folders(self):
-        """Return the folders without which there still is something to read."""
+        """Return the raw folders without which some readable files remain."""
         readable = self.readable_files()
         tops = {file.partition("/")[0] for file in readable}
         return [top for top in tops if any(not file.startswith(f"{top}/") for file in readable)]
@@ -127,7 +131,7 @@ class OddEvents(Model):
     @precondition(lambda self: self.shut)
     @event(number=NUMBER)
     def open_up(self, number):
-        """Give a permission back."""
+        """Restore a permission."""
         name = pick(self.shut, number)
         (self.sandbox.raw / name).chmod(0o755 if (self.sandbox.raw / name).is_dir() else 0o644)
         self.shut.discard(name)
@@ -135,7 +139,7 @@ class OddEvents(Model):
     @precondition(lambda self: self.shut or None in self.links.values() or self.deleted)
     @event(cores=st.sampled_from((1, 3)))
     def mend_all(self, cores):
-        """Give all permissions, mend all links, bring back what was deleted; and run."""
+        """Restore all permissions, links and deleted files, and run."""
         while self.shut:
             self.open_up(0)
         while None in self.links.values():
@@ -147,12 +151,13 @@ class OddEvents(Model):
     @precondition(lambda self: self.readable_files() and self.reduced_folders())
     @event(number=NUMBER)
     def results_shut_in_a_run(self, number):
-        """A folder of reduced frames that may not be read: its products stay as they are."""
+        """Run without permission to read a folder of reduced frames, whose products must stay."""
         name = pick(self.reduced_folders(), number)
         before = products(self.sandbox.results)
         scandir = os.scandir
 
         def refuse_results(path="."):
+            """Refuse to list the folder."""
             if str(path) == str(self.sandbox.results / name):
                 raise PermissionError(13, "Permission denied", str(path))
             return scandir(path)
@@ -182,7 +187,7 @@ class OddEvents(Model):
     @precondition(lambda self: self.readable_files(whole=True))
     @event(number=NUMBER, seed=NUMBER, when=st.integers(1, 3), cores=st.sampled_from((1, 3)))
     def replace_while_it_is_read(self, number, seed, when, cores):
-        """Another frame takes a file's name just before it is opened for the n-th time."""
+        """Run while another frame replaces a raw file just before its n-th opening."""
         file = pick(self.readable_files(whole=True), number)
         _, kind, camera, night = self.files[file][0]
         path, product = self.sandbox.raw / file, paths.reduced_frame(file)
@@ -197,6 +202,7 @@ class OddEvents(Model):
         opener, count = rawfile.open_at_once, []
 
         def replace_and_open(name, flags):
+            """Replace the file before its n-th opening."""
             if str(name) == str(path):
                 count.append(name)
                 if len(count) == when:

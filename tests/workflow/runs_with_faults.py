@@ -29,7 +29,7 @@ def fill(sandbox, *, frames=3, size=SMALL_FRAME, nights=(FIRST, SECOND)):
 
 
 def put_faults(folder, kind, first, step):
-    """Put faults at every ``step`` th place of a run that reduces anew and sets aside."""
+    """Put faults at every ``step`` th place of a run that reduces frames and sets some aside."""
     sandbox = Sandbox(folder / "box", {"bias": {"minimum": 2}})
     fill(sandbox)
     sandbox.run()
@@ -51,7 +51,7 @@ def put_faults(folder, kind, first, step):
 
 
 def hold(results):
-    """Nothing was lost, broken, or said in a traceback."""
+    """Assert that no file is lost or broken, and that there was no traceback."""
     for result in results:
         where = f"{result['kind']} at {result['place']}, {result.get('where')}"
         assert not result["problems"], f"{where}: {result['problems']}"

@@ -1,4 +1,4 @@
-"""A small archive to rebuild in, run in this process or by Snakemake, and what changed by it."""
+"""A small archive for runs in this process or by Snakemake, and the changes by a run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 
 # Science pixels and overscan of the two cameras, as (ny, nx) and columns.
 SMALL_FRAME = (24, 40, 8)
-# Packed, more than the 8192 bytes that are read for the header.
+# A packed frame of this size has more than the 8192 bytes that are read for the header.
 MEDIUM = (100, 200, 8)
-# More than 1 MB, inflated or not: noise cannot be compressed.
+# A frame of this size has more than 1 MB, packed or not: noise cannot be compressed.
 LARGE_FRAME = (400, 1600, 40)
 
 _PROFILE = {
@@ -45,8 +45,8 @@ _PROFILE = {
 }
 
 
-# A night of these archives has one flat, of which no combined flat can be made: these tests are of
-# frames and biases. Those of darks, flats and calibrated frames are tests/kinds/test_science.py's.
+# A night of these archives has one flat, and no combined flat can be made of it: these tests are on
+# frames and biases. tests/kinds/test_science.py is on darks, flats and calibrated frames.
 _CONFIG = {
     "limits": {"settle": 0, "frame_memory": 50},
     "flat": {"enabled": False},
@@ -95,11 +95,11 @@ class Outcome:
     jobs : list of str
         Products of the jobs that ran.
     lines : list of str
-        ccdflow's own, without its name.
+        Lines of ccdflow, without its name.
     status : int
         Exit status.
     output : str
-        All that was printed.
+        All printed text.
     """
 
     jobs: list
@@ -116,11 +116,11 @@ class Sandbox:
     ----------
     root : Path
     config : dict
-        What is not as in ``config/config.yaml``.
+        Settings that differ from ``config/config.yaml``.
     profiles : dict
         Values of the cameras' profiles.
     project : Path
-        Where the Snakefile is.
+        Folder of the Snakefile.
     """
 
     root: Path
@@ -146,7 +146,7 @@ class Sandbox:
         return made
 
     def keep(self):
-        """Write what `at` needs."""
+        """Write the files that `at` reads."""
         text = json.dumps([self.config, self.profiles])
         (self.root / "sandbox.json").write_text(text)
 
@@ -171,7 +171,7 @@ class Sandbox:
 
     @property
     def used_config(self):
-        """The configuration: the strips are narrow, and yet each row has its own level."""
+        """The configuration, by which each row has its own level although the strips are narrow."""
         return {**self.config, "reduction": {"model": None} | self.config.get("reduction", {})}
 
     @property
@@ -203,7 +203,7 @@ class Sandbox:
         return self.write(file, content)
 
     def write(self, file, content):
-        """Write the bytes of a raw file, under another name first, as a copy does."""
+        """Write the bytes of a raw file under a temporary name first, as a copy does."""
         path = self.raw / file
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".copying")
@@ -221,7 +221,7 @@ class Sandbox:
         return replace(session.reading_settings(self.values()), **changes)
 
     def plan(self):
-        """Return the dry session: what a run would do."""
+        """Return the session of a dry run."""
         return session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
 
     def run(
@@ -276,18 +276,19 @@ class Sandbox:
         assert not unmade, unmade
 
     def _log_of(self, record):
+        """Return the log of a job."""
         log = self.results / paths.log(record.product, record.key)
         return log.read_text() if log.is_file() else ""
 
     def _check_seal(self, work):
-        """Plan in full beside a seal that holds: there is nothing to do, and the same is said."""
+        """Assert that a full plan beside a valid seal has no jobs, and the same lines."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         assert (full.plan.jobs, full.plan.leaving) == ({}, ())
         assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
         assert session_end.finish(full) == session_end.finish(work)
 
     def _check_open(self, work):
-        """Plan in full beside a plan of some nights: the same is to be done, and the same said."""
+        """Assert that a plan of some nights has the jobs and lines of a full plan."""
         type(self).opened += 1
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         some, all_ = work.plan.jobs, full.plan.jobs
@@ -297,7 +298,7 @@ class Sandbox:
             assert work.describe() == full.describe()
 
     def _check_end(self, work, lines):
-        """The last lines of a run that planned some nights are those of all nights."""
+        """Assert that a run with a plan of some nights has the last lines of all nights."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
         # A run with nothing to do says nothing of products that waited in the one before.
         has_waited = work.waiting_records or work.provisional_records
@@ -345,7 +346,7 @@ class Sandbox:
         )  # fmt: skip
 
     def snakemake(self, *arguments, cores=2, config=(), **options):
-        """Run Snakemake as a user does, but that pictures are stand-ins."""
+        """Run Snakemake as a user does, with stand-ins for pictures."""
         status, output = ready_python.run(
             self.arguments(*arguments, cores=cores, config=config),
             folder=self.project,
@@ -354,6 +355,7 @@ class Sandbox:
         return Outcome(self._jobs(), own_lines(output), status, output)
 
     def _jobs(self):
+        """Return the products of the jobs in Snakemake's last log, sorted."""
         logs = sorted((self.root / "work" / ".snakemake" / "log").glob("*.log"))
         text = logs[-1].read_text() if logs else ""
         made = re.findall(r"^Job \d+: .* -> (.*)$", text, re.M)
@@ -369,6 +371,7 @@ class Sandbox:
         huge = []
 
         def pass_over(folder, names):
+            """Return the names that a copy leaves out."""
             paths = [Path(folder) / name for name in names]
             huge.extend(path for path in paths if path.lstat().st_size > 1 << 26)
             return [path.name for path in paths if path in huge]
@@ -393,13 +396,13 @@ def archive_of_two_cameras(root):
 
 
 def _differing_products(some, others):
-    """Return the products of which two plans say something else."""
+    """Return the products whose jobs differ between two plans."""
     names = some.keys() | others.keys()
     return {n: (some.get(n), others.get(n)) for n in names if some.get(n) != others.get(n)}
 
 
 def make(context, job, *, threads=1):
-    """Make a job's product; looked up at each call, for tests that replace what makes it."""
+    """Make a job's product by the maker of the moment, which a test may replace."""
     return kinds.make(context, job, threads=threads)
 
 
@@ -414,7 +417,7 @@ def own_lines(output):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All files of a folder: bytes, and what tells whether they were written again."""
+    """The bytes and stamps of a folder's files; a file that is written again gets a new stamp."""
 
     contents: dict
     stamps: dict
@@ -446,7 +449,7 @@ def snapshot(folder, *, state=False):
 
 
 def products(folder):
-    """Return {name: bytes} of what stands for the science: not what was moved out of the way."""
+    """Return {name: bytes} of the products, without those that were set aside."""
     return {
         name: content
         for name, content in snapshot(folder).contents.items()

@@ -1,4 +1,4 @@
-"""Pictures that take no time: one pixel, and a hash of what the real one would be drawn from."""
+"""Stand-ins for pictures that take no time: one pixel, and a hash of the picture's arguments."""
 
 from __future__ import annotations
 

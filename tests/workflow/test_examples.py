@@ -1,4 +1,4 @@
-"""The examples of the scripts run as they stand in their docstrings, on a small demonstration."""
+"""The examples in the docstrings of the scripts run unchanged on a small demonstration."""
 
 import os
 import shutil
@@ -11,16 +11,22 @@ import ready_python
 from astropy.io import fits
 
 ROOT = Path(__file__).parents[2]
-# In this order: calibrate.py takes what combine.py made, and a page shows what verify.py found.
+# The order matters: calibrate.py reads the product of combine.py, and a page shows the verdicts of
+# verify.py.
 ORDER = (
     "demo", "daily", "watch", "telescope", "night", "tonight", "explain", "verify", "combine",
     "calibrate", "new_camera", "simulate", "architecture",
 )  # fmt: skip
+# Scripts whose examples need the batch of a run or a repository of git, and their tests.
+TESTED_ELSEWHERE = {
+    "batch": "workflow/test_local_batches.py",
+    "release": "project/test_release.py",
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder as `make demo` leaves it, with frames of 160 x 258."""
+    """The folder after `make demo`, with frames of 160 x 258."""
     top = tmp_path_factory.mktemp("examples")
     (top / "scripts").symlink_to(ROOT / "scripts")
     (top / "docs").mkdir()
@@ -32,7 +38,7 @@ def folder(tmp_path_factory):
 
 
 def run(top, *arguments):
-    """Run Python in a folder, and return its output; it has to succeed."""
+    """Run Python in a folder, assert that it succeeds, and return its output."""
     done = subprocess.run(
         [ready_python.interpreter(), *arguments],
         cwd=top,
@@ -44,12 +50,26 @@ def run(top, *arguments):
     return done.stdout
 
 
+def example_of(script):
+    """Return the line of the example in a script's docstring; None without an example."""
+    doc = (ROOT / "scripts" / f"{script}.py").read_text("utf-8").split('"""')[1]
+    start = f"python scripts/{script}.py "
+    lines = doc.partition("Example")[2].splitlines()
+    return next((line for line in lines if line.startswith(start)), None)
+
+
+def test_every_script_with_an_example_runs_here_or_in_a_test_of_its_own():
+    scripts = [path.stem for path in (ROOT / "scripts").glob("*.py")]
+    assert sorted(scripts) == sorted([*ORDER, *TESTED_ELSEWHERE])
+    assert None not in map(example_of, scripts)
+    for test in TESTED_ELSEWHERE.values():
+        assert (ROOT / "tests" / test).is_file()
+
+
 def test_each_example_runs(folder):
     outputs, python = {}, ready_python.interpreter()
     for name in ORDER:
-        doc = (ROOT / "scripts" / f"{name}.py").read_text("utf-8").split('"""')[1]
-        start = f"python scripts/{name}.py "
-        (line,) = (x for x in doc.partition("Example")[2].splitlines() if x.startswith(start))
+        line = example_of(name)
         # A shell, as a reader has one: the example of combine.py has a pattern of files.
         done = subprocess.run(
             ["/bin/sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False,

@@ -53,7 +53,9 @@ def test_a_file_without_permission_whose_product_is_damaged_after_another_was_re
     archive.replace_while_it_is_read(cores=1, number=0, seed=7, when=1)
     archive.shut_file(number=2)
     product = paths.reduced_frame(f"{NIGHT}/alpha2.fits.gz")
-    archive.damage_product(cut=True, number=sorted(archive.standing()).index(product), place=280)
+    archive.damage_product(
+        cut=True, number=sorted(archive.existing_products()).index(product), place=280
+    )
     archive.run(1)
     assert (
         archive.sandbox.run()

@@ -1,4 +1,4 @@
-"""One frame by the guide's calls; `snakemake` is put here by the `script:` directive."""
+"""One frame by the calls of the guide; the `script:` directive defines `snakemake` here."""
 
 from astropy.nddata import CCDData
 from ccdproc import subtract_overscan, trim_image

@@ -1,14 +1,14 @@
 """Simulated raw frames, with the injected truth kept beside them.
 
-A frame is built as a detector builds it: electrons (light, dark current, glow, cosmic rays) with
-Poisson noise, what charge meets on its way out (full well, traps), an amplifier's read noise and
-gain, a level that drifts from row to row, a fixed structure, and digitisation to 16 bits. The
-overscan columns hold the same level and read noise.
+A frame is built as in a detector. It begins with electrons of light, dark current, glow and cosmic
+rays, with Poisson noise. Charge above the full well runs over, and traps hold charge back. An
+amplifier adds gain, read noise, a level that drifts from row to row, and a fixed structure. The
+converter rounds to 16 bits. The overscan columns have the same level and read noise.
 
 There are two simulators:
 
-- `expose` takes one frame of any `Detector` under any `Sky`, exactly, and returns the truth with
-  it; `draw_detector` makes a detector with faults of every kind, `expose_night` writes a folder of
+- `expose` takes one frame of any `Detector` under any `Sky`, exactly, and returns frame and truth.
+  `draw_detector` makes a detector with faults of every kind, `expose_night` writes a folder of
   frames.
 - `simulate_night`, `simulate_biases`, `simulate_archive` write the CCD guide's camera, fast.
 
@@ -25,7 +25,7 @@ tracks         tracks of cosmic rays
 charge         full well and bleeding, traps, an amplifier's curve
 exposing       `expose`: from light to adu
 exposed_nights `expose_night`: exposures after a plan, written with headers and truth
-camera         `SimulatedCamera`: the guide's
+camera         `SimulatedCamera`: the camera of the CCD guide
 observing_log  the exposures of the guide's observing log, of biases, of an archive
 guide          pixels of the guide's frames
 raw_cards      header cards and FITS bytes

@@ -9,16 +9,16 @@ import numpy as np
 from ccdflow.errors import UserError
 
 SATURATION = 65535
-"""adu, the converter's last step."""
+"""The highest value of the converter, adu."""
 
 
 @dataclass(frozen=True)
 class SimulatedCamera:
     """A simulated camera of one amplifier.
 
-    The defaults are the LFC at Palomar, the camera of the CCD guide: sizes, gain and the fault of
-    its BIASSEC by its headers, levels, read noise and leaked light by the guide's frames. Drift,
-    dark current and glow are chosen: large enough to show in a night's masters.
+    The defaults are the LFC at Palomar, the camera of the CCD guide. Sizes, gain and the fault of
+    BIASSEC are those of its headers; levels, read noise and leaked light those of the guide's
+    frames. Drift, dark current and glow are chosen: large enough to show in a night's masters.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class SimulatedCamera:
         Number of overscan columns that hold leaked light, counted from the science pixels.
     overscan_side : {'right', 'left'}
         Side of the science pixels on which the overscan is.
-    sound_header : bool
-        Whether BIASSEC is the overscan that can be used. Where false (the LFC), it is one row
-        short of the frame and includes the leaked columns.
+    has_sound_header : bool
+        Whether BIASSEC is the usable overscan. Otherwise, as in the LFC, it includes the leaked
+        columns and lacks the last row.
     gain : float
         Electrons per adu.
     read_noise : float
@@ -44,12 +44,12 @@ class SimulatedCamera:
     gradient : float
         Excess of the bias level in the first science column, in adu.
     gradient_scale : float
-        Distance over which that excess falls to 1/e, as a fraction of nx.
+        Distance over which the gradient falls to 1/e, as a fraction of nx.
     leak, leak_fraction : float
-        Light in the first overscan column: adu in every frame, and the part of the mean exposed
-        signal that comes on top. Each further column holds `leak_ratio` of the one before.
+        Light in the overscan column next to the science pixels: adu in every frame, and the
+        fraction of the mean exposed signal that is added.
     leak_ratio : float
-        See `leak`.
+        Light of each further overscan column relative to the column before.
     row_drift : float
         Row-to-row drift of the level, in adu (rms).
     dark_current : float
@@ -69,7 +69,7 @@ class SimulatedCamera:
     n_overscan: int = 32
     n_leaked: int = 7
     overscan_side: str = "right"
-    sound_header: bool = False
+    has_sound_header: bool = False
     gain: float = 1.1
     read_noise: float = 11.0
     level: float = 1140.0
@@ -112,12 +112,12 @@ class SimulatedCamera:
             )
 
     def scale_by(self, scale):
-        """Return the same camera with `scale` times the rows and columns (overscan unchanged).
+        """Return the camera with `scale` times the science rows and columns; the overscan stays.
 
         Raises
         ------
         UserError
-            If the scale is not above 0, or above 1.
+            If the scale is 0 or less, or above 1.
         """
         if not 0 < scale <= 1:
             raise UserError(
@@ -147,7 +147,7 @@ class SimulatedCamera:
 
     @property
     def overscan_columns(self):
-        """All overscan columns as a slice."""
+        """All overscan columns, as a slice."""
         first = self.nx if self.overscan_side == "right" else 0
         return slice(first, first + self.n_overscan)
 
@@ -167,7 +167,7 @@ class SimulatedCamera:
         return slice(columns.start, columns.stop - self.n_leaked)
 
     def section(self, columns, *, rows=None):
-        """Return a slice of columns as a FITS section over `rows` rows (default: all).
+        """Return a slice of columns as a FITS section over the first rows (default: all).
 
         Parameters
         ----------
@@ -183,8 +183,8 @@ class SimulatedCamera:
 
     @property
     def biassec(self):
-        """The BIASSEC card, as wrong as the camera's headers are."""
-        if self.sound_header:
+        """Value of BIASSEC: wrong as in the LFC's headers, unless the camera has sound ones."""
+        if self.has_sound_header:
             return self.section(self.usable_overscan_columns)
         return self.section(self.overscan_columns, rows=self.ny - 1)
 

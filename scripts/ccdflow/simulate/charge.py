@@ -5,24 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 
-def trap(electrons, traps):
-    """Take from each pixel the charge that the traps below it hold back.
+def hold_back_charge(electrons, traps):
+    """Subtract from each pixel the charge that the traps on its way to row 0 hold back, in place.
 
     Parameters
     ----------
     electrons : numpy.ndarray of shape (ny, nx), float64
         Changed in place.
     traps : numpy.ndarray of shape (n, 3), float64
-        Row, column, electrons. The charge of this row and of all above it in the column passes the
-        trap on its way to row 0 and loses that charge, or all it has.
+        Row, column, and electrons that the charge of this row and of all rows above it loses in
+        the column, or all its electrons.
     """
     for row, column, depth in traps:
         passing_charge = electrons[int(row) :, int(column)]
         np.maximum(passing_charge - depth, 0, out=passing_charge)
 
 
-def spill(electrons, full_well):
-    """Let charge above the full well run along its column, half up and half down.
+def spill_charge(electrons, full_well):
+    """Move charge above the full well along its column, half up and half down, in place.
 
     Parameters
     ----------
@@ -43,29 +43,31 @@ def spill(electrons, full_well):
 
 
 def _carry_excess(columns, excess, full_well):
-    """Carry each pixel's excess to the rows that follow, until it has found room."""
-    carried = np.zeros(columns.shape[1])
-    for row, added in zip(columns, excess, strict=True):
-        moving = row + carried
-        carried = np.maximum(moving - full_well, 0)
-        row[:] = moving - carried
-        carried += added
+    """Add each pixel's excess to the next rows, up to the full well of each, in place."""
+    carried_charge = np.zeros(columns.shape[1])
+    for row, new_excess in zip(columns, excess, strict=True):
+        charge_of_row = row + carried_charge
+        carried_charge = np.maximum(charge_of_row - full_well, 0)
+        row[:] = charge_of_row - carried_charge
+        carried_charge += new_excess
 
 
-def electrons_read(electrons, nonlinearity, full_scale):
-    """Return an amplifier's reading of a charge: less than in proportion where it is large.
+def measured_electrons(electrons, nonlinearity, full_scale):
+    """Return the electrons that a nonlinear amplifier measures of a charge.
+
+    Large charges are measured too low.
 
     Parameters
     ----------
     electrons : numpy.ndarray of any shape, float64
     nonlinearity : float
-        Part that is missing at `full_scale`; half of it is missing at half of that.
+        Fraction that is missing at `full_scale`; at half of it, half the fraction is missing.
     full_scale : float
         Electrons.
 
     Returns
     -------
     numpy.ndarray of the same shape, float64
-        In electrons; divided by the gain it is the reading in adu.
+        Electrons: divided by the gain, they are the signal in adu.
     """
     return electrons * (1 - nonlinearity * electrons / full_scale)

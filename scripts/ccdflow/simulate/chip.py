@@ -12,19 +12,19 @@ from ccdflow.simulate.optics import add_dust
 from ccdflow.simulate.tracks import add_pixels
 
 HOT_BIT, LOW_BIT, COLUMN_BIT, VARIES_BIT = 8, 16, 32, 4096
-"""Bits of `Detector.defects`, those that the MASK of a calibrated frame has (docs/products.md)."""
+"""Bits of `Detector.defects`, the same as in the MASK of a calibrated frame (docs/products.md)."""
 
 
 @dataclass(frozen=True)
 class SimulatedAmplifier:
-    """One amplifier: it reads a band of columns, and an overscan of its own.
+    """An amplifier, which reads a band of columns and an overscan.
 
     The defaults are chosen: those of a usual CCD.
 
     Attributes
     ----------
     columns : (int, int)
-        Its science columns: first, and the one after the last, zero-based.
+        Science columns of the amplifier: the first, and the one after the last, zero-based.
     gain : float
         Electrons per adu.
     read_noise : float
@@ -34,7 +34,7 @@ class SimulatedAmplifier:
     row_drift : float
         Drift of the level from row to row, in adu (rms).
     nonlinearity : float
-        Part of the signal that is missing at `full_scale`; half of it at half of that.
+        Fraction of the signal that is missing at `full_scale`; half the fraction at half of it.
     full_scale : float
         Electrons.
     """
@@ -62,9 +62,9 @@ class Glow:
     peak : float
         Electrons a second in the pixel of the corner.
     scale : float
-        Pixels along an axis within which it falls to 1/e; beyond 12 scales there is none.
+        Pixels along an axis within which the glow falls to 1/e; beyond 12 scales it is 0.
     is_at_top, is_at_right : bool
-        The corner from which it comes.
+        The corner with the peak.
     """
 
     peak: float
@@ -74,28 +74,28 @@ class Glow:
 
     def corner(self, shape):
         """Return rows, columns and electrons a second, float32, of the pixels that glow."""
-        reach = [min(size, int(12 * self.scale) + 1) for size in shape]
-        y, x = (np.exp(-np.arange(n) / self.scale).astype(np.float32) for n in reach)
+        extent = [min(size, int(12 * self.scale) + 1) for size in shape]
+        y, x = (np.exp(-np.arange(n) / self.scale).astype(np.float32) for n in extent)
         glow = np.float32(self.peak) * np.outer(y, x)
-        rows = slice(shape[0] - reach[0], shape[0]) if self.is_at_top else slice(0, reach[0])
-        columns = slice(shape[1] - reach[1], shape[1]) if self.is_at_right else slice(0, reach[1])
+        rows = slice(shape[0] - extent[0], shape[0]) if self.is_at_top else slice(0, extent[0])
+        columns = slice(shape[1] - extent[1], shape[1]) if self.is_at_right else slice(0, extent[1])
         return rows, columns, glow[:: -1 if self.is_at_top else 1, :: -1 if self.is_at_right else 1]
 
     def image(self, shape):
-        """Return electrons per second: float32, shape (ny, nx)."""
+        """Return the glow in electrons per second: float32, shape (ny, nx)."""
         image = np.zeros(shape, dtype=np.float32)
         rows, columns, glow = self.corner(shape)
         image[rows, columns] = glow
         return image
 
 
-_no_triples = partial(np.empty, (0, 3))
-_no_quads = partial(np.empty, (0, 4))
+_empty_triples = partial(np.empty, (0, 3))
+_empty_quadruples = partial(np.empty, (0, 4))
 
 
 @dataclass(frozen=True)
 class Detector:
-    """The properties that all frames share.
+    """A detector by the properties that all its frames share.
 
     Rows and columns are zero-based and count science pixels. Lists of pixels are float64.
 
@@ -107,7 +107,7 @@ class Detector:
     shape : (int, int)
         Science pixels (ny, nx).
     amplifiers : tuple of SimulatedAmplifier
-        They cover all columns, from left to right.
+        Amplifiers that together cover all columns, from left to right.
     n_overscan : int
         Overscan columns of each amplifier. They follow the science columns, amplifier by amplifier.
     structure : numpy.ndarray of shape (nx,) or (ny, nx), float64
@@ -117,15 +117,15 @@ class Detector:
     hot_pixels : numpy.ndarray of shape (n, 3), float64
         Row, column, electrons per second at `temperature` on top of `dark_current`.
     filling_pixels : numpy.ndarray of shape (n, 4), float64
-        Row, column, electrons per second in the beginning, electrons in the end. Their charge is
-        end x (1 - exp(-rate x time / end)): not linear in time.
+        Row, column, initial electrons per second, final electrons. The charge of these pixels,
+        end x (1 - exp(-rate x time / end)), is not linear in time.
     blinking_pixels : numpy.ndarray of shape (n, 4), float64
-        Row, column, electrons per second, part of the frames in which they are on.
+        Row, column, electrons per second, fraction of the frames in which the pixel is on.
     temperature, doubling : float
-        Temperature at which the dark current is as given, and the difference that doubles it: for
-        all dark current, hot pixels included. Degrees Celsius.
+        Temperature at which `dark_current` and the rates of hot pixels hold, and the difference
+        that doubles them, degrees Celsius.
     glow : Glow, optional
-        Does not depend on temperature.
+        Glow of an amplifier, which does not depend on the temperature.
     pixel_response : numpy.ndarray of shape (ny, nx), float32
         Each pixel's response in all filters, defects included.
     low_pixels : numpy.ndarray of shape (n, 3), float64
@@ -133,15 +133,15 @@ class Detector:
     dead_columns : tuple of int
         Columns without any response.
     traps : numpy.ndarray of shape (n, 3), float64
-        Row, column, electrons that the charge of this row and of those above loses.
+        Row, column, electrons that the charge of this row and of the rows above it loses.
     illumination : dict of str to numpy.ndarray of shape (ny, nx), float32
-        By filter: vignetting and dust, 1 where nothing is lost.
+        Vignetting and dust by filter: 1 where no light is lost.
     dead_time : numpy.ndarray of shape (ny, nx), float64, or float
         Seconds: the part of an exposure in which no light reaches a pixel.
     full_well : float
-        Electrons; charge above runs along the column.
+        Electrons above which charge runs along the column.
     saturation : int
-        The converter's last step, in adu.
+        The highest value of the converter, adu.
     """
 
     shape: tuple[int, int]
@@ -149,16 +149,16 @@ class Detector:
     n_overscan: int = 16
     structure: np.ndarray | float = 0.0
     dark_current: float = 0.0
-    hot_pixels: np.ndarray = field(default_factory=_no_triples)
-    filling_pixels: np.ndarray = field(default_factory=_no_quads)
-    blinking_pixels: np.ndarray = field(default_factory=_no_quads)
+    hot_pixels: np.ndarray = field(default_factory=_empty_triples)
+    filling_pixels: np.ndarray = field(default_factory=_empty_quadruples)
+    blinking_pixels: np.ndarray = field(default_factory=_empty_quadruples)
     temperature: float = -100.0
     doubling: float = 6.0
     glow: Glow | None = None
     pixel_response: np.ndarray | float = 1.0
-    low_pixels: np.ndarray = field(default_factory=_no_triples)
+    low_pixels: np.ndarray = field(default_factory=_empty_triples)
     dead_columns: tuple[int, ...] = ()
-    traps: np.ndarray = field(default_factory=_no_triples)
+    traps: np.ndarray = field(default_factory=_empty_triples)
     illumination: dict[str, np.ndarray] = field(default_factory=dict)
     dead_time: np.ndarray | float = 0.0
     full_well: float = np.inf
@@ -187,7 +187,7 @@ class Detector:
         return slice(first, first + self.n_overscan)
 
     def response(self, filter, dust=()):
-        """Return the response of each pixel in a filter, `Dust` that lies there now included.
+        """Return the response of each pixel in a filter, including dust of the night.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class Detector:
         Raises
         ------
         UserError
-            A filter that the detector has no illumination for.
+            If the detector has no illumination for the filter.
         """
         if filter not in self.illumination:
             raise UserError(
@@ -254,15 +254,15 @@ class Detector:
             image += self.glow.image(self.shape)
         return image * exptime
 
-    def defects(self, *, hot=0.0, low=1.0):
-        """Return the truth of a map of bad pixels.
+    def defects(self, *, least_hot_rate=0.0, most_low_response=1.0):
+        """Return the true mask of bad pixels.
 
         Parameters
         ----------
-        hot : float
-            Least electrons per second of the hot pixels to mark (at `temperature`).
-        low : float
-            Largest response, relative to the neighbours, of the low pixels to mark.
+        least_hot_rate : float
+            Electrons per second, at `temperature`, from which on hot pixels are flagged.
+        most_low_response : float
+            Response relative to the neighbours up to which low pixels are flagged.
 
         Returns
         -------
@@ -273,12 +273,13 @@ class Detector:
         mask = np.zeros(self.shape, dtype=np.int16)
 
         def mark(pixels, bit):
+            """Set a bit in the mask at some pixels."""
             mask[tuple(pixels[:, :2].astype(int).T)] |= bit
 
-        mark(self.hot_pixels[self.hot_pixels[:, 2] >= hot], HOT_BIT)
+        mark(self.hot_pixels[self.hot_pixels[:, 2] >= least_hot_rate], HOT_BIT)
         mark(self.filling_pixels, HOT_BIT)
         mark(self.blinking_pixels, VARIES_BIT)
-        mark(self.low_pixels[self.low_pixels[:, 2] <= low], LOW_BIT)
+        mark(self.low_pixels[self.low_pixels[:, 2] <= most_low_response], LOW_BIT)
         mask[:, list(self.dead_columns)] |= COLUMN_BIT
         for row, column, _ in self.traps:
             mask[int(row) :, int(column)] |= COLUMN_BIT

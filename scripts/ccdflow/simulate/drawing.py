@@ -24,18 +24,18 @@ def make_detector(camera, *, seed):
     Returns
     -------
     Detector
-        `structure` is of shape (nx,). Without `illumination`: see `flat_response`.
+        Its `structure` has the shape (nx,). It has no `illumination`: `flat_response` has it.
     """
     rng = generator(seed, text_seed(camera.instrument), 1)
     x = np.arange(camera.nx)
     gradient = camera.gradient * np.exp(-x / (camera.gradient_scale * camera.nx))
     pattern = rng.normal(0.0, 0.3, camera.nx)
-    count = max(1, camera.nx * camera.ny // 5000)
+    n_hot_pixels = max(1, camera.nx * camera.ny // 5000)
     hot_pixels = np.column_stack(
         [
-            rng.integers(0, camera.ny, count),
-            rng.integers(0, camera.nx, count),
-            rng.exponential(1.0, count),
+            rng.integers(0, camera.ny, n_hot_pixels),
+            rng.integers(0, camera.nx, n_hot_pixels),
+            rng.exponential(1.0, n_hot_pixels),
         ]
     )
     amplifier = SimulatedAmplifier(
@@ -52,19 +52,19 @@ def make_detector(camera, *, seed):
     )
 
 
-def split_columns(nx, count):
-    """Return the columns of `count` amplifiers that share `nx` columns, as (first, after last).
+def split_columns(nx, n_amplifiers):
+    """Return (first, after last) of the columns of amplifiers that share `nx` columns evenly.
 
     Parameters
     ----------
     nx : int
-    count : int
+    n_amplifiers : int
 
     Returns
     -------
     tuple of (int, int)
     """
-    edges = [round(nx * n / count) for n in range(count + 1)]
+    edges = [round(nx * n / n_amplifiers) for n in range(n_amplifiers + 1)]
     return tuple(pairwise(edges))
 
 
@@ -77,8 +77,8 @@ class FaultCounts:
     Attributes
     ----------
     hot, filling, blinking, low, dead : int
-        Pixels: bright from the start, bright until they are full, bright in a part of the frames,
-        of a low response, without response.
+        Hot pixels, pixels that fill up in the dark, pixels that are hot in some frames, pixels of
+        low response, pixels without response.
     dead_columns, traps : int
         Columns without response, and columns with a trap.
     dust : int
@@ -112,10 +112,10 @@ def draw_detector(
     nonlinearity=0.0,
     full_well=120_000.0,
 ):
-    """Draw a detector with faults of every kind; no pixel has two of them.
+    """Return a drawn detector with faults of every kind; no pixel has two faults.
 
-    The defaults are chosen: a detector small enough for tests, with sides that are unlike and odd,
-    two amplifiers, hot pixels from below `hot_rate` to those that fill in twenty minutes.
+    The defaults are chosen: a detector small enough for tests, with unlike and odd sides, two
+    amplifiers, and hot pixels from rates below `hot_rate` to those that fill in twenty minutes.
 
     Parameters
     ----------
@@ -123,14 +123,15 @@ def draw_detector(
         Science pixels (ny, nx).
     seed : int
     amplifiers : int or sequence of SimulatedAmplifier
-        A number makes as many of unlike gain, read noise and level.
+        Amplifiers, or the number of drawn ones with unlike gain, read noise and level.
     filters : sequence of str
-        Each with a vignetting of its own, 4 to 10 % half-way along an edge, and all with the same
+        Each filter has another vignetting, 4 to 10 % half-way along an edge; all have the same
         dust.
     faults : FaultCounts, optional
-        The number of each kind.
+        The number of faults of each kind.
     hot_rates : (float, float)
-        Electrons per second of the weakest and strongest hot pixel, evenly spread in logarithm.
+        Electrons per second of the weakest and strongest hot pixel; the others lie evenly between
+        them in logarithm.
     shutter : float
         Dead time in the corners, in seconds; 0 in the centre.
     nonlinearity : float
@@ -145,7 +146,7 @@ def draw_detector(
     Raises
     ------
     UserError
-        More faults than pixels.
+        If there are more faults than pixels.
     """
     faults = faults or FaultCounts()
     rng = np.random.default_rng([seed, 1])
@@ -185,7 +186,7 @@ def draw_detector(
 
 
 def _draw_response(rng, shape, low_pixels, dead_columns):
-    """Return the response of each pixel: 1 % of scatter, low pixels, and columns without any.
+    """Return the response of each pixel: 1 with 1 % of scatter, less in low pixels and columns.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def _draw_response(rng, shape, low_pixels, dead_columns):
     return response
 
 
-def _unlike_amplifiers(nx, count, nonlinearity):
+def _unlike_amplifiers(nx, n_amplifiers, nonlinearity):
     """Return amplifiers of equal width whose gains, read noises and levels differ."""
     return tuple(
         SimulatedAmplifier(
@@ -212,19 +213,19 @@ def _unlike_amplifiers(nx, count, nonlinearity):
             level=1000.0 + 40 * n,
             nonlinearity=nonlinearity,
         )
-        for n, columns in enumerate(split_columns(nx, count))
+        for n, columns in enumerate(split_columns(nx, n_amplifiers))
     )
 
 
-def _draw_columns(rng, nx, count):
-    """Return columns that have faults, none next to another or to an edge."""
+def _draw_columns(rng, nx, n_columns):
+    """Return columns for faults, none next to another one or to an edge."""
     candidates = np.arange(2, nx - 2, 3)
-    _check_room(count, candidates.size, "columns")
-    return tuple(int(c) for c in rng.choice(candidates, count, replace=False))
+    _check_room(n_columns, candidates.size, "columns")
+    return tuple(int(c) for c in rng.choice(candidates, n_columns, replace=False))
 
 
 def _draw_places(rng, shape, counts, bad_columns):
-    """Return pixels (row, column), an array of shape (n, 2) for each count, none given twice.
+    """Return (row, column) of different pixels, an array of shape (n, 2) for each count n.
 
     Parameters
     ----------
@@ -234,7 +235,7 @@ def _draw_places(rng, shape, counts, bad_columns):
     counts : sequence of int
         Number of pixels of each sort.
     bad_columns : sequence of int
-        Columns without any.
+        Columns without such pixels.
     """
     is_free = np.ones(shape, dtype=bool)
     is_free[:, list(bad_columns)] = False
@@ -245,13 +246,13 @@ def _draw_places(rng, shape, counts, bad_columns):
     return np.split(pixels, np.cumsum(counts)[:-1])
 
 
-def _check_room(count, n_candidates, noun):
-    """Refuse more faults than there are pixels or columns."""
-    if count > n_candidates:
+def _check_room(n_faults, n_candidates, noun):
+    """Raise if there are more faults than pixels or columns for them."""
+    if n_faults > n_candidates:
         raise UserError(
             f"more faults than {noun}",
             keyword="shape",
-            value=count,
+            value=n_faults,
             allowed=f"{n_candidates} at most",
             remedy="give fewer faults, or a larger frame",
         )
@@ -264,9 +265,11 @@ def _draw_traps(rng, ny, columns):
 
 
 def _draw_filling_pixels(rng, places):
-    """Return row, column, electrons per second, and electrons when full of each, shape (n, 4)."""
-    count = len(places)
-    return np.column_stack([places, rng.uniform(20, 60, count), rng.uniform(500, 2000, count)])
+    """Return row, column, initial electrons per second and final electrons, shape (n, 4)."""
+    n_pixels = len(places)
+    return np.column_stack(
+        [places, rng.uniform(20, 60, n_pixels), rng.uniform(500, 2000, n_pixels)]
+    )
 
 
 def _draw_structure(rng, shape):
@@ -277,7 +280,7 @@ def _draw_structure(rng, shape):
 
 
 def _draw_illumination(rng, shape, filters, n_grains):
-    """Return a drawn relative light of a lamp: {filter: (ny, nx) float32, at most 1}.
+    """Return the drawn relative light of a lamp, at most 1, as {filter: (ny, nx) float32}.
 
     Parameters
     ----------
@@ -302,8 +305,8 @@ def _draw_illumination(rng, shape, filters, n_grains):
     return light
 
 
-def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0, 100.0)):
-    """Return the detector in a later epoch: more dark current, and more hot pixels.
+def later_detector(detector, *, seed, dark_factor=1.0, n_new_hot=0, hot_rates=(1.0, 100.0)):
+    """Return the detector in a later epoch, with more dark current and more hot pixels.
 
     Parameters
     ----------
@@ -311,10 +314,10 @@ def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0
     seed : int
     dark_factor : float
         Factor by which the dark current and the charge of hot pixels have grown.
-    new_hot : int
+    n_new_hot : int
         Number of pixels that have become hot.
     hot_rates : (float, float)
-        Electrons per second of the weakest and strongest of these; by default all beyond
+        Electrons per second of the weakest and strongest new hot pixel; by default all are above
         `hot_rate`.
 
     Returns
@@ -323,11 +326,11 @@ def later_detector(detector, *, seed, dark_factor=1.0, new_hot=0, hot_rates=(1.0
     """
     rng = np.random.default_rng([seed, 2])
     is_defect = detector.defects() != 0
-    places = rng.choice(np.flatnonzero(~is_defect), new_hot, replace=False)
+    places = rng.choice(np.flatnonzero(~is_defect), n_new_hot, replace=False)
     new_pixels = np.column_stack(
         [
             *np.unravel_index(places, detector.shape),
-            np.exp(rng.uniform(*np.log(hot_rates), new_hot)),
+            np.exp(rng.uniform(*np.log(hot_rates), n_new_hot)),
         ]
     )
     old_pixels = detector.hot_pixels * (1, 1, dark_factor)

@@ -1,4 +1,4 @@
-"""Nights of any detector after a plan: raw frames with headers, a camera profile, and the truth.
+"""Nights of any detector by a plan: raw frames with headers, a camera profile, and the truth.
 
 ``truth.npz`` holds arrays; science pixels are counted from 0, ``<file>`` is a frame's path in the
 folder, and n_amps the number of amplifiers.
@@ -48,6 +48,7 @@ from ccdflow.simulate.seeds import text_seed
 from ccdflow.simulate.tracks import add_pixels
 from ccdflow.simulate.truth import TRUTH_ARRAYS
 
+# Values of IMAGETYP by image type.
 _IMAGETYP_VALUES = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "science": "OBJECT"}
 
 
@@ -58,7 +59,7 @@ class Shot:
     Attributes
     ----------
     file : str
-        Path in the night's folder, with ``/`` between folders; compressed if it ends in ``.gz``.
+        Path in the night's folder, with ``/`` between folders; ``.gz`` at its end compresses it.
     image_type : {'bias', 'dark', 'flat', 'science'}
     start : datetime.datetime
         UT at which the shutter opens.
@@ -77,9 +78,9 @@ class Shot:
     object : str
         Name of the target in the header.
     cards : dict of str to object
-        More header cards, or others: keyword and value. None leaves a card out.
+        Values of further or changed header cards by keyword; None leaves a card out.
     detector : Detector, optional
-        Where the detector has changed since the night's: another epoch.
+        The detector in another epoch (default: the detector of the night).
     """
 
     file: str
@@ -100,20 +101,20 @@ class Shot:
 def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", writes_truth=True):
     """Take the frames of a plan and write them.
 
-    A frame's own seed follows from `seed` and its file name: a plan can grow without a change of
-    the frames that are there.
+    The seed of a frame follows from `seed` and its file name: a plan can grow without a change of
+    existing frames.
 
     Parameters
     ----------
     folder : path-like
-        Made where it is missing. Frames of the same names are written over.
+        Made if it is missing; frames of the same names are replaced.
     detector : Detector
     shots : sequence of Shot
     seed : int
     instrument : str
         Value of the INSTRUME card, which the profile recognises.
     writes_truth : bool
-        Write ``truth.npz`` beside the frames.
+        Whether ``truth.npz`` is written beside the frames.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", writes
     Raises
     ------
     UserError
-        Two frames of one name, or one that cannot be taken (`expose`).
+        If two frames have one name, or `expose` refuses a frame.
     """
     folder = Path(folder)
     files = [shot.file for shot in shots]
@@ -160,7 +161,7 @@ def expose_night(folder, detector, shots, *, seed=1, instrument="SIMCAM", writes
 
 
 def _header_of_shot(shot, exposure, instrument):
-    """Return the header of a shot, and nothing that only the truth knows."""
+    """Return the header cards of a shot, as a camera would write them."""
     ny, nx = exposure.raw.shape
     set_temperature = exposure.temperature if shot.set_temperature is None else shot.set_temperature
     cards = {
@@ -169,7 +170,7 @@ def _header_of_shot(shot, exposure, instrument):
         "NAXIS": 2,
         "NAXIS1": nx,
         "NAXIS2": ny,
-        # FITS stores unsigned numbers of 16 bits by this offset.
+        # FITS stores unsigned numbers of 16 bits minus this offset.
         "BZERO": 32768.0,
         "BSCALE": 1.0,
         "INSTRUME": instrument,
@@ -219,7 +220,7 @@ def profile(detector, *, instrument="SIMCAM", states_gain=True, states_read_nois
 
 
 def _write_truth(folder, detector, exposures):
-    """Write the arrays of the detector and of each frame, as they were drawn, into one file."""
+    """Write the arrays of the truth on the detector and on each frame into one file."""
     arrays = _detector_arrays(detector)
     for file, exposure in exposures.items():
         arrays |= {f"{name}/{file}": array for name, array in _frame_arrays(exposure).items()}
@@ -228,31 +229,31 @@ def _write_truth(folder, detector, exposures):
 
 def _detector_arrays(detector):
     """Return {name: array} of the truth about a detector."""
-    lists = ("hot_pixels", "filling_pixels", "blinking_pixels", "low_pixels", "traps")
-    numbers = np.repeat(
+    names_of_lists = ("hot_pixels", "filling_pixels", "blinking_pixels", "low_pixels", "traps")
+    amplifier_of_columns = np.repeat(
         np.arange(len(detector.amplifiers)),
         [a.columns[1] - a.columns[0] for a in detector.amplifiers],
     )
-    rate = np.full(detector.shape, detector.dark_current)
+    dark_rate = np.full(detector.shape, detector.dark_current)
     for pixels in (detector.hot_pixels, detector.filling_pixels[:, :3]):
-        add_pixels(rate, pixels)
+        add_pixels(dark_rate, pixels)
     images = {
         "structure": detector.structure,
-        "amplifier": numbers.astype(np.int16),
-        "dark_rate": rate,
+        "amplifier": amplifier_of_columns.astype(np.int16),
+        "dark_rate": dark_rate,
         "glow": detector.glow_charge(1.0),
         "dead_time": detector.dead_time,
         "defects": detector.defects(),
     }
     arrays = {name: np.broadcast_to(array, detector.shape) for name, array in images.items()}
-    arrays |= {name: getattr(detector, name) for name in lists}
+    arrays |= {name: getattr(detector, name) for name in names_of_lists}
     for name in ("gain", "read_noise"):
         arrays[name] = np.array([getattr(a, name) for a in detector.amplifiers])
     return arrays | {f"response/{band}": detector.response(band) for band in detector.illumination}
 
 
 def _frame_arrays(exposure):
-    """Return {name: array} of the light, charge and hits that a frame is made of."""
+    """Return {name: array} of the light, charge and hits in a frame."""
     arrays = {
         "cosmics": exposure.cosmics,
         "level": exposure.level,
@@ -266,17 +267,17 @@ def _frame_arrays(exposure):
 
 
 def read_night(folder):
-    """Read ``truth.npz`` of a folder that `expose_night` wrote.
+    """Return the arrays in ``truth.npz`` of a folder that `expose_night` wrote.
 
     Returns
     -------
     dict of str to numpy.ndarray of the shapes in the table of this module
-        By the names in it.
+        By the names in this table.
 
     Raises
     ------
     UserError
-        Where there is none.
+        If the file is missing.
     """
     path = Path(folder) / TRUTH_ARRAYS
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""One exposure of a detector, from light to adu, with all that was injected kept beside it."""
+"""One exposure of a detector, from light to adu, with the injected truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_TYPES = ("bias", "dark", "flat", "science")
 
 @dataclass(frozen=True)
 class Exposure:
-    """A raw frame and its truth; photons and dark current are drawn from the means.
+    """A raw frame and its truth.
 
     Attributes
     ----------
@@ -27,8 +27,8 @@ class Exposure:
     exptime, temperature : float
         Seconds, degrees Celsius.
     incident : numpy.ndarray of shape (ny, nx), float64
-        Light before anything is lost, exposure time as asked for: a perfect calibrated frame. Mean
-        electrons.
+        Mean electrons of the light before any loss, for the nominal exposure time: those of a
+        perfect calibrated frame.
     response : numpy.ndarray of shape (ny, nx), float64
         Response of each pixel; 1 where no light fell.
     light, dark, glow : numpy.ndarray of shape (ny, nx), float64
@@ -75,10 +75,10 @@ def expose(
     cosmic_ray_rate=0.0,
     cosmics=None,
 ):
-    """Take one frame.
+    """Return one raw frame and its truth.
 
-    Photons and dark current are drawn from the Poisson distribution, read noise from the normal
-    one; the converter rounds.
+    Photons and dark current have a Poisson distribution, read noise has a normal one, and the
+    converter rounds.
 
     Parameters
     ----------
@@ -87,11 +87,11 @@ def expose(
     exptime : float
         Seconds; 0 for a bias.
     rng : numpy.random.Generator or int
-        A seed is enough.
+        Generator of the random numbers, or its seed.
     filter : str, optional
-        One of the detector's; for flats and science frames, and for these only.
+        A filter of the detector; only flats and science frames have one.
     sky : ccdflow.simulate.scene.Sky, optional
-        Light of lamp, twilight, night sky and stars; for flats and science frames only.
+        Light of lamp, twilight, night sky and stars; only flats and science frames have it.
     temperature : float, optional
         Temperature of the detector, degrees Celsius (default: the detector's own).
     dust : sequence of ccdflow.simulate.optics.Dust
@@ -99,7 +99,7 @@ def expose(
     cosmic_ray_rate : float
         Per pixel and second.
     cosmics : numpy.ndarray of shape (n, 3), float64, optional
-        Row, column, electrons; instead of cosmic rays drawn by chance.
+        Row, column, electrons of the hit pixels, in place of drawn cosmic rays.
 
     Returns
     -------
@@ -108,8 +108,8 @@ def expose(
     Raises
     ------
     UserError
-        An unknown image type; light on a bias or dark, none on a flat or science frame; a bias with
-        an exposure time.
+        If the image type is unknown, a bias or dark has light, a flat or science frame has none, or
+        a bias has an exposure time.
     """
     _refuse_odd_frame(image_type, exptime, filter, sky)
     rng = np.random.default_rng(rng)
@@ -132,7 +132,7 @@ def expose(
 
 
 def _refuse_odd_frame(image_type, exptime, filter, sky):
-    """Raise unless these properties of a frame go together.
+    """Raise unless these properties of a frame agree with each other.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _refuse_odd_frame(image_type, exptime, filter, sky):
 
 
 def _mean_electrons(detector, exptime, filter, sky, dust):
-    """Return incident light, response, and light that is detected: mean electrons, (ny, nx).
+    """Return incident light, response and detected light, (ny, nx); light in mean electrons.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _mean_electrons(detector, exptime, filter, sky, dust):
 
 
 def read_out(detector, electrons, *, rng):
-    """Bring charge to the amplifiers and through the converter.
+    """Return the raw frame that amplifiers and converter make of the charge in the pixels.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def read_out(detector, electrons, *, rng):
     electrons : numpy.ndarray of shape (ny, nx), float64
         Charge in each pixel at the end of the exposure.
     rng : numpy.random.Generator
-        Gives the noise.
+        Generator of the noise.
 
     Returns
     -------
@@ -202,19 +202,19 @@ def read_out(detector, electrons, *, rng):
     is_saturated : numpy.ndarray of shape (ny, nx), bool
         At the full well, or at the converter's last step.
     level : numpy.ndarray of shape (number of amplifiers, ny), float64
-        In adu.
+        Bias level of each row, adu.
     """
     ny, nx = detector.shape
     charge_read = electrons.copy()
-    charge.spill(charge_read, detector.full_well)
+    charge.spill_charge(charge_read, detector.full_well)
     is_saturated = charge_read >= detector.full_well
-    charge.trap(charge_read, detector.traps)
+    charge.hold_back_charge(charge_read, detector.traps)
     raw = np.empty(detector.raw_shape)
     level = np.empty((len(detector.amplifiers), ny))
     for number, amplifier in enumerate(detector.amplifiers):
         level[number] = amplifier.level + row_drift(rng, ny, amplifier.row_drift)
         columns = amplifier.slice
-        signal = charge.electrons_read(
+        signal = charge.measured_electrons(
             charge_read[:, columns], amplifier.nonlinearity, amplifier.full_scale
         )
         raw[:, columns] = signal / amplifier.gain
@@ -245,8 +245,8 @@ def row_drift(rng, ny, rms):
     """
     walk = np.cumsum(rng.standard_normal(ny))
     walk -= np.linspace(walk[0], walk[-1], ny)
-    # Chosen: a walk whose neighbours differ, as the levels of real rows do.
+    # Chosen: white noise makes neighbouring rows differ, as they do in real frames.
     drift = walk / max(walk.std(), 1e-9) + 0.3 * rng.standard_normal(ny)
-    # A single row has no drift about its mean.
+    # The least divisor is for a single row, which has no drift.
     drift *= rms / max(drift.std(), 1e-9)
     return drift - drift.mean()

@@ -19,17 +19,17 @@ def write_frame(path, raw, cards):
     raw : numpy.ndarray of shape (ny, naxis1), uint16
         In adu.
     cards : list of (str, object, str)
-        As `frame_bytes` takes them.
+        Cards for `frame_bytes`.
     """
     content = frame_bytes(raw, cards)
     if path.suffix == ".gz":
-        # No time and no name in the gzip header: the same frame is the same bytes.
+        # The gzip header has no time and no name: equal frames have equal bytes.
         content = igzip.compress(content, 1, mtime=0)
     atomic_write.write_whole(path, [content])
 
 
 def write_arrays(path, arrays):
-    """Write arrays by name as NumPy's ``.npz``, whole or not at all.
+    """Write arrays by name as a ``.npz`` file of NumPy; a reader sees the whole file or none.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def write_arrays(path, arrays):
 
 
 def make_folder(folder):
-    """Make a folder and those above it, where they are missing.
+    """Make a folder and its parents if they are missing.
 
     Raises
     ------
     UserError
-        Where it cannot be made.
+        If the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A telescope for tests and demonstrations: frames of a night arrive one by one, half first."""
+"""A telescope for tests and demonstrations: frames arrive one by one, each in two halves."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from pathlib import Path
 from ccdflow.errors import UserError
 
 
-def observe(source, raw, *, every, wait=time.sleep):
+def observe(source, raw, *, every, sleep=time.sleep):
     """Write the frames of a folder into another one at a given pace, each in two halves.
 
-    Frames come in the order of their times of change, then of their names. A file is there under
-    its own name while it is still incomplete, as many telescopes write it.
+    Frames arrive in the order of their times of change, then of their names. As at many telescopes,
+    an incomplete file has its final name already.
 
     Parameters
     ----------
     source : path-like
         Folder with raw frames.
     raw : path-like
-        Folder in which they arrive; made if it is missing.
+        Folder in which the frames arrive; made if it is missing.
     every : float
-        Seconds from one frame to the next; half of it lies between the halves of a frame.
-    wait : callable
-        Takes seconds.
+        Seconds from one frame to the next; the halves of a frame are half of that apart.
+    sleep : callable
+        Called with seconds to wait.
 
     Yields
     ------
     pathlib.Path
-        Each frame, once it is complete.
+        Path of each frame when it is complete.
 
     Raises
     ------
     UserError
-        If a frame would be written over itself, or into the folder that it comes from, or if there
-        is none.
+        If there is no frame, or a frame would replace an original or lie in the folder of the
+        originals.
     """
     source, raw = Path(source), Path(raw)
     _check_apart(source, raw)
@@ -54,18 +54,18 @@ def observe(source, raw, *, every, wait=time.sleep):
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes()
-        half = len(content) // 2
+        n_first_bytes = len(content) // 2
         with target.open("wb") as file:
-            file.write(content[:half])
+            file.write(content[:n_first_bytes])
             file.flush()
-            wait(every / 2)
-            file.write(content[half:])
+            sleep(every / 2)
+            file.write(content[n_first_bytes:])
         yield target
-        wait(every / 2)
+        sleep(every / 2)
 
 
 def _check_apart(source, raw):
-    """Raise `UserError` where the originals would be written over."""
+    """Raise `UserError` if one of the folders contains the other."""
     originals, target = source.resolve(), raw.resolve()
     problem = ""
     if originals == target:

@@ -1,4 +1,4 @@
-"""The guide's frames: the random values of each, and its pixels, fast enough for a night."""
+"""The guide's frames: random values and pixels, fast enough for whole nights."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ccdflow.simulate.optics import box_about
 from ccdflow.simulate.seeds import generator, text_seed
 from ccdflow.simulate.tracks import add_pixels, draw_cosmics
 
-# Rows rendered at once: small enough to stay in the processor's cache.
+# Rows that are rendered at once: few enough for the processor's cache.
 _BLOCK_ROWS = 256
 
 # Full width at half maximum over sigma of a Gaussian: the simulation knows no other package.
 _FWHM_OVER_SIGMA = 2.3548
-# Electrons a second in a pixel, of the flat-field lamp and of the night sky.
+# Electrons a second in a pixel by filter, of the flat-field lamp and of the night sky.
 _LAMP_RATES = {"g'": 330.0, "i'": 3300.0}
 _SKY_RATES = {"g'": 1.5, "i'": 5.0}
-# Standard deviation of a night's bias level from the camera's, adu: the guide's nights differ so.
+# Standard deviation of the nights' bias levels, adu: that of the guide's nights.
 _NIGHT_SCATTER = 1.0
-# Standard deviation of a frame's bias level from its night's, adu.
+# Standard deviation of the frames' bias levels in a night, adu.
 _FRAME_SCATTER = 0.3
-# Adu an hour by which the level sinks through a night, as the electronics warm up.
+# Adu an hour by which the level falls during a night, because the electronics warm up.
 _SINKING_RATE = 0.1
-# Stars in a frame of the guide's camera; in a smaller frame they are as dense.
+# Stars in a frame of the guide's camera; a smaller frame has the same density.
 _STAR_COUNT = 400
 # (ny, nx) of the guide's frame with `_STAR_COUNT` stars.
 _STARS_SHAPE = (4128, 2048)
-# Stars in the smallest frame: enough for a picture to show some.
+# Stars in the smallest frame: a picture shows some of them.
 _LEAST_STARS = 6
-# Electrons of the faintest star, which one frame shows.
+# Electrons of the faintest star: one frame shows it.
 _FAINTEST_STAR = 3e3
-# Exponent of the Pareto distribution of fluxes, as of counts of stars: many faint, few bright.
+# Exponent of the Pareto distribution of fluxes, that of star counts: many faint, few bright.
 _FLUX_EXPONENT = 0.7
 # Electrons of the brightest star: it saturates and does not fill the frame.
 _BRIGHTEST_STAR = 5e6
@@ -47,7 +47,7 @@ class Realisation:
     Attributes
     ----------
     seed : tuple of int or str
-        It gave all other values.
+        Seed of all other values.
     level : float
         Mean bias level, adu.
     drift : numpy.ndarray of shape (ny,), float64
@@ -57,7 +57,7 @@ class Realisation:
     stars : numpy.ndarray of shape (n, 3), float64
         Row, column (zero-based, among the science pixels) and electrons.
     leak : numpy.ndarray of shape (k,), float64
-        Light in each leaked column, adu; the nearest to the science pixels first.
+        Light in each leaked column, adu; the first is next to the science pixels.
     cosmics : numpy.ndarray of shape (n, 3), float64
         Row, column and electrons of each pixel that a cosmic ray hit.
     """
@@ -72,15 +72,15 @@ class Realisation:
 
 
 def realise(camera, frame, *, seed):
-    """Draw the properties of one frame, but for the noise of its pixels.
+    """Return drawn random values of one frame, without the noise of its pixels.
 
     Parameters
     ----------
     camera : ccdflow.simulate.camera.SimulatedCamera
     frame : ccdflow.simulate.observing_log.LogLine
     seed : int
-        The night's seed. With the frame's file name, its time and the camera's name it is the
-        frame's own seed.
+        Seed of the night. It makes the seed of the frame together with file name, time and
+        instrument.
 
     Returns
     -------
@@ -111,33 +111,33 @@ def realise(camera, frame, *, seed):
 
 
 def _night_level(camera, frame, seed):
-    """Return the level at the time of a frame: another one each night, and sinking through it."""
+    """Return the level at the time of a frame, adu: it differs by night, and falls during it."""
     night, hours = frame.night_and_hours
     offset = generator(seed, night.toordinal()).normal(0.0, _NIGHT_SCATTER)
     return camera.level + offset - _SINKING_RATE * hours
 
 
 def _electrons_of_frame(frame):
-    """Return the electrons that lamp or sky leave in a pixel of response 1."""
+    """Return the electrons of lamp or sky in a pixel of response 1."""
     rates = {"FLATFIELD": _LAMP_RATES, "OBJECT": _SKY_RATES}
     return rates[frame.imagetyp][frame.filter] * frame.exptime if frame.imagetyp in rates else 0.0
 
 
 def _draw_stars(camera, rng):
-    """Return row, column and electrons of stars, (n, 3), as dense as in a field."""
-    share = camera.nx * camera.ny / (_STARS_SHAPE[0] * _STARS_SHAPE[1])
-    count = max(_LEAST_STARS, round(_STAR_COUNT * share))
+    """Return row, column and electrons of stars, (n, 3), in the density of `_STAR_COUNT`."""
+    area_fraction = camera.nx * camera.ny / (_STARS_SHAPE[0] * _STARS_SHAPE[1])
+    n_stars = max(_LEAST_STARS, round(_STAR_COUNT * area_fraction))
     return np.column_stack(
         [
-            rng.uniform(0, camera.ny - 1, count),
-            rng.uniform(0, camera.nx - 1, count),
-            np.minimum(_FAINTEST_STAR * (1 + rng.pareto(_FLUX_EXPONENT, count)), _BRIGHTEST_STAR),
+            rng.uniform(0, camera.ny - 1, n_stars),
+            rng.uniform(0, camera.nx - 1, n_stars),
+            np.minimum(_FAINTEST_STAR * (1 + rng.pareto(_FLUX_EXPONENT, n_stars)), _BRIGHTEST_STAR),
         ]
     )
 
 
 def render(camera, detector, frame, realisation, *, response=None):
-    """Make the pixels of one raw frame.
+    """Return the pixels of one raw frame.
 
     Parameters
     ----------
@@ -146,30 +146,30 @@ def render(camera, detector, frame, realisation, *, response=None):
     frame : ccdflow.simulate.observing_log.LogLine
     realisation : Realisation
     response : numpy.ndarray of shape (ny, nx), float32, optional
-        `flat_response` in the frame's filter; needed where light fell on the detector.
+        `flat_response` in the frame's filter; a frame with light needs it.
 
     Returns
     -------
     numpy.ndarray of shape (ny, naxis1), uint16
-        In adu. Saturates at 65535.
+        Adu, `SATURATION` at most.
 
     Notes
     -----
-    Photon and read noise are drawn as one normal deviate of variance (electrons + read noise^2):
-    the Poisson distribution is as good as normal where the sum counts, as the read noise alone
-    is worth more than a hundred electrons. `expose` draws both apart. A cosmic ray's charge gets
-    the noise of as many photons, which it does not have in truth.
+    Photon and read noise are drawn as one normal deviate of variance (electrons + read noise^2).
+    The sum is close to normal because the read noise alone has the variance of a hundred electrons.
+    `expose` draws both separately. Charge of a cosmic ray gets photon noise, which real charge of a
+    cosmic ray does not have.
     """
-    offset = np.zeros(camera.naxis1, dtype=np.float32)
-    offset[camera.data_columns] = detector.structure
+    structure_of_columns = np.zeros(camera.naxis1, dtype=np.float32)
+    structure_of_columns[camera.data_columns] = detector.structure
     electrons = _electrons_of_pixels(camera, detector, frame, realisation, response)
     rng = generator(*realisation.seed, 4)
     raw = np.empty((camera.ny, camera.naxis1), dtype=np.uint16)
-    noise = np.empty((min(_BLOCK_ROWS, camera.ny), camera.naxis1), dtype=np.float32)
+    noise_buffer = np.empty((min(_BLOCK_ROWS, camera.ny), camera.naxis1), dtype=np.float32)
     row_level = (realisation.level + realisation.drift).astype(np.float32)
     for start in range(0, camera.ny, _BLOCK_ROWS):
         rows = slice(start, min(start + _BLOCK_ROWS, camera.ny))
-        block = noise[: rows.stop - rows.start]
+        block = noise_buffer[: rows.stop - rows.start]
         rng.standard_normal(out=block, dtype=np.float32)
         if electrons is None:
             _add_leak_only(camera, block, realisation.leak)
@@ -178,7 +178,7 @@ def render(camera, detector, frame, realisation, *, response=None):
             block *= np.sqrt(light + np.float32(camera.read_noise**2))
             block += light
             block *= np.float32(1 / camera.gain)
-        block += offset
+        block += structure_of_columns
         block += row_level[rows, None]
         np.clip(np.rint(block, out=block), 0, SATURATION, out=block)
         raw[rows] = block
@@ -186,7 +186,7 @@ def render(camera, detector, frame, realisation, *, response=None):
 
 
 def _add_leak_only(camera, block, leak):
-    """Scale deviates to adu for a frame whose only light leaks into the overscan."""
+    """Scale deviates to adu, in place, for a frame whose only light leaks into the overscan."""
     block *= np.float32(camera.read_noise_adu)
     columns = camera.leaked_columns
     noise_growth = np.sqrt(camera.read_noise**2 + leak * camera.gain) / camera.read_noise
@@ -225,7 +225,7 @@ def _electrons_of_pixels(camera, detector, frame, realisation, response):
 
 
 def add_light(image, signal, stars):
-    """Add sky or lamp, and stars, to an image of electrons, in place, as before any response.
+    """Add the light of sky or lamp and of stars, before any response, to an image in place.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def add_light(image, signal, stars):
 
 
 def _add_star(image, y, x, electrons, *, sigma):
-    """Add a star of Gaussian profile.
+    """Add a star of Gaussian profile to an image, in place.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def _add_star(image, y, x, electrons, *, sigma):
     electrons : float
         Electrons of the star.
     sigma : float
-        Pixels.
+        Sigma of the profile, pixels.
     """
     rows, columns = box_about(y, x, 6 * sigma, image.shape)
     profile_y = np.exp(-(((np.arange(rows.start, rows.stop) - y) / sigma) ** 2) / 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from ccdflow.simulate.optics import flat_response
 from ccdflow.simulate.raw_cards import header_cards
 from ccdflow.simulate.user_values import check_number, parse_date
 
+# File with the parameters of a simulated archive.
 _ARCHIVE_FILE = "archive.json"
 
 
@@ -41,36 +41,36 @@ def simulate_night(
     overwrites=False,
     workers=2,
 ):
-    """Write the guide's LFC night: 14 frames, 10 in ``darks``, and an observer's other files.
+    """Write the LFC night of the guide: 14 frames, 10 in ``darks``, and an observer's other files.
 
-    Frames that are there already, from the same parameters, are left as they are.
+    Existing frames with the same parameters stay unchanged.
 
     Parameters
     ----------
     folder : path-like
         Made where it is missing.
     seed : int
-        The same seed gives the same bytes; the default is the year of the guide's night.
+        Equal seeds give equal bytes; the default is the year of the guide's night.
     scale : float
-        Science rows and columns as a fraction of the camera's; the overscan stays 32 columns
-        wide. 1/16 makes frames of 160 x 258.
+        Fraction of the camera's science rows and columns; the overscan stays 32 columns wide.
+        1/16 makes frames of 160 x 258.
     camera : ccdflow.simulate.camera.SimulatedCamera
     date, darks_date : str, optional
-        UT date (YYYY-MM-DD) of the frames, and of those in ``darks`` (default: the same).
+        UT date (YYYY-MM-DD) of the frames, and of the frames in ``darks`` (default: `date`).
     overwrites : bool
-        Write every frame, also over another simulation and over frames of the same names.
+        Whether all frames are written, also over another simulation or over equal names.
     workers : int
         Threads; the default is for a small machine.
 
     Returns
     -------
     ccdflow.simulate.truth.Truth
-        The injected truth, as `read_truth` gives it.
+        The injected truth.
 
     Raises
     ------
     UserError
-        A parameter out of range, or a folder with frames that are not this simulation's.
+        If a parameter is out of range, or the folder has frames of another origin.
     """
     frames = guide_frames(date=date, darks_date=darks_date)
     folder = Path(folder)
@@ -92,20 +92,20 @@ def simulate_biases(
     overwrites=False,
     workers=2,
 ):
-    """Write a run of biases, ``bias.0001.fits.gz`` and on, one every 20 s; each one different.
+    """Write a run of different biases, ``bias.0001.fits.gz`` and so on, one every 20 s.
 
-    Other parameters and errors as in `simulate_night`.
+    Other parameters and errors are those of `simulate_night`.
 
     Parameters
     ----------
     folder : path-like
         Made where it is missing.
     count : int
-        At most 2000, which fills the night.
+        Number of biases: at most `MOST_FRAMES_PER_NIGHT`.
     seed : int
-        The same seed gives the same bytes; the default is the year of the guide's night.
+        Equal seeds give equal bytes; the default is the year of the guide's night.
     scale : float
-        Science rows and columns as a fraction of the camera's.
+        Fraction of the camera's science rows and columns.
     camera : ccdflow.simulate.camera.SimulatedCamera
     date : str
         YYYY-MM-DD.
@@ -143,7 +143,7 @@ def simulate_biases(
 
 
 def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
-    """Write the missing frames and the truth of all frames; return the truth.
+    """Write the missing frames and the truth of all frames, and return the truth.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
     parameters = {
         "simulator": truth.SIMULATOR_VERSION,
         "seed": seed,
-        "camera": asdict(camera),
+        "camera": truth.camera_parameters(camera),
         "frames": {frame.file: frame.start.isoformat() for frame in frames},
     }
     truth.check_simulation_folder(folder, frames, parameters, overwrites=overwrites)
@@ -191,7 +191,7 @@ def _simulate_frames(folder, frames, camera, *, seed, overwrites, workers):
 
 
 def _write_frames(folder, frames, camera, realisations, *, seed, workers):
-    """Render and write some of the frames whose random values are drawn.
+    """Render and write some frames with drawn random values.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
     -------
     detector : ccdflow.simulate.chip.Detector
     responses : dict of str to numpy.ndarray of shape (ny, nx), float32
-        By filter; the filters in which a frame of `realisations` has light.
+        By filter, for the filters in which a frame has light.
     """
     detector = make_detector(camera, seed=seed)
     bands = {frame.filter for frame, realisation in realisations.items() if realisation.signal}
@@ -217,6 +217,7 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
         make_folder(parent)
 
     def write(frame):
+        """Render and write one frame."""
         response = responses[frame.filter] if realisations[frame].signal else None
         raw = render(camera, detector, frame, realisations[frame], response=response)
         write_frame(folder / frame.file, raw, header_cards(camera, frame, seed=seed))
@@ -227,13 +228,13 @@ def _write_frames(folder, frames, camera, realisations, *, seed, workers):
 
 
 def _write_other_files(folder, frames):
-    """Write the files of an observer's folder that are not frames, where they are missing."""
+    """Write the missing files of an observer's folder that are not frames."""
     lines = ["frame,file,object,imagetyp,filter,exptime,ut"]
     lines += [
         f"{f.number},{f.file},{f.object},{f.imagetyp},{f.filter},{f.exptime},{f.start:%H:%M:%S}"
         for f in frames
     ]
-    # A file of macOS has 6148 bytes.
+    # The file .DS_Store of macOS has 6148 bytes.
     contents = {
         "observing_log.csv": ("\n".join(lines) + "\n").encode(),
         ".DS_Store": b"\0\0\0\x01Bud1" + bytes(6140),
@@ -253,16 +254,16 @@ def simulate_archive(
     camera=ARCHIVE_CAMERA,
     workers=2,
 ):
-    """Write many nights of tiny frames, a folder a night, one day apart.
+    """Write consecutive nights of tiny frames, each in a folder, and return the number of frames.
 
-    Existing frames stay as they are: the same call with more nights or more frames a night
-    adds those and nothing else. No truth of single frames is written; `realise` gives it again.
+    Existing frames stay unchanged: a call with more nights or more frames a night adds only these.
+    No truth of single frames is written: `realise` gives it again.
 
     Parameters
     ----------
     folder : path-like
     nights, frames_per_night : int
-        At most 2000 frames a night.
+        Numbers; at most `MOST_FRAMES_PER_NIGHT` frames a night.
     first_date : str
         UT date (YYYY-MM-DD) of the first night's frames: the day after its evening.
     seed : int
@@ -274,12 +275,12 @@ def simulate_archive(
     Returns
     -------
     int
-        Number of frames written.
+        Number of written frames.
 
     Raises
     ------
     UserError
-        A number out of range, or a folder that holds frames of another origin.
+        If a number is out of range, or the folder has files of another origin.
     """
     check_number("nights", nights, least=1)
     check_number("frames_per_night", frames_per_night, least=1, most=MOST_FRAMES_PER_NIGHT)
@@ -291,15 +292,19 @@ def simulate_archive(
     write = partial(_write_archive_night, folder, frames_per_night, camera, seed)
     if workers == 1 or nights == 1:
         return sum(map(write, evenings))
-    # Spawned, as the caller may be a process with threads (pytest, Snakemake), unsafe to fork.
+    # Processes are spawned: a caller with threads, such as pytest or Snakemake, is unsafe to fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, nights), mp_context=context) as pool:
         return sum(pool.map(write, evenings, chunksize=-(-nights // (8 * workers))))
 
 
 def _claim_archive(folder, camera, seed):
-    """Write the parameters of the archive into its folder; refuse a folder of another content."""
-    parameters = {"simulator": truth.SIMULATOR_VERSION, "seed": seed, "camera": asdict(camera)}
+    """Write the parameters of the archive into its folder; refuse a folder with other content."""
+    parameters = {
+        "simulator": truth.SIMULATOR_VERSION,
+        "seed": seed,
+        "camera": truth.camera_parameters(camera),
+    }
     path = folder / _ARCHIVE_FILE
     if path.exists():
         if json.loads(path.read_text(encoding="utf-8")) != parameters:
@@ -319,19 +324,19 @@ def _claim_archive(folder, camera, seed):
     atomic_write.write_text(path, json.dumps(parameters, indent=1) + "\n")
 
 
-def _write_archive_night(folder, count, camera, seed, night):
+def _write_archive_night(folder, n_frames, camera, seed, night):
     """Write the missing frames of a night; return their number.
 
     Parameters
     ----------
     folder : pathlib.Path
-    count : int
-        Frames of the night.
+    n_frames : int
+        Number of frames of the night.
     camera : ccdflow.simulate.camera.SimulatedCamera
     seed : int
     night : datetime.date
     """
-    frames = archive_frames(night, count)
+    frames = archive_frames(night, n_frames)
     names_present = set()
     if (folder / night.isoformat()).is_dir():
         names_present = {entry.name for entry in (folder / night.isoformat()).iterdir()}

@@ -11,20 +11,20 @@ LATITUDE, LONGITUDE = 33.4, -116.9
 """Latitude and longitude of Palomar, degrees, east positive."""
 
 MOST_FRAMES_PER_NIGHT = 2000
-"""Most frames of a night: one every 20 s from 01:00 to 12:07 UT."""
+"""Most frames of a night: one frame every 20 s takes from 01:00 to 12:07 UT."""
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """An exposure that the observer asked for: one line of the observing log.
+    """One line of the observing log: an exposure.
 
     Attributes
     ----------
     file : str
-        Relative to the night's folder, ``/`` between folders.
+        Path in the night's folder, with ``/`` between folders.
     number : int
     imagetyp, object, filter : str
-        As the log has them.
+        Values in the log, and in the header.
     exptime : float
         Seconds.
     start : datetime.datetime
@@ -41,12 +41,12 @@ class LogLine:
 
     @property
     def night_and_hours(self):
-        """Night of the start (date of its evening), and hours since the local mean noon before."""
+        """Date of the night's evening, and hours from the local mean noon before to the start."""
         shifted = self.start + timedelta(hours=LONGITUDE / 15 - 12)
         return shifted.date(), shifted.hour + shifted.minute / 60 + shifted.second / 3600
 
 
-# The lines of the observing log: number, IMAGETYP, OBJECT, FILTER, EXPTIME (s), UT.
+# The lines of the guide's observing log: number, IMAGETYP, OBJECT, FILTER, EXPTIME (s), UT.
 _GUIDE_FRAMES = (
     *((n, "BIAS", "bias", "i'", 0.0, f"00:{51 + n}:10") for n in range(1, 7)),
     (14, "FLATFIELD", "flat_g", "g'", 70.001, "04:17:28"),
@@ -70,8 +70,8 @@ _GUIDE_DARKS = (
     (24, "DARK", "dark", "i'", 7.0, "13:46:51"),
     (25, "DARK", "dark", "i'", 7.0, "13:48:30"),
 )
-# The frames in each hundred of an archive's night, a line for each run of them: the number of the
-# first frame behind the run, IMAGETYP, OBJECT, EXPTIME (s).
+# Runs of frames in each hundred of an archive's night: number of the first frame after the run,
+# from 0, IMAGETYP, OBJECT, EXPTIME (s).
 _ARCHIVE_FRAMES = (
     (10, "BIAS", "bias", 0.0),
     (20, "FLATFIELD", "flat_g", 7.0),
@@ -86,7 +86,7 @@ def guide_frames(*, date="2016-01-16", darks_date=None):
     Parameters
     ----------
     date, darks_date : str, optional
-        UT dates of the frames and of those in ``darks`` (default: the same date).
+        UT dates of the frames, and of the frames in ``darks`` (default: `date`).
 
     Returns
     -------
@@ -111,19 +111,19 @@ def guide_frames(*, date="2016-01-16", darks_date=None):
 def archive_frames(night, count):
     """Return the first `count` frames of one night of an archive.
 
-    Of each hundred, the first 10 are biases, then 10 flats and 5 darks; the rest are objects. The
-    n-th frame is the same whatever the count, so that a night can grow.
+    Each hundred begins with biases, flats and darks (`_ARCHIVE_FRAMES`); its other frames are
+    objects. The n-th frame does not depend on the count, so that a night can grow.
 
     Parameters
     ----------
     night : datetime.date
-        Local date of the evening. The UT date is the next.
+        Local date of the evening. The UT date of the frames is the next day.
     count : int
 
     Returns
     -------
     tuple of LogLine
-        Their files are ``YYYY-MM-DD/ccd.NNN.0.fits.gz``, the folder being the night.
+        With files ``YYYY-MM-DD/ccd.NNN.0.fits.gz`` in the folder of the night.
     """
     first = datetime.combine(night + timedelta(days=1), datetime.min.time()) + timedelta(hours=1)
     return tuple(_archive_frame(night, n, first + n * timedelta(seconds=20)) for n in range(count))

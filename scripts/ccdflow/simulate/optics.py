@@ -1,4 +1,4 @@
-"""The part of the light that reaches each pixel: pixel response, vignetting, shadows of dust."""
+"""The fraction of the light that each pixel detects: response, vignetting, shadows of dust."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from ccdflow.simulate.seeds import generator, text_seed
 
-# Relative illumination towards the corners of the guide's frames: another one in each filter.
+# Fraction of light that vignetting takes half-way along an edge of the guide's frames, by filter.
 _VIGNETTING = {"g'": 0.06, "i'": 0.04}
 
 
 @dataclass(frozen=True)
 class Dust:
-    """The shadow of a grain of dust: a ring that lets less light through.
+    """The shadow of a grain of dust: a ring with less light.
 
     Attributes
     ----------
@@ -25,8 +25,8 @@ class Dust:
     width : float
         Distance from the ring's middle at which the depth falls to 1/e, in pixels.
     depth : float
-        Part of the light that is lost in the ring's middle; the default is chosen: a grain that
-        shows in every flat.
+        Fraction of the light that is lost in the ring's middle. The default is chosen: each flat
+        shows the grain.
     """
 
     y: float
@@ -37,14 +37,14 @@ class Dust:
 
 
 def box_about(y, x, radius, shape):
-    """Return the part of a square about (y, x) that lies in an array, as two slices.
+    """Return the slices of a square about (y, x), cut at the edges of an array.
 
     Parameters
     ----------
     y, x : float
         Centre, pixels.
     radius : float
-        Pixels.
+        Half the side of the square, pixels.
     shape : (int, int)
         Shape of the array.
 
@@ -59,7 +59,7 @@ def box_about(y, x, radius, shape):
 
 
 def add_dust(response, dust):
-    """Multiply a response, shape (ny, nx), in place by the shadow of one grain.
+    """Multiply a response by the shadow of one grain, in place.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def relative_coordinates(shape):
 
 
 def vignetting(shape, loss):
-    """Return 1 in the centre, less by `loss` half-way along an edge and by twice that in a corner.
+    """Return the relative illumination: 1 in the centre, less towards the edges.
 
     Parameters
     ----------
     shape : (int, int)
     loss : float
-        Fraction.
+        Fraction of the light that is lost half-way along an edge; in a corner it is twice that.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def flat_response(camera, band, *, seed):
     ----------
     camera : ccdflow.simulate.camera.SimulatedCamera
     band : str
-        The filter: ``g'`` or ``i'``. Pixel-to-pixel response (1 % rms) and dust do not depend on
-        it, the illumination does.
+        The filter: ``g'`` or ``i'``. Vignetting depends on it; pixel-to-pixel response (1 % rms)
+        and dust do not.
     seed : int
         The night's seed.
 

@@ -14,13 +14,14 @@ from ccdflow.simulate.observing_log import LATITUDE, LONGITUDE
 
 # Julian date at 0 h of the day before 0001-01-01.
 _JD_OF_ORDINAL_ZERO = 1721424.5
+# Right ascension and declination of the objects.
 _FIELDS = {"field_1": ("08:26:40.00", "+28:10:00.0"), "field_2": ("09:10:00.00", "+50:20:00.0")}
 
 
 def _fits_card(keyword, value, comment=""):
     """Return one FITS card of 80 characters.
 
-    Written here and not by astropy, which takes ten times as long as the pixels of a tiny frame.
+    astropy would take ten times as long for it as for the pixels of a tiny frame.
     """
     if isinstance(value, bool):
         text = f"{'T' if value else 'F':>20}"
@@ -41,11 +42,11 @@ def _sexagesimal_text(hours, *, is_signed=False):
     return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}:{remainder / 100:05.2f}"
 
 
-def _from_sexagesimal(text):
+def _parse_sexagesimal(text):
     """Return the number of a text such as -29:15:30.5."""
     first, minutes, seconds = text.split(":")
-    size = abs(float(first)) + float(minutes) / 60 + float(seconds) / 3600
-    return -size if first.startswith("-") else size
+    magnitude = abs(float(first)) + float(minutes) / 60 + float(seconds) / 3600
+    return -magnitude if first.startswith("-") else magnitude
 
 
 class _Pointing(NamedTuple):
@@ -69,11 +70,11 @@ def _pointing_of_frame(frame, jd):
         sidereal = _sexagesimal_text(st)
         return _Pointing(sidereal, zenith, _sexagesimal_text(0.0, is_signed=True), sidereal, 1.0)
     ra, dec = _FIELDS[frame.object]
-    ha = (st - _from_sexagesimal(ra) + 12) % 24 - 12
-    declination, latitude = math.radians(_from_sexagesimal(dec)), math.radians(LATITUDE)
+    ha = (st - _parse_sexagesimal(ra) + 12) % 24 - 12
+    declination, latitude = math.radians(_parse_sexagesimal(dec)), math.radians(LATITUDE)
     sine = math.sin(latitude) * math.sin(declination)
     sine += math.cos(latitude) * math.cos(declination) * math.cos(math.radians(15 * ha))
-    # No object is observed below the horizon: on an odd date the card says so by a large value.
+    # On dates when the object is below the horizon, the card has a large value.
     airmass = round(1 / max(sine, 0.02), 3)
     return _Pointing(ra, dec, _sexagesimal_text(ha, is_signed=True), _sexagesimal_text(st), airmass)
 
@@ -152,7 +153,7 @@ def frame_bytes(raw, cards):
     raw : numpy.ndarray of shape (ny, naxis1), uint16
         In adu.
     cards : list of (str, object, str)
-        The whole header, with BZERO 32768 and without END.
+        All cards of the header but END; BZERO must be 32768.
 
     Returns
     -------
@@ -160,6 +161,6 @@ def frame_bytes(raw, cards):
     """
     header = "".join(_fits_card(*card) for card in cards) + "END".ljust(CARD_BYTES)
     header = header.ljust(-(-len(header) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES)
-    # Subtracting BZERO = 2^15 from an unsigned number is the same as flipping its highest bit.
+    # To flip the highest bit of an unsigned number subtracts BZERO, 2^15.
     stored = np.bitwise_xor(raw, np.uint16(0x8000)).astype(">u2")
     return b"".join((header.encode("ascii"), stored, bytes(-stored.nbytes % FITS_BLOCK_BYTES)))

@@ -12,7 +12,7 @@ from ccdflow.simulate.optics import box_about, relative_coordinates
 
 # Full width at half maximum of a Gaussian: 2 sqrt(2 ln 2) sigma.
 _FWHM_IN_SIGMA = 2.3548200450309493
-# Points and weights of Gauss and Legendre on a pixel that reaches from -0.5 to 0.5.
+# Points and weights of the Gauss-Legendre quadrature on a pixel from -0.5 to 0.5.
 _GAUSS_POINTS = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
 _GAUSS_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 
@@ -24,9 +24,9 @@ class Sky:
     Attributes
     ----------
     rate : float
-        Electrons per second that the sky or lamp leaves in a pixel of response 1 in the centre.
+        Electrons per second of sky or lamp in a pixel of response 1 in the centre.
     gradient : (float, float)
-        Relative change of that from the centre to the last row, and to the last column.
+        Relative change of the rate from the centre to the last row, and to the last column.
     stars : numpy.ndarray of shape (n, 3), float64
         Row, column (zero-based among the science pixels), electrons per second for a response of 1;
         by default none.
@@ -34,7 +34,7 @@ class Sky:
         Full width at half maximum of the stars, in pixels; the default is chosen: a usual seeing,
         well sampled.
     beta : float, optional
-        Exponent of a Moffat profile, above 1; the profile is Gaussian without.
+        Exponent of a Moffat profile, above 1; without it the profile is Gaussian.
     """
 
     rate: float = 0.0
@@ -71,10 +71,10 @@ class Sky:
 
 
 def add_star(image, y, x, flux, *, fwhm, beta=None):
-    """Add a star to an image, shape (ny, nx), in place; each pixel holds the profile's integral.
+    """Add a star to an image, in place: the integral of its profile over each pixel.
 
-    A Gaussian profile ends 6 sigma from its centre, a Moffat profile 10 times the fwhm (with an
-    exponent of 3.5, 2e-5 of the flux lie beyond).
+    A Gaussian profile ends 6 sigma from its centre. A Moffat profile ends at 10 times the FWHM;
+    with an exponent of 3.5, 2e-5 of the flux are beyond.
 
     Parameters
     ----------
@@ -83,11 +83,11 @@ def add_star(image, y, x, flux, *, fwhm, beta=None):
     y, x : float
         Centre, pixels.
     flux : float
-        In the unit of the image.
+        Sum over the star in the unit of the image.
     fwhm : float
         Pixels.
     beta : float, optional
-        Exponent of a Moffat profile; a Gaussian if absent.
+        Exponent of a Moffat profile; without it the profile is Gaussian.
     """
     if beta is None:
         sigma = fwhm / _FWHM_IN_SIGMA
@@ -132,14 +132,14 @@ def _moffat_integral(rows, columns, y, x, fwhm, beta):
 
 
 def draw_stars(shape, count, *, flux, seed, margin=0.0):
-    """Draw stars at random places, fluxes evenly spread in magnitude.
+    """Return stars at random places, with fluxes that are evenly spread in magnitude.
 
     Parameters
     ----------
     shape : (int, int)
     count : int
     flux : (float, float)
-        Faintest and brightest, electrons per second.
+        Fluxes of the faintest and brightest star, electrons per second.
     seed : int
     margin : float
         Least distance from the edges, in pixels.

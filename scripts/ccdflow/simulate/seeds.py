@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator(*entropy):
-    """Return a random generator that is the same wherever the same integers are given."""
+    """Return a random generator that depends only on the given integers."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
 
 

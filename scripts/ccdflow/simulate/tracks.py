@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-# Steps a pixel that spread a track's charge evenly among its pixels.
+# Points per pixel that share the charge of a track evenly.
 _STEPS_PER_PIXEL = 4
 # Mean length of a track, pixels.
 _MEAN_LENGTH = 6.0
-# Median charge of a track, electrons a pixel.
+# Median charge of a track, electrons per pixel of its length.
 _MEDIAN_CHARGE = 900.0
-# Standard deviation of the natural logarithm of a track's charge a pixel.
+# Standard deviation of the natural logarithm of a track's charge per pixel.
 _CHARGE_SPREAD = 0.6
 
 
 def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
-    """Draw the cosmic rays of one exposure.
+    """Return the pixels that drawn cosmic rays hit in one exposure.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def draw_cosmics(rng, shape, exptime, rate, *, charge=_MEDIAN_CHARGE):
     rate : float
         Cosmic rays per pixel and second.
     charge : float
-        Median of the electrons that a ray leaves per pixel of its track.
+        Median of the rays' electrons per pixel of track.
 
     Returns
     -------
     numpy.ndarray of shape (n, 3), float64
-        Row, column and electrons of each pixel that was hit; each pixel stands once, rows first.
+        Row, column and electrons of each hit pixel, once each, in the order of rows.
     """
     ny, nx = shape
     tracks = [_points_of_track(rng, charge) for _ in range(rng.poisson(rate * ny * nx * exptime))]
@@ -69,7 +69,7 @@ def add_pixels(image, pixels):
     image : numpy.ndarray of shape (ny, nx), float32
         In electrons.
     pixels : numpy.ndarray of shape (n, 3), float64
-        Row, column, electrons. A pixel may stand more than once.
+        Row, column, electrons; a pixel may occur more than once.
     """
     rows, columns = pixels[:, :2].astype(int).T
     np.add.at(image, (rows, columns), pixels[:, 2])

@@ -1,6 +1,6 @@
 """Truth of the guide's folders: the injected values, written beside the frames and read back.
 
-``truth.json`` holds parameters, the camera, and what was drawn for each frame. ``truth.npz`` holds
+``truth.json`` holds parameters, the camera, and the drawn values of each frame. ``truth.npz`` holds
 arrays; science pixels are counted from 0, and ``<file>`` is a frame's path in the folder.
 
 =================== ============== ===============================================================
@@ -21,7 +21,7 @@ cosmics/<file>      (n, 3)         row, column, electrons of each pixel that a c
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -35,14 +35,16 @@ from ccdflow.simulate.guide import add_light
 from ccdflow.simulate.tracks import add_pixels
 
 SIMULATOR_VERSION = 2
-"""Version of the simulator, written to truth.json: a folder with another one was made by an older
-simulator."""
+"""Version of the simulator in truth.json: a folder with another version has older frames."""
 
 TRUTH_FILE = "truth.json"
-"""The file of a folder's truth: numbers."""
+"""The file with the numbers of a folder's truth."""
 
 TRUTH_ARRAYS = "truth.npz"
-"""The file of a folder's truth: arrays."""
+"""The file with the arrays of a folder's truth."""
+
+# Fields of the camera with another name in the files: existing folders keep their parameters.
+_NAMES_IN_FILES = {"has_sound_header": "sound_header"}
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,9 @@ class Truth:
         Scalars of the camera, and its true regions as FITS sections: `overscan` (usable), `data`,
         `leaked` (columns, counted from 1).
     frames : dict of str to dict
-        By file relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start`
-        (UT), `night` (local date of the evening), `level` (adu), `leak` (adu, each leaked
-        column), `signal` (electrons in a pixel of response 1), `stars` and `cosmics` (numbers),
-        `seed`.
+        By file, relative to the folder: `imagetyp`, `filter`, `exptime` (s), `start` (UT), `night`
+        (local date of the evening), `level` (adu), `leak` (adu, of each leaked column), `signal`
+        (electrons in a pixel of response 1), numbers of `stars` and `cosmics`, `seed`.
     structure : numpy.ndarray of shape (nx,), float64
         Level of each science column above the overscan, in adu.
     hot_pixels : numpy.ndarray of shape (n, 3), float64
@@ -101,7 +102,7 @@ class Truth:
         return self._array(f"response/{band}")
 
     def incident(self, file):
-        """Return the light of a frame before any response, which a perfect calibration gives.
+        """Return the light of a frame before any response: that of a perfect calibrated frame.
 
         Parameters
         ----------
@@ -117,13 +118,13 @@ class Truth:
         return image
 
     def _array(self, name):
-        """Return one of the arrays by its name."""
+        """Return an array of the truth by its name."""
         with np.load(self.folder / TRUTH_ARRAYS) as arrays:
             return arrays[name]
 
 
 def read_truth(folder):
-    """Read the injected truth of a simulated folder.
+    """Return the injected truth of a simulated folder.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def read_truth(folder):
     Raises
     ------
     UserError
-        Where the folder holds no finished simulation.
+        If the folder has no finished simulation.
     """
     folder = Path(folder)
     content = read_truth_file(folder)
@@ -168,7 +169,7 @@ def read_truth_file(folder):
     Raises
     ------
     UserError
-        A file of that name that the simulator did not write.
+        If the simulator did not write the file.
     """
     path = folder / TRUTH_FILE
     if not path.exists():
@@ -182,8 +183,22 @@ def read_truth_file(folder):
         ) from None
 
 
+def camera_parameters(camera):
+    """Return the fields of a camera by their names in truth.json and archive.json.
+
+    Parameters
+    ----------
+    camera : ccdflow.simulate.camera.SimulatedCamera
+
+    Returns
+    -------
+    dict of str to object
+    """
+    return {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(camera).items()}
+
+
 def _camera_truth(camera):
-    """Return the properties of a camera, as truth.json has them."""
+    """Return the properties of a camera for truth.json."""
     return {
         "instrument": camera.instrument,
         "naxis1": camera.naxis1,
@@ -236,12 +251,12 @@ def write_truth_file(folder, *, is_complete, parameters, camera, frames):
     ----------
     folder : pathlib.Path
     is_complete : bool
-        Whether all frames and arrays are there.
+        Whether all frames and arrays are written.
     parameters : dict of str to object
         The arguments of the simulator.
     camera : ccdflow.simulate.camera.SimulatedCamera
     frames : dict of str to dict
-        By file, as of `frame_truth`.
+        By file: the values of `frame_truth`.
     """
     content = {
         "complete": is_complete,
@@ -276,7 +291,7 @@ def write_truth_arrays(folder, detector, realisations, responses):
 
 
 def check_simulation_folder(folder, frames, parameters, *, overwrites):
-    """Refuse to write over anyone's own frames, or to mix two simulations.
+    """Raise if a folder has a user's own frames, or another simulation.
 
     Parameters
     ----------
@@ -291,7 +306,7 @@ def check_simulation_folder(folder, frames, parameters, *, overwrites):
     Raises
     ------
     UserError
-        Where frames are there that this simulation did not write.
+        If frames are there that this simulation did not write.
     """
     content = read_truth_file(folder)
     if overwrites or (content is not None and content["parameters"] == parameters):

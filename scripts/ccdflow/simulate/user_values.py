@@ -21,7 +21,7 @@ def check_number(keyword, value, *, least, most=None):
     Raises
     ------
     UserError
-        Where `value` is below `least` or above `most`, or not a number.
+        If `value` is below `least` or above `most`, or NaN.
     """
     if not (value >= least and (most is None or value <= most)):
         raise UserError(
@@ -47,7 +47,7 @@ def parse_date(text):
     Raises
     ------
     UserError
-        Where the text is not a date.
+        If the text is not a date.
     """
     try:
         return Date.fromisoformat(str(text))

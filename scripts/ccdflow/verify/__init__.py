@@ -1,7 +1,7 @@
 """Products made again by ccdproc and astropy, from their headers alone, and compared.
 
-Nothing here shares code with the modules that made the products: a mistake there cannot hide here.
-But astropy's setting on texts of cards is the same, and tables are written by the same module.
+Nothing here shares code with the makers of the products: a mistake there cannot hide here. Only the
+setting of astropy for texts of cards and the module that writes tables are the same.
 """
 
 from ccdflow.files.text_cards import keep_records_as_text

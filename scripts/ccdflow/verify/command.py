@@ -1,4 +1,4 @@
-"""The work of `snakemake verify` and `scripts/verify.py`: products verified, lines on them."""
+"""The verification for `snakemake verify` and `scripts/verify.py`: its lines and exit status."""
 
 from __future__ import annotations
 
@@ -19,57 +19,56 @@ from ccdflow.verify.reading.verdict import (
     Verdict,
 )
 
-# Lines on files, products and notes that the verdicts leave out.
-_STRANGER = "no run here has noted it: it is not a product of this results folder"
-_TOO_LARGE = (
+# The reason for a file that is no product, and lines on large products and on missing notes.
+_STRANGER_REASON = "no run here has noted it: it is not a product of this results folder"
+_LARGE_PRODUCTS_LINE = (
     "{} tables of bad pixels and maps of shutters are in no sample: their frames have more than"
     f" {selection.MOST_BYTES / 1e6:.0f} MB"
 )
-_NO_NOTES = (
+_NO_NOTES_LINE = (
     "no notes of a run (.ccdflow/ledger.json is missing, empty or broken): cards that no file bears"
     " out, and bits within the rounding, are compared with nothing (docs/verify.md lists them)"
 )
 # Exit status of an error of the verification's own code; 1 is for products.
 _OWN_FAULT_STATUS = 2
-# Strangers that a line names.
-_MOST_NAMED = 3
+# Files that are no products, of which a line names at most this many.
+_MOST_NAMED_FILES = 3
 
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """The products that are to be verified, and how closely.
+    """The products that a user wants verified, and the extent of the comparison.
 
     Attributes
     ----------
     words : tuple of str
-        Products; where there are none, a sample.
+        Paths of products; without any, a sample is verified.
     verifies_all_products : bool
         Whether all products are verified instead of a sample.
     compares_all_rows : bool
         Whether all rows of combined frames are compared.
-    expected : tuple of str
-        The reasons, in one word each, for which a product may fail to be made again without being
-        a failure: `verify_expected`.
+    expected_causes : tuple of str
+        Words for reasons against a remake that are no failure: `verify_expected`.
     threads : int
-        The default is for a small machine.
+        Number of threads; the default is for a small machine.
     """
 
     words: tuple[str, ...] = ()
     verifies_all_products: bool = False
     compares_all_rows: bool = False
-    expected: tuple[str, ...] = ()
+    expected_causes: tuple[str, ...] = ()
     threads: int = 2
 
 
 def named_products(results, words):
-    """Return the products that are named, relative to the results folder.
+    """Return the named products, relative to the results folder.
 
     Parameters
     ----------
     results : pathlib.Path
         The results folder.
     words : iterable of str
-        Paths, relative to the results folder or to the folder of work.
+        Paths, relative to the results folder or to the working directory.
 
     Returns
     -------
@@ -78,7 +77,7 @@ def named_products(results, words):
     Raises
     ------
     UserError
-        If there is no such product.
+        If a named product does not exist.
     """
     existing = set(selection.files_of(results))
     products = []
@@ -96,28 +95,28 @@ def named_products(results, words):
     return products
 
 
-def report(raw, results, request, *, notes_by_product):
+def verify_and_report(raw, results, request, *, notes_by_product):
     """Verify products, and return the lines on them and the exit status.
 
     Parameters
     ----------
     raw, results : pathlib.Path
-        Folders.
+        Folders of raw frames and of results.
     request : VerifyRequest
     notes_by_product : dict of str to (kind, key, content, basis)
-        Products that runs have noted: `ccdflow.verify.reading.verdict.NotedProduct` of each.
+        Fields of the `ccdflow.verify.reading.verdict.NotedProduct` of each product with notes.
 
     Returns
     -------
     text : str
     status : int
         2 if the verification itself failed for a product; otherwise 1 if a product differs, or
-        cannot be made again for a reason that is not expected; otherwise 0.
+        cannot be made again for an unexpected reason; otherwise 0.
 
     Raises
     ------
     UserError
-        If a product that is named is not there, or nothing was reduced yet.
+        If a named product does not exist, or nothing was reduced yet.
     """
     if (results / table.TABLE_FILE).is_dir():
         raise UserError(
@@ -131,9 +130,9 @@ def report(raw, results, request, *, notes_by_product):
     noted_products, strangers = selection.products_and_strangers(results, notes_by_product)
     products, large_products = _products_to_verify(results, request, noted_products)
     with warnings.catch_warnings():
-        # Cards of the camera that break the standard are no fault of a product.
+        # astropy warns of cards that break the standard: the camera wrote them, not ccdflow.
         warnings.simplefilter("ignore", AstropyWarning)
-        verdicts, fresh, remarks = table.verify_products(
+        verdicts, n_fresh, remarks = table.verify_products(
             products,
             noted_products=noted_products,
             raw=raw,
@@ -142,24 +141,24 @@ def report(raw, results, request, *, notes_by_product):
             threads=request.threads,
         )
     all_verdicts = [*verdicts, *_verdicts_on_strangers(strangers, request.verifies_all_products)]
-    lines = table.lines_on_verdicts(all_verdicts, fresh, request.expected)
+    lines = table.lines_on_verdicts(all_verdicts, n_fresh, request.expected_causes)
     if not notes_by_product:
-        lines.insert(-1, _NO_NOTES)
+        lines.insert(-1, _NO_NOTES_LINE)
     if strangers and not request.verifies_all_products and not request.words:
         lines.insert(-1, _line_on_strangers(strangers))
     if large_products:
-        lines.insert(-1, _TOO_LARGE.format(len(large_products)))
+        lines.insert(-1, _LARGE_PRODUCTS_LINE.format(len(large_products)))
     lines[-1:-1] = remarks
-    status = int(any(_is_failure(verdict, request.expected) for verdict in all_verdicts))
+    status = int(any(_is_failure(verdict, request.expected_causes) for verdict in all_verdicts))
     if any(verdict.verdict == FAILED for verdict in all_verdicts):
         status = _OWN_FAULT_STATUS
     return "\n".join(f"ccdflow: {line}" for line in lines), status
 
 
 def _products_to_verify(results, request, noted_products):
-    """Return the products that are asked for, and those that a sample is too small for.
+    """Return the products to verify, and those that are too large for a sample.
 
-    A product that is named, and that no run has noted, is added to ``noted_products``.
+    A named product without notes is added to ``noted_products``.
     """
     if request.words:
         products = named_products(results, request.words)
@@ -171,24 +170,28 @@ def _products_to_verify(results, request, noted_products):
     return selection.sample_of_products(results, noted_products)
 
 
-def _is_failure(verdict, expected):
-    """Return whether a verdict is a fault: a difference, or a cause that is not expected."""
+def _is_failure(verdict, expected_causes):
+    """Return whether a verdict is a failure: a difference, or an unexpected cause."""
     return verdict.verdict == DIFFERS or (
-        verdict.verdict == CANNOT and verdict.cause not in expected
+        verdict.verdict == CANNOT and verdict.cause not in expected_causes
     )
 
 
-def _verdicts_on_strangers(strangers, all_products):
-    """Return the verdicts on files that are no products, where all products are asked for."""
-    if not all_products:
+def _verdicts_on_strangers(strangers, verifies_all_products):
+    """Return the verdicts on files that are no products, if all products are verified."""
+    if not verifies_all_products:
         return []
     return [
-        Verdict(name, selection.kind_of(name), verdict=CANNOT, reason=_STRANGER, cause=STRANGER)
+        Verdict(
+            name, selection.kind_of(name), verdict=CANNOT, reason=_STRANGER_REASON, cause=STRANGER
+        )
         for name in strangers
     ]
 
 
 def _line_on_strangers(strangers):
-    """Return the line on FITS files that are no products, with the first of them."""
-    names = ", ".join(strangers[:_MOST_NAMED]) + (" ..." if len(strangers) > _MOST_NAMED else "")
+    """Return the line on FITS files that are no products, with the names of the first ones."""
+    names = ", ".join(strangers[:_MOST_NAMED_FILES]) + (
+        " ..." if len(strangers) > _MOST_NAMED_FILES else ""
+    )
     return f"{len(strangers)} FITS files are no products of this results folder: {names}"

@@ -1,4 +1,4 @@
-"""The products to verify: all that runs have noted, or a sample."""
+"""The products to verify: all products with notes, or a sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ccdflow.verify.reading.accounts import product_of
 from ccdflow.verify.reading.source_files import named_files, size_and_times
 from ccdflow.verify.reading.verdict import NotedProduct
 
-# Kinds of products by their folder, and by the beginning of their name in it.
+# Kinds of products by their folder; in two folders by the beginning of their names as well.
 _KIND_BY_FOLDER = {"reduced": "frame", "calibrated": "science"}
 _KINDS_BY_PREFIX = {
     "combined": {"bias_": "bias", "dark_": "dark", "flat_": "flat"},
@@ -23,11 +23,10 @@ _KINDS_BY_PREFIX = {
 }
 
 KINDS_FROM_ALL_PIXELS = ("detector", "shutter")
-"""Kinds whose products take all pixels of all the frames that they are made of."""
+"""Kinds whose verification reads all pixels of all their sources."""
 
 MOST_BYTES = 64_000_000
-"""A product whose frames have more bytes than this together is in no sample: it would take 1.5 s of
-CPU."""
+"""Bytes of a product's sources above which it is in no sample: they take 1.5 s of CPU."""
 
 
 def files_of(results):
@@ -47,7 +46,7 @@ def files_of(results):
 
 
 def kind_of(product):
-    """Return the kind of a product by its name; that of its folder where no kind is so named.
+    """Return the kind of a product by its folder and name; the folder where no kind has the name.
 
     Examples
     --------
@@ -61,21 +60,20 @@ def kind_of(product):
 
 
 def products_and_strangers(results, notes_by_product):
-    """Return {product: `NotedProduct`} of all to be verified, and the FITS files of no run.
+    """Return {product: `NotedProduct`} of the products, and the FITS files that no run has noted.
 
-    Files below ``set_aside/`` are neither: runs put them there, and nothing asks for
-    them any more.
+    Files below ``set_aside/`` are neither: runs put them there, and need them no more.
 
     Parameters
     ----------
     results : path-like
     notes_by_product : dict of str to NotedProduct
-        Products that runs have noted. Where there are none, as in a folder that was copied without
-        its notes, every file counts as a product, and its name gives its kind.
+        Products that runs have noted. Without notes, as in a folder that was copied without them,
+        each file counts as a product, and its name gives the kind.
 
     Returns
     -------
-    made : dict of str to NotedProduct
+    products : dict of str to NotedProduct
     strangers : list of str
     """
     set_aside_folder = f"{paths.SET_ASIDE_FOLDER}/"
@@ -88,9 +86,9 @@ def products_and_strangers(results, notes_by_product):
 def sample_of_products(results, noted_products):
     """Return one reduced, calibrated and combined frame of each camera, type and night.
 
-    Of the maps of bad pixels there is one of each sort, of `KINDS_FROM_ALL_PIXELS` one of each
-    camera and night whose frames are small enough. The choice depends on the hash of a product's
-    name alone, so that the same archive gives the same sample on every machine.
+    The sample also has a map of bad pixels of each camera, and the products of
+    `KINDS_FROM_ALL_PIXELS` of each camera and night if their sources are small enough. The choice
+    depends on the hash of a product's name alone: an archive has one sample on all machines.
 
     Parameters
     ----------
@@ -106,13 +104,13 @@ def sample_of_products(results, noted_products):
     Raises
     ------
     UserError
-        If there is no inventory.
+        If the inventory is missing.
     """
     results, chosen_products, large_products = Path(results), {}, []
-    rows = _rows_of(results)
+    rows = _lines_of_inventory(results)
     for product, notes in noted_products.items():
         folder, *folders, name = product.split("/")
-        if notes.kind in KINDS_FROM_ALL_PIXELS and _bytes_of_frames(product, results) > MOST_BYTES:
+        if notes.kind in KINDS_FROM_ALL_PIXELS and _bytes_of_sources(product, results) > MOST_BYTES:
             large_products.append(product)
             continue
         if notes.kind in ("frame", "science"):
@@ -131,8 +129,8 @@ def sample_of_products(results, noted_products):
     return sorted(chosen_products.values()), large_products
 
 
-def _bytes_of_frames(product, results):
-    """Return the size of the frames and masters that a product below detector/ names."""
+def _bytes_of_sources(product, results):
+    """Return the bytes of the frames and masters that a product below detector/ names."""
     try:
         paths_named = named_files(product, _first_header(results / product), results, results)
     except OSError:
@@ -141,8 +139,8 @@ def _bytes_of_frames(product, results):
     return sum(size for size, *_ in filter(None, map(size_and_times, set(paths_named))))
 
 
-def _rows_of(results):
-    """Return {product's name below reduced/: its line of the inventory} of frames that are ok."""
+def _lines_of_inventory(results):
+    """Return {name below reduced/: line of the inventory} of the frames with the status ok."""
     table = results / paths.INVENTORY
     if not table.is_file():
         raise UserError(
@@ -156,7 +154,7 @@ def _rows_of(results):
 
 
 def _first_header(path):
-    """Return the first header of a product; raise `OSError` where there is no file to read."""
+    """Return the first header of a product; raise `OSError` if it is no regular file."""
     if not path.is_file():
         # astropy would wait for a pipe.
         raise FileNotFoundError(path)
@@ -173,5 +171,5 @@ def _camera_of(path):
 
 
 def _hash_of_name(product):
-    """Return a hash of a product's name: of each group the product with the least one is chosen."""
+    """Return the hash of a product's name: the sample has the least hash of each group."""
     return hashlib.sha256(product.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,4 +1,4 @@
-"""The known verdicts, ``results/verification.csv``: valid ones are not made again."""
+"""The table of verdicts, ``results/verification.csv``: a verdict that still holds is kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLE_FILE = paths.VERIFICATION
 """The table of verdicts."""
 
 CCDPROC = version("ccdproc")
-"""The version of ccdproc that made the products again."""
+"""The version of ccdproc that makes the products again."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Entry:
     ----------
     verdict : Verdict
     content : str
-        CRC-32 of the product, and of sizes and times of the files that it names: a product with
-        the same content is not verified again.
+        CRC-32 of the product, and of the notes, sizes and times of its sources: without a change
+        of these the product is not verified again.
     key : str
-        CCDFKEY of the product, as the run noted it; without notes that of its header.
+        CCDFKEY of the product by the notes of the run, otherwise by its header.
     modified : int
-        Time of its file, ns since 1970; 0 where there is none.
+        Time of the product's file, ns since 1970; 0 without a file.
     ccdproc : str
-        Version that it was compared with.
+        Version of ccdproc that made the comparison.
     """
 
     verdict: Verdict
@@ -56,32 +56,34 @@ class Entry:
     ccdproc: str
 
 
-# Part of the remark where the table cannot be written.
+# Part of the remark on a table that cannot be written.
 _UNWRITTEN_REMARK = (
     "the verdicts stand here alone, and the next verification makes all of them again"
 )
 # Verdicts that the last line counts.
 _COUNTED_VERDICTS = (DIFFERS, CANNOT, f"{CANNOT}, as expected", FAILED)
-# Columns of an `Entry` beside the columns of its verdict, and all columns.
+# Columns of an `Entry` beside those of its verdict, and all columns of the table.
 _OWN_COLUMNS = ("content", "key", "modified", "ccdproc")
 _COLUMNS = [*(field.name for field in fields(Verdict)), *_OWN_COLUMNS]
 
 
-def hash_with_sources(product, content, raw, results, product_notes):
-    """Return the hash of a product and its sources, and its CCDFKEY: a verdict holds for both.
+def stamp_and_key(product, content, raw, results, product_notes):
+    """Return the hash of a product and its sources, and its CCDFKEY.
+
+    A verdict holds while the hash does not change.
 
     Parameters
     ----------
     product : str
     content : bytes
-        Content of its file.
+        Content of the product's file.
     raw, results : pathlib.Path
     product_notes : ccdflow.verify.reading.verdict.NotedProduct
 
     Returns
     -------
     (str, str)
-        Both are in the table beside the verdict.
+        The columns `content` and `key` of the table.
     """
     try:
         first_header = read_headers(content)[0]
@@ -95,7 +97,7 @@ def hash_with_sources(product, content, raw, results, product_notes):
 
 
 def read_verdicts(results):
-    """Return {product: Entry} of the verdicts that are known, and how many lines were edited."""
+    """Return {product: Entry} of the table, and the number of lines that somebody edited."""
     rows, n_edited = line_checksums.unedited_lines(Path(results) / TABLE_FILE)
     try:
         return {row["product"]: _entry_of_row(row) for row in rows}, n_edited
@@ -105,7 +107,7 @@ def read_verdicts(results):
 
 
 def _entry_of_row(row):
-    """Return the `Entry` of a row of the table, whose cells are texts."""
+    """Return the `Entry` of a row of texts of the table."""
     numbers = {"pixels": int(row["pixels"]), "seconds": float(row["seconds"])}
     largest = float(row["largest"] or "nan")
     names = ("product", "kind", "compared", "unit", "verdict", "reason", "cause")
@@ -115,14 +117,14 @@ def _entry_of_row(row):
 
 
 def write_verdicts(results, entries):
-    """Write the table, sorted by product, in one piece.
+    """Write the table of verdicts, sorted by product; a reader sees the old or the new table.
 
     Parameters
     ----------
     results : path-like
         The results folder.
     entries : dict of str to Entry
-        By product.
+        Lines of the table by product.
     """
     rows = [
         asdict(entry.verdict) | {name: getattr(entry, name) for name in _OWN_COLUMNS}
@@ -132,29 +134,29 @@ def write_verdicts(results, entries):
 
 
 def verify_products(products, *, noted_products, raw, results, compares_all_rows=False, threads=2):
-    """Verify products, but for those whose verdict is known, and write the table.
+    """Verify products without a valid verdict in the table, and write the table.
 
     Parameters
     ----------
     products : list of str
         Relative to the results folder.
     noted_products : dict of str to ccdflow.verify.reading.verdict.NotedProduct
-        The notes on all products that may be in the table.
+        The notes on all products: those of other products are removed from the table.
     raw, results : path-like
-        Folders.
+        Folders of raw frames and of results.
     compares_all_rows : bool
         Whether all rows of combined frames are compared.
     threads : int
-        The default is for a small machine.
+        Number of threads; the default is for a small machine.
 
     Returns
     -------
     verdicts : list of Verdict
-        Verdicts of these products, in their order.
+        Verdicts on the products, in their order.
     n_fresh : int
-        Number of the verified products that were made again now.
+        Number of products that were verified by a remake now, and not by the table.
     remarks : list of str
-        Sentences on edited lines of the table, or that it cannot be written.
+        Sentences on edited lines of the table, or on its failed writing.
     """
     raw, results = Path(raw), Path(results)
     known_entries, n_edited = read_verdicts(results)
@@ -171,11 +173,11 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
         )
 
     with ThreadPoolExecutor(threads) as pool:
-        entries_of_products = dict(zip(products, pool.map(entry_of, products), strict=True))
+        verified_entries = dict(zip(products, pool.map(entry_of, products), strict=True))
     entries = {
         product: entry for product, entry in known_entries.items() if product in noted_products
     }
-    entries |= entries_of_products
+    entries |= verified_entries
     remarks = []
     if n_edited:
         remarks.append(f"{TABLE_FILE}: {n_edited} lines were edited; their verdicts do not count")
@@ -184,17 +186,16 @@ def verify_products(products, *, noted_products, raw, results, compares_all_rows
             write_verdicts(results, entries)
     except OSError as error:
         remarks.append(f"{TABLE_FILE} cannot be written ({error.strerror}): {_UNWRITTEN_REMARK}")
-    verdicts = [entries_of_products[product].verdict for product in products]
+    verdicts = [verified_entries[product].verdict for product in products]
     n_fresh = sum(
-        verdict.verdict == VERIFIED
-        and entries_of_products[product] is not known_entries.get(product)
+        verdict.verdict == VERIFIED and verified_entries[product] is not known_entries.get(product)
         for product, verdict in zip(products, verdicts, strict=True)
     )
     return verdicts, n_fresh, remarks
 
 
 def _entry_of_product(product, known_entry, product_notes, *, raw, results, compares_all_rows):
-    """Return the `Entry` of a product: the known one while it holds, else a verdict found now.
+    """Return the `Entry` of a product: the known one while it holds, otherwise a new one.
 
     Parameters
     ----------
@@ -217,11 +218,11 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, comp
             reason=f"its file cannot be read: {error.strerror}; the next run makes it again",
         )
         return Entry(verdict, "", "", 0, CCDPROC)
-    stamp, key = hash_with_sources(product, content, raw, results, product_notes)
+    stamp, key = stamp_and_key(product, content, raw, results, product_notes)
     if known_entry is not None and _still_holds(known_entry, stamp, compares_all_rows):
         return known_entry
     modified = size_and_times(results / product)[1:2] or (0,)
-    # Imported here, as ccdproc costs 0.25 s of CPU.
+    # Imported here because ccdproc takes 0.25 s of CPU to import.
     from ccdflow.verify.verdicts import verify
 
     verdict = verify(
@@ -236,7 +237,7 @@ def _entry_of_product(product, known_entry, product_notes, *, raw, results, comp
 
 
 def _still_holds(entry, content, compares_all_rows):
-    """Return whether a verdict need not be found again: nothing that it rests on has changed."""
+    """Return whether a verdict still holds: product, sources, ccdproc and extent are the same."""
     return (
         entry.content == content
         and entry.verdict.verdict == VERIFIED
@@ -246,15 +247,15 @@ def _still_holds(entry, content, compares_all_rows):
 
 
 def lines_on_verdicts(verdicts, n_fresh, expected=()):
-    """Return the lines that say how a verification came out.
+    """Return the lines on the verdicts other than `VERIFIED`, and a last line with the numbers.
 
     Parameters
     ----------
     verdicts : list of Verdict
     n_fresh : int
-        Number of the verified products that were made again now.
+        Number of products that were verified by a remake now, and not by the table.
     expected : collection of str
-        Causes for which a product may be one that cannot be made again.
+        Causes that are expected where a product cannot be made again.
 
     Returns
     -------
@@ -266,8 +267,8 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
         if word == VERIFIED:
             continue
         if word == CANNOT:
-            ending = ", as expected" if verdict.cause in expected else ""
-            word, cause = f"{CANNOT}{ending}", f"{CANNOT} ({verdict.cause}{ending})"
+            suffix = ", as expected" if verdict.cause in expected else ""
+            word, cause = f"{CANNOT}{suffix}", f"{CANNOT} ({verdict.cause}{suffix})"
         counts[word] += 1
         lines.append(f"{cause}: {verdict.product}: {verdict.reason}")
     n_verified = len(verdicts) - counts.total()
@@ -280,7 +281,7 @@ def lines_on_verdicts(verdicts, n_fresh, expected=()):
 
 
 def _count_words(count, word):
-    """Return the number of verdicts of a word, as the last line goes on with it."""
+    """Return the part of the last line on the number of verdicts of one sort."""
     if word == FAILED:
         return f", {count} without a verdict, as the verification failed"
     return f", {count} {'differ' if word == DIFFERS and count > 1 else word}"

@@ -1,4 +1,4 @@
-"""Is a product as ccdproc makes it? One verdict a product, with the pixels compared."""
+"""The verdict on a product: whether ccdproc makes the same one from its header and sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ccdflow.verify.comparing.comparing import Differs, check_sums
 from ccdflow.verify.comparing.noted_settings import check_settings
 from ccdflow.verify.reading.accounts import read_headers
 from ccdflow.verify.reading.card_types import check_types
-from ccdflow.verify.reading.own_faults import is_missing_card, words_of_fault
+from ccdflow.verify.reading.own_faults import is_missing_card, report_own_fault
 from ccdflow.verify.reading.source_files import read_product
 from ccdflow.verify.reading.verdict import (
     CANNOT,
@@ -40,7 +40,8 @@ from ccdflow.verify.selection import kind_of
 def _import_module(name):
     """Return a module below ccdflow.verify, imported without garbage collection.
 
-    ccdproc has 300,000 objects, none of them garbage: the search takes a quarter of its import.
+    An import of ccdproc makes 300,000 objects and no garbage, whose search takes a quarter of the
+    import.
     """
     gc.disable()
     try:
@@ -51,8 +52,8 @@ def _import_module(name):
     return module
 
 
-class _Task(NamedTuple):
-    """A product, and the folders to make it again from.
+class _RemakeTask(NamedTuple):
+    """A product, and the folders with its sources.
 
     Attributes
     ----------
@@ -61,7 +62,7 @@ class _Task(NamedTuple):
     path : pathlib.Path
         Path of the product.
     raw, results : pathlib.Path
-        Folders.
+        Folders of raw frames and of results.
     compares_all_rows : bool
         Whether all rows of a combined frame are made again.
     """
@@ -74,25 +75,25 @@ class _Task(NamedTuple):
 
 
 def _verify_frame(task):
-    """Verify a reduced frame; return the fields of its verdict."""
+    """Return the fields of the verdict on a reduced frame."""
     module = _import_module("reduced.reduced_verdict")
     return module.verify_frame(task.headers, task.path, task.raw)
 
 
 def _verify_combined(task):
-    """Verify a combined bias, dark or flat; return the fields of its verdict."""
+    """Return the fields of the verdict on a combined bias, dark or flat."""
     module = _import_module("combined.combined_verdict")
     return module.verify_combined(task.headers, task.path, task.results, task.compares_all_rows)
 
 
 def _verify_calibrated(task):
-    """Verify a calibrated frame; return the fields of its verdict."""
+    """Return the fields of the verdict on a calibrated frame."""
     module = _import_module("calibrated.calibrated_verdict")
     return module.verify_calibrated(task.headers, task.path, task.results)
 
 
 def _verify_measured(task):
-    """Verify a product of detector/; return the fields of its verdict."""
+    """Return the fields of the verdict on a product of detector/."""
     module = _import_module("detector.detector_products")
     return module.verify_detector(task.headers, task.path, task.results)
 
@@ -103,15 +104,15 @@ VERIFIERS = {
     **dict.fromkeys(("bias", "dark", "flat"), _verify_combined),
     **dict.fromkeys(("detector", "bad pixels", "shutter"), _verify_measured),
 }
-"""The function that verifies each kind of product; a test compares the kinds with the chain's. The
-modules of a kind are imported for its first product alone: all of them take 0.3 s."""
+"""The functions that verify a product, by its kind. They import the modules of a kind at its first
+product: all modules together take 0.3 s."""
 
-# Errors of astropy at a damaged file. Damage of the product itself shows in its checksums.
+# Errors of astropy at a damaged source. The checksums of the product show its own damage before.
 _UNREADABLE_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 
 def verify(product, *, raw, results, compares_all_rows=False, product_notes=None, content=None):
-    """Make a product again and compare it.
+    """Return the verdict on a product, which is made again and compared.
 
     Parameters
     ----------
@@ -122,9 +123,9 @@ def verify(product, *, raw, results, compares_all_rows=False, product_notes=None
     compares_all_rows : bool
         Whether all rows of a combined frame are made again, instead of some bands of them.
     product_notes : ccdflow.verify.reading.verdict.NotedProduct, optional
-        What a run noted of it; by default its name gives the kind.
+        Notes of a run on the product; by default its name gives the kind.
     content : bytes, optional
-        Content of its file, where it was read.
+        Content of the product's file; by default it is read.
 
     Returns
     -------
@@ -149,8 +150,8 @@ def verify(product, *, raw, results, compares_all_rows=False, product_notes=None
         # The fault is neither the product's nor the program's.
         raise
     except Exception as error:
-        # The fault is in this code: the product has no verdict, and the others have theirs.
-        fields = {"verdict": FAILED, "reason": words_of_fault(product, error, results)}
+        # The fault is in this code: this product has no verdict, and other products have theirs.
+        fields = {"verdict": FAILED, "reason": report_own_fault(product, error, results)}
     return Verdict(
         product, product_notes.kind, **fields, seconds=round(time.perf_counter() - began, 3)
     )
@@ -169,11 +170,11 @@ def _compare_product(product, raw, results, compares_all_rows, product_notes, co
         Whether all rows of a combined frame are made again.
     product_notes : NotedProduct
     content : bytes or None
-        Content of the product's file; None if it was not read yet.
+        Content of the product's file; None if it has to be read.
     """
     path = results / product
     content = read_product(path) if content is None else content
-    datasum, cards = check_sums(content)
+    datasum, checksum_of_headers = check_sums(content)
     try:
         headers = read_headers(content)
     except CannotRemake as error:
@@ -187,9 +188,9 @@ def _compare_product(product, raw, results, compares_all_rows, product_notes, co
             compares_all_rows=compares_all_rows,
             product_notes=product_notes,
         )
-        _check_noted(headers[0], datasum, product_notes)
+        _check_key_and_content(headers[0], datasum, product_notes)
         check_settings(headers, product_notes.kind, product_notes.basis)
-        _check_headers(cards, product_notes)
+        _check_sum_of_headers(checksum_of_headers, product_notes)
     except Differs as error:
         error.unit = _unit_of(headers, product_notes.kind, error.largest)
         raise
@@ -216,7 +217,7 @@ def _verify_by_sources(product, headers, raw, results, compares_all_rows, produc
             raise CannotRemake(reason, MODEL)
         check_types(headers)
         _check_name(headers[0], product, product_notes.kind)
-        task = _Task(headers, results / product, raw, results, compares_all_rows)
+        task = _RemakeTask(headers, results / product, raw, results, compares_all_rows)
         return VERIFIERS[product_notes.kind](task)
     except CannotRemake as error:
         return _fields_of_refusal(str(error), error.cause)
@@ -226,7 +227,7 @@ def _verify_by_sources(product, headers, raw, results, compares_all_rows, produc
     except (KeyError, VerifyError) as error:
         if not (isinstance(error, VerifyError) or is_missing_card(error)):
             raise
-        # The sums are right, but the cards do not describe a product.
+        # The checksums are right, but the cards do not describe a product.
         return _fields_of_refusal(f"its header cannot be followed: {error.args[0]}", UNREADABLE)
 
 
@@ -236,7 +237,7 @@ def _fields_of_refusal(reason, cause):
 
 
 def _unit_of(headers, kind, largest):
-    """Return the unit of the largest difference; '' where none was measured, and of a flat."""
+    """Return the unit of the largest difference; '' without a difference, and for flats."""
     if not math.isfinite(largest) or kind in ("flat", "bad pixels"):
         return ""
     if kind == "detector":
@@ -245,7 +246,7 @@ def _unit_of(headers, kind, largest):
 
 
 def _check_name(first_header, product, kind):
-    """Compare the name that a master or a map has in its header; frames have that of a raw file."""
+    """Compare CCDFNAME of a master, map or table with its path; frames have no such card."""
     if kind in ("frame", "science"):
         return
     if "CCDFNAME" not in first_header:
@@ -255,26 +256,27 @@ def _check_name(first_header, product, kind):
         raise Differs(f"CCDFNAME is {product}, and its card has {name}")
 
 
-def _check_noted(first_header, datasum, product_notes):
-    """Compare a product's key and content with the notes of the run that made it."""
+def _check_key_and_content(first_header, datasum, product_notes):
+    """Compare CCDFKEY and DATASUM of a product with the notes of the run that made it."""
     key = str(first_header.get("CCDFKEY", ""))
     if product_notes.key and key != product_notes.key:
         raise Differs(
             f"CCDFKEY is {product_notes.key} in the notes of the run, and its card has {key}"
         )
-    noted = product_notes.content.partition("-")[0]
-    if noted and datasum != noted:
+    noted_sum = product_notes.content.partition("-")[0]
+    if noted_sum and datasum != noted_sum:
         raise Differs(
-            f"the DATASUM of its first image is {noted} in the notes of the run that made it, and"
-            f" {datasum} now"
+            f"the DATASUM of its first image is {noted_sum} in the notes of the run that made it,"
+            f" and {datasum} now"
         )
 
 
-def _check_headers(cards, product_notes):
-    """Compare the sum of all headers with that in the notes; older runs noted none."""
-    noted = product_notes.content.partition("-")[2]
-    if noted and cards != noted:
+def _check_sum_of_headers(checksum_of_headers, product_notes):
+    """Compare the CRC-32 of all headers with that in the notes; older runs noted none."""
+    noted_sum = product_notes.content.partition("-")[2]
+    if noted_sum and checksum_of_headers != noted_sum:
         raise Differs(
             "a card, or a bit within the rounding, is not as the run that made it wrote it: the"
-            f" CRC-32 of its headers is {noted} in the notes of the run, and {cards} now"
+            f" CRC-32 of its headers is {noted_sum} in the notes of the run, and"
+            f" {checksum_of_headers} now"
         )

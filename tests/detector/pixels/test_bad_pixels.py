@@ -12,7 +12,7 @@ from ccdflow.detector.pixels.surroundings import (
 from ccdflow.detector.pixels.trails import pixels_of_trails
 from ccdflow.errors import UserError
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
-from ccdflow.simulate.charge import spill
+from ccdflow.simulate.charge import spill_charge
 
 SHAPE, READ_NOISE = (403, 509), 8.0
 TIMES = [7.0] * 3 + [70.0] * 3 + [300.0] * 3
@@ -75,7 +75,7 @@ def test_charge_that_ran_over_is_found_with_the_full_pixels_and_nothing_else():
         electrons[place] += charge
     electrons[200, ::7] += 55_000
     moved = electrons.copy()
-    spill(moved, 60_000.0)
+    spill_charge(moved, 60_000.0)
     has_run_over = moved != electrons
     values = (moved / gain + rng.normal(0, 3, SHAPE)).astype(np.float32)
     errors = np.full(SHAPE, np.hypot(3, (200 / gain**2) ** 0.5), np.float32)

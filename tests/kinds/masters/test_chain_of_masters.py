@@ -287,7 +287,7 @@ def test_a_dark_of_two_hours_makes_no_holes_in_a_frame_of_a_minute(tmp_path):
     done = run(tmp_path, chain, profile)
     (dark,) = [p for p in done.records if "/dark_" in p and p.startswith("combined/")]
     mask, file = done.open(dark)["MASK"].data, chain.files_of_type("science")[0]
-    exposures = [chain.taken[each] for each in chain.files_of_type("dark")]
+    exposures = [chain.exposures[each] for each in chain.files_of_type("dark")]
     # Pixels with 1000 electrons more than their own charge: neighbours bled into these.
     own_charge = np.minimum(exposures[0].dark, 60_000.0)
     mean_raw = np.mean([each.raw[:, :103].astype(float) for each in exposures], axis=0)

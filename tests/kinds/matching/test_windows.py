@@ -73,7 +73,7 @@ def raw_of_whole_chip(tmp_path):
     detector = simulate.draw_detector(CHIP, amplifiers=[own], shutter=0.0)
     chain = small_chain.make(tmp_path / "raw", detector=detector, biases=4, flats=(("g", 3),),
                              darks=((60.0, 3), (7.0, 3)), science=(("g", 60.0, 1),))  # fmt: skip
-    for file in chain.taken:
+    for file in chain.exposures:
         with fits.open(chain.raw / file, mode="update") as hdus:
             say_place(hdus[0].header, slice(0, 101), slice(0, 103), **CAMERA)
     return chain.raw

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import small_chain
 from astropy.io import fits
-from failing_jobs import go, products_after
+from failing_jobs import products_after, run_all_jobs
 from small_frames import begin
 from workflow.sandbox import products
 from workflow.stand_ins import use_stand_ins
@@ -28,7 +28,7 @@ PIXELS = f"detector/simcam/{NIGHT}/pixels_103x101_1x1.fits"
 MAP = "detector/simcam/bad_pixels_all_103x101_1x1.fits"
 OLD_FRAME, NEW_FRAME = "calibrated/science_g1.fits", "calibrated/science_g2.fits"
 LATE_FRAMES = ("bias4.fits", "flat_g4_4.fits", "science_g2.fits")
-# As `failing_jobs.go` has them.
+# As `failing_jobs.run_all_jobs` has them.
 SETTINGS = {"pictures": {"per_type": 1}, "detector": {"enabled": True}}
 NO_PERMISSION = PermissionError(13, "Permission denied")
 
@@ -45,12 +45,12 @@ class LateNight:
         (top / "late").mkdir()
         for name in LATE_FRAMES:
             (self.raw / name).rename(top / "late" / name)
-        self.go()
+        self.run_all_jobs()
         self.before = products(self.results)
         self.records = ledger.load_ledger(self.results)
         for name in LATE_FRAMES:
             (top / "late" / name).rename(self.raw / name)
-        go(self.chain, self.raw, top / "scratch")
+        run_all_jobs(self.chain, self.raw, top / "scratch")
         self.wanted = products(top / "scratch")
 
     def copy(self, top):
@@ -60,7 +60,7 @@ class LateNight:
         shutil.copytree(self.results, copied.results)
         return copied
 
-    def go(self, errors=None, before=None):
+    def run_all_jobs(self, errors=None, before=None):
         """Run all jobs; those of the products in ``errors`` raise, ``before`` others something is.
 
         Both are by product.
@@ -74,14 +74,14 @@ class LateNight:
                 raise errors[job.product]
             return kinds_module.make(context, job, threads=threads)
 
-        return go(self.chain, self.raw, self.results, make=make)
+        return run_all_jobs(self.chain, self.raw, self.results, make=make)
 
     def check_repaired(self):
         """The next run leaves what a run from scratch does, and the run after it does nothing."""
-        self.go()
+        self.run_all_jobs()
         made = products(self.results)
         assert sorted(n for n in {*made, *self.wanted} if made.get(n) != self.wanted.get(n)) == []
-        assert self.go()[2] == {}
+        assert self.run_all_jobs()[2] == {}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ WAITING = {
 
 @pytest.mark.parametrize("failed", WAITING, ids=lambda product: product.partition("_")[0])
 def test_products_wait_for_one_that_the_system_did_not_let_be_made(night, failed):
-    records, lines, jobs = night.go({failed: NO_PERMISSION})
+    records, lines, jobs = night.run_all_jobs({failed: NO_PERMISSION})
     assert records[failed].status == job_records.FAILED
     waiting = {n for n, record in records.items() if record.status == job_records.WAITING}
     assert waiting == WAITING[failed] <= products_after(jobs, failed)
@@ -131,7 +131,7 @@ def test_products_wait_for_one_that_the_system_did_not_let_be_made(night, failed
 
 
 def test_a_new_frame_takes_the_earlier_version_of_a_master_of_the_same_recipe(night):
-    night.go({FLAT: NO_PERMISSION})
+    night.run_all_jobs({FLAT: NO_PERMISSION})
     header = fits.getheader(night.results / NEW_FRAME)
     assert (header["FLATIM"], header["FLATKEY"]) == (FLAT, night.records[FLAT].key)
     assert header["CALGRADE"] == "A"
@@ -148,7 +148,7 @@ def test_a_new_frame_takes_the_earlier_version_of_a_master_of_the_same_recipe(ni
 
 
 def test_the_page_says_why_a_frame_is_an_earlier_one(night):
-    night.go({OLD_FRAME: NO_PERMISSION})
+    night.run_all_jobs({OLD_FRAME: NO_PERMISSION})
     text = (night.results / f"nights/{NIGHT}/report.html").read_text()
     assert "its earlier version is kept: Permission denied (EACCES)" in text
     night.check_repaired()
@@ -157,14 +157,14 @@ def test_the_page_says_why_a_frame_is_an_earlier_one(night):
 def test_frames_of_another_recipe_do_not_take_an_earlier_master(night):
     """All is reduced anew, with the mean of the overscan; the flat cannot be written."""
     other = night.chain.profile + "\nreduction: {statistic: mean}\n"
-    night.chain = type(night.chain)(night.raw, other, night.chain.detector, night.chain.taken)
-    records, _, _ = night.go({FLAT: NO_PERMISSION})
+    night.chain = type(night.chain)(night.raw, other, night.chain.detector, night.chain.exposures)
+    records, _, _ = night.run_all_jobs({FLAT: NO_PERMISSION})
     assert records[OLD_FRAME].status == job_records.WAITING
     assert products(night.results)[OLD_FRAME] == night.before[OLD_FRAME]
     header = fits.getheader(night.results / NEW_FRAME)
     assert "FLATIM" not in header
     assert (header["CALGRADE"], header["BIASKEY"]) == ("C", records[BIAS].key)
-    go(night.chain, night.raw, night.results.with_name("scratch"))
+    run_all_jobs(night.chain, night.raw, night.results.with_name("scratch"))
     night.wanted = products(night.results.with_name("scratch"))
     night.check_repaired()
 
@@ -173,7 +173,7 @@ def test_an_earlier_version_that_was_damaged_is_not_kept(night):
     """Neither is that of a frame, whose bytes are not those of its record."""
     path = night.results / OLD_FRAME
     path.write_bytes(path.read_bytes()[:-2880])
-    records, _, _ = night.go({FLAT: NO_PERMISSION})
+    records, _, _ = night.run_all_jobs({FLAT: NO_PERMISSION})
     assert records[OLD_FRAME].status == job_records.MADE
     assert fits.getheader(path)["FLATKEY"] == night.records[FLAT].key
     night.check_repaired()
@@ -182,7 +182,7 @@ def test_an_earlier_version_that_was_damaged_is_not_kept(night):
 def test_a_folder_in_the_place_of_a_master_costs_no_calibrated_frame_its_flat(night):
     (night.results / FLAT).unlink()
     (night.results / FLAT / "mine").mkdir(parents=True)
-    records, lines, _ = night.go()
+    records, lines, _ = night.run_all_jobs()
     assert records[FLAT].status == job_records.FAILED
     assert records[OLD_FRAME].status == job_records.WAITING
     assert products(night.results)[OLD_FRAME] == night.before[OLD_FRAME]
@@ -193,7 +193,7 @@ def test_a_folder_in_the_place_of_a_master_costs_no_calibrated_frame_its_flat(ni
 
 def test_an_error_that_may_come_in_each_run_holds_nothing_up(night):
     """The bias is new, and the frames take it; of the flat they have the earlier version."""
-    records, lines, _ = night.go({FLAT: ValueError("on purpose")})
+    records, lines, _ = night.run_all_jobs({FLAT: ValueError("on purpose")})
     assert {record.status for record in records.values()} == {job_records.MADE, job_records.FAILED}
     header = fits.getheader(night.results / OLD_FRAME)
     assert header["BIASKEY"] == records[BIAS].key != night.records[BIAS].key
@@ -204,7 +204,7 @@ def test_an_error_that_may_come_in_each_run_holds_nothing_up(night):
 
 def test_late_frames_that_go_again_leave_nothing_to_do(night):
     """The products that waited are those that the run wants then: no key and no byte differs."""
-    night.go({BIAS: NO_PERMISSION})
+    night.run_all_jobs({BIAS: NO_PERMISSION})
     away = night.raw.parent / "away"
     away.mkdir(exist_ok=True)
     for name in LATE_FRAMES:
@@ -212,11 +212,11 @@ def test_late_frames_that_go_again_leave_nothing_to_do(night):
         (night.results / "reduced" / name).unlink()
     try:
         (night.results / NEW_FRAME).unlink()
-        night.go()
+        night.run_all_jobs()
         made = products(night.results)
         wrong = {n for n in {*made, *night.before} if made.get(n) != night.before.get(n)}
         assert wrong == set()
-        assert night.go()[2] == {}
+        assert night.run_all_jobs()[2] == {}
     finally:
         for name in LATE_FRAMES:
             (away / name).rename(night.raw / name)
@@ -249,7 +249,7 @@ class FailingChain(type(kinds_module.CHAIN)):
 def test_batches_keep_the_same_products(night, tmp_path):
     """A process of a batch has the rows and records of its own jobs alone."""
     other = night.copy(tmp_path / "other")
-    other.go({BIAS: NO_PERMISSION})
+    other.run_all_jobs({BIAS: NO_PERMISSION})
     chain, profiles = FailingChain(kinds_module.CHAIN), {"simcam": night.chain.profile}
     running = begin(night.raw, night.results, profiles, frames_per_batch=1, **SETTINGS)
     try:
@@ -280,7 +280,7 @@ def test_a_reduced_frame_that_cannot_be_read_is_an_error_of_the_system(night, mo
         return open_member(path, *arguments, **options)
 
     monkeypatch.setattr(member_reader.os, "open", refuse_bias)
-    records, lines, _ = night.go()
+    records, lines, _ = night.run_all_jobs()
     monkeypatch.undo()
     assert records[BIAS].status == job_records.FAILED
     waiting = {n for n, record in records.items() if record.status == job_records.WAITING}
@@ -297,7 +297,7 @@ def test_a_master_that_is_cut_while_the_run_goes_on_is_named_where_it_is_missing
         path = context.results / BIAS
         path.write_bytes(path.read_bytes()[:5760])
 
-    records, lines, _ = night.go(before={DARK: cut_bias})
+    records, lines, _ = night.run_all_jobs(before={DARK: cut_bias})
     assert records[DARK].status == job_records.FAILED
     assert records[OLD_FRAME].status == job_records.WAITING
     (line,) = [line for line in lines if line.startswith(f"failed: {DARK}: ")]

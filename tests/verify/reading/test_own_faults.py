@@ -27,7 +27,7 @@ def test_a_missing_card_differs_from_a_missing_key(monkeypatch):
 def test_a_fault_whose_log_cannot_be_written_has_its_line(tmp_path):
     (tmp_path / ".ccdflow").write_text("a file in the place of the folder")
     error = error_of(lambda: {}["NCOMBINE"])
-    words = own_faults.words_of_fault("reduced/a.fits", error, tmp_path)
+    words = own_faults.report_own_fault("reduced/a.fits", error, tmp_path)
     assert words.endswith("report it as a fault of ccdflow")
     assert "traceback" not in words
 

@@ -57,30 +57,33 @@ from ccdflow.verify.reading.stored_rows import master_file, open_product
 from ccdflow.verify.reading.verdict import MISSING, SOURCE_REPLACED, CannotRemake
 
 MOST_STEPS = 2
-"""A calibrated pixel may differ by this many steps of float32: ccdproc rounds in another order."""
+"""Steps of float32 by which a calibrated pixel may differ: ccdproc rounds in another order."""
 
-# Further steps where a dead time is measured: its card has six digits.
+# Further steps of float32 in a frame that is corrected for the shutter: the card of the mean dead
+# time has six digits.
 _SHUTTER_STEPS = 16
 # Units of raw pixels, and of electrons, as headers write them.
 _ADU_UNITS = ("adu", "adus", "dn", "count", "counts")
 _ELECTRON_UNITS = ("electron", "electrons", "e-", "e")
 # Extensions, each with the card that only a file with the extension has.
 _CARDS_OF_EXTENSIONS = (("UNCERT", "SKYPRED"), ("MASK", "NSAT"))
+# Cards of a calibrated frame that keep cards of the reduced frame: the new name and the name there.
 _RENAMED_CARDS = {
     "RAWGAIN": "GAIN", "RAWEGAIN": "EGAIN", "RAWCGAIN": "CCDGAIN",
     "RAWSATUR": "SATURATE", "RAWSATLV": "SATLEVEL",
 }  # fmt: skip
-# Rows that are compared at once.
+# Rows that are calibrated and compared at once.
 _ROWS_AT_ONCE = 64
-# Adu by which the value of a full pixel is not certain from the cards.
-_SATURATION_DIGITS = 0.01
+# Adu by which the value of a saturated pixel is uncertain: SATMEAS and BIASLVL have six digits.
+_SATURATION_ROUNDING = 0.01
 # Matches a card that names a table of bad pixels, such as BPMIM and BPMIM02.
 _TABLE_CARD = re.compile(r"BPMIM(\d\d)?")
-_COUNTS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
+# Cards with the number of flagged pixels, and the bit of the mask that each counts.
+_COUNT_CARDS = (("NSAT", SATURATED), ("NHOT", HOT), ("NUNCAL", UNCALIBRATED))
 
 
 def verify_calibrated(headers, path, results):
-    """Make a calibrated frame again and compare it.
+    """Return the verdict on a calibrated frame, which is made again and compared.
 
     Parameters
     ----------
@@ -95,47 +98,50 @@ def verify_calibrated(headers, path, results):
     Raises
     ------
     Differs
-        If pixels, errors, mask or header are others.
+        If pixels, standard errors, mask or header differ.
     CannotRemake
-        If the frame is of a sort that ccdproc cannot make, or a file is missing.
+        If ccdproc cannot make a frame of this sort, or a file is missing.
     """
     must_have(headers[0], "RAWFILE")
     account = account_of_calibrated(headers)
-    expected = product_of(raw_file(headers[0]))
-    if not path.as_posix().endswith("calibrated/" + expected.removeprefix("reduced/")):
-        raise Differs(f"RAWFILE is {headers[0]['RAWFILE']}, which becomes {expected}")
-    source = results / expected
-    if not source.is_file():
+    reduced_name = product_of(raw_file(headers[0]))
+    if not path.as_posix().endswith("calibrated/" + reduced_name.removeprefix("reduced/")):
+        raise Differs(f"RAWFILE is {headers[0]['RAWFILE']}, which becomes {reduced_name}")
+    reduced_path = results / reduced_name
+    if not reduced_path.is_file():
         raise CannotRemake("its reduced frame is missing", MISSING)
-    images = [n for n, header in enumerate(headers) if "NAMPS" in header]
+    image_indices = [n for n, header in enumerate(headers) if "NAMPS" in header]
     needed_kinds = [
         kind
         for kind, keyword in _CARDS_OF_EXTENSIONS
-        if any(keyword in headers[hdu] for hdu in images)
+        if any(keyword in headers[hdu] for hdu in image_indices)
     ]
-    check_extensions(headers, images, ("UNCERT", "MASK"), needed_kinds=needed_kinds)
-    files = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
+    check_extensions(headers, image_indices, ("UNCERT", "MASK"), needed_kinds=needed_kinds)
+    master_paths = {kind: master_file(m, kind, results) for kind, m in account.masters.items()}
     check_named_tables(headers[0])
-    pixels, largest_difference, notes = 0, 0.0, set()
-    with fits.open(source, memmap=False) as frame, fits.open(path, memmap=False) as hdus_as_stored:
+    n_pixels, largest_difference, notes = 0, 0.0, set()
+    with (
+        fits.open(reduced_path, memmap=False) as reduced_hdus,
+        fits.open(path, memmap=False) as hdus_as_stored,
+    ):
         hdus = uncompressed_hdus(hdus_as_stored)
         if len(hdus) < len(hdus_as_stored):
             check_packed(hdus_as_stored[0].header, headers[0])
-        if frame[0].header["CCDFKEY"] != account.reduced_key:
-            reason = f"its reduced frame {expected} was replaced by another"
+        if reduced_hdus[0].header["CCDFKEY"] != account.reduced_key:
+            reason = f"its reduced frame {reduced_name} was replaced by another"
             raise CannotRemake(reason, SOURCE_REPLACED)
-        for hdu in sorted({0, *images}):
-            _check_header(headers[hdu], frame[hdu].header)
-        _check_masters(headers[0], frame[0].header, account, files)
-        for hdu in images:
+        for hdu in sorted({0, *image_indices}):
+            _check_header(headers[hdu], reduced_hdus[hdu].header)
+        _check_masters(headers[0], reduced_hdus[0].header, account, master_paths)
+        for hdu in image_indices:
             difference, note = _verify_image(
-                OpenedFrame(headers, hdus, frame, account, files, results), hdu
+                OpenedFrame(headers, hdus, reduced_hdus, account, master_paths, results), hdu
             )
             largest_difference = max(largest_difference, difference)
             notes |= {note} - {""}
-            pixels += hdus[hdu].data.size
+            n_pixels += hdus[hdu].data.size
     compared = ", ".join([f"{MOST_STEPS} steps of float32 with ccdproc", *sorted(notes)])
-    return {"compared": compared, "pixels": pixels, "largest": largest_difference}
+    return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
 def _check_header(header, reduced_header):
@@ -154,20 +160,20 @@ class OpenedFrame:
     headers : list of astropy.io.fits.Header
         Headers of the calibrated frame.
     hdus : list of astropy.io.fits.ImageHDU
-        The same, uncompressed; the first one may be a primary HDU.
-    frame : astropy.io.fits.HDUList
+        HDUs of the calibrated frame, uncompressed; the first one may be a primary HDU.
+    reduced_hdus : astropy.io.fits.HDUList
         The reduced frame.
     account : ccdflow.verify.reading.accounts.CalibratedAccount
-    files : dict of str to pathlib.Path
+    master_paths : dict of str to pathlib.Path
         The masters' files by their kind.
     results : pathlib.Path
     """
 
     headers: list[fits.Header]
     hdus: list[fits.ImageHDU]
-    frame: fits.HDUList
+    reduced_hdus: fits.HDUList
     account: CalibratedAccount
-    files: dict[str, Path]
+    master_paths: dict[str, Path]
     results: Path
 
     @property
@@ -181,41 +187,42 @@ class OpenedFrame:
         return {each.name: each for each in self.hdus}
 
     def number_of_image(self, hdu):
-        """Return the number of an image among the images, from 0."""
+        """Return the number of an image, by the index of its HDU, among the images, from 0."""
         return [n for n, each in enumerate(self.headers) if "NAMPS" in each].index(hdu)
 
 
 def _verify_image(opened, hdu):
-    """Return the largest difference of an image's pixels, and how its errors were compared."""
+    """Return the largest difference of an image's pixels, and the words on its standard errors."""
     header = header_with_recipe(opened.headers[hdu], opened.first_header)
-    reduced_header = opened.frame[hdu].header
+    reduced_header = opened.reduced_hdus[hdu].header
     image, is_in_electrons = _image_of(opened, hdu, header)
     stored_pixels = _pixels_of(opened.hdus[hdu])
-    _check_steps(header, opened.first_header, image, opened.account)
+    _check_step_cards(header, opened.first_header, image, opened.account)
     _check_gain(header, opened.first_header, image, reduced_header, opened.results)
     _check_renamed(header, reduced_header)
-    steps = steps_of_measured(opened.first_header)
+    steps = allowed_float_steps(opened.first_header)
     largest = _compare_pixels(stored_pixels, image, half_step(header), steps=steps)
-    noise = standard_errors.variance_terms_of(
+    variance_terms = standard_errors.variance_terms_of(
         header, image.readouts, image.planes, opened.account, converts=image.converts,
         is_in_electrons=is_in_electrons,
     )  # fmt: skip
-    smooth_light = None if noise is None else remade_calibration.smooth_light_of(image)
-    names, suffix, comparison = opened.hdus_by_name, str(hdu) if hdu else "", ""
-    mask = _pixels_of(names[f"MASK{suffix}"]) if f"MASK{suffix}" in names else None
+    smooth_light = None if variance_terms is None else remade_calibration.smooth_light_of(image)
+    hdus_by_name, suffix, comparison = opened.hdus_by_name, str(hdu) if hdu else "", ""
+    mask = _pixels_of(hdus_by_name[f"MASK{suffix}"]) if f"MASK{suffix}" in hdus_by_name else None
     stored_planes = masking.StoredPlanes(
-        pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0, noise=noise,
-        is_in_electrons=is_in_electrons, number=opened.number_of_image(hdu),
+        pixels=stored_pixels, step=half_step(header), errors=None, error_step=0.0,
+        variance_terms=variance_terms, is_in_electrons=is_in_electrons,
+        image_number=opened.number_of_image(hdu),
     )  # fmt: skip
-    uncertainty = names.get(f"UNCERT{suffix}") if noise is not None else None
+    uncertainty = hdus_by_name.get(f"UNCERT{suffix}") if variance_terms is not None else None
     if uncertainty is not None:
         stored_planes = replace(
             stored_planes, errors=_pixels_of(uncertainty), error_step=half_step(uncertainty.header)
         )
-    # The errors and the noise of the sky depend on the mask, which is therefore compared first.
+    # The mask is compared first: the standard errors and the noise of the sky depend on it.
     if mask is not None:
         _check_mask(mask, image, MaskSources(opened, hdu, header, stored_planes))
-    remade_calibration.check_sky(header, image, noise, smooth_light, mask)
+    remade_calibration.check_sky(header, image, variance_terms, smooth_light, mask)
     remade_calibration.check_saturation(header, image, reduced_header)
     if uncertainty is not None:
         has_no_light = masking.pixels_without_light(mask, image, opened, stored_planes)
@@ -228,20 +235,22 @@ def _verify_image(opened, hdu):
 def _image_of(opened, hdu, header):
     """Return the `CalibratedImage` of an HDU, and whether its reduced frame is in electrons."""
     account, first_header = opened.account, opened.first_header
-    reduced_header = opened.frame[hdu].header
+    reduced_header = opened.reduced_hdus[hdu].header
     cuts = {kind: master.cut for kind, master in account.masters.items()}
-    planes = {kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in opened.files.items()}
+    planes = {
+        kind: plane_of(path, hdu, kind, cuts[kind]) for kind, path in opened.master_paths.items()
+    }
     if "SHUTCOR" in first_header:
         must_have(first_header, "FLATIM")
         planes["flat"] = shutters.flat_over_factor(
-            planes["flat"], first_header, opened.frame[0].header, opened.results,
+            planes["flat"], first_header, opened.reduced_hdus[0].header, opened.results,
             opened.number_of_image(hdu),
         )  # fmt: skip
     bias = planes["bias"].header if "bias" in planes else None
     readouts = readouts_of(header, first_header, reduced_header, bias)
     unit, converts, is_in_electrons = _unit_of(reduced_header, readouts)
     image = remade_calibration.CalibratedImage(
-        account=account, reduced=opened.frame[hdu].data, planes=planes, readouts=readouts,
+        account=account, reduced=opened.reduced_hdus[hdu].data, planes=planes, readouts=readouts,
         unit=unit, converts=converts,
         places_without_level=tuple(
             place
@@ -253,7 +262,7 @@ def _image_of(opened, hdu, header):
 
 
 def _verify_errors(header, error_header, image, stored_planes, smooth_light, has_no_light):
-    """Compare the standard errors of an image, and return how they were compared.
+    """Compare the standard errors of an image, and return the words on the comparison.
 
     Parameters
     ----------
@@ -266,14 +275,14 @@ def _verify_errors(header, error_header, image, stored_planes, smooth_light, has
     has_no_light : numpy.ndarray of shape (ny, nx), bool
         Pixels that do not count for the errors of their neighbours.
     """
-    _check_noise(header, image, stored_planes.noise)
+    _check_noise(header, image, stored_planes.variance_terms)
     comparison = remade_calibration.check_errors(stored_planes, image, smooth_light, has_no_light)
-    _check_unit(error_header, header["BUNIT"])
+    _check_unit_of_errors(error_header, header["BUNIT"])
     return comparison
 
 
-def _check_unit(header, unit):
-    """Raise unless the header of standard errors says so, in the unit of the image."""
+def _check_unit_of_errors(header, unit):
+    """Raise unless a header of UNCERT names standard deviations in the unit of the image."""
     check_text(header, "BUNIT", unit)
     check_text(header, "UTYPE", "StdDevUncertainty")
 
@@ -298,26 +307,29 @@ def _unit_of(reduced_header, readouts):
 
 
 def _pixels_of(hdu):
-    """Return the pixels of an HDU of a product, whose tiles may be packed."""
+    """Return the pixels of an HDU of a product; raise `Differs` if its tiles are damaged."""
     try:
         return np.asarray(hdu.data)
     except Exception as error:
-        # Whatever astropy and its packages raise, the tiles are not as they were written.
+        # Any error of astropy and its packages means that the tiles are not as they were written.
         if is_own_fault(error):
             raise
         raise Differs(f"the tiles of {hdu.name} cannot be unpacked: {error}") from None
 
 
 def half_step(header):
-    """Return the largest rounding error of numbers stored in steps, with 1e-5 for float32."""
-    # 1e-5 of the step is float32's rounding of a value of many steps.
+    """Return the largest rounding error of values that are stored in steps; 0 where none is named.
+
+    That is half of QUANSTEP, and a little more for the rounding of float32.
+    """
+    # 1e-5 of the step: float32 rounds a value of many steps by less.
     return float(header.get("QUANSTEP", 0.0)) * (1 + 1e-5) / 2
 
 
-def steps_of_measured(header):
-    """Return by how many float32 steps pixels may differ, with the rounding of measured cards.
+def allowed_float_steps(header):
+    """Return the float32 steps by which a pixel may differ, with the rounding of cards.
 
-    The mean gain of several nights or amplifiers has more digits than its card, six.
+    GAINMEAS has six digits, and pixels are multiplied by a mean gain with all its digits.
 
     Parameters
     ----------
@@ -330,7 +342,7 @@ def steps_of_measured(header):
 
     Examples
     --------
-    >>> steps_of_measured({}), steps_of_measured({"GAINMEAS": 10.3152})
+    >>> allowed_float_steps({}), allowed_float_steps({"GAINMEAS": 10.3152})
     (2, 43)
     """
     steps = MOST_STEPS + (_SHUTTER_STEPS if "SHUTCOR" in header else 0)
@@ -342,16 +354,16 @@ def steps_of_measured(header):
 
 
 def _compare_pixels(pixels, image, step, *, steps):
-    """Return the largest difference between the pixels and ccdproc's.
+    """Return the largest difference between stored pixels and those that ccdproc makes.
 
     Parameters
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     step : float
-        Step of the stored values, 0 for none.
+        Half of the step in which pixels are stored; 0 for exact ones.
     steps : int
-        Steps of the type that pixels may differ by.
+        Steps of float32 by which a pixel may differ.
     """
     largest = 0.0
     for low in range(0, len(pixels), _ROWS_AT_ONCE):
@@ -363,8 +375,8 @@ def _compare_pixels(pixels, image, step, *, steps):
     return largest
 
 
-def _check_steps(header, first_header, image, account):
-    """Compare the unit, and the cards of the steps, with the masters that were applied.
+def _check_step_cards(header, first_header, image, account):
+    """Compare the unit, ZEROCOR, DARKCOR and FLATCOR with the masters that were applied.
 
     Parameters
     ----------
@@ -386,16 +398,16 @@ def _check_steps(header, first_header, image, account):
 
 
 def _check_renamed(header, reduced_header):
-    """Compare the cards that keep the camera's facts of raw pixels under another name."""
+    """Compare the cards of `_RENAMED_CARDS` with those of the reduced frame."""
     for name, keyword in _RENAMED_CARDS.items():
         if name in header and name not in reduced_header:
             check_text(header, name, reduced_header.get(keyword))
 
 
 def _check_gain(header, first_header, image, reduced_header, results):
-    """Compare a measured gain with the gains of the detector's nights, or with the flat's.
+    """Compare a measured gain with the gains of the detector's nights, or with that of the flat.
 
-    It is the mean of some nights by their errors, so that it lies between them.
+    A measured gain is the weighted mean of some nights, and therefore lies between their gains.
 
     Parameters
     ----------
@@ -413,8 +425,8 @@ def _check_gain(header, first_header, image, reduced_header, results):
         if card_value is None:
             continue
         if tail and card_value == number_of_card(card(reduced_header, "AMPGAIN", tail)):
-            # The measured gain is the header's: the amplifier has it for the noise, because another
-            # one lacks a gain. It is no measurement to compare.
+            # GAINMEAS repeats the gain of the header: another amplifier lacks a gain, and the noise
+            # needs one of each. There is no measurement to compare.
             continue
         name = str(card(reduced_header, "AMPNAM", tail, ""))
         camera = str(first_header.get("CCDFCAM"))
@@ -432,18 +444,18 @@ def _check_gain(header, first_header, image, reduced_header, results):
         check_value(keyword, card_value, min(max(card_value, min(gains)), max(gains)))
 
 
-def _check_noise(header, image, noise):
-    """Compare the cards on noise with the masters'."""
+def _check_noise(header, image, variance_terms):
+    """Compare the cards on noise with the cards of the masters."""
     bias = image.planes.get("bias")
     for readout in () if bias is None else image.readouts:
         measured_noise = number_of_card(card(bias.header, "RNOISE", readout.tail))
         if measured_noise:
             check_figure(header, f"MODRN{readout.tail}", measured_noise)
-    remade_calibration.check_noise_cards(header, image, noise)
-    remade_calibration.check_overscan_noise(header, image, noise)
+    remade_calibration.check_noise_cards(header, image, variance_terms)
+    remade_calibration.check_overscan_noise(header, image, variance_terms)
 
 
-def _check_masters(first_header, reduced_header, account, files):
+def _check_masters(first_header, reduced_header, account, master_paths):
     """Compare a header's cards on its masters with the masters' own headers.
 
     Parameters
@@ -451,11 +463,11 @@ def _check_masters(first_header, reduced_header, account, files):
     first_header, reduced_header : astropy.io.fits.Header
         Headers of the product, and of its reduced frame.
     account : ccdflow.verify.reading.accounts.CalibratedAccount
-    files : dict of str to pathlib.Path
+    master_paths : dict of str to pathlib.Path
         The masters by kind.
     """
     check_grade(first_header, account.masters)
-    for kind, path in files.items():
+    for kind, path in master_paths.items():
         master = fits.getheader(path)
         keyword = f"{kind.upper()}DT"
         _check_lag(first_header, keyword, account.masters[kind].name)
@@ -466,7 +478,7 @@ def _check_masters(first_header, reduced_header, account, files):
 
 
 def _check_flat_level(first_header, path):
-    """Compare FLATLVL with the flat's, which each image of a flat has."""
+    """Compare FLATLVL with that of the flat, in which each image has the same one."""
     images = open_product(path).images.values()
     levels = {number_of_card(image.header.get("FLATLVL")) for image in images} - {None}
     if len(levels) == 1 and (level := levels.pop()):
@@ -474,7 +486,7 @@ def _check_flat_level(first_header, path):
 
 
 def _check_lag(first_header, keyword, name):
-    """Compare the nights between a frame and its master with their dates, to a day."""
+    """Compare a card with the nights between a frame and its master by their dates, to a day."""
     night = re.search(r"combined/(\d{4}-\d\d-\d\d)/", name)
     day = re.match(r"\d{4}-\d\d-\d\d", str(first_header.get("DATE-OBS", "")))
     if night is None or day is None:
@@ -502,34 +514,34 @@ def _check_dark(first_header, reduced_header, dark_header, scale):
         # Exposures that differ by less than 0.1 s or 0.1 % count as equal.
         is_equal = abs(frame_seconds - dark_seconds) <= max(0.1, 1e-3 * dark_seconds)
         expected = 1.0 if is_equal else frame_seconds / dark_seconds
-        # Chosen: a camera may have its exposure in another card, which differs by less.
+        # Chosen: the exposure may be in another card of the camera, which differs by less than 1 %.
         check_value("DARKSCAL", scale, expected, rtol=1e-2)
     frame_degrees, dark_degrees = (
         number_of_card(header.get("CCD-TEMP")) for header in (reduced_header, dark_header)
     )
     if frame_degrees is not None and dark_degrees is not None:
-        # Half of the tenth of a degree to which temperatures count.
+        # Half of a tenth of a degree: temperatures count to a tenth.
         check_figure(first_header, "DARKDTMP", dark_degrees - frame_degrees, atol=0.05)
 
 
 @dataclass(frozen=True)
 class MaskSources:
-    """The values that the mask of an image follows from, besides masters and image.
+    """The values that give the mask of an image, beside its masters and its pixels.
 
     Attributes
     ----------
     opened : OpenedFrame
     hdu : int
-        The image.
+        Index of the image's HDU.
     header : astropy.io.fits.Header
         Header of the image, with the cards that all images share.
-    stored : ccdflow.verify.calibrated.masking.StoredPlanes
+    stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
     """
 
     opened: OpenedFrame
     hdu: int
     header: fits.Header
-    stored: masking.StoredPlanes
+    stored_planes: masking.StoredPlanes
 
 
 def _check_mask(mask, image, sources):
@@ -538,18 +550,18 @@ def _check_mask(mask, image, sources):
     Parameters
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16
-        The product's.
+        Mask of the product.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     sources : MaskSources
     """
-    opened, header, stored_planes = sources.opened, sources.header, sources.stored
+    opened, header, stored_planes = sources.opened, sources.header, sources.stored_planes
     bits_of_sources = np.zeros(mask.shape, np.int16)
     for plane in image.planes.values():
         bits_of_sources |= plane.flags
-    frame, suffix = opened.frame, str(sources.hdu) if sources.hdu else ""
-    reduced_header = frame[sources.hdu].header
-    if f"MASK{suffix}" in [each.name for each in frame]:
-        bits_of_sources |= frame[f"MASK{suffix}"].data.astype(np.int16)
+    reduced_hdus, suffix = opened.reduced_hdus, str(sources.hdu) if sources.hdu else ""
+    reduced_header = reduced_hdus[sources.hdu].header
+    if f"MASK{suffix}" in [each.name for each in reduced_hdus]:
+        bits_of_sources |= reduced_hdus[f"MASK{suffix}"].data.astype(np.int16)
     else:
         bits_of_sources[~np.isfinite(image.reduced)] |= NOT_FINITE
         is_saturated = remade_calibration.saturated_pixels(
@@ -562,24 +574,27 @@ def _check_mask(mask, image, sources):
     for place in image.places_without_level:
         bits_of_sources[place] |= NO_DATA
     expected_mask = masking.ExpectedMask(bits_of_sources)
-    # Full pixels lie close together: the level's card has too few digits to part them.
+    # Saturated pixels may differ by less than the last digit of BIASLVL: near the limit both are
+    # right.
     measured_readouts = [r for r in image.readouts if card(header, "SATMEAS", r.tail) is not None]
     is_saturated, may_be_saturated = (
         remade_calibration.saturated_pixels(
             image.reduced, header, reduced_header, measured_readouts, margin=margin
         )
-        for margin in (_SATURATION_DIGITS, -_SATURATION_DIGITS)
+        for margin in (_SATURATION_ROUNDING, -_SATURATION_ROUNDING)
     )
     expected_mask.add(SATURATED, is_saturated, is_possible=may_be_saturated)
     masking.add_uncovered(expected_mask, image)
     masking.add_not_linear(expected_mask, mask, image, header, reduced_header)
-    masking.add_bad_pixels(expected_mask, opened.first_header, opened.results, stored_planes.number)
+    masking.add_bad_pixels(
+        expected_mask, opened.first_header, opened.results, stored_planes.image_number
+    )
     masking.add_scaled_dark(expected_mask, image, stored_planes)
     masking.add_neighbours(expected_mask, mask, stored_planes.pixels, stored_planes.step)
     if stored_planes.errors is not None:
         masking.add_cosmics(expected_mask, mask, header, stored_planes.pixels, stored_planes.errors)
     expected_mask.check(mask)
-    for keyword, bit in _COUNTS:
+    for keyword, bit in _COUNT_CARDS:
         check_figure(header, keyword, int(np.count_nonzero(mask & bit)))
     if "NCOSMIC" in header or "COSMICS" in header:
         check_figure(header, "NCOSMIC", int(np.count_nonzero(mask & COSMIC)))
@@ -587,12 +602,12 @@ def _check_mask(mask, image, sources):
 
 
 def check_named_tables(first_header):
-    """Compare BPMNTS with the tables of bad pixels that are named; of more, some are lost.
+    """Raise if BPMNTS is less than the number of tables of bad pixels that a header names.
 
     Raises
     ------
     Differs
-        If it is less, or one of the cards is there alone.
+        If BPMNTS is less or absent, or only some of BPMIM, BPMKEY and BPMNTS are there.
     """
     present_keywords = [
         keyword for keyword in ("BPMIM", "BPMKEY", "BPMNTS") if keyword in first_header
@@ -609,7 +624,7 @@ def check_named_tables(first_header):
 
 
 def _check_cosmics(header):
-    """Compare COSMICS with NCOSMIC: cosmic rays that were discarded are in no mask."""
+    """Compare COSMICS with NCOSMIC: discarded cosmic rays are in no mask."""
     card_value = header.get("COSMICS")
     if card_value not in ("found", "discarded"):
         raise Differs(f"COSMICS should be found or discarded, and its card has {card_value}")

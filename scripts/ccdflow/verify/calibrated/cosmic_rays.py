@@ -17,9 +17,9 @@ from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
 # Rounds of L.A.Cosmic.
 _ITERATIONS = 4
-# Relative and absolute tolerance of CRFWHM, pixels: the second pair is for pixels that are stored
-# in steps, in which the width was not measured.
-_WIDTH_TOLERANCE, _WIDTH_TOLERANCE_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
+# Relative tolerance, and absolute one in pixels, of CRFWHM. The second pair is for pixels that are
+# stored in steps: the width was measured before the rounding to steps.
+_FWHM_TOLERANCE, _FWHM_TOLERANCE_IN_STEPS = (1e-4, 1e-6), (0.05, 0.05)
 # Pixels of a row and of a column whose medians are the surroundings of a star.
 _SKY_BOX = 9
 # Pixels of a side of the profile of a star.
@@ -28,15 +28,15 @@ _PROFILE_SIZE = 7
 _USUAL_WIDTH = 0.85
 # Full width at half maximum over sigma of a Gaussian: 2 sqrt(2 ln 2).
 _FWHM_OVER_SIGMA = 2.3548
-# Errors by which the median of 3 x 3 pixels is above its surroundings in a star.
+# Standard errors by which the median of 3 x 3 pixels is above its surroundings in a star.
 _STAR_SIGMA = 4.0
-# Part of the stars' width below which a pixel is sharper than any star.
+# Fraction of the stars' sigma: a pixel is sharper than any star if its own sigma is smaller.
 _SHARPEST_STAR = 0.93
-# Pixels to either side at which the sky about a hit is taken.
+# Pixels between a hit and the places on either side at which its sky is taken.
 _SKY_DISTANCE = 6
-# Errors by which a sharp pixel is above the Gaussian through its neighbours.
+# Standard errors by which a sharp pixel is above the Gaussian through its neighbours.
 _STAR_EXCESS_SIGMA = 4.0
-# Part of a hit's pixels that must be sharp for the others to be kept.
+# If more than this fraction of a hit's pixels are sharp, its other pixels are kept as well.
 _SHARP_SHARE = 0.5
 # Standard errors by which the peak of a star that gives the width is above the sky.
 _PEAK_SIGMA = 30.0
@@ -51,10 +51,9 @@ _LEAST_CURVATURE = 1e-6
 # Least sigma of stars, pixels: no optics are sharper.
 _LEAST_WIDTH = 0.45
 _NEIGHBOUR_BOX = np.ones((3, 3), bool)
-# The image is continued by this many pixels beyond each edge, mirrored, as the filters leave its
-# edges out.
+# The image is mirrored this many pixels beyond each edge, because the filters leave edges out.
 _MARGIN_PIXELS = 6
-# Rows and columns at each edge whose hits do not count if there are many: edges are often bad.
+# Rows and columns at each edge whose hits do not count if they are many: edges are often bad.
 _EDGE_LINES = 3
 # A row or column at an edge may have this fraction of its pixels hit; with more, none of its hits
 # counts.
@@ -69,7 +68,8 @@ _FEWEST_ON_EDGE = 5
 def hits_of(header, image, errors, mask):
     """Return the pixels that cosmic rays hit: (ny, nx) bool.
 
-    L.A.Cosmic with the header's arguments, less possible stars: docs/products.md.
+    These are the hits of L.A.Cosmic with the arguments of the header, without those that may be
+    stars: docs/products.md.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def hits_of(header, image, errors, mask):
     image, errors : numpy.ndarray of shape (ny, nx), float32, any byte order
         Pixels and UNCERT of the product.
     mask : numpy.ndarray of shape (ny, nx), int16, any byte order
-        Its mask without cosmic rays.
+        Mask of the product without cosmic rays.
 
     Returns
     -------
@@ -90,14 +90,16 @@ def hits_of(header, image, errors, mask):
     CannotRemake
         If the header lacks an argument.
     """
-    if missing_cards := [word for word in ("CRSIGMA", "CRCONTR", "CRFWHM") if word not in header]:
+    if missing_cards := [
+        keyword for keyword in ("CRSIGMA", "CRCONTR", "CRFWHM") if keyword not in header
+    ]:
         raise CannotRemake(f"the header lacks {missing_cards[0]}: it is of an older version", OLDER)
     is_unusable = (mask != 0) | ~np.isfinite(image) | ~np.isfinite(errors)
     level, median_error = (
         float(np.median(values[~is_unusable])) if not is_unusable.all() else fallback
         for values, fallback in ((image, 0.0), (errors, 1.0))
     )
-    # Filters of L.A.Cosmic leave out the pixels at the edges: they are mirrored there.
+    # L.A.Cosmic leaves out the pixels at the edges, so the image is mirrored there.
     pixels, errors = (
         np.pad(np.where(np.isfinite(values), values, fallback), _MARGIN_PIXELS, "reflect").astype(
             np.float32
@@ -105,10 +107,14 @@ def hits_of(header, image, errors, mask):
         for values, fallback in ((image, level), (errors, median_error))
     )
     is_unusable = np.pad(is_unusable, _MARGIN_PIXELS, "reflect")
-    # Pixels that are stored in steps are not those in which the width was measured.
-    rtol, atol = _WIDTH_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _WIDTH_TOLERANCE
+    # The width was measured before pixels were rounded to steps.
+    rtol, atol = _FWHM_TOLERANCE_IN_STEPS if "QUANSTEP" in header else _FWHM_TOLERANCE
     check_value(
-        "CRFWHM", header["CRFWHM"], _width_of(pixels, errors, is_unusable), rtol=rtol, atol=atol
+        "CRFWHM",
+        header["CRFWHM"],
+        _fwhm_of_stars(pixels, errors, is_unusable),
+        rtol=rtol,
+        atol=atol,
     )
     fwhm, profile_arguments = float(header["CRFWHM"]), {}
     if 0 < fwhm < UNDERSAMPLED_FWHM:
@@ -136,11 +142,11 @@ def hits_of(header, image, errors, mask):
     return _clear_lines(hits[_MARGIN_PIXELS:-_MARGIN_PIXELS, _MARGIN_PIXELS:-_MARGIN_PIXELS].copy())
 
 
-def _width_of(data, errors, is_unusable):
-    """Return the FWHM of the median star, pixels; 0 for too few stars.
+def _fwhm_of_stars(data, errors, is_unusable):
+    """Return the median FWHM of the stars, pixels; 0 for too few stars.
 
-    The second difference of the logarithm of a Gaussian is -1 / s^2 along either axis, wherever in
-    its pixel the star lies.
+    The second difference of the logarithm of a Gaussian of width s is -1 / s^2 along either axis,
+    wherever its centre lies in the pixel.
     """
     light = data - ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     sky = data - light
@@ -160,7 +166,7 @@ def _width_of(data, errors, is_unusable):
 
 
 def _clear_lines(hits):
-    """Return hits without rows and columns at the edges that have far more than the image has."""
+    """Clear lines at the edges that have far more hits than the image, and return the hits."""
     most_hits = _EDGE_SHARE + _EDGE_FACTOR * hits.mean()
     for axis in (0, 1):
         size = hits.shape[axis]
@@ -172,14 +178,14 @@ def _clear_lines(hits):
 
 
 def _clear_stars(hits, data, errors, width):
-    """Return hits without those in stars that are no sharper than any star of that width.
+    """Return hits without those in stars, where pixels are no sharper than a star of this width.
 
     Parameters
     ----------
     hits : numpy.ndarray of shape (ny, nx), bool
     data, errors : numpy.ndarray of shape (ny, nx), float32 or float64
     width : float
-        Width of stars, pixels.
+        Sigma of the stars, pixels.
     """
     sky = ndimage.median_filter(ndimage.median_filter(data, (1, _SKY_BOX)), (_SKY_BOX, 1))
     is_bright = ndimage.median_filter(data, 3) - sky > _STAR_SIGMA * errors
@@ -196,12 +202,12 @@ def _clear_stars(hits, data, errors, width):
 
 
 def _are_sharper(data, smooth, errors, y, x, width):
-    """Return whether each pixel is sharper than a Gaussian of a width along any of four lines.
+    """Return whether each pixel is sharper than a star of this width along any of four lines.
 
     Parameters
     ----------
     data, smooth : numpy.ndarray of shape (ny, nx), float32
-        The pixels, and the median over a wide box.
+        The pixels, and their median over a wide box.
     errors : numpy.ndarray of shape (ny, nx), float32
         Standard errors.
     y, x : numpy.ndarray of shape (n,), int
@@ -209,19 +215,20 @@ def _are_sharper(data, smooth, errors, y, x, width):
     width : float
         Sigma of the stars, pixels.
     """
-
-    def shifted_values(values, dy, dx):
-        ny, nx = values.shape
-        return values[np.clip(y + dy, 0, ny - 1), np.clip(x + dx, 0, nx - 1)]
-
     offsets = (-_SKY_DISTANCE, 0, _SKY_DISTANCE)
-    sky = np.min([shifted_values(smooth, dy, dx) for dy in offsets for dx in offsets], axis=0)
+    sky = np.min([_values_at(smooth, y + dy, x + dx) for dy in offsets for dx in offsets], axis=0)
     is_sharper = np.zeros(y.size, bool)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         ratio = np.exp((dy * dy + dx * dx) / 2 / (_SHARPEST_STAR * width) ** 2)
         neighbour_sum = sum(
-            np.maximum(shifted_values(data, s * dy, s * dx) - sky, 0) for s in (-1, 1)
+            np.maximum(_values_at(data, y + s * dy, x + s * dx) - sky, 0) for s in (-1, 1)
         )
         limit = _STAR_EXCESS_SIGMA * np.sqrt(1 + ratio**2 / 2) * errors[y, x]
         is_sharper |= data[y, x] - sky - ratio * neighbour_sum / 2 > limit
     return is_sharper
+
+
+def _values_at(image, y, x):
+    """Return the values of an image at pixels; one beyond an edge has the value on the edge."""
+    ny, nx = image.shape
+    return image[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)]

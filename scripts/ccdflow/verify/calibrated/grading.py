@@ -1,4 +1,4 @@
-"""The grade of a calibrated frame: that of the steps and reasons that its header names."""
+"""The check of a calibrated frame's grade against the steps and reasons that its header names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ccdflow.verify.comparing.sentences import check_plain, sentences_in_header
 _GRADE_LINE = re.compile(r"grade ([ABC]): (.*)")
 # Matches a line of HISTORY on a step that was not taken.
 _LINE_WITHOUT_STEP = re.compile(r"without (bias|dark|flat): (no step of this frame|none is needed)")
-# A pattern of a number in a reason.
+# Pattern of a number in a reason.
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 _START_OF_LEFT_OUT, _UNKNOWN_TEMPERATURE = "dark left out: ", "dark temperature unknown"
-# Degrees in a reason have two or three digits: relative and absolute rounding.
+# Relative rounding of degrees in a reason, and their absolute rounding: they have two or three
+# digits.
 _ROUNDING_DEGREES = 0.006
 # Patterns that match reasons, and the best grade of a frame with such a reason.
 _GRADES = (
@@ -59,7 +60,7 @@ def check_grade(first_header, masters):
     expected = max((_grade_of(reason) for reason in reasons), default="A")
     if grade != expected:
         raise Differs(f"CALGRADE is {expected} by its HISTORY, and its card has {grade}")
-    _check_steps(first_header, masters, reasons)
+    _check_left_out_steps(first_header, masters, reasons)
     if "dark" in masters and "DARKDTMP" not in first_header and _UNKNOWN_TEMPERATURE not in reasons:
         raise Differs(f"there is no card DARKDTMP, and HISTORY has no {_UNKNOWN_TEMPERATURE!r}")
     needed_patterns = _patterns_of_reasons(first_header, masters)
@@ -67,7 +68,7 @@ def check_grade(first_header, masters):
         if not any(re.match(pattern, reason) for reason in reasons):
             words = re.sub(r"\\(.)", r"\1", pattern.rstrip("$"))
             raise Differs(f"HISTORY has no reason {words!r}, which its masters and cards give")
-    _check_true(first_header, reasons, needed_patterns)
+    _check_reasons(first_header, reasons, needed_patterns)
 
 
 def _matches_in_history(pattern, first_header):
@@ -76,13 +77,13 @@ def _matches_in_history(pattern, first_header):
     return [match for match in matches if match is not None]
 
 
-def _check_true(first_header, reasons, needed_patterns):
-    """Raise if a reason is one that its masters and cards do not give."""
+def _check_reasons(first_header, reasons, needed_patterns):
+    """Raise if HISTORY has a reason that the masters and cards do not give."""
     for reason in reasons:
         kind, _, words = reason.partition(" ")
-        has_needed = any(re.match(pattern, reason) for pattern in needed_patterns)
+        is_needed = any(re.match(pattern, reason) for pattern in needed_patterns)
         is_of_cards = re.search(r"^\d+ nights? |^cut to its pixels |^scaled (up|down) by ", words)
-        if kind in ("bias", "dark", "flat") and is_of_cards and not has_needed:
+        if kind in ("bias", "dark", "flat") and is_of_cards and not is_needed:
             raise Differs(f"HISTORY has the reason {reason!r}, which its cards do not give")
         if reason == _UNKNOWN_TEMPERATURE and "DARKDTMP" in first_header:
             raise Differs(f"HISTORY has {_UNKNOWN_TEMPERATURE!r}, and DARKDTMP is there")
@@ -106,8 +107,8 @@ def _grade_of(reason):
     raise Differs(f"HISTORY has a grade for a reason that ccdflow has not: {reason!r}")
 
 
-def _check_steps(first_header, masters, reasons):
-    """Raise unless each step has a master, or one line of HISTORY that says why it has none."""
+def _check_left_out_steps(first_header, masters, reasons):
+    """Raise unless each step has either a master or one line of HISTORY on its absence."""
     lines = _matches_in_history(_LINE_WITHOUT_STEP, first_header)
     kinds_without_step = [match[1] for match in lines]
     if any(reason.startswith(_START_OF_LEFT_OUT) for reason in reasons):
@@ -121,7 +122,7 @@ def _check_steps(first_header, masters, reasons):
 
 
 def _patterns_of_reasons(first_header, masters):
-    """Return patterns of the reasons that the masters give: another night, a scale, a part."""
+    """Return patterns of the reasons that the masters give: other nights, scales, cut masters."""
     patterns = []
     for kind, master in masters.items():
         if lag := first_header.get(f"{kind.upper()}DT", 0):

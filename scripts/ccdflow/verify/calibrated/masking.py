@@ -33,32 +33,32 @@ from ccdflow.verify.reading.restated_numbers import (
 from ccdflow.verify.reading.stored_rows import master_file
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# Older results: a header names only some of its tables, and gets this reason.
+# Older results: a header names only some of its tables, and this is the reason against a remake.
 _NOT_ALL_NAMED = "it names not all of its measurements of bad pixels"
-# A pixel is hot at this many electrons a second if its dark is scaled up.
+# Electrons a second above which a pixel is hot if its dark is scaled up.
 _HOT_RATE = 20.0
-# Flags of pixels whose value is not light, whose neighbours are compared without them: hot, dead,
-# bad column, unlit, varies.
+# Flags of pixels whose value is not light: they do not count for the errors of their neighbours.
 _BITS_WITHOUT_LIGHT = HOT | DEAD | BAD_COLUMN | UNLIT | VARIES
-# Adu by which a level is uncertain: cards have six digits.
+# Adu by which a level is uncertain: its card has six digits.
 _CARD_ROUNDING = 0.01
-# A column bleeds if this many saturated pixels touch in it.
+# A column bleeds if at least this many saturated pixels follow one another in it.
 _FEWEST_SATURATED = 3
 # The tail of a bleeding column is brighter than the columns beside it by this many sigma.
 _EXCESS_SIGMA = 5.0
 # A bleeding column is compared with the columns this far to its left and right.
-_COLUMN_DISTANCE = 6
-# Part of the limit by which a tail's end is open: of pixels, and of those stored in steps.
+_COLUMNS_APART = 6
+# Fraction of the limit within which the end of a tail is uncertain; the second one is added for
+# pixels that are stored in steps.
 _END_TOLERANCE, _END_TOLERANCE_IN_STEPS = 1e-5, 0.1
-# Scatter is at least this, in the unit of the pixels.
+# Least scatter of pixels, in their unit.
 _LEAST_SCATTER = 1e-6
-# Where the header lacks BPMSHARE: the fraction of nights in which a pixel must be bad.
+# Fraction of the nights in which a pixel must be bad, where the header lacks BPMSHARE.
 _LEAST_SHARE = 0.7
 # A header names at most this many measurements of bad pixels: keywords have two digits for them.
 _MOST_NAMED = 99
-# Hits of pixels that are stored in steps may differ in this many pixels, and in this part of all:
-# the product looked for them before it rounded.
-_MOST_DIFFERING, _PART_DIFFERING = 5, 0.05
+# Hits may differ in this many pixels and in this fraction of all hits where pixels are stored in
+# steps: the maker looked for hits before the rounding.
+_MOST_DIFFERING, _MOST_DIFFERING_FRACTION = 5, 0.05
 # Rows of the tail of a bleeding column that are compared at once.
 _ROWS_AT_ONCE = 64
 
@@ -88,11 +88,11 @@ class ExpectedMask:
         bit : int
             Bit of the mask.
         is_required : numpy.ndarray of the shape of the place, bool
-            The pixels of the place that must have it.
+            The pixels of the place that must have the bit.
         place : index, optional
             The part of the image; all of it by default.
         is_possible : numpy.ndarray of the same shape, bool, optional
-            Further pixels that may have it.
+            Further pixels that may have the bit.
         """
         self.required_bits[place][is_required] |= bit
         self.allowed_bits[place][
@@ -100,7 +100,7 @@ class ExpectedMask:
         ] |= bit
 
     def check(self, mask):
-        """Raise unless a mask (ny, nx) has the bits that it must have, and none that it may not.
+        """Raise unless each pixel of a mask (ny, nx) has all required bits, and only allowed ones.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class ExpectedMask:
 
 
 def add_not_linear(expected, mask, image, header, reduced_header):
-    """Expect the bit of pixels beyond the linear range that LINRAW names, minus the level.
+    """Expect the bit of pixels above LINRAW minus the level, the end of the linear range.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def add_not_linear(expected, mask, image, header, reduced_header):
 
 
 def add_uncovered(expected, image):
-    """Expect the bit of pixels that no amplifier has.
+    """Expect the bit of pixels without an amplifier.
 
     Parameters
     ----------
@@ -159,21 +159,21 @@ def add_uncovered(expected, image):
 
 @dataclass(frozen=True)
 class StoredPlanes:
-    """The planes of one image of a calibrated frame as they are stored, beside its mask.
+    """The stored planes of one image of a calibrated frame, but for its mask.
 
     Attributes
     ----------
     pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
     step : float
-        Half of the steps in which the pixels are stored, 0 where there are none.
+        Half of the step in which the pixels are stored; 0 for exact ones.
     errors : numpy.ndarray of shape (ny, nx), float32, any byte order, or None
         UNCERT; None where it cannot be compared.
     error_step : float
-        Half of the steps in which the errors are stored.
-    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
+        Half of the step in which the errors are stored; 0 for exact ones.
+    variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     is_in_electrons : bool
         Whether the reduced frame is in electrons.
-    number : int
+    image_number : int
         Number of the image among those of the frame, from 0.
     """
 
@@ -181,13 +181,13 @@ class StoredPlanes:
     step: float
     errors: np.ndarray | None
     error_step: float
-    noise: VarianceTerms | None
+    variance_terms: VarianceTerms | None
     is_in_electrons: bool
-    number: int
+    image_number: int
 
 
 def add_scaled_dark(expected, image, stored_planes):
-    """Expect the bits of pixels whose dark was lengthened: hot ones, and mostly its noise.
+    """Expect the bits of pixels whose dark was scaled up: hot ones, and those that it makes noisy.
 
     Parameters
     ----------
@@ -211,31 +211,33 @@ def add_scaled_dark(expected, image, stored_planes):
             rate > _HOT_RATE * (1 + side * NEAR_LIMIT_OF_CARD) for side in (1, -1)
         )
         expected.add(HOT, is_above, readout.place, is_possible=may_be_above)
-    can_compare_noise = stored_planes.noise is not None and stored_planes.errors is not None
+    can_compare_noise = (
+        stored_planes.variance_terms is not None and stored_planes.errors is not None
+    )
     if can_compare_noise and dark.errors is not None:
         _add_noise_of_dark(expected, image, stored_planes)
 
 
 def _add_noise_of_dark(expected, image, stored_planes):
-    """Expect the bit of pixels of whose variance the dark makes more than half.
+    """Expect the bit of pixels where the variance of the dark is more than half of all variance.
 
     Parameters
     ----------
     expected : ExpectedMask
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     stored_planes : StoredPlanes
-        With noise and errors.
+        Both its variance terms and its errors are known.
     """
     dark, flat, step = image.planes["dark"], image.planes.get("flat"), stored_planes.error_step
     for readout in image.readouts:
         place = readout.place
-        share = 2 * (stored_planes.noise.factor(readout) * image.scale) ** 2
-        doubled_variance = share * dark.errors[place].astype(np.float64) ** 2
+        doubled_factor = 2 * (stored_planes.variance_terms.factor(readout) * image.scale) ** 2
+        doubled_variance = doubled_factor * dark.errors[place].astype(np.float64) ** 2
         if flat is not None:
             doubled_variance /= flat.data[place].astype(np.float64) ** 2
         errors = np.asarray(stored_planes.errors[place], np.float64)
         with np.errstate(invalid="ignore"):
-            # Errors that are stored in steps are open by half of one.
+            # Errors that are stored in steps are uncertain by half of a step.
             higher, lower = (np.maximum(errors + side * step, 0) ** 2 for side in (1, -1))
             is_above = doubled_variance > higher * (1 + NEAR_LIMIT_OF_CARD)
             may_be_above = doubled_variance > lower * (1 - NEAR_LIMIT_OF_CARD)
@@ -245,8 +247,8 @@ def _add_noise_of_dark(expected, image, stored_planes):
 # -- bad pixels ------------------------------------------------------------------------------------
 
 
-def add_bad_pixels(expected, first_header, results, number_of_image):
-    """Expect the bits that the measurements of bad pixels give that a header names.
+def add_bad_pixels(expected, first_header, results, image_number):
+    """Expect the bits of the measurements of bad pixels that a header names.
 
     Parameters
     ----------
@@ -256,37 +258,37 @@ def add_bad_pixels(expected, first_header, results, number_of_image):
         Header of the calibrated frame's first HDU.
     results : pathlib.Path
         The results folder.
-    number_of_image : int
+    image_number : int
 
     Raises
     ------
     CannotRemake
-        If one of them is gone or was replaced, or not all of them are named.
+        If a measurement is gone or was replaced, or the header does not name all of them.
     Differs
-        If one of them is of another camera.
+        If a measurement is of another camera.
     """
     if "BPMIM" not in first_header:
         return
-    nights = _named_measurements(first_header, results)
-    for *_, cards in nights:
+    measurements = _named_measurements(first_header, results)
+    for *_, cards in measurements:
         if cards["CCDFCAM"] != first_header["CCDFCAM"]:
             raise Differs(f"CCDFCAM is {cards['CCDFCAM']} in its measurement of bad pixels")
     share = float(first_header.get("BPMSHARE", _LEAST_SHARE))
     index, bits, *_ = pixel_history(
-        list(nights), number_of_image, expected.required_bits.shape, share
+        list(measurements), image_number, expected.required_bits.shape, share
     )
     for image in (expected.required_bits, expected.allowed_bits):
         image.reshape(-1)[index] |= bits
 
 
 def _named_measurements(first_header, results):
-    """Return the findings of the measurements that a frame names, oldest first."""
-    count = first_header["BPMNTS"]
-    tails = ["", *(f"{place:02d}" for place in range(2, min(count, _MOST_NAMED) + 1))]
+    """Return the tables of bad pixels that a frame names, oldest first."""
+    n_tables = first_header["BPMNTS"]
+    tails = ["", *(f"{place:02d}" for place in range(2, min(n_tables, _MOST_NAMED) + 1))]
     names = [f"{word}{tail}" for tail in tails for word in ("BPMIM", "BPMKEY")]
-    names += ["BPMSHARE"] if count > 1 else []
+    names += ["BPMSHARE"] if n_tables > 1 else []
     missing_cards = [name for name in names if name not in first_header]
-    if missing_cards or count > _MOST_NAMED:
+    if missing_cards or n_tables > _MOST_NAMED:
         raise CannotRemake(
             f"the header lacks {(missing_cards or ['BPMIM100'])[0]}: {_NOT_ALL_NAMED}", OLDER
         )
@@ -297,17 +299,17 @@ def _named_measurements(first_header, results):
 
 
 def _measured_pixels(name, key, results):
-    """Return the table of bad pixels that a pair of cards names; the last few are kept."""
+    """Return the table of bad pixels with a name and a key; the last tables stay in memory."""
     master = NamedMaster(unquote(str(name), errors="surrogateescape"), key)
     path = master_file(master, "measurement of bad pixels", results)
     status = path.stat()
-    return _kept_measurement(path, status.st_size, status.st_mtime_ns)
+    return _cached_measurement(path, status.st_size, status.st_mtime_ns)
 
 
 # Frames of a night name the same measurements, of 10 nights by default (`bad_pixels: nights`): 32
 # entries hold the measurements of three cameras. A frame that names more reads all of them again.
 @lru_cache(maxsize=32)
-def _kept_measurement(path, size, time):
+def _cached_measurement(path, size, time):
     """Return a table of bad pixels; a file of another size or time is read again."""
     return read_measurement(path)
 
@@ -318,7 +320,7 @@ def pixels_without_light(mask, image, opened, stored_planes):
     Parameters
     ----------
     mask : numpy.ndarray of shape (ny, nx), int16, or None
-        The product's; without one the masters and the tables of bad pixels give the flags.
+        Mask of the product; without one the masters and the tables of bad pixels give the flags.
     image : ccdflow.verify.calibrated.remade_calibration.CalibratedImage
     opened : ccdflow.verify.calibrated.calibrated_verdict.OpenedFrame
     stored_planes : StoredPlanes
@@ -332,7 +334,7 @@ def pixels_without_light(mask, image, opened, stored_planes):
         expected = ExpectedMask(np.zeros(image.reduced.shape, np.int16))
         for plane in image.planes.values():
             expected.required_bits |= plane.flags
-        add_bad_pixels(expected, opened.first_header, opened.results, stored_planes.number)
+        add_bad_pixels(expected, opened.first_header, opened.results, stored_planes.image_number)
         add_scaled_dark(expected, image, replace(stored_planes, errors=None))
         mask = expected.required_bits
     return (mask & bits) != 0
@@ -352,11 +354,11 @@ def add_neighbours(expected, mask, pixels, step):
     pixels : numpy.ndarray of shape (ny, nx), float32, any byte order
         Pixels of the product.
     step : float
-        By how much pixels that are stored in steps are off.
+        Half of the step in which pixels are stored; 0 for exact ones.
     """
     is_full = (mask & SATURATED) != 0
-    rows = int(is_full.any(axis=1).sum())
-    if not rows or rows * is_full.shape[1] < 2 * np.count_nonzero(is_full):
+    n_full_rows = int(is_full.any(axis=1).sum())
+    if not n_full_rows or n_full_rows * is_full.shape[1] < 2 * np.count_nonzero(is_full):
         return
     neighbours = ndimage.binary_dilation(is_full, np.ones((3, 3))) & ~is_full
     expected.add(BLEED, neighbours)
@@ -399,7 +401,7 @@ def _add_tail(expected, is_full, pixels, start, step):
         Half of the step in which pixels are stored; 0 for exact ones.
     """
     (ny, nx), (column, row, direction) = is_full.shape, start
-    sides = [c for c in (column - _COLUMN_DISTANCE, column + _COLUMN_DISTANCE) if 0 <= c < nx]
+    sides = [c for c in (column - _COLUMNS_APART, column + _COLUMNS_APART) if 0 <= c < nx]
     tolerance, is_sure = _END_TOLERANCE + (_END_TOLERANCE_IN_STEPS if step else 0.0), True
     while 0 <= row < ny:
         rows = np.arange(row, np.clip(row + direction * _ROWS_AT_ONCE, -1, ny), direction)
@@ -452,9 +454,11 @@ def add_cosmics(expected, mask, header, image, errors):
     if "QUANSTEP" not in header:
         expected.add(COSMIC, hits)
         return
-    # The hits were looked for in pixels before these were rounded to steps.
+    # The maker looked for hits before it rounded the pixels to steps.
     is_stored_hit = (mask & COSMIC) != 0
-    differing = np.count_nonzero(is_stored_hit != hits)
-    if differing > _MOST_DIFFERING + _PART_DIFFERING * np.count_nonzero(hits):
-        raise Differs(f"{differing} pixels are hits of cosmic rays by ccdproc alone, or here alone")
+    n_differing = np.count_nonzero(is_stored_hit != hits)
+    if n_differing > _MOST_DIFFERING + _MOST_DIFFERING_FRACTION * np.count_nonzero(hits):
+        raise Differs(
+            f"{n_differing} pixels are hits of cosmic rays by ccdproc alone, or here alone"
+        )
     expected.add(COSMIC, is_stored_hit)

@@ -1,4 +1,4 @@
-"""The masters of a calibrated frame as applied: pixels, masks and standard errors."""
+"""The masters of a calibrated frame as they are applied: pixels, masks and standard errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from ccdflow.verify.reading.restated_numbers import (
 )
 from ccdflow.verify.reading.verdict import SOURCE_REPLACED, CannotRemake
 
+# Bits that say why a master has no value there. A frame's mask gets UNCALIBRATED instead of them.
 _BITS_OF_FRAMES = SATURATED | NOT_FINITE | NO_DATA
-# Errors by which a pixel's own light stands out; the number of calibrate/master_noise.py.
-_OWN_LIGHT_SIGMA = 4.0
+# Standard errors by which a pixel's own light stands out: calibrate/master_noise.py.
+_OWN_SIGNAL_SIGMA = 4.0
 # Rows whose light is computed at once: their arrays in double precision stay small.
 _LIGHT_ROWS = 64
 # Rows and columns of the tiles of a dark.
@@ -38,15 +39,16 @@ class MasterPlane:
     ----------
     kind : {'bias', 'dark', 'flat'}
     data : numpy.ndarray of shape (ny, nx), float32
-        Finite, as it is applied.
+        Finite pixels: those that are not applied are filled.
     flags : numpy.ndarray of shape (ny, nx), int16
-        The bits that a frame's mask gets of it.
+        The bits that the master adds to the mask of a frame.
     errors : numpy.ndarray of shape (ny, nx), float32, or None
         UNCERT.
     header, first_header : astropy.io.fits.Header
         Headers of the image and of the first HDU.
-    light : dict of str to numpy.ndarray of shape (k, m), float32
-        Expected light of a dark by the text of a place, filled by `expected_dark_light`.
+    light_by_place : dict of str to numpy.ndarray of shape (k, m), float32
+        Expected light of a dark by the `repr` of an amplifier's place; `expected_dark_light` fills
+        it.
     """
 
     kind: str
@@ -55,21 +57,21 @@ class MasterPlane:
     errors: np.ndarray | None
     header: fits.Header
     first_header: fits.Header
-    light: dict[str, np.ndarray]
+    light_by_place: dict[str, np.ndarray]
 
     @property
-    def frames(self):
-        """Number of frames combined."""
+    def n_frames(self):
+        """Number of frames that were combined."""
         return max(int(self.first_header.get("NCOMBINE", 1)), 1)
 
     @property
     def is_modelled(self):
-        """Whether UNCERT follows from a noise model: it is applied unscaled."""
+        """Whether UNCERT follows from a noise model, by its card MODRN."""
         return self.errors is not None and any(k in self.header for k in ("MODRN", "MODRN01"))
 
 
 def plane_of(path, hdu, kind, cut=None):
-    """Return the `MasterPlane` of a master's image, or of a part of it; the last few are kept.
+    """Return the `MasterPlane` of a master's image, or of a part; the last ones stay in memory.
 
     Parameters
     ----------
@@ -88,21 +90,20 @@ def plane_of(path, hdu, kind, cut=None):
     Raises
     ------
     CannotRemake
-        If it has no pixel with a value.
+        If the master has no pixel with a value.
     """
     status = path.stat()
     section = None if cut is None else tuple((each.start, each.stop) for each in cut)
-    return _plane_of(
+    return _read_plane(
         path, hdu, kind=kind, section=section, size=status.st_size, time=status.st_mtime_ns
     )
 
 
-# An image needs up to three planes, and the frames that follow need the same ones. A plane takes 10
-# bytes a pixel, 0.17 GB for 4096 x 4096: more entries would keep the planes of nights that are
-# done.
+# An image needs up to three planes, and the next frames need the same ones. A plane takes 10 bytes
+# a pixel, 0.17 GB for 4096 x 4096: more entries would keep the planes of nights that are done.
 @lru_cache(maxsize=4)
-def _plane_of(path, hdu, kind, section, size, time):
-    """Read and return a `MasterPlane`.
+def _read_plane(path, hdu, kind, section, size, time):
+    """Return the `MasterPlane` of a file that has this size and time.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ def _plane_of(path, hdu, kind, section, size, time):
         if f"MASK{suffix}" in names:
             mask = np.array(hdus[f"MASK{suffix}"].data, np.int16)
         if f"UNCERT{suffix}" in names:
-            # The errors of a bias are a scatter, which is smoothed: it is enough that there are
+            # The errors of a bias are not compared one by one: an empty array says that there are
             # some (`standard_errors.variance_terms_of`).
             errors = np.empty(0, np.float32)
             if kind != "bias":
@@ -139,7 +140,7 @@ def _plane_of(path, hdu, kind, section, size, time):
         errors=errors,
         header=header,
         first_header=first_header,
-        light={},
+        light_by_place={},
     )
 
 
@@ -152,12 +153,12 @@ def _fill_master(data, kind, mask):
         Changed in place.
     kind : {'bias', 'dark', 'flat'}
     mask : numpy.ndarray of shape (ny, nx), int16, or None
-        The master's own.
+        Mask of the master.
 
     Returns
     -------
     numpy.ndarray of shape (ny, nx), int16
-        The bits that the mask of a frame gets.
+        The bits that the master adds to the mask of a frame.
     """
     flags = np.zeros(data.shape, np.int16)
     if mask is not None:
@@ -179,7 +180,7 @@ def _fill_master(data, kind, mask):
 def expected_dark_light(plane, place):
     """Return the expected light of a dark in an amplifier: (ny, nx).
 
-    That of its surroundings, or the pixel's own where it is far from them.
+    A pixel has the light of its surroundings, or its own where that is far from theirs.
 
     Parameters
     ----------
@@ -189,10 +190,10 @@ def expected_dark_light(plane, place):
     Returns
     -------
     numpy.ndarray of shape (ny, nx), float32
-        In the unit of the dark; below 0 by no more than half of its error.
+        In the unit of the dark; at least minus `LEAST_LIGHT` times its standard error.
     """
     key = repr(place)
-    if key not in plane.light:
+    if key not in plane.light_by_place:
         errors = plane.errors[place]
         values = plane.data[place].astype(np.float64)
         level = 0.0 if plane.first_header.get("BIASKEY") else float(np.median(values[::4]))
@@ -204,9 +205,9 @@ def expected_dark_light(plane, place):
             rows = slice(low, min(low + _LIGHT_ROWS, len(values)))
             smooth = surroundings.rows(rows.start, rows.stop)
             error = errors[rows].astype(np.float64)
-            is_outlier = (values[rows] - smooth) ** 2 > _OWN_LIGHT_SIGMA**2 * error**2
+            is_outlier = (values[rows] - smooth) ** 2 > _OWN_SIGNAL_SIGMA**2 * error**2
             light[rows] = np.maximum(
                 np.where(is_outlier, values[rows], smooth), -LEAST_LIGHT * error
             )
-        plane.light[key] = light
-    return plane.light[key]
+        plane.light_by_place[key] = light
+    return plane.light_by_place[key]

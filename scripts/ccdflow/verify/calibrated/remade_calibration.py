@@ -31,27 +31,28 @@ from ccdflow.verify.detector import photon_light
 from ccdflow.verify.reading.accounts import CalibratedAccount
 from ccdflow.verify.reading.restated_numbers import LEAST_FLAT, MAD_TO_SIGMA
 
-# The noise of the sky is measured in this many rows, as in the product.
+# Rows in which the noise of the sky is measured.
 _SKY_ROWS = 32
-# Compared pixels lie this many columns apart: neighbours share a star.
-_SKY_LAG = 4
-# A difference beyond this many sigma is left out of the noise of the sky.
+# Pixels whose difference gives the noise of the sky are this many columns apart: neighbours share a
+# star.
+_COLUMN_LAG = 4
+# Differences beyond this many sigma are left out of the noise of the sky.
 _SKY_CLIP = 3.0
-# Rounds in which differences are left out.
-_SKY_ITERATIONS = 4
-# Quantiles that take the place of all predicted errors.
+# Rounds in which outlying differences are left out.
+_CLIPPING_ITERATIONS = 4
+# Quantiles of the predicted errors that take the place of all.
 _SKY_QUANTILES = 4001
-# Variance of a normal distribution that is cut at three sigma.
-_KEPT_VARIANCE = 0.97334
-# Adu by which a pixel minus its level may be below the limit and saturated: levels differ along the
-# rows.
+# Variance of a normal distribution of sigma 1 that is cut at `_SKY_CLIP`.
+_CLIPPED_VARIANCE = 0.97334
+# Adu by which a saturated pixel minus its level may be below the limit: the rows have other levels
+# than the mean one of the card.
 _SATURATION_MARGIN = 3.0
-# Relative tolerance of the noise of the sky: pixels are float32, and the median of their squares
-# jumps.
-_SKY_PART = 1e-3
-# SATURATE follows from the response that this part of a flat's pixels does not exceed: a single
-# pixel counts for nothing. It is `ccdflow.calibrate.image_figures._TOP_SHARE`.
-_BRIGHTEST_PART = 0.999
+# Relative tolerance of the noise of the sky: by the rounding of float32 a median may be that of the
+# next value.
+_SKY_TOLERANCE = 1e-3
+# SATURATE follows from the response that this fraction of a flat's pixels does not exceed, so that
+# single pixels do not count: calibrate/image_figures.py.
+_TOP_SHARE = 0.999
 # Every 8th row and 4th column: the sample for the product's medians.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
 # Every 4th row and column of a flat: the sample for the product's brightest response.
@@ -68,11 +69,11 @@ class CalibratedImage:
     ----------
     account : ccdflow.verify.reading.accounts.CalibratedAccount
     reduced : numpy.ndarray of shape (ny, nx), float32 or float64, any byte order
-        As it is in the reduced frame's file.
+        Pixels of the reduced frame.
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     unit : str
-        The unit that the product is to have.
+        Unit of the calibrated frame.
     converts : bool
         Whether adu become electrons.
     places_without_level : tuple of (slice, slice)
@@ -91,7 +92,7 @@ class CalibratedImage:
     def has_remade_errors(self):
         """Whether the error of each pixel is made again: (ny, nx) bool.
 
-        The light of pixels beside rows without a level is estimated in another way.
+        The product estimates the light of pixels beside rows without a level in another way.
         """
         is_remade = self.is_covered.copy()
         for y, x in self.places_without_level:
@@ -109,11 +110,11 @@ class CalibratedImage:
 
     @property
     def scale(self):
-        """The factor on the dark; 0 without one."""
+        """The factor of the dark; 0 without a dark."""
         return self.account.masters["dark"].factors[0] if "dark" in self.planes else 0.0
 
     def calibrate_rows(self, rows):
-        """Return some rows, calibrated by ccdproc, and the scale at which they are rounded.
+        """Return some rows that ccdproc calibrates, and the size of the terms that are rounded.
 
         Parameters
         ----------
@@ -149,7 +150,7 @@ class CalibratedImage:
         if not self.converts:
             return image
         index = np.arange(*rows.indices(len(self.reduced))) if isinstance(rows, slice) else rows
-        # Where all amplifiers have one gain, an overscan that was left in is multiplied as well.
+        # Where all amplifiers have one gain, overscan that was not trimmed is multiplied as well.
         gains, all_pixels = {r.gain for r in self.readouts}, tuple(map(slice, self.reduced.shape))
         for readout in self.readouts[:1] if len(gains) == 1 else self.readouts:
             y, x = all_pixels if len(gains) == 1 else readout.place
@@ -162,7 +163,7 @@ class CalibratedImage:
 
 
 def subtract_dark(ccd, master, scale):
-    """Return an image minus a dark times a scale, by ccdproc.
+    """Return an image minus a dark times a factor, by ccdproc.
 
     Parameters
     ----------
@@ -186,8 +187,8 @@ def subtract_dark(ccd, master, scale):
     )
 
 
-def saturation(header, reduced_header, tail):
-    """Return the raw value of a saturated pixel, AMPSAT or the measured one; None for neither.
+def saturated_value(header, reduced_header, tail):
+    """Return the raw value of a saturated pixel, adu: AMPSAT, or SATMEAS; None without either.
 
     Parameters
     ----------
@@ -207,7 +208,7 @@ def saturation(header, reduced_header, tail):
 
 
 def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
-    """Return which reduced pixels are saturated, by a value minus the level that was subtracted.
+    """Return which reduced pixels reach the saturated value minus the level that was subtracted.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
         Headers of the calibrated image, and of the reduced one.
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     margin : float
-        Adu that are added to the value.
+        Adu that are added to the saturated value.
 
     Returns
     -------
@@ -225,28 +226,28 @@ def saturated_pixels(image, header, reduced_header, readouts, *, margin=0.0):
     """
     is_full = np.zeros(image.shape, bool)
     for readout in readouts:
-        top = saturation(header, reduced_header, readout.tail)
+        top = saturated_value(header, reduced_header, readout.tail)
         if top is None:
             continue
         level = number_of_card(card(reduced_header, "BIASLVL", readout.tail))
         top -= 0.0 if level is None else level + _SATURATION_MARGIN
-        # The level of the card has six digits: between these limits a pixel may be either.
+        # The card of the level has six digits: the margin tells which pixels may be saturated.
         is_full[readout.place] = image[readout.place] >= np.float32(top + margin)
     return is_full
 
 
-def check_sky(header, image, noise, smooth_light, mask):
-    """Compare level, noise and predicted noise of the sky with those of the same rows.
+def check_sky(header, image, variance_terms, smooth_light, mask):
+    """Compare SKYLVL, SKYRMS and SKYPRED with level, noise and predicted noise of the same rows.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
     image : CalibratedImage
-    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
+    variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight or None
     mask : numpy.ndarray of shape (ny, nx), int16, or None
-        The product's: pixels that have a flag do not count.
+        Mask of the product: flagged pixels do not count.
 
     Raises
     ------
@@ -258,81 +259,85 @@ def check_sky(header, image, noise, smooth_light, mask):
     rows = np.unique(rows)
     next_rows = np.minimum(rows + 1, ny - 1)
     first, second = image.calibrate_rows(rows)[0], image.calibrate_rows(next_rows)[0]
-    steps = _steps_of_sky(first, second)
+    differences = _differences_of_sky(first, second)
     uses_mask = False
     if mask is not None:
         good_first = np.where(mask[rows] != 0, np.nan, first)
         good_second = np.where(mask[next_rows] != 0, np.nan, second)
-        steps_of_good = _steps_of_sky(good_first, good_second)
-        # Where no two good pixels are compared, all pixels count.
-        uses_mask = steps_of_good.size > 0
+        differences_of_good = _differences_of_sky(good_first, good_second)
+        # Where no two good pixels make a difference, all pixels count.
+        uses_mask = differences_of_good.size > 0
         if uses_mask:
-            first, second, steps = good_first, good_second, steps_of_good
+            first, second, differences = good_first, good_second, differences_of_good
     values = np.concatenate([first, second])
     values = values[np.isfinite(values)]
     if not values.size:
         return
-    # Chosen: a median near 0 has the rounding of its terms.
+    # Chosen: a median near 0 has the rounding of larger terms.
     _check_unless_unknown(header, "SKYLVL", float(np.median(values)), atol=1e-5)
-    if steps.size:
-        _check_unless_unknown(header, "SKYRMS", _clipped_scatter(steps) / 2**0.5, rtol=_SKY_PART)
-    # Pixels outside all amplifiers have no error that means anything.
-    if noise is not None and noise.is_exact and image.is_covered.all():
-        predicted = np.concatenate([_predicted_noise(noise, smooth_light, row, nx) for row in rows])
+    if differences.size:
+        _check_unless_unknown(
+            header, "SKYRMS", _clipped_scatter(differences) / 2**0.5, rtol=_SKY_TOLERANCE
+        )
+    # Pixels outside all amplifiers have no meaningful error.
+    if variance_terms is not None and variance_terms.is_exact and image.is_covered.all():
+        predicted = np.concatenate(
+            [_predicted_noise(variance_terms, smooth_light, row, nx) for row in rows]
+        )
         if uses_mask:
             predicted[mask[rows] != 0] = np.nan
         expected = expected_scatter(predicted)
-        _check_unless_unknown(header, "SKYPRED", expected, rtol=_SKY_PART)
+        _check_unless_unknown(header, "SKYPRED", expected, rtol=_SKY_TOLERANCE)
 
 
-def _steps_of_sky(first, second):
-    """Return the finite differences of pixels some columns apart, of rows and of the rows after."""
+def _differences_of_sky(first, second):
+    """Return the finite differences of pixels in rows and of shifted pixels in the next rows."""
     nx = first.shape[1]
-    lag = min(_SKY_LAG, nx - 1)
-    steps = (second[:, lag:] - first[:, : nx - lag]).ravel()
-    return steps[np.isfinite(steps)]
+    lag = min(_COLUMN_LAG, nx - 1)
+    differences = (second[:, lag:] - first[:, : nx - lag]).ravel()
+    return differences[np.isfinite(differences)]
 
 
-def _predicted_noise(noise, smooth_light, row, nx):
-    """Return the noise that is predicted for the pixels of a row.
+def _predicted_noise(variance_terms, smooth_light, row, nx):
+    """Return the noise that is predicted for the pixels of a row, (1, nx), in their unit.
 
     Parameters
     ----------
-    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms
+    variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
     row, nx : int
         The row, and its number of pixels.
     """
     rows = slice(row, row + 1)
-    flat, flat_variance = noise.flat_and_variance(rows, nx)
-    variance_without_light = noise.variance_without_light(rows, nx)
-    photon_variance = noise.photon_variances(rows, nx)
+    flat, flat_variance = variance_terms.flat_and_variance(rows, nx)
+    variance_without_light = variance_terms.variance_without_light(rows, nx)
+    photon_variance = variance_terms.photon_variances(rows, nx)
     light = standard_errors.limited_light(
         smooth_light.rows(row, row + 1), variance_without_light, flat, photon_variance
     )
-    variance = noise.variance_with_light(
+    variance = variance_terms.variance_with_light(
         variance_without_light, light, flat, flat_variance, photon_variance
     )
     return np.sqrt(variance) / flat
 
 
-def _clipped_scatter(steps):
-    """Return the standard deviation of steps about 0, outliers left out and allowed for."""
-    squares = steps**2
+def _clipped_scatter(differences):
+    """Return the standard deviation about 0, without outliers, and corrected for the cut."""
+    squares = differences**2
     sigma = MAD_TO_SIGMA * float(np.median(squares)) ** 0.5 or float(np.mean(squares)) ** 0.5
-    for _ in range(_SKY_ITERATIONS):
+    for _ in range(_CLIPPING_ITERATIONS):
         kept_squares = squares[squares <= (_SKY_CLIP * sigma) ** 2]
-        sigma = (float(np.mean(kept_squares)) / _KEPT_VARIANCE) ** 0.5
+        sigma = (float(np.mean(kept_squares)) / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 
 def expected_scatter(errors):
-    """Return the scatter of normal values with these standard errors, by their quantiles.
+    """Return the clipped scatter that normal values with these standard errors would have.
 
     Parameters
     ----------
     errors : numpy.ndarray of shape (n,), float64 or float32
-        Standard errors; those that are not finite, or not above 0, do not count.
+        Only finite errors above 0 count.
 
     Returns
     -------
@@ -343,18 +348,18 @@ def expected_scatter(errors):
     if not errors.size:
         return float("nan")
     errors = errors[np.linspace(0, errors.size - 1, _SKY_QUANTILES).round().astype(int)]
-    # The median of their absolute values, by halves: scipy.optimize takes 0.2 s to import.
+    # Bisection gives the median of absolute values: scipy.optimize would take 0.2 s to import.
     low, high = errors[0] / 2, 2 * errors[-1]
     for _ in range(_HALVINGS):
         sigma = (low + high) / 2
         is_below = special.erf(sigma / MAD_TO_SIGMA / errors / 2**0.5).mean() < 0.5
         low, high = (sigma, high) if is_below else (low, sigma)
-    for _ in range(_SKY_ITERATIONS):
+    for _ in range(_CLIPPING_ITERATIONS):
         limit = _SKY_CLIP * sigma / errors
         # The variance of normal values within the limit is an incomplete gamma function of 3/2.
         squares = errors**2 * special.gammainc(1.5, limit**2 / 2)
         kept_share = special.erf(limit / 2**0.5)
-        sigma = (squares.mean() / kept_share.mean() / _KEPT_VARIANCE) ** 0.5
+        sigma = (squares.mean() / kept_share.mean() / _CLIPPED_VARIANCE) ** 0.5
     return sigma
 
 
@@ -368,32 +373,32 @@ def _check_unless_unknown(
     header : astropy.io.fits.Header
     keyword : str
     value : float
-        The figure as made again.
+        The figure that was made again.
     rtol, atol : float
-        Tolerance: fraction of the value, and the least of it.
+        Relative and absolute tolerance.
     """
     if header.get(keyword) != "unknown" or np.isfinite(value):
         check_value(keyword, header.get(keyword), value, rtol=rtol, atol=atol)
 
 
-def check_noise_cards(header, image, noise):
-    """Compare the cards on the noise of the masters, as applied, with the masters' own.
+def check_noise_cards(header, image, variance_terms):
+    """Compare MDNOISE, MFNOISE and MBNOISE with the noise of the masters as they are applied.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
     image : CalibratedImage
-    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
+    variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms or None
 
     Raises
     ------
     Differs
         If a card of the noise has another value.
     """
-    if noise is None or not image.is_covered.all():
+    if variance_terms is None or not image.is_covered.all():
         return
-    factor = max(noise.factor(readout) for readout in noise.readouts)
+    factor = max(variance_terms.factor(readout) for readout in variance_terms.readouts)
     for kind, keyword in (("dark", "MDNOISE"), ("flat", "MFNOISE")):
         plane = image.planes.get(kind)
         if plane is None or not plane.is_modelled:
@@ -401,40 +406,41 @@ def check_noise_cards(header, image, noise):
         sample = plane.errors[_SAMPLED_PIXELS].astype(np.float64)
         sample = sample / plane.data[_SAMPLED_PIXELS] if kind == "flat" else sample
         value = float(np.median(sample**2)) ** 0.5
-        value *= 1.0 if kind == "flat" else noise.scale * factor
+        value *= 1.0 if kind == "flat" else variance_terms.scale * factor
         check_value(keyword, header.get(keyword), value, rtol=DERIVED_ROUNDING)
     bias = image.planes.get("bias")
     if bias is None:
-        has_modelled_bias = noise.dark_bias_variance > 0 and "dark" in image.planes
+        has_modelled_bias = variance_terms.dark_bias_variance > 0 and "dark" in image.planes
     else:
         has_modelled_bias = bias.errors is None
     if has_modelled_bias:
-        value = _noise_of_bias(noise, image, factor)
+        value = _noise_of_bias(variance_terms, image, factor)
         check_value("MBNOISE", header.get("MBNOISE"), value, rtol=DERIVED_ROUNDING)
 
 
-def _noise_of_bias(noise, image, factor):
-    """Return MBNOISE: the noise of the bias as applied, and of one in the dark alone.
+def _noise_of_bias(variance_terms, image, factor):
+    """Return MBNOISE: the noise of the bias that is applied and of another bias in the dark.
 
-    A bias that the dark has as well counts with 1 minus the dark's factor; a dark of another bias
-    adds that one's variance.
+    A bias that was subtracted from the dark as well counts with 1 minus the factor of the dark.
     """
-    other_variance = factor**2 * noise.dark_bias_variance
+    other_variance = factor**2 * variance_terms.dark_bias_variance
     if "bias" not in image.planes:
         return other_variance**0.5
     dark = image.planes.get("dark")
     has_same_bias = dark is not None and str(dark.first_header.get("BIASKEY", "")) == (
         image.account.masters["bias"].key
     )
-    share = abs(1.0 - noise.scale) if has_same_bias else 1.0
+    share = abs(1.0 - variance_terms.scale) if has_same_bias else 1.0
     noise_of_applied_bias = (
-        share * factor * noise.noise_of_bias(image.planes["bias"].frames) if share else 0.0
+        share * factor * variance_terms.noise_of_bias(image.planes["bias"].n_frames)
+        if share
+        else 0.0
     )
     return (noise_of_applied_bias**2 + other_variance) ** 0.5
 
 
 def check_saturation(header, image, reduced_header):
-    """Compare SATURATE with AMPSAT, SATMEAS or AMPTOP, taken through the masters.
+    """Compare SATURATE with AMPSAT, SATMEAS or AMPTOP after the steps of the calibration.
 
     Parameters
     ----------
@@ -449,10 +455,10 @@ def check_saturation(header, image, reduced_header):
     Differs
         If SATURATE has another value.
     """
-    levels = []
+    saturated_values = []
     for readout in image.readouts:
         tops = (
-            saturation(header, reduced_header, readout.tail),
+            saturated_value(header, reduced_header, readout.tail),
             raw_top(reduced_header, readout.tail),
         )
         value = min((top for top in tops if top is not None), default=None)
@@ -465,9 +471,9 @@ def check_saturation(header, image, reduced_header):
                 value -= scale * float(np.median(part[_SAMPLED_PIXELS]))
         if "flat" in image.planes:
             part = image.planes["flat"].data[readout.place]
-            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _BRIGHTEST_PART)), LEAST_FLAT)
-        levels.append(value * (readout.gain if image.converts else 1.0))
-    check_value("SATURATE", header.get("SATURATE"), min(levels), rtol=DERIVED_ROUNDING)
+            value /= max(float(np.quantile(part[_SAMPLED_OF_FLAT], _TOP_SHARE)), LEAST_FLAT)
+        saturated_values.append(value * (readout.gain if image.converts else 1.0))
+    check_value("SATURATE", header.get("SATURATE"), min(saturated_values), rtol=DERIVED_ROUNDING)
 
 
 def smooth_light_of(image):
@@ -482,9 +488,8 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     Parameters
     ----------
     stored_planes : ccdflow.verify.calibrated.masking.StoredPlanes
-        Stored planes of the product, with its errors and their noise. The errors are made again
-        from its pixels. Where these are stored in steps, they are made from pixels before the
-        rounding, which are made again as well.
+        Stored planes of the product, with errors and variance terms. Errors are made again from
+        the stored pixels; from remade pixels where the stored ones were rounded to steps.
     image : CalibratedImage
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
         Smooth light of the frame.
@@ -501,7 +506,11 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
     Differs
         If an error differs by more than the rounding allows.
     """
-    errors, noise, step = stored_planes.errors, stored_planes.noise, stored_planes.error_step
+    errors, variance_terms, step = (
+        stored_planes.errors,
+        stored_planes.variance_terms,
+        stored_planes.error_step,
+    )
     ny, nx = errors.shape
     n_wrong, n_missing, ratios = 0, 0, []
     for low in range(0, ny, standard_errors.block_rows(nx)):
@@ -516,33 +525,41 @@ def check_errors(stored_planes, image, smooth_light, has_no_light):
         smooth_rows = smooth_light.rows(index[0], index[-1] + 1)[index - index[0]]
         pixels = _fill_pixels(pixels.astype(float), has_no_light[index], smooth_rows)
         is_wrong, expected = standard_errors.find_wrong_errors(
-            stored_errors, pixels, rows=rows, noise=noise, smooth_light=smooth_light, step=step
+            stored_errors,
+            pixels,
+            rows=rows,
+            variance_terms=variance_terms,
+            smooth_light=smooth_light,
+            step=step,
         )
         n_wrong += int(np.count_nonzero(is_wrong & image.has_remade_errors[rows]))
         is_missing = ~np.isfinite(stored_errors) & np.isfinite(expected)
         n_missing += int(np.count_nonzero(is_missing & image.has_remade_errors[rows]))
-        # The overscan of a frame that was left whole has no error that is made again.
+        # Overscan that was not trimmed has no error that is made again.
         has_error = image.has_remade_errors[rows] & np.isfinite(stored_errors) & (expected > 0)
         if has_error.any():
             ratios.append(np.median(stored_errors[has_error] / expected[has_error]))
     if n_missing:
         raise Differs(f"{n_missing} standard errors are missing")
-    if noise.is_exact and n_wrong:
+    if variance_terms.is_exact and n_wrong:
         raise Differs(f"{n_wrong} standard errors differ from those by the header's terms")
     ratio = float(np.median(ratios)) if ratios else 1.0
-    if not abs(ratio - 1) <= standard_errors.SCATTER_ROUNDING_PART:
+    if not abs(ratio - 1) <= standard_errors.SCATTER_TOLERANCE:
         raise Differs(
             f"the standard errors are {ratio:.4g} times those by the header's terms in the median"
         )
     return "its standard errors " + (
-        f"to {standard_errors.CARD_ROUNDING_PART:g}"
-        if noise.is_exact
-        else f"in the median to {standard_errors.SCATTER_ROUNDING_PART:g}"
+        f"to {standard_errors.CARD_TOLERANCE:g}"
+        if variance_terms.is_exact
+        else f"in the median to {standard_errors.SCATTER_TOLERANCE:g}"
     )
 
 
 def _fill_pixels(pixels, has_no_light, smooth_light):
-    """Return rows whose bad pixels have the mean of the good ones beside them, or smooth light."""
+    """Return rows in which pixels without light have the mean of their good neighbours.
+
+    A pixel without a good neighbour in its row has the smooth light.
+    """
     padded_pixels = np.pad(np.where(has_no_light, np.nan, pixels), ((0, 0), (1, 1)), mode="edge")
     side_pixels = np.stack([padded_pixels[:, :-2], padded_pixels[:, 2:]])
     is_good = np.isfinite(side_pixels)
@@ -551,15 +568,15 @@ def _fill_pixels(pixels, has_no_light, smooth_light):
     return np.where(has_no_light, np.where(count > 0, mean, smooth_light), pixels)
 
 
-def check_overscan_noise(header, image, noise):
-    """Compare OSCNOISE with the scatter of medians of as many pixels as the overscan has.
+def check_overscan_noise(header, image, variance_terms):
+    """Compare OSCNOISE with the noise of levels of as many pixels as the overscan has.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
         Header of the calibrated image.
     image : CalibratedImage
-    noise : ccdflow.verify.calibrated.standard_errors.VarianceTerms
+    variance_terms : ccdflow.verify.calibrated.standard_errors.VarianceTerms
 
     Raises
     ------
@@ -573,5 +590,5 @@ def check_overscan_noise(header, image, noise):
         if number_of_card(card(header, "BIASLVL", readout.tail)) is None:
             check_value("OSCNOISE", card_value, 0.0)
             continue
-        factor = noise.factor(readout) * noise.level_shares**0.5
+        factor = variance_terms.factor(readout) * variance_terms.level_shares**0.5
         check_level_noise("OSCNOISE", card_value, header, readout, factor=factor)

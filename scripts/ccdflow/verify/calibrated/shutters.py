@@ -1,4 +1,4 @@
-"""A flat corrected for the shutter, by the map of its dead time that a calibrated frame names."""
+"""A flat corrected for the shutter by the map of dead time that a calibrated frame names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ccdflow.verify.reading.verdict import MISSING, MODEL, CannotRemake
 
 
 def flat_over_factor(flat, first_header, reduced_header, results, image_number):
-    """Return a flat divided by the factor for the shutter: docs/detector.md.
+    """Return a flat divided by the correction for the shutter: docs/detector.md.
 
-    A pixel whose shutter is open for delta seconds less has (t - delta) / t of a frame's light, and
-    the mean of (t - delta) / (t - mean of delta) of the flats'.
+    The shutter is open for delta seconds less at a pixel than the exposure t says. The pixel has
+    (t - delta) / t of the light in a frame, and (t - delta) / (t - mean of delta) in a flat.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def flat_over_factor(flat, first_header, reduced_header, results, image_number):
         First headers of the calibrated and of the reduced frame.
     results : pathlib.Path
     image_number : int
-        Images of the frame before this one.
+        Number of the image, from 0.
 
     Returns
     -------
     ccdflow.verify.calibrated.master_planes.MasterPlane
-        A new plane; the given one is unchanged.
+        A new plane: `flat` does not change.
 
     Raises
     ------
@@ -43,11 +43,13 @@ def flat_over_factor(flat, first_header, reduced_header, results, image_number):
     name = unquote(first_header["SHUTCOR"], errors="surrogateescape")
     path = master_file(NamedMaster(name, first_header["SHUTKEY"]), "map of the shutter", results)
     with fits.open(path, memmap=False) as hdus:
-        excess, error = (np.array(hdus[1 + 2 * image_number + n].data, float) for n in (0, 1))
+        excess_of_cells, error_of_cells = (
+            np.array(hdus[1 + 2 * image_number + n].data, float) for n in (0, 1)
+        )
     mean_dead_time = number_of_card(first_header.get("SHUTMEAN")) or 0.0
     seconds, *flat_seconds = _seconds_of_members(flat, reduced_header, results)
     shape = flat.data.shape
-    excess_of_pixels = _stretch_cells(excess, shape)
+    excess_of_pixels = _stretch_cells(excess_of_cells, shape)
     factor_in_flat = np.mean(
         [
             1 - excess_of_pixels / (member_seconds - mean_dead_time)
@@ -56,18 +58,22 @@ def flat_over_factor(flat, first_header, reduced_header, results, image_number):
         axis=0,
     )
     factor = factor_in_flat * seconds / (seconds - mean_dead_time - excess_of_pixels)
-    inverse = 1 / (seconds - mean_dead_time) - np.mean(
+    inverse_difference = 1 / (seconds - mean_dead_time) - np.mean(
         [1 / (member_seconds - mean_dead_time) for member_seconds in flat_seconds]
     )
     data = (flat.data / factor).astype(np.float32)
-    relative = (flat.errors / flat.data).astype(np.float64) ** 2
-    relative += (_stretch_cells(error, shape) * inverse) ** 2
-    return replace(flat, data=data, errors=(data * np.sqrt(relative)).astype(np.float32))
+    relative_variance = (flat.errors / flat.data).astype(np.float64) ** 2
+    relative_variance += (_stretch_cells(error_of_cells, shape) * inverse_difference) ** 2
+    return replace(flat, data=data, errors=(data * np.sqrt(relative_variance)).astype(np.float32))
 
 
 def _seconds_of_members(flat, reduced_header, results):
     """Return the seconds of a frame, and of each member of its flat."""
-    names = [str(flat.first_header[word]) for word in flat.first_header if word.startswith("IMC")]
+    names = [
+        str(flat.first_header[keyword])
+        for keyword in flat.first_header
+        if keyword.startswith("IMC")
+    ]
     headers = [reduced_header]
     for name in names:
         path = results / product_of(unquote(name, errors="surrogateescape"))
@@ -83,7 +89,7 @@ def _seconds_of_members(flat, reduced_header, results):
 def _stretch_cells(cells, shape):
     """Return the value of each pixel from the values of cells: (ny, nx).
 
-    Lines between the centres of cells, and a parabola through three beyond them.
+    These are lines between the centres of cells, and beyond them parabolas through three centres.
     """
     finite_cells = np.argwhere(np.isfinite(cells))
     for cell in np.argwhere(~np.isfinite(cells)) if len(finite_cells) else ():
@@ -94,7 +100,7 @@ def _stretch_cells(cells, shape):
 
 
 def _interpolate_cells(values, size):
-    """Return values of cells at each pixel of the first axis: lines, and parabolas at the ends."""
+    """Return the values at each pixel of the first axis: lines, and parabolas at the ends."""
     count = int(np.clip(size // LEAST_CELL_SIDE, 1, MOST_CELLS))
     edges = np.linspace(0, size, count + 1).round().astype(int)
     centres, pixels = (edges[:-1] + edges[1:] - 1) / 2, np.arange(size)

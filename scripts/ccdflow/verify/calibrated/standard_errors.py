@@ -12,23 +12,24 @@ from ccdflow.verify.comparing.comparing import are_within
 from ccdflow.verify.detector.photon_light import light_of_block
 from ccdflow.verify.reading.restated_numbers import LEAST_LIGHT
 
-# Pixels that are compared at once.
+# Pixels that are compared at once, about.
 _BLOCK_PIXELS = 1 << 16
-CARD_ROUNDING_PART = 2e-5
-"""Relative difference of standard errors that is rounding: cards have six digits."""
+CARD_TOLERANCE = 2e-5
+"""Relative tolerance of standard errors: the cards that they follow from have six digits."""
 
-SCATTER_ROUNDING_PART = 0.05
-"""Relative difference of median standard errors that is allowed where a bias has errors from the
-scatter of its values."""
+SCATTER_TOLERANCE = 0.05
+"""Relative tolerance of the median standard error where the errors of a bias are a scatter of
+values."""
 
 # Relative rounding of a sum of float32: four steps.
 _SUM_ROUNDING = 4 * float(np.finfo(np.float32).eps)
-# A decision on a pixel's light this near its limit may go either way: pixels are float32.
+# Relative distance from its limit within which a decision on a pixel's light may go either way:
+# pixels are float32.
 _NEAR_LIMIT = 5e-3
 
 
 def block_rows(nx):
-    """Return the rows of a block, within which pixels are compared with their surroundings."""
+    """Return the number of rows of a block that is compared at once."""
     return max(2, _BLOCK_PIXELS // nx // 2 * 2)
 
 
@@ -41,7 +42,7 @@ class VarianceTerms:
     readouts : list of ccdflow.verify.comparing.amplifiers.VerifiedAmplifier
     planes : dict of str to ccdflow.verify.calibrated.master_planes.MasterPlane
     scale : float
-        On the dark.
+        Factor of the dark.
     constants : list of float
         Variance that all pixels of an amplifier have, adu^2.
     pixel_variances : list of float
@@ -71,15 +72,15 @@ class VarianceTerms:
     dark_bias_variance: float
 
     def factor(self, readout):
-        """Return the value of one adu in the product."""
+        """Return the value of one adu in the unit of the product."""
         return readout.gain if self.converts else 1.0
 
     def photon_variance(self, readout):
-        """Return the variance of a unit of light."""
+        """Return the variance that one unit of light adds, in the unit of the product."""
         return 1.0 if self.is_in_electrons else self.factor(readout) / readout.photon_gain
 
     def photon_variances(self, rows, nx):
-        """Return the variance of a unit of light of each pixel of some rows.
+        """Return the variance that one unit of light adds to each pixel of some rows.
 
         Parameters
         ----------
@@ -96,7 +97,7 @@ class VarianceTerms:
         return variances
 
     def pieces(self, rows):
-        """Yield (readout, slices in these rows, slices in the image)."""
+        """Yield (readout, its slices in these rows, its slices in the image)."""
         for readout in self.readouts:
             y, x = readout.place
             low, high = max(y.start, rows.start), min(y.stop, rows.stop)
@@ -151,15 +152,15 @@ class VarianceTerms:
                 variances[place_in_rows] += photon_factor * light
         return variances
 
-    def noise_of_bias(self, frames):
-        """Return the median noise of a combined bias of ``frames`` frames, adu."""
-        # From each eighth row and fourth column, as the noise of the other masters.
+    def noise_of_bias(self, n_frames):
+        """Return the median noise of a combined bias of ``n_frames`` frames, adu."""
+        # Each amplifier counts with its sampled pixels, every eighth row and fourth column.
         sizes = [
             sum(not n % 8 for n in range(y.start, y.stop))
             * sum(not n % 4 for n in range(x.start, x.stop))
             for y, x in (readout.place for readout in self.readouts)
         ]
-        return float(np.median(np.repeat(self.pixel_variances, sizes))) ** 0.5 / frames**0.5
+        return float(np.median(np.repeat(self.pixel_variances, sizes))) ** 0.5 / n_frames**0.5
 
     def flat_and_variance(self, rows, nx):
         """Return the flat of some rows, and its relative variance.
@@ -205,7 +206,7 @@ class VarianceTerms:
 
 
 def variance_terms_of(header, readouts, planes, account, *, converts, is_in_electrons):
-    """Return the `VarianceTerms` of an image; None if its noise cannot be known.
+    """Return the `VarianceTerms` of an image; None if a gain or read noise is unknown.
 
     Parameters
     ----------
@@ -225,7 +226,7 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
     share, scale, dark_bias_variance = _shares_of_masters(planes, account)
     bias, dark = planes.get("bias"), planes.get("dark")
     level_shares = 1.0 + sum(
-        part**2 / plane.frames for part, plane in ((share, bias), (scale, dark)) if plane
+        part**2 / plane.n_frames for part, plane in ((share, bias), (scale, dark)) if plane
     )
     constants, pixel_variances, dark_bias_variances = [], [], []
     for readout in readouts:
@@ -235,12 +236,12 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
         variance_of_frame = readout.read_noise**2 + readout.rounding
         pixel_variance = variance_of_frame + level_variance
         pixel_variances.append(pixel_variance)
-        # The levels of the dark's bias add to its noise as those of a frame to a frame's.
+        # The levels add to the variance of the dark's bias by the same ratio as to that of a frame.
         level_factor = 1 + level_variance / variance_of_frame if variance_of_frame else 1.0
         dark_bias_variances.append(dark_bias_variance * level_factor)
-        bias_variance = share**2 * pixel_variance / (bias.frames if bias else 1)
+        bias_variance = share**2 * pixel_variance / (bias.n_frames if bias else 1)
         constants.append(pixel_variance + dark_bias_variances[-1] + bias_variance)
-    # The errors of a bias are the scatter of its values, and smoothed.
+    # Errors of a bias are a smoothed scatter of values, which no card gives exactly.
     has_scatter_of_bias = bool(share) and bias is not None and bias.errors is not None
     is_exact = not has_scatter_of_bias and all(
         plane.is_modelled for kind, plane in planes.items() if kind != "bias"
@@ -256,8 +257,8 @@ def variance_terms_of(header, readouts, planes, account, *, converts, is_in_elec
 def _shares_of_masters(planes, account):
     """Return the factors of bias and dark, and the variance of a dark's own bias.
 
-    A frame with the bias of its dark has it minus the dark's share of it; another bias in the dark
-    adds its noise.
+    The bias of the frame counts with 1 minus the factor of the dark if the dark has the same bias.
+    Another bias in the dark adds its variance.
     """
     bias, dark = planes.get("bias"), planes.get("dark")
     share = 0.0 if bias is None else 1.0
@@ -272,7 +273,7 @@ def _shares_of_masters(planes, account):
 
 
 def limited_light(light, variance_without_light, flat, photon_variance):
-    """Return smooth light, raised where it is further below 0 than noise brings it.
+    """Return smooth light, raised to minus `LEAST_LIGHT` standard deviations where it is lower.
 
     Parameters
     ----------
@@ -292,27 +293,27 @@ def limited_light(light, variance_without_light, flat, photon_variance):
     return np.maximum(light, -LEAST_LIGHT * lowest)
 
 
-def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step=0.0):
-    """Return whether each standard error of some rows differs, and the expected errors.
+def find_wrong_errors(errors, pixels_with_edges, rows, variance_terms, smooth_light, step=0.0):
+    """Return which standard errors of some rows are wrong, and the expected errors.
 
     Parameters
     ----------
     errors : numpy.ndarray of shape (k, nx), float64
         UNCERT of the rows.
     pixels_with_edges : numpy.ndarray of shape (k + 2, nx), float64
-        The calibrated pixels with a row on either side.
+        The calibrated pixels, with a further row on either side.
     rows : slice
-    noise : VarianceTerms
+    variance_terms : VarianceTerms
     smooth_light : ccdflow.verify.detector.photon_light.SmoothLight
     step : float
-        By how much errors that are stored in steps are off.
+        Half of the step in which errors are stored; 0 for exact ones.
 
     Returns
     -------
     (numpy.ndarray, numpy.ndarray) of shape (k, nx), bool and float64
         True for an error that differs; and the expected errors, in the unit of the pixels.
     """
-    terms = _terms_of_rows(noise, rows, pixels_with_edges.shape[1])
+    terms = _terms_of_rows(variance_terms, rows, pixels_with_edges.shape[1])
     light = limited_light(
         smooth_light.rows(rows.start, rows.stop),
         terms.variance_without_light,
@@ -320,20 +321,22 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
         terms.photon_variance,
     )
     variance = terms.variance(light)
-    largest_photon = max(noise.photon_variance(readout) for readout in noise.readouts)
+    largest_photon = max(
+        variance_terms.photon_variance(readout) for readout in variance_terms.readouts
+    )
     bright_pixels = light_of_block(pixels_with_edges, light, variance, terms.flat, largest_photon)
     places = bright_pixels.places
     terms_of_bright = terms.terms_at(places)
-    # The product exchanges the light of these pixels: float32 is rounded at the larger variance,
-    # and that light at the brightest of the pixels around.
+    # The product replaces the light of these pixels. float32 is rounded at the larger of both
+    # variances, and the light at the size of the brightest pixel around.
     replaced_variance = variance.reshape(-1)[places].copy()
     replaced_variance += (
         bright_pixels.brightest * terms_of_bright.flat * terms_of_bright.photon_variance
     )
     variance.reshape(-1)[places] = terms_of_bright.variance(np.maximum(bright_pixels.light, 0))
-    limit = np.full(variance.shape, CARD_ROUNDING_PART)
+    limit = np.full(variance.shape, CARD_TOLERANCE)
     # Where a master has no value, as in an amplifier that the flat does not light, no error is made
-    # again, and the product's own is believed.
+    # again, and that of the product counts as right.
     with np.errstate(invalid="ignore"):
         limit.reshape(-1)[places] += (
             _SUM_ROUNDING * replaced_variance / variance.reshape(-1)[places]
@@ -352,7 +355,7 @@ def find_wrong_errors(errors, pixels_with_edges, rows, noise, smooth_light, step
 
 
 def _are_of_other_light(errors, limit, bright_pixels, terms, step):
-    """Return which errors of pixels that stand out agree where a close decision goes otherwise.
+    """Return which errors of bright pixels agree if a close decision on their light goes otherwise.
 
     Parameters
     ----------
@@ -361,7 +364,7 @@ def _are_of_other_light(errors, limit, bright_pixels, terms, step):
     bright_pixels : ccdflow.verify.detector.photon_light.MeasuredLight
     terms : _TermsOfPixels
     step : float
-        By how much errors that are stored in steps are off.
+        Half of the step in which errors are stored; 0 for exact ones.
 
     Returns
     -------
@@ -377,24 +380,24 @@ def _are_of_other_light(errors, limit, bright_pixels, terms, step):
 
 @dataclass(frozen=True)
 class _TermsOfPixels:
-    """The terms of the variance of some pixels, but for their light.
+    """The terms of the variance of some pixels without their light.
 
     Attributes
     ----------
-    noise : VarianceTerms
+    variance_terms : VarianceTerms
     flat, variance_without_light, photon_variance : numpy.ndarray of one shape, float64
     flat_variance : numpy.ndarray of that shape, float64, or float
     """
 
-    noise: VarianceTerms
+    variance_terms: VarianceTerms
     flat: np.ndarray
     flat_variance: np.ndarray | float
     variance_without_light: np.ndarray
     photon_variance: np.ndarray
 
     def variance(self, light):
-        """Return the variance of the pixels with some light, adu^2."""
-        return self.noise.variance_with_light(
+        """Return the variance of the pixels with some light, before the flat."""
+        return self.variance_terms.variance_with_light(
             self.variance_without_light,
             light,
             self.flat,
@@ -403,10 +406,10 @@ class _TermsOfPixels:
         )
 
     def terms_at(self, places):
-        """Return the terms of the pixels at some places, which are indices of the flat arrays."""
+        """Return the terms of the pixels at some places, indices into the flattened arrays."""
         is_varied_flat = np.ndim(self.flat_variance) > 0
         return _TermsOfPixels(
-            self.noise,
+            self.variance_terms,
             self.flat.reshape(-1)[places],
             self.flat_variance.reshape(-1)[places] if is_varied_flat else 0.0,
             self.variance_without_light.reshape(-1)[places],
@@ -414,13 +417,13 @@ class _TermsOfPixels:
         )
 
 
-def _terms_of_rows(noise, rows, nx):
+def _terms_of_rows(variance_terms, rows, nx):
     """Return the `_TermsOfPixels` of some rows."""
-    flat, flat_variance = noise.flat_and_variance(rows, nx)
+    flat, flat_variance = variance_terms.flat_and_variance(rows, nx)
     return _TermsOfPixels(
-        noise,
+        variance_terms,
         flat,
         flat_variance,
-        noise.variance_without_light(rows, nx),
-        noise.photon_variances(rows, nx),
+        variance_terms.variance_without_light(rows, nx),
+        variance_terms.photon_variances(rows, nx),
     )

@@ -1,4 +1,4 @@
-"""The figures of a combined image: levels, noise, gain, mask, by its pixels, members and cards."""
+"""The check of a combined image's figures: level, noise, gain, mask, by pixels, members, cards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ccdflow.verify.comparing.comparing import (
     check_figure,
     check_value,
 )
-from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits, values_of_neighbours
+from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_FRACTION, OpenBits, values_of_neighbours
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.restated_numbers import (
     BLEED,
@@ -41,29 +41,30 @@ from ccdflow.verify.reading.restated_numbers import (
 from ccdflow.verify.reading.stored_rows import master_file, rows_of
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# A hot pixel is above its surroundings by this many errors: detector/dark_figures.py.
+# Standard errors by which a hot pixel is above its surroundings: detector/dark_figures.py.
 _HOT_SIGMA = 5.0
-# Matches the comment of NHOT, which has the rate: combine/combined_header.py writes it.
+# Matches the comment of NHOT that combine/combined_header.py writes: the group is the rate.
 _HOT_RATE = re.compile(r"pixels over those around by (\d[\d.]*(?:e[+-]?\d+)?) ")
-# Pixels of a dark with a standard error above this many times the median are left out: few members.
+# Pixels of a dark with a standard error above this many times the median have few members: they are
+# left out of the noise of the dark.
 _MOST_ERROR_RATIO = 3
-# A column is hot throughout if this part of its pixels has charge of its own.
+# A column is hot throughout if at least this fraction of its pixels has charge of its own.
 _HOT_COLUMN_PART = 0.9
-# Electrons, or adu without a gain: charge of a pixel with less does not run over.
+# Electrons, or adu without a gain, that a pixel holds at least before charge runs over.
 _LEAST_WELL = 10_000.0
 
 
 def check_figures(remade):
-    """Compare the figures of an image that follow from its pixels, members and other cards.
+    """Compare the figures of a combined image with its pixels, its members and other cards.
 
     Parameters
     ----------
-    remade : ccdflow.verify.combined.combined_verdict._RemadeImage
+    remade : ccdflow.verify.combined.combined_verdict.RemadeImage
 
     Raises
     ------
     Differs
-        If a figure or a bit of the mask is another.
+        If a figure or a bit of the mask differs.
     CannotRemake
         If the header of a dark lacks the limit of its hot pixels.
     """
@@ -87,8 +88,7 @@ def check_figures(remade):
     check_bits(mask, possible_bits)
     is_flagged, is_empty = mask & NO_DATA != 0, np.isnan(image)
     if card(header, "TRIM", tails_of(header)[0]) is None:
-        # Overscan that was not trimmed has values although the members' masks flag it. Those masks
-        # are compared elsewhere.
+        # Overscan that was not trimmed has values although the masks of the members flag it.
         is_flagged &= is_empty
     if count := np.count_nonzero(is_flagged != is_empty):
         raise Differs(f"{count} pixels of the mask are not empty as those of the image are")
@@ -114,7 +114,7 @@ def _check_biases(remade):
 
 
 def _check_noise_of_biases(header, tail, frames, account):
-    """Compare read noise and noise of an amplifier of a combined bias with those of its members.
+    """Compare RNOISE, CNOISPR and CNOISE of an amplifier of a combined bias with its members.
 
     Parameters
     ----------
@@ -125,10 +125,9 @@ def _check_noise_of_biases(header, tail, frames, account):
         Rows of the amplifier in each member, adu.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     """
-    count = len(frames)
+    n_members = len(frames)
     if card(header, "OSCAXIS", tail) == "columns":
-        # The frames are turned: the overscan has a level for each column, which counts as a row
-        # here.
+        # The overscan has a level for each column: columns count as rows, so the frames are turned.
         frames = frames.swapaxes(1, 2)
     read_noise = number_of_card(card(header, "RNOISE", tail))
     if read_noise is not None:
@@ -142,7 +141,7 @@ def _check_noise_of_biases(header, tail, frames, account):
         check_value(
             f"CNOISPR{tail}",
             card(header, "CNOISPR", tail),
-            measuring.predicted_noise(read_noise, count, account),
+            measuring.predicted_noise(read_noise, n_members, account),
             rtol=tolerances.COMBINED_NOISE_TOLERANCE,
         )
     combined_noise = number_of_card(card(header, "CNOISE", tail))
@@ -157,15 +156,15 @@ def _check_noise_of_biases(header, tail, frames, account):
 
 
 def _check_clipping_noise(header, tail, frames):
-    """Compare CLIPRN of an amplifier with pairs of members; see `_check_noise_of_biases`."""
-    written = number_of_card(card(header, "CLIPRN", tail))
+    """Compare CLIPRN of an amplifier, the noise that clips, with pairs of members (n, k, nx)."""
+    card_value = number_of_card(card(header, "CLIPRN", tail))
     # An amplifier without signal has no noise to measure.
-    if written is None or card(header, "AMPBAD", tail) is not None:
+    if card_value is None or card(header, "AMPBAD", tail) is not None:
         return
     noise = max(measuring.pair_noise(frames), ROUNDING**0.5)
     # In a camera as quiet as the rounding, pairs cannot correct the value of header or profile.
-    if written <= noise or measuring.has_scatter(frames, written):
-        check_value(f"CLIPRN{tail}", written, noise, rtol=tolerances.CLIPPING_NOISE_TOLERANCE)
+    if card_value <= noise or measuring.has_scatter(frames, card_value):
+        check_value(f"CLIPRN{tail}", card_value, noise, rtol=tolerances.CLIPPING_NOISE_TOLERANCE)
 
 
 def _check_model(remade, bias):
@@ -195,9 +194,9 @@ def _check_model(remade, bias):
         factor, error = measuring.model_factor(
             frames, levels, light, model.fixed_variance / square, model.slope / square
         )
-        # Differences without scatter, in a camera as quiet as the rounding, correct nothing.
+        # A factor of 0 corrects nothing: as quiet as the rounding, a camera has equal differences.
         factor = factor or 1.0
-        # Frames that hardly scatter are rounded all the same.
+        # The noise is at least that of the rounding.
         factor = max(factor, min(1.0, (ROUNDING * square / model.fixed_variance) ** 0.5))
         check_value(
             f"MODFC{tail}", model.factor, factor, rtol=tolerances.tolerance_of_factor(error)
@@ -205,7 +204,7 @@ def _check_model(remade, bias):
 
 
 def _check_master_noise(remade, bias, masters):
-    """Compare the noise of bias and dark in a master, MBNOISE and MDNOISE, with their headers."""
+    """Compare MBNOISE and MDNOISE with the header of the bias and the errors of the dark."""
     header, account = remade.header, remade.account
     noises = [number_of_card(card(bias, "CNOISPR", tail)) for tail in tails_of(bias)]
     noises = [noise for noise in noises if noise]
@@ -237,7 +236,7 @@ def _check_flat(remade, image, errors, mask):
 
     Parameters
     ----------
-    remade : ccdflow.verify.combined.combined_verdict._RemadeImage
+    remade : ccdflow.verify.combined.combined_verdict.RemadeImage
         The image, combined again.
     image, errors : numpy.ndarray of shape (ny, nx), float32
         Pixels of the product, and their standard errors.
@@ -280,7 +279,7 @@ def _check_flat(remade, image, errors, mask):
 
 
 def _limits_of_light(remade):
-    """Return (place, value of an unlit pixel, its relative uncertainty) of the parts of an image.
+    """Return (place, limit of unlit pixels, its relative uncertainty) of the parts of an image.
 
     The light of an amplifier without AMPGAIN follows from MODGN: the flat is in adu.
     """
@@ -305,17 +304,17 @@ def _limits_of_light(remade):
 def _mean_light(remade, usual_gain):
     """Return the mean light of the good pixels of all images of a flat, electrons.
 
-    An amplifier whose gain is not known has the usual one.
+    An amplifier without a known gain counts with the usual gain.
     """
-    light, count = 0.0, 0
+    total_light, n_pixels = 0.0, 0
     for hdu, models in remade.account.models.items():
         pixels, mask = remade.hdus[hdu].data, remade.hdus[f"MASK{hdu or ''}"].data
         for model in models:
             values = pixels[model.place]
             is_good = (mask[model.place] == 0) & np.isfinite(values)
-            light += (model.gain or usual_gain) * values.sum(where=is_good, dtype=np.float64)
-            count += np.count_nonzero(is_good)
-    return light / count
+            total_light += (model.gain or usual_gain) * values.sum(where=is_good, dtype=np.float64)
+            n_pixels += np.count_nonzero(is_good)
+    return total_light / n_pixels
 
 
 def _check_gains(remade):
@@ -323,21 +322,21 @@ def _check_gains(remade):
     header, account = remade.header, remade.account
     rows, stack = remade.sample(measuring.FIGURE_ROWS)
     for tail, model in zip(tails_of(header), account.models[remade.hdu], strict=True):
-        written = number_of_card(card(header, "GAINMEAS", tail))
-        if written is None:
+        card_value = number_of_card(card(header, "GAINMEAS", tail))
+        if card_value is None:
             continue
         y, x = model.place
         frames = stack[:, (rows >= y.start) & (rows < y.stop), x]
         gain, error = measuring.gain_of_pairs(frames, account.levels, model.read_noise)
-        check_value(f"GAINMEAS{tail}", written, gain, rtol=tolerances.tolerance_of_gain(error))
+        check_value(f"GAINMEAS{tail}", card_value, gain, rtol=tolerances.tolerance_of_gain(error))
 
 
 def _check_dark(remade, image, errors, mask):
-    """Compare the rate of a dark, its hot pixels and its trails of charge, with its pixels.
+    """Compare the rate of a dark, its hot pixels and its trails of charge with its pixels.
 
     Parameters
     ----------
-    remade : ccdflow.verify.combined.combined_verdict._RemadeImage
+    remade : ccdflow.verify.combined.combined_verdict.RemadeImage
         The image, combined again.
     image, errors : numpy.ndarray of shape (ny, nx), float32
         Pixels of the product, and their standard errors.
@@ -365,9 +364,9 @@ def _check_dark(remade, image, errors, mask):
 
 
 def _hot_rate(header):
-    """Return the rate above which a dark's pixel is hot, as the comment of NHOT has it.
+    """Return the rate above which a pixel of a dark is hot, electrons a second.
 
-    No card has it. A dark without the comment has no limit to compare its hot pixels with.
+    Only the comment of NHOT has the rate: raise `CannotRemake` if it has none.
     """
     comment = header.comments["NHOT"]
     match = _HOT_RATE.match(comment)
@@ -381,7 +380,7 @@ def _hot_rate(header):
 
 
 def _expect_hot(bits, part, values, errors, is_usable, limit):
-    """Give the bit of hot pixels to those of an amplifier that are above their surroundings.
+    """Expect the bit of hot pixels where an amplifier is far enough above its surroundings.
 
     Parameters
     ----------
@@ -390,11 +389,11 @@ def _expect_hot(bits, part, values, errors, is_usable, limit):
     part : (slice, slice)
         The amplifier.
     values, errors : numpy.ndarray of shape (ny, nx), float64 and float32
-        Its pixels and their standard errors, adu.
+        Pixels of the amplifier and their standard errors, adu.
     is_usable : numpy.ndarray of shape (ny, nx), bool
-        Its good pixels.
+        Good pixels of the amplifier.
     limit : float
-        Adu above the surroundings, by the rate alone.
+        Adu above the surroundings that the limit of the rate means.
     """
     middle, noise = (float(np.median(plane[is_usable])) for plane in (values, errors))
     surroundings = np.maximum(values_of_neighbours(np.nan_to_num(values, nan=middle)), middle)
@@ -407,7 +406,7 @@ def _expect_hot(bits, part, values, errors, is_usable, limit):
 
 
 def _expect_trails(bits, part, values, errors, is_full, gain):
-    """Give the bit of trails to pixels with the charge of full ones, and to these full ones.
+    """Expect the bit of trails in pixels with charge of full pixels, and in these full pixels.
 
     Parameters
     ----------
@@ -416,9 +415,9 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
     part : (slice, slice)
         The amplifier.
     values, errors : numpy.ndarray of shape (ny, nx), float64 and float32
-        Its pixels and their standard errors, adu.
+        Pixels of the amplifier and their standard errors, adu.
     is_full : numpy.ndarray of shape (ny, nx), bool
-        Its saturated pixels.
+        Saturated pixels of the amplifier.
     gain : float
         Electrons per adu.
     """
@@ -428,21 +427,23 @@ def _expect_trails(bits, part, values, errors, is_full, gain):
     ring, column = np.ones((3, 3), bool), np.zeros((3, 3), bool)
     ring[1, 1], column[:, 1] = False, True
     bounds = []
-    for side in (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART):
+    for limit_factor in (1 + NEAR_LIMIT_FRACTION, 1 - NEAR_LIMIT_FRACTION):
         with np.errstate(invalid="ignore"):
-            has_charge = ~(excess <= side * limit)
-            for place in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_PART):
-                # In a column that is hot throughout, charge that ran over is above its own.
+            has_charge = ~(excess <= limit_factor * limit)
+            for column_index in np.flatnonzero(has_charge.mean(axis=0) >= _HOT_COLUMN_PART):
+                # In a column that is hot throughout, only an excess over its own charge ran over.
                 level, error = (
                     np.quantile(plane[np.isfinite(plane)], 1 - _HOT_COLUMN_PART)
                     if np.isfinite(plane).any()
                     else np.nan
-                    for plane in (excess[:, place], errors[:, place])
+                    for plane in (excess[:, column_index], errors[:, column_index])
                 )
-                least_charge = level + np.maximum(limit[:, place], _HOT_SIGMA * error)
-                has_charge[:, place] = ~(excess[:, place] <= side * least_charge)
+                least_charge = level + np.maximum(limit[:, column_index], _HOT_SIGMA * error)
+                has_charge[:, column_index] = ~(
+                    excess[:, column_index] <= limit_factor * least_charge
+                )
             has_charge |= is_full
-            sources = (excess >= side * _LEAST_WELL / gain) | is_full
+            sources = (excess >= limit_factor * _LEAST_WELL / gain) | is_full
         ends = ndimage.binary_dilation(sources, ring) & has_charge
         touching = ndimage.binary_dilation(has_charge, ring) & sources
         bounds.append(touching | ndimage.binary_propagation(ends, column, mask=has_charge))

@@ -48,7 +48,7 @@ from ccdflow.verify.reading.restated_numbers import BLEED, HOT, NOT_LINEAR, UNLI
 from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
-# Bands of rows of an image that are made again, at most: a sample, for speed.
+# At most this many bands of rows of an image are made again: a sample, for speed.
 _MOST_BANDS = 16
 # Rows of a band.
 _BAND_ROWS = 8
@@ -58,11 +58,11 @@ _MOST_VALUES = 4_000_000
 _FEWEST_BANDS = 4
 _NO_CLIPPING = "none"
 ERROR_TOLERANCE = 2e-5
-"""Relative, of standard errors: the cards of the noise model have six digits."""
+"""Relative tolerance of standard errors: the cards of the noise model have six digits."""
 
 
 def verify_combined(headers, path, results, compares_all_rows):
-    """Make a combined frame again and compare it.
+    """Return the verdict on a combined frame, which is made again and compared.
 
     Parameters
     ----------
@@ -79,41 +79,44 @@ def verify_combined(headers, path, results, compares_all_rows):
     Raises
     ------
     Differs
-        If pixels, errors, mask or header are others.
+        If pixels, standard errors, mask or header differ.
     CannotRemake
-        If the combination is of a sort that ccdproc cannot make, or a file is missing.
+        If ccdproc cannot make a combination of this sort, or a file is missing.
     """
     account = account_of_combined(headers)
     if account.method not in ("average", "median"):
         raise Differs(f"COMBMETH is {account.method!r}, which is no way to combine")
-    gains = _gain_ratios(headers, account) if account.levels else {}
+    gain_ratios = _gain_ratios(headers, account) if account.levels else {}
     _check_members(headers, account, results)
-    _check_group(headers[0], path, account)
-    pixels, largest_difference, makers, bands = 0, 0.0, set(), 0
+    _check_master_nights(headers[0], path, account)
+    n_pixels, largest_difference, makers, n_bands = 0, 0.0, set(), 0
     with fits.open(path, memmap=True) as hdus:
-        _check_names(headers, account)
+        _check_hdus(headers, account)
         for hdu in account.hdus:
-            product = _CombinedProduct(hdus, headers, account, results)
-            remade = _RemadeImage(
-                product, hdu, gains=gains.get(hdu, ()), compares_all_rows=compares_all_rows
+            product = CombinedProduct(hdus, headers, account, results)
+            remade = RemadeImage(
+                product,
+                hdu,
+                gain_ratios=gain_ratios.get(hdu, ()),
+                compares_all_rows=compares_all_rows,
             )
-            bands_of_image = _bands_of(headers, account, hdu, compares_all_rows)
-            for part in bands_of_image:
-                remade.compare(part)
+            bands = _bands_of(headers, account, hdu, compares_all_rows)
+            for rows in bands:
+                remade.compare(rows)
             remade.check_counts()
             check_figures(remade)
-            pixels += remade.pixels
-            largest_difference = max(largest_difference, remade.largest)
+            n_pixels += remade.n_pixels
+            largest_difference = max(largest_difference, remade.largest_difference)
             makers |= remade.makers
-            bands = len(bands_of_image)
-    extent = "all rows" if compares_all_rows else f"{bands} bands of {_BAND_ROWS} rows"
+            n_bands = len(bands)
+    extent = "all rows" if compares_all_rows else f"{n_bands} bands of {_BAND_ROWS} rows"
     programs = " and ".join(sorted(makers))
     compared = f"float32 rounding with {programs}, {extent}"
-    return {"compared": compared, "pixels": pixels, "largest": largest_difference}
+    return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
 def _bands_of(headers, account, hdu, compares_all_rows):
-    """Return the rows that are made again: all of them, or some bands.
+    """Return slices of the rows that are made again: one of all rows, or some bands.
 
     Parameters
     ----------
@@ -124,16 +127,16 @@ def _bands_of(headers, account, hdu, compares_all_rows):
     compares_all_rows : bool
         Whether all rows are made again.
     """
-    rows = headers[hdu]["NAXIS2"]
+    ny = headers[hdu]["NAXIS2"]
     if compares_all_rows:
-        return [slice(0, rows)]
+        return [slice(0, ny)]
     values_of_band = len(account.members) * _BAND_ROWS * headers[hdu]["NAXIS1"]
-    count = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
-    return prepared_rows.bands(rows, count, _BAND_ROWS)
+    n_bands = min(max(_MOST_VALUES // values_of_band, _FEWEST_BANDS), _MOST_BANDS)
+    return prepared_rows.bands(ny, n_bands, _BAND_ROWS)
 
 
 @dataclass(frozen=True)
-class _CombinedProduct:
+class CombinedProduct:
     """A combined frame that is made again.
 
     Attributes
@@ -153,15 +156,15 @@ class _CombinedProduct:
     results: Path
 
 
-class _RemadeImage:
+class RemadeImage:
     """An image of a combined frame while it is made again, some rows at a time.
 
     Parameters
     ----------
-    product : _CombinedProduct
+    product : CombinedProduct
     hdu : int
         Index of the image's HDU.
-    gains : sequence of ((slice, slice), float)
+    gain_ratios : sequence of ((slice, slice), float)
         Place, and gain over the mean gain, of each amplifier of a flat whose gains are known.
     compares_all_rows : bool
         Whether all rows are made again.
@@ -173,39 +176,39 @@ class _RemadeImage:
     results : pathlib.Path
         The results folder.
     account : ccdflow.verify.reading.accounts.CombinedAccount
-        The making of the product, with the clipping of this image.
+        Account of the product, with the clipping of this image.
     header, first_header : astropy.io.fits.Header
-        The header of the image, with the recipe of the overscan, and the first one of the file.
+        Header of the image with the recipe of the overscan, and header of the first HDU.
     has_all_rows : bool
         Whether all rows are made again.
     suffix : str
         Number behind the names of the image's extensions; '' for the first HDU.
     shape : (int, int)
         (ny, nx) of the image.
-    pixels : int
+    n_pixels : int
         Number of pixels compared so far.
-    largest : float
+    largest_difference : float
         Largest difference so far, in the unit of the product.
     makers : set of str
         The functions of ccdproc by which rows were made again.
-    rejected_counts : list of int
-        Number of values rejected by the lower and by the higher limit, so far.
-    invalid_counts : int
+    n_rejected : list of int
+        Number of values that the lower and the higher limit rejected so far.
+    n_invalid : int
         Number of values that are not finite, so far.
     """
 
-    def __init__(self, product, hdu, *, gains, compares_all_rows):
+    def __init__(self, product, hdu, *, gain_ratios, compares_all_rows):
         headers = product.headers
         self.hdus, self.hdu, self.results = product.hdus, hdu, product.results
         self.account = _account_with_clipping(headers[hdu], headers[0], product.account)
         self.header, self.first_header = header_with_recipe(headers[hdu], headers[0]), headers[0]
-        self.gains = gains
+        self.gain_ratios = gain_ratios
         self.has_all_rows = compares_all_rows
         self.suffix = str(hdu) if hdu else ""
         self.shape = self.header["NAXIS2"], self.header["NAXIS1"]
-        self.pixels, self.largest, self.makers = 0, 0.0, set()
-        self.rejected_counts = [0, 0]
-        self.invalid_counts = 0
+        self.n_pixels, self.largest_difference, self.makers = 0, 0.0, set()
+        self.n_rejected = [0, 0]
+        self.n_invalid = 0
         self._is_compared = np.zeros(self.shape[0], bool)
         self._light = None
         self._counts_rejections = (
@@ -218,17 +221,17 @@ class _RemadeImage:
         return self.hdus[f"{name}{self.suffix}"] if f"{name}{self.suffix}" in names else None
 
     def sample(self, count):
-        """Return some rows, and all members there: (k,), (n, k, nx); NaN where left out."""
+        """Return sampled rows (k,) and their values of all members (n, k, nx), NaN where masked."""
         rows = measuring.rows_measured_on(*self.shape, len(self.account.members), count)
         stack, bits, *_ = prepared_rows.prepare_rows(self.account, self.results, self.hdu, rows)
         stack[bits != 0] = np.nan
         return rows, stack
 
     def light(self, rows):
-        """Return the light around the pixels of some rows: medians of boxes, interpolated."""
+        """Return the light around the pixels of some rows: interpolated medians of boxes."""
         if self._light is None:
             sampled_rows, stack = self.sample(measuring.MODEL_ROWS)
-            # The members are float32, and so are their medians, also of an even number of members.
+            # The maker takes medians of float32: of an even number of values they are rounded.
             stack = stack.astype(np.float32)
             light = np.zeros(self.shape)
             for tail in tails_of(self.header):
@@ -240,31 +243,31 @@ class _RemadeImage:
             self._light = light
         return self._light[rows]
 
-    def compare(self, part):
-        """Compare some rows: pixels and standard errors; those seen already count once.
+    def compare(self, rows):
+        """Compare pixels, mask and standard errors of some rows; each row counts once.
 
         Raises
         ------
         Differs
-            If pixels, mask or standard errors are others.
+            If pixels, mask or standard errors differ.
         CannotRemake
             If a source is missing.
         """
-        image = np.asarray(self.hdus[self.hdu].data[part], dtype=np.float64)
+        image = np.asarray(self.hdus[self.hdu].data[rows], dtype=np.float64)
         account = self.account
         remade = remade_combination.combine_rows(
             account,
             self.results,
             hdu=self.hdu,
-            rows=part,
+            rows=rows,
             surroundings=self.light,
             counts_rejections=self._counts_rejections,
         )
-        factors = kept_values.factors_in_rows(self.gains, part, image.shape)
+        factors = kept_values.factors_in_rows(self.gain_ratios, rows, image.shape)
         for remade_pixels in (remade.image, remade.alternative):
             remade_pixels *= factors
         self.makers.add(remade.maker)
-        # A dark is a small difference of large numbers, whose rounding it has.
+        # A dark is a small difference of large numbers, and has their rounding.
         scale = remade.scale if account.has_light else 1.0
         alternative = np.where(np.isnan(remade.image), np.nan, remade.alternative)
         is_nearer = np.abs(image - alternative) < np.abs(image - remade.image)
@@ -279,38 +282,38 @@ class _RemadeImage:
             factors=factors,
             limit=limit,
         )
-        self.largest = max(
-            self.largest, difference_within(image, nearest, np.float32, steps, scale)
+        self.largest_difference = max(
+            self.largest_difference, difference_within(image, nearest, np.float32, steps, scale)
         )
-        self._compare_mask(part, remade)
-        self._compare_errors(part, remade)
-        self._compare_scatter(part, remade)
-        is_new = ~self._is_compared[part]
-        self.pixels += int(np.count_nonzero(is_new)) * image.shape[1]
-        self._is_compared[part] = True
+        self._compare_mask(rows, remade)
+        self._compare_errors(rows, remade)
+        self._compare_scatter(rows, remade)
+        is_new = ~self._is_compared[rows]
+        self.n_pixels += int(np.count_nonzero(is_new)) * image.shape[1]
+        self._is_compared[rows] = True
         for place, count in enumerate(remade.rejected_counts):
-            self.rejected_counts[place] += int(count[is_new].sum())
-        self.invalid_counts += int(remade.invalid_counts[is_new].sum())
+            self.n_rejected[place] += int(count[is_new].sum())
+        self.n_invalid += int(remade.invalid_counts[is_new].sum())
 
-    def _compare_mask(self, part, remade):
-        """Compare the bits that the members give, of darks and flats."""
+    def _compare_mask(self, rows, remade):
+        """Compare the bits of a dark or flat that its members give."""
         extension = self.extension("MASK")
         if extension is not None:
             bits_of_pixels = HOT | BLEED | NOT_LINEAR | UNLIT
-            stored_bits = np.asarray(extension.data[part]) & ~np.int16(bits_of_pixels)
+            stored_bits = np.asarray(extension.data[rows]) & ~np.int16(bits_of_pixels)
             if count := int(np.count_nonzero(stored_bits != remade.mask)):
                 raise Differs(f"{count} pixels of the mask differ from the members' masks")
 
-    def _compare_errors(self, part, remade):
-        """Compare UNCERT with the noise model, if that gives the errors."""
+    def _compare_errors(self, rows, remade):
+        """Compare UNCERT of a dark or flat with the noise model."""
         extension = self.extension("UNCERT")
         is_scatter = not self.account.has_light
         if is_scatter or remade.variances is None or extension is None:
             return
-        error = np.asarray(extension.data[part], dtype=np.float64)
+        error = np.asarray(extension.data[rows], dtype=np.float64)
         bounds = np.sqrt(remade.variances)
-        for place, factor in self.gains:
-            part_of_amplifier = kept_values.part_in_rows(place, part)
+        for place, factor in self.gain_ratios:
+            part_of_amplifier = kept_values.part_in_rows(place, rows)
             bounds[:, part_of_amplifier[0], part_of_amplifier[1]] *= factor
         with np.errstate(invalid="ignore"):
             agrees = (np.abs(error / bounds - 1) <= ERROR_TOLERANCE).any(axis=0)
@@ -320,21 +323,21 @@ class _RemadeImage:
         if is_wrong.any():
             raise Differs(f"{int(is_wrong.sum())} standard errors differ from the noise model's")
 
-    def _compare_scatter(self, part, remade):
-        """Compare COUNT, and the UNCERT of biases, which is from the scatter of the kept values."""
+    def _compare_scatter(self, rows, remade):
+        """Compare COUNT, and UNCERT of a bias, with the number and scatter of the kept values."""
         counts = [count.sum(axis=0) for count in remade.kept] if remade.kept else []
         is_certain = np.all(counts == counts[0], axis=0) if counts else None
         if counts and (extension := self.extension("COUNT")) is not None:
-            is_wrong = is_certain & (np.asarray(extension.data[part]) != counts[0])
+            is_wrong = is_certain & (np.asarray(extension.data[rows]) != counts[0])
             if is_wrong.any():
                 raise Differs(f"{int(is_wrong.sum())} pixels of COUNT are not those that were kept")
         extension = None if self.account.has_light else self.extension("UNCERT")
         if counts and extension is not None:
-            error = np.asarray(extension.data[part], dtype=np.float64)
+            error = np.asarray(extension.data[rows], dtype=np.float64)
             remade_error = kept_values.standard_errors(
                 remade.stack, remade.kept[0], self.account.method
             )
-            # Members that are all equal have an error of 0, or of the last bits.
+            # The error of equal members is 0, or that of the last bits.
             is_wrong = ~are_within(error, remade_error, ERROR_TOLERANCE * remade_error + 1e-6)
             if (is_wrong & is_certain).any():
                 raise Differs(
@@ -342,25 +345,29 @@ class _RemadeImage:
                 )
 
     def check_counts(self):
-        """Compare the numbers of values that were left out, in the rows that were made again.
+        """Compare NREJECT and NINVALID with the values that were left out of the remade rows.
 
         Raises
         ------
         Differs
-            If a card has another number than these rows allow.
+            If the rows do not allow the number of a card.
         """
-        for keyword, fewest, largest in (
-            ("NREJECT", *sorted(self.rejected_counts)),
-            ("NINVALID", self.invalid_counts, self.invalid_counts),
+        for keyword, fewest, most_values in (
+            ("NREJECT", *sorted(self.n_rejected)),
+            ("NINVALID", self.n_invalid, self.n_invalid),
         ):
-            written = number_of_card(self.header.get(keyword))
-            if written is None or written < fewest or (self.has_all_rows and written > largest):
-                span = f"{fewest}" if fewest == largest else f"{fewest} to {largest}"
-                raise Differs(f"{keyword} is {span} in these rows, and its card has {written}")
+            card_value = number_of_card(self.header.get(keyword))
+            if (
+                card_value is None
+                or card_value < fewest
+                or (self.has_all_rows and card_value > most_values)
+            ):
+                span = f"{fewest}" if fewest == most_values else f"{fewest} to {most_values}"
+                raise Differs(f"{keyword} is {span} in these rows, and its card has {card_value}")
 
 
 def _account_with_clipping(header, first_header, account):
-    """Return an account with the CLIPDEV of an image: the first HDU of darks has none."""
+    """Return an account with the CLIPDEV of an image: the first HDU of a dark may have none."""
     if "CLIPDEV" in first_header:
         must_have(header, "CLIPDEV")
         check_text(header, "CLIPDEV", first_header["CLIPDEV"])
@@ -371,49 +378,49 @@ def _account_with_clipping(header, first_header, account):
     return replace(account, deviation=str(header.get("CLIPDEV", account.deviation)))
 
 
-def _check_names(headers, account):
+def _check_hdus(headers, account):
     """Raise unless darks and flats have their extensions, and errors the unit of the image."""
     needed_kinds = ("UNCERT", "MASK") if account.has_light else ()
     kinds = ("UNCERT", "MASK", "COUNT")
     check_extensions(
         headers, account.hdus, kinds, needed_kinds=needed_kinds, pixel_types=(-32, -64)
     )
-    names = {header.get("EXTNAME"): header for header in headers}
+    headers_by_name = {header.get("EXTNAME"): header for header in headers}
     for hdu in account.hdus:
-        if f"UNCERT{hdu or ''}" in names:
-            check_text(names[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
+        if f"UNCERT{hdu or ''}" in headers_by_name:
+            check_text(headers_by_name[f"UNCERT{hdu or ''}"], "BUNIT", headers[hdu].get("BUNIT"))
 
 
 # -- cards of the members --------------------------------------------------------------------------
 
 
 def _check_members(headers, account, results):
-    """Compare the cards that members have alike, their dates and exposures with theirs."""
-    files = _member_files(account, results)
-    _check_likeness(headers, account, files[0])
-    first_headers = [open_product(path).first_header for path in files]
+    """Compare dates, exposure, levels and shared cards of a product with those of its members."""
+    member_paths = _paths_of_members(account, results)
+    _check_likeness(headers, account, member_paths[0])
+    first_headers = [open_product(path).first_header for path in member_paths]
     check_shared_cards(headers[0], first_headers, COMBINED_ORIGINS)
     _check_dates(headers[0], first_headers)
     _check_exposure(headers[0], first_headers)
     for hdu in account.hdus:
         check_required(headers[hdu], headers[0], "combined")
         if hdu:
-            image_headers = [open_product(path).images[hdu].header for path in files]
+            image_headers = [open_product(path).images[hdu].header for path in member_paths]
             check_shared_cards(headers[hdu], image_headers, COMBINED_ORIGINS)
-        _check_levels(headers[hdu], first_headers, files, hdu)
+        _check_levels(headers[hdu], first_headers, member_paths, hdu)
 
 
-def _member_files(account, results):
+def _paths_of_members(account, results):
     """Return the paths of the members' products; raise `CannotRemake` where one is missing."""
-    files = [results / product_of(name) for name in account.members]
-    for path in files:
+    member_paths = [results / product_of(name) for name in account.members]
+    for path in member_paths:
         if not path.is_file():
             raise CannotRemake(f"its member {path.name} is missing", MISSING)
-    return files
+    return member_paths
 
 
 def _check_likeness(headers, account, path):
-    """Compare cards, names and numbers of bits with those of the first member."""
+    """Compare cards, sentences, names and BITPIX with those of the first member."""
     with fits.open(path) as member:
         for hdu in {0, *account.hdus}:
             check_cards(headers[hdu], [member[hdu].header], COMBINED_ORIGINS, must_have=False)
@@ -428,21 +435,21 @@ def _check_likeness(headers, account, path):
 
 
 def _check_dates(header, first_headers):
-    """Compare DATE-BEG and DATE-END with the members' first and last times."""
+    """Compare DATE-BEG and DATE-END with the first and last time of the members."""
     dates = [_time_of(first_header) for first_header in first_headers]
     if all("T" in str(first_header.get("DATE-OBS")) for first_header in first_headers):
         must_have(header, "DATE-BEG")
         must_have(header, "DATE-END")
     if None not in dates and "DATE-BEG" in header:
         for keyword, value in (("DATE-BEG", min(dates)), ("DATE-END", max(dates))):
-            written = datetime.fromisoformat(header[keyword]).replace(tzinfo=None)
-            if abs((written - value).total_seconds()) > tolerances.TIME_TOLERANCE_SECONDS:
-                comparison = f"{value.isoformat()}, and its card has {written.isoformat()}"
+            card_value = datetime.fromisoformat(header[keyword]).replace(tzinfo=None)
+            if abs((card_value - value).total_seconds()) > tolerances.TIME_TOLERANCE_SECONDS:
+                comparison = f"{value.isoformat()}, and its card has {card_value.isoformat()}"
                 raise Differs(f"{keyword} is {comparison}")
 
 
 def _check_exposure(header, first_headers):
-    """Compare EXPTIME with the median of the members' exposures."""
+    """Compare EXPTIME with the median exposure of the members."""
     seconds = [number_of_card(first_header.get("EXPTIME")) for first_header in first_headers]
     if "EXPTIME" in header and None not in seconds:
         middle = float(np.median(seconds))
@@ -455,7 +462,7 @@ def _check_exposure(header, first_headers):
 
 
 def _check_levels(header, first_headers, paths, hdu):
-    """Compare BIASLVL of each amplifier with the mean of the members'.
+    """Compare BIASLVL of each amplifier with the mean of its values in the members.
 
     Parameters
     ----------
@@ -478,7 +485,7 @@ def _check_levels(header, first_headers, paths, hdu):
 
 
 def _time_of(header):
-    """Return the time of a frame by DATE-OBS, and UT where that has a day alone; None if not."""
+    """Return the time in DATE-OBS, or in DATE-OBS and UT; None where it cannot be read."""
     text = str(header.get("DATE-OBS", ""))
     text = text if "T" in text else f"{text}T{str(header.get('UT', '')).strip()}"
     try:
@@ -487,8 +494,8 @@ def _time_of(header):
         return None
 
 
-def _check_group(first_header, path, account):
-    """Compare the nights between the masters and this frame with those of their folders."""
+def _check_master_nights(first_header, path, account):
+    """Compare NCOMBINE with the members, BIASDT and DARKDT with the nights of the folders."""
     check_figure(first_header, "NCOMBINE", len(account.members))
     night_of_frame = re.search(r"combined/(\d{4}-\d\d-\d\d)/", path.as_posix())
     for kind, master in account.masters.items():

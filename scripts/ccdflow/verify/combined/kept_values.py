@@ -1,4 +1,4 @@
-"""Rows of combined frames by the values that are kept: their mean or median, and their scatter."""
+"""The mean or median of the kept values of combined pixels, and their scatter."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from ccdflow.verify.combined.measuring import finite_median
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, MEDIAN_VARIANCE
 
-# All choices are tried among at most this many values of a pixel near the limit of rejection.
+# All choices of kept values are tried for pixels with at most this many values near the limit.
 _MOST_DOUBTFUL = 8
 
 
 def part_in_rows(place, rows):
-    """Return the part of an amplifier's place that lies in some rows, counted from their first.
+    """Return the part of an amplifier's place within some rows, counted from the first of these.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def combine_kept_values(stack, keep, method):
 
 
 def count_invalid(stack, is_masked):
-    """Return how many values of each pixel count for nothing: not finite, or masked.
+    """Return how many values of each pixel do not count: they are not finite, or masked.
 
     Parameters
     ----------
@@ -95,7 +95,9 @@ def count_invalid(stack, is_masked):
 
 
 def are_counted(values, is_masked):
-    """Return whether each value counts: those not masked; all finite ones where all are masked.
+    """Return whether each value counts: the finite ones that are not masked.
+
+    Where all values of a pixel are masked, all its finite values count.
 
     Parameters
     ----------
@@ -111,8 +113,8 @@ def are_counted(values, is_masked):
     return np.where(is_good.any(axis=0), is_good, is_finite)
 
 
-def are_kept_by_scatter(stack, is_masked, account, share=1.0):
-    """Return whether each value is kept, for a share of the limit of rejection.
+def are_kept_by_scatter(stack, is_masked, account, limit_factor=1.0):
+    """Return whether each value is kept by a limit of rejection times a factor.
 
     Parameters
     ----------
@@ -120,9 +122,9 @@ def are_kept_by_scatter(stack, is_masked, account, share=1.0):
     is_masked : numpy.ndarray of the same shape, bool
         True for pixels that are masked.
     account : ccdflow.verify.reading.accounts.CombinedAccount
-        Its rejection.
-    share : float, optional
-        Fraction of the limit.
+        Account with the limit, deviation and rounds of the rejection.
+    limit_factor : float, optional
+        Factor of the limit.
 
     Returns
     -------
@@ -140,9 +142,11 @@ def are_kept_by_scatter(stack, is_masked, account, share=1.0):
             else:
                 spread = np.nanstd(kept_values, axis=0)
             clipped_values = np.where(
-                np.abs(kept_values - middle) > share * account.clip * spread, np.nan, kept_values
+                np.abs(kept_values - middle) > limit_factor * account.clip * spread,
+                np.nan,
+                kept_values,
             )
-            # Where all are masked, nothing is rejected.
+            # Where all values of a pixel are masked, none is rejected.
             kept_values = np.where((is_good & ~is_masked).any(axis=0), clipped_values, kept_values)
     return np.isfinite(kept_values)
 
@@ -150,8 +154,8 @@ def are_kept_by_scatter(stack, is_masked, account, share=1.0):
 def standard_errors(stack, is_kept, method):
     """Return the standard error of a mean or median from the scatter of the kept values.
 
-    The error of a median is computed from the MAD, and is larger by the root of pi / 2. Fewer than
-    two values give NaN.
+    The error of a median is computed from the MAD, and is larger than that of a mean by the root of
+    pi / 2. Fewer than two values give NaN.
 
     Parameters
     ----------
@@ -177,15 +181,15 @@ def standard_errors(stack, is_kept, method):
 
 
 def match_doubtful_pixels(image, nearest, *, remade, method, factors, limit):
-    """Try all choices of the doubtful values of a pixel; keep the result closest to the product.
+    """Replace remade pixels, in place, by the closest result of choices of their doubtful values.
 
-    A value near the limit of rejection is doubtful: it may have been kept or rejected. `nearest`
-    is changed in place, where it differs from the product by more than is allowed.
+    A value near the limit of rejection is doubtful: it may have been kept or rejected. Only pixels
+    that differ from the product by more than is allowed are replaced.
 
     Parameters
     ----------
     image, nearest, limit : numpy.ndarray of shape (ny, nx), float64
-        The product, the same made again, and the allowed difference.
+        The product, the remade pixels (changed in place), and the allowed difference.
     remade : ccdflow.verify.combined.prepared_rows.RemadeRows
     method : {'average', 'median'}
     factors : numpy.ndarray of shape (ny, nx), float64

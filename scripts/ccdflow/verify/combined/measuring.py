@@ -1,7 +1,7 @@
-"""The figures of a combined frame by its members, measured once more.
+"""The figures of a combined frame, measured once more on its members.
 
-Rows are sampled as docs/products.md says: evenly, an odd number of rows apart, 64 for the noise
-model and 128 for the figures of biases, fewer of very many frames.
+Rows are sampled as docs/products.md says: evenly, an odd number of rows apart, and fewer rows of
+very many frames.
 """
 
 from __future__ import annotations
@@ -14,67 +14,69 @@ from typing import NamedTuple
 import numpy as np
 
 from ccdflow.verify.detector.photon_light import lines_between_middles
-from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
+from ccdflow.verify.reading.restated_numbers import DIGITAL_NOISE, MAD_TO_SIGMA
 
 MODEL_ROWS = 64
-"""The model of the noise is measured in this many rows of the members."""
+"""Rows of the members in which the noise model is measured."""
 
 FIGURE_ROWS = 128
-"""The figures are measured in this many rows of the members."""
+"""Rows of the members in which figures are measured."""
 
-# The sample of all members has this many bytes: more members give fewer rows each.
+# Bytes of the sampled rows of all members: more members give fewer rows each.
 _SAMPLE_BYTES = 12_600_000
-# Values that determine a scatter to a thousandth.
+# Rows of each member that are sampled at least, within `_MOST_EXCESS`.
+_FEWEST_ROWS = 16
+# The sampled rows of all members take at most this many times `_SAMPLE_BYTES`.
+_MOST_EXCESS = 5
+# Values that give a scatter to 0.1 %.
 _ENOUGH_VALUES = 1_000_000
-# Rows and columns of a box whose median is the expected light of its pixels.
+# Sampled rows and columns of a box whose median is the expected light of its pixels.
 _BOX_SHAPE = (4, 32)
 # A value beyond this many sigma is an outlier: one in 1.7 million normal values is.
 _CLIP_SIGMA = 5.0
-# Rounds of clipping at most: it ends before, where a round rejects nothing.
+# Most rounds of clipping: a round that rejects nothing is the last.
 _CLIP_ITERATIONS = 20
-# Scatter of rounding to whole numbers: sigma is no smaller.
-_LEAST_SIGMA = 12**-0.5
-# Consecutive differences share a frame, so their variances are correlated by 1/4: the variance of
-# their mean is this many times larger than without the correlation.
+# Ratio of the variance of the mean of squared consecutive differences to that without correlation:
+# two differences share a frame, and their squares are correlated by 1/4.
 _PAIR_VARIANCE_FACTOR = 1.5
-# Normal values that are combined to measure the variance of a statistic, and the least and largest
-# number of trials: the ratio is known to 0.6 % by 3,000 trials of 100 values, and compared to 3 %.
+# Normal values that are combined in all trials of a statistic, and the least and largest number of
+# trials: 3,000 trials of 100 values give a ratio of variances to 0.6 %, and 3 % are allowed.
 _TRIAL_VALUES, _FEWEST_TRIALS, _MOST_TRIALS = 300_000, 2000, 20_000
-# Seed of the random numbers: each verification has the same figures.
+# Seed of the random numbers: each verification gives the same figures.
 _TRIAL_SEED = 18
-# Flats from which a gain is measured: they make four pairs.
+# Flats from whose consecutive pairs a gain is measured.
 _GAIN_FRAMES = 5
-# A pixel gives a gain if its photon variance, at a gain of 1, is this many times the read variance.
+# A pixel gives a gain if its light in adu is more than this many times its read variance in adu^2.
 _GAIN_LIGHT = 30
-# A gain needs this many pixels: fewer leave an error above 5 %.
-_GAIN_PIXELS = 1000
-# Rounds of clipping for a gain: twice the number of the products', so that it has settled.
+# Fewest pixels that give a gain: fewer leave an error above 5 %.
+_FEWEST_GAIN_PIXELS = 1000
+# Rounds of clipping for a gain: twice those of the maker, so that the gain has converged.
 _GAIN_ITERATIONS = 6
 # The median of the square of a standard normal value (chi square of one degree of freedom).
 _MEDIAN_OF_SQUARES = 0.4549
-# The squares of differences, of neighbours in a row and of flats, have this many times the squared
-# mean as variance: 2 for independent ones, 3 as neighbours share a pixel.
+# Ratio of the variance of squared differences to their squared mean: it is 2 for independent
+# differences, and 3 here, where neighbours in a row share a pixel.
 _SQUARES_VARIANCE = 3
 
 
-def rows_measured_on(ny, nx, count, n_rows):
+def rows_measured_on(ny, nx, n_frames, n_rows):
     """Return the rows of float32 frames that figures are measured on.
 
     Parameters
     ----------
     ny, nx : int
         Shape of a frame.
-    count : int
+    n_frames : int
         Number of frames.
     n_rows : int
-        Rows, where the memory allows.
+        Rows that are wanted: the memory may allow fewer.
 
     Returns
     -------
     numpy.ndarray of shape (k,), int
     """
-    affordable = _SAMPLE_BYTES // (count * nx * 4)
-    n_rows = min(n_rows, max(affordable, min(16, 5 * affordable)))
+    n_affordable = _SAMPLE_BYTES // (n_frames * nx * 4)
+    n_rows = min(n_rows, max(n_affordable, min(_FEWEST_ROWS, _MOST_EXCESS * n_affordable)))
     if n_rows < 1:
         return np.arange(0)
     step = -(-ny // n_rows)
@@ -83,18 +85,19 @@ def rows_measured_on(ny, nx, count, n_rows):
 
 
 def spread_rows(frames):
-    """Return as many rows of all frames as make a million values, spread evenly: (n, k, nx)."""
+    """Return evenly spread rows of all frames, `_ENOUGH_VALUES` at most: (n, k, nx)."""
     most_rows = max(int(_ENOUGH_VALUES // (len(frames) * frames.shape[2])), 2)
     return frames[:, :: -(-frames.shape[1] // most_rows)]
 
 
 def finite_median(values):
-    """Return the median of (n, ...) without NaN: (...). `numpy.nanmedian` is ten times slower."""
+    """Return the median over the first axis without NaN: (n, ...) to (...)."""
+    # numpy.nanmedian takes ten times as long as numpy.median.
     return np.nanmedian(values, axis=0) if np.isnan(values).any() else np.median(values, axis=0)
 
 
 def box_medians(sample):
-    """Return the light of sampled pixels from their surroundings: (n, k, nx) to (k, nx)."""
+    """Return the light around sampled pixels, medians of boxes: (n, k, nx) to (k, nx)."""
     _, count, nx = sample.shape
     light = np.zeros((count, nx))
     for y in range(0, count, _BOX_SHAPE[0]):
@@ -108,7 +111,7 @@ def box_medians(sample):
 
 
 def smooth_light(sampled_rows, sample, ny):
-    """Return the light of an amplifier: medians of boxes, and planes between their middles.
+    """Return the light of an amplifier: medians of boxes, interpolated between their middles.
 
     Parameters
     ----------
@@ -142,8 +145,8 @@ def smooth_light(sampled_rows, sample, ny):
     return lines_between_middles(middles[0], lines, np.arange(ny))
 
 
-def scatter(values, least=_LEAST_SIGMA):
-    """Return standard deviation and number of values within five sigma of the mean.
+def scatter(values, least=DIGITAL_NOISE):
+    """Return standard deviation and number of the values within `_CLIP_SIGMA` of their mean.
 
     Parameters
     ----------
@@ -173,33 +176,38 @@ def scatter(values, least=_LEAST_SIGMA):
 
 
 def white_scatter(image):
-    """Return the scatter of an image (ny, nx) about the means of its rows."""
+    """Return the scatter of an image (ny, nx) about the means of its rows, in its unit."""
     sigma, _ = scatter(image)
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        is_kept = np.abs(image - np.nanmedian(image)) <= _CLIP_SIGMA * max(sigma, _LEAST_SIGMA)
+        is_kept = np.abs(image - np.nanmedian(image)) <= _CLIP_SIGMA * max(sigma, DIGITAL_NOISE)
         means = np.nanmean(np.where(is_kept, image, np.nan), axis=1, keepdims=True)
     length = max(np.count_nonzero(is_kept) / len(image), 2)
     return scatter(image - means)[0] * (length / (length - 1)) ** 0.5
 
 
 def read_noise_of_pairs(frames):
-    """Return the read noise from differences of consecutive frames: (n, k, nx)."""
+    """Return the read noise, adu, from differences of consecutive frames (n, k, nx).
+
+    A noise that all pixels of a row share does not count.
+    """
     scatters = [white_scatter(second - first) for first, second in pairwise(frames)]
     return float(np.mean(np.square(scatters)) / 2) ** 0.5
 
 
 def pair_noise(frames):
-    """Return the noise of a value, that of rows in it, from differences of frames (n, k, nx)."""
+    """Return the noise of a value, adu, from differences of consecutive frames (n, k, nx).
+
+    A noise that all pixels of a row share counts.
+    """
     scatters = [scatter(second - first)[0] for first, second in pairwise(frames)]
     return float(np.mean(np.square(scatters)) / 2) ** 0.5
 
 
 def has_scatter(frames, noise):
-    """Return whether differences of frames scatter, in units of their predicted noise.
+    """Return whether differences of frames scatter after outliers are left out.
 
-    Whole numbers of a camera of hardly any noise are mostly equal, and a step of one adu is an
-    outlier among them.
+    Without noise, values are mostly equal, and a step of one adu is an outlier among them.
 
     Parameters
     ----------
@@ -217,7 +225,7 @@ def has_scatter(frames, noise):
 
 
 def noise_of_two_halves(frames, account):
-    """Return the noise of the combination of frames from that of two halves of them.
+    """Return the noise of a combination of frames, adu, from the difference of two halves.
 
     Parameters
     ----------
@@ -228,24 +236,24 @@ def noise_of_two_halves(frames, account):
     -------
     float
     """
-    count = len(frames)
+    n_frames = len(frames)
     halves = [combine_values(part, account) for part in (frames[::2], frames[1::2])]
     total_excess = sum(
         variance_excess(n, *_combining_settings(account)) / n
-        for n in (count - count // 2, count // 2)
+        for n in (n_frames - n_frames // 2, n_frames // 2)
     )
-    ratio = variance_excess(count, *_combining_settings(account)) / count / total_excess
+    ratio = variance_excess(n_frames, *_combining_settings(account)) / n_frames / total_excess
     return white_scatter(halves[0] - halves[1]) * ratio**0.5
 
 
-def predicted_noise(noise, count, account):
-    """Return the noise of the combination of ``count`` frames of a read noise.
+def predicted_noise(noise, n_frames, account):
+    """Return the noise of a combination of frames that have this noise each.
 
     Parameters
     ----------
     noise : float
         Noise of a single frame.
-    count : int
+    n_frames : int
         Number of frames.
     account : ccdflow.verify.reading.accounts.CombinedAccount
 
@@ -253,14 +261,14 @@ def predicted_noise(noise, count, account):
     -------
     float
     """
-    return noise * (variance_excess(count, *_combining_settings(account)) / count) ** 0.5
+    return noise * (variance_excess(n_frames, *_combining_settings(account)) / n_frames) ** 0.5
 
 
 class _CombiningSettings(NamedTuple):
-    """The combination of values: without a clip where a noise model is the limit."""
+    """The settings of a combination; `clip` is None where a noise model gives the limit."""
 
     method: str
-    clip: tuple[float, float] | None
+    clip: float | None
     deviation: str
     iterations: int
 
@@ -272,7 +280,7 @@ def _combining_settings(account):
 
 
 def combine_values(values, account):
-    """Combine values of normal noise: (n, ...); a noise model rejects none of them.
+    """Return the combination of values with normal noise, of which a noise model rejects none.
 
     Parameters
     ----------
@@ -313,10 +321,10 @@ def _combined_values(values, method, clip, deviation, iterations):
         )
 
 
-# A simulation takes 0.2 s. Combinations of an archive have some tens of numbers of frames.
+# A simulation takes 0.2 s. An archive has combinations of some tens of numbers of frames.
 @lru_cache(maxsize=64)
 def variance_excess(count, method, clip, deviation, iterations):
-    """Return the variance of the combination of normal values over that of their mean.
+    """Return the variance of a combination of normal values over the variance of their mean.
 
     Parameters
     ----------
@@ -342,12 +350,12 @@ def variance_excess(count, method, clip, deviation, iterations):
 
 
 def model_factor(frames, levels, light, fixed, slope):
-    """Return the measured over the predicted noise of consecutive differences, and its error.
+    """Return the ratio of measured to predicted noise of consecutive differences, and its error.
 
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, k, nx), float64
-        Over their levels.
+        Each over its level.
     levels : sequence of float
     light : numpy.ndarray of shape (k, nx), float64
     fixed, slope : float
@@ -357,28 +365,28 @@ def model_factor(frames, levels, light, fixed, slope):
     -------
     (float, float)
     """
-    positive_light, variances, count = np.maximum(light, 0), [], 0
+    positive_light, variances, n_values = np.maximum(light, 0), [], 0
     for i, j in pairwise(range(len(frames))):
         variance = sum(
             (fixed + slope * positive_light * level) / level**2 for level in (levels[i], levels[j])
         )
         noise = np.sqrt(variance)
         smallest = np.min(noise, where=np.isfinite(noise), initial=np.inf)
-        least = _LEAST_SIGMA / min(levels[i], levels[j]) / smallest
-        sigma, number = scatter((frames[i] - frames[j]) / noise, least)
+        least = DIGITAL_NOISE / min(levels[i], levels[j]) / smallest
+        sigma, n_values_of_pair = scatter((frames[i] - frames[j]) / noise, least)
         variances.append(sigma**2)
-        count += number
+        n_values += n_values_of_pair
     factor = float(np.mean(variances)) ** 0.5
-    return factor, factor * (_PAIR_VARIANCE_FACTOR / (2 * max(count, 1))) ** 0.5
+    return factor, factor * (_PAIR_VARIANCE_FACTOR / (2 * max(n_values, 1))) ** 0.5
 
 
 def gain_of_pairs(frames, levels, noise):
-    """Return electrons per unit of flats from the differences of consecutive ones, and its error.
+    """Return the gain, electrons per unit of the levels, and its relative error.
 
     Parameters
     ----------
     frames : numpy.ndarray of shape (n, k, nx), float64
-        Each over its level; five are enough.
+        Flats, each over its level.
     levels : sequence of float
     noise : float
         Read noise, in the unit of the levels.
@@ -387,11 +395,10 @@ def gain_of_pairs(frames, levels, noise):
     -------
     (float, float)
     """
-    squares, photons, fixed = [], [], []
+    squares, lights, read_variances = [], [], []
     pairs = zip(pairwise(frames[:_GAIN_FRAMES]), pairwise(levels), strict=False)
     for (first, second), (level, next_level) in pairs:
-        # Differences of neighbours in a row, so that shading from one flat to the next does not
-        # count.
+        # Shading that differs between two flats cancels in differences of neighbours in a row.
         difference = first - second
         steps = (difference[:, 1:] - difference[:, :-1]) / 2**0.5
         mean = (first + second) / 2
@@ -401,18 +408,18 @@ def gain_of_pairs(frames, levels, noise):
             is_usable = np.isfinite(steps) & (light_of_pair > _GAIN_LIGHT * read_variance)
         for parts, values in (
             (squares, steps**2),
-            (photons, light_of_pair),
-            (fixed, read_variance),
+            (lights, light_of_pair),
+            (read_variances, read_variance),
         ):
             parts.append(values[is_usable])
-    squares, photons, fixed = map(np.concatenate, (squares, photons, fixed))
-    if squares.size < _GAIN_PIXELS:
+    squares, lights, read_variances = map(np.concatenate, (squares, lights, read_variances))
+    if squares.size < _FEWEST_GAIN_PIXELS:
         return np.nan, np.nan
-    # The reciprocal gain: photons are in the unit of the flats.
-    inverse = float(np.median(squares / photons)) / _MEDIAN_OF_SQUARES
+    # The reciprocal gain: light is in the unit of the levels.
+    inverse = float(np.median(squares / lights)) / _MEDIAN_OF_SQUARES
     for _ in range(_GAIN_ITERATIONS):
-        is_kept = squares <= _CLIP_SIGMA**2 * (inverse * photons + fixed)
-        inverse = float(np.mean(((squares - fixed) / photons)[is_kept]))
+        is_kept = squares <= _CLIP_SIGMA**2 * (inverse * lights + read_variances)
+        inverse = float(np.mean(((squares - read_variances) / lights)[is_kept]))
     return 1 / inverse, (
         _SQUARES_VARIANCE * _PAIR_VARIANCE_FACTOR / np.count_nonzero(is_kept)
     ) ** 0.5

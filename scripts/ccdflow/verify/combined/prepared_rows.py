@@ -1,4 +1,4 @@
-"""Some rows of the members of a combined frame, ready to be combined, and of the result."""
+"""Some rows of the members of a combined frame, prepared for the combination, and remade rows."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class RemadeRows:
     ----------
     image : numpy.ndarray of shape (ny, nx), float64
     alternative : numpy.ndarray of shape (ny, nx), float64
-        The same, with values near the limit of rejection kept, where `image` rejects them.
+        The image that keeps values near the limit of rejection, where `image` rejects them.
     scale : float
-        The largest value that went into a sum: float32 is rounded at its scale.
+        Size of the largest value in a sum: float32 is rounded at this scale.
     maker : str
         'ccdproc', or 'numpy: a noise model that ccdproc lacks'.
     rejected_counts : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), int64
@@ -40,12 +40,12 @@ class RemadeRows:
     invalid_counts : numpy.ndarray of shape (ny, nx), int
         Number of values that are not finite.
     variances : (numpy.ndarray, numpy.ndarray) of shape (ny, nx), float64, or None
-        Variances, by the noise model, of the mean of the kept values; the second where a decision
-        on its light went the other way.
+        Variances of the mean of the kept values by the noise model. The second has the other light
+        where a decision on the light of a pixel is close.
     stack : numpy.ndarray of shape (n, ny, nx), float64, or None
-        The values.
+        The values of all members.
     kept : (numpy.ndarray, numpy.ndarray) of shape (n, ny, nx), bool, or None
-        Flags of those that were kept in `image` and in `alternative`; None where not asked for.
+        Whether each value was kept in `image` and in `alternative`; None where nobody asked.
     mask : numpy.ndarray of shape (ny, nx), int16, or None
         The bits that all members share.
     """
@@ -72,7 +72,7 @@ class PreparedRows(NamedTuple):
     dark : numpy.ndarray of shape (ny, nx), float32 or float64, or None
         The dark that was subtracted.
     scale : float
-        The largest value that went into a sum.
+        Size of the largest value in a sum.
     """
 
     stack: np.ndarray
@@ -97,30 +97,31 @@ class PreparedRows(NamedTuple):
         return factors * np.nan_to_num(self.dark.astype(np.float64))
 
 
-def bands(rows, count, height):
-    """Return slices of rows spread over an image: all of it where that is no more.
+def bands(ny, n_bands, n_rows):
+    """Return slices of rows that are spread over an image; one of all rows if it has no more.
 
     Parameters
     ----------
-    rows : int
+    ny : int
         Rows of the image.
-    count : int
+    n_bands : int
         Number of bands.
-    height : int
+    n_rows : int
         Rows of a band.
 
     Returns
     -------
     list of slice
     """
-    if count * height >= rows:
-        return [slice(0, rows)]
-    starts = np.linspace(0, rows - height, count).round().astype(int)
-    return [slice(int(start), int(start) + height) for start in starts]
+    if n_bands * n_rows >= ny:
+        return [slice(0, ny)]
+    starts = np.linspace(0, ny - n_rows, n_bands).round().astype(int)
+    return [slice(int(start), int(start) + n_rows) for start in starts]
 
 
 def _largest_number(pixels):
-    """Return the largest size of a finite pixel, 0 for none: infinity would allow any rounding."""
+    """Return the largest absolute value of the finite pixels; 0 without any."""
+    # An infinite pixel would allow any rounding.
     return float(np.max(np.abs(pixels), where=np.isfinite(pixels), initial=0.0))
 
 
@@ -193,7 +194,7 @@ def _subtract_master(values, kind, master, factor):
 
 
 def _masks_of_members(paths, hdu, rows, values, account):
-    """Return the masks of the members: (n, ny, nx) int16. Biases are combined without them.
+    """Return the masks of the members: (n, ny, nx) int16. Those of biases are empty.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ def _masks_of_members(paths, hdu, rows, values, account):
 
 
 def _lowest_saturation(header):
-    """Return the lowest saturated value of a reduced member; None if an amplifier has none."""
+    """Return the lowest saturated value of a reduced member; None if an amplifier names none."""
     tails = [tail for tail in tails_of(header) if f"AMPBAD{tail}" not in header]
     ceilings = []
     for tail in tails:
@@ -241,7 +242,7 @@ def _lowest_saturation(header):
 
 
 def _add_parts_at_end(bits, values, header, rows):
-    """Flag the pixels at the end of the converter in lines of an unusual level, in place.
+    """Flag the pixels at the end of the converter in lines with an unusual level, in place.
 
     Parameters
     ----------

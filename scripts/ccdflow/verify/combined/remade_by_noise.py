@@ -1,7 +1,8 @@
 """Combined rows made again by gain and read noise (``CLIPDEV = noise``), which ccdproc lacks.
 
-The model is that of the header's MODRN, MODGN, MODFC and MODLN: variance = fixed + light / gain.
-A value is rejected if it is further than CLIPSIG from the lower median, whose variance counts too.
+The model is given by MODRN, MODGN, MODFC and MODLN: variance = fixed + light / gain. A value is
+rejected if it is more than CLIPSIG standard deviations from the lower median. The variance of the
+median is added to that of the value.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from ccdflow.verify.combined.kept_values import (
 from ccdflow.verify.combined.prepared_rows import RemadeRows
 from ccdflow.verify.reading.verdict import OLDER, CannotRemake
 
-# Part of a limit within which a value may be rejected or kept: light is known to that.
+# Fraction of a limit within which a value may be rejected or kept: the light is no better known.
 _NEAR_LIMIT = 0.03
+# Standard errors above the surroundings from which on a pixel has its own light.
+_BRIGHT_SIGMA = 3.0
 
 
 def combine_by_noise(prepared, account, hdu, rows, surroundings):
-    """Combine with limits of the noise model, moved a little to either side.
+    """Combine rows with two limits, a little below and a little above that of the noise model.
 
     Parameters
     ----------
@@ -45,12 +48,12 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
         If the header lacks the noise of an amplifier.
     """
     stack, is_masked = prepared.stack, prepared.is_masked
-    missing_card = "MODRN" if account.has_light else "CLIPRN"
-    fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], missing_card)
+    missing_keyword = "MODRN" if account.has_light else "CLIPRN"
+    fixed, slope = _noise_terms(account.models[hdu], rows, stack.shape[1:], missing_keyword)
     levels, charge = prepared.levels(account), prepared.charge(account)
     is_good = np.isfinite(stack) & ~is_masked
     is_empty = ~is_good.any(axis=0)
-    # Only pixels of darks need the light around them: in flats each has enough of its own.
+    # Only pixels of darks need the light around them: a pixel of a flat has enough light itself.
     light = None if account.levels or not account.masters else surroundings(rows)
     lower_kept, higher_kept = is_good.copy(), is_good.copy()
     for sign, is_kept in ((-1, lower_kept), (1, higher_kept)):
@@ -88,10 +91,9 @@ def combine_by_noise(prepared, account, hdu, rows, surroundings):
 
 
 def _variance_by_source(image, is_kept, model, levels, charge, light):
-    """Return the variance of the mean of the kept values, for each of two sources of the light.
+    """Return two variances of the mean of the kept values: by the chosen and by the other light.
 
-    The light of a pixel is that of its surroundings, or its own where it is brighter by three
-    standard errors.
+    A pixel has the light of its surroundings, or its own where it is brighter by `_BRIGHT_SIGMA`.
 
     Parameters
     ----------
@@ -114,16 +116,17 @@ def _variance_by_source(image, is_kept, model, levels, charge, light):
     charges = np.where(is_kept, charge * inverse_levels**2, 0).sum(axis=0)
 
     def variance_of(light_of_pixels):
+        """Return the variance of pixels with this light."""
         light_sum = np.maximum(light_of_pixels * inverse_sum + charges, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return (fixed * sum_of_squares + slope * light_sum) / count**2
 
     if light is None:
         return variance_of(image), variance_of(image)
-    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(is_kept))
+    limit = _BRIGHT_SIGMA * np.sqrt((fixed + slope * np.maximum(light, 0)) / len(is_kept))
     with np.errstate(invalid="ignore"):
-        has_own_light = image > light + reach
-        is_doubtful = np.abs(image - light - reach) < _NEAR_LIMIT * reach
+        has_own_light = image > light + limit
+        is_doubtful = np.abs(image - light - limit) < _NEAR_LIMIT * limit
     chosen_light = np.where(has_own_light, image, light)
     other_light = np.where(has_own_light, light, image)
     return variance_of(chosen_light), variance_of(np.where(is_doubtful, other_light, chosen_light))
@@ -167,8 +170,8 @@ def add_variances(remade, prepared, account, hdu, rows, surroundings):
     )
 
 
-def _light_of_noise(centre, light, fixed, slope, count):
-    """Return the light that sets a pixel's noise: its surroundings', or its own if brighter.
+def _light_of_noise(centre, light, fixed, slope, n_members):
+    """Return the light that gives a pixel's noise: of its surroundings, or its own if brighter.
 
     Parameters
     ----------
@@ -178,23 +181,23 @@ def _light_of_noise(centre, light, fixed, slope, count):
         Light of the surroundings; None if each pixel's own counts.
     fixed, slope : numpy.ndarray of shape (ny, nx), float64
         Fixed variance, and its slope with light.
-    count : int
-        Members.
+    n_members : int
+        Number of members.
     """
     if light is None:
         return centre
-    reach = 3 * np.sqrt((fixed + slope * np.maximum(light, 0)) / count)
-    return np.where(centre > light + reach, centre, light)
+    limit = _BRIGHT_SIGMA * np.sqrt((fixed + slope * np.maximum(light, 0)) / n_members)
+    return np.where(centre > light + limit, centre, light)
 
 
 def _lower_median(stack, is_kept):
-    """Return the median over (n, ny, nx) of the values kept; of an even number the lower one."""
+    """Return the median of the kept values, (ny, nx); of an even number the lower middle one."""
     sorted_values = np.sort(np.where(is_kept, stack, np.inf), axis=0)
     middle_index = np.maximum((is_kept.sum(axis=0) - 1) // 2, 0)
     return np.take_along_axis(sorted_values, middle_index[None], axis=0)[0]
 
 
-def _noise_terms(models, rows, shape, missing_card="MODRN"):
+def _noise_terms(models, rows, shape, missing_keyword="MODRN"):
     """Return fixed variance and slope of the pixels of some rows; infinite where none is known.
 
     Parameters
@@ -204,12 +207,12 @@ def _noise_terms(models, rows, shape, missing_card="MODRN"):
     rows : slice or numpy.ndarray of shape (k,), int
     shape : (int, int)
         Number of these rows, and of the columns.
-    missing_card : str
+    missing_keyword : str
         The keyword that an older header lacks, for the error.
     """
     if not models:
-        # The noise of a value of biases is in another card.
-        raise CannotRemake(f"the header lacks {missing_card}: it is of an older version", OLDER)
+        # Biases have their noise in CLIPRN, darks and flats in MODRN.
+        raise CannotRemake(f"the header lacks {missing_keyword}: it is of an older version", OLDER)
     fixed, slope = np.full(shape, np.inf), np.zeros(shape)
     for model in models:
         part_of_amplifier = part_in_rows(model.place, rows)

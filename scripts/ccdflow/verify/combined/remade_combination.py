@@ -1,4 +1,4 @@
-"""Combined frames made again, some rows at a time, by `ccdproc.combine` where it has the model."""
+"""Combined frames made again, some rows at a time, by `ccdproc.combine` where it can."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ccdflow.verify.combined.remade_by_noise import add_variances, combine_by_no
 from ccdflow.verify.reading.restated_numbers import NO_DATA
 from ccdflow.verify.reading.verdict import MODEL, CannotRemake
 
-# Part by which a limit is moved, to see which values are decided by the rounding.
+# Fraction by which a limit is moved either way: values between were decided by the rounding.
 _LIMIT_SHIFT = 5e-4
 
 
 def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejections=True):
-    """Combine the rows of a combined frame's members again.
+    """Return some rows of a combined frame, combined again from its members.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejec
     hdu : int
     rows : slice
     surroundings : callable, optional
-        Takes rows, returns the light around their pixels; needed for darks.
+        Takes rows, and returns the light around their pixels, (ny, nx); darks need it.
     counts_rejections : bool
-        Whether rejected values of biases are counted where ccdproc rejects them: it counts none.
+        Whether the rejected values of biases are counted: ccdproc counts none.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejec
     Raises
     ------
     CannotRemake
-        If ccdproc does not clip by the deviation of the header, or MODRN is absent.
+        If ccdproc does not clip by the deviation of the header, or a card of the noise is absent.
     """
     prepared = prepare_rows(account, results, hdu, rows)
     stack = prepared.stack
@@ -62,7 +62,7 @@ def combine_rows(account, results, hdu, rows, surroundings=None, *, counts_rejec
 
 
 def _common_mask(stack, bits):
-    """Return the mask of the combined pixels: bits that all members share where none is good."""
+    """Return the mask of the combined pixels: the bits that all members share; 0 if one is good."""
     is_finite = np.isfinite(stack)
     mask = np.bitwise_and.reduce(np.where(is_finite, bits, np.int16(-1)), axis=0)
     mask[~is_finite.any(axis=0)] = NO_DATA
@@ -71,7 +71,7 @@ def _common_mask(stack, bits):
 
 
 def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
-    """Return the rows that ccdproc combines.
+    """Return the `RemadeRows` that ccdproc combines.
 
     Parameters
     ----------
@@ -80,17 +80,17 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
         True for pixels that do not count.
     account : ccdflow.verify.reading.accounts.CombinedAccount
     scale : float
-        The largest value, for the tolerance.
+        Size of the largest value, for the tolerance.
     counts_rejections : bool
-        Whether the number of kept values is wanted.
+        Whether the kept values of biases are needed.
     """
     if account.clip is not None:
         if account.deviation not in ("mad", "std"):
             raise CannotRemake(f"ccdproc does not clip by {account.deviation!r}", MODEL)
         if account.iterations != 1:
             return _combine_by_repeated_clipping(stack, is_masked, account, scale)
-    # Members of darks and flats were prepared in float32: a value on the limit may be on its other
-    # side.
+    # The maker prepares members of darks and flats in float32: a value near the limit may be on its
+    # other side.
     has_open_limit = account.clip is not None and account.has_light
     shift = _LIMIT_SHIFT if has_open_limit else 0.0
     image = _image_by_ccdproc(stack, account, 1 - shift)
@@ -112,15 +112,15 @@ def _combine_by_ccdproc(stack, is_masked, account, scale, *, counts_rejections):
 
 
 def _image_by_ccdproc(stack, account, factor):
-    """Return the image that `ccdproc.combine` makes with its limits times a factor, float64."""
-    # The errors of ccdproc are not used, and take a fifth of its time.
+    """Return the float64 image that `ccdproc.combine` makes with its limits times a factor."""
+    # The errors of ccdproc are not used, and would take a fifth of its time.
     arguments = {"method": account.method, "combine_uncertainty_function": _zero_errors}
     if account.clip is not None:
         arguments |= {
             "sigma_clip": True,
             "sigma_clip_low_thresh": account.clip * factor,
             "sigma_clip_high_thresh": account.clip * factor,
-            # astropy runs functions given by name in C: half the time of the guide's, equal limits.
+            # astropy runs functions that are given by name in C, in half the time of Python ones.
             "sigma_clip_func": "median",
             "sigma_clip_dev_func": "mad_std" if account.deviation == "mad" else "std",
         }
@@ -131,7 +131,7 @@ def _image_by_ccdproc(stack, account, factor):
 
 
 def _kept_by_both_limits(stack, is_masked, account):
-    """Return the values that are kept by limits that are a little lower, and a little higher."""
+    """Return which values a slightly lower limit keeps, and which a slightly higher one."""
     return tuple(
         are_kept_by_scatter(stack, is_masked, account, 1 + sign * _LIMIT_SHIFT) for sign in (-1, 1)
     )
@@ -145,8 +145,8 @@ def _zero_errors(values, axis):
 def _combine_by_repeated_clipping(stack, is_masked, account, scale):
     """Return rows clipped by `astropy.stats.sigma_clip` and combined by `ccdproc.Combiner`.
 
-    Its own `sigma_clipping` calls the same, but for one round: it forgets the values that an
-    earlier one left out.
+    `ccdproc.Combiner.sigma_clipping` does one round alone: a second call forgets the values that
+    the first one left out.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
                 sigma=limit,
                 axis=0,
                 maxiters=account.iterations,
-                # With functions given by name astropy takes values in again that a round left out.
+                # With functions given by name, astropy uses values again that a round left out.
                 cenfunc=np.nanmedian,
                 stdfunc=deviation_function,
             )
@@ -196,14 +196,14 @@ def _combine_by_repeated_clipping(stack, is_masked, account, scale):
 
 
 def _count_rejected(stack, is_masked, is_kept_pair):
-    """Return how many values are rejected, by either limit, and how many are not finite."""
+    """Return the counts of rejected values by either limit, and of values that do not count."""
     is_good = np.isfinite(stack) & ~is_masked
     rejected_counts = tuple((is_good & ~is_kept).sum(axis=0) for is_kept in is_kept_pair)
     return rejected_counts, count_invalid(stack, is_masked)
 
 
 def _combine_incomplete(values, is_masked, account):
-    """Combine pixels with values that are masked or not finite: (n, k)."""
+    """Return the combination of pixels with masked or infinite values: (n, k) to (k,)."""
     kept_values = np.where(are_kept_by_scatter(values, is_masked, account), values, np.nan)
     combine = np.nanmean if account.method == "average" else np.nanmedian
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The amplifiers of an image, as the cards of a product and of its masters have them."""
+"""The amplifiers of an image by the cards of a product and of its masters."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 from ccdflow.verify.reading.restated_numbers import MEDIAN_VARIANCE
 
 ROUNDING = 1 / 12
-"""Variance of rounding to whole adu."""
+"""Variance of rounding to whole adu, adu^2."""
 
-# The noise of a median of more values than this is known by formula, and no values are drawn.
+# The noise of a median of more values than this is drawn from the distribution of the median.
 _FEWEST_VALUES_BY_FORMULA = 2000
-# Values that are drawn at most, trials at most, and the seed: the same figures each time.
-_MOST_DRAWN, _TRIALS, _SEED = 2_000_000, 20_000, 18
-# A level's variance may be off by this fraction, 6 % of its noise, and by this many adu^2: levels
-# are drawn at random. The variance of a level for a whole frame may be off by half of a pixel's
-# rounding.
-_LEVEL_VARIANCE_PART, _LEAST_LEVEL_VARIANCE = 0.12, 0.002
-# Keywords of cards of one amplifier of several, as they are written before its two digits.
+# Random values at most, levels of them at most, and the seed: each verification gives the same
+# figures.
+_MOST_DRAWN_VALUES, _MOST_DRAWN_LEVELS, _SEED = 2_000_000, 20_000, 18
+# Relative and absolute tolerance (adu^2) of the variance of a level: both sides draw random levels.
+_LEVEL_VARIANCE_TOLERANCE, _LEAST_LEVEL_TOLERANCE = 0.12, 0.002
+# Keywords of the cards of a frame's only amplifier, and their beginnings where there are several:
+# the number of the amplifier follows, two digits.
 _NUMBERED_KEYWORDS = {
     "OVERSCAN": "OVERSC", "BIASLVL": "BIASLV", "OVERRMS": "OVRRMS", "AMPGAIN": "GAIN",
     "GAINMEAS": "GAINME", "OSCNOISE": "OSCNOI", "CNOISPR": "CNOISP", "SATMEAS": "SATMEA",
@@ -39,18 +39,18 @@ class VerifiedAmplifier:
     Attributes
     ----------
     place : (slice, slice)
-        Its pixels in the image.
+        Pixels of the amplifier in the image.
     tail : str
-        '' where it is alone, otherwise the two digits of its cards.
+        End of the keywords of its cards: two digits, '' for the only amplifier.
     gain : float or None
-        Electrons per adu that its pixels are multiplied by.
+        Electrons per adu, by which pixels are multiplied.
     photon_gain : float or None
-        Electrons per adu by which the noise of its photons is made.
+        Electrons per adu, from which the noise of photons follows.
     read_noise : float or None
         MODRN, adu.
     rounding : float
-        Variance of rounding beside that of the read noise, adu^2: 0 where the read noise was
-        measured on rounded pixels.
+        Variance of rounding that the read noise does not contain, adu^2: 0 where the read noise
+        was measured on rounded pixels.
     """
 
     place: tuple[slice, slice]
@@ -62,19 +62,21 @@ class VerifiedAmplifier:
 
 
 def tails_of(header):
-    """Return '' of an image with one amplifier, else the two digits of each."""
-    count = header.get("NAMPS", 1)
-    return [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+    """Return the end of the keywords of each amplifier: two digits, or [''] for only one."""
+    n_amplifiers = header.get("NAMPS", 1)
+    return [f"{number:02d}" for number in range(1, n_amplifiers + 1)] if n_amplifiers > 1 else [""]
 
 
 def card(header, name, tail, default=None):
-    """Return the card of an amplifier: its numbered keyword is cut to eight characters.
+    """Return the value of an amplifier's card.
+
+    With the number of an amplifier, a keyword is cut to eight characters.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     name : str
-        Keyword, as without amplifiers.
+        Keyword of the card of an only amplifier.
     tail : str
         Number of the amplifier, two digits; '' for the only one.
     default : object, optional
@@ -83,7 +85,7 @@ def card(header, name, tail, default=None):
     Returns
     -------
     object
-        The card's value, ``default`` without the card.
+        The value of the card, or ``default``.
     """
     return header.get(f"{_NUMBERED_KEYWORDS.get(name, name)[:6]}{tail}" if tail else name, default)
 
@@ -135,9 +137,9 @@ def least_values(header, tail):
     Returns
     -------
     least : float
-        In all lines of the amplifier but those of the parts; infinite if there is none.
+        The value in all lines of the amplifier outside the parts; infinite without such a pixel.
     parts : list of ((slice, slice), float)
-        Other lines, and the value there.
+        Lines with another level, and their value.
 
     Raises
     ------
@@ -155,7 +157,7 @@ def least_values(header, tail):
 
 
 def pixels_at_end(image, header, place, tail):
-    """Return which reduced pixels of an amplifier are at the end of the converter by AMPFULL.
+    """Return which reduced pixels are at the end of an amplifier's converter by AMPFULL.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ def pixels_at_end(image, header, place, tail):
     place : (slice, slice)
         The pixels of the amplifier.
     tail : str
-        Its number, two digits; '' for the only one.
+        Number of the amplifier, two digits; '' for the only one.
 
     Returns
     -------
@@ -180,7 +182,9 @@ def pixels_at_end(image, header, place, tail):
 
 
 def header_with_recipe(header, first_header):
-    """Return an image's header with the recipe of the overscan, which the first HDU alone may have.
+    """Return the header of an image with the cards of the overscan recipe.
+
+    Only the first HDU may have these cards.
 
     Parameters
     ----------
@@ -200,7 +204,7 @@ def header_with_recipe(header, first_header):
 
 
 def number_of_card(value):
-    """Return a card's number, or None."""
+    """Return the value of a card as a float; None if it is no finite number."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and np.isfinite(value) else None
 
@@ -213,7 +217,7 @@ def readouts_of(header, first_header, reduced_header, bias):
     header, first_header, reduced_header : astropy.io.fits.Header
         Headers of the image, of the first HDU, and of the reduced image.
     bias : astropy.io.fits.Header or None
-        Header of the combined bias: its RNOISE was measured on pixels that were rounded.
+        Header of the combined bias, whose RNOISE contains the rounding.
 
     Returns
     -------
@@ -223,8 +227,8 @@ def readouts_of(header, first_header, reduced_header, bias):
     for tail in tails_of(header):
         header_gain = number_of_card(card(reduced_header, "AMPGAIN", tail))
         gain_of_flats = number_of_card(card(header, "GAINMEAS", tail))
-        # Without a gain of profile or header a measured one turns pixels into electrons: one of all
-        # amplifiers where a flat was applied, otherwise the amplifier's own.
+        # Without a gain of profile or header, pixels are multiplied by a measured gain: the common
+        # one of all amplifiers where a flat was applied, otherwise that of the amplifier.
         common_gain = number_of_card(first_header.get("GAINMEAS"))
         is_only_amplifier = not tail and header is first_header
         gains = [header_gain, common_gain] if is_only_amplifier else [common_gain, header_gain]
@@ -244,40 +248,40 @@ def readouts_of(header, first_header, reduced_header, bias):
 
 
 def check_level_noise(name, value, header, readout, *, factor=1.0):
-    """Raise unless a card has the noise of a level: to 6 %, and to a part of its rounding.
+    """Raise unless a card has the noise of an overscan level, within the tolerances.
 
     Parameters
     ----------
     name : str
-        Keyword of the card, as without amplifiers, for the error.
+        Keyword of the card of an only amplifier, for the error.
     value : float
         The value of the card.
     header : astropy.io.fits.Header
     readout : VerifiedAmplifier
-        The amplifier; its read noise is known.
+        The amplifier, with a known read noise.
     factor : float
         One adu in the unit of the card.
 
     Raises
     ------
     Differs
-        If the noise differs by more than that.
+        If the noise differs by more than the tolerances.
     """
     noise = level_noise(header, readout.tail, readout.read_noise, readout.rounding)
     # Older results: the level of a whole frame counts 0.6 of the rounding of a pixel, not all.
     is_frame = card(header, "OSCAXIS", readout.tail) == "frame"
     difference = abs((value / factor) ** 2 - noise**2)
-    if difference > _LEVEL_VARIANCE_PART * noise**2 + (
-        0.5 * ROUNDING if is_frame else _LEAST_LEVEL_VARIANCE
+    if difference > _LEVEL_VARIANCE_TOLERANCE * noise**2 + (
+        0.5 * ROUNDING if is_frame else _LEAST_LEVEL_TOLERANCE
     ):
         keyword = f"{name}{readout.tail}"
         raise Differs(f"{keyword} is {noise * factor:.6g}, and its card has {value}")
 
 
 def level_noise(header, tail, read_noise, rounding):
-    """Return the noise of an overscan level that the cards give, adu: to 5 %.
+    """Return the noise of an overscan level by the cards, adu, to 5 %.
 
-    That of medians or means of rounded overscan pixels, as many as OVERSCAN has across, drawn.
+    It is the scatter of simulated levels of as many rounded pixels as OVERSCAN has across.
 
     Parameters
     ----------
@@ -287,7 +291,7 @@ def level_noise(header, tail, read_noise, rounding):
     read_noise : float
         Read noise of a pixel, adu.
     rounding : float
-        Variance of rounding that is not in it.
+        Variance of rounding that the read noise does not contain, adu^2.
 
     Returns
     -------
@@ -300,43 +304,48 @@ def level_noise(header, tail, read_noise, rounding):
     axis = card(header, "OSCAXIS", tail, "rows")
     strip_slices = [slices_of(strip) for strip in strips.split()]
     if axis == "frame":
-        count = sum((y.stop - y.start) * (x.stop - x.start) for y, x in strip_slices)
+        n_pixels = sum((y.stop - y.start) * (x.stop - x.start) for y, x in strip_slices)
     else:
-        count = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
+        n_pixels = sum((y if axis == "columns" else x).stop - (y if axis == "columns" else x).start
                     for y, x in strip_slices)  # fmt: skip
     pixel_noise = (read_noise**2 + rounding) ** 0.5
-    noise = _scatter_of_medians(count, header.get("OSCSTAT", "median"), round(pixel_noise, 4))
+    noise = _scatter_of_medians(n_pixels, header.get("OSCSTAT", "median"), round(pixel_noise, 4))
     if axis == "frame" or not header.get("OSCMODEL"):
         return noise
     kept_section = (
         slices_of(card(header, "TRIM", tail)) if card(header, "TRIM", tail) else strip_slices[0]
     )
     lines_of_levels = kept_section[0] if axis == "rows" else kept_section[1]
-    terms = header["OSCORDER"] + (3 if header["OSCMODEL"] == "spline" else 1)
-    return noise * min(1.0, terms / (lines_of_levels.stop - lines_of_levels.start)) ** 0.5
+    n_terms = header["OSCORDER"] + (3 if header["OSCMODEL"] == "spline" else 1)
+    return noise * min(1.0, n_terms / (lines_of_levels.stop - lines_of_levels.start)) ** 0.5
 
 
-# A simulation takes 0.03 s. Frames of a camera have the same strips, and an amplifier one noise: 64
-# entries hold a camera with many amplifiers.
+# A simulation takes 0.03 s. Frames of a camera have the same strips, and each amplifier has one
+# noise: 64 entries hold a camera with many amplifiers.
 @lru_cache(maxsize=64)
-def _scatter_of_medians(count, statistic, noise):
-    """Return the scatter of medians of ``count`` rounded pixels about their level."""
+def _scatter_of_medians(n_values, statistic, noise):
+    """Return the scatter of medians or means of rounded pixels about their true level, adu."""
     if statistic == "mean":
-        return noise / count**0.5
+        return noise / n_values**0.5
     rng = np.random.default_rng(_SEED)
-    trials = min(_TRIALS, _MOST_DRAWN // count) if count <= _FEWEST_VALUES_BY_FORMULA else _TRIALS
+    n_trials = (
+        min(_MOST_DRAWN_LEVELS, _MOST_DRAWN_VALUES // n_values)
+        if n_values <= _FEWEST_VALUES_BY_FORMULA
+        else _MOST_DRAWN_LEVELS
+    )
     # The noise has its rounding in it already; the level is anywhere between two whole numbers.
-    noise_without_rounding, levels = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((trials, 1))
-    if count <= _FEWEST_VALUES_BY_FORMULA:
-        values = rng.standard_normal((trials, count)) * noise_without_rounding + levels
+    noise_without_rounding, levels = max(noise**2 - ROUNDING, 0.0) ** 0.5, rng.random((n_trials, 1))
+    if n_values <= _FEWEST_VALUES_BY_FORMULA:
+        values = rng.standard_normal((n_trials, n_values)) * noise_without_rounding + levels
     else:
-        # The two middle values of very many are normal, and an exponential gap apart.
+        # The median of very many values is normal, and its two middle values are an exponential gap
+        # apart.
         middle = (
-            rng.standard_normal((trials, 1))
+            rng.standard_normal((n_trials, 1))
             * noise_without_rounding
-            * (MEDIAN_VARIANCE / count) ** 0.5
+            * (MEDIAN_VARIANCE / n_values) ** 0.5
             + levels
         )
-        gap = rng.exponential(noise_without_rounding * (2 * np.pi) ** 0.5 / count, (trials, 1))
-        values = middle + gap * (0.0 if count % 2 else np.array([-0.5, 0.5]))
+        gap = rng.exponential(noise_without_rounding * (2 * np.pi) ** 0.5 / n_values, (n_trials, 1))
+        values = middle + gap * (0.0 if n_values % 2 else np.array([-0.5, 0.5]))
     return float(np.mean((np.median(np.round(values), axis=1) - levels[:, 0]) ** 2) ** 0.5)

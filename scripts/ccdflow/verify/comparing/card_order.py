@@ -1,4 +1,4 @@
-"""The order of a header's cards: those of its source as there, then ccdflow's in theirs."""
+"""The order of a header's cards: the source's cards in their order, then those of ccdflow."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from ccdflow.verify.comparing.comparing import Differs
 _COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
 # Matches a keyword with its number: IMCMB012 is IMCMB and 012.
 _NUMBER = re.compile(r"(\D*?)(\d+)$")
-_MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
+# Keywords of the cards on a master, in their order, for the name of a kind.
+_KEYWORDS_OF_A_MASTER = ("{0}IM", "{0}KEY", "{0}DT", "{0}CUT")
 
 
 def _keywords_of_masters(*names):
     """Return the keywords of the cards on masters, for each of some kinds in order."""
-    return tuple(word.format(name) for name in names for word in _MASTER)
+    return tuple(keyword.format(name) for name in names for keyword in _KEYWORDS_OF_A_MASTER)
 
 
 VERSIONS = ("CCDFLOW", "CCDPVER", "ASTRPVER", "NUMPYVER")
@@ -29,7 +30,7 @@ REDUCED_ORDER = (
     "DATSEC", "OVERSCAN", "OSCAXIS", "BIASLVL", "OVERRMS", "TRIM", "AMPHDU", "AMPFLIP", "AMPSAT",
     "AMPTOP", "AMPFULL", "AMPGAIN", "AMPBAD", "OSCSAT", "DATASEC", "BUNIT", "CHECKSUM", "DATASUM",
 )  # fmt: skip
-"""The cards of a reduced frame, in their order; cards of a tuple are counted."""
+"""The cards of a reduced frame, in their order; those of a tuple are numbered by amplifier."""
 
 COMBINED_ORDER = (
     "NCOMBINE", "DATE-BEG", "DATE-END", "COMBMETH", "CLIPSIG", "CLIPITER", ("IMCOM",), ("IMC",),
@@ -54,7 +55,7 @@ CALIBRATED_ORDER = (
 
 
 def check_order(header, source, order, renewed_cards):
-    """Raise unless cards stand in the order of their source, and ccdflow's behind them in theirs.
+    """Raise unless the cards of the source are in its order, and those of ccdflow behind, in order.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def check_order(header, source, order, renewed_cards):
         If a card stands before one that it must follow.
     """
     place_in_source = (
-        {} if source is None else {word: n for n, word in reversed(list(enumerate(source)))}
+        {} if source is None else {keyword: n for n, keyword in reversed(list(enumerate(source)))}
     )
     ranks, last_rank, last_keyword = _ranks_of_keywords(order), None, None
     for keyword in dict.fromkeys(header):
@@ -95,18 +96,18 @@ def check_order(header, source, order, renewed_cards):
 
 
 def _ranks_of_keywords(order):
-    """Return {keyword, or (beginning of one, True): (rank, rank among those of a number)}."""
+    """Return {keyword, or (its beginning, True) if numbered: (rank, rank within one number)}."""
     ranks = {}
     for rank, entry in enumerate(order):
         if isinstance(entry, str):
             ranks[entry] = rank, 0
         else:
-            ranks |= {(word, True): (rank, n) for n, word in enumerate(entry)}
+            ranks |= {(keyword, True): (rank, n) for n, keyword in enumerate(entry)}
     return ranks
 
 
 def _rank_of(keyword, ranks):
-    """Return the rank of a card: (1, rank, number, rank of that number); or None."""
+    """Return the rank of a card of ccdflow, (1, rank, number, rank within the number), or None."""
     if keyword in ranks:
         return 1, ranks[keyword][0], 0, 0
     match = _NUMBER.fullmatch(keyword)

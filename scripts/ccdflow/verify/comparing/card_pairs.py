@@ -1,4 +1,4 @@
-"""Cards that a product must have because it has others: one that was deleted differs."""
+"""Cards that a product must have because it has certain others: a deleted card is noticed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ccdflow.verify.comparing.amplifiers import card, tails_of
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.accounts import is_of_first_version
 
-# The cards of a group are all there or all absent, numbered ones for each amplifier.
+# Groups of cards that are all there or all absent; numbered cards count for each amplifier.
 _CARDS_TOGETHER = (
     ("LTV1", "LTV2", "LTM1_1", "LTM2_2"),
     ("CLIPSIG", "CLIPITER"),
@@ -14,7 +14,7 @@ _CARDS_TOGETHER = (
     ("RNOISE", "CNOISE", "CNOISPR"),
     ("FLATSN", "FLATRMS"),
 )
-# Pairs of cards by the sort of a product: where the first card is there, the second one is.
+# Pairs of cards by the sort of a product: a header with the first card has the second one too.
 _CARDS_WITH_OTHERS = {
     "frame": (("OVERSCAN", "OSCAXIS"), ("OVERSCAN", "BIASLVL"), ("OVERSCAN", "OVERRMS")),
     "combined": (("MODRN", "MODFC"), ("DARKRT", "NHOT")),
@@ -23,7 +23,7 @@ _CARDS_WITH_OTHERS = {
 
 
 def check_required(header, first_header, sort):
-    """Raise unless the cards of an image that come together are all there.
+    """Raise if an image lacks a card that other cards of it require.
 
     Parameters
     ----------
@@ -34,10 +34,11 @@ def check_required(header, first_header, sort):
     Raises
     ------
     Differs
-        If one of them is absent.
+        If such a card is absent.
     """
 
     def has(keyword, tail):
+        """Return whether the image or the first HDU has the card of an amplifier."""
         return any(
             keyword in one_header or card(one_header, keyword, tail) is not None
             for one_header in (header, first_header)

@@ -1,4 +1,4 @@
-"""The comparison of a product with the same made again: sums, cards, figures, pixels."""
+"""The comparison of a product with the remade one: sums, cards, figures, pixels."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from astropy.io import fits
 from ccdflow.errors import is_own_fault
 
 RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-5, 1e-9
-"""Relative and absolute difference of two figures that is rounding: cards have six digits."""
+"""Relative and absolute difference of figures that is due to rounding: cards have six digits."""
 
 DERIVED_ROUNDING = 2e-5
-"""Relative difference that is rounding in a figure made of others with six digits."""
+"""Relative difference that is due to rounding in figures that follow from cards of six digits."""
 
 NEAR_LIMIT_OF_CARD = 1e-4
-"""Part of a limit within which a pixel may be on either side of it: cards have six digits."""
+"""Fraction of a limit within which a pixel may be on either side: the cards have six digits."""
 
-# Cards that no pixel determines, with the values that they have in all products.
-_STRUCTURE = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
+# Cards on the structure of a file, with their values in all products.
+_STRUCTURE_CARDS = (("SIMPLE", True), ("EXTEND", True), ("GCOUNT", 1))
 
 
 class Differs(Exception):
-    """A product that differs from the same made again.
+    """A product that differs from the remade one.
 
     Parameters
     ----------
     reason : str
         The difference, in words.
     largest : float
-        Largest difference of a pixel, in the image's unit; NaN if it is none of pixels.
+        Largest difference of a pixel, in the unit of the image; NaN if something else differs.
     pixels : int
-        Number of pixels that were compared, as in a verdict; 0 if it is none of pixels.
+        Number of pixels that were compared; 0 if something else differs.
     """
 
     def __init__(self, reason, largest=float("nan"), pixels=0):
@@ -50,24 +50,24 @@ def check_sums(content):
     -------
     datasum : str
         '0' if no HDU has data.
-    headers : str
+    checksum_of_headers : str
         Eight hexadecimal digits.
 
     Raises
     ------
     Differs
-        Unless every HDU has a CHECKSUM and DATASUM, and both are right for its bytes.
+        If an HDU lacks CHECKSUM or DATASUM, or one is wrong for its bytes.
 
     Notes
     -----
-    The FITS standard has the 32-bit ones' complement sum of all words of an HDU be -0. It is taken
-    of the bytes as they are: astropy takes it of the header as it would write it.
+    By the FITS standard the 32-bit ones' complement sum of all words of an HDU is -0. Here the sum
+    is that of the stored bytes; astropy would sum the header as it would write it.
     """
     with warnings.catch_warnings():
-        # Cards of the camera that break the standard are kept as they are.
+        # A product keeps cards of the camera that break the standard, and astropy warns of them.
         warnings.simplefilter("ignore")
         try:
-            # The checksums of tiles are in the header of the table that holds the tiles.
+            # The header of the table that holds tiles has their checksums.
             as_stored = {"lazy_load_hdus": False, "disable_image_compression": True}
             with fits.open(io.BytesIO(content), **as_stored) as hdus:
                 headers = [hdu.header for hdu in hdus]
@@ -77,41 +77,41 @@ def check_sums(content):
             if is_own_fault(error):
                 raise
             raise Differs(f"its headers cannot be read: {error}") from None
-    end, first, cards, content = 0, "0", 0, memoryview(content)
+    end, datasum_of_first, checksum_of_headers, content = 0, "0", 0, memoryview(content)
     for number, (header, extent) in enumerate(zip(headers, extents, strict=True)):
         if not {"CHECKSUM", "DATASUM"} <= set(header):
             raise Differs(f"HDU {number} has no checksum")
         start, end = extent["datLoc"], extent["datLoc"] + extent["datSpan"]
         if _sum_of_words(content[extent["hdrLoc"] : end]) != 0xFFFFFFFF:
             raise Differs(f"the checksum of HDU {number} is wrong")
-        cards = zlib.crc32(content[extent["hdrLoc"] : start], cards)
+        checksum_of_headers = zlib.crc32(content[extent["hdrLoc"] : start], checksum_of_headers)
         datasum = str(_sum_of_words(content[start:end]))
         if datasum != str(header["DATASUM"]).strip():
             raise Differs(f"the DATASUM of HDU {number} is wrong")
-        first = datasum if first == "0" and end > start else first
+        datasum_of_first = datasum if datasum_of_first == "0" and end > start else datasum_of_first
         _check_structure(header, number)
-        if any(content[start + _bytes_of(header) : end]):
+        if any(content[start + _data_bytes(header) : end]):
             raise Differs(f"bytes behind the pixels of HDU {number} are not 0")
     if end != len(content):
         raise Differs("bytes are behind its last HDU, or are missing there")
-    return first, f"{cards:08x}"
+    return datasum_of_first, f"{checksum_of_headers:08x}"
 
 
 def _check_structure(header, number):
-    """Raise unless the cards that the standard prescribes have the values of a product."""
-    for keyword, value in _STRUCTURE:
+    """Raise unless the cards of `_STRUCTURE_CARDS` have their values."""
+    for keyword, value in _STRUCTURE_CARDS:
         if keyword in header and header[keyword] != value:
             raise Differs(
                 f"{keyword} of HDU {number} is {value}, and its card has {header[keyword]}"
             )
 
 
-def _bytes_of(header):
-    """Return the bytes of the data of an HDU, without those that fill its last block."""
+def _data_bytes(header):
+    """Return the number of bytes of an HDU's data, without those that fill its last block."""
     axes = [header[f"NAXIS{axis}"] for axis in range(1, header["NAXIS"] + 1)]
-    count = math.prod(axes) if axes else 0
-    groups = header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
-    return abs(header["BITPIX"]) // 8 * groups
+    n_values = math.prod(axes) if axes else 0
+    n_stored_values = header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + n_values)
+    return abs(header["BITPIX"]) // 8 * n_stored_values
 
 
 def _sum_of_words(content):
@@ -123,7 +123,7 @@ def _sum_of_words(content):
 
 
 def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING):
-    """Raise unless a card has a value, to the digits that it is written with.
+    """Raise unless the value of a card is a remade value, within its rounding.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSO
     Raises
     ------
     Differs
-        If the values differ by more than the digits, or the value made again is no number: a
-        product has no card of it.
+        If the values differ by more than the tolerances, or the remade value is not finite: no
+        product has a card with it.
     """
     if card_value is None:
         raise Differs(f"there is no card {keyword}, which would have {value:.6g}")
@@ -151,7 +151,7 @@ def check_value(keyword, card_value, value, *, rtol=RELATIVE_ROUNDING, atol=ABSO
 
 
 def check_figure(header, keyword, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUTE_ROUNDING):
-    """Raise unless a card of a header has a value, to the digits that it is written with.
+    """Raise unless a header has a card with a remade value, within its rounding.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def check_figure(header, keyword, value, *, rtol=RELATIVE_ROUNDING, atol=ABSOLUT
     Raises
     ------
     Differs
-        If the figures differ by more than the tolerance.
+        If the card is absent, or the values differ by more than the tolerances.
     """
     check_value(keyword, header.get(keyword), value, rtol=rtol, atol=atol)
 
@@ -179,20 +179,20 @@ def check_bits(mask, possible_bits):
     ----------
     mask : numpy.ndarray of shape (ny, nx), integers, any byte order
     possible_bits : int or numpy.ndarray of shape (ny, nx), any integer type
-        The bits, of all pixels or of each.
+        The bits that all pixels, or each pixel, may have.
 
     Raises
     ------
     Differs
-        If any pixel has such a bit.
+        If any pixel has another bit.
     """
     if n_wrong := np.count_nonzero(mask & ~np.asarray(possible_bits, mask.dtype)):
         raise Differs(f"{n_wrong} pixels of the mask have bits that no mask of its kind has")
 
 
-def words_on_differing(count):
-    """Return the words for pixels that differ: at least these, as one part may end the search."""
-    return f"at least {count} pixel{' differs' if count == 1 else 's differ'}"
+def words_on_differing(n_differing):
+    """Return the words for the number of pixels that differ: the search may end at a first part."""
+    return f"at least {n_differing} pixel{' differs' if n_differing == 1 else 's differ'}"
 
 
 def check_text(header, keyword, value):
@@ -215,10 +215,10 @@ def check_text(header, keyword, value):
         raise Differs(f"{keyword} is {value}, and its card has {card_value}")
 
 
-def other_bits(product, remade):
-    """Return how many pixels have other bits than made again, and the largest difference, adu.
+def count_other_bits(product, remade):
+    """Return how many pixels have other bits than remade ones, and the largest difference, adu.
 
-    NaN as numpy writes it, of either sign, counts as one value; 0 and -0 are two.
+    The NaN of numpy counts as one value with either sign; 0 and -0 are two values.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def other_bits(product, remade):
         return 0, 0.0
     is_same = (product == remade) & (np.signbit(product) == np.signbit(remade))
     are_nan = np.isnan(product) & np.isnan(remade)
-    is_same[are_nan] = _is_sound_nan(product[are_nan], remade[are_nan])
+    is_same[are_nan] = _are_sound_nans(product[are_nan], remade[are_nan])
     with np.errstate(invalid="ignore"):
         difference = np.abs(product[~is_same].astype(np.float64) - remade[~is_same])
     finite_values = difference[np.isfinite(difference)]
@@ -249,24 +249,24 @@ def other_bits(product, remade):
 
 
 def _bits_of(values):
-    """Return floating-point numbers as whole numbers of the same bits, without their sign."""
+    """Return the bits of floating-point numbers as integers, without the sign."""
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     bits = native.view(f"u{native.itemsize}")
     return bits & np.array((1 << 8 * native.itemsize - 1) - 1, bits.dtype)
 
 
-def _is_sound_nan(product, remade):
-    """Return for each NaN of a product whether it is numpy's, or has the bits of one made again."""
-    is_plain = _bits_of(product) == _bits_of(np.full(1, np.nan, product.dtype))
+def _are_sound_nans(product, remade):
+    """Return which NaNs of a product have the bits of numpy's NaN, or those of a remade NaN."""
+    are_plain = _bits_of(product) == _bits_of(np.full(1, np.nan, product.dtype))
     # The NaN of a raw frame keeps its bits, except for bits that float32 has no room for.
     bits_of_remade = np.unique(_bits_of(remade.astype(np.float32)))
-    return is_plain | np.isin(_bits_of(product.astype(np.float32)), bits_of_remade)
+    return are_plain | np.isin(_bits_of(product.astype(np.float32)), bits_of_remade)
 
 
 def are_within(values, remade, limits):
-    """Return for each pair of numbers whether they differ by a limit at most.
+    """Return which pairs of numbers differ by at most a limit.
 
-    NaN is like NaN alone, and an infinite number like itself alone. A limit that is not finite
+    NaN agrees only with NaN, and an infinite number only with itself. A limit that is not finite
     allows no difference.
 
     Parameters
@@ -287,22 +287,22 @@ def are_within(values, remade, limits):
 
 
 def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
-    """Return the largest difference, if none is beyond steps of the numbers' type, and `allowance`.
+    """Return the largest difference of pixels; raise if one is beyond the allowed steps.
 
-    An infinite pixel is like the same infinity alone.
+    An infinite pixel agrees only with the same infinity.
 
     Parameters
     ----------
     image, remade : numpy.ndarray of any shape, floats, any byte order
         The product's pixels, and those made again.
     dtype : dtype
-        Type whose steps count.
+        Type of numbers whose steps are allowed.
     steps : float
-        Allowed steps.
+        Number of allowed steps.
     scale : float or numpy.ndarray of the same shape, float64
-        Least value at which a step is taken.
+        Least value whose steps count.
     allowance : float
-        Allowed beside the steps, adu.
+        Difference that is allowed beside the steps, in the unit of the pixels.
 
     Returns
     -------
@@ -318,7 +318,7 @@ def difference_within(image, remade, dtype, steps, scale=1.0, *, allowance=0.0):
     is_empty = np.isnan(image)
     if (is_empty != np.isnan(remade)).any():
         raise Differs("pixels without a value are not those that ccdproc gives")
-    if is_empty.any() and not _is_sound_nan(image[is_empty], remade[is_empty]).all():
+    if is_empty.any() and not _are_sound_nans(image[is_empty], remade[is_empty]).all():
         raise Differs("pixels without a value have other bits than those that ccdproc gives")
     limits = steps * np.finfo(dtype).eps * np.maximum(np.abs(remade), scale) + allowance
     n_wrong = int(np.count_nonzero(~are_within(image, remade, limits)))

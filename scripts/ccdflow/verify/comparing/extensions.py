@@ -7,21 +7,21 @@ import re
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.comparing.source_cards import text_of_card
 
-# A pattern of the cards that all extensions have.
-_CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
-# The first cards of an extension in their order. Comments and sums follow, the sums first where
-# pixels are packed.
+# Pattern of the cards that all extensions have.
+_COMMON_CARDS = r"XTENSION|BITPIX|NAXIS[12]?|[PG]COUNT|EXTNAME|CHECKSUM|DATASUM|COMMENT"
+# The first cards of an extension in their order. Comments and checksums follow them; where pixels
+# are packed, the checksums are first.
 _ORDER = (
     "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTNAME", "UTYPE",
     "BUNIT",
 )  # fmt: skip
 # Matches the keywords of each extension.
 _CARDS_BY_EXTENSION = {
-    "UNCERT": re.compile(f"{_CARDS}|BUNIT|UTYPE|QUANSTEP"),
-    "MASK": re.compile(_CARDS),
-    "COUNT": re.compile(_CARDS),
+    "UNCERT": re.compile(f"{_COMMON_CARDS}|BUNIT|UTYPE|QUANSTEP"),
+    "MASK": re.compile(_COMMON_CARDS),
+    "COUNT": re.compile(_COMMON_CARDS),
 }
-# Comments of extensions, their cards put together.
+# Allowed texts of COMMENT by the kind of extension: its cards are joined.
 _COMMENTS = {
     "UNCERT": (
         "",
@@ -41,68 +41,72 @@ _COMMENTS = {
         " 4096 varies 8192 flat unreliable",
     ),
 }
-# Cards that scale pixels, and those that name an HDU.
+# Cards that scale pixels, and cards that name an HDU.
 _SCALE_CARDS = ("BSCALE", "BZERO", "BLANK")
-_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
-# Matches cards of an image that the header before its tiles does not repeat.
+_NAME_CARDS = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
+# Matches the cards of a packed image that the first header does not repeat.
 _PIXEL_CARDS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|QUANSTEP|"
 )
 
 
-def check_extensions(headers, images, kinds, *, needed_kinds=(), pixel_types=(-32,), mask_type=16):
+def check_extensions(
+    headers, image_indices, kinds, *, needed_kinds=(), pixel_types=(-32,), mask_type=16
+):
     """Raise unless the HDUs are images, each followed by its extensions in their order.
 
     Parameters
     ----------
     headers : list of astropy.io.fits.Header
-    images : iterable of int
-        HDUs that hold an image.
+    image_indices : iterable of int
+        Indices of the HDUs that hold an image.
     kinds : sequence of str
-        Kinds of extensions that an image may have, 'UNCERT', 'MASK', 'COUNT', in their order.
+        Kinds of extensions that an image may have, out of 'UNCERT', 'MASK' and 'COUNT', in order.
     needed_kinds : sequence of str
-        Kinds that each image has.
+        Kinds that each image must have.
     pixel_types : tuple of int
-        BITPIX that an image may have; the default is float32.
+        Values of BITPIX that an image may have; the default is that of float32.
     mask_type : int
-        The type of a MASK; the default is int16, of calibrated frames and masters.
+        BITPIX of MASK; the default is that of int16, of calibrated frames and masters.
 
     Raises
     ------
     Differs
         If an extension is absent, unknown or not in its place.
     """
-    images = sorted(images)
-    owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in images for kind in kinds}
+    image_indices = sorted(image_indices)
+    owners = {f"{kind}{hdu or ''}": (hdu, kind) for hdu in image_indices for kind in kinds}
     names_seen, last_kind_by_image = set(), {}
-    bits = {"UNCERT": -32, "COUNT": 16, "MASK": mask_type}
+    bitpix_by_kind = {"UNCERT": -32, "COUNT": 16, "MASK": mask_type}
     for number, header in enumerate(headers):
-        _check_storage(number, header, pixel_types if number in images else None)
-        if not number or number in images:
+        _check_storage(number, header, pixel_types if number in image_indices else None)
+        if not number or number in image_indices:
             continue
         name, hdu, kind = _name_and_owner(number, header, owners)
-        if header["BITPIX"] != bits[kind]:
-            raise Differs(f"BITPIX of {name} is {bits[kind]}, and {header['BITPIX']} here")
-        place = kinds.index(kind)
-        is_in_order = number > images[-1] and place >= last_kind_by_image.get(hdu, 0)
+        if header["BITPIX"] != bitpix_by_kind[kind]:
+            raise Differs(
+                f"BITPIX of {name} is {bitpix_by_kind[kind]}, and {header['BITPIX']} here"
+            )
+        rank = kinds.index(kind)
+        is_in_order = number > image_indices[-1] and rank >= last_kind_by_image.get(hdu, 0)
         if name in names_seen or not is_in_order:
             raise Differs(f"HDU {number}, {name}, is not in its place")
         names_seen.add(name)
-        last_kind_by_image[hdu] = place
+        last_kind_by_image[hdu] = rank
         _check_extension(header, headers[hdu], name)
-    _check_needed_extensions(names_seen, images, needed_kinds)
+    _check_needed_extensions(names_seen, image_indices, needed_kinds)
 
 
-def _check_needed_extensions(names_seen, images, needed_kinds):
+def _check_needed_extensions(names_seen, image_indices, needed_kinds):
     """Raise unless each image has the extensions that it needs."""
-    for hdu in images:
+    for hdu in image_indices:
         for kind in needed_kinds:
             if f"{kind}{hdu or ''}" not in names_seen:
                 raise Differs(f"it has no {kind}{hdu or ''}")
 
 
 def _name_and_owner(number, header, owners):
-    """Return the name of an extension, the HDU of its image, and its kind."""
+    """Return the name of an extension, the index of its image's HDU, and its kind."""
     name = str(header.get("EXTNAME"))
     if name not in owners:
         raise Differs(f"HDU {number} is named {name!r}, and no image has such a one")
@@ -110,7 +114,7 @@ def _name_and_owner(number, header, owners):
 
 
 def _check_storage(number, header, pixel_types):
-    """Raise if an HDU is scaled, or is an image (`pixel_types` is not None) of another BITPIX."""
+    """Raise if an HDU is scaled, or has none of the values of BITPIX that are given (or None)."""
     if scale_cards := [keyword for keyword in _SCALE_CARDS if keyword in header]:
         raise Differs(f"HDU {number} has {scale_cards[0]}, and no product is stored scaled")
     if pixel_types is not None and header["BITPIX"] not in pixel_types:
@@ -128,8 +132,8 @@ def _check_extension(header, image, name):
         if not _CARDS_BY_EXTENSION[kind].fullmatch(keyword):
             raise Differs(f"{name} has a card {keyword}, which ccdflow does not write")
     keywords = [keyword for keyword in dict.fromkeys(header) if keyword != "QUANSTEP"]
-    first = [keyword for keyword in _ORDER if keyword in keywords]
-    if keywords[: len(first)] != first:
+    leading_keywords = [keyword for keyword in _ORDER if keyword in keywords]
+    if keywords[: len(leading_keywords)] != leading_keywords:
         raise Differs(f"the cards of {name} are not in the order in which ccdflow writes them")
     comments = ["".join(str(line).split()) for line in header.get("COMMENT", ())]
     if "".join(comments) not in ["".join(text.split()) for text in _COMMENTS[kind]]:
@@ -166,7 +170,7 @@ def check_packed(first_header, image):
 
 
 def _cards_but_on_pixels(header):
-    """Return [(keyword, text)] of the cards of a header that both headers of packed tiles have."""
+    """Return [(keyword, text)] of the cards that the first and the packed header must share."""
     return [
         (card.keyword, text_of_card(card).strip())
         for card in header.cards
@@ -175,7 +179,7 @@ def _cards_but_on_pixels(header):
 
 
 def check_names(header, source, *, must_have=True):
-    """Raise unless an image has the name of its source; that of a first HDU may have none.
+    """Raise unless an image has the name of its source; the image of a first HDU may have none.
 
     Parameters
     ----------
@@ -188,7 +192,7 @@ def check_names(header, source, *, must_have=True):
     Differs
         If the names differ.
     """
-    for keyword in _NAMES:
+    for keyword in _NAME_CARDS:
         card_value, value = header.get(keyword), source.get(keyword)
         is_left_out = card_value is None and not (must_have and "XTENSION" in header)
         if card_value != value and not is_left_out:

@@ -1,7 +1,7 @@
-"""The settings that a run has noted of a product, against those that its header names.
+"""The check of a product's header against the settings that its run noted.
 
-CCDFKEY of a product is the hash of what the run noted as its basis: the settings and the keys of
-all that it is made of. A header that is right in itself, but of other settings, is found so.
+CCDFKEY is the hash of the basis that the run noted: the settings, and the keys of all sources. This
+check notices a header that agrees with itself, but names other settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from ccdflow.verify.reading.restated_numbers import LOW_SIGMA, UNDERSAMPLED_FWHM
 
 # Factors by which the contrast is raised where stars are flagged: detector/cosmic_rays/cosmics.py.
 _CONTRAST_FACTORS = (1, 2, 4)
-# Stars that are compared with their own profile have this fraction of the usual contrast.
+# The contrast of undersampled stars is this fraction of the setting: they are compared with their
+# own profile.
 _PROFILE_CONTRAST = 0.3
 
 
@@ -27,7 +28,7 @@ def check_settings(headers, kind, basis):
     kind : str
         The kind of the product.
     basis : mapping of str to object
-        As the run noted it; {} where nothing was.
+        The basis that the run noted; {} if it noted none.
 
     Raises
     ------
@@ -96,24 +97,24 @@ def _check_cosmics(headers, settings):
 
 
 def _check_contrast(header, contrast):
-    """Raise `Differs` unless CRCONTR is the contrast of the run, as it was raised for stars."""
+    """Raise `Differs` unless CRCONTR is the contrast of the run, times a factor for stars."""
     if 0 < header.get("CRFWHM", 0) < UNDERSAMPLED_FWHM:
         contrast *= _PROFILE_CONTRAST
     card_value = header.get("CRCONTR")
-    distance = min(abs(card_value - contrast * factor) for factor in _CONTRAST_FACTORS)
-    # A card has fewer digits than the product of three numbers.
-    if contrast and distance > 1e-6 * contrast:
+    deviation = min(abs(card_value - contrast * factor) for factor in _CONTRAST_FACTORS)
+    # The card has fewer digits than a product of three numbers.
+    if contrast and deviation > 1e-6 * contrast:
         raise Differs(f"CRCONTR is {contrast:g} times 1, 2 or 4, and its card has {card_value}")
 
 
 def _check_sources(first_header, names):
     """Compare the masters that a table of bad pixels names with those of the notes."""
     sources = [
-        unquote(str(first_header[word]), errors="surrogateescape")
-        for word in first_header
-        if word.startswith("IMCOM")
+        unquote(str(first_header[keyword]), errors="surrogateescape")
+        for keyword in first_header
+        if keyword.startswith("IMCOM")
     ]
-    # Older results: a table names no masters. Without masters in it, no table is made now.
+    # Older results: a table names no masters. A table of today has masters, or an empty LOOKED.
     has_sources = sources or not str(first_header.get("LOOKED", "")).strip()
     if has_sources and sorted(sources) != sorted(names):
         raise Differs("the run that made it noted other masters than its header names")
@@ -127,13 +128,13 @@ def _check_name(first_header, keyword, name):
 
 
 def _check_setting(header, keyword, value):
-    """Compare a card with a setting, where the run noted it."""
+    """Compare a card with a setting, if the run noted the setting."""
     if value is None:
         return
     card_value = header.get(keyword)
     is_same = card_value == value
     if isinstance(value, int | float) and isinstance(card_value, int | float):
-        # A setting is written with all its digits.
+        # A card has all digits of a setting.
         is_same = abs(card_value - value) <= 1e-9 * abs(value)
     if not is_same:
         raise Differs(

@@ -1,4 +1,4 @@
-"""The lines of HISTORY that ccdflow writes: each is a known sentence, and its numbers agree.
+"""The check of ccdflow's lines in HISTORY: each is a known sentence, and agrees with the cards.
 
 docs/products.md has the sentences; a test holds them against the code that writes them.
 """
@@ -12,12 +12,12 @@ from ccdflow.verify.comparing.amplifiers import card
 from ccdflow.verify.comparing.comparing import Differs
 from ccdflow.verify.reading.amplifier_places import place_of
 
-# A pattern of a number in a sentence.
+# Pattern of a number in a sentence.
 _NUMBER = r"(?:-?[\d.]+(?:e[+-]?\d+)?|nan|inf)"
 # Characters of a HISTORY card.
-_WIDTH = 72
+_CARD_CHARACTERS = 72
 _START_OF_SENTENCE = "ccdflow: "
-# Matches the sentence on a member that was left out, with each of the reasons there are.
+# Matches the sentence on a member that was left out, for each possible reason.
 _LEFT_OUT_SENTENCE = re.compile(
     "(?P<file>.*) was left out: (?:"
     + "|".join(
@@ -38,9 +38,10 @@ _LEFT_OUT_SENTENCE = re.compile(
 )
 # Matches the sentence on pixels without a value; their number is compared with a card.
 _EMPTY_PIXELS_SENTENCE = re.compile(r"(\d+) pixels have no value in any frame: they are NaN")
-# Matches the sentence on a master that there was not; its kind is compared with the cards.
+# Matches the sentence on a missing master; its kind is compared with the cards.
 _WITHOUT_MASTER_SENTENCE = re.compile("combined without (?P<kind>bias|dark): there was none")
-# Warnings by kind; a group has the keyword of the card that must agree with it.
+# Patterns of warnings by the kind of master. A group has the name of the card that must agree with
+# its number.
 _WARNINGS = {
     "bias": (
         rf"its frames differ from each other by {_NUMBER} adu \(rms\) in a part of the image, where"
@@ -57,7 +58,7 @@ _WARNINGS = {
     "dark": (
         rf"the level of its frames (?:rose|fell) by {_NUMBER} from {_NUMBER} \S+: light that leaks"
         " in, or a detector that was not yet cold",
-        # Two halves of the members against UNCERT, in which MODFC is already: no card has that.
+        # No card has this number: it compares two halves of the members with UNCERT.
         rf"its noise is {_NUMBER} times the predicted noise",
     ),
     "flat": (
@@ -74,24 +75,24 @@ _WARNINGS = {
 _FLAGGED_AMPLIFIER = re.compile(
     "amplifier (?P<name>.*) is (?P<flag>saturated|dead) throughout", re.DOTALL
 )
-# Matches any sentence on one amplifier: its name, and the words on it.
+# Matches any sentence on one amplifier: its name, and the text behind it.
 _AMPLIFIER_SENTENCE = re.compile("amplifier (?P<name>.*?): (?P<text>.*)", re.DOTALL)
-# Relative: shares of rejected values have two digits.
+# Relative rounding of percentages of rejected values: they have two digits.
 _SHARE_ROUNDING = 0.06
-# Relative: the sentences have three digits, the cards more.
+# Relative rounding of other numbers in sentences: they have three digits, the cards more.
 _SENTENCE_ROUNDING = 6e-3
 
 
 def sentences_in_header(header):
-    """Return the sentences of ccdflow in a header: one that is longer than a card goes on."""
+    """Return the sentences of ccdflow in HISTORY; the cards of a long sentence are joined."""
     sentences, last_line = [], None
     for line in header.get("HISTORY", ()):
         text = str(line)
         if text.startswith(_START_OF_SENTENCE):
             sentences.append(text.removeprefix(_START_OF_SENTENCE))
-        elif sentences and last_line is not None and len(last_line) >= _WIDTH - 1:
+        elif sentences and last_line is not None and len(last_line) >= _CARD_CHARACTERS - 1:
             # Readers cut the blanks at the end of a card.
-            sentences[-1] += " " * (_WIDTH - len(last_line)) + text
+            sentences[-1] += " " * (_CARD_CHARACTERS - len(last_line)) + text
         last_line = text
     return sentences
 
@@ -144,7 +145,7 @@ def _check_warning(text, header, kind, tails):
     kind : str
         Kind of product.
     tails : list of str
-        Behind the keywords of each amplifier's cards.
+        End of the keywords of each amplifier's cards.
     """
     sentence, tail = text, tails[0]
     if len(tails) > 1 and (match := _AMPLIFIER_SENTENCE.fullmatch(text)):
@@ -162,7 +163,7 @@ def _check_warning(text, header, kind, tails):
 
 
 def _check_number(text, header, keyword, tail, number):
-    """Compare a number of a sentence with its card: NREJECT in %, all others in its unit.
+    """Compare a number of a sentence with its card: NREJECT in %, others in the unit of the card.
 
     Parameters
     ----------
@@ -170,14 +171,14 @@ def _check_number(text, header, keyword, tail, number):
         The sentence.
     header : astropy.io.fits.Header
     keyword, tail : str
-        The card is their sum; the tail is that of an amplifier.
+        Beginning and end of the card's keyword; the end is that of an amplifier.
     number : float
-        As in the sentence.
+        Number in the sentence.
     """
     if keyword == "NREJECT":
         y, x = place_of(header, tail)
-        values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
-        if header[keyword] < (1 - _SHARE_ROUNDING) * number / 100 * values:
+        n_values = header.get("NCOMBINE", 0) * (y.stop - y.start) * (x.stop - x.start)
+        if header[keyword] < (1 - _SHARE_ROUNDING) * number / 100 * n_values:
             raise Differs(f"HISTORY has {text!r}, and NREJECT is {header[keyword]}")
         return
     numbered_keywords = {"CNOISPR": "CNOISP", "GAINMEAS": "GAINME", "AMPGAIN": "GAIN"}
@@ -187,18 +188,18 @@ def _check_number(text, header, keyword, tail, number):
 
 
 def check_plain(header, pattern):
-    """Raise unless each sentence of ccdflow is one of some patterns.
+    """Raise unless each sentence of ccdflow in HISTORY matches a pattern.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     pattern : re.Pattern
-        Pattern of whole sentences.
+        Matches whole sentences.
 
     Raises
     ------
     Differs
-        If a sentence is none of them.
+        If a sentence does not match.
     """
     for text in sentences_in_header(header):
         if not pattern.fullmatch(text):

@@ -1,8 +1,7 @@
-"""The cards that a product has from its source: none changed, none added, none lost.
+"""The check of the cards that a product has from its source: no change, no addition, no loss.
 
-Every card of a product is one of its source, with the source's value and comment, or one that
-ccdflow writes, which the verdicts compare one by one; with those of `BELIEVED_CARDS` nothing can be
-compared.
+A card of a product is a card of its source, with the same value and comment, or a card of ccdflow.
+The verdicts compare the cards of ccdflow one by one, except for those of `BELIEVED_CARDS`.
 """
 
 from __future__ import annotations
@@ -16,39 +15,38 @@ from astropy.io.fits.verify import VerifyError, VerifyWarning
 
 from ccdflow.verify.comparing.comparing import Differs
 
-# A pattern of cards on how an HDU is stored: their values are the product's own.
+# Pattern of cards on how an HDU is stored: their values are the product's own.
 _STORAGE_CARDS = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|CHECKSUM|DATASUM|LONGSTRN|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|NEXTEND|DATAMIN|DATAMAX|BZERO|BSCALE|BLANK|BUNIT"
 )
-# A pattern of storage cards that a product may have though its source lacks them.
+# Pattern of storage cards that a product may have although its source lacks them.
 _STORAGE_CARDS_ADDED = (
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM|LONGSTRN|BUNIT"
     r"|EXT(NAME|VER|LEVEL)|INHERIT"
 )
-# A pattern of cards with versions of programs, and with keys and names of products.
+# Pattern of cards with versions of programs, and with keys and names of products.
 _VERSION_CARDS = r"CCDFLOW|(CCDP|ASTRP|NUMPY)VER|CCDF(KEY|NAME)"
-# A pattern of cards on amplifiers and overscan of a reduced frame.
+# Pattern of cards on amplifiers and overscan of a reduced frame.
 _AMPLIFIER_CARDS = (
     r"NAMPS|(DATSEC|OVERSC|BIASLV|OVRRMS|AMPNAM|AMPFLP|OSCAXI|OSCSAT|AMP(SAT|TOP|FUL|HDU|BAD)|GAIN|TRIM)\d\d"
     r"|OSC(STAT|MODEL|ORDER|SIGMA|ITERS|AXIS|SAT)|OVERSCAN|BIASLVL|OVERRMS|TRIM|AMP(HDU|FLIP|SAT|TOP|FULL|GAIN|BAD)"
     r"|RAW(FILE|FP|DATE)|DATSEC"
 )
-# A pattern of cards with places in the image or on the detector, given anew as pixels move.
+# Pattern of cards with places in the image or on the detector: they change because pixels move.
 _PLACED_CARDS = r"(CCD|DET|AMP|DATA)SEC|LTV\d|LTM\d_\d|CRPIX\d\w?|(PC|CD)\d_\d\w?|CDELT\d\w?"
-# A pattern of cards of world coordinates.
+# Pattern of cards of world coordinates.
 _WORLD_CARDS = (
     r"(CRPIX|CRVAL|CDELT|CTYPE|CUNIT|CROTA|CRDER|CSYER)\d[A-Z]?|(PC|CD|PV|PS)\d_\d+[A-Z]?"
     r"|(WCSAXES|WCSNAME|LONPOLE|LATPOLE)[A-Z]?|WCSDIM|WAT\d_\d+|[AB]P?_\w+|CPDIS\d|DP\d|CPERR\d|D2IM.*"
 )
-# A pattern of cards with sections and numbers that count raw pixels: they do not hold for a reduced
-# frame.
+# Pattern of cards with sections and numbers of raw pixels: they are wrong for a reduced frame.
 _RAW_PIXEL_CARDS = (
     r"(BIAS|TRIM|DATA|CCD|DET|AMP|PRE|POST)SEC\w*|[ABCDT]SEC_?(\d+|[A-Z]\d?)|RTDATSEC|[CR]OVER"
     r"|ESO DET OUT\d+ .*|\w*(PRE|OVER)SC\w*|\w*OSCAN\w*|LT[VM].*"
     r"|\w*PSCAN\w*|[PO]VERS[XY]|N[PO]SC\w*|DATE"
 )
-# A pattern of cards on the tiles of a compressed image.
+# Pattern of cards on the tiles of a compressed image.
 _TILE_CARDS = r"T(FIELDS|(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+)|THEAP|Z\w+"
 # Patterns of the cards that a combined frame adds, and of those that a calibrated one adds.
 _COMBINED_CARDS = (
@@ -63,7 +61,7 @@ _CALIBRATED_CARDS = (
     r"|QUANSTEP|CR(SIGMA|CONTR|FWHM)|LINRAW(\d\d)?|SATME(AS|A\d\d)"
 )
 WORLD = re.compile(_WORLD_CARDS)
-"""Matches cards of world coordinates: all are there, or HISTORY says that they are left out."""
+"""Matches cards of world coordinates: a product has all of its source, or a line in HISTORY."""
 
 # Older results: the comment of OSCAXIS in reduced frames of header version 3, and the present one.
 # A calibrated frame keeps the comment that its reduced frame had.
@@ -72,7 +70,7 @@ _COMMENTS_OF_VERSIONS = {
     "part of the image with one overscan level",
 }
 # Bytes of a FITS card.
-_CARD = 80
+_CARD_BYTES = 80
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 
 BELIEVED_CARDS = {
@@ -85,19 +83,19 @@ BELIEVED_CARDS = {
     r"CLIPSIG|CLIPITER|CRCONTR|BPSHARE|BPNIGHTS|HOTRATE|LOWSIGMA": "a limit, or none, that"
     " gives the same values as the true one; the notes of the run have the settings",
 }
-"""Cards that nothing can be compared with, with the reasons: docs/verify.md has them."""
+"""Patterns of cards that are compared with nothing, and the reasons: docs/verify.md has them."""
 
 
 @dataclass(frozen=True)
 class CardOrigins:
-    """Rules by which the cards of a sort of product come from its source.
+    """Patterns of a sort of product's cards by their relation to the source.
 
     Attributes
     ----------
     renewed_cards : re.Pattern
-        Cards that the product gives anew: values may differ from the source's.
+        Cards that the product writes anew: their values may differ from those of the source.
     added_cards : re.Pattern
-        Cards that a source need not have.
+        Cards of the product that the source need not have.
     omissible_cards : re.Pattern
         Cards of the source that the product need not have.
     history_starts : re.Pattern
@@ -134,7 +132,7 @@ COMBINED_ORIGINS = CardOrigins(
         rf"{_STORAGE_CARDS}|{_VERSION_CARDS}|RAW(FILE|FP|DATE)|BIASLVL|BIASLV\d+|OVERRMS|OVRRMS\d+"
         r"|AMPTOP(\d\d)?|AMPFUL(L|\d\d)"
     ),
-    # Lines of ccdflow in any words, such as warnings on the pixels.
+    # All lines of ccdflow, such as warnings on the pixels.
     re.compile("ccdflow: "),
 )
 """Patterns that match the cards of a combined bias, dark or flat by their origins."""
@@ -149,16 +147,16 @@ CALIBRATED_ORIGINS = CardOrigins(
 
 
 def check_cards(header, sources, origin, *, must_have=True):
-    """Raise unless the cards that a product has from its source have the source's values.
+    """Raise unless the cards of a product are those of its source, but for the allowed changes.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     sources : list of astropy.io.fits.Header
-        The source's; where its first one lacks a card, one of the others may have it.
+        Headers of the source; where the first one lacks a card, another one may have it.
     origin : CardOrigins
     must_have : bool
-        Whether the header must have each card of the first source but those that are dropped.
+        Whether the header must have all cards of the first source but the omissible ones.
 
     Raises
     ------
@@ -186,7 +184,7 @@ def check_cards(header, sources, origin, *, must_have=True):
 
 
 def check_shared_cards(header, members, origin):
-    """Raise unless a combined frame has all cards that its members have alike.
+    """Raise if a combined frame lacks a card that is equal in all its members.
 
     Parameters
     ----------
@@ -195,12 +193,12 @@ def check_shared_cards(header, members, origin):
     members : list of astropy.io.fits.Header
         Headers of its members.
     origin : CardOrigins
-        Rules on the cards of combined frames.
+        Patterns of the cards of combined frames.
 
     Raises
     ------
     Differs
-        If a card is absent or has another value.
+        If a card is absent.
     """
     first_member, *other_members = members
     for keyword in dict.fromkeys(first_member.keys()):
@@ -215,7 +213,7 @@ def check_shared_cards(header, members, origin):
 
 
 def _check_card(header, source, keyword):
-    """Compare value and comment of a card, by its text where astropy cannot read its value."""
+    """Compare value and comment of a card; its text, where astropy cannot read its value."""
     try:
         card_value, value = header[keyword], source[keyword]
     except VerifyError:
@@ -229,7 +227,7 @@ def _check_card(header, source, keyword):
 
 
 def text_of_card(card):
-    """Return the text of a card; astropy puts quotes around a value that breaks the standard."""
+    """Return the text of a card. astropy puts quotes around a value that breaks the standard."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)
         return card.image
@@ -242,7 +240,7 @@ def _comment_of(header, keyword):
 
 
 def _check_commentary(header, sources, origin, must_have):
-    """Raise unless the lines of COMMENT and HISTORY are the source's, or begin as ccdflow's do.
+    """Raise unless the lines of COMMENT and HISTORY are those of the source or of ccdflow.
 
     Parameters
     ----------
@@ -252,7 +250,7 @@ def _check_commentary(header, sources, origin, must_have):
     must_have : bool
         Whether the lines of the sources have to be there.
     """
-    is_long = any(len(text_of_card(card)) > _CARD for card in header.cards)
+    is_long = any(len(text_of_card(card)) > _CARD_BYTES for card in header.cards)
     if "LONGSTRN" in header and not is_long and not any("LONGSTRN" in source for source in sources):
         raise Differs("LONGSTRN is there, and no text goes on in a second card")
     if _count_blank(header) > max(map(_count_blank, sources), default=0):
@@ -266,7 +264,7 @@ def _check_commentary(header, sources, origin, must_have):
 
 
 def _check_lines(keyword, lines, source_lines, origin):
-    """Raise unless each line is one of the sources' or of ccdflow's.
+    """Raise unless each line is a line of the sources or of ccdflow.
 
     Parameters
     ----------
@@ -276,11 +274,11 @@ def _check_lines(keyword, lines, source_lines, origin):
     source_lines : set of str
         Lines of its sources.
     origin : CardOrigins
-        Rules on the lines of ccdflow.
+        Patterns of the lines of ccdflow.
     """
     is_own = False
     for line in lines:
-        # A line of ccdflow that is longer than a card goes on in the next one.
+        # A long line of ccdflow continues in the next card.
         is_begun = keyword == "HISTORY" and origin.history_starts.match(line) is not None
         goes_on = is_own and line not in source_lines and not line.startswith("ccdflow: ")
         is_own = is_begun or goes_on

@@ -1,4 +1,4 @@
-"""Pixels that are bad in the dark, found once more: a line through the darks of each pixel."""
+"""Pixels that are bad in darks, found once more by a line through the darks of each pixel."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from ccdflow.verify.detector.pixel_bits import (
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, HOT, VARIES
 
-# All numbers are those of detector/pixels/, written again, so that a wrong one there is noticed
-# here; the rounds with a pixel's own light are one more than the usual ones there.
+# All numbers but `_OWN_LIGHT_ROUNDS` are those of detector/pixels/, written again, so that a wrong
+# one there is noticed here.
 
-# Rows that give the usual rate and noise.
+# Rows that give rate and noise of a usual pixel, at most.
 _SAMPLE_ROWS = 128
 # Pixels of each dark that are read at once.
 _STRIP_PIXELS = 1 << 17
-# Chance that a good pixel departs from its line like a bad one.
+# Fraction of the good pixels that chance takes as far off their line as bad ones.
 _FALSE_ALARM_SHARE = 1e-6
-# The rate of a hot pixel is this many standard errors above the median.
+# Standard errors by which the rate of a hot pixel is above its surroundings.
 _BAD_SIGMA = 5.0
-# A value this many standard errors above the others is a hit by a cosmic ray.
+# Standard errors by which a hit by a cosmic ray is above the other values of its exposure.
 _HIT_SIGMA = 6.0
-# A pixel this many errors above the usual rate gets weights by its own light.
+# Standard errors above the usual rate from which on a pixel has weights by its own light.
 _OWN_LIGHT_SIGMA = 3.0
-# Rounds of finding the line of a pixel with the usual weights.
+# Rounds in which the line of a usual pixel is fitted.
 _USUAL_ROUNDS = 2
-# Rounds of finding the line of a pixel with weights by its own light.
+# Rounds in which the line of a pixel is fitted with weights by its own light.
 _OWN_LIGHT_ROUNDS = 3
-# Errors are scaled by at least this factor: a smaller one is chance.
+# Errors are scaled by factors above this one: a smaller factor is chance.
 _SAME_NOISE = 1.05
 
 
 def rows_of_usual_pixel(ny):
-    """Return the rows that the usual pixel is measured in: int, (k,), k at most 128."""
+    """Return the rows in which a usual pixel is measured: int, (k,), evenly spread."""
     return np.unique(np.round(np.linspace(0, ny - 1, min(ny, _SAMPLE_ROWS))).astype(int))
 
 
 def strips_of(ny, nx):
-    """Return the strips of rows, multiples of 32, in which neighbours are compared.
+    """Return the strips, multiples of 32 rows, in which neighbours are compared.
 
     Parameters
     ----------
@@ -61,23 +61,24 @@ def strips_of(ny, nx):
 
 @dataclass(frozen=True)
 class PixelLines:
-    """Lines through the darks of some pixels: slope, its error, and the residuals.
+    """Lines through the darks of some pixels, with errors and chi^2.
 
     Attributes
     ----------
     rate, error : numpy.ndarray of shape (...), float64
-        Electrons a second.
-    offset, offset_error, misfit, scatter : numpy.ndarray of shape (...), float64
-        Electrons without exposure, and the error; chi^2 of the exposures about the line, and of the
-        frames about the means of their exposures.
+        Rate and its standard error, electrons a second.
+    offset, offset_error : numpy.ndarray of shape (...), float64
+        Electrons without exposure, and their standard error.
+    misfit_chi2, scatter_chi2 : numpy.ndarray of shape (...), float64
+        Chi^2 of the exposures about the line, and of the frames about the means of their exposures.
     """
 
     rate: np.ndarray
     error: np.ndarray
     offset: np.ndarray
     offset_error: np.ndarray
-    misfit: np.ndarray
-    scatter: np.ndarray
+    misfit_chi2: np.ndarray
+    scatter_chi2: np.ndarray
 
 
 class LinesThroughDarks:
@@ -88,7 +89,7 @@ class LinesThroughDarks:
     sample : numpy.ndarray of shape (n, k, nx), float64
         Some rows of all darks, electrons; NaN where masked.
     seconds : sequence of float
-        Exposure of each.
+        Exposure of each dark.
     read_noise : float
         Read noise, electrons.
 
@@ -98,16 +99,16 @@ class LinesThroughDarks:
         The different exposures, s.
     members_of_exposures : list of numpy.ndarray of shape (m,), int
         The darks of each exposure, by index.
-    noise : float
-        Read noise, electrons.
+    read_noise : float
+        Electrons.
     usual_light : numpy.ndarray of shape (k,), float64
         Electrons of a usual pixel in each exposure.
     rate : float
         Dark current of a usual pixel, electrons a second.
-    freedom : (int, int)
-        Degrees of freedom of a pixel's misfit and of its scatter.
+    degrees_of_freedom : (int, int)
+        Those of `misfit_chi2` and of `scatter_chi2` of a pixel.
     scales : list of float
-        Factors of the errors of rate, misfit, scatter and offset, 1 or more.
+        Factors of the errors of rates, of both chi^2, and of the errors of offsets, 1 or more.
     """
 
     def __init__(self, sample, seconds, read_noise):
@@ -115,22 +116,26 @@ class LinesThroughDarks:
         self.members_of_exposures = [
             np.flatnonzero(np.asarray(seconds) == time) for time in self.times
         ]
-        self.noise = float(read_noise)
+        self.read_noise = float(read_noise)
         self.usual_light, self.rate = np.zeros(len(self.times)), 0.0
         for _ in range(_USUAL_ROUNDS):
             lines = self._usual_lines(sample)
             self.rate = float(np.nanmedian(lines.rate))
             self.usual_light = np.maximum(np.nanmedian(lines.offset) + self.rate * self.times, 0)
-        self.freedom = len(self.times) - 2, len(seconds) - len(self.times)
+        self.degrees_of_freedom = len(self.times) - 2, len(seconds) - len(self.times)
         self.scales = self._scales(self.lines(sample))
 
     def _scales(self, lines):
-        """Return by how much rates, both chi^2 and offsets scatter more than assumed: 1 or more."""
+        """Return the ratios of measured to assumed scatter of rates, both chi^2 and offsets."""
         rate = lines.rate[np.isfinite(lines.rate)]
         scales = [sigma_by_mad(rate - np.median(rate)) / float(np.nanmedian(lines.error))]
-        for values, freedom in zip((lines.misfit, lines.scatter), self.freedom, strict=True):
-            expected_median = special.chdtri(freedom, 0.5) if freedom else 1.0
-            scales.append(float(np.nanmedian(values)) / expected_median if freedom else 1.0)
+        for values, degrees_of_freedom in zip(
+            (lines.misfit_chi2, lines.scatter_chi2), self.degrees_of_freedom, strict=True
+        ):
+            expected_median = special.chdtri(degrees_of_freedom, 0.5) if degrees_of_freedom else 1.0
+            scales.append(
+                float(np.nanmedian(values)) / expected_median if degrees_of_freedom else 1.0
+            )
         offset = lines.offset[np.isfinite(lines.offset)]
         scales.append(
             sigma_by_mad(offset - np.median(offset)) / float(np.nanmedian(lines.offset_error))
@@ -138,10 +143,10 @@ class LinesThroughDarks:
         return [scale if scale > _SAME_NOISE else 1.0 for scale in scales]
 
     def _usual_lines(self, darks):
-        """Return lines with the weights of a usual pixel: (n, ...) to (...)."""
+        """Return the lines with the weights of a usual pixel: (n, ...) to (...)."""
         means = np.array([darks[members].mean(axis=0) for members in self.members_of_exposures])
         counts = np.array([len(members) for members in self.members_of_exposures])
-        variance = (self.noise**2 + self.usual_light) / counts
+        variance = (self.read_noise**2 + self.usual_light) / counts
         weight = 1 / variance
         middle = np.average(self.times, weights=weight)
         spread = (weight * (self.times - middle) ** 2).sum()
@@ -149,9 +154,9 @@ class LinesThroughDarks:
         offset = np.tensordot(weight / weight.sum(), means, 1) - rate * middle
         shape = (-1, *[1] * rate.ndim)
         deviations = means - (offset + rate * self.times.reshape(shape))
-        misfit = (deviations**2 / variance.reshape(shape)).sum(axis=0)
-        scatter = sum(
-            ((darks[members] - mean) ** 2).sum(axis=0) / (self.noise**2 + usual_light)
+        misfit_chi2 = (deviations**2 / variance.reshape(shape)).sum(axis=0)
+        scatter_chi2 = sum(
+            ((darks[members] - mean) ** 2).sum(axis=0) / (self.read_noise**2 + usual_light)
             for members, mean, usual_light in zip(
                 self.members_of_exposures, means, self.usual_light, strict=True
             )
@@ -163,12 +168,12 @@ class LinesThroughDarks:
             error=errors[0],
             offset=offset,
             offset_error=errors[1],
-            misfit=misfit,
-            scatter=scatter,
+            misfit_chi2=misfit_chi2,
+            scatter_chi2=scatter_chi2,
         )
 
     def lines(self, darks):
-        """Return the lines of pixels, those that stand out with the weights of their own light.
+        """Return the lines of pixels; bright or hit ones have the weights of their own light.
 
         Parameters
         ----------
@@ -194,7 +199,7 @@ class LinesThroughDarks:
         return lines
 
     def _hits(self, darks):
-        """Return the values that alone of their pixel stand out of their exposure: cosmic rays."""
+        """Return which values are hits by cosmic rays: the only outlier of a pixel's exposures."""
         hits = np.zeros(darks.shape, bool)
         for members, usual_light in zip(self.members_of_exposures, self.usual_light, strict=True):
             if len(members) < 2:
@@ -204,13 +209,13 @@ class LinesThroughDarks:
             mean_of_others = (values.sum(axis=0) - largest) / n_others
             with np.errstate(invalid="ignore"):
                 limit = _HIT_SIGMA * np.sqrt(
-                    (self.noise**2 + np.fmax(mean_of_others, usual_light)) * (1 + 1 / n_others)
+                    (self.read_noise**2 + np.fmax(mean_of_others, usual_light)) * (1 + 1 / n_others)
                 )
                 hits[members] = (values == largest) & (largest - mean_of_others > limit)
         return hits & (hits.sum(axis=0) == 1)
 
     def _weighted_lines(self, values, hits):
-        """Return lines of some pixels, (n, m), by the noise of their own light."""
+        """Return the lines of some pixels, (n, m), with the weights of their own light."""
         is_kept, times = np.isfinite(values) & ~hits, self.times[:, None]
         values = np.where(is_kept, values, 0.0)
         counts = np.array(
@@ -218,13 +223,13 @@ class LinesThroughDarks:
         )
         sums = np.array([values[members].sum(axis=0) for members in self.members_of_exposures])
         means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-        variance = np.full(means.shape, self.noise**2)
+        variance = np.full(means.shape, self.read_noise**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             for _ in range(_OWN_LIGHT_ROUNDS):
                 weight = counts / variance
                 middle = (weight * times).sum(axis=0) / weight.sum(axis=0)
                 spread = (weight * (times - middle) ** 2).sum(axis=0)
-                # Values of one exposure alone are apart by rounding.
+                # Without a second exposure only rounding makes a spread.
                 spread[(counts > 0).sum(axis=0) < 2] = 0
                 rate = (weight * (times - middle) * means).sum(axis=0) / spread
                 offset = (weight * means).sum(axis=0) / weight.sum(axis=0) - rate * middle
@@ -232,9 +237,9 @@ class LinesThroughDarks:
                 light = np.where(
                     rate > self.rate + _OWN_LIGHT_SIGMA * error, model, self.usual_light[:, None]
                 )
-                variance = self.noise**2 + np.maximum(light, 0)
-            misfit = ((means - model) ** 2 * counts / variance).sum(axis=0)
-        scatter = sum(
+                variance = self.read_noise**2 + np.maximum(light, 0)
+            misfit_chi2 = ((means - model) ** 2 * counts / variance).sum(axis=0)
+        scatter_chi2 = sum(
             (np.where(is_kept[members], values[members] - mean, 0) ** 2).sum(axis=0) / value
             for members, mean, value in zip(self.members_of_exposures, means, variance, strict=True)
         )
@@ -245,13 +250,13 @@ class LinesThroughDarks:
             error=error,
             offset=offset,
             offset_error=offset_error,
-            misfit=misfit,
-            scatter=scatter,
+            misfit_chi2=misfit_chi2,
+            scatter_chi2=scatter_chi2,
         )
 
 
-def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
-    """Give pixels of an amplifier the bits that darks of several exposures give.
+def flag_by_lines(bits, place, read_rows, seconds, read_noise, hot_rate):
+    """Expect the bits of an amplifier's pixels that darks of several exposures give.
 
     Parameters
     ----------
@@ -259,27 +264,32 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
         Bits of the image; changed in place.
     place : (slice, slice)
         The amplifier.
-    read : callable
-        Rows of the amplifier, counted from its first one, to (n, k, nx) electrons.
+    read_rows : callable
+        Called with rows of the amplifier, from its first one; returns (n, k, nx) electrons.
     seconds : sequence of float
-    noise : float
-        Read noise, electrons.
+        Exposure of each dark.
+    read_noise : float
+        Electrons.
     hot_rate : float
         Electrons a second.
     """
     y, x = place
     ny, nx = y.stop - y.start, x.stop - x.start
-    fit = LinesThroughDarks(read(rows_of_usual_pixel(ny)), seconds, noise)
+    fit = LinesThroughDarks(read_rows(rows_of_usual_pixel(ny)), seconds, read_noise)
     sums = []
     for strip in strips_of(ny, nx):
-        lines = fit.lines(read(np.arange(strip.start, strip.stop)))
+        lines = fit.lines(read_rows(np.arange(strip.start, strip.stop)))
         part = slice(strip.start + y.start, strip.stop + y.start), x
         rate = np.nan_to_num(lines.rate, nan=fit.rate)
         excess = lines.rate - np.maximum(values_of_neighbours(rate), fit.rate)
         limit = np.fmax(hot_rate, _BAD_SIGMA * fit.scales[0] * lines.error)
         bits.add(HOT, excess, limit, part, margin=0)
         for bit, values, freedom, scale in zip(
-            (HOT, VARIES), (lines.misfit, lines.scatter), fit.freedom, fit.scales[1:3], strict=True
+            (HOT, VARIES),
+            (lines.misfit_chi2, lines.scatter_chi2),
+            fit.degrees_of_freedom,
+            fit.scales[1:3],
+            strict=True,
         ):
             if freedom:
                 bits.add(
@@ -294,7 +304,7 @@ def flag_by_lines(bits, place, read, seconds, noise, hot_rate):
 
 
 def _flag_filling_pixels(bits, part, lines, fit):
-    """Give the bit to pixels whose line is off its neighbours' without exposure: they fill up.
+    """Expect the bit of pixels whose offset differs from their neighbours': they fill up.
 
     Parameters
     ----------
@@ -310,13 +320,13 @@ def _flag_filling_pixels(bits, part, lines, fit):
     offset = np.nan_to_num(lines.offset)
     square = ((offset - values_of_neighbours(offset)) / (fit.scales[3] * lines.offset_error)) ** 2
     bits.add(HOT, square, _BAD_SIGMA**2, part, margin=0)
-    if fit.freedom[0]:
-        limit = special.chdtri(fit.freedom[0] + 1, _FALSE_ALARM_SHARE)
-        bits.add(HOT, square + lines.misfit / fit.scales[1], limit, part, margin=0)
+    if fit.degrees_of_freedom[0]:
+        limit = special.chdtri(fit.degrees_of_freedom[0] + 1, _FALSE_ALARM_SHARE)
+        bits.add(HOT, square + lines.misfit_chi2 / fit.scales[1], limit, part, margin=0)
 
 
 def flag_by_one_dark(bits, place, rate, error, hot_rate):
-    """Give pixels of an amplifier the bits that one combined dark gives.
+    """Expect the bits of an amplifier's pixels that one combined dark gives.
 
     Parameters
     ----------
@@ -324,7 +334,7 @@ def flag_by_one_dark(bits, place, rate, error, hot_rate):
         Changed in place.
     place : (slice, slice)
     rate, error : numpy.ndarray of shape (ny, nx), float64
-        Rates of the amplifier's pixels, electrons a second.
+        Rates of the amplifier's pixels and their standard errors, electrons a second.
     hot_rate : float
     """
     level, usual_error = float(np.nanmedian(rate)), float(np.nanmedian(error))

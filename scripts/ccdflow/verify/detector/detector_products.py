@@ -1,4 +1,4 @@
-"""The verdict on the measurements of a detector by a night, and on the maps of its bad pixels."""
+"""The verdict on a night's measurements of a detector, and on the maps of its bad pixels."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ _ALLOWED_BITS = {
     "LEVELS": BAD_COLUMN,
     "DEEP": BAD_COLUMN,
 }
-# Nights: 0.7 x 90 is 62.99999999999999, and a share that is met exactly counts as met.
+# Nights by which a number may be below its limit: 0.7 x 90 is 62.99999999999999 and not 63.
 _ROUNDING = 1e-9
+# The tables of bad pixels and of pixels that may be low, in a night's product.
 _TABLES = ("PIXELS", "WEAK")
-_COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
+_MAP_COLUMNS = ("BITS", "FIRST", "LAST", "SEEN", "LOOKED")
 
 
 def verify_detector(headers, path, results):
-    """Make a product of detector/ again: a map or a night's table of bad pixels, a shutter's map.
+    """Return the verdict on a product of detector/, which is made again and compared.
+
+    It is a map of bad pixels, a night's table of them, or a map of a shutter.
 
     Parameters
     ----------
@@ -46,56 +49,60 @@ def verify_detector(headers, path, results):
     Raises
     ------
     Differs
-        If it has other pixels or cards.
+        If pixels or cards differ.
     CannotRemake
-        If a file that it is made of is missing, or it is of an older version.
+        If a source is missing, or the product is of an older version.
     """
     with fits.open(path, memmap=False) as hdus:
         check_measured(hdus, path)
         if sort_of(path) == "bad_pixels_":
             return _verify_map(headers[0], hdus, results)
         if sort_of(path) == "pixels_":
-            _check_table(headers[0], hdus)
+            _check_table_of_pixels(headers[0], hdus)
             return verify_night(headers[0], hdus, results)
         return verify_shutter(headers[0], hdus, results)
 
 
 def _verify_map(first_header, hdus, results):
-    """Make a map of bad pixels again from its measurements, and compare it."""
+    """Return the verdict on a map of bad pixels by the tables of its nights."""
     nights = _nights_of_map(first_header, results)
     names = [night.night for night in nights]
     newest = sorted(set(names))[-first_header["BPNIGHTS"] :]
     table = hdus["PIXELS"].data
     newest_nights = [night for night in nights if night.night in newest]
-    # Older nights show when a pixel was bad, and do not count for low ones.
-    nights = [night if night.night in newest else night._replace(weak=None) for night in nights]
-    pixels, line = 0, 0
+    # Older nights tell when a pixel was bad, and do not count for pixels that are jointly low.
+    nights = [
+        night if night.night in newest else night._replace(weak_pixels=None) for night in nights
+    ]
+    n_pixels, n_lines = 0, 0
     images = [hdu for hdu in hdus if hdu.name.startswith("MASK")]
     _check_shapes_of_masks(images, _shapes_of_images(nights, results))
-    for number, hdu in enumerate(images):
+    for image_number, hdu in enumerate(images):
         shape, share = hdu.data.shape, first_header["BPSHARE"]
         mask = np.zeros(shape, np.int16)
-        index, bits, *_ = pixel_history(newest_nights, number, shape, share)
+        index, bits, *_ = pixel_history(newest_nights, image_number, shape, share)
         mask.reshape(-1)[index] = bits
         if n_wrong := int(np.count_nonzero(mask != hdu.data)):
             raise Differs(f"{n_wrong} pixels of {hdu.name} differ from the nights' tables")
-        index, _, *columns = pixel_history(nights, number, shape, share)
-        lines_of_image = table[line : line + index.size]
+        index, _, *columns = pixel_history(nights, image_number, shape, share)
+        lines_of_image = table[n_lines : n_lines + index.size]
         y, x = np.divmod(index, shape[1])
-        expected = {"IMAGE": np.full(index.size, number), "X": x + 1, "Y": y + 1}
-        expected |= dict(zip(_COLUMNS, (mask.reshape(-1)[index], *columns), strict=True))
-        _compare_columns(lines_of_image, expected)
-        pixels, line = pixels + mask.size, line + index.size
-    if line != len(table):
+        expected_columns = {"IMAGE": np.full(index.size, image_number), "X": x + 1, "Y": y + 1}
+        expected_columns |= dict(
+            zip(_MAP_COLUMNS, (mask.reshape(-1)[index], *columns), strict=True)
+        )
+        _compare_columns(lines_of_image, expected_columns)
+        n_pixels, n_lines = n_pixels + mask.size, n_lines + index.size
+    if n_lines != len(table):
         raise Differs(
-            f"PIXELS should have {line} lines by the nights' tables, and has {len(table)}"
+            f"PIXELS should have {n_lines} lines by the nights' tables, and has {len(table)}"
         )
     check_text(first_header, "NIGHT", names[-1])
     if first_header["NNIGHTS"] < len(set(names)):
         raise Differs(
             f"NNIGHTS is {len(set(names))} or more, and its card has {first_header['NNIGHTS']}"
         )
-    return {"compared": "equal to what the nights' tables give", "pixels": pixels, "largest": 0.0}
+    return {"compared": "equal to what the nights' tables give", "pixels": n_pixels, "largest": 0.0}
 
 
 def _check_shapes_of_masks(images, shapes):
@@ -109,12 +116,12 @@ def _check_shapes_of_masks(images, shapes):
 
 
 def _shapes_of_images(nights, results):
-    """Return (ny, nx) of each image of a map's nights, as the newest master that is there has it.
+    """Return (ny, nx) of each image of a map's nights, by their newest existing master.
 
     Raises
     ------
     CannotRemake
-        If no master of these nights is there.
+        If no master of these nights exists.
     """
     for night in reversed(nights):
         names = [str(night.header[word]) for word in night.header if word.startswith("IMCOM")]
@@ -164,25 +171,24 @@ def _nights_of_map(first_header, results):
 
 
 class NightOfMap(NamedTuple):
-    """A night's table of pixels, as a map of bad pixels needs it.
+    """The parts of a night's table of pixels that a map of bad pixels needs.
 
     Attributes
     ----------
     night : str
     sources : list of str
-        The sources that could show bad pixels in this night, out of "dark", "flat", "levels" and
-        "deep".
+        Sources in which bad pixels were looked for, out of "dark", "flat", "levels" and "deep".
     lines : astropy.io.fits.FITS_rec
         The bad pixels.
-    weak : astropy.io.fits.FITS_rec or None
-        The pixels that may be low; None in a night that is too old to count for them.
+    weak_pixels : astropy.io.fits.FITS_rec or None
+        The pixels that may be low; None in a night that is too old to count for low pixels.
     header : astropy.io.fits.Header
     """
 
     night: str
     sources: list[str]
     lines: fits.FITS_rec
-    weak: fits.FITS_rec
+    weak_pixels: fits.FITS_rec
     header: fits.Header
 
 
@@ -197,8 +203,8 @@ class PixelHistory(NamedTuple):
     first, last : numpy.ndarray of shape (n,), str
         The first and last bad night.
     times_bad, nights_looked : numpy.ndarray of shape (n,), int64
-        Number of nights in which the pixel was bad, and, from the first of them on, in which it was
-        looked for.
+        Number of nights in which the pixel was bad, and number of those since the first bad one in
+        which it was looked for.
     """
 
     index: np.ndarray
@@ -214,20 +220,20 @@ class _WeakPixels(NamedTuple):
 
     Attributes
     ----------
-    night : int
+    night_index : int
         Index of the night.
     places : numpy.ndarray of shape (n,), int64
         Places in the flattened image.
     sigma : numpy.ndarray of shape (n,), float32
-        Contrast of each, below 0.
-    own_part : float
-        FLATOWN: the part of the scatter that is of this night alone.
+        Contrast of each pixel in standard deviations, below 0.
+    own_fraction : float
+        FLATOWN: the fraction of the variance that is noise of this night alone.
     """
 
-    night: int
+    night_index: int
     places: np.ndarray
     sigma: np.ndarray
-    own_part: float
+    own_fraction: float
 
 
 class _JointlyLow(NamedTuple):
@@ -240,8 +246,7 @@ class _JointlyLow(NamedTuple):
     first, last : numpy.ndarray of shape (n,), int64
         Indices of the first and last night.
     times_low, nights_looked : numpy.ndarray of shape (n,), int64
-        Number of nights in which the pixel was listed, and, from the first of them on, in which it
-        was looked for.
+        Number of nights that list the pixel, and number of nights since the first of these.
     """
 
     index: np.ndarray
@@ -252,7 +257,7 @@ class _JointlyLow(NamedTuple):
 
 
 def _night_of_map(first_header, number, results):
-    """Return the `NightOfMap` of a measurement that a map names."""
+    """Return the `NightOfMap` of the measurement with a number in the cards of a map."""
     name = unquote(str(first_header[f"IMCOM{number:03d}"]), errors="surrogateescape")
     path = master_file(
         NamedMaster(name, first_header[f"IMKEY{number:03d}"]), "measurement", results
@@ -271,14 +276,14 @@ def read_measurement(path):
         return NightOfMap(str(header["NIGHT"]), sources, lines, weak, header.copy())
 
 
-def pixel_history(nights, number, shape, share):
-    """Return the pixels that were ever bad, their bits, first and last night, counts.
+def pixel_history(nights, image_number, shape, share):
+    """Return the history of the pixels of an image that were ever bad.
 
     Parameters
     ----------
     nights : sequence of NightOfMap
         Oldest first.
-    number : int
+    image_number : int
         Number of the image.
     shape : (int, int)
         (ny, nx) of the image.
@@ -289,8 +294,8 @@ def pixel_history(nights, number, shape, share):
     -------
     PixelHistory
     """
-    low = _find_jointly_low(nights, number, shape, share)
-    places = [_places_in_image(night.lines, number, shape)[0] for night in nights]
+    low = _find_jointly_low(nights, image_number, shape, share)
+    places = [_places_in_image(night.lines, image_number, shape)[0] for night in nights]
     index = np.unique(np.concatenate([low.index, *places]))
     bits = np.zeros(index.size, np.int16)
     times_bad, nights_looked = (np.zeros(index.size, np.int64) for _ in range(2))
@@ -299,7 +304,7 @@ def pixel_history(nights, number, shape, share):
         has_source = np.array([source.lower() in night.sources for night in nights], bool)
         bits_by_night = np.zeros((len(nights), index.size), np.int16)
         for row, night, places_of_night in zip(bits_by_night, nights, places, strict=True):
-            lines = night.lines[night.lines["IMAGE"] == number]
+            lines = night.lines[night.lines["IMAGE"] == image_number]
             row[np.searchsorted(index, places_of_night)] = _bits_of_source(lines, source)
         bits_by_night[~has_source] = 0
         is_bad = bits_by_night != 0
@@ -328,33 +333,33 @@ def pixel_history(nights, number, shape, share):
     return PixelHistory(index, bits, names[first], names[last], times_bad, nights_looked)
 
 
-def _places_in_image(lines, number, shape):
-    """Return the places of the pixels of an image in it, and which lines they are."""
-    is_of_image = lines["IMAGE"] == number
+def _places_in_image(lines, image_number, shape):
+    """Return the flattened indices of an image's pixels in a table, and which lines have them."""
+    is_of_image = lines["IMAGE"] == image_number
     x, y = (lines[name][is_of_image].astype(np.int64) for name in ("X", "Y"))
     return (y - 1) * shape[1] + x - 1, is_of_image
 
 
-def _find_jointly_low(nights, number, shape, share):
+def _find_jointly_low(nights, image_number, shape, share):
     """Return the `_JointlyLow` pixels of an image.
 
     Parameters
     ----------
     nights : sequence of NightOfMap
         Oldest first.
-    number : int
+    image_number : int
         Number of the image.
     shape : (int, int)
         (ny, nx).
     share : float
         Fraction of the nights in which a pixel has to be low.
     """
-    keyword, weak_of_nights = f"FLATOWN{number}", []
+    keyword, weak_of_nights = f"FLATOWN{image_number}", []
     for night_index, night in enumerate(nights):
-        if night.weak is not None and keyword in night.header:
-            places, lines = _places_in_image(night.weak, number, shape)
-            sigma, own_part = night.weak["SIGMA"][lines], night.header[keyword]
-            weak_of_nights.append(_WeakPixels(night_index, places, sigma, own_part))
+        if night.weak_pixels is not None and keyword in night.header:
+            places, lines = _places_in_image(night.weak_pixels, image_number, shape)
+            sigma, own_fraction = night.weak_pixels["SIGMA"][lines], night.header[keyword]
+            weak_of_nights.append(_WeakPixels(night_index, places, sigma, own_fraction))
     all_places = [np.empty(0, np.int64), *(weak.places for weak in weak_of_nights)]
     index = np.unique(np.concatenate(all_places))
     if not index.size:
@@ -366,12 +371,12 @@ def _find_jointly_low(nights, number, shape, share):
     nights_listed = is_listed.sum(axis=0)
     # Nights count from the first one in which a pixel was listed.
     nights_counted = np.logical_or.accumulate(is_listed, axis=0).sum(axis=0)
-    own_part = np.mean([weak.own_part for weak in weak_of_nights])
-    # The variance of a sum whose terms share all but their own part.
-    variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - own_part)
+    own_fraction = np.mean([weak.own_fraction for weak in weak_of_nights])
+    # The variance of a sum of terms that share all but their own fraction.
+    variance = nights_counted + nights_counted * (nights_counted - 1) * (1 - own_fraction)
     is_often_low = nights_listed >= np.maximum(np.floor(share * nights_counted + _ROUNDING), 2)
     is_low = is_often_low & (sums.sum(axis=0, dtype=float) < -LOW_SIGMA * np.sqrt(variance))
-    night_indices = np.array([weak.night for weak in weak_of_nights])
+    night_indices = np.array([weak.night_index for weak in weak_of_nights])
     is_listed = is_listed[:, is_low]
     return _JointlyLow(
         index[is_low],
@@ -383,14 +388,14 @@ def _find_jointly_low(nights, number, shape, share):
 
 
 def _bits_of_source(lines, source):
-    """Return the bits that a source gives; 0 in a table without its column."""
+    """Return the bits in the column of a source; 0 in a table without this column."""
     # Older results: tables lack the columns of newer sources.
     names = lines.dtype.names
     return np.asarray(lines[source]) if source in names else np.zeros(len(lines), np.int16)
 
 
-def _check_table(first_header, hdus):
-    """Raise unless the lines of a night's table are in order, once each, with bits that can be."""
+def _check_table_of_pixels(first_header, hdus):
+    """Raise unless a night's table has each pixel once, in order, with allowed bits and sigma."""
     lines = hdus["PIXELS"].data
     if not set(str(first_header["LOOKED"]).split()) <= {name.lower() for name in _ALLOWED_BITS}:
         raise Differs(

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 from scipy import ndimage
 
 from ccdflow.verify.detector.pixel_bits import (
-    NEAR_LIMIT_PART,
+    NEAR_LIMIT_FRACTION,
     OpenBits,
     bad_parts,
     block_medians,
@@ -23,20 +23,20 @@ from ccdflow.verify.detector.pixel_bits import (
 )
 from ccdflow.verify.reading.restated_numbers import BAD_COLUMN, DEAD, LOW_SIGMA, PART_ROWS
 
-# All numbers but those of the strips are those of detector/pixels/, written again, so that a wrong
-# one there is noticed here.
+# The numbers, except for those of the strips, are those of detector/pixels/, written again, so that
+# a wrong one there is noticed here.
 
 # Rows that are worked on at once.
 _STRIP_ROWS = 256
-# A rest of fewer rows belongs to the strip before it.
+# A last strip of fewer rows is joined to the strip before it.
 _FEWEST_ROWS = 8
-# A weak pixel is this many sigma below its neighbours: several nights must confirm it.
+# Sigma by which a weak pixel is below its neighbours: several nights must confirm it.
 _WEAK_SIGMA = 2.5
-# A deep column is below both sides by this part of the light.
+# Fraction of the light by which a deep column is below both sides, at least.
 _DEEP_PART = 0.2
-# A deep column is below both sides by this many sigma of the flat's structure.
+# Sigma of the flat's structure by which a deep column is below both sides, at least.
 _STRUCTURE_SIGMA = 5.0
-# The light to either side of a deep column is the median of this many columns.
+# Columns whose median is the light on either side of a deep column.
 _COLUMNS_AROUND = 15
 # Columns left out between a deep column and the columns beside it that give the light.
 _COLUMNS_BETWEEN = 3
@@ -48,22 +48,22 @@ _FEWEST_OF_A_LEVEL = 2
 _LEAST_RATIO = 1.5
 # The faintest bright flat is at least this factor above the brightest faint one.
 _LEAST_GAP = 1.1
-# A pixel that is not linear differs between the levels by this part of the light.
+# Fraction of the light by which a pixel that is not linear differs between the levels, at least.
 _LEAST_DIFFERENCE = 0.002
-# A pixel that is not linear differs between the levels by this many sigma.
+# Sigma by which a pixel that is not linear differs between the levels, at least.
 _LEVEL_SIGMA = 4.5
-# Two flats differ by this many sigma at a hit.
+# Sigma by which flats of one level differ at a hit by a cosmic ray.
 _OUTLIER_SIGMA = 5.0
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """By how many sigma the pixels of an image are off their neighbours in all flats of a night.
+    """The contrast of an image's pixels to their neighbours in all flats of a night.
 
     Attributes
     ----------
     sigma : numpy.ndarray of shape (ny, nx), float64
-        -inf where no flat has a good value.
+        Contrast in standard deviations; -inf where no flat has a good value.
     own_share : float
         Fraction of the variance that is noise of the night.
     low_share : float
@@ -76,7 +76,7 @@ class Contrast:
 
 
 def measure_contrast(pairs, bits, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
-    """Return the `Contrast` of flats, and give the pixels that are low their bits.
+    """Return the `Contrast` of flats, and add the bits of low pixels.
 
     Parameters
     ----------
@@ -87,20 +87,20 @@ def measure_contrast(pairs, bits, low_sigma=LOW_SIGMA, parts=(np.s_[:, :],)):
     low_sigma : float
         Sigma by which a low pixel is below its neighbours.
     parts : sequence of (slice, slice)
-        Regions that together are the image, each compared with itself alone.
+        Regions that make up the image: pixels are compared with others of their region.
 
     Returns
     -------
     Contrast
     """
-    total, weights = np.zeros((2, *bits.required_bits.shape))
+    weighted_sum, weights = np.zeros((2, *bits.required_bits.shape))
     for flat, error in pairs:
         weighted_contrast, weight = np.zeros((2, *flat.shape))
         for part in parts:
             weighted_contrast[part], weight[part] = _weighted_contrast(flat[part], error[part])
-        total, weights = total + weighted_contrast, weights + weight
+        weighted_sum, weights = weighted_sum + weighted_contrast, weights + weight
     with np.errstate(divide="ignore", invalid="ignore"):
-        sigma = np.where(weights > 0, total / np.sqrt(weights), -np.inf)
+        sigma = np.where(weights > 0, weighted_sum / np.sqrt(weights), -np.inf)
     sampled_sigma = sigma[::4, ::4]
     usual_sigma = max(1.0, sigma_by_mad(sampled_sigma[np.isfinite(sampled_sigma)]))
     sigma /= usual_sigma
@@ -132,13 +132,13 @@ def _weighted_contrast(flat, error):
 
 
 def _strips_of(ny):
-    """Return the rows of an image in strips, the last no lower than a block that is mirrored."""
+    """Return the strips of an image's rows; the last one has at least `_FEWEST_ROWS`."""
     lows = [low for low in range(0, ny, _STRIP_ROWS) if low == 0 or ny - low >= _FEWEST_ROWS]
     return [slice(*ends) for ends in zip(lows, [*lows[1:], ny], strict=True)]
 
 
 def deep_parts(pairs):
-    """Return the pixels of columns far below both sides in all flats, and of those that may be.
+    """Return which pixels are in parts of columns that are deep in all flats, and which may be.
 
     Parameters
     ----------
@@ -152,14 +152,17 @@ def deep_parts(pairs):
     is_deep = None
     for flat, error in pairs:
         is_deep_in_flat = np.array(
-            [_find_deep_parts(flat, np.isfinite(error), sign * NEAR_LIMIT_PART) for sign in (1, -1)]
+            [
+                _find_deep_parts(flat, np.isfinite(error), sign * NEAR_LIMIT_FRACTION)
+                for sign in (1, -1)
+            ]
         )
         is_deep, ny = is_deep_in_flat if is_deep is None else is_deep & is_deep_in_flat, len(flat)
     return tuple(np.repeat(parts, PART_ROWS, axis=0)[:ny] for parts in is_deep)
 
 
-def _find_deep_parts(flat, is_usable, lowering):
-    """Return which parts of columns are deep in a flat, by a limit that is lower by a part."""
+def _find_deep_parts(flat, is_usable, limit_shift):
+    """Return which parts of columns are deep in a flat, for a limit lowered by this fraction."""
     first_rows = range(0, len(flat), PART_ROWS)
     levels = np.array([np.median(flat[low : low + PART_ROWS], axis=0) for low in first_rows])
     is_measured = np.array(
@@ -175,19 +178,19 @@ def _find_deep_parts(flat, is_usable, lowering):
         return is_measured
     ratio = levels[is_measured] / ((left_light + right_light)[is_measured] / 2)
     limit = 1 - max(_DEEP_PART, _STRUCTURE_SIGMA * sigma_by_mad(ratio - np.median(ratio)))
-    is_deep = is_measured & (levels < (limit - lowering) * darker_side)
+    is_deep = is_measured & (levels < (limit - limit_shift) * darker_side)
     return (
         is_deep if is_deep.sum() <= _MOST_DEEP_PART * is_measured.sum() else np.zeros_like(is_deep)
     )
 
 
 def faint_and_bright(levels):
-    """Return the places of the faint and of the bright flats; None where they are of one level.
+    """Return the indices of the faint and of the bright flats; None if all are of one level.
 
     Parameters
     ----------
     levels : numpy.ndarray of shape (n,), float64
-        Adu; NaN, of a flat that is masked whole, does not count.
+        Adu; NaN for a flat without a good pixel, which does not count.
 
     Returns
     -------
@@ -211,7 +214,7 @@ def faint_and_bright(levels):
 
 
 def average_flats(values, levels, noise):
-    """Return the mean of flats of one level, each over its level, its variance, and is_open.
+    """Return the mean of flats of one level, each over its level, and the variance of the mean.
 
     Parameters
     ----------
@@ -225,19 +228,19 @@ def average_flats(values, levels, noise):
     Returns
     -------
     mean, variance : numpy.ndarray of shape (k, nx), float64
-        NaN where they are masked, or differ.
+        The mean is NaN where a flat is masked, or the flats differ.
     is_open : numpy.ndarray of shape (k, nx), bool
-        Whether float32 decides if they differ.
+        Whether the rounding of float32 decides that flats differ.
     """
     gain, read_noise = noise
     levels = levels[:, None, None]
     inverse_level = float((1 / levels).mean())
-    scaled_by_ratio = values / levels
-    mean = scaled_by_ratio.mean(axis=0)
+    ratios_to_level = values / levels
+    mean = ratios_to_level.mean(axis=0)
     variance = np.maximum(mean, 0) * inverse_level / gain + (read_noise * inverse_level) ** 2
-    scaled_by_difference = (values - levels) * inverse_level
+    scaled_differences = (values - levels) * inverse_level
     range_of_values = np.minimum(
-        np.ptp(scaled_by_ratio, axis=0), np.ptp(scaled_by_difference, axis=0)
+        np.ptp(ratios_to_level, axis=0), np.ptp(scaled_differences, axis=0)
     )
     limit = _OUTLIER_SIGMA * np.sqrt(2 * variance)
     with np.errstate(invalid="ignore"):
@@ -245,7 +248,7 @@ def average_flats(values, levels, noise):
         return (
             mean,
             variance / len(values),
-            np.abs(range_of_values - limit) < NEAR_LIMIT_PART * limit,
+            np.abs(range_of_values - limit) < NEAR_LIMIT_FRACTION * limit,
         )
 
 
@@ -258,7 +261,7 @@ def open_bits_of_levels(parts, *, includes_ccdmask):
         Mean (float64), variance (float64) and is_open (bool) of the faint flats and of the bright
         ones: `average_flats`.
     includes_ccdmask : bool
-        Whether the pixels that `ccdproc.ccdmask` finds count as well.
+        Whether the pixels that `ccdproc.ccdmask` flags are added.
 
     Returns
     -------
@@ -297,8 +300,8 @@ def open_bits_of_levels(parts, *, includes_ccdmask):
     return bits
 
 
-def weak_pixels(sigma):
-    """Return the places of the pixels that are low enough to be kept: those that are, and may be.
+def places_of_weak_pixels(sigma):
+    """Return the places of the weak pixels, and of all that may be weak.
 
     Parameters
     ----------
@@ -310,5 +313,7 @@ def weak_pixels(sigma):
     (numpy.ndarray, numpy.ndarray) of shape (k,), int64
         Flat indices of the weak pixels, and of those that float32 may count among them.
     """
-    flat = np.where(np.isfinite(sigma), sigma, 0).ravel()
-    return tuple(np.flatnonzero(flat < -_WEAK_SIGMA - sign * NEAR_LIMIT_PART) for sign in (1, -1))
+    finite_sigma = np.where(np.isfinite(sigma), sigma, 0).ravel()
+    return tuple(
+        np.flatnonzero(finite_sigma < -_WEAK_SIGMA - sign * NEAR_LIMIT_FRACTION) for sign in (1, -1)
+    )

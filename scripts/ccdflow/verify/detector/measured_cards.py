@@ -1,4 +1,4 @@
-"""The HDUs, cards and columns of products below detector/: these, and no others, in their order."""
+"""The check of products below detector/ for their HDUs, cards and columns, in their order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from ccdflow.verify.comparing.card_order import check_order
 from ccdflow.verify.comparing.comparing import Differs, check_text
 
-# Cards of the first HDU: of all products, and by the beginning of the file's name.
+# Patterns of the cards of the first HDU: for all products, and by the beginning of the file's name.
 _COMMON_CARDS = "SIMPLE|BITPIX|NAXIS|EXTEND|CCDF(KEY|NAME|CAM)|NIGHT|CHECKSUM|DATASUM|LONGSTRN"
 _NOISE_CARDS = r"MOD(RN|GN)(\d\d\d?)?"
 _FIRST_HDU_CARDS = {
@@ -34,7 +34,7 @@ _ORDER = {
         "NCOMBINE", ("IMCOM", "IMKEY"), "CHECKSUM", "DATASUM",
     ),
 }  # fmt: skip
-# Tables and their columns, and images and their BITPIX.
+# Columns of the tables, and BITPIX of the images, by the beginning of the file's name.
 _TABLES = {
     "pixels_": {
         "PIXELS": ["IMAGE", "X", "Y", "DARK", "FLAT", "LEVELS", "DEEP"],
@@ -68,7 +68,7 @@ def check_measured(hdus, path):
     Raises
     ------
     Differs
-        If one is lost, added, or not in its place.
+        If an HDU, column or card is lost, added, or not in its place.
     """
     sort = sort_of(path)
     _check_hdus(hdus, sort)
@@ -83,7 +83,7 @@ def check_measured(hdus, path):
                 raise Differs(f"ccdflow {words} card {keyword} into {hdu.name}")
     first_header = hdus[0].header
     check_order(first_header, None, _ORDER[sort], re.compile(""))
-    # Folders with odd letters in their names are written in another way.
+    # A folder has another name than the camera where that has unusual characters.
     camera = path.parent if sort == "bad_pixels_" else path.parent.parent
     if re.fullmatch(r"[a-z0-9_]+", camera.name):
         check_text(first_header, "CCDFCAM", camera.name)

@@ -16,7 +16,7 @@ from ccdflow import paths
 from ccdflow.verify.comparing.amplifiers import card, number_of_card, tails_of
 from ccdflow.verify.comparing.comparing import DERIVED_ROUNDING, Differs, check_figure, check_value
 from ccdflow.verify.detector import dark_pixels, flat_pixels
-from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_PART, OpenBits
+from ccdflow.verify.detector.pixel_bits import NEAR_LIMIT_FRACTION, OpenBits
 from ccdflow.verify.reading.accounts import NamedMaster, masters_of, product_of
 from ccdflow.verify.reading.amplifier_places import place_of
 from ccdflow.verify.reading.measured_gains import measured_gains
@@ -32,18 +32,18 @@ from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_o
 from ccdflow.verify.reading.verdict import MISSING, MODEL, OLDER, CannotRemake
 
 SOURCES = ("DARK", "FLAT", "LEVELS", "DEEP")
-"""The words of LOOKED: where bad pixels were looked for."""
+"""The sources that show bad pixels: columns of PIXELS. LOOKED has them in lower case."""
 
 USES = ("dark", "flat", "spectrum", "not used")
-"""The uses of a night's masters, as the cards IMUSE001 and so on have them."""
+"""The uses of a night's masters in the cards IMUSE001 and so on."""
 
-# Bits of pixels of a flat whose values say nothing about the detector.
+# Bits of flats' pixels whose values say nothing about the detector.
 _USELESS_BITS = SATURATED | NOT_FINITE | NO_DATA | UNLIT
-# Part of low pixels above which a night's flats show no low ones: night_flats.py has it.
+# Fraction of low pixels above which a night's flats show no low pixels: night_flats.py.
 _MOST_LOW_PART = 0.02
-# Relative rounding, of float32, of the scatter of all pixels by which SIGMA is divided.
+# Relative rounding of SIGMA: it is divided by a scatter of float32 values.
 _SIGMA_ROUNDING = 1e-4
-# Every row, or every column.
+# All rows, or all columns.
 _ALL = slice(None)
 
 
@@ -71,14 +71,14 @@ class NightMaster:
 
     @property
     def members(self):
-        """The paths of its members' reduced frames."""
+        """The paths of the members' reduced frames."""
         names = [str(self.first_header[k]) for k in self.first_header if k.startswith("IMC")]
         names = [product_of(unquote(name, errors="surrogateescape")) for name in names]
         return [self.results / name for name in names]
 
     @property
     def master_paths(self):
-        """{'bias' or 'dark': path} of those that were subtracted from its members."""
+        """{'bias' or 'dark': path} of the masters that were subtracted from the members."""
         records = masters_of(self.first_header)
         return {kind: master_file(record, kind, self.results) for kind, record in records.items()}
 
@@ -125,7 +125,7 @@ class NightMaster:
         return bool(card(header, "OVERSCAN", tail)) or "bias" in masters_of(self.first_header)
 
     def read(self, hdu, suffix, rows):
-        """Return some rows of the members minus their bias; NaN where masked.
+        """Return some rows of the members minus their bias, adu; NaN where masked.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class NightMaster:
         Raises
         ------
         CannotRemake
-            If the EXPTIME of one is not a number.
+            If the EXPTIME of a member is not a number.
         """
         exposures = [
             number_of_card(open_product(path).first_header.get("EXPTIME")) for path in self.members
@@ -177,7 +177,7 @@ class NightImage:
     header : astropy.io.fits.Header
         Header of a master's image.
     noises : dict of str to (float, float or None)
-        By the amplifiers' tails: read noise, adu, and electrons per adu.
+        Read noise, adu, and gain, electrons per adu, by the tails of the amplifiers.
     """
 
     hdu: int
@@ -186,12 +186,12 @@ class NightImage:
 
     @property
     def shape(self):
-        """(ny, nx)."""
+        """(ny, nx) of the image."""
         return self.header["NAXIS2"], self.header["NAXIS1"]
 
     @property
     def suffix(self):
-        """Number behind the names of its extensions."""
+        """Number behind the names of the image's extensions; '' for the first HDU."""
         return str(self.hdu or "")
 
 
@@ -211,16 +211,16 @@ def masters_named(first_header, results):
     Raises
     ------
     CannotRemake
-        If the table names none, or one of them is gone.
+        If the table names no master, or a master is missing or was replaced.
     Differs
-        If a card has a use of a master that is none.
+        If a card has none of `USES`.
     """
     if missing_cards := [
-        word for word in ("IMCOM001", "HOTRATE", "LOWSIGMA") if word not in first_header
+        keyword for keyword in ("IMCOM001", "HOTRATE", "LOWSIGMA") if keyword not in first_header
     ]:
         raise CannotRemake(f"the header lacks {missing_cards[0]}: it is of an older version", OLDER)
     masters = []
-    for n in range(1, sum(word.startswith("IMCOM") for word in first_header) + 1):
+    for n in range(1, sum(keyword.startswith("IMCOM") for keyword in first_header) + 1):
         name = unquote(str(first_header[f"IMCOM{n:03d}"]), errors="surrogateescape")
         master = NamedMaster(name, first_header[f"IMKEY{n:03d}"])
         use = first_header[f"IMUSE{n:03d}"]
@@ -231,7 +231,7 @@ def masters_named(first_header, results):
 
 
 def night_images(first_header, masters, results):
-    """Return the `NightImage` of each image of the masters, with the noise that the cards name.
+    """Return the `NightImage` of each image of the masters, with the noise in the cards.
 
     Parameters
     ----------
@@ -247,9 +247,9 @@ def night_images(first_header, masters, results):
     Raises
     ------
     CannotRemake
-        If the cards name no noise of an amplifier.
+        If the cards lack the noise of an amplifier.
     Differs
-        If they name another one than its masters have.
+        If a noise or gain is not that of the masters or of detector.csv.
     """
     images = open_product(masters[0].path).images
     numbers = [n for n in images if isinstance(n, int) and "IMGLEVEL" in images[n].header]
@@ -259,10 +259,10 @@ def night_images(first_header, masters, results):
         keywords = [
             f"{name}{number:02d}" if len(tails) > 1 else name for name in ("MODRN", "MODGN")
         ]
-        noise, gain = (number_of_card(first_header.get(word)) for word in keywords)
+        noise, gain = (number_of_card(first_header.get(keyword)) for keyword in keywords)
         if noise is None:
             raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
-        _check_noise(
+        _check_noise_and_gain(
             first_header,
             keywords,
             values=(noise, gain),
@@ -274,8 +274,8 @@ def night_images(first_header, masters, results):
     return [NightImage(hdu, images[hdu].header, noises[hdu]) for hdu in numbers]
 
 
-def _check_noise(first_header, keywords, values, masters, amplifier, results):
-    """Compare read noise and gain with those of the biases, of the frames, or of detector.csv.
+def _check_noise_and_gain(first_header, keywords, values, masters, amplifier, results):
+    """Compare an amplifier's read noise with the biases, its gain with frames or detector.csv.
 
     Parameters
     ----------
@@ -284,10 +284,10 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
     keywords : (str, str)
         Cards of read noise and gain.
     values : (float, float or None)
-        Their values.
+        Values of these cards: read noise, adu, and gain, electrons per adu.
     masters : list of NightMaster
     amplifier : (int, str)
-        Its HDU and tail.
+        Index of its HDU, and its tail.
     results : pathlib.Path
     """
     hdu, tail = amplifier
@@ -321,13 +321,13 @@ def _check_noise(first_header, keywords, values, masters, amplifier, results):
 
 
 def verify_night(first_header, hdus, results):
-    """Make a night's table of bad pixels again, and compare every bit and every sigma.
+    """Return the verdict on a night's table of bad pixels, by every bit and every sigma.
 
     Parameters
     ----------
     first_header : astropy.io.fits.Header
     hdus : astropy.io.fits.HDUList
-        The product's.
+        HDUs of the product.
     results : pathlib.Path
 
     Returns
@@ -338,14 +338,14 @@ def verify_night(first_header, hdus, results):
     Raises
     ------
     Differs
-        If a bit, a sigma or a card is another one.
+        If a bit, a sigma or a card differs.
     CannotRemake
         If a master or a member is missing, or the table is of an older version.
     """
     if not str(first_header["LOOKED"]).strip():
-        return _verdict_of_pairs(first_header, hdus)
+        return _verdict_without_sources(first_header, hdus)
     masters = masters_named(first_header, results)
-    pixels, largest_difference, useful_sources = 0, 0.0, set()
+    n_pixels, largest_difference, useful_sources = 0, 0.0, set()
     line_counts = {"PIXELS": 0, "WEAK": 0}
     for number, image in enumerate(night_images(first_header, masters, results)):
         bits_by_source, contrast, sources = _bits_of_image(image, masters, first_header)
@@ -356,7 +356,7 @@ def verify_night(first_header, hdus, results):
         difference = _check_weak(first_header, number, contrast, weak_lines)
         line_counts["PIXELS"] += len(bad_lines[0])
         line_counts["WEAK"] += len(weak_lines[0])
-        pixels += math.prod(image.shape)
+        n_pixels += math.prod(image.shape)
         largest_difference = max(largest_difference, difference)
     for name, count in line_counts.items():
         if count != len(hdus[name].data):
@@ -367,10 +367,10 @@ def verify_night(first_header, hdus, results):
             f" and its card has {first_header['LOOKED']}"
         )
     compared = (
-        f"bits to {NEAR_LIMIT_PART:g} of their limits, SIGMA to {NEAR_LIMIT_PART:g},"
+        f"bits to {NEAR_LIMIT_FRACTION:g} of their limits, SIGMA to {NEAR_LIMIT_FRACTION:g},"
         " with numpy and astropy"
     )
-    return {"compared": compared, "pixels": pixels, "largest": largest_difference}
+    return {"compared": compared, "pixels": n_pixels, "largest": largest_difference}
 
 
 def _check_bits(bits_by_source, lines, columns, shape):
@@ -397,10 +397,12 @@ def _check_bits(bits_by_source, lines, columns, shape):
             )
 
 
-def _verdict_of_pairs(first_header, hdus):
-    """Return the verdict on a night with pairs of flats alone: they show no bad pixels."""
+def _verdict_without_sources(first_header, hdus):
+    """Return the verdict on a night with only pairs of flats, which show no bad pixels."""
     cards_of_masters = [
-        word for word in first_header if word.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))
+        keyword
+        for keyword in first_header
+        if keyword.startswith(("IMCOM", "MODRN", "MODGN", "FLATOWN"))
     ]
     if cards_of_masters:
         raise Differs(
@@ -413,7 +415,7 @@ def _verdict_of_pairs(first_header, hdus):
 
 
 def _lines_of(table, number, shape):
-    """Return the places in an image of a table's lines on it, and these lines."""
+    """Return the flattened indices of an image's pixels in a table, and their lines."""
     lines = table[table["IMAGE"] == number]
     x, y = lines["X"].astype(np.int64), lines["Y"].astype(np.int64)
     if ((x < 1) | (x > shape[1]) | (y < 1) | (y > shape[0])).any():
@@ -422,7 +424,7 @@ def _lines_of(table, number, shape):
 
 
 def _check_weak(first_header, number, contrast, lines):
-    """Compare the pixels that are a little low; return the largest difference, sigma.
+    """Compare WEAK and FLATOWN with the flats, and return the largest difference, sigma.
 
     Parameters
     ----------
@@ -430,9 +432,9 @@ def _check_weak(first_header, number, contrast, lines):
     number : int
         Number of the image.
     contrast : ccdflow.verify.detector.flat_pixels.Contrast or None
-        Made again; None without flats that show bad pixels.
+        The remade contrast; None without flats that show bad pixels.
     lines : (numpy.ndarray of shape (k,), int64, astropy.io.fits.FITS_rec)
-        The lines of the table on the image: their pixels' indices, and the lines.
+        As `_lines_of` returns them.
     """
     keyword = f"FLATOWN{number}"
     if contrast is None:
@@ -441,13 +443,13 @@ def _check_weak(first_header, number, contrast, lines):
         return 0.0
     check_figure(first_header, keyword, contrast.own_share, rtol=_SIGMA_ROUNDING)
     places, sigma = lines[0], lines[1]["SIGMA"]
-    certain_places, possible_places = flat_pixels.weak_pixels(contrast.sigma)
+    certain_places, possible_places = flat_pixels.places_of_weak_pixels(contrast.sigma)
     missing_places = np.setdiff1d(certain_places, places)
     further_places = np.setdiff1d(places, possible_places)
     if n_wrong := missing_places.size + further_places.size:
         raise Differs(f"{n_wrong} pixels of WEAK are not those that the flats show to be low")
     differences = np.abs(contrast.sigma.ravel()[places] - sigma)
-    is_other = differences > NEAR_LIMIT_PART + _SIGMA_ROUNDING * np.abs(sigma)
+    is_other = differences > NEAR_LIMIT_FRACTION + _SIGMA_ROUNDING * np.abs(sigma)
     if n_differing := int(np.count_nonzero(is_other)):
         raise Differs(
             f"{n_differing} numbers in SIGMA differ from those of the flats",
@@ -457,7 +459,7 @@ def _check_weak(first_header, number, contrast, lines):
 
 
 def _bits_of_image(image, masters, first_header):
-    """Return {source: OpenBits}, the contrast of the flats or None, and the useful sources."""
+    """Return {source: OpenBits}, the `Contrast` of the flats or None, and the useful sources."""
     bits_by_source = {source: OpenBits(image.shape) for source in SOURCES}
     useful_sources, contrast = set(), None
     flats = [master for master in masters if master.use in ("flat", "spectrum")]
@@ -491,7 +493,7 @@ def _bits_of_image(image, masters, first_header):
 
 
 def _bits_and_contrast(image, flats, low_sigma):
-    """Return the `OpenBits` and the contrast of imaging flats; None if too many pixels are low."""
+    """Return the `OpenBits` and the `Contrast` of imaging flats, None if too many are low."""
     bits = OpenBits(image.shape)
     contrast = flat_pixels.measure_contrast(
         _pixels_and_errors(flats, image), bits, low_sigma, _parts_of(image)
@@ -500,9 +502,9 @@ def _bits_and_contrast(image, flats, low_sigma):
 
 
 def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):
-    """Add the bits that flats of two levels give an amplifier, but for hot pixels.
+    """Add the bits that flats of two levels give an amplifier, except for hot pixels.
 
-    A pixel that is hot differs between exposures.
+    A hot pixel differs between exposures because of its dark current.
 
     Parameters
     ----------
@@ -522,7 +524,7 @@ def _add_bits_of_levels(bits, place, bits_of_levels, bits_of_darks):
 
 
 def _parts_of(image):
-    """Return the parts of an image that are compared each with itself: the amplifiers."""
+    """Return the places of the amplifiers, whose pixels are compared with each other alone."""
     return [place_of(image.header, tail) for tail in tails_of(image.header)]
 
 
@@ -539,7 +541,7 @@ def _pixels_and_errors(flats, image):
 
 
 def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
-    """Find the bad pixels of an amplifier in darks again.
+    """Expect the bits of an amplifier's pixels that darks give.
 
     Parameters
     ----------
@@ -554,7 +556,7 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
     hot_rate : float
         Electrons a second.
     """
-    noise, gain = image.noises[tail]
+    read_noise, gain = image.noises[tail]
     gain = 1.0 if gain is None else gain
     y, x = place
     darks = sorted(darks, key=lambda dark: dark.first_header["EXPTIME"])
@@ -568,13 +570,19 @@ def _flag_by_darks(bits, image, tail, place, darks, hot_rate):
         dark_pixels.flag_by_one_dark(bits, place, rate, error, hot_rate)
         return
 
-    def read(rows):
+    def read_rows(rows):
+        """Return rows of the amplifier in all darks, electrons."""
         parts = [dark.read(image.hdu, image.suffix, rows + y.start)[:, :, x] for dark in darks]
         return np.concatenate(parts) * gain
 
     times = np.repeat(seconds, [len(dark.members) for dark in darks])
     dark_pixels.flag_by_lines(
-        bits, place, read=read, seconds=times, noise=noise * gain, hot_rate=hot_rate
+        bits,
+        place,
+        read_rows=read_rows,
+        seconds=times,
+        read_noise=read_noise * gain,
+        hot_rate=hot_rate,
     )
 
 
@@ -590,20 +598,21 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
         Its rows and columns.
     flat : NightMaster
     includes_ccdmask : bool
-        Whether the limits are those of IRAF's ccdmask.
+        Whether the pixels that `ccdproc.ccdmask` flags are added.
     """
-    noise, gain = image.noises[tail]
+    read_noise, gain = image.noises[tail]
     if not gain or not flat.has_level_subtracted(image.hdu, tail):
         return None
     y, x = place
     seconds, rate = flat.seconds()[:, None, None], _dark_rate(flat, image.hdu, place)
     ny = y.stop - y.start
 
-    def read(rows):
+    def read_rows(rows):
+        """Return rows of the amplifier in the flats' members without their dark current, adu."""
         values = flat.read(image.hdu, image.suffix, rows + y.start)[:, :, x]
         return values - seconds * rate[rows]
 
-    frames = read(dark_pixels.rows_of_usual_pixel(ny))
+    frames = read_rows(dark_pixels.rows_of_usual_pixel(ny))
     levels = np.array(
         [np.nan if np.isnan(frame).all() else np.nanmedian(frame) for frame in frames]
     )
@@ -612,8 +621,8 @@ def _open_bits_by_levels(image, tail, place, flat, includes_ccdmask):
         return None
     strips = []
     for strip in dark_pixels.strips_of(ny, x.stop - x.start):
-        values = read(np.arange(strip.start, strip.stop))
-        noises = gain, noise
+        values = read_rows(np.arange(strip.start, strip.stop))
+        noises = gain, read_noise
         strips.append(
             [flat_pixels.average_flats(values[group], levels[group], noises) for group in groups]
         )
@@ -633,9 +642,9 @@ def _dark_rate(flat, hdu, place):
     return np.nan_to_num(_rate_of(path, hdu, path.stat().st_mtime_ns)[place])
 
 
-# Each amplifier of an image asks for the rate of the whole image, of the same dark: one would do
-# for an image, and four do for flats with different darks. A rate takes as much memory as an image.
+# Each amplifier asks for the rate of the whole image. One entry holds the dark of an image; four
+# hold the darks of different flats. A rate takes as much memory as an image.
 @lru_cache(maxsize=4)
 def _rate_of(path, hdu, time):
-    """Return a dark's rate, adu a second; a file that was replaced, by its time, is read again."""
+    """Return the rate of a dark, adu a second; a file with another time is read again."""
     return rows_of(path, hdu, _ALL, "dark") / float(open_product(path).first_header["EXPTIME"])

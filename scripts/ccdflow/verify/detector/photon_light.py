@@ -1,8 +1,8 @@
-"""The light that the noise of photons is taken from, as docs/products.md describes it.
+"""The light from which the noise of photons follows, as docs/products.md describes it.
 
-Medians of tiles of 64 x 64 pixels (some rows and columns of each), interpolated; where the mean of
-3 x 3 pixels stands out, a surface through a pixel's neighbours; in the middle of a sharp star and
-in its steep wings the pixel itself.
+Most pixels have the smooth light: medians of tiles, interpolated. Where the mean of 3 x 3 pixels
+is above it, a pixel has the light of a surface through its neighbours. In the middle of a sharp
+star and in its steep wings it has its own light.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ _SIGNIFICANT_SIGMA = 4.0
 _SHARP_SIGMA = 3.0
 # A pixel of this many photons has the light of the surface through it.
 _OWN_ELECTRONS = 2500.0
-# A squared difference that reaches this part of its limit is near a decision, as the comparison of
-# errors needs it: `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`, 5e-3, is well within.
-_NEAR_PART = 0.99
-# A difference, not its square, is looked at if it reaches this part of the least limit of a block.
-# The part is nearer to 1 than `_NEAR_PART` on purpose: rounding, 2e-5, lifts no smaller difference
-# over the limit, and each pixel that is looked at takes time.
-_EXAMINED_PART = 0.999
+# A squared difference above this fraction of its limit is near a decision. The comparison of errors
+# needs pixels nearer to it, `ccdflow.verify.calibrated.standard_errors._NEAR_LIMIT`.
+_NEAR_FRACTION = 0.99
+# A difference is examined above this fraction of the least limit of a block. The rounding, 2e-5,
+# lifts no smaller difference over the limit, and each examined pixel takes time.
+_EXAMINED_FRACTION = 0.999
 # One row in this many gives the least variance.
 _SAMPLED_ROWS = 4
 
@@ -79,20 +78,20 @@ class SmoothLight:
         edges, rows = edges_of_tiles(ny, size)
         nx = sample.shape[1]
         width = nx // max(1, round(nx / size))
-        count, step = nx // width, _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
+        n_columns_of_tiles, step = nx // width, _COLUMN_STEP if width >= _WIDE_TILE_COLUMNS else 1
         ends = np.cumsum([0, *map(len, rows)])
         medians = np.array(
             [
                 [
                     _median_of_known(sample[low:high, x * width : (x + 1) * width : step])
-                    for x in range(count)
+                    for x in range(n_columns_of_tiles)
                 ]
                 for low, high in pairwise(ends)
             ]
         )
         is_finite = np.isfinite(medians)
         medians[~is_finite] = np.median(medians[is_finite]) if is_finite.any() else 0.0
-        middles = width * np.arange(count) + (width - 1) / 2
+        middles = width * np.arange(n_columns_of_tiles) + (width - 1) / 2
         self._grid = lines_between_middles(middles, medians.T, np.arange(nx)).T
         self._middles_of_tiles = (edges[:-1] + edges[1:] - 1) / 2
 
@@ -114,7 +113,7 @@ class SmoothLight:
 def lines_between_middles(middles, values, places):
     """Return values at places of the first axis: lines between the middles and beyond them.
 
-    scipy's `interp1d` would do, and takes 0.1 s of CPU to import.
+    scipy's `interp1d` does the same, and takes 0.1 s of CPU to import.
 
     Parameters
     ----------
@@ -150,15 +149,15 @@ class MeasuredLight:
     Attributes
     ----------
     places : numpy.ndarray of shape (k,), int
-        Their places in the block, flattened.
+        Flattened indices of the pixels in the block.
     light : numpy.ndarray of shape (k,), float64
-        Their own light.
+        Light of each pixel.
     other_lights : numpy.ndarray of shape (4, k), float64
-        What they would have if a decision had gone the other way.
+        The lights that the pixels may have if a decision goes the other way.
     closeness : numpy.ndarray of shape (k,), float64
-        The distance of the nearest decision: 0 on its limit.
+        Distance to the nearest limit of a decision, relative to the limit: 0 on it.
     brightest : numpy.ndarray of shape (k,), float64
-        The largest of the pixel and its neighbours: light is rounded as that is.
+        Largest absolute value of the pixel and its neighbours: light is rounded at this scale.
     """
 
     places: np.ndarray
@@ -168,7 +167,7 @@ class MeasuredLight:
     brightest: np.ndarray
 
 
-def light_of_block(image, smooth, variance, flat, photon):
+def light_of_block(image, smooth, variance, flat, photon_variance):
     """Return the `MeasuredLight` of a block of rows.
 
     Parameters
@@ -176,8 +175,8 @@ def light_of_block(image, smooth, variance, flat, photon):
     image : numpy.ndarray of shape (k + 2, nx), float64
         The block with a row on either side.
     smooth, variance, flat : numpy.ndarray of shape (k, nx), float64
-        The variance with the smooth light, before the flat.
-    photon : float
+        The smooth light, the variance with it before the flat, and the flat.
+    photon_variance : float
         Variance of a unit of light.
 
     Returns
@@ -196,26 +195,26 @@ def light_of_block(image, smooth, variance, flat, photon):
         float(np.nanmin(variance[::_SAMPLED_ROWS] / flat[::_SAMPLED_ROWS] ** 2)), 0.0
     )
     limit = _SIGNIFICANT_SIGMA / 3 * least_variance**0.5
-    places = np.flatnonzero(difference > limit * _EXAMINED_PART)
-    needed_variance = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
+    places = np.flatnonzero(difference > limit * _EXAMINED_FRACTION)
+    pixel_variance = variance.reshape(-1)[places] / flat.reshape(-1)[places] ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         # Pixels outside all amplifiers may have no variance.
         square = difference.reshape(-1)[places] ** 2
         ratio = np.minimum(
-            square / (_SIGNIFICANT_SIGMA**2 / 9 * needed_variance),
+            square / (_SIGNIFICANT_SIGMA**2 / 9 * pixel_variance),
             square / limit**2 if limit else np.inf,
         )
-    is_chosen = ratio > _NEAR_PART
-    places, needed_variance, ratio = places[is_chosen], needed_variance[is_chosen], ratio[is_chosen]
-    photon_of_pixels = photon / flat.reshape(-1)[places]
+    is_chosen = ratio > _NEAR_FRACTION
+    places, pixel_variance, ratio = places[is_chosen], pixel_variance[is_chosen], ratio[is_chosen]
+    photon_of_pixels = photon_variance / flat.reshape(-1)[places]
     with np.errstate(divide="ignore", invalid="ignore"):
         surface = _light_by_surface(
             pixels,
             places + width,
             width=width,
             smooth=smooth.reshape(-1)[places],
-            needed_variance=needed_variance,
-            photon=photon_of_pixels,
+            smooth_variance=pixel_variance,
+            photon_variance=photon_of_pixels,
         )
     smooth_of_places = smooth.reshape(-1)[places]
     light = np.where(ratio > 1, surface.light, smooth_of_places)
@@ -231,11 +230,11 @@ class _SurfaceLight(NamedTuple):
     ----------
     light : numpy.ndarray of shape (n,), float32 or float64
     other_lights : numpy.ndarray of shape (3, n), float32 or float64
-        The lights that it may be, where a limit is near.
+        The lights that a pixel may have where a limit is near.
     closeness : numpy.ndarray of shape (n,), float32 or float64
-        Distance to the nearest limit, as a part of it.
+        Distance to the nearest limit, relative to it.
     brightest : numpy.ndarray of shape (n,), float32 or float64
-        The largest size of a value among the pixels around.
+        Largest absolute value of the pixel and its neighbours.
     """
 
     light: np.ndarray
@@ -244,7 +243,7 @@ class _SurfaceLight(NamedTuple):
     brightest: np.ndarray
 
 
-def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
+def _light_by_surface(pixels, places, width, smooth, smooth_variance, photon_variance):
     """Return the `_SurfaceLight` of some pixels.
 
     Parameters
@@ -255,7 +254,7 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
         Indices in ``pixels``.
     width : int
         Columns of the image.
-    smooth, needed_variance, photon : numpy.ndarray of shape (k,), float32 or float64
+    smooth, smooth_variance, photon_variance : numpy.ndarray of shape (k,), float32 or float64
         Smooth light there, the variance without that of more light, and the variance that one unit
         of light adds.
     """
@@ -264,13 +263,15 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     edges = [pixels[place] for place in (left, right, places - width, places + width)]
     corners = [pixels[side + step] for side in (left, right) for step in (-width, width)]
     faintest = np.minimum.reduce([values, *edges, *corners])
-    edge, corner = sum(edges), sum(corners)
-    light_of_neighbours = edge / 2 - corner / 4
-    light_of_surface = (5 * values + 2 * edge - corner) / 9
-    expected = needed_variance + np.maximum(light_of_neighbours - smooth, 0) * photon
-    sharpness = (values - light_of_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected)
-    brightness = light_of_surface / (_OWN_ELECTRONS * photon)
-    own_variance = needed_variance + np.maximum(values - smooth, 0) * photon
+    edge_sum, corner_sum = sum(edges), sum(corners)
+    light_of_neighbours = edge_sum / 2 - corner_sum / 4
+    light_of_surface = (5 * values + 2 * edge_sum - corner_sum) / 9
+    expected_variance = (
+        smooth_variance + np.maximum(light_of_neighbours - smooth, 0) * photon_variance
+    )
+    sharpness = (values - light_of_neighbours) ** 2 / (_SHARP_SIGMA**2 * 9 / 4 * expected_variance)
+    brightness = light_of_surface / (_OWN_ELECTRONS * photon_variance)
+    own_variance = smooth_variance + np.maximum(values - smooth, 0) * photon_variance
     misfit = (values - light_of_surface) ** 2 / (_SHARP_SIGMA**2 * own_variance)
     # A bright pixel, or a pixel off the surface, has its own light.
     own_light_excess = np.maximum(brightness, misfit)
@@ -279,7 +280,7 @@ def _light_by_surface(pixels, places, width, smooth, needed_variance, photon):
     )
     # The pixel's own light decides from near the limit of sharpness on.
     closeness = np.minimum(
-        np.abs(sharpness - 1), np.where(sharpness > _NEAR_PART, abs(own_light_excess - 1), 1)
+        np.abs(sharpness - 1), np.where(sharpness > _NEAR_FRACTION, abs(own_light_excess - 1), 1)
     )
     other_lights = [
         np.maximum(value, faintest) for value in (values, light_of_surface, light_of_neighbours)

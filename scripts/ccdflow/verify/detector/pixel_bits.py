@@ -1,4 +1,4 @@
-"""Bits of pixels that a night's darks and flats give, with those that its rounding leaves open."""
+"""The bits that darks and flats give to pixels, and the bits that rounding leaves open."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from scipy import ndimage
 
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA, PART_ROWS
 
-NEAR_LIMIT_PART = 2e-3
-"""Part of a limit, and sigma about it, within which float32 decides otherwise than float64."""
+NEAR_LIMIT_FRACTION = 2e-3
+"""Fraction of a limit, and sigma about it, within which float32 and float64 may disagree."""
 
 # All numbers are those of detector/pixels/, written again, so that a wrong one there is noticed
 # here.
 
 # Rows and columns of a block.
 _BLOCK_SIDE = 8
-# Numbers of parts, one below the other in a column, whose values are summed.
+# Numbers of successive parts of a column whose sums are compared.
 _LENGTHS_IN_PARTS = (1, 4, 16, 64)
-# The sum of parts of a bad column is too high by this many sigma.
+# Sigma by which the sum of parts of a bad column is above the usual sum.
 _BAD_SIGMA = 5.5
-# Where bad parts touch, one differs from the part beside it by this many sigma.
+# Sigma by which at least one of the bad parts that touch differs from the part beside it.
 _STEP_SIGMA = 4.5
-# One pixel adds at most this many sigma to the sum of a part: no single pixel makes a column bad.
+# Most sigma that one pixel adds to the sum of a part, so that no single pixel makes a column bad.
 _MOST_SIGMA_OF_A_PIXEL = 3.0
-# The median of this many columns is the usual sum of parts.
+# Columns whose median is the usual sum of parts.
 _COLUMNS_AROUND = 31
 # Blocks along each side of a flat, whose medians give its smooth light.
 _BLOCKS_A_SIDE = 24
 # Degree of the polynomials through the medians of the blocks of a flat.
 _DEGREE = 6
-# In a block of this many pixels, every fourth gives the median.
+# In blocks of more pixels, every fourth pixel gives the median.
 _MANY_PIXELS = 1000
 
 
 class OpenBits:
-    """The bits that pixels must have, and those that they may have.
+    """The bits that pixels must have, and the bits that they may have.
 
     Parameters
     ----------
@@ -50,39 +50,39 @@ class OpenBits:
     def __init__(self, shape):
         self.required_bits, self.allowed_bits = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
 
-    def add(self, bit, value, limit, place=..., *, margin=NEAR_LIMIT_PART):
-        """Give a bit to the pixels whose value is above a limit, and leave it open near to it.
+    def add(self, bit, value, limit, place=..., *, margin=NEAR_LIMIT_FRACTION):
+        """Require a bit of pixels whose value is above a limit, and allow it near the limit.
 
         Parameters
         ----------
         bit : int
             Bit of the mask.
         value, limit : numpy.ndarray of the shape of the place, float64, or float
-            Values of the pixels of the place, and their limits. NaN is above no limit.
+            Values of these pixels, and their limits. NaN is above no limit.
         place : index, optional
             Part of the image.
         margin : float
-            Absolute distance from the limit within which a value is near it as well.
+            Distance that is added to the fraction of the limit within which a value is near.
         """
-        width = NEAR_LIMIT_PART * np.abs(limit) + margin
+        half_width = NEAR_LIMIT_FRACTION * np.abs(limit) + margin
         with np.errstate(invalid="ignore"):
-            self.set(bit, value > limit + width, value > limit - width, place)
+            self.set(bit, value > limit + half_width, value > limit - half_width, place)
 
     def set(self, bit, is_required, is_allowed, place=...):
-        """Require a bit of some pixels, and allow it of others.
+        """Require a bit of some pixels, and allow it in others.
 
         Parameters
         ----------
         bit : int
         is_required, is_allowed : numpy.ndarray of the shape of the place, bool
-            Flags of the pixels of the place.
+            Pixels of the place that must, and that may, have the bit.
         place : index, optional
         """
         self.required_bits[place] |= np.where(is_required, bit, 0).astype(np.int16)
         self.allowed_bits[place] |= np.where(is_required | is_allowed, bit, 0).astype(np.int16)
 
     def count_wrong(self, bits):
-        """Return how many pixels have other bits than they must, or may.
+        """Return how many pixels lack a required bit, or have one that is not allowed.
 
         Parameters
         ----------
@@ -104,16 +104,16 @@ def sigma_by_mad(values):
 
 
 def block_medians(image):
-    """Return the medians of 8 x 8 pixels, mirrored at the far edges: (ny / 8, nx / 8)."""
+    """Return the medians of blocks; mirrored pixels fill the blocks beyond the far edges."""
     ny, nx = image.shape
     padded_image = np.pad(image, ((0, -ny % _BLOCK_SIDE), (0, -nx % _BLOCK_SIDE)), mode="symmetric")
-    rows, columns = padded_image.shape[0] // _BLOCK_SIDE, padded_image.shape[1] // _BLOCK_SIDE
-    blocks = padded_image.reshape(rows, _BLOCK_SIDE, columns, _BLOCK_SIDE).transpose(0, 2, 1, 3)
-    return np.median(blocks.reshape(rows, columns, -1), axis=-1)
+    n_rows, n_columns = padded_image.shape[0] // _BLOCK_SIDE, padded_image.shape[1] // _BLOCK_SIDE
+    blocks = padded_image.reshape(n_rows, _BLOCK_SIDE, n_columns, _BLOCK_SIDE).transpose(0, 2, 1, 3)
+    return np.median(blocks.reshape(n_rows, n_columns, -1), axis=-1)
 
 
 def interpolate_blocks(medians, rows, nx):
-    """Return the values of pixels on lines between the middles of blocks, (k, nx).
+    """Return the values of pixels, interpolated between the middles of blocks, (k, nx).
 
     Parameters
     ----------
@@ -132,22 +132,22 @@ def interpolate_blocks(medians, rows, nx):
     return row_weights @ medians @ _interpolation_weights(np.arange(nx), medians.shape[1]).T
 
 
-def _interpolation_weights(pixels, count):
-    """Return the weights of blocks in the straight lines between them, (pixels, blocks)."""
-    positions = np.clip((pixels + 0.5) / _BLOCK_SIDE - 0.5, 0, count - 1)
-    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(count)))
+def _interpolation_weights(pixels, n_blocks):
+    """Return the weights of blocks in the interpolation at pixels, (pixels, blocks)."""
+    positions = np.clip((pixels + 0.5) / _BLOCK_SIDE - 0.5, 0, n_blocks - 1)
+    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(n_blocks)))
 
 
 def values_of_neighbours(image):
-    """Return the values around each pixel of an image, (ny, nx)."""
+    """Return the interpolated medians of blocks around each pixel of an image, (ny, nx)."""
     return interpolate_blocks(block_medians(image), slice(0, len(image)), image.shape[1])
 
 
 def smooth_lamp(flat):
     """Return the function that gives rows of the smooth light of a flat: slice to (k, nx).
 
-    A polynomial of the sixth degree in x and in y through the medians of 24 x 24 parts, fewer where
-    these were smaller than 8 pixels.
+    It is a polynomial of `_DEGREE` in x and in y through the medians of `_BLOCKS_A_SIDE` blocks
+    along each axis, fewer in small images.
 
     Parameters
     ----------
@@ -180,12 +180,12 @@ def smooth_lamp(flat):
 
 
 def column_sums(sigma):
-    """Return the sums of 32 rows of each column, where a pixel counts three sigma at most.
+    """Return the sums of parts of each column: `PART_ROWS` rows, and limited sigma of a pixel.
 
     Parameters
     ----------
     sigma : numpy.ndarray of shape (k, nx), float64
-        Finite; k is a multiple of 32, or the rows are the last of the image.
+        Finite; k is a multiple of `PART_ROWS`, unless the rows are the last of the image.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def column_sums(sigma):
 
 
 def bad_parts(sums, ny):
-    """Return the pixels of parts of columns that are too high, and of those that may be.
+    """Return which pixels are in bad parts of columns, and which may be.
 
     Parameters
     ----------
@@ -217,38 +217,38 @@ def bad_parts(sums, ny):
     is_bad = np.zeros((2, *sums.shape), bool)
     for length in {min(length, len(sums)) for length in _LENGTHS_IN_PARTS}:
         first_rows = range(0, len(sums), length)
-        total = np.array([sums[low : low + length].sum(axis=0) for low in first_rows])
-        total /= (PART_ROWS * length) ** 0.5
-        contrast = total - ndimage.median_filter(
-            total, size=(1, min(_COLUMNS_AROUND, sums.shape[1]))
+        sums_of_lengths = np.array([sums[low : low + length].sum(axis=0) for low in first_rows])
+        sums_of_lengths /= (PART_ROWS * length) ** 0.5
+        contrast = sums_of_lengths - ndimage.median_filter(
+            sums_of_lengths, size=(1, min(_COLUMNS_AROUND, sums.shape[1]))
         )
-        for row, sums_of_row, low in zip(contrast, total, first_rows, strict=True):
-            unit = max(sigma_by_mad(row), 1.0)
-            for is_bad_by_limit, side in zip(
-                is_bad, (1 + NEAR_LIMIT_PART, 1 - NEAR_LIMIT_PART), strict=True
+        for row, sums_of_row, low in zip(contrast, sums_of_lengths, first_rows, strict=True):
+            noise_of_sums = max(sigma_by_mad(row), 1.0)
+            for is_bad_by_limit, limit_factor in zip(
+                is_bad, (1 + NEAR_LIMIT_FRACTION, 1 - NEAR_LIMIT_FRACTION), strict=True
             ):
-                is_high = row > side * _BAD_SIGMA * unit
+                is_high = row > limit_factor * _BAD_SIGMA * noise_of_sums
                 is_bad_by_limit[low : low + length] |= _runs_with_a_step(
-                    is_high, sums_of_row, side * _STEP_SIGMA * unit
+                    is_high, sums_of_row, limit_factor * _STEP_SIGMA * noise_of_sums
                 )
     return tuple(np.repeat(is_bad_by_limit, PART_ROWS, axis=0)[:ny] for is_bad_by_limit in is_bad)
 
 
-def _runs_with_a_step(is_high, sums, least):
-    """Return the high parts of a row that touch a step, directly or through other high ones.
+def _runs_with_a_step(is_high, sums, least_step):
+    """Return which parts of a row are high and touch a step, directly or through high parts.
 
     Parameters
     ----------
     is_high : numpy.ndarray of shape (nx,), bool
     sums : numpy.ndarray of shape (nx,), float64
         Sums of the parts.
-    least : float
-        Size of a step.
+    least_step : float
+        Least difference of neighbours that is a step.
 
     Returns
     -------
     numpy.ndarray of shape (nx,), bool
     """
-    is_step = np.abs(np.diff(sums)) >= least
+    is_step = np.abs(np.diff(sums)) >= least_step
     touches = np.pad(is_step, (1, 0)) | np.pad(is_step, (0, 1))
     return ndimage.binary_propagation(is_high & touches, mask=is_high)

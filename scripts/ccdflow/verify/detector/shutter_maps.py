@@ -1,4 +1,4 @@
-"""The map of a shutter's dead time made again from the flats that it names."""
+"""The map of a shutter's dead time, made again from the flats that it names."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ from ccdflow.verify.reading.restated_numbers import LEAST_CELL_SIDE, MOST_CELLS
 from ccdflow.verify.reading.stored_rows import master_file, open_product, rows_of
 from ccdflow.verify.reading.verdict import MISSING, OLDER, CannotRemake
 
-# The cells, the lamp's least scatter and the number of freedoms are those of detector/dead_time.py,
-# the exposures and the lamp's largest scatter those of detector/photons/night_transfer.py, written
-# again, so that a wrong one there is noticed here. The others are of this module alone.
+# Some numbers are those of detector/dead_time.py and detector/photons/night_transfer.py, written
+# again, so that a wrong one there is noticed here. tests/verify/test_same_numbers.py lists them.
 
 # Rows that are read at once.
 _ROWS_AT_ONCE = 64
-# Exposures of a smaller relative difference count as one.
+# Exposures that differ by no more than this fraction count as equal.
 _SAME_EXPOSURE = 0.01
 # Largest relative scatter of the levels of a steady lamp.
 _MOST_LAMP_SCATTER = 0.02
 # Every lamp is taken to scatter by at least this.
-_LEAST_LAMP = 1e-4
+_LEAST_LAMP_SCATTER = 1e-4
 # With this many degrees of freedom, the scatter alone gives the errors.
 _MANY_FREEDOMS = 50
-# A cell may differ from the map's by this part of its error.
-_ERROR_PART = 1e-3
-# A cell may differ from the map's by this part of its value: the rounding of float32.
-_VALUE_PART = 1e-6
-# The mean dead time may differ by this part, and by this many seconds: its fit is ill-conditioned.
-_MEAN_PART, _LEAST_MEAN = 1e-4, 1e-7
+# Fraction of its standard error by which a cell may differ from the map.
+_ERROR_FRACTION = 1e-3
+# Fraction of its value by which a cell may differ from the map: the rounding of float32.
+_VALUE_FRACTION = 1e-6
+# Relative and absolute (s) tolerance of the mean dead time: its fit is ill-conditioned.
+_MEAN_TOLERANCE, _LEAST_MEAN_TOLERANCE = 1e-4, 1e-7
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,11 @@ class ShutterFlat:
         Path of its reduced frame.
     seconds : float
     series : int
-        Number of its light.
+        Number of the series of flats of one light that the flat belongs to.
     bias, dark : pathlib.Path or None
-        The masters that are subtracted, the dark times `factor`.
+        The masters that are subtracted.
     factor : float
+        Factor of the dark.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class ShutterFlat:
     factor: float
 
     def read(self, hdu, suffix, rows):
-        """Return some rows minus bias and dark; NaN where masked.
+        """Return some rows minus bias and dark, adu; NaN where masked.
 
         Parameters
         ----------
@@ -105,14 +105,14 @@ def flats_named(first_header, results):
     Raises
     ------
     CannotRemake
-        If the map names none, or one of its files is missing.
+        If the map names no flat, or a file is missing.
     Differs
-        If an exposure is not that of the frame.
+        If an exposure in the map is not that of the frame.
     """
     if "IMCOM001" not in first_header:
         raise CannotRemake("the header lacks IMCOM001: it is of an older version", OLDER)
     flats = []
-    for n in range(1, sum(word.startswith("IMCOM") for word in first_header) + 1):
+    for n in range(1, sum(keyword.startswith("IMCOM") for keyword in first_header) + 1):
         path = results / unquote(str(first_header[f"IMCOM{n:03d}"]), errors="surrogateescape")
         if not path.is_file():
             raise CannotRemake(f"{path.name}, a flat that it is made of, is missing", MISSING)
@@ -141,14 +141,14 @@ def flats_named(first_header, results):
 
 
 def _master_of_flats(first_header, kind, number, results):
-    """Return the path of the bias or dark that a map names for a flat; None where it names none.
+    """Return the path of the bias or dark that a map names for a combined flat, or None.
 
     Parameters
     ----------
     first_header : astropy.io.fits.Header
     kind : {'bias', 'dark'}
     number : int
-        Number of the combined flat, as the keywords have it.
+        Number of the combined flat in the keywords.
     results : pathlib.Path
     """
     keyword = f"{kind.upper()}IM{number:02d}"
@@ -160,13 +160,13 @@ def _master_of_flats(first_header, kind, number, results):
 
 
 def verify_shutter(first_header, hdus, results):
-    """Make a map of a shutter's dead time again, and compare each cell and card.
+    """Return the verdict on a map of a shutter's dead time, by each cell and card.
 
     Parameters
     ----------
     first_header : astropy.io.fits.Header
     hdus : astropy.io.fits.HDUList
-        The product's.
+        HDUs of the product.
     results : pathlib.Path
 
     Returns
@@ -177,32 +177,34 @@ def verify_shutter(first_header, hdus, results):
     Raises
     ------
     Differs
-        If a cell or a card is another one.
+        If a cell or a card differs.
     CannotRemake
-        If a file that it is made of is missing, or the map is of an older version.
+        If a source is missing, or the map is of an older version.
     """
     flats = flats_named(first_header, results)
     images = open_product(flats[0].path).images
-    numbers = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
-    _check_names_of_images(hdus, numbers)
-    shapes = [_shape_in_cells(images[hdu].shape) for hdu in numbers]
-    noises = _gains_and_noises(first_header, images, numbers, flats)
+    hdu_indices = [n for n in images if isinstance(n, int) and "NAMPS" in images[n].header]
+    _check_names_of_images(hdus, hdu_indices)
+    shapes = [_shape_in_cells(images[hdu].shape) for hdu in hdu_indices]
+    noises = _gains_and_noises(first_header, images, hdu_indices, flats)
     series = [
-        _cells_of([flat for flat in flats if flat.series == cells], numbers, images, noises)
-        for cells in sorted({flat.series for flat in flats})
+        _series_of_cells(
+            [flat for flat in flats if flat.series == number], hdu_indices, images, noises
+        )
+        for number in sorted({flat.series for flat in flats})
     ]
-    mean, mean_error = _weighted_mean([_mean_of(cells) for cells in series])
+    mean, mean_error = _weighted_mean([_mean_dead_time(cells) for cells in series])
     known_mean = 0.0 if np.isnan(mean) else mean
     excess, error, chi2 = _fit_excess(series, known_mean)
     _check_cards(first_header, flats, chi2, (mean, mean_error))
-    largest, cells = _compare_cells(hdus[1:], shapes, excess, error)
-    compared = f"cells to {_ERROR_PART:g} of their errors with numpy"
-    return {"compared": compared, "pixels": cells, "largest": largest}
+    largest, n_cells = _compare_cells(hdus[1:], shapes, excess, error)
+    compared = f"cells to {_ERROR_FRACTION:g} of their errors with numpy"
+    return {"compared": compared, "pixels": n_cells, "largest": largest}
 
 
-def _check_names_of_images(hdus, numbers):
+def _check_names_of_images(hdus, hdu_indices):
     """Raise unless a map has the excess and its error for each image of the flats, in order."""
-    names = [f"{name}{hdu or ''}" for hdu in numbers for name in ("EXCESS", "ERROR")]
+    names = [f"{name}{hdu or ''}" for hdu in hdu_indices for name in ("EXCESS", "ERROR")]
     stored_names = [hdu.name for hdu in hdus[1:]]
     if stored_names != names:
         raise Differs(
@@ -212,7 +214,7 @@ def _check_names_of_images(hdus, numbers):
 
 
 def _compare_cells(hdus, shapes, excess, error):
-    """Return the largest difference of a cell and the number of cells; raise `Differs` for others.
+    """Return the largest difference of a cell, seconds, and the number of cells.
 
     Parameters
     ----------
@@ -221,7 +223,7 @@ def _compare_cells(hdus, shapes, excess, error):
     shapes : list of (int, int)
         Cells of each image along y and x.
     excess, error : numpy.ndarray of shape (cells,), float64
-        The values of all images as they were made again, seconds.
+        Remade values of all images, seconds.
     """
     largest_difference, first_cell = 0.0, 0
     for place in range(0, len(hdus), 2):
@@ -238,7 +240,7 @@ def _compare_cells(hdus, shapes, excess, error):
             (stored_excess, excess, "EXCESS"),
             (stored_error, error, "ERROR"),
         ):
-            limit = _ERROR_PART * error[part] + _VALUE_PART * np.abs(remade[part])
+            limit = _ERROR_FRACTION * error[part] + _VALUE_FRACTION * np.abs(remade[part])
             is_same = are_within(values.ravel(), remade[part], limit)
             if n_wrong := int(np.count_nonzero(~is_same)):
                 raise Differs(f"{n_wrong} cells of {name} differ from those of its flats")
@@ -247,24 +249,24 @@ def _compare_cells(hdus, shapes, excess, error):
     return largest_difference, first_cell
 
 
-def _gains_and_noises(first_header, images, numbers, flats):
-    """Return (gain, read noise) of the first amplifier of each image, as the cards name them.
+def _gains_and_noises(first_header, images, hdu_indices, flats):
+    """Return {HDU: (gain, read noise)} of the first amplifier of each image by the cards.
 
     Parameters
     ----------
     first_header : astropy.io.fits.Header
     images : dict of int to object
         The images by HDU.
-    numbers : list of int
+    hdu_indices : list of int
         The HDUs.
     flats : list of ShutterFlat
     """
     noises = {}
-    for place, hdu in enumerate(numbers, start=1):
+    for place, hdu in enumerate(hdu_indices, start=1):
         keywords = [
-            f"{name}{place:02d}" if len(numbers) > 1 else name for name in ("MODGN", "MODRN")
+            f"{name}{place:02d}" if len(hdu_indices) > 1 else name for name in ("MODGN", "MODRN")
         ]
-        gain, noise = (number_of_card(first_header.get(word)) for word in keywords)
+        gain, noise = (number_of_card(first_header.get(keyword)) for keyword in keywords)
         if gain is None or noise is None:
             raise CannotRemake(f"the header lacks {keywords[0]}: it is of an older version", OLDER)
         header = images[hdu].header
@@ -281,7 +283,7 @@ def _gains_and_noises(first_header, images, numbers, flats):
 
 @dataclass(frozen=True)
 class CellSeries:
-    """Flats of one light: means of the cells of all images.
+    """Means of the cells of all images, in flats of one light.
 
     Attributes
     ----------
@@ -306,9 +308,9 @@ class CellSeries:
 
 def _cell_of_each_pixel(size):
     """Return the number of the cell that each pixel along an axis is in: int, (size,)."""
-    cells = int(np.clip(size // LEAST_CELL_SIDE, 1, MOST_CELLS))
-    edges = np.linspace(0, size, cells + 1).round().astype(int)
-    return np.repeat(np.arange(cells), np.diff(edges))
+    n_cells = int(np.clip(size // LEAST_CELL_SIDE, 1, MOST_CELLS))
+    edges = np.linspace(0, size, n_cells + 1).round().astype(int)
+    return np.repeat(np.arange(n_cells), np.diff(edges))
 
 
 def _shape_in_cells(shape):
@@ -316,14 +318,14 @@ def _shape_in_cells(shape):
     return tuple(int(_cell_of_each_pixel(size)[-1]) + 1 for size in shape)
 
 
-def _cells_of(flats, numbers, images, noises):
-    """Return the `CellSeries` of flats of one light: cells of all images, one after the other.
+def _series_of_cells(flats, hdu_indices, images, noises):
+    """Return the `CellSeries` of flats of one light, with the cells of all images joined.
 
     Parameters
     ----------
     flats : list of ShutterFlat
         Flats of one light.
-    numbers : list of int
+    hdu_indices : list of int
         The HDUs.
     images : dict of int to object
         The images by HDU.
@@ -331,7 +333,7 @@ def _cells_of(flats, numbers, images, noises):
         Gain and read noise by HDU.
     """
     means, variances, counts = [], [], []
-    for hdu in numbers:
+    for hdu in hdu_indices:
         ny, nx = images[hdu].shape
         cell_of_row, cell_of_column = _cell_of_each_pixel(ny), _cell_of_each_pixel(nx)
         cells_in_a_row = cell_of_column[-1] + 1
@@ -358,8 +360,8 @@ def _cells_of(flats, numbers, images, noises):
 
 
 def _fit_excess(series, mean):
-    """Return dead time minus its mean and its error, each (cells,), and chi^2 over its freedom."""
-    weights = values = squares = freedom = 0.0
+    """Return the excess dead time and its error, s, each (cells,), and the reduced chi^2."""
+    weights = values = squares = degrees_of_freedom = 0.0
     for cells in series:
         x, ratios = 1 / (cells.seconds - mean)[:, None], cells.means / cells.levels[:, None]
         weight = cells.levels[:, None] ** 2 / cells.variances
@@ -369,29 +371,30 @@ def _fit_excess(series, mean):
             slope = (weight * (x - middle) * ratios).sum(axis=0) / spread
             flat = (weight * ratios).sum(axis=0) / weight.sum(axis=0) - slope * middle
             dead_time = -slope / flat
-            # The slope has the variance 1 / spread, the line at the middle 1 / sum of weights.
+            # The variance of the slope is 1 / spread, that of the line at the middle 1 / sum of
+            # weights.
             variance = (
                 (1 - dead_time * middle) ** 2 / spread + dead_time**2 / weight.sum(axis=0)
             ) / flat**2
         residuals = weight * (ratios - flat - slope * x) ** 2
         squares += float(np.nansum(residuals))
-        freedom += np.count_nonzero(np.isfinite(dead_time)) * (len(x) - 2)
+        degrees_of_freedom += np.count_nonzero(np.isfinite(dead_time)) * (len(x) - 2)
         weights, values = weights + 1 / variance, values + dead_time / variance
-    chi2 = squares / freedom if freedom else np.nan
+    chi2 = squares / degrees_of_freedom if degrees_of_freedom else np.nan
     factor = 1.0
-    if freedom:
-        factor = chi2**0.5 if freedom >= _MANY_FREEDOMS else max(1.0, chi2**0.5)
+    if degrees_of_freedom:
+        factor = chi2**0.5 if degrees_of_freedom >= _MANY_FREEDOMS else max(1.0, chi2**0.5)
     return values / weights, weights**-0.5 * factor, chi2
 
 
-def _mean_of(series):
-    """Return the mean dead time that levels of a steady lamp show, and its error; NaN for none."""
+def _mean_dead_time(series):
+    """Return the mean dead time by the levels of a steady lamp, and its error, s; or NaN twice."""
     order, sets = np.argsort(series.seconds, kind="stable"), []
-    for place in order:
-        if sets and series.seconds[place] <= series.seconds[sets[-1][0]] * (1 + _SAME_EXPOSURE):
-            sets[-1].append(place)
+    for index in order:
+        if sets and series.seconds[index] <= series.seconds[sets[-1][0]] * (1 + _SAME_EXPOSURE):
+            sets[-1].append(index)
         else:
-            sets.append([place])
+            sets.append([index])
     repeated_sets = [same_exposure for same_exposure in sets if len(same_exposure) > 1]
     if len(sets) < 3 or not repeated_sets:
         return np.nan, np.nan
@@ -399,11 +402,11 @@ def _mean_of(series):
         np.std(series.levels[same_exposure], ddof=1) / np.mean(series.levels[same_exposure])
         for same_exposure in repeated_sets
     ]
-    lamp = max(float(np.sqrt(np.mean(np.square(scatters)))), _LEAST_LAMP)
-    if lamp > _MOST_LAMP_SCATTER:
+    lamp_scatter = max(float(np.sqrt(np.mean(np.square(scatters)))), _LEAST_LAMP_SCATTER)
+    if lamp_scatter > _MOST_LAMP_SCATTER:
         return np.nan, np.nan
     levels = np.array([series.levels[same_exposure].mean() for same_exposure in sets])
-    errors = levels * lamp / np.sqrt([len(same_exposure) for same_exposure in sets])
+    errors = levels * lamp_scatter / np.sqrt([len(same_exposure) for same_exposure in sets])
     times = np.array([series.seconds[same_exposure].mean() for same_exposure in sets])
     coefficients, covariance = np.polyfit(times, levels, 2, w=1 / errors, cov="unscaled")
     _, linear, constant = coefficients
@@ -412,7 +415,7 @@ def _mean_of(series):
 
 
 def _weighted_mean(pairs):
-    """Return the mean of values by their errors, and its error; NaN where none is known."""
+    """Return the weighted mean of pairs (value, error), and its error; NaN twice for no pair."""
     finite_pairs = np.array([pair for pair in pairs if np.isfinite(pair).all()])
     if not len(finite_pairs):
         return np.nan, np.nan
@@ -421,7 +424,7 @@ def _weighted_mean(pairs):
 
 
 def _check_cards(first_header, flats, chi2, mean):
-    """Compare the cards on the flats, on chi^2 and on the mean dead time and its error, s.
+    """Compare the cards on flats, chi^2 and mean dead time.
 
     Parameters
     ----------
@@ -437,6 +440,8 @@ def _check_cards(first_header, flats, chi2, mean):
         check_figure(first_header, keyword, value, rtol=DERIVED_ROUNDING)
     for keyword, value in zip(("SHUTMEAN", "SHUTMERR"), mean, strict=True):
         if np.isfinite(mean).all():
-            check_figure(first_header, keyword, value, rtol=_MEAN_PART, atol=_LEAST_MEAN)
+            check_figure(
+                first_header, keyword, value, rtol=_MEAN_TOLERANCE, atol=_LEAST_MEAN_TOLERANCE
+            )
         elif keyword in first_header:
             raise Differs(f"{keyword} is there, and no lamp was steady")

@@ -1,6 +1,6 @@
-"""A product's own account of itself: its header, read through astropy.
+"""The accounts that products give of themselves: their headers, read through astropy.
 
-"Account" is a term here: docs/architecture.md, "Words".
+"Account" is a term of ccdflow: docs/architecture.md, "Words".
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from astropy.io import fits
 from ccdflow.errors import is_own_fault
 from ccdflow.verify.reading.amplifier_places import place_of, slices_of
 from ccdflow.verify.reading.own_faults import is_missing_card
+from ccdflow.verify.reading.restated_numbers import DIGITAL_NOISE
 from ccdflow.verify.reading.verdict import OLDER, UNREADABLE, CannotRemake
 
 PACKINGS = (".gz", ".fz", ".bz2", ".xz")
-"""Endings of packed raw files, which products lose."""
+"""Endings of packed raw files; the names of products have none of them."""
 
-# Adu: a level of 16-bit pixels without a saturation of their own is saturated from here on.
+# Adu from which on the level of 16-bit pixels is saturated, where no AMPSAT has another value.
 _SATURATED_LEVEL = 65535.0
 
 
 @dataclass(frozen=True)
 class AmplifierAccount:
-    """One amplifier of an image, as the header describes it.
+    """An amplifier of an image, as the header describes it.
 
     Attributes
     ----------
     name : str
     hdu : int
-        HDU of the raw file.
+        Index of its HDU in the raw file.
     strips : tuple of (slice, slice)
         Overscan, in the raw array; empty where none was subtracted.
     axis : {'rows', 'columns', 'frame'}
-        The parts of the image that have a level of the overscan each.
+        The parts of the image that have one overscan level each.
     kept_section : (slice, slice) or None
         The pixels that were kept, in the raw array; None where the frame was left whole.
     place : (slice, slice)
-        Where they lie in the product.
+        Place of these pixels in the product.
     flip : {'', 'x', 'y', 'xy'}
     level, noise : float or None
         The mean level that was subtracted, and the noise of the overscan, adu.
     saturated_level : float or None
-        Adu: a line whose overscan has this level or more is saturated. It has no level, and does
-        not count in ``level``. None where OSCSAT names no such lines.
+        Adu from which on the overscan level of a line is saturated: the line has no level, and
+        does not count in ``level``. None where OSCSAT names no lines.
     """
 
     name: str
@@ -72,15 +73,15 @@ class FrameAccount:
         The raw file, relative to the raw folder.
     fingerprint, key : str
     statistic : {'median', 'mean', ''}
-        Across the overscan; '' where none was subtracted.
+        Statistic across the overscan; '' where none was subtracted.
     model : str
-        Along it; '' where each row or column has its own level.
+        Model along the overscan; '' where each row or column has its own level.
     order, iterations : int
         Degree or number of pieces of the model, and rounds of rejection.
     sigma : float
         Limit of rejection, in standard deviations about the median.
     images : dict of int to tuple of AmplifierAccount
-        For each HDU of the product that holds an image.
+        Amplifiers by the index of the product's HDU that holds the image.
     """
 
     raw_file: str
@@ -105,18 +106,18 @@ class CombinedAccount:
         Raw files, relative to the raw folder.
     method : {'average', 'median'}
     clip : float or None
-        In units of the deviation.
+        Limit of rejection in units of the deviation; None without clipping.
     deviation : str
-        What a sigma is: 'mad', 'std' or 'noise'.
+        The unit of the limit: 'mad', 'std' or 'noise'.
     iterations : int
     hdus : tuple of int
-        HDUs that hold a combined image.
+        Indices of the HDUs that hold a combined image.
     masters : dict of str to NamedMaster
-        'bias' and 'dark', as far as they were subtracted from each member.
+        By 'bias' and 'dark': the masters that were subtracted from each member.
     levels : tuple of float
-        The levels that each member of a flat was divided by; () for none.
+        The level that each member of a flat was divided by; () for none.
     models : dict of int to tuple of ModelAccount
-        The noise model of each image, as far as the header has one.
+        The noise models in the header, by the index of the image's HDU.
     kind : {'bias', 'dark', 'flat'}
     """
 
@@ -134,7 +135,7 @@ class CombinedAccount:
 
     @property
     def has_light(self):
-        """Whether the frame is a dark or flat: their errors are a model's, and they have masks."""
+        """Whether the frame is a dark or flat, which has errors by a noise model and a mask."""
         return self.kind != "bias"
 
 
@@ -145,11 +146,11 @@ class NamedMaster:
     Attributes
     ----------
     name, key : str
-        Relative to the results folder; its CCDFKEY.
+        Path relative to the results folder, and CCDFKEY.
     factors : tuple of float
-        On the master, for each member or the frame; () for 1.
+        Factor of the master for each member, or for the frame; () for 1.
     cut : (slice, slice) or None
-        The pixels that were used of a larger master; None for all.
+        The used pixels of a larger master; None for all.
     """
 
     name: str
@@ -160,7 +161,7 @@ class NamedMaster:
 
 @dataclass(frozen=True)
 class ModelAccount:
-    """The noise of an amplifier as a header gives it: variance = fixed + slope x light, adu.
+    """The noise model of an amplifier in a header: variance = fixed + slope x light, adu^2.
 
     Attributes
     ----------
@@ -178,12 +179,12 @@ class ModelAccount:
 
     @property
     def fixed_variance(self):
-        """Variance without light; rounding to whole adu is the least."""
-        return self.factor**2 * (max(self.read_noise, 12**-0.5) ** 2 + self.level_noise**2)
+        """Variance without light, adu^2; the read noise is at least that of the rounding."""
+        return self.factor**2 * (max(self.read_noise, DIGITAL_NOISE) ** 2 + self.level_noise**2)
 
     @property
     def slope(self):
-        """Variance that a unit of light adds."""
+        """Variance that one adu of light adds, adu^2."""
         return self.factor**2 / self.gain if self.gain else 0.0
 
 
@@ -195,7 +196,7 @@ class CalibratedAccount:
     ----------
     key, reduced_key : str
     masters : dict of str to NamedMaster
-        'bias', 'dark', 'flat', as far as they were applied.
+        By 'bias', 'dark' and 'flat': the masters that were applied.
     """
 
     key: str
@@ -204,9 +205,9 @@ class CalibratedAccount:
 
 
 def _error_of_missing_card(error):
-    """Return the error of a header without a card, from the `KeyError` of the missing card.
+    """Return a `CannotRemake` that names the missing card of a `KeyError` of astropy.
 
-    A `KeyError` of this code is returned as it is.
+    A `KeyError` of this code is returned itself.
     """
     if not is_missing_card(error):
         return error
@@ -232,7 +233,7 @@ def product_of(file):
 def is_of_first_version(header):
     """Return whether the first header of a reduced frame is of version 1, by a comment.
 
-    It lacks OSCAXIS, AMPHDU, AMPFLIP and AMPSAT.
+    Such headers lack OSCAXIS, AMPHDU, AMPFLIP and AMPSAT.
     """
     # Older results: header version 1 had these words.
     comment = header.comments["CCDPVER"] if "CCDPVER" in header else ""
@@ -281,27 +282,27 @@ def account_of_frame(headers):
 
 def _amplifiers_of_header(header):
     """Return the `AmplifierAccount` of each amplifier of an image."""
-    count = header["NAMPS"]
-    tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+    n_amplifiers = header["NAMPS"]
+    tails = [f"{number:02d}" for number in range(1, n_amplifiers + 1)] if n_amplifiers > 1 else [""]
     return tuple(_amplifier_of_tail(header, tail) for tail in tails)
 
 
 def _amplifier_of_tail(header, tail):
-    """Return one amplifier; ``tail`` is '' where it is alone, else its two digits."""
+    """Return the `AmplifierAccount` with a tail: two digits, '' for the only amplifier."""
 
     def card(name, default=None):
-        """Return the amplifier's card, `default` without one.
+        """Return the value of the amplifier's card, or `default`.
 
-        The keyword of a numbered card is cut, so that two digits have room behind it.
+        The keyword of a numbered card is cut, so that two digits fit behind it.
         """
-        numbered = {
+        numbered_keywords = {
             "OSCAXIS": "OSCAXI",
             "OVERSCAN": "OVERSC",
             "BIASLVL": "BIASLV",
             "OVERRMS": "OVRRMS",
             "AMPFLIP": "AMPFLP",
         }
-        keyword = name if not tail else f"{numbered.get(name, name)[:6]}{tail}"
+        keyword = name if not tail else f"{numbered_keywords.get(name, name)[:6]}{tail}"
         return header.get(keyword, default)
 
     overscan, kept_section = card("OVERSCAN", ""), card("TRIM")
@@ -324,9 +325,9 @@ def _amplifier_of_tail(header, tail):
 
 
 def _pixels_of_levels(header, axis):
-    """Return the pixels of an image that the levels of its only amplifier apply to.
+    """Return the pixels of an image from which the levels of its only amplifier are subtracted.
 
-    Of a frame that was left whole they are all pixels of the rows, or columns, of its part.
+    In a frame that was not trimmed, they are all pixels of the rows, or columns, of DATSEC.
     """
     pixels = [slice(0, header["NAXIS2"]), slice(0, header["NAXIS1"])]
     if "TRIM" not in header and "DATSEC" in header and axis in ("rows", "columns"):
@@ -336,8 +337,8 @@ def _pixels_of_levels(header, axis):
 
 
 def _axis_of(strips, kept_section):
-    """Return OSCAXIS of a header of version 1, by the side of the pixels that the strips span."""
-    # Older results: header version 1 had no card for it.
+    """Return OSCAXIS for a header of version 1: 'columns' if the strips span the kept columns."""
+    # Older results: header version 1 had no card OSCAXIS.
     spans_columns = (
         kept_section is not None and strips and all(strip[1] == kept_section[1] for strip in strips)
     )
@@ -345,7 +346,7 @@ def _axis_of(strips, kept_section):
 
 
 def _number_or_none(value):
-    """Return a number as a float, None for all else."""
+    """Return a number as a float; None for other values."""
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -367,14 +368,18 @@ def account_of_combined(headers):
     """
     first_header = headers[0]
     try:
-        count = first_header["NCOMBINE"]
-        members = _numbered_values(first_header, "IMCOM", "IMC", count)
-        images = tuple(number for number, header in enumerate(headers) if "IMGLEVEL" in header)
-        flat_headers = [headers[number] for number in images if "FLATLVL" in headers[number]]
-        levels = _numbered_values(flat_headers[0], "IMLVL", "IML", count) if flat_headers else ()
+        n_members = first_header["NCOMBINE"]
+        members = _numbered_values(first_header, "IMCOM", "IMC", n_members)
+        image_indices = tuple(
+            number for number, header in enumerate(headers) if "IMGLEVEL" in header
+        )
+        flat_headers = [headers[number] for number in image_indices if "FLATLVL" in headers[number]]
+        levels = (
+            _numbered_values(flat_headers[0], "IMLVL", "IML", n_members) if flat_headers else ()
+        )
         masters = masters_of(first_header)
         if "dark" in masters:
-            factors = _numbered_values(first_header, "IMDRK", "IMD", count)
+            factors = _numbered_values(first_header, "IMDRK", "IMD", n_members)
             masters["dark"] = replace(masters["dark"], factors=factors)
         return CombinedAccount(
             key=first_header["CCDFKEY"],
@@ -383,40 +388,40 @@ def account_of_combined(headers):
             clip=first_header.get("CLIPSIG"),
             deviation=first_header.get("CLIPDEV", ""),
             iterations=first_header.get("CLIPITER", 1),
-            hdus=images,
+            hdus=image_indices,
             masters=masters,
             levels=levels,
-            models={number: models_of(headers[number]) for number in images},
+            models={number: models_of(headers[number]) for number in image_indices},
             kind=str(first_header["CCDFNAME"]).rpartition("/")[2].partition("_")[0],
         )
     except KeyError as error:
         raise _error_of_missing_card(error) from None
 
 
-def _numbered_values(header, name, long_name, count):
-    """Return the values of numbered cards; `long_name` is the keyword of more than 999 of them.
+def _numbered_values(header, name, long_name, n_values):
+    """Return the values of numbered cards; more than 999 of them begin with `long_name`.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     name, long_name : str
         The beginning of the keywords.
-    count : int
+    n_values : int
         Number of cards.
     """
-    # More members have numbers of five digits in their keywords.
-    pattern = f"{name}{{:03d}}" if count <= 999 else f"{long_name}{{:05d}}"
-    return tuple(header[pattern.format(number)] for number in range(1, count + 1))
+    # Keywords of up to 999 cards have three digits, those of more cards five.
+    pattern = f"{name}{{:03d}}" if n_values <= 999 else f"{long_name}{{:05d}}"
+    return tuple(header[pattern.format(number)] for number in range(1, n_values + 1))
 
 
 def masters_of(header, names=("bias", "dark")):
-    """Return {'bias' or 'dark' or 'flat': `NamedMaster`} of the masters in a header.
+    """Return the masters that a header names, by their kind.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     names : sequence of str, optional
-        Out of 'bias', 'dark' and 'flat'.
+        Kinds, out of 'bias', 'dark' and 'flat'.
 
     Returns
     -------
@@ -443,8 +448,8 @@ def gains_of(header):
 
 def _places_and_tails(header):
     """Return [(place in the image, tail of its keywords)] of the amplifiers."""
-    count = header.get("NAMPS", 1)
-    tails = [f"{number:02d}" for number in range(1, count + 1)] if count > 1 else [""]
+    n_amplifiers = header.get("NAMPS", 1)
+    tails = [f"{number:02d}" for number in range(1, n_amplifiers + 1)] if n_amplifiers > 1 else [""]
     return [(place_of(header, tail), tail) for tail in tails]
 
 
@@ -457,7 +462,9 @@ def models_of(header):
             ModelAccount(place, header[f"CLIPRN{tail}"], 0.0, 1.0, None)
             for place, tail in places_and_tails
         )
-    places = [(place, tail) for place, tail in places_and_tails if f"MODRN{tail}" in header]
+    places_with_model = [
+        (place, tail) for place, tail in places_and_tails if f"MODRN{tail}" in header
+    ]
     return tuple(
         ModelAccount(
             place,
@@ -466,7 +473,7 @@ def models_of(header):
             header.get(f"MODFC{tail}", 1.0),
             header.get(f"MODGN{tail}"),
         )
-        for place, tail in places
+        for place, tail in places_with_model
     )
 
 
@@ -497,21 +504,21 @@ def account_of_calibrated(headers):
 
 
 def uncompressed_hdus(hdus):
-    """Return the HDUs of a product, uncompressed.
+    """Return the HDUs of a product without the empty first HDU of packed tiles.
 
-    An image of the first HDU is packed into the second one, whose header has its SIMPLE.
+    The image of a first HDU is packed into the second HDU, whose header then has SIMPLE.
     """
     is_packed = hdus[0].header["NAXIS"] == 0 and len(hdus) > 1 and "SIMPLE" in hdus[1].header
     return list(hdus[1:]) if is_packed else list(hdus)
 
 
 def read_headers(content):
-    """Return the headers of the HDUs in a FITS file's bytes, those of images where they are packed.
+    """Return the headers of the HDUs in a FITS file's bytes; packed images have their own headers.
 
     Raises
     ------
     CannotRemake
-        If they cannot be read.
+        If the headers cannot be read.
     """
     try:
         with warnings.catch_warnings():

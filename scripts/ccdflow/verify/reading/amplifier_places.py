@@ -1,4 +1,4 @@
-"""The places of amplifiers in an image, as the sections in its header have them."""
+"""The places of amplifiers in an image, by the sections in its header."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def slices_of(text):
 def place_of(header, tail):
     """Return the pixels of an amplifier in an image.
 
-    The only amplifier of a trimmed image (it has TRIM) has all pixels. That of an image that was
-    left whole has DATSEC. Older ones lack it: the part is DATASEC or TRIMSEC of the raw frame where
-    that keeps clear of the overscan, else all that lies on the larger side of the overscan.
+    The only amplifier of a trimmed image, which has TRIM, has all pixels. In an image that was not
+    trimmed, DATSEC names them. Older results: without DATSEC, they are DATASEC or TRIMSEC of the
+    raw frame if that does not overlap the overscan, otherwise the larger side of the overscan.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ def place_of(header, tail):
     if tail:
         return slices_of(header[f"DATSEC{tail}"])
     shape = header["NAXIS2"], header["NAXIS1"]
-    largest = slice(0, shape[0]), slice(0, shape[1])
+    all_pixels = slice(0, shape[0]), slice(0, shape[1])
     if "TRIM" in header:
-        return largest
+        return all_pixels
     strips = [slices_of(strip) for strip in str(header.get("OVERSCAN", "")).split()]
     for keyword in ("DATSEC", "DATASEC", "TRIMSEC"):
         match = SECTION.fullmatch(str(header.get(keyword, "")).replace(" ", ""))
-        place = slices_of(match[0]) if match else largest
+        place = slices_of(match[0]) if match else all_pixels
         if (
             match
             and _is_within(place, shape)
@@ -64,8 +64,8 @@ def place_of(header, tail):
         ):
             return place
     for strip in strips:
-        largest = _part_beside(largest, strip)
-    return largest
+        all_pixels = _part_beside(all_pixels, strip)
+    return all_pixels
 
 
 def _is_within(place, shape):

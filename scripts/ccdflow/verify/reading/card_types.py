@@ -1,4 +1,4 @@
-"""The types of cards: a number that is a text was not written by ccdflow."""
+"""The check of the types of cards: ccdflow writes no text for a number."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from astropy.io.fits.card import Undefined
 
 from ccdflow.verify.reading.verdict import UNREADABLE, CannotRemake
 
-# Matches cards that calculations take for numbers.
+# Matches cards whose values are numbers.
 _NUMBERS = re.compile(
     r"NAMPS|NCOMBINE|NNIGHTS|NFLATS|BPNIGHTS|BPSHARE|CLIP(SIG|ITER|RN\d*)|OSC(ORDER|SIGMA|ITERS)"
     r"|MOD(RN|GN|FC|LN)\d*|IM(DRK|D|LVL|L|SEC|FLT)\d+|DARKSCAL|HOTRATE|LOWSIGMA|M[BDF]NOISE"
     r"|CR(SIGMA|CONTR|FWHM)|SHUTMEAN|QUANSTEP"
 )
-# Matches cards with names of files, sections or methods.
+# Matches cards whose values are texts: names of files, sections or methods.
 _TEXTS = re.compile(
     r"RAW(FILE|FP)|CCDF(KEY|NAME|CAM)|REDKEY|COMBMETH|CLIPDEV|OSCSTAT|OSCMODEL|OVERSCAN|OVERSC\d+"
     r"|TRIM\d*|(BIAS|DARK|FLAT)(IM|KEY|CUT)|IM(COM|C|OUT|O|KEY|USE)\d+|CALGRADE|COSMICS"
@@ -31,12 +31,12 @@ def check_types(headers):
     Raises
     ------
     CannotRemake
-        The header is too odd to follow.
+        If a card has another type.
     """
     for header in headers:
         for card in header.cards:
             keyword = card.keyword
-            # A card of the camera may break the standard: only ccdflow's own ones are read.
+            # Only cards of ccdflow are read: a card of the camera may break the standard.
             if not (_NUMBERS.fullmatch(keyword) or _TEXTS.fullmatch(keyword)):
                 continue
             value = None if isinstance(card.value, Undefined) else card.value

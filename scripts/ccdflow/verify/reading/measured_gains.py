@@ -1,4 +1,4 @@
-"""The gains that the table of measurements of the detectors has."""
+"""The gains in the table of the detectors' measurements."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import csv
 
 
 def measured_gains(table, amplifier, *, camera=None, night=None):
-    """Return the gains that a table of measurements has of an amplifier.
+    """Return the gains of an amplifier in a table of measurements.
 
     Parameters
     ----------
     table : pathlib.Path
         The file ``detector.csv`` of some results.
     amplifier : str
-        Its name; "" for all amplifiers.
+        Name of the amplifier; "" for all amplifiers.
     camera : str, optional
         Default: all cameras.
     night : str, optional

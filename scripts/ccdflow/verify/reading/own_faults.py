@@ -1,4 +1,4 @@
-"""Errors of ccdflow's own code, told from those that a damaged file causes in astropy."""
+"""Errors of ccdflow's own code, as opposed to errors of astropy at a damaged file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ccdflow.files import atomic_write
 
 
 def is_missing_card(error):
-    """Return whether an error is that of a header of astropy without a card."""
+    """Return whether an error is the `KeyError` of astropy for a missing card."""
     return isinstance(error, KeyError) and not is_own_fault(error)
 
 
-def words_of_fault(product, error, results):
-    """Return the sentence on an error of the verification itself, and write its traceback.
+def report_own_fault(product, error, results):
+    """Write the traceback of an error of the verification itself, and return a sentence on it.
 
-    A log that cannot be written is left out of the sentence: the results folder may be read-only.
+    The results folder may be read-only: the sentence names the log only if it was written.
 
     Parameters
     ----------
     product : str
         Relative to the results folder.
     error : BaseException
-        Where it was caught.
+        The error, with its traceback.
     results : path-like
         The results folder.
 

@@ -1,4 +1,4 @@
-"""The files that a product names: a verdict holds as long as these files are the same."""
+"""The files that a product names: its verdict holds while they do not change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ccdflow.verify.reading.stored_rows import open_product
 from ccdflow.verify.reading.verdict import CannotRemake
 
 # Matches cards that name a master: BIASIM, FLATIM02, BPMIM, SHUTCOR.
-_MASTERS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
+_MASTER_CARDS = re.compile(r"(BIAS|DARK|FLAT)IM(\d\d)?|BPMIM(\d\d)?|SHUTCOR")
 
 
 def named_files(product, first_header, raw, results):
@@ -34,20 +34,22 @@ def named_files(product, first_header, raw, results):
     list of pathlib.Path
     """
     paths = [
-        _path_named(results, first_header[word])
-        for word in first_header
-        if _MASTERS.fullmatch(word)
+        _path_named(results, first_header[keyword])
+        for keyword in first_header
+        if _MASTER_CARDS.fullmatch(keyword)
     ]
     if product.startswith("detector/"):
         paths += [
-            _path_named(results, first_header[word])
-            for word in first_header
-            if word.startswith("IMCOM")
+            _path_named(results, first_header[keyword])
+            for keyword in first_header
+            if keyword.startswith("IMCOM")
         ]
         if "HOTRATE" in first_header:
             paths += [path for master in paths for path in _members_of(master, results)]
     elif product.startswith("combined/"):
-        members = [str(first_header[word]) for word in first_header if word.startswith("IMC")]
+        members = [
+            str(first_header[keyword]) for keyword in first_header if keyword.startswith("IMC")
+        ]
         paths += [_path_named(results, product_of(member)) for member in members]
     elif "RAWFILE" in first_header:
         source = raw_file(first_header)
@@ -57,7 +59,7 @@ def named_files(product, first_header, raw, results):
 
 
 def read_product(path):
-    """Return the bytes of a product; nobody waits for a pipe, and no device is read.
+    """Return the bytes of a product; a pipe or a device in its place is an error, without waiting.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def read_product(path):
     Raises
     ------
     OSError
-        If there is no file, it cannot be read, or something else is in its place.
+        If the file is missing, cannot be read, or is a pipe or a device.
     """
     with open(path, "rb", buffering=0, opener=atomic_write.open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -79,7 +81,10 @@ def read_product(path):
 
 
 def size_and_times(path):
-    """Return size and times of a file; nobody can set the time of the last change, ctime."""
+    """Return size, time of modification and time of change of a file; () without the file.
+
+    A user can set the time of modification, but not that of the change, ctime.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -88,16 +93,16 @@ def size_and_times(path):
 
 
 def _members_of(master, results):
-    """Return the reduced frames that a master names; none of one that cannot be read."""
+    """Return the paths of the reduced frames that a master names; [] if it cannot be read."""
     try:
         first_header = open_product(master).first_header
     except (OSError, LookupError, ValueError, TypeError, CannotRemake):
         # The verdict on the product reports the cause.
         return []
-    names = [str(first_header[word]) for word in first_header if word.startswith("IMC")]
+    names = [str(first_header[keyword]) for keyword in first_header if keyword.startswith("IMC")]
     return [_path_named(results, product_of(name)) for name in names]
 
 
 def _path_named(results, text):
-    """Return the path of a product that a card names: in cards, odd letters are written as %XX."""
+    """Return the path of a product that a card names, in which some characters are written %XX."""
     return results / unquote(str(text), errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Rows of products that others are made of: headers are read once, pixels only where needed."""
+"""Rows of the sources of products: headers are read once, pixels only where they are needed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from astropy.io import fits
 from ccdflow.verify.reading.verdict import MISSING, SOURCE_REPLACED, UNREADABLE, CannotRemake
 
 # Bytes of a FITS block.
-_BLOCK = 2880
-# Types of pixels in a file by BITPIX.
-_TYPE_OF_BITPIX = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
+_BLOCK_BYTES = 2880
+# numpy's types of pixels in a file by BITPIX.
+_TYPES_BY_BITPIX = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
 
 
 @dataclass(frozen=True)
 class StoredPixels:
-    """Where the pixels of an HDU are in its file: products are stored unscaled.
+    """The place and type of an HDU's pixels in its file; products are stored unscaled.
 
     Attributes
     ----------
     offset : int
-        Bytes.
+        Bytes before the first pixel.
     shape : (int, int)
         (ny, nx).
     dtype : numpy.dtype
@@ -46,14 +46,14 @@ class StoredProduct:
 
 
 def open_product(path):
-    """Return the `StoredProduct` of a product; its headers are read once for all bands of rows.
+    """Return the `StoredProduct` of a file; its headers are read once for all bands of rows.
 
     Raises
     ------
     CannotRemake
         If the file is empty.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     status = path.stat()
     if not status.st_size:
@@ -61,12 +61,12 @@ def open_product(path):
     return _read_product(path, status.st_size, status.st_mtime_ns)
 
 
-# A product has up to hundreds of members and masters, each opened for each band of rows: 4096
-# entries hold the headers of many products. With fewer than hundreds, each header would be read
-# anew for each band.
+# A product has up to hundreds of members and masters, and each is opened for each band of rows.
+# 4096 entries hold the headers of many products. With fewer than hundreds, each band would read all
+# headers again.
 @lru_cache(maxsize=4096)
 def _read_product(path, size, time):
-    """Read the `StoredProduct` of a file; size and time make a replaced file another one."""
+    """Return the `StoredProduct` of a file that has this size and time."""
     images, first_header, number = {}, None, 0
     with path.open("rb") as file:
         while file.tell() < size:
@@ -76,30 +76,30 @@ def _read_product(path, size, time):
             start = file.tell()
             if len(shape) == 2:
                 image = StoredPixels(
-                    start, tuple(shape), np.dtype(_TYPE_OF_BITPIX[header["BITPIX"]]), header
+                    start, tuple(shape), np.dtype(_TYPES_BY_BITPIX[header["BITPIX"]]), header
                 )
                 images[number] = image
                 images.setdefault(header.get("EXTNAME", ""), image)
-            length = abs(header["BITPIX"]) // 8 * prod(shape) if shape else 0
-            length += header.get("PCOUNT", 0)
-            file.seek(start + -(-length // _BLOCK) * _BLOCK)
+            n_bytes = abs(header["BITPIX"]) // 8 * prod(shape) if shape else 0
+            n_bytes += header.get("PCOUNT", 0)
+            file.seek(start + -(-n_bytes // _BLOCK_BYTES) * _BLOCK_BYTES)
             number += 1
     return StoredProduct(first_header, images)
 
 
-def rows_of(path, hdu, rows, word, cut=None):
-    """Return some rows of an image in a file, or of a part of it, native.
+def rows_of(path, hdu, rows, noun, cut=None):
+    """Return some rows of an image in a file, or of a part of the image.
 
     Parameters
     ----------
     path : pathlib.Path
     hdu : int or str
     rows : slice or numpy.ndarray of shape (k,), int
-        A slice has no step.
-    word : str
-        The word for it in the reason.
+        A slice must have no step.
+    noun : str
+        The noun for the file in an error.
     cut : (slice, slice), optional
-        The part of which the rows are; the whole image by default.
+        The part of the image whose rows are counted; the whole image by default.
 
     Returns
     -------
@@ -109,12 +109,12 @@ def rows_of(path, hdu, rows, word, cut=None):
     Raises
     ------
     CannotRemake
-        If the file is gone, or empty.
+        If the file is missing, or empty.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     if not path.is_file():
-        raise CannotRemake(f"its {word} {path.name} is missing", MISSING)
+        raise CannotRemake(f"its {noun} {path.name} is missing", MISSING)
     image = open_product(path).images[hdu]
     native, nx = image.dtype.newbyteorder("="), image.shape[1]
     if isinstance(rows, slice) and cut is None:
@@ -134,7 +134,7 @@ def master_file(master, kind, results):
     ----------
     master : ccdflow.verify.reading.accounts.NamedMaster
     kind : str
-        The word for it in the reason.
+        The noun for the master in an error.
     results : pathlib.Path
         The results folder.
 
@@ -145,7 +145,7 @@ def master_file(master, kind, results):
     Raises
     ------
     CannotRemake
-        If it is gone, or another has its name now.
+        If the master is missing, or another one has its name now.
     """
     path = results / master.name
     if not path.is_file():

@@ -24,7 +24,7 @@ EXPECTABLE = (MISSING, SOURCE_REPLACED, MODEL, OLDER, STRANGER)
 
 
 class CannotRemake(Exception):
-    """A product that cannot be made again, with the reason, and a word for it.
+    """A product that cannot be made again, with the reason, and a word for the reason.
 
     Parameters
     ----------
@@ -49,19 +49,19 @@ class Verdict:
     kind : str
         A kind of the chain: 'frame', 'bias', 'dark', 'flat', 'science' ...
     compared : str
-        The comparison, and its closeness.
+        The comparison, and its tolerance, in words.
     pixels : int
-        Pixels compared.
+        Number of pixels that were compared.
     largest : float
-        Largest difference; NaN where none was compared.
+        Largest difference; NaN where no pixel was compared.
     unit : str
-        Unit of that: adu or electron of pixels, s of a shutter's dead time, sigma of a table of bad
-        pixels; '' where no difference was measured, and of a flat, whose mean is 1.
+        Unit of the largest difference: adu or electron for pixels, s for a shutter's dead time,
+        sigma for a table of bad pixels. '' without a difference, and for a flat, whose mean is 1.
     verdict : {'verified', 'differs', 'cannot be made again', 'verification failed'}
     reason : str
-        What differs, why it cannot be made again, or the error of the verification.
+        The difference, the reason against a remake, or the error of the verification.
     cause : str
-        The word for that reason, of what cannot be made again.
+        The word for the reason where a product cannot be made again.
     seconds : float
     """
 

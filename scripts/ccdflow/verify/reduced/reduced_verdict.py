@@ -25,7 +25,7 @@ from ccdflow.verify.comparing.comparing import (
     Differs,
     check_figure,
     check_text,
-    other_bits,
+    count_other_bits,
     words_on_differing,
 )
 from ccdflow.verify.comparing.extensions import check_extensions
@@ -36,28 +36,28 @@ from ccdflow.verify.reading.amplifier_places import SECTION, place_of
 from ccdflow.verify.reading.restated_numbers import NO_DATA, NOT_FINITE, SATURATED
 from ccdflow.verify.reduced import remade_frames
 
-# Units of raw pixels: a product has adu for all of them.
+# Units of raw pixels that a product has as adu.
 _UNITS_OF_ADU = ("adu", "adus", "dn", "counts", "count")
-# Places at which world coordinates are compared, as parts of an amplifier's width and height.
+# Places at which world coordinates are compared, as fractions of an amplifier's width and height.
 _COMPARED_PLACES = np.array([(0.1, 0.2), (0.5, 0.9), (0.8, 0.4)])
 # Matches a card with a pixel of world coordinates: CRPIX1, CRPIX2A.
 _PIXEL_CARD = re.compile(r"CRPIX([12])[A-Z]?")
 # Matches a card with a step of world coordinates: CDELT1, CD1_2, PC2_1A.
 _STEP_CARD = re.compile(r"(CDELT[12]|(PC|CD)[12]_[12])[A-Z]?")
-# Matches the sentence of a product whose source has world coordinates that do not hold for it.
+# Matches the sentence on world coordinates of the source that are wrong for the product.
 _NO_WORLD_SENTENCE = re.compile("world coordinates that do not hold for this image left out")
-# The noise of an overscan may differ by this part of it: outliers are left out in another way.
-_NOISE_PART = 5e-3
-# Pixels by which coordinates of amplifiers that agree may differ. The writer allows 0.1; the
-# rest is for rounding.
+# Relative tolerance of the noise of an overscan: the maker leaves out outliers by another method.
+_NOISE_TOLERANCE = 5e-3
+# Pixels by which coordinates of amplifiers may differ: the maker allows 0.1, and rounding adds to
+# that.
 _PIXEL_TOLERANCE = 0.11
-# Errors of astropy about coordinates that it cannot follow (WcsError is a ValueError).
+# Errors of astropy at coordinates that it cannot compute (WcsError is a ValueError).
 _UNFOLLOWED_ERRORS = (NoConvergence, ValueError, TypeError, KeyError, fits.VerifyError)
 _NOTE_ON_COORDINATES = "world coordinates by their cards alone"
 
 
 def verify_frame(headers, path, raw_folder):
-    """Make a reduced frame again and compare it.
+    """Return the verdict on a reduced frame, which is made again and compared.
 
     Parameters
     ----------
@@ -72,22 +72,22 @@ def verify_frame(headers, path, raw_folder):
     Raises
     ------
     Differs
-        If pixels, mask or header are others.
+        If pixels, mask or header differ.
     ccdflow.verify.reading.verdict.CannotRemake
-        If the frame is of a sort that ccdproc cannot make, or its raw file is missing.
+        If ccdproc cannot make a frame of this sort, or the raw file is missing.
     """
     account = account_of_frame(headers)
     source = remade_frames.read_raw(account, raw_folder)
     if source.fingerprint != account.fingerprint:
         raise Differs(f"RAWFP is {account.fingerprint}, and the raw file has {source.fingerprint}")
-    expected = product_of(account.raw_file)
-    if not path.as_posix().endswith(expected):
-        raise Differs(f"RAWFILE is {account.raw_file}, which becomes {expected}")
+    reduced_name = product_of(account.raw_file)
+    if not path.as_posix().endswith(reduced_name):
+        raise Differs(f"RAWFILE is {account.raw_file}, which becomes {reduced_name}")
     check_extensions(headers, account.images, ("MASK",), pixel_types=(-32, -64), mask_type=8)
-    pixels, notes = 0, ["bit for bit with ccdproc"]
+    n_pixels, notes = 0, ["bit for bit with ccdproc"]
     with fits.open(path, memmap=False) as hdus:
         for hdu, amplifiers in account.images.items():
-            pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
+            n_pixels += _check_pixels(hdus[hdu].data, amplifiers, account, source.images)
             _check_mask(hdus, hdu, account, source.images)
     _check_overscan(account, source.images)
     _check_saturated_lines(headers, account, source.images)
@@ -98,7 +98,7 @@ def verify_frame(headers, path, raw_folder):
     for hdu, amplifiers in account.images.items():
         check_required(headers[hdu], headers[0], "frame")
         notes += _check_image(headers[hdu], source.headers, amplifiers)
-    return {"compared": ", ".join(dict.fromkeys(notes)), "pixels": pixels, "largest": 0.0}
+    return {"compared": ", ".join(dict.fromkeys(notes)), "pixels": n_pixels, "largest": 0.0}
 
 
 def _check_raw_cards(headers, account, source):
@@ -113,8 +113,7 @@ def _check_raw_cards(headers, account, source):
     """
     for number in sorted({0, *account.images}):
         hdus_used = [amplifier.hdu for amplifier in account.images.get(number, ())]
-        # The first HDU has the cards of the raw file's first HDU; another image has the cards of
-        # its own.
+        # The first HDU has the cards of the raw file's first HDU, other images those of their own.
         own_hdu = hdus_used[0] if number else 0
         sources = [source.headers[hdu] for hdu in dict.fromkeys([own_hdu, *hdus_used])]
         check_cards(headers[number], sources, REDUCED_ORIGINS)
@@ -168,13 +167,13 @@ def _check_pixels(image, amplifiers, account, raw_images):
             raw_images[amplifier.hdu], amplifier, account
         ):
             is_outside[place] = False
-            count, difference = other_bits(image[place], raw_pixels)
+            count, difference = count_other_bits(image[place], raw_pixels)
             n_wrong, largest = n_wrong + count, max(largest, difference)
     if was_left_whole:
         raw_pixels = raw_images[amplifiers[0].hdu].data[is_outside]
     else:
         raw_pixels = np.full(np.count_nonzero(is_outside), np.nan)
-    count, difference = other_bits(image[is_outside], raw_pixels)
+    count, difference = count_other_bits(image[is_outside], raw_pixels)
     n_wrong, largest = n_wrong + count, max(largest, difference)
     if n_wrong:
         raise Differs(words_on_differing(n_wrong), largest, image.size)
@@ -182,7 +181,7 @@ def _check_pixels(image, amplifiers, account, raw_images):
 
 
 def _check_mask(hdus, hdu, account, raw_images):
-    """Compare a mask with AMPSAT and places: 1 saturated, 2 not finite, 4 no data.
+    """Compare a mask with AMPSAT, raw values and places of amplifiers.
 
     Parameters
     ----------
@@ -197,8 +196,8 @@ def _check_mask(hdus, hdu, account, raw_images):
     if f"MASK{hdu or ''}" not in [each.name for each in hdus]:
         return
     header, image = hdus[hdu].header, hdus[hdu].data
-    expected = np.full(image.shape, NO_DATA, np.uint8)
-    # Bit 1 is compared where the value of a full pixel is known.
+    expected_mask = np.full(image.shape, NO_DATA, np.uint8)
+    # Saturation is compared where the value of a saturated pixel is known.
     comparable_bits = np.full(image.shape, 255 - SATURATED, np.uint8)
     amplifiers = account.images[hdu]
     for tail, amplifier in zip(tails_of(header), amplifiers, strict=True):
@@ -207,7 +206,7 @@ def _check_mask(hdus, hdu, account, raw_images):
         place = place_of(header, tail) if has_datsec else amplifier.place
         values = raw_image[amplifier.kept_section or place]
         values = remade_frames.turn_image(values, amplifier.flip)
-        part = expected[place]
+        part = expected_mask[place]
         part[...] = 0
         part[~np.isfinite(values)] |= NOT_FINITE
         saturated_value = _saturated_value(header, tail, raw_image.dtype)
@@ -215,13 +214,13 @@ def _check_mask(hdus, hdu, account, raw_images):
             part[values >= saturated_value] |= SATURATED
             comparable_bits[place] |= SATURATED
         for place_without_level in places_without_level(header, tail):
-            expected[place_without_level] |= NO_DATA
-    stored = hdus[f"MASK{hdu or ''}"].data
+            expected_mask[place_without_level] |= NO_DATA
+    stored_mask = hdus[f"MASK{hdu or ''}"].data
     was_left_whole = len(amplifiers) == 1 and amplifiers[0].kept_section is None
     if was_left_whole and "DATSEC" not in header:
-        # Older results: a frame was left whole, and no card has the amplifier's part.
-        expected[stored == NO_DATA] = NO_DATA
-    differing_bits = (stored ^ expected) & comparable_bits
+        # Older results: no card of a frame that was not trimmed has the amplifier's place.
+        expected_mask[stored_mask == NO_DATA] = NO_DATA
+    differing_bits = (stored_mask ^ expected_mask) & comparable_bits
     if np.count_nonzero(differing_bits):
         raise Differs(
             f"{np.count_nonzero(differing_bits)} pixels of the mask differ from those by the raw"
@@ -230,17 +229,17 @@ def _check_mask(hdus, hdu, account, raw_images):
 
 
 def _saturated_value(header, tail, dtype):
-    """Return the raw value of a saturated pixel of an amplifier; None where it is not known.
+    """Return the raw value of a saturated pixel of an amplifier; None where it is unknown.
 
-    That is AMPSAT, or without the card the highest number that raw pixels of 8 or 16 bits can hold.
+    It is AMPSAT, or without this card the highest number of raw pixels of 8 or 16 bits.
     """
     value = card(header, "AMPSAT", tail)
-    is_converter = dtype.kind in "iu" and dtype.itemsize <= 2
-    return np.iinfo(dtype).max if value is None and is_converter else value
+    has_converter_end = dtype.kind in "iu" and dtype.itemsize <= 2
+    return np.iinfo(dtype).max if value is None and has_converter_end else value
 
 
 def _check_converter(product, amplifiers, source):
-    """Compare AMPTOP and AMPFULL with the raw pixels that have the highest number.
+    """Compare AMPTOP and AMPFULL with the raw pixels at the end of the converter.
 
     Parameters
     ----------
@@ -259,7 +258,7 @@ def _check_converter(product, amplifiers, source):
             continue
         place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
         values = source.images[amplifier.hdu].data[amplifier.kept_section or place]
-        # Older results: the end of a converter of 10 to 15 bits was not looked for.
+        # Older results: AMPTOP was the highest 16-bit number for converters of fewer bits as well.
         if top is None or number_of_card(card_value) not in (top, _top_shown_by(values, top)):
             raise Differs(f"AMPTOP{tail} is {top} by the raw file, and its card has {card_value}")
         top = number_of_card(card_value)
@@ -275,9 +274,9 @@ def _check_converter(product, amplifiers, source):
 
 
 def _top_shown_by(values, top):
-    """Return the highest of raw values where it ends a converter of 10 to 15 bits, else the top.
+    """Return the highest raw value if it is the end of a converter of 10 to 15 bits, else the top.
 
-    Two pixels have to be there. The bits of such a number are ones, and zeros before or behind.
+    At least two pixels must have it, and its bits must be ones with zeros before or behind them.
     """
     if values.dtype.kind not in "iu" or values.dtype.itemsize != 2:
         return top
@@ -289,14 +288,18 @@ def _top_shown_by(values, top):
 
 
 def _check_overscan(account, raw_images):
-    """Compare the level and the noise in the header with those of the raw overscan."""
+    """Compare BIASLVL and OVERRMS with level and noise of the raw overscan."""
     for amplifier, level, noise in remade_frames.overscan_figures(account, raw_images):
         words_on_amplifier = f" of amplifier {amplifier.name}" if amplifier.name else ""
         if abs(amplifier.level - level) > RELATIVE_ROUNDING * abs(level) + ABSOLUTE_ROUNDING:
             raise Differs(
                 f"the level{words_on_amplifier} is {level:.6g}, and its card has {amplifier.level}"
             )
-        if noise and amplifier.noise is not None and abs(amplifier.noise / noise - 1) > _NOISE_PART:
+        if (
+            noise
+            and amplifier.noise is not None
+            and abs(amplifier.noise / noise - 1) > _NOISE_TOLERANCE
+        ):
             raise Differs(
                 f"the noise{words_on_amplifier} is {noise:.6g}, and its card has {amplifier.noise}"
             )
@@ -310,16 +313,16 @@ def _check_saturated_lines(headers, account, raw_images):
             # Older results: their headers have no card OSCSAT.
             if not (places_named := places_without_level(header, tail)):
                 continue
-            expected, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
+            saturated_lines, named_lines = np.zeros((2, header["NAXIS2"], header["NAXIS1"]), bool)
             for part in places_named:
                 named_lines[part] = True
             place = place_of(header, tail) if amplifier.kept_section is None else amplifier.place
             pixels = raw_images[amplifier.hdu]
             top = _saturated_value(header, tail, pixels.data.dtype)
-            expected[place] = _saturated_lines(pixels, amplifier, account.statistic, top)
-            # One level of a frame, and the levels of a model, belong to no line.
+            saturated_lines[place] = _saturated_lines(pixels, amplifier, account.statistic, top)
+            # A level of the whole frame, or of a model, belongs to no line.
             has_no_lines = account.model or amplifier.axis == "frame"
-            if has_no_lines or not np.array_equal(expected, named_lines):
+            if has_no_lines or not np.array_equal(saturated_lines, named_lines):
                 raise Differs("OSCSAT has other parts than those whose raw overscan is saturated")
 
 
@@ -332,12 +335,12 @@ def _saturated_lines(pixels, amplifier, statistic, top):
         The whole raw HDU, adu.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
     statistic : {'median', 'mean'}
-        Across the overscan.
+        Statistic across the overscan.
     top : float or None
         Value of a saturated pixel, adu.
     """
     values = remade_frames.overscan_of(pixels, amplifier).data
-    # The overscan of rows is compared along x, and rows may be turned in y.
+    # Levels of rows are taken along x, and the rows may be reversed in y.
     axis, letter = (1, "y") if amplifier.axis == "rows" else (0, "x")
     levels = (np.median if statistic == "median" else np.mean)(values, axis=axis)
     is_full = levels >= (np.inf if top is None else top)
@@ -345,12 +348,12 @@ def _saturated_lines(pixels, amplifier, statistic, top):
 
 
 def _check_image(header, raw_headers, amplifiers):
-    """Compare unit, sections and coordinates of an image with the raw frame's.
+    """Compare unit, sections and coordinates of an image with those of the raw frame.
 
     Returns
     -------
     set of str
-        Notes on comparisons that were not possible.
+        Notes on impossible comparisons.
     """
     notes = set()
     units = [str(raw_headers[hdu].get("BUNIT", "adu")) for hdu in (amplifiers[0].hdu, 0)]
@@ -381,7 +384,7 @@ def _signs_and_shifts(amplifier):
 
 
 def _check_physical(header, raw_header, amplifier):
-    """Compare IRAF's physical coordinates of a pixel: they are those of the raw frame."""
+    """Compare IRAF's physical coordinates, which count pixels as in the raw frame."""
     for axis, (sign, shift) in zip((1, 2), _signs_and_shifts(amplifier), strict=True):
         offset_card, scale_card = f"LTV{axis}", f"LTM{axis}_{axis}"
         offset, scale = raw_header.get(offset_card, 0), raw_header.get(scale_card, 1)
@@ -390,12 +393,12 @@ def _check_physical(header, raw_header, amplifier):
             continue
         # raw = scale x physical + offset, and product = sign x raw + shift.
         check_figure(header, scale_card, sign * scale)
-        # Pixels: a sum near 0 has the rounding of its terms.
+        # The tolerance is in pixels: a sum near 0 has the rounding of its terms.
         check_figure(header, offset_card, sign * offset + shift, atol=1e-6)
 
 
 def _check_solutions(header, raw_header, amplifier):
-    """Compare the cards of all solutions: pixels move with the image, steps may change sign."""
+    """Compare the cards of all world coordinates: pixels move, and steps may change their sign."""
     for keyword in header:
         if (match := _PIXEL_CARD.fullmatch(keyword)) is not None:
             sign, shift = _signs_and_shifts(amplifier)[int(match[1]) - 1]
@@ -416,7 +419,7 @@ def _check_world(header, raw_headers, amplifier):
     Returns
     -------
     set of str
-        A note where astropy cannot follow the camera's coordinates: only their cards are compared.
+        A note if astropy cannot compute the camera's coordinates, so that only cards are compared.
     """
     raw_header = raw_headers[amplifier.hdu]
     if not any(key.startswith(("CRPIX", "CRVAL", "CD1_")) for key in raw_header):
@@ -449,7 +452,7 @@ def _check_world(header, raw_headers, amplifier):
 
 
 def _check_sections(header, raw_headers, amplifiers):
-    """Compare CCDSEC, DETSEC and AMPSEC with the raw frame's, moved with its pixels."""
+    """Compare CCDSEC, DETSEC and AMPSEC with those of the raw frame, moved by the trimming."""
     for keyword in ("CCDSEC", "DETSEC", "AMPSEC"):
         sections = {
             _moved_section(keyword, header, raw_headers, amplifier) for amplifier in amplifiers
@@ -466,7 +469,7 @@ def _check_sections(header, raw_headers, amplifiers):
 
 
 def _moved_section(keyword, header, raw_headers, amplifier):
-    """Return the section of the detector on which an image lies, None where no card says it.
+    """Return the section of the detector that an image covers; None where no card has it.
 
     Parameters
     ----------
@@ -476,20 +479,21 @@ def _moved_section(keyword, header, raw_headers, amplifier):
     raw_headers : list of astropy.io.fits.Header
         Headers of the raw file's HDUs.
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
-        One of the image.
+        An amplifier of the image.
     """
     images = [
         hdu for hdu, header_of_hdu in enumerate(raw_headers) if header_of_hdu.get("NAXIS", 0) > 0
     ]
     raw_header = raw_headers[amplifier.hdu]
 
-    def text(name):
+    def card_value_of(name):
+        """Return a raw card's value, of the first HDU for a file's only image without the card."""
         is_in_first_header = name not in raw_header and len(images) == 1
         return (raw_headers[0] if is_in_first_header else raw_header).get(name)
 
     all_pixels = f"[1:{raw_header['NAXIS1']},1:{raw_header['NAXIS2']}]"
-    chip = _ends_of_section(text(keyword))
-    data = _ends_of_section(text("DATASEC") or text("TRIMSEC") or all_pixels)
+    chip = _ends_of_section(card_value_of(keyword))
+    data = _ends_of_section(card_value_of("DATASEC") or card_value_of("TRIMSEC") or all_pixels)
     if chip is None or data is None:
         return None
     lengths = header["NAXIS1"], header["NAXIS2"]
@@ -510,16 +514,16 @@ def _ends_of_section(text):
 
 
 def _moved_span(chip, data, length, sign, shift):
-    """Return 'first:last' of the detector for an axis of an image, None where there is none.
+    """Return the 'first:last' pixel of the detector along an axis of an image, or None.
 
     Parameters
     ----------
     chip, data : list of int
-        First and last pixel of the detector, and those of the raw frame that are on it.
+        First and last pixel of the detector, and the raw pixels that lie there.
     length : int
         Pixels of the image.
     sign, shift : int
-        A pixel of the image less `shift`, times `sign`, is that of the raw frame.
+        (pixel of the image - `shift`) x `sign` is the pixel of the raw frame.
 
     Returns
     -------
@@ -533,8 +537,8 @@ def _moved_span(chip, data, length, sign, shift):
     upwards = 1 if stop >= start else -1
     edges = []
     for pixel in (1, length):
-        place = start + upwards * binning * ((pixel - shift) * sign - low)
-        edges += [place, place + upwards * (binning - 1)]
+        pixel_of_detector = start + upwards * binning * ((pixel - shift) * sign - low)
+        edges += [pixel_of_detector, pixel_of_detector + upwards * (binning - 1)]
     if min(edges) < 1:
         return None
     order = sorted(edges)[:: sign * upwards]

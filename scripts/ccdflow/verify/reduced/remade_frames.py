@@ -1,4 +1,4 @@
-"""Products made again through the public functions of ccdproc, astropy and numpy."""
+"""Reduced frames made again by the public functions of ccdproc, astropy and numpy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ccdflow.verify.reading.accounts import PACKINGS
 from ccdflow.verify.reading.restated_numbers import MAD_TO_SIGMA
 from ccdflow.verify.reading.verdict import MISSING, MODEL, UNREADABLE, CannotRemake
 
-# Errors of packed or damaged files.
+# Errors at packed or damaged files.
 _READ_ERRORS = (
     OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, IndexError, TypeError,
 )  # fmt: skip
@@ -34,8 +34,11 @@ _UNPACKERS = (
     (b"BZh", bz2.decompress),
     (b"\xfd7zXZ\0", lzma.decompress),
 )
-# Rows at a time: the memory of a whole frame in float64 would be asked for and cleared each time.
+# Rows that are reduced at once. For a whole frame in float64, the system would clear new memory for
+# each frame.
 _ROWS_AT_ONCE = 256
+# Sigma beyond which a pixel of the overscan is an outlier, and least value of this sigma, adu.
+_OUTLIER_SIGMA, _LEAST_SIGMA = 5, 1.0
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,14 @@ class SourceFile:
     Attributes
     ----------
     fingerprint : str
-        CRC-32 and length of its unpacked bytes, as RAWFP has them.
+        CRC-32 and length of the unpacked bytes, in the form of RAWFP.
     images : dict of int to astropy.nddata.CCDData
-        Pixels of the HDUs that are used, adu.
+        Pixels of the used HDUs, adu.
     headers : list of astropy.io.fits.Header
         Headers of all HDUs.
     tops : dict of int to (float or None)
-        Highest value that the pixels of the HDUs that are used can have, adu; None for floats and
-        for integers of more than 16 bits.
+        Highest possible value of the pixels of the used HDUs, adu; None for floats and for
+        integers of more than 16 bits.
     """
 
     fingerprint: str
@@ -62,12 +65,12 @@ class SourceFile:
 
     @property
     def first_header(self):
-        """Header of its first HDU."""
+        """Header of the first HDU."""
         return self.headers[0]
 
 
 def read_raw(account, folder):
-    """Read the raw file of a reduced frame.
+    """Return the raw file of a reduced frame, read and unpacked.
 
     Parameters
     ----------
@@ -77,12 +80,12 @@ def read_raw(account, folder):
     Returns
     -------
     SourceFile
-        Without images and headers where its fingerprint is not that of the account.
+        Without images and headers if the fingerprint is not that of the account.
 
     Raises
     ------
     CannotRemake
-        If the file is gone or cannot be read.
+        If the file is missing or cannot be read.
     """
     path = _existing_path(Path(folder) / account.raw_file)
     if not path.is_file():
@@ -104,7 +107,7 @@ def read_raw(account, folder):
 
 
 def _unpacked_content(path):
-    """Return the bytes of a raw file, unpacked as its first bytes say, whatever its name."""
+    """Return the bytes of a raw file, unpacked if its first bytes are those of a packed file."""
     content = path.read_bytes()
     for start, unpack in _UNPACKERS:
         if content.startswith(start):
@@ -117,14 +120,14 @@ def _source_of_content(content, fingerprint, hdus_used):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(io.BytesIO(content), memmap=False) as hdus:
-            # astropy takes the scaling out of a header when it reads the pixels.
+            # Before the pixels are read: then astropy removes the scaling from the header.
             tops = {hdu: _highest_value(hdus[hdu].header) for hdu in hdus_used}
             images = {hdu: CCDData(hdus[hdu].data, unit=units.adu) for hdu in hdus_used}
             return SourceFile(fingerprint, images, [hdu.header for hdu in hdus], tops)
 
 
 def _highest_value(header):
-    """Return the highest value of integers of 8 or 16 bits, scaled as a header says, or None."""
+    """Return the highest value of integers of 8 or 16 bits by the scaling of a header, or None."""
     ranges = {8: (0, 2**8 - 1), 16: (-(2**15), 2**15 - 1)}
     if header.get("BITPIX") not in ranges:
         return None
@@ -133,7 +136,7 @@ def _highest_value(header):
 
 
 def _existing_path(path):
-    """Return the path of a raw file, or of the same packed in another way, where that is there."""
+    """Return the existing path of a raw file with any ending of packed files, or the given path."""
     name = path.name
     if name.lower().endswith(PACKINGS):
         name = name[: name.rindex(".")]
@@ -142,7 +145,7 @@ def _existing_path(path):
 
 
 def overscan_of(raw_image, amplifier):
-    """Return the overscan of an amplifier as one CCDData, its strips side by side.
+    """Return the overscan of an amplifier, with its strips side by side.
 
     Parameters
     ----------
@@ -162,7 +165,7 @@ def overscan_of(raw_image, amplifier):
 
 
 def reduce_amplifier(raw_image, amplifier, account):
-    """Subtract the overscan of an amplifier and cut out its kept pixels, some rows at a time.
+    """Yield the pixels of an amplifier without its overscan level, some rows at a time.
 
     Parameters
     ----------
@@ -174,32 +177,32 @@ def reduce_amplifier(raw_image, amplifier, account):
     Yields
     ------
     place : (slice, slice)
-        In the product.
+        Place of these pixels in the product.
     pixels : numpy.ndarray of that shape, float64
         Adu, in the orientation of the product.
 
     Raises
     ------
     CannotRemake
-        Where ccdproc has no such subtraction.
+        If ccdproc has no such subtraction.
     """
     for raw_region, (y, x) in _regions_with_levels(raw_image, amplifier):
         subtract = _subtraction_of_overscan(raw_image, amplifier, account, raw_region)
         raw_rows, raw_columns = raw_region
-        count = raw_rows.stop - raw_rows.start
-        for low in range(0, count, _ROWS_AT_ONCE):
-            high = min(low + _ROWS_AT_ONCE, count)
+        n_rows = raw_rows.stop - raw_rows.start
+        for low in range(0, n_rows, _ROWS_AT_ONCE):
+            high = min(low + _ROWS_AT_ONCE, n_rows)
             part = slice(raw_rows.start + low, raw_rows.start + high), raw_columns
             pixels = subtract(ccdproc.trim_image(raw_image[part]), slice(low, high)).data
-            first = y.start + (count - high if "y" in amplifier.flip else low)
+            first = y.start + (n_rows - high if "y" in amplifier.flip else low)
             pixels = turn_image(np.asarray(pixels, dtype=np.float64), amplifier.flip)
             yield (slice(first, first + high - low), x), pixels
 
 
 def _regions_with_levels(raw_image, amplifier):
-    """Return [(pixels of the raw array, their place in the product)] that have the levels.
+    """Return [(raw region, place in the product)] of the pixels that levels are subtracted from.
 
-    A frame that was left whole has its overscan in it.
+    A frame that was not trimmed has its overscan in it.
     """
     if amplifier.kept_section is not None:
         return [(amplifier.kept_section, amplifier.place)]
@@ -209,7 +212,7 @@ def _regions_with_levels(raw_image, amplifier):
 
 
 def _subtraction_of_overscan(raw_image, amplifier, account, raw_region):
-    """Return the function that subtracts the overscan of rows: (CCDData, slice of kept rows).
+    """Return a function of pixels (CCDData) and their rows (slice) that subtracts the overscan.
 
     Parameters
     ----------
@@ -218,7 +221,7 @@ def _subtraction_of_overscan(raw_image, amplifier, account, raw_region):
     amplifier : ccdflow.verify.reading.accounts.AmplifierAccount
     account : ccdflow.verify.reading.accounts.FrameAccount
     raw_region : tuple of slice
-        Rows and columns that are kept.
+        Rows and columns of the pixels in the raw array.
     """
     if not amplifier.strips:
         return lambda part, rows: part
@@ -234,7 +237,7 @@ def _subtraction_of_overscan(raw_image, amplifier, account, raw_region):
             MODEL,
         )
     if account.model:
-        # One column of levels is its own median.
+        # The levels are one column, which is its own median.
         levels = _model_of_overscan(overscan.data, axis, account)
         overscan, is_median = CCDData(np.expand_dims(levels, axis), unit=units.adu), True
     arguments = {"overscan_axis": axis, "median": is_median, "add_keyword": None}
@@ -244,7 +247,7 @@ def _subtraction_of_overscan(raw_image, amplifier, account, raw_region):
 
 
 def _model_of_overscan(values, axis, account):
-    """Return the model along an overscan by astropy: (n,), adu; outliers are left out.
+    """Return the levels of a model along an overscan by astropy, without outliers: (n,), adu.
 
     Parameters
     ----------
@@ -257,7 +260,7 @@ def _model_of_overscan(values, axis, account):
     Raises
     ------
     CannotRemake
-        Where astropy has no such model.
+        If astropy has no such model.
     """
     levels = (np.median if account.statistic == "median" else np.mean)(values, axis=axis)
     places = np.arange(len(levels))
@@ -294,7 +297,7 @@ def _model_of_overscan(values, axis, account):
 
 
 def turn_image(image, flip):
-    """Return an image with its axes reversed that AMPFLIP names.
+    """Return an image with the axes reversed that AMPFLIP names.
 
     Parameters
     ----------
@@ -309,10 +312,10 @@ def turn_image(image, flip):
 
 
 def overscan_figures(account, raw_images):
-    """Yield (amplifier, level, noise) as the raw pixels give them, adu.
+    """Yield (amplifier, level, noise) by the raw overscan, adu.
 
-    The level is the mean of the subtracted values; the noise is the scatter of overscan pixels
-    about the mean of their row or column, without those beyond five sigma of the median deviation.
+    The level is the mean of the subtracted values. The noise is the scatter of overscan pixels
+    about the mean of their row or column, without outliers beyond `_OUTLIER_SIGMA`.
 
     Parameters
     ----------
@@ -347,20 +350,22 @@ def overscan_figures(account, raw_images):
 
 
 def _noise_of(strips, amplifier):
-    """Return the scatter of the pixels of strips about the mean of their row or column."""
-    squares = count = 0
+    """Return the scatter of strips about the means of their rows or columns, adu; None for none."""
+    sum_of_squares = n_values = 0
     for strip in strips:
         values = strip.astype(np.float64)
         if amplifier.axis == "frame":
             values = values.reshape(1, -1)
         values = values.T if amplifier.axis == "columns" else values
-        number = values.shape[1]
-        if number < 2:
+        n_of_line = values.shape[1]
+        if n_of_line < 2:
             continue
-        # One mean for all pixels would follow the outliers.
+        # A mean of all pixels would follow the outliers, so a frame has the median.
         centre = np.median(values) if amplifier.axis == "frame" else values.mean(1, keepdims=True)
         deviation = np.abs(values - centre)
-        kept_deviations = deviation[deviation <= 5 * max(MAD_TO_SIGMA * np.median(deviation), 1.0)]
-        squares += float((kept_deviations**2).sum()) * number / (number - 1)
-        count += kept_deviations.size
-    return (squares / count) ** 0.5 if count else None
+        kept_deviations = deviation[
+            deviation <= _OUTLIER_SIGMA * max(MAD_TO_SIGMA * np.median(deviation), _LEAST_SIGMA)
+        ]
+        sum_of_squares += float((kept_deviations**2).sum()) * n_of_line / (n_of_line - 1)
+        n_values += kept_deviations.size
+    return (sum_of_squares / n_values) ** 0.5 if n_values else None
