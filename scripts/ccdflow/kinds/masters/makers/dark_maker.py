@@ -46,7 +46,7 @@ class DarkMaker(ExposedMasterMaker):
     def _select_alike(self, context, group, records):
         """Return the selection of the darks that agree, after copies are left out."""
         members = Members(context, group, records)
-        statistics, lost_parts, copies = self._statistics(members)
+        statistics, lost_pixels, copies = self._statistics(members)
         if copies:
             # The difference of two copies has no noise, so both would seem unlike the others.
             indices_of_copies = {each.index for each in copies}
@@ -57,7 +57,7 @@ class DarkMaker(ExposedMasterMaker):
         def choose(statistics):
             """Return the selection by the statistics of one amplifier in all darks."""
             return dark_flat_selection.select_darks(
-                statistics, temperatures=members.temperatures, lost_pixels=lost_parts
+                statistics, temperatures=members.temperatures, lost_pixels=lost_pixels
             )
 
         return selecting.select_by_statistics(statistics, choose)
@@ -69,7 +69,7 @@ class DarkMaker(ExposedMasterMaker):
         -------
         statistics : list of list of dict
             For each dark the figures of each of its amplifiers.
-        lost_parts : list of ccdflow.detector.lost_pixels.LostPixels
+        lost_pixels : list of ccdflow.detector.lost_pixels.LostPixels
             For each dark the fraction of lost pixels, in the image that has lost most.
         copies : list of ccdflow.detector.member_selection.LeftOut
             Darks with the pixels of another dark.
@@ -86,7 +86,7 @@ class DarkMaker(ExposedMasterMaker):
                 masks=members.masks(image, reduction),
             )
             copies = copies or member_selection.find_copies(sample, names)
-            parts_of_images.append(members.lost_parts(image, reduction, rows, sample))
+            parts_of_images.append(members.lost_pixels(image, reduction, rows, sample))
             for amplifier in image.amplifiers:
                 if amplifier.name in members.flags:
                     continue
@@ -100,11 +100,11 @@ class DarkMaker(ExposedMasterMaker):
                     level = record.data.get("levels", {}).get(amplifier.name)
                     figures = frame_statistics(frame, [] if level is None else [level])
                     entries.append({"amplifier": amplifier.name, **asdict(figures)})
-        lost_parts = [
+        lost_pixels = [
             max(parts_of_member, key=lambda lost_part: lost_part.fraction)
             for parts_of_member in zip(*parts_of_images, strict=True)
         ]
-        return statistics, lost_parts, copies
+        return statistics, lost_pixels, copies
 
     def combined_images(self, work, hdus_of_members):
         """Yield each image of the combined dark, with hot and not linear pixels flagged."""
