@@ -332,7 +332,7 @@ def test_amplifiers_of_a_window_have_the_gain_of_the_masters_or_none(gain, gain_
             {"CCDSEC": text},
             region_on_chip.shape,
             (Amplifier("A", 0, region_on_chip, (), "none", region_on_chip, gain=own),),
-            is_level_out=True,
+            is_level_subtracted=True,
         )
         for text, region_on_chip, own in (
             ("[31:90,21:70]", Region(0, 50, 0, 60), gain),

@@ -193,7 +193,7 @@ def rule_line(context, product, master):
     candidates = {use.product: use for use in answer.step.uses}
     if name in candidates and answer.use is not None:
         reason = match_sentences.why_lost(
-            answer.use, candidates[name], master_library.rules(context)
+            answer.use, candidates[name], master_library.rules_of(context)
         )
         return f"  rule     it is not taken: {reason}"
     night = path.parent.name
@@ -201,7 +201,7 @@ def rule_line(context, product, master):
     reasons = [reason for candidate, reason in refusals if candidate.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"
-    is_causal = master_library.rules(context).direction != "nearest"
+    is_causal = master_library.rules_of(context).direction != "nearest"
     if is_causal and _is_later_than_taken(night, group, answer.use):
         return "  rule     it is not taken: of a later night"
     return ""

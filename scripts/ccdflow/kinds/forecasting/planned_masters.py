@@ -235,7 +235,7 @@ def plain_step(context, answer):
         scale=use.scale,
         variance=use.variance,
         is_measured=use.is_measured,
-        reasons=reasons_of(answer, master_library.rules(context)),
+        reasons=reasons_of(answer, master_library.rules_of(context)),
         rank=step.uses.index(use),
         rival="" if rival is None else rival.product,
         why_lost=why_lost,
@@ -252,7 +252,7 @@ def _planned_master(context, kind, answers):
     rival, reason = rival_of(context, answer)
     span = [each.use.warmer for _, each in answers]
     words = match_sentences.span_words(span) if use.warmer else ""
-    reasons = reasons_of(answer, master_library.rules(context), words_on_degrees=words)
+    reasons = reasons_of(answer, master_library.rules_of(context), words_on_degrees=words)
     return PlannedMaster(
         kind,
         groups,
@@ -312,7 +312,7 @@ def rival_of(context, answer):
 
 def _rival_of(context, answer):
     """Return the next candidate that competes and why it lost; (None, '') without one."""
-    step, use, rules = answer.step, answer.use, master_library.rules(context)
+    step, use, rules = answer.step, answer.use, master_library.rules_of(context)
     next_uses = step.uses[step.uses.index(use) + 1 :]
     for candidate in next_uses:
         is_first_later = match_sentences.is_later(candidate) and not match_sentences.is_later(use)

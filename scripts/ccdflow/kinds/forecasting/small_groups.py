@@ -12,9 +12,9 @@ from ccdflow.kinds.forecasting.budget import SmallGroup
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.detector_noise import detector_noise_of
-from ccdflow.kinds.matching.master_library import rules
+from ccdflow.kinds.matching.master_library import rules_of
 from ccdflow.kinds.matching.setups import observation_of
-from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.kinds.matching.temperatures import observation_degrees_warmer
 
 
 def small_groups_of(context, group, answers):
@@ -85,7 +85,7 @@ def _groups_before_master(context, answer, group):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
             if is_of_setting and _would_serve(context, kind, observation, frame):
                 noise = noise or detector_noise_of(context, row)
-                is_preferred = _is_preferred(use, rules(context))
+                is_preferred = _is_preferred(use, rules_of(context))
                 if is_preferred or _adds_less(answer, observation, minimum, noise):
                     yield SmallGroup(count, minimum, observation.exptime, is_preferred)
 
@@ -109,8 +109,8 @@ def _would_serve(context, kind, observation, frame):
         return True
     if kind.name != DARK:
         return observation.light == frame.light
-    degrees = temperatures_apart(observation, frame)
-    is_apart = degrees is not None and abs(degrees) > rules(context).temperature_tolerance
+    degrees = observation_degrees_warmer(observation, frame)
+    is_apart = degrees is not None and abs(degrees) > rules_of(context).temperature_tolerance
     is_known = observation.exptime is not None and frame.exptime is not None
     return is_known and not is_apart and bool(is_same_exposure(observation.exptime, frame.exptime))
 
@@ -148,7 +148,7 @@ def _is_preferred(use, rules_of_run):
     """
     is_later = match_sentences.is_later(use) and rules_of_run.direction != "nearest"
     is_ranked = is_later or use.lag is None or bool(use.cut) or use.scale != 1
-    return is_ranked or rules_of_run.same_night
+    return is_ranked or rules_of_run.prefers_own_night
 
 
 def _adds_less(answer, observation, minimum, noise):

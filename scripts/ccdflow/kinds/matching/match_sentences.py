@@ -267,7 +267,7 @@ def _why_lost_by_rule(winner, rival, rules):
 
 def _why_lost_by_night_or_scale(winner, rival, rules):
     """Return the last rules that go before the variance: nights, and scales that do no harm."""
-    if rules.same_night and winner.lag == 0 and rival.lag != 0:
+    if rules.prefers_own_night and winner.lag == 0 and rival.lag != 0:
         return "not of the own night"
     is_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)
     if (winner.scale == 1, rival.scale == 1) == (True, False) and not is_near:
@@ -518,7 +518,7 @@ def master_in_words(master, kind):
     if kind == "dark":
         degrees = degrees_words(observation)
         traits += f" at {degrees}" if degrees else ""
-    return f"{traits} ({master.frames}, {observation.night})".strip()
+    return f"{traits} ({master.n_members}, {observation.night})".strip()
 
 
 def masters_in_words(masters, kind):

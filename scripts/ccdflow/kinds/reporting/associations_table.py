@@ -289,7 +289,7 @@ ASSOCIATIONS = Associations()
 
 def _rule_words(context):
     """Return the rule by which masters are chosen, in a sentence or two."""
-    rules = master_library.rules(context)
+    rules = master_library.rules_of(context)
     rule_sentence = _USUAL_RULE
     if rules.direction == "nearest":
         rule_sentence = (
@@ -298,7 +298,7 @@ def _rule_words(context):
         )
     return (
         f"{rule_sentence} One of the frame's own night goes first."
-        if rules.same_night
+        if rules.prefers_own_night
         else rule_sentence
     )
 
@@ -503,6 +503,6 @@ def table_cells(context, answer):
         "" if rival is None else rival.product,
         "" if rival is None else float(f"{rival.variance:.6g}"),
         "measured" if use.is_measured else "nominal",
-        "; ".join(reasons_of(answer, master_library.rules(context))),
+        "; ".join(reasons_of(answer, master_library.rules_of(context))),
         use.grade,
     ]
