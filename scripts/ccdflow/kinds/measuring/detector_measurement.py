@@ -148,7 +148,7 @@ class NightDetector(MeasurementKind):
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the differences to header or profile, of the newest night of each setup."""
         newest = {}
         for record in sorted(records, key=lambda r: r.data.get("night", "")):

@@ -184,7 +184,7 @@ class Associations(ArchiveProduct):
             nights.setdefault(group.night, []).append(group)
         return forecast_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines on darks that do more harm than good."""
         if not self.is_enabled(context):
             return []
@@ -217,7 +217,7 @@ class Associations(ArchiveProduct):
         choices += [words] if choices and words != _USUAL_RULE else []
         return {"associations": [_SECTIONS_VERSION, digest(choices)]} if choices else {}
 
-    def index_basis(self, context):
+    def overview_basis(self, context):
         """Return the basis of the overview's matrix, and of the grades in its calendar."""
         if not self.is_enabled(context) or not _has_frames(context):
             return {}
@@ -227,7 +227,7 @@ class Associations(ArchiveProduct):
 
     def overview(self, context):
         """Return the section on the frames of each night and type, and on the missing ones."""
-        if not self.index_basis(context):
+        if not self.overview_basis(context):
             return None
         matrix = _kept_coverage(context)
         if not matrix.nights:

@@ -42,7 +42,7 @@ class Overview(ArchiveProduct):
         """Return the sources of the overview: the sources of each kind's part."""
         basis = {"version": night_page.PAGES_VERSION}
         for kind in context.chain:
-            basis |= kind.index_basis(context)
+            basis |= kind.overview_basis(context)
         # An overview made beside failed jobs is made again once their products are there.
         needs = set() if job is None else set(job.needs)
         failed = sorted(
