@@ -125,7 +125,7 @@ class Kind(PartlyPlanned, OnPages):
         return True
 
     def plan(self, planner):
-        """Give the planner (`ccdflow.run.plan.Planner`) all products that the archive should have."""
+        """Give the planner (`ccdflow.run.plan.Planner`) all products that should exist."""
         raise NotImplementedError(f"kind {self.name} must define plan()")
 
     def basis(self, context, job):

@@ -123,8 +123,8 @@ def refused_record(job, basis, reason):
 
 
 _IMPORT_LOCK = threading.RLock()
-# Number of pictures that are kept, the last ones that were shown: a page that is written again shows
-# most of its pictures unchanged.
+# Number of pictures that are kept, the last ones that were shown: a page that is written again
+# shows most of its pictures unchanged.
 _MOST_KEPT_PICTURES = 32
 _kept_pictures = OrderedDict()
 
