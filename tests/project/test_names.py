@@ -473,7 +473,7 @@ ONE_WORD_IMPORTS = {
     "digest", "drawing", "duration", "expose", "fails", "font", "generator", "href", "identify",
     "jd", "legend", "listing", "median", "mjd", "observe", "percentile", "pixels", "plural",
     "profile", "propose", "realise", "render", "shrink", "template", "verify",
-    "vignetting", "visible",
+    "vignetting",
 }  # fmt: skip
 
 
