@@ -43,7 +43,7 @@ class Kind(PartlyPlanned, OnPages):
     version : int
         Raised when a change alters pixels or text of the products: all of them are made again.
     header_version : int
-        Raised when a change alters cards of the products and no pixel: an existing product keeps
+        Raised when a change alters cards of the products and no pixel. An existing product keeps
         its header until it is asked for with ``-R``.
     path_prefix : str
         The folder of the products, with a slash at the end; or the one file.
@@ -51,7 +51,7 @@ class Kind(PartlyPlanned, OnPages):
         The reason, in words, for which a product without a row is moved to `set_aside/`.
     reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
         The frames on which a product depends. While science frames arrive, a watch makes products
-        of a frame or a night at once and those of all nights later; it makes no master then.
+        of a frame or a night at once, and those of all nights later. It makes no master then.
     reports_frames : bool
         Whether a watch reports the products (`frame_reports`).
     type : str

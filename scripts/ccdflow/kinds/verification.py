@@ -2,9 +2,8 @@
 
 The page has the verdicts that are in the table of verdicts when the page is planned. So a
 verification changes the page once, in the next run; a night without verdicts has no such section.
-A verdict holds while the product has the key that was verified. The verdict "differs" holds only
-while the product's file has the time that was verified as well, because a run makes such a product
-again with the same key.
+A verdict holds while the product has the key that was verified. The verdict "differs" also needs
+the time of the file that was verified: a run makes such a product again with an unchanged key.
 """
 
 from __future__ import annotations

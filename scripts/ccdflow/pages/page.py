@@ -74,8 +74,8 @@ class NightLine:
     n_reduced, n_set_aside, n_other : int
         Number of frames that were reduced, were set aside, and neither.
     combined : tuple of (str, int, int)
-        Each image type whose frames form groups, in the order of work; the number of its combined
-        groups, and of all its groups.
+        Each image type whose frames form groups, its number of combined groups, and its number of
+        all groups.
     grades : tuple of (str, int)
         Each grade of calibrated frames, and the number of these frames.
     n_uncalibrated : int
@@ -154,8 +154,7 @@ class IndexContent:
     provenance : tuple of (str, str)
         Names and versions of the software.
     last_run : str
-        Path, relative to the page, of the script with the products of the last run and the disk
-        space of all products; empty for none.
+        Path, relative to the page, of the script on the last run and on disk space; empty for none.
     notes : tuple of str
         Sentences to add to the summary.
     title : str

@@ -1,10 +1,10 @@
 """The closed nights that a master of a new, later night would change.
 
 A frame has a list of its best candidates, at most `rule_values.MOST_CANDIDATES`. A later master is
-ranked behind those of the own and earlier nights, and behind nearer later ones; an exact dark is
-ranked before scaled darks of later nights. So a new master changes a list only if the list is not
-full, has a scaled dark of a later night, or has a master that is undated or cut from a larger
-window. The words on a missing master name the existing masters: a new one changes these words.
+ranked behind those of the own and earlier nights, and behind nearer later ones. An exact dark is
+ranked before scaled darks of later nights. So a new master changes a list in three cases: the list
+is not full, it has a scaled dark of a later night, or it has a master that is undated or cut from
+a larger window. The words on a missing master name the existing masters: a new one changes them.
 """
 
 from __future__ import annotations

@@ -36,8 +36,7 @@ class Applied:
     exptime : float
         Exposure time of a dark, seconds.
     noise : float or None
-        Noise of a pixel of a single flat, relative to its level; None for a bias or dark, whose
-        noise is predicted.
+        Noise of a pixel of a single flat, relative to its level; None for a bias or dark.
     ageing : float
         Variance for the days between master and frame: electrons^2; of a flat, relative to the
         signal^2.
@@ -66,8 +65,8 @@ class SmallGroup:
     exptime : float or None
         Exposure time of a dark, seconds.
     is_preferred : bool
-        Whether the frame would take their master for another reason than its noise, as where it
-        has only a master of a later night.
+        Whether the frame would take their master whatever its noise, as in the place of a master
+        of a later night.
     """
 
     n_frames: int
@@ -210,10 +209,10 @@ def budget_of(frame):
     Notes
     -----
     The calibrated value is S' = (R - B - k (D - B')) / F. If the bias B' of the dark is the bias B
-    of the frame, the variance of B counts (1 - k)^2 times; otherwise that of B counts once and that
-    of B' k^2 times. The variance of the dark counts k^2 times, that of the flat times the signal
-    squared. The level of each row of a master was measured on its members: its variance adds to
-    that of the frame's level.
+    of the frame, the variance of B counts (1 - k)^2 times. Otherwise the variance of B counts once,
+    and that of B' k^2 times. The variance of the dark counts k^2 times, that of the flat times the
+    signal squared. The level of each row of a master was measured on its members: its variance adds
+    to that of the frame's level.
     """
     masters = frame.masters
     bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))

@@ -52,10 +52,9 @@ class Coverage:
         Kinds of frames: type, filter, exposure; the camera where there are several, and the values
         in which the setups of one camera differ.
     cells : dict of Cell to (int, str)
-        The number of frames, and a state: `FROM_OWN_NIGHT` where the night has such frames;
-        `FROM_OTHER_NIGHT` where it has none, and its frames took a master of another night;
-        `NO_MASTERS` where some of its frames have no such master, even if the night has such
-        frames.
+        The number of frames, and a state. `FROM_OWN_NIGHT`: the night has such frames.
+        `FROM_OTHER_NIGHT`: it has none, and its frames took a master of another night.
+        `NO_MASTERS`: some of its frames have no such master, even if the night has such frames.
     n_left_out : int
         Number of kinds of frames that are not shown.
     """

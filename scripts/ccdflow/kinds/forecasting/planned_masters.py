@@ -40,8 +40,8 @@ class PlannedMaster:
     master : ccdflow.run.job.Group or None
         The group of the master; None where this run does not know it.
     bias_fractions : tuple of float
-        The smallest and the largest fraction of a bias whose noise is left in these frames: 1 - k
-        where the members of their dark, multiplied by k, had this bias subtracted as well.
+        The smallest and the largest fraction of a bias whose noise is left in these frames. It is
+        1 - k where their dark, multiplied by k, had the same bias subtracted.
     reasons : tuple of str
         The nearness of the master, and the way in which it is applied.
     rival : ccdflow.run.master_choices.Use or None
@@ -298,7 +298,7 @@ def rival_of(context, answer):
     """Return the second choice, the next candidate that competes by the rule, and why it lost.
 
     A master that could not be made does not compete. Where a master of the own or an earlier night
-    is taken, later ones do not compete either: page and table do not change with each new night.
+    is taken, later ones do not compete either. So page and table do not change with each new night.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The masters that a frame takes in fact, or the reasons why it takes none, for tables and texts.
 
-Two masters that were made are nevertheless left out: a dark that does harm, and a flat for a frame
-that still has its bias level. For the term "answer" see docs/architecture.md, "Words".
+A master that was made may be left out: a dark that does harm, or the flat of a frame that still
+has its bias level. For the term "answer" see docs/architecture.md, "Words".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WHY_UNNEEDED = "too short for its dark current"
 class Answer:
     """The master that a frame takes in one step of calibrating, or the reason why it takes none.
 
-    The step ranks the candidates before they are made. The answer is known once they are made: it
+    The step ranks the candidates before they are made. The answer is known once they are made. It
     is the first one that was made, unless this dark does harm or this flat cannot be applied.
 
     Attributes

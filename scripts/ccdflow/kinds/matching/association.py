@@ -1,10 +1,10 @@
 """The masters that belong to a frame, by the rule, the inventory and the plan.
 
 The plan makes the choice once, from the whole archive, and stores it with the group
-(`ccdflow.run.master_choices.Step`), so that a job on another machine does not choose again. A
-master may be refused during the run: then the frame takes the first one that was made. The
-electrons of flats are known only when they are made (`measured_flats`), so all competing flats are
-made before the frame.
+(`ccdflow.run.master_choices.Step`): a job on another machine does not choose again. A master may
+be refused during the run: then the frame takes the first one that was made. The electrons of flats
+are known only when they are made (`measured_flats`), so all competing flats are made before the
+frame.
 """
 
 from __future__ import annotations

@@ -189,8 +189,8 @@ def preferred_flat(products, variances):
     products : sequence of str
         In the order of the plan.
     variances : dict of str to (float or None)
-        Measured variances. A flat that is not measured has None or no entry; it is not preferred
-        to another flat, and no other flat is preferred to it.
+        Measured variances; None or no entry for a flat that is not measured. Such a flat stays the
+        first if it is the first of the plan; otherwise it does not become the first.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """The bias and dark that a frame takes together: a pure function of its candidates.
 
 R - B - k (D - B') contains two biases: B of the frame, and B' of the dark's members. They cancel
-only where k = 1 and both are one bias. The frame takes the pair that adds the least variance; for
-this the bias of each dark is a candidate for the frame as well.
+only where k = 1 and both are one bias. The frame takes the pair that adds the least variance. So
+the bias of each dark is a candidate for the frame as well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
     -----
     Where both biases are B, the bias levels b(t) of the three nights leave
     b(frame) - b(B) - k (b(dark) - b(B)). The level is a random walk, whose variance grows by
-    ``ageing`` a day, so that the result follows from the days between the three nights.
+    ``ageing`` a day. The result follows from the days between the three nights.
     """
     k = dark.scale
     if bias_in_dark is None:
@@ -55,7 +55,7 @@ class BiasesOfDarks:
     biases are compared once, and the pairs of exact darks are computed once.
 
     Masters compete where their variance alone ranks them. Those of a later night and those cut from
-    a larger window stay behind the others; an exact dark of these weeks stays before scaled ones.
+    a larger window stay behind the others. An exact dark of these weeks stays before scaled ones.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def rank_masters(columns, kind, frame, noise, seconds, *, key=None):
     """Return the masters of a setup that a frame may take, the best first.
 
     Masters of the weeks around the frame are compared first. Those further away are compared only
-    where they may be better in spite of their ageing: the result is that of a comparison of all.
+    where they may be better in spite of their ageing. The result is that of a comparison of all.
 
     Parameters
     ----------

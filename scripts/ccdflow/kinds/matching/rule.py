@@ -1,8 +1,8 @@
 """The master that calibrates a frame, and why: a pure function of inventory and profiles.
 
-Nothing here opens a file. The values of a master that are known before it is made (its night, its
-frames, their exposure and temperature) predict the variance that it adds to a frame. The frame
-takes the master that adds the least: the choice depends on the archive, not on earlier runs.
+Nothing here opens a file. Night, exposure, temperature and number of frames of a master are known
+before it is made, and predict the variance that it adds to a frame. The frame takes the master that
+adds the least: the choice depends on the archive, not on earlier runs.
 docs/calibration.md gives the rule in the user's words.
 """
 

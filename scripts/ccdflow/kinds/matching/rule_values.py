@@ -145,8 +145,8 @@ class Observation:
     set_temperature, temperature : float or None
         Degrees Celsius: the set point of the cooler, and the sensor.
     wheels : str
-        The filter in a spelling that no order of the wheels and no sign between words changes; ''
-        where that is the spelling of ``filter``.
+        The filter in a spelling that is equal for any order of the wheels and any signs between
+        words; '' where ``filter`` has this spelling.
     """
 
     setup: tuple[tuple[str, str], ...]

@@ -31,7 +31,7 @@ def choice_key(columns, kind, seconds, degrees):
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have the
     same choice. The choice depends on which masters are exact, which may be scaled, and which are
     of the frame's temperature. The variance that a scaled dark adds is proportional to the square
-    of the frame's exposure, so the rounded exposure puts the darks into the same order.
+    of the frame's exposure. So the rounded exposure puts the darks into the same order.
 
     Parameters
     ----------

@@ -182,7 +182,7 @@ def _width_of_stars(context, row, record, earlier_entries):
     record : ccdflow.run.job_records.Record
         Record of the product that is measured.
     earlier_entries : dict of str to dict
-        The entries of the earlier list, by raw file: a width of the same product is taken from it.
+        The entries of the earlier list, by raw file, with the widths that are still valid.
     """
     if row.facts["type"] not in _SKY_TYPES:
         return {}

@@ -161,8 +161,8 @@ class NightTiles:
     def saturation_in_words(self, frame):
         """Return in words the saturation that an observer should look at; '' for none.
 
-        This is an amplifier that is saturated throughout; unusually many saturated pixels by the
-        mask; or, without a mask, a saturated patch of the small picture. The brightest stars of a
+        It is an amplifier that is saturated throughout, or unusually many saturated pixels by the
+        mask. Without a mask it is a saturated patch of the small picture. The brightest stars of a
         frame do not count.
         """
         record = self.context.outcome(reduced_product(frame.file))
