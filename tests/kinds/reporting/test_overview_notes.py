@@ -2,7 +2,7 @@
 
 import json
 
-from ccdflow.kinds.reporting.overview import _night_line, _noted_line
+from ccdflow.kinds.reporting.overview import line_of_note, note_of_line
 from ccdflow.pages.page import NightLine
 
 LINE = NightLine(
@@ -14,14 +14,14 @@ LINE = NightLine(
 
 def test_the_note_of_a_night_has_the_names_that_archives_have():
     """Another name would make the next run plan all nights, or end it."""
-    assert set(_noted_line(LINE)) == {
+    assert set(note_of_line(LINE)) == {
         "night", "page", "cameras", "types", "reduced", "set_aside", "other", "combined",
         "grades", "uncalibrated",
     }  # fmt: skip
-    assert (_noted_line(LINE)["reduced"], _noted_line(LINE)["uncalibrated"]) == (7, 1)
+    assert (note_of_line(LINE)["reduced"], note_of_line(LINE)["uncalibrated"]) == (7, 1)
 
 
 def test_a_line_that_is_read_from_its_note_is_the_line():
-    line = _night_line(json.loads(json.dumps(_noted_line(LINE))))
+    line = line_of_note(json.loads(json.dumps(note_of_line(LINE))))
     assert line == LINE
     assert (line.n_frames, line.n_groups, line.n_masters, line.n_calibrated) == (9, 2, 1, 2)

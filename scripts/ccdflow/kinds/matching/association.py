@@ -287,7 +287,7 @@ def needs_of(context, steps):
 
 
 def bias_without_dark(context, step):
-    """Return the step of a bias for a frame whose dark turns out to be left out.
+    """Return the step of a bias for a frame whose dark is left out.
 
     With the dark the frame takes the bias of the best pair; without the dark, the bias that adds
     the least variance alone.

@@ -143,7 +143,7 @@ _LEAST_FACTOR_IN_TIMES = 1.02
 
 
 class MissingWords(NamedTuple):
-    """The words on a missing master in three parts: frames that differ in one share the others.
+    """The words on a missing master in three parts: frames may differ in one and share two.
 
     Attributes
     ----------

@@ -338,7 +338,7 @@ def _sort_first(keys, ties):
 
 
 def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_temperature):
-    """Return the `Use` of a master for a frame of a night, taken as it is.
+    """Return the `Use` of a master that is not scaled, for a frame of a night.
 
     Parameters
     ----------

@@ -196,26 +196,26 @@ class MasterChoice:
         -------
         ccdflow.run.master_choices.Missing
         """
-        # The criteria are held against the frame's own exposure: a rounded one may meet them.
+        # The criteria are compared with the frame's own exposure: a rounded one may meet them.
         named_frame = frame if seconds is None else replace(frame, exptime=seconds)
         masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
         if not masters_of_camera:
             extent = "of this camera" if self._masters_by_kind[kind] else "at all"
             return _none_fits(kind, named_frame, f"there is none {extent}")
         same_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
-        parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
+        phrases = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
         if other_masters and (kind == FLAT or not same_setup):
             nearest = min(
                 other_masters, key=lambda master: _distance_key(kind, master, named_frame)
             )
             words = match_sentences.master_in_words(nearest, kind)
             difference_words = match_sentences.differences_in_words(nearest.observation, frame)
-            parts.append(f"nearest {words} with {difference_words}")
+            phrases.append(f"nearest {words} with {difference_words}")
         is_of_other_temperature = kind == DARK and any(
             self._degrees_beyond_tolerance(dark.observation, frame) is not None
             for dark in same_setup
         )
-        rest_words = "; ".join(parts)
+        rest_words = "; ".join(phrases)
         return _none_fits(
             kind, named_frame, rest_words, is_of_other_temperature=is_of_other_temperature
         )
@@ -483,7 +483,7 @@ class NightChoice:
         Parameters
         ----------
         frame : ccdflow.kinds.matching.rule_values.Observation
-            With its own exposure, which the criteria are held against.
+            With its own exposure, which is compared with the criteria.
         key : hashable
             Its `choice_key`.
         seconds : float or None

@@ -126,7 +126,7 @@ class RankedMaster(NamedTuple):
 
 
 class UnscaledMasters(NamedTuple):
-    """The dated masters that are taken as they are: lists of plain numbers, oldest first.
+    """The dated masters that are not scaled: lists of plain numbers, oldest first.
 
     A frame is compared with a few of them: for few values lists are faster than arrays.
 
@@ -215,7 +215,7 @@ class Terms:
 
     @cached_property
     def unscaled_masters(self):
-        """The dated masters that are taken as they are, as `UnscaledMasters`."""
+        """The dated masters that are not scaled, as `UnscaledMasters`."""
         indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
         variances = (self.fixed_variance[indices] + self.warming[indices]) + self.bias_left[indices]
         return UnscaledMasters(

@@ -65,7 +65,7 @@ class Overview(ArchiveProduct):
         nights = {row.night for row in context.store.rows.values()}
         summaries = {night: _summary_of(context, night) for night in nights}
         summaries |= context.summaries(_SUMMARY)
-        lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
+        lines = [line_of_note(summaries[night]["line"]) for night in sorted(summaries)]
         frames_set_aside = [
             _shown_frame(frame)
             for night in sorted(summaries)
@@ -122,7 +122,7 @@ def _summary_of(context, night):
         n_uncalibrated=len(products) - len(records),
     )
     frames_set_aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
-    return {"line": _noted_line(line), "aside": frames_set_aside}
+    return {"line": note_of_line(line), "aside": frames_set_aside}
 
 
 def _combined_groups(context, night):
@@ -134,12 +134,12 @@ def _combined_groups(context, night):
             yield kind.type, n_made, len(groups)
 
 
-def _noted_line(line):
+def note_of_line(line):
     """Return the values of a night's line for its note, where counts have no ``n_``."""
     return {name.removeprefix("n_"): value for name, value in asdict(line).items()}
 
 
-def _night_line(note):
+def line_of_note(note):
     """Return the line of a night from its note: JSON has lists where the line has tuples."""
     values = {field.name: note[field.name.removeprefix("n_")] for field in fields(page.NightLine)}
     for name in ("types", "combined", "grades"):
