@@ -29,7 +29,7 @@ from ccdflow import commandline, paths, schemas, settings
 from ccdflow.errors import UserError
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
-from ccdflow.pages.rendering import visible
+from ccdflow.pages.rendering import escape_unprintable
 from ccdflow.run.lines import summary
 from ccdflow.run.lines.progress import duration
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING, SET_ASIDE
@@ -206,7 +206,7 @@ def named_files(files, troubled):
     -------
     str
     """
-    texts = [f"{visible(file)}: {troubled[file][1]}" for file in files[:_MOST_NAMED]]
+    texts = [f"{escape_unprintable(file)}: {troubled[file][1]}" for file in files[:_MOST_NAMED]]
     if len(files) > _MOST_NAMED:
         texts.append(f"and {len(files) - _MOST_NAMED} more")
     return "; ".join(texts)

@@ -85,7 +85,7 @@ class Observer:
 
     def say(self, text):
         """Print a line with the time, and show it on the page."""
-        line = f"{time.strftime('%H:%M:%S')}  {rendering.visible(text)}"
+        line = f"{time.strftime('%H:%M:%S')}  {rendering.escape_unprintable(text)}"
         # A terminal that is gone, or a full disk of its log: the page still shows it.
         with suppress(OSError):
             print(line, flush=True)
@@ -100,7 +100,7 @@ class Observer:
 
     def show_problem(self, problem):
         """Show a problem, or that it has passed."""
-        self._state = rendering.visible(problem) or live_page.WATCHING_STATE
+        self._state = rendering.escape_unprintable(problem) or live_page.WATCHING_STATE
         self._is_new.set()
 
     def end(self):

@@ -437,7 +437,7 @@ def test_an_old_step_is_on_the_page_and_not_among_the_last_lines(archive):
         old = job_records.Record(
             "events.csv", "trends", "k", data={"events": [{**event, "after": after}]}
         )
-        return TRENDS_TABLE.closing(run.context, [old])
+        return TRENDS_TABLE.closing_lines(run.context, [old])
 
     assert (len(lines(RECENT_NIGHTS)), lines(RECENT_NIGHTS + 1)) == (1, [])
 

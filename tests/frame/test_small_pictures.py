@@ -282,12 +282,12 @@ def test_the_sheet_marks_odd_frames_and_the_strip_has_drifting_figures(tmp_path)
 def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, marked, noted):
     tiles = object.__new__(NightTiles)
     tiles.context = SimpleNamespace(outcome=lambda product: None)
-    tiles.listed, tiles._warned = {}, {}
-    tiles._calibrated = {
+    tiles.entries, tiles._warnings_by_file = {}, {}
+    tiles._calibrated_records = {
         f"{n}.fits": SimpleNamespace(status=MADE, data={"grade": grade, "reasons": ["no dark"]})
         for n, grade in enumerate(grades)
     }
-    frames = [ShownFrame(file, image_type="science") for file in tiles._calibrated]
+    frames = [ShownFrame(file, image_type="science") for file in tiles._calibrated_records]
     marks, notes = (
         [each for f in frames for each in ways(f)] for ways in (tiles._marks, tiles._notes)
     )
@@ -301,7 +301,12 @@ def test_a_grade_is_odd_where_it_is_worse_than_the_nights_usual_one(grades, mark
 def test_a_tile_names_its_camera_where_the_night_has_another(second, words):
     tiles = object.__new__(NightTiles)
     tiles.frames = [ShownFrame("a.fits", "cam", "science", exptime=30.0), ShownFrame("b", second)]
-    tiles.listed, tiles._calibrated, tiles._warned, tiles._usual_grade = {}, {}, {}, "A"
+    tiles.entries, tiles._calibrated_records, tiles._warnings_by_file, tiles._usual_grade = (
+        {},
+        {},
+        {},
+        "A",
+    )
     tiles.context = SimpleNamespace(outcome=lambda product: None)
     assert tiles.tile(tiles.frames[0]).caption == words
 
@@ -326,9 +331,9 @@ def test_a_saturated_patch_is_not_above_the_converters_top(highest, saturation, 
         store=SimpleNamespace(geometry=lambda number: geometry),
     )
     shown = {"centre": 0.0, "scale": 1.0, "high": math.asinh(highest)}
-    tiles.listed = {"a.fits": {"pictures": [shown]}}
-    tiles._calibrated, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
-    assert tiles.saturated_part(frame) == words
+    tiles.entries = {"a.fits": {"pictures": [shown]}}
+    tiles._calibrated_records, tiles.rows = {}, {"a.fits": SimpleNamespace(geometry=0)}
+    assert tiles.saturation_in_words(frame) == words
 
 
 def test_a_packed_picture_of_an_earlier_version_is_read(tmp_path):
@@ -419,7 +424,7 @@ def test_the_sheet_is_in_the_order_of_time_and_its_data_harm_no_page():
     section = sheet_section(tiles)
     assert [tile.file for tile in section.content.tiles] == ["a.fits", "z</script>.fits", "b"]
     assert [tile.name for tile in section.content.tiles] == ["a", "script>", "b"]
-    assert section.content.frames_by_type == (("bias", 1), ("", 1), ("new", 1))
+    assert section.content.n_by_type == (("bias", 1), ("", 1), ("new", 1))
     assert "<" not in section.content.data
     assert asdict(tiles[0])["marks"] == ()
 

@@ -236,7 +236,7 @@ class Levels(Kind):
         ]
         return write_text_product(context, job, basis, "".join(lines))
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         return [f"levels of {len(records)} nights are listed"]
 
     def section(self, context, night):

@@ -43,7 +43,7 @@ from ccdflow.pages.page import (
 )
 from ccdflow.pages.pictures import before_after, style
 from ccdflow.pages.pictures.raster import description_chunk
-from ccdflow.pages.rendering import template_environment, visible
+from ccdflow.pages.rendering import escape_unprintable, template_environment
 from ccdflow.pages.sheet import SmallPicture, Tile, sheet_section
 from ccdflow.pages.text_formatting import figure_text
 from ccdflow.pages.time_strip import TimePanel, TimePoint, strip_section
@@ -91,7 +91,7 @@ def night_content(**changes):
                 "lfc_full", "lfc", "../../combined/a b;c.fits", ("m1.fits", "m2.fits", "m3.fits"),
                 (LeftOutBias("bias/003.fits.gz", "level unlike the others", "level", 1190.5, 12.25),),  # noqa: E501
                 recipe="average, clipped at 5 sigma", group="1x1, whole frame", noises=(4.9612,),
-                predicted=(4.9051,), rejected=1234, pixels=42270720,
+                predicted_noises=(4.9051,), n_rejected=1234, n_pixels=42270720,
                 pictures=(picture("combined"),),
             ),
             CombinedBias("kast_full", "kast_blue", not_made="there are 2 of at least 3 frames"),
@@ -126,7 +126,9 @@ def assemble_content(
             frames_section(frames),
             aside_section(frames),
             pictures_section(before_after),
-            combined_section(combined, biases=sum(frame.image_type == "bias" for frame in frames)),
+            combined_section(
+                combined, n_biases=sum(frame.image_type == "bias" for frame in frames)
+            ),
             noise_section(amplifiers, quality),
             provenance_section(recipes, provenance),
         ),
@@ -380,7 +382,7 @@ def test_one_camera_is_not_repeated_in_every_row():
 
 def test_figures_that_are_not_known_are_a_dash():
     text = night_page_html(
-        assemble_content("n", frames(1), amplifiers=(AmplifierFigures("lfc", biases=1),))
+        assemble_content("n", frames(1), amplifiers=(AmplifierFigures("lfc", n_biases=1),))
     )
     assert "nan" not in Reader(text).text.lower()
 
@@ -457,7 +459,7 @@ def test_figures_keep_their_significant_digits(value, digits, text):
 
 
 def test_letters_that_cannot_be_printed_are_escaped():
-    assert visible("a\u202eb\x00\udc80 é名") == "a\\u202eb\\x00\\udc80 é名"
+    assert escape_unprintable("a\u202eb\x00\udc80 é名") == "a\\u202eb\\x00\\udc80 é名"
 
 
 @pytest.mark.browser
@@ -511,7 +513,7 @@ def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(
     line = NightLine(
         "2016-01-16", "p.html", ("lfc",), (("bias", 8),), 8,
         combined=(("bias", 2, 2),),
-        grades=grades, uncalibrated=uncalibrated,
+        grades=grades, n_uncalibrated=uncalibrated,
     )  # fmt: skip
     assert calendar.completeness_step(line) == level
     assert calendar.words_on_state(line).endswith(f", {state}")
@@ -521,7 +523,7 @@ def test_a_night_is_complete_if_no_calibrated_frame_lacks_a_step(
 
 def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
     combined = (("bias", 1, 1), ("dark", 3, 5), ("flat", 2, 3))
-    first = NightLine("2016-01-15", reduced=24, combined=combined)
+    first = NightLine("2016-01-15", n_reduced=24, combined=combined)
     second = NightLine("2016-01-16", combined=(("dark", 1, 1),))
     text = Reader(index_page_html(IndexContent(nights=(first, second)))).text
     made = "1 combined bias, 4 combined darks and 2 combined flats"
@@ -532,12 +534,14 @@ def test_the_overview_counts_combined_darks_and_flats_as_well_as_biases():
     assert calendar.words_on_state(first).endswith(
         ", 1 of 1 combined biases, 3 of 5 combined darks, 2 of 3 combined flats"
     )
-    text = Reader(index_page_html(IndexContent(nights=(NightLine("2016-01-15", reduced=2),)))).text
+    text = Reader(
+        index_page_html(IndexContent(nights=(NightLine("2016-01-15", n_reduced=2),)))
+    ).text
     assert "No combined bias, dark or flat made." in text
 
 
 def test_frames_without_a_date_are_no_night():
-    nights = (NightLine("undated", "u.html", reduced=2), NightLine("2016-01-16", "n.html"))
+    nights = (NightLine("undated", "u.html", n_reduced=2), NightLine("2016-01-16", "n.html"))
     text = Reader(index_page_html(IndexContent(nights=nights))).text
     assert "1 night and 2 frames without a date, 2 frames: 2 reduced, 0 set aside." in text
     text = Reader(night_page_html(assemble_content("undated", frames(2)))).text
@@ -546,7 +550,7 @@ def test_frames_without_a_date_are_no_night():
 
 
 def test_blanks_that_keep_a_line_together_are_no_escapes():
-    assert visible("30\N{NO-BREAK SPACE}s\x07") == "30\N{NO-BREAK SPACE}s\\x07"
+    assert escape_unprintable("30\N{NO-BREAK SPACE}s\x07") == "30\N{NO-BREAK SPACE}s\\x07"
 
 
 def test_columns_in_which_nothing_stands_are_not_shown():
@@ -663,7 +667,7 @@ def rich_pages():
     night_page_html(replace(night, sections=sections))
     night_page_html(night_content())
     night_page_html(assemble_content("2016-01-16"))
-    nights = [replace(line, grades=(("A", 1),), uncalibrated=1) for line in index().nights]
+    nights = [replace(line, grades=(("A", 1),), n_uncalibrated=1) for line in index().nights]
     index_page_html(index(nights=tuple(nights), last_run="last_run.js"))
     index_page_html(index())
 

@@ -39,7 +39,7 @@ USUAL_PREPOSITIONS = {"by_name", "by_rule", "on_done"}
 # ``reach = OF_A_FRAME``: the products of a kind are those of a frame.
 REACHES = {"OF_A_FRAME", "OF_A_MASTER", "OF_A_NIGHT", "OF_ALL_NIGHTS"}
 # Private functions of one word: each is the field's own, or a verb or noun with one meaning.
-ONE_WORD = {"_asinh", "_integers", "_resize", "_rules", "_zscale"}
+ONE_WORD = {"_asinh", "_integers", "_resize", "_zscale"}
 # Filters of templates are named by their effect: ``{{ cell | breakable }}``.
 FILTERS = {"breakable"}
 # Adjectives and verbs that were names of modules, and the ending of sentences' modules.
@@ -472,8 +472,8 @@ ONE_WORD_IMPORTS = {
     "ask", "calendar", "card", "ccdmask", "cells", "chunks", "combine", "commentary", "count",
     "digest", "drawing", "duration", "expose", "fails", "font", "generator", "href", "identify",
     "jd", "legend", "listing", "median", "mjd", "observe", "percentile", "pixels", "plural",
-    "profile", "propose", "realise", "render", "rules", "shrink", "template", "verify",
-    "vignetting", "visible",
+    "profile", "propose", "realise", "render", "shrink", "template", "verify",
+    "vignetting",
 }  # fmt: skip
 
 
@@ -510,8 +510,8 @@ VERBS = {
     "did", "differs", "does", "draws", "drops", "fills", "fits", "follows", "forces", "foretells",
     "gathers", "had", "has", "have", "includes", "inherits", "is", "joins", "keeps", "lacks",
     "leads", "leaves", "makes", "may", "measures", "must", "names", "needs", "normalises",
-    "overwrites", "plans", "raises", "reads", "reports", "runs", "stands", "states", "takes",
-    "tries", "uses", "verifies", "waits", "was", "were", "will", "writes",
+    "overwrites", "plans", "prefers", "raises", "reads", "reports", "runs", "stands", "states",
+    "takes", "tries", "uses", "verifies", "waits", "was", "were", "will", "writes",
 }  # fmt: skip
 # Names that others prescribe, by the module and the reason.
 PRESCRIBED_TRUTHS = {
@@ -522,8 +522,6 @@ PRESCRIBED_TRUTHS = {
     "cameras.py": {"overscan", "raw"},
     # A section runs backwards as `Amplifier.flip_x` says.
     "sections.py": {"flip_x", "flip_y"},
-    # The setting `calibrate: same_night`.
-    "rule_values.py": {"same_night"},
     # Notes on closed nights and files of batches have it.
     "master_choices.py": {"needed"},
     # The truth of a simulated folder has it.

@@ -1,12 +1,12 @@
 """The kinds of products, a module each; `CHAIN` is the order in which they are made.
 
-The folders are layers, and each kind lies in its own: `matching`, `reducing`, `masters`,
-`measuring`, `calibrating`, `forecasting`, `reporting`, `explaining`. No module imports one of a
-later folder.
+The folders are layers: `matching`, `reducing`, `masters`, `measuring`, `calibrating`,
+`forecasting`, `reporting`, `explaining`. Each kind lies in one of them, and no module imports one
+of a later folder.
 
-A kind says which of its products are planned and their sources, makes them, and has the lines at
-the end of a run and the sections of a night's page (`kind.Kind`). The code that plans, makes or
-counts products is handed the chain and knows no kind by name.
+A kind plans its products with their sources, and makes them. It also has the lines on them at the
+end of a run and the sections of a night's page (`kind.Kind`). The code that plans, makes or counts
+products gets the chain as an argument and knows no kind by name.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ CHAIN = Chain(
 
 
 def make(context, job, *, threads=1):
-    """Make a job's product by its context's chain and return its record; see `kind.Kind.make`.
+    """Make the product of a job and return its record, by the chain of the context.
 
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
     job : ccdflow.run.job.Job
     threads : int, optional
-        Threads that the product may use for itself.
+        Threads that the making of the product may use.
 
     Returns
     -------

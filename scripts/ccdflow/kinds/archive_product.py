@@ -12,7 +12,7 @@ class ArchiveProduct(Kind):
     """One file on all nights, whose path is the ``path_prefix`` of its kind."""
 
     def is_enabled(self, context):
-        """Return whether the configuration asks for the product; if not, an existing one is kept.
+        """Return whether the configuration asks for the product; otherwise an old one is kept.
 
         Parameters
         ----------
@@ -38,13 +38,13 @@ class ArchiveProduct(Kind):
         raise NotImplementedError(f"kind {self.name} must define needs()")
 
     def is_wanted(self, context, needs):
-        """Return whether there is anything to show: by default, whether `needs` names any product.
+        """Return whether the product has any content: by default, whether it needs any product.
 
         Parameters
         ----------
         context : ccdflow.run.context.PlanContext
         needs : list of str
-            As `needs` returns them.
+            The result of `needs`.
 
         Returns
         -------
@@ -53,11 +53,11 @@ class ArchiveProduct(Kind):
         return bool(needs)
 
     def is_open(self, context):
-        """Return whether the product shows others that may be refused in this run."""
+        """Return whether the product shows other products that this run may refuse."""
         return False
 
     def plan(self, planner):
-        """Plan the product if there is anything to show; keep it if it is not asked for."""
+        """Plan the product if it has any content; keep an old one that is not asked for."""
         context = planner.context
         if not self.is_enabled(context):
             planner.keep(self.path_prefix)

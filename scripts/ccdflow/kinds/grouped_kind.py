@@ -1,4 +1,4 @@
-"""The base of kinds whose products are made of groups of frames: masters, measurements, frames."""
+"""The base of the kinds with a group for each product: masters, measurements, calibrated frames."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ccdflow.run.lookups import Lookup
 
 
 class GroupedKind(Kind):
-    """A kind of which each product has a `ccdflow.run.job.Group` in the plan."""
+    """A kind whose products each have a `ccdflow.run.job.Group` in the plan."""
 
     def groups(self, context):
-        """Return all groups of this kind, in their `group_order`.
+        """Return all groups of this kind, sorted by `group_order`.
 
         Parameters
         ----------
@@ -30,7 +30,7 @@ class GroupedKind(Kind):
 
     @staticmethod
     def group_order(group):
-        """Return the key that groups are sorted by: the product."""
+        """Return the key by which groups are sorted: the product."""
         return group.product
 
     def groups_by_night(self, context):
@@ -43,7 +43,7 @@ class GroupedKind(Kind):
         Returns
         -------
         dict of str to list of ccdflow.run.job.Group
-            The groups of a night are in their `group_order`.
+            The groups of a night are sorted by `group_order`.
         """
 
         def groups_of_nights():
@@ -56,7 +56,7 @@ class GroupedKind(Kind):
         return context.lookup((Lookup.GROUPS_BY_NIGHT, self.name), groups_of_nights)
 
     def night_groups(self, context, night):
-        """Return the groups that the page of a night shows, in their `group_order`.
+        """Return the groups that the page of a night shows, sorted by `group_order`.
 
         Parameters
         ----------
@@ -71,11 +71,11 @@ class GroupedKind(Kind):
         return self.groups_by_night(context).get(night, [])
 
     def products_on_page(self, context, night):
-        """Return the products of a night."""
+        """Return the products that the page of a night shows."""
         return [group.product for group in self.night_groups(context, night)]
 
     def basis(self, context, job):
-        """Return the sources of the job's product: those of its group as they turned out."""
+        """Return the sources of the job's product: those of its group, by their records."""
         return self.group_basis(context, context.group(job.product))
 
     def group_basis(self, context, group):

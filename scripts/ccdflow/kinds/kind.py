@@ -12,51 +12,51 @@ from ccdflow.run.products import kept_products
 
 
 class Kind(PartlyPlanned, OnPages):
-    """A kind of product; each is a module of this package with one instance of its class.
+    """A kind of product: a subclass for each, with one instance, in a module of this package.
 
-    A kind without `closing` has no lines at the end of a run. Its answers on closed nights and on
-    pages are in `ccdflow.kinds.kind_roles`.
+    A kind that does not define `closing_lines` has no lines at the end of a run. The methods on
+    closed nights and on pages are in `ccdflow.kinds.kind_roles`.
 
     Attributes
     ----------
     name : str
-        As records and the ledger have it.
+        The name of the kind in records and in the ledger.
     rule : str
-        The Snakemake rule that makes it.
+        The Snakemake rule that makes the products.
     nouns : (str, str)
         Singular and plural, for the first lines of a run.
     counted_nouns : (str, str) or None
-        Singular and plural, for a run's last line; None where that does not count the products.
+        Singular and plural, for a run's last line; None where the last line has no such count.
     is_always_counted : bool
-        Whether the last line has its count even if that is 0 and none was refused.
+        Whether the last line has the count even where none was made and none was refused.
     progress_nouns : (str, str)
         Singular and plural, in the progress line and where several kinds are counted together.
     verb : str
-        The verb for its making, in the first lines.
+        The verb for the making of the products, in the first lines.
     is_report : bool
-        Whether its products show others: text, tables, pictures. Such kinds share a line.
+        Whether the products show other products: texts, tables, pictures. Such kinds share a line.
     takes_all_cores : bool
-        Whether the making of a product spreads over all cores: no other job runs beside it then,
-        unless `cores_of` says less.
+        Whether the making of a product takes all cores, so that no other job runs beside it.
+        `cores_of` may return fewer.
     is_in_batches : bool
-        Whether batches hold its products; the main process makes those of other kinds.
+        Whether the products are made in batches; the main process makes those of other kinds.
     version : int
-        Raised when a change alters the product's pixels or text: all of them are made again.
+        Raised when a change alters pixels or text of the products: all of them are made again.
     header_version : int
-        Raised when a change alters the cards of a product and no pixel: a product that is there
-        keeps the header it has until it is asked for with ``-R``.
+        Raised when a change alters cards of the products and no pixel. An existing product keeps
+        its header until it is asked for with ``-R``.
     path_prefix : str
-        The folder of its products, with a slash at the end; or its one file.
+        The folder of the products, with a slash at the end; or the one file.
     why_moved : str
-        The reason in words when a product without a row is moved to `set_aside/`.
+        The reason, in words, for which a product without a row is moved to `set_aside/`.
     reach : {OF_A_FRAME, OF_A_MASTER, OF_A_NIGHT, OF_ALL_NIGHTS}
-        The frames on which a product depends. While frames of the sky arrive, products of frames
-        and of the night are made at once, those of the archive later; no master is made then.
+        The frames on which a product depends. While science frames arrive, a watch makes products
+        of a frame or a night at once, and those of all nights later. It makes no master then.
     reports_frames : bool
-        Whether a watch reports its products (`frame_reports`).
+        Whether a watch reports the products (`frame_reports`).
     type : str
-        The image type of the raw frames that are combined to it; '' where it is not combined.
-        Statistics are recorded of reduced frames of this type.
+        The image type of the raw frames that are combined into a product; '' for other kinds. The
+        records of reduced frames of this type have their statistics.
     """
 
     name = ""
@@ -88,15 +88,16 @@ class Kind(PartlyPlanned, OnPages):
     # -- planning ----------------------------------------------------------------------------------
 
     def further_files(self, settings):
-        """Return the paths of further files on which the plan depends, for the seal.
+        """Return the paths of further files on which the plan depends.
 
-        Raw files, profiles and products are looked at anyway. If nothing has changed since a run
-        that found nothing to do, the next run makes no plan (`ccdflow.run.sealing.seal`).
+        The seal compares them, besides raw files, profiles and products. If nothing has changed
+        since a run that found nothing to do, the next run makes no plan
+        (`ccdflow.run.sealing.seal`).
 
         Parameters
         ----------
         settings : dict of str to object
-            As `ccdflow.settings.load_settings` returns them.
+            The result of `ccdflow.settings.load_settings`.
 
         Returns
         -------
@@ -109,7 +110,7 @@ class Kind(PartlyPlanned, OnPages):
         return product == self.path_prefix
 
     def is_stray(self, context, product):
-        """Return whether a file with a name of this kind and without a record is moved away.
+        """Return whether a file that has a name of this kind and no record is moved away.
 
         Parameters
         ----------
@@ -124,16 +125,16 @@ class Kind(PartlyPlanned, OnPages):
         return True
 
     def plan(self, planner):
-        """Hand to the planner (`ccdflow.run.plan.Planner`) all products that are to be there."""
+        """Give the planner (`ccdflow.run.plan.Planner`) all products that should exist."""
         raise NotImplementedError(f"kind {self.name} must define plan()")
 
     def basis(self, context, job):
-        """Return the dict that a product's key is the hash of, by the records of its needs.
+        """Return the sources of a product, by the records of its needs: its key is their hash.
 
         Parameters
         ----------
         context : ccdflow.run.context.Context
-            PlanContext while planning; in the job that of `make`.
+            A PlanContext during planning; the context of `make` in a job.
         job : ccdflow.run.job.Job
 
         Returns
@@ -144,7 +145,7 @@ class Kind(PartlyPlanned, OnPages):
         raise NotImplementedError(f"kind {self.name} must define basis()")
 
     def what_changed(self, earlier_basis, current_basis):
-        """Return in a few words why a product is out of date.
+        """Return why a product is out of date, in a few words.
 
         Parameters
         ----------
@@ -158,7 +159,7 @@ class Kind(PartlyPlanned, OnPages):
         return "its content changed"
 
     def may_stand(self, earlier_basis, current_basis):
-        """Return whether the earlier version of a product counts in a run that cannot make it.
+        """Return whether a product may keep its earlier version in a run that cannot make it.
 
         Parameters
         ----------
@@ -172,7 +173,7 @@ class Kind(PartlyPlanned, OnPages):
         return False
 
     def why_tried_again(self, context, record):
-        """Return why a product that was refused is tried again with the same key, or ''.
+        """Return why a refused product is tried again with an unchanged key; '' if it is not.
 
         Parameters
         ----------
@@ -187,11 +188,11 @@ class Kind(PartlyPlanned, OnPages):
         return ""
 
     def header_version_of(self, record):
-        """Return the version of the header that a product was given, from its record."""
+        """Return the version of a product's header, by its record."""
         return record.data.get("header", 1)
 
     def has_older_header(self, context, record):
-        """Return whether a product made again would have a header of a newer version.
+        """Return whether a product has a header of an older version than a new one would have.
 
         Parameters
         ----------
@@ -208,7 +209,7 @@ class Kind(PartlyPlanned, OnPages):
     # -- the job -----------------------------------------------------------------------------------
 
     def make(self, context, job, *, threads):
-        """Make a product and return its `ccdflow.run.job_records.Record`.
+        """Make a product and return its record.
 
         Parameters
         ----------
@@ -216,28 +217,32 @@ class Kind(PartlyPlanned, OnPages):
             PageContext for products of a night or of all nights.
         job : ccdflow.run.job.Job
         threads : int
-            Threads that the product may use for itself.
+            Threads that the making of the product may use.
+
+        Returns
+        -------
+        ccdflow.run.job_records.Record
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the product cannot be written.
         ccdflow.errors.CcdflowError
-            If one of its sources cannot be read.
+            If one of the product's sources cannot be read.
         """
         raise NotImplementedError(f"kind {self.name} must define make()")
 
     def free_memory(self, *, is_done=False):
-        """Free memory that jobs share and that none has used lately.
+        """Free the memory that jobs share, where no job has used it lately.
 
         Parameters
         ----------
         is_done : bool
-            Whether the last job of this kind was done, so that all of it is freed.
+            Whether the last job of this kind is done, so that all of the memory is freed.
         """
 
     def rows_and_groups(self, context, job):
-        """Return the rows and groups that a batch must carry along for a job.
+        """Return the rows and groups that the file of a batch must contain for a job.
 
         Parameters
         ----------
@@ -251,7 +256,7 @@ class Kind(PartlyPlanned, OnPages):
         return [], []
 
     def size(self, context, job):
-        """Return the `ccdflow.run.job.Size` of a job.
+        """Return the amount of work of a job: frames, pictures and so on.
 
         Parameters
         ----------
@@ -285,7 +290,7 @@ class Kind(PartlyPlanned, OnPages):
     # -- lines and flags ---------------------------------------------------------------------------
 
     def flags(self, context, records):
-        """Yield (reduced frame, text) of the inventory's flags on frames beside their status.
+        """Yield the flags on frames that the inventory shows beside their status.
 
         Parameters
         ----------
@@ -296,13 +301,14 @@ class Kind(PartlyPlanned, OnPages):
         Yields
         ------
         (str, str)
+            Reduced frame, and text of the flag.
         """
         return ()
 
     def frame_reports(self, context, record):
-        """Return the findings of a new product on frames, for an observer who watches.
+        """Return the report of a watch on the frames of a new product.
 
-        Only a kind that `reports_frames` is asked.
+        A watch calls this only for a kind that `reports_frames`.
 
         Parameters
         ----------
@@ -317,8 +323,8 @@ class Kind(PartlyPlanned, OnPages):
         """
         return []
 
-    def closing(self, context, records):
-        """Return a run's last lines on this kind; the records are all of this kind.
+    def closing_lines(self, context, records):
+        """Return the lines on this kind at the end of a run.
 
         Parameters
         ----------
@@ -332,8 +338,8 @@ class Kind(PartlyPlanned, OnPages):
         """
         return []
 
-    def closing_of_one(self, context, record):
-        """Return a run's last lines on a product that was asked for by its name.
+    def closing_lines_of_one(self, context, record):
+        """Return the lines at the end of a run on a product that was asked for by its name.
 
         Parameters
         ----------
@@ -343,14 +349,14 @@ class Kind(PartlyPlanned, OnPages):
         Returns
         -------
         list of str
-            Lines that name the product where it was not made.
+            Lines that name a product that was not made; [] for others.
         """
         if record.status == job_records.MADE:
             return []
         return [f"not made: {record.product}: {record.reason}"]
 
     def dry_run_lines(self, context):
-        """Return the lines of a dry run on the plan's effects for this kind, below the counts.
+        """Return the lines of a dry run on this kind, below the counts of all kinds.
 
         Parameters
         ----------
@@ -378,25 +384,25 @@ class Chain(tuple):
         return {kind.rule: kind for kind in self}
 
     def by_name(self, name):
-        """Return the kind of a name."""
+        """Return the kind with a name."""
         return self._by_name[name]
 
     def by_rule(self, rule):
-        """Return the kind that a Snakemake rule makes, or None."""
+        """Return the kind whose products a Snakemake rule makes, or None."""
         return self._by_rule.get(rule)
 
     @property
     def first(self):
-        """The kind that is made of raw frames, one each, which a run counts."""
+        """The kind with one product for each raw frame: a run counts these as its frames."""
         return self[0]
 
     def kind_of(self, product):
-        """Return the kind whose name a path has, or None."""
+        """Return the kind of product that a path names, or None."""
         return next((kind for kind in self if kind.has_name(product)), None)
 
     @cached_property
     def combined_types(self):
-        """The image types of frames that are combined."""
+        """The image types of the raw frames that are combined into masters."""
         return frozenset(kind.type for kind in self if kind.type)
 
     @property
@@ -406,31 +412,31 @@ class Chain(tuple):
         return [prefix.rstrip("/") for prefix in prefixes if prefix.endswith("/")]
 
     def is_wide(self, job):
-        """Return whether a job takes all cores, so that no other one runs beside it."""
+        """Return whether a job takes all cores, so that no other job runs beside it."""
         return self.by_name(job.kind).takes_all_cores
 
     def make(self, context, job, *, threads=1):
-        """Make a job's product and return its record; see `Kind.make`.
+        """Make the product of a job by `Kind.make` and return its record.
 
-        A product that is there stays as it is where one that it is made of could not be made.
+        Where a source of the product could not be made, an earlier version of it stays.
 
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
         job : ccdflow.run.job.Job
         threads : int, optional
-            Threads that the product may use for itself.
+            Threads that the making of the product may use.
 
         Returns
         -------
         ccdflow.run.job_records.Record
         """
         kind = self.by_name(job.kind)
-        # A report shows other products as they are.
-        source = "" if kind.is_report else kept_products.missing_source(context, job)
-        earlier = context.earlier_record(job.product) if source else None
-        if kept_products.has_earlier_version(context, job, earlier):
-            return kept_products.waiting_record(job, source)
+        # A report is made even where products that it shows are missing.
+        missing_source = "" if kind.is_report else kept_products.missing_source(context, job)
+        earlier_record = context.earlier_record(job.product) if missing_source else None
+        if kept_products.has_earlier_version(context, job, earlier_record):
+            return kept_products.waiting_record(job, missing_source)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             context = PageContext.of(context)
-        return kept_products.made_without(kind.make(context, job, threads=threads), source)
+        return kept_products.made_without(kind.make(context, job, threads=threads), missing_source)

@@ -1,18 +1,18 @@
-"""The roles of a kind of product: its answers while nights are closed, its part of the pages."""
+"""Two roles of a kind of product: in plans of some nights, and on the pages."""
 
 from __future__ import annotations
 
 
 class PartlyPlanned:
-    """The answers of a kind while nights that have nothing to do are closed.
+    """The methods of a kind for plans of some nights, while the others are closed.
 
-    `ccdflow.run.nights.closed_nights` notes them, `ccdflow.run.nights.partial_plan`
-    asks for them.
+    A night with nothing to do is closed: it is not loaded. `ccdflow.run.nights.closed_nights` notes
+    the values of closed nights; `ccdflow.run.nights.partial_plan` uses these notes.
 
     Attributes
     ----------
     plans_some_nights : bool
-        Whether it can be planned while nights that have nothing to do are not loaded (`summary`).
+        Whether the kind can be planned while some nights are closed, with the `summary` of each.
     """
 
     plans_some_nights = False
@@ -36,35 +36,41 @@ class PartlyPlanned:
         Parameters
         ----------
         context : ccdflow.run.context.PlanContext
-            Context of a plan in which nothing is to be done.
+            Context of a plan with nothing to do.
         night : str
         records : list of ccdflow.run.job_records.Record
-            Records of all kinds, about this night alone.
+            Records of all kinds, of this night alone.
 
         Returns
         -------
         dict of str to object
-            Plain values, which `ccdflow.run.context.Context.summaries` gives back by name.
+            Values that JSON can hold; `ccdflow.run.context.Context.summaries` returns them by name.
         """
         return {}
 
     def facts_to_note(self, context):
-        """Return the facts on all nights that a partial plan needs: plain values.
+        """Return the facts on all nights that a plan of some nights needs.
 
         Parameters
         ----------
         context : ccdflow.run.context.PlanContext
+
+        Returns
+        -------
+        object
+            Values that JSON can hold; None where a plan needs no facts.
         """
         return None
 
     def restore(self, context, noted_facts):
-        """Give a context that has closed nights the result of `facts_to_note`.
+        """Put noted facts into a context that has closed nights.
 
         Parameters
         ----------
         context : ccdflow.run.context.JobContext
             Before the plan is made.
         noted_facts : object
+            The result of `facts_to_note` in an earlier run.
         """
 
     def nights_to_open(self, context, new_groups):
@@ -90,9 +96,9 @@ class PartlyPlanned:
 
 
 class OnPages:
-    """The part of a kind on the page of a night, and on the overview of all nights.
+    """The methods of a kind for the page of a night and for the overview of all nights.
 
-    A kind without `section` and `overview` is shown nowhere.
+    A kind that defines neither `section` nor `overview` is on no page.
 
     Attributes
     ----------
@@ -103,7 +109,7 @@ class OnPages:
     name = ""
 
     def products_on_page(self, context, night):
-        """Return the products that a night's page shows, or needs to have been made before.
+        """Return the products that a night's page shows or needs.
 
         Parameters
         ----------
@@ -118,7 +124,7 @@ class OnPages:
         return []
 
     def keys_on_page(self, context, night):
-        """Return the keys of the products that a night's page shows, '' for one without a record.
+        """Return the keys of the products that a night's page shows.
 
         Parameters
         ----------
@@ -128,7 +134,7 @@ class OnPages:
         Returns
         -------
         dict of str to list of str
-            By the name of the kind; {} where none is shown.
+            Under the name of the kind, '' for a product without a record; {} without products.
         """
         keys = [
             getattr(context.outcome(each), "key", "")
@@ -137,7 +143,7 @@ class OnPages:
         return {self.name: keys} if keys else {}
 
     def page_basis(self, context, night):
-        """Return the sources of this kind's part of a night's page: a dict, {} for nothing.
+        """Return the sources of this kind's part of a night's page; {} where it has no part.
 
         Parameters
         ----------
@@ -157,9 +163,9 @@ class OnPages:
         return {self.name: keys} if keys else {}
 
     def section(self, context, night):
-        """Return the `ccdflow.pages.contents.Section` of a night's page for this kind, or None.
+        """Return the section on this kind for the page of a night, or None.
 
-        The page is made again when the result of `page_basis` has changed.
+        The page is made again when the result of `page_basis` changes.
 
         Parameters
         ----------
@@ -174,7 +180,7 @@ class OnPages:
         return None
 
     def sections(self, context, night):
-        """Return all sections of a night's page for this kind, where it has several: a list.
+        """Return all sections on this kind for the page of a night.
 
         Parameters
         ----------
@@ -189,14 +195,14 @@ class OnPages:
         section = self.section(context, night)
         return [] if section is None else [section]
 
-    def index_basis(self, context):
-        """Return the sources of this kind's part of the overview of all nights: a dict."""
+    def overview_basis(self, context):
+        """Return the sources of this kind's part of the overview: {} where it has no part."""
         return {}
 
     def overview(self, context):
-        """Return the `ccdflow.pages.contents.Section` of the overview for this kind, or None.
+        """Return the section on this kind for the overview of all nights, or None.
 
-        The overview is made again when the result of `index_basis` has changed.
+        The overview is made again when the result of `overview_basis` changes.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Products that are text or pictures, put in place whole and recorded."""
+"""The writing of products that are texts or pictures, with their records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
-# Types whose values all equal themselves, unlike the float NaN.
+# Types without a value such as NaN, which is not equal to itself.
 _NEVER_NAN = frozenset((str, int, bool, NoneType))
 
 
@@ -25,7 +25,7 @@ def write_text_product(context, job, basis, content):
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
     basis : dict of str to object
-        The sources of the product, as they turned out.
+        The sources of the product, by their records.
     content : str or bytes
 
     Returns
@@ -35,7 +35,7 @@ def write_text_product(context, job, basis, content):
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the product cannot be written.
     """
     target = context.results / job.product
     atomic_write.write_whole(target, [content.encode() if isinstance(content, str) else content])
@@ -43,7 +43,7 @@ def write_text_product(context, job, basis, content):
 
 
 def csv_text(rows, columns):
-    """Return the text of a table, as pandas writes it: pandas takes 0.3 s to import.
+    """Return the text of a table as pandas would write it, without importing pandas.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def csv_text(rows, columns):
     Returns
     -------
     str
-        With a line of names. Whole numbers of a column with a float or an empty value among its
-        numbers are written as floats.
+        The first line has the names. Whole numbers in a column with a float or an empty value are
+        written as floats.
     """
     cells = [_cells_of_column([row.get(name) for row in rows]) for name in columns]
     buffer = io.StringIO()
@@ -66,10 +66,10 @@ def csv_text(rows, columns):
 
 
 def _cells_of_column(values):
-    """Return the cells of a column; csv writes None as an empty one."""
+    """Return the cells of a column; the csv module writes None as an empty cell."""
     if not _NEVER_NAN.issuperset(map(type, values)):
         values = [None if value is None or value != value else value for value in values]
-    # A table of all nights has 10,000 values of two or three types.
+    # The types are compared, not the values: a column of 10,000 values has two or three types.
     types = set(map(type, values))
     are_whole = all(issubclass(each, int) for each in types)
     are_numbers = all(issubclass(each, int | float | NoneType) for each in types - {bool})
@@ -79,14 +79,14 @@ def _cells_of_column(values):
 
 
 def record_of_text(context, job, basis):
-    """Return the record of a text that was written.
+    """Return the record of a text or picture product that was written.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
     basis : dict of str to object
-        The sources of the text, as they turned out.
+        The sources of the product, by their records.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def refused_record(job, basis, reason):
     ----------
     job : ccdflow.run.job.Job
     basis : dict of str to object
-        The sources of the product, as they turned out.
+        The sources of the product, by their records.
     reason : str
 
     Returns
@@ -122,20 +122,20 @@ def refused_record(job, basis, reason):
     )
 
 
-_LOADING = threading.RLock()
-# Pictures kept at most, the last ones drawn: a page that is written again shows most of them
-# unchanged.
-_MOST_DRAWN = 32
+_IMPORT_LOCK = threading.RLock()
+# Number of pictures that are kept, the last ones that were shown: a page that is written again
+# shows most of its pictures unchanged.
+_MOST_KEPT_PICTURES = 32
 _kept_pictures = OrderedDict()
 
 
 def draw_once(key, draw):
-    """Return a picture; one of the last pictures of this process is not drawn again.
+    """Return a picture: the one that this process has kept, or a new one.
 
     Parameters
     ----------
     key : hashable
-        All that the picture depends on.
+        The values on which the picture depends.
     draw : callable
         Returns the bytes of a PNG.
 
@@ -146,28 +146,28 @@ def draw_once(key, draw):
     if key not in _kept_pictures:
         _kept_pictures[key] = draw()
     _kept_pictures.move_to_end(key)
-    while len(_kept_pictures) > _MOST_DRAWN:
+    while len(_kept_pictures) > _MOST_KEPT_PICTURES:
         _kept_pictures.popitem(last=False)
     return _kept_pictures[key]
 
 
 def draw_ahead(key, draw):
-    """Draw a picture that `draw_once` is asked for later, if there is a place to keep it.
+    """Draw and keep a picture for a later call of `draw_once`, unless enough are kept.
 
     Parameters
     ----------
     key, draw
         As of `draw_once`.
     """
-    if len(_kept_pictures) < _MOST_DRAWN:
+    if len(_kept_pictures) < _MOST_KEPT_PICTURES:
         draw_once(key, draw)
 
 
 def drawing_module(name):
-    """Return a module of `ccdflow.pages.pictures`; loading it takes 0.4 s, so it is done late.
+    """Return a module of `ccdflow.pages.pictures`, loaded on the first call: that takes 0.4 s.
 
-    One thread at a time: Python hands out half-loaded modules where threads import modules that
-    import each other, as the parts of matplotlib do.
+    One thread loads at a time. Where threads import modules that import each other, as those of
+    matplotlib do, Python may give one of them a half-loaded module.
     """
-    with _LOADING:
+    with _IMPORT_LOCK:
         return import_module(f"ccdflow.pages.pictures.{name}")

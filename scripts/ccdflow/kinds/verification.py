@@ -1,10 +1,9 @@
-"""The verdicts of `snakemake verify` on a night's products, as its page shows them.
+"""The verdicts of `snakemake verify` on a night's products, for the page of the night.
 
-The page depends on the verdicts that the table has when the page is planned. The page of a night
-that was never verified stays the same to the last byte; a verification changes the page once, in
-the next run. A verdict counts while the product has the key that was verified; the verdict
-"differs" counts only while the product's file has the same time, for a run remakes such a product
-with the same key.
+The page has the verdicts that are in the table of verdicts when the page is planned. So a
+verification changes the page once, in the next run; a night without verdicts has no such section.
+A verdict holds while the product has the key that was verified. The verdict "differs" also needs
+the time of the file that was verified: a run makes such a product again with an unchanged key.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from ccdflow.pages.contents import Section
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.products.product_names import reduced_product
 
-# At most this many products that are not verified get a line.
+# The section has lines on at most this many products that are not verified.
 _MOST_LINES = 20
 _VERIFIED_WORD = "verified"
 
 
 def verdicts_of(context, night):
-    """Return [[product, verdict, reason, ccdproc]] of a night's products that still hold.
+    """Return the verdicts on a night's products that still hold.
 
     Parameters
     ----------
@@ -32,6 +31,7 @@ def verdicts_of(context, night):
     Returns
     -------
     list of [str, str, str, str]
+        Product, verdict, reason, and version of ccdproc.
     """
     line_of_product = context.lookup((Lookup.VERDICTS,), lambda: _read_verdicts(context.results))
     if not line_of_product:
@@ -39,7 +39,9 @@ def verdicts_of(context, night):
     files = [row.file for row in context.rows_of(night)]
     products = [*map(reduced_product, files), *map(paths.calibrated_frame, files)]
     folder = paths.segment(night)
-    products += [product for product in line_of_product if _is_of(product, folder)]
+    products += [
+        product for product in line_of_product if _is_master_or_measurement(product, folder)
+    ]
     verdicts = []
     for product in products:
         line = line_of_product.get(product)
@@ -50,34 +52,36 @@ def verdicts_of(context, night):
     return sorted(verdicts)
 
 
-def _is_of(product, folder):
-    """Return whether a product is a master of a night, or a measurement of its detector."""
+def _is_master_or_measurement(product, folder):
+    """Return whether a product is a master of a night's folder, or a measurement of a detector."""
     top, *folders, _ = product.split("/")
     return (top == "combined" and folders[:1] == [folder]) or (
         top == "detector" and folders[1:2] == [folder]
     )
 
 
-def _verdict_holds(line, record, is_made_now):
-    """Return whether a verdict is that of the product that is there.
+def _verdict_holds(line, record, is_to_be_made):
+    """Return whether a verdict is about the present product and not about an earlier version.
 
-    A product that was damaged and made again has the same key: the time of its file is another.
+    A damaged product that was made again has the same key, but another time of its file.
     """
     if record is None or record.key != line["key"]:
         return False
-    is_same = not is_made_now and list(map(str, record.stamp[1:2])) == [line["modified"]]
-    return is_same or line["verdict"] == _VERIFIED_WORD
+    is_same_file = not is_to_be_made and list(map(str, record.stamp[1:2])) == [line["modified"]]
+    return is_same_file or line["verdict"] == _VERIFIED_WORD
 
 
 def _read_verdicts(results):
-    """Return {product: its line of the table}; edited lines count for nothing."""
+    """Return {product: its line of the table}, without the lines that somebody has edited."""
     columns = ("product", "key", "modified", "verdict", "reason", "ccdproc")
     rows, _ = line_checksums.unedited_lines(results / paths.VERIFICATION)
-    return {row["product"]: row for row in rows if all(row.get(n) is not None for n in columns)}
+    return {
+        row["product"]: row for row in rows if all(row.get(name) is not None for name in columns)
+    }
 
 
 def page_basis(context, night):
-    """Return the sources of a night's page: {} where nothing was verified.
+    """Return the verdicts as sources of a night's page; {} where nothing was verified.
 
     Parameters
     ----------
@@ -94,7 +98,7 @@ def page_basis(context, night):
 
 
 def section(context, night):
-    """Return the section of a night's page with its verdicts, or None.
+    """Return the section with the verdicts on a night's products; None without verdicts.
 
     Parameters
     ----------
@@ -113,12 +117,12 @@ def section(context, night):
     versions = ", ".join(sorted({line[3] for line in verified_lines}))
     text = f"{len(verified_lines)} of {len(verdicts)} products that were looked at are verified"
     text += f" with ccdproc {versions}." if versions else "."
-    not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED_WORD]
+    lines_not_verified = [tuple(line[:3]) for line in verdicts if line[1] != _VERIFIED_WORD]
     return Section(
         anchor="verified",
         title="Made again by ccdproc",
         summary=(text,),
         paragraphs=(f"{text} All verdicts are in {paths.VERIFICATION}.",),
-        headings=("product", "verdict", "why") if not_verified else (),
-        rows=tuple(not_verified[:_MOST_LINES]),
+        headings=("product", "verdict", "why") if lines_not_verified else (),
+        rows=tuple(lines_not_verified[:_MOST_LINES]),
     )

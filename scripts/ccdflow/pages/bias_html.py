@@ -30,7 +30,7 @@ class BiasContent:
     ----------
     groups : tuple of ccdflow.pages.contents.CombinedBias
     absence : str
-        A sentence with the reason for which there are no combined biases here; may be empty.
+        A sentence with the reason why the page has no combined biases; may be empty.
     """
 
     groups: tuple[CombinedBias, ...] = ()
@@ -50,7 +50,7 @@ class NoiseContent:
     ----------
     amplifiers : tuple of ccdflow.pages.contents.AmplifierFigures
     absence : str
-        A sentence with the reason for which there are no combined biases here; may be empty.
+        A sentence with the reason why the page has no combined biases; may be empty.
     """
 
     amplifiers: tuple[AmplifierFigures, ...] = field(default=())
@@ -58,7 +58,7 @@ class NoiseContent:
 
     @property
     def columns(self):
-        """The `NoiseColumn` list of the table, without columns that have no value."""
+        """The `NoiseColumn` of each column with a value."""
         return [
             column
             for column in _noise_columns(self.amplifiers)
@@ -67,7 +67,7 @@ class NoiseContent:
 
     @property
     def headings(self):
-        """(heading, hint, columns below it) of the upper row; no columns for one of two rows."""
+        """(heading, hint, columns below) of the upper row; [] for a heading over both rows."""
         headings = []
         for column in self.columns:
             if headings and column.group and headings[-1][0] == column.group:
@@ -86,7 +86,7 @@ class NoiseColumn:
     Attributes
     ----------
     group : str
-        The heading above its own; empty for none.
+        The heading above that of the column; empty for none.
     heading, hint : str
     cells : tuple of str
         One for each amplifier.
@@ -99,9 +99,10 @@ class NoiseColumn:
 
 
 def _figure_writer(name, digits=4, factor=""):
-    """Return a function that writes a figure of an amplifier, times a second one if named."""
+    """Return the function for the cells of a figure; ``factor`` names a figure to multiply by."""
 
     def cell(amplifier):
+        """Return the cell of an amplifier."""
         value = getattr(amplifier, name)
         return figure_text(value * getattr(amplifier, factor) if factor else value, digits)
 
@@ -115,20 +116,20 @@ def _level_cell(amplifier):
 
 
 def _drift_cell(amplifier):
-    """Return the cell of a drift, adu an hour; a dash where its error exceeds the levels' range."""
+    """Return the cell of a drift, adu an hour; a dash where the error exceeds the levels' span."""
     is_measured = not amplifier.drift_error > amplifier.span
     return with_error(amplifier.drift, amplifier.drift_error) if is_measured else EMPTY_CELL
 
 
-def _read_noise(amplifier):
-    """Return the read noise of an amplifier with its error, as text."""
+def _read_noise_cell(amplifier):
+    """Return the cell of a read noise with its error, adu."""
     return with_error(amplifier.read_noise, amplifier.read_noise_error)
 
 
-# The columns of the table: heading above, heading, text on hovering, and the function that writes a
-# cell.
+# The columns of the table: heading above, heading, text on hovering, and the function that returns
+# the cell of an amplifier.
 _COLUMNS = (
-    ("", "Biases", "Number of biases measured", lambda amplifier: str(amplifier.biases)),
+    ("", "Biases", "Number of biases measured", lambda amplifier: str(amplifier.n_biases)),
     (_LEVEL, "level", "Mean bias level, adu", _level_cell),
     (_LEVEL, "span", "Highest less lowest level of the night, adu", _figure_writer("span", 3)),
     (
@@ -137,7 +138,7 @@ _COLUMNS = (
         "Slope of the level, adu an hour; a dash where the biases are too near in time to tell",
         _drift_cell,
     ),
-    (_READ_NOISE, "adu", "Read noise from pairs of biases, adu", _read_noise),
+    (_READ_NOISE, "adu", "Read noise from pairs of biases, adu", _read_noise_cell),
     (
         _READ_NOISE,
         "e⁻",
@@ -189,16 +190,16 @@ def _noise_columns(amplifiers):
         yield NoiseColumn(group, heading, hint, tuple(map(cell, amplifiers)))
 
 
-def combined_section(groups, *, absence="", biases=0):
+def combined_section(groups, *, absence="", n_biases=0):
     """Return the section on the combined biases of a night.
 
     Parameters
     ----------
     groups : sequence of ccdflow.pages.contents.CombinedBias
-        Also those of which none was made.
+        Combined biases, and groups of which none was made.
     absence : str, optional
-        A sentence with their place, if it is not here.
-    biases : int, optional
+        A sentence on the place of the combined biases, where they are not on this page.
+    n_biases : int, optional
         Number of biases of the night.
 
     Returns
@@ -208,7 +209,7 @@ def combined_section(groups, *, absence="", biases=0):
     return Section(
         "combined",
         "Combined bias",
-        tuple(_bias_sentences(groups, absence, biases)),
+        tuple(_bias_sentences(groups, absence, n_biases)),
         template="bias.html.j2",
         content=BiasContent(tuple(groups), absence),
         order=45,
@@ -216,14 +217,14 @@ def combined_section(groups, *, absence="", biases=0):
 
 
 def noise_section(amplifiers, pictures, *, absence="", summary=()):
-    """Return the section on each amplifier's figures by the biases, with its pictures.
+    """Return the section on the noise figures of amplifiers, measured from biases.
 
     Parameters
     ----------
     amplifiers : sequence of ccdflow.pages.contents.AmplifierFigures
     pictures : sequence of ccdflow.pages.contents.Picture
     absence : str, optional
-        As of `combined_section`.
+        As `combined_section` takes it.
     summary : sequence of str, optional
         Sentences for the summary.
 
@@ -243,7 +244,7 @@ def noise_section(amplifiers, pictures, *, absence="", summary=()):
 
 
 def trend_section(pictures):
-    """Return the section on figures over the nights; None where there are none.
+    """Return the section on the trend of figures over the nights; None without pictures.
 
     Parameters
     ----------
@@ -264,12 +265,12 @@ def trend_section(pictures):
     )
 
 
-def _bias_sentences(groups, absence, biases):
+def _bias_sentences(groups, absence, n_biases):
     """Return the sentences at the head of the section on combined biases."""
     if not groups and absence:
         return [absence]
     if not groups:
-        return ["No biases were combined." if biases else "The night has no biases to combine."]
+        return ["No biases were combined." if n_biases else "The night has no biases to combine."]
     sentences = []
     for group in groups:
         if group.not_made:
@@ -280,7 +281,7 @@ def _bias_sentences(groups, absence, biases):
         line = f"{capitalised_text(group.name)}: {count(len(group.members), 'bias', 'biases')}"
         if noise := span_text(group.noises):
             line += f", noise of a pixel {noise} adu"
-            if predicted := span_text(group.predicted):
+            if predicted := span_text(group.predicted_noises):
                 line += f" (predicted {predicted} adu)"
         if group.left_out:
             line += f"; {len(group.left_out)} left out"

@@ -1,4 +1,4 @@
-"""The calendar of the overview: nights as squares of their completeness, a year at a time."""
+"""The calendar of the overview: a square for each night, whose shade shows its completeness."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNDATED_HEADING = "Without a date"
 
 @dataclass(frozen=True)
 class CalendarDay:
-    """One night of the calendar.
+    """A night of the calendar.
 
     Attributes
     ----------
@@ -33,21 +33,21 @@ class CalendarDay:
         Day of the month.
     page : str
         Path of the night's page; empty where it has none.
-    level : int
-        0 (nothing is reduced) to 4 (all is made).
+    completeness : int
+        As of `completeness_step`: from 0, nothing is reduced, to 4, all is made.
     words : str
         Text on hovering: the state of the night's products.
     """
 
     day: int
     page: str
-    level: int
+    completeness: int
     words: str
 
 
 @dataclass(frozen=True)
 class Year:
-    """One year of the calendar.
+    """A year of the calendar.
 
     Attributes
     ----------
@@ -57,18 +57,18 @@ class Year:
         The months that have nights, with their nights.
     nights : tuple of ccdflow.pages.page.NightLine
         All nights of the year, the last one first.
-    frames : int
-        Number of frames.
+    n_frames : int
+        Number of frames of the year.
     """
 
     name: str
     months: tuple[tuple[str, tuple[CalendarDay, ...]], ...] = ()
     nights: tuple[NightLine, ...] = ()
-    frames: int = 0
+    n_frames: int = 0
 
 
 def calendar(nights):
-    """Sort the nights of an overview into years.
+    """Return the years of the nights of an overview.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ def calendar(nights):
     Returns
     -------
     list of Year
-        The last one first; nights whose name is not a date come at the end.
+        The last year first; nights whose name is not a date are at the end.
     """
     years = defaultdict(list)
     for line in nights:
         day = _date_of_night(line.night)
         years[str(day.year) if day else ""].append((day, line))
-    ranked = sorted(years, key=lambda name: (name != "", name), reverse=True)
-    return [_year_of_nights(name, years[name]) for name in ranked]
+    names = sorted(years, key=lambda name: (name != "", name), reverse=True)
+    return [_year_of_nights(name, years[name]) for name in names]
 
 
 def _year_of_nights(name, days):
@@ -102,12 +102,12 @@ def _year_of_nights(name, days):
             for month in sorted(months)
         ),
         tuple(line for _, line in days),
-        sum(line.frames for _, line in days),
+        sum(line.n_frames for _, line in days),
     )
 
 
 def _date_of_night(night):
-    """Return the date of a night; None for an undated one, which has no place in a calendar."""
+    """Return the date of a night; None for an undated night, which is not in the calendar."""
     try:
         return date.fromisoformat(night)
     except ValueError:
@@ -115,7 +115,7 @@ def _date_of_night(night):
 
 
 def completeness_step(line):
-    """Return the completeness of a night: 0 (nothing is reduced), then quarters, 4 (all is made).
+    """Return the completeness of a night in quarters: 0, nothing is reduced, to 4, all is made.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def completeness_step(line):
     -------
     int
     """
-    n_expected = line.frames + line.groups + line.calibrated_frames + line.uncalibrated
+    n_expected = line.n_frames + line.n_groups + line.n_calibrated + line.n_uncalibrated
     n_complete = sum(number for grade, number in line.grades if grade < "C")
-    n_made = line.reduced + line.masters + n_complete
+    n_made = line.n_reduced + line.n_masters + n_complete
     if not n_made or not n_expected:
         return 0
     return 4 if n_made == n_expected else max(1, min(3, math.floor(4 * n_made / n_expected)))
@@ -137,13 +137,13 @@ def completeness_step(line):
 
 def words_on_state(line):
     """Return the state of a night's products in words."""
-    text = f"{line.night}: {line.reduced} of {line.frames} frames reduced"
-    if line.set_aside:
-        text += f", {line.set_aside} set aside"
-    for image_type, n_made, groups in line.combined:
-        text += f", {n_made} of {groups} combined {plural(image_type)}"
-    if line.calibrated_frames:
+    text = f"{line.night}: {line.n_reduced} of {line.n_frames} frames reduced"
+    if line.n_set_aside:
+        text += f", {line.n_set_aside} set aside"
+    for image_type, n_made, n_groups in line.combined:
+        text += f", {n_made} of {n_groups} combined {plural(image_type)}"
+    if line.n_calibrated:
         text += f", calibrated: {line.grades_words}"
-    if line.uncalibrated:
-        text += f", {line.uncalibrated} not calibrated"
+    if line.n_uncalibrated:
+        text += f", {line.n_uncalibrated} not calibrated"
     return text

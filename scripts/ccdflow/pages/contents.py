@@ -14,7 +14,7 @@ REDUCED = "reduced"
 SET_ASIDE = wording.SET_ASIDE
 """The word for a frame that was set aside."""
 
-# Matches the end of a file's name if another product has the same values in its name.
+# Matches the end of a file's name that distinguishes products with equal values in their names.
 _SUFFIX_LETTERS = re.compile(r"_[0-9a-f]{6}\.fits$")
 _SUFFIX_HINT = (
     " (the six letters at its end name the part of the detector, or the setting, by which it"
@@ -33,17 +33,17 @@ class ShownFrame:
     camera : str
         Name of its profile; may be empty.
     image_type : str
-        As understood: bias, dark, flat, arc, science, other; empty where unknown.
+        'bias', 'dark', 'flat', 'arc', 'science' or 'other'; '' where unknown.
     status : str
         'reduced', 'set aside', or another state in a few words ('raw file missing').
     reason : str
-        Reason for which it was set aside or passed by.
+        Reason for which it was set aside or is not reduced.
     remark : str
-        A further remark on it.
+        A further remark on the frame.
     object : str
-        The object by the header.
+        The object, as in the header.
     filter : str
-        Filter.
+        Filter and grism in words.
     exptime : float
         Exposure time in seconds; NaN where not known.
     time : str
@@ -72,24 +72,24 @@ class ShownFrame:
 
 
 class NamedFile(str):
-    """A name in words that a page shows in the place of a file's, which is shown on hovering.
+    """A name in words that a page shows for a file; the path of the file is shown on hovering.
 
     Attributes
     ----------
     path : str
-        Path of the file, relative to the page, for a link to it; empty for none.
+        Path of the file relative to the page, for a link; empty for no link.
     file : str
-        Path of the file, below the results folder.
+        Path of the file relative to the results folder.
     """
 
     def __new__(cls, words, *, path="", file=""):
-        """Make a name.
+        """Return a new name.
 
         Parameters
         ----------
         words : str
         path, file : str, optional
-            As the attributes.
+            Values of the attributes.
         """
         instance = super().__new__(cls, words)
         instance.path, instance.file = path, file
@@ -97,24 +97,24 @@ class NamedFile(str):
 
     @property
     def hint(self):
-        """The text on hovering: the file, and the meaning of the six letters at its end."""
+        """The text on hovering: the file, with the meaning of six letters at its end."""
         return f"{self.file}{_SUFFIX_HINT if _SUFFIX_LETTERS.search(self.file) else ''}"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture.
+    """A picture on a page.
 
     Attributes
     ----------
     png : bytes
         The picture.
     alt : str
-        Its content, for those who do not see it; must not be empty.
+        The content of the picture in words, for readers who cannot see it; never empty.
     caption : str
-        A sentence or two below it.
+        A sentence or two below the picture.
     title : str
-        Heading above it; may be empty.
+        Heading above the picture; may be empty.
     """
 
     png: bytes = field(repr=False)
@@ -125,20 +125,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class LeftOutBias:
-    """A bias that is not a member of the combined bias.
+    """A bias of a group that is not a member of its combined bias.
 
     Attributes
     ----------
     file : str
-        The frame.
+        The raw file.
     reason : str
-        In plain words.
+        The reason in words.
     figure : str
-        The measured figure: 'level'.
+        Name of the figure that decided, such as 'level'.
     value, threshold : float
-        The value found and its limit; NaN where there is no such figure.
+        Value and limit of the figure; NaN where no figure decided.
     unit : str
-        Unit of both.
+        Unit of value and limit.
     """
 
     file: str
@@ -151,39 +151,39 @@ class LeftOutBias:
 
 @dataclass(frozen=True)
 class CombinedBias:
-    """One combined bias, or a group of biases without one.
+    """A combined bias, or a group of biases of which none was made.
 
     Attributes
     ----------
     name : str
         Name of the group in words.
     camera : str
-        Camera.
+        Name of the camera.
     product : str
-        Path relative to the page; empty where none was made.
+        Path of the combined bias relative to the page; empty where none was made.
     members : tuple of str
-        Frames combined.
+        Raw files of the members.
     left_out : tuple of LeftOutBias
-        Biases of the group that were not.
+        Biases of the group that are no members.
     remarks : tuple of str
         Warnings, in words.
     not_made : str
-        Reason for which there is no product; empty where there is one.
+        Reason for which no combined bias was made; empty where one was made.
     recipe : str
         Recipe of the combination, in a few words.
     group : str
         Values that the members share: binning, window, readout mode.
-    noises, predicted : tuple of float
-        Noise of a pixel of each amplifier in adu, as measured and as the members' read noise
-        predicts it.
-    rejected : int
-        Pixels rejected as outliers; -1 where not known.
-    pixels : int
-        Pixels of all members together; 0 where not known.
+    noises, predicted_noises : tuple of float
+        Noise of a pixel of each amplifier, adu: measured, and predicted from the read noise of the
+        members.
+    n_rejected : int
+        Number of values rejected as outliers; -1 where not known.
+    n_pixels : int
+        Number of pixels of all members together; 0 where not known.
     pictures : tuple of Picture
-        Pictures of it.
+        Pictures of the combined bias.
     file, hint : str
-        Name of its file, and the text on hovering over it.
+        Name of its file, and the text on hovering over this name.
     """
 
     name: str
@@ -196,9 +196,9 @@ class CombinedBias:
     recipe: str = ""
     group: str = ""
     noises: tuple[float, ...] = ()
-    predicted: tuple[float, ...] = ()
-    rejected: int = -1
-    pixels: int = 0
+    predicted_noises: tuple[float, ...] = ()
+    n_rejected: int = -1
+    n_pixels: int = 0
     pictures: tuple[Picture, ...] = ()
     file: str = ""
     hint: str = ""
@@ -206,14 +206,14 @@ class CombinedBias:
 
 @dataclass(frozen=True)
 class AmplifierFigures:
-    """The figures of an amplifier by its biases, beside the header's; NaN where not known.
+    """The figures of an amplifier, measured from biases and as in the header; NaN where unknown.
 
     Attributes
     ----------
     camera, amplifier : str
-        Their names.
-    biases : int
-        Number of biases the figures come from.
+        Names of the camera and of the amplifier.
+    n_biases : int
+        Number of biases from which the figures are measured.
     level, span : float
         Bias level, and its highest minus its lowest value through the night, in adu.
     drift, drift_error : float
@@ -223,7 +223,7 @@ class AmplifierFigures:
     gain : float
         Electrons per adu, as the header or the profile gives it.
     claimed_read_noise : float
-        In electrons, as the header or the profile gives it.
+        Read noise in electrons, as the header or the profile gives it.
     row_structure, column_structure : float
         Structure left in rows and columns of a frame after overscan subtraction, in adu.
     combined_noise, predicted_noise : float
@@ -232,7 +232,7 @@ class AmplifierFigures:
 
     camera: str
     amplifier: str = ""
-    biases: int = 0
+    n_biases: int = 0
     level: float = math.nan
     span: float = math.nan
     drift: float = math.nan
@@ -249,36 +249,36 @@ class AmplifierFigures:
 
 @dataclass(frozen=True)
 class Section:
-    """The part of a kind of product on a night's page, or on the overview.
+    """A section of a night's page, or of the overview, on one kind of product.
 
     Attributes
     ----------
     anchor : str
-        Its name in links: letters, digits and hyphens.
+        Name of the section in links: letters, digits and hyphens.
     title : str
-        Its heading, and the link to it at the top of the page.
+        Heading of the section.
     summary : tuple of str
-        Sentences for the summary.
+        Sentences for the summary at the top of the page.
     paragraphs : tuple of str
         Texts below the heading.
     facts : tuple of (str, str)
-        Names and values.
+        Names and values below the texts.
     headings : tuple of str
         Headings of the columns of a table; () for no table.
     rows : tuple of tuple of str
         Cells of the table.
     pictures : tuple of Picture
     template : str
-        The template that renders it; there its name is ``section``.
+        Name of the template that renders the section, with the section as ``section``.
     hints : tuple of str
         Text on hovering over each heading, the meaning and unit of the column; () for none.
     content : object
-        Further content for a template of the kind's own.
+        Further content, where the kind has a template of its own.
     order : int
-        Sections are sorted by it: 10 is the contact sheet, 30 the frames, 40 to 60 the products,
-        80 the trends, 90 the provenance. The default is among the products.
+        Place among the sections: 10 is the contact sheet, 30 the frames, 40 to 60 the products, 80
+        the trends, 90 the provenance. The default is among the products.
     name : str
-        The text of the link at the top of the page; the title where empty.
+        Text of the link at the top of the page; by default the title.
     """
 
     anchor: str

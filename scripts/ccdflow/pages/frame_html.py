@@ -13,14 +13,14 @@ from ccdflow.wording import count, listing
 
 @dataclass(frozen=True)
 class FrameTable:
-    """The frames of a night.
+    """The content of the section on the frames of a night.
 
     Attributes
     ----------
     groups : list of (str, list of ccdflow.pages.contents.ShownFrame)
-        By image type.
+        Each image type with its frames.
     cameras : list of str
-        The cameras that took them.
+        The cameras of the frames.
     """
 
     groups: list[tuple[str, list[ShownFrame]]]
@@ -28,7 +28,7 @@ class FrameTable:
 
     @property
     def shown_columns(self):
-        """{column: whether a frame has a value in it}; columns without values are not shown."""
+        """{column: whether any frame has a value in it}: the page shows only such columns."""
         frames = [frame for _, frames_of_type in self.groups for frame in frames_of_type]
         columns = {"exptime": any(not math.isnan(frame.exptime) for frame in frames)}
         for name in ("object", "filter", "time", "levels", "noises"):
@@ -42,7 +42,7 @@ def frames_section(frames):
     Parameters
     ----------
     frames : sequence of ccdflow.pages.contents.ShownFrame
-        All frames, with those that were set aside.
+        All frames, also those that were set aside.
 
     Returns
     -------
@@ -61,21 +61,21 @@ def frames_section(frames):
 
 
 def _number_key(frame):
-    """Sort b2.fits before b10.fits."""
+    """Return the key that sorts b2.fits before b10.fits: numbers as numbers."""
     parts = re.split(r"(\d+)", frame.file)
     return [int(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def aside_section(frames):
-    """Return the section on frames set aside, or None; arguments as of `frames_section`."""
-    aside = [frame for frame in frames if frame.status == SET_ASIDE]
-    if not aside:
+    """Return the section on frames that were set aside; None where there are none."""
+    frames_set_aside = [frame for frame in frames if frame.status == SET_ASIDE]
+    if not frames_set_aside:
         return None
     return Section(
         "aside",
         "Set aside, and why",
         template="aside.html.j2",
-        content=aside,
+        content=frames_set_aside,
         order=35,
         name="Set aside",
     )
@@ -91,14 +91,14 @@ def pictures_section(pictures):
 
 @dataclass(frozen=True)
 class Provenance:
-    """The recipes and the versions of software that made the products of a night.
+    """The content of the section on recipes and software of a night's products.
 
     Attributes
     ----------
     recipes : tuple of (str, str)
         Camera, and a sentence on the reduction of its frames.
     provenance : tuple of (str, str)
-        Names and values: versions of ccdflow, astropy, numpy.
+        Names and versions of the software, such as ccdflow, astropy, numpy.
     """
 
     recipes: tuple[tuple[str, str], ...] = ()
@@ -106,14 +106,14 @@ class Provenance:
 
 
 def provenance_section(recipes, provenance):
-    """Return the section on the making of the products; see `Provenance`.
+    """Return the section on the recipes and the software of a night's products.
 
     Parameters
     ----------
     recipes : iterable of (str, str)
-        As of `Provenance`.
+        Camera, and a sentence on the reduction of its frames.
     provenance : iterable of (str, str)
-        As of `Provenance`.
+        Names and versions of the software.
 
     Returns
     -------
@@ -126,24 +126,24 @@ def provenance_section(recipes, provenance):
 
 
 def _night_sentences(frames, cameras):
-    """Return plain sentences on the night's frames and products."""
+    """Return the sentences on the frames of a night: their types, and how many were reduced."""
     if not frames:
         return ["No frame of this night was found."]
-    numbers = [
+    counts_in_words = [
         number_of(image_type, len(frames_of_type))
         for image_type, frames_of_type in group_by_type(frames)
     ]
     subject = f"{count(len(frames), 'frame')}"
     if cameras:
         subject += f", taken with {listing(cameras)}"
-    n_reduced, n_aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
-    sentences = [f"{subject}: {listing(numbers)}.", _sentence_on_reduced(frames, n_reduced)]
+    n_reduced, n_set_aside = _count_of_status(frames, REDUCED), _count_of_status(frames, SET_ASIDE)
+    sentences = [f"{subject}: {listing(counts_in_words)}.", _sentence_on_reduced(frames, n_reduced)]
     sentences.append(
-        f"{count(n_aside, 'frame')} set aside, each with its reason below."
-        if n_aside
+        f"{count(n_set_aside, 'frame')} set aside, each with its reason below."
+        if n_set_aside
         else "No frame had to be set aside."
     )
-    if n_others := len(frames) - n_reduced - n_aside:
+    if n_others := len(frames) - n_reduced - n_set_aside:
         statuses = unique_names(
             frame.status for frame in frames if frame.status not in (REDUCED, SET_ASIDE)
         )

@@ -1,7 +1,7 @@
-"""The meaning and unit of the columns of tables, shown where the pointer is on a heading.
+"""The meaning and unit of the columns of tables, which a page shows on hovering over a heading.
 
-A kind may give its own (`ccdflow.pages.contents.Section.hints`); columns without one have theirs
-here.
+A kind may give the hints of its columns itself (`ccdflow.pages.contents.Section.hints`). The hints
+of all other columns are here.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ SECTION_TERMS = {
         "why": "The difference, or why it cannot be made again",
     },
 }
-"""For each section of a page: the meaning of its headings."""
+"""The meaning of each heading, for each section of a page by its anchor."""
 
 REMARKS = "Remarks"
-"""The heading of a column that has none: screen readers need one."""
+"""The heading of a column without one, because screen readers need a heading."""
 
 
 def hint_of(heading, section):
-    """Return the explanation of a column of a section's table; '' if it needs none.
+    """Return the meaning of a column of a section's table; '' where it has no hint.
 
     Parameters
     ----------
@@ -112,6 +112,6 @@ def hint_of(heading, section):
         if name == heading and hint:
             return hint
     terms = SECTION_TERMS.get(section.anchor, {})
-    # A unit may stand behind a heading.
+    # A heading may end with a unit in parentheses.
     heading_without_unit = heading.partition(" (")[0]
     return terms.get(heading or REMARKS, terms.get(heading_without_unit, ""))

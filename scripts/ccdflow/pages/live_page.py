@@ -16,33 +16,32 @@ WATCHING_STATE, ENDED_STATE = "watching", "ended"
 
 
 def live_page():
-    """Return the page. It loads `LIVE_SCRIPT` every two seconds.
-
-    A browser may do so from a file.
-    """
+    """Return the page as HTML: it loads `LIVE_SCRIPT` again and again, also from a local file."""
     return (Path(__file__).parent / "templates" / LIVE_PAGE).read_text("utf-8")
 
 
 def live_script(page, time, *, lines=(), state=WATCHING_STATE, beat=0):
-    """Return the script with the page to show and the last lines of the watch.
+    """Return the script that tells the page of a watch its night's page, lines and state.
 
     Parameters
     ----------
     page : str
-        Path of the night's page, relative to the folder of the script; '' for none yet.
+        Path of the night's page, relative to the folder of the script; '' before it exists.
     time : int
-        Time of the page's last change; the browser loads the page again when it differs.
+        Time of the night's page, seconds since the epoch; the browser loads the page again when
+        this time changes.
     lines : sequence of str
         The last lines of the watch, the newest one last.
     state : str
-        `WATCHING_STATE`, `ENDED_STATE`, or the problem that it waits for.
+        `WATCHING_STATE`, `ENDED_STATE`, or the problem for whose end the watch waits.
     beat : int
-        Seconds since the epoch; without a newer one for half a minute the watch counts as dead.
+        Time of this script, seconds since the epoch. If the page sees no newer one for half a
+        minute, it says that the watch is silent.
 
     Returns
     -------
     str
     """
     message = {"page": page, "time": time, "lines": list(lines), "state": state, "beat": beat}
-    # Escaped: the text stands in a script, and may hold any characters of a header.
+    # The text may hold any characters of a header, which must not end the script: they are escaped.
     return f"live({json.dumps(message, ensure_ascii=True)});\n".replace("</", "<\\/")

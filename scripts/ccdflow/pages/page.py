@@ -1,8 +1,8 @@
 """The page of a night and the overview of all nights, each one HTML file.
 
-The functions take values and return text, to be encoded as UTF-8. Pictures, style and scripts are
-inside the file; only the small pictures of a night's frames are beside it. Nothing is loaded from a
-network. The page does not have the time of its making, so that the same values give the same bytes.
+The functions take values and return text for UTF-8. Pictures, style and scripts are inside the
+file; only the small pictures of a night's frames are beside it. Nothing is loaded from a network.
+The page does not have the time at which it is made, so that equal values give equal bytes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ccdflow.pages.text_formatting import (
 from ccdflow.wording import count, listing
 
 OPEN_ROWS = 25
-"""A table of at most this many rows is shown unfolded."""
+"""A table of frames with at most this many rows is unfolded when the page opens."""
 
 ASIDE_OPEN_ROWS = 60
-"""Frames set aside matter more: a longer list is shown unfolded."""
+"""The table of frames set aside, which matters more, is unfolded up to this many rows."""
 
-# The place of the frames among the sections.
+# The order of the section on frames: sections before it are on the night, others on its products.
 _FRAMES_ORDER = 30
 
 
@@ -45,7 +45,7 @@ class NightContent:
     sections : tuple of Section
         Sections of the kinds of products.
     notes : tuple of str
-        Sentences that ask for a look: warnings, missing pictures.
+        Sentences that an observer should read: warnings, missing pictures.
     index : str
         Path of the overview relative to the page; empty for no link.
     """
@@ -59,7 +59,7 @@ class NightContent:
 
 @dataclass(frozen=True)
 class NightLine:
-    """One night in the overview.
+    """The line of a night in the overview.
 
     Attributes
     ----------
@@ -70,33 +70,33 @@ class NightLine:
     cameras : tuple of str
         Cameras used.
     types : tuple of (str, int)
-        Image types and their numbers of frames.
-    reduced, set_aside, other : int
-        Frames reduced, set aside, and neither.
+        Each image type, and the number of its frames.
+    n_reduced, n_set_aside, n_other : int
+        Number of frames that were reduced, were set aside, and neither.
     combined : tuple of (str, int, int)
-        Image types whose frames form groups, in the order of work: the number of combined
-        groups, and the number of all groups.
+        Each image type whose frames form groups, its number of combined groups, and its number of
+        all groups.
     grades : tuple of (str, int)
-        Grades of its calibrated frames, and the number of frames of each.
-    uncalibrated : int
-        Frames that were to be calibrated and are not.
+        Each grade of calibrated frames, and the number of these frames.
+    n_uncalibrated : int
+        Number of frames that were to be calibrated and are not.
     """
 
     night: str
     page: str = ""
     cameras: tuple[str, ...] = ()
     types: tuple[tuple[str, int], ...] = ()
-    reduced: int = 0
-    set_aside: int = 0
-    other: int = 0
+    n_reduced: int = 0
+    n_set_aside: int = 0
+    n_other: int = 0
     combined: tuple[tuple[str, int, int], ...] = ()
     grades: tuple[tuple[str, int], ...] = ()
-    uncalibrated: int = 0
+    n_uncalibrated: int = 0
 
-    # The page has ten thousand lines: their words are made here, which a template does slowly.
+    # An overview may have ten thousand lines: their words are made here, as a template is slow.
     @property
     def types_words(self):
-        """The frames of each type in words."""
+        """The number of frames of each type in words."""
         return ", ".join(number_of(*each) for each in sort_by_type(self.types))
 
     @property
@@ -105,23 +105,23 @@ class NightLine:
         return ", ".join(number_of(image_type, n) for image_type, n, _ in self.combined) or "–"
 
     @property
-    def frames(self):
-        """Frames of the night."""
-        return self.reduced + self.set_aside + self.other
+    def n_frames(self):
+        """Number of frames of the night."""
+        return self.n_reduced + self.n_set_aside + self.n_other
 
     @property
-    def groups(self):
-        """Groups of biases, darks and flats, whether combined or not."""
-        return sum(groups for _, _, groups in self.combined)
+    def n_groups(self):
+        """Number of groups of biases, darks and flats, whether combined or not."""
+        return sum(n_groups for _, _, n_groups in self.combined)
 
     @property
-    def masters(self):
-        """Combined biases, darks and flats made."""
+    def n_masters(self):
+        """Number of combined biases, darks and flats that were made."""
         return sum(n_made for _, n_made, _ in self.combined)
 
     @property
     def masters_words(self):
-        """The combined frames of each type in words."""
+        """The number of masters of each type in words."""
         words = [
             count(n_made, f"combined {image_type}", f"combined {plural(image_type)}")
             for image_type, n_made, _ in self.combined
@@ -129,13 +129,13 @@ class NightLine:
         return listing(words or ["no combined bias, dark or flat"])
 
     @property
-    def calibrated_frames(self):
-        """Calibrated frames of the night."""
+    def n_calibrated(self):
+        """Number of calibrated frames of the night."""
         return sum(number for _, number in self.grades)
 
     @property
     def grades_words(self):
-        """The calibrated frames of each grade in words; a dash for none."""
+        """The number of calibrated frames of each grade in words; a dash for none."""
         return ", ".join(f"{number} of grade {grade}" for grade, number in self.grades) or "–"
 
 
@@ -146,16 +146,15 @@ class IndexContent:
     Attributes
     ----------
     nights : tuple of NightLine
-        In the order to show.
+        The lines of the nights, in the order of the page.
     aside : tuple of ShownFrame
-        Frames set aside, of all nights and of none.
+        Frames that were set aside, also those without a night.
     sections : tuple of Section
         Sections of the kinds of products.
     provenance : tuple of (str, str)
-        Names and values.
+        Names and versions of the software.
     last_run : str
-        Path, relative to the page, of the script with the actions of the last run and the disk
-        space of the products; empty for none.
+        Path, relative to the page, of the script on the last run and on disk space; empty for none.
     notes : tuple of str
         Sentences to add to the summary.
     title : str
@@ -172,17 +171,17 @@ class IndexContent:
 
 
 def night_page_html(page):
-    """Write the page of one night.
+    """Return the page of one night.
 
     Parameters
     ----------
     page : NightContent
-        Its content.
+        The content of the page.
 
     Returns
     -------
     str
-        HTML that can always be encoded as UTF-8: other characters stand as escapes.
+        HTML that UTF-8 can always encode: other characters are written as escapes.
 
     Raises
     ------
@@ -202,12 +201,12 @@ def night_page_html(page):
 
 
 def index_page_html(page):
-    """Write the overview of all nights.
+    """Return the overview of all nights.
 
     Parameters
     ----------
     page : IndexContent
-        Its content.
+        The content of the overview.
 
     Returns
     -------
@@ -240,12 +239,12 @@ def _sentences_of_sections(sections):
 
 
 def _end_sentences(texts):
-    """Return the texts with a full stop at the end, but for those that end with one or a colon."""
+    """Return the texts with a full stop at the end of each that has neither this nor a colon."""
     return [text if text.endswith((".", ":")) else f"{text}." for text in texts]
 
 
 def ordered_sections(sections):
-    """Return sections in their order on the page, without None (nothing to show)."""
+    """Return the sections in their order on the page, without those that are None."""
     present_sections = (section for section in sections if section is not None)
     return sorted(present_sections, key=lambda section: section.order)
 
@@ -258,7 +257,7 @@ def _section_pictures(sections):
 
 
 def _reasons_by_frames(aside):
-    """Return (reason, frames, cameras) of frames set aside, the reason of most frames first."""
+    """Return (reason, number of frames, cameras), the reason of most frames first."""
     frames_by_reason = {}
     for frame in aside:
         frames_by_reason.setdefault(frame.reason, []).append(frame)
@@ -274,60 +273,60 @@ def _index_summary(page):
     totals = _line_of_totals(page.nights)
     if not page.nights:
         return ["No night has frames yet.", *page.notes]
-    groups_without = [
-        f"{count(groups - n_made, 'group')} of {plural(image_type)}"
-        for image_type, n_made, groups in totals.combined
-        if n_made < groups
+    groups_without_master = [
+        f"{count(n_groups - n_made, 'group')} of {plural(image_type)}"
+        for image_type, n_made, n_groups in totals.combined
+        if n_made < n_groups
     ]
     sentences = [
-        f"{_nights_words(page.nights)}, {count(totals.frames, 'frame')}: "
-        f"{totals.reduced} reduced, {totals.set_aside} set aside"
-        + (f", {totals.other} neither" if totals.other else "")
+        f"{_nights_words(page.nights)}, {count(totals.n_frames, 'frame')}: "
+        f"{totals.n_reduced} reduced, {totals.n_set_aside} set aside"
+        + (f", {totals.n_other} neither" if totals.n_other else "")
         + ".",
         f"{capitalised_text(totals.masters_words)} made"
-        + (f", {listing(groups_without)} without one." if groups_without else "."),
+        + (f", {listing(groups_without_master)} without one." if groups_without_master else "."),
     ]
-    if totals.calibrated_frames or totals.uncalibrated:
+    if totals.n_calibrated or totals.n_uncalibrated:
         sentences.append(_calibrated_words(totals))
     return [*sentences, *page.notes]
 
 
 def _nights_words(nights):
-    """Return in words the number of nights, and the number of frames without a date."""
+    """Return the number of nights, and of frames without a date, in words."""
     night_words = count(sum(line.night != UNDATED for line in nights), "night")
-    undated_frames = sum(line.frames for line in nights if line.night == UNDATED)
+    n_undated = sum(line.n_frames for line in nights if line.night == UNDATED)
     return (
-        f"{night_words} and {count(undated_frames, 'frame')} without a date"
-        if undated_frames
+        f"{night_words} and {count(n_undated, 'frame')} without a date"
+        if n_undated
         else night_words
     )
 
 
 def _calibrated_words(totals):
     """Return the sentence on calibrated frames, and on those that could not be calibrated."""
-    text = f"{count(totals.calibrated_frames, 'calibrated frame')}"
-    if totals.calibrated_frames:
+    text = f"{count(totals.n_calibrated, 'calibrated frame')}"
+    if totals.n_calibrated:
         text += f": {totals.grades_words}"
-    if totals.uncalibrated:
-        text += f"; {count(totals.uncalibrated, 'frame')} not calibrated"
+    if totals.n_uncalibrated:
+        text += f"; {count(totals.n_uncalibrated, 'frame')} not calibrated"
     return f"{text}."
 
 
-# The fields of a night's line that are added up in the last line, for all nights.
-_COUNTED_FIELDS = ("reduced", "set_aside", "other", "uncalibrated")
+# The fields of a night's line whose sums over all nights are in the line of totals.
+_COUNTED_FIELDS = ("n_reduced", "n_set_aside", "n_other", "n_uncalibrated")
 
 
 def _line_of_totals(nights):
-    """Return the line of all nights together."""
-    grades, numbers_made, groups = Counter(), Counter(), Counter()
+    """Return the `NightLine` of all nights together, without a name."""
+    n_by_grade, n_made_by_type, n_groups_by_type = Counter(), Counter(), Counter()
     for night in nights:
-        grades.update(dict(night.grades))
-        for image_type, made_of_type, groups_of_type in night.combined:
-            numbers_made[image_type] += made_of_type
-            groups[image_type] += groups_of_type
+        n_by_grade.update(dict(night.grades))
+        for image_type, n_made, n_groups in night.combined:
+            n_made_by_type[image_type] += n_made
+            n_groups_by_type[image_type] += n_groups
     combined = tuple(
-        (image_type, numbers_made[image_type], number)
-        for image_type, number in sort_by_type(groups.items())
+        (image_type, n_made_by_type[image_type], n_groups)
+        for image_type, n_groups in sort_by_type(n_groups_by_type.items())
     )
     sums = {name: sum(getattr(night, name) for night in nights) for name in _COUNTED_FIELDS}
-    return NightLine("", combined=combined, grades=tuple(sorted(grades.items())), **sums)
+    return NightLine("", combined=combined, grades=tuple(sorted(n_by_grade.items())), **sums)

@@ -1,4 +1,4 @@
-"""Templates of pages, and their notation of figures."""
+"""The templates of pages, and the filters that write values for HTML."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _EMPTY_CELLS = ("", "-", "–")
 
 
 def _format_fixed(values, decimals):
-    """Write the figures of all amplifiers with ``decimals`` digits after the point."""
+    """Return the figures of all amplifiers as text, with so many digits after the point."""
     figures = [f"{value:.{decimals}f}" if math.isfinite(value) else "–" for value in values]
     return " / ".join(figures).replace("-", "−") if figures else "–"
 
 
 def _exposure_text(value):
-    """Write an exposure time to the millisecond, without zeros at its end."""
+    """Return an exposure time in seconds as text: to the millisecond, without zeros at the end."""
     return f"{value:.3f}".rstrip("0").rstrip(".") if math.isfinite(value) else "–"
 
 
@@ -51,7 +51,7 @@ _FIGURE = re.compile(r"[−-]?\d[\d.]*(e[−+-]?\d+)?( ± [\d.e−+-]+)?( %)?")
 
 
 def is_figure(text):
-    """Return whether a cell of a table is a number, with its error or alone."""
+    """Return whether a cell of a table is a number, with or without its error."""
     return _FIGURE.fullmatch(text) is not None
 
 
@@ -59,18 +59,20 @@ def is_figure(text):
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
-def visible(text):
-    """Write characters that cannot be printed (line breaks, controls, bad bytes) as escapes.
+def escape_unprintable(text):
+    """Return a text with escapes for the characters that cannot be printed.
+
+    These are line breaks, control characters, and bytes of names that are no UTF-8.
 
     Parameters
     ----------
     text : object
-        Shown as ``str`` gives it.
+        Its ``str`` is the text.
 
     Returns
     -------
     str
-        Printable characters only, always fit for UTF-8.
+        Printable characters only, which UTF-8 can always encode.
     """
     text = str(text)
     if text.isprintable():
@@ -84,9 +86,9 @@ def visible(text):
 
 
 def href(path):
-    """Write a relative path as a reference; bytes of a name that are no UTF-8 are kept.
+    """Return a relative path as a link; bytes of a name that are no UTF-8 are kept.
 
-    A leading ``./`` keeps the beginning of a name from being read as a scheme or as a host.
+    With ``./`` at its beginning no browser takes the beginning of a name for a scheme or a host.
     """
     quoted = quote(path, safe="/", errors="surrogateescape")
     return quoted if quoted.startswith(("./", "../")) else f"./{quoted}"
@@ -103,19 +105,19 @@ def _png_size(png):
 
 
 def explanation(png):
-    """Return the explanation that one of our pictures has below its panels, '' for none."""
+    """Return the explanation below the panels of one of our pictures; '' for none."""
     text = next((data for kind, data in chunks(png) if kind == b"iTXt"), b"")
     return text.rpartition(b"\0")[2].decode("utf-8")
 
 
 def panels_height(png):
-    """Return the height of one of our pictures above its explanation, pixels."""
+    """Return the height of one of our pictures without its explanation, pixels."""
     height = _png_size(png)[1]
     text = explanation(png)
     return height - footer_height(text) if text else height
 
 
-# Patterns that match ASCII spellings, as terminals show them, and the signs of print for them.
+# Patterns that match the ASCII spellings of lines on a terminal, and the signs of print for each.
 _SIGNS = (
     (re.compile(r"(?<=[\d,] )e-(?=[\s/,;.)]|$)"), "e⁻"),
     (re.compile(r"\(e-(?=[)/])"), "(e⁻"),
@@ -128,7 +130,7 @@ _SIGNS = (
 
 
 def signs(text):
-    """Write a text with the signs of print, and no line break between a number and its unit.
+    """Return a text with the signs of print, and no line break between a number and its unit.
 
     Examples
     --------
@@ -145,14 +147,14 @@ def signs(text):
 
 
 def with_signs(value):
-    """Return a value as markup with the signs of print, which are not escaped once more.
+    """Return a value as markup with the signs of print.
 
     Examples
     --------
     >>> with_signs("12 e- <b>").replace("\N{NO-BREAK SPACE}", "_")
     Markup('12_e⁻ &lt;b&gt;')
     """
-    return _with_whole_dates(signs(visible(value)))
+    return _with_whole_dates(signs(escape_unprintable(value)))
 
 
 # Matches a date: year, month and day, or month and day alone.
@@ -160,7 +162,7 @@ _DATE = re.compile(r"(?<![\w.-])(?:\d{4}-)?\d\d-\d\d(?![\w-])")
 
 
 def _with_whole_dates(text):
-    """Write a text as markup in which no line ends within a date.
+    """Return a text as markup in which no line ends within a date.
 
     Examples
     --------
@@ -171,28 +173,28 @@ def _with_whole_dates(text):
 
 
 def share(fraction):
-    """Write a part of 1 in percent, to two digits.
+    """Return a fraction in percent as text, to two digits.
 
     Examples
     --------
     >>> share(0.0077), share(5e-7), share(0.0)
     ('0.77 %', 'less than 0.001 %', '0 %')
     """
-    # A part of 1e-5 is 0.001 %.
+    # A fraction of 1e-5 is 0.001 %: smaller ones are not told apart.
     return "less than 0.001 %" if 0 < fraction < 1e-5 else f"{figure_text(100 * fraction, 2)} %"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table of a section.
+    """A column of a section's table.
 
     Attributes
     ----------
     index : int
-        Index of its cells in the rows.
+        Index of the column's cells in the rows.
     heading, hint : str
     is_number : bool
-        Whether all its values are numbers.
+        Whether all values of the column are numbers.
     """
 
     index: int
@@ -202,7 +204,7 @@ class Column:
 
 
 def columns(section):
-    """Return the columns of a section's table that have a value."""
+    """Return the `Column` of each column of a section's table that has a value."""
     columns_with_values = []
     for index, heading in enumerate(section.headings):
         cells = [cell for row in section.rows if (cell := row[index]) not in _EMPTY_CELLS]
@@ -215,18 +217,18 @@ def columns(section):
 
 
 def check_pictures(pictures, page):
-    """Refuse pictures that are no PNG, or have no text for those who do not see them.
+    """Check that pictures are PNG files and have a text for readers who cannot see them.
 
     Parameters
     ----------
     pictures : iterable of ccdflow.pages.contents.Picture
     page : str
-        The page, named in the error.
+        Name of the page for the error.
 
     Raises
     ------
     ValueError
-        For the first such picture: the kind that drew it is wrong, and no user can repair it.
+        For the first picture that fails: the kind that drew it has a fault.
     """
     for picture in pictures:
         if not picture.png.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -241,16 +243,16 @@ _SHORT_LETTERS = 16
 
 
 def breakable(text):
-    """Write a cell so that a line may end behind underscores and slashes of names, not of units.
+    """Return a cell as markup: a line may end after underscores and slashes of names, not of units.
 
-    A `NamedFile` has its file on hovering, and a link to it.
+    A `NamedFile` gets the path of its file on hovering, and a link to the file.
     """
-    cell = "–" if text in _EMPTY_CELLS else signs(visible(text))
+    cell = "–" if text in _EMPTY_CELLS else signs(escape_unprintable(text))
     parts = re.split(r"(?<=_)|(?<=/)(?=[^\s/]{3})", cell)
     words = Markup("<wbr>").join(_with_whole_dates(part) for part in parts if part)
     if not isinstance(text, NamedFile):
         return words
-    hint = visible(text.hint)
+    hint = escape_unprintable(text.hint)
     if text.path:
         class_attribute = Markup(' class="whole"') if len(text) <= _SHORT_LETTERS else ""
         link = Markup('<a{} href="{}" title="{}">{}</a>')
@@ -259,8 +261,8 @@ def breakable(text):
 
 
 def with_code(text):
-    """Write a sentence with its `words of files` in the letters of files."""
-    parts = visible(text).split("`")
+    """Return a sentence as markup, with the words between backquotes in the letters of code."""
+    parts = escape_unprintable(text).split("`")
     if len(parts) % 2 == 0:
         return with_signs(text)
     return Markup("").join(
@@ -275,8 +277,8 @@ _TEMPLATES = Path(__file__).with_name("templates")
 class _CompiledTemplates(FileSystemBytecodeCache):
     """Compiled templates, kept where Python keeps its own compiled modules.
 
-    A compiled template depends on the template itself, on the code of the pages with its filters,
-    and on Jinja's version.
+    A template is compiled again when the template, the code of the pages or Jinja's version
+    changes.
     """
 
     def __init__(self):
@@ -285,15 +287,15 @@ class _CompiledTemplates(FileSystemBytecodeCache):
         self._code = b"\0".join([jinja2.__version__.encode(), *parts])
 
     def get_source_checksum(self, source):
-        """Return the hash of a template with jinja's version and the code of its filters."""
+        """Return the hash of a template, Jinja's version and the code of the pages."""
         return hashlib.sha1(self._code + b"\0" + source.encode()).hexdigest()
 
     def load_bytecode(self, bucket):
-        """Load a compiled template; one that cannot be read is compiled again."""
+        """Load a compiled template; if it cannot be read, Jinja compiles the template again."""
         try:
             super().load_bytecode(bucket)
         except OSError:
-            # Jinja itself catches only some of these errors.
+            # Jinja itself catches only some errors of the system.
             return
 
     def dump_bytecode(self, bucket):
@@ -304,7 +306,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
             Path(self.directory).mkdir(parents=True, exist_ok=True)
             super().dump_bytecode(bucket)
         except OSError:
-            # Where nothing can be written, each process compiles for itself, as for modules.
+            # If nothing can be written there, each process compiles for itself, as for modules.
             return
 
 
@@ -348,10 +350,10 @@ def template_environment():
 
 
 def _make_printable(value):
-    """Make every value that a template writes printable; markup made by the templates stays."""
-    return visible(value) if type(value) is str else value
+    """Return the value of an expression in a template, printable; markup stays as it is."""
+    return escape_unprintable(value) if type(value) is str else value
 
 
 def template(name):
-    """Return a template by the name of its file."""
+    """Return the compiled template with the name of its file."""
     return template_environment().get_template(name)

@@ -1,4 +1,4 @@
-"""The contact sheet of a night: a small picture of each frame, which a click opens large."""
+"""The contact sheet of a night: a small picture of each frame; a click shows it large."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ccdflow.pages.contents import Section
-from ccdflow.pages.rendering import href, visible
+from ccdflow.pages.rendering import escape_unprintable, href
 from ccdflow.pages.text_formatting import sort_by_type, type_rank
 from ccdflow.wording import count
 
@@ -28,9 +28,9 @@ class SmallPicture:
     step : str
         'reduced' or 'calibrated'.
     product : str
-        Path of the frame itself, relative to the page.
+        Path of the pictured FITS file, relative to the page.
     values : dict of str to object
-        As `dataclasses.asdict` makes it of a `ccdflow.pages.pictures.small_picture.PictureValues`.
+        The fields of a `ccdflow.pages.pictures.small_picture.PictureValues`.
     """
 
     path: str
@@ -41,7 +41,7 @@ class SmallPicture:
 
 @dataclass(frozen=True)
 class Tile:
-    """One frame of the sheet.
+    """A frame on the contact sheet.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ class Tile:
     time : str
         Time of observation, as text.
     marks : tuple of (str, str)
-        A word or two for each oddity of the frame, and the reason.
+        A word or two on each oddity of the frame, and the reason.
     pictures : tuple of SmallPicture
-        Reduced, and calibrated where it is; () for a frame without a product.
+        The reduced frame, and the calibrated one where it exists; () without a product.
     notes : tuple of (str, str)
-        As marks, for the remarks that most frames of the night share.
+        Remarks that most frames of the night share, in the form of the marks.
     """
 
     file: str
@@ -70,17 +70,17 @@ class Tile:
 
     @property
     def path(self):
-        """The raw file without its .fits or .fits.gz."""
+        """The raw file without the ending of its name, such as .fits.gz."""
         return _FILE_ENDING.sub("", self.file) or self.file
 
     @property
     def name(self):
-        """The raw file without its ending and folders."""
+        """The name of the raw file without its ending and folders."""
         return self.path.rpartition("/")[2]
 
     @property
     def type_rank(self):
-        """The place of its type when the sheet is sorted by type, from 0."""
+        """The rank of the frame's type when the sheet is sorted by type, from 0."""
         return type_rank(self.image_type)
 
 
@@ -91,20 +91,20 @@ class SheetTiles:
     Attributes
     ----------
     tiles : tuple of Tile
-        In the order of time; frames without a time are last.
-    frames_by_type : tuple of (str, int)
-        Image types and their numbers of frames.
+        The tiles in the order of time; frames without a time are last.
+    n_by_type : tuple of (str, int)
+        Each image type, and the number of its frames.
     """
 
     tiles: tuple[Tile, ...] = ()
-    frames_by_type: tuple[tuple[str, int], ...] = ()
+    n_by_type: tuple[tuple[str, int], ...] = ()
 
     @property
     def names(self):
-        """The names of all tiles, each with its folders if two frames share a name."""
-        tiles_by_name = Counter(tile.name for tile in self.tiles)
-        is_alone = not tiles_by_name or max(tiles_by_name.values()) == 1
-        return [tile.name if is_alone else tile.path for tile in self.tiles]
+        """The names of all tiles; all have their folders if any two frames share a name."""
+        n_by_name = Counter(tile.name for tile in self.tiles)
+        has_unique_names = not n_by_name or max(n_by_name.values()) == 1
+        return [tile.name if has_unique_names else tile.path for tile in self.tiles]
 
     @property
     def n_marked(self):
@@ -113,10 +113,10 @@ class SheetTiles:
 
     @property
     def data(self):
-        """The page script's values of each frame, as JSON that HTML may hold."""
+        """The values of each frame for the script of the page, as JSON that HTML may contain."""
         values = [
             [
-                visible(tile.file),
+                escape_unprintable(tile.file),
                 [
                     [
                         href(picture.path), picture.step, href(picture.product),
@@ -132,7 +132,7 @@ class SheetTiles:
 
 
 def sheet_section(tiles):
-    """Return the contact sheet.
+    """Return the section with the contact sheet.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def sheet_section(tiles):
     Section
     """
     tiles_by_time = sorted(tiles, key=lambda tile: (tile.time or "~", tile.file))
-    frames_by_type = tuple(sort_by_type(Counter(tile.image_type for tile in tiles_by_time).items()))
-    sheet = SheetTiles(tuple(tiles_by_time), frames_by_type)
+    n_by_type = tuple(sort_by_type(Counter(tile.image_type for tile in tiles_by_time).items()))
+    sheet = SheetTiles(tuple(tiles_by_time), n_by_type)
     summary = ()
     if sheet.n_marked:
         are = "is" if sheet.n_marked == 1 else "are"

@@ -1,4 +1,4 @@
-"""A night on one screen of a terminal, from the rows of the results' tables."""
+"""The lines on a night for one screen of a terminal, from the tables of the results."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from typing import NamedTuple
 from ccdflow.pages.text_formatting import light_words, type_rank
 from ccdflow.wording import SET_ASIDE, count, more_line
 
-# A list names this many reasons, frames or nights, before "more".
+# A list names at most this many reasons, frames or nights; the others are counted.
 _MOST_NAMED = 5
-# Columns of the labels at the left.
+# Width of the labels at the left, columns.
 _LABEL_WIDTH = 12
-# Columns of the text beside them, however narrow the terminal is.
+# Width of the text beside the labels, columns, even on a narrower terminal.
 _LEAST_WIDTH = 20
-# Columns before the continuation of a line in a plan.
+# Indent of the second and further lines of a line in a plan, columns.
 _INDENT_LETTERS = 8
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Rows of the tables of a results folder, of one night each: dicts of text, as in the files.
+    """The rows on one night in the tables of a results folder: dicts of texts by column.
 
     Attributes
     ----------
     frames : list of dict
-        Frames of ``inventory.csv``.
+        Rows of ``inventory.csv``.
     biases, darks, flats : sequence of dict
-        Biases, darks and flats of ``bias_quality.csv``, ``dark_quality.csv`` and
-        ``flat_quality.csv``.
+        Rows of ``bias_quality.csv``, ``dark_quality.csv`` and ``flat_quality.csv``.
     steps : sequence of dict
-        Steps of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated
+        Rows of ``associations.csv``; ``calibrated`` is "no" for a frame that was not calibrated
         because a master is missing.
     """
 
@@ -59,15 +58,15 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
     other_nights : sequence of str, optional
         The other nights of the results folder, in ascending order.
     width : int
-        Columns of the terminal: longer lines are cut. Old terminals have 80, the default.
+        Columns of the terminal: longer lines are cut. The default is that of old terminals.
     height : int, optional
-        Lines of the terminal: the longest parts end with the number of lines left out. All lines
-        are written if absent.
+        Lines of the terminal: the longest parts are shortened, and end with the number of lines
+        left out. By default all lines are returned.
 
     Returns
     -------
     str
-        Lines, without a newline at the end.
+        The lines, without a newline at the end.
     """
     cameras = sorted({row["camera"] for row in tables.frames if row["camera"]})
     first_lines = [
@@ -95,8 +94,8 @@ def night_text(night, tables, *, page="", other_nights=(), width=80, height=None
         last_lines.append(f"{'others':{_LABEL_WIDTH}}{_other_nights(other_nights)}")
     # The prompt takes a line of the screen, and the last lines are not cut.
     n_lines = len(first_lines) + sum(math.ceil(len(line) / width) for line in last_lines) + 1
-    room = None if height is None else height - n_lines
-    blocks, gap = _blocks_that_fit(blocks, room, bool(last_lines))
+    block_height = None if height is None else height - n_lines
+    blocks, gap = _blocks_that_fit(blocks, block_height, bool(last_lines))
     lines = [_cut_line(line, width) for line in first_lines]
     for block in blocks:
         lines += [*gap, *(_cut_line(line, width) for line in block)]
@@ -119,12 +118,12 @@ def _other_nights(nights):
 
 
 def _wrapped_lines(lines, width):
-    """Return lines beside a label that go on in the next one where a terminal is too narrow."""
+    """Return the lines beside a label, folded to the width of the terminal."""
     return folded_lines(lines, max(width - _LABEL_WIDTH, _LEAST_WIDTH), indent_letters=2)
 
 
 def folded_lines(lines, width, *, indent_letters=_INDENT_LETTERS):
-    """Return lines that go on in the next one where a terminal is too narrow for them.
+    """Return lines folded to the width of a terminal: a long one becomes several.
 
     Parameters
     ----------
@@ -132,7 +131,8 @@ def folded_lines(lines, width, *, indent_letters=_INDENT_LETTERS):
     width : int
         Columns of the terminal.
     indent_letters : int, optional
-        Columns before the continuation; by default it lies below the second word of a plan.
+        Indent of the further lines, columns; by default they begin below the second word of a
+        line in a plan.
 
     Returns
     -------
@@ -152,32 +152,32 @@ def folded_lines(lines, width, *, indent_letters=_INDENT_LETTERS):
     ]
 
 
-def _blocks_that_fit(blocks, height, has_last):
-    """Return blocks of lines that fit a height, and [the empty line between them], [] for none."""
-    n_gaps = len(blocks) + has_last
+def _blocks_that_fit(blocks, height, has_last_lines):
+    """Return the blocks shortened to a height, and the lines between two of them: [""] or []."""
+    n_gaps = len(blocks) + has_last_lines
     if height is None or sum(map(len, blocks)) + n_gaps <= height:
         return blocks, [""]
-    shortened_blocks, kept_counts = list(blocks), [len(block) for block in blocks]
+    shortened_blocks, n_kept_lines = list(blocks), [len(block) for block in blocks]
     while sum(map(len, shortened_blocks)) > height:
         longest = max(range(len(blocks)), key=lambda number: len(shortened_blocks[number]))
         if len(shortened_blocks[longest]) < 3:
             break
-        # Once lines are left out, the line with their number takes the place of one of them.
-        is_whole = kept_counts[longest] == len(blocks[longest])
-        kept_counts[longest] -= 2 if is_whole else 1
-        shortened_blocks[longest] = _first_lines(blocks[longest], kept_counts[longest])
+        # Of a whole block two lines are left out, because a line with their number is added.
+        is_whole = n_kept_lines[longest] == len(blocks[longest])
+        n_kept_lines[longest] -= 2 if is_whole else 1
+        shortened_blocks[longest] = _first_lines(blocks[longest], n_kept_lines[longest])
     return shortened_blocks, []
 
 
 def _first_lines(block, number):
-    """Return the first lines of a block, and a line that counts the others."""
+    """Return the first lines of a block, and a line with the number of the others."""
     n_left_out = len(block) - number
     last = [" " * _LABEL_WIDTH + line for line in more_line(n_left_out, "more lines")]
     return block[:number] + last
 
 
 def _cut_line(line, width):
-    """Cut a line to the terminal's width.
+    """Return a line cut to the width of the terminal.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def _cut_line(line, width):
 
 
 def _labelled_block(title, lines):
-    """Return lines of which the first has a title before it; the others are indented as far."""
+    """Return lines with a title before the first of them, and the others indented as far."""
     first, *other_lines = lines
     return [f"{title:{_LABEL_WIDTH}}{first}", *(" " * _LABEL_WIDTH + line for line in other_lines)]
 
@@ -198,9 +198,10 @@ def _words_on_statuses(frames):
     total = len(frames)
     counts = Counter(row["status"] for row in frames)
     n_readable = counts.pop("ok", 0)
-    words = {"arriving": "still being written"}
+    words_by_status = {"arriving": "still being written"}
     other_statuses = [
-        f"{number} {words.get(status, status)}" for status, number in sorted(counts.items())
+        f"{number} {words_by_status.get(status, status)}"
+        for status, number in sorted(counts.items())
     ]
     readable = (
         f"all {total} readable"
@@ -211,7 +212,7 @@ def _words_on_statuses(frames):
 
 
 def _rounded_exposure(text):
-    """Return an exposure time to three digits, so that exposures of one group look alike.
+    """Return an exposure time to three digits: exposures of one group are then written alike.
 
     Examples
     --------
@@ -225,7 +226,7 @@ def _rounded_exposure(text):
 
 
 class _FrameSort(NamedTuple):
-    """The values that the frames of one line of the table share."""
+    """The values that the frames in one line of the table share."""
 
     camera: str
     image_type: str
@@ -234,15 +235,15 @@ class _FrameSort(NamedTuple):
 
     @property
     def rank(self):
-        """The place among the lines: by type, filter, and exposure as a number."""
+        """The key by which lines are sorted: type, filter, and exposure as a number."""
         type_of_frames = type_rank(self.image_type), self.image_type
         return type_of_frames, self.light, (len(self.seconds), self.seconds, self.camera)
 
 
 def _frame_table(frames):
-    """Return a table of the frames: a line for each type, filter and exposure.
+    """Return the lines of a table of frames: headings, and a line for each sort of frames.
 
-    Where there are several cameras it has a line for each of them, with its name.
+    A sort is a type, filter and exposure; with several cameras, also a camera, which is named.
     """
     cameras = {row["camera"] for row in frames if row["type"]}
     camera_width = max(*map(len, cameras), len("camera")) + 2 if len(cameras) > 1 else 0
@@ -265,7 +266,7 @@ def _frame_table(frames):
 
 
 def _filter_of_light(row):
-    """Return the filter of a frame whose light it matters to: a flat or a science frame."""
+    """Return the filter and grism of a flat or science frame; '' of other types."""
     if row["type"] not in ("flat", "science"):
         return ""
     return light_words((row["filter"], row.get("grism")))
@@ -287,24 +288,24 @@ def _master_lines(tables):
 
 
 def _exposure_in_words(row):
-    """Return the exposure of a row of the table of darks."""
+    """Return the exposure in a row of the table of darks, in words."""
     return f"{_rounded_exposure(row['seconds'])} s"
 
 
 def _bias_figures(row):
-    """Return the columns of a bias that its line has, with their words and their format."""
+    """Return (column, words, format) of each figure in the line of a bias."""
     return ("level", "level {} adu", ".1f"), ("read_noise", "read noise {} adu", ".2f")
 
 
 def _dark_figures(row):
-    """Return the columns of a dark that its line has, with their words and their format."""
-    # The table has the unit of the signal; the rate is that per second.
+    """Return (column, words, format) of each figure in the line of a dark."""
+    # The table has the unit of the signal, and the rate is in this unit a second.
     unit = f"{row['unit']}s" if row["unit"] == "electron" else row["unit"]
     return ("rate", f"{{}} {unit} a second", ".3g"), ("hot", "{} hot pixels", ".0f")
 
 
 def _flat_figures(row):
-    """Return the columns of a flat that its line has, with their words and their format."""
+    """Return (column, words, format) of each figure in the line of a flat."""
     unit = "electrons" if row["unit"] == "electron" else row["unit"]
     return ("level", f"{{}} {unit}", ".0f"), ("signal_to_noise", "S/N {} a pixel", ".0f")
 
@@ -318,7 +319,7 @@ def _lines_on_masters(kind, rows, subject_of, figures_of):
     rows : list of dict of str to str
         The table of the kind: a row for each amplifier of each group.
     subject_of : callable
-        Takes a row; returns the exposure or filter that tells its master from others.
+        Takes a row; returns the exposure or filter of its master.
     figures_of : callable
         Takes a row; returns (column, words, format) of each figure.
     """
@@ -326,15 +327,15 @@ def _lines_on_masters(kind, rows, subject_of, figures_of):
     for row in _first_rows_of_groups(rows):
         subject = subject_of(row)
         rows_of_subject = [each for each in rows if subject_of(each) == subject]
-        amplifiers = [each for each in rows if each["group"] == row["group"]]
-        figures = _figures_in_words(amplifiers, *figures_of(row))
+        rows_of_group = [each for each in rows if each["group"] == row["group"]]
+        figures = _figures_in_words(rows_of_group, *figures_of(row))
         words_on_master = _words_on_master(subject, row, rows_of_subject)
         lines.append(_master_line(kind, words_on_master, row, figures))
     return lines
 
 
 def _words_on_master(subject, row, rows_of_subject):
-    """Return the words on a master; with its name where others of the night have the same words.
+    """Return the words on a master, with its name if other masters have equal words.
 
     Examples
     --------
@@ -354,8 +355,8 @@ def _first_rows_of_groups(rows):
     return list({row["group"]: row for row in reversed(rows)}.values())[::-1]
 
 
-def _figures_in_words(amplifiers, *forms):
-    """Return figures in words, of several amplifiers with slashes and their names.
+def _figures_in_words(rows, *forms):
+    """Return the figures of a master's amplifiers in words, with slashes between amplifiers.
 
     Examples
     --------
@@ -366,15 +367,12 @@ def _figures_in_words(amplifiers, *forms):
     'level 943.3 adu'
     """
     words = []
-    for name, text, form in forms:
-        values = [
-            format(float(amplifier[name]), form) if amplifier.get(name) else "–"
-            for amplifier in amplifiers
-        ]
+    for column, text, form in forms:
+        values = [format(float(row[column]), form) if row.get(column) else "–" for row in rows]
         if set(values) != {"–"}:
             words.append(text.format(" / ".join(values)))
-    names = " / ".join(amplifier.get("amplifier", "") for amplifier in amplifiers)
-    return ", ".join(words) + (f" ({names})" if words and len(amplifiers) > 1 else "")
+    names = " / ".join(row.get("amplifier", "") for row in rows)
+    return ", ".join(words) + (f" ({names})" if words and len(rows) > 1 else "")
 
 
 def _master_line(kind, words_on_master, row, figures):
@@ -383,9 +381,9 @@ def _master_line(kind, words_on_master, row, figures):
     Parameters
     ----------
     kind, words_on_master : str
-        The kind of master, and its exposure or filter.
+        The kind of the master, and its exposure or filter.
     row : mapping of str to str
-        Its line in the table.
+        The first row on the master in its table.
     figures : str
     """
     if not row["product"]:
@@ -400,22 +398,22 @@ def _counts_of_grades(steps):
     if not steps:
         return []
     uncalibrated_frames = {row["frame"] for row in steps if row["calibrated"] == "no"}
-    grades, frames_by_reason = {}, {}
+    grade_by_frame, frames_by_reason = {}, {}
     for row in steps:
         frame = row["frame"]
         is_calibrated = frame not in uncalibrated_frames
         if is_calibrated:
-            grades[frame] = max(grades.get(frame, "A"), row["grade"])
+            grade_by_frame[frame] = max(grade_by_frame.get(frame, "A"), row["grade"])
         if reason := _reason_for_grade(row, is_calibrated):
             frames_by_reason.setdefault(reason, set()).add(frame)
-    first_line = count(len(grades), "frame")
-    if grades:
-        counts = sorted(Counter(grades.values()).items())
+    first_line = count(len(grade_by_frame), "frame")
+    if grade_by_frame:
+        counts = sorted(Counter(grade_by_frame.values()).items())
         first_line += f": {', '.join(f'{number} of grade {grade}' for grade, number in counts)}"
     if uncalibrated_frames:
         first_line += f"; {count(len(uncalibrated_frames), 'frame')} not calibrated"
-    ranked = sorted(frames_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
-    lines = [f"{count(len(frames), 'frame')}: {reason}" for reason, frames in ranked]
+    reasons = sorted(frames_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    lines = [f"{count(len(frames), 'frame')}: {reason}" for reason, frames in reasons]
     if (n_unnamed := len(lines) - _MOST_NAMED) > 0:
         last_line = f"and {count(n_unnamed, 'more reason')}, see associations.csv"
         lines = [*lines[:_MOST_NAMED], last_line]
@@ -423,12 +421,12 @@ def _counts_of_grades(steps):
 
 
 def _reason_for_grade(row, is_calibrated):
-    """Return the reason of a step for a grade below A, or for no frame; '' for neither."""
+    """Return the reason of a step for a grade below A or an uncalibrated frame; '' for neither."""
     if not is_calibrated:
         return f"{row['reason']} (not calibrated)" if row["grade"] == "C" else ""
     if row["grade"] <= "A":
         return ""
-    # The reason for no master names the kind of it.
+    # The reason for a missing master names its kind already.
     is_named = row["grade"] == "C" and not row["master"]
     return row["reason"] if is_named else f"{row['reason']} ({row['step']})"
 
@@ -448,24 +446,24 @@ def _warning_lines(tables):
 
 
 _WARNING = "warning: "
-# Matches the notes of `ccdflow.camera.amplifiers.headersections._note_no_overscan` in the table: a
-# test compares the two, as a note in other words would not be found.
+# Matches the notes of `ccdflow.camera.amplifiers.headersections._note_no_overscan` in the table; a
+# test compares the pattern with these notes.
 _NO_OVERSCAN = re.compile(r"no card names (?:science pixels or|an) overscan")
 
 
 def _frame_warnings(frames):
     """Return a line for each topic of warnings: first frame, number of frames, and text.
 
-    Texts that differ in their figures alone are of one topic.
+    Texts that differ only in their figures are of one topic.
     """
-    warned_files = {}
+    warnings_by_topic = {}
     for row in frames:
         _, *texts = f"; {row['reason']}".split(f"; {_WARNING}")
         for text in texts:
             topic = re.sub(r"[\d.]+", "", text)
-            warned_files.setdefault(topic, []).append((row["file"], text))
+            warnings_by_topic.setdefault(topic, []).append((row["file"], text))
     lines = []
-    for files_and_texts in sorted(warned_files.values(), key=len, reverse=True):
+    for files_and_texts in sorted(warnings_by_topic.values(), key=len, reverse=True):
         (first, text), files = files_and_texts[0], {file for file, _ in files_and_texts}
         has_others = len(files_and_texts) > 1
         more = f" (the first of {count(len(files), 'frame')})" if has_others else ""
@@ -474,7 +472,7 @@ def _frame_warnings(frames):
 
 
 def _frames_without_overscan(frames):
-    """Return [the line] on frames of which no overscan was subtracted, as no card names one."""
+    """Return [the line] on frames without an overscan in their cards; [] without such frames."""
     rows = [row for row in frames if _NO_OVERSCAN.search(row["reason"])]
     if not rows:
         return []

@@ -13,19 +13,19 @@ _PLURALS = {"bias": "biases", "dark": "darks", "flat": "flats", "arc": "arcs"}
 
 
 def figure_text(value, digits=4):
-    """Write a figure with ``digits`` significant digits, all digits before the point kept.
+    """Return a figure as text with some significant digits, and all digits before the point.
 
     Parameters
     ----------
     value : float
-        NaN and infinities are written as a dash.
+        A dash is written for NaN and infinities.
     digits : int, optional
-        Significant digits wanted; by default those of most figures on pages.
+        Number of significant digits; by default that of most figures on pages.
 
     Returns
     -------
     str
-        Without exponent from 0.0001 on.
+        Values below 0.0001 have an exponent.
     """
     if not math.isfinite(value):
         return "–"
@@ -38,13 +38,13 @@ def figure_text(value, digits=4):
 
 
 def with_error(value, error):
-    """Write a value with its error, to two digits of the error.
+    """Return a value with its error as text, to two digits of the error.
 
     Parameters
     ----------
     value : float
     error : float
-        Standard error; NaN or 0 where it is not known.
+        Standard error; NaN or 0 where unknown: the value is then written without it.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def with_error(value, error):
     >>> with_error(3.41234, 0.00123), with_error(1.5, float("nan"))
     ('3.4123 ± 0.0012', '1.500')
     """
-    # An error of 0 is a coincidence: three levels that lie on a line.
+    # An error of nearly 0 is a coincidence, as of three levels that lie on a line.
     if not (math.isfinite(value) and math.isfinite(error) and error > 1e-6 * abs(value)):
         return figure_text(value)
     decimals = max(0, 1 - math.floor(math.log10(error)))
@@ -63,19 +63,19 @@ def with_error(value, error):
 
 
 def span_text(values, digits=3):
-    """Write figures in short: a single one as it is, several as least and largest; '' for none.
+    """Return the least and the largest of some figures as text; '' without figures.
 
     Parameters
     ----------
     values : sequence of float
-        NaN is left out.
+        NaN values are left out.
     digits : int, optional
-        Significant digits wanted; by default one less than of a single figure, as there are two.
+        Number of significant digits; by default one less than `figure_text` has, to keep it short.
 
     Returns
     -------
     str
-        '2.9' or '2.7 to 2.9'.
+        '2.7 to 2.9', or '2.9' where both are written alike.
     """
     finite_values = [value for value in values if math.isfinite(value)]
     ends = [figure_text(end(finite_values), digits) for end in (min, max)] if finite_values else []
@@ -83,35 +83,35 @@ def span_text(values, digits=3):
 
 
 def group_by_type(frames):
-    """Group frames by image type: [(type, frames)], the known types in the order of work first."""
-    grouped = {}
+    """Return [(image type, its frames)], the known types in the order of work first."""
+    frames_by_type = {}
     for frame in frames:
-        grouped.setdefault(frame.image_type, []).append(frame)
-    return sort_by_type(grouped.items())
+        frames_by_type.setdefault(frame.image_type, []).append(frame)
+    return sort_by_type(frames_by_type.items())
 
 
 def type_rank(image_type):
-    """Return the place of an image type in `TYPE_ORDER`; behind all of them for another type."""
+    """Return the index of an image type in `TYPE_ORDER`; its length for another type."""
     return TYPE_ORDER.index(image_type) if image_type in TYPE_ORDER else len(TYPE_ORDER)
 
 
 def sort_by_type(pairs):
-    """Sort pairs of image type and something: the known types in the order of work, then others."""
+    """Return pairs (image type, value) sorted: known types in the order of work, then others."""
     return sorted(pairs, key=lambda pair: (type_rank(pair[0]), pair[0]))
 
 
 def type_words(image_type):
-    """Return an image type in words."""
+    """Return an image type in words, also where it is unknown."""
     return image_type or "of unknown type"
 
 
 def plural(image_type):
-    """Return the frames of a type in words: biases, science frames."""
+    """Return the plural noun for the frames of a type: biases, science frames."""
     return _PLURALS.get(image_type, f"{image_type} frames")
 
 
 def number_of(image_type, number):
-    """Write the number of frames of a type: 6 biases, 1 science frame, 3 of unknown type.
+    """Return the number of frames of a type in words: 6 biases, 1 science frame.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def number_of(image_type, number):
 
 
 UNDATED = "undated"
-"""The night of frames in the raw folder itself whose headers give no date."""
+"""The night of frames without a date that lie in the raw folder itself."""
 
 
 def night_title(night):
@@ -144,7 +144,7 @@ def night_title(night):
 
 
 def light_words(names):
-    """Return filter and grism in words: each once, empty ones left out.
+    """Return filter and grism in words: each name once, without empty names.
 
     Examples
     --------
@@ -155,15 +155,15 @@ def light_words(names):
 
 
 def unique_names(names):
-    """Return the names that are not empty, each once, in their order."""
+    """Return the names without empty ones, each once, in their order."""
     return list(dict.fromkeys(name for name in names if name))
 
 
 def capitalised_text(text):
-    """Capitalise the first letter of a text."""
+    """Return a text with its first letter capitalised."""
     return text[:1].upper() + text[1:]
 
 
 def short_unit(unit):
-    """Return a unit as pages and lines write it: e- for electrons."""
+    """Return the short form of a unit on pages and lines: e- for electrons."""
     return "e-" if unit == "electron" else unit

@@ -1,4 +1,4 @@
-"""The strip of time on the page of a night: figures of its frames against the clock."""
+"""The strip of time on the page of a night: figures of its frames against the time of day."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from ccdflow.pages.contents import Section
 from ccdflow.pages.pictures.scales import steps_between
 from ccdflow.pages.text_formatting import figure_text, type_rank
 
-# Distances of the clock's lines, hours: a minute to a day.
+# Distances of the time lines, hours: a minute to a day.
 _TICK_STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 3, 6, 12, 24)
-# Room above and below the values of a panel: part of their range, but at least this part of the
-# largest value, and never nothing.
-_ROOM_OF_RANGE, _ROOM_OF_VALUE, _LEAST_ROOM = 0.08, 2e-4, 1e-6
-# Room left and right of the first and last frame: part of the time between, but at least a minute.
-_ROOM_OF_TIME, _LEAST_TIME = 0.02, 1 / 60
+# Margins above and below the values of a panel: a fraction of their range, but at least this
+# fraction of the largest value, and never 0.
+_MARGIN_OF_RANGE, _MARGIN_OF_VALUE, _LEAST_MARGIN = 0.08, 2e-4, 1e-6
+# Margins before the first and after the last frame: a fraction of the time between them, but at
+# least so many hours.
+_MARGIN_OF_TIME, _LEAST_HOURS = 0.02, 1 / 60
 
-# Digits of the ends of a range at most, and of a single value.
+# At most so many digits has each end of a range, and so many a single value.
 _RANGE_DIGITS, _VALUE_DIGITS = 6, 3
 
 
 @dataclass(frozen=True)
 class TimePoint:
-    """One frame in the strip of time.
+    """A point of a panel: the value of one frame at its time.
 
     Attributes
     ----------
     hours : float
         Hours since the first midnight of the night's frames, UT.
     value : float
-        In the unit of its panel.
+        Value in the unit of the panel.
     image_type : str
     words : str
         Text on hovering: file, value and unit.
     number : int
-        Number of its tile on the contact sheet, from 0; -1 if it has none.
+        Number of the frame's tile on the contact sheet, from 0; -1 without a tile.
     """
 
     hours: float
@@ -47,15 +48,15 @@ class TimePoint:
 
 @dataclass(frozen=True)
 class TimePanel:
-    """One panel of the strip of time: a figure against the clock.
+    """A panel of the strip of time: one figure against the time of day.
 
     Attributes
     ----------
     name, unit, hint : str
-        The figure, its unit, and its text on hovering.
+        Name of the figure, its unit, and the text on hovering.
     points : tuple of TimePoint
     most_decimals : int
-        Decimals of the ends of its range in words, at most; the default limits nothing.
+        Decimals of the `span`, at most; the default is more than a span ever has.
     """
 
     name: str
@@ -66,29 +67,31 @@ class TimePanel:
 
     @property
     def limits(self):
-        """Lowest and highest value of the scale, in the panel's unit; never equal."""
+        """The lowest and the highest value of the scale, in the panel's unit; never equal."""
         values = [point.value for point in self.points]
         low, high = min(values), max(values)
-        room = max(
-            _ROOM_OF_RANGE * (high - low), _ROOM_OF_VALUE * max(abs(low), abs(high)), _LEAST_ROOM
+        margin = max(
+            _MARGIN_OF_RANGE * (high - low),
+            _MARGIN_OF_VALUE * max(abs(low), abs(high)),
+            _LEAST_MARGIN,
         )
-        return low - room, high + room
+        return low - margin, high + margin
 
     @property
     def span(self):
-        """Lowest and highest value in words.
+        """The lowest and the highest value in words.
 
-        They have the decimals that distinguish them, and one more where they would differ by fewer
-        than ten units of the last place; values that six digits do not distinguish are one value.
+        Both have as many decimals as distinguish them, and one more if they differ by fewer than
+        ten units of the last decimal. If no decimal distinguishes them, only one value is written.
         """
         low, high = (end(point.value for point in self.points) for end in (min, max))
         largest = max(abs(low), abs(high))
         size = math.floor(math.log10(largest)) if largest else 0
         most_decimals = max(0, min(self.most_decimals, _RANGE_DIGITS - 1 - size))
         for decimals in range(most_decimals + 1):
-            units = round((round(high, decimals) - round(low, decimals)) * 10**decimals)
-            if units:
-                decimals_written = min(most_decimals, decimals + (units < 10))
+            n_units = round((round(high, decimals) - round(low, decimals)) * 10**decimals)
+            if n_units:
+                decimals_written = min(most_decimals, decimals + (n_units < 10))
                 return f"{low:.{decimals_written}f} to {high:.{decimals_written}f}".replace(
                     "-", "−"
                 )
@@ -97,15 +100,15 @@ class TimePanel:
 
 @dataclass(frozen=True)
 class TimePanels:
-    """The strip of time: panels over one another, all with the same clock.
+    """The content of the strip of time: panels one below another, with one time axis.
 
     Attributes
     ----------
     panels : tuple of TimePanel
     start, end : float
-        Hours at the left and at the right edge.
+        Hours at the left and at the right edge, as in `TimePoint`.
     image_types : tuple of str
-        The image types that occur.
+        The image types of all points.
     """
 
     panels: tuple[TimePanel, ...]
@@ -123,7 +126,7 @@ class TimePanels:
         Parameters
         ----------
         panel : TimePanel
-            Its limits are the scale.
+            The panel, whose limits are the scale.
         point : TimePoint
 
         Returns
@@ -135,9 +138,9 @@ class TimePanels:
 
     @property
     def ticks(self):
-        """Positions, 0 to 1000, and texts of about six lines of the clock, at round times."""
+        """Position, 0 to 1000, and text of each of about six time lines, at round times."""
         length = self.end - self.start
-        # A strip of more than a week has a line every two days.
+        # A strip of more than a week has a time line every two days.
         step = next((hours for hours in _TICK_STEPS if length / hours <= 7), 48)
         first, last = steps_between(self.start, self.end, step)
         ticks = []
@@ -149,7 +152,7 @@ class TimePanels:
 
 
 def strip_section(panels):
-    """Return the strip of time; None where no panel has a point.
+    """Return the section with the strip of time; None where no panel has a point.
 
     Parameters
     ----------
@@ -163,8 +166,8 @@ def strip_section(panels):
     hours = [point.hours for panel in panels for point in panel.points]
     if not hours:
         return None
-    room = max(_ROOM_OF_TIME * (max(hours) - min(hours)), _LEAST_TIME)
+    margin = max(_MARGIN_OF_TIME * (max(hours) - min(hours)), _LEAST_HOURS)
     image_types = {point.image_type for panel in panels for point in panel.points}
     image_types = tuple(sorted(image_types, key=lambda each: (type_rank(each), each)))
-    strip = TimePanels(panels, min(hours) - room, max(hours) + room, image_types)
+    strip = TimePanels(panels, min(hours) - margin, max(hours) + margin, image_types)
     return Section("clock", "Through the night", template="strip.html.j2", content=strip, order=20)

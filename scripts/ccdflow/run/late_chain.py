@@ -54,6 +54,10 @@ class KindChain(Protocol):
             Job of the product.
         threads : int, optional
             Threads that the product may use for itself.
+
+        Returns
+        -------
+        ccdflow.run.job_records.Record
         """
 
 

@@ -168,7 +168,7 @@ def test_page_and_table_hash_each_frame_as_if_it_were_alone(tmp_path):
     groups = science.SCIENCE.calibrated_groups(planning)
     reasons = set()
     for values_of in (plain_step, associations_table.table_cells):
-        hashes = associations_table.digests_by_steps(planning, groups, values_of)
+        hashes = associations_table.hashes_by_steps(planning, groups, values_of)
         for group in groups:
             alone = PlanContext.of(context)
             answers = answers_of(alone, group)

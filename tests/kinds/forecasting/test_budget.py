@@ -40,9 +40,9 @@ def variance_by_drawing(exposure, *, dark_scale, response=1.0, pixels=120_000, r
         level = rng.normal(0, rn * exposure.level_share**0.5, (shape[0], 1))
         return rng.poisson(light, shape) + rng.normal(0, rn, shape) - level
 
-    bias = np.mean([frame(0.0) for _ in range(masters["bias"].frames)], axis=0)
+    bias = np.mean([frame(0.0) for _ in range(masters["bias"].n_frames)], axis=0)
     seconds = masters["dark"].exptime
-    darks = [frame(exposure.dark_rate * seconds) for _ in range(masters["dark"].frames)]
+    darks = [frame(exposure.dark_rate * seconds) for _ in range(masters["dark"].n_frames)]
     dark = np.mean(darks, axis=0) - bias
     flat = response * (1 + rng.normal(0, flat_noise(masters["flat"]), shape))
     raw = frame(exposure.sky * response + exposure.dark_rate * exposure.exptime)
@@ -92,8 +92,8 @@ def test_the_parts_of_the_guides_frame():
     assert parts["dark"] == pytest.approx((121 + 6) / 3)
     assert parts["flat"] == pytest.approx(450**2 / 22_000 / 3)
     assert parts["overscan"] == pytest.approx(0.061 * 121 * (1 + 1 / 3))
-    assert budget_of(LFC).cap == "photons"
-    assert budget_of(replace(LFC, sky=10.0)).cap == "read noise"
+    assert budget_of(LFC).largest_part == "photons"
+    assert budget_of(replace(LFC, sky=10.0)).largest_part == "read noise"
 
 
 def test_ageing_is_in_the_budget():
@@ -106,19 +106,19 @@ def test_nine_more_darks_take_a_fifth_of_the_read_and_dark_variance():
     """The example of the plan: three darks, read noise only."""
     exposure = replace(LFC, dark_rate=0.0, level_share=0.0, sky=None)
     first = frames_wished(exposure)[0]
-    assert (first.kind, first.frames, first.has_more) == ("dark", 9, True)
-    assert first.gain_without_light == pytest.approx((4 / 3 - 13 / 12) / (4 / 3))
-    assert first.gain_without_light == pytest.approx(0.1875)
+    assert (first.kind, first.n_frames, first.joins_frames) == ("dark", 9, True)
+    assert first.saved_fraction_without_light == pytest.approx((4 / 3 - 13 / 12) / (4 / 3))
+    assert first.saved_fraction_without_light == pytest.approx(0.1875)
 
 
 def test_a_master_of_another_night_is_not_joined_but_replaced():
-    old = Applied(3, exptime=300.0, ageing=30.0, is_own=False)
+    old = Applied(3, exptime=300.0, ageing=30.0, takes_further_frames=False)
     exposure = replace(LFC, masters={**LFC.masters, "dark": old})
     first = frames_wished(exposure)[0]
-    assert (first.kind, first.frames, first.has_more) == ("dark", 12, False)
+    assert (first.kind, first.n_frames, first.joins_frames) == ("dark", 12, False)
     fresh = {**LFC.masters, "dark": Applied(12, exptime=300.0)}
     then = budget_of(replace(LFC, masters=fresh)).total
-    assert first.gain == pytest.approx(1 - then / budget_of(exposure).total)
+    assert first.saved_fraction == pytest.approx(1 - then / budget_of(exposure).total)
 
 
 def test_missing_masters_come_first_and_frames_without_gain_are_not_named():
@@ -129,16 +129,18 @@ def test_missing_masters_come_first_and_frames_without_gain_are_not_named():
     assert "bias" not in [wish.kind for wish in frames_wished(LFC)]
     bright = replace(LFC, sky=30_000.0)
     assert frames_wished(bright)[0].kind == "flat"
-    many = replace(LFC, masters={kind: replace(m, frames=2000) for kind, m in LFC.masters.items()})
+    many = replace(
+        LFC, masters={kind: replace(m, n_frames=2000) for kind, m in LFC.masters.items()}
+    )
     assert frames_wished(many) == []
 
 
 def test_new_darks_are_of_the_frames_exposure_and_take_its_bias():
     """A scaled dark of another night leaves half of a bias: new exact darks leave nothing of it."""
-    bias, dark = Applied(3), Applied(5, scale=0.5, exptime=600.0, is_own=False)
+    bias, dark = Applied(3), Applied(5, scale=0.5, exptime=600.0, takes_further_frames=False)
     exposure = BudgetedFrame(
         300.0, 8.0, masters={"bias": bias, "dark": dark}, needed_kinds=("dark",)
     )
     (wish,) = frames_wished(exposure)
     now = 64 * (1 + 0.25 / 3 + 0.25 / 5)
-    assert wish.gain == pytest.approx((now - 64 * (1 + 1 / 20)) / now)
+    assert wish.saved_fraction == pytest.approx((now - 64 * (1 + 1 / 20)) / now)

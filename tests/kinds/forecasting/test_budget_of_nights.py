@@ -107,21 +107,21 @@ def test_the_gain_of_further_frames_is_that_of_a_run_with_them(tmp_path, kind):
     (block,), noises = noises_of(done)
     noise = noises[f"calibrated/{frame}"]
     wish = next(wish for wish in noise.wishes if wish.kind == kind)
-    assert (wish.frames, wish.has_more) == (final - counts[kind], True)
-    gain = wish.gain if kind == "flat" else wish.gain_without_light
+    assert (wish.n_frames, wish.joins_frames) == (final - counts[kind], True)
+    gain = wish.saved_fraction if kind == "flat" else wish.saved_fraction_without_light
     of = "the variance" if kind == "flat" else "read and dark variance"
     assert f"(-{100 * gain:.0f} % of {of})" in " ".join(forecast_sentences.wish_lines(block))
     names = chain.files_of_type(kind)
     _, after = variance()
     # The frame's own noise is in both: the error is that of its product with the master's.
-    fall, error = 1 - after / before, 2 * (wish.gain / SHAPE[0] / SHAPE[1]) ** 0.5
-    assert fall == pytest.approx(wish.gain, abs=3 * error + 0.02 * wish.gain)
+    fall, error = 1 - after / before, 2 * (wish.saved_fraction / SHAPE[0] / SHAPE[1]) ** 0.5
+    assert fall == pytest.approx(wish.saved_fraction, abs=3 * error + 0.02 * wish.saved_fraction)
     if kind == "flat":
         return
     photons = noise.budget.parts["photons"]
     variance_without_light = (before - after) / (before - photons)
     assert variance_without_light == pytest.approx(
-        wish.gain_without_light, abs=3 * error + 0.05 * gain
+        wish.saved_fraction_without_light, abs=3 * error + 0.05 * gain
     )
 
 

@@ -174,7 +174,9 @@ def test_a_dark_without_a_possible_exposure_is_in_none_and_reported(tmp_path, se
     table = (done.results / "inventory.csv").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith("dark60_4.fits")]
     assert reason in line
-    (sentence,) = [line for line in DARK_KIND.closing(done.context, []) if reason[:20] in line]
+    (sentence,) = [
+        line for line in DARK_KIND.closing_lines(done.context, []) if reason[:20] in line
+    ]
     assert sentence.startswith("in no combined dark: dark60_4.fits: it has ")
     assert reason[24:] in sentence
     assert done.records["reduced/dark60_4.fits"].status == job_records.MADE

@@ -150,7 +150,7 @@ def test_one_more_dark_completes_a_group_that_is_refused(archive):
     (block,) = night_forecast.blocks_of(archive.plan(), NIGHT, foretells=True)
     first, second = forecast_sentences.wish_lines(block)[:2]
     # No current, 1462 days of 1e-6 (e-/s)^2; the bias cancels in the dark.
-    read, share = block.noises[0].frame.unlit, block.noises[0].frame.level_share
+    read, share = block.noises[0].frame.read_variance, block.noises[0].frame.level_share
     now = read * (1 + 1 / 5) * (1 + share) + 1462 * 1e-6 * 300**2
     then = {frames: read * (1 + 1 / frames) * (1 + share) for frames in (3, 20)}
     assert first == (
@@ -204,7 +204,7 @@ def test_flats_and_biases_that_complete_a_group_go_before_other_wishes(archive):
     (noise,) = block.noises
     lit = replace(noise.frame, sky=50_000.0)
     wish = next(wish for wish in wishes_of(lit) if wish.kind == "flat")
-    assert (wish.frames, wish.completes.frames, wish.completes.minimum) == (1, 2, 3)
+    assert (wish.n_frames, wish.completes.n_frames, wish.completes.minimum) == (1, 2, 3)
 
 
 def test_masters_of_another_camera_are_neither_nearest_nor_not_used():
@@ -514,7 +514,9 @@ def test_candidates_behind_give_reasons_only_where_their_answer_says_so():
 def test_a_sky_below_the_bias_is_no_light(sky, words):
     """A bias of another night, above the frame, gave 'sky predicted -45.75 e-'."""
     noise = SimpleNamespace(
-        budget=SimpleNamespace(parts={"read noise": 27.0}, total=27.0, noise=5.2, cap="read noise"),
+        budget=SimpleNamespace(
+            parts={"read noise": 27.0}, total=27.0, noise=5.2, largest_part="read noise"
+        ),
         frame=SimpleNamespace(sky=sky, read_noise=4.8),
         is_read_noise_measured=True,
         is_sky_measured=False,

@@ -84,7 +84,14 @@ def test_brighter_flats_are_wished_for_where_those_there_are_too_faint():
     noise = night_noise.GroupNoise("V 60 s", "V", (group.product,), exposure, is_sky_measured=True)
     block = night_forecast.Block(NIGHT, "cam", (group,), masters=(line,), noises=(noise,))
     assert noise.wishes == [
-        Wish("flat", 5, has_more=False, gain=0.0, gain_without_light=0.0, is_missing=True)
+        Wish(
+            "flat",
+            5,
+            joins_frames=False,
+            saved_fraction=0.0,
+            saved_fraction_without_light=0.0,
+            is_missing=True,
+        )
     ]
     assert forecast_sentences.wish_lines(block) == [
         "5 brighter flats V of this night (those that there are could not be made)"

@@ -15,7 +15,7 @@ from ccdflow.kinds.matching.master_columns import day_of
 from ccdflow.kinds.matching.match_sentences import missing_words
 from ccdflow.kinds.matching.rule import MasterChoice
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
-from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.kinds.matching.temperatures import observation_degrees_warmer
 from ccdflow.run.master_choices import Remark, RemarkKind, Step
 
 FRAME = frame()
@@ -47,7 +47,7 @@ def test_three_frames_of_tonight_beat_many_of_last_week_on_a_drifting_camera():
     tonight, week = master(BIAS, NIGHT), master(BIAS, date_after(-7), frames=50)
     drifts = DetectorNoise(read_noise=10.0, bias_ageing=5.0)
     assert best_use(BIAS, [tonight, week], noise=drifts).product == tonight.product
-    assert best_use(BIAS, [tonight, week], same_night=True).product == tonight.product
+    assert best_use(BIAS, [tonight, week], prefers_own_night=True).product == tonight.product
 
 
 def test_a_later_night_counts_only_where_no_earlier_one_has_a_master():
@@ -160,7 +160,7 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
     # The cooler failed: the sensor is far from the set point that the header still claims.
     failed = frame(set_temperature=-20.0, temperature=-5.0)
     assert best_use(DARK, [cold], frame=failed) is None
-    assert temperatures_apart(cold.observation, failed) == pytest.approx(-14.2)
+    assert observation_degrees_warmer(cold.observation, failed) == pytest.approx(-14.2)
 
 
 def test_a_short_exposure_needs_no_dark():
@@ -312,19 +312,19 @@ def rank_by_documented_rule(kind, masters, asked, noise, rules):
         off = counted_degrees(about, asked, rules.temperature_tolerance)
         if kind == BIAS:
             ageing = noise.bias_ageing * abs(lag) + (noise.bias_warming * off) ** 2
-            variance = noise.read_noise**2 / each.frames + ageing
+            variance = noise.read_noise**2 / each.n_members + ageing
         elif kind == FLAT:
             ageing = noise.flat_ageing * abs(lag) + (noise.flat_warming * off) ** 2
-            variance = 1 / (each.frames * noise.flat_level) + ageing
+            variance = 1 / (each.n_members * noise.flat_level) + ageing
         else:
             variance = scale**2 * (noise.read_noise**2 + noise.dark_rate * about.exptime)
-            variance = variance / each.frames + noise.dark_ageing * asked.exptime**2 * abs(lag)
+            variance = variance / each.n_members + noise.dark_ageing * asked.exptime**2 * abs(lag)
             is_near, is_late = abs(lag) <= 30, lag < 0 and rules.direction == "causal"
             near_exact |= exact and is_near and not is_late
             may_be_first = is_near and not is_late and scale <= 1
         is_last = lag < 0 and rules.direction == "causal"
         tier = 2 * is_last + (scale > 1)
-        own = rules.same_night and lag == 0
+        own = rules.prefers_own_night and lag == 0
         key = (abs(lag) if is_last else 0, variance, abs(lag))
         ranked.append((tier, not own, exact, may_be_first, key, each.product))
     candidates = [
@@ -483,7 +483,7 @@ def cost(kind, one, asked, drift):
         scale = asked.exptime / about.exptime
         if about.set_temperature != asked.set_temperature or scale > 2.5:
             return None
-    return scale**2 * READ_NOISE**2 / one.frames + drift(about.night, asked.night)
+    return scale**2 * READ_NOISE**2 / one.n_members + drift(about.night, asked.night)
 
 
 def regrets(rng, kind):

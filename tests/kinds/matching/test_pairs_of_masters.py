@@ -63,7 +63,7 @@ def test_the_bias_of_the_dark_is_taken_where_it_cancels():
     of_darks = {"d01": use("b01", 0, 25 / 3)}
     assert pair([tonight], [dark], of_darks, others=[of_dark]) == ("b01", "d01")
     # Not where the rule keeps the own night's, and not where it is not the frame's to take.
-    assert pair([tonight], [dark], of_darks, others=[of_dark], same_night=True)[0] == "b10"
+    assert pair([tonight], [dark], of_darks, others=[of_dark], prefers_own_night=True)[0] == "b10"
     assert pair([tonight], [dark], of_darks)[0] == "b10"
     # Nor where the level drifts by more in these nights than both biases are noisy.
     steady = pair([tonight], [dark], of_darks, others=[of_dark], ageing=1.0)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ccdflow.kinds.matching.master_columns import (
+    HAS_KNOWN_TEMPERATURE,
+    HAS_OTHER_TEMPERATURE,
     IS_EXACT,
     IS_SCALED_UP,
     IS_TOO_SHORT,
@@ -27,7 +29,7 @@ from ccdflow.kinds.matching.rule_values import (
     Observation,
     Rules,
 )
-from ccdflow.kinds.matching.temperatures import degrees_apart, degrees_warmer
+from ccdflow.kinds.matching.temperatures import degrees_beyond_tolerance, degrees_warmer
 from ccdflow.kinds.matching.terms import choice_key, terms_of
 
 NIGHT = "2024-03-10"
@@ -40,9 +42,9 @@ def master(kind, night=NIGHT, frames=10, exptime=60.0, **temperatures):
 
 
 def order(kind, masters, *, night=NIGHT, exptime=60.0, rules=None, **temperatures):
-    columns = columns_of_masters(masters)
+    columns = columns_of_masters(masters, rules or Rules())
     frame = Observation((), night, exptime, "g", **temperatures)
-    uses = rank_masters(columns, kind, frame, NOISE, rules or Rules(), exptime)
+    uses = rank_masters(columns, kind, frame, NOISE, exptime)
     return [(use.product, use.grade, use.lag, use.scale) for use in uses]
 
 
@@ -55,11 +57,28 @@ def test_a_night_has_the_day_of_its_date(night, day):
 
 def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
     columns = columns_of_masters(
-        [master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)]
+        [master("dark", exptime=t) for t in (10.0, 30.0, 60.0, 60.05, 300.0)], Rules(scale_up=2.5)
     )
-    flags = list(columns.exposure_flags(60.0, Rules(scale_up=2.5)))
+    flags = list(columns.exposure_flags(60.0))
     # 60.05 s is exact to a thousandth; 30 s is stretched by 2, 10 s by more than is allowed.
     assert flags == [IS_SCALED_UP | IS_TOO_SHORT, IS_SCALED_UP, IS_EXACT, IS_EXACT, 0]
+
+
+def test_the_same_masters_under_other_rules_have_flags_of_their_own():
+    """The flags that columns keep follow from the rules: an exposure asked twice has both."""
+    darks = [master("dark", exptime=20.0, set_temperature=-20.0)]
+    narrow = columns_of_masters(darks, Rules(scale_up=2.5, temperature_tolerance=0.5))
+    wide = columns_of_masters(darks, Rules(scale_up=4.0, temperature_tolerance=2.0))
+    for columns, exposure_flags, has_other_temperature in (
+        (narrow, IS_SCALED_UP | IS_TOO_SHORT, 1),
+        (wide, IS_SCALED_UP, 0),
+        (narrow, IS_SCALED_UP | IS_TOO_SHORT, 1),
+    ):
+        assert list(columns.exposure_flags(60.0)) == [exposure_flags]
+        flags = columns.temperature_flags((-19.0, None))
+        assert list(flags) == [
+            HAS_KNOWN_TEMPERATURE | has_other_temperature * HAS_OTHER_TEMPERATURE
+        ]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +92,7 @@ def test_flags_of_exposures_tell_equal_ones_and_those_too_short():
     ],
 )
 def test_set_points_count_unless_the_cooler_did_not_reach_them(of_master, of_frame, apart):
-    assert degrees_apart(of_master, of_frame) == apart
+    assert degrees_warmer(of_master, of_frame) == apart
 
 
 def test_a_bias_of_many_frames_goes_first_on_a_camera_that_does_not_age():
@@ -82,7 +101,7 @@ def test_a_bias_of_many_frames_goes_first_on_a_camera_that_does_not_age():
         (many.product, "B", 2, 1.0),
         (few.product, "A", 0, 1.0),
     ]
-    assert order("bias", [few, many], rules=Rules(same_night=True))[0][0] == few.product
+    assert order("bias", [few, many], rules=Rules(prefers_own_night=True))[0][0] == few.product
 
 
 def test_an_earlier_bias_goes_before_a_later_one():
@@ -145,28 +164,28 @@ def test_a_dark_differs_by_half_a_degree_and_a_sensor_at_one_set_point_by_two(
 def test_a_sensor_counts_for_a_bias_where_it_is_more_than_two_degrees_off(of_master, warmer):
     """Set points within the tolerance are equal; the farther of set point and sensor counts."""
     set_points, sensors = (np.array([each]) for each in of_master)
-    degrees = degrees_warmer(set_points, sensors, (-20.0, -20.0), Rules())
+    degrees = degrees_beyond_tolerance(set_points, sensors, (-20.0, -20.0), Rules())
     assert degrees.tolist() == [warmer]
 
 
 def test_frames_with_the_same_candidates_ask_the_same_question():
-    columns = columns_of_masters([master("dark", exptime=t) for t in (60.0, 300.0)])
+    columns = columns_of_masters([master("dark", exptime=t) for t in (60.0, 300.0)], Rules())
 
     def question_of_frame(seconds):
-        return choice_key(columns, "dark", seconds, (None, None), Rules())
+        return choice_key(columns, "dark", seconds, (None, None))
 
     assert question_of_frame(60.01) == question_of_frame(60.02)
     # 60.2 s is no longer the exposure of the dark of 60 s.
     assert question_of_frame(60.2)[0] != question_of_frame(60.01)[0]
     # The exposure of a flat is no part of the key.
-    flats = [choice_key(columns, "flat", seconds, (-20.0, None), Rules()) for seconds in (1, 9)]
+    flats = [choice_key(columns, "flat", seconds, (-20.0, None)) for seconds in (1, 9)]
     assert flats[0] == flats[1]
 
 
 def test_a_rescaled_dark_adds_with_the_square_of_the_exposure():
-    columns = columns_of_masters([master("dark", exptime=100.0)])
+    columns = columns_of_masters([master("dark", exptime=100.0)], Rules())
     frame = Observation((), NIGHT, 50.0, "g")
-    (half,) = rank_masters(columns, "dark", frame, NOISE, Rules(), 50.0)
+    (half,) = rank_masters(columns, "dark", frame, NOISE, 50.0)
     quarter = rescale_use(half, 100.0, 25.0)
     assert (half.scale, quarter.scale) == (0.5, 0.25)
     assert quarter.variance == pytest.approx(half.variance / 4)
@@ -201,17 +220,17 @@ def columns_and_frame(rng):
         (), rng.choice([*nights, "2024-03-10"]), rng.choice([20.0, 60.0, 61.0]), "g",
         rng.choice(degrees), rng.choice(degrees),
     )  # fmt: skip
-    return columns_of_masters(masters), kind, asked, noise, rules, asked.exptime
+    return columns_of_masters(masters, rules), kind, asked, noise, asked.exptime
 
 
 def test_masters_further_away_are_left_out_only_where_they_cannot_win():
     """Against a comparison of all masters, ties included."""
     rng, reaches = random.Random(3), Counter()
     for _ in range(200):
-        _, _, frame, _, rules, _ = asked = columns_and_frame(rng)
+        _, _, frame, _, _ = asked = columns_and_frame(rng)
         terms = terms_of(*asked)
-        assert rank_masters(*asked) == Ranking(terms, frame.night, rules).uses()
-        near = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
+        assert rank_masters(*asked) == Ranking(terms, frame.night).uses()
+        near = Ranking(terms, frame.night, EXACT_NIGHTS)
         reach = near.reach_of_others()
         is_far = "near" if reach <= EXACT_NIGHTS else "all" if reach == float("inf") else "some"
         reaches[is_far] += len(near._order) == 5
@@ -239,14 +258,14 @@ def test_the_last_masters_are_taken_alone_only_where_no_other_can_win():
         age, night = rng.choice([0.0, 0.003, 0.1]), rng.choice([NIGHT, "2024-03-25", "undated"])
         noise = DetectorNoise(10.0, 0.01, 2e4, age, age / 4000)
         rules, asked = (
-            Rules(same_night=rng.random() < 0.2),
+            Rules(prefers_own_night=rng.random() < 0.2),
             Observation((), night, 60.0, "g", -20.0),
         )
-        values_of_frame = columns_of_masters(masters), kind, asked, noise, rules, 60.0
+        values_of_frame = columns_of_masters(masters, rules), kind, asked, noise, 60.0
         terms = terms_of(*values_of_frame)
-        expected = Ranking(terms, night, rules).uses()
+        expected = Ranking(terms, night).uses()
         assert rank_masters(*values_of_frame) == expected
-        last_ones = rank_recent(terms, night, rules)
+        last_ones = rank_recent(terms, night)
         assert last_ones in (None, expected)
         ways[last_ones is None] += 1
     assert min(ways.values()) > 30
@@ -256,7 +275,7 @@ def test_the_index_of_a_master_of_several_nights_is_its_first():
     nights = "2024-03-12", "2024-03-10", "2024-03-11"
     masters = [master("bias", night) for night in nights]
     both = CandidateMaster(masters[1].product, "bias", masters[0].observation, 10)
-    columns = columns_of_masters([masters[1], both, masters[2]])
+    columns = columns_of_masters([masters[1], both, masters[2]], Rules())
     index = columns.index_of(masters[1].product)
     assert columns.masters[index].observation.night == "2024-03-10"
     assert columns.index_of("bias of another setup") is None

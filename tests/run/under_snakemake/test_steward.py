@@ -172,7 +172,7 @@ def test_the_page_of_a_night_finds_the_picture_of_its_combined_bias_drawn(begin,
 
 def test_only_as_many_pictures_are_drawn_ahead_as_are_kept(monkeypatch):
     monkeypatch.setattr(product_writing, "_kept_pictures", OrderedDict())
-    monkeypatch.setattr(product_writing, "_MOST_DRAWN", 2)
+    monkeypatch.setattr(product_writing, "_MOST_KEPT_PICTURES", 2)
     drawn = []
     for key in "abc":
         product_writing.draw_ahead(key, lambda key=key: drawn.append(key) or b"")

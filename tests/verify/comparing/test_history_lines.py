@@ -34,7 +34,7 @@ WRITERS = {
     "kinds/calibrating/calibration.py": ("reasons", "unneeded_steps"),
     "kinds/calibrating/shutter_correction.py": ("why_not",),
     "kinds/matching/match_sentences.py": ("lag_words", "remark_on_scale", "warmer_words"),
-    "kinds/matching/answers.py": ("LEFT_OUT",),
+    "kinds/matching/answers.py": ("WHY_LEFT_OUT",),
 }
 """Functions that write sentences, or parts of them, and constants that they take."""
 CALLS = {"add_history", "LeftOut", "write_combined_cards"}

@@ -21,7 +21,7 @@ from ccdflow.kinds.masters import master_reading
 from ccdflow.kinds.masters.member_masters import measured_read_noise
 from ccdflow.kinds.matching import answers
 from ccdflow.kinds.matching.match_sentences import missing_words
-from ccdflow.kinds.matching.temperatures import degrees_of_use
+from ccdflow.kinds.matching.temperatures import dark_degrees_warmer
 from ccdflow.kinds.measuring.noise_sentences import is_spectrum
 from ccdflow.kinds.reducing.frame_sources import SOURCE_HEADER, oldest_header, recipe_and_images
 from ccdflow.kinds.reducing.record_entries import (
@@ -105,7 +105,7 @@ class Calibration:
 
     def degrees_warmer(self, use):
         """Return the degrees by which a dark is warmer than the frame; None if unknown."""
-        return degrees_of_use(use, self.row)
+        return dark_degrees_warmer(use, self.row)
 
     @property
     def grade(self):
@@ -116,7 +116,9 @@ class Calibration:
     def reasons(self):
         """The reasons for a grade below A, for the frame's header."""
         reasons = [f"no {kind}" for kind in self.missing_masters]
-        reasons += [f"{each.kind} {answers.LEFT_OUT}" for each in self._answers if each.left_out]
+        reasons += [
+            f"{each.kind} {answers.WHY_LEFT_OUT}" for each in self._answers if each.left_out
+        ]
         reasons += [
             f"{kind} {text}" for kind, use in self.uses.items() for text in use.remark_texts
         ]

@@ -32,7 +32,7 @@ from ccdflow.kinds.calibrating import shutter_correction
 from ccdflow.kinds.matching import association, measured_flats, setups
 from ccdflow.kinds.matching.answers import answers_of
 from ccdflow.kinds.matching.association import first_use
-from ccdflow.kinds.matching.temperatures import degrees_warmer_than
+from ccdflow.kinds.matching.temperatures import dark_degrees_warmer_than
 from ccdflow.kinds.measuring import measured_nights
 from ccdflow.run.job import Group
 from ccdflow.run.lookups import Lookup, OutcomeKey
@@ -555,7 +555,7 @@ class SharedBasis:
         """Return the degrees by which the dark is warmer than a frame, None where unknown."""
         if self._dark is None:
             return None
-        return degrees_warmer_than(self._dark, degrees)
+        return dark_degrees_warmer_than(self._dark, degrees)
 
     def _basis_at(self, frame, degrees_warmer):
         """Return the basis with a reduced frame's key and the degrees of the dark.

@@ -207,7 +207,7 @@ class Science(CardsOfFrames, GroupedKind):
         n_pixels = number_of_pixels(context, context.row(file))
         return [calibrated_lines.report_on_frame(file, record, n_pixels)]
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines on frames that were not calibrated, or lack a step."""
         if not self.configuration(context)["enabled"]:
             return []
@@ -216,7 +216,7 @@ class Science(CardsOfFrames, GroupedKind):
             [summary, *context.summaries(_SUMMARY_ENTRY).values()]
         )
 
-    def closing_of_one(self, context, record):
+    def closing_lines_of_one(self, context, record):
         """Return the lines on a frame that was not calibrated, or lacks a step."""
         summary = calibrated_lines.summary_of(context, [record])
         return calibrated_lines.lines_on_calibration([summary])
@@ -254,7 +254,7 @@ class Science(CardsOfFrames, GroupedKind):
         records = [context.outcome(group.product) for group in self.night_groups(context, night)]
         return master_help.section_on_effects(context, filter(None, records))
 
-    def index_basis(self, context):
+    def overview_basis(self, context):
         """Return the sources of the overview: the masters whose ageing it shows."""
         if not self.configuration(context)["enabled"]:
             return {}
@@ -265,7 +265,7 @@ class Science(CardsOfFrames, GroupedKind):
 
     def overview(self, context):
         """Return the section on the ageing of masters, with the line for a camera's profile."""
-        return master_ageing.ageing_section(context) if self.index_basis(context) else None
+        return master_ageing.ageing_section(context) if self.overview_basis(context) else None
 
 
 SCIENCE = Science()

@@ -1,1 +1,1 @@
-"""The story of a product, and the effect that another master would have."""
+"""The story of a product (its sources, steps and reasons), and the effect of another master."""

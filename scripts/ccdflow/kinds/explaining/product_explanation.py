@@ -22,18 +22,18 @@ from ccdflow.run import ledger
 from ccdflow.run.rawframes.rows import OK
 from ccdflow.wording import count, first_named
 
-# Characters of the text of a HISTORY card.
+# Characters of text that a HISTORY card can hold.
 _HISTORY_WIDTH = 72
-# At most this many members, and frames, are named.
+# A line names at most this many members of a master, frames or remarks.
 _MOST_NAMED = 6
-# The products below detector/, by the start of their names.
-_MEASURED_KINDS = {
+# The content of the products below detector/, by the beginning of their names.
+_CONTENT_BY_PREFIX = {
     "pixels_": "pixels that the night's masters show to be odd",
     "shutter_": "dead time of the shutter over the image, from the night's flats",
     "bad_pixels_": "map of bad pixels, from the measurements of its nights",
 }
-# How variances are compared, by the table's words.
-_COMPARED_KINDS = {
+# The way in which variances are compared, by the words of the column ``variance_is``.
+_COMPARISON_BY_WORD = {
     "nominal": "by nominal noise, as they are compared before either is made",
     "measured": "as measured, with the days between",
 }
@@ -45,7 +45,7 @@ def results_of(path):
     Raises
     ------
     UserError
-        If no folder above the file has any.
+        If no folder above the file has such notes.
     """
     for folder in Path(path).absolute().parents:
         if (folder / paths.STATE).is_dir():
@@ -65,7 +65,7 @@ def explain_product(results, product, context=None):
     product : str
         Relative to the results folder.
     context : ccdflow.run.context.PlanContext, optional
-        The plan of the next run; without it the story has no line on today.
+        The plan of the next run; without a plan the story says that today was not looked at.
 
     Returns
     -------
@@ -112,10 +112,10 @@ def _header_of(path):
     Raises
     ------
     UserError
-        If it is not a FITS file, or a damaged one.
+        If it is no FITS file, or a damaged one.
     """
     with warnings.catch_warnings():
-        # The error says everything about a damaged file.
+        # astropy also warns of a damaged file: the error below is enough.
         warnings.simplefilter("ignore", AstropyWarning)
         try:
             return fits.getheader(path)
@@ -129,7 +129,7 @@ def _header_of(path):
 
 
 def _why_absent(results, product):
-    """Return why a product is not there, as far as the notes and the inventory show."""
+    """Return why a product is not there, by the ledger and the inventory; '' if unknown."""
     for raw, row in _inventory_rows(results).items():
         is_of_frame = product in (paths.reduced_frame(raw), paths.calibrated_frame(raw))
         if is_of_frame and row["status"] != OK:
@@ -146,7 +146,7 @@ def _why_absent(results, product):
 
 
 def _story_of_frame(results, product, header):
-    """Return the story of a reduced or calibrated frame, a line each."""
+    """Return the lines of the story of a reduced or calibrated frame."""
     raw = header.get("RAWFILE", "unknown")
     row = _inventory_rows(results).get(raw, {})
     facts = ("type", "object", "filter", "grism", "exptime", "night", "camera")
@@ -185,7 +185,7 @@ def _words_on_reduction(header):
 
 
 def _level_of(header, keyword):
-    """Return the level that was subtracted by the overscan of a card OVERSCAN or OVERSCnn, adu."""
+    """Return the level of the overscan in a card OVERSCAN or OVERSCnn, adu."""
     return header.get("BIASLVL" if keyword == "OVERSCAN" else f"BIASLV{keyword[6:]}")
 
 
@@ -199,7 +199,7 @@ def step_lines(results, kind, header, choice):
     header : astropy.io.fits.Header
         Header of the frame.
     choice : dict of str to str
-        The step's line of the table of masters; {} for none.
+        The line of associations.csv on this master, by column; {} for none.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def step_lines(results, kind, header, choice):
 
 def _phrases_on_application(kind, header):
     """Return the phrases on how a master was applied: its age, window, factor and noise."""
-    # A master without the card is of another night, and one of the two has no date.
+    # A master without this card is of another night, and the master or the frame has no date.
     phrases = [match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "the frame")]
     if (key := f"{kind.upper()}CUT") in header:
         phrases.append(f"cut to its pixels {header[key]}")
@@ -236,28 +236,28 @@ def _phrases_on_application(kind, header):
 
 
 def _words_on_choice(results, kind, header, choice):
-    """Return why a master was chosen, and the second one with the noise that it would add.
+    """Return why a master was chosen, and the second choice with the noise that it would add.
 
     Parameters
     ----------
     results : pathlib.Path
     kind : {'bias', 'dark', 'flat'}
     header : astropy.io.fits.Header
-        Header of the product.
+        Header of the frame.
     choice : dict of str to str
-        The line of associations.csv on the master, by column.
+        The line of associations.csv on this master, by column.
     """
     if not choice.get("runner_up"):
         return choice["reason"]
     variances = map(choice.get, ("runner_up_variance", "predicted_variance"))
-    noise_of_second, noise_of_first = (_as_noise(kind, value) for value in variances)
-    cancels = ", before any of it cancels in the dark" if kind == BIAS else ""
+    words_on_second, words_on_first = (_variance_in_words(kind, value) for value in variances)
+    restriction = ", before any of it cancels in the dark" if kind == BIAS else ""
     if kind == DARK and header.get("DARKSCAL", 1.0) != 1:
-        cancels = ", without the bias that a scaled dark leaves in the frame"
-    comparison = _COMPARED_KINDS[choice.get("variance_is", "nominal")]
+        restriction = ", without the bias that a scaled dark leaves in the frame"
+    comparison = _COMPARISON_BY_WORD[choice.get("variance_is", "nominal")]
     reason = (
         f"{choice['reason']}; second {choice['runner_up']} ({comparison},"
-        f" it adds {noise_of_second}, the chosen one {noise_of_first}{cancels})"
+        f" it adds {words_on_second}, the chosen one {words_on_first}{restriction})"
     )
     if kind == BIAS and _is_bias_of_dark(results, header):
         reason += "; it is the bias of the dark as well, and two would add"
@@ -265,7 +265,7 @@ def _words_on_choice(results, kind, header, choice):
 
 
 def _is_bias_of_dark(results, header):
-    """Return whether the members of a frame's dark had its own bias subtracted."""
+    """Return whether the members of a frame's dark had the bias of the frame subtracted."""
     if "DARKIM" not in header:
         return False
     try:
@@ -275,15 +275,15 @@ def _is_bias_of_dark(results, header):
     return dark.get("BIASIM") == header["BIASIM"]
 
 
-def _as_noise(kind, variance):
-    """Return a variance in words, with the unit of the line above it; of a flat its square root."""
+def _variance_in_words(kind, variance):
+    """Return the variance of a bias or dark in words; of a flat its square root, the noise."""
     if kind != FLAT:
         return f"{variance} e2"
     return f"{math.sqrt(float(variance)):.3g} of the signal"
 
 
 def _members_in_words(results, master):
-    """Return the number and the first names of a master's members, as its own header has them."""
+    """Return the number and the first names of a master's members, by the master's header."""
     try:
         header = fits.getheader(Path(results) / master)
     except OSError:
@@ -302,7 +302,7 @@ def _values_of_numbered_cards(header, *starts):
 
 
 def _first_names(names):
-    """Return the first of some names in words, and how many more there are."""
+    """Return the first of some names in words, and the number of the others."""
     return first_named(names, _MOST_NAMED)
 
 
@@ -313,7 +313,7 @@ def _plural_unit(header):
 
 
 def _noise_lines(header):
-    """Return the lines on sky, noise and flagged pixels of a frame."""
+    """Return the lines on sky and noise, flagged pixels and grade of a frame."""
     unit, lines = _plural_unit(header), []
     if "SKYLVL" in header:
         lines.append(
@@ -337,7 +337,7 @@ def _noise_lines(header):
 
 
 def _story_of_master(results, product, header):
-    """Return the story of a master, a line each."""
+    """Return the lines of the story of a master."""
     files = _values_of_numbered_cards(header, "IMCOM", "IMC")
     files_left_out = _values_of_numbered_cards(header, "IMOUT", "IMO")
     lines = [f"{product}: {header['NCOMBINE']} frames combined, camera {header.get('CCDFCAM')}"]
@@ -350,30 +350,37 @@ def _story_of_master(results, product, header):
         if f"{kind.upper()}IM" in header:
             lag = match_sentences.lag_words(header.get(f"{kind.upper()}DT"), "them")
             lines.append(f"  {kind:<8} {header[f'{kind.upper()}IM']} subtracted from each; {lag}")
-    clip = f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
-    clip = clip if "CLIPSIG" in header else "not clipped"
+    words_on_clipping = (
+        f"clipped at {header.get('CLIPSIG')} sigma by {header.get('CLIPDEV', 'mad')}"
+    )
+    words_on_clipping = words_on_clipping if "CLIPSIG" in header else "not clipped"
     method, n_rejected = header.get("COMBMETH"), header.get("NREJECT")
-    lines.append(f"  how      {method}, {clip}; {n_rejected} values rejected")
-    figures = {
+    lines.append(f"  how      {method}, {words_on_clipping}; {n_rejected} values rejected")
+    figure_by_keyword = {
         "RNOISE": "read noise of one frame [adu]", "CNOISE": "noise of a pixel [adu]",
         "DARKRT": "dark rate [electron or adu a second]", "NHOT": "hot pixels",
         "FLATLVL": "level of one flat [adu]", "FLATSN": "signal to noise of a pixel",
     }  # fmt: skip
-    measured_figures = [f"{words} {header[key]}" for key, words in figures.items() if key in header]
+    measured_figures = [
+        f"{words} {header[key]}" for key, words in figure_by_keyword.items() if key in header
+    ]
     if measured_figures:
         lines.append(f"  figures  {', '.join(measured_figures)}")
     lines += [f"  remark   {text}" for text in _history_texts(header)[:_MOST_NAMED]]
-    users = sorted({row["frame"] for row in _all_associations(results) if row["master"] == product})
-    number = count(len(users), "calibrated frame")
-    lines.append(f"  used by  {number}: {_first_names(users)}" if users else f"  used by  {number}")
+    frames = sorted(
+        {row["frame"] for row in _all_associations(results) if row["master"] == product}
+    )
+    users = count(len(frames), "calibrated frame")
+    users += f": {_first_names(frames)}" if frames else ""
+    lines.append(f"  used by  {users}")
     return lines
 
 
 def _story_of_measurement(product, header):
-    """Return the story of a detector's measurement or map, a line each."""
+    """Return the lines of the story of a detector's measurement or map."""
     name = Path(product).name
-    contents = next(words for start, words in _MEASURED_KINDS.items() if name.startswith(start))
-    lines = [f"{product}: {contents}, camera {header.get('CCDFCAM')}"]
+    content = next(words for start, words in _CONTENT_BY_PREFIX.items() if name.startswith(start))
+    lines = [f"{product}: {content}, camera {header.get('CCDFCAM')}"]
     if "NNIGHTS" in header:
         lines.append(
             f"  nights   {header['NNIGHTS']} with darks or flats; a pixel of the mask, that of"
@@ -389,15 +396,15 @@ def _story_of_measurement(product, header):
 
 
 def _history_texts(header):
-    """Return ccdflow's own HISTORY, a text each: a long one goes on in the next cards."""
-    texts, last = [], ""
+    """Return the texts of ccdflow's HISTORY cards; several cards may hold one text."""
+    texts, last_line = [], ""
     for line in map(str, header.get("HISTORY", ())):
         if line.startswith("ccdflow: "):
             texts.append(line.removeprefix("ccdflow: "))
         elif texts:
             # Readers of a card cut the blanks at its end.
-            texts[-1] += " " * (_HISTORY_WIDTH - len(last)) + line
-        last = line
+            texts[-1] += " " * (_HISTORY_WIDTH - len(last_line)) + line
+        last_line = line
     return texts
 
 
@@ -405,7 +412,7 @@ def _history_texts(header):
 
 
 def _lines_on_today(product, context):
-    """Return the next run's effect on a product, and the masters that it would take."""
+    """Return the lines on the next run: its effect on a product, and the masters of the product."""
     if context is None:
         return ["  today    not looked at: give raw=FOLDER to see what the next run would change"]
     if context.chain.kind_of(product) is None:
@@ -432,15 +439,15 @@ def _lines_on_today(product, context):
 
 
 def _inventory_rows(results):
-    """Return {raw file as it is printed: its row of the inventory's table}."""
+    """Return {raw file in printable characters: its row of inventory.csv}."""
     return {printable_text(row["file"]): row for row in table_rows(Path(results) / paths.INVENTORY)}
 
 
 def _all_associations(results):
-    """Return the rows of the table of associations."""
+    """Return the rows of associations.csv."""
     return table_rows(Path(results) / paths.ASSOCIATIONS_FILE)
 
 
 def _steps_of_product(results, product):
-    """Return {step: its row of the table of associations} of a calibrated frame."""
+    """Return {step: its row of associations.csv} of a calibrated frame."""
     return {row["step"]: row for row in _all_associations(results) if row["frame"] == product}

@@ -1,4 +1,4 @@
-"""The products of a raw frame, by any path that leads to it."""
+"""The products of a raw frame, for any path of the raw file."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from ccdflow.files.text_files.tables import table_rows
 from ccdflow.run import job_records, ledger
 from ccdflow.wording import first_named
 
-# An error names at most this many files of the same name, and a line at most this many masters.
+# An error names at most this many files of one name, and a line at most this many masters.
 _MOST_NAMED = 3
 
 
 def raw_of(results, path):
-    """Return the raw frame of the inventory that a path leads to.
+    """Return the raw frame of a path, by the inventory.
 
     Parameters
     ----------
     results : pathlib.Path
         The results folder.
     path : path-like
-        The raw frame: absolute, relative, or relative to the raw folder, with .gz or without.
+        Path of the raw file: absolute, or relative to any folder; with .gz or without.
 
     Returns
     -------
     str
-        Relative to the raw folder, as the inventory has it.
+        Path relative to the raw folder, as in the inventory.
 
     Raises
     ------
     UserError
-        If the inventory has no such frame. Frames of its name in other folders are named.
+        If the inventory has no such frame; the error names frames of this name in other folders.
     """
     file_by_product = {
         paths.reduced_frame(row["file"]): row["file"]
         for row in table_rows(Path(results) / paths.INVENTORY)
     }
     parts = PurePath(os.path.normpath(path)).parts
-    # The longest end of the path goes first: a/b.fits is another frame than b.fits.
+    # The longest end of the path is tried first: a/b.fits and b.fits are two frames.
     for start in range(len(parts)):
         product = paths.reduced_frame("/".join(parts[start:]))
         if product in file_by_product:
@@ -61,20 +61,20 @@ def raw_of(results, path):
 
 
 def products_of(results, file):
-    """Return the products of a raw frame that are there, and the masters that it is a member of.
+    """Return the existing products of a raw frame, and the masters that it is a member of.
 
     Parameters
     ----------
     results : pathlib.Path
     file : str
-        As `raw_of` returns it.
+        The result of `raw_of`.
 
     Returns
     -------
     list of str
         The reduced frame, and behind it the calibrated one.
     list of str
-        Combined frames.
+        The combined frames.
     """
     candidates = [paths.reduced_frame(file), paths.calibrated_frame(file)]
     products = [product for product in candidates if (Path(results) / product).is_file()]
@@ -89,13 +89,13 @@ def products_of(results, file):
 
 
 def line_on_raw(results, file):
-    """Return the line on a raw frame: its products and the masters with it.
+    """Return the line on a raw frame: its products, and the masters that it is a member of.
 
     Parameters
     ----------
     results : pathlib.Path
     file : str
-        As `raw_of` returns it.
+        The result of `raw_of`.
 
     Returns
     -------

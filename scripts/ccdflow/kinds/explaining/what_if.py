@@ -39,48 +39,48 @@ class WhatIf:
 
     Attributes
     ----------
-    now, then : numpy.ndarray of shape (ny, nx), float32
+    image, other_image : numpy.ndarray of shape (ny, nx), float32
         First image of the frame, in ``unit``: with its own master, and with the other one.
     unit : str
-    noise, noise_then : float
-        Measured noise of a sky pixel, with either of them.
+    noise, other_noise : float
+        Measured noise of a sky pixel, in ``unit``: with the own master, and with the other one.
     """
 
-    now: np.ndarray
-    then: np.ndarray
+    image: np.ndarray
+    other_image: np.ndarray
     unit: str
     noise: float
-    noise_then: float
+    other_noise: float
 
     @property
     def difference(self):
-        """``then - now``."""
-        return self.then - self.now
+        """``other_image - image``, in ``unit``."""
+        return self.other_image - self.image
 
     @property
-    def change(self):
-        """The median of ``then - now``, a float."""
+    def level_change(self):
+        """The median of the `difference`, in ``unit``."""
         return float(np.nanmedian(self.difference))
 
     @property
     def scatter(self):
-        """The robust standard deviation of ``then - now``, a float."""
-        deviations = np.abs(self.difference - self.change)
+        """The robust standard deviation of the `difference`, in ``unit``."""
+        deviations = np.abs(self.difference - self.level_change)
         return MAD_TO_SIGMA * float(np.nanmedian(deviations))
 
     def lines(self):
         """Return the three numbers in words."""
-        part = 100 * (self.noise_then / self.noise - 1) if self.noise else 0.0
+        percent = 100 * (self.other_noise / self.noise - 1) if self.noise else 0.0
         return [
-            f"  level    changes by {self.change:+.4g} {self.unit} (median)",
+            f"  level    changes by {self.level_change:+.4g} {self.unit} (median)",
             f"  scatter  of the change from pixel to pixel: {self.scatter:.4g} {self.unit}",
-            f"  noise    of a sky pixel: {self.noise:.4g} now, {self.noise_then:.4g} {self.unit}"
-            f" with the other ({part:+.1f} %)",
+            f"  noise    of a sky pixel: {self.noise:.4g} now, {self.other_noise:.4g} {self.unit}"
+            f" with the other ({percent:+.1f} %)",
         ]
 
 
 def try_master(context, product, master):
-    """Calibrate a frame with its own masters and with another one in the place of its own.
+    """Calibrate a frame twice: with its own masters, and with another one in the place of one.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def try_master(context, product, master):
     Raises
     ------
     UserError
-        If there is no such frame, or the master is none.
+        If there is no such frame, or the file is no master.
     FrameError
         If the master cannot be applied to the frame.
     """
@@ -110,32 +110,32 @@ def try_master(context, product, master):
             allowed="a file below calibrated/",
             remedy="give a calibrated frame",
         )
-    work = Calibration(context, group)
-    if work.reduced_record is None:
+    calibration = Calibration(context, group)
+    if calibration.reduced_record is None:
         raise UserError(
             "its reduced frame is not there", file=product, remedy="run snakemake first"
         )
-    store, path = MasterStore(), context.results / reduced_product(work.row.file)
-    uses = {
+    store, path = MasterStore(), context.results / reduced_product(calibration.row.file)
+    applied_masters = {
         kind: master_reading.read_applied_master(
-            context, store, kind=kind, use=use, path=path, degrees=work.degrees_warmer(use)
+            context, store, kind=kind, use=use, path=path, degrees=calibration.degrees_warmer(use)
         )
-        for kind, use in work.uses.items()
+        for kind, use in calibration.uses.items()
     }
     kind = _kind_of(master)
-    uses_then = {**uses, kind: _other_master(store, kind, master, work, path)}
+    masters_then = {**applied_masters, kind: _other_master(store, kind, master, calibration, path)}
     with tempfile.TemporaryDirectory() as folder:
-        now, calibrated = _calibrate_with(
-            path, Path(folder) / "now.fits", work, FrameMasters(**uses)
+        image, figures = _calibrate_with(
+            path, Path(folder) / "now.fits", calibration, FrameMasters(**applied_masters)
         )
-        then, calibrated_then = _calibrate_with(
-            path, Path(folder) / "then.fits", work, FrameMasters(**uses_then)
+        other_image, other_figures = _calibrate_with(
+            path, Path(folder) / "then.fits", calibration, FrameMasters(**masters_then)
         )
-    noises = [each.images[0].get("sky_rms") or 0.0 for each in (calibrated, calibrated_then)]
-    return WhatIf(now, then, calibrated_then.unit, *noises)
+    noises = [each.images[0].get("sky_rms") or 0.0 for each in (figures, other_figures)]
+    return WhatIf(image, other_image, other_figures.unit, *noises)
 
 
-def _other_master(store, kind, master, work, path):
+def _other_master(store, kind, master, calibration, path):
     """Return the `AppliedMaster` of a master that is tried on a frame.
 
     Parameters
@@ -143,24 +143,24 @@ def _other_master(store, kind, master, work, path):
     store : ccdflow.calibrate.master_store.MasterStore
     kind : {'bias', 'dark', 'flat'}
     master : path-like
-    work : ccdflow.kinds.calibrating.calibration.Calibration
+    calibration : ccdflow.kinds.calibrating.calibration.Calibration
         Calibration of the frame.
     path : pathlib.Path
         The reduced frame.
     """
     hdu = master_windows.first_image_hdu(read_stored_hdus(path))
     master_tried, cut = master_windows.master_for(
-        store, kind, master, hdu, file=work.group.product, name=str(master)
+        store, kind, master, hdu, file=calibration.group.product, name=str(master)
     )
     scale = 1.0
     if kind == "dark":
-        seconds = number_or_none(work.row.facts["exptime"])
-        scale = dark_scale(seconds, master_tried, file=work.row.file)
+        seconds = number_or_none(calibration.row.facts["exptime"])
+        scale = dark_scale(seconds, master_tried, file=calibration.row.file)
     return AppliedMaster(master_tried, scale, cut=cut)
 
 
 def rule_line(context, product, master):
-    """Return the rule's reason against another master for a frame, in a line; '' if there is none.
+    """Return a line with the rule's reason against another master for a frame; '' without one.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def rule_line(context, product, master):
     candidates = {use.product: use for use in answer.step.uses}
     if name in candidates and answer.use is not None:
         reason = match_sentences.why_lost(
-            answer.use, candidates[name], master_library.rules(context)
+            answer.use, candidates[name], master_library.rules_of(context)
         )
         return f"  rule     it is not taken: {reason}"
     night = path.parent.name
@@ -201,7 +201,7 @@ def rule_line(context, product, master):
     reasons = [reason for candidate, reason in refusals if candidate.product == name]
     if reasons:
         return f"  rule     it may not be taken: {reasons[0]}"
-    is_causal = master_library.rules(context).direction != "nearest"
+    is_causal = master_library.rules_of(context).direction != "nearest"
     if is_causal and _is_later_than_taken(night, group, answer.use):
         return "  rule     it is not taken: of a later night"
     return ""
@@ -210,7 +210,7 @@ def rule_line(context, product, master):
 def _is_later_than_taken(night, group, use):
     """Return whether a night is later than a frame's, and the frame has an earlier master.
 
-    Masters of such nights do not compete, and are not refused either.
+    The masters of such a night neither compete nor are refused.
     """
     days = day_of(night), day_of(group.night)
     if use is None or match_sentences.is_later(use) or None in days:
@@ -218,23 +218,24 @@ def _is_later_than_taken(night, group, use):
     return days[0] > days[1]
 
 
-def _calibrate_with(path, target, work, masters):
-    """Calibrate a frame with some masters; return its first image and its figures.
+def _calibrate_with(path, target, calibration, masters):
+    """Calibrate a frame with some masters, and return its first image and its figures.
 
     Parameters
     ----------
     path, target : pathlib.Path
         The reduced frame, and the file to write.
-    work : ccdflow.kinds.calibrating.calibration.Calibration
+    calibration : ccdflow.kinds.calibrating.calibration.Calibration
         Calibration of the frame.
     masters : ccdflow.calibrate.applied_masters.FrameMasters
         The masters of each image.
     """
-    calibration = FrameCalibration(masters, work.readouts(), limits=DarkLimits(np.inf, np.inf))
-    calibrated = calibrate_file(path, target, calibration, name=work.group.product)
+    limits = DarkLimits(np.inf, np.inf)
+    frame_calibration = FrameCalibration(masters, calibration.readouts(), limits=limits)
+    figures = calibrate_file(path, target, frame_calibration, name=calibration.group.product)
     with fits.open(target, memmap=False) as hdus:
         first_hdu = next(hdu for hdu in hdus if hdu.data is not None)
-        return np.asarray(first_hdu.data, np.float32), calibrated
+        return np.asarray(first_hdu.data, np.float32), figures
 
 
 def _kind_of(master):
@@ -258,12 +259,12 @@ def _kind_of(master):
     )
 
 
-def picture_of_change(change, *, product, master):
+def picture_of_change(what_if, *, product, master):
     """Return the picture of a `WhatIf` as a PNG: the frame now and then, and the difference.
 
     Parameters
     ----------
-    change : WhatIf
+    what_if : WhatIf
     product : str
         The calibrated frame.
     master : str
@@ -275,9 +276,10 @@ def picture_of_change(change, *, product, master):
     """
     rows = [
         ImageRow(
-            product, ((change.now, change.unit, "Now"), (change.then, change.unit, "With it"))
+            product,
+            ((what_if.image, what_if.unit, "Now"), (what_if.other_image, what_if.unit, "With it")),
         ),
-        ImageRow("The change", ((change.difference, change.unit, "With it, minus now"),)),
+        ImageRow("The change", ((what_if.difference, what_if.unit, "With it, minus now"),)),
     ]
-    text = "; ".join(" ".join(line.split()) for line in change.lines())
+    text = "; ".join(" ".join(line.split()) for line in what_if.lines())
     return image_rows(rows, title=f"What if: {master}", explanation=text)

@@ -1,11 +1,10 @@
-"""The closed nights that a new master would change: those with fewer than five candidates.
+"""The closed nights that a master of a new, later night would change.
 
-The frames of a night list the masters that suit them best, five at most. A master of a later night
-stands behind all masters of their own and earlier nights, and behind nearer ones of later nights;
-an exact dark stands before a scaled one of a later night. So a new master changes a list only if
-the list is shorter than five, has a scaled dark of a later night, or has a master that is undated
-or cut from a larger window. The words on a missing master name the masters there are: a new one
-changes them as well.
+A frame has a list of its best candidates, at most `rule_values.MOST_CANDIDATES`. A later master is
+ranked behind those of the own and earlier nights, and behind nearer later ones. An exact dark is
+ranked before scaled darks of later nights. So a new master changes a list in three cases: the list
+is not full, it has a scaled dark of a later night, or it has a master that is undated or cut from
+a larger window. The words on a missing master name the existing masters: a new one changes them.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from ccdflow.kinds.measuring.shutter import SHUTTER, corrects_shutter
 from ccdflow.run.rawframes.rows import is_dated
 
 AWAITED_NOTE = "waits"
-"""The name of this part of the notes on closed nights."""
+"""The name, in the notes on closed nights, of the masters that a night waits for."""
 
-# Within rounding a dark counts as long enough.
+# A dark whose exposure is too short by less than this factor may be so by rounding alone.
 _ROUNDING_FACTOR = 1 - 1e-9
 _ANY_LIGHT = ("*", "", "", 0.0)
 
@@ -37,16 +36,16 @@ def masters_awaited(context, night, frames, masters):
     context : ccdflow.run.context.Context
     night : str
     frames, masters : list of ccdflow.run.job.Group
-        The frames of the night that are calibrated, and its masters.
+        The calibrated frames of the night, and its masters.
 
     Returns
     -------
     list of [str, str, str, float]
-        Kind, camera and filter of a new master, '' for any, and the seconds that darks exceed; or
-        '', the product that the night waits for, '' and 0.
+        Either kind, camera and filter of a new master, with '' for any, and the exposure that a
+        dark must exceed, seconds; or '', the product that the night waits for, '' and 0.
     """
     if not is_dated(night):
-        # An undated night has its place among the nights by its name.
+        # An undated night may be sorted before new ones, so any master may change it.
         return [list(_ANY_LIGHT)] if frames or masters else []
     properties, choices_seen = {}, set()
     for group in (*frames, *masters):
@@ -62,7 +61,7 @@ def masters_awaited(context, night, frames, masters):
 
 
 def _light_and_seconds(kind, row, seconds):
-    """Return the filter by which flats are chosen, and the exposure for which darks are."""
+    """Return the filter by which flats are chosen, and the exposure for which darks are chosen."""
     light = filter_and_grism(row.facts) if kind == FLAT else ""
     return light, seconds if kind == DARK else 0.0
 
@@ -93,26 +92,26 @@ def _awaited_properties(step, camera, light, seconds):
     camera, light : str
         Camera and filter of the frame.
     seconds : float or None
-        Its exposure.
+        Exposure of the frame.
     """
     if not step.needed:
         return
-    # A master of a later night may change, or go.
+    # A later master that is a candidate may change or vanish.
     yield from (("", use.product, "", 0.0) for use in step.uses if is_later(use))
     if not step.uses:
         yield step.kind, "", "", 0.0
     elif len(step.uses) < MOST_CANDIDATES or any(use.lag is None or use.cut for use in step.uses):
         yield step.kind, camera, light, 0.0
     elif any(use.scale != 1 and use.lag < 0 for use in step.uses):
-        # A later dark that is scaled up comes after these.
+        # A later dark that would be scaled up is ranked behind these candidates.
         yield step.kind, camera, light, _ROUNDING_FACTOR * seconds / HARMLESS_SCALE_UP
 
 
 def _measurements_awaited(context, night, group):
-    """Yield the measurements of a detector, and the maps of a shutter, that a frame waits for."""
+    """Yield the properties of the detector measurements and shutter maps that a frame waits for."""
     if not DETECTOR.is_enabled(context):
         return
-    # Measurements, the newest first, are followed by the map of a shutter.
+    # Measurements and maps of later nights may change or vanish.
     yield from (("", each, "", 0.0) for each in group.measurements if each.split("/")[2] > night)
     if not any(map(DETECTOR.has_name, group.measurements)):
         yield DETECTOR.name, group.camera, "", 0.0
@@ -129,7 +128,7 @@ def waiting_for(context, new_groups):
     ----------
     context : ccdflow.run.context.Context
     new_groups : list of ccdflow.run.job.Group
-        Masters and measurements of new nights, which are later than all others.
+        Masters and measurements of new nights, which are later than all closed nights.
 
     Returns
     -------

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from ccdflow.calibrate.applied_masters import BIAS, DARK, FLAT
 
-# A wish multiplies the frames of a master by at most this: four times the frames halve its noise.
+# A wish makes the frames of a master at most so many times as many: four times halve its noise.
 _FRAMES_FACTOR = 4
 # A wish is for at most this many further frames.
 _MOST_FURTHER_FRAMES = 20
-# A first master is to have this many frames.
+# A wish for a missing master has this many frames.
 _FIRST_FRAMES = {BIAS: 10, DARK: 5, FLAT: 5}
-# A wish gains at least this part of the variance.
-_LEAST_VARIANCE_PART = 0.01
+# A wish saves at least this fraction of a pixel's variance.
+_LEAST_SAVED_FRACTION = 0.01
 _PARTS = ("photons", "dark current", "read noise", "overscan", "bias", "dark", "flat")
 _PARTS_WITHOUT_LIGHT = ("dark current", "read noise", "overscan", "bias", "dark")
 
@@ -29,60 +29,60 @@ class Applied:
 
     Attributes
     ----------
-    frames : int
-        Members.
+    n_frames : int
+        Number of members.
     scale : float
-        The factor of a dark.
+        The factor by which a dark is multiplied.
     exptime : float
         Exposure time of a dark, seconds.
     noise : float or None
-        Noise of a single member: of a flat relative to its level; None for the prediction (a bias
-        or dark).
+        Noise of a pixel of a single flat, relative to its level; None for a bias or dark.
     ageing : float
-        Variance for the days between: electrons^2; of a flat, relative.
-    is_own : bool
-        Whether it is of the frame's own night, so that further frames would join it.
+        Variance for the days between master and frame: electrons^2; of a flat, relative to the
+        signal^2.
+    takes_further_frames : bool
+        Whether further frames of the night would become members of it.
     """
 
-    frames: int
+    n_frames: int
     scale: float = 1.0
     exptime: float = 0.0
     noise: float | None = None
     ageing: float = 0.0
-    is_own: bool = True
+    takes_further_frames: bool = True
 
 
 @dataclass(frozen=True)
 class SmallGroup:
-    """Frames of a frame's own night that a few more would make into a master.
+    """Frames of a frame's night that are too few for a master; a few more would suffice.
 
     Attributes
     ----------
-    frames : int
-        Number of frames there are.
+    n_frames : int
+        Number of these frames.
     minimum : int
         Number of frames that a master needs.
     exptime : float or None
         Exposure time of a dark, seconds.
     is_preferred : bool
-        Whether a master of them is taken whatever its noise: it is of the own night, and the frame
-        has one of a later night.
+        Whether the frame would take their master whatever its noise, as in the place of a master
+        of a later night.
     """
 
-    frames: int
+    n_frames: int
     minimum: int
     exptime: float | None = None
     is_preferred: bool = False
 
     @property
-    def lacking(self):
-        """The number of further frames that are needed."""
-        return self.minimum - self.frames
+    def n_lacking(self):
+        """The number of further frames that a master needs."""
+        return self.minimum - self.n_frames
 
 
 @dataclass(frozen=True)
 class BudgetedFrame:
-    """A frame whose noise is budgeted.
+    """The values of a frame on which the noise of its calibrated pixels depends.
 
     Attributes
     ----------
@@ -93,24 +93,24 @@ class BudgetedFrame:
     dark_rate : float
         Electrons a second.
     rounding : float
-        Variance of rounding to whole adu, electrons^2; 0 where the read noise includes it.
+        Variance of the rounding to whole adu, electrons^2; 0 where the read noise includes it.
     level_share : float
-        Variance of the level of a row, in units of that of read noise and rounding; 0 without
+        Variance of the overscan level of a row, as a fraction of `read_variance`; 0 without
         overscan.
     sky : float or None
-        Electrons in a pixel; None if it is not known.
+        Electrons of the sky in a pixel; None where it is not known.
     response : float
-        Response of the flat in a median pixel; 1 without a flat, and where it is not known.
+        Value of the flat in a median pixel; 1 without a flat, and where it is not known.
     masters : dict of str to Applied
-        By kind; a kind without a master is absent.
+        The masters applied, by kind; a kind without a master is absent.
     needed_kinds : tuple of str
         The kinds of masters that the frame should have.
     is_bias_in_dark : bool
         Whether the dark's members had the frame's own bias subtracted.
     other_bias : Applied or None
-        The bias that they had subtracted, where it is another one.
+        The bias that the dark's members had subtracted, where it is not the frame's own.
     small_groups : dict of str to SmallGroup
-        By kind: frames of the night that would be a better master, or the one that is absent.
+        By kind: frames of the night that would make a better master, or the missing one.
     """
 
     exptime: float
@@ -127,70 +127,70 @@ class BudgetedFrame:
     small_groups: dict[str, SmallGroup] = field(default_factory=dict)
 
     @property
-    def unlit(self):
-        """The variance of a pixel of one frame without light and dark current, electrons^2."""
+    def read_variance(self):
+        """The variance of read noise and rounding of a pixel, electrons^2."""
         return self.read_noise**2 + self.rounding
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The variance of a calibrated pixel, electrons^2, in its parts.
+    """The variance of a calibrated pixel, as the sum of its parts.
 
     Attributes
     ----------
     parts : dict of str to float
-        photons, dark current, read noise, overscan, bias, dark, flat.
+        Variances, electrons^2, of photons, dark current, read noise, overscan, bias, dark, flat.
     """
 
     parts: dict[str, float]
 
     @property
     def total(self):
-        """The sum of all parts."""
+        """The sum of all parts, electrons^2."""
         return sum(self.parts.values())
 
     @property
     def noise(self):
-        """The standard error of a pixel, electrons."""
+        """The square root of the total, electrons."""
         return math.sqrt(self.total)
 
     @property
     def variance_without_light(self):
-        """The variance that is there without light: of reading and of the dark."""
+        """The variance that needs no light: all parts but photons and flat, electrons^2."""
         return sum(self.parts[name] for name in _PARTS_WITHOUT_LIGHT)
 
     @property
-    def cap(self):
-        """The largest part, by name."""
+    def largest_part(self):
+        """The name of the largest part, which limits the noise."""
         return max(_PARTS, key=self.parts.get)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """Further frames, and the variance that they would take away.
+    """Further frames of one kind, and the fraction of the variance that they would save.
 
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
-    frames : int
-        Number of these frames.
-    has_more : bool
-        Whether they join frames of the same night; else they make a master of their own.
-    gain : float
-        Part of the whole variance that they take away; 0 where the master is missing.
-    gain_without_light : float
-        Part of the variance of reading and dark.
+    n_frames : int
+        Number of further frames.
+    joins_frames : bool
+        Whether they join frames of the same night; otherwise they make a master by themselves.
+    saved_fraction : float
+        Fraction of the whole variance that they save; 0 where the master is missing.
+    saved_fraction_without_light : float
+        Fraction of `Budget.variance_without_light` that they save.
     is_missing : bool
         Whether the frame has no such master.
     completes : SmallGroup or None
-        The frames of the night that become a master by them.
+        The frames of the night that make a master together with them.
     """
 
     kind: str
-    frames: int
-    has_more: bool
-    gain: float
-    gain_without_light: float
+    n_frames: int
+    joins_frames: bool
+    saved_fraction: float
+    saved_fraction_without_light: float
     is_missing: bool = False
     completes: SmallGroup | None = None
 
@@ -208,33 +208,34 @@ def budget_of(frame):
 
     Notes
     -----
-    Of S' = (R - B - k (D - B)) / F: a bias enters with (1 - k)^2 if the dark had the same bias
-    subtracted, else both biases add, that of the dark times k^2; the dark with k^2; the flat with
-    the signal squared. The level of each row of the masters was measured on their members, and
-    adds to that of the frame.
+    The calibrated value is S' = (R - B - k (D - B')) / F. If the bias B' of the dark is the bias B
+    of the frame, the variance of B counts (1 - k)^2 times. Otherwise the variance of B counts once,
+    and that of B' k^2 times. The variance of the dark counts k^2 times, that of the flat times the
+    signal squared. The level of each row of a master was measured on its members: its variance adds
+    to that of the frame's level.
     """
     masters = frame.masters
-    read_variance = frame.unlit
     bias, dark, flat = (masters.get(kind) for kind in (BIAS, DARK, FLAT))
     sky = max(frame.sky or 0.0, 0.0)
-    share = 1.0 - dark.scale if dark is not None and frame.is_bias_in_dark else 1.0
+    bias_fraction = 1.0 - dark.scale if dark is not None and frame.is_bias_in_dark else 1.0
     parts = dict.fromkeys(_PARTS, 0.0)
-    rows = 1.0
+    # The variances of the levels of frame and masters, in units of that of the frame's level.
+    level_variances = 1.0
     if bias is not None:
-        parts["bias"] = share**2 * added_by(BIAS, bias, frame)
-        rows += share**2 / bias.frames
+        parts["bias"] = bias_fraction**2 * added_by(BIAS, bias, frame)
+        level_variances += bias_fraction**2 / bias.n_frames
     if dark is not None:
         parts["dark"] = added_by(DARK, dark, frame)
-        rows += dark.scale**2 / dark.frames
+        level_variances += dark.scale**2 / dark.n_frames
         if (other_bias := frame.other_bias) is not None and not frame.is_bias_in_dark:
             parts["bias"] += dark.scale**2 * added_by(BIAS, other_bias, frame)
-            rows += dark.scale**2 / other_bias.frames
+            level_variances += dark.scale**2 / other_bias.n_frames
     if flat is not None:
-        parts["flat"] = sky**2 * (flat.noise**2 / flat.frames + flat.ageing)
+        parts["flat"] = sky**2 * (flat.noise**2 / flat.n_frames + flat.ageing)
     parts["photons"] = sky
     parts["dark current"] = frame.dark_rate * frame.exptime
-    parts["read noise"] = read_variance
-    parts["overscan"] = frame.level_share * read_variance * rows
+    parts["read noise"] = frame.read_variance
+    parts["overscan"] = frame.level_share * frame.read_variance * level_variances
     # A pixel of a low response collects less light, and its noise is divided by the response.
     parts["photons"] *= frame.response
     parts["flat"] *= frame.response**2
@@ -242,7 +243,7 @@ def budget_of(frame):
 
 
 def added_by(kind, master, frame):
-    """Return the variance that a bias or dark adds to a pixel of response 1, electrons^2.
+    """Return the variance that a bias or dark adds to a pixel that the flat does not change.
 
     Parameters
     ----------
@@ -250,17 +251,17 @@ def added_by(kind, master, frame):
     master : Applied
         The bias or dark.
     frame : BudgetedFrame
-        Frame that takes it.
+        The frame that takes it.
 
     Returns
     -------
     float
-        The variance; that of a bias counts as if none of it cancelled.
+        Electrons^2; of a bias, as if none of it cancelled in the dark.
     """
-    variance_of_member = frame.unlit
+    variance_of_member = frame.read_variance
     if kind == DARK:
         variance_of_member += frame.dark_rate * master.exptime
-    return master.scale**2 * variance_of_member / master.frames + master.ageing
+    return master.scale**2 * variance_of_member / master.n_frames + master.ageing
 
 
 def flat_noise(flat):
@@ -271,13 +272,13 @@ def flat_noise(flat):
     >>> round(flat_noise(Applied(3, noise=1 / 20_170**0.5)), 4)
     0.0041
     """
-    return math.sqrt(flat.noise**2 / flat.frames + flat.ageing)
+    return math.sqrt(flat.noise**2 / flat.n_frames + flat.ageing)
 
 
 def frames_wished(frame):
-    """Return which further frames would gain most, the best first.
+    """Return the wishes for further frames that would save most variance, the best first.
 
-    Missing masters lead, then the few frames that complete a master of the night.
+    Missing masters go first, then the frames that complete a master of the night.
 
     Parameters
     ----------
@@ -287,77 +288,81 @@ def frames_wished(frame):
     -------
     list of Wish
     """
-    wishes_of_frame = []
+    wishes = []
     for kind in frame.needed_kinds:
         small_group, master = frame.small_groups.get(kind), frame.masters.get(kind)
         if master is None:
-            frames = small_group.lacking if small_group else _FIRST_FRAMES[kind]
-            wishes_of_frame.append(
+            n_frames = small_group.n_lacking if small_group else _FIRST_FRAMES[kind]
+            wishes.append(
                 Wish(
                     kind,
-                    frames,
-                    has_more=False,
-                    gain=0.0,
-                    gain_without_light=0.0,
+                    n_frames,
+                    joins_frames=False,
+                    saved_fraction=0.0,
+                    saved_fraction_without_light=0.0,
                     is_missing=True,
                     completes=small_group,
                 )
             )
             continue
-        wishes_of_frame += [
+        wishes += [
             wish
             for wish in _wishes_of(frame, kind)
-            if wish.gain >= _LEAST_VARIANCE_PART or (wish.completes and wish.completes.is_preferred)
+            if wish.saved_fraction >= _LEAST_SAVED_FRACTION
+            or (wish.completes and wish.completes.is_preferred)
         ]
     return sorted(
-        wishes_of_frame, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.gain)
+        wishes, key=lambda wish: (not wish.is_missing, wish.completes is None, -wish.saved_fraction)
     )
 
 
 def _wishes_of(frame, kind):
-    """Yield the wishes for further frames of a master that a frame has, also of little gain."""
-    current_budget, master, small_group = (
-        budget_of(frame),
-        frame.masters[kind],
-        frame.small_groups.get(kind),
-    )
+    """Yield all wishes for further frames of a master of a frame, however little they save."""
+    current_budget, master = budget_of(frame), frame.masters[kind]
+    small_group = frame.small_groups.get(kind)
 
-    def wish(frames, budget_then, *, joins=True, completes=None):
-        gain = _saved_part(current_budget.total, budget_then.total)
-        gain_without_light = _saved_part(
-            current_budget.variance_without_light, budget_then.variance_without_light
+    def wish(n_frames, budget_then, *, joins_frames=True, completes=None):
+        """Return the `Wish` for a number of frames, by the budget of the frame with them."""
+        return Wish(
+            kind,
+            n_frames,
+            joins_frames,
+            _saved_fraction(current_budget.total, budget_then.total),
+            _saved_fraction(
+                current_budget.variance_without_light, budget_then.variance_without_light
+            ),
+            completes=completes,
         )
-        return Wish(kind, frames, joins, gain, gain_without_light, completes=completes)
 
     if small_group is not None:
-        budget_then = budget_of(_with_new(frame, kind, small_group.minimum))
-        yield wish(small_group.lacking, budget_then, completes=small_group)
-    if master.is_own:
-        further_frames = min((_FRAMES_FACTOR - 1) * master.frames, _MOST_FURTHER_FRAMES)
-        larger_master = replace(master, frames=master.frames + further_frames)
+        budget_then = budget_of(_with_new_master(frame, kind, small_group.minimum))
+        yield wish(small_group.n_lacking, budget_then, completes=small_group)
+    if master.takes_further_frames:
+        n_further = min((_FRAMES_FACTOR - 1) * master.n_frames, _MOST_FURTHER_FRAMES)
+        larger_master = replace(master, n_frames=master.n_frames + n_further)
         budget_then = budget_of(replace(frame, masters={**frame.masters, kind: larger_master}))
-        yield wish(further_frames, budget_then)
+        yield wish(n_further, budget_then)
         return
-    frames = min(_FRAMES_FACTOR * master.frames, _MOST_FURTHER_FRAMES)
-    # Frames that are there count: further ones join them.
-    frames_there = 0 if small_group is None else small_group.frames
-    if small_group is None or frames > small_group.minimum:
-        budget_then = budget_of(_with_new(frame, kind, frames))
-        yield wish(frames - frames_there, budget_then, joins=frames_there > 0)
+    n_members = min(_FRAMES_FACTOR * master.n_frames, _MOST_FURTHER_FRAMES)
+    # The existing frames of the night become members of a new master as well.
+    n_existing = 0 if small_group is None else small_group.n_frames
+    if small_group is None or n_members > small_group.minimum:
+        budget_then = budget_of(_with_new_master(frame, kind, n_members))
+        yield wish(n_members - n_existing, budget_then, joins_frames=n_existing > 0)
 
 
-def _with_new(frame, kind, frames):
+def _with_new_master(frame, kind, n_frames):
     """Return a frame with a master of its own night in the place of the one that it has."""
-    new_master = replace(frame.masters[kind], frames=frames, ageing=0.0)
+    new_master = replace(frame.masters[kind], n_frames=n_frames, ageing=0.0)
     if kind != DARK:
         return replace(frame, masters={**frame.masters, kind: new_master})
-    # New darks have the frame's own exposure, and take its own bias.
+    # New darks have the frame's exposure, and their members have the frame's bias subtracted.
     exact_dark = replace(new_master, scale=1.0, exptime=frame.exptime)
     return replace(
         frame, masters={**frame.masters, DARK: exact_dark}, is_bias_in_dark=True, other_bias=None
     )
 
 
-def _saved_part(variance_now, variance_then):
-    """Return the part of a variance that a change takes away."""
+def _saved_fraction(variance_now, variance_then):
+    """Return the fraction of a variance that a change saves."""
     return (variance_now - variance_then) / variance_now if variance_now > 0 else 0.0

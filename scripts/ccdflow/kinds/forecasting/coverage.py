@@ -19,20 +19,20 @@ COVERAGE_NOTE = "coverage"
 """The name of the coverage in the notes of a closed night."""
 
 SHOWN_NIGHTS = 30
-"""The last nights, at most this many, are shown."""
+"""The matrix has at most this many nights, the last ones."""
 
 MOST_LABELS = 40
-"""At most this many kinds of frames are shown."""
+"""The matrix has at most this many labels, those of most frames."""
 
 FROM_OWN_NIGHT, FROM_OTHER_NIGHT, NO_MASTERS = "own", "other", "missing"
-"""The state of frames of a night: masters of the night, of another one, or none."""
+"""The states of a cell: the frames took masters of the night, one of another night, or none."""
 
-# Setup and label of a frame are named by these facts, and a dark's by its exposure as well.
+# The facts that name a frame's setup and label; those of a dark have its exposure as well.
 _facts_of = picker_of_facts(*READOUT_FACTS, "part", "optics", "type", "filter", "grism")
 
 
 class Cell(NamedTuple):
-    """A place in the table of a `Coverage`: a kind of frames and a night."""
+    """A cell of a `Coverage`: a kind of frames, and a night."""
 
     label: str
     night: str
@@ -40,23 +40,23 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Coverage:
-    """Frames of each kind in each night, and holes.
+    """The number of frames of each kind in each night, and the masters that nights lack.
 
     Attributes
     ----------
     nights : tuple of str
-        The last ones, oldest first.
+        The last nights, oldest first.
     n_earlier : int
-        Nights before them.
+        Number of the earlier nights.
     labels : tuple of str
-        Kinds of frames: type, filter, exposure; the camera where there are several, and what tells
-        the setups of one camera apart.
+        Kinds of frames: type, filter, exposure; the camera where there are several, and the values
+        in which the setups of one camera differ.
     cells : dict of Cell to (int, str)
-        The number of frames, and `FROM_OWN_NIGHT`; or 0 and `FROM_OTHER_NIGHT` where frames of
-        the night took a master of another night; `NO_MASTERS` where some have none, also beside
-        frames of another setup, and frames that could make no master.
+        The number of frames, and a state. `FROM_OWN_NIGHT`: the night has such frames.
+        `FROM_OTHER_NIGHT`: it has none, and its frames took a master of another night.
+        `NO_MASTERS`: some of its frames have no such master, even if the night has such frames.
     n_left_out : int
-        Kinds of frames that are not shown.
+        Number of kinds of frames that are not shown.
     """
 
     nights: tuple[str, ...]
@@ -76,7 +76,7 @@ class Coverage:
         return sorted(cells, key=lambda cell: cell.night, reverse=True)
 
     def values(self):
-        """Return the coverage as plain values."""
+        """Return the coverage as values that JSON can hold."""
         cells = sorted([*cell, *content] for cell, content in self.cells.items())
         return [self.nights, self.n_earlier, self.labels, cells, self.n_left_out]
 
@@ -97,6 +97,7 @@ def coverage_of(context):
     names = _names_of_setups(summaries.values())
 
     def cell_of(night, setup, words):
+        """Return the `Cell` of a night, a setup and the words on a kind of frames."""
         return Cell(f"{names[_hashable_setup(setup)]} {words}".strip(), night)
 
     counts, states, ranks = Counter(), {}, Counter()
@@ -109,7 +110,7 @@ def coverage_of(context):
             cell = cell_of(night, setup, words)
             if state == NO_MASTERS or not counts[cell]:
                 states[cell] = max(states.get(cell, ""), state, key=_state_rank)
-                # Labels without frames of their own rank by the frames that miss them.
+                # A label without frames is ranked by the number of frames that lack its master.
                 ranks[cell.label] += 0 if counts[cell] else number
     labels_shown = sorted(ranks, key=lambda label: (-ranks[label], label))[:MOST_LABELS]
     cells = {cell: (count, FROM_OWN_NIGHT) for cell, count in counts.items() if count}
@@ -148,7 +149,7 @@ def _is_dated(context, night):
 
 
 def night_coverage(context, night):
-    """Return the frames of a night by kind, and the holes among its masters: plain values.
+    """Return the number of frames of a night by kind, and the masters that they lack.
 
     Parameters
     ----------
@@ -159,9 +160,9 @@ def night_coverage(context, night):
     Returns
     -------
     dict of str to (bool or list)
-        ``dated``: whether the night has a date; ``frames``: [setup, kind of frames, how many];
-        ``holes``: [setup, kind of frames, state, how many frames miss them]. A setup is a list of
-        [name, value].
+        ``dated``: whether the night has a date; ``frames``: [setup, kind of frames, number];
+        ``holes``: [setup, kind of frames, state, number of frames that lack them]. A setup is a
+        list of [name, value].
     """
     rows, frames, rows_of_sorts = context.rows_of(night), Counter(), {}
     for row in rows:
@@ -172,7 +173,7 @@ def night_coverage(context, night):
         frames[_short_setup(context, first_row), _row_label(first_row)] += 1 + len(further_rows)
     holes, answers_without_own_master = Counter(), {}
     for group in SCIENCE.night_groups(context, night):
-        # Hundreds of frames have the same steps, and most nights masters of their own.
+        # Hundreds of frames have one tuple of steps, and most nights have masters of their own.
         steps = id(group.steps)
         if steps not in answers_without_own_master:
             answers_without_own_master[steps] = [
@@ -188,14 +189,14 @@ def night_coverage(context, night):
 
 
 def _named_by(row):
-    """Return all that setup and label of a frame depend on."""
+    """Return the values of a frame from which its setup and label follow."""
     facts = row.facts
     seconds = facts["exptime"] if facts["type"] == "dark" else None
     return (row.camera, row.geometry, row.recipe, seconds, *_facts_of(facts))
 
 
 def _short_setup(context, row):
-    """Return the setup of a frame, without the values that are too long to be named."""
+    """Return the setup of a frame, without the values that are too long for a label."""
     if not row.geometry:
         return (("camera", row.camera),)
     setup = setup_of(context, row, context.chain.by_name("bias"))
@@ -203,12 +204,12 @@ def _short_setup(context, row):
 
 
 def _hashable_setup(setup):
-    """Return a setup, read from JSON as lists, as tuples."""
+    """Return a setup with tuples for the lists of JSON."""
     return tuple(map(tuple, setup))
 
 
 def _names_of_setups(summaries):
-    """Return {setup: the words that distinguish it}; '' where there is one only."""
+    """Return {setup: the words that distinguish it}; '' for a single setup."""
     entries = [each for night in summaries for each in (*night["frames"], *night["holes"])]
     setups = dict.fromkeys(_hashable_setup(setup) for setup, *_ in entries)
     setups_of_cameras = defaultdict(list)
@@ -225,21 +226,21 @@ def _names_of_setups(summaries):
 
 
 def _differing_traits(setup, setups):
-    """Return the (name, value) of a setup that differ among some setups, as dictionaries."""
+    """Return the (name, value) of a setup that differ among some setups, which are dicts."""
     traits = [
         (name, value) for name, value in setup if len({each.get(name, "") for each in setups}) > 1
     ]
-    # Another binning has another size.
+    # The size follows from the binning: it is named only if nothing else differs.
     return [trait for trait in traits if trait[0] != "size"] or traits
 
 
 def _state_rank(state):
-    """Return the rank of a cell's state: a row shows the worst of its frames."""
+    """Return the rank of a state: a cell shows the state of highest rank of its frames."""
     return ("", FROM_OTHER_NIGHT, NO_MASTERS).index(state)
 
 
 def _label_order(label):
-    """Return the key that labels are sorted by: the type, exposures as numbers."""
+    """Return the key by which labels are sorted: camera, type, exposures as numbers."""
     parts = label.split()
     frame_type = next(part for part in parts if part in TYPE_ORDER)
     numbers = tuple(float(part) for part in parts if part.replace(".", "", 1).isdigit())
@@ -247,14 +248,14 @@ def _label_order(label):
 
 
 def _row_label(row):
-    """Return the label of a frame's row in the table: type, and filter or exposure."""
+    """Return the label of a frame: type, and filter or exposure."""
     facts = row.facts
     frame_type = facts["type"] if facts["type"] in TYPE_ORDER else "other"
     return _type_label(frame_type, facts, facts["exptime"])
 
 
 def _type_label(frame_type, facts, seconds):
-    """Return a type with the fact that its masters are told apart by: exposure or filter."""
+    """Return a type with the exposure of a dark, or the filter of other frames but biases."""
     parts = [frame_type]
     if frame_type == "dark":
         parts.append(night_forecast.seconds_words(seconds))
@@ -264,12 +265,12 @@ def _type_label(frame_type, facts, seconds):
 
 
 def _lacks_master_of_night(answer):
-    """Return whether a frame's master is of another night, or missing."""
+    """Return whether the master of an answer is of another night, or missing."""
     return bool(answer.missing_master) if answer.use is None else answer.use.lag != 0
 
 
 def _coverage_holes(context, group, answers):
-    """Yield (setup, label, state) of the masters that a frame lacks, or has of another night."""
+    """Yield (setup, label, state) of each master that a frame lacks or took of another night."""
     row = context.row(group.files[0])
     for answer in answers:
         use, seconds = answer.use, row.facts["exptime"]

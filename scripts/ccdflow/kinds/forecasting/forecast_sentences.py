@@ -18,15 +18,15 @@ from ccdflow.run.master_choices import MissingCause
 from ccdflow.run.rawframes.rows import is_dated
 from ccdflow.wording import count, first_named
 
-# Kinds of frames, noises and wishes that a paragraph names; the page names more.
+# A paragraph names at most this many exposures, noises and wishes.
 _MOST_NAMED = 6
-# Kinds of frames, noises and wishes that the page names: it has room for more than a paragraph.
+# A page, which has more room than a paragraph, names at most this many exposures and noises.
 _MOST_ON_A_PAGE = 30
 _UNIT = "e2"
 
 
 def paragraphs(context, nights, *, most_nights):
-    """Return the lines of the plan: a paragraph for the last nights, and counts of the others.
+    """Return the lines of a plan: counts of the earlier nights, and a paragraph on each last one.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def paragraphs(context, nights, *, most_nights):
     nights : dict of str to list of ccdflow.run.job.Group
         The frames that are calibrated, by night.
     most_nights : int
-        Nights that get a paragraph.
+        Number of nights that get a paragraph.
 
     Returns
     -------
@@ -62,10 +62,10 @@ def paragraphs(context, nights, *, most_nights):
 
 def _count_grades(context, groups):
     """Return the number of frames of each grade."""
-    # Thousands of frames share one object of steps, and so their answers.
-    first_groups = {id(group.steps): group for group in groups}
+    # Thousands of frames share one tuple of steps, and therefore their answers.
+    group_by_steps = {id(group.steps): group for group in groups}
     counts, grades = Counter(id(group.steps) for group in groups), Counter()
-    for steps, group in first_groups.items():
+    for steps, group in group_by_steps.items():
         grade = grade_of(answers_of(context, group))
         is_unlike = grade != "C" and night_forecast.lacks_scale(context, group)
         grades["C" if is_unlike else grade] += counts[steps]
@@ -74,7 +74,7 @@ def _count_grades(context, groups):
 
 def paragraph(block):
     """Return the lines of a `ccdflow.kinds.forecasting.night_forecast.Block`."""
-    types = ", ".join(f"{number} {name}" for name, number in block.types)
+    types = ", ".join(f"{number} {name}" for name, number in block.n_by_type)
     lines = [f"night {block.night}  {block.setup}", f"  {types}  {_frames_of(block)}"]
     if block.n_refused:
         lines.append(
@@ -87,7 +87,7 @@ def paragraph(block):
         master_in_words, application = master_words(line), application_words(line, block)
         name = _frames_of_line(line, block)
         end = f"   grade {line.grade}" if line.grade != "A" else ""
-        # Long names of filters keep two blanks behind them.
+        # Even behind a long name of a filter there are two blanks.
         lines.append(f"  {line.kind:<5} {f'{master_in_words} ':<30} {name}{application}{end}")
     entries = noise_entries(block, _MOST_NAMED)
     lines += [f"  noise {name}: {text}" if text else f"  noise {name}" for name, text in entries]
@@ -100,7 +100,7 @@ def paragraph(block):
 
 
 def unlike_words(block):
-    """Return the words on the frames of a block whose amplifiers will have unlike scales."""
+    """Return the words on the frames of a block whose amplifiers will differ in their scale."""
     frames_words = count(block.n_unlike, "frame")
     return (
         f"{frames_words} of amplifiers of unlike scales: a gain is unknown, and no flat is"
@@ -110,13 +110,13 @@ def unlike_words(block):
 
 
 def _frames_of(block):
-    """Return the frames of a block in words, the first `_MOST_NAMED` sorts by name."""
-    parts = [f"{number} x {name}" if number > 1 else name for name, number in block.frames]
+    """Return the number of frames of each filter and exposure of a block, in words."""
+    parts = [f"{number} x {name}" if number > 1 else name for name, number in block.n_by_exposure]
     return first_named(parts, _MOST_NAMED)
 
 
 def _frames_of_line(line, block):
-    """Return the words on the frames of a line, with a colon; '' for all frames of a block."""
+    """Return the words on the frames of a line, with a colon; '' where it is clear without them."""
     if len(line.groups) == len(block.groups):
         return ""
     if line.kind == FLAT:
@@ -128,7 +128,7 @@ def _frames_of_line(line, block):
             return ""
     products = {group.product for group in line.groups}
     names = dict.fromkeys(noise.name for noise in block.noises if products >= set(noise.products))
-    if names and sum(dict(block.frames)[name] for name in names) == len(products):
+    if names and sum(dict(block.n_by_exposure)[name] for name in names) == len(products):
         return f"{', '.join(names)}: "
     return f"{night_forecast.files_words(line.groups)}: "
 
@@ -136,7 +136,7 @@ def _frames_of_line(line, block):
 # -- masters ---------------------------------------------------------------------------------------
 
 
-# Days up to which a date needs no year.
+# A date within so many days of the frame is written without its year.
 _HALF_A_YEAR = 180
 
 
@@ -146,12 +146,14 @@ def master_words(line):
         return "not needed" if line.is_unneeded else "none"
     if line.master is None:
         return Path(line.use.product).stem
-    frames = line.frames or len(line.master.files)
-    return _words_of(line.master, line.use, frames, f" x {line.level}" if line.level else "")
+    frames = line.n_frames or len(line.master.files)
+    return _words_of(
+        line.master, line.use, frames, f" x {line.level_in_words}" if line.level_in_words else ""
+    )
 
 
 def _rival_words(line):
-    """Return the second choice in words; its file's name where the first has the same words."""
+    """Return the second choice in words; the name of its file where the first has equal words."""
     if line.rival is None:
         return "-"
     if line.rival_master is None:
@@ -162,7 +164,7 @@ def _rival_words(line):
 
 
 def _words_of(group, use, frames, level=""):
-    """Return the words of the master of a group that is used, with its number of frames.
+    """Return a used master in words: its number of frames, traits and date.
 
     Parameters
     ----------
@@ -180,7 +182,7 @@ def _words_of(group, use, frames, level=""):
         return f"{frames} x {float(shared_values['exptime']):g} s of {date}"
     if group.kind == FLAT:
         names = (shared_values.get("filter"), shared_values.get("grism"))
-        # Where there are flats of the sky and of a lamp, the light distinguishes them.
+        # The light distinguishes flats of the sky from those of a lamp.
         light = f"{light_words(names)} {shared_values.get('light', '')}".strip()
         return f"{light} {frames}{level} of {date}".strip()
     return f"{frames} of {date}"
@@ -194,7 +196,7 @@ def application_words(line, block=None):
     line : ccdflow.kinds.forecasting.planned_masters.PlannedMaster
         The master of a step.
     block : ccdflow.kinds.forecasting.night_forecast.Block, optional
-        Its frames, whose setup is not repeated.
+        The block of its frames: the words do not repeat the setup of the block.
 
     Returns
     -------
@@ -206,7 +208,7 @@ def application_words(line, block=None):
         setup = f" of {block.setup}" if block is not None else ""
         return (line.why_missing or line.answer.why_none).replace(setup, "", 1)
     words = list(line.reasons)
-    if line.factors[1] == 0:
+    if line.bias_fractions[1] == 0:
         words.append("cancels in the dark")
     if line.n_unmeasured:
         levels = "level" if line.n_unmeasured == 1 else "levels"
@@ -215,14 +217,16 @@ def application_words(line, block=None):
 
 
 def _words_on_added_variance(line, block):
-    """Return the variance that a master adds, behind a semicolon."""
-    if line.factors[1] == 0:
+    """Return the words on the noise that a master adds, with the sign before them; '' for none."""
+    if line.bias_fractions[1] == 0:
         return ""
     if line.kind != FLAT:
         variance = _variance_of_master(line, block)
-        variances = dict.fromkeys(_variance_text(variance * part**2) for part in line.factors)
+        variances = dict.fromkeys(
+            _variance_text(variance * fraction**2) for fraction in line.bias_fractions
+        )
         return f"; adds {' to '.join(variances)} {_UNIT} a pixel"
-    noise, qualifier = _flat_noise(line, block), "" if line.level else "about "
+    noise, qualifier = _flat_noise(line, block), "" if line.level_in_words else "about "
     pixel_limit, aperture_limit = 1 / noise, math.sqrt(APERTURE_PIXELS) / noise
     return (
         f": {qualifier}{100 * noise:.2g} % a pixel; limits S/N to"
@@ -249,12 +253,12 @@ def budgeted_frame_with_master(line, block):
         for noise in (block.noises if block is not None else ())
         if names & set(noise.products)
     ]
-    # A budget is made for one frame of its filter and exposure, which may lack this master.
+    # The budget is that of one frame of its filter and exposure, which may lack this master.
     return next((each for each in frames if line.kind in each.masters), None)
 
 
 def _variance_of_master(line, block):
-    """Return the variance that a bias or dark adds: of its figures, else as it is predicted."""
+    """Return the variance that a bias or dark adds, electrons^2: by the budget, else predicted."""
     frame = budgeted_frame_with_master(line, block)
     if frame is None:
         return line.use.variance
@@ -262,7 +266,7 @@ def _variance_of_master(line, block):
 
 
 def _flat_noise(line, block):
-    """Return the relative noise of a flat: the measured one, else the predicted one."""
+    """Return the noise of a flat, relative to the signal: by the budget, else predicted."""
     frame = budgeted_frame_with_master(line, block)
     if frame is None:
         return math.sqrt(line.use.variance)
@@ -270,12 +274,12 @@ def _flat_noise(line, block):
 
 
 def _variance_text(value):
-    """Return a variance of two digits below 10, else rounded, with commas between thousands."""
+    """Return a variance as text: two digits below 10, else a whole number with commas."""
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 def _two_digits(value):
-    """Return a number of two digits.
+    """Return a number as text, rounded to two digits.
 
     Examples
     --------
@@ -290,18 +294,18 @@ def _two_digits(value):
 
 
 def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
-    """Return the noise of each filter and exposure: ("g' 300 s", "sky 432 e-, ...").
+    """Return the name and the noise of each filter and exposure: ("g' 300 s", "sky 432 e-, ...").
 
     Parameters
     ----------
     block : ccdflow.kinds.forecasting.night_forecast.Block
     most_lines : int, optional
-        Filters and exposures that are named; the others are counted.
+        Number of filters and exposures that are named; the others are counted.
 
     Returns
     -------
     list of (str, str)
-        The last one says how many there are beyond these, and has no noise.
+        The last entry may be the number of the others, without a noise.
     """
     names = [
         f"{noise.name} ({noise.files})" if noise.files else noise.name for noise in block.noises
@@ -310,107 +314,119 @@ def noise_entries(block, most_lines=_MOST_ON_A_PAGE):
         (name, noise_words(noise))
         for name, noise in zip(names, block.noises[:most_lines], strict=False)
     ]
-    unnamed = len(block.noises) - most_lines
-    return entries + ([(f"and {unnamed} more", "")] if unnamed > 0 else [])
+    n_unnamed = len(block.noises) - most_lines
+    return entries + ([(f"and {n_unnamed} more", "")] if n_unnamed > 0 else [])
 
 
 def noise_words(noise):
-    """Return the parts of a pixel's noise, and the part that limits it."""
-    parts = noise.budget
-    total_variance = parts.total
-    # A smaller part would be one of 0 %.
-    shares = [
+    """Return the parts of a pixel's variance in words, and the largest part."""
+    frame_budget = noise.budget
+    total_variance = frame_budget.total
+    # A smaller part would be written as 0 %.
+    percentages = [
         f"{name} {100 * value / total_variance:.0f} %"
-        for name, value in sorted(parts.parts.items(), key=lambda item: -item[1])
+        for name, value in sorted(frame_budget.parts.items(), key=lambda item: -item[1])
         if value >= 0.005 * total_variance
     ]
-    read_noise = f"; read noise {noise.frame.read_noise:.3g} e- is not measured yet"
-    unsure = "" if noise.is_read_noise_measured else read_noise
+    remark = f"; read noise {noise.frame.read_noise:.3g} e- is not measured yet"
+    remark = "" if noise.is_read_noise_measured else remark
     if noise.frame.sky is None:
         return (
-            f"without light {parts.noise:.3g} e- a pixel ({', '.join(shares)});"
-            f" the sky is not measured yet{unsure}"
+            f"without light {frame_budget.noise:.3g} e- a pixel ({', '.join(percentages)});"
+            f" the sky is not measured yet{remark}"
         )
     sky = "sky" if noise.is_sky_measured else "sky predicted"
-    # A bias of another night may be above the frame: the budget counts no light then.
+    # With a bias of another night the sky may be below 0: the budget then counts no light.
     return (
-        f"{sky} {max(noise.frame.sky, 0.0):.4g} e-, noise {parts.noise:.3g} e- a pixel"
-        f" ({', '.join(shares)}); limited by {parts.cap}{unsure}"
+        f"{sky} {max(noise.frame.sky, 0.0):.4g} e-, noise {frame_budget.noise:.3g} e- a pixel"
+        f" ({', '.join(percentages)}); limited by {frame_budget.largest_part}{remark}"
     )
 
 
 def wish_lines(block):
-    """Return which further frames would gain most for the frames of a block, the best first."""
-    ranks_and_gains = {}
+    """Return the wishes for further frames of a block in words, the best first."""
+    ranks_and_savings = {}
     for noise in block.noises:
         for wish in noise.wishes:
             missing_master = _missing_master(wish, noise, block)
             if missing_master is not None and missing_master.cause is MissingCause.NO_BIAS:
-                # Further frames are of no use: the master lacks nothing but a bias.
+                # Further frames would not help: the master could not be made without a bias.
                 continue
             wish_in_words = _wish_in_words(wish, noise, block, missing_master)
-            rank = (wish.is_missing, wish.completes is not None, wish.gain)
-            if wish_in_words not in ranks_and_gains or rank > ranks_and_gains[wish_in_words][0]:
-                ranks_and_gains[wish_in_words] = (rank, _gain_words(wish, missing_master))
-    wishes_in_order = sorted(ranks_and_gains.items(), key=lambda item: item[1][0], reverse=True)
+            rank = (wish.is_missing, wish.completes is not None, wish.saved_fraction)
+            if wish_in_words not in ranks_and_savings or rank > ranks_and_savings[wish_in_words][0]:
+                ranks_and_savings[wish_in_words] = (rank, _saving_words(wish, missing_master))
+    wishes_in_order = sorted(ranks_and_savings.items(), key=lambda item: item[1][0], reverse=True)
     return [
-        f"{wish_in_words}{gain and f' ({gain})'}" for wish_in_words, (_, gain) in wishes_in_order
+        f"{wish_in_words}{saving and f' ({saving})'}"
+        for wish_in_words, (_, saving) in wishes_in_order
     ]
 
 
 def _wish_in_words(wish, noise, block, missing_master):
-    """Return the frames that are wished for: ``9 more darks of 300 s``.
+    """Return the frames of a wish in words: ``9 more darks of 300 s``.
 
     Parameters
     ----------
     wish : ccdflow.kinds.forecasting.budget.Wish
-        Frames of one kind that would lower the noise.
     noise : ccdflow.kinds.forecasting.night_noise.GroupNoise
-        Noise of the frames that would gain by them.
+        Noise of the frames that would take the master.
     block : ccdflow.kinds.forecasting.night_forecast.Block
     missing_master : ccdflow.run.master_choices.Missing or None
-        Why there is no master now.
+        Why the frames have no master now; None where they have one.
     """
-    has_more, small_group = wish.has_more or wish.completes is not None, wish.completes
-    adjective = "more " if has_more else ""
+    joins_frames, small_group = wish.joins_frames or wish.completes is not None, wish.completes
+    adjective = "more " if joins_frames else ""
     is_faint = missing_master is not None and missing_master.cause is MissingCause.TOO_FAINT
     adjective = "brighter " if is_faint and not adjective else adjective
-    words = f"{wish.frames} {adjective}{wish.kind if wish.frames == 1 else plural(wish.kind)}"
+    words = f"{wish.n_frames} {adjective}{wish.kind if wish.n_frames == 1 else plural(wish.kind)}"
     if wish.kind == DARK:
         words += _traits_of_darks(noise, block, small_group)
     elif wish.kind == FLAT:
-        words += _traits_of_flats(noise, block, has_more=has_more)
+        words += _traits_of_flats(noise, block, joins_frames=joins_frames)
     if small_group is not None:
-        verb, number = "makes" if wish.frames == 1 else "make", small_group.frames
+        verb, number = "makes" if wish.n_frames == 1 else "make", small_group.n_frames
         members = "one that there is" if number == 1 else f"{number} that there are"
         return f"{words} {verb} a combined {wish.kind} of the {members}"
-    return words if has_more else f"{words} of this night"
+    return words if joins_frames else f"{words} of this night"
 
 
 def _traits_of_darks(noise, block, small_group):
-    """Return the exposure of further darks in words, and their temperature if it matters."""
+    """Return the exposure of further darks in words, and their temperature where it decides."""
     dark = noise.frame.masters.get(DARK)
-    # Darks that join others have the others' exposure; new darks have the exposure of the frame.
-    exptime = dark.exptime if dark is not None and (dark.is_own or dark.scale == 1) else None
+    # Darks that join existing ones have their exposure; new darks have the exposure of the frame.
+    exptime = (
+        dark.exptime
+        if dark is not None and (dark.takes_further_frames or dark.scale == 1)
+        else None
+    )
     exptime = exptime if small_group is None else small_group.exptime
-    # The exposure of an exact dark may differ from the frame's by a thousandth: three digits.
+    # To three digits: the exposure of an exact dark may differ from the frame's by a thousandth.
     time = f"{float(f'{exptime:.3g}'):g} s" if exptime else noise.exposure
-    # Darks of one temperature serve no frames of another one.
-    is_cooled_apart = any(each.degrees != noise.degrees for each in block.noises)
-    return f" of {time}" + (f" at {noise.degrees}" if noise.degrees and is_cooled_apart else "")
+    # Frames take only darks of their own temperature.
+    has_several_temperatures = any(each.degrees != noise.degrees for each in block.noises)
+    names_degrees = noise.degrees and has_several_temperatures
+    return f" of {time}" + (f" at {noise.degrees}" if names_degrees else "")
 
 
-def _traits_of_flats(noise, block, *, has_more):
+def _traits_of_flats(noise, block, *, joins_frames):
     """Return the filter of further flats in words, and the level of new ones."""
-    # New flats do not join others; they are of equal use if they have the level of those taken.
-    level = "" if has_more else _level_of_flats(products=set(noise.products), block=block)
+    # New flats make a master by themselves: they should have the level of the flats that are taken.
+    level = "" if joins_frames else _level_of_flats(products=set(noise.products), block=block)
     return (f" {noise.light}" if noise.light else "") + (f" of {level} each" if level else "")
 
 
 def _level_of_flats(*, products, block):
-    """Return the level of one of the flats that frames take, in words; '' if it is not known."""
+    """Return the level of the flats that frames take, in words; '' where it is not known."""
     lines = (line for line in block.masters if line.kind == FLAT)
-    return next((x.level for x in lines if products & {g.product for g in x.groups}), "")
+    return next(
+        (
+            line.level_in_words
+            for line in lines
+            if products & {group.product for group in line.groups}
+        ),
+        "",
+    )
 
 
 def _missing_master(wish, noise, block):
@@ -420,23 +436,28 @@ def _missing_master(wish, noise, block):
         line for line in block.masters if line.kind == wish.kind and line.answer.missing_master
     )
     return next(
-        (x.answer.missing_master for x in lines if products & {g.product for g in x.groups}), None
+        (
+            line.answer.missing_master
+            for line in lines
+            if products & {group.product for group in line.groups}
+        ),
+        None,
     )
 
 
-def _gain_words(wish, missing_master):
-    """Return the gain of a wish in words, or the reason why its master is missing."""
+def _saving_words(wish, missing_master):
+    """Return the variance that a wish saves, in words, or the reason for a missing master."""
     if wish.is_missing and wish.completes is not None:
         return ""
     if wish.is_missing:
         if missing_master is not None and missing_master.is_of_unmade:
             return "those that there are could not be made"
         return "there is none that fits"
-    if wish.completes is not None and round(100 * wish.gain) < 1:
+    if wish.completes is not None and round(100 * wish.saved_fraction) < 1:
         return "of the own night"
     if wish.kind == FLAT:
-        return f"-{100 * wish.gain:.0f} % of the variance"
-    return f"-{100 * wish.gain_without_light:.0f} % of read and dark variance"
+        return f"-{100 * wish.saved_fraction:.0f} % of the variance"
+    return f"-{100 * wish.saved_fraction_without_light:.0f} % of read and dark variance"
 
 
 # -- the table of a page ---------------------------------------------------------------------------
@@ -472,7 +493,7 @@ def _table_rows(blocks):
         for line in block.masters:
             file_names = night_forecast.names_of_files(line.groups)
             if len(blocks) > 1:
-                # Cameras may have files of the same names.
+                # Two cameras may have files of one name.
                 file_names = [f"{block.setup}: {line.groups[0].files[0]}", *file_names[1:]]
             rows.append(
                 (
@@ -489,7 +510,7 @@ def _table_rows(blocks):
 
 
 def _name_and_night(product):
-    """Return the name of a master: masters of several nights have the same name.
+    """Return the name and night of a master: masters of several nights may have one name.
 
     Examples
     --------

@@ -12,12 +12,12 @@ from ccdflow.run.lines.night_lists import nights_in_words
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE
 from ccdflow.wording import count, first_lines
 
-# At most this many frames that are set aside or incomplete are named.
+# A list names at most this many frames that are set aside or incomplete.
 _MOST_UNUSABLE = 5
 
 
 def last_night(context):
-    """Return the last dated night; of an archive without dates the last one by name.
+    """Return the last dated night; the last one by name where no frame has a date.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def last_night(context):
 
 
 def lines_on_night(context, night):
-    """Return the frames of a night, the masters they take, and the frames that are still missing.
+    """Return the lines on a night: its frames, their masters, and the frames that are missing.
 
     Parameters
     ----------
@@ -62,18 +62,20 @@ def lines_on_night(context, night):
             remedy="give night=NIGHT as the folder nights/ of the results has it",
         )  # fmt: skip
     blocks = night_forecast.blocks_of(context, night, foretells=True)
-    text_lines = [_line_on_sound_frames(night, rows), *_lines_on_unusable_frames(rows)]
+    lines = [_line_on_sound_frames(night, rows), *_lines_on_unusable_frames(rows)]
     for block in blocks:
-        text_lines += forecast_sentences.paragraph(block)
-    return [*text_lines, *_closing_lines(context, blocks)]
+        lines += forecast_sentences.paragraph(block)
+    return [*lines, *_last_lines(context, blocks)]
 
 
 def _line_on_sound_frames(night, rows):
-    """Return the line on the sound frames of a night: how many of each type and light."""
+    """Return the line on the sound frames of a night: their number by type, filter and exposure."""
     sound_rows = [row for row in rows if row.status == OK]
     counts_of_sorts = Counter(_sort_words(row) for row in sound_rows)
-    listed = ", ".join(f"{number} {name}" for name, number in sorted(counts_of_sorts.items()))
-    return f"night {night}: {count(len(sound_rows), 'frame')}: {listed}"
+    counts_in_words = ", ".join(
+        f"{number} {name}" for name, number in sorted(counts_of_sorts.items())
+    )
+    return f"night {night}: {count(len(sound_rows), 'frame')}: {counts_in_words}"
 
 
 def _sort_words(row):
@@ -87,14 +89,14 @@ def _sort_words(row):
 
 
 def _lines_on_unusable_frames(rows):
-    """Return a line on each of the first frames that are set aside, or still being written."""
-    unusable = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
-    lines = [f"{row.status}: {row.file}: {row.reason}" for row in unusable]
+    """Return a line on each frame that is set aside or still being written; only the first ones."""
+    unusable_rows = [row for row in rows if row.status in (SET_ASIDE, ARRIVING_STATUS)]
+    lines = [f"{row.status}: {row.file}: {row.reason}" for row in unusable_rows]
     return [f"  {line}" for line in first_lines(lines, _MOST_UNUSABLE)]
 
 
-def _closing_lines(context, blocks):
-    """Return the last lines: the missing frames, or that none is missing."""
+def _last_lines(context, blocks):
+    """Return the last lines: the masters that are missing, or that none is missing."""
     if not SCIENCE.configuration(context)["enabled"]:
         return ["calibrating is switched off: `calibrate: enabled`"]
     if not blocks:

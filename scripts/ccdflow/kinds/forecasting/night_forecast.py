@@ -23,33 +23,35 @@ from ccdflow.wording import first_named
 
 @dataclass(frozen=True)
 class Block:
-    """The frames of a night that one camera took in one way.
+    """The frames of a night and setup that are to be calibrated, with their forecast.
 
     Attributes
     ----------
-    night, setup : str
+    night : str
+    setup : str
+        The setup in words.
     groups : tuple of ccdflow.run.job.Group
-        The frames that are to be calibrated.
-    types : tuple of (str, int)
-        Image types, and how many frames there are of each.
-    frames : tuple of (str, int)
-        Filter and exposure, and how many there are.
+        The groups of the frames.
+    n_by_type : tuple of (str, int)
+        Each image type, and the number of its frames.
+    n_by_exposure : tuple of (str, int)
+        Each filter and exposure, and the number of its frames.
     masters : tuple of ccdflow.kinds.forecasting.planned_masters.PlannedMaster
     noises : tuple of ccdflow.kinds.forecasting.night_noise.GroupNoise
-        () where the gain is not known.
+        Without the frames whose gain is not known.
     refused_masters : tuple of (str, str)
         Masters that no frame takes, in words, and why.
     n_refused : int
-        Frames that lack a master and are not calibrated for that, by the configuration.
+        Number of frames that the configuration leaves uncalibrated because they lack a master.
     n_unlike : int
-        Frames that have all masters that they need, and grade C nevertheless: `lacks_scale`.
+        Number of frames that have all masters, and nevertheless grade C: see `lacks_scale`.
     """
 
     night: str
     setup: str
     groups: tuple[Group, ...]
-    types: tuple[tuple[str, int], ...] = ()
-    frames: tuple[tuple[str, int], ...] = ()
+    n_by_type: tuple[tuple[str, int], ...] = ()
+    n_by_exposure: tuple[tuple[str, int], ...] = ()
     masters: tuple[planned_masters.PlannedMaster, ...] = ()
     noises: tuple[night_noise.GroupNoise, ...] = ()
     refused_masters: tuple[tuple[str, str], ...] = ()
@@ -58,7 +60,7 @@ class Block:
 
 
 def blocks_of(context, night, *, foretells=False):
-    """Return the `Block` of each way of observing in a night.
+    """Return the `Block` of each setup of a night.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ def blocks_of(context, night, *, foretells=False):
         With all groups.
     night : str
     foretells : bool
-        Whether the sky of frames without a measurement is taken from others, and masters that were
-        passed over are named: only planning knows these.
+        Whether a sky that is not measured is predicted from other frames, and refused masters are
+        named. Only a plan has the values for both.
 
     Returns
     -------
@@ -116,8 +118,10 @@ def _block_of_setup(context, night, setup, groups, *, foretells):
         night=night,
         setup=match_sentences.setup_words(setup),
         groups=tuple(groups),
-        types=tuple(Counter(context.row(group.files[0]).facts["type"] for group in groups).items()),
-        frames=tuple(Counter(names.values()).items()),
+        n_by_type=tuple(
+            Counter(context.row(group.files[0]).facts["type"] for group in groups).items()
+        ),
+        n_by_exposure=tuple(Counter(names.values()).items()),
         masters=masters,
         noises=tuple(noises),
         refused_masters=tuple(refused_masters),
@@ -151,8 +155,9 @@ def _noises_of_groups(context, groups, names, *, foretells):
 def lacks_scale(context, group):
     """Return whether a frame will have grade C because a gain of its amplifiers is unknown.
 
-    It takes no flat, which would give its amplifiers one scale, and no night measures their gains.
-    Measurements that are yet to be made may tell the gains: such a frame counts as having a scale.
+    Such a frame takes no flat, which would give its amplifiers one scale, and no night measures
+    their gains. A measurement that this run will make may give the gains: the frame then counts as
+    having a scale.
 
     Parameters
     ----------
@@ -170,24 +175,25 @@ def lacks_scale(context, group):
         context, group, context.row(group.files[0]), SCIENCE.configuration(context)
     )
     return bool(correction.why_unlike) and not any(
-        context.will_be_made(product) and _tells_gains(context, product)
+        context.will_be_made(product) and _may_measure_gains(context, product)
         for product in group.measurements
     )
 
 
-def _tells_gains(context, product):
-    """Return whether a measurement that is yet to be made has flats."""
+def _may_measure_gains(context, product):
+    """Return whether a measurement of a detector has flats, from which gains follow."""
     files = context.group(product).files
     return any(context.row(file).facts["type"] == "flat" for file in files)
 
 
 def _frames_of_one_budget(context, groups, names):
-    """Yield the frames of one filter and exposure that take the same masters, with their names.
+    """Yield the frames of one filter and exposure that take equal masters, with words on them.
 
     Yields
     ------
     (str, str, list of ccdflow.run.job.Group)
-        Filter and exposure; the first files, '' where all such frames take the same masters.
+        Filter and exposure; names of the first files, '' where all frames of this exposure take
+        equal masters; the groups of the frames.
     """
     groups_by_name = defaultdict(lambda: defaultdict(list))
     for group in groups:
@@ -202,7 +208,7 @@ def _frames_of_one_budget(context, groups, names):
 
 
 def files_words(groups):
-    """Return the first files of some frames, and how many more there are.
+    """Return the names of the first files of some frames, and the number of the others.
 
     Parameters
     ----------
@@ -261,5 +267,5 @@ def _round_exposure(seconds):
     """
     if seconds < 1:
         return float(f"{seconds:.3g}")
-    # Further digits come from a program: no observer asks for an exposure so precisely.
+    # Further digits are from the shutter's clock: no observer asks for so precise an exposure.
     return round(seconds, 1 if seconds >= 100 else 2)

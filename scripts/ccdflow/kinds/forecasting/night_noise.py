@@ -1,4 +1,4 @@
-"""The noise of a night's frames as its plan foretells it: their read noise, sky and masters."""
+"""The predicted noise of a night's frames: from their read noise, sky and masters."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ccdflow.pages.text_formatting import light_words
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.master_choices import MissingCause
 
-# The noise of a master is taken from this many of its rows.
+# The figures of a master are taken from this many of its rows.
 _SAMPLE_ROWS = 64
-# The brightest part of a dark's pixels, which its mean leaves out: they are hot, and masks and the
-# clipping of a sky's noise leave them out as well.
-_HOT_SHARE = 0.02
+# The brightest fraction of a dark's pixels, which its mean leaves out: these pixels are hot, and
+# masks and the clipping of the sky's noise leave them out as well.
+_HOT_FRACTION = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class GroupNoise:
     products : tuple of str
         The frames.
     frame : ccdflow.kinds.forecasting.budget.BudgetedFrame
-        One of the frames: all of them have the same budget.
+        The values of one of the frames: all have the same budget.
     is_sky_measured : bool
-        Whether the sky is that of these frames.
+        Whether the sky was measured in these frames.
     is_read_noise_measured : bool
-        Whether the read noise is that of pairs of biases, as in UNCERT; else header's or profile's.
+        Whether the read noise is from pairs of biases, as in UNCERT, not from header or profile.
     files : str
-        The first of the frames, where others of this filter and exposure take other masters.
+        Names of the first frames, where others of this filter and exposure take other masters.
     degrees : str
         The temperature of the frames in words; '' where it is unknown.
     exposure : str
@@ -77,7 +77,7 @@ class GroupNoise:
 
     @property
     def wishes(self):
-        """The further frames that would gain most."""
+        """The wishes for further frames that would save most variance, the best first."""
         return budget.frames_wished(self.frame)
 
 
@@ -92,7 +92,7 @@ def noise_of_group(context, name, groups, *, foretells):
     groups : list of ccdflow.run.job.Group
         The frames.
     foretells : bool
-        Whether a sky or read noise that is not measured is taken from other products.
+        Whether a sky or read noise that is not measured is predicted from other products.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def noise_of_group(context, name, groups, *, foretells):
 
 
 def _budgeted_frame(context, group, answers, *, read_noise, sky):
-    """Return the `BudgetedFrame` of a frame; read noise and sky as far as known.
+    """Return the `BudgetedFrame` of a frame.
 
     Parameters
     ----------
@@ -130,9 +130,9 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     group : ccdflow.run.job.Group
     answers : tuple of ccdflow.kinds.matching.answers.Answer
     read_noise : float or None
-        Electrons, of the bias that the frame takes.
+        Electrons, as measured by the bias of the frame; None where it is not measured.
     sky : float or None
-        Electrons a second.
+        Electrons in a pixel; None where it is not known.
     """
     row = context.row(group.files[0])
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
@@ -143,14 +143,16 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
     amplifier, gain = geometry.amplifiers[0], fmean(a.gain for a in geometry.amplifiers)
     # A measured read noise contains the rounding of pixels.
     rounding = 0.0 if read_noise else ROUNDING
-    pixel = ((read_noise or noise.read_noise) / gain) ** 2 + rounding
+    read_variance = ((read_noise or noise.read_noise) / gain) ** 2 + rounding
     has_level = recipe.subtract and amplifier.overscan
     return BudgetedFrame(
         exptime=seconds,
         read_noise=read_noise or noise.read_noise,
         dark_rate=_mean_dark_rate(context, row, dark, records.get(DARK), noise),
         rounding=gain**2 * rounding,
-        level_share=level_variance(amplifier, recipe, pixel) / pixel if has_level else 0.0,
+        level_share=(
+            level_variance(amplifier, recipe, read_variance) / read_variance if has_level else 0.0
+        ),
         sky=sky,
         response=_response_of_flat(context, group, uses.get(FLAT)),
         masters={
@@ -165,7 +167,7 @@ def _budgeted_frame(context, group, answers, *, read_noise, sky):
 
 
 def _may_have_master(answer):
-    """Return whether frames have the master of an answer, or would take one if there were any."""
+    """Return whether frames have the master of an answer, or would take one if it existed."""
     if answer.use is not None:
         return True
     missing_master = answer.missing_master
@@ -173,7 +175,7 @@ def _may_have_master(answer):
 
 
 def _degrees_of(context, groups):
-    """Return the temperatures of some frames in words: ``-90 C``, or ``-90 C and -85 C``."""
+    """Return the temperatures of frames in words, each once: ``-90 C and -85 C``."""
     bias = context.chain.by_name("bias")
     rows = [context.row(group.files[0]) for group in groups]
     texts = (
@@ -186,9 +188,9 @@ def _degrees_of(context, groups):
 
 
 def _read_noise(context, answers, *, foretells):
-    """Return the read noise that the frame's bias shows, electrons; None if it is not measured.
+    """Return the read noise that the frame's bias measures, electrons; None where unknown.
 
-    While planning it is foretold by the next of its biases that is made.
+    During planning the next bias of the frame that exists may give it.
     """
     bias = next((answer for answer in answers if answer.kind == BIAS), None)
     if bias is None or bias.use is None:
@@ -202,7 +204,7 @@ def _read_noise(context, answers, *, foretells):
 
 
 def _other_bias(context, dark, noise, seconds):
-    """Return the bias of a dark's members as the budget takes it; None without a bias.
+    """Return the bias of a dark's members as an `Applied` master; None without a bias.
 
     Parameters
     ----------
@@ -220,14 +222,14 @@ def _other_bias(context, dark, noise, seconds):
 
 
 def _response_of_flat(context, group, use):
-    """Return the value of a flat in a median pixel of some rows; 1 without a combined flat."""
+    """Return the value of a flat in a median pixel; 1 without a combined flat."""
     record = None if use is None else context.made_record(use.product)
     path = None if use is None else context.results / use.product
     if record is None or not record.data or not path.is_file():
         return 1.0
 
     def median_of_flat():
-        """Return the median of the lit pixels of some rows."""
+        """Return the median of the lit pixels in a sample of rows."""
         _, images = recipe_and_images(context, context.row(group.files[0]))
         sample = _sampled_rows(path, images[0].hdu, np.s_[:])
         lit_pixels = sample[sample > 0]
@@ -237,13 +239,13 @@ def _response_of_flat(context, group, use):
 
 
 def _sampled_rows(path, hdu, region):
-    """Return some rows of a part of a master's image, evenly spread: (k, nx) float64."""
+    """Return evenly spread rows of a region of a master's image: (k, nx), float64."""
     data = stored_image(path, hdu)[region]
     return np.asarray(data[:: max(1, len(data) // _SAMPLE_ROWS)], np.float64)
 
 
 def _master_in_budget(context, kind, use, record, noise, seconds):
-    """Return a master as the budget takes it.
+    """Return a master as an `Applied` one of the budget.
 
     Parameters
     ----------
@@ -251,36 +253,42 @@ def _master_in_budget(context, kind, use, record, noise, seconds):
     kind : {'bias', 'dark', 'flat'}
     use : ccdflow.run.master_choices.Use
     record : ccdflow.run.job_records.Record or None
-        Record of the master; None if it was not made yet.
+        Record of the master; None while it is not made.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
     seconds : float
         Exposure of the frame.
     """
     members = record.data.get("members") if record is not None else None
     group = context.find_group(use.product)
-    frames = len(members or (group.files if group else (None,)))
+    n_frames = len(members or (group.files if group else (None,)))
     days = abs(use.lag or 0)
     if kind == FLAT:
-        quality = mean_figure(record, "signal_to_noise")
-        noise_of_one = math.sqrt(frames) / quality if quality else noise.flat_level**-0.5
+        signal_to_noise = mean_figure(record, "signal_to_noise")
+        noise_of_flat = noise.flat_level**-0.5
+        if signal_to_noise:
+            noise_of_flat = math.sqrt(n_frames) / signal_to_noise
         ageing = noise.flat_ageing * days + (noise.flat_warming * use.warmer) ** 2
-        return Applied(frames, noise=noise_of_one, ageing=ageing, is_own=use.lag == 0)
+        return Applied(
+            n_frames, noise=noise_of_flat, ageing=ageing, takes_further_frames=use.lag == 0
+        )
     ageing = noise.bias_ageing * days + (noise.bias_warming * use.warmer) ** 2
     exptime = 0.0
     if kind == DARK:
         ageing = noise.dark_ageing * seconds**2 * days
         exptime = seconds / use.scale
-    # More darks of a shorter exposure would be scaled up as well, and so help less.
-    joins = use.lag == 0 and use.scale <= HARMLESS_SCALE_UP
-    return Applied(frames, use.scale, exptime, ageing=ageing, is_own=joins)
+    # Further darks of a shorter exposure would be scaled up as well: new exact darks save more.
+    takes_further_frames = use.lag == 0 and use.scale <= HARMLESS_SCALE_UP
+    return Applied(
+        n_frames, use.scale, exptime, ageing=ageing, takes_further_frames=takes_further_frames
+    )
 
 
 def _mean_dark_rate(context, row, use, record, noise):
-    """Return the electrons a second of a pixel's dark current, on average over the image.
+    """Return the dark current of a pixel, electrons a second: the mean over the image.
 
-    The rate of a usual pixel, which a dark's header has, is too low where an amplifier glows. It is
-    the measured one where the dark's figures are in electrons. Without a gain they are in adu, and
-    the usual dark current of the detector takes its place.
+    The dark's own figure is that of a median pixel, which is too low where an amplifier glows: the
+    mean glow is added. A dark without a gain has figures in adu; the dark current of the detector's
+    profile replaces them.
 
     Parameters
     ----------
@@ -292,34 +300,35 @@ def _mean_dark_rate(context, row, use, record, noise):
     record : ccdflow.run.job_records.Record or None
         Record of the dark.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
-        With the rate where no dark has measured it.
+        Noise of the detector, with its dark current by the profile.
     """
     quality = record.data.get("quality", ()) if record is not None else ()
     if any(figures["unit"] != "electron" for figures in quality):
         return noise.dark_rate
-    usual_rate = mean_figure(record, "rate") or noise.dark_rate
+    median_rate = mean_figure(record, "rate") or noise.dark_rate
     path = None if use is None else context.results / use.product
     if not quality or use.cut or not path.is_file():
-        return usual_rate
+        return median_rate
 
     def mean_glow():
-        """Return by how much the mean rate exceeds that of a usual pixel, electrons a second."""
+        """Return by how much the mean rate exceeds that of a median pixel, electrons a second."""
         recipe, images = recipe_and_images(context, row)
         excesses = []
         for image in images:
             for amplifier in image.amplifiers:
-                part = _sampled_rows(path, image.hdu, recipe.region_of(amplifier).slices)
-                values = np.sort(part[np.isfinite(part)])
+                rows = _sampled_rows(path, image.hdu, recipe.region_of(amplifier).slices)
+                values = np.sort(rows[np.isfinite(rows)])
                 if values.size:
-                    cool = values[: math.ceil((1 - _HOT_SHARE) * values.size)]
-                    excesses.append(amplifier.gain * float(cool.mean() - np.median(values)))
+                    cool_values = values[: math.ceil((1 - _HOT_FRACTION) * values.size)]
+                    excess = float(cool_values.mean() - np.median(values))
+                    excesses.append(amplifier.gain * excess)
         return max(fmean(excesses), 0.0) / record.data["seconds"] if excesses else 0.0
 
-    return usual_rate + context.lookup((Lookup.GLOW, use.product, record.key), mean_glow)
+    return median_rate + context.lookup((Lookup.GLOW, use.product, record.key), mean_glow)
 
 
 def shares_bias(context, dark, bias):
-    """Return whether a dark's members had the bias subtracted that a frame takes.
+    """Return whether a dark's members had the frame's bias subtracted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The masters that the frames of a night take or lack, and the words of a page on each step."""
+"""The masters that the frames of a night take or lack, and the values that a page shows of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ccdflow.run.job import Group
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.master_choices import RemarkKind, Use
 
-# The masters not taken are named for at most this many frames.
+# A forecast names at most this many masters that no frame may take.
 _MOST_REFUSED_MASTERS = 4
 
 
@@ -34,42 +34,43 @@ class PlannedMaster:
     ----------
     kind : {'bias', 'dark', 'flat'}
     groups : tuple of ccdflow.run.job.Group
-        The frames.
+        The groups of the frames.
     answer : ccdflow.kinds.matching.answers.Answer
         The answer for each of the frames.
     master : ccdflow.run.job.Group or None
-    factors : tuple of float
-        The smallest and the largest part of a bias that is left in these frames. Its dark has it as
-        well: 1 - k where that is multiplied by k.
+        The group of the master; None where this run does not know it.
+    bias_fractions : tuple of float
+        The smallest and the largest fraction of a bias whose noise is left in these frames. It is
+        1 - k where their dark, multiplied by k, had the same bias subtracted.
     reasons : tuple of str
         The nearness of the master, and the way in which it is applied.
     rival : ccdflow.run.master_choices.Use or None
-        The next one among those that compete.
+        The second choice: the next master that competes.
     rival_master : ccdflow.run.job.Group or None
-        Group of the rival, where this run knows its frames.
+        The group of the rival; None where this run does not know it.
     why_lost : str
         Why the rival lost.
-    level : str
-        Level of one of the flats, in words; '' where it is not measured.
-    frames : int
-        Number of frames combined; 0 where the master is not made yet.
+    level_in_words : str
+        Mean level of the members of a flat, with its unit; '' where it is not measured.
+    n_frames : int
+        Number of frames combined; 0 while the master is not made.
     n_unmeasured : int
-        Number of flats that compete and whose electrons are not known yet.
+        Number of competing flats whose electrons are not known yet.
     why_missing : str
-        Why there is no master that they need, in words for all of them; '' otherwise.
+        The reasons, in words, for which all these frames lack a master; '' where none is missing.
     """
 
     kind: str
     groups: tuple[Group, ...]
     answer: Answer
     master: Group | None = None
-    factors: tuple[float, float] = (1.0, 1.0)
+    bias_fractions: tuple[float, float] = (1.0, 1.0)
     reasons: tuple[str, ...] = ()
     rival: Use | None = None
     rival_master: Group | None = None
     why_lost: str = ""
-    level: str = ""
-    frames: int = 0
+    level_in_words: str = ""
+    n_frames: int = 0
     n_unmeasured: int = 0
     why_missing: str = ""
 
@@ -85,12 +86,12 @@ class PlannedMaster:
 
     @property
     def grade(self):
-        """The grade that it gives the frames."""
+        """The grade that this step gives the frames: A, B or C."""
         return self.answer.grade
 
 
 def planned_masters_of(context, kind, groups):
-    """Return the `PlannedMaster` of a kind: one for all frames that take it in the same way.
+    """Return the planned masters of a kind: one for all frames that take it in the same way.
 
     Parameters
     ----------
@@ -123,19 +124,19 @@ def _reason_but_degrees(missing_master):
 
 
 def _application_of_use(use):
-    """Return how a master is applied: frames that have it alike share a line.
+    """Return the way in which a master is applied: frames with equal results share a line.
 
-    Without a cooler each frame has a temperature of its own: the degrees between are a span.
+    The degrees between master and frame do not count: without a cooler each frame has its own.
     """
     remarks = [remark for remark in use.remarks if remark.kind is not RemarkKind.WARMTH]
-    # Darks scaled up by 1.01 are on both sides of the limit of a grade.
+    # The grade is a part of it: near the limit, darks of one rounded scale may have two grades.
     values = [use.product, use.lag, round(use.scale, 3), use.grade, bool(use.warmer), *remarks]
     return tuple(values)
 
 
 # The order of the fields of these three classes is part of the keys of night pages.
 class StepWithMaster(NamedTuple):
-    """All that a page says of a step whose master was found.
+    """The values of a step with a master that a page shows.
 
     Attributes
     ----------
@@ -158,7 +159,7 @@ class StepWithMaster(NamedTuple):
     rival : str
         The product of the next candidate; '' without one.
     why_lost : str
-        Why that one was not taken.
+        Why the next candidate was not taken.
     """
 
     kind: str
@@ -174,7 +175,7 @@ class StepWithMaster(NamedTuple):
 
 
 class StepWithoutMaster(NamedTuple):
-    """All that a page says of a step for which there is no master.
+    """The values of a step without a master that a page shows.
 
     Attributes
     ----------
@@ -190,7 +191,7 @@ class StepWithoutMaster(NamedTuple):
 
 
 class StepLeftOut(NamedTuple):
-    """All that a page says of a step whose master was left out.
+    """The values of a step with a master that was left out, as a page shows them.
 
     Attributes
     ----------
@@ -207,7 +208,7 @@ class StepLeftOut(NamedTuple):
 
 
 def plain_step(context, answer):
-    """Return all that a page says of a step, as plain values that can be hashed.
+    """Return the values of a step that a page shows; their hash is a part of the page's basis.
 
     Parameters
     ----------
@@ -235,7 +236,7 @@ def plain_step(context, answer):
         scale=use.scale,
         variance=use.variance,
         is_measured=use.is_measured,
-        reasons=reasons_of(answer, master_library.rules(context)),
+        reasons=reasons_of(answer, master_library.rules_of(context)),
         rank=step.uses.index(use),
         rival="" if rival is None else rival.product,
         why_lost=why_lost,
@@ -243,40 +244,43 @@ def plain_step(context, answer):
 
 
 def _planned_master(context, kind, answers):
-    """Return the `PlannedMaster` of a kind for groups that have the same answer."""
+    """Return the `PlannedMaster` of frames with equal answers: [(group, answer)]."""
     groups = tuple(group for group, _ in answers)
     answer = answers[0][1]
     use = answer.use
     if use is None:
         return PlannedMaster(kind, groups, answer, why_missing=_words_on_missing(answers))
     rival, reason = rival_of(context, answer)
-    span = [each.use.warmer for _, each in answers]
-    words = match_sentences.span_words(span) if use.warmer else ""
-    reasons = reasons_of(answer, master_library.rules(context), words_on_degrees=words)
+    degrees_warmer = [each.use.warmer for _, each in answers]
+    words_on_degrees = match_sentences.span_words(degrees_warmer) if use.warmer else ""
+    reasons = reasons_of(
+        answer, master_library.rules_of(context), words_on_degrees=words_on_degrees
+    )
     return PlannedMaster(
         kind,
         groups,
         answer,
         context.find_group(use.product),
-        factors=_range_of_factors(context, answers) if kind == BIAS else (1.0, 1.0),
+        bias_fractions=_range_of_fractions(context, answers) if kind == BIAS else (1.0, 1.0),
         reasons=tuple(reasons),
         rival=rival,
         rival_master=context.find_group(rival.product) if rival else None,
         why_lost=reason,
-        level=_level_words(context.outcome(use.product)) if kind == FLAT else "",
-        frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
+        level_in_words=_level_words(context.outcome(use.product)) if kind == FLAT else "",
+        n_frames=len(getattr(context.outcome(use.product), "data", {}).get("members", ())),
         n_unmeasured=_count_unmeasured(context, answer.step),
     )
 
 
 def _count_unmeasured(context, step):
     """Return the number of competing flats without measured electrons; 0 for a single flat."""
-    rivals = competing_flats(context, step)
-    return sum(not use.is_measured for use in rivals) if len(rivals) > 1 else 0
+    competing_uses = competing_flats(context, step)
+    is_alone = len(competing_uses) < 2
+    return 0 if is_alone else sum(not use.is_measured for use in competing_uses)
 
 
 def _words_on_missing(answers):
-    """Return why frames that lack the same master have none, in words; '' where none is wanted."""
+    """Return why frames lack a master of a kind, in words; '' where they need none."""
     reasons = dict.fromkeys(answer.missing_master for _, answer in answers if answer.missing_master)
     return match_sentences.reasons_words(map(match_sentences.words_on_missing, reasons))
 
@@ -291,10 +295,10 @@ def _level_words(record):
 
 
 def rival_of(context, answer):
-    """Return the next candidate that competes by the rule, and why it lost.
+    """Return the second choice, the next candidate that competes by the rule, and why it lost.
 
-    A master that could not be made does not compete, and neither does one of a later night where an
-    earlier one is taken: so page and table stay as they are when a night is added.
+    A master that could not be made does not compete. Where a master of the own or an earlier night
+    is taken, later ones do not compete either. So page and table do not change with each new night.
 
     Parameters
     ----------
@@ -311,8 +315,8 @@ def rival_of(context, answer):
 
 
 def _rival_of(context, answer):
-    """Return the next candidate that competes and why it lost; (None, '') without one."""
-    step, use, rules = answer.step, answer.use, master_library.rules(context)
+    """Return the next candidate that competes, and why it lost; (None, '') without one."""
+    step, use, rules = answer.step, answer.use, master_library.rules_of(context)
     next_uses = step.uses[step.uses.index(use) + 1 :]
     for candidate in next_uses:
         is_first_later = match_sentences.is_later(candidate) and not match_sentences.is_later(use)
@@ -320,27 +324,27 @@ def _rival_of(context, answer):
             continue
         if candidate.product != use.product and is_made(context, candidate):
             if use.is_measured:
-                # Flats that do not compete are ordered by number: both figures are measured ones.
+                # The plan ordered the other flats by number: two measured variances are compared.
                 candidate = with_measured_variance(context, candidate)
             return candidate, match_sentences.why_lost(use, candidate, rules)
     return None, ""
 
 
-def _range_of_factors(context, answers):
-    """Return the smallest and the largest part of a bias that is left in some frames."""
-    factors_by_steps = {}
+def _range_of_fractions(context, answers):
+    """Return the smallest and the largest fraction of a bias whose noise is left in some frames."""
+    fraction_by_steps = {}
     for group, _ in answers:
-        name = tuple(map(id, group.steps))
-        if name not in factors_by_steps:
+        steps_key = tuple(map(id, group.steps))
+        if steps_key not in fraction_by_steps:
             uses = uses_applied(context, group)
             dark = uses.get(DARK)
             is_in_both = dark is not None and night_noise.shares_bias(context, dark, uses.get(BIAS))
-            factors_by_steps[name] = abs(1 - dark.scale) if is_in_both else 1.0
-    return min(factors_by_steps.values()), max(factors_by_steps.values())
+            fraction_by_steps[steps_key] = abs(1 - dark.scale) if is_in_both else 1.0
+    return min(fraction_by_steps.values()), max(fraction_by_steps.values())
 
 
 def _masters_that_failed(context, masters):
-    """Yield the masters before those that are taken, which could not be made, and why."""
+    """Yield the better masters that could not be made, and why, as words."""
     products_named = set()
     for each in masters:
         uses = each.answer.step.uses
@@ -353,7 +357,9 @@ def _masters_that_failed(context, masters):
 
 
 def masters_refused_to_all(context, groups, masters):
-    """Return the masters of these nights that none of the frames may take, in words, and why.
+    """Return the masters that none of some frames may take, in words, and why.
+
+    Only masters of the frames' night, and of the nights of their masters, are among them.
 
     Parameters
     ----------
@@ -372,16 +378,16 @@ def masters_refused_to_all(context, groups, masters):
     for kind in dict.fromkeys(each.kind for each in masters):
         needed_masters = [each for each in masters if each.kind == kind and not each.is_unneeded]
         groups_in_need = [group for each in needed_masters for group in each.groups]
-        reasons = defaultdict(list)
+        reasons_by_master = defaultdict(list)
         for group in groups_in_need:
             for master, reason in association.refused_masters(context, kind, group, nights):
-                reasons[master].append(reason)
+                reasons_by_master[master].append(reason)
         refusals += [
             (
                 f"{kind} {match_sentences.master_in_words(master, kind)}",
-                " or ".join(dict.fromkeys(whys)),
+                " or ".join(dict.fromkeys(reasons)),
             )
-            for master, whys in reasons.items()
-            if len(whys) == len(groups_in_need)
+            for master, reasons in reasons_by_master.items()
+            if len(reasons) == len(groups_in_need)
         ]
     return refusals[:_MOST_REFUSED_MASTERS]

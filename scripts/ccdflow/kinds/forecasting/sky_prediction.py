@@ -10,12 +10,12 @@ from ccdflow.run import job_records
 from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 
-# Calibrated frames of a camera and filter that predict the sky of a frame.
+# At most this many calibrated frames of a camera and filter, the last ones, predict a sky.
 _MOST_FRAMES = 5
 
 
 def measured_sky(context, group):
-    """Return the sky that was measured in a calibrated frame, electrons; None without one.
+    """Return the sky that was measured in a calibrated frame, electrons in a pixel; None without.
 
     Parameters
     ----------
@@ -37,18 +37,19 @@ def _sky_of(record):
 
 
 def predicted_sky(context, row, seconds):
-    """Return the sky that measured frames of the camera and filter predict; None without frames.
+    """Return the sky of a frame as others of its camera and filter predict it; None without any.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     row : ccdflow.run.rawframes.rows.Row
     seconds : float
-        Its exposure.
+        Exposure of the frame.
 
     Returns
     -------
     float or None
+        Electrons in a pixel.
     """
     rates = context.lookup((Lookup.SKY_RATES,), lambda: _sky_rates(context))
     rates_of_light = rates.get((row.camera, row.facts["filter"], row.facts["grism"]))

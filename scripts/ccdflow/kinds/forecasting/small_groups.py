@@ -1,6 +1,6 @@
-"""Frames of a night that are too few for a master: with a few more they would be taken.
+"""Frames of a night that are too few for a master, where a few more would make a useful one.
 
-Only the rows of the night and the masters of the frame are asked, so that page and plan agree.
+The result depends only on rows of the night and masters of the frame: page and plan agree.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from ccdflow.kinds.forecasting.budget import SmallGroup
 from ccdflow.kinds.masters.combining import is_below_minimum
 from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.detector_noise import detector_noise_of
-from ccdflow.kinds.matching.master_library import rules
+from ccdflow.kinds.matching.master_library import rules_of
 from ccdflow.kinds.matching.setups import observation_of
-from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.kinds.matching.temperatures import observation_degrees_warmer
 
 
 def small_groups_of(context, group, answers):
-    """Return the groups of a frame's night that lack members, where a master of them is of use.
+    """Return the groups of a frame's night with too few members whose master the frame would take.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def small_groups_of(context, group, answers):
     group : ccdflow.run.job.Group
         Group of the frame.
     answers : iterable of ccdflow.kinds.matching.answers.Answer
-        The masters that it takes.
+        The answers of the frame.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def _groups_for_missing_master(context, answer, group):
 
 
 def _groups_below_minimum(context, name, group):
-    """Yield the members of a group, if they are too few: how many, the minimum, and their values.
+    """Yield the number of members of a group, the minimum, and their observation, if too few.
 
     Frames that were left out of the group do not count.
 
@@ -85,22 +85,22 @@ def _groups_before_master(context, answer, group):
             is_of_setting = _is_of_setting(context, kind, context.row(master.files[0]), row)
             if is_of_setting and _would_serve(context, kind, observation, frame):
                 noise = noise or detector_noise_of(context, row)
-                is_preferred = _is_preferred(use, rules(context))
+                is_preferred = _is_preferred(use, rules_of(context))
                 if is_preferred or _adds_less(answer, observation, minimum, noise):
                     yield SmallGroup(count, minimum, observation.exptime, is_preferred)
 
 
 def _would_serve(context, kind, observation, frame):
-    """Return whether a master of some frames could be taken by another frame.
+    """Return whether another frame could take a master of some frames.
 
-    Darks also have its exposure: others would be scaled, and are worth no wish.
+    A dark must have the exposure of the frame: one that is scaled is no reason for a wish.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     kind : ccdflow.kinds.masters.master.MasterKind
     observation : ccdflow.kinds.matching.rule_values.Observation
-        What the members of the master have in common.
+        The values that the members of the master share.
     frame : ccdflow.kinds.matching.rule_values.Observation
     """
     if observation.setup != frame.setup:
@@ -109,14 +109,14 @@ def _would_serve(context, kind, observation, frame):
         return True
     if kind.name != DARK:
         return observation.light == frame.light
-    degrees = temperatures_apart(observation, frame)
-    is_apart = degrees is not None and abs(degrees) > rules(context).temperature_tolerance
+    degrees = observation_degrees_warmer(observation, frame)
+    is_apart = degrees is not None and abs(degrees) > rules_of(context).temperature_tolerance
     is_known = observation.exptime is not None and frame.exptime is not None
     return is_known and not is_apart and bool(is_same_exposure(observation.exptime, frame.exptime))
 
 
 def _is_of_setting(context, kind, member, row):
-    """Return whether no card on device or setting differs between a member and a frame.
+    """Return whether a member and a frame agree in all decisive cards on device and setting.
 
     Parameters
     ----------
@@ -134,12 +134,12 @@ def _is_of_setting(context, kind, member, row):
 
 
 def _is_preferred(use, rules_of_run):
-    """Return whether a master of the own night, unscaled and not cut, is taken before another.
+    """Return whether an unscaled, uncut master of the own night has a better rank than another.
 
     Parameters
     ----------
     use : ccdflow.run.master_choices.Use
-        The other one.
+        Use of the other master.
     rules_of_run : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -147,8 +147,8 @@ def _is_preferred(use, rules_of_run):
     bool
     """
     is_later = match_sentences.is_later(use) and rules_of_run.direction != "nearest"
-    is_ranked = is_later or use.lag is None or bool(use.cut) or use.scale != 1
-    return is_ranked or rules_of_run.same_night
+    is_of_worse_rank = is_later or use.lag is None or bool(use.cut) or use.scale != 1
+    return is_of_worse_rank or rules_of_run.prefers_own_night
 
 
 def _adds_less(answer, observation, minimum, noise):
@@ -161,7 +161,7 @@ def _adds_less(answer, observation, minimum, noise):
     observation : ccdflow.kinds.matching.rule_values.Observation
         Observation of the few frames.
     minimum : int
-        Number of frames that it would have.
+        Number of frames that the master would have.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
 
     Returns
@@ -169,7 +169,7 @@ def _adds_less(answer, observation, minimum, noise):
     bool
     """
     if answer.use.is_measured:
-        # Flats are compared by their electrons: the gain tells.
+        # Flats are compared by their electrons, which are known only when the new one is made.
         return True
     variances = {
         BIAS: noise.read_noise**2,

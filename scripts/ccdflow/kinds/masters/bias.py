@@ -44,9 +44,9 @@ class Bias(MasterKind):
             del basis["settings"]["clip_by"]
         return basis
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return a run's last lines on combined biases, or why there is none."""
-        lines = super().closing(context, records)
+        lines = super().closing_lines(context, records)
         if self.configuration(context)["enabled"]:
             lines += why_no_bias(context.store, archive_counts.type_counts(context))
         return lines

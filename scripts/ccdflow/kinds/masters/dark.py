@@ -76,9 +76,9 @@ class Dark(ExposedMasterKind):
         for row in _rows_without_exposure(context.store):
             yield reduced_product(row.file), f"in no combined dark: it has {_exposure_words(row)}"
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines of all exposed masters, and one on darks without an exposure time."""
-        lines = super().closing(context, records)
+        lines = super().closing_lines(context, records)
         if not self.is_enabled(context):
             return lines
         rows = _rows_without_exposure(archive_counts.store_for_lines(context))

@@ -45,9 +45,9 @@ class ExposedMasterKind(MasterKind):
             self._name_in_summary: reasons_by_product,
         }
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines on masters that were not made, or were made without another."""
-        lines = super().closing(context, records)
+        lines = super().closing_lines(context, records)
         if not self.configuration(context)["enabled"]:
             return lines
         products = [record.product for record in records if record.status == job_records.MADE]

@@ -10,7 +10,7 @@ from ccdflow.run.rawframes.rows import digest
 class ReportedMasters(GroupedKind):
     """The part of `ccdflow.kinds.masters.master.MasterKind` on flags, lines and the overview."""
 
-    def index_basis(self, context):
+    def overview_basis(self, context):
         """Return the sources of the overview: all masters."""
         lines = sorted(group_queries.basis_lines(self, context, self.groups(context)))
         return {self.name: digest(lines)} if lines else {}
@@ -19,12 +19,12 @@ class ReportedMasters(GroupedKind):
         """Return the flags of frames that are copies, or are left out of their master."""
         return master_lines.flags_of_members(self, context, records)
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines on masters that were not made, have warnings, or lack frames."""
         if not self.is_enabled(context):
             return []
         return master_lines.lines_on_masters(self, context, records)
 
-    def closing_of_one(self, context, record):
+    def closing_lines_of_one(self, context, record):
         """Return the lines on one master that was not made, has warnings, or lacks frames."""
         return master_lines.lines_on_masters(self, context, [record])

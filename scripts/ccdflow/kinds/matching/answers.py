@@ -1,7 +1,7 @@
-"""The masters that a frame takes, as they turned out: every table and text asks here.
+"""The masters that a frame takes in fact, or the reasons why it takes none, for tables and texts.
 
-A master that is there may be left out of a frame all the same: a dark that does harm, or a flat
-where the bias level is still in the frame. "Answer" is a term here: docs/architecture.md, "Words".
+A master that was made may be left out: a dark that does harm, or the flat of a frame that still
+has its bias level. For the term "answer" see docs/architecture.md, "Words".
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ccdflow.kinds.matching.rule_values import MOST_CANDIDATES
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.master_choices import Missing, MissingCause, RemarkKind, Step, Use
 
-LEFT_OUT = "left out: more noise than structure"
-"""Reason to leave out a dark that does harm."""
+WHY_LEFT_OUT = "left out: more noise than structure"
+"""The reason why a dark that does harm is left out."""
 
 WHY_UNNEEDED = "too short for its dark current"
-"""Reason why a frame needs no dark."""
+"""The reason why a frame needs no dark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The master that a frame takes in one step of calibrating, or the reason why it takes none.
 
-    The step ranks the candidates before any of them is made. The answer is known once they are: the
-    first one that was made, unless it does harm or the frame still has its bias level.
+    The step ranks the candidates before they are made. The answer is known once they are made. It
+    is the first one that was made, unless this dark does harm or this flat cannot be applied.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Answer:
     use : ccdflow.run.master_choices.Use or None
         None where no master is applied.
     missing_master : ccdflow.run.master_choices.Missing or None
-        Why one is missing; None where there is one, and where none is wanted.
+        The reason for a missing master; None where a master is applied, left out or not needed.
     left_out : ccdflow.run.master_choices.Use or None
-        A dark that is there, and is not applied because it does harm.
+        A dark that was made, and is left out because it does harm.
     """
 
     step: Step
@@ -62,16 +62,16 @@ class Answer:
 
     @property
     def why_none(self):
-        """Why no master is applied, in words; '' where one is."""
+        """The reason why no master is applied, in words; '' where one is applied."""
         if self.use is not None:
             return ""
         if self.left_out is not None:
-            return f"{LEFT_OUT} ({self.left_out.product})"
+            return f"{WHY_LEFT_OUT} ({self.left_out.product})"
         return match_sentences.missing_words(self.missing_master) or f"not needed: {WHY_UNNEEDED}"
 
 
 def has_reasons_of_its_own(answer):
-    """Return whether the reasons of an applied master follow from it alone, not from candidates.
+    """Return whether the reasons of an applied master do not depend on other candidates.
 
     Parameters
     ----------
@@ -81,15 +81,15 @@ def has_reasons_of_its_own(answer):
     Returns
     -------
     bool
-        True where `reasons_of` looks at no other candidate.
+        True where `reasons_of` names no other candidate.
     """
     use = answer.use
-    is_sure = not (match_sentences.is_later(use) or use.is_of_unknown_temperature)
-    return is_sure and answer.step.uses[0] is use
+    is_taken_unconditionally = not (match_sentences.is_later(use) or use.is_of_unknown_temperature)
+    return is_taken_unconditionally and answer.step.uses[0] is use
 
 
 def reasons_of(answer, rules, *, words_on_degrees=""):
-    """Return the reasons of a master that is applied: how near it is, and how it is applied.
+    """Return the reasons of an applied master: its nearness, and the way in which it is applied.
 
     Parameters
     ----------
@@ -97,7 +97,8 @@ def reasons_of(answer, rules, *, words_on_degrees=""):
         With a master.
     rules : ccdflow.kinds.matching.rule_values.Rules
     words_on_degrees : str, optional
-        By how much the master is warmer than several frames, in place of the words on one of them.
+        Words on the degrees by which the master is warmer than several frames. They replace the
+        words on a single frame.
 
     Returns
     -------
@@ -126,13 +127,13 @@ def reasons_of(answer, rules, *, words_on_degrees=""):
 
 
 def _why_later(use, index, uses, rules):
-    """Return why a master of a later night is taken, '' where its nearness is the reason.
+    """Return why a master of a later night is taken; '' where its nearness is the reason.
 
     Parameters
     ----------
     use : ccdflow.run.master_choices.Use
     index : int
-        Its place among the candidates.
+        Index of the use among the candidates.
     uses : sequence of ccdflow.run.master_choices.Use
         All candidates, the best first.
     rules : ccdflow.kinds.matching.rule_values.Rules
@@ -143,7 +144,7 @@ def _why_later(use, index, uses, rules):
         each for each in uses if each.lag is not None and not match_sentences.is_later(each)
     ]
     if not earlier_uses:
-        # A list of full length may have lost earlier darks, which would have to be scaled up.
+        # A full list may have dropped earlier darks that would have to be scaled up.
         return "nothing earlier fits" if len(uses) < MOST_CANDIDATES else ""
     if earlier_uses[0] in uses[:index]:
         return "nothing earlier could be made"
@@ -153,9 +154,9 @@ def _why_later(use, index, uses, rules):
 
 
 def _temperatures_in_words(use, uses, rules):
-    """Return the temperatures of competing darks in words, for a frame without its own.
+    """Return the temperatures of competing darks in words, for a frame of unknown temperature.
 
-    '' where all darks have one temperature.
+    The result is '' where all darks have one temperature.
     """
     temperatures = sorted(
         next(value for value in each.degrees if value is not None)
@@ -166,14 +167,16 @@ def _temperatures_in_words(use, uses, rules):
     )
     distinct_temperatures = temperatures[:1]
     distinct_temperatures += [
-        b for a, b in pairwise(temperatures) if b - a > rules.temperature_tolerance
+        warmer
+        for colder, warmer in pairwise(temperatures)
+        if warmer - colder > rules.temperature_tolerance
     ]
     words = [f"{round(value, 1):g} C" for value in distinct_temperatures]
     return f"darks of {', '.join(words[:-1])} and {words[-1]} compete" if words[1:] else ""
 
 
 def answers_of(context, group):
-    """Return the `Answer` of each step of a frame that is to be calibrated.
+    """Return the `Answer` of each step of a calibrated frame.
 
     Parameters
     ----------
@@ -197,7 +200,7 @@ def answers_of(context, group):
 
 
 def uses_applied(context, group):
-    """Return {kind: `ccdflow.run.master_choices.Use` or None} of the masters applied to a frame.
+    """Return the `ccdflow.run.master_choices.Use` of each master applied to a frame.
 
     Parameters
     ----------
@@ -208,21 +211,22 @@ def uses_applied(context, group):
     Returns
     -------
     dict of str to (ccdflow.run.master_choices.Use or None)
+        By kind of master; None where no master is applied.
     """
     return {answer.kind: answer.use for answer in answers_of(context, group)}
 
 
 def grade_of(answers):
-    """Return the grade of a frame with some answers: the worst of its steps."""
+    """Return the grade of a frame from its answers: the worst grade of its steps, 'A' to 'C'."""
     return max((answer.grade for answer in answers), default="A")
 
 
 def _applicable_answers(context, row, steps):
-    """Return the tuple of `Answer` of a frame's steps, without masters that cannot be applied."""
+    """Return the `Answer` of each step of a frame, without the masters that are left out."""
     answers = {step.kind: _answer_of_step(context, step) for step in steps}
     uses = {kind: answer.use for kind, answer in answers.items()}
     flat, dark = uses.get(FLAT), uses.get(DARK)
-    if flat is not None and uses.get(BIAS) is None and not _has_overscan(context, row):
+    if flat is not None and uses.get(BIAS) is None and not _is_level_subtracted(context, row):
         missing_master = Missing(FLAT, MissingCause.LEVEL_IN_FRAME)
         answers[FLAT] = Answer(answers[FLAT].step, missing_master=missing_master)
     skips_harmful = context.chain.by_name("science").configuration(context)["skip_harmful"]
@@ -235,7 +239,7 @@ def _applicable_answers(context, row, steps):
 
 
 def _answer_of_step(context, step):
-    """Return the `Answer` of a step, computed once for all frames that share the step's object."""
+    """Return the `Answer` of a step, computed once for all frames that share the step."""
 
     def answer_of_step():
         """Return the `Answer` of the step: masters, first use, missing master."""
@@ -248,8 +252,8 @@ def _answer_of_step(context, step):
     return context.kept_by_identity(OutcomeKey.ANSWER, (step,), answer_of_step)
 
 
-def _has_overscan(context, row):
-    """Return whether the level of every amplifier of a frame was subtracted by its overscan."""
+def _is_level_subtracted(context, row):
+    """Return whether the overscan level of every amplifier of a frame was subtracted."""
     recipe = context.store.recipe(row.recipe)
     amplifiers = context.store.geometry(row.geometry).amplifiers
     return recipe.subtract and all(amplifier.overscan for amplifier in amplifiers)

@@ -1,9 +1,10 @@
 """The masters that belong to a frame, by the rule, the inventory and the plan.
 
-The choice is made once, while planning, from the whole archive, and goes with the group or frame
-(`ccdflow.run.master_choices.Step`), so that a job on another machine does not choose anew. While a
-run goes on, a master may turn out to be refused: the first one that was made is taken then. Of
-flats the levels turn out (`measured_flats`): all that compete come before the frame.
+The plan makes the choice once, from the whole archive, and stores it with the group
+(`ccdflow.run.master_choices.Step`): a job on another machine does not choose again. A master may
+be refused during the run: then the frame takes the first one that was made. The electrons of flats
+are known only when they are made (`measured_flats`), so all competing flats are made before the
+frame.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def steps_of(context, names, rows, night):
     ----------
     context : ccdflow.run.context.PlanContext
     names : sequence of str
-        Kinds of masters, in the order of the steps; all their groups are known.
+        Kinds of masters, in the order of the steps; the plan has all groups of these kinds.
     rows : sequence of ccdflow.run.rawframes.rows.Row
     night : str
 
@@ -52,8 +53,9 @@ def pair_masters(context, steps, rows, night):
     context : ccdflow.run.context.PlanContext
     steps : tuple of ccdflow.run.master_choices.Step
     rows : sequence of ccdflow.run.rawframes.rows.Row
-        The frames.
+        Rows of the frame, or of the members.
     night : str
+        Night of the frame or members.
 
     Returns
     -------
@@ -86,8 +88,8 @@ def _best_pair(context, pair, rows, night):
     bias, dark = pair
     if not bias.uses or not dark.uses:
         return pair
-    # Frames with one step of the bias share these biases: their exposures change only the scales of
-    # the darks.
+    # Frames with one step of the bias share these biases: the exposures of the frames change only
+    # the scales of the darks.
     darks = [use.product for use in dark.uses]
     biases = context.kept_by_identity(
         OutcomeKey.BIASES_OF_DARKS,
@@ -121,14 +123,14 @@ def _biases_of_darks(context, bias, darks, rows, night):
     return pairs.BiasesOfDarks(
         bias,
         list(map(dark_library.bias_of, darks)),
-        master_library.rules(context),
+        master_library.rules_of(context),
         bias_library.ageing(rows[0]),
         lambda biases: bias_library.uses_for(biases, rows, night),
     )
 
 
 def library_of(context, kind):
-    """Return the `MasterLibrary` of a kind: it is asked which masters a frame takes.
+    """Return the `MasterLibrary` of a kind, which knows the masters that a frame may take.
 
     Parameters
     ----------
@@ -143,7 +145,7 @@ def library_of(context, kind):
 
 
 def refused_masters(context, name, group, nights):
-    """Return [(`rule_values.CandidateMaster`, why)] of masters that a frame may not take.
+    """Return the masters of some nights that a frame may not take, and why.
 
     Parameters
     ----------
@@ -151,8 +153,9 @@ def refused_masters(context, name, group, nights):
         After the plan was made.
     name : {'bias', 'dark', 'flat'}
     group : ccdflow.run.job.Group
-        A frame.
+        Group of the frame.
     nights : set of str
+        Nights of the masters.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def refused_masters(context, name, group, nights):
 
 
 def first_use(context, step):
-    """Return the `Use` of the first master of a step that is there or will be; None without one.
+    """Return the `Use` of the first master of a step that was or will be made; None without one.
 
     Parameters
     ----------
@@ -184,7 +187,7 @@ def first_use(context, step):
 
 
 def _first_made_use(context, step):
-    """Return the first master of a step that was made, or will be; None without one."""
+    """Return `first_use` of a step, without looking for an earlier result."""
     for use in measured_flats.order_by_measurement(context, step).uses:
         if measured_flats.is_made(context, use):
             return use
@@ -192,7 +195,7 @@ def _first_made_use(context, step):
 
 
 def dark_harms(context, uses):
-    """Return whether the dark of a frame adds more noise than it takes structure away.
+    """Return whether the dark of a frame adds more noise than the structure that it removes.
 
     Parameters
     ----------
@@ -203,7 +206,7 @@ def dark_harms(context, uses):
     Returns
     -------
     bool
-        False where it is not known, as before the dark is made.
+        False where it is not known: before the dark is made.
     """
     dark = uses.get(DARK)
     record = None if dark is None else context.made_record(dark.product)
@@ -237,8 +240,8 @@ def _gain_or_one(gain):
 def candidates_of(groups):
     """Return all masters that some frames may take, each once.
 
-    Tables and pages name the master that was taken and the next one, which no frame needs: these
-    products have to be made after all of them.
+    Tables and pages name the second choice as well, which no frame needs. So they are made after
+    all these masters.
 
     Parameters
     ----------
@@ -250,15 +253,15 @@ def candidates_of(groups):
     list of str
         Products.
     """
-    # Thousands of frames share the objects of their steps.
-    shared = {id(group.steps): group.steps for group in groups}.values()
-    steps = {id(step): step for steps in shared for step in steps}.values()
+    # Thousands of frames share one tuple of steps, and tuples share steps.
+    tuples_of_steps = {id(group.steps): group.steps for group in groups}.values()
+    steps = {id(step): step for steps in tuples_of_steps for step in steps}.values()
     products = dict.fromkeys(use.product for step in steps for use in step.uses)
     return list(products)
 
 
 def needs_of(context, steps):
-    """Return the masters that are made before the frame, and second choices in case of a refusal.
+    """Return the masters that are made before a frame, and those that replace a refused one.
 
     Parameters
     ----------
@@ -277,51 +280,56 @@ def needs_of(context, steps):
         )
         needs += needs_of_step
         spare_masters += spare_masters_of_step
-        # Each spare dark brings the bias that belongs to it.
+        # A spare dark needs the bias that is the best with it.
         known_products = {*needs, *spare_masters} if step.pairs else ()
         spare_masters += [bias for _, bias in step.pairs if bias not in known_products]
     return needs, spare_masters
 
 
 def bias_without_dark(context, step):
-    """Return the step of a bias for a frame whose dark turns out to be left out.
+    """Return the step of a bias for a frame whose dark is left out.
 
-    The dark's own bias cancels in the dark only: without the dark the best bias alone is taken.
+    With the dark the frame takes the bias of the best pair; without the dark, the bias that adds
+    the least variance alone.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     step : ccdflow.run.master_choices.Step
-        Step of the bias, with the dark.
+        Step of the bias for the frame with its dark.
 
     Returns
     -------
     ccdflow.run.master_choices.Step
         The same object where the order of the biases is the same.
     """
-    rules = master_library.rules(context)
+    rules = master_library.rules_of(context)
     return context.kept_by_identity(
         OutcomeKey.BIAS_WITHOUT_DARK, (step,), lambda: pairs.bias_alone_first(step, rules)
     )
 
 
 def _biases_without_dark(context, steps):
-    """Return the steps of biases that a frame takes if its dark does harm and is left out."""
+    """Return the steps of biases that change if the dark of a frame is left out."""
     kinds = {step.kind for step in steps}
     if DARK not in kinds or not context.settings["calibrate"]["skip_harmful"]:
         return []
-    biases = [step for step in steps if step.kind == BIAS]
-    steps_without_dark = [bias_without_dark(context, step) for step in biases]
-    return [new for new, step in zip(steps_without_dark, biases, strict=True) if new is not step]
+    bias_steps = [step for step in steps if step.kind == BIAS]
+    steps_without_dark = [bias_without_dark(context, step) for step in bias_steps]
+    return [
+        step_without_dark
+        for step_without_dark, step in zip(steps_without_dark, bias_steps, strict=True)
+        if step_without_dark is not step
+    ]
 
 
 def _needs_of_step(context, step):
-    """Return the masters of a step that are made before the frame, and its second choices.
+    """Return the masters of a step that are made before the frame, and its spare masters.
 
-    The second choices end with the first one that is there already: it cannot be refused.
+    The spare masters end with the first one that exists already, because it cannot be refused.
     """
     uses = measured_flats.order_by_measurement(context, step).uses
-    # The choice among these flats is known only when all of them are made.
+    # The frame can choose among these flats only when all of them are made.
     needs = [use.product for use in measured_flats.competing_flats(context, step)]
     chosen_use = first_use(context, step)
     if chosen_use is None:
@@ -333,14 +341,14 @@ def _needs_of_step(context, step):
         if use is not chosen_use:
             spare_masters.append(use.product)
         if measured_flats.is_made(context, use) and not context.will_be_made(use.product):
-            # If this flat is taken, the flats of its rank compete with it.
+            # If the frame takes this flat, the flats of its rank compete with it.
             spare_masters += measured_flats.flats_of_one_rank(context, step, use)
             break
     return needs, spare_masters
 
 
 def keys_of(context, steps):
-    """Return [[kind, product, key]] of the masters that are taken, for the basis of a product.
+    """Return kind, product and key of each master that is taken, for the basis of a product.
 
     Parameters
     ----------
@@ -360,7 +368,7 @@ def keys_of(context, steps):
 
 
 def missing_master(context, step):
-    """Return why a step has no master, None where it has one or needs none.
+    """Return why a step has no master; None where it has one or needs none.
 
     Parameters
     ----------
@@ -381,13 +389,13 @@ def missing_master(context, step):
         cause = MissingCause.NO_BIAS
     elif any(map(_is_too_faint, records)):
         cause = MissingCause.TOO_FAINT
-    # The lines, tables and pages on these masters have the reason of each: it is told once.
+    # Lines, tables and pages have the reason for each of these masters: here their names suffice.
     names = first_named([use.product for use in step.uses], _MOST_NAMED)
     return Missing(step.kind, cause, rest=names)
 
 
 def why_missing(context, step):
-    """Return why a step has no master in words, '' where it has one or needs none.
+    """Return why a step has no master, in words; '' where it has one or needs none.
 
     Parameters
     ----------
@@ -402,7 +410,7 @@ def why_missing(context, step):
 
 
 def _lacks_bias(record):
-    """Return whether a dark or flat was refused, or will be, because its members lack a bias."""
+    """Return whether a dark or flat was or will be refused because its members lack a bias."""
     is_refused = record is not None and record.status == job_records.REFUSED
     return is_refused and bool(record.basis.get("missing"))
 

@@ -7,7 +7,7 @@ from ccdflow.kinds.matching.setups import profile_of
 
 
 def detector_noise_of(context, row):
-    """Return the `rule_values.DetectorNoise` of a frame's detector, from profile and header.
+    """Return the `rule_values.DetectorNoise` of a frame's detector.
 
     Parameters
     ----------
@@ -19,20 +19,20 @@ def detector_noise_of(context, row):
     -------
     ccdflow.kinds.matching.rule_values.DetectorNoise
     """
-    usual_noise = DetectorNoise()
+    default_noise = DetectorNoise()
     amplifiers = context.store.shared[row.geometry]["amplifiers"]
-    noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
+    read_noises = [a["read_noise"] for a in amplifiers if a.get("read_noise")]
     gains = [a["gain"] for a in amplifiers if a.get("gain")]
     camera = profile_of(context, row.camera)
-    claimed_noise = row.facts["rdnoise"]
-    if not isinstance(claimed_noise, int | float) or claimed_noise <= 0:
-        claimed_noise = usual_noise.read_noise
+    noise_by_header = row.facts["rdnoise"]
+    if not isinstance(noise_by_header, int | float) or noise_by_header <= 0:
+        noise_by_header = default_noise.read_noise
     has_overscans = all(amplifier["overscan"] for amplifier in amplifiers)
     is_level_subtracted = context.store.recipe(row.recipe).subtract and has_overscans
     return DetectorNoise(
-        read_noise=max(noises, default=claimed_noise),
+        read_noise=max(read_noises, default=noise_by_header),
         dark_rate=getattr(camera, "dark_rate", None) or 0.0,
-        flat_level=usual_noise.flat_level * (min(gains) if gains else 1.0),
+        flat_level=default_noise.flat_level * (min(gains) if gains else 1.0),
         **({} if is_level_subtracted else {"bias_warming": WARMING_WITH_LEVEL})
         | _ageing_in_profile(camera),
     )
@@ -42,5 +42,5 @@ def _ageing_in_profile(camera):
     """Return the ageing and warming of masters in a profile, {field of `DetectorNoise`: number}."""
     if camera is None:
         return {}
-    ageing = {f"{kind}_ageing": age for kind, age in camera.ageing}
-    return ageing | {f"{kind}_warming": part for kind, part in camera.warming}
+    ageing = {f"{kind}_ageing": variance for kind, variance in camera.ageing}
+    return ageing | {f"{kind}_warming": warming for kind, warming in camera.warming}

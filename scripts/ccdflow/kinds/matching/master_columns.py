@@ -12,9 +12,9 @@ import numpy as np
 
 from ccdflow.camera.exposures import EXACT_PART, is_same_exposure
 from ccdflow.files.values import number_or_nan
-from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
+from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster, Rules
 from ccdflow.kinds.matching.temperatures import (
-    degrees_warmer,
+    degrees_beyond_tolerance,
     temperature_differences,
     tenths_of_degrees,
 )
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ccdflow.kinds.matching.terms import Terms
 
 IS_EXACT, IS_SCALED_UP, IS_TOO_SHORT = 1, 2, 4
-"""Flags of a dark's exposure: it is the frame's; its scale is above the harmless one; above the
-allowed one."""
+"""Flags of a dark's exposure: it is the frame's; the dark would be scaled up by more than is
+harmless; by more than is allowed."""
 
 HAS_OTHER_TEMPERATURE, HAS_KNOWN_TEMPERATURE = 1, 2
-"""Flags of a dark's temperature: it is not the frame's, within the tolerance; both are known."""
+"""Flags of a dark's temperature: it is beyond the tolerance from the frame's; both are known."""
 
 
 @cache
@@ -46,50 +46,53 @@ class MasterColumns:
     Attributes
     ----------
     masters : tuple of CandidateMaster
+    rules : ccdflow.kinds.matching.rule_values.Rules
+        The rules by which all frames choose among them: the flags that are kept follow from them.
     product_order : numpy.ndarray of shape (n,), int64
         Position of each master in the order of products, which decides between equal ones.
     days : numpy.ndarray of shape (n,), float64
-        Its night as a day, NaN where it has none.
+        Day number of each master's night; NaN where the night is not a date.
     night_numbers : numpy.ndarray of shape (n,), int64
-        The number of its night.
+        `number_of_night` of each master's night.
     number_of_night : dict of str to int
-        The number of each night.
-    member_counts : numpy.ndarray of shape (n,), float64
-        Numbers of members.
+        A number for each night, in the order in which the masters have them.
+    n_members : numpy.ndarray of shape (n,), float64
+        Number of members of each master.
     exptimes : numpy.ndarray of shape (n,), float64
-        Seconds; NaN where it is not known.
+        Seconds; NaN where the exposure is not known.
     bias_variances : numpy.ndarray of shape (n,), float64
-        Variances of the bias that was subtracted from the members.
+        Variances of the biases that the members had subtracted, electrons^2.
     exposures : numpy.ndarray of shape (k,), float64
         Each exposure time once.
     temperatures : tuple of numpy.ndarray of shape (k,), float64
-        Set points, and the sensor's temperatures, degrees, of each pair once; NaN where they are
-        not known.
+        Set points and sensor temperatures, degrees Celsius: each pair once; NaN where one is not
+        known.
     temperature_index : numpy.ndarray of shape (n,), int64
         Index of the pair of temperatures of each master.
     terms : dict of tuple to ccdflow.kinds.matching.terms.Terms
-        The terms of a few keys, which `ccdflow.kinds.matching.terms.terms_of` keeps.
+        The terms of the last frames by their keys: `ccdflow.kinds.matching.terms.terms_of`.
     """
 
     masters: tuple[CandidateMaster, ...]
+    rules: Rules
     product_order: np.ndarray
     days: np.ndarray
     night_numbers: np.ndarray
     number_of_night: dict[str, int]
-    member_counts: np.ndarray
+    n_members: np.ndarray
     exptimes: np.ndarray
     bias_variances: np.ndarray
     exposures: np.ndarray
     temperatures: tuple[np.ndarray, np.ndarray]
     temperature_index: np.ndarray
     _temperature_flags: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
-    _warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
+    _degrees_warmer: dict[tuple[float | None, ...], bytes] = field(default_factory=dict)
     _exposure_flags: dict[float | None, bytes] = field(default_factory=dict)
     _indices_of_products: dict[str, int] = field(default_factory=dict)
     terms: dict[tuple[Hashable, ...], Terms] = field(default_factory=dict, repr=False)
 
     def index_of(self, product):
-        """Return the index of a master in the columns, None where it is not there."""
+        """Return the index of a master in the columns; None where the columns lack the master."""
         if not self._indices_of_products:
             # A master of several nights has an entry for each of them: the first one counts.
             for index in np.argsort(self.product_order):
@@ -97,87 +100,87 @@ class MasterColumns:
         return self._indices_of_products.get(product)
 
     def exptime_of(self, product):
-        """Return the seconds of a master in the columns, None where they are unknown."""
+        """Return the exposure of a master in the columns, seconds; None where it is unknown."""
         return self.masters[self.index_of(product)].observation.exptime
 
-    def exposure_flags(self, seconds, rules):
-        """Return which of the exposures are equal to another one, or may be scaled to it.
+    def exposure_flags(self, seconds):
+        """Return which darks have a frame's exposure, and which may be scaled to it.
 
         Parameters
         ----------
         seconds : float
             The frame's exposure.
-        rules : ccdflow.kinds.matching.rule_values.Rules
 
         Returns
         -------
         bytes
-            A byte an exposure: `IS_EXACT`, `IS_SCALED_UP`, `IS_TOO_SHORT`.
+            A byte for each of `exposures`: `IS_EXACT`, `IS_SCALED_UP`, `IS_TOO_SHORT`.
         """
         if seconds not in self._exposure_flags:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 scale = seconds / self.exposures
             is_exact = is_same_exposure(self.exposures, seconds)
-            is_too_short = is_scaled_too_far(scale, rules.scale_up)
+            is_too_short = is_scaled_too_far(scale, self.rules.scale_up)
             is_scaled_up = scale > HARMLESS_SCALE_UP
             flags = IS_EXACT * is_exact + IS_SCALED_UP * is_scaled_up + IS_TOO_SHORT * is_too_short
             self._exposure_flags[seconds] = flags.astype(np.uint8).tobytes()
         return self._exposure_flags[seconds]
 
-    def temperature_flags(self, degrees, rules):
-        """Return which of the temperatures are another than a frame's, and which are unknown.
+    def temperature_flags(self, degrees):
+        """Return which darks have another temperature than a frame, and whether that is known.
 
         Parameters
         ----------
         degrees : (float or None, float or None)
-            Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.rule_values.Rules
+            Set point and sensor of the frame, degrees Celsius.
 
         Returns
         -------
         bytes
-            A byte a temperature: `HAS_OTHER_TEMPERATURE`, `HAS_KNOWN_TEMPERATURE`.
+            A byte for each of `temperatures`: `HAS_OTHER_TEMPERATURE`, `HAS_KNOWN_TEMPERATURE`.
         """
         if degrees not in self._temperature_flags:
             with np.errstate(invalid="ignore"):
                 differences = temperature_differences(*self.temperatures, degrees)
-                is_other = differences > rules.temperature_tolerance
+                is_other = differences > self.rules.temperature_tolerance
             is_known = np.isfinite(differences)
             flags = HAS_OTHER_TEMPERATURE * is_other + HAS_KNOWN_TEMPERATURE * is_known
             self._temperature_flags[degrees] = flags.astype(np.uint8).tobytes()
         return self._temperature_flags[degrees]
 
-    def warmer(self, degrees, rules):
-        """Return by how many degrees each of the temperatures is warmer than a frame.
+    def degrees_warmer(self, degrees):
+        """Return by how many degrees Celsius each bias or flat is warmer than a frame.
 
         Parameters
         ----------
         degrees : (float or None, float or None)
-            Set point and sensor of the frame.
-        rules : ccdflow.kinds.matching.rule_values.Rules
+            Set point and sensor of the frame, degrees Celsius.
 
         Returns
         -------
         bytes
-            Bytes of an array of float64.
+            Bytes of an array of float64, a value for each of `temperatures`.
         """
-        if degrees not in self._warmer:
-            # To 0.1 degree: without a cooler each frame would have an answer of its own.
+        if degrees not in self._degrees_warmer:
+            # Rounded to 0.1 degree: without a cooler each frame would have an entry of its own.
             rounded_degrees = tuple(map(tenths_of_degrees, degrees))
-            if rounded_degrees not in self._warmer:
-                differences = degrees_warmer(*self.temperatures, rounded_degrees, rules)
-                self._warmer[rounded_degrees] = differences.tobytes()
-            self._warmer[degrees] = self._warmer[rounded_degrees]
-        return self._warmer[degrees]
+            if rounded_degrees not in self._degrees_warmer:
+                differences = degrees_beyond_tolerance(
+                    *self.temperatures, rounded_degrees, self.rules
+                )
+                self._degrees_warmer[rounded_degrees] = differences.tobytes()
+            self._degrees_warmer[degrees] = self._degrees_warmer[rounded_degrees]
+        return self._degrees_warmer[degrees]
 
 
-def columns_of_masters(masters):
+def columns_of_masters(masters, rules):
     """Return the `MasterColumns` of masters of a kind, setup and filter.
 
     Parameters
     ----------
     masters : iterable of CandidateMaster
         In the order of products.
+    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -197,11 +200,12 @@ def columns_of_masters(masters):
     )
     return MasterColumns(
         masters=masters,
+        rules=rules,
         product_order=order_by_day,
         days=days,
         night_numbers=night_numbers,
         number_of_night=number_of_night,
-        member_counts=_as_numbers([master.frames for master in masters]),
+        n_members=_as_numbers([master.n_members for master in masters]),
         exptimes=exptimes,
         bias_variances=_as_numbers([master.bias_variance for master in masters]),
         exposures=np.unique(exptimes[np.isfinite(exptimes)]),
@@ -211,13 +215,13 @@ def columns_of_masters(masters):
 
 
 def _number_values(values):
-    """Return the number of each of some values, and {value: its number}."""
+    """Return the numbers of values, from 0 in the order of their first place; {value: number}."""
     numbers = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values]), numbers
 
 
 def _as_numbers(values):
-    """Return values as an array (n,), float64; NaN for words and absent ones."""
+    """Return values as an array (n,), float64; NaN for texts and for None."""
     return np.array([number_or_nan(value) for value in values])
 
 

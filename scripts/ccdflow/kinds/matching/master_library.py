@@ -1,4 +1,4 @@
-"""Rows and groups of a plan as the plain values of the rule, and cuts from larger windows."""
+"""The masters of a plan as plain values for the rule, with those of larger windows."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from ccdflow.run.master_choices import Missing, MissingCause, Remark, RemarkKind
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker_of_facts
 
-# Masters are chosen by these facts, besides night, exposure and temperature, and flats by their
-# light as well.
+# The facts by which masters are chosen, besides night, exposure and temperature; flats are chosen
+# by their light as well.
 _settings_of = picker_of_facts(*READOUT_FACTS, "part", "setting", "datasec", "trimsec", "rdnoise")
 _light_of = picker_of_facts("filter", "grism", "optics")
 _sections_of = picker_of_facts("datasec", "trimsec", "ccdsum")
 
 
-def rules(context):
-    """Return the `rule_values.Rules` of the configuration."""
+def rules_of(context):
+    """Return the `rule_values.Rules` of the configuration: one object for equal settings."""
     calibrate = context.settings["calibrate"]
-    return _rules(
+    return _shared_rules(
         calibrate["direction"],
         calibrate["same_night"],
         calibrate["scale_up"],
@@ -48,15 +48,15 @@ def rules(context):
     )
 
 
-# A process has one configuration, and a watch another one after a change; the tests have several.
+# A process has one configuration, a watch a further one after each change: the last ones are kept.
 @lru_cache(maxsize=8, typed=True)
-def _rules(*values):
-    """Return the `Rules` of some settings: one object, for it is a part of keys."""
+def _shared_rules(*values):
+    """Return the `Rules` of some settings: one object, because it is a part of keys."""
     return Rules(*values)
 
 
 def name_of_member_notes(kind):
-    """Return the name of the notes with `values_of_members` of a closed night's masters."""
+    """Return the name of the notes with the `values_of_members` of a kind in closed nights."""
     return f"members of {kind.name}"
 
 
@@ -71,8 +71,8 @@ def values_of_members(context, group):
     Returns
     -------
     list of (list or float)
-        `setups.medians_of` the members; a list of their settings, each once; and the variance that
-        the bias of a dark adds.
+        `setups.medians_of` the members; a list of their settings, each once; and the variance of
+        the bias that the members of a dark had subtracted, electrons^2.
     """
     rows = [context.row(file) for file in group.files]
     bias = _bias_of(group)
@@ -81,16 +81,17 @@ def values_of_members(context, group):
 
 
 def _bias_of(group):
-    """Return the `Use` of the bias that the members of a dark have subtracted, or None."""
+    """Return the `Use` of the bias that the members of a dark had subtracted, or None."""
     steps = group.steps if group.kind == DARK else ()
     uses = [use for step in steps if step.kind == BIAS for use in step.uses[:1]]
     return uses[0] if uses else None
 
 
 class MasterLibrary:
-    """The masters of a kind in the plan: rows and groups in, steps of `rule.MasterChoice` out.
+    """The masters of a kind in the plan: it takes rows and groups, and returns their steps.
 
-    It gives the rule the setups and the noise of detectors, and adds masters of larger windows.
+    `rule.MasterChoice` chooses. The library gives it the setups and the noise of detectors, and
+    adds the masters of larger windows.
 
     Parameters
     ----------
@@ -102,9 +103,9 @@ class MasterLibrary:
     groups : dict of str to ccdflow.run.job.Group
         The groups of the kind, by product.
     noises : dict of tuple to ccdflow.kinds.matching.rule_values.DetectorNoise
-        The noise of the detector of each setup met so far.
+        The noise of the detector of each setup that a frame has had so far.
     minimum : int
-        Frames that a master needs.
+        Number of frames that a master needs.
     """
 
     def __init__(self, context, kind):
@@ -112,11 +113,11 @@ class MasterLibrary:
         self._context = context
         self.noises = context.lookup((Lookup.NOISES, kind.name), dict)
         self._steps_with_cuts, self._ageing_by_camera = {}, {}
-        self._window_choices, self._larger_by_window = {}, {}
+        self._window_choices, self._larger_windows_by_key = {}, {}
         self._biases_of_darks = {}
         self.groups = {group.product: group for group in kind.groups(context)}
         self._members = self._members_of_groups()
-        # An archive of years has thousands of masters: their rows and setups are asked for once.
+        # An archive of years has thousands of masters: each row and setup is looked up once.
         first_members = {}
         for product, group in self.groups.items():
             first = context.row(group.files[0])
@@ -127,16 +128,16 @@ class MasterLibrary:
             self._chips.add(first, setup)
         self.minimum = kind.configuration(context)["minimum"]
         masters = list(self._candidates(first_members))
-        self._is_causal = rules(context).direction != "nearest"
-        self._masters = self._choice_among(
-            master for master in masters if master.frames >= self.minimum
+        self._is_causal = rules_of(context).direction != "nearest"
+        self._choice = self._choice_among(
+            master for master in masters if master.n_members >= self.minimum
         )
-        self._below_minimum = self._choice_among(
-            master for master in masters if master.frames < self.minimum
+        self._choice_below_minimum = self._choice_among(
+            master for master in masters if master.n_members < self.minimum
         )
 
     def _candidates(self, first_members):
-        """Yield the `CandidateMaster` of each group, of several nights one for each.
+        """Yield the `CandidateMaster` of each group: one for each night that the group has.
 
         Parameters
         ----------
@@ -152,21 +153,21 @@ class MasterLibrary:
 
     def _choice_among(self, masters):
         """Return the `rule.MasterChoice` among some masters, by the rules of the run."""
-        return rule.MasterChoice(masters, rules(self._context), self.noises.get)
+        return rule.MasterChoice(masters, rules_of(self._context), self.noises.get)
 
     def _members_of_groups(self):
-        """Return {product: its `values_of_members`}; those of closed nights were noted."""
-        members = {}
-        for night in self._context.summaries(name_of_member_notes(self.kind)).values():
-            members |= night
+        """Return {product: its `values_of_members`}; closed nights have them in their notes."""
+        members_by_product = {}
+        for notes_of_night in self._context.summaries(name_of_member_notes(self.kind)).values():
+            members_by_product |= notes_of_night
         for product, group in self.groups.items():
-            if product not in members:
-                members[product] = values_of_members(self._context, group)
-        return members
+            if product not in members_by_product:
+                members_by_product[product] = values_of_members(self._context, group)
+        return members_by_product
 
     @property
     def card_hashes(self):
-        """The cards that distinguish masters or must agree: {hash of a setup: hash of these}."""
+        """{hash of a setup: hash of the cards that distinguish masters or must agree}."""
         return {
             digest(setup): digest([keywords, sorted(self._common_cards[setup].items())])
             for setup, keywords in self._distinguishing_cards.items()
@@ -175,8 +176,8 @@ class MasterLibrary:
     def _compare_cards(self, first_members):
         """Return the cards in which masters differ, and those in which a frame must agree.
 
-        A card that all have alike distinguishes no masters, whatever it says; the temperature
-        is compared within its tolerance.
+        A card that all masters have alike distinguishes none of them. The temperature is no such
+        card: it is compared within its tolerance.
 
         Parameters
         ----------
@@ -188,7 +189,7 @@ class MasterLibrary:
         distinguishing_keywords : dict of tuple to list of str
             Keywords by setup.
         common_cards : dict of tuple to dict of str to str
-            Cards that all have alike, by setup.
+            Cards that all masters of a setup have alike, by setup.
         """
         settings_by_setup = {}
         for product, (_, setup) in first_members.items():
@@ -212,12 +213,12 @@ class MasterLibrary:
         return distinguishing_keywords, common_cards
 
     def _larger_windows(self, frame, row):
-        """Return [(the frame as one of a larger window, its region there)], smallest first."""
+        """Return [(the frame as if read out in a larger window, its region)], smallest first."""
         setup, facts = setup_of(self._context, row, self.kind), row.facts
-        window = (setup, row.geometry, row.recipe, facts["setting"], *_sections_of(facts))
-        if window not in self._larger_by_window:
+        window_key = (setup, row.geometry, row.recipe, facts["setting"], *_sections_of(facts))
+        if window_key not in self._larger_windows_by_key:
             larger_windows = self._chips.larger_windows(row, setup, self.kind.name)
-            self._larger_by_window[window] = [
+            self._larger_windows_by_key[window_key] = [
                 (
                     larger_setup,
                     self._card_entries(larger_setup, facts["setting"], larger_setting),
@@ -228,22 +229,22 @@ class MasterLibrary:
         epoch = [pair for pair in frame.setup[len(setup) :] if pair[0] == EPOCH]
         return [
             (replace(frame, setup=(*larger_setup, *epoch, *entries)), region)
-            for larger_setup, entries, region in self._larger_by_window[window]
+            for larger_setup, entries, region in self._larger_windows_by_key[window_key]
         ]
 
     def _observation_with_settings(self, first_row, medians, night, setup=None):
-        """Return the `Observation` of a frame or master, its setup with the cards that differ.
+        """Return the `Observation` of a frame or master, with the deciding cards in its setup.
 
         Parameters
         ----------
         first_row : ccdflow.run.rawframes.rows.Row
             Row of the frame, or of the first member.
         medians : list of (float or None)
-            `medians_of` the members: exposure, set point and temperature.
+            As `setups.medians_of` returns them: exposure, set point and sensor temperature.
         night : str
             Night of the frame or master.
         setup : tuple of (str, str), optional
-            Setup of the first member without these cards, where it is known.
+            Setup of the first member without these cards, if the caller has it.
 
         Returns
         -------
@@ -260,9 +261,9 @@ class MasterLibrary:
         )
 
     def _card_entries(self, setup, setting, larger_setting=None):
-        """Return the entries of a frame's cards for its setup.
+        """Return the entries that a frame's cards add to its setup.
 
-        With ``larger_setting`` the frame is taken to lie where that larger window does.
+        With ``larger_setting`` the frame has the place of that larger window.
         """
         cards = identity.cards_of(setting)
         if larger_setting is not None:
@@ -292,7 +293,7 @@ class MasterLibrary:
         Raises
         ------
         NeedsWholePlan
-            If frames of one setup have two noises, one of them in a closed night.
+            If two frames of one setup differ in their noise, and some nights are closed.
         """
         # A dark that is long enough for the longest member serves all members.
         seconds = [s for row in rows if (s := number_or_none(row.facts["exptime"])) is not None]
@@ -311,15 +312,15 @@ class MasterLibrary:
         return replace(step, missing=replace(step.missing, seconds=(min(seconds), longest_seconds)))
 
     def bias_of(self, product):
-        """Return the `Use` of the bias that the members of a dark have subtracted, or None.
+        """Return the `Use` of the bias that the members of a dark had subtracted, or None.
 
-        It is the first one of the plan, also where that one turned out to be refused: what a run
-        found out changes no choice.
+        It is the first bias of the plan, even if that bias was refused later: the outcome of a run
+        changes no choice.
 
         Parameters
         ----------
         product : str
-            Product of the dark; None of other masters.
+            Product of the dark. Other masters have no such bias: None.
 
         Returns
         -------
@@ -330,7 +331,7 @@ class MasterLibrary:
         return self._biases_of_darks[product]
 
     def uses_for(self, products, rows, night):
-        """Return the `Use` of each of some biases or flats that these frames may take.
+        """Return the `Use` of those of some biases or flats that frames may take.
 
         Parameters
         ----------
@@ -348,39 +349,39 @@ class MasterLibrary:
         if not products:
             return []
         frame = self._observation_with_settings(rows[0], medians_of(rows), night)
-        choice = self._masters.night_choice_of(self.kind.name, frame)
-        return choice.uses(products, frame.set_temperature, frame.temperature)
+        night_choice = self._choice.night_choice_of(self.kind.name, frame)
+        return night_choice.uses(products, frame.set_temperature, frame.temperature)
 
     def ageing(self, row):
-        """Return the electrons^2 by which a bias departs from the truth, for each day between."""
+        """Return the variance that a day between bias and frame adds, electrons^2."""
         if row.camera not in self._ageing_by_camera:
             noise = detector_noise_of(self._context, row)
             self._ageing_by_camera[row.camera] = noise.bias_ageing
         return self._ageing_by_camera[row.camera]
 
     def window_choice_of(self, row):
-        """Return the `WindowChoice` of a frame, which all of its setup and night share.
+        """Return the `WindowChoice` of a frame: one object for all frames of its setup and night.
 
         Raises
         ------
         NeedsWholePlan
-            If frames of one setup have two noises, one of them in a closed night.
+            If two frames of one setup differ in their noise, and some nights are closed.
         """
         light = _light_of(row.facts) if self.kind.name == FLAT else ()
         settings = (row.camera, row.geometry, row.recipe, *_settings_of(row.facts), *light)
-        # The frames of an epoch have the same setup.
+        # With these settings all frames of an epoch have the same setup.
         key = settings, epoch_of(self._context, row.camera, row.night)
         if key not in self._window_choices:
             self._window_choices[key] = self._find_window_choice(row)
         return self._window_choices[key].choice_of_night(row.night)
 
     def _find_window_choice(self, row):
-        """Return a new `WindowChoice`, of the night of a frame."""
+        """Return a new `WindowChoice` for the night of a frame."""
         frame = self._observation_with_settings(row, medians_of([row]), row.night)
         return WindowChoice(self.kind.name, self._night_choices(frame, row), self._choose_step, {})
 
     def _note_noise(self, setup, row):
-        """Note the noise of a detector, which the first frame of a setup has."""
+        """Note the detector's noise of a setup: that of its first frame."""
         known_noise = self.noises.get(setup)
         if known_noise is None:
             self.noises[setup] = detector_noise_of(self._context, row)
@@ -390,16 +391,16 @@ class MasterLibrary:
             raise NeedsWholePlan("frames of one setup have two noises: the first counts")
 
     def _night_choices(self, frame, row):
-        """Return [(`NightChoice` of a frame, its region)] of its own and of larger windows.
+        """Return [(`NightChoice` of a frame, its region)], for its own window and larger ones.
 
-        The region in the own window, the first one, is None.
+        The own window is the first entry, and its region is None.
         """
         self._note_noise(frame.setup, row)
         frames_and_regions = [(frame, None), *self._larger_windows(frame, row)]
         for frame_in_window, _ in frames_and_regions:
             self.noises.setdefault(frame_in_window.setup, self.noises[frame.setup])
         return [
-            (self._masters.night_choice_of(self.kind.name, frame_in_window), region)
+            (self._choice.night_choice_of(self.kind.name, frame_in_window), region)
             for frame_in_window, region in frames_and_regions
         ]
 
@@ -408,7 +409,7 @@ class MasterLibrary:
         (window_choice, _), *larger_choices = choices
         step = window_choice.choose(seconds, *degrees)
         if step.uses and not larger_choices:
-            # Most frames take this way: they need no part of a larger window.
+            # Most frames return here: they need no part of a larger window.
             return step
         cuts = []
         if step.needed:
@@ -421,12 +422,12 @@ class MasterLibrary:
         if key not in self._steps_with_cuts:
             uses = self._with_cuts(step.uses, cuts)
             with_cuts = Step(step.kind, uses, step.needed, missing_master)
-            # The steps of the key are kept, so that their ids stay their own.
+            # The steps of the key are kept: while they exist, no other object has their ids.
             self._steps_with_cuts[key] = with_cuts, step, cuts
         return self._steps_with_cuts[key][0]
 
     def _with_cuts(self, uses, cuts):
-        """Return the masters of a window, and those that are cut from larger ones.
+        """Return the masters of a window, with those that are cut from larger ones behind them.
 
         Parameters
         ----------
@@ -443,20 +444,23 @@ class MasterLibrary:
                     use_of_product[use.product] = _cut_use(use, region)
         uses_in_order = list(use_of_product.values())
         if self._is_causal:
-            # A later master of the same window comes after an earlier master of a larger one: so a
-            # night that is added changes no frame that had a master.
+            # A later master of the frame's window comes after an earlier master of a larger one:
+            # a night that is added changes no frame that had a master.
             uses_in_order.sort(key=match_sentences.is_later)
         return tuple(uses_in_order[:MOST_CANDIDATES])
 
     def _missing_master(self, frame, step):
-        """Return the `Missing` of a frame; where a group has too few frames, that of the group."""
-        below_minimum = step
+        """Return the `Missing` of a frame.
+
+        Where a group would fit, but has too few frames, the result names this group.
+        """
+        step_below_minimum = step
         if step.needed:
-            below_minimum = self._below_minimum.choose(self.kind.name, frame)
-        if not below_minimum.uses:
+            step_below_minimum = self._choice_below_minimum.choose(self.kind.name, frame)
+        if not step_below_minimum.uses:
             return step.missing and _with_values_of(step.missing, frame)
-        products_of_night = (use.product for use in below_minimum.uses if use.lag == 0)
-        product = next(products_of_night, below_minimum.uses[0].product)
+        products_of_night = (use.product for use in step_below_minimum.uses if use.lag == 0)
+        product = next(products_of_night, step_below_minimum.uses[0].product)
         group = self.groups[product]
         return Missing(
             self.kind.name,
@@ -468,7 +472,7 @@ class MasterLibrary:
         )
 
     def refused_masters(self, rows, night, nights):
-        """Return [(master, why)] of the masters of some nights that a frame may not take.
+        """Return the masters of some nights that a frame may not take, and why.
 
         Parameters
         ----------
@@ -492,21 +496,21 @@ class MasterLibrary:
             for frame_in_larger, _ in self._larger_windows(frame, rows[0])
         }
         refusals = []
-        for master, reason in self._masters.refused_masters(kind, frame, nights):
+        for master, reason in self._choice.refused_masters(kind, frame, nights):
             frame_in_larger = frames_in_larger.get(master.observation.setup)
             if frame_in_larger is not None:
-                reason = self._masters.why_not(kind, frame_in_larger, master)
+                reason = self._choice.why_not(kind, frame_in_larger, master)
             refusals += [(master, reason)] if reason else []
         reason = f"fewer than the minimum of {self.minimum}"
-        below_minimum = self._below_minimum.masters_that_fit(kind, frame, nights)
-        return refusals + [(master, reason) for master in below_minimum]
+        too_small_masters = self._choice_below_minimum.masters_that_fit(kind, frame, nights)
+        return refusals + [(master, reason) for master in too_small_masters]
 
 
 def _with_values_of(missing_master, frame):
     """Return why a frame has no master, with its own exposure and temperature.
 
-    Frames of about the same exposure share a `Missing`; the temperature matters where a dark is of
-    another one.
+    Frames of about the same exposure share a `Missing`. The temperature is named only where a dark
+    has another one.
     """
     seconds = missing_master.seconds
     if seconds and frame.exptime is not None:
@@ -516,7 +520,7 @@ def _with_values_of(missing_master, frame):
 
 
 def _cut_use(use, region):
-    """Return the `Use` of a master of a larger window, of which a region is applied."""
+    """Return the `Use` of a master of a larger window: only a region of the master is applied."""
     section = region.to_fits()
     return replace(
         use,

@@ -1,4 +1,4 @@
-"""The values of all masters that planning some nights needs, noted when nothing was to be done."""
+"""The values of all masters that a plan of some nights needs, from a run with nothing to do."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def snapshot_of(context, kind):
     Returns
     -------
     dict of str to (list or dict), or None
-        Plain values; None where no frame looked for such a master.
+        Values that JSON can hold; None where no frame looked for such a master.
     """
     library = context.lookups.get((Lookup.MASTER_LIBRARY, kind.name))
     if library is None:
-        # No frame asked for a master: the values noted before hold.
+        # No frame asked for a master: the earlier notes still hold.
         nights = context.closed_nights
         return None if nights is None else nights.notes_of_kind(kind.name)
     noises = [[setup, astuple(noise)] for setup, noise in library.noises.items()]
@@ -34,7 +34,7 @@ def snapshot_of(context, kind):
 
 
 def restore_noises(context, kind, snapshot):
-    """Give a context of some nights the result of `snapshot_of`.
+    """Put the noises of a `snapshot_of` into a context of some nights.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def check_snapshot(context, kind, snapshot, *, is_new):
     Raises
     ------
     NeedsWholePlan
-        If they differ: the choices of closed nights may change.
+        If the cards differ: the choices of closed nights may change.
     """
     is_asked = is_new or (Lookup.MASTER_LIBRARY, kind.name) in context.lookups
     if snapshot is None or not is_asked:

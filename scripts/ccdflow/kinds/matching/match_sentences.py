@@ -1,4 +1,4 @@
-"""Masters, frames and choices in words: the failed criterion, the masters there are, the reason."""
+"""Masters, frames and choices in words: lags, differences of setups, and reasons."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.run.master_choices import MissingCause, Remark, RemarkKind
 from ccdflow.wording import first_named
 
-# Looked up once: a plan scales hundreds of thousands of darks.
+# A name of the module is found faster than a member of an enumeration: a plan scales hundreds of
+# thousands of darks.
 _SCALE_KIND = RemarkKind.SCALE
 
 
-# Lags are whole nights, mostly: those of 27 years fit. A lag beyond them is only worded again.
+# Most lags are whole nights: those of 27 years fit. A lag that has left the cache is worded again.
 @lru_cache(maxsize=10_000)
 def lag_words(lag, than=""):
-    """Return how long before or after a frame a master was taken: all texts word it by this.
+    """Return in words how long before or after a frame a master was taken.
 
     Parameters
     ----------
     lag : float or None
         Nights from the master to the frame; negative for a later master; NaN or None if unknown.
     than : str, optional
-        What the master comes before or after, where the text has not named it.
+        The noun for the frame, where the text around these words does not name it.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def lag_words(lag, than=""):
     'of another night, days between unknown'
     """
     if lag is None or math.isnan(lag):
-        # The frame or the master has no date: the words are true of both.
+        # The frame or the master has no date: the words are true in both cases.
         return "of another night, days between unknown"
     if lag == 0:
         return "own night"
@@ -62,11 +63,11 @@ def lag_words(lag, than=""):
     return f"{words} {than}".strip()
 
 
-# Lags are whole nights, mostly: those of 27 years fit. Frames of one lag share the remark: a plan
-# has hundreds of thousands of them.
+# Most lags are whole nights: those of 27 years fit. Frames of one lag share the remark, because a
+# plan has hundreds of thousands of them.
 @lru_cache(maxsize=10_000)
 def remark_on_lag(lag):
-    """Return the `Remark` on a master of another night: see `lag_words`."""
+    """Return the `Remark` on a master of another night, with `lag_words`."""
     return Remark(RemarkKind.LAG, lag_words(lag))
 
 
@@ -81,7 +82,7 @@ def remark_on_degrees(degrees):
 
 
 def warmer_words(degrees):
-    """Return by how much a master is warmer than a frame.
+    """Return in words by how many degrees Celsius a master is warmer or colder than a frame.
 
     Examples
     --------
@@ -92,12 +93,12 @@ def warmer_words(degrees):
 
 
 def span_words(degrees):
-    """Return by how much a master is warmer than frames that take it.
+    """Return in words by how many degrees Celsius a master is warmer than several frames.
 
     Parameters
     ----------
     degrees : sequence of float
-        Degrees Celsius, one value for each frame.
+        Degrees Celsius by which the master is warmer, one value for each frame.
 
     Returns
     -------
@@ -118,7 +119,7 @@ def span_words(degrees):
 
 
 def degrees_words(observation):
-    """Return the temperature of a frame or master in words, '' where it is unknown.
+    """Return the temperature of a frame or master in words; '' where it is unknown.
 
     Parameters
     ----------
@@ -137,17 +138,18 @@ def degrees_words(observation):
 
 # A sentence names at most this many masters, exposures or filters.
 _MOST_NAMED = 6
-# Up to this factor a larger variance is given in per cent, above it as a factor.
+# A variance that is larger by less than this factor is given in per cent, other ones as a factor.
 _LEAST_FACTOR_IN_TIMES = 1.02
 
 
 class MissingWords(NamedTuple):
-    """The words on a missing master, split so that frames which want other values share the rest.
+    """The words on a missing master in three parts: frames may differ in one and share two.
 
     Attributes
     ----------
     start, wanted_trait, end : str
-        Joined they are the reason; ``wanted_trait`` is the filter, or exposure and temperature.
+        The three parts together are the reason. ``wanted_trait`` is the filter of a flat, or
+        exposure and temperature of a dark.
     """
 
     start: str
@@ -202,7 +204,7 @@ def _exposure_words(seconds):
 
 
 def missing_words(missing_master):
-    """Return why a master is missing, '' where none is.
+    """Return why a master is missing, in words; '' where none is missing.
 
     Parameters
     ----------
@@ -216,12 +218,12 @@ def missing_words(missing_master):
 
 
 def differences(master_setup, frame_setup):
-    """Return (name, master's value, frame's value) of everything in which two setups differ.
+    """Return (name, master's value, frame's value) for each value in which two setups differ.
 
     Parameters
     ----------
     master_setup, frame_setup : iterable of (str, str)
-        Setups: names and values.
+        Names and values of the setups.
 
     Returns
     -------
@@ -236,12 +238,12 @@ def differences(master_setup, frame_setup):
 
 
 def why_lost(winner, rival, rules):
-    """Return why one master goes before another, in a few words.
+    """Return in a few words why one master is ranked behind another.
 
     Parameters
     ----------
     winner, rival : ccdflow.run.master_choices.Use
-        The first one is taken.
+        The master that is taken, and the one that is ranked behind it.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
@@ -252,25 +254,25 @@ def why_lost(winner, rival, rules):
 
 
 def _why_lost_by_rule(winner, rival, rules):
-    """Return the rule that goes before the variance and decided between two masters, or ''."""
-    is_after = rules.direction != "nearest" and is_later(rival)
-    if is_after and not is_later(winner):
+    """Return the rule, other than variance, that decided between two masters; '' for none."""
+    is_rival_later = rules.direction != "nearest" and is_later(rival)
+    if is_rival_later and not is_later(winner):
         return "of a later night"
     if rival.cut and not winner.cut:
         return "of a larger window"
     if rival.scale > HARMLESS_SCALE_UP >= winner.scale:
         return f"would be scaled up {rival.scale:.3g} times"
-    if is_after and rival.lag < winner.lag:
+    if is_rival_later and rival.lag < winner.lag:
         return "further away in time"
     return _why_lost_by_night_or_scale(winner, rival, rules)
 
 
 def _why_lost_by_night_or_scale(winner, rival, rules):
-    """Return the last rules that go before the variance: nights, and scales that do no harm."""
-    if rules.same_night and winner.lag == 0 and rival.lag != 0:
+    """Return the rule on own nights, exact darks or dates that decided; '' for none of them."""
+    if rules.prefers_own_night and winner.lag == 0 and rival.lag != 0:
         return "not of the own night"
-    is_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)
-    if (winner.scale == 1, rival.scale == 1) == (True, False) and not is_near:
+    is_only_rival_near = abs(rival.lag or 0) <= EXACT_NIGHTS < abs(winner.lag or 0)
+    if (winner.scale == 1, rival.scale == 1) == (True, False) and not is_only_rival_near:
         return f"would be scaled by {rival.scale:.3g}"
     if (winner.lag is None, rival.lag is None) == (False, True):
         return "of another night, days between unknown"
@@ -278,41 +280,41 @@ def _why_lost_by_night_or_scale(winner, rival, rules):
 
 
 def _why_lost_by_variance(winner, rival):
-    """Return how much more variance a master that lost adds, or why it lost with less."""
-    # A dark leaves a part of the bias in the frame: its variance belongs to the comparison.
-    biases = [use.bias_left for use in (winner, rival)]
-    best_variance, other_variance = winner.variance + biases[0], rival.variance + biases[1]
-    if other_variance > best_variance:
+    """Return how much more variance a rival adds, or why it lost although it adds less."""
+    # A dark leaves a part of the bias in the frame: the variance of this part is compared as well.
+    winner_variance = winner.variance + winner.bias_left
+    rival_variance = rival.variance + rival.bias_left
+    if rival_variance > winner_variance:
         words_on_degrees = f"{warmer_words(rival.warmer)}, " if rival.warmer else ""
-        with_bias = "with its bias " if any(biases) else ""
-        return f"{words_on_degrees}{with_bias}{_more_words(other_variance / best_variance)}"
-    if other_variance < best_variance:
-        return _why_less_lost(winner, rival, other_variance / best_variance)
+        with_bias = "with its bias " if winner.bias_left or rival.bias_left else ""
+        return f"{words_on_degrees}{with_bias}{_more_words(rival_variance / winner_variance)}"
+    if rival_variance < winner_variance:
+        return _why_less_lost(winner, rival, rival_variance / winner_variance)
     if abs(rival.lag or 0) > abs(winner.lag or 0):
         return "as good, and further away in time"
     return "as good: of these the first by name is taken"
 
 
-def _more_words(times):
-    """Return by how much a variance is above another one.
+def _more_words(ratio):
+    """Return in words how many times another variance a larger one is.
 
     Examples
     --------
     >>> _more_words(1.68), _more_words(1.00095)
     ('adds 1.68 times the variance', 'adds 0.1 % more variance')
     """
-    if times < _LEAST_FACTOR_IN_TIMES:
-        return f"adds {100 * (times - 1):.1g} % more variance"
-    return f"adds {times:.3g} times the variance"
+    if ratio < _LEAST_FACTOR_IN_TIMES:
+        return f"adds {100 * (ratio - 1):.1g} % more variance"
+    return f"adds {ratio:.3g} times the variance"
 
 
 def _why_less_lost(winner, rival, ratio):
-    """Return why a master lost although it adds less variance."""
+    """Return why a rival lost although it adds only ``ratio`` times the variance."""
     if winner.is_measured:
         return f"adds {ratio:.2g} times the variance, too small a difference"
     if rival.is_measured:
         return "the electrons of the one that is taken are not known"
-    # Biases are ranked by variance alone, except the one that the dark's members had subtracted.
+    # Variance alone ranks biases, except the bias that the dark's members had subtracted.
     return "not the bias that the dark had subtracted"
 
 
@@ -322,7 +324,7 @@ def is_later(use):
 
 
 def count_differences(observation, frame):
-    """Return in how many criteria a master and a frame differ.
+    """Return the number of criteria in which a master and a frame differ.
 
     Parameters
     ----------
@@ -338,7 +340,7 @@ def count_differences(observation, frame):
 
 
 def differences_in_words(observation, frame):
-    """Return in words in which criteria another setup differs from a frame's.
+    """Return in words the criteria in which a master and a frame differ.
 
     Parameters
     ----------
@@ -351,8 +353,8 @@ def differences_in_words(observation, frame):
     str
     """
     all_differences = differences(observation.setup, frame.setup)
-    # Another size, binning or gain makes another layout, and in another setup other cards
-    # distinguish masters: layout and cards are named only if nothing else is.
+    # With another size, binning or gain the layout differs as well, and other cards distinguish
+    # the masters. Layout and cards are therefore named only if nothing else differs.
     differences_named = [
         each for each in all_differences if not _is_of_other_setup(*each)
     ] or all_differences
@@ -360,7 +362,7 @@ def differences_in_words(observation, frame):
 
 
 def _is_of_other_setup(name, master_value, frame_value):
-    """Return whether a value differs only because another value of the setup does."""
+    """Return whether a value may differ only because another value of the setup differs."""
     return name == "layout" or (name == SETTING_NAME and not (master_value and frame_value))
 
 
@@ -385,13 +387,14 @@ def _difference_in_words(name, master_value, frame_value):
         frame_epoch = _epoch_words(frame_value, master_value)
         return f"the camera as {master_epoch} instead of {frame_epoch}"
     if " " in name:
-        # A setup names only cards in which masters differ, so the value of one may be missing.
+        # The entry "KEYWORD value" has the value of all masters in its name. Only the setup of a
+        # frame with another value has such an entry.
         return f"{name} instead of {frame_value or master_value}"
     if name == "ccdsum":
         master_value, frame_value = (
             "x".join(value.split()) for value in (master_value, frame_value)
         )
-    # The gain may be a name, such as HIGH.
+    # A gain without a unit may be a name, such as HIGH.
     has_unit = name in _UNITS and (frame_value or master_value)[0].isdigit()
     unit, label = f" {_UNITS[name]}" if has_unit else "", _NAMES.get(name, name)
     if not master_value:
@@ -432,7 +435,7 @@ def _values_by_keyword(text):
 
 
 def _cards_in_words(text):
-    """Return the cards of a setting in words; those that the header lacks come last.
+    """Return the cards of a setting in words, the absent ones last.
 
     Examples
     --------
@@ -444,21 +447,21 @@ def _cards_in_words(text):
 
 
 def _cards_there_and_lacking(text):
-    """Return the cards of a setting, and the keywords of those that the header lacks: two lists."""
+    """Return a list of the cards of a setting, and a list of the keywords that the header lacks."""
     cards = text.split(", ")
     absent_keywords = [card.removesuffix(_ABSENT) for card in cards if card.endswith(_ABSENT)]
     return [card for card in cards if not card.endswith(_ABSENT)], absent_keywords
 
 
 def _epoch_words(epoch, other_epoch):
-    """Return an epoch in words; the first one has no beginning, and ends where the other begins."""
+    """Return an epoch in words; the first epoch, '', ends where the other one begins."""
     return f"from {epoch} on" if epoch else f"before {other_epoch}"
 
 
 def setup_words(setup):
     """Return a setup in words: ``lfc 512x1032 1x1 g1.1``."""
     return " ".join(
-        # A card by itself would read as a part of the words before it.
+        # Without "with" a card would read as a part of the words before it.
         ("with " if name in _CARDS and _cards_there_and_lacking(value)[0] else "") + words
         for name, value in setup
         if value and name not in LONG_VALUES and (words := trait_words(name, value))
@@ -466,7 +469,7 @@ def setup_words(setup):
 
 
 def trait_words(name, value):
-    """Return a value of a setup in words that give its meaning where it is a number.
+    """Return a value of a setup in words; a number gets a word or sign for its meaning.
 
     Parameters
     ----------
@@ -487,7 +490,7 @@ def trait_words(name, value):
     if name == EPOCH:
         return f"from {value} on"
     if " " in name:
-        # A card in which all masters agree, and this frame does not.
+        # All masters agree in this card; the frame has another value.
         return f"with {_CARD.fullmatch(name)[1]} {value}"
     if name in _CARDS:
         return _cards_in_words(value)
@@ -501,7 +504,7 @@ def trait_words(name, value):
 
 
 def master_in_words(master, kind):
-    """Return the words that distinguish a master: ``300 s at -20 C (3, 2016-03-13)``.
+    """Return the traits of a master, its number of frames and night: ``300 s (3, 2016-03-13)``.
 
     Parameters
     ----------
@@ -518,7 +521,7 @@ def master_in_words(master, kind):
     if kind == "dark":
         degrees = degrees_words(observation)
         traits += f" at {degrees}" if degrees else ""
-    return f"{traits} ({master.frames}, {observation.night})".strip()
+    return f"{traits} ({master.n_members}, {observation.night})".strip()
 
 
 def masters_in_words(masters, kind):
@@ -536,12 +539,12 @@ def masters_in_words(masters, kind):
     return first_named([master_in_words(master, kind) for master in masters], _MOST_NAMED)
 
 
-# A line names at most this many reasons of several products.
+# A line names at most this many different reasons.
 _MOST_REASONS = 3
 
 
 def reasons_words(reasons):
-    """Return the reasons of several frames in one line: all that they lack is named.
+    """Return the reasons of several frames in one line: equal reasons are named once.
 
     Parameters
     ----------
@@ -573,6 +576,6 @@ def reasons_words(reasons):
 
 
 def _list_names(names):
-    """Return names with commas, shortest exposures first; the rest is counted."""
+    """Return names with commas, shortest exposures first; after the first names a count."""
     names_in_order = sorted(names, key=lambda name: (len(name.partition(".")[0]), name))
     return first_named(names_in_order, _MOST_NAMED)

@@ -1,9 +1,9 @@
 """The flat that a frame takes once the flats are combined and their signal to noise is known.
 
-Before a flat is reduced nobody knows its electrons: the masters of a kind are put into an order by
+The electrons of a flat are not known before it is reduced. A plan therefore orders the flats by
 their number of frames, and all flats that compete are made before the frame. The frame takes the
-first flat in that order that could be made, unless another one adds much less noise. The figures of
-a flat depend on its raw frames, so that the choice depends on the archive alone.
+first of these flats that could be made, unless another one adds much less noise. The figures of a
+flat depend on its raw frames alone, so that the choice depends on the archive alone.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdflow.calibrate.applied_masters import FLAT
-from ccdflow.kinds.matching.master_library import rules
+from ccdflow.kinds.matching.master_library import rules_of
 from ccdflow.kinds.matching.pairs import rank_of
 from ccdflow.run import job_records
 from ccdflow.run.lookups import OutcomeKey
 from ccdflow.run.products.product_names import reduced_product
 
 BETTER_FACTOR = 1.5
-"""A flat goes before an earlier one of the list if it adds less variance by this factor."""
+"""A flat goes before the first one if the first adds more than this factor times its variance."""
 
-# Other masters, subtracted from the same frames, raise a flat's (signal to noise)^2 by at most
-# this factor.
-_SCATTER_FACTOR = 1.2
+# A flat that is made again of the same frames, with another bias or dark, has at most this factor
+# times its former (signal to noise)^2.
+_MOST_IMPROVEMENT = 1.2
 
 
 def mean_figure(record, name):
@@ -55,7 +55,7 @@ def competing_flats(context, step):
     Returns
     -------
     list of ccdflow.run.master_choices.Use
-        The first one first; [] where there is none, and of other masters.
+        The first flat first; [] where none can be made, and for other masters.
     """
     if step.kind != FLAT:
         return []
@@ -65,33 +65,33 @@ def competing_flats(context, step):
 
 
 def _competing_flats(context, step):
-    """Return the flats whose rank equals that of the first one that is made.
+    """Return the flats whose rank equals that of the first flat that is made.
 
-    A flat of a better rank that could not be made is passed over. One of a worse rank never wins,
-    whatever its noise.
+    Flats that could not be made are passed over. A flat of a worse rank never wins, whatever its
+    noise.
     """
-    run_rules = rules(context)
+    run_rules = rules_of(context)
     made_uses = [use for use in step.uses if is_made(context, use)]
     ranks = [rank_of(use, run_rules) for use in made_uses]
     return [use for use, rank in zip(made_uses, ranks, strict=True) if rank == ranks[0]]
 
 
 def flats_of_one_rank(context, step, use):
-    """Return the flats of a step that their variance alone ranks among each other.
+    """Return the flats of a step that have the rank of one flat: their variance alone orders them.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     step : ccdflow.run.master_choices.Step
     use : ccdflow.run.master_choices.Use
-        One of them.
+        The one flat.
 
     Returns
     -------
     list of str
-        Products; [] of other masters.
+        Products; [] for other masters.
     """
-    run_rules = rules(context)
+    run_rules = rules_of(context)
     uses_of_rank = (
         each for each in step.uses if rank_of(each, run_rules) == rank_of(use, run_rules)
     )
@@ -99,10 +99,10 @@ def flats_of_one_rank(context, step, use):
 
 
 def order_by_measurement(context, step):
-    """Return a step with its masters in the order that follows from those that were made.
+    """Return a step with its masters in the order that the masters made so far give.
 
-    Flats are in the order of the variance that they were measured to add; the bias that is best
-    with the dark that could be made goes first.
+    The flat that its measured variance prefers goes first. Of biases, the best one for the dark
+    that could be made goes first.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def order_by_measurement(context, step):
     Returns
     -------
     ccdflow.run.master_choices.Step
-        The same object where that is the order of the plan.
+        The same object where the order is that of the plan.
     """
     if not step.pairs and (step.kind != FLAT or not step.uses):
         return step
@@ -123,7 +123,7 @@ def order_by_measurement(context, step):
 
 
 def _pair_first(context, step):
-    """Return a step whose first bias is the one that is best with the first dark there is."""
+    """Return a step whose first bias is the best one for the first dark that was made."""
     biases_of_pairs = (
         bias
         for dark, bias in step.pairs
@@ -137,7 +137,7 @@ def _pair_first(context, step):
 
 
 def _measured_flat_first(context, step):
-    """Return a step whose first flat is the one that measurements prefer."""
+    """Return a step whose first flat is the one that `preferred_flat` names."""
     rivals = competing_flats(context, step)
     products = [use.product for use in rivals]
     is_any_measured = any(_measured_variance(context, use) for use in rivals)
@@ -154,7 +154,7 @@ def _measured_flat_first(context, step):
 
 
 def with_measured_variance(context, use):
-    """Return a flat with the variance that it was measured to add, where that is known.
+    """Return the `Use` of a flat with its measured variance, where that is known.
 
     Parameters
     ----------
@@ -170,7 +170,10 @@ def with_measured_variance(context, use):
 
 
 def _expected_variances(context, rivals):
-    """Return {product: variance that it adds}, by its earlier record where it is made again."""
+    """Return {product: variance that the flat adds, relative to the signal^2, or None}.
+
+    The earlier record of a flat counts while the flat is made again.
+    """
     return {
         use.product: _measured_variance(context, use)
         or _variance_of_flat(use, context.earlier_record(use.product))
@@ -179,15 +182,15 @@ def _expected_variances(context, rivals):
 
 
 def preferred_flat(products, variances):
-    """Return which of some flats goes first; None without flats.
+    """Return the flat that goes first; None without flats.
 
     Parameters
     ----------
     products : sequence of str
-        In the order in which they go where nothing is measured.
+        In the order of the plan.
     variances : dict of str to (float or None)
-        Measured ones; None or no entry for a flat that is not measured, whose place in the order
-        stays as it is.
+        Measured variances; None or no entry for a flat that is not measured. Such a flat stays the
+        first if it is the first of the plan; otherwise it does not become the first.
 
     Returns
     -------
@@ -216,7 +219,7 @@ def preferred_flat(products, variances):
 
 
 def may_take_another(context, steps):
-    """Return whether flats that are made in this run may make frames take another one than planned.
+    """Return whether the flats of this run may change which flat frames take.
 
     Parameters
     ----------
@@ -237,7 +240,7 @@ def may_take_another(context, steps):
 
 
 def _may_take_another(context, step):
-    """Return whether flats of this run may change which one is taken."""
+    """Return whether the flats of this run may change which flat of one step is taken."""
     if not any(context.earlier_record(use.product) for use in step.uses):
         # All flats are new: no frame was calibrated with one of them.
         return False
@@ -249,7 +252,7 @@ def _may_take_another(context, step):
     first_product = preferred_flat(products, variances_now)
     first_of_others = preferred_flat(products[1:], variances_now)
     if pending_uses[0] is rivals[0] and first_product not in (products[0], first_of_others):
-        # All other flats are compared with this one, which may still be refused.
+        # All other flats are compared with the first one, which may still be refused.
         return True
     cases_of_least_variance = (
         {**variances_now, use.product: _least_variance(context, use)} for use in pending_uses
@@ -260,7 +263,7 @@ def _may_take_another(context, step):
 
 
 def is_made(context, use):
-    """Return whether a master was made or, while planning, will be.
+    """Return whether a master was made or, during planning, will be made.
 
     Parameters
     ----------
@@ -275,21 +278,31 @@ def is_made(context, use):
 
 
 def _measured_variance(context, use):
-    """Return the variance that a flat adds by its current record; None if it was not measured."""
+    """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
     return _variance_of_flat(use, context.outcome(use.product))
 
 
-def _variance_of_flat(use, record, quality_factor=1.0):
-    """Return the variance that a flat adds, relative to the signal^2; None if not measured."""
-    quality = mean_figure(record, "signal_to_noise")
-    return None if quality is None else 1 / (quality_factor * quality**2) + use.ageing
+def _variance_of_flat(use, record, improvement=1.0):
+    """Return the variance that a flat adds by a record, relative to the signal^2; None without one.
+
+    Parameters
+    ----------
+    use : ccdflow.run.master_choices.Use
+    record : ccdflow.run.job_records.Record or None
+    improvement : float
+        Factor by which the flat's (signal to noise)^2 exceeds that of the record.
+    """
+    signal_to_noise = mean_figure(record, "signal_to_noise")
+    if signal_to_noise is None:
+        return None
+    return 1 / (improvement * signal_to_noise**2) + use.ageing
 
 
 def _least_variance(context, use):
-    """Return the least variance that a flat may have after this run."""
+    """Return the least variance that a flat may add after this run, relative to the signal^2."""
     earlier_record = context.earlier_record(use.product)
     earlier_keys = {} if earlier_record is None else dict(earlier_record.basis.get("members", ()))
-    # A frame that was set aside stays in its group without a record, and brings no light.
+    # A frame that was set aside stays in its group, has no record, and adds no electrons.
     records = {
         file: record
         for file in context.group(use.product).files
@@ -298,5 +311,5 @@ def _least_variance(context, use):
     if not records or any(earlier_keys.get(file) != record.key for file, record in records.items()):
         # A new frame may be of any brightness, so the least variance is assumed.
         return 0.0
-    share = len(records) / max(1, len(earlier_record.data.get("members", ())))
-    return _variance_of_flat(use, earlier_record, _SCATTER_FACTOR * share) or 0.0
+    members_ratio = len(records) / max(1, len(earlier_record.data.get("members", ())))
+    return _variance_of_flat(use, earlier_record, _MOST_IMPROVEMENT * members_ratio) or 0.0

@@ -1,8 +1,8 @@
-"""The bias and dark that a frame takes together: a pure function of those that it may take.
+"""The bias and dark that a frame takes together: a pure function of its candidates.
 
-R - B - k (D - B') holds two biases: that of the frame, B, and that of the dark's members, B'. They
-cancel at k = 1 only where both are the same. The pair that adds the least is taken, so that the
-bias of the dark is a candidate for the frame as well.
+R - B - k (D - B') contains two biases: B of the frame, and B' of the dark's members. They cancel
+only where k = 1 and both are one bias. The frame takes the pair that adds the least variance. So
+the bias of each dark is a candidate for the frame as well.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
     Parameters
     ----------
     bias, dark : ccdflow.run.master_choices.Use
-        As the frame takes them.
+        The bias and dark of the frame.
     bias_in_dark : ccdflow.run.master_choices.Use or None
-        The bias as the dark's members had it subtracted; None where that is not known.
+        The bias that the dark's members had subtracted; None where it is not known.
     ageing : float
-        Electrons^2 by which a bias departs from the truth, for each day between.
+        The variance that a day between bias and frame adds, electrons^2.
 
     Returns
     -------
@@ -31,42 +31,43 @@ def variance_of_biases(bias, dark, bias_in_dark, ageing):
 
     Notes
     -----
-    Where both biases are one, B, the bias level b(t) of their three nights leaves
-    b(frame) - b(B) - k (b(dark) - b(B)). The level departs at random by ``ageing`` a day, so that
-    the variance follows from the days between the three.
+    Where both biases are B, the bias levels b(t) of the three nights leave
+    b(frame) - b(B) - k (b(dark) - b(B)). The level is a random walk, whose variance grows by
+    ``ageing`` a day. The result follows from the days between the three nights.
     """
     k = dark.scale
     if bias_in_dark is None:
         return bias.variance
     if bias_in_dark.product != bias.product:
         return bias.variance + k**2 * bias_in_dark.variance
-    to_frame, dark_to_frame = abs(bias.lag or 0), abs(dark.lag or 0)
-    to_dark = abs(bias_in_dark.lag or 0)
-    # Undated masters have no days; no days make the variance negative.
-    days = (1 - k) * to_frame + k * (k - 1) * to_dark + k * dark_to_frame
-    return (1 - k) ** 2 * (bias.variance - ageing * to_frame) + ageing * max(days, 0.0)
+    # An undated master has no lag, and counts as of the same night.
+    bias_to_frame, dark_to_frame = abs(bias.lag or 0), abs(dark.lag or 0)
+    bias_to_dark = abs(bias_in_dark.lag or 0)
+    days = (1 - k) * bias_to_frame + k * (k - 1) * bias_to_dark + k * dark_to_frame
+    # Such lags may contradict each other, which must not make the variance negative.
+    return (1 - k) ** 2 * (bias.variance - ageing * bias_to_frame) + ageing * max(days, 0.0)
 
 
 class BiasesOfDarks:
-    """The biases that compete in frames with some darks, whatever the exposure of the frames.
+    """The biases that compete in frames with some darks, for all exposures of the frames.
 
-    Exposures that differ by a thousandth have the same darks with other scales: their biases are
-    compared once, and so is all that an exact dark leaves of a bias.
+    Frames whose exposures differ by a thousandth have the same darks with other scales. Their
+    biases are compared once, and the pairs of exact darks are computed once.
 
-    Masters compete where their variance alone ranks them: those of a later night and those cut from
-    a larger window stay behind, and an exact dark of these weeks stays before scaled ones.
+    Masters compete where their variance alone ranks them. Those of a later night and those cut from
+    a larger window stay behind the others. An exact dark of these weeks stays before scaled ones.
 
     Parameters
     ----------
     bias : ccdflow.run.master_choices.Step
-        Step of the bias of the frames, the best alone first.
+        Step of the bias of the frames, ordered for frames without a dark.
     biases_of_darks : list of ccdflow.run.master_choices.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
     ageing : float
-        As `variance_of_biases` takes it.
+        The variance that a day between bias and frame adds, electrons^2.
     uses_of : callable
-        Takes a list of biases and returns the `Use` of those that the frame may take.
+        Takes a list of biases, and returns the `Use` of those that the frame may take.
     """
 
     def __init__(self, bias, biases_of_darks, rules, ageing, uses_of):
@@ -79,18 +80,18 @@ class BiasesOfDarks:
             None if bias_in_dark is None else index_of_bias.get(bias_in_dark.product)
             for bias_in_dark in biases_of_darks
         ]
-        # {id of an exact dark: (the dark, its pair)}; the dark keeps its id while it is here.
+        # {id of an exact dark: (the dark, its pair)}: while a dark is kept here, its id is its own.
         self._pairs_of_exact_darks = {}
         # {pairs of products: the step of the bias}
         self._bias_steps = {}
 
     def best_pair_first(self, dark):
-        """Return the steps of bias and dark with the pair first that adds the least variance.
+        """Return the steps of bias and dark; the pair that adds the least variance is first.
 
         Parameters
         ----------
         dark : ccdflow.run.master_choices.Step
-            The darks in the order of their biases, scaled for the frames' exposure.
+            The darks in the order of ``biases_of_darks``, scaled for the frames' exposure.
 
         Returns
         -------
@@ -108,7 +109,10 @@ class BiasesOfDarks:
         return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
 
     def _pair_of(self, number, use):
-        """Return the pair of `_with_best_bias`; frames of all exposures share an exact dark's."""
+        """Return a dark and its best bias, as `_with_best_bias` does.
+
+        Frames of all exposures share the pair of an exact dark.
+        """
         if use.scale != 1:
             return self._with_best_bias(number, use)
         dark_and_pair = self._pairs_of_exact_darks.get(id(use))
@@ -118,12 +122,12 @@ class BiasesOfDarks:
         return dark_and_pair[1]
 
     def _with_best_bias(self, number, use):
-        """Return a dark, and the bias with which it leaves the least variance of biases in a frame.
+        """Return a dark, and the bias with which the pair leaves the least variance in a frame.
 
         Parameters
         ----------
         number : int
-            Number of the dark, in the order of the biases of darks.
+            Index of the dark in ``biases_of_darks``.
         use : ccdflow.run.master_choices.Use
             The dark, scaled for the frame.
 
@@ -134,7 +138,7 @@ class BiasesOfDarks:
         """
         bias_in_dark, variances = self._biases_of_darks[number], self._variances
         if bias_in_dark is not None:
-            # The result of `variance_of_biases` for a bias that is not the dark's: most are not.
+            # As `variance_of_biases` for a bias that is not the dark's, which most biases are not.
             variance_in_dark = use.scale**2 * bias_in_dark.variance
             variances = [variance + variance_in_dark for variance in variances]
             if (index := self._indices[number]) is not None:
@@ -152,7 +156,7 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
     Parameters
     ----------
     uses : tuple of ccdflow.run.master_choices.Use
-        The biases of the frame, the best alone first.
+        The biases of the frame, ordered for frames without a dark.
     biases_of_darks : list of ccdflow.run.master_choices.Use or None
         The bias of each dark's members.
     rules : ccdflow.kinds.matching.rule_values.Rules
@@ -170,10 +174,10 @@ def _competing_biases(uses, biases_of_darks, rules, uses_of):
 
 
 def _order_of_darks(darks, ranks):
-    """Return the indices of the darks: those of the first rank by the variance of their pair."""
+    """Return the indices of the darks: first those of the first rank, by their pairs' variance."""
     indices_of_first_rank = [n for n, rank in enumerate(ranks) if rank == ranks[0]]
     other_indices = [n for n, rank in enumerate(ranks) if rank != ranks[0]]
-    # Equal ones keep their order.
+    # The sorting is stable: darks of equal variance keep their order.
     return (
         sorted(indices_of_first_rank, key=lambda n: darks[n].variance + darks[n].bias_left)
         + other_indices
@@ -181,7 +185,7 @@ def _order_of_darks(darks, ranks):
 
 
 def _with_pairs(bias, best_bias, pairs):
-    """Return the step of the bias with the best one first, and the bias of each dark.
+    """Return the step of a bias: the bias of the best pair first, and the bias of each dark.
 
     Parameters
     ----------
@@ -199,17 +203,17 @@ def _with_pairs(bias, best_bias, pairs):
     other_uses = [use for use in bias.uses if use.product != best_bias.product]
     uses = (best_bias, *other_uses)[:MOST_CANDIDATES]
     products = {use.product for use in uses}
-    kept_pairs = tuple([pair for pair in pairs if pair[1] in products])
-    if {product for _, product in kept_pairs} <= {best_bias.product}:
-        # One bias is the best with each dark: the order of the biases says all.
-        kept_pairs = ()
-    if (uses, kept_pairs) == (bias.uses, bias.pairs):
+    candidate_pairs = tuple([pair for pair in pairs if pair[1] in products])
+    if {product for _, product in candidate_pairs} <= {best_bias.product}:
+        # One bias is the best with each dark, so the order of the biases is enough.
+        candidate_pairs = ()
+    if (uses, candidate_pairs) == (bias.uses, bias.pairs):
         return bias
-    return Step(bias.kind, uses, bias.needed, bias.missing, kept_pairs)
+    return Step(bias.kind, uses, bias.needed, bias.missing, candidate_pairs)
 
 
 def bias_alone_first(step, rules):
-    """Return the step of a bias, ordered by the variance of each bias where no dark is subtracted.
+    """Return the step of a bias, with its biases in the order for a frame without a dark.
 
     Parameters
     ----------
@@ -235,7 +239,7 @@ def bias_alone_first(step, rules):
 
 
 def rank_of(use, rules):
-    """Return the rank of a bias or flat: masters compete by their variance within a rank alone.
+    """Return the rank of a bias or flat: variance decides only between masters of one rank.
 
     Parameters
     ----------
@@ -244,21 +248,21 @@ def rank_of(use, rules):
 
     Returns
     -------
-    tuple of (int, bool, str or None)
-        Nights to a later master; whether it is of another night where the own night's goes first;
-        whether the days between are unknown; the region that is cut from a larger window.
+    (int or None, bool, bool, str)
+        Nights to a later master, else None; whether it is of another night, where the own night
+        goes first; whether the days between are unknown; the region cut from a larger window.
     """
     lag = use.lag
     is_later = lag is not None and lag < 0 and rules.direction != "nearest"
-    return lag if is_later else None, rules.same_night and lag != 0, lag is None, use.cut
+    return lag if is_later else None, rules.prefers_own_night and lag != 0, lag is None, use.cut
 
 
 def _ranks_of_darks(uses, rules):
-    """Return the rank of each dark, as `ranking.rank_masters` would order them."""
+    """Return the rank of each dark, by the order of `ranking.rank_masters`."""
     ranks = [(*rank_of(use, rules), use.scale > HARMLESS_SCALE_UP) for use in uses]
     is_exact = [use.scale == 1 for use in uses]
     if not all(is_exact):
-        # A rank begins with the nights to a later master that does not compete.
+        # The first value of a rank is not None for a later master, which does not compete.
         is_near = [
             abs(use.lag or 0) <= EXACT_NIGHTS and rank[0] is None
             for use, rank in zip(uses, ranks, strict=True)

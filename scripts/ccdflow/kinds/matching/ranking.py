@@ -19,30 +19,31 @@ from ccdflow.kinds.matching.rule_values import (
 from ccdflow.kinds.matching.terms import RankedMaster, terms_of
 from ccdflow.run.master_choices import RemarkKind, Use
 
-# Tiers of masters. A master of a later night counts only where the frame's own and all earlier
-# nights have none: else a night that is added would change older frames. A dark that is scaled up
-# comes after all others.
+# Tiers of masters: the sum of a master's tiers ranks it before its variance does. A master of a
+# later night counts only where the frame's own and all earlier nights have none: otherwise each new
+# night would change older frames. In both groups a dark that is scaled up comes after the others.
 _LATER_TIER, _SCALED_UP_TIER = 2, 1
-# Up to this many masters are sorted. Of more, only the first ones are looked for.
+# At most this many masters are sorted as a whole; of more masters only the first ones are found.
 _FEW_MASTERS = 128
-# Number of the last masters up to the frame's night that are compared first, by themselves.
+# Number of the last masters up to the frame's night that are compared first, before any other.
 _RECENT_MASTERS = 16
-# A variance that exceeds another by this factor exceeds it whatever the rounding.
+# Two variances that differ by more than this factor differ by more than their rounding.
 _ROUNDING_MARGIN = 1 + 1e-9
-# Looked up once: a plan scales hundreds of thousands of darks.
+# A name of the module is found faster than a member of an enumeration: a plan scales hundreds of
+# thousands of darks.
 _SCALE_KIND = RemarkKind.SCALE
 
 
 def rescale_use(use, exptime, seconds):
-    """Return a scaled dark for another exposure.
+    """Return the `Use` of a scaled dark for a frame of another exposure.
 
     Parameters
     ----------
     use : ccdflow.run.master_choices.Use
     exptime : float
-        Seconds of the dark itself.
+        Exposure of the dark itself, seconds.
     seconds : float
-        The exposure that it is scaled for.
+        Exposure of the frame, seconds.
 
     Returns
     -------
@@ -56,12 +57,11 @@ def rescale_use(use, exptime, seconds):
     return use.rescale(scale, tuple(remarks))
 
 
-def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
+def rank_masters(columns, kind, frame, noise, seconds, *, key=None):
     """Return the masters of a setup that a frame may take, the best first.
 
-    They are scaled for an exposure of ``seconds``. Masters of the weeks around are compared first,
-    and those further away only where they may be better in spite of their ageing: the answer is
-    that of a comparison of all.
+    Masters of the weeks around the frame are compared first. Those further away are compared only
+    where they may be better in spite of their ageing. The result is that of a comparison of all.
 
     Parameters
     ----------
@@ -69,32 +69,31 @@ def rank_masters(columns, kind, frame, noise, rules, seconds, *, key=None):
     kind : {'bias', 'dark', 'flat'}
     frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
-    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
-        The exposure that they are scaled for.
+        The exposure that the masters are scaled for.
     key : hashable, optional
-        The frame's `ccdflow.kinds.matching.terms.choice_key`, where it is known.
+        The frame's `ccdflow.kinds.matching.terms.choice_key`, if the caller has it.
 
     Returns
     -------
     tuple of ccdflow.run.master_choices.Use
-        A master of several nights may be there more than once.
+        A master of several nights may be in it more than once.
     """
-    terms = terms_of(columns, kind, frame, noise, rules, seconds, key=key)
-    if (uses := rank_recent(terms, frame.night, rules)) is not None:
+    terms = terms_of(columns, kind, frame, noise, seconds, key=key)
+    if (uses := rank_recent(terms, frame.night)) is not None:
         return uses
-    ranking = Ranking(terms, frame.night, rules, EXACT_NIGHTS)
+    ranking = Ranking(terms, frame.night, EXACT_NIGHTS)
     days_of_reach = ranking.reach_of_others()
     if days_of_reach > EXACT_NIGHTS:
-        ranking = Ranking(terms, frame.night, rules, days_of_reach)
+        ranking = Ranking(terms, frame.night, days_of_reach)
     return ranking.uses()
 
 
-def rank_recent(terms, night, rules):
-    """Return the first masters if all of them are among the last unscaled ones up to a night.
+def rank_recent(terms, night):
+    """Return the first masters of a frame if all are unscaled and of the last nights up to its own.
 
-    Most frames of an archive with masters of each night are of these. The others are those for
-    which older, later, scaled or undated masters may be among the first.
+    Most frames of an archive with masters of each night have such masters. For the other frames
+    older, later, scaled or undated masters may be among the first.
 
     Parameters
     ----------
@@ -102,15 +101,14 @@ def rank_recent(terms, night, rules):
         Variances that the masters of the setup add.
     night : str
         Night of the frame.
-    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     tuple of ccdflow.run.master_choices.Use or None
-        None where the other masters have to be compared.
+        None where all masters have to be compared.
     """
-    day, unscaled = day_of(night), terms.unscaled_masters
-    if day is None or rules.direction == "nearest" or rules.same_night:
+    day, unscaled, rules = day_of(night), terms.unscaled_masters, terms.columns.rules
+    if day is None or rules.direction == "nearest" or rules.prefers_own_night:
         return None
     days, ageing_a_day = unscaled.days, terms.ageing_a_day
     end = bisect_right(days, day)
@@ -121,7 +119,7 @@ def rank_recent(terms, night, rules):
     bias_left = unscaled.bias_left
     variances_and_lags = []
     for index in range(start, end):
-        # The sums are the same as in `Ranking`, and so is their rounding.
+        # These sums have the order of those in `Ranking`, so that their rounding is the same.
         lag = day - days[index]
         ageing = ageing_a_day * lag + warming[index]
         variance = fixed_variance[index] + ageing
@@ -147,8 +145,8 @@ def rank_recent(terms, night, rules):
     )  # fmt: skip
 
 
-def use_at(columns, index, kind, frame, noise, rules):
-    """Return the `Use` of a bias or flat for a frame, as `rank_masters` makes it.
+def use_at(columns, index, kind, frame, noise):
+    """Return the `Use` of one bias or flat for a frame, equal to that of `rank_masters`.
 
     Parameters
     ----------
@@ -158,13 +156,12 @@ def use_at(columns, index, kind, frame, noise, rules):
     kind : {'bias', 'flat'}
     frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
-    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     ccdflow.run.master_choices.Use
     """
-    terms, master = terms_of(columns, kind, frame, noise, rules, None), columns.masters[index]
+    terms, master = terms_of(columns, kind, frame, noise, None), columns.masters[index]
     lag = number_or_nan(day_of(frame.night)) - float(columns.days[index])
     if master.observation.night == frame.night:
         lag = 0.0
@@ -186,14 +183,14 @@ class Ranking:
     terms : ccdflow.kinds.matching.terms.Terms
     night : str
         Night of the frame.
-    rules : ccdflow.kinds.matching.rule_values.Rules
     reach : float, optional
-        Masters at most that many days away are compared: see `Terms.masters_within`.
+        Days between frame and master, at most: see `Terms.masters_within`. By default all masters
+        are compared.
     """
 
-    def __init__(self, terms, night, rules, reach=math.inf):
+    def __init__(self, terms, night, reach=math.inf):
         self._terms, self._day = terms, number_or_nan(day_of(night))
-        self._is_causal = rules.direction != "nearest"
+        self._is_causal = terms.columns.rules.direction != "nearest"
         selection = self._selection = terms.masters_within(
             self._day, reach, is_causal=self._is_causal
         )
@@ -209,18 +206,17 @@ class Ranking:
         self._ageing = terms.ageing_a_day * days_apart + terms.warming[selection]
         self._variance = terms.fixed_variance[selection] + self._ageing
         self._added_variance = self._variance + terms.bias_left[selection]
-        self._order = self._first_indices(days_apart, is_undated, rules)
+        self._order = self._first_indices(days_apart, is_undated)
 
-    def _first_indices(self, days_apart, is_undated, rules):
-        """Return the indices of the masters that come first; note the ranks before variance.
+    def _first_indices(self, days_apart, is_undated):
+        """Return the indices of the first masters; note the ranks that count before the variance.
 
         Parameters
         ----------
         days_apart : numpy.ndarray of shape (n,), float64
             Days between master and frame, 0 where they are unknown.
         is_undated : numpy.ndarray of shape (n,), bool, or None
-            Where they are unknown.
-        rules : ccdflow.kinds.matching.rule_values.Rules
+            True where the days are unknown; None where all are known.
 
         Returns
         -------
@@ -230,27 +226,27 @@ class Ranking:
         if self._is_causal:
             is_later = _none_if_unset(~self._is_of_own_night & ~(self._lags >= 0))
         is_scaled_up = _none_if_unset(terms.is_scaled_up[selection])
-        is_not_preferred = self._not_preferred(days_apart, is_later)
+        is_not_preferred = self._is_not_preferred(days_apart, is_later)
         tiers = [(_LATER_TIER, is_later), (_SCALED_UP_TIER, is_scaled_up)]
         tiers = [tier * flags for tier, flags in tiers if flags is not None]
         tier = sum(tiers) if tiers else None
         keys = [
             tier,
-            ~self._is_of_own_night if rules.same_night else None,
+            ~self._is_of_own_night if terms.columns.rules.prefers_own_night else None,
             is_not_preferred,
             is_undated,
             None if is_later is None else np.where(is_later, days_apart, 0.0),
             self._added_variance,
             days_apart,
         ]
-        # A master further away goes before one that has any of these flags.
+        # A master beyond the reach goes before one that has any of these flags.
         ranks = (tier, is_undated, is_not_preferred)
         self._ranks_before_variance = [each for each in ranks if each is not None]
         # Keys that all masters have alike decide nothing.
         return _sort_first([key for key in keys if key is not None], terms.ties[selection])
 
-    def _not_preferred(self, days_apart, is_later):
-        """Return which darks come behind the exact ones, whatever they add; None for none."""
+    def _is_not_preferred(self, days_apart, is_later):
+        """Return a mask of the darks that come after the exact ones; None where it masks none."""
         terms, selection = self._terms, self._selection
         if not terms.is_dark:
             return None
@@ -263,10 +259,10 @@ class Ranking:
         return _none_if_unset(~is_preferred)
 
     def reach_of_others(self):
-        """Return the days beyond which no other master comes among the first of these.
+        """Return the days beyond which no other master comes among the first of this ranking.
 
-        These are all masters of the weeks around. Where masters that are further away may go first
-        for another reason than their variance, it is infinite.
+        This ranking compares the masters of the weeks around. The result is infinite where masters
+        further away may go first for another reason than their variance.
         """
         terms, order = self._terms, self._order
         if len(self._is_of_own_night) == len(terms.indices):
@@ -275,7 +271,7 @@ class Ranking:
             return math.inf
         if any(each[order[-1]] for each in self._ranks_before_variance):
             return math.inf
-        # Darks that are further away go first only without a scale.
+        # Of the darks that are further away, only unscaled ones go first.
         least_variance = terms.least_variance_beyond(
             self._day, EXACT_NIGHTS, is_causal=self._is_causal
         )
@@ -288,13 +284,13 @@ class Ranking:
         return (last_variance * _ROUNDING_MARGIN - least_variance) / terms.ageing_a_day + 1
 
     def uses(self):
-        """Return the `Use` of each of the first of them."""
+        """Return the `Use` of each of the first masters, the best first."""
         terms, order, selection = self._terms, self._order, self._selection
         indices = order + selection.start if isinstance(selection, slice) else selection[order]
-        values = RankedMaster(
+        columns_of_values = RankedMaster(
             [terms.columns.masters[index] for index in terms.indices[indices].tolist()],
             lag=self._lags[order].tolist(),
-            is_own=self._is_of_own_night[order].tolist(),
+            is_of_own_night=self._is_of_own_night[order].tolist(),
             scale=terms.scale[indices].tolist(),
             is_exact=terms.is_exact[indices].tolist(),
             is_scaled_up=terms.is_scaled_up[indices].tolist(),
@@ -303,22 +299,23 @@ class Ranking:
             warmer=terms.warmer[indices].tolist(),
             ageing=self._ageing[order].tolist(),
         )
-        return tuple(map(_use_of, map(RankedMaster._make, zip(*values, strict=True))))
+        return tuple(map(_use_of, map(RankedMaster._make, zip(*columns_of_values, strict=True))))
 
 
 def _none_if_unset(flags):
-    """Return some flags, None where none is set."""
+    """Return flags as they are; None where none is set."""
     return flags if np.count_nonzero(flags) else None
 
 
 def _sort_first(keys, ties):
-    """Return the indices that come first by some keys, the most important key first.
+    """Return the indices of the masters that come first by some keys, the most important key first.
 
     Parameters
     ----------
     keys : list of numpy.ndarray of shape (n,), bool, int or float64
+        A smaller value goes first.
     ties : numpy.ndarray of shape (n,), int
-        They decide between equal ones.
+        The key that decides where all other keys are equal.
 
     Returns
     -------
@@ -333,7 +330,7 @@ def _sort_first(keys, ties):
         last_value = np.partition(values, MOST_CANDIDATES - 1)[MOST_CANDIDATES - 1]
         indices = indices[values <= last_value]
         if values.min() < last_value:
-            # Later keys decide among equals only.
+            # The other keys decide only between masters that are equal in this one.
             break
     return indices[np.lexsort([ties[indices], *(key[indices] for key in reversed(keys))])][
         :MOST_CANDIDATES
@@ -341,7 +338,7 @@ def _sort_first(keys, ties):
 
 
 def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_temperature):
-    """Return the `Use` of a master for a frame of a night, taken as it is.
+    """Return the `Use` of a master that is not scaled, for a frame of a night.
 
     Parameters
     ----------
@@ -349,14 +346,14 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
     night : str
         Night of the frame.
     lag : float
-        Days between the two nights; NaN where one is not a date.
+        Days from the night of the master to that of the frame; NaN where one is not a date.
     variance : float
         Variance that the master adds to a pixel of the frame: electrons^2; of a flat, relative to
         the signal^2.
     ageing : float
-        The part of it that is due to the lag, in the same unit.
+        The part of the variance that is due to the lag, in the same unit.
     warmer : float
-        Degrees Celsius that the master is warmer; 0 where they are alike or unknown.
+        Degrees Celsius by which the master is warmer; 0 within the tolerance, and where unknown.
     has_known_temperature : bool
         Whether the temperatures of both are known.
     """
@@ -377,7 +374,7 @@ def _unscaled_use(master, night, lag, variance, ageing, *, warmer, has_known_tem
 def _use_of(ranked):
     """Return the `Use` of a `RankedMaster`, with its remarks."""
     remarks = []
-    if not ranked.is_own:
+    if not ranked.is_of_own_night:
         remarks.append(match_sentences.remark_on_lag(ranked.lag))
     if not ranked.is_exact:
         remarks.append(match_sentences.remark_on_scale(ranked.scale))
@@ -395,6 +392,6 @@ def _use_of(ranked):
 
 
 def _degrees_of(master):
-    """Return a dark's set point and its sensor's temperature; () of other masters."""
+    """Return a dark's set point and sensor temperature, degrees Celsius; () of other masters."""
     observation = master.observation
     return (observation.set_temperature, observation.temperature) if master.kind == DARK else ()

@@ -1,8 +1,8 @@
 """The master that calibrates a frame, and why: a pure function of inventory and profiles.
 
-Nothing here opens a file. What is known of a master before it is made (its night, its frames, their
-exposure and temperature) predicts the variance that it adds to a frame; the master that adds the
-least is taken. The choice therefore depends on the archive alone, and not on the order of runs.
+Nothing here opens a file. Night, exposure, temperature and number of frames of a master are known
+before it is made, and predict the variance that it adds to a frame. The frame takes the master that
+adds the least: the choice depends on the archive, not on earlier runs.
 docs/calibration.md gives the rule in the user's words.
 """
 
@@ -21,20 +21,26 @@ from ccdflow.kinds.matching import match_sentences
 from ccdflow.kinds.matching.master_columns import columns_of_masters, is_scaled_too_far
 from ccdflow.kinds.matching.ranking import rank_masters, rescale_use, use_at
 from ccdflow.kinds.matching.rule_values import DetectorNoise, Rules
-from ccdflow.kinds.matching.temperatures import temperatures_apart
+from ccdflow.kinds.matching.temperatures import observation_degrees_warmer
 from ccdflow.kinds.matching.terms import choice_key, exposure_key, temperature_key
 from ccdflow.run.master_choices import Missing, MissingCause, Step
 
 
 class MasterChoice:
-    """The rule on some candidate masters: plain values of a frame in, the `Step` of it out.
+    """The rule on some candidate masters: it takes the values of a frame, and returns its `Step`.
 
     Parameters
     ----------
     masters : iterable of ccdflow.kinds.matching.rule_values.CandidateMaster
     rules : Rules, optional
     noise : callable, optional
-        Takes a setup and returns its `DetectorNoise`.
+        Takes a setup and returns its `DetectorNoise`; by default all have the noise of a camera
+        without a profile.
+
+    Attributes
+    ----------
+    rules : ccdflow.kinds.matching.rule_values.Rules
+        The rules of the choice.
     """
 
     def __init__(self, masters, rules=None, noise=None):
@@ -46,7 +52,7 @@ class MasterChoice:
             self._masters_by_kind[master.kind].append(master)
             masters_by_setup[_setup_key(master.kind, master.observation)].append(master)
         self._columns = {
-            key: columns_of_masters(masters_of_setup)
+            key: columns_of_masters(masters_of_setup, self.rules)
             for key, masters_of_setup in masters_by_setup.items()
         }
         # {setup key: (SetupChoice, {night: NightChoice})}
@@ -93,7 +99,7 @@ class MasterChoice:
     def refused_masters(self, kind, frame, nights):
         """Return the masters of some nights that a frame may not take, and why.
 
-        Masters of other cameras are not among them.
+        Masters of other cameras are left out.
 
         Parameters
         ----------
@@ -134,23 +140,25 @@ class MasterChoice:
         return [master for master in masters if not self.why_not(kind, frame, master)]
 
     def _masters_of_nights(self, kind, nights):
-        """Return the masters of a kind that are of some nights, in the order of products."""
+        """Return the masters of a kind and of some nights, in the order of products."""
         # An archive has thousands of nights, and a caller names a few of them.
-        places = self._places_by_night
-        numbered_masters = [place for night in nights for place in places.get((kind, night), ())]
+        masters_by_night = self._numbered_masters_by_night
+        numbered_masters = [
+            each for night in nights for each in masters_by_night.get((kind, night), ())
+        ]
         return [master for _, master in sorted(numbered_masters, key=itemgetter(0))]
 
     @cached_property
-    def _places_by_night(self):
+    def _numbered_masters_by_night(self):
         """{(kind, night): [(number in the order of products, master)]}."""
-        places = defaultdict(list)
+        masters_by_night = defaultdict(list)
         for masters in self._masters_by_kind.values():
             for number, master in enumerate(masters):
-                places[master.kind, master.observation.night].append((number, master))
-        return places
+                masters_by_night[master.kind, master.observation.night].append((number, master))
+        return masters_by_night
 
     def why_not(self, kind, frame, master):
-        """Return in a few words which criterion a master does not meet; '' if it meets all.
+        """Return the criterion that a master does not meet, in a few words; '' if it meets all.
 
         Parameters
         ----------
@@ -166,7 +174,7 @@ class MasterChoice:
         str
         """
         observation = master.observation
-        # An observer compares the filters of flats first: a wrong filter is named before the rest.
+        # An observer compares the filters of flats first, so a wrong filter is named first.
         reasons = ["other filter"] if kind == FLAT and observation.light != frame.light else []
         if observation.setup != frame.setup:
             return ", ".join([*reasons, match_sentences.differences_in_words(observation, frame)])
@@ -175,45 +183,45 @@ class MasterChoice:
         return reasons[0] if reasons else ""
 
     def why_none(self, kind, frame, seconds=None):
-        """Return which criterion no master meets, and the masters that come nearest, as `Missing`.
+        """Return why no master fits a frame: the criterion and the nearest masters, as `Missing`.
 
         Parameters
         ----------
         kind : {'bias', 'dark', 'flat'}
         frame : ccdflow.kinds.matching.rule_values.Observation
         seconds : float, optional
-            The exposure that it names, where frames of about the same one share it.
+            The exposure that the reason names, where frames of about this exposure share it.
 
         Returns
         -------
         ccdflow.run.master_choices.Missing
         """
-        # The criteria are those of the frame's own exposure: a rounded one may meet them.
+        # The criteria are compared with the frame's own exposure: a rounded one may meet them.
         named_frame = frame if seconds is None else replace(frame, exptime=seconds)
         masters_of_camera = [m for m in self._masters_by_kind[kind] if _is_of_camera(m, frame)]
         if not masters_of_camera:
-            whose = "of this camera" if self._masters_by_kind[kind] else "at all"
-            return _none_fits(kind, named_frame, f"there is none {whose}")
+            extent = "of this camera" if self._masters_by_kind[kind] else "at all"
+            return _none_fits(kind, named_frame, f"there is none {extent}")
         same_setup, other_masters = _split_by_setup(kind, masters_of_camera, frame)
-        parts = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
+        phrases = [self._words_on_own_setup(kind, same_setup, frame)] if same_setup else []
         if other_masters and (kind == FLAT or not same_setup):
             nearest = min(
                 other_masters, key=lambda master: _distance_key(kind, master, named_frame)
             )
             words = match_sentences.master_in_words(nearest, kind)
             difference_words = match_sentences.differences_in_words(nearest.observation, frame)
-            parts.append(f"nearest {words} with {difference_words}")
+            phrases.append(f"nearest {words} with {difference_words}")
         is_of_other_temperature = kind == DARK and any(
             self._degrees_beyond_tolerance(dark.observation, frame) is not None
             for dark in same_setup
         )
-        rest_words = "; ".join(parts)
+        rest_words = "; ".join(phrases)
         return _none_fits(
             kind, named_frame, rest_words, is_of_other_temperature=is_of_other_temperature
         )
 
     def _words_on_own_setup(self, kind, masters, frame):
-        """Return the masters of the frame's own setup in words; of darks also faults and limits."""
+        """Return the masters of the frame's setup in words; of darks also the faults and limits."""
         if kind != DARK:
             return f"there are {match_sentences.masters_in_words(masters, kind)}"
         darks_by_faults = defaultdict(list)
@@ -258,14 +266,17 @@ class MasterChoice:
         return faults
 
     def _degrees_beyond_tolerance(self, observation, frame):
-        """Return by how many degrees Celsius a dark is warmer; None within the tolerance."""
-        degrees = temperatures_apart(observation, frame)
+        """Return by how many degrees Celsius a dark is warmer than a frame; None if it may be."""
+        degrees = observation_degrees_warmer(observation, frame)
         is_beyond = degrees is not None and abs(degrees) > self.rules.temperature_tolerance
         return degrees if is_beyond else None
 
 
 def _split_by_setup(kind, masters, frame):
-    """Return the masters of a frame's setup, and those of others: flats of its filter, if any."""
+    """Return the masters of a frame's setup, and those of other setups.
+
+    Where flats of other setups have the frame's filter, the others are left out.
+    """
     same_setup = [master for master in masters if master.observation.setup == frame.setup]
     other_masters = [master for master in masters if master.observation.setup != frame.setup]
     same_light = [master for master in other_masters if master.observation.light == frame.light]
@@ -273,7 +284,7 @@ def _split_by_setup(kind, masters, frame):
 
 
 class _DarkFault(NamedTuple):
-    """A criterion that a dark of the frame's setup does not meet.
+    """A criterion that a dark of a frame's setup does not meet, in words.
 
     Attributes
     ----------
@@ -292,7 +303,8 @@ class SetupChoice:
 
     Parameters
     ----------
-    masters : MasterChoice
+    master_choice : MasterChoice
+        The rule on all candidates, of which these are those of one setup.
     kind : {'bias', 'dark', 'flat'}
     columns : ccdflow.kinds.matching.master_columns.MasterColumns or None
         The masters of their setup.
@@ -300,14 +312,12 @@ class SetupChoice:
 
     Attributes
     ----------
-    rules : ccdflow.kinds.matching.rule_values.Rules
-        The rules of the choice.
     unneeded_step : ccdflow.run.master_choices.Step
         The step of frames that need no master of the kind.
     """
 
-    def __init__(self, masters, kind, columns, noise):
-        self.masters, self.rules = masters, masters.rules
+    def __init__(self, master_choice, kind, columns, noise):
+        self.master_choice = master_choice
         self.kind, self.columns, self.noise = kind, columns, noise
         self.unneeded_step = Step(kind, needed=False)
 
@@ -321,25 +331,25 @@ class NightChoice:
     ----------
     setup_choice : SetupChoice
     frame : ccdflow.kinds.matching.rule_values.Observation
-        One of them.
+        One of these frames.
     night_choices : dict of str to NightChoice
-        The choices of the setup that were made so far, by night; another one is added to them.
+        The choices of the setup that exist, by night; `choice_of_night` adds to them.
     """
 
     def __init__(self, setup_choice, frame, night_choices):
         self.frame = frame
         self._setup_choice, self._night_choices = setup_choice, night_choices
-        self._kind, self._rules = setup_choice.kind, setup_choice.rules
-        self._columns, self._noise = setup_choice.columns, setup_choice.noise
-        # {choice key: (Step, whether a dark of it is scaled)}
+        self._kind, self._columns = setup_choice.kind, setup_choice.columns
+        self._noise = setup_choice.noise
+        # {choice key: (Step, whether any of its darks is scaled)}
         self._steps = {}
-        # {(choice key, exposure): Step with the darks scaled for it}
+        # {(choice key, exposure): Step whose darks are scaled for the exposure}
         self._rescaled_steps = {}
         # {(product, choice key): Use or None}
         self._single_uses = {}
 
     def frame_with(self, seconds, set_point, sensor):
-        """Return the frame of an exposure, a set point and a temperature of the sensor.
+        """Return a frame of this setup and night, with its exposure and temperatures.
 
         Parameters
         ----------
@@ -353,7 +363,7 @@ class NightChoice:
         return self.frame.observation_at(self.frame.night, seconds, set_point, sensor)
 
     def choice_of_night(self, night):
-        """Return the choice of the same frames in another night."""
+        """Return the `NightChoice` of frames of this setup and filter in another night."""
         choices = self._night_choices
         if night not in choices:
             own_frame = self.frame
@@ -365,11 +375,11 @@ class NightChoice:
 
     @property
     def choice_basis(self):
-        """The masters of the choice: the kind, the columns by their identity, and the noise."""
+        """The key of the candidate masters: kind, identity of their columns, and noise."""
         return self._kind, id(self._columns), self._noise
 
     def exposure_key(self, seconds):
-        """Return all of an exposure that the choice depends on: hashable.
+        """Return the key of an exposure: frames with equal keys have the same choice.
 
         Parameters
         ----------
@@ -377,16 +387,16 @@ class NightChoice:
 
         Returns
         -------
-        tuple or bool
-            False for a frame that needs no dark.
+        tuple, float, bool or None
+            False for a frame that needs no dark; None for biases and flats.
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             # A short exposure needs no dark. An unknown exposure has a key of its own.
             return False
-        return exposure_key(self._columns, self._kind, seconds, self._rules)[0]
+        return exposure_key(self._columns, self._kind, seconds)[0]
 
     def temperature_key(self, set_point, sensor):
-        """Return all of the temperatures that the choice depends on: hashable.
+        """Return the key of the temperatures: frames with equal keys have the same choice.
 
         Parameters
         ----------
@@ -397,10 +407,10 @@ class NightChoice:
         -------
         bytes
         """
-        return temperature_key(self._columns, self._kind, (set_point, sensor), self._rules)
+        return temperature_key(self._columns, self._kind, (set_point, sensor))
 
     def choose(self, seconds, set_point, sensor):
-        """Return the `Step` of the frame: the same object for all that have the same key.
+        """Return the `Step` of a frame: one object for all frames with the same key.
 
         Parameters
         ----------
@@ -413,9 +423,7 @@ class NightChoice:
         """
         if self._kind == DARK and not _needs_dark(seconds, self._noise):
             return self._setup_choice.unneeded_step
-        key, rounded_seconds = choice_key(
-            self._columns, self._kind, seconds, (set_point, sensor), self._rules
-        )
+        key, rounded_seconds = choice_key(self._columns, self._kind, seconds, (set_point, sensor))
         if key not in self._steps:
             frame = self.frame_with(seconds, set_point, sensor)
             step = self._choose(frame, key, rounded_seconds)
@@ -423,7 +431,7 @@ class NightChoice:
         step, has_scaled_darks = self._steps[key]
         if not has_scaled_darks:
             return step
-        # All exposures of this key have the same step, but for the scales of darks.
+        # The exposures of one key have the same darks, each with a scale of its own.
         if (key, seconds) not in self._rescaled_steps:
             rescaled_uses = [
                 rescale_use(use, self._columns.exptime_of(use.product), seconds)
@@ -433,12 +441,12 @@ class NightChoice:
         return self._rescaled_steps[key, seconds]
 
     def uses(self, products, set_point, sensor):
-        """Return the `Use` of masters by their products, of those that are there.
+        """Return the `Use` of each of some biases or flats that are among the candidates.
 
         Parameters
         ----------
         products : sequence of str
-            Products of biases or flats.
+            Products of the biases or flats.
         set_point, sensor : float or None
             Degrees Celsius.
 
@@ -447,7 +455,7 @@ class NightChoice:
         list of ccdflow.run.master_choices.Use
         """
         degrees, single_uses = (set_point, sensor), self._single_uses
-        key, _ = choice_key(self._columns, self._kind, None, degrees, self._rules)
+        key, _ = choice_key(self._columns, self._kind, None, degrees)
         for product in products:
             if (product, key) not in single_uses:
                 single_uses[product, key] = self._use(product, *degrees)
@@ -455,27 +463,27 @@ class NightChoice:
         return [use for use in uses if use is not None]
 
     def _use(self, product, set_point, sensor):
-        """Return the `Use` of one master, without a scale: the exposure of the frame plays no part.
+        """Return the `Use` of one bias or flat; None where the candidates have no such master.
 
-        Biases and flats are not scaled. None where the columns have no such master.
+        The exposure of the frame does not matter: biases and flats are not scaled.
         """
         index = None if self._columns is None else self._columns.index_of(product)
         if index is None:
             return None
         frame = self.frame_with(None, set_point, sensor)
-        return use_at(self._columns, index, self._kind, frame, self._noise, self._rules)
+        return use_at(self._columns, index, self._kind, frame, self._noise)
 
     def _choose(self, frame, key, seconds):
         """Return the `Step` of a frame: its masters, the best first, or why it has none.
 
-        A master is scaled and ranked for ``seconds``, the frame's exposure in three digits: frames
-        with one ``key`` share the step, and their exposures differ by less. Whether a dark is long
-        enough was decided by the exact ``frame.exptime``, and is part of the key.
+        A master is scaled and ranked for ``seconds``, the frame's exposure to three digits. Frames
+        with one ``key`` share the step; their exposures are equal to three digits. The exact
+        ``frame.exptime`` decides whether a dark is long enough; the key contains that decision.
 
         Parameters
         ----------
         frame : ccdflow.kinds.matching.rule_values.Observation
-            With its own exposure, which the criteria of a refusal are compared with.
+            With its own exposure, which is compared with the criteria.
         key : hashable
             Its `choice_key`.
         seconds : float or None
@@ -487,14 +495,14 @@ class NightChoice:
         """
         uses = {}
         if self._columns is not None:
-            # A master of several nights competes once for each: the best of them counts.
+            # A master of several nights competes once for each night: its best place counts.
             for use in rank_masters(
-                self._columns, self._kind, frame, self._noise, self._rules, seconds, key=key
+                self._columns, self._kind, frame, self._noise, seconds, key=key
             ):
                 uses.setdefault(use.product, use)
         if uses:
             return Step(self._kind, tuple(uses.values()))
-        missing_master = self._setup_choice.masters.why_none(self._kind, frame, seconds)
+        missing_master = self._setup_choice.master_choice.why_none(self._kind, frame, seconds)
         return Step(self._kind, missing=missing_master)
 
 
@@ -507,9 +515,9 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
     frame : ccdflow.kinds.matching.rule_values.Observation
         With the exposure that the reason names.
     rest : str
-        The masters there are, and the obstacle to each of them: `Missing.rest`.
+        The masters that exist, and the obstacle to each of them: `Missing.rest`.
     is_of_other_temperature : bool, optional
-        Whether the temperature keeps it from taking a dark.
+        Whether the temperature keeps the frame from taking a dark.
 
     Returns
     -------
@@ -529,29 +537,31 @@ def _none_fits(kind, frame, rest, *, is_of_other_temperature=False):
 def _distance_key(kind, master, frame):
     """Return the key that sorts masters of other setups by their distance from a frame.
 
-    The number of criteria in which they differ goes first, then the ratio of the exposures of
-    darks, then the name of the product.
+    The number of criteria in which master and frame differ comes first, then the ratio of the
+    exposures of darks, then the name of the product.
     """
-    times = (master.observation.exptime, frame.exptime) if kind == DARK else ()
+    exposures = (master.observation.exptime, frame.exptime) if kind == DARK else ()
     # Darks are scaled, so that the ratio of two exposures is their distance.
-    ratio = abs(math.log(times[0] / times[1])) if times and all(times) else math.inf
-    return match_sentences.count_differences(master.observation, frame), ratio, master.product
+    is_known = bool(exposures) and all(exposures)
+    log_ratio = abs(math.log(exposures[0] / exposures[1])) if is_known else math.inf
+    return match_sentences.count_differences(master.observation, frame), log_ratio, master.product
 
 
 def _is_of_camera(master, frame):
-    """Return whether master and frame are of one camera: a refusal names no other masters."""
+    """Return whether a master and a frame are of one camera."""
     return dict(master.observation.setup).get("camera") == dict(frame.setup).get("camera")
 
 
 def _setup_key(kind, observation):
-    """Return the key of the columns with the masters for a frame, or with a master itself."""
+    """Return the key of the columns that have the masters for an observation."""
     return kind, observation.setup, observation.light if kind == FLAT else ""
 
 
 def _needs_dark(seconds, noise):
     """Return whether a frame is long enough for its dark current to matter.
 
-    Below a tenth of the read noise the dark would add more than it takes away.
+    Where the dark current of the frame is below a tenth of its read noise, the dark would add more
+    noise than it takes away.
     """
     if seconds is not None and seconds <= 0:
         return False

@@ -9,26 +9,28 @@ from ccdflow.run.master_choices import Remark, RemarkKind
 SENSOR_SPREAD_DEGREES = 2.0
 """Sensors kept at one set point differ by at most this many degrees Celsius.
 
-A sensor at its set point moves by a few steps of its converter, of 0.4 degrees each; a cooler that
-did not reach its set point is off by more.
+A sensor at its set point moves by a few steps of its converter, of 0.4 degrees each. Where the
+sensor is farther off, the cooler did not reach its set point.
 """
 
 WARMING_WITH_LEVEL = 1.0
 """A bias whose level no overscan removes changes by this many electrons a degree.
 
-It is ten times `DetectorNoise.bias_warming`, as the whole level drifts, not its structure alone.
-A camera's profile gives its own value (``warming:``).
+More than `DetectorNoise.bias_warming`, because the whole level drifts and not its structure alone.
+A camera's profile may give its own value (``warming:``).
 """
 
 HARMLESS_SCALE_UP = 1.01
-"""A dark scaled up by at most this factor is as good as one that is scaled down. Its variance grows
-by 2 %, less than the error with which a detector's noise is known. """
+"""A dark scaled up by at most this factor is as good as one that is scaled down.
+
+Its variance grows by the square of the factor, less than the error of a detector's noise.
+"""
 
 EPOCH = "epoch"
-"""The key in a setup of the first night after a camera was changed."""
+"""The name, in a setup, of the first night after a change of the camera."""
 
 READOUT_CARDS = "readout cards"
-"""The name of the cards on gain and readout in the setup of a detector."""
+"""The name, in the setup of a detector, of its cards on gain and readout."""
 
 LONG_VALUES = {
     "part": "part of the detector",
@@ -40,15 +42,16 @@ LONG_VALUES = {
 MOST_CANDIDATES = 5
 """A frame considers at most this number of masters of each kind.
 
-The first is taken; the others are there if it is refused, or if a flat turns out to be faint. Each
-of them is made before the frame or in its place, so that a longer list costs jobs.
+The first is taken. Another one replaces it if it is refused, or if it is a faint flat. All of them
+are made before the frame, so that a longer list costs jobs.
 """
 
 EXACT_NIGHTS = 30
-"""Exact darks go before scaled ones; if all are further away, scaled ones this near compete.
+"""An exact dark within this many nights goes before all scaled ones.
 
-Glow, traps and warm pixels are not proportional to time, and stay in a scaled dark. Where there are
-none, 30 nights cost 1.1 % of the variance: docs/masters.md.
+Exact darks that are further away compete with the scaled ones within these nights. Glow, traps and
+warm pixels are not proportional to time, so a scaled dark leaves a part of them. On a detector
+without them the preference costs 1.1 % of the variance: docs/masters.md.
 """
 
 TEMPERATURE_UNKNOWN = Remark(RemarkKind.UNKNOWN_TEMPERATURE, "temperature unknown")
@@ -65,9 +68,9 @@ class Rules:
         causal: masters of the frame's own night and of earlier nights compete; a later one is taken
         only where these nights have none. So a night that is added changes no older frames but
         those without a master of their own or an earlier night. nearest: all compete.
-    same_night : bool
-        A master of the frame's own night wins whenever there is one. By default the least variance
-        decides: fifty darks of last week are better than three of tonight.
+    prefers_own_night : bool
+        Whether a master of the frame's own night wins whenever there is one: ``same_night:``. By
+        default the least variance decides: fifty darks of last week beat three of tonight.
     scale_up : float
         A dark is scaled up to an exposure longer by this factor at most; 1 forbids it. Twice the
         dark of 80 s leaves 2 % of the dark current of 160 s, no dark leaves all of it.
@@ -78,7 +81,7 @@ class Rules:
     """
 
     direction: str = "causal"
-    same_night: bool = False
+    prefers_own_night: bool = False
     scale_up: float = 2.5
     temperature_tolerance: float = 0.5
 
@@ -112,8 +115,8 @@ class DetectorNoise:
         Electrons by which a bias departs from the truth for each degree Celsius between. 0.1: the
         overscan takes the level away, and the structure changes little.
     flat_warming : float
-        Part of itself by which a pixel of a flat departs from the truth for each degree Celsius
-        between. 2e-4 makes ten degrees count as much as 40 days, 0.2 %.
+        Fraction of its value by which a pixel of a flat departs from the truth for each degree
+        Celsius between. 2e-4 makes ten degrees count as much as 40 days, 0.2 %.
     """
 
     read_noise: float = 8.0
@@ -134,7 +137,7 @@ class Observation:
     Attributes
     ----------
     setup : tuple of (str, str)
-        Everything that must be equal, name and value: camera, amplifiers, gain, mode, binning ...
+        Names and values that must be equal: camera, amplifiers, gain, readout mode, binning ...
     night : str
     exptime : float or None
         Seconds.
@@ -142,8 +145,8 @@ class Observation:
     set_temperature, temperature : float or None
         Degrees Celsius: the set point of the cooler, and the sensor.
     wheels : str
-        The filter, equal for any order of the wheels and any signs between its words; '' where it
-        is so as written.
+        The filter in a spelling that is equal for any order of the wheels and any signs between
+        words; '' where ``filter`` has this spelling.
     """
 
     setup: tuple[tuple[str, str], ...]
@@ -188,9 +191,9 @@ class CandidateMaster:
         Its path relative to the results folder.
     kind : {'bias', 'dark', 'flat'}
     observation : Observation
-        What its members have in common.
-    frames : int
-        Members, as the inventory counts them.
+        The values that its members share.
+    n_members : int
+        Number of members by the inventory, before any of them is left out.
     bias_variance : float
         Variance of the bias that the members of a dark had subtracted, electrons^2.
     """
@@ -198,5 +201,5 @@ class CandidateMaster:
     product: str
     kind: str
     observation: Observation
-    frames: int
+    n_members: int
     bias_variance: float = 0.0

@@ -14,10 +14,11 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import digest, picker_of_facts
 
-# Properties of an amplifier that are about its noise, not its place.
+# Values of an amplifier on its noise and its range, which are no part of its layout.
 _NOT_LAYOUT = ("read_noise", "saturation")
 
-# The key of all spellings of a value: the prefix 'filter: ' keeps filters and readout modes apart.
+# For each fact, the function that gives one key to all spellings of a value. The prefix 'filter: '
+# keeps filters and readout modes apart.
 _SPELLED_FACTS = {
     "readmode": str.casefold,
     "filter": lambda text: f"filter: {filter_in_any_order(text)}",
@@ -26,20 +27,20 @@ _SPELLED_FACTS = {
 _spelled_facts_of = picker_of_facts("readmode", "filter", "type")
 
 READOUT_FACTS = ("ccdsum", "window", "readmode", "gain")
-"""Header values of the way a detector was read out.
+"""The header values on the readout of a detector.
 
-A frame and its masters agree in those by which masters are grouped.
+A frame and its masters agree in those of them that are in ``group_by:``.
 """
 
 _facts_without_optics_of = picker_of_facts(*READOUT_FACTS, "part")
 _facts_with_optics_of = picker_of_facts(*READOUT_FACTS, "part", "optics")
 
 TEMPERATURE_FACTS = ("set_temperature", "temperature")
-"""Columns of a row with the detector's temperature, the one that was set first."""
+"""The facts of a row with the detector's temperature: set point, then sensor."""
 
 
 def setup_of(context, row, kind):
-    """Return everything in which a frame and a master of a kind must agree.
+    """Return the setup of a frame: all values in which it must agree with its masters of a kind.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def setup_of(context, row, kind):
 
 
 def _setup_for_masters(context, row, kind):
-    """Return ((name, value), ...) that a frame shares with its masters."""
+    """Return `setup_of` a frame, without looking for an earlier result."""
     group_by = kind.configuration(context)["group_by"]
     geometry = context.store.shared[row.geometry]
     values = [
@@ -80,10 +81,10 @@ def _setup_for_masters(context, row, kind):
 
 
 def known_spelling(context, name, value):
-    """Return a value in the spelling that the first night of the archive has for it.
+    """Return a value in the spelling of the first frame of the archive that has it.
 
     Programs write ``Slow`` and ``SLOW`` for one mode, ``Bessell_V`` and ``Bessell V`` for one
-    filter; a night that is added renames nothing.
+    filter. The first spelling counts, so that a new night renames no earlier group.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def spellings(context):
 
 
 def _first_spellings(rows):
-    """Return {normalised value: its first spelling}."""
+    """Return {normalised value: its first spelling} of readout modes and filters of some rows."""
     return {key: text for key, text in reversed(_texts_of(rows))}
 
 
@@ -130,7 +131,7 @@ def _texts_of(rows):
 
 
 def restore_spellings(context, noted_spellings):
-    """Spell readout modes and filters of frames of some nights as in the plan of all nights.
+    """Put the spellings of all nights into a context of some nights.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ def restore_spellings(context, noted_spellings):
     Raises
     ------
     NeedsWholePlan
-        If a new frame may have another spelling.
+        If a frame of these nights has another spelling of a noted value.
     """
     rows = sorted(context.store.rows.values(), key=lambda row: (row.night, row.file))
     if any(noted_spellings.get(key, text) != text for key, text in _texts_of(rows)):
@@ -151,7 +152,7 @@ def restore_spellings(context, noted_spellings):
 
 
 def _layout_text(context, row):
-    """Return a text that is equal for frames whose amplifiers lie alike and are reduced alike."""
+    """Return a hash that is equal for frames with one layout of amplifiers and one recipe."""
 
     def hash_of_layout():
         """Return the hash of amplifiers and recipe, without noise and saturation."""
@@ -167,7 +168,7 @@ def _layout_text(context, row):
 
 
 def common_geometry(context, row):
-    """Return a name of the geometry that is equal for frames whose images have the same place.
+    """Return a name for the geometry of a frame, equal for a file and its copy packed by fpack.
 
     Parameters
     ----------
@@ -177,12 +178,12 @@ def common_geometry(context, row):
     Returns
     -------
     str
-        `Row.geometry` of a frame of one image, as if it were in the file's first HDU: a file that
-        was packed by fpack has it in the second.
+        `Row.geometry` as if a single image were in the file's first HDU: fpack puts it into the
+        second.
     """
 
     def name_of_geometry():
-        """Return the row's geometry, or the hash of that in the first HDU."""
+        """Return the name of the row's geometry, or the hash of the one in the first HDU."""
         geometry = context.store.shared[row.geometry]
         geometry_in_first_hdu = _geometry_in_first_hdu(geometry)
         return row.geometry if geometry_in_first_hdu is geometry else digest(geometry_in_first_hdu)
@@ -191,7 +192,7 @@ def common_geometry(context, row):
 
 
 def _geometry_in_first_hdu(geometry):
-    """Return the plain form of a geometry; a single image counts as one in the file's first HDU."""
+    """Return the plain form of a geometry, with a single image in the file's first HDU."""
     hdus = [hdu for hdu, _ in geometry["raw_shapes"]]
     if geometry["layout"] != "image" or len(hdus) != 1 or hdus == [0]:
         return geometry
@@ -203,7 +204,7 @@ def _geometry_in_first_hdu(geometry):
 
 
 def epoch_of(context, camera, night):
-    """Return the night with which the epoch of a camera began, '' where it has had one only.
+    """Return the first night of a camera's epoch; '' for its first epoch, and without a profile.
 
     Parameters
     ----------
@@ -239,7 +240,7 @@ def profile_of(context, name):
 
 
 def observation_of(context, rows, kind, *, night):
-    """Return the `rule_values.Observation` of a frame, or of a group by its members' shared values.
+    """Return the `rule_values.Observation` of a frame, or of the members of a group.
 
     Parameters
     ----------
@@ -247,7 +248,7 @@ def observation_of(context, rows, kind, *, night):
     rows : sequence of ccdflow.run.rawframes.rows.Row
         Rows of the frame, or of the group's members.
     kind : ccdflow.kinds.kind.Kind
-        Kind of the master that is looked for.
+        Kind of master, whose setup the observation gets.
     night : str
         Night of the frame or group.
 
@@ -259,7 +260,7 @@ def observation_of(context, rows, kind, *, night):
 
 
 def medians_of(rows):
-    """Return the exposure and the temperatures in the middle of some frames."""
+    """Return the medians of exposure, set point and sensor temperature of some frames."""
     return [_median_of_fact(rows, name) for name in ("exptime", *TEMPERATURE_FACTS)]
 
 
@@ -270,17 +271,17 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
     ----------
     context : ccdflow.run.context.Context
     first_row : ccdflow.run.rawframes.rows.Row
-        Row of its first member.
+        Row of the first member.
     medians : list of (float or None)
         `medians_of` all members.
     kind : ccdflow.kinds.kind.Kind
-        Kind of the master that is looked for.
+        Kind of master, whose setup the observation gets.
     night : str
         Night of the group.
     setup : tuple of (str, str), optional
-        As `setup_of` returns it for the first member, where it is known.
+        `setup_of` the first member, if the caller has it.
     entries : tuple of (str, str), optional
-        Further values in which it must agree.
+        Further values in which frames and masters must agree.
 
     Returns
     -------
@@ -293,7 +294,7 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
         setup=(*setup, *entries) if entries else setup,
         night=night,
         exptime=medians[0],
-        filter=_as_written(first_row.facts["filter"], first_row.facts["grism"]),
+        filter=_light_as_written(first_row.facts["filter"], first_row.facts["grism"]),
         set_temperature=medians[1],
         temperature=medians[2],
         wheels=filter_and_grism(first_row.facts),
@@ -301,9 +302,9 @@ def observation_of_members(context, first_row, medians, kind, *, night, setup=No
 
 
 def filter_and_grism(facts):
-    """Return the filter and grism by which flats are chosen, whatever the order of the wheels.
+    """Return the filter and grism by which flats are chosen, equal for any order of the wheels.
 
-    Blanks, underscores and hyphens between the words of a name are one.
+    Blanks, underscores and hyphens between the words of a name count as equal.
 
     Parameters
     ----------
@@ -314,27 +315,27 @@ def filter_and_grism(facts):
     -------
     str
     """
-    return _filter_and_grism(facts["filter"], facts["grism"])
+    return _light_in_any_order(facts["filter"], facts["grism"])
 
 
 # A camera has some tens of pairs of filter and grism. A pair that has left the cache is
 # computed again.
 @lru_cache(maxsize=1000)
-def _as_written(filter_name, grism):
-    """Return filter and grism in words, in the order of the wheels as written."""
+def _light_as_written(filter_name, grism):
+    """Return filter and grism in words, with the wheels in the order of the header."""
     return light_words((filter_name, grism))
 
 
 # A camera has some tens of pairs of filter and grism. A pair that has left the cache is
 # computed again.
 @lru_cache(maxsize=1000)
-def _filter_and_grism(filter_name, grism):
-    """Return filter and grism in words, the same for filters in any order of the wheels."""
+def _light_in_any_order(filter_name, grism):
+    """Return filter and grism in words, equal for any order of the wheels."""
     return light_words((filter_in_any_order(filter_name), grism))
 
 
 def _median_of_fact(rows, name):
-    """Return the median of a fact of rows, None where none has it."""
+    """Return the median of a fact of some rows; None where no row has a number."""
     values = [value for row in rows if (value := number_or_none(row.facts[name])) is not None]
     if len(values) <= 1:
         return values[0] if values else None

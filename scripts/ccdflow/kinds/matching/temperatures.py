@@ -1,4 +1,9 @@
-"""Temperatures of masters and frames: set points and sensors, and by how much they differ."""
+"""By how many degrees masters are warmer than frames, by the set point and by the sensor.
+
+Set points are compared where master and frame have one: a sensor moves by a few steps of its
+converter. Where the sensors differ by more than `rule_values.SENSOR_SPREAD_DEGREES`, a cooler did
+not reach its set point, and the larger of the two differences counts.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,8 @@ from ccdflow.kinds.matching.rule_values import SENSOR_SPREAD_DEGREES
 from ccdflow.kinds.matching.setups import TEMPERATURE_FACTS
 
 
-def temperatures_apart(observation, frame):
-    """Return by how many degrees Celsius a master is warmer than a frame, None where unknown.
+def observation_degrees_warmer(observation, frame):
+    """Return by how many degrees Celsius a master is warmer than a frame; None where unknown.
 
     Parameters
     ----------
@@ -24,101 +29,99 @@ def temperatures_apart(observation, frame):
     -------
     float or None
     """
-    return degrees_apart(
+    return degrees_warmer(
         (observation.set_temperature, observation.temperature),
         (frame.set_temperature, frame.temperature),
     )
 
 
-def degrees_apart(master, frame):
-    """Return by how many degrees Celsius a master is warmer than a frame, None where unknown.
+def degrees_warmer(master, frame):
+    """Return by how many degrees Celsius a master is warmer than a frame; None where unknown.
 
     Parameters
     ----------
     master, frame : sequence of (float or None)
-        Set point and sensor, degrees Celsius.
+        Set point and sensor temperature, degrees Celsius.
 
     Returns
     -------
     float or None
     """
-    (set_point, sensor), (own_set_point, own_sensor) = master, frame
-    sensor_off = None if sensor is None or own_sensor is None else sensor - own_sensor
-    if set_point is None or own_set_point is None:
-        return sensor_off
-    set_point_off = set_point - own_set_point
-    if sensor_off is None or abs(sensor_off) <= SENSOR_SPREAD_DEGREES:
-        return set_point_off
-    return max(set_point_off, sensor_off, key=abs)
+    (set_point, sensor), (frame_set_point, frame_sensor) = master, frame
+    is_sensor_known = sensor is not None and frame_sensor is not None
+    sensor_difference = sensor - frame_sensor if is_sensor_known else None
+    if set_point is None or frame_set_point is None:
+        return sensor_difference
+    set_point_difference = set_point - frame_set_point
+    if sensor_difference is None or abs(sensor_difference) <= SENSOR_SPREAD_DEGREES:
+        return set_point_difference
+    return max(set_point_difference, sensor_difference, key=abs)
 
 
 def temperature_differences(set_points, sensors, degrees):
-    """Return by how many degrees Celsius each master differs: NaN where one is unknown.
-
-    Set points are compared where both have one: a sensor moves by a step of its converter. Where
-    it moves by more, the cooler did not reach its set point.
+    """Return by how many degrees Celsius masters differ from a frame; NaN where it is unknown.
 
     Parameters
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
-        Set points and sensors of the masters, degrees Celsius; NaN where they are not known.
+        Set points and sensor temperatures of the masters, degrees Celsius; NaN where unknown.
     degrees : (float or None, float or None)
-        Set point and sensor of the frame, degrees Celsius.
+        Set point and sensor temperature of the frame, degrees Celsius.
 
     Returns
     -------
     numpy.ndarray of shape (n,), float64
         Degrees Celsius, at least 0.
     """
-    set_points_off = np.abs(set_points - number_or_nan(degrees[0]))
-    sensors_off = np.abs(sensors - number_or_nan(degrees[1]))
-    farther = np.where(
-        sensors_off > SENSOR_SPREAD_DEGREES,
-        np.fmax(set_points_off, sensors_off),
-        set_points_off,
+    set_point_differences = np.abs(set_points - number_or_nan(degrees[0]))
+    sensor_differences = np.abs(sensors - number_or_nan(degrees[1]))
+    larger_differences = np.where(
+        sensor_differences > SENSOR_SPREAD_DEGREES,
+        np.fmax(set_point_differences, sensor_differences),
+        set_point_differences,
     )
-    return np.where(np.isfinite(set_points_off), farther, sensors_off)
+    return np.where(np.isfinite(set_point_differences), larger_differences, sensor_differences)
 
 
 def tenths_of_degrees(degrees):
-    """Return a temperature as biases and flats are compared by it."""
+    """Return a temperature to 0.1 degree, as biases and flats are compared; None for None."""
     return None if degrees is None else round(degrees, 1)
 
 
-def degrees_warmer(set_points, sensors, degrees, rules):
-    """Return by how many degrees Celsius each bias or flat is warmer than a frame, or 0.
+def degrees_beyond_tolerance(set_points, sensors, degrees, rules):
+    """Return by how many degrees Celsius biases or flats are warmer than a frame, to 0.1 degree.
 
-    These depend little on temperature: an unknown difference, one within the tolerance, or the
-    scatter of a sensor that nobody set counts as 0. The others count to a tenth of a degree.
+    Biases and flats depend little on temperature. A difference counts as 0 if it is unknown, within
+    the tolerance, or within the scatter of a sensor without a set point.
 
     Parameters
     ----------
     set_points, sensors : numpy.ndarray of shape (n,), float64
         Set points and sensors of the masters, degrees Celsius.
     degrees : (float or None, float or None)
-        Set point and sensor of the frame, degrees Celsius.
+        Set point and sensor temperature of the frame, degrees Celsius.
     rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     numpy.ndarray of shape (n,), float64
-        Degrees Celsius, of each master.
+        Degrees Celsius; negative for a colder master.
     """
-    set_points_off = set_points - number_or_nan(degrees[0])
-    sensors_off = sensors - number_or_nan(degrees[1])
+    set_point_differences = set_points - number_or_nan(degrees[0])
+    sensor_differences = sensors - number_or_nan(degrees[1])
     with np.errstate(invalid="ignore"):
         set_points_beyond = np.where(
-            np.abs(set_points_off) > rules.temperature_tolerance, set_points_off, 0.0
+            np.abs(set_point_differences) > rules.temperature_tolerance, set_point_differences, 0.0
         )
-        is_far = (np.abs(sensors_off) > SENSOR_SPREAD_DEGREES) & ~(
-            np.abs(sensors_off) <= np.abs(set_points_beyond)
+        is_sensor_farther = (np.abs(sensor_differences) > SENSOR_SPREAD_DEGREES) & ~(
+            np.abs(sensor_differences) <= np.abs(set_points_beyond)
         )
-    # Added to 0: -0.0 becomes 0.0, because the bytes are part of a key.
-    return np.round(np.where(is_far, sensors_off, set_points_beyond), 1) + 0.0
+    # The sum with 0.0 turns -0.0 into 0.0: the bytes of these values are part of a key.
+    return np.round(np.where(is_sensor_farther, sensor_differences, set_points_beyond), 1) + 0.0
 
 
-def degrees_of_use(use, row):
-    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+def dark_degrees_warmer(use, row):
+    """Return by how many degrees Celsius a dark is warmer than a row's frame; None where unknown.
 
     Parameters
     ----------
@@ -131,28 +134,28 @@ def degrees_of_use(use, row):
     -------
     float or None
     """
-    return degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
+    return dark_degrees_warmer_than(use, [row.facts[name] for name in TEMPERATURE_FACTS])
 
 
-def degrees_warmer_than(use, degrees):
-    """Return by how many degrees a dark is warmer than a frame, None where unknown.
+def dark_degrees_warmer_than(use, degrees):
+    """Return by how many degrees Celsius a dark is warmer than a frame; None where unknown.
 
     Parameters
     ----------
     use : ccdflow.run.master_choices.Use
         Use of a dark.
     degrees : sequence of (float, int or str)
-        The frame's temperatures as in its header: set point and sensor.
+        Set point and sensor temperature of the frame, as in its header.
 
     Returns
     -------
     float or None
     """
-    return degrees_apart(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
+    return degrees_warmer(use.degrees, _numbers_of(tuple(degrees))) if use.degrees else None
 
 
-# Temperatures repeat within and between nights, so their numbers are kept.
+# Temperatures of frames repeat within and between nights: the texts of so many are read once.
 @lru_cache(maxsize=20_000)
 def _numbers_of(degrees):
-    """Return set point and temperature of cards as numbers, None for one that is none."""
+    """Return the values of temperature cards as numbers; None for a value that is no number."""
     return tuple(map(number_or_none, degrees))

@@ -20,18 +20,18 @@ from ccdflow.kinds.matching.master_columns import (
 )
 from ccdflow.kinds.matching.rule_values import HARMLESS_SCALE_UP, CandidateMaster
 
-# The terms of at most this many keys are kept. A night has a few; an archive of a sensor without a
-# cooler has a million.
+# The terms of at most this many keys are kept. The frames of a night have a few keys; those of an
+# archive whose sensor has no cooler have a million.
 _MOST_TERMS = 64
 
 
-def choice_key(columns, kind, seconds, degrees, rules):
+def choice_key(columns, kind, seconds, degrees):
     """Return the key of a frame's choice of masters, and the exposure by which they are ranked.
 
     Thousands of frames differ by a thousandth of a second or a hundredth of a degree, and have the
-    same choice. It depends on which masters are exact, which may be scaled, and which are of the
-    frame's temperature. The variance that a scaled dark adds goes with the square of the exposure,
-    so that the order of the darks is that of the rounded one.
+    same choice. The choice depends on which masters are exact, which may be scaled, and which are
+    of the frame's temperature. The variance that a scaled dark adds is proportional to the square
+    of the frame's exposure. So the rounded exposure puts the darks into the same order.
 
     Parameters
     ----------
@@ -40,20 +40,19 @@ def choice_key(columns, kind, seconds, degrees, rules):
     seconds : float or None
     degrees : (float or None, float or None)
         Set point and sensor, degrees Celsius.
-    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     choice_key : hashable
     rounded_seconds : float or None
-        The exposure in three digits; None for biases and flats.
+        The exposure to three digits; None for biases and flats.
     """
-    key, rounded_seconds = exposure_key(columns, kind, seconds, rules)
-    return (key, temperature_key(columns, kind, degrees, rules)), rounded_seconds
+    key, rounded_seconds = exposure_key(columns, kind, seconds)
+    return (key, temperature_key(columns, kind, degrees)), rounded_seconds
 
 
-def exposure_key(columns, kind, seconds, rules):
-    """Return the part of `choice_key` that is about the exposure, and the exposure in three digits.
+def exposure_key(columns, kind, seconds):
+    """Return the exposure's part of `choice_key`, and the exposure to three digits.
 
     Parameters
     ----------
@@ -63,25 +62,24 @@ def exposure_key(columns, kind, seconds, rules):
         Kind of the master.
     seconds : float or None
         Exposure of the frame; None where it is unknown.
-    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
     exposure_key : hashable
     rounded_seconds : float or None
-        In three digits; None for biases and flats.
+        To three digits; None for biases and flats.
     """
     if kind != DARK:
         return None, None
     if columns is None or seconds is None:
         return seconds, seconds
-    # The exposure alone decides the rounding: other frames of the archive do not change it.
+    # The rounding depends on this exposure alone: other frames of the archive do not change it.
     rounded_seconds = float(f"{seconds:.3g}")
-    return (rounded_seconds, columns.exposure_flags(seconds, rules)), rounded_seconds
+    return (rounded_seconds, columns.exposure_flags(seconds)), rounded_seconds
 
 
-def temperature_key(columns, kind, degrees, rules):
-    """Return the part of `choice_key` that is about the temperatures.
+def temperature_key(columns, kind, degrees):
+    """Return the temperatures' part of `choice_key`.
 
     Parameters
     ----------
@@ -89,7 +87,6 @@ def temperature_key(columns, kind, degrees, rules):
     kind : {'bias', 'dark', 'flat'}
     degrees : (float or None, float or None)
         Set point and sensor, degrees Celsius.
-    rules : ccdflow.kinds.matching.rule_values.Rules
 
     Returns
     -------
@@ -98,12 +95,12 @@ def temperature_key(columns, kind, degrees, rules):
     if columns is None:
         return b""
     if kind == DARK:
-        return columns.temperature_flags(degrees, rules)
-    return columns.warmer(degrees, rules)
+        return columns.temperature_flags(degrees)
+    return columns.degrees_warmer(degrees)
 
 
 class RankedMaster(NamedTuple):
-    """A master that is among the best, and its numbers: see `ccdflow.run.master_choices.Use`.
+    """A master that is among the best, with the values of its `ccdflow.run.master_choices.Use`.
 
     Attributes
     ----------
@@ -111,14 +108,14 @@ class RankedMaster(NamedTuple):
     lag, scale, variance, warmer, ageing : float
         Days between, NaN for an unknown night; factor; electrons^2 (of a flat, relative to the
         signal^2); degrees Celsius; the unit of the variance.
-    is_own, is_exact, is_scaled_up, has_known_temperature : bool
-        Whether it is of the frame's night; is not scaled; is scaled to more than the limit; has a
-        temperature that is known.
+    is_of_own_night, is_exact, is_scaled_up, has_known_temperature : bool
+        Whether it is of the frame's night; is not scaled; is scaled up by more than
+        `HARMLESS_SCALE_UP`; has a known temperature, as the frame has.
     """
 
     master: CandidateMaster
     lag: float
-    is_own: bool
+    is_of_own_night: bool
     scale: float
     is_exact: bool
     is_scaled_up: bool
@@ -129,22 +126,22 @@ class RankedMaster(NamedTuple):
 
 
 class UnscaledMasters(NamedTuple):
-    """The dated masters that are taken as they are: lists of plain numbers, oldest first.
+    """The dated masters that are not scaled: lists of plain numbers, oldest first.
 
-    A frame compares a few of them, for which arrays are slow.
+    A frame is compared with a few of them: for few values lists are faster than arrays.
 
     Attributes
     ----------
     masters : list of CandidateMaster
     days, fixed_variance, warming, bias_left, warmer : list of float
-        As of `Terms`.
+        Values of `Terms`.
     ties : list of int
-        As of `Terms`.
+        Values of `Terms`.
     has_known_temperature : list of bool
-        As of `Terms`.
+        Values of `Terms`.
     least_variances : list of float
-        The least variance, without ageing, of each one and those before it, electrons^2; of flats,
-        relative to the signal^2.
+        The least variance, without ageing, of each master and those before it, electrons^2; of
+        flats, relative to the signal^2.
     """
 
     masters: list[CandidateMaster]
@@ -160,7 +157,7 @@ class UnscaledMasters(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """The values that rank the masters of a setup which a frame may take, whatever its night.
+    """The values that rank the masters of a setup for a frame of any night.
 
     Attributes
     ----------
@@ -168,16 +165,18 @@ class Terms:
     indices : numpy.ndarray of shape (n,), int
         Index of each master in the columns: oldest first, undated ones last.
     scale : numpy.ndarray of shape (n,), float64
+        The factor by which each master is multiplied for the frame.
     is_exact, is_scaled_up, has_known_temperature : numpy.ndarray of shape (n,), bool
-        Whether it is not scaled; whether it is scaled up; whether its temperature is known.
+        True where a master is not scaled; is scaled up by more than `HARMLESS_SCALE_UP`; has a
+        known temperature, as the frame has.
     warmer : numpy.ndarray of shape (n,), float64
         Degrees Celsius by which a bias or flat is warmer than the frame.
     fixed_variance, warming, bias_left : numpy.ndarray of shape (n,), float64
-        The variance that a master adds without ageing; the variance for the degrees between; and,
-        of a dark, the variance of the bias that its scale leaves behind. Electrons^2; of a flat,
-        relative to the signal^2.
+        The variance that a master adds without ageing; the variance for the degrees between master
+        and frame; and, of a dark, the variance of the bias that its scale leaves in the frame.
+        Electrons^2; of a flat, relative to the signal^2.
     ageing_a_day : float
-        The variance that a day between adds, in the same unit.
+        The variance that each day between master and frame adds, in the same unit.
     is_dark : bool
     """
 
@@ -196,27 +195,27 @@ class Terms:
 
     @cached_property
     def days(self):
-        """The days of the masters, NaN where they have none."""
+        """The day numbers of the masters' nights: (n,), float64; NaN where one is not a date."""
         return self.columns.days[self.indices]
 
     @cached_property
     def dated_days(self):
-        """The days of the masters that have one: (k,), float64."""
+        """The day numbers of the dated masters: (k,), float64."""
         return self.days[np.isfinite(self.days)]
 
     @cached_property
     def night_numbers(self):
-        """The numbers of the masters' nights."""
+        """The numbers of the masters' nights, as `MasterColumns` has them: (n,), int64."""
         return self.columns.night_numbers[self.indices]
 
     @cached_property
     def ties(self):
-        """The masters' positions in the order of products."""
+        """The masters' positions in the order of products, which decide ties: (n,), int64."""
         return self.columns.product_order[self.indices]
 
     @cached_property
     def unscaled_masters(self):
-        """The dated masters that are taken as they are, as `UnscaledMasters`."""
+        """The dated masters that are not scaled, as `UnscaledMasters`."""
         indices = np.flatnonzero(self.is_exact & np.isfinite(self.days))
         variances = (self.fixed_variance[indices] + self.warming[indices]) + self.bias_left[indices]
         return UnscaledMasters(
@@ -241,21 +240,23 @@ class Terms:
         ]
 
     def masters_within(self, day, reach, *, is_causal):
-        """Return the masters at most that many days from a day, and the undated ones.
+        """Return the indices of the masters within some days of a frame, and of the undated ones.
 
-        With a causal rule, later ones are among them only where ``reach`` is infinite.
+        With a causal rule later masters are among them only where ``reach`` is infinite.
 
         Parameters
         ----------
         day : float
-            NaN for none.
+            Day number of the frame's night; NaN for none.
         reach : float
-            Days.
+            Days between master and frame, at most.
         is_causal : bool
+            Whether masters of later nights count only where no other one fits.
 
         Returns
         -------
         slice or numpy.ndarray of shape (k,), int
+            All masters where the frame has no day.
         """
         count, dated_days = len(self.indices), self.dated_days
         if math.isnan(day) or math.isinf(reach):
@@ -267,17 +268,19 @@ class Terms:
         return np.concatenate([np.arange(first, last), np.arange(len(dated_days), count)])
 
     def least_variance_beyond(self, day, reach, *, is_causal):
-        """Return the least variance, without ageing, of an unscaled master further away.
+        """Return the least variance, without ageing, of the unscaled masters beyond a reach.
 
         Parameters
         ----------
         day, reach : float
+            As `masters_within` takes them.
         is_causal : bool
-            Whether later ones do not count.
+            Whether later masters do not count.
 
         Returns
         -------
         float
+            Electrons^2; of flats, relative to the signal^2; infinite where there is no such master.
         """
         first = self.dated_days.searchsorted(day - reach)
         least = self.least_variances[0][first - 1] if first else math.inf
@@ -287,8 +290,8 @@ class Terms:
         return min(least, self.least_variances[1][last])
 
 
-def terms_of(columns, kind, frame, noise, rules, seconds, *, key=None):
-    """Return the `Terms` of a frame: the same object for all with the same key.
+def terms_of(columns, kind, frame, noise, seconds, *, key=None):
+    """Return the `Terms` of a frame: one object for all frames with the same key.
 
     Parameters
     ----------
@@ -296,11 +299,10 @@ def terms_of(columns, kind, frame, noise, rules, seconds, *, key=None):
     kind : {'bias', 'dark', 'flat'}
     frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
-    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     key : hashable, optional
-        The frame's `choice_key`, where it is known.
+        The frame's `choice_key`, if the caller has it.
 
     Returns
     -------
@@ -308,22 +310,22 @@ def terms_of(columns, kind, frame, noise, rules, seconds, *, key=None):
     """
     if key is None:
         degrees = frame.set_temperature, frame.temperature
-        key, _ = choice_key(columns, kind, frame.exptime, degrees, rules)
-    name = key, seconds, noise
-    if name not in columns.terms:
+        key, _ = choice_key(columns, kind, frame.exptime, degrees)
+    terms_key = key, seconds, noise
+    if terms_key not in columns.terms:
         if len(columns.terms) >= _MOST_TERMS:
             columns.terms.clear()
-        # A header may say an exposure of 1e-300 s: a scale beyond all limits.
+        # A header may have an exposure of 1e-300 s, which gives an infinite scale.
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            columns.terms[name] = (
-                _terms_of_darks(columns, frame, noise, rules, seconds)
+            columns.terms[terms_key] = (
+                _terms_of_darks(columns, frame, noise, seconds)
                 if kind == DARK
-                else _terms_of_others(columns, kind, frame, noise, rules)
+                else _terms_of_biases_or_flats(columns, kind, frame, noise)
             )
-    return columns.terms[name]
+    return columns.terms[terms_key]
 
 
-def _terms_of_darks(columns, frame, noise, rules, seconds):
+def _terms_of_darks(columns, frame, noise, seconds):
     """Return the `Terms` of darks for a frame.
 
     Parameters
@@ -331,7 +333,6 @@ def _terms_of_darks(columns, frame, noise, rules, seconds):
     columns : MasterColumns
     frame : ccdflow.kinds.matching.rule_values.Observation
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
-    rules : ccdflow.kinds.matching.rule_values.Rules
     seconds : float or None
         The exposure that masters are scaled for.
     """
@@ -340,12 +341,12 @@ def _terms_of_darks(columns, frame, noise, rules, seconds):
     scale = np.where(is_exact, 1.0, number_or_nan(seconds) / exptimes)
     scale[~is_exact & ~(exptimes > 0)] = np.nan
     is_scaled_up = ~is_exact & (frame_seconds / exptimes > HARMLESS_SCALE_UP)
-    flags = columns.temperature_flags((frame.set_temperature, frame.temperature), rules)
+    flags = columns.temperature_flags((frame.set_temperature, frame.temperature))
     flags = np.frombuffer(flags, np.uint8)[columns.temperature_index]
     is_usable = np.isfinite(scale) & (flags & HAS_OTHER_TEMPERATURE == 0)
-    is_usable &= is_exact | ~is_scaled_too_far(frame_seconds / exptimes, rules.scale_up)
-    variance_of_a_member = noise.read_noise**2 + noise.dark_rate * exptimes
-    # A scaled dark leaves a part of its bias in a frame that has the same one; `pairs` computes the
+    is_usable &= is_exact | ~is_scaled_too_far(frame_seconds / exptimes, columns.rules.scale_up)
+    variance_of_member = noise.read_noise**2 + noise.dark_rate * exptimes
+    # A scaled dark leaves a part of its bias in a frame of the same bias; `pairs` computes the
     # exact variance. A dark whose exposure is nearly 0 has an infinite scale, and is no candidate.
     bias_left = (1 - scale) ** 2 * columns.bias_variances
     zeros = np.zeros(np.count_nonzero(is_usable))
@@ -357,7 +358,7 @@ def _terms_of_darks(columns, frame, noise, rules, seconds):
         is_scaled_up=is_scaled_up[is_usable],
         has_known_temperature=(flags & HAS_KNOWN_TEMPERATURE > 0)[is_usable],
         warmer=zeros,
-        fixed_variance=(scale**2 * variance_of_a_member / columns.member_counts)[is_usable],
+        fixed_variance=(scale**2 * variance_of_member / columns.n_members)[is_usable],
         warming=zeros,
         bias_left=bias_left[is_usable],
         ageing_a_day=noise.dark_ageing * number_or_nan(seconds) ** 2,
@@ -365,8 +366,8 @@ def _terms_of_darks(columns, frame, noise, rules, seconds):
     )
 
 
-def _terms_of_others(columns, kind, frame, noise, rules):
-    """Return the `Terms` of biases or flats for a frame: it may take all of them.
+def _terms_of_biases_or_flats(columns, kind, frame, noise):
+    """Return the `Terms` of biases or flats for a frame, which may take any of them.
 
     Parameters
     ----------
@@ -378,15 +379,14 @@ def _terms_of_others(columns, kind, frame, noise, rules):
         Values of the frame.
     noise : ccdflow.kinds.matching.rule_values.DetectorNoise
         Noise of its detector.
-    rules : ccdflow.kinds.matching.rule_values.Rules
     """
     degrees = frame.set_temperature, frame.temperature
-    warmer = np.frombuffer(columns.warmer(degrees, rules))[columns.temperature_index]
+    warmer = np.frombuffer(columns.degrees_warmer(degrees))[columns.temperature_index]
     count = len(warmer)
-    fixed_variance = noise.read_noise**2 / columns.member_counts
+    fixed_variance = noise.read_noise**2 / columns.n_members
     ageing_a_day, warming = noise.bias_ageing, noise.bias_warming
     if kind == FLAT:
-        fixed_variance = 1 / (columns.member_counts * noise.flat_level)
+        fixed_variance = 1 / (columns.n_members * noise.flat_level)
         ageing_a_day, warming = noise.flat_ageing, noise.flat_warming
     return Terms(
         columns=columns,

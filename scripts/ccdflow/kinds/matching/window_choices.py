@@ -1,4 +1,4 @@
-"""The choice of a master, and of cuts from larger windows, for frames of one setup and night."""
+"""The choice of a master for frames of one setup and night, with cuts from larger windows."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from ccdflow.run.master_choices import Step
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan has some for each night.
 @dataclass(slots=True)
 class WindowChoice:
-    """The choice of one kind of master, and cuts of it, for frames of one setup and night.
+    """The choice of one kind of master for frames of one setup and night, with cuts.
 
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
     choices : list of (ccdflow.kinds.matching.rule.NightChoice, ccdflow.camera.sections.Region)
-        The choice of the window itself, with None; then those of larger windows, with the region
-        there.
+        The choice of the frames' own window, with None; then the choices of larger windows, each
+        with the region of the frames.
     choose_step : callable
         Takes ``choices``, exposure, set point and temperature, and returns the `Step`.
-    nights : dict of str to WindowChoice
-        The choices so far for nights of their epoch.
+    choice_by_night : dict of str to WindowChoice
+        The choices that exist for nights of the epoch; `choice_of_night` adds to them.
     """
 
     kind: str
     choices: list[tuple[rule.NightChoice, Region | None]]
     choose_step: Callable[..., Step]
-    nights: dict[str, WindowChoice]
+    choice_by_night: dict[str, WindowChoice]
 
     def choice_of_night(self, night):
-        """Return the choice of the same frames in another night of their epoch."""
-        choice = self.nights.get(night)
+        """Return the `WindowChoice` of frames of this setup in another night of the epoch."""
+        choice = self.choice_by_night.get(night)
         if choice is None:
-            choices = [(each.choice_of_night(night), cut) for each, cut in self.choices]
-            choice = WindowChoice(self.kind, choices, self.choose_step, self.nights)
-            self.nights[night] = choice
+            choices = [(each.choice_of_night(night), region) for each, region in self.choices]
+            choice = WindowChoice(self.kind, choices, self.choose_step, self.choice_by_night)
+            self.choice_by_night[night] = choice
         return choice
 
     @property
     def choice_basis(self):
-        """The masters of the choice: hashable, the same for frames of all nights."""
+        """The key of the candidate masters: hashable, equal for frames of all nights."""
         return tuple([each.choice_basis for each, _ in self.choices])
 
     def exposure_key(self, seconds):
-        """Return all of an exposure that the choice depends on, but for scales."""
+        """Return the key of an exposure: frames with equal keys have the same masters."""
         return tuple([each.exposure_key(seconds) for each, _ in self.choices])
 
     def temperature_key(self, *degrees):
-        """Return all of set point and temperature that the choice depends on."""
+        """Return the key of set point and sensor: frames with equal keys have the same masters."""
         return tuple([each.temperature_key(*degrees) for each, _ in self.choices])
 
     def step(self, seconds, *degrees):
@@ -60,9 +60,9 @@ class WindowChoice:
         Parameters
         ----------
         seconds : float or None
-            Its exposure.
+            Exposure of the frame.
         *degrees : float or None
-            Its set point and its temperature.
+            Set point and sensor temperature of the frame, degrees Celsius.
 
         Returns
         -------

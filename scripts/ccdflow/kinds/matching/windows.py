@@ -1,7 +1,7 @@
-"""Masters of a larger window: where a frame lies on its chip, and in which master it lies whole.
+"""Masters of a larger window: the place of a frame on its chip, and the masters that contain it.
 
-Header values of the inventory alone are used: sections on the chip (CCDSEC or DETSEC), or the
-origins of the windows (XORGSUBF and YORGSUBF), and the amplifiers' geometry.
+The inventory gives all values: sections on the chip (CCDSEC or DETSEC) or the origins of windows
+(XORGSUBF and YORGSUBF), and the amplifiers' geometry.
 `ccdflow.calibrate.master_windows` compares the region with the products' own cards.
 """
 
@@ -26,10 +26,10 @@ from ccdflow.run.lookups import Lookup
 
 # Matches "CCDSEC [1:512,1:512], DETSEC [1:512,1:512]".
 _CARD = re.compile(r"(?:^|, )((?:CCD|DET)SEC) (\[[^\]]*\])")
-# Matches the cards with the place of a window: two windows of one chip differ in them.
+# Matches each card with the place of a window: two windows of one chip differ in these cards.
 _PLACES = re.compile(r"(?:^|, )(?:CCDSEC|DETSEC) \[[^\]]*\]|(?:^|, )CRVAL[12]U [^,]*")
 _WINDOW_VALUES = ("size", "window", "part", "layout")
-# The kinds of cards that say where a window lies.
+# The meanings of the cards with the place of a window.
 _PLACE_MEANINGS = ("place", "section")
 
 
@@ -40,23 +40,23 @@ class WindowPlace:
     Attributes
     ----------
     sections : dict of str to str
-        CCDSEC and DETSEC of the reduced frames, as far as there are any; otherwise the
-        section that the origin of their window gives, as XORGSUBF.
+        CCDSEC and DETSEC of the reduced frames, those that exist; without both, the section that
+        the origin of the window gives, under the key XORGSUBF.
     shape : (int, int)
         (ny, nx) of the reduced frames.
     amplifiers : tuple of ccdflow.camera.geometry.Amplifier
-    is_level_out : bool
-        Whether the overscan level is subtracted.
+    is_level_subtracted : bool
+        Whether the level of the overscan is subtracted from all amplifiers.
     """
 
     sections: dict[str, str]
     shape: tuple[int, int]
     amplifiers: tuple[Amplifier, ...]
-    is_level_out: bool
+    is_level_subtracted: bool
 
 
 def window_place_of(context, row):
-    """Return the `WindowPlace` of a frame; None where no card has it.
+    """Return the `WindowPlace` of a frame; None where no card has the place.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def window_place_of(context, row):
 
 
 def _window_place(context, row):
-    """Return the `WindowPlace` of a frame by its cards, None where it has none."""
+    """Return the `WindowPlace` of a frame by its cards; None where no card has the place."""
     cards, origin = dict(_CARD.findall(row.facts["part"])), _origin_of(row)
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     images = product_images(geometry, recipe)
@@ -93,8 +93,10 @@ def _window_place(context, row):
     )
     if not sections:
         return None
-    is_level_out = recipe.subtract and all(a.overscan for a in image.amplifiers)
-    return WindowPlace(sections, image.shape, image.amplifiers, is_level_out)
+    is_level_subtracted = recipe.subtract and all(
+        amplifier.overscan for amplifier in image.amplifiers
+    )
+    return WindowPlace(sections, image.shape, image.amplifiers, is_level_subtracted)
 
 
 def _sections_by_cards(row, cards, image, shape):
@@ -104,7 +106,7 @@ def _sections_by_cards(row, cards, image, shape):
     ----------
     row : ccdflow.run.rawframes.rows.Row
     cards : dict of str to str
-        CCDSEC and DETSEC of the raw image, as far as there are any.
+        CCDSEC and DETSEC of the raw image, those that exist.
     image : ccdflow.frame.products.ProductImage
     shape : (int, int)
         (ny, nx) of the raw image.
@@ -122,14 +124,14 @@ def _sections_by_cards(row, cards, image, shape):
 
 
 def _origin_of(row):
-    """Return (column, row) of the window's origin in binned pixels; () where no card has it."""
+    """Return (column, row) of a window's origin, binned pixels; () where no card has the origin."""
     return _origin_of_setting(row.facts["setting"])
 
 
 # Thousands of masters have a few settings.
 @lru_cache(maxsize=1024)
 def _origin_of_setting(setting):
-    """Return (column, row) of the origin of a window of a setting, as `_origin_of` does."""
+    """Return `_origin_of` a row with a setting."""
     cards = identity.cards_of(setting)
     origin = tuple(as_integer(cards.get(name)) for name in ORIGIN_CARDS)
     if None in origin or any(as_number(cards.get(name, 0)) != 0 for name in ("LTV1", "LTV2")):
@@ -151,22 +153,21 @@ def _sections_by_origin(row, origin, image, shape):
     """
     if any(amplifier.flip_x or amplifier.flip_y for amplifier in image.amplifiers):
         return {}
-    (amplifier, *_), moves = image.amplifiers, {axis_shifts(a) for a in image.amplifiers}
-    if len(moves) > 1:
+    shifts_of_amplifiers = {axis_shifts(amplifier) for amplifier in image.amplifiers}
+    if len(shifts_of_amplifiers) > 1:
         return {}
     header = fits.Header({"NAXIS": 2, "NAXIS1": shape[1], "NAXIS2": shape[0]})
     if row.facts["ccdsum"]:
         header["CCDSUM"] = row.facts["ccdsum"]
     header.update(zip(ORIGIN_CARDS, origin, strict=True))
-    header.update(
-        {f"LTV{axis}": move.shift for axis, move in enumerate(axis_shifts(amplifier), start=1)}
-    )
+    (shifts,) = shifts_of_amplifiers
+    header.update({f"LTV{axis}": each.shift for axis, each in enumerate(shifts, start=1)})
     text = section_by_origin(header, image.shape)
     return {ORIGIN_CARDS[0]: text} if text else {}
 
 
 class ChipWindows:
-    """The windows of each chip that masters of a kind have.
+    """The windows in which the masters of a kind were read out, by chip.
 
     Setups are as `ccdflow.kinds.matching.setups.setup_of` returns them.
 
@@ -182,7 +183,7 @@ class ChipWindows:
         self._larger_windows_by_place = {}
 
     def add(self, row, setup):
-        """Note the setup of a master; ``row`` is one of its members.
+        """Note the window of a master.
 
         Parameters
         ----------
@@ -200,7 +201,7 @@ class ChipWindows:
             windows_of_chip.setdefault((setup, origin), row)
 
     def larger_windows(self, row, setup, kind):
-        """Return the windows in which a frame lies whole, the smallest first.
+        """Return the larger windows that contain the whole of a frame, the smallest first.
 
         Parameters
         ----------
@@ -213,7 +214,8 @@ class ChipWindows:
         Returns
         -------
         list of (tuple, str, ccdflow.camera.sections.Region)
-            Setup and header values of device and setting of a master's members, and its region.
+            Setup of a master; header values on device and setting of its members; the region of
+            the master in which the frame lies.
         """
         origin = _origin_of(row)
         if not (row.facts["part"] or origin):
@@ -236,7 +238,7 @@ class ChipWindows:
 
 
 def cards_in_larger_window(cards, cards_of_larger):
-    """Return the cards of device and setting of a frame, as if it lay where a larger window does.
+    """Return a frame's cards on device and setting, with the place of a larger window.
 
     Parameters
     ----------
@@ -259,23 +261,25 @@ def cards_in_larger_window(cards, cards_of_larger):
 
 
 def _chip_of(context, row, setup):
-    """Return the shared values of frames of all windows of one chip."""
+    """Return the values that the frames of all windows of one chip share: setup, part, recipe."""
     shared_values = tuple(each for each in setup if each[0] not in _WINDOW_VALUES)
-    recipe = context.lookup((Lookup.CHIP_RECIPE, row.recipe), lambda: _without_order(context, row))
+    recipe = context.lookup(
+        (Lookup.CHIP_RECIPE, row.recipe), lambda: _recipe_without_order(context, row)
+    )
     return shared_values, _PLACES.sub("", row.facts["part"]).strip(", "), recipe
 
 
-def _without_order(context, row):
-    """Return a frame's recipe without the order of its model, which is lower for a short strip.
+def _recipe_without_order(context, row):
+    """Return a frame's recipe without the order of its model.
 
-    A camera has one order in its settings, which all its windows have up to their rows.
+    The settings have one order for a camera; it is lower only for a window with few rows.
     """
     settings = context.store.recipe(row.recipe).canonical()
     return tuple(each for each in settings.items() if each[0] != "order")
 
 
 def region_of(frame_place, master_place, kind):
-    """Return the region of a master in which the frames of a window lie; None if in none.
+    """Return the region of a master in which the frames of a window lie; None without one.
 
     Parameters
     ----------
@@ -289,7 +293,7 @@ def region_of(frame_place, master_place, kind):
     """
     if frame_place is None or master_place is None or frame_place.shape == master_place.shape:
         return None
-    if kind == BIAS and not (frame_place.is_level_out and master_place.is_level_out):
+    if kind == BIAS and not (frame_place.is_level_subtracted and master_place.is_level_subtracted):
         # A window may have another bias level than the whole chip.
         return None
     for keyword, text in frame_place.sections.items():

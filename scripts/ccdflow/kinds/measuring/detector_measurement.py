@@ -155,7 +155,7 @@ class NightDetector(MeasurementKind):
 
     # -- lines, sections, flags --------------------------------------------------------------------
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return a line on each difference to header or profile, by each setup's newest night."""
         newest_records = {}
         for record in sorted(records, key=lambda r: r.data.get("night", "")):

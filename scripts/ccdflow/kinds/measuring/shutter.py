@@ -209,7 +209,7 @@ class Shutter(MeasurementKind):
             if (record := context.made_record(group.product)) is not None
         ]
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return a line for each setup with uncorrected frames in its newest night with a map."""
         newest = {group.shared: (group, record) for group, record in self.made_maps(context)}
         names = setups_in_words(newest)
@@ -279,7 +279,7 @@ class Shutter(MeasurementKind):
             headings=("Detector", *_HEADINGS), rows=tuple(_table_cells(g, r) for g, r in maps),
         )  # fmt: skip
 
-    def index_basis(self, context):
+    def overview_basis(self, context):
         """Return the sources of the overview: all maps, and their epochs."""
         keys = [
             [group.product, record.key, *_epoch_shown(group)]

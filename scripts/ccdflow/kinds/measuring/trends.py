@@ -115,7 +115,7 @@ class Trends(ArchiveProduct):
         record = write_text_product(context, job, self.basis(context, job), text)
         return replace(record, data={"events": _recorded_events(context, rows)})
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return a line for each step of the last nights, with the epoch to put into a profile."""
         if not DETECTOR.is_enabled(context):
             return []
@@ -127,7 +127,7 @@ class Trends(ArchiveProduct):
             if event["after"] <= RECENT_NIGHTS
         ]
 
-    def index_basis(self, context):
+    def overview_basis(self, context):
         """Return the sources of the overview: the key of the table, which covers all nights."""
         record = context.outcome(self.path_prefix) if DETECTOR.is_enabled(context) else None
         return {} if record is None else {"trends": record.key}

@@ -193,7 +193,7 @@ class Frame(Kind):
         ]
         return [(row.file, "  ".join([description, *figures]), warnings)]
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines on frames with warnings.
 
         Raises
@@ -203,11 +203,11 @@ class Frame(Kind):
         """
         return frame_warnings.lines_on_frames(_warnings_and_open_files(context, records)[0])
 
-    def closing_of_one(self, context, record):
+    def closing_lines_of_one(self, context, record):
         """Return the lines on one frame: why it is not reduced, or the warnings on it."""
         row = context.row_of(record.product)
         warnings = [f"warning: {row.file}: {text}" for text in row.warnings.splitlines()]
-        return super().closing_of_one(context, record) + warnings
+        return super().closing_lines_of_one(context, record) + warnings
 
     def products_on_page(self, context, night):
         """Return the reduced frames of a night and of enabled types; all kinds share the list."""
@@ -236,7 +236,7 @@ class Frame(Kind):
         """Return the section on verified products of a night, or None."""
         return verification.section(context, night)
 
-    def index_basis(self, context):
+    def overview_basis(self, context):
         """Return the basis of the overview: the frames of all nights."""
         nights = {night: night_frames_digest(context, night) for night in nights_with_page(context)}
         nights |= context.summaries(_FRAMES_ENTRY)

@@ -1,1 +1,1 @@
-"""Pages, pictures, and the tables of masters and their choice: the kinds that show."""
+"""The kinds that show other products: pages, pictures, and the tables of masters."""

@@ -1,4 +1,4 @@
-"""The table of each calibrated frame's masters: the reasons, and the cost of the next ones."""
+"""The table of each calibrated frame's masters, with the reasons and the second choices."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from ccdflow.run.products.product_names import calibrated_product, reduced_produ
 from ccdflow.run.rawframes.rows import digest
 from ccdflow.wording import count, first_lines, first_named
 
-# A dry run has a paragraph for this many nights.
+# A dry run has a paragraph on at most this many nights.
 _MOST_NIGHTS = 3
-# The overview names this many frames without masters, the last lines this many harmful darks.
+# The overview names at most this many frames without masters, the closing lines so many harmful
+# darks.
 _MOST_NAMED = 8
 
 COLUMNS = (
@@ -42,11 +43,11 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of associations.csv."""
 
-# Increase it when the section on masters of a night's page, or the overview's matrix, changes: all
-# pages are then made again. The table's own version makes again the table alone.
+# Raised when a change alters the section on masters of a night's page, or the overview's matrix:
+# all pages are then made again. The version of the table makes only the table again.
 _SECTIONS_VERSION = 9
 
-# The key of a closed night's summary.
+# The name of this kind's values in the summary of a closed night.
 _SUMMARY = "associations"
 _USUAL_RULE = (
     "Among the masters of the same setup, of this night and earlier ones, that of the"
@@ -71,11 +72,11 @@ class Associations(ArchiveProduct):
         return [self.version, _SECTIONS_VERSION]
 
     def is_enabled(self, context):
-        """Return whether the configuration asks for calibrated frames."""
+        """Return whether the configuration asks for calibrated frames, which have masters."""
         return SCIENCE.configuration(context)["enabled"]
 
     def needs(self, context):
-        """Return the frames that are calibrated, and the masters that they may take."""
+        """Return the calibrated frames, and the masters that they may take."""
         groups = SCIENCE.calibrated_groups(context)
         return [group.product for group in groups] + _masters_for_frames(context, groups)
 
@@ -84,58 +85,58 @@ class Associations(ArchiveProduct):
         return _has_frames(context)
 
     def is_open(self, context):
-        """Return whether a source is still to be made.
+        """Return whether a source of the table is still to be made.
 
-        Where a master is refused during the run, another one or no master takes its place.
+        If this run refuses a master, its frames take another one or none.
         """
         return bool(context.jobs) and any(map(context.will_be_made, _source_products(context)))
 
     def basis(self, context, job):
-        """Return the basis of the table: each line of it."""
+        """Return the sources of the table: the hash of all its lines."""
         nights = SCIENCE.groups_by_night(context)
-        digests = {night: text for night in nights if (text := _digest_of(context, night))}
+        hashes = {night: text for night in nights if (text := _hash_of_lines(context, night))}
         for night, summary in context.summaries(_SUMMARY).items():
             if summary["lines"]:
-                digests[night] = summary["lines"]
-        return {"version": self.version, "nights": digest(sorted(digests.items()))}
+                hashes[night] = summary["lines"]
+        return {"version": self.version, "nights": digest(sorted(hashes.items()))}
 
     def make(self, context, job, *, threads):
-        """Write the table, or the lines of some nights among the lines of the others."""
-        line = tables.TableLines(lambda cells: cells)
-        lines = {}
+        """Write the whole table; while nights are closed, replace only the lines of the others."""
+        line_of_cells = tables.TableLines(lambda cells: cells)
+        lines_by_frame = {}
         for cells in table_lines(context):
-            lines.setdefault(cells[0], []).append(line(cells))
+            lines_by_frame.setdefault(cells[0], []).append(line_of_cells(cells))
         basis, target = self.basis(context, job), context.results / job.product
         if context.closed_nights is None:
-            head = line(COLUMNS)
+            head = line_of_cells(COLUMNS)
             return write_text_product(
-                context, job, basis, b"".join([head, *chain(*lines.values())])
+                context, job, basis, b"".join([head, *chain(*lines_by_frame.values())])
             )
         for row in context.store.rows.values():
-            # A frame that is no longer calibrated has no line.
-            lines.setdefault(calibrated_product(row.file), [])
-        tables.update_table(target, lines)
+            # No line remains of a frame that is no longer calibrated.
+            lines_by_frame.setdefault(calibrated_product(row.file), [])
+        tables.update_table(target, lines_by_frame)
         return record_of_text(context, job, basis)
 
     # -- closed nights -----------------------------------------------------------------------------
 
     def can_close(self, context):
-        """Return whether each line of the table is one line of its file."""
+        """Return whether the file of the table has one line for each step, besides the headings."""
         if not self.is_enabled(context) or context.closed_nights is not None:
             return True
-        steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
+        n_steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
         path = context.results / self.path_prefix
-        return not steps or (path.is_file() and tables.number_of_lines(path) == steps + 1)
+        return not n_steps or (path.is_file() and tables.number_of_lines(path) == n_steps + 1)
 
     def summary(self, context, night, records):
-        """Return a night's part of the table, the overview and the last lines."""
+        """Return a night's values for the table, the overview and the closing lines."""
         if not self.is_enabled(context):
             return {}
         groups = SCIENCE.night_groups(context, night)
         darks = _harmful_darks(context, groups)
         return {
             _SUMMARY: {
-                "lines": _digest_of(context, night),
+                "lines": _hash_of_lines(context, night),
                 "harm": {dark: len(frames) for dark, frames in darks.items()},
             },
             awaited_masters.AWAITED_NOTE: awaited_masters.masters_awaited(
@@ -145,14 +146,14 @@ class Associations(ArchiveProduct):
         }
 
     def nights_to_open(self, context, new_groups):
-        """Return the closed nights with a frame that awaits one of the new masters.
+        """Return the closed nights with a frame that waits for one of the new masters.
 
-        The last calibrated night is among them: a dry run has a line on it.
+        The last night with calibrated frames is among them, because a dry run has lines on it.
 
         Raises
         ------
         NeedsWholePlan
-            If the table is not as it was written: it would lose the lines of closed nights.
+            If somebody has changed the table, from which the lines of closed nights are copied.
         """
         if not self.is_enabled(context):
             return set()
@@ -170,9 +171,9 @@ class Associations(ArchiveProduct):
     # -- lines, sections, flags --------------------------------------------------------------------
 
     def dry_run_lines(self, context):
-        """Return a paragraph for each of the last nights whose frames are calibrated.
+        """Return a paragraph for each of the last nights that this run calibrates.
 
-        These are the nights of this run, or the last night where nothing is to be calibrated.
+        Where it calibrates none, the paragraph is on the last night with calibrated frames.
         """
         all_groups = SCIENCE.calibrated_groups(context)
         groups = [group for group in all_groups if context.will_be_made(group.product)]
@@ -184,41 +185,41 @@ class Associations(ArchiveProduct):
             nights.setdefault(group.night, []).append(group)
         return forecast_sentences.paragraphs(context, nights, most_nights=_MOST_NIGHTS)
 
-    def closing(self, context, records):
+    def closing_lines(self, context, records):
         """Return the lines on darks that do more harm than good."""
         if not self.is_enabled(context):
             return []
-        harmful = _harmful_darks(context, SCIENCE.calibrated_groups(context))
-        frames = Counter({dark: len(products) for dark, products in harmful.items()})
+        frames_by_dark = _harmful_darks(context, SCIENCE.calibrated_groups(context))
+        n_by_dark = Counter({dark: len(frames) for dark, frames in frames_by_dark.items()})
         for summary in context.summaries(_SUMMARY).values():
-            frames.update(summary["harm"])
-        is_out = SCIENCE.configuration(context)["skip_harmful"]
+            n_by_dark.update(summary["harm"])
+        is_left_out = SCIENCE.configuration(context)["skip_harmful"]
         lines = [
             f"dark does harm: {dark}: {_harm_words(context, dark)}; "
-            f"{count(number, 'frame')} {'without' if is_out else 'with'} it"
-            for dark, number in sorted(frames.items())
+            f"{count(number, 'frame')} {'without' if is_left_out else 'with'} it"
+            for dark, number in sorted(n_by_dark.items())
         ]
         return first_lines(lines, _MOST_NAMED, "more such darks")
 
     def products_on_page(self, context, night):
-        """Return the masters that frames of a night may take: its page shows which comes next."""
+        """Return the masters that frames of a night may take: the page names second choices."""
         if not self.is_enabled(context):
             return []
         return _masters_for_frames(context, SCIENCE.night_groups(context, night))
 
     def page_basis(self, context, night):
-        """Return the sources of the section on a night's masters: the choices."""
+        """Return the sources of the section on a night's masters: the hash of all choices."""
         if not self.is_enabled(context):
             return {}
         groups = SCIENCE.night_groups(context, night)
-        digests = digests_by_steps(context, groups, planned_masters.plain_step)
-        choices = [[group.product, *digests[id(group.steps)]] for group in groups]
+        hashes = hashes_by_steps(context, groups, planned_masters.plain_step)
+        choices = [[group.product, *hashes[id(group.steps)]] for group in groups]
         words = _rule_words(context)
         choices += [words] if choices and words != _USUAL_RULE else []
         return {"associations": [_SECTIONS_VERSION, digest(choices)]} if choices else {}
 
-    def index_basis(self, context):
-        """Return the basis of the overview's matrix, and of the grades in its calendar."""
+    def overview_basis(self, context):
+        """Return the sources of the overview's matrix, and of the grades in its calendar."""
         if not self.is_enabled(context) or not _has_frames(context):
             return {}
         coverage_now = digest(_kept_coverage(context).values())
@@ -226,8 +227,8 @@ class Associations(ArchiveProduct):
         return {"coverage": [_SECTIONS_VERSION, coverage_now], "grades": grades}
 
     def overview(self, context):
-        """Return the section on the frames of each night and type, and on the missing ones."""
-        if not self.index_basis(context):
+        """Return the section on the frames of each night and type, and on the missing masters."""
+        if not self.overview_basis(context):
             return None
         matrix = _kept_coverage(context)
         if not matrix.nights:
@@ -246,7 +247,7 @@ class Associations(ArchiveProduct):
         )
 
     def section(self, context, night):
-        """Return the section on which master each frame of a night took, and on its noise."""
+        """Return the section on the masters and the noise of a night's frames."""
         blocks = night_forecast.blocks_of(context, night) if self.is_enabled(context) else []
         if not blocks:
             return None
@@ -256,8 +257,8 @@ class Associations(ArchiveProduct):
             for block in blocks
             for text in forecast_sentences.wish_lines(block)
         ]
-        to_gain = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
-        unlike = [
+        wish_sentence = f"To gain most: {', '.join(wishes[:3])}." if wishes else ""
+        unlike_sentences = [
             f"{block.setup}: {forecast_sentences.unlike_words(block)}: grade C."
             for block in blocks
             if block.n_unlike
@@ -271,7 +272,7 @@ class Associations(ArchiveProduct):
         return Section(
             "choices",
             "Which master, and the terms of the noise",
-            (*unlike, *([to_gain] if to_gain else [])),
+            (*unlike_sentences, *([wish_sentence] if wish_sentence else [])),
             (
                 *_harm_sentences(context, night),
                 _rule_words(context),
@@ -289,7 +290,7 @@ ASSOCIATIONS = Associations()
 
 def _rule_words(context):
     """Return the rule by which masters are chosen, in a sentence or two."""
-    rules = master_library.rules(context)
+    rules = master_library.rules_of(context)
     rule_sentence = _USUAL_RULE
     if rules.direction == "nearest":
         rule_sentence = (
@@ -298,50 +299,50 @@ def _rule_words(context):
         )
     return (
         f"{rule_sentence} One of the frame's own night goes first."
-        if rules.same_night
+        if rules.prefers_own_night
         else rule_sentence
     )
 
 
 def _has_frames(context):
-    """Return whether any frame of the archive is calibrated."""
+    """Return whether the plan calibrates any frame of the archive, closed nights included."""
     closed_summaries = context.summaries(_SUMMARY).values()
     return bool(SCIENCE.calibrated_groups(context)) or any(
         notes["lines"] for notes in closed_summaries
     )
 
 
-def _digest_of(context, night):
-    """Return the hash of the lines of the frames of a night; '' without frames."""
+def _hash_of_lines(context, night):
+    """Return the hash of the table's lines on the frames of a night; '' without frames."""
     records = SCIENCE.night_records(context, night)
-    digests = digests_by_steps(context, [group for group, _ in records], table_cells)
+    hashes = hashes_by_steps(context, [group for group, _ in records], table_cells)
     lines = [
-        [group.product, night, _is_refused(context, group, record), *digests[id(group.steps)]]
+        [group.product, night, _is_refused(context, group, record), *hashes[id(group.steps)]]
         for group, record in records
     ]
     return digest(lines) if lines else ""
 
 
 def _masters_of(context, night):
-    """Return the masters of a night."""
+    """Return the groups of the masters of a night."""
     kinds = map(context.chain.by_name, MASTER_KINDS)
     return [group for kind in kinds for group in kind.night_groups(context, night)]
 
 
 def _kept_coverage(context):
-    """Return the `ccdflow.kinds.forecasting.coverage.Coverage`, made once for several sections."""
+    """Return the `ccdflow.kinds.forecasting.coverage.Coverage`, computed once for all sections."""
     return context.kept_by_key((OutcomeKey.COVERAGE,), lambda: coverage.coverage_of(context))
 
 
 def _nights_in_words(matrix):
-    """Return the nights of a coverage in words: the name of a single one, else their number."""
+    """Return the nights of a coverage in words: the name of a single night, else the number."""
     if len(matrix.nights) == 1:
         return f"night {matrix.nights[0]}"
     return f"the last {len(matrix.nights)} nights"
 
 
 def _coverage_words(matrix):
-    """Return sentences on the holes of a `ccdflow.kinds.forecasting.coverage.Coverage`."""
+    """Return the sentence on the missing masters of a coverage."""
     cells_without_master = matrix.holes(coverage.NO_MASTERS)
     if not cells_without_master:
         return f"No frame of {_nights_in_words(matrix)} lacks a master."
@@ -350,7 +351,7 @@ def _coverage_words(matrix):
 
 
 def _coverage_notes(matrix):
-    """Return the sentences below the picture of a `ccdflow.kinds.forecasting.coverage.Coverage`."""
+    """Return the sentences below the picture of a coverage."""
     notes = [
         "A number: frames of the night. o: none; its frames took a master of another night. x:"
         " none, and no other night has one that fits."
@@ -365,29 +366,29 @@ def _coverage_notes(matrix):
 
 
 def _harmful_darks(context, groups):
-    """Return {dark: frames} of the darks that do more harm than good to some frames."""
-    answers, frames_by_dark = {}, {}
+    """Return {dark: frames} of the darks that do more harm than good, with the frames that lose."""
+    does_harm_by_masters, frames_by_dark = {}, {}
     for group in groups:
         uses = {step.kind: first_use(context, step) for step in group.steps}
         dark, bias = uses.get("dark"), uses.get("bias")
         if dark is None:
             continue
         masters = dark.product, dark.scale, getattr(bias, "product", "")
-        if masters not in answers:
-            answers[masters] = association.dark_harms(context, uses)
-        if answers[masters]:
+        if masters not in does_harm_by_masters:
+            does_harm_by_masters[masters] = association.dark_harms(context, uses)
+        if does_harm_by_masters[masters]:
             frames_by_dark.setdefault(dark.product, []).append(group.product)
     return frames_by_dark
 
 
 def _harm_words(context, dark):
-    """Return the noise that a dark adds, the structure that it takes away, and the remedy."""
+    """Return in words the noise that a dark adds, the structure that it removes, and the remedy."""
     figures = context.outcome(dark).data["quality"]
     added_variance = max(each["added"] for each in figures)
     structure = max(0.0, *(each["structure"] for each in figures))
     unit = "e2" if figures[0]["unit"] == "electron" else "adu2"
-    is_out = SCIENCE.configuration(context)["skip_harmful"]
-    remedy = "it was left out" if is_out else "`calibrate: skip_harmful: true` leaves it out"
+    is_left_out = SCIENCE.configuration(context)["skip_harmful"]
+    remedy = "it was left out" if is_left_out else "`calibrate: skip_harmful: true` leaves it out"
     return (
         f"it adds {added_variance:.3g} {unit} of noise a pixel and takes {structure:.2g} of"
         f" structure away; {remedy}, more darks make it useful"
@@ -413,19 +414,19 @@ def _source_products(context):
 
 
 def _is_refused(context, group, record):
-    """Return whether a frame is not calibrated, by its record; without one, by the plan."""
+    """Return whether calibrating a frame was refused, by its record, or will be, by the plan."""
     if record is None or record.status == job_records.REFUSED:
         return record is not None
     if record.content or context.settings["calibrate"]["missing"] != "refuse":
         return False
-    # During planning nobody has tried to calibrate the frame: the plan's answer counts.
+    # During planning the frame is not calibrated yet: its masters in the plan decide.
     return Calibration(context, group).is_refused
 
 
-def digests_by_steps(context, groups, values_of):
+def hashes_by_steps(context, groups, values_of):
     """Return the hashes of the values of each answer of some frames.
 
-    Frames that share the object of their steps (of one `StepsChoice`) have the same answers.
+    Frames that share one tuple of steps (of one `StepsChoice`) have equal answers.
 
     Parameters
     ----------
@@ -438,26 +439,26 @@ def digests_by_steps(context, groups, values_of):
     Returns
     -------
     dict of int to list of str
-        By the identity of the frames' steps: a hash for each step.
+        By the id of the frames' tuple of steps: a hash for each step.
     """
-    first_groups = {}
+    group_by_steps = {}
     for group in groups:
-        # Thousands of groups share one object of steps: each is looked at once.
-        first_groups.setdefault(id(group.steps), group)
+        # Thousands of groups share one tuple of steps: its answers are hashed once.
+        group_by_steps.setdefault(id(group.steps), group)
     return {
         steps: [
-            _digest_of_answer(context, values_of, answer) for answer in answers_of(context, group)
+            _hash_of_answer(context, values_of, answer) for answer in answers_of(context, group)
         ]
-        for steps, group in first_groups.items()
+        for steps, group in group_by_steps.items()
     }
 
 
-def _digest_of_answer(context, values_of, answer):
-    """Return the hash of an answer's values; frames of the same answer share it."""
+def _hash_of_answer(context, values_of, answer):
+    """Return the hash of an answer's values, computed once for frames with equal answers."""
     key_objects = (answer,)
     if answer.use is not None and has_reasons_of_its_own(answer):
-        # Page and table name the next candidate as well. Later candidates are scaled anew for each
-        # exposure, and change nothing.
+        # Page and table also name the next candidate. The candidates behind it have other scales
+        # for each exposure, and do not change the values.
         key_objects = answer.use, planned_masters.rival_of(context, answer)[0]
     return context.kept_by_identity(
         OutcomeKey.STEP_LINE,
@@ -468,7 +469,7 @@ def _digest_of_answer(context, values_of, answer):
 
 
 def table_lines(context):
-    """Yield the cells of each line of the table: of each frame and step."""
+    """Yield the cells of each line of the table: a line for each frame and step."""
     for group in SCIENCE.calibrated_groups(context):
         record = context.outcome(group.product)
         is_calibrated = "no" if _is_refused(context, group, record) else "yes"
@@ -477,7 +478,7 @@ def table_lines(context):
 
 
 def table_cells(context, answer):
-    """Return the cells of a step in ``associations.csv``, behind frame and night.
+    """Return the cells of a step in a line of ``associations.csv``: those after frame and night.
 
     Parameters
     ----------
@@ -503,6 +504,6 @@ def table_cells(context, answer):
         "" if rival is None else rival.product,
         "" if rival is None else float(f"{rival.variance:.6g}"),
         "measured" if use.is_measured else "nominal",
-        "; ".join(reasons_of(answer, master_library.rules(context))),
+        "; ".join(reasons_of(answer, master_library.rules_of(context))),
         use.grade,
     ]

@@ -20,7 +20,7 @@ from ccdflow.kinds.reporting.night_products import NightPicture
 from ccdflow.pages.bias_html import trend_section
 from ccdflow.pages.contents import Section
 
-# Nights of the trend on the overview.
+# The trend on the overview has at most this many nights.
 _MOST_NIGHTS = 366
 
 
@@ -48,13 +48,13 @@ class BiasPicture(NightPicture):
         return {"version": frame_pictures.PICTURES_VERSION, "groups": groups}
 
     def make(self, context, job, *, threads):
-        """Draw the figures of each amplifier by the biases of a night."""
+        """Draw the figures of a night's amplifiers, and keep pictures of its combined biases."""
         record = self._draw_figures(context, job)
         draw_combined_biases(context, job.night)
         return record
 
     def _draw_figures(self, context, job):
-        """Draw the picture; return its record."""
+        """Draw the picture and return its record."""
         basis, groups = self.basis(context, job), self.drawn_groups(context, job.night)
         names = names_of_groups(groups)
         amplifiers = [
@@ -68,15 +68,15 @@ class BiasPicture(NightPicture):
         return write_text_product(context, job, basis, png)
 
     def page_basis(self, context, night):
-        """Add nothing: the page depends on the sources of the picture."""
+        """Return {}: the sources of the picture are in the page's basis already."""
         return {}
 
     def sections(self, context, night):
-        """Return the sections on combined biases, on noise, and on the trend."""
+        """Return the sections on combined biases, on noise figures, and on the trend."""
         return bias_sections(context, night, self.product(night))
 
     def overview(self, context):
-        """Return the trend over the last nights."""
+        """Return the section on the trend of the figures over the last nights."""
         groups = sorted(
             BIAS_KIND.groups(context), key=lambda group: (group.night_of_page, group.product)
         )
@@ -92,22 +92,22 @@ class BiasPicture(NightPicture):
 
 
 BIAS_PICTURE = BiasPicture()
-"""The kind of a night's picture of the quality of its biases."""
+"""The kind of a night's picture of the figures of its biases."""
 
 
 def _amplifier_night(figures, name):
-    """Return the values of an amplifier that the picture of a night draws."""
-    gain = figures["gain"]
-    claim, combined = figures["header_read_noise_electrons"], figures["combined_noise"]
+    """Return the figures of an amplifier for the picture of a night."""
+    gain, claimed_noise = figures["gain"], figures["header_read_noise_electrons"]
+    combined_noise = figures["combined_noise"]
     return drawing_module("bias_picture").AmplifierNight(
         amplifier=f"{name} {figures['amplifier']}",
         hours=tuple(figures["hours"]),
         levels=tuple(figures["levels"]),
         pair_noise=tuple(figures["pairs"]),
-        claimed_noise=claim / gain if gain and not math.isnan(gain) else math.nan,
+        claimed_noise=claimed_noise / gain if gain and not math.isnan(gain) else math.nan,
         row_structure=figures["row_structure"],
         column_structure=figures["column_structure"],
         row_error=figures["row_structure_error"],
         column_error=figures["column_structure_error"],
-        combined_noise=() if math.isnan(combined) else ((figures["frames"], combined),),
+        combined_noise=() if math.isnan(combined_noise) else ((figures["frames"], combined_noise),),
     )

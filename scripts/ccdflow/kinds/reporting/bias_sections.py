@@ -20,9 +20,10 @@ from ccdflow.paths import FROM_NIGHT, reduced_frame
 from ccdflow.run import job_records
 
 CLAIM_TOLERANCE = 0.15
-"""Report a read noise that differs from the header's by more than this fraction."""
+"""A read noise is reported if it differs from the header's by more than this fraction."""
 
-# A gain is in electrons per adu with some cameras, and a setting without a unit with others.
+# The values that members share, as a page names them. With some cameras the gain of the header is a
+# setting without a unit.
 _SHARED_VALUE_WORDS = {
     "readmode": "readout mode",
     "epoch": "taken from",
@@ -31,26 +32,26 @@ _SHARED_VALUE_WORDS = {
 
 
 def bias_sections(context, night, picture):
-    """Return the sections on combined biases, on noise, and on the trend.
+    """Return the sections on combined biases, on noise figures, and on the trend.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     night : str
     picture : str
-        The product that draws the figures of the biases.
+        The product with the picture of the figures.
 
     Returns
     -------
     list of ccdflow.pages.contents.Section
     """
     groups = BIAS_KIND.night_groups(context, night)
-    biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
-    over_nights = trend_section(
+    n_biases = sum(row.facts["type"] == "bias" for row in context.rows_of(night))
+    section_on_trend = trend_section(
         trend_pictures(context, trend_groups(BIAS_KIND, context, night), night)
     )
-    if not groups and not biases:
-        return [over_nights] if over_nights else []
+    if not groups and not n_biases:
+        return [section_on_trend] if section_on_trend else []
     names, absence = names_of_groups(groups), _absence_of_combined_biases(context, night)
     names_of_masters = master_names(groups, prefix=FROM_NIGHT, night=night)
     alt = "Level through the night, read noise, structure, and noise of the combined bias"
@@ -61,7 +62,7 @@ def bias_sections(context, night, picture):
                 for group in groups
             ],
             absence=absence,
-            biases=biases,
+            n_biases=n_biases,
         ),
         noise_section(
             [
@@ -72,7 +73,7 @@ def bias_sections(context, night, picture):
             absence=absence,
             summary=_sentences_on_claims(context, groups),
         ),
-        over_nights,
+        section_on_trend,
     ]
     return [section for section in sections if section is not None]
 
@@ -82,7 +83,7 @@ COMBINING_OFF_NOTE = "Combining biases is switched off in the configuration"
 
 
 def _absence_of_combined_biases(context, night):
-    """Return why combined biases of a night's frames are not on its page, or ''."""
+    """Return why the page of a night lacks combined biases of its frames; '' if it does not."""
     if not any(row.facts["type"] == "bias" for row in context.rows_of(night)):
         return ""
     if not BIAS_KIND.configuration(context)["enabled"]:
@@ -97,7 +98,7 @@ def _absence_of_combined_biases(context, night):
 
 
 def _figures_of_group(context, group, name):
-    """Return the figures of a group of biases as its section shows them."""
+    """Return a group of biases with its figures, as the section on combined biases has it."""
     record = context.outcome(group.product)
     data = {} if record is None else record.data
     is_made = record is not None and record.status == job_records.MADE
@@ -118,21 +119,21 @@ def _figures_of_group(context, group, name):
         recipe=data.get("recipe", ""),
         group=", ".join(_shared_words(name, value) for name, value in group.shared if value),
         noises=tuple(each["combined_noise"] for each in figures),
-        predicted=tuple(each["predicted_noise"] for each in figures),
-        rejected=data.get("rejected", -1),
-        pixels=data.get("pixels", 0),
+        predicted_noises=tuple(each["predicted_noise"] for each in figures),
+        n_rejected=data.get("rejected", -1),
+        n_pixels=data.get("pixels", 0),
         pictures=_combined_picture(context, group, record, name) if is_made else (),
     )
 
 
 def _words_on_kept(record):
-    """Return why a combined bias is an earlier version: [the reason]; [] for all others."""
+    """Return [the reason] of a combined bias that is an earlier version; [] of others."""
     is_kept = record is not None and record.status == job_records.MADE and record.reason
     return [record.reason] if is_kept else []
 
 
 def _shared_words(name, value):
-    """Return a value that all members of a group share, in words.
+    """Return in words a value that all members of a group share.
 
     Examples
     --------
@@ -164,9 +165,9 @@ def _combined_picture(context, group, record, name):
 
 
 def draw_combined_biases(context, night):
-    """Draw the pictures of a night's combined biases while its frames are worked on.
+    """Draw and keep the pictures of a night's combined biases before its page is made.
 
-    Its page, which all else waits for at the end, has them then.
+    The page is one of the last products of a run: with kept pictures it is made sooner.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def draw_combined_biases(context, night):
 
 
 def _key_and_drawing(context, group, record, name):
-    """Return all that the picture of a combined bias depends on, and the function that draws it.
+    """Return the key of a combined bias's picture, and the function that draws it.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ def _key_and_drawing(context, group, record, name):
     group : ccdflow.run.job.Group
     record : ccdflow.run.job_records.Record
     name : str
-        Name of the combined bias, for its title.
+        Name of the combined bias, for the title of the picture.
     """
     key = (record.product, record.key, record.content, name)
     return key, lambda: _draw_combined(context, group, record.data, name)
@@ -226,15 +227,15 @@ def _draw_combined(context, group, data, name):
 
 
 def _amplifier_figures(figures, name):
-    """Return an amplifier's figures of a master as the page has them."""
+    """Return the figures of an amplifier by its biases, as the section on noise has them."""
     error = figures["drift_an_hour_error"]
     return contents.AmplifierFigures(
         camera=name,
         amplifier=figures["amplifier"],
-        biases=figures["frames"],
+        n_biases=figures["frames"],
         level=figures["level"],
         span=figures["level_span"],
-        # Two levels make a slope, but nothing shows how far to trust it.
+        # Two levels give a slope without an error: it is not shown.
         drift=math.nan if math.isnan(error) else figures["drift_an_hour"],
         drift_error=error,
         read_noise=figures["read_noise"],
@@ -249,7 +250,7 @@ def _amplifier_figures(figures, name):
 
 
 def trend_pictures(context, groups, highlight=None):
-    """Return the picture of the figures of some groups over the nights; () for a single night.
+    """Return the picture with the trend of some groups' figures; () for a single night.
 
     Parameters
     ----------
@@ -287,26 +288,26 @@ def trend_pictures(context, groups, highlight=None):
 
 
 def _ratio_or_nan(value, expected_value):
-    """Return a value over the one that is expected; NaN where that is not above 0."""
+    """Return a value over an expected value; NaN where the expected value is not above 0."""
     return value / expected_value if expected_value > 0 else math.nan
 
 
 def _sentences_on_claims(context, groups):
-    """Return sentences on amplifiers whose read noise differs from their header's."""
-    notes = []
+    """Return sentences on amplifiers whose measured read noise is not that of their header."""
+    sentences = []
     for group, figures in night_figures(context, groups):
         measured_noise = figures["read_noise_electrons"]
-        claim = figures["header_read_noise_electrons"]
+        claimed_noise = figures["header_read_noise_electrons"]
         if (
-            not (measured_noise > 0 and claim > 0)
-            or abs(measured_noise / claim - 1) <= CLAIM_TOLERANCE
+            not (measured_noise > 0 and claimed_noise > 0)
+            or abs(measured_noise / claimed_noise - 1) <= CLAIM_TOLERANCE
         ):
             continue
-        percent = f"{100 * abs(measured_noise / claim - 1):.0f} %"
-        notes.append(
+        percent = f"{100 * abs(measured_noise / claimed_noise - 1):.0f} %"
+        sentences.append(
             f"{group.camera} {figures['amplifier']}: the read noise is {measured_noise:.3g}"
-            f" electrons, {percent} {'more' if measured_noise > claim else 'less'} than the"
-            f" {claim:.3g} that are claimed; this, or the gain of {figures['gain']:.3g}"
+            f" electrons, {percent} {'more' if measured_noise > claimed_noise else 'less'} than the"
+            f" {claimed_noise:.3g} that are claimed; this, or the gain of {figures['gain']:.3g}"
             " electrons per adu, is wrong."
         )
-    return notes
+    return sentences

@@ -1,4 +1,4 @@
-"""The pictures of a night's combined darks and flats, and of its frames before and after."""
+"""Pictures of a night: combined darks and flats, and frames before and after calibrating."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ _HOT_PIXELS_OF_DARKS = (
     " amplifier, by the rate beside the number and by five errors: a glow is not counted."
 )
 _light_of = value_picker("filter", "grism")
-# A picture has at most this many rows: nobody looks at a longer one.
+# A picture has at most this many rows, so that it stays readable.
 _MOST_ROWS = 8
 
 
 class CalibrationPicture(NightPicture):
-    """A picture of some products of a night, two images each.
+    """A picture of some products of a night, with a row of two images for each.
 
     Attributes
     ----------
     title, explanation, alt : str
+        Title and explanation in the picture, and the text for readers who cannot see it.
     scale : {'linear', 'asinh'}
         Scale of the images.
     """
@@ -62,12 +63,12 @@ class CalibrationPicture(NightPicture):
         context : ccdflow.run.context.Context
         group : ccdflow.run.job.Group
         name : str
-            Name of the product among those that are drawn.
+            Name of the product in the picture.
         """
         raise NotImplementedError(f"kind {self.name} must define row()")
 
     def is_wanted(self, context, night):
-        """Return whether a night has such products."""
+        """Return whether a night has products for the picture, and pictures are enabled."""
         return bool(wants_pictures(context) and self.drawn_groups(context, night))
 
     def night_basis(self, context, night):
@@ -83,7 +84,7 @@ class CalibrationPicture(NightPicture):
     def _made_groups(self, context, night):
         """Return the groups of a night that have a row in the picture: those that were made.
 
-        Products that were refused or failed have no pixels to draw, and take no row from others.
+        A product that was refused or failed has no pixels, and leaves its row to another one.
         """
         groups = self.drawn_groups(context, night)
         return [group for group in groups if context.made_record(group.product) is not None][
@@ -105,7 +106,7 @@ class CalibrationPicture(NightPicture):
         return write_text_product(context, job, basis, png)
 
     def pictures(self, context, night):
-        """Return the picture for the page, () where it is not there.
+        """Return the picture for the page; () where it was not made.
 
         Parameters
         ----------
@@ -123,7 +124,7 @@ class CalibrationPicture(NightPicture):
 
 
 class MastersPicture(CalibrationPicture):
-    """The picture of a night's combined darks and flats; its section has their figures."""
+    """The picture of a night's combined darks and flats; its section lists their figures."""
 
     name = "masters picture"
     rule = "masters_picture"
@@ -142,7 +143,7 @@ class MastersPicture(CalibrationPicture):
         return [*DARK_KIND.night_groups(context, night), *FLAT_KIND.night_groups(context, night)]
 
     def row(self, context, group, name):
-        """Return a master beside its standard error."""
+        """Return the row of a master: its image, and its standard error."""
         image = _first_image(context, group)
         pixels = _read_pixels_later(context, group.product, image.hdu)
         error = _read_pixels_later(context, group.product, f"UNCERT{image.suffix}")
@@ -154,7 +155,7 @@ class MastersPicture(CalibrationPicture):
         )
 
     def page_basis(self, context, night):
-        """Return the picture's key, and why masters were made without others: no key has that."""
+        """Return the key of the picture, and why masters were made without a bias or dark."""
         groups = self.drawn_groups(context, night)
         reasons_by_product = [
             [group.product, reason]
@@ -200,7 +201,7 @@ class MastersPicture(CalibrationPicture):
 
 
 class SciencePicture(CalibrationPicture):
-    """The picture of frames before and after they are calibrated; its section lists all."""
+    """The picture of frames before and after calibrating; its section lists all frames."""
 
     name = "calibrated picture"
     rule = "calibrated_picture"
@@ -217,25 +218,25 @@ class SciencePicture(CalibrationPicture):
     alt = "One frame of each filter, reduced and calibrated"
 
     def drawn_groups(self, context, night):
-        """Return frames of each camera and filter, up to the number in the configuration."""
+        """Return the first frames of each camera and filter: so many as the configuration asks."""
         return context.kept_by_key(
             (OutcomeKey.DRAWN_FRAMES, self.name, night),
             lambda: self._first_of_each_light(context, night),
         )
 
     def _first_of_each_light(self, context, night):
-        """Return the first groups of each camera, filter and grism, as many as are asked for."""
+        """Return `drawn_groups`, without looking for an earlier result."""
         most_drawn = context.settings["pictures"]["per_type"]
-        drawn_groups, drawn_counts = [], Counter()
+        drawn_groups, n_drawn = [], Counter()
         for group in SCIENCE.night_groups(context, night):
-            kind = group.camera, _light_of(context.row(group.files[0]).facts.values())
-            if most_drawn == "all" or drawn_counts[kind] < most_drawn:
-                drawn_counts[kind] += 1
+            camera_and_light = group.camera, _light_of(context.row(group.files[0]).facts.values())
+            if most_drawn == "all" or n_drawn[camera_and_light] < most_drawn:
+                n_drawn[camera_and_light] += 1
                 drawn_groups.append(group)
         return drawn_groups
 
     def row(self, context, group, name):
-        """Return a reduced frame beside the calibrated one."""
+        """Return the row of a frame: the reduced image, and the calibrated one."""
         image = _first_image(context, group)
         record, row = context.outcome(group.product), context.row(group.files[0])
         reduced_pixels = _read_pixels_later(context, reduced_product(group.files[0]), image.hdu)
@@ -282,18 +283,18 @@ MASTERS_PICTURE, SCIENCE_PICTURE = MastersPicture(), SciencePicture()
 
 
 def _image_row(headline, *images):
-    """Return a row of the picture; its module, which is slow to load, is loaded here."""
+    """Return an `ImageRow` of its module, which is slow to load and therefore loaded here."""
     return drawing_module("image_rows").ImageRow(headline, images)
 
 
 def _first_image(context, group):
-    """Return the first image of the products of a group: the one that the picture shows."""
+    """Return the first image of a group's product, which the picture shows."""
     _, images = recipe_and_images(context, context.row(group.files[0]))
     return images[0]
 
 
 def _read_pixels_later(context, product, hdu):
-    """Return the pixels of an image, which are read when it is drawn: one at a time is held."""
+    """Return an image whose pixels are read only when it is drawn."""
     return stored_image(context.results / product, hdu)
 
 
@@ -303,13 +304,13 @@ def _has_kind(groups, kind):
 
 
 def _count_groups(groups, kind):
-    """Return the number of the groups of a kind with its noun: ``2 darks``."""
+    """Return the number of groups of a kind with the noun: ``2 combined darks``."""
     number = sum(group.kind == kind.name for group in groups)
     return f"{number} {kind.nouns[number != 1]}"
 
 
 def _frames_words(context, groups):
-    """Return the number of combined frames among all in words, '' where none was left out."""
+    """Return in words how many of the frames were combined; '' where none was left out."""
     data = [r.data for group in groups if (r := context.outcome(group.product)) is not None]
     n_left_out = sum(len(each.get("left_out", ())) for each in data)
     n_members = sum(len(each.get("members", ())) for each in data)
@@ -317,13 +318,13 @@ def _frames_words(context, groups):
 
 
 def _figure_text(value, digits=4):
-    """Return a figure of some digits as text; a dash where it is not known."""
+    """Return a figure with some significant digits as text; a dash where it is unknown."""
     is_known = isinstance(value, int | float) and math.isfinite(value)
     return figure_text(value, digits) if is_known else "–"
 
 
 def _master_lines(context, group, name):
-    """Yield the cells of a master's amplifiers."""
+    """Yield the cells of a line for each amplifier of a master."""
     record = context.outcome(group.product)
     if record is None or record.status != job_records.MADE:
         yield str(name), str(len(group.files)), "", "", "", getattr(record, "reason", "not made")
@@ -346,7 +347,7 @@ def _master_lines(context, group, name):
 
 
 def _remarks_on(amplifier, names, data):
-    """Return the remarks on an amplifier of a master; on its first one, those on all of it as well.
+    """Return the remarks on an amplifier; with those on the whole master for its first amplifier.
 
     Examples
     --------
@@ -361,7 +362,7 @@ def _remarks_on(amplifier, names, data):
 
 
 def _subject_formerly(remark, names):
-    """Return the amplifier of a remark by its words; '' for one on all of a master.
+    """Return the amplifier that a remark of an older record names; '' for none.
 
     Examples
     --------
@@ -374,7 +375,7 @@ def _subject_formerly(remark, names):
 
 
 def _missing_masters(context, group):
-    """Return {kind: why} of the masters that a dark or flat was combined without."""
+    """Return {kind: why} of the masters that the members of a dark or flat lacked."""
     return context.chain.by_name(group.kind).why_without(context, group)
 
 
@@ -395,20 +396,23 @@ def _figures_of(group, each):
 
 
 def _frame_lines(context, groups, night):
-    """Yield the cells of each calibrated frame."""
-    uses = {
+    """Yield the `_FrameLine` of each frame that is to be calibrated."""
+    uses_by_frame = {
         group.product: Calibration(context, group).uses
         for group in groups
         if context.made_record(group.product) is not None
     }
     products = dict.fromkeys(
-        use.product for uses_of_frame in uses.values() for use in uses_of_frame.values() if use
+        use.product
+        for uses_of_frame in uses_by_frame.values()
+        for use in uses_of_frame.values()
+        if use
     )
-    found_groups = map(context.find_group, products)
-    master_groups = [group for group in found_groups if group is not None]
+    groups_of_masters = map(context.find_group, products)
+    master_groups = [group for group in groups_of_masters if group is not None]
     names = master_names(master_groups, prefix=paths.FROM_NIGHT, night=night)
     for group in groups:
-        yield _frame_line(context, group, uses.get(group.product), names)
+        yield _frame_line(context, group, uses_by_frame.get(group.product), names)
 
 
 class _FrameLine(NamedTuple):
@@ -421,7 +425,7 @@ class _FrameLine(NamedTuple):
     bias, dark, flat : str or ccdflow.pages.contents.NamedFile
         Name of each master, or why there is none.
     sky, sky_rms, sky_predicted : str
-        Level of the sky, its standard deviation, and that predicted from the noise.
+        Level of the sky, noise of a sky pixel as measured, and as predicted.
     saturated : str
         Number of saturated pixels.
     remarks : str
@@ -441,7 +445,7 @@ class _FrameLine(NamedTuple):
 
 
 def _frame_line(context, group, uses, names):
-    """Return the `_FrameLine` of a calibrated frame; without masters where it was not made.
+    """Return the `_FrameLine` of a frame; with the reason alone where it was not calibrated.
 
     Parameters
     ----------
@@ -469,7 +473,7 @@ def _frame_line(context, group, uses, names):
 
 
 def _master_cell(use, names):
-    """Return the cell of a master in the table: its short name with a link, or "-"."""
+    """Return the cell of a master in the table: its short name with a link; "-" for none."""
     if use is None:
         return "-"
     stem = Path(use.product).stem

@@ -1,4 +1,4 @@
-"""The contact sheet of a night: small pictures of its frames, and the list of them."""
+"""The contact sheet of a night: the small pictures of its frames, and their list."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ccdflow.kinds.reporting.sheet_tiles import NightTiles
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import OK, digest
 
-# Stars are looked for in frames of these types.
+# The width of stars is measured in frames of these types.
 _SKY_TYPES = ("science",)
 
 
@@ -53,10 +53,10 @@ class Sheet(PictureOfFrames):
         return [*FRAME.products_on_page(context, night), *super().needs(context, night)]
 
     def keep_or_forget(self, planner, night):
-        """Return whether nothing can be written into the folder of the pictures.
+        """Return whether the list stays, because its folder of pictures cannot be written to.
 
-        A line of the run names the folder then. A list whose pictures are missing or changed counts
-        as missing.
+        A line of the run then names this folder. If pictures are missing or changed, the list
+        counts as missing, so that it is made again.
         """
         context, product = planner.context, self.product(night)
         if context.problem_of(f"{paths.night_folder(night)}/{paths.SMALL_PICTURES_FOLDER}/"):
@@ -76,20 +76,22 @@ class Sheet(PictureOfFrames):
         return False
 
     def _has_listed_pictures(self, context, product):
-        """Return whether the pictures in the folder are those of the list, byte for byte."""
+        """Return whether the pictures in the folder have the lengths and checksums of the list."""
         folder = _picture_folder(context, product)
         try:
-            listed_sums = json.loads(atomic_write.read_bytes(context.results / product))["files"]
-            sums = {
+            listed_checksums = json.loads(atomic_write.read_bytes(context.results / product))[
+                "files"
+            ]
+            checksums = {
                 entry.name: _length_and_checksum(atomic_write.read_bytes(entry.path))
                 for entry in _entries_of_folder(folder)
             }
         except (OSError, ValueError, KeyError):
             return False
-        return sums == listed_sums
+        return checksums == listed_checksums
 
     def night_basis(self, context, night):
-        """Return the sources of the list of a night: its frames, reduced and calibrated."""
+        """Return the sources of the list of a night: the keys of its frames."""
         lines = [
             [row.file, n_rows_of_square(row), *(record.key for record in records)]
             for row, *records in _rows_with_pictures(context, night)
@@ -99,30 +101,30 @@ class Sheet(PictureOfFrames):
     def make(self, context, job, *, threads):
         """Make the missing pictures, remove pictures without a frame, and write the list."""
         basis = self.basis(context, job)
-        earlier_entries = _listed_before(context, job.product)
-        frames, files = {}, {}
+        earlier_entries = _earlier_entries(context, job.product)
+        entries, checksum_by_name = {}, {}
         for row, *records in _rows_with_pictures(context, job.night):
             pictures = []
             for each in records:
                 unit = each.data.get("unit", "adu")
                 values, content = values_and_picture(context, row, each.product, each.key, unit)
                 name = paths.small_picture(job.night, each.product).rpartition("/")[2]
-                files[name] = _length_and_checksum(content)
+                checksum_by_name[name] = _length_and_checksum(content)
                 pictures.append({"product": each.product, "file": name, **vars(values)})
             width = _width_of_stars(context, row, records[-1], earlier_entries)
-            frames[row.file] = {"pictures": pictures, **width}
+            entries[row.file] = {"pictures": pictures, **width}
         folder = _picture_folder(context, job.product)
         for entry in _entries_of_folder(folder):
-            if entry.name not in files:
+            if entry.name not in checksum_by_name:
                 os.unlink(entry.path)  # noqa: PTH108
-        text = json.dumps({"frames": frames, "files": files}, separators=(",", ":"))
+        text = json.dumps({"frames": entries, "files": checksum_by_name}, separators=(",", ":"))
         record = write_text_product(context, job, basis, text)
         return replace(record, data={"pictures": _stamps_of(folder)})
 
     def frame_reports(self, context, record):
-        """Return the width of the stars of frames of the sky."""
+        """Return the width of the stars of each science frame, for a watch."""
         entries = (
-            _listed_before(context, record.product) if record.status == job_records.MADE else {}
+            _earlier_entries(context, record.product) if record.status == job_records.MADE else {}
         )
         return [
             (file, f"stars {each['width']:.1f} px ({each['stars']})", [])
@@ -135,10 +137,10 @@ class Sheet(PictureOfFrames):
         return context.rows_of(job.night), self.drawn_groups(context, job.night)
 
     def sections(self, context, night):
-        """Return the contact sheet, and the strip of time."""
+        """Return the sections with the contact sheet and with the strip of time."""
         entries = {}
         for product in self.products_on_page(context, night):
-            # The list may not have been made.
+            # The list is not there if its job failed.
             with suppress(FileNotFoundError):
                 entries = json.loads(atomic_write.read_bytes(context.results / product))["frames"]
         tiles = NightTiles(context, night, entries)
@@ -151,7 +153,7 @@ SHEET = Sheet()
 
 
 def _rows_with_pictures(context, night):
-    """Yield the rows of a night with the records of products that have pictures: one or two."""
+    """Yield each row of a night with the one or two records of its pictured products."""
     calibrated_records = {
         group.files[0]: record
         for group, record in SCIENCE.night_records(context, night)
@@ -171,7 +173,7 @@ def _rows_with_pictures(context, night):
 
 
 def _width_of_stars(context, row, record, earlier_entries):
-    """Return the width of the stars of a frame of the sky, measured before or now; {} for none.
+    """Return the width of a science frame's stars for its entry; {} for other frames.
 
     Parameters
     ----------
@@ -180,7 +182,7 @@ def _width_of_stars(context, row, record, earlier_entries):
     record : ccdflow.run.job_records.Record
         Record of the product that is measured.
     earlier_entries : dict of str to dict
-        The entries of the list on the disk, by raw file.
+        The entries of the earlier list, by raw file, with the widths that are still valid.
     """
     if row.facts["type"] not in _SKY_TYPES:
         return {}
@@ -189,15 +191,15 @@ def _width_of_stars(context, row, record, earlier_entries):
         return {name: entry[name] for name in ("measured", "width", "stars")}
     pixels = mapped_image_of(context, row, record.product)
     small_pixels = small_image(pixels)
-    width, stars = star_width(
+    width, n_stars = star_width(
         pixels, step=pixels_per_small_pixel(pixels.shape), small_image=small_pixels
     )
     rounded_width = None if math.isnan(width) else round(width, 2)
-    return {"measured": record.key, "width": rounded_width, "stars": stars}
+    return {"measured": record.key, "width": rounded_width, "stars": n_stars}
 
 
-def _listed_before(context, product):
-    """Return the entries of a night's list as it is on the disk, by raw file; {} for none."""
+def _earlier_entries(context, product):
+    """Return the entries of a night's list on the disk, by raw file; {} without a list."""
     try:
         return json.loads(atomic_write.read_bytes(context.results / product))["frames"]
     except (OSError, ValueError, KeyError):
@@ -205,17 +207,17 @@ def _listed_before(context, product):
 
 
 def _picture_folder(context, product):
-    """Return the folder of a night's small pictures, beside the list of them."""
+    """Return the folder of a night's small pictures, which is beside their list."""
     return (context.results / product).with_name(paths.SMALL_PICTURES_FOLDER)
 
 
 def _length_and_checksum(content):
-    """Return [length, CRC-32] of the content of a file."""
+    """Return [length, CRC-32] of the content of a file, as the list has them."""
     return [len(content), isal_zlib.crc32(content)]
 
 
 def _entries_of_folder(folder):
-    """Return the entries of the pictures in a folder, without files of the user's own."""
+    """Return the directory entries of the pictures in a folder, without other files."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if paths.is_small_picture(entry.name)]
@@ -224,12 +226,12 @@ def _entries_of_folder(folder):
 
 
 def _stamps_of(folder):
-    """Return a hash of names, sizes and times of the pictures in a folder."""
+    """Return the hash of names, sizes and times of the pictures in a folder; '' if unreadable."""
     try:
         stamps = [
             [entry.name, *atomic_write.stamp_of(entry.path)] for entry in _entries_of_folder(folder)
         ]
     except OSError:
-        # The plan makes nothing in a folder that cannot be read, and the run reports it.
+        # The plan makes nothing in such a folder, and the run reports it.
         return ""
     return digest(sorted(stamps))

@@ -1,12 +1,13 @@
-"""Figures of groups of frames, as pictures, pages and tables show them."""
+"""Names and figures of groups of frames, for pictures, pages and tables."""
 
 from __future__ import annotations
 
 
 def names_of_groups(groups):
     """Return {product: name} of groups: the camera, and the traits that distinguish its groups."""
-    traits, common_traits = [(group, _shared_values(group)) for group in groups], {}
-    for group, traits_of_group in traits:
+    groups_and_traits = [(group, _shared_values(group)) for group in groups]
+    common_traits = {}
+    for group, traits_of_group in groups_and_traits:
         common_traits[group.camera] = common_traits.get(
             group.camera, set(traits_of_group)
         ).intersection(traits_of_group)
@@ -17,12 +18,12 @@ def names_of_groups(groups):
                 *(trait for trait in traits_of_group if trait not in common_traits[group.camera]),
             ]
         )
-        for group, traits_of_group in traits
+        for group, traits_of_group in groups_and_traits
     }
 
 
 def _shared_values(group):
-    """Return the shared values of a group's frames, a short text each."""
+    """Return the values that a group's frames share, as short texts."""
     return [
         trait.strip().replace(" ", "x" if name == "ccdsum" else " ")
         for name, value in group.shared
@@ -32,7 +33,7 @@ def _shared_values(group):
 
 
 def night_figures(context, groups):
-    """Yield (group, figures) for each amplifier of the groups' biases.
+    """Yield the figures of each amplifier of some combined biases.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ def night_figures(context, groups):
     Yields
     ------
     (ccdflow.run.job.Group, dict)
+        The group, and the figures of one amplifier.
     """
     for group in groups:
         record = context.outcome(group.product)

@@ -1,4 +1,4 @@
-"""The picture of a night's frames before and after: one of each camera and image type."""
+"""The picture of a night's frames before and after reducing: those of each camera and type."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ccdflow.run.products.product_names import reduced_product
 from ccdflow.run.rawframes.rows import OK
 
 PICTURES_VERSION = 10
-"""Raise it when a change alters any picture: all pictures and pages are then made again."""
+"""Raised when a change alters any picture: all pictures and pages are then made again."""
 
 
 class FramesPicture(PictureOfFrames):
-    """``before_after.png``: raw beside reduced frames, and the overscan with the region used."""
+    """``before_after.png``: raw and reduced frames side by side, with their overscan."""
 
     name = "frames picture"
     rule = "picture"
@@ -39,9 +39,9 @@ class FramesPicture(PictureOfFrames):
         return FRAME.products_on_page(context, night)
 
     def keep_or_forget(self, planner, night):
-        """Return whether the picture is current, even with frames whose raw file is gone.
+        """Return whether the picture stays: it is current, if frames without a raw file count.
 
-        Such a picture cannot be drawn again.
+        Without their raw files the picture could not be drawn again.
         """
         basis = partial(self.night_basis, planner.context, night, draws_missing_frames=True)
         return planner.keep_if_current(self, self.product(night), basis)
@@ -55,7 +55,7 @@ class FramesPicture(PictureOfFrames):
         night : str
             YYYY-MM-DD, or the folder of undated frames.
         draws_missing_frames : bool, optional
-            Whether frames whose raw file is missing are drawn.
+            Whether frames whose raw file is missing count, as in an earlier picture.
 
         Returns
         -------
@@ -71,7 +71,7 @@ class FramesPicture(PictureOfFrames):
         }
 
     def make(self, context, job, *, threads):
-        """Draw one frame of each image type of a night, raw beside reduced."""
+        """Draw the first frames of each camera and image type of a night, raw beside reduced."""
         rows, basis = drawn_frames(context, job.night), self.basis(context, job)
         if not rows:
             return refused_record(job, basis, "no frame of this night was reduced")
@@ -81,7 +81,7 @@ class FramesPicture(PictureOfFrames):
                 panels, title=f"Before and after: night {job.night}"
             )
         except FrameError as error:
-            # A raw file went away or changed: the page is made without the picture, and says so.
+            # A raw file vanished or changed: the page is made without the picture, and says so.
             return job_records.Record(
                 job.product, job.kind, job.key, job_records.GONE, str(error), basis=basis
             )
@@ -92,11 +92,11 @@ class FramesPicture(PictureOfFrames):
         return context.rows_of(job.night), []
 
     def page_basis(self, context, night):
-        """Return the picture's key."""
+        """Return the key of the picture."""
         return {"picture": getattr(context.outcome(self.product(night)), "key", "")}
 
     def section(self, context, night):
-        """Return the section on frames before and after they were reduced."""
+        """Return the section with the picture of frames before and after reducing."""
         alt = "One frame of each image type: raw, reduced, and the profile of its overscan"
         return pictures_section(file_picture(context, self.product(night), alt))
 
@@ -106,35 +106,35 @@ FRAMES_PICTURE = FramesPicture()
 
 
 def drawn_frames(context, night, *, draws_missing_frames=False):
-    """Return the rows of a night that are drawn: the first of each camera and image type.
+    """Return the rows of a night that are drawn: the first ones of each camera and image type.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     night : str
     draws_missing_frames : bool
-        Whether frames whose raw file is gone are among them: in a picture drawn before.
+        Whether frames whose raw file is missing count, as in an earlier picture.
 
     Returns
     -------
     list of ccdflow.run.rawframes.rows.Row
     """
     most_drawn = context.settings["pictures"]["per_type"]
-    drawn_rows, count = [], Counter()
+    drawn_rows, n_drawn = [], Counter()
     for row in context.rows_of(night):
         if row.status != OK or (row.gone and not draws_missing_frames):
             continue
         key = (row.camera, row.facts["type"])
-        if most_drawn != "all" and count[key] >= most_drawn:
+        if most_drawn != "all" and n_drawn[key] >= most_drawn:
             continue
         if context.made_record(reduced_product(row.file)) is not None:
-            count[key] += 1
+            n_drawn[key] += 1
             drawn_rows.append(row)
     return drawn_rows
 
 
 def frame_panels(context, row):
-    """Return the panels of a frame; of several raw HDUs the first that is used.
+    """Return the panels of a frame, for the first of its raw HDUs that is used.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def frame_panels(context, row):
 
 
 def level_in_words(recipe):
-    """Return in a few words how a level was made."""
+    """Return the statistic and model of an overscan level in words."""
     if recipe.model is None:
         return recipe.statistic
     return f"{recipe.model} of order {recipe.order} through the {recipe.statistic}"
@@ -217,12 +217,12 @@ def raw_values(context, row, hdu):
 
 
 def _corners_of_region(region):
-    """Return (y0, y1, x0, x1) of a region."""
+    """Return the corners (y0, y1, x0, x1) of a region, pixels."""
     return (region.y0, region.y1, region.x0, region.x1)
 
 
 def _header_region(row, shape):
-    """Return BIASSEC as (y0, y1, x0, x1); None if it is absent, unreadable or outside."""
+    """Return the corners of BIASSEC; None if it is absent, unreadable or outside the image."""
     text = row.facts["biassec"]
     if not text:
         return None

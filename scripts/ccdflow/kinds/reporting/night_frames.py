@@ -1,4 +1,4 @@
-"""The frames of a night as pages show them."""
+"""The frames of a night for the pages, with their status."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ UNMADE_STATUS_WORDS = {
     job_records.GONE: LEFT_FOR_NEXT_RUN,
     job_records.WAITING: LEFT_FOR_NEXT_RUN,
 }
-"""The word on the page for a frame without a product in this run, by its status."""
+"""The word on pages for a frame that this run did not reduce, by the status of its record."""
 
 
 def page_frames(context, night, prefix):
-    """Return the frames of a night as pages show them, products relative to ``prefix``.
+    """Return the frames of a night for a page, without those that still arrive.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def page_frames(context, night, prefix):
 
 
 def _status_and_reason(row, record):
-    """Return the status of a frame in words, and its reason.
+    """Return the status of a frame for a page, and the reason for it.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _status_and_reason(row, record):
 
 
 def members_left_out(context, night):
-    """Yield the frames of a night that are not in the combined bias, dark or flat of their group.
+    """Yield the frames of a night that were left out of the combined bias, dark or flat.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The page of a night: the sections of each kind of product."""
+"""The page of a night, from the sections of all kinds of products."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from ccdflow.pages.frame_html import aside_section, frames_section, provenance_s
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, digest
 
 PAGES_VERSION = 17
-"""Raise it when a change alters any page or the overview: all of them are then written again."""
+"""Raised when a change alters any page or the overview: all of them are then written again."""
 
 # A sentence names at most this many files.
 _MOST_NAMED = 3
-_REACH_WORDS = {
+# The way in which a level is subtracted, by `Amplifier.along`.
+_DIRECTION_WORDS = {
     "rows": "row by row",
     "columns": "column by column",
     "frame": "from all pixels alike",
@@ -50,7 +51,7 @@ class NightPage(NightProduct):
         return [need for kind in context.chain for need in kind.products_on_page(context, night)]
 
     def night_basis(self, context, night):
-        """Return the sources of the page of a night: the sources of each kind's part."""
+        """Return the sources of the page of a night: those of each kind's part, and more."""
         basis = {"version": self.versions}
         if frames_left_out := list(members_left_out(context, night)):
             basis["left out"] = digest(frames_left_out)
@@ -82,7 +83,7 @@ class NightPage(NightProduct):
         return write_text_product(context, job, self.basis(context, job), content)
 
     def sections(self, context, night):
-        """Return the sections on frames, on frames set aside, on recipes and versions."""
+        """Return the sections on frames, on frames set aside, and on recipes and versions."""
         frames = page_frames(context, night, paths.FROM_NIGHT)
         cameras = _cameras_of_night(context, night)
         recipes = [(camera, _recipe_in_words(context, night, camera)) for camera in cameras]
@@ -99,7 +100,7 @@ NIGHT_PAGE = NightPage()
 
 
 def _undrawn_products(context, night):
-    """Return [[product, why]] of pictures that could not be drawn in this run."""
+    """Return [[product, why]] of the pictures that this run could not draw."""
     products = [
         product
         for kind in context.chain
@@ -115,22 +116,22 @@ def _undrawn_products(context, night):
 
 
 def _cameras_of_night(context, night):
-    """Return the cameras of a night's frames: a frame that still arrives is not shown."""
+    """Return the cameras of a night's frames, without frames that still arrive."""
     rows = context.rows_of(night)
     return sorted({row.camera for row in rows if row.camera and row.status != ARRIVING_STATUS})
 
 
 def _sentences_on_amplifiers(context, night):
     """Return sentences on amplifiers that hold no signal."""
-    files = defaultdict(list)
+    files_by_flag = defaultdict(list)
     for row in context.rows_of(night):
         record = context.outcome(paths.reduced_frame(row.file))
         flags = record.data.get("flags", {}) if record is not None else {}
         for amplifier, flag in flags.items():
-            files[row.camera, amplifier, flag].append(row.file)
+            files_by_flag[row.camera, amplifier, flag].append(row.file)
     return [
         f"{camera}: amplifier {amplifier} is {flag} throughout in {_few_names(files_of_flag)}."
-        for (camera, amplifier, flag), files_of_flag in sorted(files.items())
+        for (camera, amplifier, flag), files_of_flag in sorted(files_by_flag.items())
     ]
 
 
@@ -143,18 +144,18 @@ def _sentences_on_undrawn(context, night):
 
 
 def _sentences_on_left_out(context, night):
-    """Return sentences on frames that are not in the master of their group, one for a reason."""
-    files = defaultdict(list)
+    """Return a sentence for each reason for which frames are not in the master of their group."""
+    files_by_reason = defaultdict(list)
     for camera, file, text in members_left_out(context, night):
-        files[camera, text].append(file)
+        files_by_reason[camera, text].append(file)
     return [
         f"{camera}: {_few_names(files_of_reason)}: {text}."
-        for (camera, text), files_of_reason in files.items()
+        for (camera, text), files_of_reason in files_by_reason.items()
     ]
 
 
 def _sentences_on_odd_frames(context, night):
-    """Return sentences on frames with warnings."""
+    """Return sentences on the warnings on frames."""
     rows = {row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS}
     warnings_by_file = frame_warnings.warnings_of_frames(
         rows.values(), context.outcome, frame_warnings.separating_settings(context)
@@ -163,7 +164,7 @@ def _sentences_on_odd_frames(context, night):
 
 
 def _sentences_on_calibration(context, night):
-    """Return sentences on calibrated frames with an odd noise, or a flat with lines."""
+    """Return sentences on calibrated frames with an odd noise, or with lines of a lamp."""
     groups = SCIENCE.night_groups(context, night)
     records = [r for group in groups if (r := context.outcome(group.product)) is not None]
     return [
@@ -174,7 +175,7 @@ def _sentences_on_calibration(context, night):
 
 
 def _few_names(files):
-    """Return the names of a few files, or their number and the first of them."""
+    """Return the names of a few files; of more files their number and the first names."""
     if len(files) <= _MOST_NAMED:
         return ", ".join(files)
     return f"{len(files)} frames ({', '.join(files[:_MOST_NAMED])} ...)"
@@ -187,12 +188,15 @@ def _recipe_in_words(context, night, camera):
         return "No frame could be reduced."
     geometry, recipe = context.store.geometry(row.geometry), context.store.recipe(row.recipe)
     sentences = []
-    overscan = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
-    if overscan:
-        strips = "; ".join(" and ".join(strip.to_fits() for strip in a.overscan) for a in overscan)
-        reach = _REACH_WORDS[overscan[0].along]
+    amplifiers = [a for a in geometry.amplifiers if a.overscan and recipe.subtract]
+    if amplifiers:
+        strips = "; ".join(
+            " and ".join(strip.to_fits() for strip in amplifier.overscan)
+            for amplifier in amplifiers
+        )
+        direction = _DIRECTION_WORDS[amplifiers[0].along]
         sentences.append(
-            f"The {level_in_words(recipe)} of the overscan {strips} was subtracted {reach}"
+            f"The {level_in_words(recipe)} of the overscan {strips} was subtracted {direction}"
         )
     else:
         sentences.append("No overscan was subtracted")
@@ -205,6 +209,6 @@ def _recipe_in_words(context, night, camera):
 
 
 def software_versions():
-    """Return names and versions of the software behind the products, for the foot of a page."""
+    """Return names and versions of the software that made the products."""
     names = {"CCDFLOW": "ccdflow", "CCDPVER": "ccdproc", "ASTRPVER": "astropy", "NUMPYVER": "numpy"}
     return tuple((names[keyword], text) for keyword, text, _ in version_cards())

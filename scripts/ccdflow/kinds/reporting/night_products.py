@@ -1,4 +1,4 @@
-"""The base of the products in a night's folder: its page, its pictures, the list of these."""
+"""The base of the products in a night's folder: its page, its pictures, their list."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ccdflow.run.plan import WantedProduct
 
 
 class NightProduct(Kind):
-    """A file in a night's folder.
+    """A kind with one file in the folder of each night.
 
     Attributes
     ----------
     file : str
-        Its name there.
+        Name of the file in the night's folder.
     """
 
     file = ""
@@ -28,18 +28,18 @@ class NightProduct(Kind):
     reach = OF_A_NIGHT
 
     def has_name(self, product):
-        """Return whether a path is that of this file of a night."""
+        """Return whether a path is that of this file in any night's folder."""
         top, _, path_below = product.partition("/")
         return top == "nights" and path_below.count("/") == 1 and product.endswith(f"/{self.file}")
 
     def product(self, night):
-        """Return the path of a night's file."""
+        """Return the path of this file of a night, relative to the results folder."""
         return f"{paths.night_folder(night)}/{self.file}"
 
     # -- planning ----------------------------------------------------------------------------------
 
     def is_wanted(self, context, night):
-        """Return whether a night has this file.
+        """Return whether a night is to have this file.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class NightProduct(Kind):
         return True
 
     def needs(self, context, night):
-        """Return the products that come before this file of a night.
+        """Return the products that are made before this file of a night.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class NightProduct(Kind):
         raise NotImplementedError(f"kind {self.name} must define needs()")
 
     def night_basis(self, context, night):
-        """Return the sources of this file of a night, as `basis` returns them for a job.
+        """Return the sources of this file of a night, for its `basis`.
 
         Parameters
         ----------
@@ -82,9 +82,9 @@ class NightProduct(Kind):
         raise NotImplementedError(f"kind {self.name} must define night_basis()")
 
     def keep_or_forget(self, planner, night):
-        """Return whether this file of a night stays as it is, and needs no place in the plan.
+        """Return whether this file of a night stays as it is, and is not planned.
 
-        The notes on the file in the planner and the ledger may change: it may count as missing.
+        It may also change the notes on the file, so that the file counts as missing.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class NightProduct(Kind):
         return False
 
     def plan(self, planner):
-        """Plan this file of each night that has it."""
+        """Plan this file of each night that is to have it."""
         context = planner.context
         for night in nights_with_page(context):
             if self.is_wanted(context, night) and not self.keep_or_forget(planner, night):
@@ -111,16 +111,16 @@ class NightProduct(Kind):
 
 
 class NightPicture(NightProduct):
-    """A picture in a night's folder, or the list of its small pictures."""
+    """A picture of a night, or the list of its small pictures."""
 
     progress_nouns = ("picture", "pictures")
 
     def size(self, context, job):
-        """Return the size of one picture."""
+        """Return the amount of work: one picture."""
         return Size(pictures=1)
 
     def drawn_groups(self, context, night):
-        """Return the groups whose products are drawn, if they are made.
+        """Return the groups whose products the picture shows, if these are made.
 
         Parameters
         ----------
@@ -135,16 +135,16 @@ class NightPicture(NightProduct):
         raise NotImplementedError(f"kind {self.name} must define drawn_groups()")
 
     def needs(self, context, night):
-        """Return the products that are drawn."""
+        """Return the products that the picture shows."""
         return [group.product for group in self.drawn_groups(context, night)]
 
     def rows_and_groups(self, context, job):
-        """Return the rows of the members, and the groups, whose products are drawn."""
+        """Return the groups whose products the picture shows, and the rows of their members."""
         groups = self.drawn_groups(context, job.night)
         return [context.row(file) for group in groups for file in group.files], groups
 
     def products_on_page(self, context, night):
-        """Return the picture of a night that has one."""
+        """Return [the picture of a night]; [] where the night has none."""
         return [self.product(night)] if self.is_wanted(context, night) else []
 
     def page_basis(self, context, night):
@@ -153,15 +153,15 @@ class NightPicture(NightProduct):
 
 
 class PictureOfFrames(NightPicture):
-    """A picture, or a list of pictures, of the frames of a night that has some."""
+    """A picture of a night's frames, or the list of their small pictures."""
 
     def is_wanted(self, context, night):
-        """Return whether a night has frames to draw."""
+        """Return whether a night has frames, and pictures are enabled."""
         return bool(wants_pictures(context) and FRAME.products_on_page(context, night))
 
 
 def file_picture(context, product, alt):
-    """Return a picture that another job has drawn, or nothing if it was not to be drawn.
+    """Return the picture in a file that another job has drawn; () without such a file.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def file_picture(context, product, alt):
     product : str
         Path relative to the results folder.
     alt : str
-        The text in its place.
+        The content of the picture in words, for readers who cannot see it.
 
     Returns
     -------

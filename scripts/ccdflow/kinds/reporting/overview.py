@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from ccdflow import paths
 from ccdflow.kinds.archive_product import ArchiveProduct
@@ -20,7 +20,7 @@ from ccdflow.pages import page
 from ccdflow.pages.contents import REDUCED, SET_ASIDE, ShownFrame
 from ccdflow.run import job_records
 
-# The key of a closed night's summary.
+# The name of this kind's values in the summary of a closed night.
 _SUMMARY = "overview"
 
 
@@ -34,16 +34,16 @@ class Overview(ArchiveProduct):
     path_prefix = paths.REPORT_PAGE
 
     def needs(self, context):
-        """Return all groups and pages, and the table whose grades fill the calendar."""
+        """Return all groups and pages, and the table with the grades for the calendar."""
         pages = map(paths.night_page, nights_with_page(context))
         return [*context.groups, *pages, paths.ASSOCIATIONS_FILE]
 
     def basis(self, context, job):
-        """Return the sources of the overview: the sources of each kind's part."""
+        """Return the sources of the overview: those of each kind's part, and the failed jobs."""
         basis = {"version": night_page.PAGES_VERSION}
         for kind in context.chain:
-            basis |= kind.index_basis(context)
-        # An overview made beside failed jobs is made again once their products are there.
+            basis |= kind.overview_basis(context)
+        # An overview that was made without some products is made again when these exist.
         needs = set() if job is None else set(job.needs)
         failed = sorted(
             product
@@ -57,7 +57,7 @@ class Overview(ArchiveProduct):
         return basis | ({"failed": failed} if failed else {})
 
     def summary(self, context, night, records):
-        """Return the line of a night, and its frames that are set aside."""
+        """Return the line of a night in the overview, and its frames that are set aside."""
         return {_SUMMARY: _summary_of(context, night)}
 
     def make(self, context, job, *, threads):
@@ -65,7 +65,7 @@ class Overview(ArchiveProduct):
         nights = {row.night for row in context.store.rows.values()}
         summaries = {night: _summary_of(context, night) for night in nights}
         summaries |= context.summaries(_SUMMARY)
-        lines = [_night_line(summaries[night]["line"]) for night in sorted(summaries)]
+        lines = [line_of_note(summaries[night]["line"]) for night in sorted(summaries)]
         frames_set_aside = [
             _shown_frame(frame)
             for night in sorted(summaries)
@@ -88,13 +88,14 @@ OVERVIEW = Overview()
 
 
 def _has_failed(record, *, is_shown):
-    """Return whether a job failed or waits, by its record; one that has ended may have left none.
+    """Return whether a job failed or waits, by its record.
 
     Parameters
     ----------
     record : ccdflow.run.job_records.Record or None
     is_shown : bool
-        Whether the overview counts its product. Such a job has ended; others may be at work.
+        Whether the overview counts the product. Such a job has ended: without a record it failed.
+        Other jobs without a record may still be at work.
     """
     if record is None:
         return is_shown
@@ -102,7 +103,7 @@ def _has_failed(record, *, is_shown):
 
 
 def _summary_of(context, night):
-    """Return the values of a night in the overview."""
+    """Return the note of a night for the overview: its line, and its frames set aside."""
     frames = page_frames(context, night, ".")
     statuses = Counter(frame.status for frame in frames)
     products = [group.product for group in SCIENCE.night_groups(context, night)]
@@ -113,19 +114,19 @@ def _summary_of(context, night):
         page=paths.night_page(night),
         cameras=tuple(sorted({frame.camera for frame in frames if frame.camera})),
         types=tuple(sorted(Counter(each.image_type for each in frames if each.image_type).items())),
-        reduced=statuses[REDUCED],
-        set_aside=statuses[SET_ASIDE],
-        other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
+        n_reduced=statuses[REDUCED],
+        n_set_aside=statuses[SET_ASIDE],
+        n_other=len(frames) - statuses[REDUCED] - statuses[SET_ASIDE],
         combined=tuple(_combined_groups(context, night)),
         grades=tuple(sorted(grades.items())),
-        uncalibrated=len(products) - len(records),
+        n_uncalibrated=len(products) - len(records),
     )
     frames_set_aside = [asdict(frame) for frame in frames if frame.status == SET_ASIDE]
-    return {"line": asdict(line), "aside": frames_set_aside}
+    return {"line": note_of_line(line), "aside": frames_set_aside}
 
 
 def _combined_groups(context, night):
-    """Yield image type, combined groups and all groups of each kind of masters of a night."""
+    """Yield image type, number of combined groups and of all groups of each kind of master."""
     for kind in (BIAS_KIND, DARK_KIND, FLAT_KIND):
         groups = kind.night_groups(context, night)
         n_made = sum(context.made_record(group.product) is not None for group in groups)
@@ -133,14 +134,20 @@ def _combined_groups(context, night):
             yield kind.type, n_made, len(groups)
 
 
-def _night_line(values):
-    """Return the line of a night; a note is JSON, and has lists where the line has tuples."""
-    tuples = {name: tuple(map(tuple, values[name])) for name in ("types", "combined", "grades")}
-    lists = {"cameras": tuple(values["cameras"]), **tuples}
-    return page.NightLine(**{**values, **lists})
+def note_of_line(line):
+    """Return the values of a night's line for its note, where counts have no ``n_``."""
+    return {name.removeprefix("n_"): value for name, value in asdict(line).items()}
 
 
-def _shown_frame(values):
-    """Return a frame of the overview; a note is JSON, and has lists where the frame has tuples."""
-    lists = {name: tuple(values[name]) for name in ("levels", "noises")}
-    return ShownFrame(**{**values, **lists})
+def line_of_note(note):
+    """Return the line of a night from its note: JSON has lists where the line has tuples."""
+    values = {field.name: note[field.name.removeprefix("n_")] for field in fields(page.NightLine)}
+    for name in ("types", "combined", "grades"):
+        values[name] = tuple(map(tuple, values[name]))
+    return page.NightLine(**{**values, "cameras": tuple(values["cameras"])})
+
+
+def _shown_frame(note):
+    """Return a frame of the overview from its note: JSON has lists where the frame has tuples."""
+    tuples = {name: tuple(note[name]) for name in ("levels", "noises")}
+    return ShownFrame(**{**note, **tuples})

@@ -1,4 +1,4 @@
-"""The tables of the masters' figures of the detector: a row a night, camera and amplifier."""
+"""The tables of the figures of masters: a row for each night, group and amplifier."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DARK_COLUMNS = (
 )  # fmt: skip
 """The columns of figures in dark_quality.csv."""
 
-# The column with the filter and grism of a flat.
+# The name of the column with filter and grism of a flat.
 _LIGHT = "light"
 
 FLAT_COLUMNS = (
@@ -41,21 +41,21 @@ FLAT_COLUMNS = (
 
 
 class MasterTable(ArchiveProduct):
-    """The table of the figures of all masters of a kind.
+    """The table of the figures of all masters of one kind.
 
     Attributes
     ----------
     master : ccdflow.kinds.masters.master.MasterKind
     columns : tuple of str
-        Names of the figures in it.
-    is_always : bool
-        Whether the table is made even without such a master.
+        Names of the columns with figures.
+    is_made_without_masters : bool
+        Whether the table is made even if there is no such master.
     """
 
     progress_nouns = ("table", "tables")
     master = None
     columns = ()
-    is_always = False
+    is_made_without_masters = False
 
     def is_enabled(self, context):
         """Return whether such masters are made."""
@@ -66,8 +66,8 @@ class MasterTable(ArchiveProduct):
         return [group.product for group in self.master.groups(context)]
 
     def is_wanted(self, context, needs):
-        """Return whether there is any master, or a table without one is wanted."""
-        return bool(needs) or self.is_always
+        """Return whether there is any master, or the table is made without one."""
+        return bool(needs) or self.is_made_without_masters
 
     def basis(self, context, job):
         """Return the sources of the table: all masters of the kind."""
@@ -78,7 +78,7 @@ class MasterTable(ArchiveProduct):
         }
 
     def make(self, context, job, *, threads):
-        """Write the table: a row a night, camera and amplifier."""
+        """Write the table: a row for each night, group and amplifier."""
         groups = sorted(self.master.groups(context), key=lambda g: (g.night, g.product))
         columns = ["night", "camera", "group", *self.columns, "product", "note"]
         text = csv_text(quality_rows(context, groups, self.columns), columns)
@@ -96,7 +96,7 @@ class BiasTable(MasterTable):
     path_prefix = paths.BIAS_QUALITY
     master = BIAS_KIND
     columns = COLUMNS
-    is_always = True
+    is_made_without_masters = True
 
 
 class DarkTable(MasterTable):
@@ -129,14 +129,14 @@ BIAS_TABLE, DARK_TABLE, FLAT_TABLE = BiasTable(), DarkTable(), FlatTable()
 
 
 def quality_rows(context, groups, columns=COLUMNS):
-    """Return the rows of the table for some groups: a dict for each amplifier.
+    """Return the rows of the table for some groups, one for each amplifier.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     groups : iterable of ccdflow.run.job.Group
     columns : sequence of str, optional
-        Names of figures.
+        Names of the columns with figures.
 
     Returns
     -------
@@ -147,9 +147,9 @@ def quality_rows(context, groups, columns=COLUMNS):
         record = context.outcome(group.product)
         if record is None:
             continue
-        # The data are JSON text until they are read: once.
+        # The record reads its data from JSON text at each access: here once.
         data = dict(record.data.items())
-        # A master that was made has a reason where it stays as it was, because its job failed.
+        # A master that stays as it was, because its job failed, has a reason.
         note = record.reason
         is_made = record.status == job_records.MADE
         shared_cells = {

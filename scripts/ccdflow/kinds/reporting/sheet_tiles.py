@@ -1,4 +1,4 @@
-"""The tiles of a night's contact sheet and strip of time: the values shown of each frame."""
+"""The values of a night's frames for its contact sheet and its strip of time."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from ccdflow.run.rawframes.rows import ARRIVING_STATUS, RAW_MISSING
 
 # The highest value of most converters, adu.
 _CONVERTER_TOP = 65535
-# Pixels above this part of `_CONVERTER_TOP` count as saturated.
-_SATURATED_PART = 0.99
+# A pixel above this fraction of the saturation counts as saturated.
+_SATURATED_FRACTION = 0.99
 # A temperature above this is in K: no detector works at 100 degrees C.
 _MOST_CELSIUS = 100.0
-# Headers have temperatures to 0.001 degree; their range in words needs a tenth.
+# Decimals of the range of temperatures in words, degrees: headers have more, which tell nothing.
 _DECIMALS_OF_DEGREES = 1
-# Statuses for which a frame has no mark.
+# A frame with one of these statuses has no mark for it.
 _UNMARKED_STATUSES = {RAW_MISSING, REDUCED}
 _DARKENED_TYPES = ("bias", "dark")
 
 
 class NightTiles:
-    """The tiles of a night, in the order of its contact sheet.
+    """The frames of a night as tiles of its contact sheet and points of its strip of time.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     night : str
-    listed : dict of str to dict
+    entries : dict of str to dict
         Entries of the night's list of small pictures, by raw file; {} where nothing is drawn.
 
     Attributes
@@ -55,11 +55,11 @@ class NightTiles:
         The rows of the night by raw file, without frames that still arrive.
     """
 
-    def __init__(self, context, night, listed):
+    def __init__(self, context, night, entries):
         self.context = context
         self.night = night
-        self.listed = listed
-        self._calibrated = {
+        self.entries = entries
+        self._calibrated_records = {
             group.files[0]: context.outcome(group.product)
             for group in SCIENCE.night_groups(context, night)
         }
@@ -70,13 +70,13 @@ class NightTiles:
         self.rows = {
             row.file: row for row in context.rows_of(night) if row.status != ARRIVING_STATUS
         }
-        self._warned = frame_warnings.warnings_of_frames(
+        self._warnings_by_file = frame_warnings.warnings_of_frames(
             self.rows.values(), context.outcome, frame_warnings.separating_settings(context)
         )
 
     def sheet(self):
-        """Return the section with the contact sheet; None where there is nothing to show."""
-        if not self.listed:
+        """Return the section with the contact sheet; None without small pictures."""
+        if not self.entries:
             return None
         return sheet_section([self.tile(frame) for frame in self.frames])
 
@@ -85,7 +85,9 @@ class NightTiles:
         return Tile(
             frame.file,
             frame.image_type,
-            ", ".join([_tile_caption(frame), *([frame.camera] if self._has_cameras else [])]),
+            ", ".join(
+                [_tile_caption(frame), *([frame.camera] if self._has_several_cameras else [])]
+            ),
             frame.time,
             tuple(self._marks(frame)),
             tuple(self._pictures(frame)),
@@ -93,38 +95,38 @@ class NightTiles:
         )
 
     def _pictures(self, frame):
-        """Yield the small pictures of a frame: reduced, and calibrated where that was made."""
-        for each in self.listed.get(frame.file, {}).get("pictures", ()):
+        """Yield the small pictures of a frame: reduced, and calibrated if that exists."""
+        for each in self.entries.get(frame.file, {}).get("pictures", ()):
             is_reduced = each["product"] == reduced_product(frame.file)
-            folder = f"{paths.SMALL_PICTURES_FOLDER}/{each['file']}"
+            picture_path = f"{paths.SMALL_PICTURES_FOLDER}/{each['file']}"
             step = "reduced" if is_reduced else "calibrated"
-            yield SmallPicture(folder, step, f"{paths.FROM_NIGHT}/{each['product']}", each)
+            yield SmallPicture(picture_path, step, f"{paths.FROM_NIGHT}/{each['product']}", each)
 
     def _marks(self, frame):
-        """Yield the marks of a frame: set aside, left out, warnings."""
+        """Yield (mark, reason) of a frame: set aside, left out, saturated, warnings and others."""
         if frame.status not in _UNMARKED_STATUSES:
             yield frame.status, frame.reason or frame.status
         if frame.remark:
             yield "left out", frame.remark
-        if reason := self.saturated_part(frame):
+        if reason := self.saturation_in_words(frame):
             yield "saturated", reason
-        record = self._calibrated.get(frame.file)
+        record = self._calibrated_records.get(frame.file)
         if record is not None and record.status != job_records.MADE:
             yield "not calibrated", record.reason
         elif record is not None and record.data["grade"] > self._usual_grade:
             yield _grade_note(record)
-        if warned := self._warned.get(frame.file):
+        if warned := self._warnings_by_file.get(frame.file):
             yield "warning", "; ".join(text for _, text in warned.texts)
 
     def _notes(self, frame):
-        """Yield the grade of a frame where it is no worse than that of most frames of the night."""
-        record = self._calibrated.get(frame.file)
+        """Yield the grade of a frame, with reasons, if it is below A and usual in the night."""
+        record = self._calibrated_records.get(frame.file)
         is_made = record is not None and record.status == job_records.MADE
         if is_made and "A" < record.data["grade"] <= self._usual_grade:
             yield _grade_note(record)
 
     @cached_property
-    def _has_cameras(self):
+    def _has_several_cameras(self):
         """Whether the night has frames of more than one camera."""
         return len({frame.camera for frame in self.frames if frame.camera}) > 1
 
@@ -132,7 +134,9 @@ class NightTiles:
     def _usual_grade(self):
         """The grade that half of the night's calibrated frames do not exceed."""
         made_records = [
-            r for r in self._calibrated.values() if r is not None and r.status == job_records.MADE
+            r
+            for r in self._calibrated_records.values()
+            if r is not None and r.status == job_records.MADE
         ]
         grades = sorted(record.data["grade"] for record in made_records)
         return grades[len(grades) // 2] if grades else "A"
@@ -142,24 +146,24 @@ class NightTiles:
         """The numbers of saturated pixels of the calibrated frames with a mask, by raw file."""
         return {
             file: record.data["saturated"]
-            for file, record in self._calibrated.items()
+            for file, record in self._calibrated_records.items()
             if record is not None and "saturated" in record.data and file in self.rows
         }
 
     @cached_property
-    def _frames_alike(self):
-        """Frames by field and light: of each, a list of raw files."""
+    def _files_by_field_and_light(self):
+        """{field and light: raw files} of the frames whose saturated pixels are counted."""
         files = defaultdict(list)
         for file in self._saturated_pixels:
             files[field_and_light(self.rows[file])].append(file)
         return files
 
-    def saturated_part(self, frame):
-        """Return the saturated part of a frame in words; '' where there is none to look at.
+    def saturation_in_words(self, frame):
+        """Return in words the saturation that an observer should look at; '' for none.
 
-        It names an amplifier that is saturated throughout; unusually many pixels, where a mask
-        counts them; without a mask, a patch of the small picture. The brightest stars of a frame
-        are no reason to look at it.
+        It is an amplifier that is saturated throughout, or unusually many saturated pixels by the
+        mask. Without a mask it is a saturated patch of the small picture. The brightest stars of a
+        frame do not count.
         """
         record = self.context.outcome(reduced_product(frame.file))
         data = {} if record is None else record.data
@@ -171,9 +175,9 @@ class NightTiles:
         return self._saturated_patch(frame, data.get("levels"))
 
     def _unusual_saturation(self, frame):
-        """Return in words why the saturated pixels in a frame's mask are unusually many, or ''."""
+        """Return in words that a frame's mask has unusually many saturated pixels; '' if not."""
         counts, row = self._saturated_pixels, self.rows[frame.file]
-        files_alike = self._frames_alike[field_and_light(row)]
+        files_alike = self._files_by_field_and_light[field_and_light(row)]
         return unusual_saturation(
             counts[frame.file],
             number_of_pixels(self.context, row),
@@ -187,9 +191,9 @@ class NightTiles:
         ----------
         frame : ccdflow.pages.contents.ShownFrame
         levels : dict of str to float, or None
-            The bias levels of the amplifiers, which the picture is without: adu.
+            The bias levels of the amplifiers, which were subtracted from the picture, adu.
         """
-        pictures = self.listed.get(frame.file, {}).get("pictures", ())
+        pictures = self.entries.get(frame.file, {}).get("pictures", ())
         if not pictures or not levels:
             return ""
         picture = pictures[0]
@@ -197,8 +201,10 @@ class NightTiles:
         highest += max(levels.values())
         amplifiers = self.context.store.geometry(self.rows[frame.file].geometry).amplifiers
         tops = [a.saturation for a in amplifiers if a.saturation is not None] or [_CONVERTER_TOP]
-        is_near = _SATURATED_PART * min(tops) <= highest <= (2 - _SATURATED_PART) * max(tops)
-        # The highest level was added, whichever amplifier the patch is of: it is cut at the top.
+        is_near = (
+            _SATURATED_FRACTION * min(tops) <= highest <= (2 - _SATURATED_FRACTION) * max(tops)
+        )
+        # The patch may be of an amplifier of lower level than was added: the sum is cut at the top.
         highest = min(highest, max(*tops, _CONVERTER_TOP))
         return f"a patch of it reaches {highest:.0f} adu" if is_near else ""
 
@@ -210,7 +216,7 @@ class NightTiles:
         return strip_section(panels)
 
     def _panels(self):
-        """Yield the panels over the night: title, unit, explanation, values, decimals at most."""
+        """Yield the arguments of `_panel` for each figure of the strip."""
         yield "Bias level", "adu", "Overscan, mean of all amplifiers", self._mean_of("levels")
         yield "Noise", "adu", "Overscan pixel, mean of all amplifiers", self._mean_of("noises")
         yield (
@@ -245,11 +251,11 @@ class NightTiles:
         Parameters
         ----------
         name, unit, hint : str
-            Title, unit, and the words on hovering.
+            Name and unit of the figure, and the text on hovering.
         value_of : callable
             Takes a frame and returns its value, or None.
         most_decimals : int, optional
-            Decimals of the range at most.
+            Decimals of the range in words, at most.
         """
         points = []
         for number, frame in enumerate(self.frames):
@@ -257,14 +263,14 @@ class NightTiles:
             if hours is None or value is None or not math.isfinite(value):
                 continue
             words = f"{Path(frame.file).name}: {value:.5g} {unit}"
-            is_drawn = bool(self.listed.get(frame.file))
+            is_drawn = bool(self.entries.get(frame.file))
             points.append(
                 TimePoint(hours, value, frame.image_type, words, number if is_drawn else -1)
             )
         return TimePanel(name, unit, hint, tuple(points), most_decimals) if points else None
 
     def _hours(self, frame):
-        """Return the hours since the first midnight of the night's frames."""
+        """Return the hours of a frame since the midnight of `_first_date`; None without a time."""
         moment = _time_of(frame.time)
         if moment is None:
             return None
@@ -273,38 +279,39 @@ class NightTiles:
 
     @cached_property
     def _first_date(self):
-        """The date of the night's first frame: the strip's hours count from its midnight."""
+        """The date of the night's first frame, from whose midnight the hours are counted."""
         return min(moment for frame in self.frames if (moment := _time_of(frame.time))).date()
 
     def _mean_of(self, name):
-        """Return a function: the mean of a frame's figure over its amplifiers, or None."""
+        """Return the function for a frame's mean figure over its amplifiers."""
 
-        def value(frame):
+        def mean_of_amplifiers(frame):
+            """Return the mean of the figure over the amplifiers of a frame; None without one."""
             values = [each for each in getattr(frame, name) if math.isfinite(each)]
             return sum(values) / len(values) if values else None
 
-        return value
+        return mean_of_amplifiers
 
     def _central_level(self, frame):
-        """Return the median of a sample of a frame's small picture; None if the list has none."""
-        pictures = self.listed.get(frame.file, {}).get("pictures", ())
+        """Return the median of a frame's small picture, adu; None without a picture."""
+        pictures = self.entries.get(frame.file, {}).get("pictures", ())
         return pictures[0]["centre"] if pictures else None
 
     def _level_of_flat(self, frame):
-        """Return the median of a flat's small picture; None for a frame of another type."""
+        """Return the median of a flat's small picture, adu; None for other frames."""
         return self._central_level(frame) if frame.image_type == "flat" else None
 
     def _sky(self, frame):
-        """Return the median of a science frame's small picture over its seconds, or None."""
+        """Return the median of a science frame's small picture, adu a second; None for others."""
         level = self._central_level(frame) if frame.image_type == "science" else None
         return level / frame.exptime if level is not None and frame.exptime > 0 else None
 
     def _width(self, frame):
-        """Return the width of a frame's stars; None where its list has none."""
-        return self.listed.get(frame.file, {}).get("width")
+        """Return the width of a frame's stars, pixels; None where it was not measured."""
+        return self.entries.get(frame.file, {}).get("width")
 
     def _degrees(self):
-        """Return the unit of the headers' temperatures: no detector works at 100 °C."""
+        """Return the unit of the headers' temperatures: K if one is too high for degrees C."""
         degrees = [
             value for frame in self.frames if (value := self._temperature(frame)) is not None
         ]
@@ -319,29 +326,29 @@ class NightTiles:
 
 
 def _grade_note(record):
-    """Return a grade and its reasons."""
+    """Return a calibrated frame's grade and its reasons, for a mark or note."""
     return f"grade {record.data['grade']}", "; ".join(record.data["reasons"])
 
 
 def _tile_caption(frame):
-    """Return type, object, filter and exposure in a few words."""
+    """Return the type, object, filter and exposure of a frame, for the caption of its tile."""
     words = [frame.image_type or "unknown type"]
-    # Headers keep the object and the filter of the frame before a closed shutter.
+    # With a closed shutter, headers still have object and filter of the frame before.
     if frame.image_type not in _DARKENED_TYPES:
         if frame.object and frame.object.lower() != frame.image_type:
             words.append(frame.object)
         if frame.filter:
             words.append(frame.filter)
     if math.isfinite(frame.exptime) and frame.image_type != "bias":
-        # From 1e4 s on four digits would be an exponent.
+        # Four significant digits of 1e4 s or more would be written with an exponent.
         form = ".4g" if frame.exptime < 1e4 else ".0f"
-        # No line ends between a number and its unit.
+        # A no-break space: no line ends between a number and its unit.
         words.append(f"{frame.exptime:{form}}\u00a0s")
     return ", ".join(words)
 
 
 def _time_of(text):
-    """Return the moment of a header's text, without its zone; None where it is not a date."""
+    """Return the time in a header's text, without a time zone; None where it is no time."""
     try:
         return datetime.fromisoformat(text.strip()).replace(tzinfo=None)
     except ValueError:

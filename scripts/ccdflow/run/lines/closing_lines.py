@@ -87,7 +87,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])
-        lines += kind.closing(context, records_of_kind)
+        lines += kind.closing_lines(context, records_of_kind)
         if kind.counted_nouns and (
             records_of_kind or noted_records[kind.name] or kind.is_always_counted
         ):

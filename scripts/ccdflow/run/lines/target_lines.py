@@ -36,7 +36,7 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
         is_made = record is None or record.status == job_records.MADE
         n_made += product in products and is_made and product not in products_named
         if record is not None and product not in products_named:
-            lines += context.chain.by_name(record.kind).closing_of_one(context, record)
+            lines += context.chain.by_name(record.kind).closing_lines_of_one(context, record)
     number = plan.n_not_requested
     verb = "is" if number == 1 else "are"
     rest = f"; {count(number, 'other product')} {verb} not up to date" if number else ""

@@ -310,7 +310,7 @@ def check_any_made(plan):
     if all(record is not None and record.status == job_records.REFUSED for record in records):
         kind = context.chain.by_name(records[0].kind)
         raise UserError(
-            kind.closing_of_one(context, records[0])[0],
+            kind.closing_lines_of_one(context, records[0])[0],
             remedy="correct its frames or settings",
             needs_run=True,
         )
