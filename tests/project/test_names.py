@@ -55,8 +55,8 @@ BARE_VARIABLES = {
     "over", "own", "passed", "planned", "skipped", "small", "stated", "taken", "tall", "thick",
     "used", "wanted", "what", "where", "which", "why", "wide", "worst",
 }  # fmt: skip
-# Fields of the plan's `Step` and `Job`, which are stored under these names in the files of batches.
-STORED_ADJECTIVES = {"job.py: why", "master_choices.py: missing", "master_choices.py: needed"}
+# A field of the plan's `Step`, which is stored under this name in the files of batches.
+STORED_ADJECTIVES = {"master_choices.py: missing"}
 # Constants that name neither a unit nor a thing.
 BARE_CONSTANTS = {
     "ABRUPT", "AGREE", "APART", "BELOW", "BESIDE", "BETTER", "BETWEEN", "BEYOND", "BRIGHT",
@@ -191,8 +191,7 @@ def test_no_variable_is_named_by_a_preposition():
 def test_no_variable_or_argument_is_a_bare_adjective():
     """``is_good`` for a mask, ``good_pixels`` for pixels, ``n_missing`` for a number.
 
-    A `Step` may be ``needed``, its master ``missing``, and a `Job` has its ``why``: notes have
-    these words.
+    The master of a `Step` may be ``missing``: notes have this word.
     """
     names = [
         (path, node.arg if isinstance(node, ast.arg) else node.id)
@@ -470,7 +469,7 @@ def test_a_private_function_is_named_by_more_than_one_word():
 # Public functions of one word that others import alone: each is a term, or an act with one meaning.
 ONE_WORD_IMPORTS = {
     "ask", "calendar", "card", "ccdmask", "cells", "chunks", "combine", "commentary", "count",
-    "digest", "drawing", "duration", "expose", "fails", "font", "generator", "href", "identify",
+    "digest", "drawing", "duration", "expose", "font", "generator", "href", "identify",
     "jd", "legend", "listing", "median", "mjd", "observe", "percentile", "pixels", "plural",
     "profile", "propose", "realise", "render", "rules", "shrink", "template", "verify",
     "vignetting", "visible",
@@ -524,8 +523,6 @@ PRESCRIBED_TRUTHS = {
     "sections.py": {"flip_x", "flip_y"},
     # The setting `calibrate: same_night`.
     "rule_values.py": {"same_night"},
-    # Notes on closed nights and files of batches have it.
-    "master_choices.py": {"needed"},
     # The basis of measurements has it.
     "night_measurement.py": {"like_ccdmask"},
     # The truth of a simulated folder has it.

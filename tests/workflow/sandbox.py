@@ -282,7 +282,7 @@ class Sandbox:
     def _check_seal(self, work):
         """Plan in full beside a seal that holds: there is nothing to do, and the same is said."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
-        assert (full.plan.jobs, full.plan.leaving) == ({}, ())
+        assert (full.plan.jobs, full.plan.files_to_retire) == ({}, ())
         assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
         assert session_end.finish(full) == session_end.finish(work)
 

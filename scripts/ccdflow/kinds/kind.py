@@ -433,4 +433,4 @@ class Chain(tuple):
             return kept_products.waiting_record(job, source)
         if kind.reach in (OF_A_NIGHT, OF_ALL_NIGHTS):
             context = PageContext.of(context)
-        return kept_products.made_without(kind.make(context, job, threads=threads), source)
+        return kept_products.with_missing_source(kind.make(context, job, threads=threads), source)

@@ -490,7 +490,7 @@ class FramePlanner:
         # thousandth change only the scale of the runners-up. Frames of the same answers, camera and
         # recipe differ in their reduced frame and temperature.
         answers = [
-            (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
+            (answer.kind, answer.step.is_needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)
         ]
         sources = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)

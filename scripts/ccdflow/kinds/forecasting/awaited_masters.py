@@ -95,7 +95,7 @@ def _awaited_properties(step, camera, light, seconds):
     seconds : float or None
         Its exposure.
     """
-    if not step.needed:
+    if not step.is_needed:
         return
     # A master of a later night may change, or go.
     yield from (("", use.product, "", 0.0) for use in step.uses if is_later(use))

@@ -126,7 +126,7 @@ class CombineWork:
     @property
     def facts(self):
         """The header values of the members."""
-        return [self.context.row_of(record.product).facts for _, record in self.kept]
+        return [self.context.row_of_product(record.product).facts for _, record in self.kept]
 
     @property
     def dates(self):
@@ -163,7 +163,7 @@ class CombineWork:
     @property
     def _row(self):
         """The row of the first member."""
-        return self.context.row_of(reduced_product(self.files[0]))
+        return self.context.row_of_product(reduced_product(self.files[0]))
 
     @property
     def memory(self):

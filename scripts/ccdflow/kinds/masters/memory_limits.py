@@ -59,7 +59,10 @@ def has_room_for_two(size, context):
     bool
     """
     half = megabytes_allowed(context) * 1e6 / 2
-    return max(_BYTES_OF_A_MASTER * size.largest, _BYTES_OF_A_MEMBER * size.pixels) <= half
+    return (
+        max(_BYTES_OF_A_MASTER * size.n_pixels_of_largest, _BYTES_OF_A_MEMBER * size.n_pixels)
+        <= half
+    )
 
 
 def least_megabytes(bytes_needed):

@@ -411,7 +411,7 @@ class MasterLibrary:
             # Most frames take this way: they need no part of a larger window.
             return step
         cuts = []
-        if step.needed:
+        if step.is_needed:
             cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger_choices]
             cuts = [(larger_step, region) for larger_step, region in cuts if larger_step.uses]
         missing_master = None
@@ -420,7 +420,7 @@ class MasterLibrary:
         key = (id(step), missing_master, *[(id(larger), region) for larger, region in cuts])
         if key not in self._steps_with_cuts:
             uses = self._with_cuts(step.uses, cuts)
-            with_cuts = Step(step.kind, uses, step.needed, missing_master)
+            with_cuts = Step(step.kind, uses, step.is_needed, missing_master)
             # The steps of the key are kept, so that their ids stay their own.
             self._steps_with_cuts[key] = with_cuts, step, cuts
         return self._steps_with_cuts[key][0]
@@ -451,7 +451,7 @@ class MasterLibrary:
     def _missing_master(self, frame, step):
         """Return the `Missing` of a frame; where a group has too few frames, that of the group."""
         below_minimum = step
-        if step.needed:
+        if step.is_needed:
             below_minimum = self._below_minimum.choose(self.kind.name, frame)
         if not below_minimum.uses:
             return step.missing and _with_values_of(step.missing, frame)

@@ -105,7 +105,7 @@ class BiasesOfDarks:
             _, best_bias = pairs[0]
             bias = self._bias_steps[products] = _with_pairs(self._bias, best_bias, products)
         uses = tuple([use for use, _ in pairs])
-        return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
+        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing, dark.pairs)
 
     def _pair_of(self, number, use):
         """Return the pair of `_with_best_bias`; frames of all exposures share an exact dark's."""
@@ -205,7 +205,7 @@ def _with_pairs(bias, best_bias, pairs):
         kept_pairs = ()
     if (uses, kept_pairs) == (bias.uses, bias.pairs):
         return bias
-    return Step(bias.kind, uses, bias.needed, bias.missing, kept_pairs)
+    return Step(bias.kind, uses, bias.is_needed, bias.missing, kept_pairs)
 
 
 def bias_alone_first(step, rules):
@@ -231,7 +231,7 @@ def bias_alone_first(step, rules):
     uses = (*competing_uses, *other_uses)
     if uses == step.uses and not step.pairs:
         return step
-    return Step(step.kind, uses, step.needed, step.missing)
+    return Step(step.kind, uses, step.is_needed, step.missing)
 
 
 def rank_of(use, rules):

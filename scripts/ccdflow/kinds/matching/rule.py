@@ -309,7 +309,7 @@ class SetupChoice:
     def __init__(self, masters, kind, columns, noise):
         self.masters, self.rules = masters, masters.rules
         self.kind, self.columns, self.noise = kind, columns, noise
-        self.unneeded_step = Step(kind, needed=False)
+        self.unneeded_step = Step(kind, is_needed=False)
 
 
 class NightChoice:

@@ -227,7 +227,7 @@ def size_of_frame(context, row):
     def size_of_geometry():
         """Return the size of one frame of the row's geometry."""
         pixels = raw_pixels(context, row)
-        return Size(frames=1, largest=pixels, pixels=pixels)
+        return Size(n_frames=1, n_pixels_of_largest=pixels, n_pixels=pixels)
 
     return context.lookup((Lookup.SIZE_OF_FRAME, row.geometry), size_of_geometry)
 

@@ -83,7 +83,7 @@ class Associations(ArchiveProduct):
         """Return whether any frame of the archive is calibrated, even one of a closed night."""
         return _has_frames(context)
 
-    def is_open(self, context):
+    def may_change(self, context):
         """Return whether a source is still to be made.
 
         Where a master is refused during the run, another one or no master takes its place.

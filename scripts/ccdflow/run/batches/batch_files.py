@@ -253,12 +253,12 @@ def read_batch(path, chain):
         groups=groups,
     )
     results = context.results
-    undone = {
+    unfinished_jobs = {
         product: job
         for product, job in jobs.items()
-        if job_records.readable_record(results / job.done) is None
+        if job_records.readable_record(results / job.record_path) is None
     }
-    return Session(plan.Plan(context, undone, []), is_dry=False)
+    return Session(plan.Plan(context, unfinished_jobs, []), is_dry=False)
 
 
 def batches_awaited(path):

@@ -24,9 +24,9 @@ _SECONDS_PER_THREAD = 20.0
 def _estimated_seconds(size):
     """Return the estimated seconds of one core for an amount of work, by rates of plain disks."""
     return (
-        size.frames * _FRAME_SECONDS
-        + size.pixels / 1e6 * _MEGAPIXEL_SECONDS
-        + size.pictures * _PICTURE_SECONDS
+        size.n_frames * _FRAME_SECONDS
+        + size.n_pixels / 1e6 * _MEGAPIXEL_SECONDS
+        + size.n_pictures * _PICTURE_SECONDS
     )
 
 
@@ -54,8 +54,8 @@ def memory(size, *, attempt=1, combine_memory=1000, threads=2):
     int
     """
     # Bytes for each pixel of a frame: inflated, as numbers, reduced, and a mask.
-    frame_memory = threads * size.largest * 16 / 1e6
-    stack_memory = min(combine_memory, size.combined * size.largest * 8 / 1e6)
+    frame_memory = threads * size.n_pixels_of_largest * 16 / 1e6
+    stack_memory = min(combine_memory, size.n_combined * size.n_pixels_of_largest * 8 / 1e6)
     return attempt * math.ceil((_PROCESS_MEMORY + max(frame_memory, stack_memory)) / 100) * 100
 
 

@@ -40,7 +40,7 @@ class Batch:
         return path_of(self.name, self.key)
 
     @cached_property
-    def done(self):
+    def record_path(self):
         """The path of the record that marks the whole batch as done."""
         return paths.done_record(f"batches/{self.name}", self.key)
 
@@ -253,7 +253,7 @@ def _batch_of_jobs(context, name, jobs, earlier_batches):
     key = digest([[job.product, job.key_in_name, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
     size = _total_size(context, jobs)
-    return Batch(name, key, products, size, tuple(each.done for each in earlier_batches))
+    return Batch(name, key, products, size, tuple(each.record_path for each in earlier_batches))
 
 
 def _jobs_by_night(jobs):

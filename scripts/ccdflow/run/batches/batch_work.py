@@ -148,7 +148,7 @@ def tally(context):
     """Return the `BatchCount` of a batch's jobs that have left a record."""
     frames = set_aside = other_products = 0
     for job in context.jobs.values():
-        record = job_records.readable_record(context.results / job.done)
+        record = job_records.readable_record(context.results / job.record_path)
         if record is None:
             continue
         if job.kind == context.chain.first.name:

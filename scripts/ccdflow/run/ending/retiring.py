@@ -12,7 +12,7 @@ def retire_planned(session):
     """Move the products that the plan retires; the row of a frame that cannot be moved stays."""
     context = session.context
     session.unmoved_products |= retire(context, session.plan.products_to_retire)
-    for row in filter(None, map(session.plan.dropped.get, session.unmoved_products)):
+    for row in filter(None, map(session.plan.dropped_rows.get, session.unmoved_products)):
         context.store.rows[row.file] = row
 
 
@@ -42,7 +42,7 @@ def retire(context, products):
         try:
             removal.remove_product(context.results, product, raw=context.raw)
         except (OSError, UserError) as error:
-            if failures.is_full(error):
+            if failures.is_of_full_disk(error):
                 raise
             unmoved[product] = error
             continue
@@ -52,7 +52,7 @@ def retire(context, products):
     return unmoved
 
 
-def refused_with_frames(run_plan, unmade):
+def refused_of_frames_set_aside(run_plan, unmade):
     """Return the refused products of frames that this run set aside.
 
     The next plan wants nothing of such a frame. So the ledger need not have them, and the last
@@ -84,7 +84,7 @@ def refused_with_frames(run_plan, unmade):
     ]
 
 
-def unmade_for_now(run_plan, unmade):
+def products_to_keep(run_plan, unmade):
     """Return the products of failed jobs, of those left for the next run, and their dependants.
 
     Earlier products of these names stay: a disk that was away for a moment costs none.

@@ -9,7 +9,7 @@ from ccdflow.run.batches import withdrawal
 from ccdflow.run.context import PageContext
 from ccdflow.run.ending import retiring, saving
 from ccdflow.run.lines import last_run
-from ccdflow.run.lines.closing_lines import closing_lines, fails
+from ccdflow.run.lines.closing_lines import closing_lines, has_strict_failure
 from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
@@ -143,7 +143,7 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
 
 def _is_failure(session, context):
     """Return whether a job failed, a product could not be moved, or ``strict`` finds a failure."""
-    return bool(session.failed_records or session.unmoved_products) or fails(context)
+    return bool(session.failed_records or session.unmoved_products) or has_strict_failure(context)
 
 
 def lines_on_waiting(session):
@@ -169,7 +169,7 @@ def _fold_records(session):
     jobs = session.plan.jobs if session.busy_batches else {}
     files, unmade = ledger.fold(
         context.results, context.ledger, checks_files=False, jobs=jobs,
-        provisional=session.provisional_records,
+        provisional_records=session.provisional_records,
     )  # fmt: skip
     take_aside(context.store, unmade)
     session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
@@ -180,10 +180,12 @@ def _fold_records(session):
         for record in unmade
         if record.status == job_records.GONE and record.kind != first_kind
     ]
-    staying = retiring.unmade_for_now(session.plan, unmade)
-    leaving = [record.product for record in unmade if record.product not in staying]
-    session.unmoved_products |= retiring.retire(context, leaving)
-    for product in retiring.refused_with_frames(session.plan, unmade):
+    products_that_stay = retiring.products_to_keep(session.plan, unmade)
+    products_that_leave = [
+        record.product for record in unmade if record.product not in products_that_stay
+    ]
+    session.unmoved_products |= retiring.retire(context, products_that_leave)
+    for product in retiring.refused_of_frames_set_aside(session.plan, unmade):
         context.ledger.pop(product, None)
     busy_batches = withdrawal.withdraw(context.results, is_run_over=True)
     saving.save_session(session, withdrawal.removable_records(files, busy_batches, context.results))

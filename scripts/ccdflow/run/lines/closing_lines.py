@@ -34,7 +34,7 @@ def why_failed(session):
     return "frames were set aside, and `strict` makes that a failure"
 
 
-def fails(context):
+def has_strict_failure(context):
     """Return whether a frame is set aside and the configuration counts that as a failure."""
     if not context.settings["strict"]:
         return False

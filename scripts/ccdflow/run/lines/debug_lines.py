@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 # The logger above the loggers of all modules.
-_LIBRARY = "ccdflow"
+_LIBRARY_LOGGER = "ccdflow"
 
 
 class DebugLines(logging.Handler):
@@ -23,7 +23,7 @@ class DebugLines(logging.Handler):
     def __init__(self, say):
         super().__init__(logging.DEBUG)
         self._say = say
-        self._logger = logging.getLogger(_LIBRARY)
+        self._logger = logging.getLogger(_LIBRARY_LOGGER)
         self._level_before = self._logger.level
         self._logger.setLevel(logging.DEBUG)
         self._logger.addHandler(self)

@@ -45,7 +45,7 @@ def values_of_run(session):
         Plain values.
     """
     context = session.context
-    jobs_by_reason = Counter((job.kind, job.why) for job in session.plan.jobs.values())
+    jobs_by_reason = Counter((job.kind, job.reason) for job in session.plan.jobs.values())
     words = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),

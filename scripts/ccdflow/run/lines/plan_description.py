@@ -164,12 +164,14 @@ def _subject_up_to_date(plan):
 def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
-    products_moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    products_moved = [
+        product for product in plan.files_to_retire if not paths.is_shown_only(product)
+    ]
     products_named = set(products_moved[:_MOST_LINES])
     reasons_by_product = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if products_named else ())
-        if (product := reduced_product(file)) in products_named and product not in plan.dropped
+        if (product := reduced_product(file)) in products_named and product not in plan.dropped_rows
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
@@ -180,7 +182,7 @@ def _lines_on_moves(plan):
         for product in products_moved[:_MOST_LINES]
     ]
     lines += more_line(len(products_moved) - _MOST_LINES)
-    if n_deleted := len(plan.leaving) - len(products_moved):
+    if n_deleted := len(plan.files_to_retire) - len(products_moved):
         number = count(n_deleted, "page, picture or table", "pages, pictures, tables")
         lines.append(f"{number} to be removed: nothing is left to be shown there")
     return lines
@@ -204,7 +206,7 @@ def _reasons_in_words(jobs):
     """Return the reasons of jobs in words, the most frequent one first."""
     nights_by_reason = {}
     for job in jobs:
-        nights_by_reason.setdefault(job.why, []).append(job.night)
+        nights_by_reason.setdefault(job.reason, []).append(job.night)
     ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # All reasons are of the same nights, which are named once.
@@ -275,7 +277,7 @@ def _lines_by_reason(entries):
     return lines
 
 
-def other_products(plan):
+def other_products_in_words(plan):
     """Return the words for a plan's products other than frames, for the progress line."""
     numbers = Counter(job.kind for job in plan.jobs.values())
     # For a plan without jobs the kinds need not be imported.
@@ -302,7 +304,7 @@ def sources_in_words(plan, job):
     """
     context = plan.context
     if job.kind == context.chain.first.name:
-        return shown_name(context.row_of(job.product).file)
+        return shown_name(context.row_of_product(job.product).file)
     group = context.find_group(job.product)
     if group is not None:
         if not group.files:
@@ -331,7 +333,7 @@ def lines_of_jobs(plan, most_lines=None):
         has_room = most_lines is None or len(jobs) <= most_lines + 1
         jobs_shown = jobs if has_room else jobs[:most_lines]
         lines += [
-            f"  {sources_in_words(plan, job)} -> {job.product} ({job.why})" for job in jobs_shown
+            f"  {sources_in_words(plan, job)} -> {job.product} ({job.reason})" for job in jobs_shown
         ]
         rest = more_line(len(jobs) - len(jobs_shown), "more; -np names all")
         lines += [f"  {line}" for line in rest]

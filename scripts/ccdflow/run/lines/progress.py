@@ -79,12 +79,12 @@ class Progress:
         self._count_of_others = BatchCount()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._started = self._last = clock()
-        self._frames_ended = None
-        self._samples = deque([(self._last, 0)])
+        self._start_time = self._shown_time = clock()
+        self._frames_end_time = None
+        self._samples = deque([(self._shown_time, 0)])
         self._lock = threading.RLock()
         self._width = 0
-        self._shown = ""
+        self._shown_line = ""
         self._ended = threading.Event()
         is_terminal = mode == "auto" and self._stream.isatty()
         self.style = "none" if mode == "none" else "terminal" if is_terminal else "plain"
@@ -166,8 +166,8 @@ class Progress:
     def _rate(self, now):
         """Return frames a second: over the last minute, and of the whole run once all are done."""
         start_time, n_earlier = self._samples[0]
-        if self._frames_ended is not None:
-            now, start_time, n_earlier = self._frames_ended, self._started, 0
+        if self._frames_end_time is not None:
+            now, start_time, n_earlier = self._frames_end_time, self._start_time, 0
         elapsed = now - start_time
         return (self.count.frames - n_earlier) / elapsed if elapsed > 0 else 0.0
 
@@ -175,22 +175,22 @@ class Progress:
         """Show the counts if enough time has passed since the last time."""
         now = self._clock()
         count = self.count
-        if count.frames >= self.total and self._frames_ended is None:
-            self._frames_ended = now
+        if count.frames >= self.total and self._frames_end_time is None:
+            self._frames_end_time = now
         is_last = count.frames >= self.total and count.other_products >= self.other_products
         if self.style == "none" or not self.total + self.other_products:
             return
-        if not (is_last or now - self._last >= _LINE_SECONDS[self.style]):
+        if not (is_last or now - self._shown_time >= _LINE_SECONDS[self.style]):
             return
-        self._last = now
+        self._shown_time = now
         text = self.line(now)
         if count.frames < self.total:
             self._samples.append((now, count.frames))
         while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW_SECONDS:
             self._samples.popleft()
         # An unchanged line is not repeated in a log.
-        if self.style == "terminal" or text != self._shown:
-            self._shown = text
+        if self.style == "terminal" or text != self._shown_line:
+            self._shown_line = text
             self._show(text)
 
     def say(self, text):

@@ -17,7 +17,7 @@ from ccdflow.files import atomic_write
 FOLDER_VARIABLE = "CCDFLOW_SUMMARY"
 """The environment variable with the folder for the summary of a run."""
 
-_RESULTS, _END = "results", "end.json"
+_RESULTS_FILE, _END_FILE = "results", "end.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Summary:
 def announce_results(results):
     """Write the results folder for the program that started the run."""
     if folder := os.environ.get(FOLDER_VARIABLE):
-        atomic_write.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
+        atomic_write.write_text(Path(folder) / _RESULTS_FILE, str(Path(results).resolve()))
 
 
 def write_end(count, **words):
@@ -59,12 +59,12 @@ def write_end(count, **words):
         line, and ``busy``, whether another run was at work.
     """
     if folder := os.environ.get(FOLDER_VARIABLE):
-        atomic_write.write_text(Path(folder) / _END, json.dumps({**vars(count), **words}))
+        atomic_write.write_text(Path(folder) / _END_FILE, json.dumps({**vars(count), **words}))
 
 
 def read_summary(folder):
     """Return the `Summary` that a run left in a folder."""
-    results, last = Path(folder) / _RESULTS, Path(folder) / _END
+    results, last = Path(folder) / _RESULTS_FILE, Path(folder) / _END_FILE
     return Summary(
         Path(results.read_text("utf-8")) if results.is_file() else None,
         json.loads(last.read_text()) if last.is_file() else {},

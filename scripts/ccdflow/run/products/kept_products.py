@@ -38,7 +38,7 @@ def has_earlier_version(context, job, record):
     -------
     bool
     """
-    if record is None or record.status != job_records.MADE or job.why == DAMAGED:
+    if record is None or record.status != job_records.MADE or job.reason == DAMAGED:
         return False
     stamp = atomic_write.stamp_of(context.results / record.product)
     if stamp == record.stamp or not stamp:
@@ -86,7 +86,7 @@ def _missing_behind(context, product):
 
 def _missing_source_of_job(context, job):
     """Return the missing product by the record of a job; without a record, the job's own."""
-    record = job_records.readable_record(context.results / job.done)
+    record = job_records.readable_record(context.results / job.record_path)
     if record is None or record.status == job_records.GONE:
         return job.product
     if record.status == job_records.FAILED:
@@ -113,7 +113,7 @@ def waiting_record(job, source):
     )  # fmt: skip
 
 
-def made_without(record, source):
+def with_missing_source(record, source):
     """Return the record of a product that was made, or refused, without one that it is made of.
 
     Parameters
@@ -131,7 +131,7 @@ def made_without(record, source):
     return replace(record, data={**record.data, job_records.MISSING_SOURCE: source})
 
 
-def earlier_version(context, job, record):
+def record_of_earlier_version(context, job, record):
     """Return the record of the earlier version of a product whose job did not make it, or None.
 
     It counts in this run where the plan says that it may.

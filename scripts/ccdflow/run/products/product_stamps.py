@@ -108,7 +108,7 @@ class _Sweep:
 
     def __init__(self, raw):
         self.stamps, self.problems = {}, {}
-        self._raw, self._systems = raw, rawfolder.devices()
+        self._raw, self._kernel_mounts = raw, rawfolder.devices()
 
     def visit(self, folder, prefix, parents=(), *, is_link):
         """Note the files in a folder and below it."""
@@ -166,8 +166,8 @@ class _Sweep:
             Device and inode of each folder above it.
         is_link : bool
         """
-        if status.st_dev in self._systems:
-            mount_point = self._systems[status.st_dev]
+        if status.st_dev in self._kernel_mounts:
+            mount_point = self._kernel_mounts[status.st_dev]
             if not is_link:
                 return rawfolder.FolderProblem(f"is a part of {mount_point}", "unmount it")
             return rawfolder.FolderProblem(f"leads into {mount_point}", "remove the link")

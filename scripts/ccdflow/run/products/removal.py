@@ -111,10 +111,10 @@ def _remove_small_pictures(folder):
         folder.rmdir()
 
 
-def _first_suitable(folder, name, suits):
+def _first_suitable(folder, name, is_suitable):
     """Return ``folder/name``, or the first of ``name.2``, ``name.3`` ... that is suitable."""
     path, number = folder / name, 1
-    while not suits(path):
+    while not is_suitable(path):
         number += 1
         path = folder / paths.numbered_name(name, number)
     return path

@@ -62,12 +62,12 @@ class FolderLook:
     ----------
     raw : str
         The folder of raw frames, into which a link from products is not plain.
-    systems : dict of int to str
+    kernel_mounts : dict of int to str
         The kernel's own trees, as `ccdflow.run.rawframes.rawfolder.devices` returns them.
     """
 
     raw: str
-    systems: dict[int, str]
+    kernel_mounts: dict[int, str]
 
     def __call__(self, folder):
         """Return (hash of names, sizes and times, folders in it, files that are passed over).
@@ -96,7 +96,7 @@ class FolderLook:
         if (status.st_dev, status.st_ino) in folder.parents:
             # A link may lead back to a folder above it.
             return "", [], []
-        if status.st_dev in self.systems:
+        if status.st_dev in self.kernel_mounts:
             raise NotPlain
         parents = (*folder.parents, (status.st_dev, status.st_ino))
         files, folders, passed_over = [], [], []

@@ -53,9 +53,9 @@ class Seal:
 
     Attributes
     ----------
-    state : str
+    state_hash : str
         Hash of settings, profiles, code, and of names, sizes and times of raw files and products.
-    notes : list of list of int
+    note_stamps : list of list of int
         Size and times of inventory, ledger and table.
     boot : str
         The start of the machine for which it holds; '' for any.
@@ -71,8 +71,8 @@ class Seal:
         `asdict` of the `KindFacts` of the run.
     """
 
-    state: str
-    notes: list[list[int]]
+    state_hash: str
+    note_stamps: list[list[int]]
     boot: str
     valid_until: float
     plan_lines: list[str]
@@ -130,7 +130,7 @@ class State:
     kinds: KindFacts | None = None
 
     @cached_property
-    def text(self):
+    def whole_hash(self):
         """The hash of the whole state."""
         whole_hash = hashlib.blake2b(digest_size=16)
         whole_hash.update(f"{self.general} {self.tables}".encode())
@@ -294,9 +294,9 @@ def _why_broken(sealed, archive_state, note_stamps):
     -------
     str
     """
-    if sealed.state != archive_state.text:
+    if sealed.state_hash != archive_state.whole_hash:
         return "files, settings or code have changed"
-    if sealed.notes != note_stamps:
+    if sealed.note_stamps != note_stamps:
         return "the notes of the last run have changed"
     if sealed.boot not in ("", job_records.boot_id()):
         return "the machine was started since, and may have lost products that were new then"
@@ -346,7 +346,7 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
         "closing_lines": closing_lines,
     }
     sealed = Seal(
-        state_before.text, stamps, boot, valid_until, **lines_of_run, is_failure=is_failure,
+        state_before.whole_hash, stamps, boot, valid_until, **lines_of_run, is_failure=is_failure,
         kinds=asdict(state_before.kinds),
     )  # fmt: skip
     text = json.dumps(asdict(sealed), separators=(",", ":"))

@@ -25,9 +25,9 @@ class CoreSlots:
     """
 
     def __init__(self, count):
-        self._count = count
-        self._free = [{} for _ in range(count)]
-        self._waiting = deque()
+        self._n_slots = count
+        self._free_slots = [{} for _ in range(count)]
+        self._waiting_jobs = deque()
         self._changed = threading.Condition()
 
     @contextmanager
@@ -43,23 +43,25 @@ class CoreSlots:
         ------
         None
         """
-        slots = self._take(min(count, self._count))
+        slots = self._take(min(count, self._n_slots))
         try:
             with thread_buffers.lend_buffers(slots[0]):
                 yield
         finally:
             with self._changed:
-                self._free += slots
+                self._free_slots += slots
                 self._changed.notify_all()
 
     def _take(self, number):
         """Return free slots once this job is the first that waits and there are enough."""
         job = object()
         with self._changed:
-            self._waiting.append(job)
-            self._changed.wait_for(lambda: self._waiting[0] is job and len(self._free) >= number)
-            self._waiting.popleft()
+            self._waiting_jobs.append(job)
+            self._changed.wait_for(
+                lambda: self._waiting_jobs[0] is job and len(self._free_slots) >= number
+            )
+            self._waiting_jobs.popleft()
             # The last ones that were given back: their buffers may be in a processor's cache.
-            slots = [self._free.pop() for _ in range(number)]
+            slots = [self._free_slots.pop() for _ in range(number)]
             self._changed.notify_all()
         return slots

@@ -50,7 +50,7 @@ NEEDED_ATTRIBUTES = {
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
-_VIEWS = {
+_VIEW_OPTIONS = {
     "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
     "--detailed-summary", "-D",
 }  # fmt: skip
@@ -329,7 +329,7 @@ def ended_by_ctrl_c():
 
 def is_view(arguments):
     """Return whether a command line asks for a drawing or a list of products."""
-    return bool(_VIEWS & {argument.partition("=")[0] for argument in arguments})
+    return bool(_VIEW_OPTIONS & {argument.partition("=")[0] for argument in arguments})
 
 
 def wants_all_lines(arguments):

@@ -34,18 +34,24 @@ class JobList:
         self._context = session and session.context
         self._plan = session and session.plan
         self._batches = batches
-        self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
+        self._n_jobs_by_kind = (
+            Counter(job.kind for job in self._plan.jobs.values()) if session else {}
+        )
         # The record of each product's batch: a page needs hundreds of products, and few batches
         # make them.
-        self._record_of_batch = {}
+        self._batch_record_by_product = {}
         # The records of all batches that a batch waits for, by the batch's own record.
-        self._earlier_records = {}
+        self._earlier_records_by_record = {}
         for batch in batches:
             record = self.record_of_batch(batch)
-            self._record_of_batch.update(dict.fromkeys(batch.products, record))
+            self._batch_record_by_product.update(dict.fromkeys(batch.products, record))
             earlier_records = [f"{results}/{each}" for each in batch.earlier_records]
-            records_before_these = (self._earlier_records[each] for each in earlier_records)
-            self._earlier_records[record] = set(earlier_records).union(*records_before_these)
+            records_before_these = (
+                self._earlier_records_by_record[each] for each in earlier_records
+            )
+            self._earlier_records_by_record[record] = set(earlier_records).union(
+                *records_before_these
+            )
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
@@ -53,11 +59,11 @@ class JobList:
 
     def record_of(self, job):
         """Return the path of a job's record as Snakemake writes it."""
-        return f"{self._results}/{job.done}"
+        return f"{self._results}/{job.record_path}"
 
     def record_of_batch(self, batch):
         """Return the path of a batch's record as Snakemake writes it."""
-        return f"{self._results}/{batch.done}"
+        return f"{self._results}/{batch.record_path}"
 
     def is_done(self, job):
         """Return whether a job has left its record."""
@@ -69,7 +75,7 @@ class JobList:
 
     def raw_frame(self, product):
         """Return the path of the raw file of a reduced frame."""
-        return str(self._context.raw / self._context.row_of(unquote(product)).file)
+        return str(self._context.raw / self._context.row_of_product(unquote(product)).file)
 
     def records_needed(self, product):
         """Return the records that a job needs and that this run makes, itself or in batches."""
@@ -81,20 +87,24 @@ class JobList:
         A batch ends after the batches that it waits for, whose records are left out where its own
         is there: Snakemake takes half a millisecond for each record that a job needs.
         """
-        jobs, record_of_batch, records = self._plan.jobs, self._record_of_batch, {}
+        jobs, batch_records, records = self._plan.jobs, self._batch_record_by_product, {}
         for product in products:
-            record = record_of_batch.get(product)
+            record = batch_records.get(product)
             if record is not None:
                 records[record] = None
             elif product in jobs:
                 records[self.record_of(jobs[product])] = None
-        earlier = set().union(*(self._earlier_records.get(record, ()) for record in records))
+        earlier = set().union(
+            *(self._earlier_records_by_record.get(record, ()) for record in records)
+        )
         return [record for record in records if record not in earlier]
 
     def targets(self):
         """Return the records of all batches, and of all jobs outside them."""
         jobs_alone = [
-            job for job in self._plan.jobs.values() if job.product not in self._record_of_batch
+            job
+            for job in self._plan.jobs.values()
+            if job.product not in self._batch_record_by_product
         ]
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
@@ -114,7 +124,9 @@ class JobList:
         """
         jobs = self._plan.jobs
         records = [
-            self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch
+            self.record_of(jobs[need])
+            for need in job.needs
+            if need in self._batch_record_by_product
         ]
         return job_records.await_records(records, seconds)
 
@@ -150,7 +162,7 @@ class JobList:
         """
         job = self.job(product)
         kind = self._context.chain.by_name(job.kind)
-        has_others = self._counts[job.kind] > 1
+        has_others = self._n_jobs_by_kind[job.kind] > 1
         return kind.cores_of(self._context, job, cores=cores, has_others=has_others)
 
     def sources_in_words(self, product):
@@ -180,7 +192,7 @@ class JobList:
 
         def can_be_done(job):
             """Return whether Snakemake has left a job out, and all that it needs is made."""
-            if job.product in self._record_of_batch:
+            if job.product in self._batch_record_by_product:
                 is_left_out = job.product in waiting_products
             else:
                 is_left_out = any(
@@ -205,10 +217,10 @@ class JobList:
 
     def _products_of_unfinished_batches(self):
         """Return the products of unfinished batches, and of batches that wait for one of these."""
-        ended_records = {batch.done for batch in self._batches if self._has_ended(batch)}
+        ended_records = {batch.record_path for batch in self._batches if self._has_ended(batch)}
         unfinished_products, waiting_products = set(), set()
         for batch in self._batches:
-            if batch.done not in ended_records:
+            if batch.record_path not in ended_records:
                 unfinished_products.update(batch.products)
             if not ended_records.issuperset(batch.earlier_records):
                 waiting_products.update(batch.products)
@@ -248,7 +260,7 @@ def check_product(context, product, results):
     """
     if context.is_planned(product) or product == paths.INVENTORY:
         return
-    row = context.row_of(product) if product in context.products else None
+    row = context.row_of_product(product) if product in context.products else None
     raise UserError(
         f"there is no such product: {row.status_and_reason[1]}"
         if row

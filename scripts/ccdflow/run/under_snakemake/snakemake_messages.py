@@ -25,7 +25,7 @@ def signals_in(text):
     return set(re.findall(r"died with <Signals\.(\w+)", text))
 
 
-def is_of_full_disk(text):
+def reports_full_disk(text):
     """Return whether a batch ended because its disk is full."""
     return f"exit status {batch_work.DISK_FULL_STATUS}" in text
 

@@ -10,7 +10,7 @@ CHANGED_FILE = "/proc/self/status"
 date."""
 
 # Characters with a meaning of their own for Snakemake.
-_MARKS = set("{}<>")
+_SPECIAL_CHARACTERS = set("{}<>")
 
 
 class View:
@@ -32,7 +32,7 @@ class View:
     """
 
     def __init__(self, settings, chain):
-        self._stale = set(session.start(settings, chain=chain, request=DRY_RUN).plan.jobs)
+        self._stale_products = set(session.start(settings, chain=chain, request=DRY_RUN).plan.jobs)
         all_kinds = frozenset(kind.name for kind in chain)
         self.session = session.start(
             settings, chain=chain, request=RunRequest(is_dry=True, forced=all_kinds)
@@ -45,7 +45,8 @@ class View:
         self.drawn_products = {
             product
             for product in self.session.plan.jobs
-            if not _MARKS & set(product) and product not in refused_products - self._stale
+            if not _SPECIAL_CHARACTERS & set(product)
+            and product not in refused_products - self._stale_products
         }
 
     def older_files(self, job, raw):
@@ -61,9 +62,9 @@ class View:
         -------
         (list of str, list of str)
         """
-        raw_files = [raw] if raw is not None and not _MARKS & set(raw) else []
+        raw_files = [raw] if raw is not None and not _SPECIAL_CHARACTERS & set(raw) else []
         return [need for need in job.needs if need in self.drawn_products], raw_files
 
     def newer_files(self, job):
         """Return the files that are newer than a job's product where it is not current."""
-        return [CHANGED_FILE] if job.product in self._stale else []
+        return [CHANGED_FILE] if job.product in self._stale_products else []

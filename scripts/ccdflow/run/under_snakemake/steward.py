@@ -108,7 +108,7 @@ class Steward:
         self.was_interrupted = False
         self.full_disk = ""
         self._view = self._debug_lines = None
-        self._jobs_left = Counter()
+        self._n_jobs_left = Counter()
         self._lock = threading.Lock()
         self._slots = None
 
@@ -234,13 +234,13 @@ class Steward:
         self.jobs = job_list.JobList(self.results, self.session, self.batches)
         self.targets = self.jobs.targets()
         jobs = self.session.plan.jobs.values()
-        self._jobs_left = Counter(job.kind for job in jobs)
+        self._n_jobs_left = Counter(job.kind for job in jobs)
         frames = sum(job.kind == self.chain.first.name for job in jobs)
         mode = "none" if self.host.is_dry else self.settings["progress"]
         self.progress = Progress(
             frames,
             other_products=len(jobs) - frames,
-            other_words=plan_description.other_products(self.session.plan),
+            other_words=plan_description.other_products_in_words(self.session.plan),
             mode=mode,
             stream=self.stream,
         )
@@ -305,8 +305,8 @@ class Steward:
         """Free the memory that jobs of a kind share after the last, and pages after large jobs."""
         kind = self.chain.by_name(job.kind)
         with self._lock:
-            self._jobs_left[job.kind] -= 1
-            is_last = not self._jobs_left[job.kind]
+            self._n_jobs_left[job.kind] -= 1
+            is_last = not self._n_jobs_left[job.kind]
         if is_last:
             kind.free_memory(is_done=True)
         if is_last or kind.takes_all_cores:
@@ -462,7 +462,7 @@ class Steward:
         if self.host.is_dry:
             return
         if self.session is not None:
-            problem["what"] = plan_description.other_products(self.session.plan)
+            problem["what"] = plan_description.other_products_in_words(self.session.plan)
         summary.write_end(self.progress.count if self.progress else BatchCount(), **problem)
 
     # -- views -------------------------------------------------------------------------------------
@@ -518,5 +518,5 @@ def make_after_others(run, context, job, *, threads):
         claims.wait_for(context.results / batch, say=run.say, signs=run.session.signs)
     record = None
     if awaited_batches:
-        record = job_records.readable_record(context.results / job.done)
+        record = job_records.readable_record(context.results / job.record_path)
     return record or run.chain.make(context, job, threads=threads)

@@ -54,7 +54,7 @@ class TerminalMessages:
         """
         _add_filter(handlers, self.pass_unless_crash)
         if self._steward.targets and self._steward.settings["progress"] != "none":
-            _add_filter(handlers, self.hear_and_filter)
+            _add_filter(handlers, self.note_and_filter)
 
     def pass_unless_unknown_target(self, message):
         """Report an unknown target in one line; return True for another message, which is shown."""
@@ -64,10 +64,10 @@ class TerminalMessages:
         """Report a crash of Snakemake in one line; return True for another message."""
         return not self.report_crash(message.getMessage())
 
-    def hear_and_filter(self, message):
+    def note_and_filter(self, message):
         """Note a message of Snakemake; return whether it is shown. Its log file has all of them."""
         text, event = message.getMessage(), getattr(message, "event", "")
-        self.hear(text)
+        self.note_failed_batch(text)
         return self.prepare_to_show(
             text,
             is_warning=message.levelno >= logging.WARNING,
@@ -77,10 +77,10 @@ class TerminalMessages:
 
     # -- messages ----------------------------------------------------------------------------------
 
-    def hear(self, text):
+    def note_failed_batch(self, text):
         """Note Snakemake's message on a failed batch; a full disk ends the run."""
         self.signals |= snakemake_messages.signals_in(text)
-        if snakemake_messages.is_of_full_disk(text):
+        if snakemake_messages.reports_full_disk(text):
             self._steward.end_early(failures.DiskFull("no space is left"))
 
     def report_crash(self, text):
