@@ -159,7 +159,7 @@ class WantedProduct:
     spare : iterable of str
         Further products that are made before it, if the plan makes them. A request for this product
         by name leaves them out.
-    after : Predecessors
+    shared_predecessors : Predecessors
         More products that are made before it, as `Planner.predecessors_of` returns them. Thousands
         of products share this object.
     key : str
@@ -174,7 +174,7 @@ class WantedProduct:
     basis: Mapping[str, object] | Callable[[], Mapping[str, object]] | None
     needs: Iterable[str] = ()
     spare: Iterable[str] = ()
-    after: Predecessors = _NO_PREDECESSORS
+    shared_predecessors: Predecessors = _NO_PREDECESSORS
     key: str = ""
     may_change: bool = False
 
@@ -362,7 +362,7 @@ class Planner:
                 self.want(kind, wanted_product)
                 continue
             count += 1
-            product, (needs, spare) = wanted_product.product, wanted_product.after
+            product, (needs, spare) = wanted_product.product, wanted_product.shared_predecessors
             plan_product(product)
             needs = (*filter(jobs.__contains__, wanted_product.needs), *needs)
             jobs[product] = Job(
@@ -373,7 +373,7 @@ class Planner:
 
     def _predecessors(self, wanted_product):
         """Return all `Predecessors` of a product: its own, and those that other products share."""
-        pending, spare = wanted_product.after
+        pending, spare = wanted_product.shared_predecessors
         if wanted_product.spare:
             predecessors = self.predecessors_of(wanted_product.needs, wanted_product.spare)
             return Predecessors(predecessors.pending + pending, predecessors.spare + spare)

@@ -24,18 +24,20 @@ from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 
 def why_failed(session):
-    """Return one line on why a completed run counts as a failure."""
+    """Return the line that says why a completed run counts as a failure."""
     if session.failed_records:
         jobs = count(len(session.failed_records), "job")
-        rest = "all else that needs none of them is made" if session.waiting_records else ""
-        return f"{jobs} failed; {rest or 'all else is made'}, see the lines above"
+        products_made = "all else"
+        if session.waiting_records:
+            products_made = "all else that needs none of them"
+        return f"{jobs} failed; {products_made} is made, see the lines above"
     if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"
 
 
 def has_strict_failure(context):
-    """Return whether a frame is set aside and the configuration counts that as a failure."""
+    """Return whether a frame is set aside and the setting ``strict`` makes that a failure."""
     if not context.settings["strict"]:
         return False
     return any(
@@ -50,11 +52,12 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     ----------
     context : ccdflow.run.context.PageContext
     failed, postponed : sequence of ccdflow.run.job_records.Record
-        Failed jobs of this run, and those left for the next one beside frames.
+        Failed jobs of this run; jobs of products other than frames that were left for the next run.
     lines_on_kept : sequence of str, optional
         Lines on products that keep their earlier version.
     files_not_read : iterable of str, optional
-        Files of the raw folder that are not read, where they are known: no look is needed then.
+        Files of the raw folder that look like raw frames and are not read. The default is to look
+        through the folder for them.
 
     Returns
     -------
@@ -75,13 +78,13 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     lines += warning_lines(store) + untyped_lines(store) + no_overscan_lines(store)
     lines += biasless_lines(store)
     lines += lines_on_unknown_frames(context)
-    # Frames without a product of this run; an earlier product of one may be on the disk.
-    unmade = {
+    # Files of these products may be on the disk, made by an earlier run: they do not count.
+    products_not_made = {
         reduced_product(file)
         for file, row in context.store.rows.items()
         if row.status_and_reason[0] == ARRIVING_STATUS
     }
-    unmade |= {record.product for record in (*failed, *postponed)}
+    products_not_made |= {record.product for record in (*failed, *postponed)}
     records = records_by_kind(context.ledger)
     noted_records, noted_products = archive_counts.records_of_closed_nights(context)
     counts = []
@@ -92,7 +95,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
             records_of_kind or noted_records[kind.name] or kind.is_always_counted
         ):
             number = sum(
-                record.status == job_records.MADE and record.product not in unmade
+                record.status == job_records.MADE and record.product not in products_not_made
                 for record in records_of_kind
             )
             counts.append(count(number + noted_products[kind.name], *kind.counted_nouns))
@@ -101,7 +104,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
 
 
 def _counts_of_frames(context, store, failed):
-    """Return the counts at the end of the last line: of frames by status, and of failed jobs."""
+    """Return the last counts of the last line, in words: frames by status, and failed jobs."""
     statuses, first = archive_counts.status_counts(context), context.chain.first.name
     counts = {
         "failed": len(failed),

@@ -1,4 +1,4 @@
-"""The lines at the end of a run for products that were asked for by name: on these alone."""
+"""The last lines of a run that was asked for products by name: they are on these products alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     plan : ccdflow.run.plan.Plan
         With the products that were asked for.
     failed, postponed : sequence of ccdflow.run.job_records.Record
-        Failed jobs of this run, and those left for the next one.
+        Failed jobs of this run, and jobs that were left for the next run.
 
     Returns
     -------
@@ -32,24 +32,25 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     # A product may lack a master because that master was refused in this run.
     for product in dict.fromkeys([*refused, *products]):
         record = context.outcome(product)
-        # The inventory is written in every run, and has no record.
+        # The inventory has no record, because every run writes it.
         is_made = record is None or record.status == job_records.MADE
         n_made += product in products and is_made and product not in products_named
         if record is not None and product not in products_named:
             lines += context.chain.by_name(record.kind).closing_of_one(context, record)
-    number = plan.n_not_requested
-    verb = "is" if number == 1 else "are"
-    rest = f"; {count(number, 'other product')} {verb} not up to date" if number else ""
-    return [*lines, f"{_number_words(n_made, len(products))}{rest}"]
+    n_others, words_on_others = plan.n_not_requested, ""
+    if n_others:
+        verb = "is" if n_others == 1 else "are"
+        words_on_others = f"; {count(n_others, 'other product')} {verb} not up to date"
+    return [*lines, f"{_number_words(n_made, len(products))}{words_on_others}"]
 
 
 def _is_refused(record):
-    """Return whether a record says that a product was refused."""
+    """Return whether a record is that of a refused product; False for None."""
     return record is not None and record.status == job_records.REFUSED
 
 
 def _number_words(n_made, n_requested):
-    """Return how many of the products that were asked for are made.
+    """Return the number of made products, among those that were asked for, in words.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The jobs of a run, their records and batches, as the rules ask for them."""
+"""The jobs of a run, and the paths of their records and batches, for the rules."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ccdflow.run import job_records
 from ccdflow.run.context import PageContext
 from ccdflow.run.lines import plan_description
 
-# Rules that make no product by themselves: -R with one of them changes nothing.
+# Rules that make no product of a kind: -R with one of them changes nothing.
 _OTHER_RULES = ("all", "night", "product", "verify")
 
 
 class JobList:
-    """The jobs of a run; empty before its plan is made, and on a cluster's node.
+    """The jobs of a run; none before its plan is made, and none on a cluster's node.
 
     Parameters
     ----------
     results : str
-        The results folder, as paths of records begin.
+        The results folder, as the paths for Snakemake begin.
     session : ccdflow.run.session.Session, optional
-        With the plan.
+        The session with the plan.
     batches : sequence of ccdflow.run.batches.batch_splitting.Batch
         Batches that make some of the products.
     """
@@ -37,10 +37,10 @@ class JobList:
         self._n_jobs_by_kind = (
             Counter(job.kind for job in self._plan.jobs.values()) if session else {}
         )
-        # The record of each product's batch: a page needs hundreds of products, and few batches
-        # make them.
+        # By product, the path of the record of its batch. A page needs hundreds of products, which
+        # few batches make.
         self._batch_record_by_product = {}
-        # The records of all batches that a batch waits for, by the batch's own record.
+        # By the path of a batch's record, the paths of the records of all batches before it.
         self._earlier_records_by_record = {}
         for batch in batches:
             record = self.record_of_batch(batch)
@@ -58,11 +58,11 @@ class JobList:
         return os.path.relpath(path, self._results)
 
     def record_of(self, job):
-        """Return the path of a job's record as Snakemake writes it."""
+        """Return the path of a job's record, in the form of Snakemake's paths."""
         return f"{self._results}/{job.record_path}"
 
     def record_of_batch(self, batch):
-        """Return the path of a batch's record as Snakemake writes it."""
+        """Return the path of a batch's record, in the form of Snakemake's paths."""
         return f"{self._results}/{batch.record_path}"
 
     def is_done(self, job):
@@ -70,22 +70,22 @@ class JobList:
         return os.path.exists(self.record_of(job))  # noqa: PTH110
 
     def job(self, product):
-        """Return the job of a product, whose name is written as in its record's name."""
+        """Return the job of a product, which may be quoted as in the name of its record."""
         return self._plan.jobs[unquote(product)]
 
     def raw_frame(self, product):
-        """Return the path of the raw file of a reduced frame."""
+        """Return the path of the raw file of a reduced frame, which may be quoted likewise."""
         return str(self._context.raw / self._context.row_of_product(unquote(product)).file)
 
     def records_needed(self, product):
-        """Return the records that a job needs and that this run makes, itself or in batches."""
+        """Return the paths of the records that a job needs and this run makes, also in batches."""
         return self.records_of(self.job(product).needs)
 
     def records_of(self, products):
-        """Return the records of those products that this run makes.
+        """Return the paths of the records of those products that this run makes.
 
-        A batch ends after the batches that it waits for, whose records are left out where its own
-        is there: Snakemake takes half a millisecond for each record that a job needs.
+        A product of a batch has the record of the batch. If a batch waits for others, only its own
+        record is returned: Snakemake takes half a millisecond for each record that a job needs.
         """
         jobs, batch_records, records = self._plan.jobs, self._batch_record_by_product, {}
         for product in products:
@@ -100,7 +100,7 @@ class JobList:
         return [record for record in records if record not in earlier]
 
     def targets(self):
-        """Return the records of all batches, and of all jobs outside them."""
+        """Return the paths of the records of all batches, and of all jobs outside batches."""
         jobs_alone = [
             job
             for job in self._plan.jobs.values()
@@ -109,7 +109,7 @@ class JobList:
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
     def late_record(self, job, seconds):
-        """Wait for the records that a job needs and that other nodes make.
+        """Wait for the records that a job needs and that batches make; return one that is missing.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class JobList:
         Returns
         -------
         str or None
-            A record that has not appeared; None if all are there.
+            The path of a record that has not appeared; None if all are there.
         """
         jobs = self._plan.jobs
         records = [
@@ -131,7 +131,7 @@ class JobList:
         return job_records.await_records(records, seconds)
 
     def batch(self, name, key):
-        """Return a batch of this run, or None if another process planned it.
+        """Return a batch of this run by name and key; None if another process has planned it.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class JobList:
         ----------
         product : str
         cores : int
-            Cores of the run.
+            Number of cores of the run.
 
         Returns
         -------
@@ -170,17 +170,17 @@ class JobList:
         return plan_description.sources_in_words(self._plan, self.job(product))
 
     def remaining_jobs(self, chain, *, makes_all):
-        """Return the jobs that can be done although Snakemake did not run them.
+        """Return the jobs that Snakemake has left out although they can be done.
 
-        It runs no batch and no job that needs an unfinished batch, even if that has made the needed
-        product. The jobs of an unfinished batch itself are left for the next run.
+        Snakemake runs no job and no batch that needs an unfinished batch, even if that batch has
+        made the product that is needed. Jobs of the unfinished batch are left for the next run.
 
         Parameters
         ----------
         chain : ccdflow.kinds.kind.Chain
         makes_all : bool
-            Whether jobs of all kinds count whose needs are done. Otherwise only those that are
-            written (pages, pictures, tables) do. These can do without other nights.
+            Whether jobs of all kinds are returned. If False, only pages, pictures and tables are:
+            they can be made without other nights.
 
         Returns
         -------
@@ -191,7 +191,7 @@ class JobList:
         done_products, remaining_jobs = set(), {}
 
         def can_be_done(job):
-            """Return whether Snakemake has left a job out, and all that it needs is made."""
+            """Return whether Snakemake has left out a job whose needs are all made."""
             if job.product in self._batch_record_by_product:
                 is_left_out = job.product in waiting_products
             else:
@@ -227,7 +227,7 @@ class JobList:
         return unfinished_products, waiting_products
 
     def _needs_of_its_night(self, job, chain):
-        """Return the products of its own night that a page or picture shows."""
+        """Return the products that a page or picture needs of its own night, without reports."""
         needs = map(self._plan.jobs.__getitem__, self._planned_needs(job))
         needs = [need for need in needs if not chain.by_name(need.kind).is_report]
         return [need.product for need in needs if need.night == job.night]
@@ -256,7 +256,7 @@ def check_product(context, product, results):
     Raises
     ------
     UserError
-        If it cannot, with the reason.
+        If the run cannot make the product, with the reason.
     """
     if context.is_planned(product) or product == paths.INVENTORY:
         return
@@ -273,21 +273,21 @@ def check_product(context, product, results):
 
 
 def check_forced(context, name, product):
-    """Check that a name behind -R or -f is that of a product: it would be passed over silently.
+    """Check that a name behind -R or -f is that of a product: Snakemake would ignore another name.
 
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
         After the plan was made.
     name : str
-        As the command line has it; no rule of a kind of products.
+        The name on the command line; not that of a rule that makes the products of a kind.
     product : str
-        The product that it would be, relative to the results folder.
+        The name as a path relative to the results folder.
 
     Raises
     ------
     UserError
-        If it is none.
+        If there is no such product, and no such rule.
     """
     if context.is_planned(product) or name in _OTHER_RULES:
         return
@@ -301,19 +301,19 @@ def check_forced(context, name, product):
 
 
 def check_any_made(plan):
-    """Check that a run is not asked for products alone that were refused, and would be again.
+    """Check that not all products that a run is asked for would be refused again.
 
     Without this check Snakemake would say in thirty lines that a file is missing.
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
-        With the products that were asked for.
+        The plan, cut down to the products that are asked for.
 
     Raises
     ------
     UserError
-        If none can be made, with the line on the first.
+        If all of them are refused, with the line on the first of them.
     """
     if plan.jobs or not plan.requested:
         return
