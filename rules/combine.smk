@@ -39,9 +39,9 @@ rule bias_table:
     localrule: True
     params:
         kind="bias table",
-        figures=sources_in_words,
-        table=product_path,
+        sources=sources_in_words,
+        product=product_path,
     message:
-        "{params.figures} -> {params.table}"
+        "{params.sources} -> {params.product}"
     run:
         make(wildcards, params.kind)
