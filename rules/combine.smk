@@ -15,7 +15,7 @@ rule combine:
     # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
-    threads: some_cores
+    threads: cores_of_master
     params:
         kind="bias",
         members=sources_in_words,

@@ -363,7 +363,9 @@ def test_masters_and_measurements_take_all_cores():
     rule = (ROOT / "rules/detector.smk").read_text().partition("rule measure_detector:")[2]
     assert re.search(r"threads: all_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
     rule = (ROOT / "rules/combine.smk").read_text().partition("rule combine:")[2]
-    assert re.search(r"threads: some_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
+    assert re.search(
+        r"threads: cores_of_master\n.*make\(wildcards, params.kind, threads\)", rule, re.S
+    )
 
 
 def test_pictures_and_tables_wait_for_the_products_that_others_need():
