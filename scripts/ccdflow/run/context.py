@@ -190,8 +190,8 @@ class PlanContext(_KeptOutcomes, Context):
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done; or None."""
-        # A plan asks about ten times for the record of a new product: so the record is kept, and a
-        # look into a set comes before the call of a method.
+        # A plan asks about ten times for the record of a new product. So the record is kept, and
+        # the set of planned products is searched before the method `is_planned` is called.
         foreseen_record, job = self._foreseen_records.get(product), self.jobs.get(product)
         if foreseen_record is not None and job is not None and foreseen_record.key == job.key:
             return foreseen_record

@@ -125,10 +125,10 @@ def is_of_occupied_path(error):
 def is_of_system(error):
     """Return whether an error comes from the system, and not from the data of a frame.
 
-    It is an error of the system or of memory, an error of ccdflow that one of these has caused, or
-    a product that was damaged on the disk. Products that depend on the failed one then keep their
-    earlier version (`ccdflow.run.products.kept_products`). Any other error may come again in each
-    run, so these products are made without the failed one.
+    Errors of the system and of memory count, errors of ccdflow that these have caused, and products
+    that were damaged on the disk. Products that depend on the failed one then keep their earlier
+    version (`ccdflow.run.products.kept_products`). Any other error may come again in each run, so
+    these products are made without the failed one.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def _remedy_and_need(error):
 def error_words(error):
     """Return the text of an error in one line, without a remedy.
 
-    For an error of the system it is the system's own text and the name of the error's number, for
-    any other error that ccdflow does not raise itself its class and its text.
+    An error of the system gives the system's own text and the name of the error's number. Any other
+    error that ccdflow does not raise itself gives its class and its text.
     """
     if isinstance(error, CcdflowError):
         return error.problem

@@ -72,10 +72,8 @@ class Record:
     key : str
         Key of the product's sources and settings.
     status : str
-        made; refused (nothing was made, for a reason that holds as long as the key); set aside
-        (the raw frame is bad); gone (the raw file changed while it was read); failed (the job
-        raised an error; the next run tries again); waiting (an earlier version stays, because a
-        product that it is made of could not be made; the next run tries again).
+        `MADE`, `REFUSED`, `SET_ASIDE`, `GONE`, `FAILED` or `WAITING`. A refusal holds as long as
+        the key is the same; after the last three the next run tries again.
     reason : str
     stamp : tuple of int
         Size, mtime and ctime in ns of the product's file.

@@ -35,8 +35,8 @@ class LateNotes:
     Attributes
     ----------
     heads : dict of str to dict
-        The first lines of the two files of notes, which name the fields of the other lines: that of
-        the rows under ``"rows"``, that of the records under ``"records"``.
+        The first lines of the two files of notes, which name the fields of the other lines. The key
+        ``"rows"`` has that of the rows, ``"records"`` that of the records.
     rows, records : list of str
         Lines of rows, as in the file of header values; lines of `ccdflow.run.ledger.late_line`.
     """

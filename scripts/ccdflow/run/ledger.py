@@ -117,7 +117,7 @@ class Ledger(dict):
 def load_ledger(results):
     """Return the `Ledger` of a results folder; an absent or unreadable one counts as empty.
 
-    A record of another version has the fields of this one: those that it lacks are empty.
+    Records that another version of ccdflow has written may lack some fields: these are empty.
     """
     return late_notes.read_settled(results, lambda: _load_ledger(results))
 

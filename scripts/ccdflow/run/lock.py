@@ -193,7 +193,7 @@ def error_of_system(results, error):
 
 
 def check_places(results):
-    """Raise `UserError` if the path of a folder of notes is a file, or that of a note a folder.
+    """Raise `UserError` if a folder of notes has the path of a file, or a note that of a folder.
 
     Without this check Snakemake, which makes the folders of records and logs itself, would end with
     a traceback.

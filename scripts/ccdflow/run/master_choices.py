@@ -246,7 +246,7 @@ class Missing:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Step:
-    """One step of calibrating, and the masters for it, the best one first.
+    """One step of the calibration of a frame, and the masters for it, the best one first.
 
     Attributes
     ----------
@@ -257,8 +257,8 @@ class Step:
     missing : Missing or None
         The reason why there is no master; None where there is one, and where none is needed.
     pairs : tuple of (str, str)
-        In the step of the bias: each dark that the frame may take, the best one first, with the
-        bias that is best beside it. () where the first bias is the best beside all darks.
+        In the step of the bias: each dark that the frame may take, with the bias that is best
+        beside it, the best dark first. () where the first bias is the best beside all darks.
     """
 
     kind: str

@@ -123,8 +123,8 @@ class ProductCheck(NamedTuple):
     why_again : str
         The reason to make the product again; '' if it is current.
     new_stamp : tuple of int
-        Size and times of the file, to be noted in its record: the checksum has shown that the
-        content is that of the record. () where nothing is to be noted.
+        Size and times of the file, which its record gets: by the checksum the content is that of
+        the record. () where the record stays as it is.
     is_left_over : bool
         Whether the file exists although the product was refused.
     may_stand : bool
@@ -193,9 +193,9 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
         Stamps of some products, where nights are closed; the default is to read those of all.
     records : iterable of str, optional
         Paths of the records that are in the ledger and still on the disk; the default is all
-        records on the disk. The names of the plan's records differ from these. They do not differ
-        from that of a job of an earlier run still at work on the same product and key: its record
-        counts, and the job is not done a second time.
+        records on the disk. The records of this plan get other names than these. A job of an
+        earlier run may still be at work on a product of this plan with the same key: its record
+        then has the name of this plan's record, and the job is not done again.
     is_dry : bool
         Whether no job is done: the key of a new product is then computed when it is first read.
 

@@ -24,8 +24,8 @@ class EarlierJobs:
     say : callable
         Called with a line when the run begins to wait for these jobs.
     may_go_on : bool
-        Whether the plan is made while these jobs are at work: each batch then waits by itself for
-        the jobs that make the same products. If False, or if a job would replace a product that the
+        Whether the plan is made while these jobs are at work. Each batch then waits by itself for
+        the jobs that make its products. If False, or if a job would replace a product that the
         plan keeps, the plan is made after they have ended.
     note_life : callable
         Called again and again while the run waits: it shows that the run does not hang.

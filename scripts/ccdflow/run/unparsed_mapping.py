@@ -73,8 +73,8 @@ def lists_in(values, names):
     return [values.get(name) or () for name in names]
 
 
-# Records of one night, kind and camera share a text, and follow each other. 1000 entries suffice
-# for more nights than a run looks up; the values of one text take some kilobytes.
+# Records of one night, kind and camera share a text, and follow each other. Chosen: 1000 entries
+# suffice for more nights than a run looks up. The values of one text take some kilobytes.
 @lru_cache(1000)
 def parse_shared(text):
     """Return the values of a text that many records share; callers must not change them."""

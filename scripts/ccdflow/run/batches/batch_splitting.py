@@ -50,10 +50,10 @@ def split(session, *, is_split_by_night, writes_files=True):
     """Split the jobs of a run into batches, and write their files.
 
     A job that needs products of only one batch joins that batch. A job that needs products of
-    several batches joins a batch of its own kind, which waits for them: one for each night on a
-    cluster, one for several nights elsewhere. The main process makes the products of kinds that are
-    in no batch. Without a cluster it also makes the products that need several batches, and those
-    that depend on these, unless they are more than a batch holds.
+    several batches joins a batch of its own kind, which waits for them. Such a batch is of one
+    night on a cluster, and of several nights elsewhere. The main process makes the products of
+    kinds that are in no batch. Without a cluster it also makes the products that need several
+    batches, and those that depend on these, unless they are more than a batch holds.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def split(session, *, is_split_by_night, writes_files=True):
     Returns
     -------
     list of Batch
-        Each batch follows those that it waits for.
+        Each batch comes after the batches for which it waits.
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
@@ -93,7 +93,7 @@ def split(session, *, is_split_by_night, writes_files=True):
 
 
 def _batches_of_parts(session, jobs_by_batch, batch_by_product):
-    """Return the `Batch` of each part of a plan, each behind those that it waits for.
+    """Return the `Batch` of each part of a plan, each after the batches for which it waits.
 
     Parameters
     ----------

@@ -228,8 +228,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
         Number of lines at most, beside one with the number of lines left out. If there are more
-        frames than that, each line is on all frames with the same reason: it names the first of
-        them, and gives their number.
+        frames, each line is on all frames with one reason: it has the first and their number.
     leave_out : set of str
         Reduced frames that get no line, because other lines name them.
 
@@ -332,7 +331,7 @@ def lines_of_jobs(plan, most_lines=None):
     lines, jobs_by_kind = [], _jobs_by_kind(plan)
     for kind in plan.context.chain:
         jobs = jobs_by_kind.get(kind.name, [])
-        # A single job that is left over gets its own line, as a line with its count takes one too.
+        # A single job that is left over gets a line of its own, in place of a line with a count.
         has_room = most_lines is None or len(jobs) <= most_lines + 1
         jobs_shown = jobs if has_room else jobs[:most_lines]
         lines += [

@@ -1,9 +1,9 @@
 """The seal of an archive: it proves by names, sizes and times of files that nothing is to be done.
 
 A run that finds nothing to do leaves a seal: a hash of all the input of its plan, and the lines
-that it wrote. The next run takes names, sizes and times of all files, but opens no file. If the
-hash is the same, the plan would be the same: the run writes the same lines and ends, and reads
-neither inventory nor ledger. If the hash differs, the run plans as if there were no seal.
+that it wrote. The next run takes names, sizes and times of all files, but opens no file. If its
+hash is equal, its plan would be equal. So the run writes the same lines and ends, and reads neither
+inventory nor ledger. If the hash differs, the run plans as if there were no seal.
 
 The state is hashed before the plan is made. So a file that changes while the plan is made has
 another time at the next run, and the seal does not hold.
@@ -157,8 +157,8 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     Returns
     -------
     State or None
-        None if a folder or file cannot be read, or an earlier run has left work or temporary files:
-        then only a plan can tell which products are to be made.
+        None if a folder or file cannot be read, or an earlier run has left work or temporary files.
+        Then only a plan shows the products to be made.
     """
     results = Path(settings["results"])
     try:

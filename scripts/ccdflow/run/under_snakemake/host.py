@@ -147,7 +147,7 @@ def check_attributes(workflow):
 
 
 def check_notes_folder(notes):
-    """Check that Snakemake can write its notes; otherwise it would end with a traceback.
+    """Check that Snakemake can write its notes: without this check it would end with a traceback.
 
     Parameters
     ----------

@@ -67,9 +67,9 @@ def unknown_target_in(text):
 def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
     """Return whether a message of Snakemake goes to the terminal.
 
-    In a dry run the messages on jobs are hidden. In other runs warnings and errors are shown, but
-    for two: the command line of a batch's process, which has already reported its error, and the
-    warning that a requested product does not exist yet.
+    In a dry run the messages on jobs are hidden. In other runs warnings and errors are shown. Two
+    of them are hidden: the command line of a batch's process, which has already reported its error,
+    and the warning that a product does not exist yet.
 
     Parameters
     ----------

@@ -363,8 +363,8 @@ class Steward:
     def note_signals(self):
         """Let `was_interrupted` note a signal; run Snakemake's handler of SIGTERM in a thread.
 
-        That handler takes a lock which the scheduler often holds in the thread that the signal
-        interrupts: without a thread of its own it would wait for ever.
+        That handler takes a lock. The scheduler often holds this lock in the thread that the signal
+        interrupts, so the handler would wait for ever there.
         """
         handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
@@ -529,7 +529,7 @@ class Steward:
 def make_after_others(run, context, job, *, threads):
     """Make the product of a job, once no batch of an earlier run works on the same product.
 
-    Such a batch of a killed run may be at work on a cluster, and may have made the product by then.
+    A batch of a killed run may be at work on a cluster. The product may be made once it has ended.
     A batch that gives no sign of life is waited for once in a run, not once for each job.
 
     Parameters
