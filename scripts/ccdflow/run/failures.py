@@ -340,13 +340,13 @@ def lines_on_failures(results, records, *, most_lines=10):
     -------
     list of str
     """
-    failed = sorted(
+    failed_records = sorted(
         (record for record in records if record.status == job_records.FAILED),
         key=lambda record: record.product,
     )
     lines = [
         f"failed: {record.product}: {record.reason};"
         f" log: {results / paths.log(record.product, record.key)}"
-        for record in failed
+        for record in failed_records
     ]
     return first_lines(lines, most_lines, f"more failed, see {results / paths.LOGS}")

@@ -158,8 +158,8 @@ def has_unreadable_records(results, ledger):
 
 def _read_ledger(results, head, lines):
     """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
-    ledger, later = Ledger(), late_notes.read_late_notes(results)
-    late_head = later.heads.get("records", {})
+    ledger, late = Ledger(), late_notes.read_late_notes(results)
+    late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)
     if late_head.get("fields", head["fields"]) != head["fields"]:
         late_reader = RecordReader(head | late_head, ledger)
@@ -168,9 +168,9 @@ def _read_ledger(results, head, lines):
         ledger[record.product] = record
     for product in late_head.get("removed", ()):
         ledger.pop(product, None)
-    for _, record in map(late_reader.late_record, later.records):
+    for _, record in map(late_reader.late_record, late.records):
         ledger[record.product] = record
-    if later.records:
+    if late.records:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     if not (reader.is_of_another_version or late_reader.is_of_another_version):
@@ -462,10 +462,12 @@ def noted_fits_products(results):
     """
     # Records first, then the ledger: a run that ends meanwhile takes them into the ledger before it
     # removes them.
-    unfolded = [record for _, record in job_records.unfolded_records(results) if record is not None]
+    unfolded_records = [
+        record for _, record in job_records.unfolded_records(results) if record is not None
+    ]
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
-        for record in (*load_ledger(results).values(), *unfolded)
+        for record in (*load_ledger(results).values(), *unfolded_records)
         if record.status == job_records.MADE and paths.is_fits(record.product)
     }
 

@@ -212,17 +212,17 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     )
     for kind in context.chain:
         kind.plan(planner)
-    not_wanted = set(context.ledger) - context.planned_products
-    retire = sorted(
+    products_not_wanted = set(context.ledger) - context.planned_products
+    products_to_retire = sorted(
         product
-        for product in planner.products_to_retire | not_wanted | planner.strays()
+        for product in planner.products_to_retire | products_not_wanted | planner.strays()
         if not context.problem_of(product)
     )
-    files_to_retire = tuple(product for product in retire if stamps.stamp_of(product))
+    files_to_retire = tuple(product for product in products_to_retire if stamps.stamp_of(product))
     return Plan(
         context,
         context.jobs,
-        retire,
+        products_to_retire,
         dict(planner.planned_counts),
         files_to_retire=files_to_retire,
         older_headers=dict(planner.older_headers),

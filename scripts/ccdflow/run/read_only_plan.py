@@ -43,9 +43,9 @@ def settings_of(values_given):
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
         groups[name] = {**(values_of_file.get(name) or {}), **group}
-    loaded = settings.load_settings({**values_of_file, **values_given, **groups})
-    settings.check_both_folders(loaded, values_given)
-    return loaded
+    merged_settings = settings.load_settings({**values_of_file, **values_given, **groups})
+    settings.check_both_folders(merged_settings, values_given)
+    return merged_settings
 
 
 def plan_only(values_given, *, chain):

@@ -395,10 +395,10 @@ def _notes_of_earlier_runs(run_start):
         store, records = read_notes(run_start.results)
     else:
         store, records = last_round.read_notes()
-    files, unmade = ledger.fold(
+    files, unmade_records = ledger.fold(
         run_start.results, records, checks_files=True, noted_records=run_start.unsaved_records
     )
-    take_aside(store, unmade)
+    take_aside(store, unmade_records)
     return store, records, files
 
 

@@ -128,11 +128,11 @@ class _Meter:
     """
 
     def __init__(self, context, *, mode):
-        made_before = tally(context)
+        count_of_earlier_jobs = tally(context)
         self._first = context.chain.first.name
         n_frames = sum(job.kind == self._first for job in context.jobs.values())
         self.progress = Progress(n_frames, n_other_products=len(context.jobs) - n_frames, mode=mode)
-        self.progress.take_over(made_before)
+        self.progress.take_over(count_of_earlier_jobs)
 
     def tick(self, record):
         """Count a finished job by its record."""

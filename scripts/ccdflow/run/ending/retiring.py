@@ -53,7 +53,7 @@ def retire(context, products):
     return unmoved_products
 
 
-def refused_of_frames_set_aside(run_plan, unmade):
+def refused_of_frames_set_aside(run_plan, unmade_records):
     """Return the refused products of frames that this run has set aside.
 
     The next plan has no product of such a frame. So the ledger need not have these products, and
@@ -62,7 +62,7 @@ def refused_of_frames_set_aside(run_plan, unmade):
     Parameters
     ----------
     run_plan : ccdflow.run.plan.Plan
-    unmade : list of ccdflow.run.job_records.Record
+    unmade_records : list of ccdflow.run.job_records.Record
         Records without a product.
 
     Returns
@@ -71,21 +71,23 @@ def refused_of_frames_set_aside(run_plan, unmade):
     """
     reach_by_kind = {kind.name: kind.reach for kind in run_plan.context.chain}
     frames_set_aside = {
-        record.product for record in unmade if record.status == job_records.SET_ASIDE
+        record.product for record in unmade_records if record.status == job_records.SET_ASIDE
     }
     if not frames_set_aside:
         return []
-    refused = {record.product for record in unmade if record.status == job_records.REFUSED}
+    refused_products = {
+        record.product for record in unmade_records if record.status == job_records.REFUSED
+    }
     return [
         job.product
         for job in run_plan.jobs.values()
-        if job.product in refused
+        if job.product in refused_products
         and reach_by_kind[job.kind] == OF_A_FRAME
         and not frames_set_aside.isdisjoint(job.needs)
     ]
 
 
-def products_to_keep(run_plan, unmade):
+def products_to_keep(run_plan, unmade_records):
     """Return the products whose earlier versions stay, though this run did not make them.
 
     They are the products of failed jobs, of jobs that wait or were left for the next run, and the
@@ -94,7 +96,7 @@ def products_to_keep(run_plan, unmade):
     Parameters
     ----------
     run_plan : ccdflow.run.plan.Plan
-    unmade : list of ccdflow.run.job_records.Record
+    unmade_records : list of ccdflow.run.job_records.Record
         Records without a product.
 
     Returns
@@ -103,7 +105,7 @@ def products_to_keep(run_plan, unmade):
     """
     products = {
         record.product
-        for record in unmade
+        for record in unmade_records
         if record.status in (job_records.GONE, job_records.FAILED, job_records.WAITING)
     }
     for job in run_plan.jobs.values() if products else ():

@@ -174,25 +174,29 @@ def _fold_records(session):
     """Fold the records of the jobs, fill the session's lists of records, and write the notes."""
     context = session.context
     jobs = session.plan.jobs if session.busy_batches else {}
-    files, unmade = ledger.fold(
+    files, unmade_records = ledger.fold(
         context.results, context.ledger, checks_files=False, jobs=jobs,
         provisional_records=session.provisional_records,
     )  # fmt: skip
-    take_aside(context.store, unmade)
-    session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
-    session.waiting_records = [r for r in unmade if r.status == job_records.WAITING]
+    take_aside(context.store, unmade_records)
+    session.failed_records = [
+        record for record in unmade_records if record.status == job_records.FAILED
+    ]
+    session.waiting_records = [
+        record for record in unmade_records if record.status == job_records.WAITING
+    ]
     first_kind = context.chain.first.name
     session.postponed_records = [
         record
-        for record in unmade
+        for record in unmade_records
         if record.status == job_records.GONE and record.kind != first_kind
     ]
-    products_that_stay = retiring.products_to_keep(session.plan, unmade)
+    products_that_stay = retiring.products_to_keep(session.plan, unmade_records)
     products_that_leave = [
-        record.product for record in unmade if record.product not in products_that_stay
+        record.product for record in unmade_records if record.product not in products_that_stay
     ]
     session.unmoved_products |= retiring.retire(context, products_that_leave)
-    for product in retiring.refused_of_frames_set_aside(session.plan, unmade):
+    for product in retiring.refused_of_frames_set_aside(session.plan, unmade_records):
         context.ledger.pop(product, None)
     busy_batches = withdrawal.withdraw(context.results, is_run_over=True)
     saving.save_session(session, withdrawal.removable_records(files, busy_batches, context.results))

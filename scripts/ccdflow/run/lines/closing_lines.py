@@ -45,13 +45,15 @@ def has_strict_failure(context):
     )
 
 
-def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_not_read=None):
+def closing_lines(
+    context, failed_records=(), postponed_records=(), *, lines_on_kept=(), files_not_read=None
+):
     """Return the closing lines of a run.
 
     Parameters
     ----------
     context : ccdflow.run.context.PageContext
-    failed, postponed : sequence of ccdflow.run.job_records.Record
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
         Failed jobs of this run; jobs of products other than frames that were left for the next run.
     lines_on_kept : sequence of str, optional
         Lines on products that keep their earlier version.
@@ -65,12 +67,14 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     """
     store = archive_counts.store_for_lines(context)
     lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
-        context.results, failed
+        context.results, failed_records
     )
-    lines += [f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed]
+    lines += [
+        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
+    ]
     lines += lines_on_kept
     lines += lines_on_frames_set_aside(
-        store, most_lines=20, leave_out={record.product for record in failed}
+        store, most_lines=20, leave_out={record.product for record in failed_records}
     )
     lines += passed_over_lines(
         files_passed_over(context.raw) if files_not_read is None else files_not_read
@@ -84,7 +88,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
         for file, row in context.store.rows.items()
         if row.status_and_reason[0] == ARRIVING_STATUS
     }
-    products_not_made |= {record.product for record in (*failed, *postponed)}
+    products_not_made |= {record.product for record in (*failed_records, *postponed_records)}
     records = records_by_kind(context.ledger)
     noted_records, noted_products = archive_counts.records_of_closed_nights(context)
     counts = []
@@ -99,17 +103,18 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
                 for record in records_of_kind
             )
             counts.append(count(number + noted_products[kind.name], *kind.counted_nouns))
-    counts += _counts_of_frames(context, store, failed)
+    counts += _counts_of_frames(context, store, failed_records)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 
 
-def _counts_of_frames(context, store, failed):
+def _counts_of_frames(context, store, failed_records):
     """Return the last counts of the last line, in words: frames by status, and failed jobs."""
     statuses, first = archive_counts.status_counts(context), context.chain.first.name
     counts = {
-        "failed": len(failed),
+        "failed": len(failed_records),
         "of unknown image type": sum(row.has(RowMark.UNKNOWN_TYPE) for row in store.rows.values()),
-        LEFT_FOR_NEXT_RUN: statuses[ARRIVING_STATUS] - sum(each.kind == first for each in failed),
+        LEFT_FOR_NEXT_RUN: statuses[ARRIVING_STATUS]
+        - sum(each.kind == first for each in failed_records),
         RAW_MISSING: statuses[RAW_MISSING],
     }
     words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]

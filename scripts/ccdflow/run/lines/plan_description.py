@@ -60,16 +60,16 @@ def lines_on_unknown_frames(context):
     The raw files of such frames are gone or renamed, and the notes on the headers were lost.
     """
     first = context.chain.first
-    unknown = sorted(
+    unknown_products = sorted(
         product
         for product, record in context.ledger.items()
         if first.has_name(product) and record.stamp and product not in context.products
     )
-    if not unknown:
+    if not unknown_products:
         return []
     return [
-        f"no raw file is known for {count(len(unknown), *first.counted_nouns)}"
-        f" ({first_named(unknown, _MOST_UNKNOWN)}),"
+        f"no raw file is known for {count(len(unknown_products), *first.counted_nouns)}"
+        f" ({first_named(unknown_products, _MOST_UNKNOWN)}),"
         " because the notes on the headers were lost: the products are kept, in no table and no"
         " combination; bring the raw files back, or delete the products"
     ]
@@ -209,14 +209,14 @@ def _reasons_in_words(jobs):
     nights_by_reason = {}
     for job in jobs:
         nights_by_reason.setdefault(job.reason, []).append(job.night)
-    ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    reasons_in_order = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
         # The nights are the same for all reasons, so they are named once.
-        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in ranked)
-        return "; ".join(filter(None, [counts, nights_in_words(ranked[0][1])]))
+        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in reasons_in_order)
+        return "; ".join(filter(None, [counts, nights_in_words(reasons_in_order[0][1])]))
     return "; ".join(
         ", ".join(filter(None, [f"{len(nights)} {reason}", nights_in_words(nights)]))
-        for reason, nights in ranked
+        for reason, nights in reasons_in_order
     )
 
 

@@ -7,7 +7,7 @@ from ccdflow.run.lines.plan_description import lines_on_unreadable_folders
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 
-def lines_on_targets(context, plan, failed=(), postponed=()):
+def lines_on_targets(context, plan, failed_records=(), postponed_records=()):
     """Return the closing lines of a run that was asked for some products by name.
 
     Parameters
@@ -15,7 +15,7 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     context : ccdflow.run.context.PageContext
     plan : ccdflow.run.plan.Plan
         With the products that were asked for.
-    failed, postponed : sequence of ccdflow.run.job_records.Record
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
         Failed jobs of this run, and jobs that were left for the next run.
 
     Returns
@@ -23,14 +23,16 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     list of str
     """
     lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
-        context.results, failed
+        context.results, failed_records
     )
-    lines += [f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed]
-    products_named = {record.product for record in (*failed, *postponed)}
+    lines += [
+        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
+    ]
+    products_named = {record.product for record in (*failed_records, *postponed_records)}
     products, n_made = dict.fromkeys(plan.requested), 0
-    refused = [product for product in plan.jobs if _is_refused(context.outcome(product))]
+    refused_products = [product for product in plan.jobs if _is_refused(context.outcome(product))]
     # A product may lack a master because that master was refused in this run.
-    for product in dict.fromkeys([*refused, *products]):
+    for product in dict.fromkeys([*refused_products, *products]):
         record = context.outcome(product)
         # The inventory has no record, because every run writes it.
         is_made = record is None or record.status == job_records.MADE

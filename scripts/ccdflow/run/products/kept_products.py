@@ -159,15 +159,15 @@ def record_of_earlier_version(context, job, record):
     return replace(earlier, reason=f"{KEPT}: {record.reason}")
 
 
-def lines_on_kept(chain, waiting, made_without_source):
+def lines_on_kept(chain, waiting_records, provisional_records):
     """Return the lines on products that wait for a source, and on products made without one.
 
     Parameters
     ----------
     chain : ccdflow.run.late_chain.KindChain
-    waiting : list of ccdflow.run.job_records.Record
+    waiting_records : list of ccdflow.run.job_records.Record
         Records of jobs that wait: an earlier version of each product is there.
-    made_without_source : list of ccdflow.run.job_records.Record
+    provisional_records : list of ccdflow.run.job_records.Record
         Records of products that were made although a source could not be made.
 
     Returns
@@ -176,8 +176,8 @@ def lines_on_kept(chain, waiting, made_without_source):
     """
     lines = []
     for records, words in (
-        (waiting, "kept in the earlier version"),
-        (made_without_source, "made with what there is"),
+        (waiting_records, "kept in the earlier version"),
+        (provisional_records, "made with what there is"),
     ):
         if not records:
             continue

@@ -109,8 +109,8 @@ class FolderLook:
         parents = (*folder.parents, (status.st_dev, status.st_ino))
         files, folders, passed_over = [], [], []
         is_hashed = paths.is_raw_name if folder.is_raw else _is_product_name
-        with os.scandir(descriptor) as listed:
-            for entry in listed:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
                 if entry.is_dir():
                     folders.append(self._folder(entry, folder, parents))
                 elif is_hashed(entry.name):
@@ -259,12 +259,12 @@ class TreeLook:
                     continue
                 # This process waits for the next answer if it has no folder to examine.
                 seconds = 0 if self._pending_folders else None
-                for answered in wait(questions, seconds, FIRST_COMPLETED).done:
-                    helper, chunk = questions.pop(answered)
-                    if isinstance(answered.exception(), LOST_ERRORS):
+                for question in wait(questions, seconds, FIRST_COMPLETED).done:
+                    helper, chunk = questions.pop(question)
+                    if isinstance(question.exception(), LOST_ERRORS):
                         # The helper has died: its folders are examined by another process.
                         self._pending_folders += chunk
                         continue
                     helpers.append(helper)
-                    for folder, answer in zip(chunk, answered.result(), strict=True):
+                    for folder, answer in zip(chunk, question.result(), strict=True):
                         self._take(folder, answer)

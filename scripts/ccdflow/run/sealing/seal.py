@@ -213,9 +213,9 @@ def _present_state(settings, cameras, chain, cores):
 def _facts_of_kinds(chain, settings, origin):
     """Return the `KindFacts` of a chain: from the seal if it is of the same code and settings."""
     if isinstance(chain, LateChain) and not chain.is_loaded:
-        sealed = read_seal(settings["results"])
-        if sealed is not None and sealed.kinds.get("origin") == origin:
-            return KindFacts(**sealed.kinds)
+        seal = read_seal(settings["results"])
+        if seal is not None and seal.kinds.get("origin") == origin:
+            return KindFacts(**seal.kinds)
     return KindFacts(
         origin,
         versions=[[kind.name, kind.versions] for kind in chain],
@@ -279,22 +279,22 @@ def valid_seal(results, archive_state):
     -------
     Seal or None
     """
-    sealed = None if archive_state is None else read_seal(results)
-    if sealed is None:
+    seal = None if archive_state is None else read_seal(results)
+    if seal is None:
         return None
-    why_broken = _why_broken(sealed, archive_state, _ordered_stamps(results))
+    why_broken = _why_broken(seal, archive_state, _ordered_stamps(results))
     if why_broken:
         _LOG.debug("the seal does not hold, the run is planned anew: %s", why_broken)
         return None
-    return sealed
+    return seal
 
 
-def _why_broken(sealed, archive_state, note_stamps):
+def _why_broken(seal, archive_state, note_stamps):
     """Return the reason why a seal does not hold for a state; '' if it holds.
 
     Parameters
     ----------
-    sealed : Seal
+    seal : Seal
     archive_state : State
     note_stamps : list of list of int
         Size and times of the notes as they are now, as `_ordered_stamps` returns them.
@@ -303,13 +303,13 @@ def _why_broken(sealed, archive_state, note_stamps):
     -------
     str
     """
-    if sealed.state_hash != archive_state.whole_hash:
+    if seal.state_hash != archive_state.whole_hash:
         return "files, settings or code have changed"
-    if sealed.note_stamps != note_stamps:
+    if seal.note_stamps != note_stamps:
         return "the notes of the last run have changed"
-    if sealed.boot not in ("", job_records.boot_id()):
+    if seal.boot not in ("", job_records.boot_id()):
         return "the machine was started since, and may have lost products that were new then"
-    if sealed.valid_until and time.time() >= sealed.valid_until:
+    if seal.valid_until and time.time() >= seal.valid_until:
         return "products that were new then are looked at once more"
     return ""
 
@@ -356,11 +356,11 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
         "dry_run_lines": _dry_run_lines(plan),
         "closing_lines": closing_lines,
     }
-    sealed = Seal(
+    seal = Seal(
         state_before.whole_hash, stamps, boot, valid_until, **lines_of_run, is_failure=is_failure,
         kinds=asdict(state_before.kinds),
     )  # fmt: skip
-    text = json.dumps(asdict(sealed), separators=(",", ":"))
+    text = json.dumps(asdict(seal), separators=(",", ":"))
     with suppress(OSError):
         # Without a seal the next run makes a plan, which takes longer and has the same result.
         notes.write_checked(context.results / paths.SEAL, [text])

@@ -32,19 +32,19 @@ class CoreSlots:
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, count):
+    def hold(self, n_slots):
         """Wait for some free slots, and hold them until the block ends.
 
         Parameters
         ----------
-        count : int
-            Number of slots; a higher number than that of all slots counts as all slots.
+        n_slots : int
+            Number of slots; a number above that of all slots counts as all slots.
 
         Yields
         ------
         None
         """
-        slots = self._take(min(count, self._n_slots))
+        slots = self._take(min(n_slots, self._n_slots))
         try:
             with thread_buffers.lend_buffers(slots[0]):
                 yield
@@ -53,16 +53,16 @@ class CoreSlots:
                 self._free_slots += slots
                 self._changed.notify_all()
 
-    def _take(self, number):
+    def _take(self, n_slots):
         """Return free slots, once enough are free and no other job waits before this job."""
         job = object()
         with self._changed:
             self._waiting_jobs.append(job)
             self._changed.wait_for(
-                lambda: self._waiting_jobs[0] is job and len(self._free_slots) >= number
+                lambda: self._waiting_jobs[0] is job and len(self._free_slots) >= n_slots
             )
             self._waiting_jobs.popleft()
             # The slots that were given back last: their buffers may be in a processor's cache.
-            slots = [self._free_slots.pop() for _ in range(number)]
+            slots = [self._free_slots.pop() for _ in range(n_slots)]
             self._changed.notify_all()
         return slots

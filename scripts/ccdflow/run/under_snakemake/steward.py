@@ -526,7 +526,7 @@ class Steward:
         return [f"{self.results}/{need}" for need in products] + raw, self._view.newer_files(job)
 
 
-def make_after_others(run, context, job, *, threads):
+def make_after_others(steward, context, job, *, threads):
     """Make the product of a job, once no batch of an earlier run works on the same product.
 
     A batch of a killed run may be at work on a cluster. The product may be made once it has ended.
@@ -534,7 +534,7 @@ def make_after_others(run, context, job, *, threads):
 
     Parameters
     ----------
-    run : Steward
+    steward : Steward
         The steward of the job's run.
     context : ccdflow.run.context.JobContext
         Context of the jobs.
@@ -547,10 +547,10 @@ def make_after_others(run, context, job, *, threads):
     -------
     ccdflow.run.job_records.Record
     """
-    awaited_batches = run.session.batches_to_await([job.product])
+    awaited_batches = steward.session.batches_to_await([job.product])
     for batch in awaited_batches:
-        claims.wait_for(context.results / batch, say=run.say, signs=run.session.signs)
+        claims.wait_for(context.results / batch, say=steward.say, signs=steward.session.signs)
     record = None
     if awaited_batches:
         record = job_records.readable_record(context.results / job.record_path)
-    return record or run.chain.make(context, job, threads=threads)
+    return record or steward.chain.make(context, job, threads=threads)
