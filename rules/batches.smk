@@ -1,6 +1,6 @@
-"""Batches of nights, or of parts of big nights: a job of the cluster, or a process here. The output is
-the record of the batch: each of its jobs has left a record. All other rules are local, because products
-of several nights need no place in the cluster's queue."""
+"""Batches of nights, or of parts of large nights: each is a job of the cluster, or a process on this
+machine. The output is the record of the batch, which is written when each of its jobs has left a record.
+All other rules are local: their jobs need no place in the queue of a cluster."""
 
 
 rule night:
@@ -16,10 +16,10 @@ rule night:
         name=r"[^/]+",
     conda:
         "../envs/environment.yaml"
-    threads: cores_of
+    threads: cores_of_batch
     resources:
-        mem_mb=memory_of,
-        runtime=minutes_of,
+        mem_mb=memory_of_batch,
+        runtime=minutes_of_batch,
     params:
         python=sys.executable,
         program=str(SNAKEFILE.parent / "scripts" / "batch.py"),

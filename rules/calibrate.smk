@@ -24,22 +24,10 @@ rule calibrate:
         make(wildcards, params.kind)
 
 
-rule associations_table:
+use rule bias_table as associations_table with:
     """Masters of all calibrated frames -> associations.csv."""
-    input:
-        records=records_needed,
-    output:
-        record=record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
         product=r"associations\.csv",
     localrule: True
     params:
         kind="associations",
-        frames=sources_in_words,
-        table=product_path,
-    message:
-        "{params.frames} -> {params.table}"
-    run:
-        make(wildcards, params.kind)

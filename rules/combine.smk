@@ -15,7 +15,7 @@ rule combine:
     # Pictures and tables come last: nothing but pages waits for them.
     priority: 1
     localrule: True
-    threads: some_cores
+    threads: cores_of_master
     params:
         kind="bias",
         members=sources_in_words,
@@ -39,9 +39,9 @@ rule bias_table:
     localrule: True
     params:
         kind="bias table",
-        figures=sources_in_words,
-        table=product_path,
+        sources=sources_in_words,
+        product=product_path,
     message:
-        "{params.figures} -> {params.table}"
+        "{params.sources} -> {params.product}"
     run:
         make(wildcards, params.kind)

@@ -33,7 +33,7 @@ IS_VIEW = host.is_view(sys.argv)
 
 
 def result_or_stop(check, argument):
-    """Return a function's result; a wrong configuration ends the process with one line."""
+    """Return the result of ``check(argument)``; for a `UserError` end the process with its line."""
     try:
         return check(argument)
     except UserError as error:
@@ -56,7 +56,7 @@ SETTINGS = result_or_stop(
 
 
 def all_kinds():
-    """Return the kinds of products; imported late, because `verify` and batches save 0.15 s."""
+    """Return the kinds of products; imported here, because `verify` and batches do not need them."""
     from ccdflow.kinds import CHAIN
 
     return CHAIN
@@ -123,16 +123,16 @@ def records_wanted(wildcards):
         return RUN.targets
     if (why := RUN.end()) and not RUN.host.is_dry:
         host.stop(why)
-    # A path that is there: without any input Snakemake would run `all` as a job.
+    # A path that exists: without an input Snakemake would run `all` as a job.
     return [RESULTS if Path(RESULTS).is_dir() else str(SNAKEFILE)]
 
 
 def records_needed(wildcards):
-    """Return the records that a job needs; their content decides, not their time."""
+    """Return the records that a job needs, as inputs whose times do not count."""
     if not IS_VIEW:
         return list(map(ancient, RUN.jobs.records_needed(wildcards.product)))
-    before, after = RUN.view_needs(wildcards.product)
-    return [*map(ancient, before), *after]
+    older_files, newer_files = RUN.view_needs(wildcards.product)
+    return [*map(ancient, older_files), *newer_files]
 
 
 def product_path(wildcards):
@@ -141,7 +141,7 @@ def product_path(wildcards):
 
 
 def make(wildcards, kind, threads=1):
-    """Make the product of a job by the kind of its rule; leave its record even if the job fails.
+    """Make the product of a job by the kind of its rule; write its record even if the job fails.
 
     The kind's module has the code: `Kind.make` of `scripts/ccdflow/kinds/`.
     """
@@ -152,7 +152,7 @@ def make(wildcards, kind, threads=1):
 
 
 def check_made(path):
-    """Fail with the reason if a requested product is missing."""
+    """Raise `WorkflowError` with the reason if a product that was asked for is missing."""
     try:
         RUN.check_made(path)
     except steward.JobFailed as error:
@@ -160,8 +160,8 @@ def check_made(path):
 
 
 def verify(folders, *, verifies_all_products, expected, threads):
-    """Verify products; fail if one differs, or cannot be made again."""
-    # Only here, as no other rule needs ccdproc; another interpreter would cost 0.8 s.
+    """Verify products; raise `WorkflowError` if one differs or cannot be made again."""
+    # Imported here, because no other rule needs ccdproc; a process of its own would take 0.8 s.
     from ccdflow import commandline
     from ccdflow.run.ledger import noted_fits_products
     from ccdflow.verify.command import VerifyRequest, report
@@ -176,20 +176,20 @@ def verify(folders, *, verifies_all_products, expected, threads):
 
 
 def end():
-    """Write the last lines; a run with a failed job is a failure."""
+    """Write the last lines of the run; raise `WorkflowError` if it has failed."""
     if why := RUN.end():
         raise WorkflowError(why)
 
 
 def end_as_module():
-    """End the run of a module, as `onsuccess` and `onerror` do: Snakemake does not call these."""
+    """End the run of a module: Snakemake does not call `onsuccess` and `onerror` of a module."""
     RUN.make_remaining()
     if why := RUN.end():
         host.stop(why)
 
 
 def end_after_a_crash():
-    """Take in the records of the finished jobs: Snakemake does not call `onerror`."""
+    """End the run after a crash of Snakemake, which does not call `onerror` then."""
     if RUN.messages.is_crashed:
         RUN.end()
 

@@ -35,25 +35,13 @@ use rule measure_detector as map_shutter with:
         kind="shutter",
 
 
-rule bad_pixels:
+use rule bias_table as bad_pixels with:
     """Bad pixels of all nights of an epoch -> map, with the first and last night of each."""
-    input:
-        records=records_needed,
-    output:
-        record=record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
         product=r"detector/[^/]+/bad_pixels_[^/]+",
     localrule: True
     params:
         kind="bad pixels",
-        nights=sources_in_words,
-        map=product_path,
-    message:
-        "{params.nights} -> {params.map}"
-    run:
-        make(wildcards, params.kind)
 
 
 use rule bias_table as detector_table with:

@@ -2,15 +2,15 @@
 
 
 def raw_frame(wildcards):
-    """Return the raw file of a job, as a parameter; the job itself checks it.
+    """Return the raw file of a job, as a parameter of the rule; the job itself checks the file.
 
-    As an input, a raw file that is removed during the run would end the whole run.
+    If it were an input, its removal during the run would end the whole run.
     """
     return RUN.jobs.raw_frame(wildcards.product)
 
 
 def raw_if_drawn(wildcards):
-    """Return the raw file as an input for drawings and dry runs; its content decides."""
+    """Return the raw file as an input, for drawings and dry runs alone; its time does not count."""
     if IS_VIEW:
         return records_needed(wildcards)
     path = raw_frame(wildcards)
@@ -28,8 +28,8 @@ def all_cores(wildcards):
     return host.cores_of_run(workflow)
 
 
-def some_cores(wildcards):
-    """Return the cores for a master: all, or half of them beside others of its kind."""
+def cores_of_master(wildcards):
+    """Return the cores of a master's job: all, or half of them beside other masters of its kind."""
     return RUN.jobs.cores_of(wildcards.product, host.cores_of_run(workflow))
 
 
@@ -39,13 +39,13 @@ def batch_path(wildcards):
 
 
 def batch_file(wildcards):
-    """Return a batch's file as an input; its name has the hash, so its time does not matter."""
+    """Return a batch's file as an input; its time does not count, because its name has the hash."""
     is_planned = RUN.jobs.batch(wildcards.name, wildcards.key) and RUN.host.is_dry
     return [] if is_planned else ancient(batch_path(wildcards))
 
 
 def earlier_batch_records(wildcards):
-    """Return the records of the batches that a batch waits for; cluster nodes call this as well."""
+    """Return the records of the batches for which a batch waits; cluster nodes call this as well."""
     batch = RUN.jobs.batch(wildcards.name, wildcards.key)
     if batch:
         records = batch.earlier_records
@@ -54,41 +54,41 @@ def earlier_batch_records(wildcards):
     return [ancient(f"{RESULTS}/{name}") for name in records]
 
 
-def size_of(wildcards):
+def size_of_batch(wildcards):
     """Return the size of a batch, without planning: cluster nodes call this as well."""
     batch = RUN.jobs.batch(wildcards.name, wildcards.key)
     return batch.size if batch else batch_files.size_of(batch_path(wildcards))
 
 
-def cores_of(wildcards):
-    """Return the cores for a batch: all of them here; on a cluster, an estimate."""
+def cores_of_batch(wildcards):
+    """Return the cores of a batch's job: all on this machine, on a cluster an estimate."""
     if host.is_main_and_local(workflow):
         return host.cores_of_run(workflow)
-    return batch_resources.cores(size_of(wildcards))
+    return batch_resources.cores(size_of_batch(wildcards))
 
 
-def memory_of(wildcards, attempt, threads):
-    """Return the memory for a batch, in MB."""
+def memory_of_batch(wildcards, attempt, threads):
+    """Return the memory of a batch's job, in MB."""
     return batch_resources.memory(
-        size_of(wildcards),
+        size_of_batch(wildcards),
         attempt=attempt,
         combine_memory=SETTINGS["limits"]["combine_memory"],
         threads=threads,
     )
 
 
-def minutes_of(wildcards, attempt, threads):
-    """Return the time limit for a batch, in minutes."""
-    return batch_resources.runtime(size_of(wildcards), attempt=attempt, threads=threads)
+def minutes_of_batch(wildcards, attempt, threads):
+    """Return the time limit of a batch's job, in minutes."""
+    return batch_resources.runtime(size_of_batch(wildcards), attempt=attempt, threads=threads)
 
 
 def parent_option(wildcards):
-    """Return the option that ends a batch with this process; '' on a cluster, whose jobs go on."""
+    """Return the option by which a batch ends with this process; '' on a cluster: jobs go on there."""
     return "--parent $PPID" if host.is_main_and_local(workflow) else ""
 
 
 def record_by_name(wildcards):
-    """Return the record of a product requested by name, if it is to be made."""
+    """Return the record of a product that is asked for by name, in a list; [] if it is current."""
     if not host.read_host(workflow).makes_products:
         return []
     begin()
@@ -96,7 +96,7 @@ def record_by_name(wildcards):
 
 
 def category_of(wildcards):
-    """Return the part of a report that shows a product."""
+    """Return the category under which a report of Snakemake shows a product."""
     folder, *rest = Path(wildcards.product).parts
     return rest[0] if folder == "nights" else "all nights"
 

@@ -15,10 +15,10 @@ rule picture:
     localrule: True
     params:
         kind="frames picture",
-        shown=sources_in_words,
-        picture=product_path,
+        sources=sources_in_words,
+        product=product_path,
     message:
-        "{params.shown} -> {params.picture}"
+        "{params.sources} -> {params.product}"
     run:
         make(wildcards, params.kind)
 
@@ -50,49 +50,25 @@ use rule picture as calibrated_picture with:
         kind="calibrated picture",
 
 
-rule contact_sheet:
+use rule picture as contact_sheet with:
     """Reduced and calibrated frames of a night -> their small pictures, and the list of these."""
-    input:
-        records=records_needed,
-    output:
-        record=record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/frames\.json",
     localrule: True
     params:
         kind="sheet",
-        frames=sources_in_words,
-        sheet=product_path,
-    message:
-        "{params.frames} -> {params.sheet}"
-    run:
-        make(wildcards, params.kind)
 
 
-rule page:
+use rule picture as page with:
     """All products of a night that its page shows -> the page."""
-    input:
-        records=records_needed,
-    output:
-        record=record("{product}"),
-    log:
-        log_of("{product}"),
     wildcard_constraints:
         product=r"nights/[^/]+/report\.html",
     localrule: True
     params:
         kind="page",
-        shown=sources_in_words,
-        page=product_path,
-    message:
-        "{params.shown} -> {params.page}"
-    run:
-        make(wildcards, params.kind)
 
 
-use rule page as index_page with:
+use rule picture as index_page with:
     """Pages of all nights -> overview."""
     wildcard_constraints:
         product=r"report\.html",

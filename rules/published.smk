@@ -1,8 +1,8 @@
 """Products by their names: as targets of a run, and for `snakemake --report`.
 
 The output of the other rules is the record that a job leaves, not the product (why:
-docs/decisions/records-as-outputs.md). This rule leads from the name of a product to its record. In views the
-other rules have the products themselves as outputs, and this file is not included.
+docs/decisions/records-as-outputs.md). The input of this rule is the record of a product, and its output the
+product. In views the other rules have the products themselves as outputs, and this file is not included.
 """
 
 

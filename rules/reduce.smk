@@ -1,4 +1,4 @@
-"""Raw frames to reduced frames: `make` (rules/common.smk) calls that of the kind, here in
+"""Raw frames to reduced frames: `make` of rules/common.smk calls `make` of the kind, which is in
 scripts/ccdflow/kinds/reducing/frame.py. The output is the job's record, not the product
 (why: docs/decisions/records-as-outputs.md)."""
 

@@ -448,7 +448,7 @@ def test_switched_off_nothing_is_made_or_touched(archive):
     running = begin(folder / "raw", run.results, {"test": PROFILE}, detector={"enabled": False})
     running.lock.close()
     assert "events.csv" not in running.plan.jobs
-    assert "events.csv" not in running.plan.leaving
+    assert "events.csv" not in running.plan.files_to_retire
     assert (run.results / "events.csv").read_bytes() == before
 
 

@@ -25,7 +25,7 @@ from ccdflow.kinds.reporting.calibrated_pictures import CalibrationPicture
 from ccdflow.kinds.reporting.night_products import NightPicture, NightProduct
 from ccdflow.pages.contents import Section
 from ccdflow.run import job_records
-from ccdflow.run.lines.plan_description import lines_on_plan, other_products
+from ccdflow.run.lines.plan_description import lines_on_plan, other_products_in_words
 from ccdflow.run.plan import WantedProduct
 from ccdflow.run.products.product_names import reduced_product
 
@@ -294,17 +294,20 @@ def test_a_new_kind_is_planned_made_shown_and_counted_by_its_module_alone(toy):
 
 def test_a_run_names_its_products_beside_frames(toy):
     plan = toy.plan().plan
-    assert other_products(plan) == "lists of levels, combined biases, pictures, pages and tables"
+    assert (
+        other_products_in_words(plan)
+        == "lists of levels, combined biases, pictures, pages and tables"
+    )
     del plan.jobs["bias_quality.csv"]
     for job in plan.jobs_of_kind("bias", "levels", "frames picture", "bias picture", "sheet"):
         del plan.jobs[job.product]
-    assert other_products(plan) == "pages"
+    assert other_products_in_words(plan) == "pages"
     jobs, first_kind = dict(plan.jobs), plan.context.chain.first.name
     for product, word in ((next(iter(jobs)), ""), ("report.html", "page")):
         plan.jobs.clear()
         plan.jobs[product] = jobs[product]
         assert (plan.jobs[product].kind == first_kind) == (not word)
-        assert other_products(plan) == word, "1 of 1 page"
+        assert other_products_in_words(plan) == word, "1 of 1 page"
 
 
 def test_a_new_kind_is_rebuilt_by_the_contract(toy):
@@ -331,7 +334,7 @@ def test_a_new_kind_is_rebuilt_by_the_contract(toy):
     assert {job for job in jobs if job.startswith(("reduced/", "combined/"))} == set()
     # A list of a night that is not there any more is moved away, and found by its name.
     (toy.results / "levels/2023-01-01.txt").write_text("of an earlier run")
-    assert toy.plan().plan.leaving == ("levels/2023-01-01.txt",)
+    assert toy.plan().plan.files_to_retire == ("levels/2023-01-01.txt",)
 
 
 # -- each kind is complete -------------------------------------------------------------------------
@@ -360,7 +363,9 @@ def test_masters_and_measurements_take_all_cores():
     rule = (ROOT / "rules/detector.smk").read_text().partition("rule measure_detector:")[2]
     assert re.search(r"threads: all_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
     rule = (ROOT / "rules/combine.smk").read_text().partition("rule combine:")[2]
-    assert re.search(r"threads: some_cores\n.*make\(wildcards, params.kind, threads\)", rule, re.S)
+    assert re.search(
+        r"threads: cores_of_master\n.*make\(wildcards, params.kind, threads\)", rule, re.S
+    )
 
 
 def test_pictures_and_tables_wait_for_the_products_that_others_need():

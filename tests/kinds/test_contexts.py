@@ -105,7 +105,9 @@ def test_the_record_of_a_product_while_planning_in_a_job_and_on_a_page(tmp_path)
     assert page.outcome(PRODUCT) is None
     assert not running.will_be_made(PRODUCT)
     assert not page.will_be_made(PRODUCT)
-    job_records.write_record(tmp_path, job_records.Record(PRODUCT, "bias", "new key"), job.done)
+    job_records.write_record(
+        tmp_path, job_records.Record(PRODUCT, "bias", "new key"), job.record_path
+    )
     # A job that begins later finds the record; a page was told already.
     assert running.outcome(PRODUCT).key == "new key"
     assert page.outcome(PRODUCT) is None

@@ -43,7 +43,7 @@ def plan_of(tmp_path, chain, profile=None, **config):
     session.lock.close()
     chain_of_kinds = kinds.CHAIN
     return session.plan, {
-        job.product: job.why
+        job.product: job.reason
         for job in session.plan.jobs.values()
         if not chain_of_kinds.by_name(job.kind).is_report
     }

@@ -55,8 +55,8 @@ BARE_VARIABLES = {
     "over", "own", "passed", "planned", "skipped", "small", "stated", "taken", "tall", "thick",
     "used", "wanted", "what", "where", "which", "why", "wide", "worst",
 }  # fmt: skip
-# Fields of the plan's `Step` and `Job`, which are stored under these names in the files of batches.
-STORED_ADJECTIVES = {"job.py: why", "master_choices.py: missing", "master_choices.py: needed"}
+# A field of the plan's `Step`, which is stored under this name in the files of batches.
+STORED_ADJECTIVES = {"master_choices.py: missing"}
 # Constants that name neither a unit nor a thing.
 BARE_CONSTANTS = {
     "ABRUPT", "AGREE", "APART", "BELOW", "BESIDE", "BETTER", "BETWEEN", "BEYOND", "BRIGHT",
@@ -191,8 +191,7 @@ def test_no_variable_is_named_by_a_preposition():
 def test_no_variable_or_argument_is_a_bare_adjective():
     """``is_good`` for a mask, ``good_pixels`` for pixels, ``n_missing`` for a number.
 
-    A `Step` may be ``needed``, its master ``missing``, and a `Job` has its ``why``: notes have
-    these words.
+    The master of a `Step` may be ``missing``: notes have this word.
     """
     names = [
         (path, node.arg if isinstance(node, ast.arg) else node.id)
@@ -226,8 +225,7 @@ def test_a_number_of_things_is_called_n():
 def test_no_value_of_kinds_runs_and_verification_is_named_by_an_adverb():
     """``earlier_records``, not ``before``; ``set_aside``, not ``aside``.
 
-    ``now`` is a time, ``each`` the item of a short loop; a `WantedProduct` is made ``after``
-    others.
+    ``now`` is a time, ``each`` the item of a short loop.
     """
     folders = {LIBRARY / "kinds", LIBRARY / "run", LIBRARY / "verify"}
     names = [
@@ -238,7 +236,7 @@ def test_no_value_of_kinds_runs_and_verification_is_named_by_an_adverb():
     ]
     assert len(names) > 15_000
     bare = {f"{path.name}: {name}" for path, name in names if name.strip("_") in ADVERBS}
-    assert bare == {"plan.py: after"}
+    assert bare == set()
 
 
 def test_no_constant_is_named_by_a_preposition():
@@ -470,7 +468,7 @@ def test_a_private_function_is_named_by_more_than_one_word():
 # Public functions of one word that others import alone: each is a term, or an act with one meaning.
 ONE_WORD_IMPORTS = {
     "ask", "calendar", "card", "ccdmask", "cells", "chunks", "combine", "commentary", "count",
-    "digest", "drawing", "duration", "expose", "fails", "font", "generator", "href", "identify",
+    "digest", "drawing", "duration", "expose", "font", "generator", "href", "identify",
     "jd", "legend", "listing", "median", "mjd", "observe", "percentile", "pixels", "plural",
     "profile", "propose", "realise", "render", "shrink", "template", "verify",
     "vignetting",

@@ -59,7 +59,7 @@ def fresh(contents, ledger):
 def values_of(jobs):
     """Return the values of jobs, with their keys."""
     return [
-        (j.kind, j.product, j.key, j.why, j.night, j.needs, j.attempt, j.spare)
+        (j.kind, j.product, j.key, j.reason, j.night, j.needs, j.attempt, j.spare)
         for j in jobs.values()
     ]
 
@@ -79,10 +79,10 @@ def test_the_jobs_of_a_dry_run_are_those_of_the_run(contents, share_made):
     assert later == REPORTS if not share_made else later < REPORTS, later ^ REPORTS
     assert not any(isinstance(job, UnhashedJob) for job in wet.jobs.values())
     # The name of a record that nobody writes is there before the key, and the same behind it.
-    names = {product: job.done for product, job in dry.jobs.items()}
+    names = {product: job.record_path for product, job in dry.jobs.items()}
     assert all(re.search(r"\.[0-9a-f]{16}\.json$", name) for name in names.values())
     assert values_of(dry.jobs) == values_of(wet.jobs)
-    assert {product: job.done for product, job in dry.jobs.items()} == names
+    assert {product: job.record_path for product, job in dry.jobs.items()} == names
     assert list(dry.jobs.values()) == list(wet.jobs.values())
     assert set(dry.jobs.values()) == set(wet.jobs.values())
     assert dry.planned_counts == wet.planned_counts
@@ -104,7 +104,7 @@ def test_a_dry_run_makes_no_basis_of_a_new_page(contents, monkeypatch):
     assert dry.dry_run_lines()
     assert asked == []
     page = next(job for job in dry.jobs.values() if job.kind == "page")
-    assert page.done == f".ccdflow/done/{page.product}.0000000000000000.json"
+    assert page.record_path == f".ccdflow/done/{page.product}.0000000000000000.json"
     assert page.key == digest(pages(PlanContext.of(dry.context), page.night))
     # The page has the keys of the pictures and of the contact sheet.
     assert asked == ["page", "sheet"]
@@ -123,7 +123,7 @@ def test_where_records_are_left_a_dry_run_compares_their_keys(contents):
     """The record of a run that was cut off has the key in its name, and is not written again."""
     wet = plan.make_plan(fresh(contents, {}))
     page = next(job for job in wet.jobs.values() if job.kind == "page")
-    left = [contents.results / page.done]
+    left = [contents.results / page.record_path]
     dry = plan.make_plan(fresh(contents, {}), records=left, is_dry=True)
     assert dry.jobs[page.product].attempt == 1
-    assert dry.jobs[page.product].done == page.done.replace(".json", ".1.json")
+    assert dry.jobs[page.product].record_path == page.record_path.replace(".json", ".1.json")

@@ -161,11 +161,11 @@ def test_products_made_shortly_before_the_machine_fell_are_doubtful(tmp_path, mo
     record = fits_product(tmp_path, "reduced/a.fits", KEYS[0])
     records = ledger.Ledger({record.product: replace(record, boot=boot)})
     made = record.stamp[2] / 1e9
-    assert ledger.products_to_verify(records, now=made + 10) == (
+    assert ledger.mark_settled_products(records, now=made + 10) == (
         [record.product] if boot == "before" else []
     )
     assert records[record.product].boot == boot
-    ledger.products_to_verify(records, now=made + 4000)
+    ledger.mark_settled_products(records, now=made + 4000)
     # Products that this machine wrote an hour ago are on the disk.
     assert records[record.product].boot == ("before" if boot == "before" else "")
 
@@ -181,14 +181,14 @@ def calibrated_record(number):
 
 def test_calibrated_frames_share_all_of_their_bases_but_frame_and_temperature(tmp_path):
     records = ledger.Ledger({r.product: r for r in map(calibrated_record, range(50))})
-    assert len({id(record.basis.common) for record in records.values()}) == 1
+    assert len({id(record.basis.shared_text) for record in records.values()}) == 1
     ledger.save_ledger(tmp_path, records)
     first = json.loads((tmp_path / paths.LEDGER).read_text().splitlines()[1])
     assert [sorted(basis) for basis in first["bases"]] == [
         ["arithmetic", "masters", "missing", "settings"]
     ]
     loaded = ledger.load_ledger(tmp_path)
-    assert len({id(record.basis.common) for record in loaded.values()}) == 1
+    assert len({id(record.basis.shared_text) for record in loaded.values()}) == 1
     assert dict(loaded["calibrated/7.fits"].basis.items()) == calibrated_record(7).basis
 
 

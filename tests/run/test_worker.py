@@ -49,7 +49,7 @@ def test_each_job_is_made_once_and_after_its_needs(context, threads):
     assert result.records.keys() == {each.product for each in jobs}
     for each in jobs:
         assert all(ended[need] <= began[each.product] for need in each.needs)
-        assert job_records.read_record(context.results / each.done) == record(each)
+        assert job_records.read_record(context.results / each.record_path) == record(each)
 
 
 def test_the_first_of_several_threads_errors_is_raised(context):
@@ -126,7 +126,7 @@ def test_an_error_of_a_job_costs_its_own_product_only(context, error):
     done = worker.work(context, jobs, threads=2, make=make).records
     statuses = {each.product: done[each.product].status for each in jobs}
     assert {name for name, status in statuses.items() if status == "failed"} == {product("3")}
-    failed = job_records.read_record(context.results / jobs[3].done)
+    failed = job_records.read_record(context.results / jobs[3].record_path)
     assert failed == done[product("3")]
     assert failures.error_words(error) in failed.reason
     log = (context.results / ".ccdflow/logs").rglob("3.fits.*.log")
@@ -147,7 +147,7 @@ def test_a_full_disk_ends_the_work_early(context):
 
 def test_a_record_that_cannot_be_written_is_reported_and_costs_no_other_job(context):
     jobs = [job(f"{n}") for n in range(4)]
-    (context.results / jobs[2].done).mkdir(parents=True)
+    (context.results / jobs[2].record_path).mkdir(parents=True)
     make = lambda context, job, *, threads: record(job)  # noqa: E731
     result = worker.work(context, jobs, threads=2, make=make)
     assert result.records.keys() == {product(n) for n in (0, 1, 3)}
@@ -194,4 +194,4 @@ def test_jobs_that_need_each_other_are_no_work_without_end(context):
 )
 def test_the_remedy_fits_the_cause(error, remedy):
     assert remedy in failures.remedy_of(error)
-    assert ("make room" in failures.remedy_of(error)) == failures.is_full(error)
+    assert ("make room" in failures.remedy_of(error)) == failures.is_of_full_disk(error)

@@ -151,7 +151,7 @@ def outcome_of(raw, results):
             except Exception:
                 outcome.raised[job.product] = traceback.format_exc()
                 continue
-            job_records.write_record(Path(results), record, job.done)
+            job_records.write_record(Path(results), record, job.record_path)
     finally:
         running.lock.close()
     after = begin(raw, results, {})

@@ -298,7 +298,7 @@ class Model(RuleBasedStateMachine):
         assert len(lines) <= 20
         text = "\n".join(lines)
         for job in made.jobs.values():
-            assert job.why in text
+            assert job.reason in text
         if not made.jobs:
             assert lines[0].startswith("nothing to do")
 

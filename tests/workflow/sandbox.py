@@ -283,7 +283,7 @@ class Sandbox:
     def _check_seal(self, work):
         """Assert that a full plan beside a valid seal has no jobs, and the same lines."""
         full = session.start(self.values(), chain=kinds.CHAIN, request=DRY_RUN)
-        assert (full.plan.jobs, full.plan.leaving) == ({}, ())
+        assert (full.plan.jobs, full.plan.files_to_retire) == ({}, ())
         assert (full.describe(), full.dry_run_lines()) == (work.describe(), work.dry_run_lines())
         assert session_end.finish(full) == session_end.finish(work)
 

@@ -77,7 +77,7 @@ def test_the_kinds_are_not_even_imported(sandbox, monkeypatch):
     late = LateChain(refuse)
     quick = session.start(sandbox.values(), chain=late, request=SEALED_DRY_RUN)
     assert quick.seal is not None
-    assert plan_description.other_products(quick.plan) == ""
+    assert plan_description.other_products_in_words(quick.plan) == ""
     assert (quick.describe(), session_end.finish(quick)[1]) == (quick.seal.plan_lines, False)
     assert not late.is_loaded
     # Other code or settings may have other kinds: these are asked.

@@ -52,7 +52,7 @@ class ArchiveProduct(Kind):
         """
         return bool(needs)
 
-    def is_open(self, context):
+    def may_change(self, context):
         """Return whether the product shows other products that this run may refuse."""
         return False
 
@@ -65,7 +65,7 @@ class ArchiveProduct(Kind):
         needs = self.needs(context)
         if self.is_wanted(context, needs):
             basis = partial(self.basis, context, None)
-            is_open = self.is_open(context)
+            may_change = self.may_change(context)
             planner.want(
-                self, WantedProduct(self.path_prefix, "", basis, needs=needs, is_open=is_open)
+                self, WantedProduct(self.path_prefix, "", basis, needs=needs, may_change=may_change)
             )

@@ -1,7 +1,7 @@
 """The contexts of kinds: the contents of a run, and the record of each product.
 
-Functions that plan, make and describe products ask a `Context` the same questions. Its three types
-answer one of them differently, that for the record of a product (`Context.outcome`):
+Functions that plan, make and describe products ask a `Context` the same questions. One answer
+differs between its three types: the record of a product (`Context.outcome`).
 
 | type | who gets it | the record of a product |
 | --- | --- | --- |
@@ -24,7 +24,7 @@ from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.rows import SET_ASIDE
 from ccdflow.run.run_contents import RunContents
 
-# The mark of a value that is not kept yet: None may be kept.
+# The mark of a value that is not kept yet: None may be a value that is kept.
 _UNKNOWN = object()
 _REFUSALS_KEY = (Lookup.REFUSALS,)
 
@@ -33,14 +33,15 @@ _REFUSALS_KEY = (Lookup.REFUSALS,)
 class Context(RunContents, ABC):
     """The contents of a run, and the outcome of each product; a kind gets one of the three types.
 
-    A type decides on the record of a product, and whether a value on records may be kept.
+    The type decides on the record of a product, and on values that depend on records: a type keeps
+    them, or makes them anew for each call.
     """
 
     @classmethod
     def of(cls, context):
-        """Return the context of this type for a run, with nothing kept yet.
+        """Return a context of this type for the run of another context, with no value kept yet.
 
-        It shares the contents of the other one: jobs that are planned, groups, rows, records.
+        Both contexts share the contents of the run: jobs, groups, rows, records.
 
         Parameters
         ----------
@@ -59,13 +60,13 @@ class Context(RunContents, ABC):
         """Return the `ccdflow.run.job_records.Record` of a product, or None."""
 
     def made_record(self, product):
-        """Return the `outcome` of a product that was made or, while planning, will be; or None."""
+        """Return the record of a product that was made, or that the plan will make; or None."""
         record = self.outcome(product)
         return record if record is not None and record.status == job_records.MADE else None
 
     @abstractmethod
     def will_be_made(self, product):
-        """Return whether the making of a product is still to come."""
+        """Return whether a job is still going to make a product."""
 
     @abstractmethod
     def is_set_aside(self, file):
@@ -73,12 +74,12 @@ class Context(RunContents, ABC):
 
     @abstractmethod
     def kept_by_key(self, key, make):
-        """Return the result of ``make()``, which depends on outcomes; kept if these cannot change.
+        """Return the result of ``make()`` on some outcomes; kept if no outcome can change.
 
         Parameters
         ----------
         key : tuple of object
-            A `ccdflow.run.lookups.OutcomeKey`, and the values that it is about.
+            A `ccdflow.run.lookups.OutcomeKey`, and the values on which the result depends.
         make : callable
             Takes no argument.
 
@@ -90,19 +91,20 @@ class Context(RunContents, ABC):
 
     @abstractmethod
     def kept_by_identity(self, outcome_key, objects, make, *values):
-        """Return the result of ``make()`` on some objects, and not on others that equal them.
+        """Return the result of ``make()`` on some objects; kept for these, not for equal objects.
 
-        Thousands of frames share the objects of their steps, and to compare these takes long.
+        Thousands of frames share the objects of their steps. To compare their values would take
+        long, and to compare the objects takes no time.
 
         Parameters
         ----------
         outcome_key : ccdflow.run.lookups.OutcomeKey
         objects : tuple of object
-            They are kept beside the result, so that their ids stay their own.
+            Kept beside the result, so that no later object gets the id of one of them.
         make : callable
             Takes no argument.
         *values : hashable
-            Further values that it depends on.
+            Further values on which the result depends.
 
         Returns
         -------
@@ -111,7 +113,7 @@ class Context(RunContents, ABC):
         """
 
     def without_set_aside(self, groups):
-        """Return those of some frames that are not set aside.
+        """Return the frames that are not set aside.
 
         Parameters
         ----------
@@ -125,16 +127,16 @@ class Context(RunContents, ABC):
         return [group for group in groups if not self.is_set_aside(group.files[0])]
 
     def problem_of(self, product):
-        """Return why a product's folder cannot be looked into, or ''."""
+        """Return the reason why a product's folder cannot be read, or ''."""
         for folder, problem in self.unreadable_folders.items():
             if product.startswith(folder):
                 return f"{folder} {problem.text}"
         return ""
 
     def _is_of_enabled_type(self, product):
-        """Return whether the product is not a frame, or the configuration asks for its frame type.
+        """Return whether the setting ``types`` has a frame's image type; True for other products.
 
-        An older product of a type that is no longer requested counts as absent.
+        An older product of a type that ``types`` no longer has counts as absent.
         """
         if self.settings["types"] == "all":
             return True
@@ -144,24 +146,24 @@ class Context(RunContents, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class _KeptOutcomes:
-    """A store for values on outcomes, of a context whose outcomes do not change."""
+    """The values of a context that depend on outcomes, kept because no outcome changes."""
 
-    _kept: dict[object, object] = field(default_factory=dict, repr=False)
+    _values_by_key: dict[object, object] = field(default_factory=dict, repr=False)
 
     def kept_by_key(self, key, make):
         """Return the first result of ``make()`` for this key."""
-        # A plan asks thousands of times: each key is hashed once where the value is known.
-        result = self._kept.get(key, _UNKNOWN)
+        # A plan asks thousands of times, so a key whose value is known is hashed only once.
+        result = self._values_by_key.get(key, _UNKNOWN)
         if result is _UNKNOWN:
-            result = self._kept[key] = make()
+            result = self._values_by_key[key] = make()
         return result
 
     def kept_by_identity(self, outcome_key, objects, make, *values):
         """Return the first result of ``make()`` for these objects."""
         key = (outcome_key, *map(id, objects), *values)
-        entry = self._kept.get(key)
+        entry = self._values_by_key.get(key)
         if entry is None:
-            entry = self._kept[key] = make(), objects
+            entry = self._values_by_key[key] = make(), objects
         return entry[0]
 
 
@@ -172,25 +174,25 @@ class PlanContext(_KeptOutcomes, Context):
     It shares its contents with the `JobContext` of the run.
     """
 
-    _foreseen: dict[str, Record] = field(default_factory=dict, repr=False)
+    _foreseen_records: dict[str, Record] = field(default_factory=dict, repr=False)
 
     def will_be_made(self, product):
         """Return whether the plan makes a product."""
         return product in self.jobs
 
     def is_set_aside(self, file):
-        """Return False: no frame that is planned has been set aside."""
+        """Return False: a plan has no frame that was set aside."""
         return False
 
     def without_set_aside(self, groups):
-        """Return all of the frames: none that is planned has been set aside."""
+        """Return all frames as a list: no frame that is planned has been set aside."""
         return list(groups)
 
     def outcome(self, product):
         """Return the record that a product has, or will have when the plan is done; or None."""
-        # A plan asks about ten times for the record of a new product, so it is kept, and the quick
-        # questions come before the same ones to a method.
-        foreseen_record, job = self._foreseen.get(product), self.jobs.get(product)
+        # A plan asks about ten times for the record of a new product. So the record is kept, and
+        # the set of planned products is searched before the method `is_planned` is called.
+        foreseen_record, job = self._foreseen_records.get(product), self.jobs.get(product)
         if foreseen_record is not None and job is not None and foreseen_record.key == job.key:
             return foreseen_record
         if product not in self.planned_products and not self.is_planned(product):
@@ -205,17 +207,17 @@ class PlanContext(_KeptOutcomes, Context):
         if refusals and (reason := refusals.get((product, job.key))):
             basis = {"missing": reason}
             foreseen = replace(foreseen, status=job_records.REFUSED, reason=reason, basis=basis)
-        self._foreseen[product] = foreseen
+        self._foreseen_records[product] = foreseen
         return foreseen
 
     def foresee_refusal(self, product, reason):
-        """Note that a product's job will make none, where that is known beforehand.
+        """Note that a job of the plan will be refused: its product cannot be made.
 
         Parameters
         ----------
         product : str
         reason : str
-            Why it will be refused: a part of the basis of its key.
+            Why the job will be refused; a part of the basis of the product's key.
         """
         if (job := self.jobs.get(product)) is not None:
             refusals = self.lookup(_REFUSALS_KEY, dict)
@@ -224,10 +226,10 @@ class PlanContext(_KeptOutcomes, Context):
 
 @dataclass(frozen=True, kw_only=True)
 class _RecordedContext(Context):
-    """A context of products that are made: their records are those that jobs have left."""
+    """A context in which jobs have left their records: it reads these records."""
 
     def will_be_made(self, product):
-        """Return False: a job begins when all that it needs is made, or has failed."""
+        """Return False: when a job begins, all jobs that it needs have ended."""
         return False
 
     def is_set_aside(self, file):
@@ -245,11 +247,12 @@ class _RecordedContext(Context):
         return record is not None and record.status == job_records.SET_ASIDE
 
     def _record_now(self, product):
-        """Return the record of a product: this run's if it is in the plan, else the ledger's.
+        """Return the record of a product: that of its job in this run, or else that of the ledger.
 
-        None if there is no record: a job without a record has failed. Where a job did not make its
-        product, the earlier version counts if it may; else the product has no key, so that a page
-        made without it is made again once it is there.
+        None if there is no record: a job without a record has failed. Where the job did not make
+        its product, the record of the earlier version is returned if that version may stand.
+        Otherwise the record has an empty key, so that a page made without the product is made again
+        once the product is there.
         """
         if not self._is_of_enabled_type(product):
             return None
@@ -257,20 +260,20 @@ class _RecordedContext(Context):
         earlier = self.earlier_record(product)
         if job is None:
             return earlier
-        record = job_records.read_record(self.results / job.done)
+        record = job_records.read_record(self.results / job.record_path)
         if record is None:
-            # A product that was lost will be the same if its key is.
+            # A lost product with the same key will be made again with the same content.
             has_same_key = earlier is not None and earlier.key == job.key
             return earlier if has_same_key else None
         if record.status in (job_records.FAILED, job_records.GONE, job_records.WAITING):
-            kept_record = kept_products.earlier_version(self, job, record)
+            kept_record = kept_products.record_of_earlier_version(self, job, record)
             return kept_record or replace(record, key="")
         return record
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext(_RecordedContext):
-    """The context of the jobs of a run, which all threads share: it keeps no value on outcomes."""
+    """The context of the jobs of a run, for all threads: it keeps no value on outcomes."""
 
     def kept_by_key(self, key, make):
         """Return the result of ``make()``: another job may have left a record since."""
@@ -287,16 +290,16 @@ class JobContext(_RecordedContext):
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext(_KeptOutcomes, _RecordedContext):
-    """The context of one product whose sources are all there: a page, a table, the last lines.
+    """The context of a page, a table or the last lines, whose sources are all made.
 
-    It makes each value on outcomes once. The sections of a page ask for the same masters a dozen
-    times for each frame, and a job would read the records of its sources each time.
+    Each value that depends on outcomes is made once. The sections of a page ask for the same
+    masters a dozen times for each frame, and a `JobContext` would read their records each time.
     """
 
     _records: dict[str, Record | None] = field(default_factory=dict, repr=False)
 
     def outcome(self, product):
-        """Return the record of a product, as it was when it was asked for first; or None."""
+        """Return the record of a product, as the first call has read it; or None."""
         if product not in self._records:
             self._records[product] = self._record_now(product)
         return self._records[product]

@@ -29,7 +29,7 @@ from ccdflow.files import atomic_write
 from ccdflow.run import job_records
 from ccdflow.wording import first_lines
 
-# Remedies for an error of the system in a job, by its number, beside those that need another run.
+# Remedies for an error of the system in a job, by its number, beside those of `errors.ACTIONS`.
 _REMEDIES = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
     errno.ENOMEM: "run again with fewer --cores, or with more memory",
@@ -41,13 +41,13 @@ _REMEDIES = {
     ),
     errno.EFBIG: "the file system allows no file of this size: keep the results on another",
 }
-# The remedy for an error that nobody foresaw.
-_REPORT = "run again; if it fails again, report it with its log"
+# The remedy for an error that no other remedy is known for.
+_UNFORESEEN_REMEDY = "run again; if it fails again, report it with its log"
 
 
 @dataclass(frozen=True)
 class JobFailure:
-    """The cause of a failed job and its remedy; its text is that of a run.
+    """The cause of a failed job and its remedy; as a text, the reason that a run shows.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class JobFailure:
     remedy : str
         Without the words on another run.
     needs_run : bool
-        Whether the same is tried again after the remedy, by another run or by a watch.
+        Whether the job is tried again after the remedy, by another run or by a watch.
     """
 
     problem: str
@@ -64,13 +64,14 @@ class JobFailure:
 
     @classmethod
     def of(cls, error, place=""):
-        """Return the failure by an error.
+        """Return the failure of a job that raised an error.
 
         Parameters
         ----------
         error : BaseException
         place : str, optional
-            Another file than that of the job, with a colon, before the problem.
+            The file that the error is about, with a colon, if it is not the job's own product; it
+            stands before the problem.
 
         Returns
         -------
@@ -80,11 +81,14 @@ class JobFailure:
 
     @property
     def data(self):
-        """The entry of a record that has the parts; {} where the text is the same everywhere."""
+        """The problem and the remedy as an entry of a record's data; {} without another run.
+
+        A watch and a run put different words behind a remedy that needs another run.
+        """
         return {job_records.FAILURE: [self.problem, self.remedy]} if self.needs_run else {}
 
     def line(self, after_remedy=RUN_AGAIN):
-        """Return the text, with the words behind a remedy that needs another run."""
+        """Return problem and remedy; ``after_remedy`` ends a remedy that needs another run."""
         return f"{self.problem}; {self.remedy}{after_remedy if self.needs_run else ''}"
 
     def __str__(self):
@@ -104,27 +108,27 @@ class DiskFull(Exception):
         super().__init__(self.line())
 
     def line(self, after_remedy=RUN_AGAIN):
-        """Return the line, with the words behind the remedy."""
+        """Return the line on the full disk, which ends with the words behind the remedy."""
         return f"{self._problem}: {ACTIONS[errno.ENOSPC]}{after_remedy}"
 
 
-def is_full(error):
+def is_of_full_disk(error):
     """Return whether an error means that the disk is full, or the quota is used up."""
     return isinstance(error, OSError) and error.errno in FULL_DISK
 
 
-def is_in_the_way(error):
-    """Return whether an error means that a file stands in a folder's place, or the reverse."""
+def is_of_occupied_path(error):
+    """Return whether an error means that a file has the path of a folder, or a folder of a file."""
     return error.errno in OCCUPIED_PATH_ERRORS
 
 
 def is_of_system(error):
-    """Return whether an error says nothing about the data: it goes away when its cause is repaired.
+    """Return whether an error comes from the system, and not from the data of a frame.
 
-    Such an error is one of the system or of memory, an error in words that one of these has caused,
-    or a product that was damaged on the disk. The products that depend on it then keep their
-    earlier version (`ccdflow.run.products.kept_products`). Any other error may come again in each
-    run, whatever is repaired: they are made without it.
+    Errors of the system and of memory count, errors of ccdflow that these have caused, and products
+    that were damaged on the disk. Products that depend on the failed one then keep their earlier
+    version (`ccdflow.run.products.kept_products`). Any other error may come again in each run, so
+    these products are made without the failed one.
 
     Parameters
     ----------
@@ -135,10 +139,10 @@ def is_of_system(error):
     bool
     """
     if isinstance(error, OSError):
-        # One without a number is astropy's, for bytes that it cannot read.
+        # An error without a number is raised by astropy for bytes that it cannot read.
         return error.errno is not None
     if isinstance(error, CcdflowError) and error.__context__ is not None:
-        # Readers put an error of the system into words, with file and remedy.
+        # Functions that read files raise a `CcdflowError` in the place of an error of the system.
         return isinstance(error, DamagedProduct) or is_of_system(error.__context__)
     return isinstance(error, MemoryError | DamagedProduct)
 
@@ -168,11 +172,15 @@ def _remedy_and_need(error):
         if error.errno in ACTIONS:
             return ACTIONS[error.errno], True
         return _REMEDIES.get(error.errno, "run again; if it fails again, check the disk"), False
-    return _REPORT, False
+    return _UNFORESEEN_REMEDY, False
 
 
 def error_words(error):
-    """Return an error in one line: its class and its text, or the system's words for it."""
+    """Return the text of an error in one line, without a remedy.
+
+    An error of the system gives the system's own text and the name of the error's number. Any other
+    error that ccdflow does not raise itself gives its class and its text.
+    """
     if isinstance(error, CcdflowError):
         return error.problem
     if isinstance(error, OSError) and error.errno is not None:
@@ -181,14 +189,14 @@ def error_words(error):
 
 
 def _other_file(error, job):
-    """Return the file that an error in words is about, where it is not the job's own product."""
+    """Return the file that an error names and a colon; '' if it is the job's own product."""
     file = str(getattr(error, "file", None) or "")
     is_own = not file or file.endswith(job.product) or file == PurePath(job.product).name
     return "" if is_own else f"{file}: "
 
 
 def disk_full_error(job):
-    """Return the `DiskFull` that ends a run because a product found no room."""
+    """Return the `DiskFull` error for the product of a job."""
     return DiskFull(
         f"{job.product} cannot be written: no space is left; all finished products are whole"
     )
@@ -215,7 +223,7 @@ def leave_record(context, job, error):
     OSError
         If the record cannot be written.
     """
-    if is_full(error):
+    if is_of_full_disk(error):
         raise disk_full_error(job) from None
     write_log(context.results, job, error)
     failure = JobFailure.of(error, _other_file(error, job))
@@ -224,16 +232,16 @@ def leave_record(context, job, error):
         job.product, job.kind, job.key, job_records.FAILED, str(failure), data=data
     )
     try:
-        job_records.write_record(context.results, record, job.done)
+        job_records.write_record(context.results, record, job.record_path)
     except OSError as writing_error:
-        if is_full(writing_error):
+        if is_of_full_disk(writing_error):
             raise disk_full_error(job) from None
         raise
     return record
 
 
 def data_of_error(error):
-    """Return the entry of a record with the parts of an error's reason, see `JobFailure.data`.
+    """Return an error's reason and remedy as an entry of a record's data: `JobFailure.data`.
 
     Parameters
     ----------
@@ -246,18 +254,19 @@ def data_of_error(error):
     return JobFailure(error.reason_without_remedy, error.remedy, error.needs_run).data
 
 
-def with_words(record, after_remedy):
+def with_words_after_remedy(record, after_remedy):
     """Return a record whose reason has other words behind a remedy that needs another run.
 
     Parameters
     ----------
     record : ccdflow.run.job_records.Record
     after_remedy : str
+        The words behind the remedy.
 
     Returns
     -------
     ccdflow.run.job_records.Record
-        The same where its reason has no such remedy.
+        The record itself if its reason has no such remedy.
     """
     parts = record.data.get(job_records.FAILURE)
     if parts is None:
@@ -268,7 +277,7 @@ def with_words(record, after_remedy):
 def write_log(results, job, error):
     """Write the traceback of a failed job into its log file.
 
-    A log that cannot be written is not a further failure: the record has the cause.
+    A log that cannot be written is ignored: the record of the job has the cause.
 
     Parameters
     ----------
@@ -322,22 +331,22 @@ def lines_on_failures(results, records, *, most_lines=10):
     ----------
     results : pathlib.Path
     records : iterable of ccdflow.run.job_records.Record
-        Records; those of status ``failed`` are named.
+        Only records of status ``failed`` get a line.
     most_lines : int
-        The first few jobs are named; the others are counted. The default is chosen: the last
-        lines of a run fit a terminal.
+        The number of jobs that get a line of their own; the others are counted. The default is
+        chosen: the last lines of a run fit a terminal.
 
     Returns
     -------
     list of str
     """
-    failed = sorted(
+    failed_records = sorted(
         (record for record in records if record.status == job_records.FAILED),
         key=lambda record: record.product,
     )
     lines = [
         f"failed: {record.product}: {record.reason};"
         f" log: {results / paths.log(record.product, record.key)}"
-        for record in failed
+        for record in failed_records
     ]
     return first_lines(lines, most_lines, f"more failed, see {results / paths.LOGS}")

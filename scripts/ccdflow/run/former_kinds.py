@@ -1,4 +1,4 @@
-"""The names that kinds of products have in records, and had in those of earlier commits."""
+"""The present names of kinds of products for those in records of earlier commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PRESENT_NAMES = {
 
 
 def present_name(kind):
-    """Return the name that a kind has now, by that in a record or in the file of a batch.
+    """Return the present name of a kind, by its name in a record or in the file of a batch.
 
     Parameters
     ----------

@@ -16,11 +16,11 @@ NIGHT_OF_SEVERAL = "all"
 """The night of a group whose members are of several nights."""
 
 DAMAGED = "product damaged"
-"""Why a product is made again whose file was changed after its making."""
+"""The reason to make a product again if its file was changed after its making."""
 
 
-# The text in the place of a key that is not made, in the name of a record: the rules want
-# hexadecimal digits.
+# Takes the place of a key that is not made yet, in the name of a record: the patterns in rules/
+# accept hexadecimal digits only.
 _NO_KEY = "0" * 16
 
 
@@ -33,23 +33,23 @@ class Job:
     Attributes
     ----------
     kind, product, key : str
-    why : str
-        Why the product is made: "new", "raw changed" ...
+    reason : str
+        The reason to make the product: "new", "raw changed" ...
     night : str
     needs : tuple of str
         Products of this plan that are made before.
     attempt : int
-        A number that makes the name of the record new if an old record has this key.
+        A number in the name of the record, from 0: higher if an old record has the same key.
     spare : tuple of str
-        The ones of ``needs`` that matter only if others are refused.
+        Products among ``needs`` that matter only if others of ``needs`` are refused.
     may_stand : bool
-        Whether the earlier version of the product counts in this run if the job fails.
+        Whether other products may be made from the earlier version if the job fails.
     """
 
     kind: str
     product: str
     key: str
-    why: str
+    reason: str
     night: str
     needs: tuple[str, ...] = ()
     attempt: int = 0
@@ -57,7 +57,7 @@ class Job:
     may_stand: bool = False
 
     @property
-    def done(self):
+    def record_path(self):
         """The record's path relative to the results folder."""
         return paths.done_record(self.product, self.key_in_name, self.attempt)
 
@@ -78,10 +78,10 @@ _values_of_job = attrgetter(*(each.name for each in fields(Job)))
 
 
 class UnhashedJob(Job):
-    """A job of a dry run whose key is made when somebody asks for it.
+    """A job of a dry run whose key is computed when it is first read.
 
-    Its product has no record, and so is new whatever its key. Nobody writes its own record, whose
-    name is without the key.
+    The product has no record in the ledger, so it is new whatever its key is. A dry run writes no
+    record of the job, so the name of that record has no key.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class UnhashedJob(Job):
     """
 
     def __eq__(self, job):
-        # A job is the same whether its key was made early or late.
+        # Jobs with the same values are equal, whenever their keys were computed.
         return isinstance(job, Job) and _values_of_job(self) == _values_of_job(job)
 
     __hash__ = Job.__hash__
@@ -108,7 +108,7 @@ class UnhashedJob(Job):
 
     @property
     def key_in_name(self):
-        """Zeros instead of the key, in the form of a key: they stay when the key is made."""
+        """Zeros in the place of the key, also once the key is computed."""
         return _NO_KEY
 
 
@@ -128,7 +128,7 @@ class Group:
         Nights of the members, sorted: more than one if groups are not by night. The page of the
         last night shows the group.
     kind : str
-        The kind of product that the frames are combined to.
+        The kind of the product that is made of the frames.
     steps : tuple of Step
         The masters that are applied to the frames, as they were chosen while planning.
     measurements : tuple of str
@@ -153,7 +153,7 @@ class Group:
         return self.nights[-1] if self.nights else self.night
 
     def as_dict(self):
-        """Return a JSON-able form."""
+        """Return the group as a dict that JSON can hold."""
         return asdict(self)
 
     @classmethod
@@ -167,9 +167,9 @@ class Group:
 
 
 class ClosedGroup(Group):
-    """A group whose steps are read from the notes when somebody asks for them.
+    """A group whose steps are read from the notes when they are first asked for.
 
-    Of most masters of an archive nobody asks for the steps.
+    The steps of most masters of an archive are never asked for.
 
     Parameters
     ----------
@@ -195,32 +195,32 @@ class Size:
 
     Attributes
     ----------
-    frames : int
-        Frames to reduce.
-    combined : int
-        Frames to combine.
-    pictures : int
-        Pictures to draw.
-    largest : int
+    n_frames : int
+        Number of frames to reduce.
+    n_combined : int
+        Number of frames to combine.
+    n_pictures : int
+        Number of pictures to draw.
+    n_pixels_of_largest : int
         Pixels of the largest raw frame.
-    pixels : int
+    n_pixels : int
         Pixels of all raw frames to reduce or combine.
     """
 
-    frames: int = 0
-    combined: int = 0
-    pictures: int = 0
-    largest: int = 0
-    pixels: int = 0
+    n_frames: int = 0
+    n_combined: int = 0
+    n_pictures: int = 0
+    n_pixels_of_largest: int = 0
+    n_pixels: int = 0
 
     @classmethod
     def total(cls, sizes):
-        """Return the size of all work together: sums, and the largest frame."""
-        frames = combined = pictures = largest = pixels = 0
+        """Return the size of all work together: the sum of each number, and the largest frame."""
+        n_frames = n_combined = n_pictures = n_pixels_of_largest = n_pixels = 0
         for size in sizes:
-            frames += size.frames
-            combined += size.combined
-            pictures += size.pictures
-            pixels += size.pixels
-            largest = max(largest, size.largest)
-        return cls(frames, combined, pictures, largest, pixels)
+            n_frames += size.n_frames
+            n_combined += size.n_combined
+            n_pictures += size.n_pictures
+            n_pixels_of_largest = max(n_pixels_of_largest, size.n_pixels_of_largest)
+            n_pixels += size.n_pixels
+        return cls(n_frames, n_combined, n_pictures, n_pixels_of_largest, n_pixels)

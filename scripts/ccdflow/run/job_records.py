@@ -1,6 +1,6 @@
 """The record that a job leaves: its product, the key of the product, and the identity of the file.
 
-A record is a small file of its own until the run ends (`ccdflow.run.ledger` takes it in then).
+A record is a small file of its own until the run ends; then `ccdflow.run.ledger` takes it in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FAILED = "failed"
 """The job ended with an error; the next run tries again."""
 
 WAITING = "waiting"
-"""A product that it is made of could not be made: the earlier version stays (`kept_products`)."""
+"""A source of the product could not be made: the earlier version stays (`kept_products`)."""
 
 SYSTEM_ERROR = "of the system"
 """Entry of the data of a failed job: whether an error of the system was the cause."""
@@ -48,13 +48,13 @@ MISSING_SOURCE = "missing source"
 """Entry of the data of a product that waits for another one, or was made without it: its path."""
 
 SETTLED_SECONDS = 3600
-"""A file is on the disk after this many seconds, unless the machine stopped before. Chosen: Linux
-writes within a minute or so."""
+"""Seconds after which a new file is on the disk, unless the machine stopped before. Chosen: Linux
+writes it within a minute or so."""
 
 _compact_json = json_text.compact_encoder()
-# The basis and data of all records that are foreseen.
-_NOTHING = MappingProxyType({})
-# Seconds between two looks for a record of another process. Chosen: a job takes longer.
+# The basis and the data of a record that is foreseen: one object for all of them.
+_EMPTY_MAPPING = MappingProxyType({})
+# Seconds between two looks for a record of another process. Chosen: a job takes longer than that.
 _POLL_SECONDS = 0.5
 
 
@@ -72,10 +72,8 @@ class Record:
     key : str
         Key of the product's sources and settings.
     status : str
-        made; refused (nothing was made, for a reason that holds as long as the key); set aside
-        (the raw frame is bad); gone (the raw file changed while it was read); failed (the job
-        raised an error; the next run tries again); waiting (an earlier version stays, because a
-        product that it is made of could not be made; the next run tries again).
+        `MADE`, `REFUSED`, `SET_ASIDE`, `GONE`, `FAILED` or `WAITING`. A refusal holds as long as
+        the key is the same; after the last three the next run tries again.
     reason : str
     stamp : tuple of int
         Size, mtime and ctime in ns of the product's file.
@@ -83,11 +81,12 @@ class Record:
         DATASUM of a FITS product's first image and CRC-32 of its headers, see
         `ccdflow.files.checksum.product_checksum`; CRC-32 of any other file.
     basis : mapping of str to object
-        The parts of the key, which show why a product is made again.
+        The input of the key: a difference in it shows why a product is made again.
     data : mapping of str to object
         Figures for later jobs: levels, noise, statistics, members.
     boot : str
-        The start of the machine in which it was made; '' once it is known to be on the disk.
+        `boot_id` of the machine when the ledger took the record in; '' once the product is known to
+        be on the disk.
     """
 
     product: str
@@ -102,19 +101,19 @@ class Record:
     boot: str = ""
 
     def as_dict(self):
-        """Return a JSON-able form."""
+        """Return the record as a dict that JSON can hold."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**values, "basis": dict(self.basis.items()), "data": dict(self.data.items())}
 
     @property
     def is_made_without(self):
-        """Whether it is of a product that was made without one that could not be made."""
+        """Whether the product was made although one of its sources could not be made."""
         return self.status == MADE and bool(self.data.get(MISSING_SOURCE))
 
     def ledger_record(self):
-        """Return the record as the ledger has it, of a product made since the machine started.
+        """Return the record for the ledger: with the present `boot_id`, without a missing source.
 
-        The ledger does not name the product that was missing: the key of this one shows it.
+        The missing source is not named there, because the key already differs without it.
         """
         data = self.data
         if data.get(MISSING_SOURCE):
@@ -129,7 +128,7 @@ class Record:
 
     @classmethod
     def foreseen(cls, product, kind, key):
-        """Return the record that a job will leave if it makes its product, as far as plans know it.
+        """Return the record that a job will leave if it makes its product; without the figures.
 
         Parameters
         ----------
@@ -140,17 +139,17 @@ class Record:
         -------
         Record
         """
-        # By place, and without two dicts of its own: a plan makes one for each new frame.
-        return cls(product, kind, key, MADE, "", (), "", _NOTHING, _NOTHING)
+        # By place, and without dicts of its own: a plan makes such a record for each new frame.
+        return cls(product, kind, key, MADE, "", (), "", _EMPTY_MAPPING, _EMPTY_MAPPING)
 
     @classmethod
     def of_short_values(cls, values, basis, data):
-        """Return the record of the values of `SHORT_FIELDS`, in their order.
+        """Return the record with the values of `SHORT_FIELDS`, a basis and data.
 
         Parameters
         ----------
         values : sequence of object
-            One for each of `SHORT_FIELDS`.
+            One value for each of `SHORT_FIELDS`, in their order.
         basis, data : mapping of str to object
             As the attributes.
 
@@ -158,7 +157,7 @@ class Record:
         -------
         Record
         """
-        # By place, here beside the fields: an archive has hundreds of thousands of records.
+        # Values by place are faster than by name: an archive has hundreds of thousands of records.
         product, kind, key, status, reason, stamp, content, boot = values
         return cls(
             product, present_name(kind), key, status, reason, stamp, content, basis, data, boot
@@ -166,7 +165,7 @@ class Record:
 
 
 SHORT_FIELDS = tuple(each.name for each in fields(Record) if each.name not in ("basis", "data"))
-"""The fields of a record but its two mappings."""
+"""The fields of a record without its two mappings."""
 
 
 @cache
@@ -179,7 +178,7 @@ def boot_id():
 
 
 def file_checksum(path):
-    """Return the checksum of a product's content; '' if the file is not whole.
+    """Return the checksum of a product's content; '' if the file is missing or damaged.
 
     For FITS it is the DATASUM of the first HDU with data, after all checksums were verified; for
     other files it is the CRC-32.
@@ -195,10 +194,10 @@ def file_checksum(path):
 
 
 def is_as_made(results, record):
-    """Return whether a product's file, by its own checksum, is the one of a record.
+    """Return whether the content of a product's file is that of a record, by its checksum.
 
-    A reduced frame or combined bias must also name the record's key: equal pixels can come from
-    other settings.
+    The header of a FITS product must also have the record's key: other settings can give equal
+    pixels.
 
     Parameters
     ----------
@@ -245,10 +244,7 @@ def read_record(path):
 
 
 def readable_record(path):
-    """Return the record in a file; None if the file is missing or cannot be read.
-
-    Its product is then made again.
-    """
+    """Return the record in a file; None if it is missing or cannot be read: the job is not done."""
     try:
         return read_record(path)
     except OSError:
@@ -256,7 +252,7 @@ def readable_record(path):
 
 
 def await_records(files, seconds):
-    """Wait for the records of other processes; return the first that has not appeared.
+    """Wait for the records of other processes; return the first record that has not appeared.
 
     A network file system may show a file of another machine late.
 
@@ -269,7 +265,7 @@ def await_records(files, seconds):
     Returns
     -------
     path-like or None
-        None if all are there.
+        The path of that record; None if all are there.
     """
     end = time.monotonic() + seconds
     for file in files:
@@ -281,13 +277,13 @@ def await_records(files, seconds):
 
 
 def unfolded_records(results):
-    """Yield (path, Record) of all records left by jobs; None for an unreadable one.
+    """Yield (path, record) of each record that is not in the ledger; the record is None if damaged.
 
     A stop of the machine may leave an empty file.
     """
     top = Path(results) / paths.DONE_FOLDER
     for folder, _, names in os.walk(top, onerror=atomic_write.raise_unless_missing):
-        # The first attempt of a job, which has no number, before the second one.
+        # The first attempt of a job, whose name has no number, comes before the second attempt.
         for name in sorted(names, key=lambda name: name.removesuffix(".json")):
             if name.endswith(".json") and not name.startswith("."):
                 path = os.path.join(folder, name)  # noqa: PTH118 - 100,000 of them

@@ -1,7 +1,7 @@
 """The chain of kinds, imported when one of its kinds is first used.
 
-A run with a valid seal needs only names, versions and places of the kinds, which are in the seal.
-To leave out the import of the kinds saves 0.4 s of 3 s.
+A run with a valid seal needs only names, versions and folders of the kinds, which are in the seal.
+The import of the kinds would take 0.4 s of the 3 s of such a run.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Protocol
 
 
 class KindChain(Protocol):
-    """The kinds of products in the order in which they are made, as `run/` asks for them.
+    """The attributes of a chain of kinds that the modules of `run/` use.
 
-    `run/` is handed a `ccdflow.kinds.kind.Chain` or a `LateChain`, and imports no kind.
+    These modules import no kind: they get a `ccdflow.kinds.kind.Chain` or a `LateChain` as an
+    argument.
     """
 
     @property
     def first(self):
-        """The kind that is made of raw frames, one each."""
+        """The kind that makes one product of each raw frame."""
 
     @property
     def combined_types(self):
@@ -32,13 +33,13 @@ class KindChain(Protocol):
         """Return an iterator over the kinds."""
 
     def by_name(self, name):
-        """Return the kind of a name."""
+        """Return the kind that has a name."""
 
     def by_rule(self, rule):
-        """Return the kind that a Snakemake rule makes, or None."""
+        """Return the kind whose products a Snakemake rule makes, or None."""
 
     def kind_of(self, product):
-        """Return the kind whose name a path has, or None."""
+        """Return the kind whose pattern of names a path matches, or None."""
 
     def is_wide(self, job):
         """Return whether a job takes all cores."""
@@ -75,12 +76,12 @@ class LateChain:
 
     @cached_property
     def _chain(self):
-        """The chain, which is loaded once."""
+        """The chain; loaded at the first access."""
         return self._load()
 
     @property
     def is_loaded(self):
-        """Whether the kinds have been asked for."""
+        """Whether the chain is loaded."""
         return "_chain" in self.__dict__
 
     def __getattr__(self, name):

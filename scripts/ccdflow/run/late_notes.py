@@ -1,11 +1,12 @@
 """The notes of runs that planned some nights only: lines beside notes too large to rewrite.
 
-Header values and ledger of a million frames are 900 MB. A run that opens a few of their nights
-(`ccdflow.run.nights.partial_plan`) leaves both files unchanged and writes all later differences
-here. A reader of the notes reads these lines after them. The next whole plan writes the notes anew
-and removes this file.
+The header values and the ledger of a million frames take 900 MB. A run that opens a few nights
+(`ccdflow.run.nights.partial_plan`) leaves both files unchanged, and writes all differences into the
+file of late notes. Whoever reads the two files reads the late notes after them. The next plan of
+all nights writes the two files anew and removes the late notes.
 
-A line counts only beside the file that it was written for: the checksum of that file is noted.
+Late notes are valid only for the files beside which they were written: they hold the checksums of
+these files.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import notes
 
-# The notes are read this many times, at most, if a run writes them meanwhile: a watch does so again
-# and again. Chosen.
+# The notes are read this many times at most if a run writes them meanwhile, as a watch does in each
+# round. Chosen.
 _MOST_READINGS = 5
-# The two files of notes; the keys name their checksums in the file of late notes.
+# The two files of notes. The keys are those of their checksums in the file of late notes.
 _FILES = {"rows": paths.HEADERS, "records": paths.LEDGER}
 
 
 @dataclass
 class LateNotes:
-    """Lines that count after the lines of the notes.
+    """Lines that replace or add to the lines of the notes.
 
     Attributes
     ----------
     heads : dict of str to dict
-        The first lines of the notes, with the names of the fields of the lines: of the rows under
-        ``"rows"``, of the records under ``"records"``.
+        The first lines of the two files of notes, which name the fields of the other lines. The key
+        ``"rows"`` has that of the rows, ``"records"`` that of the records.
     rows, records : list of str
-        Lines in the form of the notes.
+        Lines of rows, as in the file of header values; lines of `ccdflow.run.ledger.late_line`.
     """
 
     heads: dict[str, object] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class LateNotes:
 
 
 def read_late_notes(results):
-    """Return the `LateNotes` of a results folder; empty if none belong to the present notes.
+    """Return the `LateNotes` of a results folder; empty if none are valid for the present notes.
 
     Parameters
     ----------
@@ -60,12 +61,12 @@ def read_late_notes(results):
     # Older results: their notes have "said".
     count, heads = head.get("count"), head.get("heads", head.get("said"))
     if not isinstance(count, int) or not isinstance(heads, dict) or "of" not in head:
-        # There are no late notes, or they are of another version in a form that is unknown here.
+        # There are no late notes, or another version wrote them in a form that is unknown here.
         return LateNotes()
     lines_by_name = {"rows": list(islice(lines, count)), "records": list(lines)}
     for name, file in _FILES.items():
         if head["of"].get(name) != notes.noted_checksum(Path(results) / file):
-            # These notes were written anew, so they contain the late lines.
+            # This file was written anew since, with the late lines in it.
             lines_by_name[name] = []
             heads.pop(name, None)
     return LateNotes(heads, lines_by_name["rows"], lines_by_name["records"])
@@ -74,14 +75,15 @@ def read_late_notes(results):
 def read_settled(results, read):
     """Return the result of a function that reads notes while no run writes them.
 
-    A reader without the lock may meet a run that merges the late notes into the others: it would
-    read the old ones, and no late ones.
+    A reader without the lock may read while a run merges the late notes into the two files: it
+    would get the files as before, and no late notes.
 
     Parameters
     ----------
     results : path-like
     read : callable
-        Takes no argument; called once more where the notes have changed meanwhile.
+        Takes no argument. Called again, up to `_MOST_READINGS` times in all, if the notes have
+        changed meanwhile.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def read_settled(results, read):
 
 
 def _stamps_of_notes(results):
-    """Return size and times of the notes."""
+    """Return size and times of the two files of notes, and of the late notes."""
     names = (*_FILES.values(), paths.LATE_NOTES)
     return [atomic_write.stamp_of(Path(results) / name) for name in names]
 
@@ -134,6 +136,6 @@ def stamp_of_late_notes(results):
 
 
 def remove_late_notes(results):
-    """Remove the file of late notes, once the notes themselves are written whole."""
+    """Remove the file of late notes: its lines are in the files of notes now."""
     with suppress(FileNotFoundError):
         (Path(results) / paths.LATE_NOTES).unlink()

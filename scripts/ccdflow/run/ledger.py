@@ -1,8 +1,8 @@
 """The ledger: which products were made, with which keys, and whether their files are intact.
 
-Each job leaves a record. The main process folds the records into the ledger, which keeps the key
-of every product and the size and times of its file. If the times differ, the file's own checksum
-is compared: copying or touching an archive makes nothing again, and damage is found.
+Each job leaves a record. The main process folds the records into the ledger, which has the key of
+every product and the size and times of its file. If the times differ, the checksum in the file is
+compared. So no product is made again because an archive was copied or touched, and damage is found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ccdflow.files import atomic_write
 from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import job_records, late_notes
 from ccdflow.run.job_records import SHORT_FIELDS, Record
-from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_common
+from ccdflow.run.unparsed_mapping import UnparsedMapping, decode, parse_shared
 
 # Older results: a batch was an "order". Records of these kinds have no product.
 _BATCH_KINDS = ("batch", "order")
@@ -29,34 +29,34 @@ _BATCH_KINDS = ("batch", "order")
 _compact_json = json_text.compact_encoder()
 canonical_json = json_text.compact_encoder(sort_keys=True)
 
-# Parts of a basis that are the same for many products; all others are a product's own.
-_COMMON_KEYS = frozenset(
+# The entries of a basis that many products share; all other entries are a product's own.
+_SHARED_KEYS = frozenset(
     ("arithmetic", "camera", "detector", "geometry", "header", "masters", "missing", "recipe",
      "search", "settings", "shared", "version")
 )  # fmt: skip
-# Between the parts of a line: the record's short values, its own part of the basis, its data.
+# Separates the parts of a line: the record's short values, its own part of the basis, its data.
 _SEPARATOR = "\t"
-# The fields without which a line is not a record, and the values of those that it may lack.
+# The fields without which a line is no record, and the values of all fields that it may lack.
 _REQUIRED_FIELDS = {"product", "kind", "key", "stamp"}
 _EMPTY_FIELDS = Record("", "", "").as_dict()
 
 
-def common_basis(record):
+def shared_basis(record):
     """Return the part of a record's basis that many records share, without parsing it."""
     if not isinstance(record.basis, UnparsedMapping):
         return record.basis
-    return parse_common(record.basis.common) if record.basis.common else {}
+    return parse_shared(record.basis.shared_text) if record.basis.shared_text else {}
 
 
 def _as_unparsed(values):
-    """Return values as an `UnparsedMapping`: JSON text, parsed when somebody asks."""
+    """Return values as an `UnparsedMapping`: JSON text, parsed when a value is looked up."""
     if isinstance(values, UnparsedMapping):
         return values
     return UnparsedMapping(_compact_json(dict(values.items())))
 
 
 class Ledger(dict):
-    """A dict of product to Record, and the lines on the disk; bases and data are parsed late.
+    """The records by product, and as they are on the disk; bases and data are parsed late.
 
     Attributes
     ----------
@@ -66,19 +66,19 @@ class Ledger(dict):
         Whether some of the records are in the late notes.
     """
 
-    def __init__(self, values=()):
+    def __init__(self, records=()):
         super().__init__()
         self.saved_records = {}
         self.has_late_notes = False
-        self._common = {}
-        for product, record in dict(values).items():
+        self._shared_texts = {}
+        for product, record in dict(records).items():
             self[product] = record
 
     def __setitem__(self, product, record):
         super().__setitem__(product, self._pack(record))
 
     def _pack(self, record):
-        """Return a record with texts for mappings; it shares the texts that others have already."""
+        """Return a record whose mappings are texts; equal texts of two records are one object."""
         if isinstance(record.basis, UnparsedMapping):
             return record
         former = self.get(record.product)
@@ -88,21 +88,21 @@ class Ledger(dict):
             kind=sys.intern(record.kind),
             status=sys.intern(record.status),
         )
-        unshared = {name: value for name, value in record.basis.items() if name not in _COMMON_KEYS}
-        common = {name: value for name, value in record.basis.items() if name in _COMMON_KEYS}
-        basis = UnparsedMapping(_compact_json(unshared), self.shared_text(common))
+        unshared = {name: value for name, value in record.basis.items() if name not in _SHARED_KEYS}
+        shared = {name: value for name, value in record.basis.items() if name in _SHARED_KEYS}
+        basis = UnparsedMapping(_compact_json(unshared), self.text_of_shared(shared))
         data = _as_unparsed(record.data)
         return replace(record, basis=basis, data=data)
 
     def sort(self):
-        """Put all products in order."""
+        """Put the records into the order of their products."""
         for product in sorted(self):
             super().__setitem__(product, super().pop(product))
 
-    def shared_text(self, common):
-        """Return the text of a dict, one object for all that are equal."""
-        text = canonical_json(common)
-        return self._common.setdefault(text, text)
+    def text_of_shared(self, values):
+        """Return the JSON of the values that records share: one object for all equal values."""
+        text = canonical_json(values)
+        return self._shared_texts.setdefault(text, text)
 
     @property
     def is_saved(self):
@@ -117,7 +117,7 @@ class Ledger(dict):
 def load_ledger(results):
     """Return the `Ledger` of a results folder; an absent or unreadable one counts as empty.
 
-    A record of another version has the fields of this one: those that it lacks are empty.
+    Records that another version of ccdflow has written may lack some fields: these are empty.
     """
     return late_notes.read_settled(results, lambda: _load_ledger(results))
 
@@ -158,8 +158,8 @@ def has_unreadable_records(results, ledger):
 
 def _read_ledger(results, head, lines):
     """Return the `Ledger` of the lines of notes behind the first one, with the late notes."""
-    ledger, later = Ledger(), late_notes.read_late_notes(results)
-    late_head = later.heads.get("records", {})
+    ledger, late = Ledger(), late_notes.read_late_notes(results)
+    late_head = late.heads.get("records", {})
     reader = late_reader = RecordReader(head, ledger)
     if late_head.get("fields", head["fields"]) != head["fields"]:
         late_reader = RecordReader(head | late_head, ledger)
@@ -168,9 +168,9 @@ def _read_ledger(results, head, lines):
         ledger[record.product] = record
     for product in late_head.get("removed", ()):
         ledger.pop(product, None)
-    for _, record in map(late_reader.late_record, later.records):
+    for _, record in map(late_reader.late_record, late.records):
         ledger[record.product] = record
-    if later.records:
+    if late.records:
         # Products are gone through in the order in which they will be written.
         ledger.sort()
     if not (reader.is_of_another_version or late_reader.is_of_another_version):
@@ -204,32 +204,33 @@ class RecordReader:
         self._ledger = Ledger() if ledger is None else ledger
         self._fields = head["fields"]
         self.is_of_another_version = is_of_another_version(head)
-        self._bases, self._texts = [self._ledger.shared_text(basis) for basis in head["bases"]], {}
+        self._basis_texts = [self._ledger.text_of_shared(basis) for basis in head["bases"]]
+        self._texts = {}
 
     def record(self, line):
         """Return the record of a line."""
         short, unshared, data = line.split(_SEPARATOR)
-        *short_values, index = decode(short)[0]
-        return self._record(short_values, unshared, data, self._bases[index])
+        *short_values, basis_index = decode(short)[0]
+        return self._record(short_values, unshared, data, self._basis_texts[basis_index])
 
     def late_record(self, line):
         """Return (night, record) of a line of `late_line`."""
-        short, unshared, data, common = line.split(_SEPARATOR)
+        short, unshared, data, shared = line.split(_SEPARATOR)
         *short_values, night = decode(short)[0]
-        common = self._ledger.shared_text(json.loads(common)) if common else ""
-        return night, self._record(short_values, unshared, data, common)
+        shared_text = self._ledger.text_of_shared(json.loads(shared)) if shared else ""
+        return night, self._record(short_values, unshared, data, shared_text)
 
-    def _record(self, short_values, unshared, data, common):
+    def _record(self, short_values, unshared, data, shared_text):
         """Return the record of values that were read, with the texts that records share.
 
         Parameters
         ----------
         short_values : list of object
             Values of the short fields, as their line has them.
-        unshared, data, common : str
+        unshared, data, shared_text : str
             JSON of the record's own basis, of its data, and of the basis that it shares.
         """
-        # Share one text between the thousands of equal ones.
+        # Thousands of equal texts become one object.
         texts = self._texts
         short_values = [
             texts.setdefault(v, v) if type(v) is str else tuple(v) for v in short_values
@@ -237,47 +238,48 @@ class RecordReader:
         if self.is_of_another_version:
             value_of = _EMPTY_FIELDS | dict(zip(self._fields, short_values, strict=True))
             short_values = [value_of[name] for name in SHORT_FIELDS]
-        basis = UnparsedMapping(unshared, common)
+        basis = UnparsedMapping(unshared, shared_text)
         return Record.of_short_values(
             short_values, basis, UnparsedMapping(texts.setdefault(data, data))
         )
 
 
 def late_line(record, night):
-    """Return the line of a record in the late notes, which has all of its basis in it.
+    """Return the line of a record in the late notes, with the whole basis of the record.
 
     Parameters
     ----------
     record : Record
         Record of a `Ledger`.
     night : str
-        The night that it is about, '' for none.
+        The night to which the record belongs, '' for none.
 
     Returns
     -------
     str
     """
     short = _compact_json([*(getattr(record, name) for name in SHORT_FIELDS), night])
-    return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.common))
+    return _SEPARATOR.join((short, record.basis.text, record.data.text, record.basis.shared_text))
 
 
-def line_of_late_line(line, index_of_common):
-    """Return the line that a record of the late notes has once it is in the ledger's file.
+def line_of_late_line(line, basis_index_of):
+    """Return the line of the ledger's file for a line of the late notes.
 
     Parameters
     ----------
     line : str
         As `late_line` returns it.
-    index_of_common : callable
-        Called with the text of the part of the basis that records share; returns its index.
+    basis_index_of : callable
+        Called with the JSON of the part of the basis that records share. Returns the index of this
+        text in the first line of the ledger's file.
 
     Returns
     -------
     product, line, night : str
     """
-    short, unshared, data, common = line.split(_SEPARATOR)
+    short, unshared, data, shared_text = line.split(_SEPARATOR)
     *short_values, night = decode(short)[0]
-    short = _compact_json([*short_values, index_of_common(common or "{}")])
+    short = _compact_json([*short_values, basis_index_of(shared_text or "{}")])
     return short_values[0], _SEPARATOR.join((short, unshared, data)), night
 
 
@@ -296,24 +298,38 @@ def save_ledger(results, ledger):
     """
     if ledger.is_saved:
         return False
-    bases = dict.fromkeys(record.basis.common for record in ledger.values())
-    indices_of_common = {text: index for index, text in enumerate(bases)}
-    head = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in bases]}
-    lines = (_line_of_record(ledger[product], indices_of_common) for product in sorted(ledger))
-    written = notes.write_checked(Path(results) / paths.LEDGER, chain([_compact_json(head)], lines))
+    basis_texts = dict.fromkeys(record.basis.shared_text for record in ledger.values())
+    basis_index_by_text = {text: index for index, text in enumerate(basis_texts)}
+    head = {"fields": SHORT_FIELDS, "bases": [json.loads(text or "{}") for text in basis_texts]}
+    lines = (_line_of_record(ledger[product], basis_index_by_text) for product in sorted(ledger))
+    was_written = notes.write_checked(
+        Path(results) / paths.LEDGER, chain([_compact_json(head)], lines)
+    )
     ledger.saved_records = dict(ledger)
     ledger.has_late_notes = False
-    return written
+    return was_written
 
 
-def _line_of_record(record, index_of_common):
-    """Return the line of a record; ``index_of_common`` gives the place of its common part."""
+def _line_of_record(record, basis_index_by_text):
+    """Return the line of a record in the ledger's file.
+
+    Parameters
+    ----------
+    record : Record
+        Record of a `Ledger`.
+    basis_index_by_text : dict of str to int
+        The index, in the first line of the file, of each basis that records share, by its JSON.
+
+    Returns
+    -------
+    str
+    """
     values = [getattr(record, name) for name in SHORT_FIELDS]
-    short = _compact_json([*values, index_of_common[record.basis.common]])
+    short = _compact_json([*values, basis_index_by_text[record.basis.shared_text]])
     return _SEPARATOR.join((short, record.basis.text, record.data.text))
 
 
-def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provisional=None):
+def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provisional_records=None):
     """Take the records left by jobs into the ledger.
 
     Parameters
@@ -322,25 +338,24 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provis
     ledger : Ledger
         Changed in place.
     checks_files : bool
-        Whether to compare the products' checksums: for records that an earlier, interrupted run
-        left.
+        Whether to compare the products' checksums. An interrupted run may have left the records.
     noted_records : dict of str to Record, optional
-        Records that this process has seen, beside those of the ledger.
+        Records that this process has taken in and the ledger does not have, by product.
     jobs : dict of str to ccdflow.run.job.Job, optional
-        By product, of this run, which began beside jobs of an earlier one: once a job has left its
-        record, other records of its product do not count.
-    provisional : list of Record, optional
-        Gets the records of products that were made without one that failed.
+        Jobs of this run by product, if jobs of an earlier run were at work when it began. Once a
+        job of this run has left its record, other records of its product do not count.
+    provisional_records : list of Record, optional
+        Products that were made although one of their sources could not be made: their records are
+        appended to this list.
 
     Returns
     -------
-    paths : list of str
+    files : list of str
         The record files, to be removed once the ledger is written.
-    unmade : list of Record
-        Records without a product: refused, or of a raw frame that was bad or changed while it was
-        read.
+    unmade_records : list of Record
+        Records of jobs that have made no product: of every status but ``made``.
     """
-    files, unmade = [], {}
+    files, unmade_records = [], {}
     noted_records, jobs = noted_records or {}, jobs or {}
     for path, record in job_records.unfolded_records(results):
         files.append(path)
@@ -348,23 +363,23 @@ def fold(results, ledger, *, checks_files, noted_records=None, jobs=None, provis
             continue
         if record.product in jobs and _is_superseded(results, path, jobs[record.product]):
             continue
-        # A later attempt counts.
-        unmade.pop(record.product, None)
+        # The last attempt of a job counts.
+        unmade_records.pop(record.product, None)
         if record.status != job_records.MADE:
-            unmade[record.product] = record
+            unmade_records[record.product] = record
         if record.status not in (job_records.MADE, job_records.REFUSED):
             continue
         if record.status == job_records.MADE and checks_files:
             record = _checked_record(results, record, (noted_records, ledger))
         if record is not None:
-            if provisional is not None and record.is_made_without:
-                provisional.append(record)
+            if provisional_records is not None and record.is_made_without:
+                provisional_records.append(record)
             ledger[record.product] = record.ledger_record()
-    return files, list(unmade.values())
+    return files, list(unmade_records.values())
 
 
 def _checked_record(results, record, known_records):
-    """Return the record of a product with the stamp of its file; None if the file is another one.
+    """Return the record of a product with the present stamp of its file.
 
     Parameters
     ----------
@@ -372,11 +387,12 @@ def _checked_record(results, record, known_records):
     record : Record
         Record of a job that made its product.
     known_records : sequence of dict of str to Record
-        By product: a file that one of them knows is not read.
+        By product. A file that is unchanged since one of these records was noted is not read.
 
     Returns
     -------
     Record or None
+        None if the content of the file is not that of the record.
     """
     if any(_is_noted(results, records.get(record.product), record) for records in known_records):
         return record
@@ -386,13 +402,13 @@ def _checked_record(results, record, known_records):
 
 
 def _is_superseded(results, path, job):
-    """Return whether a record is not that of a job of this run, and the job has left its own."""
-    own_path = os.path.join(results, job.done)  # noqa: PTH118 - as `unfolded_records` gives paths
+    """Return whether a record is of an earlier run, and a job of this run has left a later one."""
+    own_path = os.path.join(results, job.record_path)  # noqa: PTH118 - as `unfolded_records` gives paths
     return path != own_path and os.path.exists(own_path)  # noqa: PTH110
 
 
 def _is_noted(results, noted_record, record):
-    """Return whether this process has taken in the record, and the product's file is unchanged."""
+    """Return whether a noted record is the same, and its product's file is unchanged since."""
     return (
         noted_record is not None
         and (noted_record.key, noted_record.content, noted_record.stamp)
@@ -402,7 +418,7 @@ def _is_noted(results, noted_record, record):
 
 
 def remove_records(results, files):
-    """Remove records that are now in the ledger, and the folders left empty.
+    """Remove records that are now in the ledger, then empty logs and empty folders.
 
     Parameters
     ----------
@@ -415,10 +431,12 @@ def remove_records(results, files):
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108
     # Snakemake makes an empty log file for a job that writes no log.
-    logs = (
-        Path(folder) / n for folder, _, names in os.walk(Path(results) / paths.LOGS) for n in names
-    )
-    for log in list(logs):
+    logs = [
+        Path(folder) / name
+        for folder, _, names in os.walk(Path(results) / paths.LOGS)
+        for name in names
+    ]
+    for log in logs:
         with suppress(OSError):
             if not log.stat().st_size:
                 log.unlink()
@@ -431,8 +449,8 @@ def remove_records(results, files):
 def noted_fits_products(results):
     """Return {product: (kind, key, content, basis)} of the FITS products that runs have noted.
 
-    The records are those of the ledger, and those of a run that was killed. All kinds are among
-    them, so that a new kind cannot be left unverified unnoticed.
+    Products of the ledger are among them, and products of a run that was killed. No kind is left
+    out: a new kind cannot stay unverified unnoticed.
 
     Parameters
     ----------
@@ -444,38 +462,41 @@ def noted_fits_products(results):
     """
     # Records first, then the ledger: a run that ends meanwhile takes them into the ledger before it
     # removes them.
-    unfolded = [record for _, record in job_records.unfolded_records(results) if record is not None]
+    unfolded_records = [
+        record for _, record in job_records.unfolded_records(results) if record is not None
+    ]
     return {
         record.product: (record.kind, record.key, record.content, record.basis)
-        for record in (*load_ledger(results).values(), *unfolded)
+        for record in (*load_ledger(results).values(), *unfolded_records)
         if record.status == job_records.MADE and paths.is_fits(record.product)
     }
 
 
-def products_to_verify(ledger, *, now=None):
-    """Return the products that must be verified after a stop of the machine.
+def mark_settled_products(ledger, *, now=None):
+    """Mark the products that are safe on the disk; return those that a stop may have damaged.
 
-    Products of this start of the machine that are older than an hour are on the disk by now, and
-    are marked so.
+    A product is safe if it was made since the start of the machine and more than
+    `ccdflow.run.job_records.SETTLED_SECONDS` ago: its file is on the disk by now.
 
     Parameters
     ----------
     ledger : Ledger
-        Its records of safe products are marked so.
+        The records of safe products get an empty ``boot``.
     now : float, optional
-        Seconds since the epoch.
+        Seconds since the epoch; the default is the present time.
 
     Returns
     -------
     list of str
+        Products that were made before the start of the machine, and were not yet marked as safe.
     """
     now = time.time() if now is None else now
-    doubtful = []
+    doubtful_products = []
     for product, record in list(ledger.items()):
         if not record.boot or not record.stamp:
             continue
         if record.boot != job_records.boot_id():
-            doubtful.append(product)
+            doubtful_products.append(product)
         elif abs(now - record.stamp[2] / 1e9) > job_records.SETTLED_SECONDS:
             ledger[product] = replace(record, boot="")
-    return doubtful
+    return doubtful_products

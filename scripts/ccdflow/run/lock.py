@@ -14,9 +14,9 @@ from ccdflow import paths
 from ccdflow.errors import UserError, action_of
 from ccdflow.run import failures
 
-# A disk that is full or read-only.
+# Errors of a disk that is full or read-only.
 _WRITING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# Another user's run may have left one folder or file that this one may not write to.
+# Errors of a file or folder to which this user may not write: another user's run may have made it.
 _FORBIDDEN_ERRORS = (errno.EACCES, errno.EPERM)
 
 
@@ -93,12 +93,12 @@ def take_lock(results, name=paths.LOCK):
 
 
 def is_in_place(file, results, name=paths.LOCK):
-    """Return whether the lock's file is still where the next run would look for it.
+    """Return whether the file of a lock still has its path, at which the next run looks for it.
 
     Parameters
     ----------
     file : file object
-        The lock that is held.
+        The lock, which is held.
     results : path-like
         The results folder.
     name : {paths.LOCK, paths.WATCH_LOCK}
@@ -114,7 +114,7 @@ def is_in_place(file, results, name=paths.LOCK):
 
 
 def moved_line(file, results):
-    """Return the line on a results folder that was moved while its lock was held, '' if it was not.
+    """Return the line on a results folder that was moved during the run; '' if it was not moved.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def moved_line(file, results):
     if is_in_place(file, results):
         return ""
     try:
-        # Linux shows where a file is now.
+        # Linux gives the present path of an open file.
         path_now = Path(f"/proc/self/fd/{file.fileno()}").readlink()
     except OSError:
         path_now = Path()
@@ -154,15 +154,15 @@ def error_of_writing(results, error, *, consequence="no result was changed"):
         The results folder.
     error : OSError
     consequence : str, optional
-        The state in which the error leaves the products, in words; the default is that of a run
-        that has made none yet.
+        The state in which the error leaves the products, in words. The default is true of a run
+        that has made no product yet.
 
     Returns
     -------
     UserError
     """
     is_forbidden = error.errno in _FORBIDDEN_ERRORS
-    is_of_one_place = (is_forbidden or failures.is_in_the_way(error)) and error.filename
+    is_of_one_place = (is_forbidden or failures.is_of_occupied_path(error)) and error.filename
     return UserError(
         f"the results folder cannot be written ({error.strerror or error})",
         file=str(error.filename if is_of_one_place else results),
@@ -171,7 +171,7 @@ def error_of_writing(results, error, *, consequence="no result was changed"):
 
 
 def error_of_system(results, error):
-    """Return the error for an error of the system before any product was made.
+    """Return the `UserError` for an error of the system before any product was made.
 
     Parameters
     ----------
@@ -193,22 +193,28 @@ def error_of_system(results, error):
 
 
 def check_places(results):
-    """Raise `UserError` if a file stands where a folder of notes has to be, or the reverse.
+    """Raise `UserError` if a folder of notes has the path of a file, or a note that of a folder.
 
-    Snakemake makes the folders of records and logs itself, and ends with a traceback if it cannot.
+    Without this check Snakemake, which makes the folders of records and logs itself, would end with
+    a traceback.
+
+    Parameters
+    ----------
+    results : pathlib.Path
 
     Raises
     ------
     UserError
-        For the first path of them.
+        For the first such path.
     """
     folders = (paths.STATE, paths.DONE_FOLDER, paths.LOGS, paths.BATCHES)
     files = (paths.LOCK, paths.WATCH_LOCK, paths.LEDGER, paths.HEADERS, paths.INVENTORY, paths.SEAL)
     files += (paths.LATE_NOTES, paths.CLOSED_NIGHTS)
     for name in (*folders, *files):
         path = results / name
-        fits = path.is_dir() if name in folders else path.is_file()
-        # The target of a link may be gone: a note of that name is written anew.
-        if not fits and path.exists():
-            number = errno.ENOTDIR if name in folders else errno.EISDIR
-            raise error_of_writing(results, OSError(number, os.strerror(number), str(path)))
+        has_right_type = path.is_dir() if name in folders else path.is_file()
+        # A link whose target is gone does not exist: its note is written anew.
+        if not has_right_type and path.exists():
+            error_number = errno.ENOTDIR if name in folders else errno.EISDIR
+            error = OSError(error_number, os.strerror(error_number), str(path))
+            raise error_of_writing(results, error)

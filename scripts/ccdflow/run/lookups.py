@@ -8,8 +8,8 @@ from enum import StrEnum
 class Lookup(StrEnum):
     """The first item of a key of `ccdflow.run.context.Context.lookup`.
 
-    A lookup depends on rows, groups and settings, which are constant in a run. A watch keeps those
-    of masters and setups from plan to plan, and makes all others anew for each new frame.
+    A lookup depends on rows, groups and settings, which are constant in a run. A watch keeps the
+    lookups of masters and setups from plan to plan, and makes all others anew for each new frame.
     """
 
     # Values on the groups of one kind; the second item of the key is the name of the kind.
@@ -51,7 +51,7 @@ class Lookup(StrEnum):
 
     @property
     def is_of_masters(self):
-        """Whether the values are on groups of one kind: frames of the sky change no masters."""
+        """Whether the values are on groups of one kind: a new science frame changes none."""
         return self in (
             Lookup.GROUPS, Lookup.GROUPS_BY_NIGHT, Lookup.NIGHTS_OF_GROUPS,
             Lookup.GROUPS_ELSEWHERE, Lookup.MASTER_LIBRARY,
@@ -59,7 +59,7 @@ class Lookup(StrEnum):
 
     @property
     def is_of_setups(self):
-        """Whether the values are on setups, cameras, masters: frames of the sky change none."""
+        """Whether the values are on setups, cameras, masters: a new science frame changes none."""
         return self in (
             Lookup.MASTER_LIBRARIES, Lookup.SETUP, Lookup.LAYOUT, Lookup.GEOMETRY, Lookup.PROFILE,
             Lookup.SPELLINGS, Lookup.DISTINGUISHING_CARDS, Lookup.MAPS_BY_NIGHT,
@@ -71,8 +71,8 @@ class Lookup(StrEnum):
 class OutcomeKey(StrEnum):
     """The first item of a key of a value on outcomes.
 
-    A key of `ccdflow.run.context.Context.kept_by_key` and ``kept_by_identity`` begins with it. The
-    value depends on the records of products, so that a job makes it anew each time.
+    `ccdflow.run.context.Context.kept_by_key` and ``kept_by_identity`` of the same class take such a
+    key. The value depends on the records of products, so a job makes it anew for each call.
     """
 
     # Values on all frames, or on the frames of a night.

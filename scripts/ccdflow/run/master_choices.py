@@ -1,7 +1,7 @@
 """The choice of masters for a frame: candidates, ranked in steps, or the reason for none.
 
-A plan makes them (`ccdflow.kinds.matching`); the notes of nights, records and batches hold them.
-"Use" and "step" are terms here: docs/architecture.md, "Words".
+A plan chooses the masters (`ccdflow.kinds.matching`); notes of nights, records and files of batches
+hold the choice. docs/architecture.md, "Words", explains the terms "use" and "step".
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Remark(NamedTuple):
 # Not frozen, as jobs are not (`ccdflow.run.job`): a plan makes hundreds of thousands.
 @dataclass(slots=True)
 class Use:
-    """The use of a candidate master for a frame: its application, and the variance it would add.
+    """A candidate master as one frame would use it: with the factor and the added variance there.
 
     A master is a candidate for many frames. Its age, its factor and the variance that it adds
-    differ from frame to frame. The frame may also be the members of another master.
+    differ from frame to frame. In the place of a frame there may be the members of a master.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Use:
     scale : float
         The factor of a dark.
     variance : float
-        Variance that it adds to a pixel, electrons^2; of a flat, relative to the signal^2.
+        Variance that the master adds to a pixel, electrons^2. A flat: relative to the signal^2.
     grade : {'A', 'B', 'C'}
     remarks : tuple of Remark
         Reasons for a grade below A.
@@ -56,15 +56,15 @@ class Use:
     warmer : float
         Degrees Celsius by which a bias or flat is warmer than the frame; 0 within the tolerance.
     bias_left : float
-        Variance that stays of a dark's bias and the frame's, electrons^2.
+        The variance that is left of the bias in a dark and of the frame's own bias, electrons^2.
     ageing : float
-        The part of the variance that is for the days and degrees between.
+        The part of ``variance`` that grows with the days and degrees between master and frame.
     is_measured : bool
-        Whether the variance is that of the master as it was made; else it is predicted by the
-        number of its frames.
+        Whether the variance was measured on the master; else it is predicted from the number of
+        its frames.
     is_scaled : bool
-        Whether the master is multiplied by a factor. The scale does not tell: that of a dark of
-        200 s is 1 where a frame of 200.4 s is ranked, whose exposure is rounded for that.
+        Whether the master is multiplied by a factor. ``scale`` does not tell this: exposures are
+        rounded to rank masters, so a dark of 200 s has the scale 1 for a frame of 200.4 s.
     """
 
     product: str
@@ -82,16 +82,16 @@ class Use:
     is_scaled: bool = False
 
     def __hash__(self):
-        # Four values suffice: a plan looks up thousands of steps, with five uses each.
+        # Four values suffice, and are quick: a plan hashes thousands of steps with five uses each.
         return hash((self.product, self.scale, self.variance, self.bias_left))
 
-    # The methods that make a use list its values by place, here beside the fields: a plan makes
-    # hundreds of thousands, and keywords of a class, and `dataclasses.replace`, are slow.
+    # The methods that make a use give its values by place: a plan makes hundreds of thousands of
+    # uses, and keywords and `dataclasses.replace` are slow.
     @classmethod
     def of_whole(
         cls, *, product, lag, scale, variance, grade, remarks, degrees, warmer, ageing, is_scaled
     ):
-        """Return the use of a whole master, whose variance is predicted.
+        """Return the use of a whole master with a predicted variance.
 
         Parameters
         ----------
@@ -120,23 +120,23 @@ class Use:
         Parameters
         ----------
         scale : float
-            Variance and ageing grow with its square.
+            The new factor. Variance and ageing grow with its square.
         remarks : tuple of Remark
-            With that on the new factor.
+            Among them the remark on the new factor.
 
         Returns
         -------
         Use
         """
-        larger = (scale / self.scale) ** 2
+        variance_ratio = (scale / self.scale) ** 2
         return Use(
-            self.product, self.lag, scale, self.variance * larger, self.grade, remarks,
-            self.degrees, self.cut, self.warmer, self.bias_left, self.ageing * larger,
+            self.product, self.lag, scale, self.variance * variance_ratio, self.grade, remarks,
+            self.degrees, self.cut, self.warmer, self.bias_left, self.ageing * variance_ratio,
             self.is_measured, self.is_scaled,
         )  # fmt: skip
 
     def with_bias_left(self, bias_left):
-        """Return the use of the same dark with another variance that stays of its bias.
+        """Return the use of the same dark with another variance that is left of the biases.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Use:
 
     @property
     def is_of_unknown_temperature(self):
-        """Whether the temperature of the master or of the frame is unknown, and counts."""
+        """Whether an unknown temperature, of the master or of the frame, lowers the grade."""
         return any(remark.kind is RemarkKind.UNKNOWN_TEMPERATURE for remark in self.remarks)
 
     @classmethod
@@ -175,42 +175,43 @@ class MissingCause(StrEnum):
 
     NONE_FITS = "none fits"
     TOO_FEW = "too few frames"
-    # The master could not be made; `NO_BIAS` and `TOO_FAINT` name the reason.
+    # The master could not be made. `NO_BIAS` and `TOO_FAINT` are such causes with their reason.
     NOT_MADE = "not made"
     NO_BIAS = "not made without a bias"
     TOO_FAINT = "not made of faint flats"
     LEVEL_IN_FRAME = "bias level in the frame"
 
 
-# The causes of masters that are there as groups, and were refused or failed.
+# The causes that apply to groups of frames whose master was refused or has failed.
 _CAUSES_OF_UNMADE = (MissingCause.NOT_MADE, MissingCause.NO_BIAS, MissingCause.TOO_FAINT)
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Missing:
-    """Why a step has no master: `ccdflow.kinds.matching.match_sentences` makes words of it.
+    """The reason why a step has no master; `ccdflow.kinds.matching.match_sentences` words it.
 
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
     cause : MissingCause
     seconds : tuple of (float or None)
-        The exposure of the dark that is wanted, seconds, None where it is unknown; or the shortest
-        and the longest one.
+        The exposure of the dark that is wanted, or the shortest and the longest one, seconds; None
+        where it is unknown.
     light : str
         The filter of the flat that is wanted.
     degrees : str
-        The temperature that is wanted, in words, where darks are of another one.
+        The temperature that is wanted, in words, if a dark has another temperature; else ''.
     setup : str
         The setup that is wanted, in words.
     rest : str
-        The masters there are, in words; those that could not be made, by their names.
+        The masters that exist, each with the obstacle to it, in words; or the names of masters that
+        could not be made.
     is_of_other_temperature : bool
-        Whether a dark of the setup is of another temperature.
+        Whether the frame cannot take a dark because of its temperature.
     product, night : str
-        The master that too few frames would make, and its night.
+        The master for which there are too few frames, and its night.
     frames, minimum : int
-        These frames, and those that a master needs.
+        The number of frames for that master, and the number that a master needs.
     """
 
     kind: str
@@ -233,7 +234,7 @@ class Missing:
 
     @property
     def is_of_unmade(self):
-        """Whether there are groups of frames that fit, and none of them makes a master."""
+        """Whether groups of fitting frames exist, but none of their masters could be made."""
         return self.cause in _CAUSES_OF_UNMADE
 
     @classmethod
@@ -245,24 +246,24 @@ class Missing:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Step:
-    """One step of calibrating, and the masters for it, the best one first.
+    """One step of the calibration of a frame, and the masters for it, the best one first.
 
     Attributes
     ----------
     kind : {'bias', 'dark', 'flat'}
     uses : tuple of Use
-    needed : bool
-        False where the step changes nothing.
+    is_needed : bool
+        False where the step would change no pixel.
     missing : Missing or None
-        Why there is no master; None where there is one, and where none is needed.
+        The reason why there is no master; None where there is one, and where none is needed.
     pairs : tuple of (str, str)
-        For a bias, each dark that the frame may take, the best one first, and the bias that is best
-        with it; () where that is the first one for all.
+        In the step of the bias: each dark that the frame may take, with the bias that is best
+        beside it, the best dark first. () where the first bias is the best beside all darks.
     """
 
     kind: str
     uses: tuple[Use, ...] = ()
-    needed: bool = True
+    is_needed: bool = True
     missing: Missing | None = None
     pairs: tuple[tuple[str, str], ...] = ()
 

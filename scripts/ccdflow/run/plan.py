@@ -1,10 +1,10 @@
-"""The products to be made, and why: every product's key against the one in the ledger.
+"""The products to be made, and the reasons: each product's key is compared with that in the ledger.
 
-A key is a hash of everything that a product's bytes depend on, with the versions of the kinds of
-products. It contains no time, no path of a folder, and not the version of ccdflow.
+A key is a hash of everything that a product's bytes depend on, with the version of its kind. It
+contains no time, no path of a folder, and not the version of ccdflow.
 
-Each kind plans its own products: `make_plan` is handed the chain of kinds (`ccdflow.kinds.CHAIN`),
-asks them in turn, and knows none of them by name.
+Each kind plans its own products: `make_plan` gets the chain of kinds (`ccdflow.kinds.CHAIN`) with
+the context and calls each kind in turn. It knows no kind by name.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class Plan:
     jobs : dict of str to ccdflow.run.job.Job
         By product, in the order in which they are to be made.
     products_to_retire : list of str
-        Products that are not to stand among the others any more.
+        Products that no longer belong to the archive: their files, if any, are moved away.
     planned_counts : dict of str to int
-        By kind, how many products the configuration asks for, current or not.
+        By kind, the number of products that the configuration asks for, current or not.
     requested : tuple of str
-        The products asked for by name; ``jobs`` makes these only. () where all are.
+        The products that are asked for by name; ``jobs`` makes only these. () without such names.
     n_not_requested : int
-        Products that are not current, and not made, as nobody has asked for them.
-    leaving : tuple of str
-        The ones of ``products_to_retire`` whose files are there.
+        Number of products that are not current, and are not made because nobody asked for them.
+    files_to_retire : tuple of str
+        The products among ``products_to_retire`` whose files exist.
     older_headers : dict of str to list of str
-        By kind, the planned products that stay and have a header of an older version.
-    dropped : dict of str to ccdflow.run.rawframes.rows.Row
-        Rows of missing raw files that go with their products, by product.
+        By kind, the current products that have a header of an older version.
+    dropped_rows : dict of str to ccdflow.run.rawframes.rows.Row
+        By product, rows of missing raw files that are removed together with their products.
     """
 
     context: JobContext
@@ -56,19 +56,19 @@ class Plan:
     planned_counts: dict[str, int] = field(default_factory=dict)
     requested: tuple[str, ...] = ()
     n_not_requested: int = 0
-    leaving: tuple[str, ...] = ()
+    files_to_retire: tuple[str, ...] = ()
     older_headers: dict[str, list[str]] = field(default_factory=dict)
-    dropped: dict[str, Row] = field(default_factory=dict)
+    dropped_rows: dict[str, Row] = field(default_factory=dict)
 
     def jobs_of_kind(self, *kinds):
-        """Return the jobs of some kinds, given by name."""
+        """Return the jobs of the kinds with these names."""
         return [job for job in self.jobs.values() if job.kind in kinds]
 
     def dry_run_lines(self):
-        """Return the lines of a dry run on the plan's effects, of all kinds.
+        """Return the lines of all kinds on the effects of the plan, for a dry run.
 
-        Where some products are asked for and none of them is a calibrated frame, there is nothing
-        to foretell: without names the lines are on the last night then.
+        The kinds foretell the masters and noise of calibrated frames. If products are asked for by
+        name, and no calibrated frame is among them, there is no line.
         """
         chain = self.context.chain
         is_foretold = any(
@@ -81,7 +81,7 @@ class Plan:
         return [line for kind in context.chain for line in kind.dry_run_lines(context)]
 
     def keep_only(self, products):
-        """Leave out the jobs that some products can do without."""
+        """Leave out the jobs that are not needed to make some products."""
         self.requested = tuple(products)
         products_wanted, products_to_look_at = set(), list(products)
         while products_to_look_at:
@@ -89,7 +89,7 @@ class Plan:
             if job is not None and job.product not in products_wanted:
                 products_wanted.add(job.product)
                 products_to_look_at += set(job.needs) - set(job.spare)
-                # A key that is made later would be made without the jobs that are left out here.
+                # Computed now: later the jobs that are left out here would be absent from the key.
                 _ = job.key
         products_left_out = set(self.jobs) - products_wanted
         for product in products_left_out:
@@ -98,14 +98,14 @@ class Plan:
 
 
 class Predecessors(NamedTuple):
-    """The products of a plan that are made before another one.
+    """The products that a plan makes before another product.
 
     Attributes
     ----------
     pending : tuple of str
-        All of them.
+        All these products.
     spare : tuple of str
-        The ones that are only looked at where others turn out to be refused.
+        Those among ``pending`` that matter only if others are refused (`Job.spare`).
     """
 
     pending: tuple[str, ...] = ()
@@ -121,14 +121,14 @@ class ProductCheck(NamedTuple):
     Attributes
     ----------
     why_again : str
-        Why it is to be made again; '' if it is current.
+        The reason to make the product again; '' if it is current.
     new_stamp : tuple of int
-        Size and times of a file that has the content of its record, though they are others or were
-        in doubt; () where nothing is to be noted.
+        Size and times of the file, which its record gets: by the checksum the content is that of
+        the record. () where the record stays as it is.
     is_left_over : bool
-        Whether a file is there though the product was refused.
+        Whether the file exists although the product was refused.
     may_stand : bool
-        Whether the version that is there counts where it cannot be made again.
+        Whether other products may be made from the earlier version if the job fails.
     """
 
     why_again: str = ""
@@ -150,23 +150,23 @@ class WantedProduct:
     product : str
         Path relative to the results folder.
     night : str
-        The night that it belongs to, '' for none.
+        The night to which the product belongs, '' for none.
     basis : dict, callable or None
-        The sources of the product; or a function that returns them, where they are not always
-        needed. None for a product with a key that the ledger does not know (`Planner.want_all`).
+        The input of the key; or a function that returns it, as it is not always needed. None for a
+        product with a key that the ledger does not know (`Planner.want_all`).
     needs : iterable of str
-        Products that come first.
+        Products that are made before this product.
     spare : iterable of str
-        Products that come first where they are made. A request of this product by name does
-        without them.
-    after : Predecessors
-        More of both, as `Planner.predecessors_of` returned them: thousands of products come after
-        the same.
+        Further products that are made before it, if the plan makes them. A request for this product
+        by name leaves them out.
+    shared_predecessors : Predecessors
+        More products that are made before it, as `Planner.predecessors_of` returns them. Thousands
+        of products share this object.
     key : str
-        The hash of the basis, where the caller has it by a shorter way.
-    is_open : bool
-        Whether it shows a product of this run that may be refused: it is made although its key is
-        the same while planning.
+        The hash of the basis; '' where `Planner.want` has to compute it.
+    may_change : bool
+        Whether the product shows another product of this plan that may be refused. It is then made
+        again although its key seems to be the same.
     """
 
     product: str
@@ -174,9 +174,9 @@ class WantedProduct:
     basis: Mapping[str, object] | Callable[[], Mapping[str, object]] | None
     needs: Iterable[str] = ()
     spare: Iterable[str] = ()
-    after: Predecessors = _NO_PREDECESSORS
+    shared_predecessors: Predecessors = _NO_PREDECESSORS
     key: str = ""
-    is_open: bool = False
+    may_change: bool = False
 
 
 def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=False):
@@ -185,18 +185,19 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
-        Its store is up to date; its ledger is brought up to date here where a product's times
-        moved; ``groups``, ``jobs`` and ``planned_products`` are filled in.
+        Its store is up to date. The plan changes its ledger where only the times of a product have
+        changed, and fills ``groups``, ``jobs`` and ``planned_products``.
     forced : set of str
-        Kinds and products that are made again though they are current.
+        Kinds and products that are made again although they are current.
     stamps : ccdflow.run.products.product_stamps.ProductStamps, optional
-        Stamps of some products, where nights are closed.
+        Stamps of some products, where nights are closed; the default is to read those of all.
     records : iterable of str, optional
-        Paths of the records that are in the ledger and still on the disk (default: all on the
-        disk). One that a job of an earlier run leaves later is the record of the job that is
-        planned here for the same product and key, which is not to be done a second time.
+        Paths of the records that are in the ledger and still on the disk; the default is all
+        records on the disk. The records of this plan get other names than these. A job of an
+        earlier run may still be at work on a product of this plan with the same key: its record
+        then has the name of this plan's record, and the job is not done again.
     is_dry : bool
-        Whether no job is done: keys of new products are made where somebody asks for them.
+        Whether no job is done: the key of a new product is then computed when it is first read.
 
     Returns
     -------
@@ -205,39 +206,41 @@ def make_plan(context, forced=frozenset(), *, stamps=None, records=None, is_dry=
     if stamps is None:
         stamps, problems = product_stamps(context.results, context.chain, context.raw)
         context.unreadable_folders.update(problems)
-    doubtful = set(ledger.products_to_verify(context.ledger))
-    planner = Planner(PlanContext.of(context), stamps, doubtful, forced, records, is_dry=is_dry)
+    doubtful_products = set(ledger.mark_settled_products(context.ledger))
+    planner = Planner(
+        PlanContext.of(context), stamps, doubtful_products, forced, records, is_dry=is_dry
+    )
     for kind in context.chain:
         kind.plan(planner)
-    not_wanted = set(context.ledger) - context.planned_products
-    retire = sorted(
+    products_not_wanted = set(context.ledger) - context.planned_products
+    products_to_retire = sorted(
         product
-        for product in planner.products_to_retire | not_wanted | planner.strays()
+        for product in planner.products_to_retire | products_not_wanted | planner.strays()
         if not context.problem_of(product)
     )
-    leaving = tuple(product for product in retire if stamps.stamp_of(product))
+    files_to_retire = tuple(product for product in products_to_retire if stamps.stamp_of(product))
     return Plan(
         context,
         context.jobs,
-        retire,
+        products_to_retire,
         dict(planner.planned_counts),
-        leaving=leaving,
+        files_to_retire=files_to_retire,
         older_headers=dict(planner.older_headers),
-        dropped=planner.dropped,
+        dropped_rows=planner.dropped_rows,
     )
 
 
 class Planner:
-    """Takes the products that kinds want, and finds the missing, stale and damaged ones.
+    """Finds the missing, stale and damaged products among those that the kinds want.
 
     Parameters
     ----------
     context : ccdflow.run.context.PlanContext
     stamps : ccdflow.run.products.product_stamps.ProductStamps
-    doubtful : set of str
-        Products that must show their checksum.
+    doubtful_products : set of str
+        Products whose files a stop of the machine may have damaged: their checksums are compared.
     forced : set of str
-        Kinds and products that are made again though they are current.
+        Kinds and products that are made again although they are current.
     records : iterable of str, optional
         As for `make_plan`.
     is_dry : bool
@@ -245,24 +248,24 @@ class Planner:
 
     Attributes
     ----------
-    planned_counts, products_to_retire, older_headers, dropped
+    planned_counts, products_to_retire, older_headers, dropped_rows
         As in `Plan`, while the plan grows.
     """
 
-    def __init__(self, context, stamps, doubtful, forced, records=None, *, is_dry=False):
+    def __init__(self, context, stamps, doubtful_products, forced, records=None, *, is_dry=False):
         self.context = context
         self.stamps = stamps
-        self.products_to_retire, self.dropped = set(), {}
+        self.products_to_retire, self.dropped_rows = set(), {}
         self.planned_counts = Counter()
         self.older_headers = defaultdict(list)
-        self._doubtful = doubtful
+        self._doubtful_products = doubtful_products
         self._forced = forced
         self._records = (
             job_records.paths_of_records(context.results)
             if records is None
             else {os.path.relpath(path, context.results) for path in records}
         )
-        # Where records are left, the key tells whether one is of the same product.
+        # The key shows whether one of the records that are left is that of a new product.
         self._makes_keys_later = is_dry and not self._records
 
     def keep(self, product):
@@ -270,13 +273,13 @@ class Planner:
         self.context.planned_products.add(product)
 
     def keep_all_of(self, kind):
-        """Keep each product of a kind unchanged, as the kind is off."""
+        """Keep each product of a kind unchanged, because the settings switch the kind off."""
         for product in {*self.stamps.names, *self.context.ledger}:
             if kind.has_name(product):
                 self.keep(product)
 
     def predecessors_of(self, needs, spare):
-        """Return the `Predecessors` of a product among those planned so far.
+        """Return the `Predecessors` of a product among the jobs that are planned so far.
 
         Parameters
         ----------
@@ -306,7 +309,7 @@ class Planner:
         self.planned_counts[kind.name] += 1
         context.planned_products.add(product)
         if context.unreadable_folders and context.problem_of(product):
-            # The folder cannot be looked into, and nothing can be put there.
+            # The folder cannot be read, and no product can be put there.
             return
         is_new = context.earlier_record(product) is None
         has_late_key = callable(wanted_product.basis) and not wanted_product.key
@@ -319,7 +322,7 @@ class Planner:
             return
         key, basis = wanted_product.key, wanted_product.basis
         if not key:
-            # The basis of a product on all nights is long: it is made once.
+            # The basis of a product on all nights is long, so it is computed only once.
             basis = basis() if callable(basis) else basis
             key = digest(basis)
         reason, may_stand = "new", False
@@ -327,7 +330,7 @@ class Planner:
             check = self._compare(kind, product, key, basis)
             self._note_check(product, check)
             reason, may_stand = check.why_again, check.may_stand
-        if not reason and wanted_product.is_open:
+        if not reason and wanted_product.may_change:
             reason = "its content may change"
         if not reason and not self.is_forced(kind, product):
             self._note_header(kind, product)
@@ -341,25 +344,25 @@ class Planner:
         )  # fmt: skip
 
     def want_all(self, kind, products):
-        """Put many products of a kind into the plan that are not current: as `want` does it.
+        """Put many products of a kind into the plan as `want` does, but faster for new products.
 
         Parameters
         ----------
         kind : ccdflow.kinds.kind.Kind
         products : iterable of WantedProduct
-            With their keys, and without the spare products of their own. One that the ledger does
-            not know needs no basis.
+            With their keys, and without spare products of their own. The basis is None for a
+            product that the ledger does not know.
         """
         context, name, count = self.context, kind.name, 0
         jobs, plan_product = context.jobs, context.planned_products.add
-        # Folders that cannot be looked into, and the records of a run that was cut off, are rare.
-        has_remains = bool(context.unreadable_folders or self._records)
+        # Unreadable folders, and records that a killed run has left, are rare.
+        needs_checks = bool(context.unreadable_folders or self._records)
         for wanted_product in products:
-            if has_remains or wanted_product.basis is not None:
+            if needs_checks or wanted_product.basis is not None:
                 self.want(kind, wanted_product)
                 continue
             count += 1
-            product, (needs, spare) = wanted_product.product, wanted_product.after
+            product, (needs, spare) = wanted_product.product, wanted_product.shared_predecessors
             plan_product(product)
             needs = (*filter(jobs.__contains__, wanted_product.needs), *needs)
             jobs[product] = Job(
@@ -369,25 +372,25 @@ class Planner:
             self.planned_counts[name] += count
 
     def _predecessors(self, wanted_product):
-        """Return the `Predecessors` of a product: its own, and those that it shares with others."""
-        pending, spare = wanted_product.after
+        """Return all `Predecessors` of a product: its own, and those that other products share."""
+        pending, spare = wanted_product.shared_predecessors
         if wanted_product.spare:
             predecessors = self.predecessors_of(wanted_product.needs, wanted_product.spare)
             return Predecessors(predecessors.pending + pending, predecessors.spare + spare)
-        # Most products come after a few others.
+        # Most products have no spare products, so this short way suffices.
         needs = filter(self.context.jobs.__contains__, dict.fromkeys(wanted_product.needs))
         return Predecessors((*needs, *pending), spare)
 
     def _attempt(self, product, key):
-        """Return the first attempt of a job that has no record yet."""
+        """Return the lowest number of an attempt, from 0, of which no record is left."""
         attempt = 0
         while paths.done_record(product, key, attempt) in self._records:
             attempt += 1
         return attempt
 
     def _note_header(self, kind, product):
-        """Count a current product with a header of an older version: the run offers to renew it."""
-        # The first version needs no look: no header is older.
+        """Note a current product with a header of an older version: a line offers to renew it."""
+        # No header is older than the first version.
         if kind.header_version <= 1:
             return
         record = self.context.earlier_record(product)
@@ -396,7 +399,7 @@ class Planner:
             self.older_headers[kind.name].append(product)
 
     def keep_if_current(self, kind, product, basis):
-        """Keep a product that is there as it should be, and is not asked for again.
+        """Keep a product if it is current and not forced.
 
         Parameters
         ----------
@@ -404,8 +407,7 @@ class Planner:
         product : str
             Path relative to the results folder.
         basis : dict or callable
-            The sources that its key is the hash of; or a function that returns them, as a new
-            product needs none.
+            The input of the key; or a function that returns it, because a new product needs none.
 
         Returns
         -------
@@ -423,7 +425,7 @@ class Planner:
         return True
 
     def is_forced(self, kind, product):
-        """Return whether a product is to be made again though it is current.
+        """Return whether a product is to be made again although it is current.
 
         Parameters
         ----------
@@ -438,7 +440,7 @@ class Planner:
         return bool(self._forced & {kind.name, product})
 
     def keep_unless_damaged(self, product):
-        """Keep a product, unless it exists and was changed after its making.
+        """Keep a product, unless its file was changed after its making.
 
         Parameters
         ----------
@@ -458,7 +460,7 @@ class Planner:
         return True
 
     def check_product(self, product):
-        """Compare a product that exists with its record; nothing is noted here.
+        """Return the `ProductCheck` of a product's file against its record; change nothing.
 
         Parameters
         ----------
@@ -472,7 +474,7 @@ class Planner:
         record, stamp = self.context.earlier_record(product), self.stamps.stamp_of(product)
         if record is None or not stamp or record.status != job_records.MADE:
             return _SOUND
-        if stamp == record.stamp and product not in self._doubtful:
+        if stamp == record.stamp and product not in self._doubtful_products:
             return _SOUND
         if not job_records.is_as_made(self.context.results, record):
             return ProductCheck(DAMAGED)
@@ -483,22 +485,22 @@ class Planner:
         if check.new_stamp:
             record = self.context.earlier_record(product)
             self.context.ledger[product] = replace(record, stamp=check.new_stamp, boot="")
-            self._doubtful.discard(product)
+            self._doubtful_products.discard(product)
         if check.is_left_over:
             self.products_to_retire.add(product)
 
     def _compare(self, kind, product, key, basis):
         """Return the `ProductCheck` of a product with a record.
 
-        A product that was refused is current as long as nothing would change that; a file of its
-        name, of a time before the refusal, is moved away.
+        A product that was refused is current as long as its job would be refused again. A file with
+        its name was made before the refusal, and is moved away.
 
         Parameters
         ----------
         kind : ccdflow.kinds.kind.Kind
         product, key : str
         basis : dict or callable
-            The input of the key, or a function that returns it: only a change needs it.
+            The input of the key; or a function that returns it, because only a change needs it.
         """
         record = self.context.earlier_record(product)
         if record.key != key:
@@ -516,9 +518,9 @@ class Planner:
         return self.check_product(product)
 
     def strays(self):
-        """Return products that ccdflow once made and that no record is left of.
+        """Return the files with names of products that neither the plan nor the ledger has.
 
-        Their names belong to ccdflow, and they would be taken for current products.
+        ccdflow has made them once, and users would take them for current products.
         """
         context, strays = self.context, set()
         for product in set(self.stamps.names) - context.planned_products - set(context.ledger):
@@ -533,5 +535,5 @@ class Planner:
 
 
 def _key_of(basis):
-    """Return the hash of a basis, or of the one that a function returns."""
+    """Return the hash of a basis, or of the basis that a function returns."""
     return digest(basis() if callable(basis) else basis)

@@ -1,4 +1,4 @@
-"""The next run's plan without writing anything: for the scripts."""
+"""The plan of the next run, which writes nothing: for the scripts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from ccdflow.run.run_start import DRY_RUN
 
 
 def settings_of(values_given):
-    """Return the settings of the configuration file, with others given on the command line.
+    """Return the settings of the configuration file, replaced by those of the command line.
 
-    A group of settings is given as with ``--config``: ``calibrate='{skip_harmful: true}'``.
+    A group of settings is written as with ``--config``: ``calibrate='{skip_harmful: true}'``.
 
     Parameters
     ----------
     values_given : dict of str to str
+        Settings of the command line.
 
     Returns
     -------
@@ -29,26 +30,28 @@ def settings_of(values_given):
     UserError
         If a value is not allowed.
     """
-    written = {}
+    values_of_file = {}
     if Path(paths.CONFIG_FILE).is_file():
         settings.check_file(paths.CONFIG_FILE)
-        written = yamltext.read_yaml(paths.CONFIG_FILE)
-    parts = {name: values_given[name] for name in settings.parts() if name in values_given}
-    for name, text in parts.items():
-        part = yamltext.parse_yaml(text, file=f"{name}=")
-        if not isinstance(part, dict):
+        values_of_file = yamltext.read_yaml(paths.CONFIG_FILE)
+    groups = {name: values_given[name] for name in settings.parts() if name in values_given}
+    for name, text in groups.items():
+        group = yamltext.parse_yaml(text, file=f"{name}=")
+        if not isinstance(group, dict):
             raise UserError(
                 "is not a group of settings", keyword=name, value=text,
                 remedy=f"write {name}='{{NAME: VALUE}}', as with --config",
             )  # fmt: skip
-        parts[name] = {**(written.get(name) or {}), **part}
-    loaded = settings.load_settings({**written, **values_given, **parts})
-    settings.check_both_folders(loaded, values_given)
-    return loaded
+        groups[name] = {**(values_of_file.get(name) or {}), **group}
+    merged_settings = settings.load_settings({**values_of_file, **values_given, **groups})
+    settings.check_both_folders(merged_settings, values_given)
+    return merged_settings
 
 
 def plan_only(values_given, *, chain):
-    """Plan the next run without writing anything: it reads headers that are new or have changed.
+    """Return a session with the plan of the next run; write nothing.
+
+    Headers that are new or have changed are read.
 
     Parameters
     ----------

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ccdflow.run.nights.night_notes import NightNotes
     from ccdflow.run.rawframes.rawfolder import FolderProblem
 
-# The mark of a value that was not looked up yet; None is a value that may be known.
+# The mark of a value that was not looked up yet: None may be the result of a lookup.
 _UNKNOWN = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FixedContents:
-    """The parts of a run that are known before it is planned: nobody changes them.
+    """The parts of a run that are known before it is planned, and do not change.
 
     Attributes
     ----------
@@ -36,16 +36,16 @@ class FixedContents:
     chain : ccdflow.run.late_chain.KindChain
         The kinds of products, in the order in which they are made.
     cameras : tuple of ccdflow.camera.cameras.Camera
-        The profiles; only planning looks at them.
+        The profiles; used only while planning.
     outdated_files : frozenset of str
-        Missing raw files whose camera profile was edited since.
+        Missing raw files whose camera profile was edited since they were read.
     closed_nights : ccdflow.run.nights.closed_nights.ClosedNights or None
-        Nights that this run does not plan, and whose rows are not in its store; None for none.
-        `ccdflow.run.nights.partial_plan` alone opens further ones, before they are planned.
+        Nights that this run does not plan, and whose rows are not in its store; None if there are
+        none. Only `ccdflow.run.nights.partial_plan` opens some of them, before it plans.
     other_nights : RunContents or ccdflow.run.nights.night_notes.NightNotes or None
         The rows, records and groups of nights that this run does not plan: of closed nights, or of
-        those that a watch leaves out. They are found by name, and nobody goes through them. None
-        for none.
+        nights that a watch leaves out. They are looked up by name, and never listed. None if there
+        are no such nights.
     """
 
     settings: dict[str, object]
@@ -60,9 +60,9 @@ class FixedContents:
 
 @dataclass(frozen=True, kw_only=True)
 class RunContents(FixedContents):
-    """The fixed parts of a run, and those that grow while it is planned: shared by its contexts.
+    """The fixed parts of a run, and those that grow while it is planned; its contexts share them.
 
-    While jobs run nothing of it changes: each job leaves its result in a record of its own.
+    While jobs run no part changes: each job leaves its result in a record of its own.
 
     ====================================  =======================================================
     grows or changes                      by whom, and when
@@ -78,7 +78,7 @@ class RunContents(FixedContents):
     results of `lookup`                   whoever asks first; a plan made again begins without
     ====================================  =======================================================
 
-    A watch does all of this between two rounds, for the state that it keeps
+    A watch makes all these changes between two rounds, in the state that it keeps
     (`ccdflow.run.watch.warm_state`).
 
     Attributes
@@ -90,14 +90,14 @@ class RunContents(FixedContents):
     jobs : dict of str to ccdflow.run.job.Job
         By product.
     jobs_elsewhere : dict of str to ccdflow.run.job.Job
-        By product: jobs of this run that other processes do. In a batch's process they are those
-        of other batches. Their records count like those of ``jobs``.
+        By product: jobs of this run that other processes do. In a batch's process these are jobs of
+        other batches. Their records count like those of ``jobs``.
     groups : dict of str to ccdflow.run.job.Group
         By product.
     planned_products : set of str
-        Products that stay or are made by this run, members before their master.
+        Products that stay or are made by this run; members enter before their master.
     unreadable_folders : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
-        Why a folder of products (its path ends in ``/``) cannot be looked into.
+        By the path of a folder of products (it ends in ``/``): why the folder cannot be read.
     """
 
     store: HeaderStore
@@ -115,7 +115,7 @@ class RunContents(FixedContents):
         Parameters
         ----------
         key : tuple of object
-            A `ccdflow.run.lookups.Lookup`, and the values that it is about.
+            A `ccdflow.run.lookups.Lookup`, and the values on which the result depends.
         make : callable
             Takes no argument.
 
@@ -199,7 +199,7 @@ class RunContents(FixedContents):
         return group
 
     def is_planned(self, product):
-        """Return whether a product stays or is made by this run; all of closed nights stay."""
+        """Return whether a product stays or is made by this run; products of closed nights stay."""
         if product in self.planned_products:
             return True
         return (
@@ -208,7 +208,7 @@ class RunContents(FixedContents):
         )
 
     def is_closed(self, night):
-        """Return whether nothing of a night is to be done, and its rows are not gone through."""
+        """Return whether a night is closed: this run does not plan it."""
         return self.closed_nights is not None and self.closed_nights.is_closed(night)
 
     def is_of_closed_night(self, product):
@@ -220,7 +220,7 @@ class RunContents(FixedContents):
         return {} if self.closed_nights is None else self.closed_nights.summaries(name)
 
     def _rows_by_product(self):
-        """Return {reduced frame: row of its raw frame}; made once."""
+        """Return {reduced frame: row of its raw frame}."""
         return self.lookup(
             (Lookup.ROWS_BY_PRODUCT,),
             lambda: {reduced_product(file): row for file, row in self.store.rows.items()},
@@ -228,11 +228,11 @@ class RunContents(FixedContents):
 
     @property
     def products(self):
-        """The names of all possible reduced frames."""
+        """The paths of the reduced frames of all rows, whether they exist or not."""
         return self._rows_by_product().keys()
 
-    def row_of(self, product):
-        """Return the row of a reduced frame's raw frame."""
+    def row_of_product(self, product):
+        """Return the row of the raw frame of a reduced frame."""
         return self._rows_by_product()[product]
 
     @property
@@ -256,12 +256,11 @@ class RunContents(FixedContents):
 
     def _rows_by_night(self):
         """Return {night: its rows, sorted by file}."""
+        return self.lookup((Lookup.ROWS_BY_NIGHT,), self._sorted_rows_by_night)
 
-        def sorted_rows_by_night():
-            """Return {night: its rows}, sorted by file."""
-            rows_by_night = {}
-            for row in sorted(self.store.rows.values(), key=attrgetter("file")):
-                rows_by_night.setdefault(row.night, []).append(row)
-            return rows_by_night
-
-        return self.lookup((Lookup.ROWS_BY_NIGHT,), sorted_rows_by_night)
+    def _sorted_rows_by_night(self):
+        """Return {night: its rows, sorted by file}, made anew."""
+        rows_by_night = {}
+        for row in sorted(self.store.rows.values(), key=attrgetter("file")):
+            rows_by_night.setdefault(row.night, []).append(row)
+        return rows_by_night

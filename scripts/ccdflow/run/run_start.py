@@ -1,4 +1,4 @@
-"""All that a run begins with: the request to it, its settings, its kinds, its lock."""
+"""The values with which a run begins: its request, its settings, its kinds, its lock."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class EarlierJobs:
     Attributes
     ----------
     say : callable
-        Takes a line where they are waited for.
+        Called with a line when the run begins to wait for these jobs.
     may_go_on : bool
-        Whether they may go on while this run is planned, as each batch waits by itself for those
-        that make the same products. Otherwise, and if they would replace a product that the plan
-        keeps, the plan is made once they have ended.
+        Whether the plan is made while these jobs are at work. Each batch then waits by itself for
+        the jobs that make its products. If False, or if a job would replace a product that the
+        plan keeps, the plan is made after they have ended.
     note_life : callable
-        Called again and again while they are waited for: the run waits, and does not hang.
+        Called again and again while the run waits: it shows that the run does not hang.
     """
 
     say: Callable[[str], None] = print
@@ -41,19 +41,19 @@ _EARLIER_JOBS_WAITED_FOR = EarlierJobs()
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A request to a run, beyond its settings: the products to make again, dry or not.
+    """A request to a run, beside its settings: the products that it is asked for, dry or not.
 
     Attributes
     ----------
     is_dry : bool
-        If True, the run plans only and writes nothing, not even the lock.
+        Whether the run plans only, and writes nothing, not even the lock.
     accepts_seal : bool
-        Whether a seal that holds is enough (`ccdflow.run.sealing.seal`): the plan is empty then,
-        and so is its context. Without this everything is read and planned.
+        Whether the run ends without a plan if the seal holds (`ccdflow.run.sealing.seal`): its plan
+        and context are then empty. If False, the notes are read and the run is planned.
     forced : frozenset of str
-        Kinds of products, and products, to be made again although they are current.
+        Names of kinds, and products, that are made again although they are current.
     requested : frozenset of str
-        Products requested by name. Their raw files, and those of ``forced``, are read again if
+        Products that are asked for by name. Raw files of these and of ``forced`` are read again if
         they were set aside.
     earlier_jobs : EarlierJobs
         The treatment of jobs of an earlier run that are still at work.
@@ -77,7 +77,7 @@ DRY_RUN = RunRequest(is_dry=True)
 
 @dataclass(frozen=True)
 class LastRound:
-    """The knowledge of a watch from its last round: its next run need not read it again.
+    """The notes that a watch keeps from its last round, so that its next run need not read them.
 
     Attributes
     ----------
@@ -85,8 +85,8 @@ class LastRound:
         Called under the lock; returns inventory and ledger, as `ccdflow.run.session.read_notes`
         does. None where the run reads the notes of the nights that it opens.
     unsaved_records : dict of str to ccdflow.run.job_records.Record
-        Records by this process that the ledger does not have yet, by product. Some nights alone
-        are planned although jobs have left these.
+        Records that jobs of this process have left and the ledger does not have yet, by product.
+        They do not force a plan of all nights.
     """
 
     read_notes: Callable[[], tuple[HeaderStore, Ledger]] | None = None
@@ -95,7 +95,7 @@ class LastRound:
 
 @dataclass(frozen=True)
 class RunStart:
-    """All that a run begins with; nothing of it changes while the run is planned.
+    """The values with which a run begins; none of them changes while the run is planned.
 
     Attributes
     ----------
@@ -113,9 +113,9 @@ class RunStart:
     cores : int
         Number of processes that may read headers.
     progress : callable or None
-        Called with (headers read, headers to read).
+        Called with two counts: of headers that are read, and of all headers to read.
     awaited_batches : frozenset of str
-        Batches of an earlier run that the run has waited for.
+        Batches of an earlier run for which this run has waited.
     """
 
     settings: dict[str, object]

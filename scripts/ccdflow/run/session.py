@@ -1,4 +1,4 @@
-"""One run of the main process: its work before the jobs."""
+"""The start of a run: the lock, the notes of earlier runs, and the plan."""
 
 from __future__ import annotations
 
@@ -32,44 +32,48 @@ from ccdflow.settings import cameras_folder
 _LOG = logging.getLogger(__name__)
 # The request of a run that plans all nights.
 _WHOLE_RUN = RunRequest()
-# Below this many frames a plan of all nights takes a second or so, and its reason is not shown.
+# Below this number of frames no line gives the reason for a plan of all nights: it takes a second.
 _MANY_FRAMES = 10_000
 
 
 @dataclass
 class Session:
-    """A run.
+    """A run that is planned, and later its failures.
 
     Attributes
     ----------
     plan : ccdflow.run.plan.Plan
     is_dry : bool
-        If True, nothing is written.
+        Whether the run writes nothing.
     lock : file object or None
+        The lock of the results folder; None for a dry run, and in the process of a batch.
     busy_batches : dict of str to dict of str to str
-        Batches of an earlier run that are still at work, by path: the record of each product.
+        Batches of an earlier run that are still at work, by path. The values have the path of the
+        record of each product.
     awaited_batches : frozenset of str
-        Batches that the run has waited for: if busy, they give no sign of life.
+        Batches for which this run has waited. Those among the busy ones give no sign of life.
     signs : ccdflow.run.batches.claims.SignsOfLife
-        Signs of life of the processes of busy batches, from the plan on.
-    failed_records, postponed_records : list of ccdflow.run.job_records.Record
-        Failed jobs of this run; jobs for other products than frames that were left for the next run
-        because a source has gone or changed. Both are known once the run has ended.
-    waiting_records, provisional_records : list of ccdflow.run.job_records.Record
-        Jobs whose products keep their earlier version for lack of another product; products that
-        were made without one. Both are known once the run has ended.
+        Signs of life of the processes of busy batches, noted from the plan on.
+    failed_records : list of ccdflow.run.job_records.Record
+        Failed jobs of this run; filled when the run ends, as are the next three lists.
+    postponed_records : list of ccdflow.run.job_records.Record
+        Jobs of products other than frames that were left for the next run, because a source has
+        gone or changed.
+    waiting_records : list of ccdflow.run.job_records.Record
+        Jobs whose products keep their earlier version, because a source could not be made.
+    provisional_records : list of ccdflow.run.job_records.Record
+        Products that were made although a source could not be made.
     unmoved_products : dict of str to Exception
-        Products that no longer belong among the others, but cannot be moved or deleted.
+        Products that no longer belong to the archive, but cannot be moved or deleted; the reason.
     seal : ccdflow.run.sealing.seal.Seal or None
         The valid seal: nothing is to be done, and inventory and ledger were not read.
     state_to_seal : ccdflow.run.sealing.seal.State or None
-        The state of the archive before the plan was made, for a new seal.
+        The state of the archive before the plan was made; None where no seal is to be left.
     archive_state : ccdflow.run.sealing.seal.State or None
-        The same state also where no seal is left, for a watch that closes nights.
+        The same state, also where no seal is to be left: a watch closes nights with it.
     why_all_nights : str
-        The reason why all nights are planned although some are closed; '' if they are not, or if
-        none was closed. A dry run plans all nights in any case: it has the reason that the run
-        itself would have, as far as the notes tell.
+        The reason why all nights are planned although some are closed; '' otherwise. A dry run
+        always plans all nights, and has the reason that the run itself would have.
     """
 
     plan: plan.Plan
@@ -95,7 +99,7 @@ class Session:
         return not (has_work or self.is_dry)
 
     def lines_on_nights(self):
-        """Return [the line on why all nights are planned]; [] for a few frames or some nights."""
+        """Return the line, in a list, on why all nights are planned; [] if no line is needed."""
         if not self.why_all_nights or len(self.context.store.rows) < _MANY_FRAMES:
             return []
         return [f"all nights are planned: {self.why_all_nights}"]
@@ -103,7 +107,8 @@ class Session:
     def batches_to_await(self, products):
         """Return the busy batches of an earlier run that make some of these products.
 
-        Whoever makes one of the products waits for them first: both would write the same file.
+        A job waits for these batches before it makes such a product. Otherwise both would write the
+        same file.
 
         Parameters
         ----------
@@ -112,7 +117,7 @@ class Session:
         Returns
         -------
         list of str
-            Paths relative to the results folder, without those that the run has waited for.
+            Paths relative to the results folder, without batches for which the run has waited.
         """
         return [
             path
@@ -121,7 +126,7 @@ class Session:
         ]
 
     def describe(self):
-        """Return the first lines of the run: the products to be made and moved."""
+        """Return the first lines of the run, on the products to be made and moved."""
         return self.seal.plan_lines if self.seal else lines_on_plan(self.plan)
 
     def dry_run_lines(self):
@@ -146,13 +151,13 @@ def start(
     chain : ccdflow.kinds.kind.Chain
         The kinds of products: `ccdflow.kinds.CHAIN`.
     request : ccdflow.run.run_start.RunRequest, optional
-        Without it the run plans all nights, and writes all notes that have changed.
+        The default is a plan of all nights, with all changed notes written.
     last_round : ccdflow.run.run_start.LastRound, optional
-        The last round, if this run is a round of a watch. No seal is looked at then.
+        The last round, if this run is a round of a watch.
     cores : int
         Number of processes that may read headers.
     progress : callable, optional
-        Called with (headers read, headers to read).
+        Called with two counts: of headers that are read, and of all headers to read.
 
     Returns
     -------
@@ -168,7 +173,7 @@ def start(
         try:
             reading = reading_settings(settings)
             lock.check_places(results)
-            # Release the lock if the start fails.
+            # The stack releases the lock if the start fails.
             lock_file = None if request.is_dry else stack.enter_context(lock.take_lock(results))
             session = _start_locked(
                 RunStart(
@@ -189,14 +194,14 @@ def start(
 
 
 def _start_locked(run_start):
-    """Return the session of a run that holds the lock: of no night, of some, or of all."""
+    """Return the session of a run that holds the lock, with a plan of all nights, some or none."""
     request, is_round = run_start.request, run_start.last_round is not None
-    # A dry run leaves no seal. So the state is needed only where there is a seal already.
+    # A dry run leaves no seal, so it needs the state only if there is a seal already.
     is_seal_wanted = request.accepts_seal and (
         not request.is_dry or seal.has_seal(run_start.results)
     )
     if not is_seal_wanted and not is_round:
-        # Without a seal and a watch no look at the folders shows the nights that changed.
+        # Only for a seal or a watch are the folders examined for nights that have changed.
         return session_of_all_nights(run_start)
     archive_state = None
     if not request.names_products:
@@ -216,7 +221,7 @@ def _start_locked(run_start):
 
 
 def _valid_seal(run_start, archive_state):
-    """Return the seal that holds; None without one, or where a dry run has to plan anyway."""
+    """Return the seal if it holds and has the lines of this run; otherwise None."""
     valid_seal = seal.valid_seal(run_start.results, archive_state)
     if valid_seal is None or not run_start.request.is_dry:
         return valid_seal
@@ -225,9 +230,10 @@ def _valid_seal(run_start, archive_state):
 
 @contextmanager
 def no_collection():
-    """Switch off garbage collection: an archive's many small notes hold no garbage.
+    """Switch off garbage collection inside this context.
 
-    The search would take a third of the time.
+    The many small objects of an archive's notes hold no garbage, and the search for it would take a
+    third of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -240,7 +246,7 @@ def no_collection():
 
 @contextmanager
 def _errors_of_writing(results):
-    """Turn an error of the system into the one line on a folder that cannot be written."""
+    """Raise a `UserError` on the results folder for an error of the system in this context."""
     try:
         yield
     except OSError as error:
@@ -248,7 +254,7 @@ def _errors_of_writing(results):
 
 
 def _context_of_run(run_start, store, records, *, outdated_files=frozenset()):
-    """Return the `JobContext` of a run before its plan.
+    """Return the `JobContext` of a run, before its plan is made.
 
     Parameters
     ----------
@@ -256,7 +262,7 @@ def _context_of_run(run_start, store, records, *, outdated_files=frozenset()):
     store : ccdflow.run.rawframes.header_store.HeaderStore
     records : ccdflow.run.ledger.Ledger
     outdated_files : frozenset of str
-        Missing raw files whose camera profile was edited since.
+        Missing raw files whose camera profile was edited since they were read.
     """
     return JobContext(
         settings=run_start.settings,
@@ -295,8 +301,8 @@ def read_notes(results):
 
 
 def _session_of_nights(run_start, archive_state):
-    """Return the session of a run that plans some nights, or all where that is needed."""
-    why_whole = ""
+    """Return the session of a run that plans some nights, or all nights where this is needed."""
+    why_all_nights = ""
     try:
         if run_start.request.names_products:
             closed_nights.read_closed_nights(run_start.results)
@@ -308,10 +314,10 @@ def _session_of_nights(run_start, archive_state):
     except NothingClosed:
         pass
     except NeedsWholePlan as error:
-        why_whole = str(error)
-        _LOG.debug("all nights are planned: %s", why_whole)
+        why_all_nights = str(error)
+        _LOG.debug("all nights are planned: %s", why_all_nights)
     session = session_of_all_nights(run_start)
-    session.why_all_nights = why_whole
+    session.why_all_nights = why_all_nights
     return session
 
 
@@ -330,8 +336,8 @@ def session_of_all_nights(run_start):
     """Return the session of a plan of all nights."""
     results, chain, request = run_start.results, run_start.chain, run_start.request
     forced = request.forced
-    # None: all frames that are set aside are read again.
-    read_again = None if chain.first.name in forced else forced | request.requested
+    # None: all raw files that are set aside are read again.
+    products_to_reread = None if chain.first.name in forced else forced | request.requested
     busy_batches = {} if request.is_dry else withdrawal.withdraw(results)
     if not request.earlier_jobs.may_go_on:
         run_start, busy_batches = _wait_for_earlier(run_start, busy_batches)
@@ -339,7 +345,7 @@ def session_of_all_nights(run_start):
     missing_files = inventory.update(
         store,
         run_start.reading,
-        products_to_reread=read_again,
+        products_to_reread=products_to_reread,
         progress=run_start.progress,
         cores=run_start.cores,
     )
@@ -355,8 +361,11 @@ def session_of_all_nights(run_start):
         awaited_batches=run_start.awaited_batches,
         signs=claims.SignsOfLife(results / batch for batch in busy_batches),
     )
-    if spoilers := _busy_with_current(context, busy_batches, files) - run_start.awaited_batches:
-        run_start, _ = _wait_for_earlier(run_start, spoilers)
+    if (
+        spoiling_batches := _batches_replacing_kept(context, busy_batches, files)
+        - run_start.awaited_batches
+    ):
+        run_start, _ = _wait_for_earlier(run_start, spoiling_batches)
         return session_of_all_nights(run_start)
     if not request.is_dry:
         with _errors_of_writing(results):
@@ -382,19 +391,21 @@ def _notes_of_earlier_runs(run_start):
         Paths of the records that are in the ledger now and still on the disk.
     """
     last_round = run_start.last_round
-    read = last_round.read_notes if last_round is not None else None
-    store, records = read_notes(run_start.results) if read is None else read()
-    files, unmade = ledger.fold(
+    if last_round is None or last_round.read_notes is None:
+        store, records = read_notes(run_start.results)
+    else:
+        store, records = last_round.read_notes()
+    files, unmade_records = ledger.fold(
         run_start.results, records, checks_files=True, noted_records=run_start.unsaved_records
     )
-    take_aside(store, unmade)
+    take_aside(store, unmade_records)
     return store, records, files
 
 
 def _wait_for_earlier(run_start, batches):
-    """Wait for batches of an earlier run, but for those that were awaited before.
+    """Wait for those batches of an earlier run for which this run has not waited before.
 
-    One that was awaited and is still locked gives no sign of life: its machine is dead.
+    A batch that is locked after the wait gives no sign of life: its machine is dead.
 
     Parameters
     ----------
@@ -405,9 +416,9 @@ def _wait_for_earlier(run_start, batches):
     Returns
     -------
     run_start : ccdflow.run.run_start.RunStart
-        With the batches that have been awaited.
-    busy : dict of str to dict of str to str
-        As `withdrawal.withdraw` returns it.
+        A copy whose awaited batches include these.
+    busy_batches : dict of str to dict of str to str
+        As `withdrawal.withdraw` returns them after the wait.
     """
     earlier_jobs = run_start.request.earlier_jobs
     if new_batches := frozenset(batches) - run_start.awaited_batches:
@@ -421,19 +432,20 @@ def _wait_for_earlier(run_start, batches):
     return replace(run_start, awaited_batches=run_start.awaited_batches | new_batches), batches
 
 
-def _busy_with_current(context, busy_batches, files):
-    """Return the batches that are going to replace a product that this plan keeps as it is.
+def _batches_replacing_kept(context, busy_batches, files):
+    """Return the busy batches that are going to replace a product that this plan keeps.
 
-    An earlier run with other settings wanted it otherwise, and this run reads the product there.
+    An earlier run with other settings has planned these batches. Jobs of this run would read the
+    product while it is replaced.
 
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
         The context of the plan.
     busy_batches : dict of str to dict of str to str
-        As `withdrawal.withdraw` returns it.
+        As `withdrawal.withdraw` returns them.
     files : list of str
-        The records that are in the ledger.
+        Paths of the records that are in the ledger.
 
     Returns
     -------
@@ -441,24 +453,24 @@ def _busy_with_current(context, busy_batches, files):
     """
     folded_files = set(files) if busy_batches else ()
 
-    def is_spoiled(product, path):
-        """Return whether the record of a job at work is not that of the product that is kept."""
+    def is_replaced(product, path):
+        """Return whether a busy batch is going to replace a product that the plan keeps."""
         kept_record = context.earlier_record(product)
         if product in context.jobs or kept_record is None:
             return False
-        # The path is joined as those in `files` are.
+        # The path is joined in the same way as the paths in `files`.
         is_folded = os.path.join(context.results, path) in folded_files  # noqa: PTH118
         return not is_folded and kept_record.key != paths.parse_done(path)[1]
 
     return frozenset(
         batch
         for batch, records in busy_batches.items()
-        if any(is_spoiled(product, path) for product, path in records.items())
+        if any(is_replaced(product, path) for product, path in records.items())
     )
 
 
 def remove_logs(results):
-    """Remove the logs of jobs that failed in the last run; this run tries them again.
+    """Remove the logs of jobs that failed in the last run; this run tries these jobs again.
 
     The logs of unreadable raw files stay, because these files stay set aside.
     """
@@ -472,7 +484,7 @@ def remove_logs(results):
 
 
 def reading_settings(settings):
-    """Return the settings that the reading of headers depends on."""
+    """Return the `ReadingSettings`, on which the reading of headers depends."""
     return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
@@ -494,7 +506,7 @@ def remove_parts(results, folders):
     folders : iterable of str
         Folders of products.
     """
-    # The results folder itself is searched for files alone: folders in it may be the user's own.
+    # Of the results folder itself only the files are examined: its folders may be the user's own.
     top = [(results, [], os.listdir(results))]  # noqa: PTH208
     walks = (os.walk(results / name) for name in (*folders, paths.STATE))
     for folder, _, names in chained(top, *walks):

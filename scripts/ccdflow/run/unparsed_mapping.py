@@ -1,4 +1,4 @@
-"""Mappings that stay JSON text until they are read: an archive has a million of them."""
+"""Mappings that stay JSON text until a value is looked up: an archive has a million of them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 
-# Faster than `json.loads`, which also looks for blanks around a text: these texts have no blanks.
+# Faster than `json.loads`, which also looks for blanks around a text. These texts have no blanks.
 decode = json.JSONDecoder().raw_decode
 
 
 class UnparsedMapping(Mapping):
-    """A mapping that stays JSON text until it is read; an archive has a million of them.
+    """A mapping that stays JSON text until a value is looked up.
 
     Parameters
     ----------
     text : str
         A JSON object.
-    common : str, optional
-        Another one: values shared with other records, for keys that are absent from the text.
+    shared_text : str, optional
+        A second JSON object, with values that many records share. It gives the values of keys that
+        ``text`` does not have.
     """
 
-    __slots__ = ("common", "text")
+    __slots__ = ("shared_text", "text")
 
-    def __init__(self, text, common=""):
+    def __init__(self, text, shared_text=""):
         self.text = text
-        self.common = common
+        self.shared_text = shared_text
 
     def _mapping(self):
-        """The values: those of this record, over those that it shares with others."""
+        """Return the values of both texts; ``text`` counts where both have a key."""
         unshared = decode(self.text)[0]
-        return {**parse_common(self.common), **unshared} if self.common else unshared
+        return {**parse_shared(self.shared_text), **unshared} if self.shared_text else unshared
 
     def __getitem__(self, name):
         return self._mapping()[name]
@@ -42,14 +43,14 @@ class UnparsedMapping(Mapping):
         return len(self._mapping())
 
     def items(self):
-        """Return the items of a dict that is parsed once; `Mapping` would parse it for each."""
+        """Return the items; the method of `Mapping` would parse the text once for each item."""
         return self._mapping().items()
 
 
 def lists_in(values, names):
-    """Return the lists under some names in a mapping; one that is empty or absent is ().
+    """Return the lists under some names in a mapping; () for an empty or absent list.
 
-    Most texts of an archive show by themselves that the lists are empty, and are not parsed.
+    Most texts of an archive show without parsing that these lists are empty.
 
     Parameters
     ----------
@@ -62,22 +63,24 @@ def lists_in(values, names):
     list of sequence
     """
     if isinstance(values, UnparsedMapping):
-        # The pattern matches behind keys alone: JSON puts a backslash before a quote within a text.
+        # This matches keys only: within a text JSON puts a backslash before a quotation mark.
         starts, text = [f'"{name}":[' for name in names], values.text
-        if not values.common and all(text.count(s) == text.count(f"{s}]") for s in starts):
+        if not values.shared_text and all(
+            text.count(start) == text.count(f"{start}]") for start in starts
+        ):
             return [()] * len(names)
         values = dict(values.items())
     return [values.get(name) or () for name in names]
 
 
-# Records that follow each other share a text: one of a night, a kind and a camera. 1000 entries
-# hold more nights than a run asks for; the values of one text take some kilobytes.
+# Records of one night, kind and camera share a text, and follow each other. Chosen: 1000 entries
+# suffice for more nights than a run looks up. The values of one text take some kilobytes.
 @lru_cache(1000)
-def parse_common(text):
-    """Return the values of a text that many records share; nobody changes them."""
+def parse_shared(text):
+    """Return the values of a text that many records share; callers must not change them."""
     return json.loads(text)
 
 
 def forget_texts():
-    """Forget the values of shared texts that were asked for."""
-    parse_common.cache_clear()
+    """Empty the cache of `parse_shared`."""
+    parse_shared.cache_clear()

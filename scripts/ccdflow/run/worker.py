@@ -1,6 +1,6 @@
 """The executor: it runs the jobs of a plan in a pool of threads.
 
-Batches, the jobs that remain after a failure, and the tests use it. A run on one machine leaves the
+Batches use it, and so do the jobs that remain after a failure. A run on one machine leaves the
 order of jobs to Snakemake, and uses only `attempt`.
 """
 
@@ -13,10 +13,10 @@ from heapq import heapify, heappop, heappush
 from ccdflow.run import failures, job_records
 
 SWITCH_SECONDS = 0.0003
-"""Seconds for which a thread goes on while others wait, as `sys.setswitchinterval` takes them.
+"""Seconds for which a thread runs while others wait (`sys.setswitchinterval`).
 
-A thread yields at each system call and waits this long to go on. With Python's own, longer
-interval the cores are idle for a third of the time.
+A thread stops at each system call, and then waits so long until it runs again. With Python's
+default interval, which is longer, the cores are idle for a third of the time.
 """
 
 
@@ -47,9 +47,10 @@ def attempt(context, job, *, make, threads=1):
     """
     try:
         record = make(context, job, threads=threads)
-        job_records.write_record(context.results, record, job.done)
+        job_records.write_record(context.results, record, job.record_path)
     except BaseException as error:
-        # Ctrl-C reaches the main thread only; Snakemake waits for ever for a thread that ended.
+        # Ctrl-C reaches the main thread only. In other threads every error becomes a record:
+        # Snakemake waits for ever for a job whose thread has ended by an error.
         is_main = threading.current_thread() is threading.main_thread()
         if isinstance(error, KeyboardInterrupt) and is_main:
             raise
@@ -68,7 +69,7 @@ class WorkResult:
     unrecorded : dict of str to ccdflow.run.failures.JobFailure
         Products whose jobs could leave no record, with the reason.
     full_disk : ccdflow.run.failures.DiskFull or None
-        The full disk that ended the work early; None while there was room.
+        The error of the full disk that ended the work early; None if the disk had room.
     """
 
     records: dict[str, job_records.Record] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class WorkResult:
 
 
 def work_plan(context, jobs, *, threads, on_done=None):
-    """Make the products of these jobs as their kinds do, each after the jobs that it needs.
+    """Make the products of these jobs by their kinds, each after the jobs that it needs.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def work_plan(context, jobs, *, threads, on_done=None):
     jobs : iterable of ccdflow.run.job.Job
     threads : int
     on_done : callable, optional
-        See `work`, which also names the errors.
+        As for `work`; the errors are those of `work`.
 
     Returns
     -------
@@ -124,7 +125,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
     RuntimeError
         If some jobs wait for each other in a circle.
     Exception
-        The first error of a thread that no record holds, such as one of ``on_done``.
+        The first error that is not an error of a job, such as one of ``on_done``.
     """
     pool = _Pool(context, list(jobs), threads=threads, make=make, is_wide=is_wide, on_done=on_done)
     workers = [threading.Thread(target=pool.run, daemon=True) for _ in range(threads)]
@@ -138,7 +139,7 @@ def work(context, jobs, *, threads, make, is_wide=None, on_done=None):
 
 
 class _Pool:
-    """Jobs that wait, are ready or run; the threads share it under one lock.
+    """The jobs that wait, are ready or run; all threads share them under one lock.
 
     Parameters
     ----------
@@ -150,15 +151,15 @@ class _Pool:
     result : WorkResult
         The result so far.
     error : BaseException or None
-        The first error that no job accounts for.
+        The first error of a thread that is not an error of a job.
     followers : list of list of int
-        For each job the jobs that need it, by index.
-    missing_needs : list of int
-        Number of jobs that each job waits for.
+        For each job the indices of the jobs that need it.
+    n_missing_needs : list of int
+        For each job the number of jobs for which it still waits.
     ready_jobs : list of int
-        A heap of the jobs that can be done, by index.
-    n_remaining, busy_threads : int
-        Number of jobs not yet done, and of threads at work.
+        The indices of the jobs that can be done now, as a heap.
+    n_remaining, n_busy_threads : int
+        Number of jobs that are not done, and of threads at work.
     is_stopped : bool
         Whether no further job is begun.
     condition : threading.Condition
@@ -172,14 +173,14 @@ class _Pool:
         self.result, self.error = WorkResult(), None
         index_of = {job.product: index for index, job in enumerate(jobs)}
         self.followers = [[] for _ in jobs]
-        self.missing_needs = [0] * len(jobs)
+        self.n_missing_needs = [0] * len(jobs)
         for index, job in enumerate(jobs):
             for need in set(job.needs) & index_of.keys():
                 self.followers[index_of[need]].append(index)
-                self.missing_needs[index] += 1
-        self.ready_jobs = [index for index, count in enumerate(self.missing_needs) if not count]
+                self.n_missing_needs[index] += 1
+        self.ready_jobs = [index for index, count in enumerate(self.n_missing_needs) if not count]
         heapify(self.ready_jobs)
-        self.n_remaining, self.busy_threads, self.is_stopped = len(jobs), 0, False
+        self.n_remaining, self.n_busy_threads, self.is_stopped = len(jobs), 0, False
         self.condition = threading.Condition()
 
     def run(self):
@@ -189,7 +190,7 @@ class _Pool:
                 self._do(index)
         except BaseException as error:
             with self.condition:
-                # A later thread's error often follows from the first one.
+                # An error of another thread is often a consequence of the first error.
                 self.error = error if self.error is None else self.error
                 self.is_stopped = True
                 self.condition.notify_all()
@@ -199,24 +200,21 @@ class _Pool:
         with self.condition:
             while self.n_remaining and not self.is_stopped:
                 if self.ready_jobs and self._fits(self.jobs[self.ready_jobs[0]]):
-                    self.busy_threads += self._width(self.jobs[self.ready_jobs[0]])
+                    self.n_busy_threads += self._width(self.jobs[self.ready_jobs[0]])
                     return heappop(self.ready_jobs)
-                if not self.busy_threads:
-                    circle = [
-                        job.product
-                        for job, n in zip(self.jobs, self.missing_needs, strict=True)
-                        if n
-                    ]
+                if not self.n_busy_threads:
+                    counts = zip(self.jobs, self.n_missing_needs, strict=True)
+                    circle = [job.product for job, n_missing in counts if n_missing]
                     raise RuntimeError(f"jobs need each other in a circle: {', '.join(circle)}")
                 self.condition.wait()
         return None
 
     def _fits(self, job):
         """Return whether the threads that are free suffice for a job."""
-        return self.busy_threads + self._width(job) <= self.threads
+        return self.n_busy_threads + self._width(job) <= self.threads
 
     def _width(self, job):
-        """Return the number of threads of a job: a wide one has all, and no other beside it."""
+        """Return the number of threads that a job takes: all for a wide job, otherwise 1."""
         return self.threads if self.is_wide(job) else 1
 
     def _do(self, index):
@@ -233,18 +231,18 @@ class _Pool:
             self.on_done(record)
         with self.condition:
             self._note(job, record, failure)
-            self.busy_threads -= width
+            self.n_busy_threads -= width
             self.n_remaining -= 1
             if full_disk is not None:
                 self.result.full_disk, self.is_stopped = full_disk, True
             for follower in self.followers[index]:
-                self.missing_needs[follower] -= 1
-                if not self.missing_needs[follower]:
+                self.n_missing_needs[follower] -= 1
+                if not self.n_missing_needs[follower]:
                     heappush(self.ready_jobs, follower)
             self.condition.notify_all()
 
     def _note(self, job, record, failure):
-        """Note the record of a job, or why it could not be written; a full disk leaves neither."""
+        """Note the record of a job, or why it could not be written; neither for a full disk."""
         if record is not None:
             self.result.records[job.product] = record
         elif failure is not None:

@@ -116,7 +116,7 @@ def test_an_exposure_too_short_for_a_dark_is_another_question_than_an_unknown_on
     """The first needs no dark; of the other nobody knows."""
     choice = MasterChoice([]).night_choice_of("dark", frame())
     assert choice.exposure_key(0.0) != choice.exposure_key(None)
-    assert [choice.choose(s, None, None).needed for s in (0.0, None)] == [False, True]
+    assert [choice.choose(s, None, None).is_needed for s in (0.0, None)] == [False, True]
 
 
 def test_frames_of_unknown_exposure_are_named_with_their_own_temperature():

@@ -166,9 +166,9 @@ def test_temperatures_are_compared_by_set_point_where_there_is_one():
 def test_a_short_exposure_needs_no_dark():
     cooled = DetectorNoise(read_noise=10.0, dark_rate=0.01)
     choice = MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=99.0))
-    assert (choice.needed, choice.uses, choice.missing) == (False, (), None)
+    assert (choice.is_needed, choice.uses, choice.missing) == (False, (), None)
     assert Answer(choice).grade == "A"
-    assert MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).needed
+    assert MasterChoice([], noise=lambda setup: cooled).choose(DARK, frame(exptime=101.0)).is_needed
 
 
 def test_the_nearest_dark_of_another_setup_is_that_of_the_nearest_exposure():
@@ -190,7 +190,7 @@ def test_refusals_name_the_criterion_and_the_existing_masters():
         "no flat in r' of lfc 1x1 g1.1: there are g' (3, 2016-01-16), i' (3, 2016-01-16);"
         " nearest r' (3, 2016-01-16) with binning 2x2 instead of 1x1, unknown gain instead of g1.1"
     )
-    assert (choice.needed, choice.uses) == (True, ())
+    assert (choice.is_needed, choice.uses) == (True, ())
     assert Answer(choice, missing_master=choice.missing).grade == "C"
     dark = master(DARK, NIGHT, exptime=70.0, set_temperature=-20.0)
     assert missing_words(MasterChoice([dark]).choose(DARK, frame()).missing) == (
@@ -352,7 +352,7 @@ def test_random_archives_have_the_choice_of_the_plain_rule(seed):
         for kind in (BIAS, DARK, FLAT):
             choice = known.choose(kind, asked)
             assert shuffled.choose(kind, asked) == choice
-            if not choice.needed:
+            if not choice.is_needed:
                 assert kind == DARK
                 assert asked.exptime is not None
                 assert asked.exptime < 14

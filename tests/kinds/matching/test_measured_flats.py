@@ -72,7 +72,7 @@ class FlatArchive:
         """Return {product: why} of the next run, without pages."""
         session = begin(self.raw, self.results, CAMERAS, **_calibrate(config))
         session.lock.close()
-        return {job.product: job.why for job in session.plan.jobs_of_kind(*KINDS)}
+        return {job.product: job.reason for job in session.plan.jobs_of_kind(*KINDS)}
 
 
 def _calibrate(config):

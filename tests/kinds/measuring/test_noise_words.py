@@ -20,7 +20,7 @@ def context_and_records(*frames, shape=(100, 90)):
         file, product = f"s{number}.fits", f"calibrated/s{number}.fits"
         facts = {"type": "science", "filter": band, "grism": grism}
         rows[file] = SimpleNamespace(camera="cam", file=file, facts=facts, geometry="one")
-        steps = [SimpleNamespace(kind=kind, needed=True) for kind in ("bias", "dark", "flat")]
+        steps = [SimpleNamespace(kind=kind, is_needed=True) for kind in ("bias", "dark", "flat")]
         groups[product] = SimpleNamespace(files=(file,), night="2024-03-05", steps=steps)
         image = {"sky": 9.0, "sky_rms": measured, "sky_predicted": predicted}
         data = {"images": [image], "unit": "electron", "missing": list(missing)}

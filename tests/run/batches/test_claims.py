@@ -68,7 +68,7 @@ def test_a_second_process_reports_that_it_waits_for_the_first(tmp_path, holder):
         lines.append(line)
         process.kill()
 
-    claims.claim(batch, say=say, poll=0.01).close()
+    claims.claim(batch, say=say, poll_seconds=0.01).close()
     assert lines == [claims.waiting_line(batch)]
 
 
@@ -91,7 +91,10 @@ def test_a_holder_without_sign_of_life_is_not_waited_for(tmp_path, holder):
     holder(batch)
     clock, lines = FakeTime(lambda now: None), []
     signs = claims.SignsOfLife(clock=clock)
-    assert claims.claim(batch, say=lines.append, silence=600, poll=1, signs=signs) is None
+    assert (
+        claims.claim(batch, say=lines.append, most_silent_seconds=600, poll_seconds=1, signs=signs)
+        is None
+    )
     assert "no sign of life" in lines[-1]
     assert clock.now == 601
 
@@ -105,7 +108,9 @@ def test_silent_holders_are_waited_for_once_by_all_jobs_of_a_run(tmp_path, holde
     signs = claims.SignsOfLife(batches, clock=clock)
     clock.now = 100.0
     for batch in batches * 4:
-        claims.wait_for(batch, say=lines.append, silence=600, poll=1, signs=signs)
+        claims.wait_for(
+            batch, say=lines.append, most_silent_seconds=600, poll_seconds=1, signs=signs
+        )
     # From the plan of the run on, and not from the begin of each wait.
     assert clock.now == 601
     waiting = [claims.waiting_line(batch) for batch in batches]
@@ -124,7 +129,7 @@ def test_a_sign_of_one_holder_is_none_of_another(tmp_path, holder):
         lambda now: os.utime(batch_progress.count_path(lively), ns=(0, int(now * 1e9)))
     )
     signs = claims.SignsOfLife([lively, silent], clock=clock)
-    claims.wait_for(silent, say=[].append, silence=600, poll=1, signs=signs)
+    claims.wait_for(silent, say=[].append, most_silent_seconds=600, poll_seconds=1, signs=signs)
     assert clock.now == 601
     # Its last sign of life was seen at the last look at it, and counts from then on.
     assert signs.silence_of(lively) == 0
@@ -146,7 +151,9 @@ def test_signs_of_life_keep_others_waiting(tmp_path, holder):
     batch_progress.count_path(batch).write_text("")
     clock, lines = FakeTime(beat), []
     signs = claims.SignsOfLife(clock=clock)
-    claims.claim(batch, say=lines.append, silence=600, poll=100, signs=signs).close()
+    claims.claim(
+        batch, say=lines.append, most_silent_seconds=600, poll_seconds=100, signs=signs
+    ).close()
     assert lines == [claims.waiting_line(batch)]
     assert clock.now == 3000
 
@@ -195,7 +202,7 @@ def test_a_batch_withdrawn_while_another_batch_waits_for_the_first(tmp_path, hol
         process.kill()
 
     with pytest.raises(claims.Withdrawn, match=re.escape(str(batch))):
-        claims.claim(batch, say=withdraw, poll=0.01)
+        claims.claim(batch, say=withdraw, poll_seconds=0.01)
     assert not claims.lock_path(batch).exists()
 
 

@@ -143,11 +143,11 @@ def test_at_the_end_a_run_takes_in_the_records_of_its_own_jobs(kill_run):
     own = replace(running.plan.jobs[product], attempt=1)
     running.plan.jobs[product] = own
     record = job_records.Record(product, own.kind, own.key)
-    job_records.write_record(killed.results, record, own.done)
+    job_records.write_record(killed.results, record, own.record_path)
     for key, attempt in ((own.key, 0), ("0" * 16, 0), ("f" * 16, 0)):
         earlier = replace(own, key=key, attempt=attempt)
         failed = replace(record, key=key, status=job_records.FAILED, reason="an earlier one")
-        job_records.write_record(killed.results, failed, earlier.done)
+        job_records.write_record(killed.results, failed, earlier.record_path)
     running.lock = None
     session_end.finish(running)
     assert running.failed_records == []

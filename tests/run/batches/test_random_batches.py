@@ -68,19 +68,21 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
         parts = batch_splitting.split(session, is_split_by_night=each_night, writes_files=False)
         home = {product: batch for batch in parts for product in batch.products}
         assert sum(len(batch.products) for batch in parts) == len(home)
-        assert len({batch.name for batch in parts}) == len({batch.done for batch in parts})
+        assert len({batch.name for batch in parts}) == len({batch.record_path for batch in parts})
         earlier, places = [], list(jobs)
         for batch in parts:
             own = [jobs[product] for product in batch.products]
             assert own == sorted(own, key=lambda job: places.index(job.product))
-            needed = {home[need].done for job in own for need in job.needs} - {batch.done}
+            needed = {home[need].record_path for job in own for need in job.needs} - {
+                batch.record_path
+            }
             assert set(batch.earlier_records) == needed <= set(earlier), seed
             assert sum(job.kind == "frame" for job in own) <= most
             if batch.earlier_records:
                 kinds = {job.kind for job in own if {home[need] for need in job.needs} - {batch}}
                 assert len(kinds) == 1
                 assert sum(job.kind in kinds for job in own) <= most, seed
-            earlier.append(batch.done)
+            earlier.append(batch.record_path)
         staged = {each.name for each in KINDS if each.is_in_batches}
         alone = [job for job in jobs.values() if job.kind in staged and job.product not in home]
         hindered = [job for job in alone if any(need not in home for need in job.needs)]
@@ -95,17 +97,20 @@ def test_each_job_is_in_one_batch_or_left_with_all_that_needs_it(each_night, tmp
 
 def records_without(dead, made, parts, listed, jobs):
     """Return the records there are once Snakemake has ended and a batch has done a part only."""
-    records = {jobs[product].done for product in dead.products[:made]}
-    stopped = {dead.done}
+    records = {jobs[product].record_path for product in dead.products[:made]}
+    stopped = {dead.record_path}
     for batch in parts:
         if batch is dead or stopped & set(batch.earlier_records):
-            stopped.add(batch.done)
+            stopped.add(batch.record_path)
         else:
-            records |= {batch.done, *(jobs[product].done for product in batch.products)}
+            records |= {
+                batch.record_path,
+                *(jobs[product].record_path for product in batch.products),
+            }
     elsewhere = {product for batch in parts for product in batch.products}
     for product in (each for each in jobs if each not in elsewhere):
         if set(listed.records_of(jobs[product].needs)) <= {f"results/{each}" for each in records}:
-            records.add(jobs[product].done)
+            records.add(jobs[product].record_path)
     return records
 
 
@@ -137,7 +142,9 @@ def test_a_batch_that_dies_costs_only_its_own_jobs_and_their_products(
         for product, job in jobs.items():
             if concerned & set(job.needs):
                 concerned.add(product)
-        want = {product for product, job in jobs.items() if job.done not in records} - concerned
+        want = {
+            product for product, job in jobs.items() if job.record_path not in records
+        } - concerned
         want = {product for product in want if jobs[product].kind not in written}
         left = [job.product for job in listed.remaining_jobs(KINDS, makes_all=True)]
         assert {product for product in left if jobs[product].kind not in written} == want, seed

@@ -79,7 +79,7 @@ def test_no_line_is_printed_where_none_is_wanted():
 
 def test_products_of_other_processes_count():
     clock, stream = Clock(), io.StringIO()
-    progress = Progress(100, other_products=5, stream=stream, clock=clock)
+    progress = Progress(100, n_other_products=5, stream=stream, clock=clock)
     clock.now += 20
     progress.tick()
     progress.take_over(BatchCount(39, 2, 1))
@@ -111,7 +111,7 @@ def test_a_log_gets_no_second_line_while_nothing_happens():
 
 def test_a_line_is_not_longer_than_the_terminal_is_wide():
     clock, stream = Clock(), Terminal()
-    progress = Progress(10**30, other_products=9, stream=stream, clock=clock)
+    progress = Progress(10**30, n_other_products=9, stream=stream, clock=clock)
     run(progress, clock, 3, each=1, aside=(0, 1, 2))
     assert max(map(len, stream.getvalue().split("\r"))) == 79
 
@@ -143,7 +143,7 @@ def test_a_duration_in_words(seconds, text):
 
 def test_a_run_without_frames_counts_its_other_products():
     stream = io.StringIO()
-    progress = Progress(0, other_products=2, stream=stream)
+    progress = Progress(0, n_other_products=2, stream=stream)
     for _ in range(2):
         progress.tick(is_other_product=True)
     assert stream.getvalue() == "ccdflow: 2 of 2 other products\n"

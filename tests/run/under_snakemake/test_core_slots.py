@@ -26,10 +26,10 @@ class Jobs:
                 self.changed.wait_for(lambda: name in self.ended)
                 self.running.remove(name)
 
-        waiting = len(self.slots._waiting) + len(self.running)
+        waiting = len(self.slots._waiting_jobs) + len(self.running)
         self.threads.append(threading.Thread(target=work, daemon=True))
         self.threads[-1].start()
-        self.wait(lambda: len(self.slots._waiting) + len(self.running) > waiting)
+        self.wait(lambda: len(self.slots._waiting_jobs) + len(self.running) > waiting)
 
     def end(self, name):
         with self.changed:
@@ -53,7 +53,7 @@ def jobs():
     for thread in jobs.threads:
         thread.join(300)
         assert not thread.is_alive()
-    assert len(jobs.slots._free) == 2
+    assert len(jobs.slots._free_slots) == 2
 
 
 def test_no_more_jobs_than_cores_and_none_beside_one_that_takes_all(jobs):
@@ -65,8 +65,8 @@ def test_no_more_jobs_than_cores_and_none_beside_one_that_takes_all(jobs):
     assert sorted(jobs.running) == ["a", "b"]
     jobs.end("a")
     jobs.wait(lambda: jobs.running == ["b"])
-    # A core is free, and the job that asked before needs two.
-    assert len(jobs.slots._free) <= 1
+    # A core gets free; the job that asked first needs two, and the job behind it waits as well.
+    jobs.wait(lambda: len(jobs.slots._free_slots) == 1)
     assert jobs.running == ["b"]
     jobs.end("b")
     jobs.wait(lambda: jobs.running == ["wide"])
@@ -80,8 +80,8 @@ def test_a_job_that_fails_gives_its_slot_back():
     with pytest.raises(ZeroDivisionError), slots.hold(1):
         raise ZeroDivisionError
     with slots.hold(1):
-        assert slots._free == []
-    assert len(slots._free) == 1
+        assert slots._free_slots == []
+    assert len(slots._free_slots) == 1
 
 
 def test_jobs_of_many_threads_use_the_buffers_of_their_core():

@@ -98,7 +98,7 @@ def test_a_rule_that_names_another_kind_makes_nothing(begin):
     )
     with pytest.raises(steward.JobFailed, match=problem):
         run.make(bias.product, "dark")
-    assert not (run.session.context.results / bias.done).exists()
+    assert not (run.session.context.results / bias.record_path).exists()
 
 
 def test_a_record_of_another_node_that_does_not_appear_is_named_with_the_remedy(begin):
@@ -244,18 +244,18 @@ def test_a_former_name_of_a_setting_is_reported_first(run_settings):
 def test_many_frames_are_handed_on_and_the_rest_is_made_here(begin):
     run = begin(frames_per_batch=7)
     assert [batch.name for batch in run.batches] == ["2020-02-29", "2020-03-01"]
-    own = set(run.targets) - {f"{run.results}/{batch.done}" for batch in run.batches}
+    own = set(run.targets) - {f"{run.results}/{batch.record_path}" for batch in run.batches}
     assert own == {
         run.jobs.record_of(job)
         for job in run.session.plan.jobs.values()
         if job.kind in ("page", "bias table", "trends", "index")
     }
     page = "nights/2020-03-01/report.html"
-    assert f"{run.results}/{run.batches[1].done}" in run.jobs.records_needed(page)
+    assert f"{run.results}/{run.batches[1].record_path}" in run.jobs.records_needed(page)
     assert list(run.interruptions()) == [
         "2 of 2 batches were not finished (2020-02-29, 2020-03-01): run again"
     ]
-    run.messages.hear("... died with <Signals.SIGKILL: 9>.")
+    run.messages.note_failed_batch("... died with <Signals.SIGKILL: 9>.")
     assert "SIGKILL" in list(run.interruptions())[1]
 
 
@@ -268,7 +268,7 @@ def test_after_a_failure_pages_are_made_of_finished_products(begin):
     made = {
         job.product
         for job in run.session.plan.jobs.values()
-        if job_records.read_record(run.session.context.results / job.done)
+        if job_records.read_record(run.session.context.results / job.record_path)
     }
     assert {"nights/2020-02-29/report.html", "report.html", "bias_quality.csv"} <= made
     assert "nights/2020-03-01/report.html" not in made
@@ -282,7 +282,7 @@ def test_nothing_is_made_after_the_last_line(begin):
     # The records are in the ledger now, so that each job looks as if it had not run.
     run.make_remaining()
     assert (run.stream.getvalue(), run.progress.count) == (output, done)
-    assert not any((run.session.context.results / job.done).exists()
+    assert not any((run.session.context.results / job.record_path).exists()
                    for job in run.session.plan.jobs.values())  # fmt: skip
 
 
@@ -325,7 +325,7 @@ def test_a_record_that_cannot_be_written_fails_its_job_and_no_other(begin, monke
     def refuse_first(context, job, **options):
         if job.product == first:
             raise PermissionError(
-                errno.EACCES, "Permission denied", str(context.results / job.done)
+                errno.EACCES, "Permission denied", str(context.results / job.record_path)
             )
         return attempt(context, job, **options)
 
@@ -533,14 +533,14 @@ def test_a_job_of_the_main_process_waits_for_an_earlier_job_on_the_same_product(
     job = run.session.plan.jobs[product]
     batch = context.results / ".ccdflow/batches/earlier.0123.json"
     batch.write_text("{}")
-    run.session.busy_batches = {".ccdflow/batches/earlier.0123.json": {product: job.done}}
+    run.session.busy_batches = {".ccdflow/batches/earlier.0123.json": {product: job.record_path}}
     claim = claims.claim(batch)
     theirs = job_records.Record(product, job.kind, job.key, data={"by": "the earlier job"})
 
     def end_earlier(seconds):
         assert made == []
         if has_made_it:
-            job_records.write_record(context.results, theirs, job.done)
+            job_records.write_record(context.results, theirs, job.record_path)
         claim.close()
 
     def make(context, job, *, threads=1):
@@ -557,7 +557,7 @@ def test_a_job_of_the_main_process_waits_for_an_earlier_job_on_the_same_product(
         run.make_remaining()
     assert claim.closed
     assert made == ([] if has_made_it else [product])
-    record = job_records.read_record(context.results / job.done)
+    record = job_records.read_record(context.results / job.record_path)
     assert dict(record.data.items()) == (theirs.data if has_made_it else {})
     assert f"ccdflow: {claims.waiting_line(batch)}" in run.stream.getvalue().splitlines()
     # Another product waits for nobody.

@@ -127,7 +127,7 @@ class Calibration:
     @property
     def unneeded_steps(self):
         """The steps that the frame does not need, each with the reason: they lower no grade."""
-        is_needed = {step.kind: step.needed for step in self.group.steps}
+        is_needed = {step.kind: step.is_needed for step in self.group.steps}
         steps = [f"{kind}: no step of this frame" for kind in MASTER_KINDS if kind not in is_needed]
         return steps + [f"{kind}: none is needed" for kind in is_needed if not is_needed[kind]]
 

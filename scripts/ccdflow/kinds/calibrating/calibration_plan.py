@@ -492,7 +492,7 @@ class FramePlanner:
         # choices differ even between exposures a thousandth apart. Frames with the same answers,
         # camera and recipe differ only in their reduced frame and temperature.
         answers = [
-            (answer.kind, answer.step.needed, answer.use, answer.missing_master, answer.left_out)
+            (answer.kind, answer.step.is_needed, answer.use, answer.missing_master, answer.left_out)
             for answer in answers_of(context, group)
         ]
         sources = (OutcomeKey.SOURCES_ALIKE, row.camera, row.recipe, row.geometry, *answers)

@@ -128,7 +128,7 @@ class Science(CardsOfFrames, GroupedKind):
         """Calibrate a frame, or refuse it."""
         calibration = Calibration(context, context.group(job.product))
         if (
-            job.why == calibration_plan.MAY_CHANGE
+            job.reason == calibration_plan.MAY_CHANGE
             and (earlier_record := calibration.current_record) is not None
         ):
             return earlier_record

@@ -157,7 +157,7 @@ class ShutterCorrection:
     def _exposures_of_flat(self):
         """The exposures of the members of the frame's flat, seconds."""
         files = self._flat.data["members"]
-        return [exposure_of(self._context.row_of(reduced_product(file))) for file in files]
+        return [exposure_of(self._context.row_of_product(reduced_product(file))) for file in files]
 
     @property
     def _is_longer_than_dead_time(self):

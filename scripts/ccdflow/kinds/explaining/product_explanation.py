@@ -424,7 +424,7 @@ def _lines_on_today(product, context):
     job = context.jobs.get(product)
     if job is None:
         return ["  today    up to date: the next run leaves it as it is"]
-    lines = [f"  today    would be made again: {job.why}"]
+    lines = [f"  today    would be made again: {job.reason}"]
     group = context.find_group(product)
     for step in group.steps if group is not None else ():
         use = first_use(context, step)

@@ -94,7 +94,7 @@ def _awaited_properties(step, camera, light, seconds):
     seconds : float or None
         Exposure of the frame.
     """
-    if not step.needed:
+    if not step.is_needed:
         return
     # A later master that is a candidate may change or vanish.
     yield from (("", use.product, "", 0.0) for use in step.uses if is_later(use))

@@ -82,7 +82,7 @@ class PlannedMaster:
     @property
     def is_unneeded(self):
         """Whether the frames need no such master."""
-        return not self.answer.step.needed
+        return not self.answer.step.is_needed
 
     @property
     def grade(self):
@@ -222,7 +222,7 @@ def plain_step(context, answer):
     step, use = answer.step, answer.use
     if use is None:
         why_missing = match_sentences.missing_words(answer.missing_master)
-        step_without_master = StepWithoutMaster(step.kind, step.needed, why_missing)
+        step_without_master = StepWithoutMaster(step.kind, step.is_needed, why_missing)
         return (
             StepLeftOut(*step_without_master, answer.why_none)
             if answer.left_out

@@ -128,7 +128,7 @@ class CombineWork:
     @property
     def facts(self):
         """The header values of the members."""
-        return [self.context.row_of(record.product).facts for _, record in self.records_of_files]
+        return [self.context.row_of_product(record.product).facts for _, record in self.records_of_files]
 
     @property
     def dates(self):
@@ -165,7 +165,7 @@ class CombineWork:
     @property
     def _row(self):
         """The row of the first member."""
-        return self.context.row_of(reduced_product(self.files[0]))
+        return self.context.row_of_product(reduced_product(self.files[0]))
 
     @property
     def memory(self):

@@ -185,7 +185,9 @@ class MasterKind(CardsOfFrames, MastersOfNights, ReportedMasters):
         """Return the size of a group."""
         files = context.group(job.product).files
         pixels = [number_of_raw_pixels(context, context.row(file)) for file in files]
-        return Size(combined=len(files), largest=max(pixels, default=0), pixels=sum(pixels))
+        return Size(
+            n_combined=len(files), n_pixels_of_largest=max(pixels, default=0), n_pixels=sum(pixels)
+        )
 
     def cores_of(self, context, job, *, cores, has_others):
         """Return the number of cores for a master: half, so that two are made side by side, or all.

@@ -60,7 +60,7 @@ class Members:
     @property
     def rows(self):
         """The members' rows of the inventory."""
-        return [self.context.row_of(record.product) for _, record in self.records_of_files]
+        return [self.context.row_of_product(record.product) for _, record in self.records_of_files]
 
     @property
     def seconds(self):

@@ -128,7 +128,7 @@ def refusal_without_signal(context, frames):
     flags = [record.data.get("flags", {}) for _, record in frames]
     if not flags or not all(flags):
         return None
-    row = context.row_of(frames[0][1].product)
+    row = context.row_of_product(frames[0][1].product)
     names = {amplifier.name for amplifier in context.store.geometry(row.geometry).amplifiers}
     if set.intersection(*map(set, flags)) != names:
         return None

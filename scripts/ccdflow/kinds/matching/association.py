@@ -379,7 +379,7 @@ def missing_master(context, step):
     -------
     ccdflow.run.master_choices.Missing or None
     """
-    if not step.needed or first_use(context, step) is not None:
+    if not step.is_needed or first_use(context, step) is not None:
         return None
     if not step.uses:
         return step.missing

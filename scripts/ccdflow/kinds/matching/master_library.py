@@ -412,7 +412,7 @@ class MasterLibrary:
             # Most frames return here: they need no part of a larger window.
             return step
         cuts = []
-        if step.needed:
+        if step.is_needed:
             cuts = [(choice.choose(seconds, *degrees), region) for choice, region in larger_choices]
             cuts = [(larger_step, region) for larger_step, region in cuts if larger_step.uses]
         missing_master = None
@@ -421,7 +421,7 @@ class MasterLibrary:
         key = (id(step), missing_master, *[(id(larger), region) for larger, region in cuts])
         if key not in self._steps_with_cuts:
             uses = self._with_cuts(step.uses, cuts)
-            with_cuts = Step(step.kind, uses, step.needed, missing_master)
+            with_cuts = Step(step.kind, uses, step.is_needed, missing_master)
             # The steps of the key are kept: while they exist, no other object has their ids.
             self._steps_with_cuts[key] = with_cuts, step, cuts
         return self._steps_with_cuts[key][0]
@@ -455,7 +455,7 @@ class MasterLibrary:
         Where a group would fit, but has too few frames, the result names this group.
         """
         step_below_minimum = step
-        if step.needed:
+        if step.is_needed:
             step_below_minimum = self._choice_below_minimum.choose(self.kind.name, frame)
         if not step_below_minimum.uses:
             return step.missing and _with_values_of(step.missing, frame)

@@ -106,7 +106,7 @@ class BiasesOfDarks:
             _, best_bias = pairs[0]
             bias = self._bias_steps[products] = _with_pairs(self._bias, best_bias, products)
         uses = tuple([use for use, _ in pairs])
-        return bias, Step(dark.kind, uses, dark.needed, dark.missing, dark.pairs)
+        return bias, Step(dark.kind, uses, dark.is_needed, dark.missing, dark.pairs)
 
     def _pair_of(self, number, use):
         """Return a dark and its best bias, as `_with_best_bias` does.
@@ -209,7 +209,7 @@ def _with_pairs(bias, best_bias, pairs):
         candidate_pairs = ()
     if (uses, candidate_pairs) == (bias.uses, bias.pairs):
         return bias
-    return Step(bias.kind, uses, bias.needed, bias.missing, candidate_pairs)
+    return Step(bias.kind, uses, bias.is_needed, bias.missing, candidate_pairs)
 
 
 def bias_alone_first(step, rules):
@@ -235,7 +235,7 @@ def bias_alone_first(step, rules):
     uses = (*competing_uses, *other_uses)
     if uses == step.uses and not step.pairs:
         return step
-    return Step(step.kind, uses, step.needed, step.missing)
+    return Step(step.kind, uses, step.is_needed, step.missing)
 
 
 def rank_of(use, rules):

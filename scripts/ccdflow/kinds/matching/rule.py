@@ -319,7 +319,7 @@ class SetupChoice:
     def __init__(self, master_choice, kind, columns, noise):
         self.master_choice = master_choice
         self.kind, self.columns, self.noise = kind, columns, noise
-        self.unneeded_step = Step(kind, needed=False)
+        self.unneeded_step = Step(kind, is_needed=False)
 
 
 class NightChoice:

@@ -114,7 +114,11 @@ class MeasurementKind(GroupedKind):
         """Return the `Size` of a measurement: each member counts as a frame to be combined."""
         group = context.group(job.product)
         ny, nx = map(int, reversed(dict(group.shared)["size"].split("x")))
-        return Size(combined=len(group.files), largest=ny * nx, pixels=len(group.files) * ny * nx)
+        return Size(
+            n_combined=len(group.files),
+            n_pixels_of_largest=ny * nx,
+            n_pixels=len(group.files) * ny * nx,
+        )
 
 
 def masters_by_setup(context, kinds):

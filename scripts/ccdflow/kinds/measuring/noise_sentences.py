@@ -161,7 +161,7 @@ def _steps_not_taken(group, data):
     -------
     set of str
     """
-    needed_kinds = {step.kind for step in group.steps if step.needed}
+    needed_kinds = {step.kind for step in group.steps if step.is_needed}
     return {*data["missing"], *(kind for kind in MASTER_KINDS if kind not in needed_kinds)}
 
 

@@ -106,7 +106,7 @@ class Frame(Kind):
                 return
             # The product cannot be made again: no job is planned.
             planner.products_to_retire.add(product)
-            planner.dropped[product] = context.store.rows.pop(row.file)
+            planner.dropped_rows[product] = context.store.rows.pop(row.file)
             if row.is_unreadable:
                 # The row stays as an unread one: the next run tries to read its raw file.
                 context.store.rows[row.file] = unreadable_row(row)
@@ -117,7 +117,7 @@ class Frame(Kind):
 
     def basis(self, context, job):
         """Return the sources of a reduced frame."""
-        return frame_basis(context.row_of(job.product))
+        return frame_basis(context.row_of_product(job.product))
 
     @property
     def header_version(self):
@@ -131,7 +131,7 @@ class Frame(Kind):
 
     def header_version_of(self, record):
         """Return the version of a reduced frame's header; 1 where its record does not tell."""
-        return ledger.common_basis(record).get("header", 1)
+        return ledger.shared_basis(record).get("header", 1)
 
     def what_changed(self, earlier_basis, current_basis):
         """Say why a reduced frame is out of date."""
@@ -151,11 +151,11 @@ class Frame(Kind):
 
     def rows_and_groups(self, context, job):
         """Return the frame's own row, and no group."""
-        return [context.row_of(job.product)], []
+        return [context.row_of_product(job.product)], []
 
     def size(self, context, job):
         """Return the size of one frame."""
-        return size_of_frame(context, context.row_of(job.product))
+        return size_of_frame(context, context.row_of_product(job.product))
 
     def flags(self, context, records):
         """Yield (product, text) on copies, on amplifiers without signal, and of other warnings.
@@ -178,7 +178,7 @@ class Frame(Kind):
 
     def frame_reports(self, context, record):
         """Return type, filter, exposure, level and noise of a frame, or why it is set aside."""
-        row = context.row_of(record.product)
+        row = context.row_of_product(record.product)
         facts = row.facts
         seconds = f"{facts['exptime']:.4g} s" if isinstance(facts["exptime"], float | int) else ""
         words = [facts["type"], facts["filter"], seconds, facts["object"]]
@@ -205,7 +205,7 @@ class Frame(Kind):
 
     def closing_lines_of_one(self, context, record):
         """Return the lines on one frame: why it is not reduced, or the warnings on it."""
-        row = context.row_of(record.product)
+        row = context.row_of_product(record.product)
         warnings = [f"warning: {row.file}: {text}" for text in row.warnings.splitlines()]
         return super().closing_lines_of_one(context, record) + warnings
 

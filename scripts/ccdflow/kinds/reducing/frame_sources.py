@@ -231,7 +231,7 @@ def size_of_frame(context, row):
     def size_of_geometry():
         """Return the size of one frame of the row's geometry."""
         n_pixels = number_of_raw_pixels(context, row)
-        return Size(frames=1, largest=n_pixels, pixels=n_pixels)
+        return Size(n_frames=1, n_pixels_of_largest=n_pixels, n_pixels=n_pixels)
 
     return context.lookup((Lookup.SIZE_OF_FRAME, row.geometry), size_of_geometry)
 

@@ -154,7 +154,7 @@ def make_reduced_frame(context, job):
     OSError
         If the product cannot be written.
     """
-    row = context.row_of(job.product)
+    row = context.row_of_product(job.product)
     record = Record(job.product, job.kind, job.key, basis=frame_basis(row))
     try:
         with file_errors.raw_file_errors(row.file):

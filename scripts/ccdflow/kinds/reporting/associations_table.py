@@ -84,7 +84,7 @@ class Associations(ArchiveProduct):
         """Return whether any frame of the archive is calibrated, even one of a closed night."""
         return _has_frames(context)
 
-    def is_open(self, context):
+    def may_change(self, context):
         """Return whether a source of the table is still to be made.
 
         If this run refuses a master, its frames take another one or none.

@@ -209,7 +209,7 @@ def _draw_combined(context, group, data, name):
     name : str
         Name of the combined bias, for its title.
     """
-    row = context.row_of(reduced_frame(data["members"][0]))
+    row = context.row_of_product(reduced_frame(data["members"][0]))
     image = np.asarray(mapped_image_of(context, row, group.product))
     pictures = drawing_module("combined_picture")
     return pictures.combined_bias_picture(

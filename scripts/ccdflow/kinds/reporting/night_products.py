@@ -117,7 +117,7 @@ class NightPicture(NightProduct):
 
     def size(self, context, job):
         """Return the amount of work: one picture."""
-        return Size(pictures=1)
+        return Size(n_pictures=1)
 
     def drawn_groups(self, context, night):
         """Return the groups whose products the picture shows, if these are made.

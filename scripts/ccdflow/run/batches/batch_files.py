@@ -1,7 +1,7 @@
-"""The file of a batch: everything its process needs, so that it reads neither inventory nor ledger.
+"""The file of a batch: all that its process needs, so that it reads neither inventory nor ledger.
 
-The first line holds the batch's size, for readers that want only that; the second line holds the
-jobs, rows and records.
+The first line has the size of the batch, for readers that need nothing else; the second line has
+the jobs, rows and records.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def path_of(name, key):
 
 
 def write_batch(session, batch, *, is_queued=False):
-    """Write the file of a batch: all that its process reads.
+    """Write the file of a batch; return its path.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     batch : ccdflow.run.batches.batch_splitting.Batch
     is_queued : bool
-        Whether a job of the cluster may still queue for the batch after this process has ended.
+        Whether a cluster job of the batch may still be in the queue after this process has ended.
 
     Returns
     -------
@@ -71,13 +71,13 @@ def write_batch(session, batch, *, is_queued=False):
 
 
 def _contents_of_batch(session, batch):
-    """Return the jobs of a batch, and all that they read: plain values by name."""
+    """Return the jobs of a batch and the rows, groups and records that they read, for JSON."""
     context = session.context
     jobs = [session.plan.jobs[product] for product in batch.products]
     rows, groups = _rows_and_groups(context, jobs)
     products_read = {paths.reduced_frame(row.file) for row in rows}
     products_read.update(group.product for group in groups)
-    # A product that waits for another one stays as it was.
+    # The records of the products themselves: if a job waits for a source, its product stays.
     products_read.update(batch.products)
     names = {name for row in rows for name in (row.geometry, row.recipe) if name}
     other_jobs = _jobs_of_other_batches(session.plan.jobs, jobs, products_read)
@@ -96,7 +96,17 @@ def _contents_of_batch(session, batch):
 
 
 def _jobs_of_other_batches(jobs_by_product, jobs, products_needed):
-    """Return the jobs of other batches whose records these jobs read."""
+    """Return the jobs outside this batch whose records the jobs of this batch read.
+
+    Parameters
+    ----------
+    jobs_by_product : dict of str to ccdflow.run.job.Job
+        All jobs of the plan.
+    jobs : list of ccdflow.run.job.Job
+        Jobs of this batch.
+    products_needed : set of str
+        Products that these jobs read, beside those that they name as needs.
+    """
     products = {job.product for job in jobs}
     products_read = products_needed.union(*(job.needs for job in jobs)) - products
     return [
@@ -116,14 +126,14 @@ def _rows_and_groups(context, jobs):
 
 @cache
 def _hash_of_fields():
-    """Return a hash of the names of fields that this version writes into a batch's file."""
+    """Return the hash of ccdflow's version and of the names of fields in a batch's file."""
     classes = (Job, Group, Step, Use, Size, Row, job_records.Record)
     names = [[each.name for each in fields(stored_class)] for stored_class in classes]
     return digest([__version__, FACTS, names])
 
 
 def _head_of(path):
-    """Return the head of a batch's file, its first line; None for one that is withdrawn or gone.
+    """Return the values of the first line of a batch's file; None if it is withdrawn or gone.
 
     Raises
     ------
@@ -138,7 +148,13 @@ def _head_of(path):
 
 
 def _checked_head(path, line):
-    """Return the head of a batch's file, None for a withdrawn one.
+    """Return the values in the first line of a batch's file; None for a withdrawn batch.
+
+    Parameters
+    ----------
+    path : path-like
+    line : str
+        The first line of the file.
 
     Raises
     ------
@@ -161,7 +177,7 @@ def _checked_head(path, line):
 
 
 def _batch_contents(path):
-    """Return the contents of a batch's file.
+    """Return the jobs, rows, groups and records of a batch, as JSON has them.
 
     Raises
     ------
@@ -181,9 +197,7 @@ def _batch_contents(path):
 
 
 def size_of(path):
-    """Return the `Size` of a batch; only its first line is read.
-
-    A batch that is withdrawn or gone has size zero.
+    """Return the `Size` of a batch by the first line of its file; zeros if it is withdrawn or gone.
 
     Raises
     ------
@@ -197,7 +211,9 @@ def size_of(path):
 
 
 def earlier_batch_records(path):
-    """Return the records of the batches that come before one; read only its first line.
+    """Return the paths of the records of the batches for which a batch waits.
+
+    Only the first line of its file is read. The list is empty if the batch is withdrawn or gone.
 
     Raises
     ------
@@ -209,7 +225,7 @@ def earlier_batch_records(path):
 
 
 def read_batch(path, chain):
-    """Return the `Session` of a batch, with its unfinished jobs.
+    """Return the `Session` of a batch: its plan has the jobs that have left no record yet.
 
     Parameters
     ----------
@@ -253,19 +269,19 @@ def read_batch(path, chain):
         groups=groups,
     )
     results = context.results
-    undone = {
+    unfinished_jobs = {
         product: job
         for product, job in jobs.items()
-        if job_records.readable_record(results / job.done) is None
+        if job_records.readable_record(results / job.record_path) is None
     }
-    return Session(plan.Plan(context, undone, []), is_dry=False)
+    return Session(plan.Plan(context, unfinished_jobs, []), is_dry=False)
 
 
 def batches_awaited(path):
     """Return the paths of the batches of an earlier run that are at work on the same products.
 
-    Wait for them before the batch is read: `read_batch` leaves out the jobs that have left a record
-    by then.
+    The caller waits for these before it calls `read_batch`, which leaves out jobs that have left a
+    record by then.
 
     Raises
     ------
@@ -274,5 +290,5 @@ def batches_awaited(path):
     UserError
         If another version of ccdflow wrote it.
     """
-    data = _batch_contents(path)
-    return [Path(data["settings"]["results"]) / awaited for awaited in data["waits"]]
+    contents = _batch_contents(path)
+    return [Path(contents["settings"]["results"]) / awaited for awaited in contents["waits"]]

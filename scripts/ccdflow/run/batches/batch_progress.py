@@ -1,4 +1,4 @@
-"""The progress of each batch, which is also the sign of life of its process."""
+"""The file of counts of a batch: its progress, and the sign of life of its process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BEAT_SECONDS = 1.0
 
 
 def count_path(batch):
-    """Return the path of the file that holds a batch's progress."""
+    """Return the path of a batch's file of counts."""
     return Path(batch).with_suffix(".count")
 
 
 class Reporter:
-    """Writes the progress of this process, which is also its sign of life.
+    """Writes the count of finished products again and again, as progress and sign of life.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
-        """Start reporting."""
+        """Write the count, and begin to write it at intervals."""
         self.report()
         self._thread.start()
 
     def report(self):
-        """Write the count now; ignore a full disk here."""
+        """Write the count now; ignore an error of the system, such as a full disk."""
         count = self._count()
         try:
             atomic_write.write_text(
@@ -52,20 +52,20 @@ class Reporter:
             return
 
     def end(self):
-        """Write the last count; nothing is written after it."""
+        """Write the last count, and stop."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
         self.report()
 
     def _run(self):
-        """Write the count as a sign of life until the end."""
+        """Write the count every few seconds until the end."""
         while not self._ended.wait(self._beat):
             self.report()
 
 
 def read_count(batch):
-    """Return the `BatchCount` that a process has written; an empty one if there is no file."""
+    """Return the `BatchCount` in a batch's file of counts; zeros if the file cannot be read."""
     try:
         numbers = [int(word) for word in count_path(batch).read_text().split()]
     except (OSError, ValueError):

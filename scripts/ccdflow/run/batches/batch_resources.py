@@ -2,31 +2,40 @@
 
 import math
 
-# Seconds for a frame, Snakemake's share with it: measured on one core of 2.5 GHz with local disks.
+# Seconds for a frame beside its pixels, with Snakemake's own work: measured on one core of 2.5 GHz
+# with local disks.
 _FRAME_SECONDS = 0.03
 # Seconds for a million pixels: measured on one core of 2.5 GHz with local disks.
 _MEGAPIXEL_SECONDS = 0.03
 # Seconds for a picture: measured on one core of 2.5 GHz with local disks.
 _PICTURE_SECONDS = 1.5
-# Seconds for the start of four interpreters: measured on one core of 2.5 GHz with local disks.
+# Seconds for the start of a job, which is that of four Python processes: measured on one core of
+# 2.5 GHz with local disks.
 _START_SECONDS = 20.0
-# Times are multiplied by this number, to allow for shared file systems and slower nodes. Chosen: a
-# job that asks for too little is killed, and one that asks for too much only queues longer.
+# Estimated times are multiplied by this number, to allow for shared file systems and slower nodes.
+# Chosen: a job that asks for too little time is killed, and one that asks for too much only queues
+# longer.
 _TIME_MARGIN = 5.0
-# Threads of a job, at most. Chosen: a job for more cores waits longer for a node that has them.
+# Number of threads of a job, at most. Chosen: a job for more cores waits longer for a free node.
 _MOST_THREADS = 8
-# Memory in MB of a job's interpreters: two of the executor, and the child with its libraries.
+# Memory of a job's Python processes with their libraries, MB: two of Snakemake, one of the batch.
 _PROCESS_MEMORY = 1000
-# Seconds of work for which one more thread pays: the start of a job takes as long.
+# Bytes for each pixel of a frame that is reduced: inflated, as numbers, reduced, and its mask.
+_BYTES_OF_FRAME_PIXEL = 16
+# Bytes for each pixel of a frame that is combined, at most.
+_BYTES_OF_STACK_PIXEL = 8
+# Seconds of work for each thread. With less work the start of the job would take longer than that.
 _SECONDS_PER_THREAD = 20.0
+# A job asks for at least this many minutes. Chosen, not measured.
+_LEAST_MINUTES = 5
 
 
 def _estimated_seconds(size):
-    """Return the estimated seconds of one core for an amount of work, by rates of plain disks."""
+    """Return the estimated seconds of one core for an amount of work, without the time margin."""
     return (
-        size.frames * _FRAME_SECONDS
-        + size.pixels / 1e6 * _MEGAPIXEL_SECONDS
-        + size.pictures * _PICTURE_SECONDS
+        size.n_frames * _FRAME_SECONDS
+        + size.n_pixels / 1e6 * _MEGAPIXEL_SECONDS
+        + size.n_pictures * _PICTURE_SECONDS
     )
 
 
@@ -36,14 +45,14 @@ def cores(size):
 
 
 def memory(size, *, attempt=1, combine_memory=1000, threads=2):
-    """Return the memory that a cluster job asks for, MB.
+    """Return the memory that a cluster job asks for, in MB.
 
     Parameters
     ----------
     size : ccdflow.run.job.Size
         Size of the batch.
     attempt : int
-        Each further attempt asks for the same amount again.
+        From 1: the second attempt asks for twice the memory, the third for three times.
     combine_memory : float
         Memory for combining, in MB; the default is that of `limits: combine_memory`.
     threads : int
@@ -53,21 +62,21 @@ def memory(size, *, attempt=1, combine_memory=1000, threads=2):
     -------
     int
     """
-    # Bytes for each pixel of a frame: inflated, as numbers, reduced, and a mask.
-    frame_memory = threads * size.largest * 16 / 1e6
-    stack_memory = min(combine_memory, size.combined * size.largest * 8 / 1e6)
+    frame_memory = threads * size.n_pixels_of_largest * _BYTES_OF_FRAME_PIXEL / 1e6
+    stack_pixels = size.n_combined * size.n_pixels_of_largest
+    stack_memory = min(combine_memory, stack_pixels * _BYTES_OF_STACK_PIXEL / 1e6)
     return attempt * math.ceil((_PROCESS_MEMORY + max(frame_memory, stack_memory)) / 100) * 100
 
 
 def runtime(size, *, attempt=1, threads=2):
-    """Return the minutes that a cluster job asks for.
+    """Return the time limit that a cluster job asks for, in minutes.
 
     Parameters
     ----------
     size : ccdflow.run.job.Size
         Size of the batch.
     attempt : int, optional
-        From 1; each further attempt asks for the same amount again.
+        From 1: the second attempt asks for twice the time, the third for three times.
     threads : int, optional
         The default is the least that `cores` returns.
 
@@ -76,4 +85,4 @@ def runtime(size, *, attempt=1, threads=2):
     int
     """
     seconds = _START_SECONDS + _estimated_seconds(size) / threads
-    return attempt * max(5, math.ceil(_TIME_MARGIN * seconds / 60))
+    return attempt * max(_LEAST_MINUTES, math.ceil(_TIME_MARGIN * seconds / 60))

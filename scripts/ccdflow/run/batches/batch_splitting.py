@@ -23,9 +23,10 @@ class Batch:
     key : str
         Hash of its jobs.
     products : tuple of str
+        The products that its jobs make.
     size : Size
     earlier_records : tuple of str
-        Paths of the records of the batches that come first.
+        Paths of the records of the batches for which it waits.
     """
 
     name: str
@@ -40,33 +41,33 @@ class Batch:
         return path_of(self.name, self.key)
 
     @cached_property
-    def done(self):
-        """The path of the record that marks the whole batch as done."""
+    def record_path(self):
+        """The path of the batch's own record, relative to the results folder."""
         return paths.done_record(f"batches/{self.name}", self.key)
 
 
 def split(session, *, is_split_by_night, writes_files=True):
     """Split the jobs of a run into batches, and write their files.
 
-    A job that needs products of one batch only joins that batch. A job that needs products of
-    several batches joins a batch of its own kind, which waits for them: one for each night on a
-    cluster, one for several nights elsewhere. The main process makes the kinds that are in no
-    batch; without a cluster also the jobs that need several batches, and what needs these, as long
-    as they are no more than a batch holds.
+    A job that needs products of only one batch joins that batch. A job that needs products of
+    several batches joins a batch of its own kind, which waits for them. Such a batch is of one
+    night on a cluster, and of several nights elsewhere. The main process makes the products of
+    kinds that are in no batch. Without a cluster it also makes the products that need several
+    batches, and those that depend on these, unless they are more than a batch holds.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     is_split_by_night : bool
-        Make a batch for each night (for a cluster); otherwise gather nights until they hold
-        ``frames_per_batch`` frames. A night with more frames is split into parts.
+        Whether each night gets a batch of its own (for a cluster). Otherwise a batch has as many
+        nights as hold ``frames_per_batch`` frames. A night with more frames is split into parts.
     writes_files : bool
         Whether the batches' files are written.
 
     Returns
     -------
     list of Batch
-        Each batch follows those that it waits for.
+        Each batch comes after the batches for which it waits.
     """
     most_jobs = session.context.settings["frames_per_batch"]
     jobs_by_kind = _jobs_by_kind(session.plan)
@@ -92,7 +93,7 @@ def split(session, *, is_split_by_night, writes_files=True):
 
 
 def _batches_of_parts(session, jobs_by_batch, batch_by_product):
-    """Return the `Batch` of each part of a plan, each behind those that it waits for.
+    """Return the `Batch` of each part of a plan, each after the batches for which it waits.
 
     Parameters
     ----------
@@ -114,16 +115,17 @@ def _batches_of_parts(session, jobs_by_batch, batch_by_product):
 
 def _needs_of(jobs):
     """Return the set of products that some jobs need."""
-    # Thousands of frames need their own reduced frame first, and then the same masters.
+    # Each calibrated frame needs its own reduced frame first, and then the masters that thousands
+    # of frames share.
     reduced_frames = {job.needs[0] for job in jobs if job.needs}
     return reduced_frames.union(*{job.needs[1:] for job in jobs})
 
 
 def needs_batches(plan):
-    """Return whether a plan has more jobs than one machine's Snakemake is given one by one.
+    """Return whether a plan has too many jobs for Snakemake to start them one by one.
 
-    The larger of two numbers counts: that of the frames to reduce, and that of all other jobs that
-    a batch may hold. A changed setting may make all calibrated frames again, and reduce none.
+    The larger of two numbers decides: that of frames to reduce, and that of all other jobs that may
+    be in batches. A changed setting may make all calibrated frames again and reduce no frame.
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ def needs_batches(plan):
 
 
 def _jobs_by_kind(plan):
-    """Return {kind: jobs} of the kinds whose jobs a batch may hold; frames are the first."""
+    """Return {kind: jobs} of the kinds whose jobs may be in batches; frames are the first kind."""
     chain = plan.context.chain
     jobs = {kind.name: [] for kind in chain if kind.is_in_batches or kind is chain.first}
     for job in plan.jobs.values():
@@ -154,13 +156,13 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
     ----------
     plan : ccdflow.run.plan.Plan
     frames : dict of str to list of ccdflow.run.job.Job
-        The frames of each batch, to which other jobs are joined.
+        The jobs of frames in each batch; other jobs join these.
     jobs_by_kind : dict of str to list of ccdflow.run.job.Job
-        Jobs of the kinds after frames.
+        The jobs of the kinds after frames.
     most_jobs : int
-        Jobs in a batch of several nights, at most.
+        Number of jobs in a batch of several nights, at most.
     is_split_by_night : bool
-        Make a batch for each night.
+        Whether each night gets a batch of its own.
     gathers_nights : bool
         Whether jobs that need several batches get batches of their own.
     """
@@ -170,12 +172,12 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
         unjoined_jobs = _join_batch(jobs_of_kind, plan.jobs, jobs_by_batch, batch_by_product)
         if not gathers_nights:
             continue
-        # Jobs of nights without new frames wait for no other job.
-        free_jobs, waiting_jobs = [], []
+        # A job of a night without new frames waits for no other job.
+        ready_jobs, waiting_jobs = [], []
         for job in unjoined_jobs:
-            waits = any(need in plan.jobs for need in job.needs)
-            (waiting_jobs if waits else free_jobs).append(job)
-        for jobs, suffix in ((free_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
+            is_waiting = any(need in plan.jobs for need in job.needs)
+            (waiting_jobs if is_waiting else ready_jobs).append(job)
+        for jobs, suffix in ((ready_jobs, ""), (waiting_jobs, f"_{kind}".replace(" ", "_"))):
             jobs_by_nights = _split_nights(_jobs_by_night(jobs), most_jobs, is_split_by_night)
             for nights, jobs_of_nights in jobs_by_nights.items():
                 name = f"{nights}{suffix}"
@@ -185,10 +187,10 @@ def _jobs_of_batches(plan, *, frames, jobs_by_kind, most_jobs, is_split_by_night
 
 
 def _join_batch(jobs, jobs_by_product, jobs_by_batch, batch_by_product):
-    """Put jobs of a kind that need one batch into that batch; return those that need several.
+    """Put jobs of a kind that need only one batch into that batch; return the other jobs.
 
-    A batch waits only for batches of earlier kinds, so no two wait for each other. A job that needs
-    a product outside all batches is left to the main process.
+    A batch waits only for batches of earlier kinds, so no two batches wait for each other. A job
+    that needs a product outside all batches is left to the main process, and is not returned.
 
     Parameters
     ----------
@@ -196,20 +198,26 @@ def _join_batch(jobs, jobs_by_product, jobs_by_batch, batch_by_product):
     jobs_by_product : dict of str to ccdflow.run.job.Job
         All jobs of the plan.
     jobs_by_batch : dict of str to list of ccdflow.run.job.Job
-        The jobs of each batch; some are added.
+        The jobs of each batch; changed in place.
     batch_by_product : dict of str to str
-        The name of the batch of each product; some are added.
+        The name of the batch of each product; changed in place.
+
+    Returns
+    -------
+    list of ccdflow.run.job.Job
+        Jobs that need products of several batches, or of none.
     """
     unjoined_jobs, names_by_needs = [], {}
     for job in jobs:
-        # Thousands of frames need their own reduced frame first, and then the same masters.
-        first, masters = job.needs[:1], job.needs[1:]
+        # Each calibrated frame needs its own reduced frame first, and then the masters that
+        # thousands of frames share.
+        reduced_frame, masters = job.needs[:1], job.needs[1:]
         names = names_by_needs.get(masters)
         if names is None:
             names = names_by_needs[masters] = _batch_names_of(
                 masters, jobs_by_product, batch_by_product
             )
-        names = names | _batch_names_of(first, jobs_by_product, batch_by_product)
+        names = names | _batch_names_of(reduced_frame, jobs_by_product, batch_by_product)
         if None in names:
             continue
         if len(names) == 1:
@@ -222,15 +230,15 @@ def _join_batch(jobs, jobs_by_product, jobs_by_batch, batch_by_product):
 
 
 def _batch_names_of(needs, jobs_by_product, batch_by_product):
-    """Return the batches of some needs: None among them for one that is made outside all batches.
+    """Return the names of the batches that make some products, a set; None for no batch.
 
     Parameters
     ----------
     needs : iterable of str
     jobs_by_product : dict of str to ccdflow.run.job.Job
-        All jobs of the plan: only planned needs count.
+        All jobs of the plan. A product without a job is current, and adds no name.
     batch_by_product : dict of str to str
-        The batch of each product.
+        The name of the batch of each product.
     """
     names = set(map(batch_by_product.get, needs))
     if None in names:
@@ -248,12 +256,12 @@ def _batch_of_jobs(context, name, jobs, earlier_batches):
     jobs : list of ccdflow.run.job.Job
         Jobs of one process, in the order in which they are made.
     earlier_batches : list of Batch
-        Batches whose records it waits for.
+        Batches for which this batch waits.
     """
     key = digest([[job.product, job.key_in_name, job.attempt] for job in jobs])
     products = tuple(job.product for job in jobs)
     size = _total_size(context, jobs)
-    return Batch(name, key, products, size, tuple(each.done for each in earlier_batches))
+    return Batch(name, key, products, size, tuple(each.record_path for each in earlier_batches))
 
 
 def _jobs_by_night(jobs):
@@ -272,9 +280,9 @@ def _split_nights(jobs_by_night, most_jobs, is_split_by_night):
     jobs_by_night : dict of str to list of ccdflow.run.job.Job
         The jobs of each night, in the order of the nights.
     most_jobs : int
-        Jobs in a batch, at most: a night with more is parted.
+        Number of jobs in a batch, at most: a night with more jobs is split into parts.
     is_split_by_night : bool
-        Make a batch for each night, instead of bundles of nights.
+        Whether each night gets a batch of its own, instead of bundles of nights.
     """
     jobs_by_batch, bundle_nights, bundle_jobs = {}, [], []
     bundle_size = 1 if is_split_by_night else _size_of_bundle(jobs_by_night, most_jobs)
@@ -292,14 +300,14 @@ def _split_nights(jobs_by_night, most_jobs, is_split_by_night):
 
 
 def _size_of_bundle(jobs_by_night, most_jobs):
-    """Return the jobs in a bundle of nights: as few bundles as possible, all of about one size."""
+    """Return the number of jobs in a bundle of nights, for few bundles of about one size."""
     n_jobs = sum(len(jobs) for jobs in jobs_by_night.values() if len(jobs) <= most_jobs)
     n_bundles = max(1, math.ceil(n_jobs / most_jobs))
     return max(1, n_jobs / n_bundles)
 
 
 def _parts_of_night(night, jobs, most_jobs):
-    """Return {name: jobs} of the parts of a night with too many jobs, all of about one size."""
+    """Return {name: jobs} of the parts of a night with too many jobs; the parts are about equal."""
     n_parts = math.ceil(len(jobs) / most_jobs)
     size = math.ceil(len(jobs) / n_parts)
     return {
@@ -311,12 +319,12 @@ def _parts_of_night(night, jobs, most_jobs):
 
 
 def _batch_name(nights):
-    """Return the name of a batch of some nights in order, as a part of a path."""
+    """Return the name of a batch, which is a part of paths, by its nights in order."""
     first, last = paths.segment(nights[0]), paths.segment(nights[-1])
     return first if len(nights) == 1 else f"{first}_to_{last}"
 
 
 def _total_size(context, jobs):
-    """Return the sum of the amounts of work of some jobs, as their kinds estimate it."""
+    """Return the `Size` of some jobs together, as their kinds estimate it."""
     by_name = context.chain.by_name
     return Size.total(by_name(job.kind).size(context, job) for job in jobs)

@@ -14,18 +14,18 @@ from ccdflow.run.lines.progress import BatchCount, Progress
 from ccdflow.run.processes import parent_process
 
 BATCH = "batch"
-"""The kind of a record of a batch."""
+"""The name that the record of a batch has in the place of a kind."""
 
 DISK_FULL_STATUS = 28
-"""Exit status for a full disk."""
+"""The exit status of a batch's process if the disk is full."""
 
-# Seconds within which the records of earlier batches appear. A network file system shows files of
-# other machines late: NFS keeps the list of a folder for 60 s at most by default (acdirmax).
+# Seconds to wait for the records of earlier batches. A network file system shows files of other
+# machines late: by default NFS keeps the list of a folder for 60 s at most (acdirmax).
 _MOST_LATE_SECONDS = 60.0
 
 
 def make_all(path, *, chain, threads, parent=None, say=print):
-    """Make the products of a batch, once no other process works on it.
+    """Make the products of a batch, once no other process works on it; return the exit status.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
     parent : int, optional
         The process that this one must not outlive.
     say : callable
-        Called with one line for each event.
+        Called with each line for the user or the log.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def make_all(path, *, chain, threads, parent=None, say=print):
 
 
 def _make_claimed(path, chain, threads, parent, say):
-    """Make the products of a batch that this process holds; return how it ended.
+    """Make the products of a batch that this process has claimed; return the exit status.
 
     Parameters
     ----------
@@ -76,22 +76,21 @@ def _make_claimed(path, chain, threads, parent, say):
         As for `make_all`.
     """
     meter = None
-    # Other processes wait for this one, while it waits itself.
+    # Reports before the first job: other processes wait for this one while it waits itself.
     reporter = batch_progress.Reporter(
         path, lambda: meter.progress.count if meter else BatchCount()
     )
     reporter.start()
     try:
-        # As long as a process of an earlier run is at work, it may leave records of these jobs.
+        # A process of an earlier run that is still at work may leave records of these jobs.
         awaited_batches = batches_awaited(path)
         signs = claims.SignsOfLife(awaited_batches)
         for awaited in awaited_batches:
             claims.wait_for(awaited, say=say, signs=signs)
         session = read_batch(path, chain)
         context = session.context
-        # Snakemake starts a batch after those before it. But a job that a killed run has left in
-        # the queue of a cluster may start when it likes, and find the batch of a later run under
-        # its name.
+        # Snakemake starts a batch after the batches that it needs. But a killed run may have left a
+        # job in the queue of a cluster, which starts earlier if a batch of this run has its name.
         earlier_records = [context.results / record for record in earlier_batch_records(path)]
         missing_record = job_records.await_records(earlier_records, _MOST_LATE_SECONDS)
         if missing_record is not None:
@@ -101,7 +100,7 @@ def _make_claimed(path, chain, threads, parent, say):
                 " batch starts it again"
             )
             return 1
-        # A parent process shows the progress itself.
+        # A main process on this machine shows the progress of all its batches itself.
         meter = _Meter(context, mode="plain" if parent is None else "none")
         result = worker.work_plan(
             context, session.plan.jobs.values(), threads=threads, on_done=meter.tick
@@ -119,7 +118,7 @@ def _make_claimed(path, chain, threads, parent, say):
 
 
 class _Meter:
-    """Counts the finished jobs of a batch, including those of earlier attempts.
+    """Counts the finished jobs of a batch, also jobs that an earlier process has finished.
 
     Parameters
     ----------
@@ -129,14 +128,14 @@ class _Meter:
     """
 
     def __init__(self, context, *, mode):
-        made_before = tally(context)
+        count_of_earlier_jobs = tally(context)
         self._first = context.chain.first.name
-        frames = sum(job.kind == self._first for job in context.jobs.values())
-        self.progress = Progress(frames, other_products=len(context.jobs) - frames, mode=mode)
-        self.progress.take_over(made_before)
+        n_frames = sum(job.kind == self._first for job in context.jobs.values())
+        self.progress = Progress(n_frames, n_other_products=len(context.jobs) - n_frames, mode=mode)
+        self.progress.take_over(count_of_earlier_jobs)
 
     def tick(self, record):
-        """Count one more job."""
+        """Count a finished job by its record."""
         is_frame = record.kind == self._first
         self.progress.tick(
             is_set_aside=is_frame and record.status != job_records.MADE,
@@ -148,7 +147,7 @@ def tally(context):
     """Return the `BatchCount` of a batch's jobs that have left a record."""
     frames = set_aside = other_products = 0
     for job in context.jobs.values():
-        record = job_records.readable_record(context.results / job.done)
+        record = job_records.readable_record(context.results / job.record_path)
         if record is None:
             continue
         if job.kind == context.chain.first.name:
@@ -160,7 +159,7 @@ def tally(context):
 
 
 def record_batch(context, path):
-    """Leave the record of a finished batch, if each of its jobs has left one.
+    """Write the record of a batch if each of its jobs has left a record; return whether it did.
 
     Parameters
     ----------

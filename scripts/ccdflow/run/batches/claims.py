@@ -1,8 +1,8 @@
 """Locks on batches, which outlive the main process.
 
 A killed main process leaves jobs on the cluster. Each job holds a lock, which the kernel (or the
-file server) releases when the job ends. It also shows a sign of life (`batch_progress`), for file
-systems whose locks do not work between machines or survive a dead machine.
+file server) releases when the job ends. Each job also writes a sign of life (`batch_progress`): on
+some file systems locks do not work between machines, on others they survive a dead machine.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ MOST_SILENT_SECONDS = 600.0
 """A process counts as dead after this many seconds without a sign of life: a network file system
 may hold one for minutes."""
 
-# Seconds between two looks at a claim.
+# Seconds between two tries to take a lock that another process holds.
 _POLL_SECONDS = 1.0
 
 WITHDRAWN_LINE = '"withdrawn"\n'
-"""Text in the place of a withdrawn batch."""
+"""The line that replaces the content of a withdrawn batch's file."""
 
 _WITHDRAWN_BYTES = WITHDRAWN_LINE.encode()
-# Answers of a file system without locks.
+# Errors of a file system that has no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Withdrawn(Exception):
-    """The batch no longer holds: a later main process has made a new plan."""
+    """The batch is no longer wanted: a later main process has made a new plan."""
 
 
 def lock_path(batch):
@@ -74,21 +74,22 @@ def try_lock(path):
 
 
 def _no_sign():
-    """Show no sign of life: nobody watches the process that waits."""
+    """Do nothing: no other process watches whether this one still waits."""
 
 
 class SignsOfLife:
-    """The signs of life that a process has seen of others, and when.
+    """The last sign of life of each batch that this process waits for, and the time of each.
 
-    All waits of the process share them: another one that is silent is waited for once, and the
-    waits for several silent ones do not add up.
+    All waits of this process share one object. Each silent batch is waited for once, and the waits
+    for several silent batches do not add up.
 
     Parameters
     ----------
     batches : iterable of path-like, optional
-        Batches whose sign is noted now; that of another one is noted at the first question.
+        Batches whose sign is noted now. The sign of any other batch is noted by the first call of
+        `silence_of` for it.
     clock : module or object, optional
-        Has `monotonic` and `sleep`, as `time`, the default; tests give another one.
+        Has the functions `monotonic` and `sleep`; the default is the module `time`.
     """
 
     def __init__(self, batches=(), *, clock=None):
@@ -99,7 +100,7 @@ class SignsOfLife:
             self.silence_of(batch)
 
     def silence_of(self, batch):
-        """Return for how many seconds no new sign of life of a batch's process was seen."""
+        """Return the seconds since this process saw a new sign of life of a batch's process."""
         batch, now = Path(batch), self._clock.monotonic()
         sign = _sign_of_life(batch)
         with self._lock:
@@ -128,7 +129,14 @@ class SignsOfLife:
             say(line)
 
 
-def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, signs=None):
+def claim(
+    batch,
+    *,
+    say=print,
+    most_silent_seconds=MOST_SILENT_SECONDS,
+    poll_seconds=_POLL_SECONDS,
+    signs=None,
+):
     """Wait until no other process works on a batch, and lock it.
 
     Parameters
@@ -136,19 +144,19 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, 
     batch : path-like
         The batch's file.
     say : callable
-        Takes a line if it has to wait, and another if the holder gives no sign of life.
-    silence : float
+        Called with a line if this process has to wait, and with a second line if the holder gives
+        no sign of life.
+    most_silent_seconds : float
         Seconds without a sign of life after which the holder counts as dead.
-    poll : float
-        Seconds between two looks.
+    poll_seconds : float
+        Seconds between two tries to take the lock.
     signs : SignsOfLife, optional
         Shared by all waits of this process.
 
     Returns
     -------
     file object or None
-        To be kept until the work is done; closing it releases the lock. None where the holder gives
-        no sign of life.
+        The lock: it is held until the file is closed. None where the holder gives no sign of life.
 
     Raises
     ------
@@ -158,10 +166,12 @@ def claim(batch, *, say=print, silence=MOST_SILENT_SECONDS, poll=_POLL_SECONDS, 
     batch = Path(batch)
     if is_withdrawn(batch):
         raise Withdrawn(str(batch))
-    file = _wait_for_process(batch, say, silence, poll, _no_sign, signs or SignsOfLife())
+    file = _wait_for_process(
+        batch, say, most_silent_seconds, poll_seconds, _no_sign, signs or SignsOfLife()
+    )
     if is_withdrawn(batch):
         if file is not None:
-            # The file goes while it is locked: one of that name may be another process's later.
+            # Removed while it is locked: later another process may have a new file of this name.
             lock_path(batch).unlink(missing_ok=True)
             file.close()
         raise Withdrawn(str(batch))
@@ -196,8 +206,8 @@ def wait_for(
     batch,
     *,
     say=print,
-    silence=MOST_SILENT_SECONDS,
-    poll=_POLL_SECONDS,
+    most_silent_seconds=MOST_SILENT_SECONDS,
+    poll_seconds=_POLL_SECONDS,
     note_life=_no_sign,
     signs=None,
 ):
@@ -208,24 +218,26 @@ def wait_for(
     batch : path-like
         The batch's file.
     say : callable, optional
-        Takes a line: another process works on it, or is silent.
-    silence : float, optional
-        Seconds without a sign of life after which it counts as dead.
-    poll : float, optional
-        Seconds between two looks.
+        Called with a line if another process works on the batch, or gives no sign of life.
+    most_silent_seconds : float, optional
+        Seconds without a sign of life after which that process counts as dead.
+    poll_seconds : float, optional
+        Seconds between two tries to take the lock.
     note_life : callable, optional
-        Called at each look: whoever watches this process sees that it waits, and does not hang.
+        Called after each try that has failed: it shows that this process waits, and does not hang.
     signs : SignsOfLife, optional
         Shared by all waits of this process.
     """
     if lock_path(batch).exists():
         signs = signs or SignsOfLife()
-        file = _wait_for_process(Path(batch), say, silence, poll, note_life, signs)
+        file = _wait_for_process(
+            Path(batch), say, most_silent_seconds, poll_seconds, note_life, signs
+        )
         if file is not None:
             file.close()
 
 
-def _wait_for_process(batch, say, silence, poll, note_life, signs):
+def _wait_for_process(batch, say, most_silent_seconds, poll_seconds, note_life, signs):
     """Return the lock of a batch once its process ended; None where it gives no sign of life.
 
     Parameters
@@ -233,10 +245,10 @@ def _wait_for_process(batch, say, silence, poll, note_life, signs):
     batch : pathlib.Path
     say : callable
         Takes a line.
-    silence : float
+    most_silent_seconds : float
         Seconds without a sign of life after which the process counts as dead: locks may survive a
         dead machine.
-    poll : float
+    poll_seconds : float
         Seconds between two tries.
     note_life : callable
         Called after each try that has failed.
@@ -246,18 +258,19 @@ def _wait_for_process(batch, say, silence, poll, note_life, signs):
     while (file := try_lock(path)) is None:
         note_life()
         signs.say_once(say, waiting_line(batch))
-        if signs.silence_of(batch) > silence:
+        if signs.silence_of(batch) > most_silent_seconds:
             signs.say_once(
                 say,
-                f"no sign of life of the earlier job on {batch.stem} for {silence:.0f} s: going on",
+                f"no sign of life of the earlier job on {batch.stem} for"
+                f" {most_silent_seconds:.0f} s: going on",
             )
             return None
-        signs.sleep(poll)
+        signs.sleep(poll_seconds)
     return file
 
 
 def _sign_of_life(batch):
-    """Return when a process last wrote its count, in ns of the file's clock; None for never."""
+    """Return the time of a batch's file of counts, ns since the epoch; None without that file."""
     try:
         return count_path(batch).stat().st_mtime_ns
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The withdrawal of the batches of an earlier run, and the records of those still at work."""
+"""The withdrawal of batches of an earlier run, and the records of batches still at work."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ccdflow.files import atomic_write
 from ccdflow.run.batches.batch_progress import count_path
 from ccdflow.run.batches.claims import WITHDRAWN_LINE, lock_path, try_lock
 
-# Seconds, thirty days, for which a withdrawn batch is kept: longer than a job may queue.
+# Seconds for which the file of a withdrawn batch is kept: longer than a job stays in a queue.
 _LONGEST_AGE = 30 * 86400.0
 
 
 def withdraw(results, *, is_run_over=False):
-    """Withdraw the batches that no process works on.
+    """Withdraw the batches on which no process works; return the batches that are still at work.
 
-    Only the process that holds the results folder may do this. A withdrawn batch leaves a short
-    file in its place for a while, so that a queueing cluster job sees the withdrawal: Snakemake
-    would wait a minute for a file that is absent.
+    Only the process that holds the lock of the results folder may do this. The file of a withdrawn
+    batch is replaced by a short one, in which a cluster job that leaves the queue later sees the
+    withdrawal. Snakemake would wait a minute for a file that is absent.
 
     Parameters
     ----------
@@ -32,20 +32,20 @@ def withdraw(results, *, is_run_over=False):
     Returns
     -------
     dict of str to dict of str to str
-        The batches still at work, by the batch's path relative to the results folder: the record of
-        each of its products.
+        The batches that are still at work, by path relative to the results folder. The values have
+        the path of the record of each product.
     """
     records_of_busy_batches = {}
     folder = Path(results) / paths.BATCHES
-    # A process killed between two removals may leave a lock or count without its batch.
+    # A process that was killed between two removals has left a lock or count without its batch.
     batches = {path.with_suffix(".json") for path in folder.glob("[!.]*.*.*")}
     for batch in sorted(batches):
         file = try_lock(lock_path(batch))
         if file is None:
             records_of_busy_batches[str(batch.relative_to(results))] = records_of(batch)
             continue
-        # The lock goes last: a process that finds none locks a new one, and works on the batch if
-        # it is there.
+        # The lock is removed last: a process that finds no lock makes a new one, and works on the
+        # batch if its file exists.
         _withdraw_batch(batch, is_run_over=is_run_over)
         for path in (count_path(batch), lock_path(batch)):
             path.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def withdraw(results, *, is_run_over=False):
 
 
 def _withdraw_batch(batch, *, is_run_over):
-    """Remove a batch; leave a note of the withdrawal if a cluster's job may queue for it."""
+    """Remove the file of a batch; replace it if a cluster job may still be in the queue."""
     try:
         head = batch.read_text("utf-8").partition("\n")[0]
         if '"queued":true' in head and not is_run_over:
@@ -64,13 +64,13 @@ def _withdraw_batch(batch, *, is_run_over):
     except FileNotFoundError:
         return
     except OSError:
-        # The plan of the batch is over in any case, and a job that finds no batch makes nothing:
-        # `Withdrawn`.
+        # A job that finds no file of its batch makes no product (`Withdrawn`), so the batch is
+        # withdrawn in this way as well.
         batch.unlink(missing_ok=True)
 
 
 def records_of(batch):
-    """Return {product: path of its record relative to the results folder} of a batch."""
+    """Return {product: path of its record, relative to the results folder} of a batch."""
     try:
         _, body = Path(batch).read_text("utf-8").splitlines()
         jobs = json.loads(body)["jobs"]
@@ -79,16 +79,17 @@ def records_of(batch):
             for job in jobs
         }
     except (OSError, ValueError, KeyError, TypeError):
-        # The batch is gone, withdrawn, or of another version.
+        # The file is gone, that of a withdrawn batch, or of another version.
         return {}
 
 
 def removable_records(files, records_of_busy_batches, results):
-    """Return the record files that no process at work on a batch needs.
+    """Return the files of records that no batch at work needs.
 
     Parameters
     ----------
     files : list of str
+        Files of records that are in the ledger now.
     records_of_busy_batches : dict of str to dict of str to str
         As `withdraw` returns it.
     results : path-like

@@ -1,4 +1,4 @@
-"""The notes of a run are written: inventory, header values and ledger."""
+"""Writing of a run's notes: inventory, header values and ledger."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ccdflow.run.rawframes.raw_verdicts import note_flags
 
 
 def save_session(session, files=()):
-    """Write inventory, store and ledger if they changed; then remove the folded records.
+    """Write inventory, header values and ledger if they changed; then remove folded records.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
     files : iterable of path-like, optional
-        Records that are in the ledger now.
+        Files of records that are in the ledger now.
 
     Raises
     ------
     OSError
-        If a note cannot be written.
+        If one of the notes cannot be written.
     """
     context = session.context
     note_flags(context)

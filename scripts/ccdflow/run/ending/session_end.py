@@ -1,4 +1,4 @@
-"""The end of a run: the records of its jobs are folded, the notes written, the last lines given."""
+"""The end of a run: records of jobs are folded, the notes written, the last lines returned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ccdflow.run.batches import withdrawal
 from ccdflow.run.context import PageContext
 from ccdflow.run.ending import retiring, saving
 from ccdflow.run.lines import last_run
-from ccdflow.run.lines.closing_lines import closing_lines, fails
+from ccdflow.run.lines.closing_lines import closing_lines, has_strict_failure
 from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
@@ -20,7 +20,11 @@ from ccdflow.run.session import no_collection, reading_settings, session_of_all_
 
 
 def finish(session):
-    """End a run: fold the jobs' records into the ledger, write the notes, give the last lines.
+    """Fold the records of a run's jobs into the ledger, write the notes, return the last lines.
+
+    Parameters
+    ----------
+    session : ccdflow.run.session.Session
 
     Returns
     -------
@@ -32,7 +36,7 @@ def finish(session):
     Raises
     ------
     UserError
-        If the notes cannot be written, or the values of the last lines cannot be read.
+        If an error of the system stops it: the notes cannot be written, or a file not be read.
     """
     if session.seal:
         return session.seal.closing_lines, session.seal.is_failure
@@ -47,7 +51,7 @@ def finish(session):
 
 
 def _finish_planned(session):
-    """Return the last lines, and whether a job failed, after a run of some nights or of all."""
+    """End a run that had a plan; return the last lines, and whether it failed."""
     moved_line = ""
     if session.lock is not None and not session.is_dry:
         moved_line = lock.moved_line(session.lock, session.context.results)
@@ -59,12 +63,12 @@ def _finish_planned(session):
 
 
 def _close_session(session, moved_line):
-    """Return the closing lines, and whether a job failed."""
+    """Fold the records, and leave a seal if nothing was to be done; return as `finish` does."""
     context = session.context
     plan_lines = session.describe() if session.state_to_seal and session.is_idle else []
     if not session.is_dry:
         _fold_records(session)
-    # The look for the seal has seen all files of the raw folder.
+    # The state for the seal already lists the files of the raw folder that are not read.
     archive_state = session.state_to_seal
     passed_over = archive_state.passed_over if archive_state else None
     lines = _last_lines(session, context, moved_line, files_not_read=passed_over)
@@ -81,7 +85,10 @@ def _close_session(session, moved_line):
 
 
 def _finish_whole(session, moved_line):
-    """Plan all nights at the end of a run of some, whose frames change warnings on others."""
+    """End a run of some nights with a plan of all nights; return as `finish` does.
+
+    Frames of this run change the warnings on frames of nights that were not planned.
+    """
     context = session.context
     settings = context.settings
     reading = reading_settings(settings)
@@ -111,9 +118,9 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
     Parameters
     ----------
     session : ccdflow.run.session.Session
-        With the jobs that failed, and those left for later.
+        It has the records of failed and postponed jobs.
     context : ccdflow.run.context.JobContext
-        That of the session, or of the plan of all nights that was made since.
+        The context of the session, or of a plan of all nights that was made since.
     moved_line : str
         The line on a results folder that was moved; '' if it was not.
     files_not_read : dict of str to int or None
@@ -125,7 +132,7 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
     """
     # The ledger now holds the jobs' results.
     ended_context = PageContext.of(replace(context, jobs={}, jobs_elsewhere={}))
-    # Jobs whose sources vanished with the folder failed for that reason alone: one line reports it.
+    # If the results folder was moved, its one line stands for all failures that this has caused.
     reported_failures = () if moved_line else session.failed_records
     lines = [*filter(None, [moved_line]), *removal.lines_on_unmoved(session.unmoved_products)]
     if session.plan.requested:
@@ -142,17 +149,17 @@ def _last_lines(session, context, moved_line, *, files_not_read=None):
 
 
 def _is_failure(session, context):
-    """Return whether a job failed, a product could not be moved, or ``strict`` finds a failure."""
-    return bool(session.failed_records or session.unmoved_products) or fails(context)
+    """Return whether a job failed, a product stayed unmoved, or ``strict`` makes a failure."""
+    return bool(session.failed_records or session.unmoved_products) or has_strict_failure(context)
 
 
 def lines_on_waiting(session):
-    """Return the lines on products that wait for others, and on those made without them.
+    """Return the lines on products that wait for a source, and on products made without one.
 
     Parameters
     ----------
     session : ccdflow.run.session.Session
-        It has ended.
+        The session of a run whose records are folded.
 
     Returns
     -------
@@ -164,26 +171,32 @@ def lines_on_waiting(session):
 
 
 def _fold_records(session):
-    """Fold the records of the jobs into the ledger, and write inventory and ledger."""
+    """Fold the records of the jobs, fill the session's lists of records, and write the notes."""
     context = session.context
     jobs = session.plan.jobs if session.busy_batches else {}
-    files, unmade = ledger.fold(
+    files, unmade_records = ledger.fold(
         context.results, context.ledger, checks_files=False, jobs=jobs,
-        provisional=session.provisional_records,
+        provisional_records=session.provisional_records,
     )  # fmt: skip
-    take_aside(context.store, unmade)
-    session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
-    session.waiting_records = [r for r in unmade if r.status == job_records.WAITING]
+    take_aside(context.store, unmade_records)
+    session.failed_records = [
+        record for record in unmade_records if record.status == job_records.FAILED
+    ]
+    session.waiting_records = [
+        record for record in unmade_records if record.status == job_records.WAITING
+    ]
     first_kind = context.chain.first.name
     session.postponed_records = [
         record
-        for record in unmade
+        for record in unmade_records
         if record.status == job_records.GONE and record.kind != first_kind
     ]
-    staying = retiring.unmade_for_now(session.plan, unmade)
-    leaving = [record.product for record in unmade if record.product not in staying]
-    session.unmoved_products |= retiring.retire(context, leaving)
-    for product in retiring.refused_with_frames(session.plan, unmade):
+    products_that_stay = retiring.products_to_keep(session.plan, unmade_records)
+    products_that_leave = [
+        record.product for record in unmade_records if record.product not in products_that_stay
+    ]
+    session.unmoved_products |= retiring.retire(context, products_that_leave)
+    for product in retiring.refused_of_frames_set_aside(session.plan, unmade_records):
         context.ledger.pop(product, None)
     busy_batches = withdrawal.withdraw(context.results, is_run_over=True)
     saving.save_session(session, withdrawal.removable_records(files, busy_batches, context.results))

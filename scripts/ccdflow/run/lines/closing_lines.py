@@ -24,18 +24,20 @@ from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 
 def why_failed(session):
-    """Return one line on why a completed run counts as a failure."""
+    """Return the line that says why a completed run counts as a failure."""
     if session.failed_records:
         jobs = count(len(session.failed_records), "job")
-        rest = "all else that needs none of them is made" if session.waiting_records else ""
-        return f"{jobs} failed; {rest or 'all else is made'}, see the lines above"
+        products_made = "all else"
+        if session.waiting_records:
+            products_made = "all else that needs none of them"
+        return f"{jobs} failed; {products_made} is made, see the lines above"
     if session.unmoved_products:
         return "products could not be moved to set_aside/; all else is made, see the lines above"
     return "frames were set aside, and `strict` makes that a failure"
 
 
-def fails(context):
-    """Return whether a frame is set aside and the configuration counts that as a failure."""
+def has_strict_failure(context):
+    """Return whether a frame is set aside and the setting ``strict`` makes that a failure."""
     if not context.settings["strict"]:
         return False
     return any(
@@ -43,18 +45,21 @@ def fails(context):
     )
 
 
-def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_not_read=None):
+def closing_lines(
+    context, failed_records=(), postponed_records=(), *, lines_on_kept=(), files_not_read=None
+):
     """Return the closing lines of a run.
 
     Parameters
     ----------
     context : ccdflow.run.context.PageContext
-    failed, postponed : sequence of ccdflow.run.job_records.Record
-        Failed jobs of this run, and those left for the next one beside frames.
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
+        Failed jobs of this run; jobs of products other than frames that were left for the next run.
     lines_on_kept : sequence of str, optional
         Lines on products that keep their earlier version.
     files_not_read : iterable of str, optional
-        Files of the raw folder that are not read, where they are known: no look is needed then.
+        Files of the raw folder that look like raw frames and are not read. The default is to look
+        through the folder for them.
 
     Returns
     -------
@@ -62,12 +67,14 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     """
     store = archive_counts.store_for_lines(context)
     lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
-        context.results, failed
+        context.results, failed_records
     )
-    lines += [f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed]
+    lines += [
+        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
+    ]
     lines += lines_on_kept
     lines += lines_on_frames_set_aside(
-        store, most_lines=20, leave_out={record.product for record in failed}
+        store, most_lines=20, leave_out={record.product for record in failed_records}
     )
     lines += passed_over_lines(
         files_passed_over(context.raw) if files_not_read is None else files_not_read
@@ -75,13 +82,13 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     lines += warning_lines(store) + untyped_lines(store) + no_overscan_lines(store)
     lines += biasless_lines(store)
     lines += lines_on_unknown_frames(context)
-    # Frames without a product of this run; an earlier product of one may be on the disk.
-    unmade = {
+    # Files of these products may be on the disk, made by an earlier run: they do not count.
+    products_not_made = {
         reduced_product(file)
         for file, row in context.store.rows.items()
         if row.status_and_reason[0] == ARRIVING_STATUS
     }
-    unmade |= {record.product for record in (*failed, *postponed)}
+    products_not_made |= {record.product for record in (*failed_records, *postponed_records)}
     records = records_by_kind(context.ledger)
     noted_records, noted_products = archive_counts.records_of_closed_nights(context)
     counts = []
@@ -92,21 +99,22 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
             records_of_kind or noted_records[kind.name] or kind.is_always_counted
         ):
             number = sum(
-                record.status == job_records.MADE and record.product not in unmade
+                record.status == job_records.MADE and record.product not in products_not_made
                 for record in records_of_kind
             )
             counts.append(count(number + noted_products[kind.name], *kind.counted_nouns))
-    counts += _counts_of_frames(context, store, failed)
+    counts += _counts_of_frames(context, store, failed_records)
     return [*lines, f"{', '.join(counts)}; table: {context.results / paths.INVENTORY}"]
 
 
-def _counts_of_frames(context, store, failed):
-    """Return the counts at the end of the last line: of frames by status, and of failed jobs."""
+def _counts_of_frames(context, store, failed_records):
+    """Return the last counts of the last line, in words: frames by status, and failed jobs."""
     statuses, first = archive_counts.status_counts(context), context.chain.first.name
     counts = {
-        "failed": len(failed),
+        "failed": len(failed_records),
         "of unknown image type": sum(row.has(RowMark.UNKNOWN_TYPE) for row in store.rows.values()),
-        LEFT_FOR_NEXT_RUN: statuses[ARRIVING_STATUS] - sum(each.kind == first for each in failed),
+        LEFT_FOR_NEXT_RUN: statuses[ARRIVING_STATUS]
+        - sum(each.kind == first for each in failed_records),
         RAW_MISSING: statuses[RAW_MISSING],
     }
     words_of_counts = [f"{number} {words}" for words, number in counts.items() if number > 0]

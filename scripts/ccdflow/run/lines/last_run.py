@@ -1,7 +1,7 @@
-"""The result of the last run and the disk that products take: a script that the overview reads.
+"""The result of the last run and the disk space of products: a script that the overview loads.
 
-The overview itself has no times, so that the same values give the same bytes. A browser
-that reads it from a file may load a script beside it, but no other file.
+The overview itself contains no times: the same values give the same bytes. A page that a browser
+opens from a file may load a script beside it, but no file of another sort.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ccdflow.run.nights import archive_counts
 
 
 def write_last_run(session):
-    """Write the script on a run that has ended.
+    """Write the script with the values of a run that has ended.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def write_last_run(session):
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the script cannot be written.
     """
     context = session.context
     text = json.dumps(values_of_run(session), separators=(",", ":"), ensure_ascii=True)
@@ -34,18 +34,15 @@ def write_last_run(session):
 
 
 def values_of_run(session):
-    """Return the values of a run for the script.
-
-    They are the time of its end, the number of products by kind and reason, the jobs that failed
-    and the disk that products take.
+    """Return the time of a run's end, its products by kind and reason, its failures, the disk used.
 
     Returns
     -------
     dict of str to object
-        Plain values.
+        Values that JSON can hold.
     """
     context = session.context
-    jobs_by_reason = Counter((job.kind, job.why) for job in session.plan.jobs.values())
+    jobs_by_reason = Counter((job.kind, job.reason) for job in session.plan.jobs.values())
     words = {kind.name: kind.counted_nouns or kind.nouns for kind in context.chain}
     return {
         "ended": time.strftime("%Y-%m-%d %H:%M"),

@@ -1,4 +1,4 @@
-"""Lists of nights in words: frames without a date have the name of their folder for a night."""
+"""Lists of nights in words. The night of frames without a date is the name of their folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ccdflow.run.job import NIGHT_OF_SEVERAL
 from ccdflow.run.rawframes.rows import UNDATED_NIGHT, is_dated
 from ccdflow.wording import first_named
 
-# A list names at most this many nights by their dates. Chosen: they fit a terminal.
+# A list gives at most this many dates. Chosen: they fit one line of a terminal.
 _MOST_NAMED = 4
-# A list names at most this many folders of undated frames.
+# A list names at most this many folders of undated frames. Chosen: they fit the line beside dates.
 _MOST_FOLDERS = 2
 
 
 def undated_first(nights):
-    """Return nights in their order, folders of undated frames first: the last one has a date.
+    """Return nights sorted, folders of undated frames before dates.
 
     Examples
     --------
@@ -24,12 +24,12 @@ def undated_first(nights):
 
 
 def nights_in_words(nights):
-    """Return nights in words: all of a few, else the first and last date; folders by themselves.
+    """Return nights in words: all of a few dates, else the first and last; folders behind them.
 
     Parameters
     ----------
     nights : iterable of str
-        '' and the night of frames of several nights are left out.
+        '' and `NIGHT_OF_SEVERAL` are left out.
 
     Returns
     -------

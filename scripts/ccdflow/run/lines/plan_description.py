@@ -13,17 +13,17 @@ from ccdflow.run.rawframes.rawnames import shown_name
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, RAW_MISSING, SET_ASIDE
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, count, first_lines, first_named, listing, more_line
 
-# At most this many products to be moved away are named. Chosen: enough to show a pattern.
+# At most this many products that leave the archive are named. Chosen: enough to show a pattern.
 _MOST_LINES = 5
 _REASON_OF_MOVE = "no frame or setting asks for it any longer"
 # At most this many frames without a row are named. Chosen: one line.
 _MOST_UNKNOWN = 3
-# A line names at most this many kinds of products. Chosen: more do not fit a terminal.
+# The progress line names at most this many kinds of products. Chosen: more do not fit a terminal.
 _MOST_KINDS = 5
 
 
 def lines_on_plan(plan):
-    """Return the lines on the products to be made, with the reasons.
+    """Return the first lines of a run: products to be made and moved, frames set aside.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def lines_on_plan(plan):
 
 
 def lines_on_unreadable_folders(context):
-    """Return a line for each folder of products that cannot be looked into."""
+    """Return a line for each folder of products that cannot be read."""
     lines = []
     for folder, problem in sorted(context.unreadable_folders.items()):
         lines.append(
@@ -55,28 +55,28 @@ def lines_on_unreadable_folders(context):
 
 
 def lines_on_unknown_frames(context):
-    """Return a line on reduced frames without a row.
+    """Return the line, in a list, on reduced frames without a row; [] if there are none.
 
-    Their raw files are gone or renamed, and the notes on the headers were lost.
+    The raw files of such frames are gone or renamed, and the notes on the headers were lost.
     """
     first = context.chain.first
-    unknown = sorted(
+    unknown_products = sorted(
         product
         for product, record in context.ledger.items()
         if first.has_name(product) and record.stamp and product not in context.products
     )
-    if not unknown:
+    if not unknown_products:
         return []
     return [
-        f"no raw file is known for {count(len(unknown), *first.counted_nouns)}"
-        f" ({first_named(unknown, _MOST_UNKNOWN)}),"
+        f"no raw file is known for {count(len(unknown_products), *first.counted_nouns)}"
+        f" ({first_named(unknown_products, _MOST_UNKNOWN)}),"
         " because the notes on the headers were lost: the products are kept, in no table and no"
         " combination; bring the raw files back, or delete the products"
     ]
 
 
 def _lines_on_jobs(plan):
-    """Return the lines on the products to be made, a line for each sort of work."""
+    """Return the lines on the products to be made: one for each kind, one for all reports."""
     jobs = _jobs_by_kind(plan)
     kinds = [kind for kind in plan.context.chain if kind.name in jobs]
     lines = []
@@ -100,7 +100,9 @@ def _lines_on_jobs(plan):
 
 
 def _counts_of_reports(kinds, jobs):
-    """Return the numbers of pictures, pages and tables: a dozen kinds do not fit a line.
+    """Return the numbers of pictures, pages and tables, counted together by their common noun.
+
+    A dozen kinds would not fit a line.
 
     Parameters
     ----------
@@ -112,11 +114,11 @@ def _counts_of_reports(kinds, jobs):
     -------
     str
     """
-    kinds_by_noun = {}
+    kinds_by_nouns = {}
     for kind in kinds:
-        kinds_by_noun.setdefault(kind.progress_nouns, []).append(kind)
+        kinds_by_nouns.setdefault(kind.progress_nouns, []).append(kind)
     counts = []
-    for shared_nouns, kinds_of_noun in kinds_by_noun.items():
+    for shared_nouns, kinds_of_noun in kinds_by_nouns.items():
         nouns = kinds_of_noun[0].nouns if len(kinds_of_noun) == 1 else shared_nouns
         counts.append(count(sum(len(jobs[kind.name]) for kind in kinds_of_noun), *nouns))
     return ", ".join(counts)
@@ -131,7 +133,7 @@ def _jobs_by_kind(plan):
 
 
 def _lines_on_older_headers(plan):
-    """Return the lines on products that keep an older version of their header."""
+    """Return a line for each kind with products that keep an older version of their header."""
     counts = archive_counts.older_headers_of_closed_nights(plan.context)
     counts.update({kind: len(products) for kind, products in plan.older_headers.items()})
     return [
@@ -143,7 +145,7 @@ def _lines_on_older_headers(plan):
 
 
 def _lines_on_lost_records(context):
-    """Return a line on notes that cannot be read: all products seem to be new."""
+    """Return the line, in a list, on a ledger that cannot be read; [] if it can be read."""
     if not ledger.has_unreadable_records(context.results, context.ledger):
         return []
     return [
@@ -164,12 +166,14 @@ def _subject_up_to_date(plan):
 def _lines_on_moves(plan):
     """Return the lines on products to be moved or deleted."""
     rows, chain = plan.context.store.rows, plan.context.chain
-    products_moved = [product for product in plan.leaving if not paths.is_shown_only(product)]
+    products_moved = [
+        product for product in plan.files_to_retire if not paths.is_shown_only(product)
+    ]
     products_named = set(products_moved[:_MOST_LINES])
     reasons_by_product = {
         product: row.status_and_reason[1]
         for file, row in (rows.items() if products_named else ())
-        if (product := reduced_product(file)) in products_named and product not in plan.dropped
+        if (product := reduced_product(file)) in products_named and product not in plan.dropped_rows
     }
     lines = [
         f"{product} to be moved into {paths.set_aside('')}: "
@@ -180,14 +184,14 @@ def _lines_on_moves(plan):
         for product in products_moved[:_MOST_LINES]
     ]
     lines += more_line(len(products_moved) - _MOST_LINES)
-    if n_deleted := len(plan.leaving) - len(products_moved):
+    if n_deleted := len(plan.files_to_retire) - len(products_moved):
         number = count(n_deleted, "page, picture or table", "pages, pictures, tables")
         lines.append(f"{number} to be removed: nothing is left to be shown there")
     return lines
 
 
 def _lines_on_unreduced_frames(plan):
-    """Return [the line on frames that are not reduced, a count for each status]; [] for none."""
+    """Return the line, in a list, with the number of unreduced frames by status; [] for none."""
     statuses = archive_counts.status_counts(plan.context)
     words_by_status = {
         SET_ASIDE: SET_ASIDE,
@@ -204,15 +208,15 @@ def _reasons_in_words(jobs):
     """Return the reasons of jobs in words, the most frequent one first."""
     nights_by_reason = {}
     for job in jobs:
-        nights_by_reason.setdefault(job.why, []).append(job.night)
-    ranked = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+        nights_by_reason.setdefault(job.reason, []).append(job.night)
+    reasons_in_order = sorted(nights_by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     if len({frozenset(nights) - {""} for nights in nights_by_reason.values()}) == 1:
-        # All reasons are of the same nights, which are named once.
-        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in ranked)
-        return "; ".join(filter(None, [counts, nights_in_words(ranked[0][1])]))
+        # The nights are the same for all reasons, so they are named once.
+        counts = ", ".join(f"{len(nights)} {reason}" for reason, nights in reasons_in_order)
+        return "; ".join(filter(None, [counts, nights_in_words(reasons_in_order[0][1])]))
     return "; ".join(
         ", ".join(filter(None, [f"{len(nights)} {reason}", nights_in_words(nights)]))
-        for reason, nights in ranked
+        for reason, nights in reasons_in_order
     )
 
 
@@ -223,10 +227,10 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int, optional
-        Lines at most; one more has the number of those left out. If there are more frames than
-        that, a line names the first frame of each reason, and the number of all that have it.
+        Number of lines at most, beside one with the number of lines left out. If there are more
+        frames, each line is on all frames with one reason: it has the first and their number.
     leave_out : set of str
-        Reduced frames that other lines name.
+        Reduced frames that get no line, because other lines name them.
 
     Returns
     -------
@@ -242,7 +246,7 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
     for row in sorted(rows, key=lambda row: (rank[row.status_and_reason[0]], row.file)):
         status, reason = row.status_and_reason
         if status == SET_ASIDE:
-            # Its warnings matter no more: the reason tells what to do.
+            # Without the warnings: the reason alone gives the remedy.
             reason = row.reason or reason
         elif status == ARRIVING_STATUS:
             status = LEFT_FOR_NEXT_RUN
@@ -254,12 +258,12 @@ def lines_on_frames_set_aside(store, most_lines=None, leave_out=frozenset()):
 
 
 def _lines_by_reason(entries):
-    """Return a line for each status and reason: that on its first frame, with the number of all.
+    """Return a line for each status and reason, with the first frame and the number of frames.
 
     Parameters
     ----------
     entries : list of ((str, str), str, str)
-        Status and reason, without the warnings of the frame; its name; the reason with them.
+        For each frame: status and reason without warnings; its name; the reason with warnings.
 
     Returns
     -------
@@ -275,8 +279,8 @@ def _lines_by_reason(entries):
     return lines
 
 
-def other_products(plan):
-    """Return the words for a plan's products other than frames, for the progress line."""
+def other_products_in_words(plan):
+    """Return the nouns of a plan's products other than frames, for the progress line."""
     numbers = Counter(job.kind for job in plan.jobs.values())
     # For a plan without jobs the kinds need not be imported.
     kinds = [kind for kind in (plan.context.chain[1:] if numbers else ()) if numbers[kind.name]]
@@ -302,7 +306,7 @@ def sources_in_words(plan, job):
     """
     context = plan.context
     if job.kind == context.chain.first.name:
-        return shown_name(context.row_of(job.product).file)
+        return shown_name(context.row_of_product(job.product).file)
     group = context.find_group(job.product)
     if group is not None:
         if not group.files:
@@ -312,13 +316,13 @@ def sources_in_words(plan, job):
 
 
 def lines_of_jobs(plan, most_lines=None):
-    """Return one line for each job; at most ``most_lines`` of a kind, None for all.
+    """Return a line for each job: its sources, its product and the reason.
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
     most_lines : int, optional
-        Jobs of a kind that are named; the others are counted.
+        Number of jobs of a kind that get a line; the others are counted. The default is all jobs.
 
     Returns
     -------
@@ -327,11 +331,11 @@ def lines_of_jobs(plan, most_lines=None):
     lines, jobs_by_kind = [], _jobs_by_kind(plan)
     for kind in plan.context.chain:
         jobs = jobs_by_kind.get(kind.name, [])
-        # A line that counts a single job would take the place of its own line.
+        # A single job that is left over gets a line of its own, in place of a line with a count.
         has_room = most_lines is None or len(jobs) <= most_lines + 1
         jobs_shown = jobs if has_room else jobs[:most_lines]
         lines += [
-            f"  {sources_in_words(plan, job)} -> {job.product} ({job.why})" for job in jobs_shown
+            f"  {sources_in_words(plan, job)} -> {job.product} ({job.reason})" for job in jobs_shown
         ]
         rest = more_line(len(jobs) - len(jobs_shown), "more; -np names all")
         lines += [f"  {line}" for line in rest]

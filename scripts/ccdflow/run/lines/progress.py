@@ -1,4 +1,4 @@
-"""The progress line: renewed on a terminal, plain lines in a log."""
+"""The progress of a run: on a terminal one line that is renewed, in a log a line now and then."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-# Seconds from line to line. Chosen: a terminal shows one line that changes, a file keeps each.
+# Seconds between two lines. Chosen: a terminal shows one changing line, a log keeps every line.
 _LINE_SECONDS = {"terminal": 0.2, "plain": 15.0}
-# Columns of a terminal that does not tell its width.
+# Width in columns of a terminal whose width is unknown.
 _USUAL_WIDTH = 80
-# The rate is the mean of this many last seconds, so that a slow start is soon forgotten.
-_WINDOW_SECONDS = 60.0
+# The rate is the mean over this many last seconds. Chosen: then a slow start is soon forgotten.
+_RATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class BatchCount:
-    """The finished part of a batch.
+    """Numbers of finished products, such as those of a batch.
 
     Attributes
     ----------
-    frames, set_aside, other_products : int
-        Frames done (including those set aside), frames set aside, and other products.
+    frames : int
+        Number of frames that are done, also of frames set aside.
+    set_aside : int
+        Number of frames among them that were set aside.
+    other_products : int
+        Number of products other than frames.
     """
 
     frames: int = 0
@@ -43,18 +47,19 @@ class Progress:
 
     Parameters
     ----------
-    total : int
-        Number of frames to do.
-    other_products : int
-        Number of other products to make; shown once the first is made or no frame is left.
+    n_frames : int
+        Number of frames to reduce.
+    n_other_products : int
+        Number of other products to make. The line shows it when the first of these is made, or all
+        frames are done.
     other_words : str, optional
-        The plural of the other products in the line.
+        The nouns of the other products in the line.
     mode : {'auto', 'plain', 'none'}
-        ``auto`` renews one line if the stream is a terminal.
+        ``auto`` renews one line if the stream is a terminal, and else writes plain lines.
     stream : file object, optional
         Standard error if absent.
     clock : callable, optional
-        Returns seconds; tests replace it.
+        Returns the time in seconds; tests replace it.
 
     Attributes
     ----------
@@ -64,27 +69,27 @@ class Progress:
 
     def __init__(
         self,
-        total,
+        n_frames,
         *,
-        other_products=0,
+        n_other_products=0,
         other_words="",
         mode="auto",
         stream=None,
         clock=time.monotonic,
     ):
-        self.total = total
-        self.other_products = other_products
+        self.n_frames = n_frames
+        self.n_other_products = n_other_products
         self.other_words = other_words or "other products"
         self._count_of_this_process = BatchCount()
         self._count_of_others = BatchCount()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._started = self._last = clock()
-        self._frames_ended = None
-        self._samples = deque([(self._last, 0)])
+        self._start_time = self._shown_time = clock()
+        self._frames_end_time = None
+        self._samples = deque([(self._shown_time, 0)])
         self._lock = threading.RLock()
         self._width = 0
-        self._shown = ""
+        self._shown_line = ""
         self._ended = threading.Event()
         is_terminal = mode == "auto" and self._stream.isatty()
         self.style = "none" if mode == "none" else "terminal" if is_terminal else "plain"
@@ -95,14 +100,14 @@ class Progress:
         return BatchCount.total((self._count_of_this_process, self._count_of_others))
 
     def tick(self, *, is_set_aside=False, is_other_product=False):
-        """Count one more frame, or one more of the other products.
+        """Count one more frame or other product, and renew the line.
 
         Parameters
         ----------
         is_set_aside : bool
             Whether the frame was set aside.
         is_other_product : bool
-            Whether it is another product.
+            Whether a product other than a frame is counted.
         """
         with self._lock:
             one_more = BatchCount(not is_other_product, is_set_aside, is_other_product)
@@ -110,33 +115,34 @@ class Progress:
             self._renew()
 
     def take_over(self, count):
-        """Take over the count of other processes in place of their last one."""
+        """Replace the count of other processes by a new one, and renew the line."""
         with self._lock:
             self._count_of_others = count
             self._renew()
 
     def watch(self, count, *, pause=None):
-        """Read the progress of other processes at intervals.
+        """Take over the count of other processes again and again, in a thread, until the end.
 
         Parameters
         ----------
         count : callable
             Returns a `BatchCount`.
         pause : float, optional
-            Seconds; the default depends on the stream.
+            Seconds between two counts; the default depends on the stream.
         """
         if self.style == "none":
             return
         seconds = pause or (1.0 if self.style == "terminal" else _LINE_SECONDS["plain"])
+        arguments = (count, seconds)
+        threading.Thread(target=self._take_over_until_end, args=arguments, daemon=True).start()
 
-        def run():
-            while not self._ended.wait(seconds):
-                self.take_over(count())
-
-        threading.Thread(target=run, daemon=True).start()
+    def _take_over_until_end(self, count, seconds):
+        """Take over the result of ``count()`` every few seconds, until the end of the run."""
+        while not self._ended.wait(seconds):
+            self.take_over(count())
 
     def end(self):
-        """Show the last state, and leave the line."""
+        """Show the last counts, and begin a new line on a terminal."""
         self._ended.set()
         with self._lock:
             if self.style == "terminal" and self._width:
@@ -148,26 +154,26 @@ class Progress:
     def line(self, now):
         """Return the progress line at a time of the clock."""
         count = self.count
-        made_products = f"{count.other_products} of {self.other_products} {self.other_words}"
-        if not self.total:
+        made_products = f"{count.other_products} of {self.n_other_products} {self.other_words}"
+        if not self.n_frames:
             return f"ccdflow: {made_products}"
-        text = f"ccdflow: {count.frames} of {self.total} frame{'s' * (self.total != 1)}"
+        text = f"ccdflow: {count.frames} of {self.n_frames} frame{'s' * (self.n_frames != 1)}"
         rate = self._rate(now)
         if rate:
             text += f", {rate:.1f} a second"
-            if count.frames < self.total:
-                text += f", {duration((self.total - count.frames) / rate)} left"
+            if count.frames < self.n_frames:
+                text += f", {duration((self.n_frames - count.frames) / rate)} left"
         if count.set_aside:
             text += f", {count.set_aside} set aside"
-        if self.other_products and (count.other_products or count.frames >= self.total):
+        if self.n_other_products and (count.other_products or count.frames >= self.n_frames):
             text += f"; {made_products}"
         return text
 
     def _rate(self, now):
-        """Return frames a second: over the last minute, and of the whole run once all are done."""
+        """Return frames per second over the last minute; over all the run once they are done."""
         start_time, n_earlier = self._samples[0]
-        if self._frames_ended is not None:
-            now, start_time, n_earlier = self._frames_ended, self._started, 0
+        if self._frames_end_time is not None:
+            now, start_time, n_earlier = self._frames_end_time, self._start_time, 0
         elapsed = now - start_time
         return (self.count.frames - n_earlier) / elapsed if elapsed > 0 else 0.0
 
@@ -175,33 +181,33 @@ class Progress:
         """Show the counts if enough time has passed since the last time."""
         now = self._clock()
         count = self.count
-        if count.frames >= self.total and self._frames_ended is None:
-            self._frames_ended = now
-        is_last = count.frames >= self.total and count.other_products >= self.other_products
-        if self.style == "none" or not self.total + self.other_products:
+        if count.frames >= self.n_frames and self._frames_end_time is None:
+            self._frames_end_time = now
+        is_last = count.frames >= self.n_frames and count.other_products >= self.n_other_products
+        if self.style == "none" or not self.n_frames + self.n_other_products:
             return
-        if not (is_last or now - self._last >= _LINE_SECONDS[self.style]):
+        if not (is_last or now - self._shown_time >= _LINE_SECONDS[self.style]):
             return
-        self._last = now
+        self._shown_time = now
         text = self.line(now)
-        if count.frames < self.total:
+        if count.frames < self.n_frames:
             self._samples.append((now, count.frames))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW_SECONDS:
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _RATE_SECONDS:
             self._samples.popleft()
         # An unchanged line is not repeated in a log.
-        if self.style == "terminal" or text != self._shown:
-            self._shown = text
+        if self.style == "terminal" or text != self._shown_line:
+            self._shown_line = text
             self._show(text)
 
     def say(self, text):
-        """Write a separate line."""
+        """Write a line of text; the progress line comes back below it."""
         with self._lock:
             self.clear()
             self._stream.write(text + "\n")
             self._stream.flush()
 
     def clear(self):
-        """Clear the line, to make room for another text."""
+        """Clear the progress line of a terminal, so that a text can be written there."""
         with self._lock:
             if self._width:
                 self._stream.write("\r" + " " * self._width + "\r")
@@ -209,7 +215,7 @@ class Progress:
                 self._width = 0
 
     def _show(self, text):
-        """Write a line: over the last one in a terminal, below it elsewhere."""
+        """Write the progress line: on a terminal over the last one, elsewhere below it."""
         if self.style == "terminal":
             text = text[: _terminal_width(self._stream) - 1]
             self._stream.write("\r" + text.ljust(self._width))
@@ -220,7 +226,7 @@ class Progress:
 
 
 def _terminal_width(stream):
-    """Return the width of a terminal: a line that wraps cannot be renewed."""
+    """Return the width of a terminal in columns: a line that wraps cannot be renewed."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
     except (OSError, ValueError, AttributeError):

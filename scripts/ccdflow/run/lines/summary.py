@@ -1,7 +1,7 @@
-"""The result of a run, left for the program that started it (scripts/daily.py).
+"""The summary of a run for the program that started it (scripts/daily.py).
 
-That program names a folder in the environment. The run writes there its results folder at the
-start and its counts at the end.
+That program gives the path of a folder in an environment variable. The run writes two files into
+this folder: at its start the path of its results folder, at its end its counts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 
 FOLDER_VARIABLE = "CCDFLOW_SUMMARY"
-"""The environment variable with the folder for the summary of a run."""
+"""The environment variable with the path of the folder for the summary of a run."""
 
-_RESULTS, _END = "results", "end.json"
+_RESULTS_FILE, _END_FILE = "results", "end.json"
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Summary:
     Attributes
     ----------
     results : Path or None
-        Its results folder; None if the run ended before it was known.
+        The results folder of the run; None if the run ended before it was known.
     end : dict of str to object
-        Frames done, set aside, other products made and the words for these (``what``); ``error``
-        and ``busy`` if the run could not begin. Empty if the run was interrupted.
+        The values of `write_end`: numbers of frames done, set aside and of other products, the
+        nouns of these (``what``); ``error`` and ``busy`` if the run could not begin. Empty if the
+        run was interrupted.
     """
 
     results: Path | None
@@ -38,14 +39,14 @@ class Summary:
 
     @property
     def inventory(self):
-        """The inventory after the run, or None."""
+        """The path of the inventory, or None."""
         return self.results and self.results / paths.INVENTORY
 
 
 def announce_results(results):
     """Write the results folder for the program that started the run."""
     if folder := os.environ.get(FOLDER_VARIABLE):
-        atomic_write.write_text(Path(folder) / _RESULTS, str(Path(results).resolve()))
+        atomic_write.write_text(Path(folder) / _RESULTS_FILE, str(Path(results).resolve()))
 
 
 def write_end(count, **words):
@@ -55,17 +56,17 @@ def write_end(count, **words):
     ----------
     count : ccdflow.run.lines.progress.BatchCount
     **words : str or bool
-        ``what``, the noun of the other products; of a run that could not begin also ``error``, its
-        line, and ``busy``, whether another run was at work.
+        ``what``: the nouns of the other products. For a run that could not begin also ``error``,
+        the line of its error, and ``busy``, whether another run was at work.
     """
     if folder := os.environ.get(FOLDER_VARIABLE):
-        atomic_write.write_text(Path(folder) / _END, json.dumps({**vars(count), **words}))
+        atomic_write.write_text(Path(folder) / _END_FILE, json.dumps({**vars(count), **words}))
 
 
 def read_summary(folder):
     """Return the `Summary` that a run left in a folder."""
-    results, last = Path(folder) / _RESULTS, Path(folder) / _END
+    results_file, end_file = Path(folder) / _RESULTS_FILE, Path(folder) / _END_FILE
     return Summary(
-        Path(results.read_text("utf-8")) if results.is_file() else None,
-        json.loads(last.read_text()) if last.is_file() else {},
+        Path(results_file.read_text("utf-8")) if results_file.is_file() else None,
+        json.loads(end_file.read_text()) if end_file.is_file() else {},
     )

@@ -1,4 +1,4 @@
-"""The lines at the end of a run for products that were asked for by name: on these alone."""
+"""The last lines of a run that was asked for products by name: they are on these products alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ccdflow.run.lines.plan_description import lines_on_unreadable_folders
 from ccdflow.wording import LEFT_FOR_NEXT_RUN, count
 
 
-def lines_on_targets(context, plan, failed=(), postponed=()):
+def lines_on_targets(context, plan, failed_records=(), postponed_records=()):
     """Return the closing lines of a run that was asked for some products by name.
 
     Parameters
@@ -15,41 +15,44 @@ def lines_on_targets(context, plan, failed=(), postponed=()):
     context : ccdflow.run.context.PageContext
     plan : ccdflow.run.plan.Plan
         With the products that were asked for.
-    failed, postponed : sequence of ccdflow.run.job_records.Record
-        Failed jobs of this run, and those left for the next one.
+    failed_records, postponed_records : sequence of ccdflow.run.job_records.Record
+        Failed jobs of this run, and jobs that were left for the next run.
 
     Returns
     -------
     list of str
     """
     lines = lines_on_unreadable_folders(context) + failures.lines_on_failures(
-        context.results, failed
+        context.results, failed_records
     )
-    lines += [f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed]
-    products_named = {record.product for record in (*failed, *postponed)}
+    lines += [
+        f"{LEFT_FOR_NEXT_RUN}: {record.product}: {record.reason}" for record in postponed_records
+    ]
+    products_named = {record.product for record in (*failed_records, *postponed_records)}
     products, n_made = dict.fromkeys(plan.requested), 0
-    refused = [product for product in plan.jobs if _is_refused(context.outcome(product))]
+    refused_products = [product for product in plan.jobs if _is_refused(context.outcome(product))]
     # A product may lack a master because that master was refused in this run.
-    for product in dict.fromkeys([*refused, *products]):
+    for product in dict.fromkeys([*refused_products, *products]):
         record = context.outcome(product)
-        # The inventory is written in every run, and has no record.
+        # The inventory has no record, because every run writes it.
         is_made = record is None or record.status == job_records.MADE
         n_made += product in products and is_made and product not in products_named
         if record is not None and product not in products_named:
             lines += context.chain.by_name(record.kind).closing_lines_of_one(context, record)
-    number = plan.n_not_requested
-    verb = "is" if number == 1 else "are"
-    rest = f"; {count(number, 'other product')} {verb} not up to date" if number else ""
-    return [*lines, f"{_number_words(n_made, len(products))}{rest}"]
+    n_others, words_on_others = plan.n_not_requested, ""
+    if n_others:
+        verb = "is" if n_others == 1 else "are"
+        words_on_others = f"; {count(n_others, 'other product')} {verb} not up to date"
+    return [*lines, f"{_number_words(n_made, len(products))}{words_on_others}"]
 
 
 def _is_refused(record):
-    """Return whether a record says that a product was refused."""
+    """Return whether a record is that of a refused product; False for None."""
     return record is not None and record.status == job_records.REFUSED
 
 
 def _number_words(n_made, n_requested):
-    """Return how many of the products that were asked for are made.
+    """Return the number of made products, among those that were asked for, in words.
 
     Examples
     --------

@@ -122,16 +122,16 @@ class _Changes:
     ----------
     folders : set of str
         The folders that changed: of raw frames behind ``raw/``, and of products.
-    products : set of str
+    product_folders : set of str
         The folders of products among them.
-    raw : list of str
+    raw_folders : list of str
         The folders of raw frames among them, without ``raw/``.
     stamps : dict of str to tuple of int
         The stamps of the raw frames in the folders that changed.
     """
 
     def __init__(self, raw, archive_state, nights):
-        self._raw, self._notes, self._nights = raw, nights.notes, nights
+        self._raw_folder, self._notes, self._nights = raw, nights.notes, nights
         noted_folders, current_folders = nights.head["folders"], archive_state.folders
         self.folders = {
             name
@@ -139,12 +139,12 @@ class _Changes:
             if noted_folders.get(name) != current_folders.get(name)
         }
         self.folders |= self._notes.touched_folders
-        self.raw = sorted(
+        self.raw_folders = sorted(
             name.removeprefix("raw/") for name in self.folders if name.startswith("raw/")
         )
-        self.products = {name for name in self.folders if not name.startswith("raw/")}
+        self.product_folders = {name for name in self.folders if not name.startswith("raw/")}
         self.stamps = {
-            file: stamp for folder in self.raw for file, stamp in self._list_frames(folder)
+            file: stamp for folder in self.raw_folders for file, stamp in self._list_frames(folder)
         }
 
     def _list_frames(self, folder):
@@ -152,7 +152,7 @@ class _Changes:
         prefix = f"{folder}/" if folder else ""
         try:
             with (
-                rawfolder.open_folder(self._raw / folder) as descriptor,
+                rawfolder.open_folder(self._raw_folder / folder) as descriptor,
                 os.scandir(descriptor) as entries,
             ):
                 for entry in entries:
@@ -172,10 +172,10 @@ class _Changes:
         # A run reports on the last night, so that one is opened; nights with new notes were never
         # closed.
         changed |= {max(nights), *(self._notes.new_nights)}
-        for folder in self.raw:
+        for folder in self.raw_folders:
             changed.update(self._notes.nights_in(folder))
         segments = {paths.segment(night): night for night in nights}
-        for name in self.products:
+        for name in self.product_folders:
             raw_folder, segment = paths.home_of(name)
             if raw_folder is not None:
                 changed.update(self._notes.nights_in(raw_folder))
@@ -198,13 +198,13 @@ class _Changes:
         """
         folders = {posixpath.dirname(file) for file in rows}
         segments = {paths.segment(row.night) for row in rows.values()}
-        changed = set(self.raw)
+        changed = set(self.raw_folders)
         for file in rows:
             if posixpath.dirname(file) in changed and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
             if not rawfolder.is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is not a plain name")
-        for name in self.products:
+        for name in self.product_folders:
             if not _is_of_open_night(name, folders, segments):
                 raise NeedsWholePlan(f"{name} belongs to no open night")
 
@@ -291,7 +291,7 @@ class _PlanAttempt:
         context = self._context(store, records)
         self._check_homes(context, records_taken)
         opened_plan = plan.make_plan(
-            context, stamps=ProductStamps(context.results, self._changes.products)
+            context, stamps=ProductStamps(context.results, self._changes.product_folders)
         )
         opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
             self._chain.first.name, 0

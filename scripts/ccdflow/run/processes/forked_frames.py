@@ -1,4 +1,4 @@
-"""One function on many frames, in forked processes that share their memory."""
+"""A function that is called for many frames, in forked processes that share memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ccdflow.errors import CcdflowError, UserError
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error that no frame accounts for: it ends the whole work."""
+    """An error that is not due to a frame: it ends the work on all frames."""
 
     error: Exception
 
 
 class _FrameNumbers:
-    """The numbers of the frames that are still to be done; threads take them from here.
+    """The numbers of the frames that are still to be done; each thread takes the next one.
 
     Parameters
     ----------
@@ -43,22 +43,23 @@ class _FrameNumbers:
             return self._next - 1
 
     def end(self):
-        """Give out no more frames."""
+        """End the iteration in all threads."""
         with self._lock:
             self._stop = 0
 
 
 def map_forked(work, paths, cores):
-    """Work on each frame, in forked processes where there are several frames and cores.
+    """Return the results of a function for some frames; forked processes share the work.
 
-    The first frame brings into memory the data that all share, such as masters. This process works
-    as well: if it only waited, one more process would hold them. Threads would wait for one another
-    between the many short steps of a block.
+    This process does the first frame before it forks: that loads the data that all frames share,
+    such as masters. It does further frames as well, because a process that only waited would hold
+    these data for nothing. Threads are no alternative: they would wait for each other between the
+    many short steps of a block.
 
     Parameters
     ----------
     work : callable
-        Takes the path of a frame.
+        Called with the path of a frame.
     paths : sequence of pathlib.Path
     cores : int
 
@@ -75,13 +76,13 @@ def map_forked(work, paths, cores):
         The first other error of `work`: a fault of the program.
     """
     results = [_result_or_error(work, paths[0])]
-    helpers = min(cores, len(paths) - 1) - 1
+    n_helpers = min(cores, len(paths) - 1) - 1
     # A process with threads, such as that of a test, cannot be forked safely.
-    if helpers < 1 or threading.active_count() > 1:
+    if n_helpers < 1 or threading.active_count() > 1:
         return [*results, *(_result_or_error(work, path) for path in paths[1:])]
     results += [None] * (len(paths) - 1)
     numbers = _FrameNumbers(1, len(paths))
-    with _helper_processes(work, paths, helpers) as links:
+    with _helper_processes(work, paths, n_helpers) as links:
         threads = [
             threading.Thread(target=_hand_out, args=(link, numbers, results)) for link in links
         ]
@@ -91,7 +92,7 @@ def map_forked(work, paths, cores):
             for number in numbers:
                 results[number] = _result_or_error(work, paths[number])
         finally:
-            # After Ctrl-C or an error, too, a frame that has been begun is finished.
+            # The helpers finish their present frames, also after Ctrl-C or an error.
             numbers.end()
             for thread in threads:
                 thread.join()
@@ -110,10 +111,10 @@ def map_forked(work, paths, cores):
 
 
 @contextmanager
-def _helper_processes(work, paths, count):
-    """Fork processes that work on frames; yield the connection to each, and end them."""
+def _helper_processes(work, paths, n_helpers):
+    """Fork processes that work on frames; yield a connection to each of them, then end them."""
     context = multiprocessing.get_context("fork")
-    pairs = [context.Pipe() for _ in range(count)]
+    pairs = [context.Pipe() for _ in range(n_helpers)]
     own_pipes, pipes_of_helpers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     processes = [
         context.Process(
@@ -121,17 +122,18 @@ def _helper_processes(work, paths, count):
         )
         for link in pipes_of_helpers
     ]
-    # Ctrl-C is for this process, which gives out no more frames: the others inherit the block.
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Ctrl-C must reach this process only, which then gives out no more frames. The helpers inherit
+    # the blocked signal.
+    earlier_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for process in processes:
             process.start()
         for link in pipes_of_helpers:
             link.close()
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier_mask)
         yield own_pipes
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier_mask)
         for link in own_pipes:
             link.close()
         for process in processes:
@@ -140,20 +142,20 @@ def _helper_processes(work, paths, count):
 
 
 def _serve_frames(link, links, work, paths):
-    """Work on the frames whose numbers come through a connection, until it is closed.
+    """Do the frames whose numbers come through a connection, until that connection is closed.
 
-    It is closed as well, between two frames, when the process that forked this one is killed.
+    The system closes the connection if the process that forked this one is killed.
 
     Parameters
     ----------
     link : multiprocessing.connection.Connection
-        Link of this process.
+        The end of this process.
     links : list of multiprocessing.connection.Connection
-        The links of all processes; those but `link` are closed.
+        All ends of all connections, which a fork copies; all but `link` are closed here.
     work : callable
-        Takes the path of a frame.
+        Called with the path of a frame.
     paths : sequence of pathlib.Path
-        All frames; the connection gives their numbers in this sequence.
+        The paths of all frames, by number.
     """
     for each_link in links:
         if each_link is not link:
@@ -175,7 +177,7 @@ def _serve_frames(link, links, work, paths):
 
 
 def _hand_out(link, numbers, results):
-    """Give frames to a process one by one; end the work if it fails or is killed."""
+    """Send frames to a helper one by one and store its results; end the work if it fails."""
     for number in numbers:
         try:
             link.send(number)
@@ -187,7 +189,7 @@ def _hand_out(link, numbers, results):
 
 
 def _result_or_error(work, path):
-    """Return the result of the work on a frame, or the error that belongs to that frame."""
+    """Return the result of the work on a frame, or the error that is due to that frame."""
     try:
         return work(path)
     except (CcdflowError, OSError) as error:

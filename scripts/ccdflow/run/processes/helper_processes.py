@@ -1,9 +1,9 @@
 """Processes that work for the main process, because Python's threads share one core.
 
-A process of Python's own pool would start by importing the modules of the main process, and so
-Snakemake. These import the library only, read questions from their standard input and write answers
-to their standard output. A process that dies costs only time: the main process answers its
-questions by itself.
+A process of Python's own pool would import the modules of the main process, and so Snakemake. The
+processes of this module import the library only. They read questions from their standard input and
+write answers to their standard output. A process that dies costs only time: the main process
+answers its questions by itself.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOST_ERRORS = (OSError, EOFError, pickle.PickleError)
-"""Errors of `ask` if the process has died."""
+"""The errors that `ask` raises if the process has died."""
 
 
 @contextmanager
 def helper_process(answer):
-    """Start a process that answers with a function; kill it when the block ends.
+    """Start a process that calls a function for the main process; kill it when the block ends.
 
     Parameters
     ----------
     answer : callable
-        Called with each part of a question. The function, its argument and its result can be
-        pickled.
+        Called with each part of a question; its result is the answer. The function, its argument
+        and its result can be pickled.
 
     Yields
     ------
     subprocess.Popen
-        For `ask`.
+        The process, an argument of `ask`.
     """
     library = str(Path(__file__).parents[3])
     former_path = os.environ.get("PYTHONPATH")
-    started = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", "from ccdflow.run.processes.helper_processes import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -45,26 +45,26 @@ def helper_process(answer):
     )
     try:
         with suppress(OSError):
-            # If the process has died, the first question shows it.
-            _send_value(started, answer)
-        yield started
+            # If the process has died already, the first call of `ask` raises an error.
+            _send_value(process, answer)
+        yield process
     finally:
-        started.kill()
-        started.stdout.close()
+        process.kill()
+        process.stdout.close()
         with suppress(OSError):
-            started.stdin.close()
-        started.wait()
+            process.stdin.close()
+        process.wait()
 
 
 def ask(process, parts):
-    """Return the answer of a process to each part of a question.
+    """Return the answers of a helper process to the parts of a question.
 
     Parameters
     ----------
     process : subprocess.Popen
         As `helper_process` yields it.
     parts : list of object
-        Arguments of the function of the process, one for each answer.
+        Arguments of the process's function, which is called once for each.
 
     Returns
     -------
@@ -87,8 +87,8 @@ def _send_value(process, value):
 
 
 def serve():
-    """Answer the main process until it closes the pipe, or ends."""
-    # Ctrl-C is for the main process, which then ends this one.
+    """Answer questions of the main process until it closes the pipe or ends."""
+    # After Ctrl-C the main process ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = sys.stdout.buffer
     # A library's prints must not mix with the answers.

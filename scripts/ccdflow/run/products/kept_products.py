@@ -1,11 +1,12 @@
 """Products that keep their earlier version, because one that they are made of could not be made.
 
-An error of the system (`ccdflow.run.failures.is_of_system`) says nothing about the data: once it is
-repaired, the next run makes what failed. Until then a product that depends on it would only lose by
-being made again, so the earlier version stays. Its job leaves a record of status ``waiting``, and
-the ledger keeps the record of the earlier version, with its key: by that the next run knows that
-the product is to be made. A product without an earlier version is made with what there is; its
-record names what it was made without, so that products made of it wait as well.
+After an error of the system (`ccdflow.run.failures.is_of_system`) is repaired, the next run makes
+the product that failed. Until then a product that depends on it would lose a source if it were made
+again, so its earlier version stays. Its job leaves a record of status ``waiting``. The ledger keeps
+the record of the earlier version, whose key shows the next run that the product is to be made.
+
+A product without an earlier version is made without the missing source. Its record names this
+source, so that products made of it wait as well.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from ccdflow.run.lookups import Lookup
 from ccdflow.wording import count
 
 KEPT = "its earlier version is kept"
-"""The first words of the reason why a product that is there was not made in this run."""
+"""The first words of the reason in a record: its product exists, but was not made in this run."""
 
 
 def has_earlier_version(context, job, record):
-    """Return whether the file of a product is the one of its record: by its times, or its checksum.
+    """Return whether the file of a product's earlier version exists undamaged.
+
+    Its size and times are compared with its record, and if they differ its checksum.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
-        The job that was to make it again.
+        The job that was to make the product again.
     record : ccdflow.run.job_records.Record or None
         The record of its earlier version.
 
@@ -38,12 +41,12 @@ def has_earlier_version(context, job, record):
     -------
     bool
     """
-    if record is None or record.status != job_records.MADE or job.why == DAMAGED:
+    if record is None or record.status != job_records.MADE or job.reason == DAMAGED:
         return False
     stamp = atomic_write.stamp_of(context.results / record.product)
     if stamp == record.stamp or not stamp:
         return bool(stamp)
-    # An archive that was copied has other times.
+    # The files of an archive that was copied have other times.
     return context.lookup(
         (Lookup.MATCHING_FILES, record.product, record.content, stamp),
         lambda: job_records.is_as_made(context.results, record),
@@ -51,13 +54,15 @@ def has_earlier_version(context, job, record):
 
 
 def missing_source(context, job):
-    """Return the product for which a job waits, by way of others as well; '' for none.
+    """Return the missing product for which a job waits; '' for none.
+
+    It is a source of the product, or a source of one of its sources.
 
     Parameters
     ----------
     context : ccdflow.run.context.Context
     job : ccdflow.run.job.Job
-        All that it needs has ended.
+        All jobs that it needs have ended.
 
     Returns
     -------
@@ -68,14 +73,14 @@ def missing_source(context, job):
     for need in job.needs:
         if need not in spare and (source := _missing_behind(context, need)):
             return source
-    # A product that comes next counts where one before it was not made.
+    # A spare product matters only if a first choice was not made.
     if spare and any(need not in spare and context.made_record(need) is None for need in job.needs):
         return next(filter(None, (_missing_behind(context, need) for need in job.spare)), "")
     return ""
 
 
 def _missing_behind(context, product):
-    """Return the missing product that keeps another one from its final form; '' for none."""
+    """Return the missing product because of which another one waits; '' for none."""
     sources = context.lookup((Lookup.MISSING_SOURCES,), dict)
     source = sources.get(product)
     if source is None:
@@ -85,8 +90,8 @@ def _missing_behind(context, product):
 
 
 def _missing_source_of_job(context, job):
-    """Return the missing product by the record of a job; without a record, the job's own."""
-    record = job_records.readable_record(context.results / job.done)
+    """Return the missing product by the record of a job: its own, one of its sources, or ''."""
+    record = job_records.readable_record(context.results / job.record_path)
     if record is None or record.status == job_records.GONE:
         return job.product
     if record.status == job_records.FAILED:
@@ -95,13 +100,13 @@ def _missing_source_of_job(context, job):
 
 
 def waiting_record(job, source):
-    """Return the record of a job that waits for a product: its earlier version stays.
+    """Return the record of a job that waits for a source: the earlier version of its product stays.
 
     Parameters
     ----------
     job : ccdflow.run.job.Job
     source : str
-        The product, as `missing_source` returns it.
+        The missing product, as `missing_source` returns it.
 
     Returns
     -------
@@ -113,28 +118,27 @@ def waiting_record(job, source):
     )  # fmt: skip
 
 
-def made_without(record, source):
-    """Return the record of a product that was made, or refused, without one that it is made of.
+def with_missing_source(record, source):
+    """Return the record of a product that was made, or refused, without one of its sources.
 
     Parameters
     ----------
     record : ccdflow.run.job_records.Record
     source : str
-        The product that is missing; '' for none.
+        The missing product; '' for none.
 
     Returns
     -------
     ccdflow.run.job_records.Record
+        The record itself if no product is missing.
     """
     if not source:
         return record
     return replace(record, data={**record.data, job_records.MISSING_SOURCE: source})
 
 
-def earlier_version(context, job, record):
-    """Return the record of the earlier version of a product whose job did not make it, or None.
-
-    It counts in this run where the plan says that it may.
+def record_of_earlier_version(context, job, record):
+    """Return the record of a product's earlier version, if other products may be made from it.
 
     Parameters
     ----------
@@ -146,7 +150,8 @@ def earlier_version(context, job, record):
     Returns
     -------
     ccdflow.run.job_records.Record or None
-        Its ``reason`` says why it is the earlier one.
+        The ``reason`` says why the product was not made anew. None if there is no earlier version,
+        or the plan does not let it stand (`Job.may_stand`).
     """
     earlier = context.earlier_record(job.product)
     if not (job.may_stand and has_earlier_version(context, job, earlier)):
@@ -154,16 +159,16 @@ def earlier_version(context, job, record):
     return replace(earlier, reason=f"{KEPT}: {record.reason}")
 
 
-def lines_on_kept(chain, waiting, made_without_source):
-    """Return the lines on products that wait for others, and on new ones that were made without.
+def lines_on_kept(chain, waiting_records, provisional_records):
+    """Return the lines on products that wait for a source, and on products made without one.
 
     Parameters
     ----------
     chain : ccdflow.run.late_chain.KindChain
-    waiting : list of ccdflow.run.job_records.Record
+    waiting_records : list of ccdflow.run.job_records.Record
         Records of jobs that wait: an earlier version of each product is there.
-    made_without_source : list of ccdflow.run.job_records.Record
-        Records of products that were made without a product that could not be made.
+    provisional_records : list of ccdflow.run.job_records.Record
+        Records of products that were made although a source could not be made.
 
     Returns
     -------
@@ -171,18 +176,22 @@ def lines_on_kept(chain, waiting, made_without_source):
     """
     lines = []
     for records, words in (
-        (waiting, "kept in the earlier version"),
-        (made_without_source, "made with what there is"),
+        (waiting_records, "kept in the earlier version"),
+        (provisional_records, "made with what there is"),
     ):
         if not records:
             continue
         numbers = Counter(record.kind for record in records)
         kinds = [kind for kind in chain if kind.name in numbers]
-        products = [count(numbers[k.name], *(k.counted_nouns or k.nouns)) for k in kinds]
+        products = [
+            count(numbers[kind.name], *(kind.counted_nouns or kind.nouns)) for kind in kinds
+        ]
         sources = sorted({record.data[job_records.MISSING_SOURCE] for record in records})
-        named = sources[0] if len(sources) == 1 else f"{sources[0]} and {len(sources) - 1} more"
+        words_on_sources = sources[0]
+        if len(sources) > 1:
+            words_on_sources += f" and {len(sources) - 1} more"
         lines.append(
-            f"{words}: {', '.join(products)}: {named} could not be made;"
+            f"{words}: {', '.join(products)}: {words_on_sources} could not be made;"
             " made again by the next run that can make what is missing"
         )
     return lines

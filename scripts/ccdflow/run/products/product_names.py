@@ -1,4 +1,4 @@
-"""The names of a raw frame's products: its reduced and its calibrated frame."""
+"""The paths of a raw frame's products: its reduced and its calibrated frame."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from functools import cache
 
 from ccdflow import paths
 
-# Results are kept: a plan asks several times for each of a hundred thousand frames.
+# Cached, because a plan calls it several times for each of a hundred thousand frames.
 reduced_product = cache(paths.reduced_frame)
 
 
 @cache
 def calibrated_product(file):
-    """Return the path of a raw frame's calibrated frame, made from that of its reduced frame.
+    """Return the path of a raw frame's calibrated frame, relative to the results folder.
 
     Examples
     --------
@@ -23,6 +23,6 @@ def calibrated_product(file):
 
 
 def forget_names():
-    """Empty the caches of products' names, which grow in a watch of many nights."""
+    """Empty the caches of this module, which grow while a watch runs for many nights."""
     reduced_product.cache_clear()
     calibrated_product.cache_clear()

@@ -1,4 +1,4 @@
-"""Size and times of products: of all by a walk through their folders, or of a few when needed."""
+"""The sizes and times of products: of all products at once, or of a few when asked for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from ccdflow.run.rawframes import rawfolder
 
 
 class ProductStamps:
-    """The size and times of products by their path in the results folder; () for a missing one.
+    """The stamps (size and times) of products, by their paths in the results folder.
 
-    A stamp is read once: when it is first asked for, or with its whole folder.
+    A stamp is read only once: when it is first asked for, or with its whole folder. The stamp of a
+    missing product is ().
 
     Parameters
     ----------
@@ -21,7 +22,7 @@ class ProductStamps:
     folders : iterable of str, optional
         Folders of products whose files are all read at once.
     stamps : dict of str to tuple, optional
-        The stamps of all products there are: none is read later.
+        The stamps of all existing products: no stamp is read later.
     """
 
     def __init__(self, results, folders=(), *, stamps=None):
@@ -46,7 +47,7 @@ class ProductStamps:
 
     @property
     def names(self):
-        """The products whose stamps are known: those of the folders, and those asked for."""
+        """The products whose stamps have been read."""
         return self._stamps.keys()
 
     def stamp_of(self, product):
@@ -59,12 +60,14 @@ class ProductStamps:
         return stamp
 
     def forget(self, product):
-        """Let a product count as missing."""
+        """Note that a product is missing."""
         self._stamps[product] = ()
 
 
 def product_stamps(results, chain, raw):
-    """Find all that lies in the folders of products; links are followed, but not into raw frames.
+    """Return the stamps of all files in the folders of products, and the unreadable folders.
+
+    Links are followed, except into the raw folder.
 
     Parameters
     ----------
@@ -77,7 +80,7 @@ def product_stamps(results, chain, raw):
     -------
     stamps : ProductStamps
     problems : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
-        Why a folder (its path ends in ``/``) cannot be looked into.
+        By the path of a folder (it ends in ``/``): why the folder cannot be read.
     """
     sweep = _Sweep(raw)
     for prefix in dict.fromkeys(kind.path_prefix for kind in chain):
@@ -91,27 +94,37 @@ def product_stamps(results, chain, raw):
 
 
 class _Sweep:
-    """A walk through the folders of products: stamps, and folders that cannot be looked into.
+    """A walk through the folders of products, which finds stamps and unreadable folders.
 
     Parameters
     ----------
     raw : path-like
-        The raw folder: a file in it is not a product, wherever a link leads.
+        The raw folder: a file in it is no product, even if a link leads there.
 
     Attributes
     ----------
     stamps : dict of str to tuple of int
         Size and times of each file that was found.
     problems : dict of str to ccdflow.run.rawframes.rawfolder.FolderProblem
-        The folders that cannot be looked into.
+        By the path of a folder: why the folder cannot be read.
     """
 
     def __init__(self, raw):
         self.stamps, self.problems = {}, {}
-        self._raw, self._systems = raw, rawfolder.devices()
+        self._raw, self._kernel_mounts = raw, rawfolder.devices()
 
     def visit(self, folder, prefix, parents=(), *, is_link):
-        """Note the files in a folder and below it."""
+        """Note the stamps of the files in a folder, and of those in folders below it.
+
+        Parameters
+        ----------
+        folder, prefix : str
+            The path of the folder, and its path relative to the results folder.
+        parents : tuple of (int, int)
+            Device and inode of each folder above it.
+        is_link : bool
+            Whether the folder is a link.
+        """
         try:
             with rawfolder.open_folder(folder) as descriptor:
                 self._visit_open(descriptor, folder, prefix, parents, is_link=is_link)
@@ -121,16 +134,17 @@ class _Sweep:
             self.problems[f"{prefix}/"] = rawfolder.problem_of_reading(error)
 
     def _visit_open(self, descriptor, folder, prefix, parents, *, is_link):
-        """Note the files in a folder that is open, and below it.
+        """Note the stamps of the files in an open folder, and of those in folders below it.
 
         Parameters
         ----------
         descriptor : int
         folder, prefix : str
-            Its path, and its path relative to the results folder.
+            The path of the folder, and its path relative to the results folder.
         parents : tuple of (int, int)
             Device and inode of each folder above it.
         is_link : bool
+            Whether the folder is a link.
         """
         status = os.fstat(descriptor)
         # A link may lead back to a folder above it.
@@ -144,10 +158,10 @@ class _Sweep:
             for entry in entries:
                 name = f"{prefix}/{entry.name}"
                 if rawfolder.is_folder(entry):
-                    # A night's list of small pictures knows their folder.
-                    is_known = len(parents) == 2 and paths.is_of_small_pictures(name)
+                    # Small pictures are no products of their own: the list of their night is one.
+                    is_of_pictures = len(parents) == 2 and paths.is_of_small_pictures(name)
                     is_link = entry.is_symlink()
-                    if is_link or not is_known:
+                    if is_link or not is_of_pictures:
                         folders.append((entry.name, is_link))
                 elif not entry.name.startswith("."):
                     self.stamps[name] = atomic_write.stamp_of(entry)
@@ -156,7 +170,7 @@ class _Sweep:
             self.visit(path, f"{prefix}/{name}", parents, is_link=is_link)
 
     def _problem(self, folder, status, parents, is_link):
-        """Return the `FolderProblem` of a folder that is no folder of products, or None.
+        """Return the `FolderProblem` of a folder that must not be walked through, or None.
 
         Parameters
         ----------
@@ -166,8 +180,8 @@ class _Sweep:
             Device and inode of each folder above it.
         is_link : bool
         """
-        if status.st_dev in self._systems:
-            mount_point = self._systems[status.st_dev]
+        if status.st_dev in self._kernel_mounts:
+            mount_point = self._kernel_mounts[status.st_dev]
             if not is_link:
                 return rawfolder.FolderProblem(f"is a part of {mount_point}", "unmount it")
             return rawfolder.FolderProblem(f"leads into {mount_point}", "remove the link")

@@ -1,7 +1,7 @@
-"""Removal of products: the only way in which a product leaves its place.
+"""The removal of products from their places; no other module removes a product.
 
-A product made from raw pixels may be the last copy of them, so it is moved to ``set_aside/``,
-under its own path. Only a page, picture or table, whose sources stay, is deleted.
+A product that was made from raw pixels may be their last copy, so it is moved to ``set_aside/``,
+where it has the same path. Only a page, picture or table is deleted: its sources stay.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def remove_product(results, product, *, raw=None):
     Raises
     ------
     OSError
-        If it cannot be moved or deleted; it then stays in its place.
+        If the product cannot be moved or deleted; it then stays in its place.
     UserError
         If the folder ``set_aside/`` leads into the raw folder.
     """
@@ -68,15 +68,16 @@ def remove_product(results, product, *, raw=None):
     return target
 
 
-def lines_on_unmoved(unmoved, *, most_lines=5):
-    """Return a line for each product that could not be removed; beyond a few they are counted.
+def lines_on_unmoved(unmoved_products, *, most_lines=5):
+    """Return a line for each of the first products that could not be removed, and a count.
 
     Parameters
     ----------
-    unmoved : dict of str to Exception
-        By product.
+    unmoved_products : dict of str to Exception
+        By product, the error.
     most_lines : int
-        The first few products are named; the default is chosen: enough to show a pattern.
+        Number of products that get a line; the others are counted. The default is chosen: enough
+        to show a pattern.
 
     Returns
     -------
@@ -85,25 +86,25 @@ def lines_on_unmoved(unmoved, *, most_lines=5):
     lines = [
         f"{product} does not belong among the products any more, and cannot be moved to set_aside/:"
         f" {failures.error_words(error)}; {failures.remedy_of(error)}"
-        for product, error in unmoved.items()
+        for product, error in unmoved_products.items()
     ]
     return first_lines(lines, most_lines, "more that cannot be moved")
 
 
 def _free_path(results, product):
     """Return a free path below ``set_aside/``, and make its folder."""
-    place = results / paths.SET_ASIDE_FOLDER
+    parent = results / paths.SET_ASIDE_FOLDER
     *folders, name = Path(product).parts
     for folder in folders:
-        place = _first_suitable(
-            place, folder, lambda path: path.is_dir() or not os.path.lexists(path)
+        parent = _first_suitable(
+            parent, folder, lambda path: path.is_dir() or not os.path.lexists(path)
         )
-    place.mkdir(parents=True, exist_ok=True)
-    return _first_suitable(place, name, lambda path: not os.path.lexists(path))
+    parent.mkdir(parents=True, exist_ok=True)
+    return _first_suitable(parent, name, lambda path: not os.path.lexists(path))
 
 
 def _remove_small_pictures(folder):
-    """Remove the small pictures of a night, and no file of the user's own."""
+    """Delete the small pictures of a night; leave all other files in their folder."""
     with suppress(OSError):
         for path in folder.iterdir():
             if paths.is_small_picture(path.name):
@@ -111,17 +112,17 @@ def _remove_small_pictures(folder):
         folder.rmdir()
 
 
-def _first_suitable(folder, name, suits):
+def _first_suitable(folder, name, is_suitable):
     """Return ``folder/name``, or the first of ``name.2``, ``name.3`` ... that is suitable."""
     path, number = folder / name, 1
-    while not suits(path):
+    while not is_suitable(path):
         number += 1
         path = folder / paths.numbered_name(name, number)
     return path
 
 
 def _move_file(path, target):
-    """Move a file, also to another disk."""
+    """Move a file, even to another disk."""
     try:
         path.replace(target)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""A look at names, sizes and times of the files in many folders, by several processes.
+"""Hashes of the names, sizes and times of the files in many folders, by several processes.
 
-Half of the time goes into the system's answers, half into Python; a million frames have three
-million files in sixty thousand folders. Each folder is looked at by itself, in any process; links
-are counted in the main one.
+A million frames have three million files in sixty thousand folders; half of the time goes into
+system calls, half into Python. Each folder is examined by itself, in any process. The main process
+counts links.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from ccdflow import paths
 from ccdflow.run.processes.helper_processes import LOST_ERRORS, ask, helper_process
 from ccdflow.run.rawframes import rawfolder
 
-# Other processes start to help after this many folders, which take as long as their start.
+# Other processes are started after this many folders. Chosen: so many take as long as their start.
 _MOST_FOLDERS_ALONE = 1000
-# A process gets this many folders at once: one question costs as much as a few folders.
+# A helper process gets this many folders at once: a question to it costs as much as a few folders.
 _CHUNK = 100
-# The main process looks at this many folders between two looks at the answers.
+# The main process examines this many folders before it checks again for answers.
 _OWN_FOLDERS = 10
 
 
 class NotPlain(Exception):
-    """A folder has a temporary file, a link or a tree that needs a plan, or cannot be read."""
+    """A folder cannot be read, or has a temporary file, link or tree that needs a plan."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that is to be looked at.
+    """A folder that is to be examined.
 
     Attributes
     ----------
     path : str
     name : str
-        The name of its hash in a state.
+        The name of its hash in a `ccdflow.run.sealing.seal.State`.
     parents : tuple of (int, int)
         Device and inode of the folders above it.
     link : str
-        The link that led here, '' for none.
+        The path of the link above it, or of itself if it is a link; '' if there is none.
     is_raw : bool
-        Whether it holds raw frames, not products.
+        Whether it holds raw frames, and not products.
     """
 
     path: str
@@ -56,23 +56,34 @@ class Folder:
 
 @dataclass(frozen=True)
 class FolderLook:
-    """Looks at one folder.
+    """A function on one folder, with the values that it needs: a helper process gets this object.
 
     Attributes
     ----------
     raw : str
-        The folder of raw frames, into which a link from products is not plain.
-    systems : dict of int to str
-        The kernel's own trees, as `ccdflow.run.rawframes.rawfolder.devices` returns them.
+        The raw folder. A link from a folder of products into it raises `NotPlain`.
+    kernel_mounts : dict of int to str
+        The trees of the kernel, such as /proc, by device (`rawfolder.devices`).
     """
 
     raw: str
-    systems: dict[int, str]
+    kernel_mounts: dict[int, str]
 
     def __call__(self, folder):
-        """Return (hash of names, sizes and times, folders in it, files that are passed over).
+        """Return the content of a folder; None if only a plan can report on it.
 
-        The hash is '' where there is no file; None in the place of all if the folder is not plain.
+        Parameters
+        ----------
+        folder : Folder
+
+        Returns
+        -------
+        hash_of_files : str
+            Hash of the names, sizes and times of the files; '' without files.
+        folders : list of Folder
+            The folders in it.
+        passed_over : list of str
+            Names of files that look like raw frames and are not read.
         """
         try:
             return self._content(folder)
@@ -80,10 +91,7 @@ class FolderLook:
             return None
 
     def _content(self, folder):
-        """Return (hash of the files, folders, names passed over).
-
-        All are empty if the folder is gone, or if a link leads back to a folder above it.
-        """
+        """Return the content of a folder as `__call__` does; all values are empty if it is gone."""
         try:
             with rawfolder.open_folder(folder.path) as descriptor:
                 return self._content_of_open(folder, descriptor)
@@ -91,25 +99,25 @@ class FolderLook:
             return "", [], []
 
     def _content_of_open(self, folder, descriptor):
-        """Return the same as `_content`, of a folder that is open."""
+        """Return the content of an open folder as `__call__` does."""
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) in folder.parents:
-            # A link may lead back to a folder above it.
+            # A link has led back to a folder above it.
             return "", [], []
-        if status.st_dev in self.systems:
+        if status.st_dev in self.kernel_mounts:
             raise NotPlain
         parents = (*folder.parents, (status.st_dev, status.st_ino))
         files, folders, passed_over = [], [], []
-        is_looked_at = paths.is_raw_name if folder.is_raw else _is_product_name
-        with os.scandir(descriptor) as listed:
-            for entry in listed:
+        is_hashed = paths.is_raw_name if folder.is_raw else _is_product_name
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
                 if entry.is_dir():
                     folders.append(self._folder(entry, folder, parents))
-                elif is_looked_at(entry.name):
+                elif is_hashed(entry.name):
                     files.append(entry)
                 elif folder.is_raw and paths.is_passed_over(entry.name):
                     passed_over.append(entry.name)
-        # No name has a slash in it, which marks where it ends.
+        # A slash marks the end of a name: no name contains one.
         texts = [
             f"{entry.name}/{(file := entry.stat()).st_size} {file.st_mtime_ns} {file.st_ctime_ns}"
             for entry in files
@@ -119,8 +127,8 @@ class FolderLook:
         return hash_of("\n".join(texts)) if texts else "", folders, passed_over
 
     def _folder(self, entry, parent, parents):
-        """Return the `Folder` of an entry; a link carries its path to all folders below it."""
-        # The entry of a folder that is open has its name for a path.
+        """Return the `Folder` of an entry; its ``link`` passes on to the folders below it."""
+        # `entry.path` would be the bare name, because the folder was opened by a descriptor.
         path = os.path.join(parent.path, entry.name)  # noqa: PTH118
         is_link = entry.is_symlink()
         if is_link and not parent.is_raw and rawfolder.is_above_or_below(path, self.raw):
@@ -131,7 +139,7 @@ class FolderLook:
 
 
 def _is_product_name(name):
-    """Return whether a file's name is not hidden; raise `NotPlain` for a temporary file's name."""
+    """Return whether a file's name is not hidden; raise `NotPlain` if it is a temporary file's."""
     if name.startswith("."):
         refuse_part(name)
         return False
@@ -144,39 +152,39 @@ def refuse_part(name):
     Raises
     ------
     NotPlain
-        For such a name: an earlier run was cut off.
+        For such a name: an earlier run was killed.
     """
     if name.startswith(".") and name.endswith(".part"):
         raise NotPlain
 
 
 def hash_of(text):
-    """Return the hash of a text, in which names of files may not be UTF-8."""
+    """Return the hash of a text as hexadecimal digits; names of files in it may not be UTF-8."""
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 class TreeLook:
-    """A look at whole trees of folders; other processes help where there are many.
+    """The hashes of all folders of some trees; other processes help if there are many folders.
 
     Parameters
     ----------
     cores : int
-        Number of processes that may work at once.
+        Number of processes that may work at once, this process included.
 
     Attributes
     ----------
     hashes : dict of str to str
-        The hash of each folder with a file, by its name.
+        The hash of the files of each folder that has any, by `Folder.name`.
     passed_over : list of str
-        Files that look like raw frames and are not read, by their names as those of folders.
+        Files that look like raw frames and are not read: `Folder.name`, a slash, the file's name.
     """
 
     def __init__(self, cores):
         self.hashes, self.passed_over = {}, []
-        self._helpers, self._n_folders = cores - 1, 0
+        self._n_helpers, self._n_folders = cores - 1, 0
 
     def look(self, folder_look, folders):
-        """Look at some folders and all below them; links are followed.
+        """Note the hashes of some folders and of all folders below them; links are followed.
 
         Parameters
         ----------
@@ -186,13 +194,13 @@ class TreeLook:
         Raises
         ------
         NotPlain
-            If only a plan shows what is there.
+            If a folder has files on which only a plan can report.
         """
         self._count_by_link = Counter()
         self._pending_folders = list(folders)
         while self._pending_folders:
             if (
-                self._helpers > 0
+                self._n_helpers > 0
                 and self._n_folders > _MOST_FOLDERS_ALONE
                 and len(self._pending_folders) > 2 * _CHUNK
             ):
@@ -201,12 +209,18 @@ class TreeLook:
                 self._look_at_one(folder_look)
 
     def _look_at_one(self, folder_look):
-        """Look at the folder that was found last, so that few are open at once."""
+        """Examine the folder that was found last: so the list of pending folders stays short."""
         folder = self._pending_folders.pop()
         self._take(folder, folder_look(folder))
 
     def _take(self, folder, answer):
-        """Note the content of a folder, and the folders to be looked at."""
+        """Note the content of a folder, which is a result of `FolderLook`.
+
+        Raises
+        ------
+        NotPlain
+            If there is no result, a link leads to too many folders, or a folder is too deep.
+        """
         if answer is None:
             raise NotPlain(
                 f"{folder.path}: a link, temporary file or tree that only a plan reports"
@@ -218,7 +232,7 @@ class TreeLook:
         if passed_over and not folder.link:
             self.passed_over += (os.path.join(folder.name, name) for name in passed_over)  # noqa: PTH118
         for each in folders:
-            # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
+            # A link may lead into the trees of the kernel, or into the whole disk (`rawfolder`).
             self._count_by_link[each.link] += bool(each.link)
             if self._count_by_link[each.link] > rawfolder.MOST_LINKED:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
@@ -227,10 +241,10 @@ class TreeLook:
         self._pending_folders += folders
 
     def _look_together(self, folder_look):
-        """Look at the folders that are open now, and at those in them, with other processes."""
+        """Examine all pending folders, and the folders in them, with helper processes."""
         with ExitStack() as stack:
             helpers = [
-                stack.enter_context(helper_process(folder_look)) for _ in range(self._helpers)
+                stack.enter_context(helper_process(folder_look)) for _ in range(self._n_helpers)
             ]
             pool = stack.enter_context(ThreadPoolExecutor(len(helpers)))
             questions = {}
@@ -243,14 +257,14 @@ class TreeLook:
                     self._look_at_one(folder_look)
                 if not questions:
                     continue
-                # Without a folder of its own this process waits for the next answer.
+                # This process waits for the next answer if it has no folder to examine.
                 seconds = 0 if self._pending_folders else None
-                for answered in wait(questions, seconds, FIRST_COMPLETED).done:
-                    helper, chunk = questions.pop(answered)
-                    if isinstance(answered.exception(), LOST_ERRORS):
-                        # The process has died: this one looks at its folders.
+                for question in wait(questions, seconds, FIRST_COMPLETED).done:
+                    helper, chunk = questions.pop(question)
+                    if isinstance(question.exception(), LOST_ERRORS):
+                        # The helper has died: its folders are examined by another process.
                         self._pending_folders += chunk
                         continue
                     helpers.append(helper)
-                    for folder, answer in zip(chunk, answered.result(), strict=True):
+                    for folder, answer in zip(chunk, question.result(), strict=True):
                         self._take(folder, answer)

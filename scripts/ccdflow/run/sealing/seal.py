@@ -1,11 +1,11 @@
-"""The seal of an archive: proof that there is nothing to do, from the names and times of its files.
+"""The seal of an archive: it proves by names, sizes and times of files that nothing is to be done.
 
-A run that finds nothing to do leaves a seal: a hash of all that its plan was made of, and the lines
-that it wrote. The next run looks at names, sizes and times of all files, but opens none of them. If
-the hash is the same, so is the plan: the run writes the same lines and ends, without reading the
-inventory or the ledger. If anything differs, the run plans as if there were no seal.
+A run that finds nothing to do leaves a seal: a hash of all the input of its plan, and the lines
+that it wrote. The next run takes names, sizes and times of all files, but opens no file. If its
+hash is equal, its plan would be equal. So the run writes the same lines and ends, and reads neither
+inventory nor ledger. If the hash differs, the run plans as if there were no seal.
 
-The hash is of the state before the plan was made. A file that changes while the plan is made has
+The state is hashed before the plan is made. So a file that changes while the plan is made has
 another time at the next run, and the seal does not hold.
 """
 
@@ -53,26 +53,26 @@ class Seal:
 
     Attributes
     ----------
-    state : str
+    state_hash : str
         Hash of settings, profiles, code, and of names, sizes and times of raw files and products.
-    notes : list of list of int
-        Size and times of inventory, ledger and table.
+    note_stamps : list of list of int
+        Size and times of each file of `_NOTES`, in that order.
     boot : str
-        The start of the machine for which it holds; '' for any.
+        The `job_records.boot_id` with which the seal holds; '' if it holds after any start.
     valid_until : float
-        Seconds since the epoch until which it holds; 0 for ever.
+        Time until which the seal holds, in seconds since the epoch; 0 without a limit.
     plan_lines, closing_lines : list of str
-        The lines on products to be made, and the last lines.
+        The first lines of the run, and its last lines.
     dry_run_lines : list of str or None
-        The lines of a dry run on the plan's effects; None where a dry run has to plan.
+        The lines of a dry run on the effects of the plan; None where a dry run has to plan.
     is_failure : bool
         Whether frames set aside make the run a failure.
     kinds : dict of str to object
         `asdict` of the `KindFacts` of the run.
     """
 
-    state: str
-    notes: list[list[int]]
+    state_hash: str
+    note_stamps: list[list[int]]
     boot: str
     valid_until: float
     plan_lines: list[str]
@@ -84,18 +84,18 @@ class Seal:
 
 @dataclass(frozen=True)
 class KindFacts:
-    """The facts of a chain of kinds that a state has.
+    """The values of a chain of kinds that a `State` depends on.
 
     Attributes
     ----------
     origin : str
-        Hash of code and settings, which all of the others follow from.
+        Hash of code and settings: with the same hash all other values are the same.
     versions : list of [str, object]
         Name and versions of each kind.
     path_prefixes : list of str
-        Path prefixes of their products.
+        Path prefixes of the products of the kinds.
     further_files : list of str
-        Paths of files that planning looks at besides.
+        Paths of further files that the kinds read while planning.
     """
 
     origin: str
@@ -106,21 +106,21 @@ class KindFacts:
 
 @dataclass(frozen=True)
 class State:
-    """All that a plan is made of, as hashes.
+    """The input of a plan, as hashes.
 
     Attributes
     ----------
     general : str
-        Fingerprint of settings, profiles, code, and of files that kinds look at.
+        Hash of settings, profiles, code, and of the further files that kinds read.
     tables : str
-        Fingerprint of names, sizes and times of products at the top of the results folder.
+        Hash of names, sizes and times of the products that lie in the results folder itself.
     folders : dict of str to str
-        Fingerprints of names, sizes and times in each folder that holds any: of raw frames below
-        ``raw/``, of products.
+        The hash of names, sizes and times of the files in each folder that has any. A folder of raw
+        frames has a name that begins with ``raw/``.
     passed_over : tuple of str
         Files below the raw folder that look like raw frames and are not read.
     kinds : KindFacts
-        The facts of the kinds that are in ``general``.
+        The values of the kinds that ``general`` contains.
     """
 
     general: str
@@ -130,7 +130,7 @@ class State:
     kinds: KindFacts | None = None
 
     @cached_property
-    def text(self):
+    def whole_hash(self):
         """The hash of the whole state."""
         whole_hash = hashlib.blake2b(digest_size=16)
         whole_hash.update(f"{self.general} {self.tables}".encode())
@@ -139,7 +139,7 @@ class State:
 
 
 def state_of(settings, cameras, chain, *, cores=1, has_records=False):
-    """Return the `State` of an archive, None where there is work left over.
+    """Return the `State` of an archive, None where an earlier run has left work.
 
     Parameters
     ----------
@@ -148,21 +148,21 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
     cameras : tuple of ccdflow.camera.cameras.Camera
         The profiles.
     chain : ccdflow.kinds.kind.Chain or ccdflow.run.late_chain.LateChain
-        A late one stays as it is where the seal has noted the same code and settings.
+        A `LateChain` is not loaded if the seal is of the same code and settings.
     cores : int, optional
-        Number of processes that may look at folders.
+        Number of processes that may examine folders.
     has_records : bool, optional
-        Whether records that jobs have left are allowed: the caller takes them in.
+        Whether records of jobs may lie on the disk, because the caller takes them in.
 
     Returns
     -------
     State or None
-        None if a folder or file cannot be looked at, or an earlier run has left work or temporary
-        files: then only a plan shows the products to be made.
+        None if a folder or file cannot be read, or an earlier run has left work or temporary files.
+        Then only a plan shows the products to be made.
     """
     results = Path(settings["results"])
     try:
-        # Files in these folders are results of an earlier run that the ledger does not have yet.
+        # A file in one of these folders is the work of an earlier run that has not ended properly.
         for name in (paths.BATCHES,) if has_records else (paths.BATCHES, paths.DONE_FOLDER):
             _refuse_files(results / name)
         for folder in (results, results / paths.STATE):
@@ -175,7 +175,7 @@ def state_of(settings, cameras, chain, *, cores=1, has_records=False):
 
 
 def _present_state(settings, cameras, chain, cores):
-    """Return the `State` of an archive in which no work is left over.
+    """Return the `State` of an archive in which an earlier run has left no work.
 
     Parameters
     ----------
@@ -211,11 +211,11 @@ def _present_state(settings, cameras, chain, cores):
 
 
 def _facts_of_kinds(chain, settings, origin):
-    """Return the `KindFacts` of a chain: as noted for the same code, if it is not loaded yet."""
+    """Return the `KindFacts` of a chain: from the seal if it is of the same code and settings."""
     if isinstance(chain, LateChain) and not chain.is_loaded:
-        sealed = read_seal(settings["results"])
-        if sealed is not None and sealed.kinds.get("origin") == origin:
-            return KindFacts(**sealed.kinds)
+        seal = read_seal(settings["results"])
+        if seal is not None and seal.kinds.get("origin") == origin:
+            return KindFacts(**seal.kinds)
     return KindFacts(
         origin,
         versions=[[kind.name, kind.versions] for kind in chain],
@@ -225,9 +225,15 @@ def _facts_of_kinds(chain, settings, origin):
 
 
 def _refuse_files(folder):
-    """Raise `NotPlain` if a folder or one below it has a file that is no note of a withdrawal.
+    """Raise `NotPlain` if a folder, or a folder in it, has another file than a withdrawn batch.
 
-    These notes stay for a month, for jobs that queue on a cluster; no plan reads them.
+    A withdrawn batch leaves a file for a month, for jobs in the queue of a cluster; no plan reads
+    it.
+
+    Raises
+    ------
+    NotPlain
+        For the first such file.
     """
     for subfolder, _, names in os.walk(folder, onerror=atomic_write.raise_unless_missing):
         for name in names:
@@ -236,12 +242,15 @@ def _refuse_files(folder):
 
 
 def stamps_of_code():
-    """Return names, sizes and times of the library's own files: another release plans anew."""
+    """Return ccdflow's version, and name, size and time of each of its files.
+
+    A run with another version of the code does not accept the seal.
+    """
     top = os.fspath(Path(__file__).parents[2])
     stamps = []
     for folder, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
-        # Names are put together as text: functions of paths take most of the time of 300 files.
+        # Paths are joined as texts: the functions of `pathlib` would take most of the time.
         relative_folder = folder[len(top) + 1 :]
         for name in sorted(names):
             stamp = atomic_write.stamp_of(f"{folder}{os.sep}{name}")[:2]
@@ -258,7 +267,7 @@ def has_seal(results):
 
 
 def valid_seal(results, archive_state):
-    """Return the `Seal` of a results folder if it holds for a state, else None.
+    """Return the `Seal` of a results folder if it holds for a state; otherwise None.
 
     Parameters
     ----------
@@ -270,22 +279,22 @@ def valid_seal(results, archive_state):
     -------
     Seal or None
     """
-    sealed = None if archive_state is None else read_seal(results)
-    if sealed is None:
+    seal = None if archive_state is None else read_seal(results)
+    if seal is None:
         return None
-    why_broken = _why_broken(sealed, archive_state, _ordered_stamps(results))
+    why_broken = _why_broken(seal, archive_state, _ordered_stamps(results))
     if why_broken:
         _LOG.debug("the seal does not hold, the run is planned anew: %s", why_broken)
         return None
-    return sealed
+    return seal
 
 
-def _why_broken(sealed, archive_state, note_stamps):
-    """Return why a seal does not hold for a state, or '' where it holds.
+def _why_broken(seal, archive_state, note_stamps):
+    """Return the reason why a seal does not hold for a state; '' if it holds.
 
     Parameters
     ----------
-    sealed : Seal
+    seal : Seal
     archive_state : State
     note_stamps : list of list of int
         Size and times of the notes as they are now, as `_ordered_stamps` returns them.
@@ -294,19 +303,19 @@ def _why_broken(sealed, archive_state, note_stamps):
     -------
     str
     """
-    if sealed.state != archive_state.text:
+    if seal.state_hash != archive_state.whole_hash:
         return "files, settings or code have changed"
-    if sealed.notes != note_stamps:
+    if seal.note_stamps != note_stamps:
         return "the notes of the last run have changed"
-    if sealed.boot not in ("", job_records.boot_id()):
+    if seal.boot not in ("", job_records.boot_id()):
         return "the machine was started since, and may have lost products that were new then"
-    if sealed.valid_until and time.time() >= sealed.valid_until:
+    if seal.valid_until and time.time() >= seal.valid_until:
         return "products that were new then are looked at once more"
     return ""
 
 
 def read_seal(results):
-    """Return the `Seal` of a results folder, whether it holds or not; None if it is damaged."""
+    """Return the `Seal` of a results folder, whether it holds or not; None if absent or damaged."""
     lines = notes.read_checked(Path(results) / paths.SEAL)
     try:
         return None if lines is None else Seal(**json.loads(next(lines)))
@@ -315,14 +324,14 @@ def read_seal(results):
 
 
 def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
-    """Leave a seal after a run that found nothing to do, unless the next one may find something.
+    """Write the seal of a run that found nothing to do, unless the next run may find work.
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
-        An empty one; its inventory and ledger are as they are on the disk.
+        A plan without jobs, whose inventory and ledger are saved.
     state_before : State or None
-        The `State` from before the plan was made.
+        The state of the archive before the plan was made.
     plan_lines, closing_lines : list of str
         The lines of the run.
     is_failure : bool
@@ -333,9 +342,11 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
     if any(map(is_read_again, context.store.rows.values())):
         return
     records = context.ledger.values()
-    # Products made since the start of the machine may not be on the disk if it stops.
-    doubted = [record.stamp[2] for record in records if record.boot and record.stamp]
-    valid_until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
+    # Products that were made since the start of the machine may be lost if it stops.
+    times_of_doubtful = [record.stamp[2] for record in records if record.boot and record.stamp]
+    valid_until = 0
+    if times_of_doubtful:
+        valid_until = max(times_of_doubtful) / 1e9 + job_records.SETTLED_SECONDS
     if context.closed_nights is not None:
         valid_until = max(valid_until, context.closed_nights.doubted_until)
     boot = job_records.boot_id() if valid_until else ""
@@ -345,19 +356,19 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
         "dry_run_lines": _dry_run_lines(plan),
         "closing_lines": closing_lines,
     }
-    sealed = Seal(
-        state_before.text, stamps, boot, valid_until, **lines_of_run, is_failure=is_failure,
+    seal = Seal(
+        state_before.whole_hash, stamps, boot, valid_until, **lines_of_run, is_failure=is_failure,
         kinds=asdict(state_before.kinds),
     )  # fmt: skip
-    text = json.dumps(asdict(sealed), separators=(",", ":"))
+    text = json.dumps(asdict(seal), separators=(",", ":"))
     with suppress(OSError):
-        # Without a seal the next run plans, which costs time and nothing else.
+        # Without a seal the next run makes a plan, which takes longer and has the same result.
         notes.write_checked(context.results / paths.SEAL, [text])
         closed_nights.note_all_nights(context, state_before, plan.older_headers)
 
 
 def _dry_run_lines(plan):
-    """Return the lines of a dry run, None if only a plan of all nights gives them."""
+    """Return the lines of a dry run; None if they need a plan of all nights."""
     try:
         return plan.dry_run_lines()
     except NeedsWholePlan:
@@ -365,12 +376,12 @@ def _dry_run_lines(plan):
 
 
 def is_read_again(row):
-    """Return whether the next run reads a raw file again although nothing of it has changed."""
+    """Return whether the next run reads a raw file again even if it has not changed."""
     if row.gone:
         return row.is_unreadable
     return row.stamp == () or row.status == ARRIVING_STATUS
 
 
 def _ordered_stamps(results):
-    """Return size and times of the notes, in the order of `_NOTES`."""
+    """Return the size and times of each file of `_NOTES`, in that order."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _NOTES]

@@ -1,8 +1,8 @@
-"""The options of Snakemake: undocumented attributes are read here, and by rules/common.smk.
+"""The options of Snakemake, by attributes of its objects that its documents do not promise.
 
-The caller passes the ``workflow`` object, so that nothing here imports Snakemake.
-`NEEDED_ATTRIBUTES` names each attribute that no document promises, with the reason;
-`check_attributes` names those that a version lacks.
+Only this module and rules/common.smk use such attributes. The caller passes the ``workflow``
+object, so no import of Snakemake is needed here. `NEEDED_ATTRIBUTES` has each attribute with the
+reason; `check_attributes` ends the run if a version of Snakemake lacks one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from ccdflow.errors import UserError
 
 NEEDED_ATTRIBUTES = {
-    "snakefile": "where this workflow lies, also when another one uses it as a module",
+    "snakefile": "the folder of this workflow, also when another one uses it as a module",
     "executor_plugin": "None where nothing is run: --dag, --summary, --report and their like",
     "dryrun": "a dry run takes no lock and writes nothing",
     "local_exec": "False on a cluster: each night is a batch there",
@@ -50,7 +50,8 @@ NEEDED_ATTRIBUTES = {
 }
 """The attributes of Snakemake's objects that ccdflow uses, and the reason for each."""
 
-_VIEWS = {
+# The options of Snakemake that ask for a drawing or a list of products.
+_VIEW_OPTIONS = {
     "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "-S",
     "--detailed-summary", "-D",
 }  # fmt: skip
@@ -63,28 +64,30 @@ class Host:
     Attributes
     ----------
     cores : int
-        Cores of the run; on a cluster those of the main process.
-    is_dry, is_local : bool
-        Whether nothing is made; whether jobs run on this machine.
+        Number of cores of the run; on a cluster that of the main process.
+    is_dry : bool
+        Whether the run only plans, and makes nothing.
+    is_local : bool
+        Whether jobs run on this machine, and not on a cluster.
     names_all_jobs : bool
-        Whether a dry run names every job.
+        Whether a dry run has a line for every job.
     makes_products : bool
         Whether Snakemake runs jobs: False for reports and views.
     targets : tuple of str
-        Files requested by name.
+        Paths of files that are asked for by name.
     forced : frozenset of str
-        Rules and files to be made again.
+        Names of rules, and paths of files, that are to be made again (-R, -f).
     forces_all : bool
-        Whether all products are made again.
+        Whether all products are to be made again (-F).
     settings_given : frozenset of str
-        Settings given on the command line.
+        Names of the settings on the command line.
     is_verbose : bool
         Whether debug messages are shown.
     is_module : bool
         Whether another workflow uses this one as a module.
     latency : float
-        Seconds for which a file of another node may stay unseen; the default is Snakemake's
-        (`--latency-wait`).
+        Seconds after which a file of another node is visible at the latest (`--latency-wait`); the
+        default is Snakemake's own.
     """
 
     cores: int = 1
@@ -107,7 +110,7 @@ def missing_attributes(workflow):
 
 
 def _has_attribute(workflow, name):
-    """Return whether a dotted attribute of a workflow is there, or may come later."""
+    """Return whether a dotted attribute exists, or its owner is not set yet."""
     try:
         _attribute_if_set(workflow, name)
     except AttributeError:
@@ -116,7 +119,7 @@ def _has_attribute(workflow, name):
 
 
 def _attribute_if_set(workflow, name):
-    """Return an attribute, or None while Snakemake has not yet set its owner."""
+    """Return the value of a dotted attribute; None while Snakemake has not set its owner yet."""
     value = workflow
     for part in name.split("."):
         value = None if value is None else getattr(value, part)
@@ -124,7 +127,7 @@ def _attribute_if_set(workflow, name):
 
 
 def check_attributes(workflow):
-    """Check that this version of Snakemake has all attributes that are read.
+    """Check that this version of Snakemake has all attributes of `NEEDED_ATTRIBUTES`.
 
     Parameters
     ----------
@@ -133,10 +136,10 @@ def check_attributes(workflow):
     Raises
     ------
     UserError
-        If it lacks one; the error names it.
+        If it lacks one of them, with its name.
     """
-    if lacking := missing_attributes(workflow):
-        name = lacking[0]
+    if names := missing_attributes(workflow):
+        name = names[0]
         raise UserError(
             f"this version of Snakemake has no workflow.{name} ({NEEDED_ATTRIBUTES[name]})",
             remedy="use the version of envs/requirements.txt, and report this",
@@ -144,12 +147,12 @@ def check_attributes(workflow):
 
 
 def check_notes_folder(notes):
-    """Check that Snakemake can write its notes; otherwise it would end with a traceback.
+    """Check that Snakemake can write its notes: without this check it would end with a traceback.
 
     Parameters
     ----------
     notes : path-like
-        ``.snakemake`` in the current folder, which Snakemake makes itself.
+        ``.snakemake`` in the current folder; made here if it is missing.
 
     Raises
     ------
@@ -173,7 +176,7 @@ def check_notes_folder(notes):
 
 
 def can_write(folder):
-    """Return whether files can be written into a folder, or the folder itself be made.
+    """Return whether this user may write files into a folder, or may make the folder.
 
     Parameters
     ----------
@@ -246,8 +249,8 @@ def cores_of_run(workflow):
     Returns
     -------
     int
-        Those of the machine with ``-j unlimited``. 1 where nothing is run: Snakemake asks for no
-        ``--cores`` then, and has no number.
+        All cores of the machine with ``-j unlimited``. 1 where no job is run: such a command needs
+        no ``--cores``.
     """
     if workflow.executor_plugin is None:
         return 1
@@ -256,7 +259,7 @@ def cores_of_run(workflow):
 
 
 def is_main_and_local(workflow):
-    """Return whether this is the process that the user started, and jobs run on this machine."""
+    """Return whether the user started this very process, and jobs run on this machine."""
     return workflow.is_main_process and workflow.local_exec
 
 
@@ -267,59 +270,61 @@ def remove_rate_limit(workflow):
 
 
 def make_jobs_threads(workflow):
-    """Let jobs be threads of this process, also where profiles/default is not read.
+    """Let Snakemake run jobs in threads of this process, also if profiles/default is not read.
 
-    Another process would not know the plan, and each of its jobs would fail.
+    A job in another process would fail, because that process has no plan.
     """
     if workflow.is_main_process:
         workflow.execution_settings.use_threads = True
 
 
 def start_one_more(workflow, *, is_within_other_workflow):
-    """Let Snakemake start one job more than there are cores; it waits in `Steward.make`.
+    """Let Snakemake start one job more than there are cores; this job waits in `Steward.make`.
 
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
-        With its scheduler, which it has when `onstart` is called.
+        Its scheduler exists from `onstart` on.
     is_within_other_workflow : bool
-        Whether another workflow uses this one; the jobs of its own rules would not wait.
+        Whether another workflow uses this one. Then nothing is changed: jobs of the other
+        workflow's rules would not wait.
     """
     if not is_within_other_workflow:
         workflow.scheduler.resources["_cores"] += 1
 
 
 def leave_out_marks(workflow):
-    """Leave out Snakemake's marks of incomplete outputs, if jobs run on this machine.
+    """Let Snakemake write no marks of incomplete outputs, if jobs run on this machine.
 
-    A record gets its name when it is whole, so none is ever incomplete; the marks take a fifth of
-    Snakemake's time for a job. They stay where another workflow uses this one as a module, and
-    where Snakemake's metadata are kept.
+    A record gets its name only when it is whole, so no output is ever incomplete. The marks take a
+    fifth of Snakemake's time for a job. If Snakemake keeps its metadata, it writes the marks as
+    well.
     """
     if not workflow.local_exec or workflow.execution_settings.keep_metadata:
         return
 
-    async def finished(job):
-        """Leave nothing to be removed."""
+    workflow.persistence.started = _write_no_mark
+    workflow.persistence.finished = _remove_no_mark
 
-    workflow.persistence.started = lambda job, external_jobid=None: None
-    workflow.persistence.finished = finished
+
+def _write_no_mark(job, external_jobid=None):
+    """Do nothing when a job starts, in the place of Snakemake's function."""
+
+
+async def _remove_no_mark(job):
+    """Do nothing when a job has ended, in the place of Snakemake's function."""
 
 
 @contextmanager
 def ended_by_ctrl_c():
-    """End the process with one line at Ctrl-C inside this context.
+    """Let Ctrl-C end the process with one line, inside this context.
 
     Snakemake would wait for the end of the plan, which reads headers, and then show a traceback.
     """
-
-    def answer(number, frame):
-        stop("ended by Ctrl-C before any product was made: run again", status=130)
-
     earlier_handler = signal.getsignal(signal.SIGINT)
     can_handle = callable(earlier_handler) and threading.current_thread() is threading.main_thread()
     if can_handle:
-        signal.signal(signal.SIGINT, answer)
+        signal.signal(signal.SIGINT, _stop_before_jobs)
     try:
         yield
     finally:
@@ -327,20 +332,25 @@ def ended_by_ctrl_c():
             signal.signal(signal.SIGINT, earlier_handler)
 
 
+def _stop_before_jobs(signal_number, frame):
+    """End the process with the line on a run that Ctrl-C has ended (a handler of signals)."""
+    stop("ended by Ctrl-C before any product was made: run again", status=130)
+
+
 def is_view(arguments):
-    """Return whether a command line asks for a drawing or a list of products."""
-    return bool(_VIEWS & {argument.partition("=")[0] for argument in arguments})
+    """Return whether the arguments of Snakemake ask for a drawing or a list of products."""
+    return bool(_VIEW_OPTIONS & {argument.partition("=")[0] for argument in arguments})
 
 
 def wants_all_lines(arguments):
-    """Return whether a dry run names every job: ``-np``, Snakemake's own option."""
+    """Return whether the arguments of Snakemake contain ``-p``: a dry run then names every job."""
     return any(re.fullmatch(r"--printshellcmds|-\w*p\w*", argument) for argument in arguments)
 
 
 def is_used_as_module(workflow, snakefile):
     """Return whether another workflow uses this one as a module.
 
-    A Snakefile that is a link is none: its folder counts, not the folder that it leads to.
+    The folder of `snakefile` counts as it is named, even if the file is a link.
 
     Parameters
     ----------
@@ -356,12 +366,12 @@ def is_used_as_module(workflow, snakefile):
 
 
 def stop(error, *, status=1):
-    """End the process with one line: Snakemake would show the place in the Snakefile.
+    """End the process with one line, without Snakemake's line on the place in the Snakefile.
 
     Parameters
     ----------
     error : str
-        The problem in words.
+        The text of the line.
     status : int, optional
         Exit status.
     """

@@ -1,4 +1,4 @@
-"""The jobs of a run, their records and batches, as the rules ask for them."""
+"""The jobs of a run, and the paths of their records and batches, for the rules."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ccdflow.run import job_records
 from ccdflow.run.context import PageContext
 from ccdflow.run.lines import plan_description
 
-# Rules that make no product by themselves: -R with one of them changes nothing.
+# Rules that make no product of a kind: -R with one of them changes nothing.
 _OTHER_RULES = ("all", "night", "product", "verify")
 
 
 class JobList:
-    """The jobs of a run; empty before its plan is made, and on a cluster's node.
+    """The jobs of a run; none before its plan is made, and none on a cluster's node.
 
     Parameters
     ----------
     results : str
-        The results folder, as paths of records begin.
+        The results folder, as the paths for Snakemake begin.
     session : ccdflow.run.session.Session, optional
-        With the plan.
+        The session with the plan.
     batches : sequence of ccdflow.run.batches.batch_splitting.Batch
         Batches that make some of the products.
     """
@@ -34,72 +34,82 @@ class JobList:
         self._context = session and session.context
         self._plan = session and session.plan
         self._batches = batches
-        self._counts = Counter(job.kind for job in self._plan.jobs.values()) if session else {}
-        # The record of each product's batch: a page needs hundreds of products, and few batches
-        # make them.
-        self._record_of_batch = {}
-        # The records of all batches that a batch waits for, by the batch's own record.
-        self._earlier_records = {}
+        self._n_jobs_by_kind = (
+            Counter(job.kind for job in self._plan.jobs.values()) if session else {}
+        )
+        # By product, the path of the record of its batch. A page needs hundreds of products, which
+        # few batches make.
+        self._batch_record_by_product = {}
+        # By the path of a batch's record, the paths of the records of all batches before it.
+        self._earlier_records_by_record = {}
         for batch in batches:
             record = self.record_of_batch(batch)
-            self._record_of_batch.update(dict.fromkeys(batch.products, record))
+            self._batch_record_by_product.update(dict.fromkeys(batch.products, record))
             earlier_records = [f"{results}/{each}" for each in batch.earlier_records]
-            records_before_these = (self._earlier_records[each] for each in earlier_records)
-            self._earlier_records[record] = set(earlier_records).union(*records_before_these)
+            records_before_these = (
+                self._earlier_records_by_record[each] for each in earlier_records
+            )
+            self._earlier_records_by_record[record] = set(earlier_records).union(
+                *records_before_these
+            )
 
     def product_at(self, path):
         """Return the path of a product relative to the results folder."""
         return os.path.relpath(path, self._results)
 
     def record_of(self, job):
-        """Return the path of a job's record as Snakemake writes it."""
-        return f"{self._results}/{job.done}"
+        """Return the path of a job's record, in the form of Snakemake's paths."""
+        return f"{self._results}/{job.record_path}"
 
     def record_of_batch(self, batch):
-        """Return the path of a batch's record as Snakemake writes it."""
-        return f"{self._results}/{batch.done}"
+        """Return the path of a batch's record, in the form of Snakemake's paths."""
+        return f"{self._results}/{batch.record_path}"
 
     def is_done(self, job):
         """Return whether a job has left its record."""
         return os.path.exists(self.record_of(job))  # noqa: PTH110
 
     def job(self, product):
-        """Return the job of a product, whose name is written as in its record's name."""
+        """Return the job of a product, which may be quoted as in the name of its record."""
         return self._plan.jobs[unquote(product)]
 
     def raw_frame(self, product):
-        """Return the path of the raw file of a reduced frame."""
-        return str(self._context.raw / self._context.row_of(unquote(product)).file)
+        """Return the path of the raw file of a reduced frame, which may be quoted likewise."""
+        return str(self._context.raw / self._context.row_of_product(unquote(product)).file)
 
     def records_needed(self, product):
-        """Return the records that a job needs and that this run makes, itself or in batches."""
+        """Return the paths of the records that a job needs and this run makes, also in batches."""
         return self.records_of(self.job(product).needs)
 
     def records_of(self, products):
-        """Return the records of those products that this run makes.
+        """Return the paths of the records of those products that this run makes.
 
-        A batch ends after the batches that it waits for, whose records are left out where its own
-        is there: Snakemake takes half a millisecond for each record that a job needs.
+        A product of a batch has the record of the batch. If a batch waits for others, only its own
+        record is returned: Snakemake takes half a millisecond for each record that a job needs.
         """
-        jobs, record_of_batch, records = self._plan.jobs, self._record_of_batch, {}
+        jobs, batch_records, records = self._plan.jobs, self._batch_record_by_product, {}
         for product in products:
-            record = record_of_batch.get(product)
+            record = batch_records.get(product)
             if record is not None:
                 records[record] = None
             elif product in jobs:
                 records[self.record_of(jobs[product])] = None
-        earlier = set().union(*(self._earlier_records.get(record, ()) for record in records))
+        earlier = set().union(
+            *(self._earlier_records_by_record.get(record, ()) for record in records)
+        )
         return [record for record in records if record not in earlier]
 
     def targets(self):
-        """Return the records of all batches, and of all jobs outside them."""
+        """Return the paths of the records of all batches, and of all jobs outside batches."""
         jobs_alone = [
-            job for job in self._plan.jobs.values() if job.product not in self._record_of_batch
+            job
+            for job in self._plan.jobs.values()
+            if job.product not in self._batch_record_by_product
         ]
         return [*map(self.record_of, jobs_alone), *map(self.record_of_batch, self._batches)]
 
     def late_record(self, job, seconds):
-        """Wait for the records that a job needs and that other nodes make.
+        """Wait for the records that a job needs and that batches make; return one that is missing.
 
         Parameters
         ----------
@@ -110,16 +120,18 @@ class JobList:
         Returns
         -------
         str or None
-            A record that has not appeared; None if all are there.
+            The path of a record that has not appeared; None if all are there.
         """
         jobs = self._plan.jobs
         records = [
-            self.record_of(jobs[need]) for need in job.needs if need in self._record_of_batch
+            self.record_of(jobs[need])
+            for need in job.needs
+            if need in self._batch_record_by_product
         ]
         return job_records.await_records(records, seconds)
 
     def batch(self, name, key):
-        """Return a batch of this run, or None if another process planned it.
+        """Return a batch of this run by name and key; None if another process has planned it.
 
         Parameters
         ----------
@@ -142,7 +154,7 @@ class JobList:
         ----------
         product : str
         cores : int
-            Cores of the run.
+            Number of cores of the run.
 
         Returns
         -------
@@ -150,7 +162,7 @@ class JobList:
         """
         job = self.job(product)
         kind = self._context.chain.by_name(job.kind)
-        has_others = self._counts[job.kind] > 1
+        has_others = self._n_jobs_by_kind[job.kind] > 1
         return kind.cores_of(self._context, job, cores=cores, has_others=has_others)
 
     def sources_in_words(self, product):
@@ -158,17 +170,17 @@ class JobList:
         return plan_description.sources_in_words(self._plan, self.job(product))
 
     def remaining_jobs(self, chain, *, makes_all):
-        """Return the jobs that can be done although Snakemake did not run them.
+        """Return the jobs that Snakemake has left out although they can be done.
 
-        It runs no batch and no job that needs an unfinished batch, even if that has made the needed
-        product. The jobs of an unfinished batch itself are left for the next run.
+        Snakemake runs no job and no batch that needs an unfinished batch, even if that batch has
+        made the product that is needed. Jobs of the unfinished batch are left for the next run.
 
         Parameters
         ----------
         chain : ccdflow.kinds.kind.Chain
         makes_all : bool
-            Whether jobs of all kinds count whose needs are done. Otherwise only those that are
-            written (pages, pictures, tables) do. These can do without other nights.
+            Whether jobs of all kinds are returned. If False, only pages, pictures and tables are:
+            they can be made without other nights.
 
         Returns
         -------
@@ -179,8 +191,8 @@ class JobList:
         done_products, remaining_jobs = set(), {}
 
         def can_be_done(job):
-            """Return whether Snakemake has left a job out, and all that it needs is made."""
-            if job.product in self._record_of_batch:
+            """Return whether Snakemake has left out a job whose needs are all made."""
+            if job.product in self._batch_record_by_product:
                 is_left_out = job.product in waiting_products
             else:
                 is_left_out = any(
@@ -205,17 +217,17 @@ class JobList:
 
     def _products_of_unfinished_batches(self):
         """Return the products of unfinished batches, and of batches that wait for one of these."""
-        ended_records = {batch.done for batch in self._batches if self._has_ended(batch)}
+        ended_records = {batch.record_path for batch in self._batches if self._has_ended(batch)}
         unfinished_products, waiting_products = set(), set()
         for batch in self._batches:
-            if batch.done not in ended_records:
+            if batch.record_path not in ended_records:
                 unfinished_products.update(batch.products)
             if not ended_records.issuperset(batch.earlier_records):
                 waiting_products.update(batch.products)
         return unfinished_products, waiting_products
 
     def _needs_of_its_night(self, job, chain):
-        """Return the products of its own night that a page or picture shows."""
+        """Return the products that a page or picture needs of its own night, without reports."""
         needs = map(self._plan.jobs.__getitem__, self._planned_needs(job))
         needs = [need for need in needs if not chain.by_name(need.kind).is_report]
         return [need.product for need in needs if need.night == job.night]
@@ -244,11 +256,11 @@ def check_product(context, product, results):
     Raises
     ------
     UserError
-        If it cannot, with the reason.
+        If the run cannot make the product, with the reason.
     """
     if context.is_planned(product) or product == paths.INVENTORY:
         return
-    row = context.row_of(product) if product in context.products else None
+    row = context.row_of_product(product) if product in context.products else None
     raise UserError(
         f"there is no such product: {row.status_and_reason[1]}"
         if row
@@ -261,21 +273,21 @@ def check_product(context, product, results):
 
 
 def check_forced(context, name, product):
-    """Check that a name behind -R or -f is that of a product: it would be passed over silently.
+    """Check that a name behind -R or -f is that of a product: Snakemake would ignore another name.
 
     Parameters
     ----------
     context : ccdflow.run.context.JobContext
         After the plan was made.
     name : str
-        As the command line has it; no rule of a kind of products.
+        The name on the command line; not that of a rule that makes the products of a kind.
     product : str
-        The product that it would be, relative to the results folder.
+        The name as a path relative to the results folder.
 
     Raises
     ------
     UserError
-        If it is none.
+        If there is no such product, and no such rule.
     """
     if context.is_planned(product) or name in _OTHER_RULES:
         return
@@ -289,19 +301,19 @@ def check_forced(context, name, product):
 
 
 def check_any_made(plan):
-    """Check that a run is not asked for products alone that were refused, and would be again.
+    """Check that not all products that a run is asked for would be refused again.
 
     Without this check Snakemake would say in thirty lines that a file is missing.
 
     Parameters
     ----------
     plan : ccdflow.run.plan.Plan
-        With the products that were asked for.
+        The plan, cut down to the products that are asked for.
 
     Raises
     ------
     UserError
-        If none can be made, with the line on the first.
+        If all of them are refused, with the line on the first of them.
     """
     if plan.jobs or not plan.requested:
         return

@@ -1,8 +1,9 @@
-"""Standard output and standard error that outlast their terminal.
+"""Standard output and standard error that raise no error once their reader is gone.
 
-A run whose terminal has gone, or whose reader was `head`, goes on without messages. An error while
-a message is written would end the thread that writes it. Snakemake counts finished jobs in such
-threads, so it would wait for ever for a job that has ended, also after SIGTERM.
+A run goes on without messages if its terminal has been closed, or the program behind its pipe, such
+as `head`, has ended. With Python's own streams an error would end the thread that writes. Snakemake
+counts finished jobs in such threads, so it would wait for ever for a job that has ended, also after
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import errno
 import os
 import sys
 
-# Errors of a stream whose reader or terminal is gone: nothing can be written to it.
+# Errors of a stream whose reader or terminal is gone.
 _GONE_ERRORS = (errno.EPIPE, errno.EIO)
 
 
 class LastingStream:
-    """A text stream of which no message raises an error of the system.
+    """A text stream that raises no error of the system when a message is written.
 
-    A message for a full disk is lost. A stream whose reader has gone leads nowhere from then on,
-    also for the processes that this one starts later.
+    A message that finds the disk full is lost. Once the reader is gone, the stream leads to
+    ``/dev/null``, also for the processes that this one starts later.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text):
-        """Write a text as far as that is possible; return its length."""
+        """Write a text, or lose it; return its length in any case."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -46,14 +47,14 @@ class LastingStream:
             self.write(line)
 
     def flush(self):
-        """Write all that is kept back, as far as that is possible."""
+        """Write the text in the buffer, or lose it."""
         try:
             self._stream.flush()
         except OSError as error:
             self._pass_over(error)
 
     def _pass_over(self, error):
-        """Let a stream lead nowhere if nobody reads it any more."""
+        """Ignore an error; let the stream lead to ``/dev/null`` if its reader is gone."""
         if error.errno not in _GONE_ERRORS:
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -64,18 +65,18 @@ class LastingStream:
 
 
 def outlast(handlers=()):
-    """Let `sys.stdout` and `sys.stderr` outlast their terminal; a second call does nothing.
+    """Replace `sys.stdout` and `sys.stderr` by lasting streams; a second call does nothing.
 
     Parameters
     ----------
     handlers : iterable of logging.Handler
-        Handlers that write to one of them; they will write to its successor.
+        Handlers that write to one of the two streams: they get the stream that replaces it.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, LastingStream):
             continue
-        # Python has no stream where whoever started the process has closed it.
+        # The stream is None if it was closed before Python was started.
         lasting_stream = LastingStream(stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         setattr(sys, name, lasting_stream)
         for handler in handlers:

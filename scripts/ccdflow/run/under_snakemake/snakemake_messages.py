@@ -1,4 +1,4 @@
-"""Snakemake's messages, as far as a run has to understand them."""
+"""The meaning of those messages of Snakemake to which a run responds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from ccdflow.run.batches import batch_work
 
-# Words of Snakemake's own messages, beside those on jobs.
+# Words in Snakemake's messages that are not on a job.
 _TRACEBACK = "Traceback (most recent call last)"
 _NO_FOLDER = "Failed to create output directory"
 _MISSING_BEFORE = "OSError: Missing files after"
@@ -16,27 +16,27 @@ _MISSING_RECORD_LINES = (
 )  # fmt: skip
 # Matches the message on a target that no rule makes, with its name.
 _UNKNOWN_TARGET = re.compile(r"No rule to produce (.+) \(if you use input functions")
-# The message on a rule asked for by its name, where the rule makes one of many products.
+# The message on a target that is the name of a rule which makes many products.
 _RULE_OF_ONE_PRODUCT = "Target rules may not contain wildcards"
 
 
 def signals_in(text):
-    """Return the names of the signals that ended processes of batches."""
+    """Return the names of signals, a set, by which processes of batches have ended."""
     return set(re.findall(r"died with <Signals\.(\w+)", text))
 
 
-def is_of_full_disk(text):
-    """Return whether a batch ended because its disk is full."""
+def reports_full_disk(text):
+    """Return whether a message says that a batch has ended because the disk is full."""
     return f"exit status {batch_work.DISK_FULL_STATUS}" in text
 
 
 def is_of_late_records(text):
-    """Return whether Snakemake waited for records in vain, and ends for it."""
+    """Return whether a message says that Snakemake ends, because records have not appeared."""
     return _MISSING_BEFORE in text
 
 
 def is_of_missing_records(text):
-    """Return whether a message follows from records that are not there."""
+    """Return whether a message is a consequence of missing records."""
     return is_of_late_records(text) or text.startswith(_MISSING_RECORD_LINES)
 
 
@@ -54,9 +54,9 @@ def crash_in(text):
 
 
 def unknown_target_in(text):
-    """Return the target that Snakemake does not know; '' for a rule that makes one product a job.
+    """Return the target that Snakemake does not know; None for any other message.
 
-    None for any other message.
+    The target is '' if it is the name of a rule which makes many products.
     """
     if _RULE_OF_ONE_PRODUCT in text:
         return ""
@@ -65,10 +65,11 @@ def unknown_target_in(text):
 
 
 def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
-    """Return whether a message of Snakemake goes to the terminal: warnings and errors do.
+    """Return whether a message of Snakemake goes to the terminal.
 
-    Two messages are hidden: the command line of a batch's process (it already reported its error),
-    and the warning that a requested product did not exist yet.
+    In a dry run the messages on jobs are hidden. In other runs warnings and errors are shown. Two
+    of them are hidden: the command line of a batch's process, which has already reported its error,
+    and the warning that a product does not exist yet.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
     event : str
         Snakemake's name of the event, '' for none.
     rule_name : str
-        The rule that it is about, '' for none.
+        The rule that the message is about, '' for none.
     is_dry : bool
         Whether the run is a dry run.
     is_local : bool
@@ -92,7 +93,7 @@ def is_shown(text, *, is_warning, event, rule_name, is_dry, is_local):
     if "not present when the DAG was created" in text:
         return False
     if is_dry:
-        # The plan's lines say the same, by products; a Snakemake user looks for the job counts.
+        # The lines of the plan already name the jobs. Users of Snakemake look for the job counts.
         is_repeated = event in ("job_info", "shellcmd") or text.startswith("Reasons:")
         return not is_repeated
     is_batch = rule_name == "night" if event == "job_error" else "CalledProcessError" in text

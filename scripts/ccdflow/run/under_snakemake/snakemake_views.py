@@ -1,4 +1,4 @@
-"""The chain for Snakemake's drawings and lists: every product, current ones as well."""
+"""A plan of all products, also of current ones, for Snakemake's drawings and lists (views)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from ccdflow.run import job_records, session
 from ccdflow.run.run_start import DRY_RUN, RunRequest
 
 CHANGED_FILE = "/proc/self/status"
-"""A file that is newer than any product: it makes `snakemake --summary` show a product as out of
-date."""
+"""A file that is newer than any product: a product with this input is out of date for
+`snakemake --summary`."""
 
-# Characters with a meaning of their own for Snakemake.
-_MARKS = set("{}<>")
+# Characters that have a meaning for Snakemake in the name of a file.
+_SPECIAL_CHARACTERS = set("{}<>")
 
 
 class View:
@@ -26,13 +26,13 @@ class View:
     Attributes
     ----------
     session : ccdflow.run.session.Session
-        In which all products are to be made; nothing is written.
+        A dry run that makes all products.
     drawn_products : set of str
-        The products that are shown: not those that were refused.
+        The products that are shown: all but refused products, and names with special characters.
     """
 
     def __init__(self, settings, chain):
-        self._stale = set(session.start(settings, chain=chain, request=DRY_RUN).plan.jobs)
+        self._stale_products = set(session.start(settings, chain=chain, request=DRY_RUN).plan.jobs)
         all_kinds = frozenset(kind.name for kind in chain)
         self.session = session.start(
             settings, chain=chain, request=RunRequest(is_dry=True, forced=all_kinds)
@@ -45,11 +45,12 @@ class View:
         self.drawn_products = {
             product
             for product in self.session.plan.jobs
-            if not _MARKS & set(product) and product not in refused_products - self._stale
+            if not _SPECIAL_CHARACTERS & set(product)
+            and product not in refused_products - self._stale_products
         }
 
     def older_files(self, job, raw):
-        """Return the sources of a job's product: other products, and a raw file or None.
+        """Return the sources of a job's product: other products, and its raw file if it has one.
 
         Parameters
         ----------
@@ -59,11 +60,14 @@ class View:
 
         Returns
         -------
-        (list of str, list of str)
+        products : list of str
+            Paths relative to the results folder.
+        raw_files : list of str
+            The raw file; [] without one.
         """
-        raw_files = [raw] if raw is not None and not _MARKS & set(raw) else []
+        raw_files = [raw] if raw is not None and not _SPECIAL_CHARACTERS & set(raw) else []
         return [need for need in job.needs if need in self.drawn_products], raw_files
 
     def newer_files(self, job):
-        """Return the files that are newer than a job's product where it is not current."""
-        return [CHANGED_FILE] if job.product in self._stale else []
+        """Return [a file newer than any product] if the product of a job is not current; or []."""
+        return [CHANGED_FILE] if job.product in self._stale_products else []

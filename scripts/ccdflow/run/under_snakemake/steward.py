@@ -1,9 +1,9 @@
 """The steward of a run: the part of the main process that the rules call.
 
-The rules ask it which records are wanted and which records a job needs, let it do the job, and let
-it end the run. A `host.Host` of this folder holds Snakemake's options. Of Snakemake itself it knows
-two habits: the answer to a signal (`note_signals`), and the jobs that are left out behind a failed
-batch (`make_remaining`).
+The rules get from the steward the records that are to be made, and the records that a job needs.
+They call it to do a job, and to end the run. A `host.Host` of this folder has Snakemake's options.
+Two methods compensate for Snakemake's behaviour: `note_signals`, as its handler of SIGTERM may wait
+for ever, and `make_remaining`, as it leaves out jobs behind a failed batch.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from ccdflow.wording import first_named
 
 # A dry run names this many jobs of each kind. Chosen: -np names all.
 _MOST_NAMED = 8
-# Python looks for garbage each time this many more objects are alive. Its own 700 make a dozen
-# searches through all objects of an overview of 10,000 nights, a quarter of its time; above 7,000
-# the gain is small, and figures that are done, which are garbage, stay longer.
+# Python looks for garbage whenever the number of objects has grown by this much. With Python's
+# default of 700 the overview of 10,000 nights causes a dozen searches through all objects, which
+# take a quarter of its time. Above 7,000 little is gained, and garbage stays in memory longer.
 _OBJECTS_BETWEEN_COLLECTIONS = 7000
-# With more batches than this, finished jobs are counted this many seconds apart: each count is a
-# file, which may be on a network. Chosen, not measured: a slow one may read 100 files a second.
+# With more batches than the first number, their files of counts are read at intervals of so many
+# seconds. Chosen, not measured: a slow network may read 100 files a second.
 _MANY_BATCHES, _SECONDS_BETWEEN_COUNTS = 50, 5.0
 
 
@@ -59,11 +59,11 @@ class Steward:
     settings : dict of str to object
         Settings, as `ccdflow.settings.load_settings` returns them.
     chain : callable
-        Returns the kinds of products, `ccdflow.kinds.CHAIN`; called where they are needed.
+        Returns the kinds of products, `ccdflow.kinds.CHAIN`; called when they are first needed.
     notices : sequence of str
-        Lines on the settings, to be written before all others.
+        Lines on the settings, which are written before all other lines.
     stream : file object, optional
-        Standard error if absent.
+        The stream for all lines; the default is standard error.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Steward:
     results : str
         The results folder.
     host : ccdflow.run.under_snakemake.host.Host or None
-        Facts of Snakemake on this run; None until it begins.
+        The options of Snakemake; None until the run begins.
     session : ccdflow.run.session.Session or None
         The planned run; None until it has started.
     progress : ccdflow.run.lines.progress.Progress or None
@@ -81,12 +81,14 @@ class Steward:
     batches : list of ccdflow.run.batches.batch_splitting.Batch
         Batches of this run; [] where Snakemake starts all jobs one by one.
     targets : list of str
-        Paths of the records that Snakemake is to make: those of all batches, and of all jobs
-        outside them.
+        Paths of the records that Snakemake is to make: of all batches, and of all jobs outside
+        batches.
     messages : ccdflow.run.under_snakemake.terminal_messages.TerminalMessages
         The filter of Snakemake's messages.
-    is_ended, was_interrupted : bool
-        Whether the run has ended, and whether a signal ended it.
+    is_ended : bool
+        Whether `end` was called.
+    was_interrupted : bool
+        Whether a signal from outside has ended the run.
     full_disk : str
         The line on a full disk; '' while there is room.
     """
@@ -108,7 +110,7 @@ class Steward:
         self.was_interrupted = False
         self.full_disk = ""
         self._view = self._debug_lines = None
-        self._jobs_left = Counter()
+        self._n_jobs_left = Counter()
         self._lock = threading.Lock()
         self._slots = None
 
@@ -124,7 +126,7 @@ class Steward:
         Raises
         ------
         UserError
-            If the run cannot begin. The summary for the program that started it has the error.
+            If the run cannot begin; the error is also in the summary (`ccdflow.run.lines.summary`).
         """
         if self.session is not None:
             return
@@ -132,7 +134,7 @@ class Steward:
         if host.is_verbose:
             self._debug_lines = DebugLines(self.say)
         freed_pages.keep_freed_pages()
-        # The objects of a plan live until the end of the run: collecting garbage would find none.
+        # The objects of a plan live until the end of the run, so a search would find no garbage.
         gc.disable()
         try:
             self._begin()
@@ -143,9 +145,9 @@ class Steward:
             gc.enable()
 
     def _begin(self):
-        """Plan, write the first lines, and split the work into batches."""
+        """Make the plan, write the first lines, and split the jobs into batches."""
         requested = [self.jobs.product_at(path) for path in self.host.targets]
-        # A cluster's login node leaves the number of small jobs at a time to Snakemake.
+        # On the login node of a cluster Snakemake alone limits the number of small jobs.
         self._slots = CoreSlots(self.host.cores) if self.host.is_local else None
         planned_session = self._planned_session(requested)
         for line in [
@@ -170,7 +172,7 @@ class Steward:
         if self.batches:
             seconds = _SECONDS_BETWEEN_COUNTS if len(self.batches) > _MANY_BATCHES else None
             self.progress.watch(self._done_elsewhere, pause=seconds)
-        # Exempt all present objects from garbage collection.
+        # No search for garbage goes through the present objects any more.
         gc.freeze()
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
 
@@ -180,7 +182,7 @@ class Steward:
         Parameters
         ----------
         requested : list of str
-            Products requested by name; without any all are.
+            Products that are asked for by name; [] for all.
         """
         planned_session = session.start(
             self.settings,
@@ -197,7 +199,7 @@ class Steward:
         )
         for product in requested:
             job_list.check_product(planned_session.context, product, self.results)
-        # A workflow that uses this one as a module has names of its own.
+        # A workflow that uses this one as a module has further names, which are not checked.
         for name in () if self.host.is_module else sorted(self.host.forced):
             if not self.chain.by_rule(name):
                 job_list.check_forced(planned_session.context, name, self.jobs.product_at(name))
@@ -207,7 +209,7 @@ class Steward:
         return planned_session
 
     def _forced_products(self):
-        """Return the kinds and products to be made again although they are current."""
+        """Return the names of kinds, and the products, that -F, -R and -f name."""
         if self.host.forces_all:
             return frozenset(kind.name for kind in self.chain)
         kinds = {name: self.chain.by_rule(name) for name in self.host.forced}
@@ -216,7 +218,13 @@ class Steward:
         )
 
     def _write_batches(self):
-        """Write the batches; a full disk ends the run with one line."""
+        """Split the jobs into batches and write their files.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be written, as on a full disk.
+        """
         is_split_by_night = not self.host.is_local
         try:
             self.batches = batch_splitting.split(
@@ -230,17 +238,17 @@ class Steward:
             ) from None
 
     def _start_counting(self):
-        """Note the records to be made, and start the progress line."""
+        """Set the targets of Snakemake, and start the progress line."""
         self.jobs = job_list.JobList(self.results, self.session, self.batches)
         self.targets = self.jobs.targets()
         jobs = self.session.plan.jobs.values()
-        self._jobs_left = Counter(job.kind for job in jobs)
-        frames = sum(job.kind == self.chain.first.name for job in jobs)
+        self._n_jobs_left = Counter(job.kind for job in jobs)
+        n_frames = sum(job.kind == self.chain.first.name for job in jobs)
         mode = "none" if self.host.is_dry else self.settings["progress"]
         self.progress = Progress(
-            frames,
-            other_products=len(jobs) - frames,
-            other_words=plan_description.other_products(self.session.plan),
+            n_frames,
+            n_other_products=len(jobs) - n_frames,
+            other_words=plan_description.other_products_in_words(self.session.plan),
             mode=mode,
             stream=self.stream,
         )
@@ -279,7 +287,13 @@ class Steward:
         self._free_memory(job)
 
     def _attempt(self, job, threads):
-        """Return the record of a job, or raise `JobFailed` if it cannot leave one."""
+        """Make the product of a job and return its record.
+
+        Raises
+        ------
+        JobFailed
+            If the disk is full, or the record cannot be written.
+        """
         if self.full_disk:
             raise JobFailed(self.full_disk)
         context = self.session.context
@@ -298,15 +312,15 @@ class Steward:
 
     @property
     def has_slots(self):
-        """Whether jobs may be started that wait here for a core: no other process does jobs."""
+        """Whether a job may be started that waits in `make` for a core: there are no batches."""
         return self._slots is not None and not self.batches
 
     def _free_memory(self, job):
-        """Free the memory that jobs of a kind share after the last, and pages after large jobs."""
+        """Free the memory that jobs of a kind share after the last of them, and unused pages."""
         kind = self.chain.by_name(job.kind)
         with self._lock:
-            self._jobs_left[job.kind] -= 1
-            is_last = not self._jobs_left[job.kind]
+            self._n_jobs_left[job.kind] -= 1
+            is_last = not self._n_jobs_left[job.kind]
         if is_last:
             kind.free_memory(is_done=True)
         if is_last or kind.takes_all_cores:
@@ -315,16 +329,21 @@ class Steward:
     def _tick(self, record):
         """Count a job that is done: a frame, a frame set aside or gone, or another product."""
         is_frame = record.kind == self.chain.first.name
-        is_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
-        self.progress.tick(is_set_aside=is_aside, is_other_product=not is_frame)
+        is_set_aside = is_frame and record.status in (job_records.SET_ASIDE, job_records.GONE)
+        self.progress.tick(is_set_aside=is_set_aside, is_other_product=not is_frame)
 
     def check_made(self, path):
-        """Raise `JobFailed` with the reason if a requested product is missing.
+        """Raise `JobFailed` with the reason if a product that was asked for is missing.
+
+        Parameters
+        ----------
+        path : str
+            Path of the product.
 
         Raises
         ------
         JobFailed
-            With the reason in its record, or saying that this run had no job for it.
+            With the reason in the product's record; without a record the run had no job for it.
         """
         if os.path.exists(path):  # noqa: PTH110
             return
@@ -333,7 +352,7 @@ class Steward:
         raise JobFailed(f"{path} was not made: {reason}")
 
     def end_early(self, error):
-        """End a run whose disk is full: with one line, once the running jobs have ended."""
+        """Write one line on a full disk, and let Snakemake end after the running jobs (SIGTERM)."""
         with self._lock:
             is_first = not self.full_disk
             self.full_disk = str(error)
@@ -342,14 +361,15 @@ class Steward:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def note_signals(self):
-        """Note the signal that ends the run; run Snakemake's handler of SIGTERM in a thread.
+        """Let `was_interrupted` note a signal; run Snakemake's handler of SIGTERM in a thread.
 
-        Snakemake's handler takes a lock that the scheduler often holds in the thread that the
-        signal interrupts, so the run would wait for itself for ever.
+        That handler takes a lock. The scheduler often holds this lock in the thread that the signal
+        interrupts, so the handler would wait for ever there.
         """
         handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
-        def answer(number, frame):
+        def note_and_handle(number, frame):
+            """Note a signal, and call Snakemake's handler."""
             self.was_interrupted = not self.full_disk
             if number == signal.SIGINT:
                 handlers[number](number, frame)
@@ -358,17 +378,17 @@ class Steward:
 
         for number, handler in handlers.items():
             if callable(handler):
-                signal.signal(number, answer)
+                signal.signal(number, note_and_handle)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def make_remaining(self):
-        """Make the products that do not depend on a failed batch, and that Snakemake left out.
+        """Make the products that Snakemake left out although they do not depend on a failure.
 
-        Snakemake runs no job or batch that needs a failed batch, even if it needs only a product
-        that was made before the failure. On this machine such jobs are done here. Pages, the table
-        and the overview, which show other nights as well, are made without the failed night now,
-        and again once it is finished.
+        Snakemake runs no job and no batch that needs a failed batch, even if it needs only a
+        product that was made before the failure. Without a cluster such jobs are done here. Pages,
+        tables and the overview, which show other nights as well, are made without the failed night,
+        and again once that night is finished.
         """
         if self.session is None or self.is_ended or self.was_interrupted or self.full_disk:
             return
@@ -392,7 +412,7 @@ class Steward:
         Returns
         -------
         str
-            The reason why the run failed, or ''.
+            The reason why the run failed; '' if it has not failed.
         """
         if self.session is None or self.is_ended:
             return ""
@@ -416,7 +436,7 @@ class Steward:
         return why_failed(self.session) if has_failed else ""
 
     def interruptions(self):
-        """Yield the lines on a run that was ended before its work."""
+        """Yield the lines on a run that has ended before all its jobs."""
         if self.was_interrupted:
             yield "the run was stopped; all finished products are whole: run again for the rest"
         unfinished_batches = [batch for batch in self.batches if not self.jobs.is_made(batch)]
@@ -433,7 +453,7 @@ class Steward:
             )
 
     def _done_elsewhere(self):
-        """Return the progress of all batches."""
+        """Return the sum of the counts of all batches."""
         return BatchCount.total(
             batch_progress.read_count(f"{self.results}/{batch.path}") for batch in self.batches
         )
@@ -441,7 +461,7 @@ class Steward:
     # -- words -------------------------------------------------------------------------------------
 
     def line_of(self, error):
-        """Return an error's line, without the file if the value is from the command line."""
+        """Return the line of an error; it names no file if the value is from the command line."""
         names_given = self.host.settings_given if self.host else frozenset()
         return line_of_given(error, paths.CONFIG_FILE, names_given, "--config ")
 
@@ -453,27 +473,27 @@ class Steward:
             print(f"ccdflow: {text}", file=self.stream, flush=True)
 
     def _headers_read(self, done, total):
-        """Say how many headers are read: each thousand, where there are that many."""
+        """Write a line after each thousand headers, if there are so many."""
         if total >= 1000 and (done % 1000 == 0 or done == total):
             self.say(f"{done} of {total} headers read")
 
     def _sum_up(self, **problem):
-        """Leave the run's result for the program that started it."""
+        """Write the end of the summary, for the program that started the run."""
         if self.host.is_dry:
             return
         if self.session is not None:
-            problem["what"] = plan_description.other_products(self.session.plan)
+            problem["what"] = plan_description.other_products_in_words(self.session.plan)
         summary.write_end(self.progress.count if self.progress else BatchCount(), **problem)
 
     # -- views -------------------------------------------------------------------------------------
 
     def view(self, host):
-        """Plan as if all products were to be made, for drawings and lists; write nothing.
+        """Return the paths of all products, for drawings and lists; plan, but write nothing.
 
         Returns
         -------
         list of str
-            Paths of all products.
+            Paths of all products that Snakemake can show.
         """
         if self._view is None:
             self.host = replace(host, is_dry=True)
@@ -483,7 +503,21 @@ class Steward:
         return [f"{self.results}/{product}" for product in sorted(self._view.drawn_products)]
 
     def view_needs(self, product):
-        """Return (older files, newer files), by which views see whether a product is current."""
+        """Return the inputs of a product in views, older and newer ones.
+
+        Snakemake shows a product with a newer input as out of date.
+
+        Parameters
+        ----------
+        product : str
+
+        Returns
+        -------
+        older_files : list of str
+            The sources of the product.
+        newer_files : list of str
+            A file that is newer than any product; [] if the product is current.
+        """
         job = self.jobs.job(product)
         is_frame = job.kind == self.chain.first.name
         products, raw = self._view.older_files(
@@ -492,16 +526,16 @@ class Steward:
         return [f"{self.results}/{need}" for need in products] + raw, self._view.newer_files(job)
 
 
-def make_after_others(run, context, job, *, threads):
-    """Make the product of a job as its kind does, once no earlier job works on the same one.
+def make_after_others(steward, context, job, *, threads):
+    """Make the product of a job, once no batch of an earlier run works on the same product.
 
-    A batch of a killed run may be at work on it on a cluster, and may have made it by then. One
-    that gives no sign of life from the plan on is waited for once in a run, not once for each job.
+    A batch of a killed run may be at work on a cluster. The product may be made once it has ended.
+    A batch that gives no sign of life is waited for once in a run, not once for each job.
 
     Parameters
     ----------
-    run : Steward
-        Run of the job.
+    steward : Steward
+        The steward of the job's run.
     context : ccdflow.run.context.JobContext
         Context of the jobs.
     job : ccdflow.run.job.Job
@@ -513,10 +547,10 @@ def make_after_others(run, context, job, *, threads):
     -------
     ccdflow.run.job_records.Record
     """
-    awaited_batches = run.session.batches_to_await([job.product])
+    awaited_batches = steward.session.batches_to_await([job.product])
     for batch in awaited_batches:
-        claims.wait_for(context.results / batch, say=run.say, signs=run.session.signs)
+        claims.wait_for(context.results / batch, say=steward.say, signs=steward.session.signs)
     record = None
     if awaited_batches:
-        record = job_records.readable_record(context.results / job.done)
-    return record or run.chain.make(context, job, threads=threads)
+        record = job_records.readable_record(context.results / job.record_path)
+    return record or steward.chain.make(context, job, threads=threads)

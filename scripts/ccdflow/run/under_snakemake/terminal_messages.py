@@ -1,4 +1,4 @@
-"""The filter of Snakemake's messages: some are shown, some hidden, a crash becomes one line."""
+"""The filters of Snakemake's messages: some are shown, some hidden, a crash becomes one line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TerminalMessages:
     # -- filters of Snakemake's handlers -----------------------------------------------------------
 
     def filter_before_run(self, handlers):
-        """Let the handlers of Snakemake hide a message on an unknown target, which gets a line.
+        """Let Snakemake's handlers write one line of ccdflow for a message on an unknown target.
 
         Parameters
         ----------
@@ -44,7 +44,7 @@ class TerminalMessages:
         _add_filter(handlers, self.pass_unless_unknown_target)
 
     def filter_run(self, handlers):
-        """Let the handlers of Snakemake show the messages of a run that its own lines leave out.
+        """Let Snakemake's handlers show only messages that the lines of ccdflow do not contain.
 
         A second call for the same handlers does nothing.
 
@@ -54,20 +54,20 @@ class TerminalMessages:
         """
         _add_filter(handlers, self.pass_unless_crash)
         if self._steward.targets and self._steward.settings["progress"] != "none":
-            _add_filter(handlers, self.hear_and_filter)
+            _add_filter(handlers, self.note_and_filter)
 
     def pass_unless_unknown_target(self, message):
-        """Report an unknown target in one line; return True for another message, which is shown."""
+        """Return True for a message that is shown; report an unknown target in one line."""
         return not self.report_unknown_target(message.getMessage())
 
     def pass_unless_crash(self, message):
-        """Report a crash of Snakemake in one line; return True for another message."""
+        """Return True for a message that is shown; report a crash of Snakemake in one line."""
         return not self.report_crash(message.getMessage())
 
-    def hear_and_filter(self, message):
-        """Note a message of Snakemake; return whether it is shown. Its log file has all of them."""
+    def note_and_filter(self, message):
+        """Note a message on a failed batch; return whether the message is shown."""
         text, event = message.getMessage(), getattr(message, "event", "")
-        self.hear(text)
+        self.note_failed_batch(text)
         return self.prepare_to_show(
             text,
             is_warning=message.levelno >= logging.WARNING,
@@ -77,16 +77,16 @@ class TerminalMessages:
 
     # -- messages ----------------------------------------------------------------------------------
 
-    def hear(self, text):
-        """Note Snakemake's message on a failed batch; a full disk ends the run."""
+    def note_failed_batch(self, text):
+        """Note the signals in a message on a failed batch; end the run if the disk is full."""
         self.signals |= snakemake_messages.signals_in(text)
-        if snakemake_messages.is_of_full_disk(text):
+        if snakemake_messages.reports_full_disk(text):
             self._steward.end_early(failures.DiskFull("no space is left"))
 
     def report_crash(self, text):
         """Write a line on a crash of Snakemake itself.
 
-        A folder of records that was moved has its own line at the end, and none here.
+        A crash because the results folder was moved gets no line here: the end of the run has one.
 
         Parameters
         ----------
@@ -96,10 +96,9 @@ class TerminalMessages:
         Returns
         -------
         bool
-            Whether the message is of a crash, and so not shown.
+            Whether the message is on a crash, and so is not shown.
         """
-        # Snakemake may still look for old records before it starts a job: the job ends without
-        # work.
+        # Only if it waited for records in vain does Snakemake end; else one job has ended.
         if snakemake_messages.is_of_missing_records(text) and self._is_moved():
             self.is_crashed |= snakemake_messages.is_of_late_records(text)
             return True
@@ -115,7 +114,7 @@ class TerminalMessages:
         return True
 
     def report_unknown_target(self, text):
-        """Write a line on a target that is no product and no rule, before the run has begun.
+        """Write a line on a target that is neither a product nor a rule, before the run begins.
 
         Parameters
         ----------
@@ -125,7 +124,7 @@ class TerminalMessages:
         Returns
         -------
         bool
-            Whether the message is of such a target, and so not shown.
+            Whether the message is on such a target, and so is not shown.
         """
         target = snakemake_messages.unknown_target_in(text)
         if target is None or self._steward.session is not None:
@@ -134,7 +133,7 @@ class TerminalMessages:
         return True
 
     def _words_on_target(self, target):
-        """Return the line on a target that Snakemake does not know; '' is a rule."""
+        """Return the line on a target that Snakemake does not know; '' for a rule's name."""
         results = self._steward.results
         if not target:
             return (
@@ -160,14 +159,14 @@ class TerminalMessages:
         return lock_file is not None and not lock.is_in_place(lock_file, self._steward.results)
 
     def prepare_to_show(self, text, **message):
-        """Take the line of progress away where a message of Snakemake goes to the terminal.
+        """Clear the progress line if a message of Snakemake goes to the terminal.
 
         Parameters
         ----------
         text : str
             The message.
-        **message
-            As of `snakemake_messages.is_shown`.
+        **message : object
+            Further arguments of `snakemake_messages.is_shown`.
 
         Returns
         -------
@@ -185,9 +184,9 @@ class TerminalMessages:
         return is_shown
 
 
-def _add_filter(handlers, passes):
+def _add_filter(handlers, message_filter):
     """Add a filter to all handlers but that of Snakemake's log file, which gets every message."""
     for handler in handlers:
-        # The handler of the log file is of this very class.
+        # The handler of the log file is a `FileHandler` itself; others may be of a derived class.
         if type(handler) is not logging.FileHandler:
-            handler.addFilter(passes)
+            handler.addFilter(message_filter)

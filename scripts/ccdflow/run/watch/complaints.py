@@ -62,7 +62,11 @@ class Complaints:
         -------
         ccdflow.run.job_records.Record
         """
-        return record if self._is_last_round() else failures.with_words(record, WATCH_GOES_ON)
+        return (
+            record
+            if self._is_last_round()
+            else failures.with_words_after_remedy(record, WATCH_GOES_ON)
+        )
 
     def say_if_changed(self, lines):
         """Say the lines of a round, unless they are those of the round before.

@@ -63,7 +63,7 @@ class FrameLines:
     def _raw_file(self, product):
         """Return the raw file that a product of a frame is of; of a group, its first one."""
         group = self._context.find_group(product)
-        return self._context.row_of(product).file if group is None else group.files[0]
+        return self._context.row_of_product(product).file if group is None else group.files[0]
 
     def add(self, record):
         """Take the findings of a product on frames; say the lines that it completes."""

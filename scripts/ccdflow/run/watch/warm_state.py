@@ -202,7 +202,7 @@ class WarmState:
         planner = Planner(PlanContext.of(part.context), stamps, set(), frozenset())
         for kind in _kinds_of(part.context.chain, light_rows, nights):
             kind.plan(planner)
-        self._take_back(part.context, planner.dropped.values())
+        self._take_back(part.context, planner.dropped_rows.values())
         part.jobs = list(part.context.jobs.values())
         self.leaves_masters |= part.leaves_masters
         return part

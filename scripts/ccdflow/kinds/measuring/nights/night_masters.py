@@ -61,7 +61,7 @@ class NightMasters:
     @cached_property
     def row(self):
         """The row of one member: the amplifiers of all members are the same."""
-        return self.context.row_of(reduced_product(self.files[0]))
+        return self.context.row_of_product(reduced_product(self.files[0]))
 
     @property
     def files(self):
@@ -183,7 +183,9 @@ class NightMasters:
 
     def seconds(self, record):
         """Return the exposure time of each member of a master, NaN where it is not known."""
-        rows = [self.context.row_of(reduced_product(file)) for file in record.data["members"]]
+        rows = [
+            self.context.row_of_product(reduced_product(file)) for file in record.data["members"]
+        ]
         return [exposure_of(row) for row in rows]
 
     def members_of_known_exposure(self, record):
@@ -240,7 +242,7 @@ class NightMasters:
 
     def is_of_spectrum(self, record):
         """Return whether the members of a combined flat were taken through a grism."""
-        return is_spectrum(self.context.row_of(reduced_product(record.data["members"][0])))
+        return is_spectrum(self.context.row_of_product(reduced_product(record.data["members"][0])))
 
     def darks_of_one_temperature(self):
         """Return the darks of the temperature that has most exposures, shortest first."""
