@@ -850,7 +850,7 @@ def test_looks_through_a_large_folder_leave_time_for_frames(evening, tmp_path, m
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(
     evening, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(rawnames, "is_folding", lambda results: True)
+    monkeypatch.setattr(rawnames, "is_case_insensitive", lambda results: True)
     watched_night = Night(evening, tmp_path)
     assert not watched_night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
     assert watched_night.arrive(*LATE).is_short

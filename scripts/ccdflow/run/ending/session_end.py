@@ -13,7 +13,7 @@ from ccdflow.run.lines.closing_lines import closing_lines, fails
 from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
-from ccdflow.run.rawframes.raw_verdicts import take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
 from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.run.sealing import seal
 from ccdflow.run.session import no_collection, reading_settings, session_of_all_nights
@@ -171,7 +171,7 @@ def _fold_records(session):
         context.results, context.ledger, checks_files=False, jobs=jobs,
         provisional=session.provisional_records,
     )  # fmt: skip
-    take_aside(context.store, unmade)
+    mark_bad_frames(context.store, unmade)
     session.failed_records = [record for record in unmade if record.status == job_records.FAILED]
     session.waiting_records = [r for r in unmade if r.status == job_records.WAITING]
     first_kind = context.chain.first.name

@@ -14,7 +14,7 @@ from collections import Counter
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import OK, plain_row, row_of
+from ccdflow.run.rawframes.rows import OK, plain_row, row_of_plain_values
 
 COUNTS_NOTE = "counts"
 """The name of this part of the notes on closed nights."""
@@ -72,7 +72,7 @@ def store_for_lines(context):
     rows = {
         row.file: row
         for night in context.summaries(COUNTS_NOTE).values()
-        for row in map(row_of, night["rows"])
+        for row in map(row_of_plain_values, night["rows"])
     }
     if not rows:
         return context.store

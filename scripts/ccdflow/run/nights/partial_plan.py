@@ -30,7 +30,7 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory, rawfolder
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.raw_verdicts import take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
 # After this many attempts to plan with further nights open all nights are planned. Chosen.
@@ -91,7 +91,7 @@ def read_nights(run_start, archive_state):
     """
     results = run_start.results
     nights = closed_nights.read_closed_nights(results)
-    if run_start.reading.is_folding:
+    if run_start.reading.is_case_insensitive:
         raise NeedsWholePlan("the disk of the results does not distinguish capitals")
     if archive_state is None:
         raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
@@ -307,7 +307,7 @@ class _PlanAttempt:
         self.files, unmade = ledger.fold(
             self._notes.results, records, checks_files=True, noted_records=unsaved
         )
-        take_aside(store, unmade)
+        mark_bad_frames(store, unmade)
         return changed_values(records, earlier_records)
 
     def _check_homes(self, context, records):

@@ -108,7 +108,7 @@ class _Sweep:
 
     def __init__(self, raw):
         self.stamps, self.problems = {}, {}
-        self._raw, self._systems = raw, rawfolder.devices()
+        self._raw, self._systems = raw, rawfolder.kernel_trees()
 
     def visit(self, folder, prefix, parents=(), *, is_link):
         """Note the files in a folder and below it."""

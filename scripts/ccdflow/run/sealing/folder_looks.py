@@ -63,7 +63,7 @@ class FolderLook:
     raw : str
         The folder of raw frames, into which a link from products is not plain.
     systems : dict of int to str
-        The kernel's own trees, as `ccdflow.run.rawframes.rawfolder.devices` returns them.
+        The kernel's own trees, as `ccdflow.run.rawframes.rawfolder.kernel_trees` returns them.
     """
 
     raw: str
@@ -220,7 +220,7 @@ class TreeLook:
         for each in folders:
             # A link may lead into the kernel's own trees, or into the whole disk (`rawfolder`).
             self._count_by_link[each.link] += bool(each.link)
-            if self._count_by_link[each.link] > rawfolder.MOST_LINKED:
+            if self._count_by_link[each.link] > rawfolder.MOST_LINKED_FOLDERS:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
             if len(each.parents) > rawfolder.MOST_FOLDERS_DEEP:
                 raise NotPlain(f"{each.path}: a deeper folder than are followed")

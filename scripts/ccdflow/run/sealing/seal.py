@@ -192,7 +192,7 @@ def _present_state(settings, cameras, chain, cores):
         else:
             tables.append((prefix, atomic_write.stamp_of(results / prefix)))
     tree_look = TreeLook(cores)
-    tree_look.look(FolderLook(raw, rawfolder.devices()), folders)
+    tree_look.look(FolderLook(raw, rawfolder.kernel_trees()), folders)
     parts = [
         settings,
         [camera.text for camera in cameras],

@@ -78,18 +78,18 @@ class NewFrames:
         self.seen.add(stamps)
         self._waiting.clear()
 
-    def note_all_rows(self, rows, rewritten):
+    def note_all_rows(self, rows, rewritten_files):
         """Note which frames a whole round found incomplete.
 
         Parameters
         ----------
         rows : iterable of ccdflow.run.rawframes.rows.Row
             The rows of all frames.
-        rewritten : set of str
+        rewritten_files : set of str
             Files that are being written once more.
         """
-        self._arriving = set(rewritten)
-        self.note_rows(row for row in rows if row.file not in rewritten)
+        self._arriving = set(rewritten_files)
+        self.note_rows(row for row in rows if row.file not in rewritten_files)
 
     def note_rows(self, rows):
         """Note which frames a short round found incomplete.

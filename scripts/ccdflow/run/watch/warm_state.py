@@ -227,7 +227,7 @@ class WarmState:
             earlier_rows[row.file].status for row in rows if row.file in earlier_rows
         }
         # A file that is written once more keeps its row until it is whole.
-        if store.rewritten or statuses_before - {ARRIVING_STATUS}:
+        if store.rewritten_files or statuses_before - {ARRIVING_STATUS}:
             raise NeedsWholePlan("a frame was written once more")
         # A new folder, too, may hold frames of any night.
         if any(self.context.is_closed(row.night) for row in rows):
@@ -241,7 +241,7 @@ class WarmState:
         if any(map(self.context.is_closed, nights)):
             # The frames of closed nights are not among those kept.
             return True
-        if self.reading.is_folding and product not in self._files:
+        if self.reading.is_case_insensitive and product not in self._files:
             # On a disk that ignores capitals `A.fits` and `a.fits` become one product.
             folded = product.casefold()
             return any(each.casefold() == folded for each in self._files)

@@ -536,8 +536,8 @@ class Watch:
         context, jobs = run_session.context, list(run_session.plan.jobs.values())
         rows = context.store.rows.values()
         this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
-        this_round.arriving += len(context.store.rewritten)
-        self._frames.note_all_rows(rows, context.store.rewritten)
+        this_round.arriving += len(context.store.rewritten_files)
+        self._frames.note_all_rows(rows, context.store.rewritten_files)
         self._complaints.name_set_aside(rows)
         began = time.monotonic()
         if jobs:
