@@ -405,7 +405,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     sandbox, watch_without_notes, monkeypatch
 ):
     """Growth over two nights of three frames each."""
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
     counts = []
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
@@ -487,8 +487,8 @@ def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     sandbox.run()
     before = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
     assert merging.merge_late_notes(sandbox.results) is False, "they are few"
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
-    monkeypatch.setattr(merging, "_MERGED_PART", 0)
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_FRACTION", 0)
     assert merging.merge_late_notes(sandbox.results)
     assert not (sandbox.results / paths.LATE_NOTES).exists()
     store, records = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
@@ -515,7 +515,7 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
     assert merging.merge_late_notes(sandbox.results) is False
     sandbox.run()
     rows, records = load_store(sandbox.results).rows, ledger.load_ledger(sandbox.results).keys()
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
     monkeypatch.setattr(merging, "_merge_records", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         merging.merge_late_notes(sandbox.results)

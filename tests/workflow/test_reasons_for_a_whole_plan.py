@@ -166,7 +166,9 @@ REACHED_REASONS = {
         box
     ),
     "there are many late notes": lambda box, patch: (
-        keep_late_notes(box) or add_late_frame(box) or patch.setattr(night_notes, "_MOST_LINES", 0)
+        keep_late_notes(box)
+        or add_late_frame(box)
+        or patch.setattr(night_notes, "_MOST_LATE_LINES", 0)
     ),
     "an earlier run has left work, or a folder cannot be looked into": lambda box, _: leave_record(
         box

@@ -83,7 +83,7 @@ def closing_lines(context, failed=(), postponed=(), *, lines_on_kept=(), files_n
     }
     unmade |= {record.product for record in (*failed, *postponed)}
     records = records_by_kind(context.ledger)
-    noted_records, noted_products = archive_counts.records_of_closed_nights(context)
+    noted_records, noted_products = archive_counts.record_counts_of_closed_nights(context)
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])

@@ -337,7 +337,7 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
     doubted = [record.stamp[2] for record in records if record.boot and record.stamp]
     valid_until = max(doubted) / 1e9 + job_records.SETTLED_SECONDS if doubted else 0
     if context.closed_nights is not None:
-        valid_until = max(valid_until, context.closed_nights.doubted_until)
+        valid_until = max(valid_until, context.closed_nights.safe_time)
     boot = job_records.boot_id() if valid_until else ""
     stamps = _ordered_stamps(context.results)
     lines_of_run = {

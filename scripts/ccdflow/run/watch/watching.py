@@ -493,7 +493,7 @@ class Watch:
         try:
             self._work(run_session, this_round)
             closed = run_session.context.closed_nights
-            is_stale = closed is not None and not closed.is_beside(results)
+            is_stale = closed is not None and not closed.is_current_in(results)
             if this_round.problem or is_stale:
                 return is_stale
             if may_close and night_closing.close_nights(run_session):
