@@ -338,7 +338,9 @@ def arrive(sandbox, watch_without_notes, night, kind):
 
 def nights_in_memory(watch_without_notes):
     """Return the nights of the rows that a watch has in memory."""
-    return sorted({row.night for row in watch_without_notes._warm.context.store.rows.values()})
+    return sorted(
+        {row.night for row in watch_without_notes._warm_state.context.store.rows.values()}
+    )
 
 
 @pytest.fixture
@@ -425,8 +427,12 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
     sandbox, watch_without_notes, monkeypatch
 ):
     """Rings of objects keep them until Python looks for rings."""
-    nights = watch_without_notes._warm.context.closed_nights
-    last = [weakref.ref(watch_without_notes._warm), weakref.ref(nights), weakref.ref(nights.notes)]
+    nights = watch_without_notes._warm_state.context.closed_nights
+    last = [
+        weakref.ref(watch_without_notes._warm_state),
+        weakref.ref(nights),
+        weakref.ref(nights.notes),
+    ]
     del nights
     started, left = session.start, []
 
