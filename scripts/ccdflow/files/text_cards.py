@@ -16,7 +16,7 @@ from __future__ import annotations
 from astropy.io.fits import conf
 from astropy.io.fits.card import Card
 
-# Each record has these letters: to look for them is faster than to ask astropy's settings.
+# Each record has this mark: to look for it is faster than to ask astropy's settings.
 _RECORD_MARK = ": "
 _is_record = Card._check_if_rvkc_image
 

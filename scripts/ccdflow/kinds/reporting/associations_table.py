@@ -125,7 +125,7 @@ class Associations(ArchiveProduct):
             return True
         steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
         path = context.results / self.path_prefix
-        return not steps or (path.is_file() and tables.number_of_lines(path) == steps + 1)
+        return not steps or (path.is_file() and tables.count_line_breaks(path) == steps + 1)
 
     def summary(self, context, night, records):
         """Return a night's part of the table, the overview and the last lines."""
