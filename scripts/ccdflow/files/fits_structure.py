@@ -83,7 +83,7 @@ class RawLayout:
     length : int
         Bytes that the HDUs promise, padding of the last one not counted.
     is_checked : bool
-        Whether the file was read to its end, so that nothing of it can be damaged unseen.
+        Whether the file was read to its end, so that damage would have been noticed.
     """
 
     hdus: tuple[Hdu, ...]
@@ -269,7 +269,7 @@ def tiled_size(header, name=None):
 
 
 def _checked_size(size, name):
-    """Return a size in bytes; raise for one that no disk holds."""
+    """Return a size in bytes; raise `FrameError` if no disk is so large."""
     if size > _MOST_BYTES:
         problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
         raise FrameError(problem, file=name, remedy="move the file out of the raw folder")

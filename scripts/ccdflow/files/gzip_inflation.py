@@ -125,7 +125,7 @@ class RawStream:
 
 
 class InflatedStart:
-    """The first bytes of a gzip file, inflated as far as they are asked for.
+    """The first bytes of a gzip file, inflated when they are needed.
 
     Most headers end within these bytes, and the pixels behind take longer to inflate than the
     header. For a few kilobytes zlib is faster than igzip, whose tables are made for pixels. Damage

@@ -127,7 +127,7 @@ class CardList:
         value : str, int, float or bool
             Text may hold printable ASCII characters, see `printable_text`.
         comment : str
-            Left out where the card has no room for it.
+            Left out if the card has no room for a comment.
         """
         if isinstance(value, float):
             value += 0.0  # -0.0 equals 0.0: the cache would return one for the other

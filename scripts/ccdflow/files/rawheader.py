@@ -449,7 +449,7 @@ def with_indicator(card):
     """Return a card with a blank behind its sign of equality, if it lacks one.
 
     ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the
-    keyword or for a comment. The card keeps its length; one without room stays as it is.
+    keyword or for a comment. The card keeps its length; a card without room stays unchanged.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def update_table(path, lines):
     ----------
     path : path-like
     lines : dict of str to list of bytes
-        By first cell; [] for one that is not in the table any more.
+        By first cell; [] for a first cell whose lines are removed from the table.
 
     Returns
     -------

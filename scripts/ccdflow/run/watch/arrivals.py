@@ -49,8 +49,8 @@ class FolderEvents:
     complete_files : set of str
         Files that were closed after writing, or got their name.
     begun_files : set of str
-        Files that came and were not closed: one being written, a link, or one that was in a folder
-        before its events were asked for.
+        Files that came and were not closed: files being written, links, and files that were in a
+        folder before its events were asked for.
     needs_look : bool
         Whether something else may have happened: the folder is to be looked through.
     """

@@ -96,7 +96,7 @@ class Patience:
         NoAnswer
             If the call has not come back.
         BaseException
-            The error that the function raised, as it is.
+            The error that the function raised.
         """
         if name not in self._calls:
             self._calls[name] = _Call(function, has_helpers=last_sign is not None)

@@ -511,7 +511,7 @@ class Watch:
             run_session.lock.close()
 
     def _start(self, results):
-        """Return the session of a whole round; the state of the last round is given up for it."""
+        """Return the session of a whole round; it gives up the state of the last round."""
         is_of_some_nights = self._warm_state is not None and not self._warm_state.is_whole
         last_round = self._last_round(results)
         if is_of_some_nights:
@@ -584,6 +584,7 @@ class Watch:
         """Return the function that is called with each record."""
 
         def hear(record):
+            """Note a sign of life, and add the record to the lines."""
             self._patience.note_life()
             lines.add(record)
 
