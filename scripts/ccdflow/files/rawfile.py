@@ -1,8 +1,8 @@
 """Reading raw files: bytes and headers, nothing about cameras.
 
-A raw file is opened once, so that its headers, its fingerprint and its pixels are of the same bytes.
-It is inflated into a buffer that is used again, and no more of it than its headers promise. A file
-that holds more bytes, or asks for more memory than allowed, is refused before it is inflated.
+A raw file is opened once, so that headers, fingerprint and pixels are of the same bytes. It is
+inflated into a buffer that is used again, and no more of it than its headers promise. A file that
+holds more bytes, or asks for more memory than allowed, is refused.
 """
 
 from __future__ import annotations
