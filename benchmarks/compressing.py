@@ -36,7 +36,7 @@ def write_by_ccdflow(frame, target, compress):
         for stored in stored_hdus
     ]
     start_time = time.process_time()
-    with compressed_images.writer(target, planes, compress=compress) as writer:
+    with compressed_images.product_writer(target, planes, compress=compress) as writer:
         for plane, array in zip(planes, arrays, strict=True):
             for start in range(0, len(array), ROWS):
                 writer.write(plane, array[start : start + ROWS])

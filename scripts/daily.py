@@ -188,7 +188,7 @@ def remember_reported(results, troubled):
     """
     statuses = {file: status for file, (status, _) in troubled.items() if status != ARRIVING_STATUS}
     try:
-        notes.write_atomically(results / REPORTED_FILE, json.dumps(statuses))
+        notes.write_if_changed(results / REPORTED_FILE, json.dumps(statuses))
     except OSError as error:
         print(f"ccdflow: the report cannot be kept ({error})", file=sys.stderr)
 

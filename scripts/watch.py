@@ -119,7 +119,7 @@ class Observer:
             )
             # A full disk gets no page; a line reports it.
             with suppress(OSError):
-                notes.write_atomically(self._results / live_page.LIVE_PAGE, live_page.live_page())
+                notes.write_if_changed(self._results / live_page.LIVE_PAGE, live_page.live_page())
                 atomic_write.write_text(self._results / live_page.LIVE_SCRIPT, script)
             if is_over:
                 return

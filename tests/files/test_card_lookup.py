@@ -7,7 +7,13 @@ from astropy.io import fits
 from astropy.io.fits.card import Card
 
 from ccdflow.files import cards
-from ccdflow.files.cards import CardSpec, contents_of_cards, first_value, has_card, may_be_there
+from ccdflow.files.cards import (
+    CardSpec,
+    contents_of_cards,
+    has_card,
+    header_value,
+    specs_in_headers,
+)
 
 TEXTS = (
     "SIMPLE  =                    T",
@@ -38,7 +44,7 @@ def header():
 @pytest.mark.parametrize("keyword", KEYWORDS)
 def test_a_card_is_there_if_astropy_has_it(header, keyword):
     assert has_card(header, keyword) == (keyword in header)
-    headers = may_be_there([fits.Header(), header], [CardSpec(keyword)])
+    headers = specs_in_headers([fits.Header(), header], [CardSpec(keyword)])
     # One that has to be looked for is kept; one that is there is never left out.
     assert bool(headers) or keyword not in header
     if keyword not in ("EMPTY", "COMMENT") and keyword in header:
@@ -48,13 +54,13 @@ def test_a_card_is_there_if_astropy_has_it(header, keyword):
 
 @pytest.mark.parametrize("keyword", ["NAXIS", "BITPIX", "GAIN", "FILTER", "SIMPLE", "ABSENT"])
 def test_the_first_value_is_that_of_astropy(header, keyword):
-    value = first_value(header, keyword, "default")
+    value = header_value(header, keyword, "default")
     assert (value, type(value)) == (header.get(keyword, "default"), type(header.get(keyword, "")))
 
 
 def test_cards_that_no_header_has_are_not_looked_up(header):
     specs = tuple(map(CardSpec, ("ABSENT", "GAIN", "ESO INS FILT1 NAME", "ESO DPR TYPE")))
-    assert [s.keyword for s in may_be_there([header], specs)] == ["GAIN", "ESO DPR TYPE"]
+    assert [s.keyword for s in specs_in_headers([header], specs)] == ["GAIN", "ESO DPR TYPE"]
 
 
 VALUES = [

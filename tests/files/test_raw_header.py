@@ -61,7 +61,7 @@ def answers_of(header):
     ]
     answers += [cards.has_card(header, name) for name in NAMES]
     answers += [
-        answer_or_error(lambda name=name: cards.first_value(header, name)) for name in NAMES[3:8]
+        answer_or_error(lambda name=name: cards.header_value(header, name)) for name in NAMES[3:8]
     ]
     answers += [rawheader.commentary(header, name) for name in ("HISTORY", "COMMENT")]
     return [str(each) for each in answers], answer_or_error(lambda: header.tostring())
@@ -134,7 +134,7 @@ def test_more_cards_that_are_looked_at_are_noted():
         lambda header: header.tostring(),
         lambda header: header.cards["UT"].value,
         lambda header: header["UT"],
-        lambda header: cards.first_value(header, "UT"),
+        lambda header: cards.header_value(header, "UT"),
         lambda header: header[0:9]["UT"],
         lambda header: header.copy()["UT"],
     ],

@@ -43,7 +43,7 @@ def test_a_text_like_a_record_is_read_as_the_text(keyword, text):
         ]
         assert cards.contents_of_cards(header, keyword)[0].comment == "of: 1"
         assert cards.has_card(header, keyword)
-        assert cards.count_of(header, keyword) == 2
+        assert cards.count_cards(header, keyword) == 2
         assert header[keyword] == text
         assert header.cards[1].image == lines[1]
         assert cards.contents_of_cards(header.copy(), keyword)[0].value == text

@@ -200,8 +200,8 @@ def test_a_blank_line_is_between_a_string_and_the_next_constant():
 # Constants of one name and one value in two modules of a package, whose meanings differ: a change
 # of one must not change the other.
 SAME_BY_CHANCE = {
-    # Bytes of a stream unpacked at once; bytes of a file read at once. Folders, headers a question.
-    ("files", "CHUNK"), ("run", "CHUNK"),
+    # Bytes of a stream unpacked at once; bytes of a file read at once.
+    ("files", "CHUNK"),
     # A strip that is judged; an overscan that is enough for a level.
     ("frame", "FEWEST_COLUMNS"),
     # Rounds of L.A.Cosmic; rounds in which slopes are taken off.

@@ -338,7 +338,9 @@ def arrive(sandbox, watch_without_notes, night, kind):
 
 def nights_in_memory(watch_without_notes):
     """Return the nights of the rows that a watch has in memory."""
-    return sorted({row.night for row in watch_without_notes._warm.context.store.rows.values()})
+    return sorted(
+        {row.night for row in watch_without_notes._warm_state.context.store.rows.values()}
+    )
 
 
 @pytest.fixture
@@ -405,7 +407,7 @@ def test_memory_of_a_watch_does_not_grow_with_the_frames_of_closed_nights(
     sandbox, watch_without_notes, monkeypatch
 ):
     """Growth over two nights of three frames each."""
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
     counts = []
     for number in range(8, 12):
         night = f"2024-03-{number:02}"
@@ -425,8 +427,12 @@ def test_a_whole_round_has_the_room_of_the_closed_nights_of_the_last_one(
     sandbox, watch_without_notes, monkeypatch
 ):
     """Rings of objects keep them until Python looks for rings."""
-    nights = watch_without_notes._warm.context.closed_nights
-    last = [weakref.ref(watch_without_notes._warm), weakref.ref(nights), weakref.ref(nights.notes)]
+    nights = watch_without_notes._warm_state.context.closed_nights
+    last = [
+        weakref.ref(watch_without_notes._warm_state),
+        weakref.ref(nights),
+        weakref.ref(nights.notes),
+    ]
     del nights
     started, left = session.start, []
 
@@ -487,8 +493,8 @@ def test_late_notes_that_are_many_are_merged(sandbox, monkeypatch):
     sandbox.run()
     before = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
     assert merging.merge_late_notes(sandbox.results) is False, "they are few"
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
-    monkeypatch.setattr(merging, "_MERGED_PART", 0)
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_FRACTION", 0)
     assert merging.merge_late_notes(sandbox.results)
     assert not (sandbox.results / paths.LATE_NOTES).exists()
     store, records = load_store(sandbox.results), ledger.load_ledger(sandbox.results)
@@ -515,7 +521,7 @@ def test_a_merge_that_is_stopped_half_way_loses_nothing(sandbox, monkeypatch):
     assert merging.merge_late_notes(sandbox.results) is False
     sandbox.run()
     rows, records = load_store(sandbox.results).rows, ledger.load_ledger(sandbox.results).keys()
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
     monkeypatch.setattr(merging, "_merge_records", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         merging.merge_late_notes(sandbox.results)

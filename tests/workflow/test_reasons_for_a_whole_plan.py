@@ -166,13 +166,16 @@ REACHED_REASONS = {
         box
     ),
     "there are many late notes": lambda box, patch: (
-        keep_late_notes(box) or add_late_frame(box) or patch.setattr(night_notes, "_MOST_LINES", 0)
+        keep_late_notes(box)
+        or add_late_frame(box)
+        or patch.setattr(night_notes, "_MOST_LATE_LINES", 0)
     ),
     "an earlier run has left work, or a folder cannot be looked into": lambda box, _: leave_record(
         box
     ),
     "the disk of the results does not distinguish capitals": lambda box, patch: (
-        add_late_frame(box) or patch.setattr(session.rawnames, "is_folding", lambda _: True)
+        add_late_frame(box)
+        or patch.setattr(session.rawnames, "is_case_insensitive", lambda _: True)
     ),
     "{} is gone": lambda box, _: (box.raw / NIGHTS[1] / "2.fits").unlink(),
     "{} belongs to no open night": lambda box, _: odd_folder(box),

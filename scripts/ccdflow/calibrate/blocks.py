@@ -155,7 +155,7 @@ def calibrate_file(path, target, calibration, *, provenance=None, form=None, nam
     return Calibrated(
         tuple(image.figures for image in images),
         images[0].work.unit,
-        checksum.product_checksum(images[0].planes["image"].words, headers),
+        checksum.product_checksum(images[0].planes["image"].word_sum, headers),
         reason,
     )
 
@@ -198,7 +198,7 @@ def _write_product(target, images, primary, compress):
     compress : {'', 'lossless', 'quantised'}
     """
     planes = _planes_of_product(images, primary)
-    with compressed_images.writer(target, planes, compress=compress) as writer:
+    with compressed_images.product_writer(target, planes, compress=compress) as writer:
         for image in images:
             image.run(writer)
         return writer.finish()

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccdflow.calibrate import signal, sky_level
 from ccdflow.calibrate.combined_master import LEAST_FLAT
-from ccdflow.files.fits_products.multi_image_products import read_each_row
+from ccdflow.files.fits_products.multi_image_products import read_picked_rows
 
 # Pixels that are read and calibrated at once: 256 kB of float32 stay in the processor's cache.
 _READ_PIXELS = 1 << 16
@@ -135,7 +135,7 @@ class ImageSample:
         for first in range(0, len(rows), step):
             indices, block = rows[first : first + step], values[first : first + step]
             rows_read = stored[: len(indices)]
-            read_each_row(self._file, self._hdu, indices.tolist(), rows_read, name=self._name)
+            read_picked_rows(self._file, self._hdu, indices.tolist(), rows_read, name=self._name)
             np.copyto(block, rows_read)
             with np.errstate(invalid="ignore", over="ignore"):
                 self._work.apply(indices, block)

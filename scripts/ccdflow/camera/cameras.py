@@ -24,7 +24,7 @@ from ccdflow.errors import FrameError, UserError
 from ccdflow.files.cards import (
     CardSpec,
     card_value,
-    find_first,
+    first_value_of_cards,
     hdu_indices,
     matches_patterns,
 )
@@ -358,7 +358,7 @@ def generic_camera(headers, *, used_names=frozenset()):
     Camera
     """
     specs = [CardSpec(keyword) for keyword in NAME_CARDS]
-    value = find_first(headers, specs, range(len(headers)))
+    value = first_value_of_cards(headers, specs, range(len(headers)))
     text = None if value is None or not str(value).strip() else str(value)
     name = _name_of(text) if text is not None else "unknown"
     return Camera(

@@ -12,7 +12,7 @@ from ccdflow.files.cards import (
     CardSpec,
     as_text,
     contents_of_cards,
-    may_be_there,
+    specs_in_headers,
     telling_content_at,
     unreadable_card,
 )
@@ -197,7 +197,7 @@ class HeaderReader:
         -------
         list of (str, int, int or None, CardSpec)
         """
-        positions = self._positions.by_name.get(name)
+        positions = self._positions.positions_by_name.get(name)
         if positions is None:
             specs = self.cards[name] if keywords is None else tuple(map(CardSpec, keywords))
             positions = self._positions.find(name, specs, self.order(name))
@@ -352,7 +352,7 @@ class HeaderReader:
     def _look_at_other_gains(self):
         """Warn of gains of further amplifiers that cannot be read: each has its own image."""
         for hdu in self.images[1:]:
-            for spec in may_be_there(self.headers, self.cards["gain"]):
+            for spec in specs_in_headers(self.headers, self.cards["gain"]):
                 for content in contents_of_cards(self.headers[hdu], spec.keyword, spec.occurrence):
                     if is_silent(content.value) or is_gain_setting(content, self.headers[hdu]):
                         continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ccdflow.errors import FrameError
-from ccdflow.files.cards import as_integer, card_value, first_value, has_card
+from ccdflow.files.cards import as_integer, card_value, has_card, header_value
 from ccdflow.files.fits_structure import MOST_AXES
 
 # Matches the name of an extension that says which pixels of an image are bad.
@@ -81,7 +81,7 @@ def is_overscan(header):
 def _is_image(header):
     """Return whether an HDU holds an image with pixels, compressed or not."""
     # The header of a compressed image still calls itself a table, but its columns are gone.
-    extension_type = str(first_value(header, "XTENSION", "IMAGE")).strip()
+    extension_type = str(header_value(header, "XTENSION", "IMAGE")).strip()
     is_table = extension_type != "IMAGE" and has_card(header, "TFIELDS")
     return not is_table and min(_axis_lengths(header), default=0) > 0
 
@@ -89,8 +89,8 @@ def _is_image(header):
 def _axis_lengths(header):
     """Return NAXIS1, NAXIS2, ...; trailing axes of length 1 are left out."""
     # A damaged card may claim any number.
-    axes = min(as_integer(first_value(header, "NAXIS")) or 0, MOST_AXES)
-    lengths = [as_integer(first_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
+    axes = min(as_integer(header_value(header, "NAXIS")) or 0, MOST_AXES)
+    lengths = [as_integer(header_value(header, f"NAXIS{i + 1}")) or 0 for i in range(axes)]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     return lengths

@@ -14,7 +14,7 @@ from ccdflow.files.cards import (
     contents_of_cards,
     hdu_indices,
     matches_patterns,
-    may_be_there,
+    specs_in_headers,
     unreadable_card,
     value_of_card,
 )
@@ -237,7 +237,7 @@ def _target_of(reader):
 def _types_of_cards(reader):
     """Return the image types of cards in their order, as (as written, as understood or '')."""
     types = []
-    for spec in may_be_there(reader.headers, reader.cards["imagetyp"]):
+    for spec in specs_in_headers(reader.headers, reader.cards["imagetyp"]):
         is_ambiguous = spec.keyword in _AMBIGUOUS_CARDS
         if is_ambiguous and any(image_type for _, image_type in types):
             # The type is known, and this card may hold a number that differs in each header: the

@@ -13,7 +13,7 @@ from ccdflow.camera.geometry import AmplifierSpec
 from ccdflow.camera.imagetypes import TypeRule
 from ccdflow.camera.sections import FORMS, read_region
 from ccdflow.errors import UserError
-from ccdflow.files.cards import as_tuple, read_card
+from ccdflow.files.cards import as_tuple, parse_card_spec
 
 CAMERA_SCHEMA = "camera.schema.json"
 """The schema of a camera's profile."""
@@ -103,7 +103,9 @@ def _camera_of_text(path, text):
     check_profile(profile, file=path)
     cards = facts.default_cards()
     for name, value in profile.get("keywords", {}).items():
-        cards[name] = () if value == "none" else tuple(read_card(card) for card in as_tuple(value))
+        cards[name] = (
+            () if value == "none" else tuple(parse_card_spec(card) for card in as_tuple(value))
+        )
     return Camera(
         name=path.stem,
         path=str(path),
@@ -181,8 +183,8 @@ def _condition_of_card(keyword, value):
     """Return the `Condition` of a card: its value or values, or a mapping with these and more."""
     if isinstance(value, dict):
         spec = {"keyword": keyword} | {k: v for k, v in value.items() if k != "value"}
-        return Condition(read_card(spec), as_tuple(value["value"]))
-    return Condition(read_card(keyword), as_tuple(value))
+        return Condition(parse_card_spec(spec), as_tuple(value["value"]))
+    return Condition(parse_card_spec(keyword), as_tuple(value))
 
 
 def _type_rule(rule):
@@ -213,7 +215,7 @@ def _checked_amplifier(entry, index, *, file):
 
     def figure(key):
         value = entry.get(key)
-        return read_card(value) if isinstance(value, dict) else value
+        return parse_card_spec(value) if isinstance(value, dict) else value
 
     overscan = entry.get("overscan", "none")
     strips = () if overscan == "none" else as_tuple(overscan)

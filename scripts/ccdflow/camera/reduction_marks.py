@@ -6,7 +6,7 @@ import re
 
 from ccdflow.errors import FrameError
 from ccdflow.files.cards import card_value, contents_of_cards, has_card
-from ccdflow.files.rawheader import CARD_BYTES, commentary, is_text
+from ccdflow.files.rawheader import CARD_BYTES, commentary, has_card_texts
 from ccdflow.files.values import Broken, as_number
 
 # IRAF and Gemini write text with a date, ccdproc the arguments or an empty card, BANZAI a status,
@@ -100,7 +100,7 @@ def _master_card(header):
     """Return (keyword, value) of the first card that calls the frame a master, or None."""
     for keyword in ("IMAGETYP", "OBSTYPE", "FRAME"):
         # Nearly all frames end here; a text in several cards may have the word in two pieces.
-        if is_text(header) and not any(
+        if has_card_texts(header) and not any(
             "master" in text.lower() or len(text) > CARD_BYTES for text in header.cards_of(keyword)
         ):
             continue

@@ -12,22 +12,22 @@ from pathlib import Path
 from ccdflow import paths
 
 # Temporary files of other hosts are removed after this many seconds.
-_FOREIGN_PART_AGE = 86400
-# A folder that another run removes is made again this many times at most: chance does not remove it
-# more often.
-_MOST_FOLDERS = 5
+_FOREIGN_PART_SECONDS = 86400
+# A folder that another run removes is made again at most this many times. Chosen: by chance it is
+# not removed more often.
+_MOST_TRIALS = 5
 
 
 class Part:
     """A file under a temporary name in its folder; it gets its own name when it is whole.
 
-    Whatever ccdflow writes is written through this::
+    Nearly all files of ccdflow are written in this way::
 
         with Part(path) as part:
             part.write(data)
             part.keep()
 
-    A part that is not kept leaves nothing, and the file that stood there is untouched.
+    A part that is not kept leaves nothing, and an earlier file of that name stays as it is.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Part:
 
     def _open(self):
         """Return the file; make its folder again where another run has just removed it as empty."""
-        for trials_left in reversed(range(_MOST_FOLDERS + 1)):
+        for trials_left in reversed(range(_MOST_TRIALS + 1)):
             try:
                 return self.name.open("w+b", buffering=self._buffering)
             except FileNotFoundError:
@@ -93,7 +93,7 @@ class Part:
     def __exit__(self, *error):
         if self._is_kept:
             return
-        # A disk that cannot be written may also refuse to remove the file: the next run does it.
+        # A disk that cannot be written may also refuse to remove the file: the next run removes it.
         with suppress(OSError):
             self.file.close()
         with suppress(OSError):
@@ -139,7 +139,7 @@ def _is_abandoned(path):
             return False
         return owner[1] == os.getpid() or _is_zombie(owner[1])
     try:
-        return time.time() - path.stat().st_mtime > _FOREIGN_PART_AGE
+        return time.time() - path.stat().st_mtime > _FOREIGN_PART_SECONDS
     except OSError:
         return False
 
@@ -147,7 +147,7 @@ def _is_abandoned(path):
 def _is_zombie(process):
     """Return whether a process has ended and left its number, as in a container without init.
 
-    Other systems than Linux do not show it: False there.
+    The result is False on systems other than Linux, which do not show it.
     """
     try:
         text = Path(f"/proc/{process}/stat").read_bytes()
@@ -182,8 +182,8 @@ def write_whole(path, parts):
 def write_directly(path, content):
     """Write a file whose readers notice a missing end, such as a PNG, under its own name.
 
-    Giving a file its name takes longer than writing a small one. A file that is there already is
-    replaced as by `write_whole`, so that no link is followed.
+    To rename a file takes longer than to write a small one. A file that is there already is
+    replaced by `write_whole`, so that no link is followed.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def write_directly(path, content):
             write_all(file, content)
     except (FileExistsError, FileNotFoundError):
         write_whole(path, [content])
-    # An interruption, too, leaves no half of a file: it is no `Exception`.
+    # Even an interruption, which is no `Exception`, leaves no half of a file.
     except BaseException:
         if is_new:
             Path(path).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A value looked for in several cards of several HDUs, and the cards that cannot be read."""
+"""The search for a value in several cards of several HDUs, some of which cannot be read."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ccdflow.files.values import is_silent
 
 @dataclass(frozen=True)
 class Reading:
-    """A value that was looked for in the headers, and the cards of it that cannot be read.
+    """A value that was looked for in the headers, and the problems with its cards.
 
     Attributes
     ----------
     value : object
-        As the reader of its kind gives it; None where no card is readable.
+        As the reader of the card returns it; None if no card can be read.
     content : Content or None
-        The card it is from.
+        The card with the value.
     problems : tuple of str
         A line for each card that came before it and cannot be read.
     """
@@ -36,12 +36,12 @@ class Reading:
 
     @property
     def keyword(self):
-        """The card that the value is from; '' without a card."""
+        """The keyword of the card with the value; '' if there is none."""
         return self.content.keyword if self.content else ""
 
     @property
     def comment(self):
-        """The comment of that card."""
+        """The comment of the card with the value; '' if there is none."""
         return self.content.comment if self.content else ""
 
 
@@ -57,7 +57,7 @@ def first_readable(candidates, reader, *, problem, silent=()):
     problem : str
         The problem of such a card, in plain words.
     silent : container of str
-        Keywords that mean something else in other cameras: they give no such line.
+        Keywords that have another meaning in some cameras: they give no line.
 
     Returns
     -------
@@ -81,20 +81,20 @@ class CardPositions:
     headers : list of astropy.io.fits.Header
         One for each HDU.
     specs : iterable of CardSpec
-        All cards that will be asked for; HDUs that they name are looked up at once.
+        All cards that will be asked for. The HDUs that they name are looked up at once.
 
     Attributes
     ----------
-    by_name : dict of hashable to list
-        The places that were looked for under a name, as `find` returns them.
+    positions_by_name : dict of hashable to list
+        The positions that `find` has returned, by their name.
     """
 
     def __init__(self, headers, specs):
         self._indexes = [indexed_names(header) for header in headers]
         self._keywords = [keywords_of(header) for header in headers]
         hdus = {spec.hdu for spec in specs if spec.hdu is not None}
-        self._hdus = {hdu: hdu_indices(headers, hdu) for hdu in hdus}
-        self.by_name = {}
+        self._indices_by_hdu = {hdu: hdu_indices(headers, hdu) for hdu in hdus}
+        self.positions_by_name = {}
 
     def find(self, name, specs, order):
         """Look for cards, and remember their positions under a name.
@@ -114,12 +114,12 @@ class CardPositions:
             astropy can look for.
         """
         positions = [position for spec in specs for position in self._positions(spec, order)]
-        self.by_name[name] = positions
+        self.positions_by_name[name] = positions
         return positions
 
     def _positions(self, spec, order):
         """Yield the positions of one card, as `find` returns them."""
-        for index in dict.fromkeys(self._hdus.get(spec.hdu, order)):
+        for index in dict.fromkeys(self._indices_by_hdu.get(spec.hdu, order)):
             positions = (None,)
             if spec.name:
                 positions = self._indexes[index].get(spec.name, ())
@@ -128,7 +128,7 @@ class CardPositions:
                 yield spec.keyword, index, position, spec
 
     def positions_with_name(self, order, pattern, excluded):
-        """Return the positions of all cards with such a name.
+        """Return the positions of all cards whose keyword matches a pattern and not another one.
 
         Parameters
         ----------
@@ -143,17 +143,17 @@ class CardPositions:
             As `find` returns them.
         """
         name = (pattern, excluded)
-        if name not in self.by_name:
+        if name not in self.positions_by_name:
             specs = (
                 CardSpec(keyword, hdu)
                 for hdu in dict.fromkeys(order)
                 for keyword in dict.fromkeys(self._keywords[hdu])
                 if pattern.fullmatch(keyword) and not excluded.fullmatch(keyword)
             )
-            self.by_name[name] = [
+            self.positions_by_name[name] = [
                 position for spec in specs for position in self._positions(spec, (spec.hdu,))
             ]
-        return self.by_name[name]
+        return self.positions_by_name[name]
 
 
 def contents_at(headers, positions):

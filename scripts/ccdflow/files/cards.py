@@ -11,7 +11,7 @@ from functools import lru_cache
 from astropy.io.fits.card import Card, Undefined
 from astropy.io.fits.verify import VerifyError
 
-from ccdflow.files.rawheader import RawHeader, indexed_names, is_text
+from ccdflow.files.rawheader import RawHeader, has_card_texts, indexed_names
 from ccdflow.files.values import Broken, as_number, is_silent
 
 # A standard FITS keyword has at most this many letters.
@@ -29,9 +29,9 @@ class CardSpec:
     keyword : str
         The card's name; HIERARCH cards without the word HIERARCH, such as ``ESO DPR TYPE``.
     hdu : int or str, optional
-        Index or EXTNAME of the HDU; without it the callers' own order of HDUs is searched.
+        Index or EXTNAME of the HDU; without it, the caller gives the order of HDUs.
     occurrence : str
-        'first' or 'last', where the card stands more than once in a header.
+        'first' or 'last', if the card is in a header more than once.
     """
 
     keyword: str
@@ -44,8 +44,8 @@ class CardSpec:
         object.__setattr__(self, "name", _indexed_name(self.keyword))
 
 
-def read_card(value):
-    """Read a CardSpec of a profile: a keyword, or a mapping with `keyword`, `hdu`, `occurrence`."""
+def parse_card_spec(value):
+    """Return the `CardSpec` of a profile's entry: a keyword, or a mapping with the three fields."""
     if isinstance(value, str):
         return CardSpec(bare_keyword(value))
     spec = {"hdu": None, "occurrence": "first"} | value
@@ -111,7 +111,7 @@ _PLAIN_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 # cameras.
 @lru_cache(maxsize=4096)
 def _indexed_name(keyword):
-    """Return the name under which astropy's index has a keyword; '' for one that it looks for.
+    """Return the name of a keyword in astropy's index; '' if only astropy can look for the keyword.
 
     A name of more than eight letters is that of a HIERARCH card, unless it has a point in it.
     """
@@ -137,7 +137,7 @@ def has_card(header, keyword):
     return name in indexed_names(header) if name else keyword in header
 
 
-def count_of(header, keyword):
+def count_cards(header, keyword):
     """Return the number of cards of a keyword in a header.
 
     Parameters
@@ -152,8 +152,8 @@ def count_of(header, keyword):
     return len(_cards_of_keyword(header, keyword))
 
 
-def may_be_there(headers, specs):
-    """Return the `CardSpec` whose card may be in a header: a few of hundreds.
+def specs_in_headers(headers, specs):
+    """Return those `CardSpec` whose card may be in one of the headers: a few of hundreds.
 
     Parameters
     ----------
@@ -175,11 +175,11 @@ def may_be_there(headers, specs):
 def _cards_of_keyword(header, keyword):
     """Return the contents of a keyword's cards, None for a blank one.
 
-    Hundreds of keywords are looked for in a frame, which has few of them: the lookup of a plain
-    one takes a tenth of the time that astropy needs to normalize it first.
+    Hundreds of keywords are looked for in a frame, which has few of them. To look up a plain
+    keyword takes a tenth of the time in which astropy normalizes it.
     """
     name = _indexed_name(keyword)
-    if name and is_text(header):
+    if name and has_card_texts(header):
         return [_parsed_text(keyword, text) for text in header.cards_of(name)]
     if name:
         cards = [header._cards[index] for index in header._keyword_indices.get(name, ())]
@@ -206,14 +206,14 @@ def telling_content_at(header, keyword, index):
     """
     if type(header) is RawHeader and header.texts is not None:
         # The code of `RawHeader.text_at`, without a call: it runs once for each card of each frame.
-        if header.seen is not None:
-            header.seen.add(index)
+        if header.positions_read is not None:
+            header.positions_read.add(index)
         return _telling_text(keyword, header.texts[index])
     return _unless_silent(_content_of_card(keyword, header._cards[index]))
 
 
-# Of a frame's hundred cards a dozen are its own: the shared ones are asked for again long before
-# 2048 others push them out. A text and its content take half a kilobyte.
+# A dozen of a frame's hundred cards differ from those of other frames: the other cards are asked
+# for again long before 2048 texts push them out. A text and its content take half a kilobyte.
 @lru_cache(maxsize=1 << 11)
 def _telling_text(keyword, text):
     """Return the content of a file's card; None for a blank one or an unknown value."""
@@ -225,8 +225,8 @@ def _unless_silent(content):
     return None if content is None or is_silent(content.value) else content
 
 
-def first_value(header, keyword, default=None):
-    """Return the result of ``header.get``; a whole number is parsed once for all frames.
+def header_value(header, keyword, default=None):
+    """Return the value that ``header.get`` gives; a whole number is parsed once for all frames.
 
     Parameters
     ----------
@@ -250,8 +250,8 @@ def first_value(header, keyword, default=None):
 def _content_of_card(keyword, card):
     """Return the `Content` of astropy's card, None for a blank one."""
     image = card._image
-    is_usual = image is not None and image[8:10] == "= " and not card._modified
-    return _parsed_text(keyword, image) if is_usual else parse_by_astropy(keyword, card)
+    is_as_in_file = image is not None and image[8:10] == "= " and not card._modified
+    return _parsed_text(keyword, image) if is_as_in_file else parse_by_astropy(keyword, card)
 
 
 # Matches a number or a text in the form in which nearly all programs write them.
@@ -262,11 +262,10 @@ _USUAL_CARD = re.compile(
 )
 
 
-# Of a frame's hundred cards a dozen are its own: the shared ones are asked for again long before
-# 2048 others push them out. A text and its content take half a kilobyte.
+# As many as for `_telling_text`, for the same cards.
 @lru_cache(maxsize=1 << 11)
 def _parsed_text(keyword, text):
-    """Return the content of a file's card: thousands of frames have most of their cards alike."""
+    """Return the `Content` of a card of a file by its text, None for a blank card."""
     match = _USUAL_CARD.fullmatch(text) if text[8:10] == "= " else None
     if match:
         integer, number, value, comment = match.groups()
@@ -275,7 +274,7 @@ def _parsed_text(keyword, text):
     card = Card.fromstring(text)
     if text[8:10] != "= ":
         with warnings.catch_warnings():
-            # The parser of the header did not warn of an odd keyword: neither does this.
+            # Like the parser of headers, this does not warn of an odd keyword.
             warnings.simplefilter("ignore")
             _ = card.keyword
     return parse_by_astropy(keyword, card)
@@ -296,7 +295,7 @@ def parse_by_astropy(keyword, card):
     try:
         value = card.value
     except (VerifyError, ValueError):
-        # astropy's properties would repair the card, and so change the header.
+        # The properties of astropy's card would repair it, which changes the header.
         return _content_of_broken(keyword, card._image)
     if isinstance(value, str):
         value = value.strip()
@@ -336,8 +335,8 @@ def _content_of_broken(keyword, image):
 def card_value(header, keyword, occurrence="first"):
     """Return the value of a card: str, int, float or bool; None where absent, blank or undefined.
 
-    A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as
-    absent here, unlike in `contents_of_cards`. A blank card gives way to another of its keyword.
+    A card that does not follow the FITS standard (``GRATING = 1800 l/mm / lines``) counts as absent
+    here, unlike in `contents_of_cards`. A blank card is passed over for another of its keyword.
 
     Parameters
     ----------
@@ -364,7 +363,7 @@ def as_text(content):
 
 
 def unreadable_card(content, problem):
-    """Return the line that a card which is there cannot be read.
+    """Return the line on a card that is there and cannot be read.
 
     Parameters
     ----------
@@ -409,7 +408,7 @@ def value_of_card(headers, spec, order):
     return None
 
 
-def find_first(headers, specs, order):
+def first_value_of_cards(headers, specs, order):
     """Return the value of the first of several cards that is there, or None.
 
     Parameters
@@ -454,7 +453,7 @@ def hdu_indices(headers, hdu):
 
 
 def matches_patterns(value, patterns):
-    """Return whether a card's value is one of these: text as a glob without case, numbers by value.
+    """Return whether a value matches a pattern: text as a glob without case, numbers by value.
 
     Several blanks count as one, as in the texts that lines show.
 

@@ -26,7 +26,7 @@ from ccdflow.files.thread_buffers import thread_buffer
 # Bytes that are read and summed at once: a megabyte, in whole blocks.
 _SUM_BYTES = 360 * FITS_BLOCK_BYTES
 
-# Words that are summed at once: a megabyte stays in the processor's cache.
+# Words of 32 bits that are summed at once: a megabyte stays in the processor's cache.
 _SUM_WORDS = 1 << 18
 
 
@@ -70,7 +70,7 @@ def encode_checksum(total):
     str
     """
     quarters = [_quarters_of_byte(byte) for byte in (0xFFFFFFFF - total).to_bytes(4, "big")]
-    # The first quarters of all bytes come first.
+    # The first quarters of the four bytes are written first, then the second ones.
     text = "".join(chr(code) for codes in zip(*quarters, strict=True) for code in codes)
     return text[-1] + text[:-1]
 
@@ -112,8 +112,8 @@ def headers_among(parts):
 def product_checksum(datasum, headers):
     """Return the checksum of a FITS product's content as its record has it.
 
-    That is the DATASUM of its first image and the CRC-32 of all headers. These have the sums of all
-    HDUs, so that no byte of the product can change without it.
+    The checksum joins the DATASUM of its first image with the CRC-32 of all headers. Headers have
+    the sums of all HDUs, so that each change of a byte of the product changes the checksum.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def product_checksum(datasum, headers):
     Returns
     -------
     str
-        Both, with a hyphen between them.
+        DATASUM and CRC-32, with a hyphen between them.
     """
     total = 0
     for header in headers:
@@ -135,7 +135,7 @@ def product_checksum(datasum, headers):
 
 def datasum_of(content):
     """Return the DATASUM that a record's content begins with."""
-    # Older results: their records have nothing else there.
+    # Older results: the content in their records is the DATASUM alone.
     return content.partition("-")[0]
 
 
@@ -166,7 +166,7 @@ def header_bytes(header, data_sum):
 
 
 def signature(path):
-    """Return (DATASUM, key) of a FITS product whose checksums are all right.
+    """Return (DATASUM, key) of a FITS product; ('', '') if a checksum is wrong.
 
     Returns
     -------

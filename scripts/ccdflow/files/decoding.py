@@ -25,7 +25,7 @@ from ccdflow.files.scaling import scaling_of
 # The unsigned types that FITS stores as signed ones, and the offset between the two, by BITPIX.
 _UNSIGNED_TYPES = {16: (np.uint16, 2**15), 32: (np.uint32, 2**31), 64: (np.uint64, 2**63)}
 
-# The types of integers that are as wide as a converter, by BITPIX.
+# Integer types as wide as the output of a camera's analogue-to-digital converter, by BITPIX.
 _CONVERTER_TYPES = {8: np.uint8, 16: np.int16}
 
 
@@ -52,7 +52,7 @@ def stored_pixels(data, hdu, name=None):
         If the HDU holds no two-dimensional image.
     """
     if not is_plain(hdu):
-        return _through_astropy(data, hdu, name), 0
+        return _values_by_astropy(data, hdu, name), 0
     shape = image_shape(hdu.header, name)
     bitpix = hdu.header["BITPIX"]
     stored = np.frombuffer(data, dtype=DTYPES[bitpix], count=shape[0] * shape[1], offset=hdu.offset)
@@ -61,7 +61,7 @@ def stored_pixels(data, hdu, name=None):
 
 
 def highest_value(hdu, name=None):
-    """Return the highest value that the integers of an image can have, scaled as they are.
+    """Return the highest value that the integers of an image can have, after their scaling.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def highest_value(hdu, name=None):
     Returns
     -------
     float or None
-        As astropy computes it, in float32 if BSCALE or BZERO scale it; None for floats and for
-        integers of more than 16 bits, which no converter fills.
+        As astropy computes it, in float32 if BSCALE or BZERO scale the integers. None for floats,
+        and for integers of more than 16 bits, which no analogue-to-digital converter fills.
     """
     header = hdu.header
     bitpix = header.get("ZBITPIX") if hdu.is_tiled else header["BITPIX"]
@@ -87,7 +87,7 @@ def highest_value(hdu, name=None):
 
 
 def is_plain(hdu):
-    """Return whether an image's stored numbers are its values, or unsigned ones offset."""
+    """Return whether stored numbers are an image's values, or unsigned values less an offset."""
     return not hdu.is_tiled and _has_plain_scaling(hdu.header)
 
 
@@ -100,7 +100,7 @@ def _has_plain_scaling(header):
     return bzero == 0 or (bitpix in _UNSIGNED_TYPES and bzero == _UNSIGNED_TYPES[bitpix][1])
 
 
-def _through_astropy(data, hdu, name):
+def _values_by_astropy(data, hdu, name):
     """Return the values of an image that is scaled or in tiles, (ny, nx), native."""
     index = _index_of(data, hdu)
     with warnings.catch_warnings():
@@ -118,7 +118,7 @@ def _decoded_values(data, index, name):
 
 
 def _unpack_tiles(data, index, name):
-    """Return the image of compressed tiles; whatever astropy raises is a fault of the tiles."""
+    """Return the image of compressed tiles; an error of astropy becomes one of the file."""
     try:
         shape = _check_gzip_tiles(data, index)
         return _decoded_values(data, index, name).reshape(shape)
@@ -138,7 +138,7 @@ def _unpack_tiles(data, index, name):
 def _check_gzip_tiles(data, index):
     """Return the image's (ny, nx); raise `ValueError` if its gzip tiles inflate to more than that.
 
-    astropy inflates a tile whole before it looks at its length.
+    astropy inflates a whole tile before it looks at the length.
     """
     with fits.open(io.BytesIO(bytes(data)), disable_image_compression=True) as hdus:
         table = hdus[index]
@@ -146,11 +146,11 @@ def _check_gzip_tiles(data, index):
         if str(table.header.get("ZCMPTYPE")).startswith("GZIP"):
             names.add("COMPRESSED_DATA")
         shape = image_shape(table.header)
-        allowed = 8 * prod(shape) + FITS_BLOCK_BYTES
+        bytes_left = 8 * prod(shape) + FITS_BLOCK_BYTES
         for tile in (tile for name in names for tile in table.data[name]):
-            inflated = isal_zlib.decompressobj(wbits=31).decompress(tile.tobytes(), allowed + 1)
-            allowed -= len(inflated)
-            if allowed < 0:
+            inflated = isal_zlib.decompressobj(wbits=31).decompress(tile.tobytes(), bytes_left + 1)
+            bytes_left -= len(inflated)
+            if bytes_left < 0:
                 raise ValueError("they inflate to more than the image")
         return shape
 

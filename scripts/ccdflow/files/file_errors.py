@@ -14,11 +14,11 @@ _STREAM_ERRORS = (igzip.BadGzipFile, igzip_lib.error, isal_zlib.error, zlib.erro
 
 
 class IncompleteRawFile(FrameError):
-    """The file is shorter than its headers promise: it may still be being written."""
+    """The file is shorter than its headers promise: perhaps it is still being written."""
 
 
 class DamagedRawFile(FrameError):
-    """The bytes read are damaged: perhaps only this once."""
+    """The bytes that were read are damaged: perhaps in this reading alone."""
 
 
 class UnreadableRawFile(FrameError):
@@ -55,7 +55,7 @@ def damaged_error(path, problem, error_class=DamagedRawFile):
 
 
 def unforeseen_error(path, error):
-    """Return the error of a file at which an unexpected exception was raised.
+    """Return the error of a file whose reading raised an unexpected exception.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def irregular_error(path):
 
 
 def unreadable_file_error(path, error):
-    """Return the error of a file that the system does not let us read.
+    """Return the error of a file that the system cannot or may not read.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def unreadable_file_error(path, error):
 
 
 def memory_error(path):
-    """Return the error of a file for whose reading the machine has no memory left."""
+    """Return the error of a file for which the machine has not enough memory."""
     return UnreadableRawFile(
         "the memory did not suffice to read it",
         file=path,
@@ -150,7 +150,7 @@ def memory_error(path):
 
 
 def too_long_error(path, promised_bytes):
-    """Return the error of a file that goes on behind the bytes that its headers promise.
+    """Return the error of a file that is longer than its headers promise.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def too_long_error(path, promised_bytes):
 
 
 def raw_file_errors(name):
-    """Return a context that makes a `FrameError` of errors of the system or of a decompressor.
+    """Return a context that turns errors of the system and of decompressors into `FrameError`.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def check_length(count, has_more, layout, name):
     count : int
         Bytes read.
     has_more : bool
-        Whether there are more behind them.
+        Whether the file has more bytes.
     layout : ccdflow.files.fits_structure.RawLayout
     name : str
 

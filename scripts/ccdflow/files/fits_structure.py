@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from ccdflow.errors import FrameError
 from ccdflow.files import rawheader
-from ccdflow.files.cards import card_value, contents_of_cards, count_of, has_card
+from ccdflow.files.cards import card_value, contents_of_cards, count_cards, has_card
 from ccdflow.files.rawheader import CARD_BYTES, ENDINGS, readable_cards
 
 PRIMARY_START, EXTENSION_START = b"SIMPLE  =", b"XTENSION="
@@ -23,8 +23,8 @@ DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 # The keyword of the last card of a header.
 _END = b"END     "
-# Bytes of a header that are read at once: most are shorter.
-_HEADER_BYTES = 1 << 14
+# Bytes that are read at once: most headers are shorter.
+_READ_BYTES = 1 << 14
 # Bytes of data at most: no disk holds a thousandth of them, and arithmetic with them is fast.
 _MOST_BYTES = 10**18
 
@@ -47,7 +47,7 @@ class Hdu:
     size : int
         Bytes of data, without the padding.
     raw : bytes
-        The header as it stands, in blocks of 2880 bytes.
+        The header as it is in the file, in blocks of 2880 bytes.
     """
 
     header: fits.Header = field(compare=False)
@@ -83,7 +83,7 @@ class RawLayout:
     length : int
         Bytes that the HDUs promise, padding of the last one not counted.
     is_checked : bool
-        Whether the file was read to its end, so that nothing of it can be damaged unseen.
+        Whether the file was read to its end, so that damage would have been noticed.
     """
 
     hdus: tuple[Hdu, ...]
@@ -98,14 +98,14 @@ class RawLayout:
 
     @property
     def texts(self):
-        """The headers as they stand, index = HDU number; for compressed tiles the table's."""
+        """The headers as in the file, index = HDU number; for compressed tiles the table's."""
         return [hdu.text for hdu in self.hdus]
 
 
 def parse_header(text):
-    """Parse the bytes of a header; bytes that FITS does not allow become question marks."""
-    usual = rawheader.parse_usual_header(text)
-    return rawheader.parse_raw_header(readable_cards(text)) if usual is None else usual
+    """Return the header of some bytes; those that FITS does not allow become question marks."""
+    header = rawheader.parse_usual_header(text)
+    return rawheader.parse_raw_header(readable_cards(text)) if header is None else header
 
 
 def end_of_header(text):
@@ -153,7 +153,7 @@ def read_header_bytes(file, offset):
     file.seek(offset)
     text = b""
     while (end := end_of_header(text)) is None:
-        block = file.read(_HEADER_BYTES)
+        block = file.read(_READ_BYTES)
         if not block:
             raise EOFError("the header is cut" if text else "the file ends before it")
         text += block
@@ -174,10 +174,10 @@ def has_end_card(block):
 
 
 def _structural_value(header, keyword):
-    """Return the value of the first card of a keyword: the one that counts."""
+    """Return the value of the first card of a keyword, the only card that counts."""
     cards = contents_of_cards(header, keyword)
-    # Where the first one is blank, another behind it does not count: astropy takes the first.
-    is_blank = len(cards) < count_of(header, keyword)
+    # If the first card is blank, later ones do not count either: astropy takes the first.
+    is_blank = len(cards) < count_cards(header, keyword)
     return cards[0].value if cards and not is_blank else None
 
 
@@ -228,20 +228,20 @@ def data_size(header, name=None):
         If a structural card is missing or has a value that FITS does not allow.
     """
     _check_extension(header, name)
-    axes = _integer_of(header, "NAXIS", name, high=MOST_AXES)
+    n_axes = _integer_of(header, "NAXIS", name, high=MOST_AXES)
     bitpix = _structural_value(header, "BITPIX") if has_card(header, "BITPIX") else None
     _check_pixel_type("BITPIX", bitpix, name)
-    if axes == 0:
+    if n_axes == 0:
         return 0
-    pixels, groups = _pixels_of_axes(header, "NAXIS", axes, name), 1
+    n_pixels, n_groups = _count_pixels(header, "NAXIS", n_axes, name), 1
     if has_card(header, "XTENSION"):
-        pixels += _integer_of(header, "PCOUNT", name, default=0)
-        groups = _integer_of(header, "GCOUNT", name, default=1)
-    return _checked_size(abs(bitpix) // 8 * groups * pixels, name)
+        n_pixels += _integer_of(header, "PCOUNT", name, default=0)
+        n_groups = _integer_of(header, "GCOUNT", name, default=1)
+    return _checked_size(abs(bitpix) // 8 * n_groups * n_pixels, name)
 
 
 def tiled_size(header, name=None):
-    """Return the bytes of the image that compressed tiles become; 0 for any other HDU.
+    """Return the bytes of the image in compressed tiles; 0 for any other HDU.
 
     Parameters
     ----------
@@ -255,40 +255,40 @@ def tiled_size(header, name=None):
     Raises
     ------
     FrameError
-        If the header does not say which image it is.
+        If the header does not give type and axes of the image.
     """
     if card_value(header, "ZIMAGE") is not True:
         return 0
-    axes = _integer_of(header, "ZNAXIS", name, high=MOST_AXES)
-    # astropy goes through as many columns: a wrong number would take hours.
+    n_axes = _integer_of(header, "ZNAXIS", name, high=MOST_AXES)
+    # astropy looks for this many columns: a wrong number would take hours.
     _integer_of(header, "TFIELDS", name, high=_MOST_COLUMNS, default=0)
     bitpix = card_value(header, "ZBITPIX")
-    pixels = _pixels_of_axes(header, "ZNAXIS", axes, name) if axes else 0
+    n_pixels = _count_pixels(header, "ZNAXIS", n_axes, name) if n_axes else 0
     _check_pixel_type("ZBITPIX", bitpix, name)
-    return _checked_size(abs(bitpix) // 8 * pixels, name)
+    return _checked_size(abs(bitpix) // 8 * n_pixels, name)
 
 
 def _checked_size(size, name):
-    """Return a size in bytes; raise for one that no disk holds."""
+    """Return a size in bytes; raise `FrameError` if no disk is so large."""
     if size > _MOST_BYTES:
         problem = f"the header asks for more than {_MOST_BYTES:.0e} bytes of pixels"
         raise FrameError(problem, file=name, remedy="move the file out of the raw folder")
     return size
 
 
-def _pixels_of_axes(header, keyword, axes, name):
+def _count_pixels(header, keyword, n_axes, name):
     """Return the number of pixels: the product of the lengths of all axes.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
     keyword : {'NAXIS', 'ZNAXIS'}
-    axes : int
+    n_axes : int
         Number of axes.
     name : str
         Name of the file, for errors.
     """
-    return prod(_integer_of(header, f"{keyword}{axis}", name) for axis in range(1, axes + 1))
+    return prod(_integer_of(header, f"{keyword}{axis}", name) for axis in range(1, n_axes + 1))
 
 
 def _check_pixel_type(keyword, value, name):
@@ -333,7 +333,7 @@ def uncompressed_header(header):
         if isinstance(value, int):
             image[keyword[1:]] = value
         else:
-            # This card was the table's, and is not the image's.
+            # This card describes the table and not the image.
             image.remove(keyword[1:], ignore_missing=True)
         image.remove(keyword, ignore_missing=True, remove_all=True)
     return image
@@ -358,8 +358,10 @@ def image_shape(header, name=None):
         If the header does not describe a two-dimensional image.
     """
     header = uncompressed_header(header)
-    axes = _integer_of(header, "NAXIS", name, high=MOST_AXES, default=0)
-    lengths = [_integer_of(header, f"NAXIS{axis}", name, default=0) for axis in range(1, axes + 1)]
+    n_axes = _integer_of(header, "NAXIS", name, high=MOST_AXES, default=0)
+    lengths = [
+        _integer_of(header, f"NAXIS{axis}", name, default=0) for axis in range(1, n_axes + 1)
+    ]
     while len(lengths) > 2 and lengths[-1] == 1:
         lengths.pop()
     if len(lengths) != 2 or 0 in lengths:

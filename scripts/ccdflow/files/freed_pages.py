@@ -1,13 +1,13 @@
-"""Freed memory: which of it the C library keeps for the process, and when it goes back.
+"""Freed memory: how much the C library keeps for the process, and when it goes back to the system.
 
 glibc gives the pages of a freed array of some hundred kB back to the system, and the next array of
 that size gets new ones, which the kernel clears one by one: 2,000 of them for a frame of the LFC,
-5 ms and more. A process that makes many products alike keeps them.
+5 ms and more. A process that makes many similar products keeps its pages.
 
 glibc also gives each thread a heap of its own, up to eight a core, and each grows to the most that
 its thread ever asked for. A watch goes on for nights and has new threads in each round: a few
-heaps, emptied after a whole round, stay as small as one round needs. Large blocks lie outside of
-them, because a small block behind a freed large one would pin its memory.
+heaps, which are emptied after each whole round, stay as small as one round needs. Large blocks lie
+outside of them, because a small block behind a freed large one would pin its memory.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from functools import cache
 # Parameters of mallopt(3): when free memory at the end of a heap goes back to the system, by how
 # much more than asked for a heap grows, and from which size on a block lies outside of the heaps.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-# Bytes: memory of a plane of a frame, from 32 MB on, goes back at once; that of its blocks and
-# samples stays.
+# Bytes: the memory of a plane of a frame, from 32 MB on, goes back at once; the memory of blocks
+# and samples stays.
 _KEEPING_OPTIONS = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 27), (_TOP_PAD, 1 << 20))
 
 # The number of heaps, and the bytes from which on a block has a mapping of its own.
@@ -61,10 +61,10 @@ def give_back_pages():
 
 
 def keep_until_exit(value):
-    """Keep a value to the end of the process, which then frees none of its objects by itself.
+    """Keep a value to the end of the process, so that its objects are not freed one by one.
 
-    To free those of an archive of a million frames one by one takes a second; the system takes all
-    memory back at once.
+    To free the objects of an archive of a million frames one by one takes a second; the system
+    takes all memory back at once.
 
     Parameters
     ----------

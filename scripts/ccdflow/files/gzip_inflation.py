@@ -10,8 +10,8 @@ from ccdflow.files.file_errors import IncompleteRawFile, damaged_error, too_long
 from ccdflow.files.fits_structure import FITS_BLOCK_BYTES, has_end_card
 from ccdflow.files.streams import CHUNK, FIRST_SLICE, Slices, StreamUnpacker
 
-# Bytes of a header that are inflated ahead: nearly all are shorter, and many wait at once.
-_MOST_AHEAD = 20 * FITS_BLOCK_BYTES
+# Bytes of a header that are inflated ahead: nearly all headers are shorter, and many wait at once.
+_MOST_BYTES_AHEAD = 20 * FITS_BLOCK_BYTES
 # The usual card of an HDU without data.
 _NO_DATA = b"NAXIS   =                    0"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -35,7 +35,7 @@ class RawStream:
     path : str
         The name that errors carry.
     is_packed : bool
-        Whether the file is of gzip; otherwise its bytes are given as they are.
+        Whether the file is packed by gzip; otherwise its bytes are given as they are.
     first : InflatedStart, optional
         The first bytes of a packed file.
 
@@ -52,13 +52,14 @@ class RawStream:
         self._path = path
         self._unpacker, self._is_packed = None, is_packed
         self._buffer = bytearray()
-        self._start = 0
+        # Offset of the first byte of the buffer in the inflated file.
+        self._buffer_offset = 0
         self.crc = 0
         self.has_ended = False
         self._first = first
 
     def _begin(self):
-        """Make the unpacker of a packed file, which most files never need."""
+        """Make the unpacker of a packed file; most files never need one."""
         slices = Slices(self._file, self._path, "gzip", GZIP_MAGIC)
         self._unpacker = StreamUnpacker(slices, _new_decompressor, (igzip_lib.error,))
 
@@ -80,7 +81,7 @@ class RawStream:
         Parameters
         ----------
         offset : int
-            Place in the unpacked bytes; it never goes back.
+            Place in the unpacked bytes, never before that of an earlier call.
         size : int
             Bytes.
         step : int, optional
@@ -93,13 +94,13 @@ class RawStream:
         """
         if self._first is not None and (inflated := self._first.bytes_at(offset, size)):
             return inflated
-        while self._start + len(self._buffer) < offset + size and not self.has_ended:
+        while self._buffer_offset + len(self._buffer) < offset + size and not self.has_ended:
             self._buffer += self._read_more(step)
-            drop = min(offset - self._start, len(self._buffer))
-            if drop > 0:
-                del self._buffer[:drop]
-                self._start += drop
-        first = offset - self._start
+            n_dropped = min(offset - self._buffer_offset, len(self._buffer))
+            if n_dropped > 0:
+                del self._buffer[:n_dropped]
+                self._buffer_offset += n_dropped
+        first = offset - self._buffer_offset
         return bytes(self._buffer[first : first + size])
 
     def finish(self, most_bytes):
@@ -110,7 +111,7 @@ class RawStream:
         FrameError
             If there are more bytes, the stream ends early (`IncompleteRawFile`) or is damaged.
         """
-        count = self._start + len(self._buffer)
+        count = self._buffer_offset + len(self._buffer)
         self._buffer.clear()
         while count <= most_bytes and not self.has_ended:
             count += len(self._read_more(CHUNK))
@@ -124,10 +125,11 @@ class RawStream:
 
 
 class InflatedStart:
-    """The first bytes of a gzip file, inflated as far as they are asked for.
+    """The first bytes of a gzip file, inflated when they are needed.
 
-    Most headers end here, and the pixels behind them take longer to inflate than they do. For a
-    few kilobytes zlib is faster than igzip, whose tables are made for pixels; igzip reports damage.
+    Most headers end within these bytes, and the pixels behind take longer to inflate than the
+    header. For a few kilobytes zlib is faster than igzip, whose tables are made for pixels. Damage
+    is left to igzip, which reports it.
 
     Parameters
     ----------
@@ -141,20 +143,20 @@ class InflatedStart:
         self._inflated = b""
 
     def inflate_header(self):
-        """Inflate the first header as far as its bytes are here; `bytes_at` returns it then."""
-        for place in range(0, _MOST_AHEAD, FITS_BLOCK_BYTES):
+        """Inflate the first header, or its part in these bytes, for later calls of `bytes_at`."""
+        for place in range(0, _MOST_BYTES_AHEAD, FITS_BLOCK_BYTES):
             block = self.bytes_at(place, FITS_BLOCK_BYTES)
             if not block:
                 return
             if has_end_card(block):
                 if _NO_DATA not in self._inflated:
-                    # Pixels follow, and no other header: without its decompressor this object is 40
-                    # kB smaller.
+                    # Pixels follow, and no other header. The decompressor, of 40 kB, is not needed
+                    # any more.
                     self._packed, self._inflate = b"", None
                 return
 
     def bytes_at(self, offset, size):
-        """Return ``size`` bytes from an offset on; b'' where they are not all here, or damaged.
+        """Return ``size`` bytes from an offset on; b'' if some are damaged or not here.
 
         Parameters
         ----------
@@ -180,9 +182,9 @@ class InflatedStart:
 class GzipFile:
     """A gzip file's inflated bytes, put straight into the reader's buffer.
 
-    ``igzip.open`` gives the same bytes by way of two more copies, each into new pages. The reader
-    inside it, which checks checksum and length, can do without them; another version of isal may
-    lack this reader, as its name is private.
+    ``igzip.open`` gives the same bytes after two more copies, each into new pages. The reader
+    inside it, which checks checksum and length, needs no copies. Its name is private: another
+    version of isal may lack it.
     """
 
     def __init__(self, file):

@@ -1,4 +1,4 @@
-"""A header as the text of its cards: kept as they came, and new ones written beside them.
+"""A header as the texts of its cards: those of a file are kept, and new ones are added.
 
 Building a header of `astropy.io.fits.Header` costs several milliseconds a frame, all of them with
 the interpreter's lock held. The raw cards are text already and stay as they are; the text of a new
@@ -20,12 +20,12 @@ from ccdflow.files.rawheader import CARD_BYTES
 _COMMENTARY_WIDTH = 72
 # Keyword, "= ", and the columns that a value of fixed format fills.
 _FIXED_FORMAT_END = 30
-# A longer string goes on in CONTINUE cards.
+# A string of more letters goes on in CONTINUE cards.
 _LONGEST_STRING = 68
 # Characters that need no escape in a header.
 _PLAIN_CHARACTERS = " !\"#$&'()*+,/:;<=>?@[\\]^_`{|}~"
 # Matches letters that astropy takes for the end of a string.
-_ENDS = re.compile(r"'(?=[ /])|&$")
+_STRING_ENDS = re.compile(r"'(?=[ /])|&$")
 EXTENSION_NAMES = ("EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT")
 """Cards that name an extension."""
 
@@ -61,7 +61,7 @@ class CardList:
     def parse(cls, text):
         """Return the cards of a header's text unchanged, whether valid FITS or not.
 
-        Blank cards before END, which cameras keep free for others, are not among them.
+        Blank cards before END, which cameras leave free for further cards, are left out.
         """
         cards = []
         for start in range(0, len(text), CARD_BYTES):
@@ -127,7 +127,7 @@ class CardList:
         value : str, int, float or bool
             Text may hold printable ASCII characters, see `printable_text`.
         comment : str
-            Left out where the card has no room for it.
+            Left out if the card has no room for a comment.
         """
         if isinstance(value, float):
             value += 0.0  # -0.0 equals 0.0: the cache would return one for the other
@@ -155,7 +155,7 @@ class CardList:
             self._cards.append((keyword, f"{keyword:<8}{part:<{_COMMENTARY_WIDTH}}"))
 
     def extend(self, cards):
-        """Append cards; a keyword that is there already then stands twice."""
+        """Append cards; a keyword that is there already is then in the header twice."""
         self._cards += cards
 
     def to_bytes(self, data_sum, *, comments=("HDU checksum", "data unit checksum")):
@@ -190,8 +190,8 @@ class CardList:
         )
 
 
-# A product has up to some hundreds of own cards, most of which the product before it had as well:
-# with fewer entries nearly all would be made anew.
+# A product has up to some hundreds of cards of ccdflow, most of which are the same in the next
+# product: with fewer entries nearly all would be made anew.
 @lru_cache(maxsize=1 << 10, typed=True)
 def card_text(keyword, value, comment=""):
     """Return the text of a card.
@@ -201,8 +201,8 @@ def card_text(keyword, value, comment=""):
     keyword : str
     value : str, int, float or bool
     comment : str
-        Left out where the card has no room for it, or only its unit in brackets, if that suffices.
-        Nothing is ever cut.
+        A comment that is too long is written without its unit in brackets, or left out. It is never
+        cut.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def card_text(keyword, value, comment=""):
     if isinstance(value, str):
         value_width = len(value.replace("'", "''")) + 12
         if value_width - 12 > _LONGEST_STRING:
-            # astropy's cards may cut a doubled quote in two.
+            # astropy may cut a doubled quote between two CONTINUE cards.
             return _long_text(keyword, value) if "'" in value else str(fits.Card(keyword, value))
     elif plain_value:
         value_width = 0
@@ -268,9 +268,9 @@ def is_commentary(keyword):
 
 
 def printable_sentence(text):
-    """Return a sentence as `printable_text` does, with its signs of per cent as they are.
+    """Return a sentence as `printable_text` does, but with its percent signs as they are.
 
-    Names of files in it are printable texts already.
+    Names of files in the sentence are printable texts already.
 
     Parameters
     ----------
@@ -291,8 +291,8 @@ def printable_sentence(text):
 def printable_text(text):
     """Return a text with percent signs and numbers in place of characters that FITS does not allow.
 
-    Escaped, too, are letters that astropy takes for a string's end: a quote before a blank or a
-    slash, and an ampersand at the end.
+    Letters that astropy takes for the end of a string are escaped as well: a quote before a blank
+    or a slash, and an ampersand at the end.
     """
     text = quote(text, safe=_PLAIN_CHARACTERS)
-    return _ENDS.sub(lambda match: quote(match[0], safe=""), text)
+    return _STRING_ENDS.sub(lambda match: quote(match[0], safe=""), text)

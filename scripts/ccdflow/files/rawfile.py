@@ -1,8 +1,8 @@
 """Reading raw files: bytes and headers, nothing about cameras.
 
-A raw file is opened once, and its headers, its fingerprint and its pixels are of the same bytes. It
-is inflated into a buffer that is used again, and only as far as its own header promises: a file
-that holds more, or asks for more memory than allowed, is refused first.
+A raw file is opened once, so that headers, fingerprint and pixels are of the same bytes. It is
+inflated into a buffer that is used again, and no more of it than its headers promise. A file that
+holds more bytes, or asks for more memory than allowed, is refused.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ccdflow.files.remembered_results import Remembered
 from ccdflow.files.streams import FIRST_SLICE
 from ccdflow.files.thread_buffers import thread_buffer
 
-# Bytes of a header that are read at first: most headers are no longer.
+# Bytes of a header that are read at first: most headers are not longer.
 _FIRST_READ = 8192
 
 MOST_HEADER_BYTES = 4 << 20
@@ -56,8 +56,8 @@ _MOST_BYTES_OF_ALL_HEADERS = 16 << 20
 # HDUs of a file at most.
 _MOST_HDUS = 2000
 
-BYTES_BEYOND_HEADER = 1 << 16
-"""Bytes read behind the promised end: in a damaged stream they lead to the checksum."""
+BYTES_BEYOND_END = 1 << 16
+"""Bytes read behind the promised end: in a damaged stream the checksum may be among them."""
 
 # Bytes of the header and trailer of a gzip file, the least that one can have.
 _LEAST_GZIP = 18
@@ -117,7 +117,7 @@ class RawFile(io.RawIOBase):
     stamp : tuple of int
         Size, mtime and ctime (ns) of the file that is open.
     headers : list of astropy.io.fits.Header
-        Headers that `layout` could read, also where the file turned out to be cut off behind them.
+        Headers that `layout` could read, also those of a file that is cut off behind them.
     """
 
     def __init__(self, file, name):
@@ -138,7 +138,7 @@ class RawFile(io.RawIOBase):
         self._begin(())
 
     def _begin(self, hdus):
-        """Begin at the first byte; the next headers are compared with the headers of some HDUs."""
+        """Begin at the first byte; bytes read later are compared with the headers of some HDUs."""
         self._source = None
         self._expected_headers = [(hdu.offset - len(hdu.raw), hdu.raw) for hdu in hdus]
         self._crc = self._length = 0
@@ -192,40 +192,40 @@ class RawFile(io.RawIOBase):
                 raise ChangedRawFile(self._name)
             return layout
 
-    def _layout(self, memory, whole):
+    def _layout(self, memory, reads_whole_file):
         """Read all headers; return the layout that they promise, with the place of each HDU."""
         name, size = self._name, self.stamp[0]
-        crc, promised, inflated = None, size, None
+        crc, promised_bytes, inflated_start = None, size, None
         if self._is_packed:
-            crc, promised = self._trailer or _gzip_trailer(self._file, size, name)
-            inflated = self._inflated or InflatedStart(self._start)
+            crc, promised_bytes = self._trailer or _gzip_trailer(self._file, size, name)
+            inflated_start = self._inflated or InflatedStart(self._start)
             self._trailer = self._inflated = None
         elif self._packing:
             # Files of bzip2 and xz do not state their unpacked length.
-            promised = math.inf
+            promised_bytes = math.inf
         self._file.seek(0)
         source = self._unpacking_reader() if self._packing else self._file
-        stream = RawStream(source, name, self._is_packed, inflated)
+        stream = RawStream(source, name, self._is_packed, inflated_start)
         self.headers = []
-        hdus = _read_hdus(stream, promised, memory, name, self.headers)
+        hdus = _read_hdus(stream, promised_bytes, memory, name, self.headers)
         offset = hdus[-1].end
         length = hdus[-1].offset + hdus[-1].size
         is_packed = self._is_packed or self._packing
         if size > (2 * offset + _PACKING_OVERHEAD if is_packed else offset):
             raise too_long_error(name, offset)
-        if self._is_packed and promised in (length % 2**32, offset % 2**32):
+        if self._is_packed and promised_bytes in (length % 2**32, offset % 2**32):
             # Trailer and headers agree on the length: the file need not be inflated.
-            actual, is_checked = max(promised, length), False
-        elif not self._is_packed and not whole:
-            actual, is_checked = length if self._packing else size, False
+            n_bytes, is_checked = max(promised_bytes, length), False
+        elif not self._is_packed and not reads_whole_file:
+            n_bytes, is_checked = length if self._packing else size, False
         else:
-            # Only the stream knows its length: it may have several gzip members, be truncated, or
-            # go on.
-            actual, is_checked = stream.finish(offset), True
+            # Only reading it all shows the length of a stream: it may have several gzip members, be
+            # truncated, or be longer than promised.
+            n_bytes, is_checked = stream.finish(offset), True
             crc = stream.crc
-        if actual < length:
-            raise truncated_error(name, actual, length)
-        fingerprint = "" if crc is None else _fingerprint_text(crc, actual)
+        if n_bytes < length:
+            raise truncated_error(name, n_bytes, length)
+        fingerprint = "" if crc is None else _fingerprint_text(crc, n_bytes)
         return RawLayout(tuple(hdus), fingerprint, length, is_checked)
 
     def bytes_checksum(self):
@@ -238,7 +238,7 @@ class RawFile(io.RawIOBase):
         ccdflow.files.file_errors.UnreadableRawFile
             If it cannot be read.
         """
-        crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_HEADER))
+        crc, buffer = 0, memoryview(bytearray(BYTES_BEYOND_END))
         with raw_file_errors(self._name):
             self._file.seek(0)
             while count := self._file.readinto(buffer):
@@ -248,7 +248,7 @@ class RawFile(io.RawIOBase):
         return f"{crc:08x}"
 
     def rewind(self, layout):
-        """Go back to the first byte, to read the file that a layout is of."""
+        """Go back to the first byte, to read the file whose layout is given."""
         self._begin(layout.hdus)
 
     def readable(self):
@@ -268,7 +268,7 @@ class RawFile(io.RawIOBase):
         return count
 
     def _compare_headers(self, part, first):
-        """Compare inflated bytes, from a place in the file on, with the headers expected there."""
+        """Compare inflated bytes from a place in the file on with the expected headers."""
         for start, raw in self._expected_headers:
             low, high = max(first, start), min(first + len(part), start + len(raw))
             if low < high and part[low - first : high - first] != raw[low - start : high - start]:
@@ -280,12 +280,12 @@ class RawFile(io.RawIOBase):
         Parameters
         ----------
         fingerprint : str
-            Fingerprint of the file that they should be; '' if only its headers count.
+            Fingerprint of the file that is expected; '' if only its headers are compared.
 
         Raises
         ------
         ChangedRawFile
-            If the headers or the content are others.
+            If headers or content differ from those that are expected.
         """
         present_fingerprint = _fingerprint_text(self._crc, self._length)
         if not self._has_expected_headers or fingerprint not in ("", present_fingerprint):
@@ -301,7 +301,7 @@ class RawFile(io.RawIOBase):
         memory : int
             The most bytes that one frame may ask for.
         fingerprint : str, optional
-            Fingerprint of the content that it should be; the layout's if absent.
+            Fingerprint of the content that is expected; that of the layout if absent.
 
         Returns
         -------
@@ -310,7 +310,7 @@ class RawFile(io.RawIOBase):
         """
         check_memory(layout.length, memory, self._name)
         end = layout.hdus[-1].end
-        buffer = thread_buffer("raw", end + BYTES_BEYOND_HEADER)
+        buffer = thread_buffer("raw", end + BYTES_BEYOND_END)
         with raw_file_errors(self._name):
             self.rewind(layout)
             count = fill_buffer(self, buffer)
@@ -335,7 +335,7 @@ def _fingerprint_text(crc, length):
 
 
 def _read_hdus(stream, length, memory, name, parsed_headers):
-    """Return the HDUs of a file, as far as their headers go on.
+    """Return the HDUs of a file: the first one, and the extensions that follow it.
 
     Parameters
     ----------
@@ -349,7 +349,7 @@ def _read_hdus(stream, length, memory, name, parsed_headers):
     parsed_headers : list of astropy.io.fits.Header
         Gets the headers one by one, so that those before a fault are known.
     """
-    hdus, offset, header_bytes, largest = [], 0, 0, 0
+    hdus, offset, header_bytes, largest_image = [], 0, 0, 0
     while not hdus or offset < length:
         text, data_start = _header_at(stream, offset, name, is_first=not hdus)
         if text is None:
@@ -365,18 +365,20 @@ def _read_hdus(stream, length, memory, name, parsed_headers):
             )
         header = parse_header(text)
         parsed_headers.append(header)
-        size, expanded = _sizes("sizes", lambda headers: _sizes_of(headers, name), [header])
+        size, image_bytes = _remembered_sizes(
+            "sizes", lambda headers: _sizes_of(headers, name), [header]
+        )
         hdus.append(Hdu(header, data_start, size, text))
         offset = hdus[-1].end
         # A few bytes of compressed tiles may expand to an image of any size.
-        largest = max(largest, expanded)
+        largest_image = max(largest_image, image_bytes)
         if memory is not None:
-            check_memory(max(offset, largest), memory, name)
+            check_memory(max(offset, largest_image), memory, name)
     return hdus
 
 
 # Thousands of files have the same cards on the size of their data.
-_sizes = Remembered()
+_remembered_sizes = Remembered()
 
 
 def _sizes_of(headers, name):

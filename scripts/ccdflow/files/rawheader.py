@@ -1,9 +1,9 @@
-"""Headers of raw files as the texts of their cards, which become astropy's when they are asked for.
+"""Headers of raw files as the texts of their cards; astropy's cards are made when they are needed.
 
-Thousands of frames have most of their cards alike, and the same keywords in the same order. So the
-keyword of a card's text is found once, and the positions of keywords once for all headers with the
-same ones (`KeywordOrder`). `Remembered` keeps the result of a function of headers for all headers
-whose cards that it read are the same.
+Thousands of frames share most of their cards, and have the same keywords in the same order. The
+keyword of a card is therefore found once for each text, and the positions of keywords once for all
+headers with the same keywords (`KeywordOrder`). `Remembered` keeps the result of a function of
+headers for all headers in which the cards that the function read are the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CARD_BYTES = 80
 _END = "END".ljust(CARD_BYTES)
 _END_BYTES = _END.encode()
 _CONTINUE = "CONTINUE"
-# Matches the first eight letters of a card with a plain keyword; all other cards are read by
+# Matches the first eight letters of a card with a plain keyword. All other cards are read by
 # astropy.
 _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 
@@ -39,27 +39,28 @@ _PLAIN_CARD = re.compile(r"([A-Z0-9_-]{1,8}) *\Z")
 _NO_INDICATOR = re.compile(r"([A-Za-z0-9_-]{1,8}) {0,8}= ?(\S.*)")
 # Cards without a value.
 _COMMENTARY = ("COMMENT", "HISTORY", "END")
-# Cards remembered at most: an archive repeats most of them. A frame has a dozen cards of its own
-# (half a kilobyte each), and a process that goes on for nights must not keep them.
+# At most this many cards are remembered: an archive repeats most of them. A frame has a dozen cards
+# of its own (half a kilobyte each), and a process that runs for nights must not keep these.
 _MOST_TEXTS = 1 << 11
-# Cards of a header that are looked up at once: nearly all headers have fewer.
+# Headers of more cards are parsed card by card: nearly all headers have fewer.
 _MOST_USUAL_CARDS = 720
 # The table of `bytes.translate`: question marks for all but printable ASCII.
 _ALLOWED_CHARACTERS = bytes(c if 32 <= c < 127 else 63 for c in range(256))
 ENDINGS = b"\0\r\n\t"
 """Characters that some programs put at the end of a card instead of blanks."""
 
-# Orders of keywords remembered at most: there is one for each setting of a camera.
+# At most this many orders of keywords are remembered: there is one for each setting of a camera.
 _MOST_ORDERS = 1 << 10
 
-# Each card read lately, by its text in the file: its keyword as astropy has it, its name in
-# astropy's index, and the text that astropy would read.
+# The last cards, by their text in the file: keyword as astropy has it, name in astropy's index, and
+# the text that astropy would read.
 _recent_cards = {}
-# The cards met before `_recent_cards` was emptied the last time: one that is met again is kept.
+# The cards that were in `_recent_cards` when it was emptied last: those that come again go back
+# there.
 _older_cards = {}
 # The cards of `_recent_cards` and `_older_cards`, by their bytes.
 _recent_bytes, _older_bytes = {}, {}
-# The `KeywordOrder` of headers with the same keywords, by these.
+# The `KeywordOrder` of headers with the same keywords, by the keywords.
 _keyword_orders = {}
 # (keyword, name in astropy's index) by the keyword: one object for all cards of a keyword.
 _heads = {}
@@ -67,7 +68,7 @@ _heads = {}
 # CONTINUE and END.
 _usual_heads = {}
 # The entry of `_recent_cards` for a CONTINUE card.
-_NEXT = ((_CONTINUE, ""), "")
+_CONTINUATION = ((_CONTINUE, ""), "")
 # The last header read, by its number of cards: see `_LastHeader`.
 _last_headers = {}
 
@@ -103,20 +104,20 @@ class RawHeader(fits.Header):
     Attributes
     ----------
     texts : list of str or None
-        The cards; None once they are astropy's, which callers may change.
+        The texts of the cards; None once astropy's cards are made, which callers may change.
     order : KeywordOrder
-    seen : set of int or None
-        Gets the positions of the cards that are read; None where they are not noted.
+    positions_read : set of int or None
+        Gets the positions of the cards that are read; None if they are not noted.
     """
 
-    texts = order = seen = None
+    texts = order = positions_read = None
 
     def __getattr__(self, name):
         """Make astropy's cards when the first of its attributes is asked for."""
         if self.texts is None or name not in ("_cards", "_keyword_indices", "_rvkc_indices"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if self.seen is not None:
-            self.seen.update(range(len(self.texts)))
+        if self.positions_read is not None:
+            self.positions_read.update(range(len(self.texts)))
         self.__dict__.update(_parse_by_astropy(self.texts).__dict__)
         self.texts = None
         return self.__dict__[name]
@@ -132,7 +133,7 @@ class RawHeader(fits.Header):
         return super().__contains__(keyword)
 
     def __getitem__(self, keyword):
-        """Return the value of the first card of a keyword, or the same as astropy."""
+        """Return the value of the first card of a keyword; for all else, the result of astropy."""
         if not self._has_plain(keyword) or keyword.rstrip() in _COMMENTARY:
             return super().__getitem__(keyword)
         cards = self.cards_of(keyword.rstrip())
@@ -149,7 +150,7 @@ class RawHeader(fits.Header):
         return super().__len__() if self.texts is None else len(self.texts)
 
     def cards_of(self, name):
-        """Return the texts of the cards of a name in astropy's index; they count as seen.
+        """Return the texts of the cards of a name in astropy's index; they count as read.
 
         Parameters
         ----------
@@ -162,13 +163,13 @@ class RawHeader(fits.Header):
         positions = self.order.positions.get(name)
         if not positions:
             return []
-        if self.seen is not None:
-            self.seen.update(positions)
+        if self.positions_read is not None:
+            self.positions_read.update(positions)
         texts = self.texts
         return [texts[position] for position in positions]
 
     def text_at(self, position):
-        """Return the text of the card at a position, which counts as seen.
+        """Return the text of the card at a position; it counts as read.
 
         Parameters
         ----------
@@ -178,8 +179,8 @@ class RawHeader(fits.Header):
         -------
         str
         """
-        if self.seen is not None:
-            self.seen.add(position)
+        if self.positions_read is not None:
+            self.positions_read.add(position)
         return self.texts[position]
 
 
@@ -198,14 +199,14 @@ def parse_raw_header(text):
     RawHeader
     """
     find, end = _recent_cards.get, _end_of(text)
-    parsed = [
+    heads_and_texts = [
         find(card := text[i : i + CARD_BYTES]) or _parse_card(card)
         for i in range(0, end, CARD_BYTES)
     ]
-    if _CONTINUE in text and _NEXT in parsed:
-        parsed = _join_cards(text, parsed)
-    heads = tuple([head for head, _ in parsed])
-    texts = [text for _, text in parsed]
+    if _CONTINUE in text and _CONTINUATION in heads_and_texts:
+        heads_and_texts = _join_cards(text, heads_and_texts)
+    heads = tuple([head for head, _ in heads_and_texts])
+    texts = [text for _, text in heads_and_texts]
     return _header_of(heads, texts)
 
 
@@ -222,10 +223,10 @@ def _header_of(heads, texts):
 
 
 def parse_usual_header(data):
-    """Return the header of the bytes of cards, most of which were seen before; None for odd ones.
+    """Return the header of the bytes of cards, most of which came before; None for an odd header.
 
-    Odd is a header without a card END padded with blanks, and one with a card that goes on with the
-    text before it or that astropy alone reads.
+    A header is odd if it has no card END padded with blanks, or if it has a CONTINUE card or a card
+    that only astropy can read.
 
     Parameters
     ----------
@@ -249,10 +250,10 @@ def parse_usual_header(data):
     except ValueError:
         return None
     find = _recent_bytes.get
-    parsed = [find(card) or _learn_bytes(card) for card in cards[:end]]
-    if not parsed:
+    heads_and_texts = [find(card) or _learn_bytes(card) for card in cards[:end]]
+    if not heads_and_texts:
         return None
-    heads, texts = zip(*parsed, strict=True)
+    heads, texts = zip(*heads_and_texts, strict=True)
     if None in heads:
         return None
     header = _header_of(heads, list(texts))
@@ -271,9 +272,9 @@ class _LastHeader(NamedTuple):
     cards : tuple of bytes
         The cards before END.
     split : callable
-        Gives so many cards of the bytes of a header.
-    rest : bytes
-        END and the blanks behind it.
+        Takes the bytes of a header, and returns as many cards.
+    end : bytes
+        The card END and the blanks behind it.
     heads : tuple of (str, str)
         As for `KeywordOrder`.
     texts : tuple of str
@@ -282,7 +283,7 @@ class _LastHeader(NamedTuple):
 
     cards: tuple[bytes, ...]
     split: Callable[[bytes], tuple[bytes, ...]]
-    rest: bytes
+    end: bytes
     heads: tuple[tuple[str, str], ...]
     texts: tuple[str, ...]
     order: KeywordOrder
@@ -290,12 +291,12 @@ class _LastHeader(NamedTuple):
 
 def _header_like(last, data):
     """Return the header of bytes with the same keywords as the last header, None for others."""
-    cards_before, split, rest, heads, texts, order = last
-    if not data.endswith(rest):
+    last_cards, split, end, heads, texts, order = last
+    if not data.endswith(end):
         return None
     cards = split(data)
     texts, find = list(texts), _recent_bytes.get
-    for position in compress(range(len(cards)), map(ne, cards, cards_before)):
+    for position in compress(range(len(cards)), map(ne, cards, last_cards)):
         card = cards[position]
         head, text = find(card) or _learn_bytes(card)
         if head != heads[position]:
@@ -306,8 +307,8 @@ def _header_like(last, data):
     return header
 
 
-# Headers are whole blocks of 36 cards: `count` has 20 such values up to `_MOST_USUAL_CARDS`.
-# Headers without END, and texts cut between blocks, add others, which 256 entries bound.
+# Headers are whole blocks of 36 cards: `count` has 20 such values up to `_MOST_USUAL_CARDS`. The
+# numbers of cards before END are others: 256 entries bound them.
 @lru_cache(maxsize=256)
 def _card_splitter(count):
     """Return a function that gives the first cards in the bytes of a header, by their number."""
@@ -315,7 +316,7 @@ def _card_splitter(count):
 
 
 def _learn_bytes(card):
-    """Return (head, text) of a card of a file; the head is None for an odd one."""
+    """Return (head, text) of a card's bytes, and remember it; the head is None for an odd card."""
     head_and_text = _older_bytes.get(card)
     if head_and_text is None:
         text = readable_cards(card)
@@ -326,7 +327,7 @@ def _learn_bytes(card):
             head_and_text = head, text
         else:
             head_and_text = (None, text) if text == _END else _parse_text(text)
-            head_and_text = (None, text) if head_and_text is _NEXT else head_and_text
+            head_and_text = (None, text) if head_and_text is _CONTINUATION else head_and_text
     if len(_recent_bytes) < _MOST_TEXTS:
         _recent_bytes[card] = head_and_text
     else:
@@ -367,7 +368,7 @@ def _end_of(text):
 
 
 def _parse_card(card):
-    """Return (head, text) of a card that was not seen lately."""
+    """Return (head, text) of a card that is not among the recent ones, and remember it."""
     head_and_text = _older_cards.get(card) or _parse_text(card)
     _remember_card(_recent_cards, _older_cards, card, head_and_text)
     return head_and_text
@@ -380,7 +381,7 @@ def _parse_text(card):
         return head, card
     text = with_indicator(card)
     if text.startswith(_CONTINUE):
-        return _NEXT
+        return _CONTINUATION
     head_and_text = _head_of(text)
     if card[8:10] == "= " and _PLAIN_CARD.match(card[:8]) and len(_usual_heads) < _MOST_TEXTS:
         _usual_heads[card[:10]] = _heads.get(card[:8].rstrip())
@@ -388,12 +389,12 @@ def _parse_text(card):
 
 
 def _remember_card(cards, older_cards, card, head_and_text):
-    """Remember a card; the older cards are forgotten where there are too many.
+    """Remember a card; if there are too many, the older ones are forgotten.
 
     Parameters
     ----------
     cards, older_cards : dict of (str or bytes) to tuple
-        The cards met lately, and those met before `cards` was emptied; changed in place.
+        The recent cards, and those that were there when `cards` was emptied last; changed in place.
     card : str or bytes
     head_and_text : tuple of (tuple or None, str)
         As `_parse_text` returns it.
@@ -417,12 +418,13 @@ def _head_of(text):
     return head, card._image
 
 
-def _join_cards(text, heads):
-    """Return (head, text) of each card, with those behind it that go on with its text."""
+def _join_cards(text, heads_and_texts):
+    """Return (head, text) of each card, joined with the CONTINUE cards behind it."""
     groups = []
-    for start, parsed in zip(range(0, len(text), CARD_BYTES), heads, strict=False):
+    starts = range(0, len(text), CARD_BYTES)
+    for start, head_and_text in zip(starts, heads_and_texts, strict=False):
         card = with_indicator(text[start : start + CARD_BYTES])
-        if parsed is _NEXT and groups:
+        if head_and_text is _CONTINUATION and groups:
             groups[-1].append(card)
         else:
             groups.append([card])
@@ -447,7 +449,7 @@ def with_indicator(card):
     """Return a card with a blank behind its sign of equality, if it lacks one.
 
     ``IMAGETYP='bias'`` and ``GAIN=2`` are no cards of FITS, and astropy takes the whole for the
-    keyword or for a comment. The card keeps its length; one without room stays as it is.
+    keyword or for a comment. The card keeps its length; a card without room stays unchanged.
 
     Parameters
     ----------
@@ -465,7 +467,7 @@ def with_indicator(card):
 
 
 def indexed_names(header):
-    """Return the names in a header's index; to be looked at only.
+    """Return the names in a header's index, as a mapping that callers must not change.
 
     Parameters
     ----------
@@ -475,12 +477,12 @@ def indexed_names(header):
     -------
     collections.abc.Mapping
     """
-    return header.order.positions if is_text(header) else header._keyword_indices
+    return header.order.positions if has_card_texts(header) else header._keyword_indices
 
 
 def keywords_of(header):
     """Return the keywords of all cards of a header in their order, as a tuple of str."""
-    return header.order.keywords if is_text(header) else tuple(header)
+    return header.order.keywords if has_card_texts(header) else tuple(header)
 
 
 def commentary(header, keyword):
@@ -495,11 +497,11 @@ def commentary(header, keyword):
     -------
     list of str
     """
-    if is_text(header):
+    if has_card_texts(header):
         return [text[8:].rstrip() for text in header.cards_of(keyword)]
     return [str(text) for text in header[keyword]] if keyword in header else []
 
 
-def is_text(header):
-    """Return whether a header's cards are texts as yet."""
+def has_card_texts(header):
+    """Return whether a header still has the texts of its cards, and no cards of astropy."""
     return type(header) is RawHeader and header.texts is not None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import chain
 from operator import itemgetter
 
-from ccdflow.files.rawheader import is_text
+from ccdflow.files.rawheader import has_card_texts
 
-# Results kept for one sort of headers at most: one for each set of texts that the cards have.
+# At most this many results are kept for one set of cards: one for each set of texts in the cards.
 _MOST_ANSWERS = 1 << 11
-# Sorts of headers at most: headers with the same keywords are of one sort.
+# At most this many functions and orders of keywords: headers with the same keywords have one order.
 _MOST_TABLES = 1 << 8
-# Sets of cards that a function reads in one sort of headers, at most: of a bias it reads fewer
-# cards than of a science frame.
+# A function may read this many sets of cards in headers of one order of keywords: in those of a
+# bias it reads fewer cards than in those of a science frame.
 _MOST_SETS = 8
 
 
@@ -20,15 +20,15 @@ class Remembered:
     """The results of functions of headers, by the texts of the cards that they read.
 
     Frames of a night differ in few cards, of which most functions read none. The cards that a
-    function reads are noted while it works: with the same keywords in all headers, and the same
-    texts in those cards, it has the same result. An exception is not remembered.
+    function reads are noted while it works. For headers with the same keywords, and the same texts
+    in those cards, the function has the same result. An exception is not remembered.
 
-    Threads may share one: at worst two of them compute the same result.
+    Threads may share an object of this class: at worst two of them compute the same result.
     """
 
     def __init__(self):
-        # The results by the texts of the cards that were read: a table of these for each set of
-        # cards, by name and keyword orders of the headers.
+        # By name and keyword orders: {positions of cards: (picker of their texts, {texts:
+        # result})}.
         self._tables = {}
 
     def __call__(self, name, function, headers):
@@ -39,16 +39,16 @@ class Remembered:
         name : hashable
             Name of the function, together with all else that its result depends on.
         function : callable
-            Its result is never changed by anybody.
+            Nobody may change its result.
         headers : list of astropy.io.fits.Header
             One for each HDU.
         """
         if len(headers) == 1:
             (header,) = headers
-            if not is_text(header):
+            if not has_card_texts(header):
                 return function(headers)
             key, texts = (name, header.order), header.texts
-        elif all(map(is_text, headers)):
+        elif all(map(has_card_texts, headers)):
             key = (name, *[header.order for header in headers])
             texts = list(chain.from_iterable(header.texts for header in headers))
         else:
@@ -58,18 +58,18 @@ class Remembered:
             answer = answers.get(pick(texts))
             if answer is not None:
                 return answer[0]
-        result, positions_read = _result_and_places(function, headers)
+        result, positions_read = _result_and_positions(function, headers)
         self._keep(key, positions_read, texts, result)
         return result
 
     def _keep(self, key, positions, texts, result):
-        """Keep a result under the texts of the cards that were seen.
+        """Keep a result under the texts of the cards that the function read.
 
         Parameters
         ----------
         key : hashable
         positions : frozenset of int
-            The places of the cards that were seen.
+            The positions of the cards that were read, counted through all headers.
         texts : sequence of str
             Texts of all cards.
         result : object
@@ -92,24 +92,24 @@ class Remembered:
 
 
 def _no_texts(texts):
-    """Return no texts, for a function that reads no card."""
+    """Return (): the texts of no card, for a function that reads none."""
     return ()
 
 
-def _result_and_places(function, headers):
+def _result_and_positions(function, headers):
     """Return the result of a function, and the positions of the cards that it read.
 
-    Places are counted through all headers.
+    Positions are counted through all headers.
     """
     lengths = [len(header.texts) for header in headers]
     for header in headers:
-        header.seen = set()
+        header.positions_read = set()
     try:
         result = function(headers)
     finally:
-        positions_of_headers = [header.seen for header in headers]
+        positions_of_headers = [header.positions_read for header in headers]
         for header in headers:
-            header.seen = None
+            header.positions_read = None
     positions_read, first = set(), 0
     for length, positions in zip(lengths, positions_of_headers, strict=True):
         positions_read.update(first + position for position in positions)

@@ -17,10 +17,10 @@ class RowStream:
     file : ccdflow.files.rawfile.RawFile
     layout : ccdflow.files.fits_structure.RawLayout
     hdu : ccdflow.files.fits_structure.Hdu
-        Its image is stored plainly, see `is_plain`.
+        Its image has plain pixels, see `ccdflow.files.decoding.is_plain`.
     name : str
     fingerprint : str, optional
-        Fingerprint of the content that it should be; the layout's if absent.
+        Fingerprint of the content that is expected; that of the layout if absent.
 
     Attributes
     ----------
@@ -73,12 +73,12 @@ class RowStream:
         # gzip compares its checksum only where it is read to the end.
         end = self._layout.hdus[-1].end
         total += self._skip(end - total, buffer)
-        has_more = bool(self._fill(buffer[: rawfile.BYTES_BEYOND_HEADER]))
+        has_more = bool(self._fill(buffer[: rawfile.BYTES_BEYOND_END]))
         file_errors.check_length(total, has_more, self._layout, self._name)
         self._file.check(self._fingerprint)
 
     def _skip(self, size, buffer):
-        """Read some bytes and drop them; return their number, less at the end of the file."""
+        """Read some bytes and drop them; return their number, smaller where the file ends."""
         n_skipped = 0
         while n_skipped < size:
             n_read = self._fill(buffer[: min(size - n_skipped, len(buffer))])

@@ -15,7 +15,7 @@ _REMEDY = "find out its origin, and correct the card in a copy of the file"
 
 @dataclass(frozen=True)
 class Scaling:
-    """value = bzero + bscale * stored.
+    """The scaling of an image: value = bzero + bscale * stored number.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ def scaling_of(header, name=None):
     Raises
     ------
     FrameError
-        If a card is there and is not a number: text, NaN, blank; if BSCALE is 0, or if BLANK of
-        an integer image is not an integer.
+        If a card is there and is no number (text, NaN, blank), if BSCALE or BZERO is out of range,
+        or if BLANK of an integer image is no integer.
     """
     bzero = _number_of_card(header, "BZERO", 0.0, name)
     bscale = _number_of_card(header, "BSCALE", 1.0, name)
@@ -60,8 +60,8 @@ def scaling_of(header, name=None):
 # Limits of BSCALE, and of a float image's BZERO: products are float32, and the squares of their
 # pixels have to lie between 1e-38 and 3.4e38.
 _LARGEST_SCALE, _SMALLEST_SCALE = 1e18, 1e-18
-# BZERO over BSCALE at most. For unsigned integers of 64 bits it is half as much; with a larger one
-# nothing is left of the stored numbers.
+# The largest ratio of BZERO to BSCALE. It is half as large for unsigned integers of 64 bits. With a
+# larger ratio nothing is left of the stored numbers.
 _MOST_STEPS = 2.0**64
 
 
@@ -93,7 +93,7 @@ def _number_of_card(header, keyword, default, name):
         Value by keyword.
     keyword : {'BZERO', 'BSCALE'}
     default : float
-        Without the card.
+        The number if there is no card.
     name : str or None
         Name of the file, for errors.
     """

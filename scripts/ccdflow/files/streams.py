@@ -10,11 +10,11 @@ CHUNK = 1 << 20
 """Bytes of a stream that are unpacked at once, at most."""
 
 FIRST_SLICE = 1 << 12
-"""Bytes of a stream that are unpacked at first: bytes behind its end come back as a copy."""
+"""Bytes of a stream that are unpacked at first: the decompressor copies those behind its end."""
 
-# Zeros that may follow the last stream, as on a tape, at most.
+# At most this many zeros, as on a tape, may follow the last stream.
 _MOST_ZEROS = 1 << 20
-# Empty streams that may follow one another, at most: bgzip ends its files with one.
+# At most this many empty streams may follow one another: bgzip ends its files with an empty one.
 _MOST_EMPTY_STREAMS = 100
 # Matches a byte that is not zero.
 _NO_ZERO = re.compile(rb"[^\0]")
@@ -39,15 +39,15 @@ class Slices:
         self._file, self._name, self._packing, self._magic = file, name, packing, magic
         # The bytes read last, and how many of them were taken.
         self._block, self._place = b"", 0
-        self._slice, self._empty_streams = FIRST_SLICE, 0
+        self._slice_bytes, self._n_empty_streams = FIRST_SLICE, 0
 
     def take(self, size):
         """Return the next bytes, b'' at the end; the file is read ``size`` bytes at a time."""
         if self._place == len(self._block):
             self._block, self._place = self._file.read(size), 0
-        packed = self._block[self._place : self._place + self._slice]
+        packed = self._block[self._place : self._place + self._slice_bytes]
         self._place += len(packed)
-        self._slice = min(2 * self._slice, CHUNK)
+        self._slice_bytes = min(2 * self._slice_bytes, CHUNK)
         return packed
 
     def next_stream(self, unused_bytes, size, *, had_output):
@@ -73,16 +73,16 @@ class Slices:
         ccdflow.files.file_errors.DamagedRawFile
             If something else follows, more zeros than on a tape, or stream after stream of nothing.
         """
-        self._empty_streams = 0 if had_output else self._empty_streams + 1
-        if self._empty_streams > _MOST_EMPTY_STREAMS:
+        self._n_empty_streams = 0 if had_output else self._n_empty_streams + 1
+        if self._n_empty_streams > _MOST_EMPTY_STREAMS:
             raise self.damage_error(
                 f"more than {_MOST_EMPTY_STREAMS} empty ones follow one another"
             )
         self._place -= unused_bytes
-        zeros = 0
+        n_zeros = 0
         while (match := _NO_ZERO.search(self._block, self._place)) is None:
-            zeros += len(self._block) - self._place
-            if zeros > _MOST_ZEROS:
+            n_zeros += len(self._block) - self._place
+            if n_zeros > _MOST_ZEROS:
                 raise self.damage_error(f"more than {_MOST_ZEROS} zeros follow it")
             self._block, self._place = self._file.read(size), 0
             if not self._block:
@@ -92,7 +92,7 @@ class Slices:
             self._block, self._place = self._block[self._place :] + self._file.read(size), 0
         if not self._block.startswith(self._magic, self._place):
             raise self.damage_error("something else follows it")
-        self._slice = FIRST_SLICE
+        self._slice_bytes = FIRST_SLICE
         return True
 
     def damage_error(self, problem):
@@ -127,7 +127,7 @@ class StreamUnpacker:
         self._begin_stream()
 
     def _begin_stream(self):
-        """Begin another stream, of which nothing is unpacked yet."""
+        """Begin a stream: nothing of it is unpacked yet."""
         self._decompressor, self._has_output = self._new_decompressor(), False
 
     @property

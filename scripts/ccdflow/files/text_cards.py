@@ -1,13 +1,14 @@
 """Texts of cards such as ``'field: 12'`` stay texts when astropy reads them, in the whole process.
 
 FITS papers on distortions keep records in texts (``DP1 = 'AXIS.1: 2'``). astropy takes the text of
-any card for one, with another keyword and a number for its value: ``OBJECT = 'field: 12'`` becomes
-``OBJECT.field = 12.0``, and ``'r: 1D3'`` an error. ccdflow needs no record, and cameras write such
-texts. astropy's own setting turns records off for new cards alone; here those of files follow it.
+any card for such a record, with a keyword and a value of its own: ``OBJECT = 'field: 12'`` becomes
+``OBJECT.field = 12.0``, and ``'r: 1D3'`` an error. ccdflow needs no records, and cameras write such
+texts. astropy's setting turns records off for new cards alone; this module extends it to cards of
+files.
 
-`ccdflow.files.rawheader` and `ccdflow.verify` turn them off when they are imported, and each module
-that uses cards imports one of these. So every process has done it before it reads a card, whatever
-it begins with, and all its threads share it.
+`ccdflow.files.rawheader` and `ccdflow.verify` turn records off when they are imported, and each
+module that uses cards imports one of the two. Records are therefore off in each process, and in all
+of its threads, before it reads a card.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from __future__ import annotations
 from astropy.io.fits import conf
 from astropy.io.fits.card import Card
 
-# Letters without which a text is no record: to look for them is faster than to ask astropy's
-# settings.
+# Each record has this mark: to look for it is faster than to ask astropy's settings.
 _RECORD_MARK = ": "
 _is_record = Card._check_if_rvkc_image
 
@@ -24,9 +24,9 @@ _is_record = Card._check_if_rvkc_image
 def keep_records_as_text():
     """Make astropy read records of FITS as the texts that they are, in this process.
 
-    A program that needs the records of files of its own reads them below
-    ``with fits.conf.set_temp("enable_record_valued_keyword_cards", True):``, and calls nothing of
-    ccdflow there, for which these texts would be records as well.
+    A program that needs the records of other files reads them below
+    ``with fits.conf.set_temp("enable_record_valued_keyword_cards", True):``. ccdflow must not be
+    called there, because it would read records as well.
     """
     Card._check_if_rvkc_image = _is_record_by_setting
     conf.enable_record_valued_keyword_cards = False

@@ -23,7 +23,7 @@ class _ThreadBuffers(threading.local):
         self.memory_by_use = {}
 
 
-# An object whose one attribute is another dictionary in each thread.
+# In each thread, its attribute is another dictionary.
 _BUFFERS = _ThreadBuffers()
 
 
@@ -53,7 +53,7 @@ def thread_buffer(use, size):
 def lend_buffers(buffers):
     """Let this thread use some buffers inside this context, and its own ones again behind it.
 
-    They are a dict, empty at first, that no two threads use at a time.
+    The buffers are a dict, empty at first, which no two threads use at the same time.
     """
     thread_memory, _BUFFERS.memory_by_use = _BUFFERS.memory_by_use, buffers
     try:

@@ -1,7 +1,7 @@
 """Values as people and programs write them: decimal commas, units, Fortran's exponents.
 
 A value that cannot be used (NaN, infinite, text where a number belongs) is None here. The reader of
-a card distinguishes it from a card that is absent, see `ccdflow.files.card_search.Reading`.
+a card distinguishes such a value from an absent card, see `ccdflow.files.card_search.Reading`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SECONDS_OF_UNITS = {
 
 # Shortest and longest exposure of any camera, seconds.
 _POSSIBLE_SECONDS = 1e-9, 1e9
-# A smaller gain or read noise counts as absent: figures divided by it would overflow.
+# A smaller gain or read noise, in electrons, counts as absent: quotients would overflow.
 _LEAST_ELECTRONS = 1e-6
 
 FACTORLESS_UNITS = dict.fromkeys([
@@ -96,7 +96,7 @@ def as_number(value, units=None):
     ----------
     value : str, int, float, bool, Broken or None
         Text may have a decimal comma (``0,5``), Fortran's exponent (``5.0D-01``), separated
-        thousands where they cannot be mistaken (``1.234,5``), and one of `units` behind it.
+        thousands where they cannot be mistaken (``1.234,5``), and one of `units` at its end.
     units : dict of str to float, optional
         The value of each unit, by its name in lower case.
 
@@ -126,7 +126,7 @@ def as_number(value, units=None):
 
 
 def _number_with_unit(text, units):
-    """Return the number of a text that a unit follows, times its value; None for other text."""
+    """Return the number of a text with a unit, times the value of the unit; None for other text."""
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if match is None or match[2] is None:
         return None
@@ -146,7 +146,7 @@ def number_or_none(value):
     Returns
     -------
     float or None
-        -0 is 0: the two are equal, and differ where a text or a hash is made of them.
+        -0 becomes 0: the two are equal, but their texts and hashes differ.
     """
     return float(value) + 0.0 if isinstance(value, int | float) and math.isfinite(value) else None
 
@@ -183,12 +183,12 @@ def is_doubtful(value):
 def as_seconds(value, comment=""):
     """Return a duration in seconds; None for a value that is not a duration.
 
-    Nothing is exposed for a nanosecond, or for 30 years: squares and quotients would overflow.
+    Durations below a nanosecond or above 30 years are none: squares and quotients would overflow.
 
     Parameters
     ----------
     value : str, int, float, bool, Broken or None
-        As for `as_number`; units of time, and fractions (``1/500``) as cameras show them.
+        As for `as_number`, and with units of time and fractions (``1/500``) as cameras show them.
     comment : str
         The card's comment, which may name the unit: ``[ms]``, ``in ms``.
 
@@ -211,7 +211,7 @@ def as_seconds(value, comment=""):
             return _possible_seconds(as_number(text, SECONDS_OF_UNITS))
     else:
         number = as_number(value)
-    return None if number is None else _possible_seconds(number * _unit_of(comment))
+    return None if number is None else _possible_seconds(number * _seconds_of_unit(comment))
 
 
 def _possible_seconds(seconds):
@@ -221,9 +221,9 @@ def _possible_seconds(seconds):
     return seconds if is_possible else None
 
 
-# A camera has one comment on its exposures: 256 entries hold more cameras than an archive has.
+# A camera has one comment on its exposures: 256 entries are more than an archive has cameras.
 @lru_cache(maxsize=256)
-def _unit_of(comment):
+def _seconds_of_unit(comment):
     """Return the unit of time in a card's comment, in seconds; 1 where it gives none."""
     for match in _UNIT_OF_COMMENT.finditer(comment or ""):
         seconds = SECONDS_OF_UNITS.get(next(filter(None, match.groups())).lower())
@@ -233,7 +233,7 @@ def _unit_of(comment):
 
 
 MOST_SATURATION = 1e10
-"""Limit of a saturation: above the adu of 32-bit integers, and far above any gain."""
+"""Limit of a saturation: above the largest 32-bit integer, adu, and far above any gain."""
 
 
 MOST_ELECTRONS = 1e6
@@ -241,7 +241,7 @@ MOST_ELECTRONS = 1e6
 
 
 def as_electrons(value, *, most=MOST_ELECTRONS):
-    """Return a gain, a read noise or a saturation, whatever unit of electrons follows, or None.
+    """Return a gain, a read noise or a saturation without a unit of electrons, or None.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def as_electrons(value, *, most=MOST_ELECTRONS):
 
 
 def _bare_number(text):
-    """Return the number that a text without a unit is, None for other text."""
+    """Return the number of a text without a unit, None for other text."""
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
     elif _THOUSANDS_COMMA.fullmatch(text):

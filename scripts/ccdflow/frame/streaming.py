@@ -75,12 +75,12 @@ def can_stream(layout, geometry, recipe):
 
 def _is_usual(amplifier):
     """Return whether an amplifier has levels of rows, its strips beside its data, and no flip."""
-    is_beside = all(
+    is_current_in = all(
         (strip.y0, strip.y1) == (amplifier.data.y0, amplifier.data.y1)
         for strip in amplifier.overscan
     )
     is_flipped = amplifier.flip_x or amplifier.flip_y
-    return amplifier.along in ("rows", "none") and is_beside and not is_flipped
+    return amplifier.along in ("rows", "none") and is_current_in and not is_flipped
 
 
 def predicted_frame(geometry, recipe, top=None):

@@ -23,7 +23,7 @@ from ccdflow.run.lines.plan_description import lines_on_plan
 from ccdflow.run.nights import closed_nights, partial_plan
 from ccdflow.run.nights.note_lines import NeedsWholePlan, NothingClosed
 from ccdflow.run.rawframes import header_store, inventory, rawnames
-from ccdflow.run.rawframes.raw_verdicts import mark_gone, take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames, mark_gone
 from ccdflow.run.rawframes.reading_settings import ReadingSettings
 from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.run.sealing import seal
@@ -398,7 +398,7 @@ def _notes_of_earlier_runs(run_start):
     files, unmade_records = ledger.fold(
         run_start.results, records, checks_files=True, noted_records=run_start.unsaved_records
     )
-    take_aside(store, unmade_records)
+    mark_bad_frames(store, unmade_records)
     return store, records, files
 
 
@@ -488,7 +488,7 @@ def reading_settings(settings):
     return ReadingSettings(
         raw=Path(settings["raw"]),
         results=Path(settings["results"]),
-        is_folding=rawnames.is_folding(settings["results"]),
+        is_case_insensitive=rawnames.is_case_insensitive(settings["results"]),
         cameras=load_cameras(cameras_folder(settings)),
         reduction=settings["reduction"],
         frame_memory=int(settings["limits"]["frame_memory"] * 1e6),

@@ -5,11 +5,11 @@ from ccdflow.files.text_files import notes
 
 def test_unchanged_text_is_not_written(tmp_path):
     path = tmp_path / "a.csv"
-    assert notes.write_atomically(path, "one")
+    assert notes.write_if_changed(path, "one")
     before = path.stat()
-    assert not notes.write_atomically(path, "one")
+    assert not notes.write_if_changed(path, "one")
     assert path.stat() == before
-    assert notes.write_atomically(path, "two")
+    assert notes.write_if_changed(path, "two")
     assert path.read_text() == "two"
 
 

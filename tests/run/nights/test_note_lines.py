@@ -68,7 +68,8 @@ def test_ranges_of_a_file_that_was_written_since_are_not_read(path):
 
 def test_a_record_of_a_kind_that_is_gone_or_of_an_earlier_path_belongs_to_no_night():
     homes = SimpleNamespace(
-        _reach={"page": closed_nights.OF_A_NIGHT, "table": None}, _night_by_segment={"n1": "N1"}
+        _reach_by_kind={"page": closed_nights.OF_A_NIGHT, "table": None},
+        _night_by_segment={"n1": "N1"},
     )
     night_of_record = closed_nights._Homes.night_of_record
     assert night_of_record(homes, "nights/n1/report.html", "page") == "N1"
@@ -97,8 +98,8 @@ def test_late_notes_that_are_damaged_are_not_merged(tmp_path, monkeypatch):
     text = (tmp_path / paths.LATE_NOTES).read_bytes()
     (tmp_path / paths.LATE_NOTES).write_bytes(text.replace(b"record\n", b"broken\n"))
     (tmp_path / paths.CLOSED_NIGHTS).write_text("nights")
-    monkeypatch.setattr(closed_nights, "read_closed_nights", lambda _: SimpleNamespace(nights=[]))
-    monkeypatch.setattr(merging, "_MANY_BYTES", 1)
-    monkeypatch.setattr(merging, "_MERGED_PART", 0)
+    monkeypatch.setattr(merging, "read_closed_nights", lambda _: SimpleNamespace(nights=[]))
+    monkeypatch.setattr(merging, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(merging, "_LEAST_FRACTION", 0)
     assert merging.merge_late_notes(tmp_path) is False
     assert not (tmp_path / paths.CLOSED_NIGHTS).exists()

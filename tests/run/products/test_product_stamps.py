@@ -32,7 +32,9 @@ def test_a_tree_of_the_kernel_that_is_mounted_is_unmounted(tmp_path, monkeypatch
     """There is no link to be removed."""
     place = tmp_path / "results/reduced/n1"
     place.mkdir(parents=True)
-    monkeypatch.setattr(rawfolder, "devices", lambda: {place.stat().st_dev: "/results/reduced"})
+    monkeypatch.setattr(
+        rawfolder, "kernel_trees", lambda: {place.stat().st_dev: "/results/reduced"}
+    )
     _, problems = product_stamps.product_stamps(tmp_path / "results", CHAIN, tmp_path / "raw")
     expected = rawfolder.FolderProblem("is a part of /results/reduced", "unmount it")
     assert problems == {"reduced/": expected}

@@ -47,7 +47,7 @@ def rows(sandbox, **more):
 def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
     alone = rows(sandbox)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
-    monkeypatch.setattr(header_reading, "_CHUNK", 3)
+    monkeypatch.setattr(header_reading, "_FILES_PER_CHUNK", 3)
     counts = []
     with monkeypatch.context() as patch:
         # This process reads none of them.
@@ -64,7 +64,7 @@ def test_several_processes_read_the_same_rows(sandbox, monkeypatch):
 def test_a_process_that_dies_costs_no_row(sandbox, monkeypatch):
     alone = rows(sandbox)
     monkeypatch.setattr(header_reading, "FRAMES_A_PROCESS", 10)
-    monkeypatch.setattr(header_reading, "_CHUNK", 3)
+    monkeypatch.setattr(header_reading, "_FILES_PER_CHUNK", 3)
     ask, asked = helper_processes.ask, []
 
     def kill(process, chunk):
@@ -95,7 +95,7 @@ def test_files_that_are_read_together_have_the_rows_of_files_read_alone(
     stamps = list_raw(sandbox.raw)
     together = HeaderStore()
     for values, geometry, recipe, _ in reader([(file, at, None) for file, at in stamps.items()]):
-        together.add_read(values, geometry, recipe)
+        together.add_read_row(values, geometry, recipe)
     assert len(together.rows) == 43
     assert together.rows == alone.rows
     assert together.shared == alone.shared
@@ -272,6 +272,6 @@ def test_a_card_that_was_changed_is_read_as_it_is_now():
 def test_a_geometry_is_kept_once_under_the_hash_of_its_canonical_text():
     store = HeaderStore()
     values = [{"a": [1, 2], "b": "x"}, {"b": "x", "a": [1, 2]}, {"a": [1, 3], "b": "x"}]
-    names = [store.keep(json.loads(json.dumps(value))) for value in [*values, *values]]
+    names = [store.share_value(json.loads(json.dumps(value))) for value in [*values, *values]]
     assert names == [digest(value) for value in [*values, *values]]
     assert store.shared == {names[0]: values[0], names[2]: values[2]}

@@ -347,13 +347,13 @@ def test_the_kernels_trees_are_no_raw_folder(sandbox, monkeypatch):
         rawfolder.find_frames("/proc/self")
     # Mounted below the raw folder.
     (sandbox.raw / "odd").mkdir()
-    visit, stamps = rawfolder._Walk.visit, rawfolder.list_raw(sandbox.raw)
+    visit_folder, stamps = rawfolder._Walk.visit_folder, rawfolder.list_raw(sandbox.raw)
 
     def visit_from_mount(walk, prefix, above, link):
         walk.systems = {sandbox.raw.stat().st_dev: "/raw/odd"} if prefix == "odd/" else {}
-        visit(walk, prefix, above, link)
+        visit_folder(walk, prefix, above, link)
 
-    monkeypatch.setattr(rawfolder._Walk, "visit", visit_from_mount)
+    monkeypatch.setattr(rawfolder._Walk, "visit_folder", visit_from_mount)
     stamps_beside_mount, problems = rawfolder.find_frames(sandbox.raw)
     assert stamps_beside_mount == stamps
     assert words_of(problems) == {
@@ -431,7 +431,7 @@ def test_a_link_into_the_results_is_not_followed(sandbox, target):
 
 def test_links_that_make_an_endless_tree_are_left_after_a_number_of_folders(sandbox, monkeypatch):
     """Each of five folders leads to all: hundreds of ways through them."""
-    monkeypatch.setattr(rawfolder, "MOST_LINKED", 50)
+    monkeypatch.setattr(rawfolder, "MOST_LINKED_FOLDERS", 50)
     before = rawfolder.list_raw(sandbox.raw)
     for number in range(5):
         place = sandbox.root / "away" / str(number)
@@ -452,7 +452,7 @@ def test_a_link_is_followed_into_as_many_folders_as_are_allowed(
     sandbox, monkeypatch, most, is_followed
 ):
     """Three folders lie behind it: its target and two in that."""
-    monkeypatch.setattr(rawfolder, "MOST_LINKED", most)
+    monkeypatch.setattr(rawfolder, "MOST_LINKED_FOLDERS", most)
     before = rawfolder.list_raw(sandbox.raw)
     for name in ("one", "two"):
         (sandbox.root / "away" / name).mkdir(parents=True)
@@ -470,7 +470,7 @@ def test_a_link_is_followed_into_as_many_folders_as_are_allowed(
 @pytest.fixture
 def folding(monkeypatch):
     """Let the results lie in such a file system, as exFAT or that of macOS."""
-    monkeypatch.setattr(rawnames, "is_folding", lambda results: True)
+    monkeypatch.setattr(rawnames, "is_case_insensitive", lambda results: True)
 
 
 def test_names_that_differ_in_capitals_are_refused_where_the_results_do_not_tell_them(
@@ -495,12 +495,12 @@ def test_this_file_system_distinguishes_capitals_from_small_letters(sandbox):
     for number, file in enumerate(("A.fits", "a.fits", "Dark/x.fits", "dark/y.fits")):
         sandbox.put(file, number, size=SMALL_FRAME, packed=False)
     sandbox.run()
-    assert not rawnames.is_folding(sandbox.results)
+    assert not rawnames.is_case_insensitive(sandbox.results)
     assert len(list((sandbox.results / "reduced").rglob("*.fits"))) == 7
     # Where they are not, two names lead to one file.
     (sandbox.results / ".CCDFLOW").symlink_to(".ccdflow")
     (sandbox.results / ".ccdflow/LOCK").symlink_to("lock")
-    assert rawnames.is_folding(sandbox.results)
+    assert rawnames.is_case_insensitive(sandbox.results)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ccdflow.camera.imagetypes import type_by_file_name
 from ccdflow.run.nights import archive_counts
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.lines_on_types import biasless_lines, untyped_lines
-from ccdflow.run.rawframes.rows import row_of
+from ccdflow.run.rawframes.rows import row_of_plain_values
 
 SHAPE = (24, 32)
 
@@ -146,7 +146,7 @@ def test_the_rows_that_closed_nights_note_suffice_for_the_lines(tmp_path):
     context = run_jobs(tmp_path / "raw", tmp_path / "results", {}, kinds=("frame",)).context
     (night,) = {row.night for row in context.store.rows.values()}
     note = archive_counts.counts_of_night(context, night, [], {})
-    noted_rows = {row.file: row for row in map(row_of, note["rows"])}
+    noted_rows = {row.file: row for row in map(row_of_plain_values, note["rows"])}
     assert noted_rows.keys() == {"b.fits", "c.fits"}
     for lines_on_rows in (untyped_lines, biasless_lines):
         (line,) = lines_on_rows(context.store)

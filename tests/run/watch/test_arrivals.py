@@ -26,13 +26,13 @@ MOUNTS = """\
 def events(tmp_path):
     """The events of a folder with a folder in it."""
     (tmp_path / "raw" / "night").mkdir(parents=True)
-    folder_events = arrivals.Events(tmp_path / "raw")
+    folder_events = arrivals.KernelEvents(tmp_path / "raw")
     yield folder_events
     folder_events.close()
 
 
 def news_of(events):
-    news = events.news(0.001)
+    news = events.wait_for_news(0.001)
     return news.complete_files, news.begun_files, news.needs_look
 
 
@@ -76,7 +76,7 @@ def test_a_folder_behind_a_link_is_watched_and_a_circle_is_not_followed(tmp_path
     raw.mkdir()
     (raw / "link").symlink_to(other)
     (other / "round").symlink_to(raw)
-    events = arrivals.Events(raw)
+    events = arrivals.KernelEvents(raw)
     (other / "a.fits").write_bytes(b"")
     assert "link/a.fits" in news_of(events)[0]
     events.close()
@@ -99,7 +99,7 @@ def test_a_link_is_complete_once_it_has_stayed_as_it_is(events):
     (events.raw.parent / "a.fits").write_bytes(b"a")
     os.link(events.raw.parent / "a.fits", events.raw / "a.fits")
     stamp = atomic_write.stamp_of(events.raw / "a.fits")
-    complete = [quiet.closed_stamps(events.news(0.001)) for _ in range(4)]
+    complete = [quiet.closed_stamps(events.wait_for_news(0.001)) for _ in range(4)]
     assert complete == [{}, {}, {"a.fits": stamp}, {}]
 
 
@@ -139,7 +139,7 @@ def test_events_name_the_frames_that_a_look_finds_and_no_others(tmp_path, name, 
     (results / "reduced").mkdir(parents=True)
     if is_there:
         ODD_FOLDERS[name](raw)
-    events = arrivals.Events(raw, results)
+    events = arrivals.KernelEvents(raw, results)
     if not is_there:
         ODD_FOLDERS[name](raw)
         # Folders that are not watched any more are reported once.
@@ -148,7 +148,7 @@ def test_events_name_the_frames_that_a_look_finds_and_no_others(tmp_path, name, 
     folders = [raw, *(folder for folder in tmp_path.rglob("*") if folder.is_dir())]
     for number, folder in enumerate({folder.resolve() for folder in folders} - {tmp_path}):
         (folder / f"{number}.fits").write_bytes(b"a")
-    names = events.news(0.001).complete_files
+    names = events.wait_for_news(0.001).complete_files
     events.close()
     assert names == set(rawfolder.list_raw(raw, results))
 
@@ -219,7 +219,7 @@ def test_where_the_kernel_cannot_tell_frames_are_looked_for(tmp_path, monkeypatc
     def refuse(raw, results):
         raise error
 
-    monkeypatch.setattr(arrivals, "Events", refuse)
+    monkeypatch.setattr(arrivals, "KernelEvents", refuse)
     source, reason = arrivals.frame_source(tmp_path, "events", None)
     assert (source.way, reason) == ("polling", why)
 
@@ -229,8 +229,8 @@ def test_a_raw_folder_of_too_many_folders_is_not_watched_by_events(tmp_path, mon
     monkeypatch.setattr(arrivals, "_MOST_FOLDERS", 2)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    arrivals.Events(tmp_path).close()
+    arrivals.KernelEvents(tmp_path).close()
     (tmp_path / "c").mkdir()
     with pytest.raises(OSError, match="the raw folder has more than 2 folders") as caught:
-        arrivals.Events(tmp_path)
+        arrivals.KernelEvents(tmp_path)
     assert caught.value.errno == errno.E2BIG

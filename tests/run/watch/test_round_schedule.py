@@ -76,7 +76,7 @@ def test_after_a_failed_product_the_whole_round_is_due_at_once(schedule, clock):
     take_whole(schedule, clock, 60.0)
     schedule.note_short()
     assert not schedule.is_whole_due()
-    schedule.note_short(is_odd=True)
+    schedule.note_short(has_failure=True)
     assert schedule.is_whole_due()
 
 
@@ -89,7 +89,7 @@ def test_a_problem_lets_time_pass_and_another_run_none(schedule, clock, is_busy,
 
 @pytest.mark.parametrize(("is_busy", "pause"), [(False, 10.0), (True, 0.0)])
 def test_a_short_round_with_a_problem_leads_to_a_whole_one(schedule, clock, is_busy, pause):
-    schedule.note_short(is_odd=True)
+    schedule.note_short(has_failure=True)
     schedule.note_failed_short(is_busy=is_busy)
     assert seconds_until(clock, schedule.may_begin) == pause
     assert seconds_until(clock, schedule.is_whole_due) == 10.0 - pause
@@ -141,5 +141,5 @@ def test_one_row_of_the_documents_has_the_pauses_after_a_failure():
     (row,) = [line for line in text.splitlines() if "twice as long" in line]
     assert f"tried again after {round_schedule._RETRY_SECONDS:g} s," in row
     assert f"up to {round_schedule._MOST_RETRY_SECONDS / 60:g} minutes" in row
-    assert {5: "five"}[round_schedule._REST_TIMES] + " times a whole round" in row
+    assert {5: "five"}[round_schedule._REST_FACTOR] + " times a whole round" in row
     assert sum("permissions, disk, network" in line for line in text.splitlines()) == 1

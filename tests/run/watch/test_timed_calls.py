@@ -98,7 +98,7 @@ def test_a_look_that_is_late_but_works_is_not_held(work, gate):
     with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: work(gate))
     for _ in range(30):
-        assert not patience.is_held("look at raw")
+        assert not patience.is_stuck("look at raw")
         time.sleep(LIMIT_SECONDS / 10)
     assert patience.is_late("look at raw")
 
@@ -107,7 +107,7 @@ def test_a_look_that_one_question_holds_is_held(gate):
     patience = Patience(LIMIT_SECONDS)
     with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: be_held(gate))
-    wait_until(lambda: patience.is_held("look at raw"), seconds=MOST_SECONDS)
+    wait_until(lambda: patience.is_stuck("look at raw"), seconds=MOST_SECONDS)
     assert patience.is_late("look at raw")
 
 
@@ -116,7 +116,7 @@ def test_where_the_system_counts_nothing_all_the_time_counts(monkeypatch, gate):
     patience = Patience(LIMIT_SECONDS)
     with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: compute(gate))
-    wait_until(lambda: patience.is_held("look at raw"), seconds=MOST_SECONDS)
+    wait_until(lambda: patience.is_stuck("look at raw"), seconds=MOST_SECONDS)
 
 
 def test_a_waiter_that_is_kept_from_the_processor_blames_no_folder(gate):
@@ -124,6 +124,6 @@ def test_a_waiter_that_is_kept_from_the_processor_blames_no_folder(gate):
     patience = Patience(LIMIT_SECONDS)
     with pytest.raises(NoAnswer, match=r"^look at raw$"):
         patience.ask("look at raw", lambda: be_held(gate), wait_seconds=LIMIT_SECONDS / 5)
-    patience.is_held("look at raw")
+    patience.is_stuck("look at raw")
     time.sleep(LONG_SECONDS)
-    assert not patience.is_held("look at raw")
+    assert not patience.is_stuck("look at raw")

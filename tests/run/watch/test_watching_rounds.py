@@ -154,10 +154,10 @@ def test_a_page_that_was_just_renewed_is_put_off_and_comes_when_the_sky_is_quiet
     # The width of the stars, which comes with the night's list, is still missing in their lines.
     assert len(watched_night.output.lines) == count
     assert watched_night.watch.pace.nights_owed == {"2024-03-01"}
-    assert 0.0 < watched_night.watch.pace.wait(1.0) <= 0.5
+    assert 0.0 < watched_night.watch.pace.seconds_to_wait(1.0) <= 0.5
     assert not watched_night.watch.pace.is_due()
     clock.now += 0.5
-    assert watched_night.watch.pace.wait(1.0) == 0.0
+    assert watched_night.watch.pace.seconds_to_wait(1.0) == 0.0
     quiet = watched_night.watch.do_round({})
     assert quiet.is_short
     assert kinds_of(quiet) == {"page"}
@@ -190,15 +190,17 @@ def test_pages_take_a_quarter_of_the_time_however_fast_frames_come():
         frames, draws = frames + 1, pace.may_draw()
         now += 0.02 + 0.09 * draws
         drawing += 0.09 * draws
-        pace.note(set() if draws else {"a night"}, 0.09 * draws)
+        pace.note_round(set() if draws else {"a night"}, 0.09 * draws)
     assert 0.2 < drawing / 100.0 <= 0.25
     # 909 with a page for each.
     assert frames > 3700
     # The last frames are shown 0.27 s after the last page.
-    assert pace.wait(1.0) <= 0.27
-    pace.note(set(), 0.35)
-    pace.note({"a night"}, 0.01)
-    assert pace.wait(1.0) == pytest.approx(0.5), "a long page waits for no longer than that"
+    assert pace.seconds_to_wait(1.0) <= 0.27
+    pace.note_round(set(), 0.35)
+    pace.note_round({"a night"}, 0.01)
+    assert pace.seconds_to_wait(1.0) == pytest.approx(0.5), (
+        "a long page waits for no longer than that"
+    )
 
 
 def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch):
@@ -229,7 +231,10 @@ def test_a_page_asks_once_which_master_a_frame_takes(watched_night, monkeypatch)
 
 def test_a_whole_round_has_the_room_of_the_last_one(watched_night, monkeypatch):
     watched_night.arrive(*LATE)
-    last = [weakref.ref(watched_night.watch._warm), weakref.ref(watched_night.watch._warm.context)]
+    last = [
+        weakref.ref(watched_night.watch._warm_state),
+        weakref.ref(watched_night.watch._warm_state.context),
+    ]
     work, left = worker.work, []
 
     def look(*arguments, **options):
@@ -441,7 +446,7 @@ def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(w
     watched_night.arrive(*LATE)
     done = watched_night.arrive("new.fits", of=LATE[0], INSTRUME="NEWCAM")
     assert not done.problem
-    kept = watched_night.watch._warm.context.store.rows
+    kept = watched_night.watch._warm_state.context.store.rows
     assert (kept["new.fits"].camera, kept[LATE[0]].camera) == ("newcam", "simcam")
     generic = kept["new.fits"].geometry
     watched_night.watch.whole_round()
@@ -451,7 +456,7 @@ def test_a_camera_that_is_new_in_mid_night_is_reduced_and_its_profile_taken_up(w
     assert watched_night.watch.is_due()
     done = watched_night.watch.whole_round()
     assert "reduced/new.fits" in {record.product for record in done.records}
-    kept = watched_night.watch._warm.context.store.rows
+    kept = watched_night.watch._warm_state.context.store.rows
     assert kept["new.fits"].geometry not in (generic, "")
 
 
@@ -459,7 +464,7 @@ def test_a_half_written_frame_waits_and_is_made_when_it_is_whole(watched_night):
     content = (watched_night.source / "all" / LATE[0]).read_bytes()
     for part in (0, 100, len(content) // 2):
         done = watched_night.arrive(LATE[0], content=content[:part])
-        assert (done.is_short, done.records, done.arriving) == (True, [], 1)
+        assert (done.is_short, done.records, done.n_arriving) == (True, [], 1)
     done = watched_night.arrive(*LATE)
     assert done.is_short
     assert kinds_of(done) == {*FRAME, "page"}
@@ -475,7 +480,7 @@ def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_
     before = products(watched_night.results)
     content = (watched_night.raw / "bias1.fits").read_bytes()
     done = watched_night.arrive("bias1.fits", content=content[:3000])
-    assert (done.is_short, done.records, done.arriving) == (False, [], 1)
+    assert (done.is_short, done.records, done.n_arriving) == (False, [], 1)
     assert products(watched_night.results) == before
     assert watched_night.watch.schedule.has_whole_round
     watched_night.watch.settings["limits"] = watched_night.values["limits"] | {"settle": 0}
@@ -483,7 +488,7 @@ def test_a_bias_that_is_written_anew_is_looked_at_until_it_is_whole_or_known_to_
     assert {r.product for r in done.records if r.status == job_records.REFUSED} >= {
         name for name in before if name.startswith("combined/2024-03-01/bias")
     }
-    assert done.arriving == 0
+    assert done.n_arriving == 0
     assert not watched_night.watch.schedule.has_whole_round
     assert any(line.startswith("bias1.fits: set aside: ") for line in watched_night.output.lines)
 
@@ -510,7 +515,7 @@ def test_a_frame_that_is_read_once_more_and_is_the_same_leads_to_nothing(watched
 
 def test_the_product_of_a_frame_that_is_deleted_is_kept(watched_night):
     watched_night.arrive(*LATE)
-    watched_night.watch.looks.look_at_once()
+    watched_night.watch.looks.request_look()
     (watched_night.raw / LATE[0]).unlink()
     watched_night.watch.looks.look()
     assert watched_night.watch.is_due()
@@ -564,7 +569,7 @@ def test_a_pipe_among_the_frames_holds_no_look(evening, tmp_path):
     os.mkfifo(night.raw / "pipe.fits")
     pipe = rawfolder.list_raw(night.raw)["pipe.fits"]
     assert night.watch.looks.readable_files({"pipe.fits": pipe}) == {"pipe.fits": pipe}
-    assert night.watch._patience.hanging == []
+    assert night.watch._patience.hanging_calls == []
     night.watch.do_round({"pipe.fits": pipe})
     assert "pipe.fits: set aside: not a regular file; move it out of the raw folder" in (
         night.output.lines
@@ -629,7 +634,7 @@ def test_a_round_that_waits_for_an_earlier_job_blames_no_folder(evening, tmp_pat
     with watch_at_work(night):
         shutil.copyfile(night.source / "all" / LATE[0], night.raw / LATE[0])
         # The next round is a whole one.
-        night.watch.schedule.note_short(is_odd=True)
+        night.watch.schedule.note_short(has_failure=True)
         wait_until(lambda: line in night.output.lines)
         time.sleep(1)
         claim.close()
@@ -680,7 +685,7 @@ def test_a_frame_that_is_removed_before_it_is_read_leads_to_nothing(watched_nigh
     assert (done.problem, done.records) == ("", [])
     assert products(watched_night.results) == before
     # The whole round that follows at once forgets it.
-    assert watched_night.watch.whole_round().arriving == 0
+    assert watched_night.watch.whole_round().n_arriving == 0
     assert not watched_night.watch.is_due()
     # Beside a frame that stays.
     shutil.copyfile(watched_night.source / "all" / LATE[0], path)
@@ -797,7 +802,7 @@ class Source:
     way: str = arrivals.EVENTS_WAY
     is_lost: bool = False
 
-    def news(self, seconds):
+    def wait_for_news(self, seconds):
         names, self.names = self.names, set()
         return arrivals.FolderEvents(complete_files=names)
 
@@ -850,7 +855,7 @@ def test_looks_through_a_large_folder_leave_time_for_frames(evening, tmp_path, m
 def test_names_that_differ_in_capitals_are_one_product_where_the_disk_says_so(
     evening, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(rawnames, "is_folding", lambda results: True)
+    monkeypatch.setattr(rawnames, "is_case_insensitive", lambda results: True)
     watched_night = Night(evening, tmp_path)
     assert not watched_night.arrive("SCIENCE_G1.fits", of=LATE[0]).is_short
     assert watched_night.arrive(*LATE).is_short

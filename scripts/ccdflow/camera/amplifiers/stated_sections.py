@@ -139,8 +139,8 @@ def check_strips(headers, drafts, size, *, binning_cards=(), file):
 
 def _axis_of_strip(data, strip):
     """Return X for a strip left or right of the data, Y above or below, None for neither alone."""
-    is_beside = not strip.shares_columns(data), not strip.shares_rows(data)
-    return None if is_beside[0] == is_beside[1] else _Axis(is_beside.index(True))
+    is_current_in = not strip.shares_columns(data), not strip.shares_rows(data)
+    return None if is_current_in[0] == is_current_in[1] else _Axis(is_current_in.index(True))
 
 
 def _claim_of_data(header, strip, *, is_alone):

@@ -6,7 +6,7 @@ import textwrap
 from collections import defaultdict
 
 from ccdflow.camera.profile_lines import pattern_of, yaml_text
-from ccdflow.files.cards import find_first
+from ccdflow.files.cards import first_value_of_cards
 from ccdflow.files.headertext import printable_text
 
 
@@ -130,7 +130,7 @@ def _comments_on_missing(facts, headers, camera):
         lines += [f"#   {name}: KEYWORD" for name in missing_names]
     cards = dict(camera.cards)
     order = range(len(headers))
-    if find_first(headers, cards["longitude"] + cards["sidereal"], order) is None:
+    if first_value_of_cards(headers, cards["longitude"] + cards["sidereal"], order) is None:
         lines.append("# site: {longitude: 0.0}  # degrees, east positive: it decides the night")
     return [*lines, ""] if lines else []
 

@@ -27,7 +27,7 @@ from ccdflow.camera.times.datecards import (
 )
 from ccdflow.camera.times.dates import FIRST_YEAR, LAST_YEAR
 from ccdflow.camera.times.nights import Moment
-from ccdflow.files.rawheader import is_text
+from ccdflow.files.rawheader import has_card_texts
 
 # Patterns of the keyword of a card up to its value, of its comment, and of a time of day.
 _KEYWORD = r"[A-Z0-9_-]{1,8} *= +"
@@ -102,7 +102,7 @@ def _matched_cards(reader, name, pattern):
     matched = []
     for keyword, hdu, position, _ in reader.positions_of(name):
         header = reader.headers[hdu]
-        if position is None or not is_text(header):
+        if position is None or not has_card_texts(header):
             raise _Unusual
         text = header.text_at(position)
         match = pattern(text)

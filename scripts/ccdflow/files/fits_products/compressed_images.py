@@ -1,7 +1,8 @@
 """Products of tile-compressed images (FITS standard 4.0, section 10), packed as they are written.
 
-astropy reads them by `CompImageHDU`. They are not written by it: its gzip stores the time of day,
-so that no two files are the same, takes five times as long as ISA-L, and it parses every card.
+astropy reads these products by `CompImageHDU`, and ccdflow writes them without astropy. Its gzip
+stores the time of day, so that no two files are the same, and takes five times as long as ISA-L;
+and astropy parses every card.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ TILE_VERSION = 2
 _LEVEL = 1
 # Packed data of more bytes than this have offsets of 64 bits.
 _LARGEST_COUNT = (1 << 31) - 1
-# ZDITHER0 is a number from 1 to 10000 (FITS standard 4.0, section 10.2).
-_SEEDS = 10000
-# Matches the keyword of a card on the form of an HDU, such as NAXIS1.
+# ZDITHER0 is a number from 1 to this one (FITS standard 4.0, section 10.2).
+_N_SEEDS = 10000
+# Matches the keyword of a card that describes an array, such as NAXIS1.
 _STRUCTURE_CARD = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|CHECKSUM|DATASUM"
 )
@@ -49,7 +50,7 @@ _TABLE_CARD = re.compile(
 
 
 def tile_rows(ny, nx):
-    """Return the rows of a tile: all tiles are alike, as ds9 8.4 opens no others.
+    """Return the number of rows of a tile. All tiles have as many: ds9 8.4 opens no others.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def tile_rows(ny, nx):
     return next(rows for rows in range(largest, 0, -1) if ny % rows == 0)
 
 
-def writer(path, planes, *, compress=""):
+def product_writer(path, planes, *, compress=""):
     """Return the writer of a product's planes: uncompressed, or as compressed tiles.
 
     Parameters
@@ -75,7 +76,7 @@ def writer(path, planes, *, compress=""):
     planes : list of ccdflow.files.fits_products.multi_image_products.Plane
         Images of the product.
     compress : {'', 'lossless', 'quantised'}
-        Form of compression; '' for none.
+        Form of compression; '' for an uncompressed product.
 
     Returns
     -------
@@ -89,7 +90,8 @@ def writer(path, planes, *, compress=""):
 def hdus_in_plain_order(hdus):
     """Return the HDUs of a product in the order that it would have uncompressed.
 
-    An image of the first HDU is packed into the second one: an HDU with tiles is a table.
+    An HDU with tiles is a table, and the first HDU cannot be one: its image is packed into the
+    second.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ class PackedWriter:
     def __init__(self, path, planes, *, is_quantised=False):
         self._path = Path(path)
         self._planes = planes
-        seed = 1 + crc32(self._path.name.encode("utf-8", "surrogateescape")) % _SEEDS
+        seed = 1 + crc32(self._path.name.encode("utf-8", "surrogateescape")) % _N_SEEDS
         self._packers = {
             id(plane): _Packer(plane, seed if is_quantised and plane.dtype.kind == "f" else None)
             for plane in planes
@@ -141,12 +143,12 @@ class PackedWriter:
         block : numpy.ndarray of shape (k, nx), of the image's type
             The next rows; their bytes are big-endian.
         """
-        plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
+        plane.word_sum = checksum.fits_sum_of(plane.word_sum, swap_bytes(block))
         plane.bytes_written += block.nbytes
         self._packers[id(plane)].add(block)
 
     def read(self, plane, first, stop):
-        """Return rows of a plane that was written whole, (k, nx), native, as readers will get them.
+        """Return rows of a plane that is written whole, (k, nx), native, as readers will get them.
 
         Parameters
         ----------
@@ -161,10 +163,10 @@ class PackedWriter:
         return self._packers[id(plane)].rows(first, stop)
 
     def finish(self):
-        """Write the file and return its headers; `words` of a plane is then its table's sum."""
+        """Write the file and return its headers; `word_sum` of a plane is now that of its table."""
         parts = []
         for number, plane in enumerate(self._planes):
-            header = plane.header(plane.words)
+            header = plane.header(plane.word_sum)
             plane.check_written(f"{self._path}, HDU {number}", header)
             if plane.shape is None:
                 parts.append(header)
@@ -194,35 +196,37 @@ class _Packer:
         self._plane = plane
         self._seed = seed
         ny, nx = plane.shape
-        self._rows = tile_rows(ny, nx)
-        self._filling = np.empty((self._rows, nx), plane.dtype)
-        self._rows_filled = 0
+        self._rows_per_tile = tile_rows(ny, nx)
+        self._gathered_rows = np.empty((self._rows_per_tile, nx), plane.dtype)
+        self._n_gathered = 0
         self._tiles = []
 
     def add(self, block):
-        """Take the next rows, big-endian bytes in an array of native type."""
+        """Add the next rows, big-endian bytes in an array of native type."""
         rows = block.view(self._plane.dtype)
         while len(rows):
-            part = rows[: self._rows - self._rows_filled]
-            self._filling[self._rows_filled : self._rows_filled + len(part)] = part
-            self._rows_filled += len(part)
+            part = rows[: self._rows_per_tile - self._n_gathered]
+            self._gathered_rows[self._n_gathered : self._n_gathered + len(part)] = part
+            self._n_gathered += len(part)
             rows = rows[len(part) :]
-            if self._rows_filled == self._rows:
+            if self._n_gathered == self._rows_per_tile:
                 self._flush()
-        if self._rows_filled and self._plane.bytes_written == self._plane.size:
+        if self._n_gathered and self._plane.bytes_written == self._plane.size:
             self._flush()
 
     def _flush(self):
         """Pack the rows that are gathered as a tile."""
-        self._pack(self._filling[: self._rows_filled])
-        self._rows_filled = 0
+        self._pack(self._gathered_rows[: self._n_gathered])
+        self._n_gathered = 0
 
     def _pack(self, tile):
-        """Append a tile: (its bytes, its bytes if not quantised, step, zero)."""
+        """Append a tile as (packed bytes, b"" or packed floats if it stays floats, step, zero)."""
         if self._seed is None:
             self._tiles.append((_gzip_bytes(_shuffle_bytes(tile)), b"", 0.0, 0.0))
             return
-        quantised = quantising.quantise(tile.astype(np.float32), self._start(len(self._tiles)))
+        quantised = quantising.quantise(
+            tile.astype(np.float32), self._dither_start(len(self._tiles))
+        )
         if quantised is None:
             # In FITS, tiles that stay floats are packed by GZIP_1, not shuffled.
             self._tiles.append((b"", _gzip_bytes(tile.tobytes()), 0.0, 0.0))
@@ -230,16 +234,18 @@ class _Packer:
         numbers = _gzip_bytes(_shuffle_bytes(quantised.numbers.astype(">i4")))
         self._tiles.append((numbers, b"", quantised.step, quantised.zero))
 
-    def _start(self, number):
+    def _dither_start(self, number):
         """Return where the random numbers of a tile begin, see `quantising.dither`."""
-        return (number + self._seed - 1) % _SEEDS
+        return (number + self._seed - 1) % _N_SEEDS
 
     def rows(self, first, stop):
         """Return rows as they will be read, (k, nx), native."""
-        low, high = first // self._rows, -(-stop // self._rows)
+        low, high = first // self._rows_per_tile, -(-stop // self._rows_per_tile)
         nx = self._plane.shape[1]
         tiles = [self._tile(number).reshape(-1, nx) for number in range(low, high)]
-        values = np.concatenate(tiles)[first - low * self._rows : stop - low * self._rows]
+        values = np.concatenate(tiles)[
+            first - low * self._rows_per_tile : stop - low * self._rows_per_tile
+        ]
         return values.astype(self._plane.dtype.newbyteorder("="))
 
     def _tile(self, number):
@@ -251,11 +257,11 @@ class _Packer:
             return _unshuffle_bytes(packed, self._plane.dtype)
         numbers = _unshuffle_bytes(packed, np.dtype(">i4")).astype(np.int32)
         return quantising.restored_pixels(
-            quantising.Quantised(numbers, step, zero), self._start(number)
+            quantising.Quantised(numbers, step, zero), self._dither_start(number)
         )
 
     def table(self, cards):
-        """Return the bytes of the table's HDU, and set the checksum sum of the plane.
+        """Return the table of the tiles as an HDU, and set the `word_sum` of the plane.
 
         Parameters
         ----------
@@ -271,12 +277,12 @@ class _Packer:
         rows, heap = self._rows_and_heap(">i8" if is_large else ">i4")
         padding = bytes(-(len(rows) + len(heap)) % fits_structure.FITS_BLOCK_BYTES)
         data = b"".join([rows, heap, padding])
-        self._plane.words = checksum.sum_words(data)
+        self._plane.word_sum = checksum.sum_words(data)
         header = CardList()
         _describe_table(header, len(rows) // len(self._tiles), len(self._tiles), len(heap))
         self._describe_columns(header, "Q" if is_large else "P")
         self._describe_image(header, cards)
-        return [header.to_bytes(self._plane.words), data]
+        return [header.to_bytes(self._plane.word_sum), data]
 
     def _rows_and_heap(self, dtype):
         """Return the rows of the table, and the bytes of all tiles one after the other."""
@@ -314,14 +320,14 @@ class _Packer:
         """Write the cards of compression, and the image's own after them."""
         header.set("ZIMAGE", value=True, comment="the table is an image of compressed tiles")
         header.set("ZCMPTYPE", "GZIP_2", "bytes shuffled, then gzip")
-        for number, length in ((1, self._plane.shape[1]), (2, self._rows)):
+        for number, length in ((1, self._plane.shape[1]), (2, self._rows_per_tile)):
             header.set(f"ZTILE{number}", length)
         if self._seed is not None:
             header.set("ZQUANTIZ", quantising.METHOD, "floats are stored as whole numbers")
             header.set("ZDITHER0", self._seed, "seed of the dither")
             header.set("ZBLANK", quantising.EMPTY_PIXEL, "the number of a pixel without a value")
         elif self._plane.dtype.kind == "f":
-            # CFITSIO also writes this card; without it ds9 takes the bits of floats for integers.
+            # CFITSIO writes this card as well; without it ds9 reads the bits of floats as integers.
             header.set("ZQUANTIZ", "NONE", "floats are stored as they are")
         structure = [card for card in cards if _STRUCTURE_CARD.fullmatch(card[0])]
         sums = [card for card in structure if card[0] in _CHECKSUM_CARDS]
@@ -338,8 +344,8 @@ class _Packer:
 
 def _card_of_tiles(keyword, text):
     """Return a card on the image's structure under the keyword that it has in a table of tiles."""
-    renamed = {"XTENSION": "ZTENSION", "CHECKSUM": "ZHECKSUM"}.get(keyword, f"Z{keyword}")
-    return renamed, f"{renamed:<8}{text[8:]}"
+    tile_keyword = {"XTENSION": "ZTENSION", "CHECKSUM": "ZHECKSUM"}.get(keyword, f"Z{keyword}")
+    return tile_keyword, f"{tile_keyword:<8}{text[8:]}"
 
 
 def _is_structural(keyword):
@@ -347,22 +353,22 @@ def _is_structural(keyword):
     return bool(_STRUCTURE_CARD.fullmatch(keyword) or _TABLE_CARD.fullmatch(keyword))
 
 
-def _describe_table(header, width, tiles, heap):
+def _describe_table(header, row_bytes, n_tiles, heap_bytes):
     """Write the cards of a table of tiles, with its sizes in bytes.
 
     Parameters
     ----------
     header : ccdflow.files.headertext.CardList
         Changed in place.
-    width, tiles, heap : int
-        Bytes of a row, number of tiles, bytes of the heap.
+    row_bytes, n_tiles, heap_bytes : int
+        Bytes of a row, number of tiles, bytes of all tiles.
     """
     header.set("XTENSION", "BINTABLE", "binary table of compressed tiles")
     header.set("BITPIX", 8)
     header.set("NAXIS", 2)
-    header.set("NAXIS1", width, "bytes of a row")
-    header.set("NAXIS2", tiles, "tiles")
-    header.set("PCOUNT", heap, "bytes of the tiles")
+    header.set("NAXIS1", row_bytes, "bytes of a row")
+    header.set("NAXIS2", n_tiles, "tiles")
+    header.set("PCOUNT", heap_bytes, "bytes of the tiles")
     header.set("GCOUNT", 1)
 
 
@@ -372,7 +378,7 @@ def _gzip_bytes(content):
 
 
 def _shuffle_bytes(tile):
-    """Return the first bytes of all numbers, then the second ones, and so on."""
+    """Return the first bytes of all numbers of a tile, then the second ones, and so on."""
     return np.ascontiguousarray(tile).view(np.uint8).reshape(-1, tile.itemsize).T.tobytes()
 
 

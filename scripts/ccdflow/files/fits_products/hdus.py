@@ -11,7 +11,7 @@ from ccdflow import __version__
 from ccdflow.files import checksum, fits_structure
 from ccdflow.files.headertext import CardList, card_text
 
-# Bytes of a piece: larger pieces are written faster, smaller ones stay in the processor's cache.
+# Bytes of a piece. Larger pieces are written faster; smaller ones stay in the processor's cache.
 _PIECE_BYTES = 1 << 22
 
 
@@ -45,18 +45,18 @@ def array_hdu(cards, data, *, name=None, is_primary=False):
     list of bytes and BigEndian
         The header, and the data with their padding, for `ccdflow.files.atomic_write`.
     """
-    unit, words = ([], 0) if data is None else data_unit(data)
-    return [hdu_header(cards, data, words, name=name, is_primary=is_primary), *unit]
+    unit, word_sum = ([], 0) if data is None else data_unit(data)
+    return [hdu_header(cards, data, word_sum, name=name, is_primary=is_primary), *unit]
 
 
-def hdu_header(cards, data, words, *, name=None, is_primary=False):
+def hdu_header(cards, data, word_sum, *, name=None, is_primary=False):
     """Return the header of an HDU with its checksums.
 
     Parameters
     ----------
     cards, data, name, is_primary
-        As for `array_hdu`; of the data only shape and type count.
-    words : int
+        As for `array_hdu`; only shape and type of the data are used.
+    word_sum : int
         FITS checksum sum of the data unit.
 
     Returns
@@ -65,7 +65,7 @@ def hdu_header(cards, data, words, *, name=None, is_primary=False):
     """
     if isinstance(name, str):
         name = CardList([("EXTNAME", card_text("EXTNAME", name))])
-    return _order_cards(cards, data, is_primary=is_primary, name=name).to_bytes(words)
+    return _order_cards(cards, data, is_primary=is_primary, name=name).to_bytes(word_sum)
 
 
 class BigEndian:
@@ -74,8 +74,7 @@ class BigEndian:
     Parameters
     ----------
     data : numpy.ndarray of any shape, any type, byte order and memory layout
-        Not changed, and to be left as it is until the
-        pieces are written.
+        Not changed. Callers must not change it before the pieces are written.
 
     Attributes
     ----------
@@ -102,7 +101,8 @@ class BigEndian:
         """Return the FITS checksum sum of the pixels and their padding."""
         total, remainder = 0, b""
         if self._flat.itemsize == 4 and self._flat.dtype.isnative:
-            # A sum of native numbers needs no swap of bytes: FITS's words are the same numbers.
+            # A sum of native numbers needs no swap of bytes: the words of FITS are the same
+            # numbers.
             for first in range(0, self._flat.size, _PIECE_BYTES // 4):
                 words = self._flat[first : first + _PIECE_BYTES // 4].view(np.uint32)
                 total = checksum.fits_sum_of(total, words.sum(dtype=np.uint64))
@@ -136,7 +136,7 @@ def data_unit(data):
 
 
 def _order_cards(cards, data, *, is_primary, name=None):
-    """Return cards in the order that FITS demands at the begin of a header.
+    """Return the cards of an HDU, with those that FITS demands at the beginning of a header.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Products of several images: headers and places of their HDUs read, and images written by rows.
 
-A calibrated frame is its image, its uncertainty and its mask. Each comes a block of rows at a time,
-so the three are written side by side at places that are known beforehand.
+A calibrated frame has an image, its uncertainty and its mask. Each comes a block of rows at a time:
+the three are written side by side, at places that are known before.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _PRODUCT_REMEDY = f"give a product of ccdflow, or {MAKE_AGAIN}"
 
 @dataclass(frozen=True)
 class StoredHdu:
-    """An HDU of a product as it stands in the file.
+    """An HDU of a product as it is in the file.
 
     Attributes
     ----------
     header : astropy.io.fits.Header
     cards : ccdflow.files.headertext.CardList
-        The same as text.
+        The header as text.
     offset : int
         First byte of its pixels.
     shape : (int, int) or None
@@ -60,7 +60,7 @@ class StoredHdu:
 
 
 def read_stored_hdus(path, *, name=None):
-    """Read the headers of an uncompressed product, and no pixels.
+    """Return the HDUs of an uncompressed product; no pixels are read.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _stored_hdu(file, start, name):
 
 
 def read_rows(file, hdu, first, buffer, *, name):
-    """Read whole rows of an image into a buffer.
+    """Read consecutive rows of an image into a buffer.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def read_rows(file, hdu, first, buffer, *, name):
     _read_into(file, [(hdu.offset + first * _row_bytes(hdu), memoryview(buffer).cast("B"))], name)
 
 
-def read_each_row(file, hdu, rows, buffer, *, name):
-    """Read some rows of an image into a buffer.
+def read_picked_rows(file, hdu, rows, buffer, *, name):
+    """Read rows of an image, given by their numbers, into a buffer.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class Plane:
     Parameters
     ----------
     header : callable
-        Takes the checksum sum of the pixels and returns the header's bytes, always as many.
+        Takes the checksum sum of the pixels and returns the bytes of the header, always as many.
     shape : (int, int) or None
         (ny, nx), None without an image.
     dtype : str, optional
@@ -217,7 +217,7 @@ class Plane:
 
     Attributes
     ----------
-    words : int
+    word_sum : int
         FITS checksum sum of the pixels so far.
     header_size, size : int
         Bytes of the header with its padding, and of the pixels without.
@@ -231,7 +231,7 @@ class Plane:
         self.header = header
         self.shape = shape
         self.dtype = np.dtype(dtype)
-        self.words = 0
+        self.word_sum = 0
         self.header_size = len(header(0))
         self.size = 0 if shape is None else shape[0] * shape[1] * self.dtype.itemsize
         self.start = self.bytes_written = 0
@@ -297,7 +297,7 @@ class PlanesWriter:
         block : numpy.ndarray of shape (k, nx), native float32 or int16
             Big-endian afterwards. All but the last block of a plane hold a multiple of four bytes.
         """
-        plane.words = checksum.fits_sum_of(plane.words, swap_bytes(block))
+        plane.word_sum = checksum.fits_sum_of(plane.word_sum, swap_bytes(block))
         data = memoryview(block).cast("B")
         self._part.write_at(data, plane.start + plane.header_size + plane.bytes_written)
         plane.bytes_written += len(data)
@@ -336,7 +336,7 @@ class PlanesWriter:
         """Write the padding and the headers, give the file its name, and return the headers."""
         headers = []
         for number, plane in enumerate(self._planes):
-            header = plane.header(plane.words)
+            header = plane.header(plane.word_sum)
             plane.check_written(f"{self._path}, HDU {number}", header)
             end_of_pixels = plane.start + plane.header_size + plane.size
             self._part.write_at(bytes(plane.end - end_of_pixels), end_of_pixels)
@@ -366,8 +366,8 @@ def swap_bytes(block):
     even_words = flat[: flat.size // 2 * 2] if flat.itemsize == 2 else flat
     total = int(even_words.view(np.uint32).sum(dtype=np.uint64))
     if flat.itemsize == 2:
-        # The halves of a little-endian word are swapped; 65536 times the word, with the carries
-        # added, swaps them back.
+        # The halves of a little-endian word are swapped. A product of the word with 65536, to which
+        # its carries are added, swaps them back.
         total <<= 16
         if flat.size % 2:
             total += int(flat[-1]) << 16

@@ -1,8 +1,8 @@
-"""Tables of products read and written as bytes, without a table of astropy's.
+"""Tables of products read and written as bytes, without tables of astropy.
 
-One takes milliseconds to read, and a map of bad pixels reads those of each night of an epoch:
-thousands in twenty years. The first one that is made imports astropy's tables and units: half a
-second of processor time.
+A table of astropy takes milliseconds to read, and a map of bad pixels reads the tables of each
+night of an epoch: thousands in twenty years. The first one imports astropy's tables and units,
+which takes half a second of processor time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ccdflow.files.rawheader import CARD_BYTES
 
 # Bytes of a header that are read at once: most are shorter.
 _HEADER_BYTES = 4 * FITS_BLOCK_BYTES
-# Types of columns of numbers by TFORM: the only ones that ccdflow writes. Texts are "10A".
-_FORMS = {"I": ">i2", "J": ">i4", "E": ">f4"}
+# Types of columns of numbers by TFORM. ccdflow writes no others but texts, such as "10A".
+_DTYPE_BY_FORM = {"I": ">i2", "J": ">i4", "E": ">f4"}
 # Matches the value of a card: 'O''Hara', 12, 1.5E-3, T, each with or without a comment.
 _VALUE = re.compile(
     r" *(?:'(?P<text>(?:[^']|'')*)'|(?P<integer>[-+]?\d+)"
     r"|(?P<number>[-+]?\d+(?:\.\d*)?(?:E[-+]?\d+)?)|(?P<truth>[TF])) *(?:/.*)?"
 )
-# The first cards of a file without an image in front, and of a table: values, or their types.
+# The first cards of a primary HDU without an image, and of a table: values, or their types.
 _PRIMARY_CARDS = {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0}
 _TABLE_CARDS = {
     "XTENSION": "BINTABLE", "BITPIX": 8, "NAXIS": 2, "NAXIS1": int, "NAXIS2": int,
@@ -51,7 +51,7 @@ class PlainTables:
     cards : dict of str to object
         Values of the primary header, by keyword.
     tables : dict of str to numpy.ndarray of shape (n,), a structured type
-        Big-endian as stored, by the names of the HDUs; only those asked for.
+        Big-endian as stored, by the names of the HDUs; only the tables that were asked for.
     """
 
     cards: dict[str, object]
@@ -59,7 +59,7 @@ class PlainTables:
 
 
 def table_hdu(name, columns, *, comments):
-    """Return a table as the bytes of an HDU, those that astropy's `BinTableHDU` has.
+    """Return a table as the bytes of an HDU, the same as those of astropy's `BinTableHDU`.
 
     Parameters
     ----------
@@ -75,7 +75,9 @@ def table_hdu(name, columns, *, comments):
     header, data : bytes
         Each with its padding.
     """
-    types = [(each, _FORMS.get(form) or f"S{form[:-1]}") for each, (form, _) in columns.items()]
+    types = [
+        (each, _DTYPE_BY_FORM.get(form) or f"S{form[:-1]}") for each, (form, _) in columns.items()
+    ]
     length = len(next(iter(columns.values()))[1])
     rows = np.empty(length, types)
     for each, (_, values) in columns.items():
@@ -110,8 +112,8 @@ def read_plain_tables(path, names):
     Returns
     -------
     PlainTables or None
-        None where the file is not wholly as ccdflow writes it: astropy is to read it, or to say
-        what is wrong with it.
+        None if any part of the file is not as ccdflow writes it: astropy then has to read it, or to
+        name the fault.
     """
     try:
         with Path(path).open("rb", buffering=0) as file:
@@ -151,8 +153,8 @@ def _cards_at(file, offset):
     """Return the values of the header that begins at a place, and where it ends."""
     content = b""
     while block := os.pread(file, _HEADER_BYTES, offset + len(content)):
-        parsed, content = len(content), content + block
-        for start in range(parsed, len(content) - CARD_BYTES + 1, CARD_BYTES):
+        n_parsed, content = len(content), content + block
+        for start in range(n_parsed, len(content) - CARD_BYTES + 1, CARD_BYTES):
             if content.startswith(b"END     ", start):
                 end = -(-(start + CARD_BYTES) // FITS_BLOCK_BYTES) * FITS_BLOCK_BYTES
                 _demand_layout(end <= len(content) and not content[start + 3 : end].strip(b" "))
@@ -186,12 +188,12 @@ def _value_of(text):
     return int(match["integer"]) if match["integer"] else float(match["number"])
 
 
-def _demand_cards(cards, expected):
-    """Raise if a header does not begin with cards of some values, or of some type."""
-    _demand_layout([*cards][: len(expected)] == [*expected])
-    for name, value in expected.items():
-        type_wanted = value if isinstance(value, type) else type(value)
-        _demand_layout(type(cards[name]) is type_wanted and value in (type_wanted, cards[name]))
+def _demand_cards(cards, first_cards):
+    """Raise `ValueError` unless a header begins with cards of some values, or of some types."""
+    _demand_layout([*cards][: len(first_cards)] == [*first_cards])
+    for name, value in first_cards.items():
+        demanded_type = value if isinstance(value, type) else type(value)
+        _demand_layout(type(cards[name]) is demanded_type and value in (demanded_type, cards[name]))
 
 
 def _layout_of(cards):
@@ -206,11 +208,12 @@ def _layout_of(cards):
     return cards["EXTNAME"], dtype, cards["NAXIS2"]
 
 
-# ccdflow has some ten forms of tables: the usual 128 hold them, and bound the forms of odd files.
+# ccdflow writes some ten forms of tables: the usual 128 entries hold these, and bound the number of
+# forms in odd files.
 @lru_cache
 def _dtype_of(fields):
     """Return the type of the rows of a table by the names and forms of its columns."""
     _demand_layout(
-        fields and all(isinstance(name, str) and form in _FORMS for name, form in fields)
+        fields and all(isinstance(name, str) and form in _DTYPE_BY_FORM for name, form in fields)
     )
-    return np.dtype([(name, _FORMS[form]) for name, form in fields])
+    return np.dtype([(name, _DTYPE_BY_FORM[form]) for name, form in fields])

@@ -18,22 +18,22 @@ EMPTY_PIXEL = -(1 << 31)
 METHOD = "SUBTRACTIVE_DITHER_1"
 """The value of ZQUANTIZ: the way of dithering."""
 
-STEPS_OF_NOISE = 16
-"""A standard deviation of the noise has this many steps: noise grows by 0.02 %."""
+STEPS_PER_SIGMA = 16
+"""Steps in a standard deviation of the noise: quantised pixels have 0.02 % more noise."""
 
 # The standard's generator (Park and Miller 1988): x' = 16807 x modulo 2^31 - 1.
 _FACTOR = 16807
 # 2^31 - 1, a prime.
 _MODULUS = 2147483647
 # Length of the standard's sequence.
-_RANDOMS = 10000
-# Standard deviation of x over the median of |2 x - x(-2) - x(+2)|.
-_THIRD_TO_SIGMA = 0.6052697
+_N_RANDOMS = 10000
+# Ratio of the standard deviation of x to the median of |2 x - x(-2) - x(+2)|.
+_DIFFERENCE_TO_SIGMA = 0.6052697
 # The noise of a tile is taken from this many of its rows.
 _SAMPLED_ROWS = 8
-# The highest whole number of a tile: readers reserve those above it, so that an image of more steps
+# The largest whole number of a tile, because readers reserve larger ones: a tile of more steps
 # stays floats.
-_LARGEST_LEVEL = float((1 << 31) - 16)
+_LARGEST_NUMBER = float((1 << 31) - 16)
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ class Quantised:
 @cache
 def randoms():
     """Return the standard's 10,000 random numbers, float32, in [0, 1)."""
-    values, seed = np.empty(_RANDOMS), 1
-    for number in range(_RANDOMS):
+    values, seed = np.empty(_N_RANDOMS), 1
+    for number in range(_N_RANDOMS):
         seed = seed * _FACTOR % _MODULUS
         values[number] = seed / _MODULUS
     return values.astype(np.float32)
 
 
-# A tile is quantised and then restored with the same random numbers, so that each thread needs the
-# numbers of one tile at a time: four entries serve the threads of a job. The numbers take as much
-# memory as a tile.
+# A tile is quantised and then restored with the same random numbers. Each thread needs those of one
+# tile at a time: four entries are enough for the threads of a job. The numbers take as much memory
+# as a tile.
 @lru_cache(maxsize=4)
 def dither(start, count):
     """Return the random numbers of a tile's pixels.
@@ -84,12 +84,14 @@ def dither(start, count):
     while length < count:
         pieces.append(values[int(values[start] * 500) :])
         length += len(pieces[-1])
-        start = (start + 1) % _RANDOMS
+        start = (start + 1) % _N_RANDOMS
     return np.concatenate(pieces)[:count]
 
 
 def noise_of_tile(tile):
-    """Return the noise of a pixel, from third-order differences along some rows; 0 if unknown.
+    """Return the noise of a pixel, in the unit of the tile; 0 if unknown.
+
+    The noise is derived from third-order differences along some rows.
 
     Parameters
     ----------
@@ -100,13 +102,13 @@ def noise_of_tile(tile):
     float
     """
     rows = tile[:: max(1, len(tile) // _SAMPLED_ROWS)]
-    steps = np.abs(2 * rows[:, 2:-2] - rows[:, :-4] - rows[:, 4:])
-    steps = steps[np.isfinite(steps)]
-    return _THIRD_TO_SIGMA * float(np.median(steps)) if steps.size else 0.0
+    differences = np.abs(2 * rows[:, 2:-2] - rows[:, :-4] - rows[:, 4:])
+    differences = differences[np.isfinite(differences)]
+    return _DIFFERENCE_TO_SIGMA * float(np.median(differences)) if differences.size else 0.0
 
 
 def quantise(tile, start):
-    """Return a tile as whole numbers, or None where that would lose more than noise.
+    """Return a tile as whole numbers; None if rounding would lose more than noise.
 
     Parameters
     ----------
@@ -121,9 +123,9 @@ def quantise(tile, start):
     """
     flat = tile.reshape(-1)
     is_empty = np.isnan(flat)
-    step = noise_of_tile(tile) / STEPS_OF_NOISE
+    step = noise_of_tile(tile) / STEPS_PER_SIGMA
     low, high = (float(f(flat[~is_empty], initial=0.0)) for f in (np.min, np.max))
-    if not step > 0 or not np.isfinite(high - low) or (high - low) / step > _LARGEST_LEVEL:
+    if not step > 0 or not np.isfinite(high - low) or (high - low) / step > _LARGEST_NUMBER:
         return None
     zero = round(low / step) * step
     # float32 has too few digits for the largest of these numbers.
@@ -133,14 +135,14 @@ def quantise(tile, start):
 
 
 def restored_pixels(quantised, start):
-    """Return the pixels of a tile as any reader of FITS gives them: float32, in their order.
+    """Return the pixels of a quantised tile as readers of FITS restore them.
 
     Parameters
     ----------
     quantised : Quantised
         The numbers of a tile, their step and zero.
     start : int
-        Where the sequence of dithers begins for this tile.
+        As for `dither`.
 
     Returns
     -------

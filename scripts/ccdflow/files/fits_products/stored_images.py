@@ -1,7 +1,7 @@
 """Images of products whose pixels are read on access.
 
-A memory map would do the same. But if the disk cannot read a page of it, or the file was cut, the
-system ends the whole process (SIGBUS); reading raises an error that costs one job.
+A memory map would also read on access. But if the disk cannot read a page, or the file was cut, the
+system ends the whole process (SIGBUS). A call that reads raises an error, which costs one job.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ccdflow.errors import MAKE_AGAIN, DamagedProduct, action_of
 from ccdflow.files.fits_products.compressed_images import hdus_in_plain_order
 from ccdflow.files.fits_structure import DTYPES
 
-# Rows further apart than this are read one by one.
+# Rows that are further apart than this, in bytes, are read one by one.
 _GAP_BYTES = 1 << 15
 
 
@@ -82,9 +82,9 @@ class StoredImage:
         """Return single rows, in the order asked for; neighbours are read together."""
         if not rows.size:
             return self._read([])
-        order = np.unique(rows)
-        breaks = np.flatnonzero(np.diff(order) * self._row_bytes > _GAP_BYTES) + 1
-        spans = [(int(part[0]), int(part[-1]) + 1) for part in np.split(order, breaks)]
+        sorted_rows = np.unique(rows)
+        breaks = np.flatnonzero(np.diff(sorted_rows) * self._row_bytes > _GAP_BYTES) + 1
+        spans = [(int(part[0]), int(part[-1]) + 1) for part in np.split(sorted_rows, breaks)]
         first_rows, stops = np.array(spans).T
         span_of_row = np.searchsorted(first_rows, rows, side="right") - 1
         starts = np.cumsum([0, *(stops - first_rows)])
@@ -125,7 +125,7 @@ class StoredImage:
 
 
 def stored_image(path, hdu):
-    """Return an image of a product; of compressed tiles all pixels are read.
+    """Return an image of a product; all pixels are read if it is in compressed tiles.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ def unedited_lines(path):
     Returns
     -------
     rows : list of dict of str to str
-    edited : int
-        0 where there is no table, or it has no column of checksums.
+    n_edited : int
+        Number of other lines; 0 if there is no table, or no column of checksums.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -54,10 +54,10 @@ def table_of(columns, rows):
     bytes
         CSV in UTF-8.
     """
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [*columns, CHECKSUM_COLUMN], lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*columns, CHECKSUM_COLUMN], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         texts = {name: str(row[name]) for name in columns}
         writer.writerow({**texts, CHECKSUM_COLUMN: checksum_of(texts)})
-    return out.getvalue().encode("utf-8", "surrogateescape")
+    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -1,8 +1,8 @@
-"""Notes in columns: a cell for each of many things, of which a reader takes the columns it needs.
+"""Notes in columns, with a cell for each of many names: a reader takes the columns that it needs.
 
-Lines with all that is noted of a thing would be parsed whole. The cells of a column are neighbours
-in the file: it is read by one call and parsed by another, and columns that nobody asks for stay on
-the disk. Cells that are as they were are copied as bytes.
+Lines with all notes on a name would have to be parsed completely. The cells of a column are
+neighbours in the file: a column is read by one call and parsed by another, and columns that nobody
+asks for stay on the disk. Unchanged cells are copied as bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from ccdflow.files.text_files import json_text, notes
 
 _encode = json_text.compact_encoder()
-# The last line: where the line before it begins, which says where the columns are.
+# The last line: the offset of the line before it, which has the places of the columns.
 _END = b"%019d\n"
 
 
 class NotAsWritten(Exception):
-    """The file is another one by now, or a column has not a cell for each name."""
+    """The file was replaced since, or a column has not one cell for each name."""
 
 
 class Columns:
@@ -28,14 +28,14 @@ class Columns:
     Parameters
     ----------
     file : file object
-        Open for reading, its checksum compared, at its last line but one.
+        Open for reading, at its last line but one; its checksum was compared.
 
     Attributes
     ----------
     shared_values : dict of str to object
-        Values that describe all of them.
+        Values that describe all columns.
     names : list of str
-        Names of the things that the cells of each column describe, in their order.
+        Names that the cells of each column describe, in their order.
     """
 
     def __init__(self, file):
@@ -64,7 +64,7 @@ class Columns:
         Raises
         ------
         NotAsWritten
-            If the file is another one by now, or a name has no cell.
+            If the file was replaced since, or a name has no cell.
         OSError
             If they cannot be read.
         """
@@ -129,7 +129,7 @@ def values(cells):
     -------
     list of object
     """
-    # In one call for all texts, json keeps only one copy of a key that many texts have.
+    # In a single call, json keeps only one copy of a key that many cells have.
     return json.loads(b"[%b]" % b",".join([text or b"null" for text in cells]))
 
 
@@ -159,6 +159,7 @@ def write_columns(path, columns, *, shared_values, names):
     extents = []
 
     def parts(start):
+        """Yield the columns, and the two last lines; the first column begins at an offset."""
         for name, cells in columns:
             text = b"\n".join([*cells, b""])
             extents.append([name, start, len(text)])

@@ -11,11 +11,11 @@ from isal import isal_zlib
 
 from ccdflow.files import atomic_write
 
-# The first line of a file: the CRC-32 of all others.
+# The first line of a file: the CRC-32 of all other lines.
 _CHECKSUM = b"%08x\n"
 
 
-def write_atomically(path, text):
+def write_if_changed(path, text):
     """Write a text or bytes file whole or not at all, and only if its content changed.
 
     Parameters
@@ -32,13 +32,13 @@ def write_atomically(path, text):
     data = text.encode() if isinstance(text, str) else text
     if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return False
-    return write_by(path, lambda file: file.write(data))
+    return write_with(path, lambda file: file.write(data))
 
 
 def write_checked(path, lines):
     """Write lines of text behind their checksum, whole or not at all.
 
-    They are never together in memory: an archive's notes are large.
+    The lines are never all in memory at the same time: the notes of an archive are large.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def write_checked_bytes(path, parts):
     ----------
     path : path-like
     parts : iterable of bytes
-        They begin and end with whole lines when they are put together.
+        Joined, they are whole lines.
 
     Returns
     -------
@@ -70,6 +70,7 @@ def write_checked_bytes(path, parts):
     """
 
     def write(file):
+        """Write the parts, and then their checksum in front of them."""
         checksum = 0
         file.write(_CHECKSUM % checksum)
         for data in parts:
@@ -78,7 +79,7 @@ def write_checked_bytes(path, parts):
         file.seek(0)
         file.write(_CHECKSUM % checksum)
 
-    return write_by(path, write)
+    return write_with(path, write)
 
 
 START = len(_CHECKSUM % 0)
@@ -151,7 +152,7 @@ def crc32_of(file):
 
 
 def noted_checksum(path):
-    """Return the checksum before the lines of a file; '' without a checksum."""
+    """Return the checksum that a file has before its lines; '' if it has none."""
     try:
         with Path(path).open("rb") as file:
             return file.readline(len(_CHECKSUM % 0)).decode("ascii", "replace").strip()
@@ -160,7 +161,7 @@ def noted_checksum(path):
 
 
 def first_line(path):
-    """Return the first line behind the checksum of a file, which is not compared; '' for none."""
+    """Return the first line behind a file's checksum; '' if there is none. Nothing is compared."""
     try:
         with Path(path).open("rb") as file:
             file.readline()
@@ -178,8 +179,8 @@ def ranges_of_lines(path):
             start += len(line)
 
 
-def write_by(path, write):
-    """Let ``write`` fill a file of another name, and put it in place if its content is new.
+def write_with(path, write):
+    """Let ``write`` fill a temporary file, and put that in place if its content is new.
 
     Parameters
     ----------
@@ -204,7 +205,7 @@ def write_by(path, write):
 
 
 def _is_same(part, path):
-    """Return whether a file is there and has the content of a part."""
+    """Return whether a file exists and has the content of a part."""
     if not path.is_file() or path.stat().st_size != part.stat().st_size:
         return False
     with part.open("rb") as first, path.open("rb") as second:

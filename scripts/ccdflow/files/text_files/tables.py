@@ -32,8 +32,8 @@ def write_table(path, columns, rows, rows_before, cells):
     rows : dict of str to object
         By name.
     rows_before : dict of str to object
-        The rows that the file has now: lines of those that are the same objects in ``rows`` are
-        copied. {} where they are not known.
+        The rows that the file has now; {} if they are not known. The lines of rows that are the
+        same objects in ``rows`` are copied.
     cells : callable
         Called with a row; returns its cells.
 
@@ -49,54 +49,55 @@ def write_table(path, columns, rows, rows_before, cells):
                 lines = _merge_lines(
                     old_file, line(columns, is_cells=True), rows, rows_before, line
                 )
-                return notes.write_by(path, lambda file: file.writelines(lines))
+                return notes.write_with(path, lambda file: file.writelines(lines))
         except (FileNotFoundError, _NotAsBefore):
-            # The old table is gone, lacks a line, or has a cell with a line break: write all lines
-            # anew.
+            # The old table is missing, lacks a line, or has a cell with a line break: all lines are
+            # written anew.
             pass
 
     def write(file):
+        """Write all lines anew."""
         file.write(line(columns, is_cells=True))
         file.writelines(line(rows[name]) for name in sorted(rows))
 
-    return notes.write_by(path, write)
+    return notes.write_with(path, write)
 
 
 def update_table(path, lines):
     """Put lines into a table sorted by its first cell, in place of lines with the same first cell.
 
-    All other lines are copied; no cell has a line break in it, and the first ones are not quoted.
+    All other lines are copied. No cell may have a line break, and no first cell may be quoted.
 
     Parameters
     ----------
     path : path-like
     lines : dict of str to list of bytes
-        By first cell; [] for one that is not in the table any more.
+        By first cell; [] for a first cell whose lines are removed from the table.
 
     Returns
     -------
     bool
         Whether it was written.
     """
-    new = sorted((name.encode(), own_lines) for name, own_lines in lines.items())
+    new_lines = sorted((name.encode(), own_lines) for name, own_lines in lines.items())
     with Path(path).open("rb") as old_file:
-        return notes.write_by(path, lambda file: _write_updated(old_file, new, file))
+        return notes.write_with(path, lambda file: _write_updated(old_file, new_lines, file))
 
 
-def _write_updated(old_file, new, file):
+def _write_updated(old_file, new_lines, file):
     """Write an updated table: bytes between changed lines are copied and not parsed.
 
     Parameters
     ----------
     old_file : binary file
         The table on the disk.
-    new : list of (bytes, list of bytes)
+    new_lines : list of (bytes, list of bytes)
         First cell and lines, sorted.
     file : binary file
         Empty.
     """
     size, copied_end = old_file.seek(0, os.SEEK_END), 0
-    for name, own_lines in new:
+    for name, own_lines in new_lines:
         first, end = _lines_of(old_file, name, size)
         _append_bytes(file, old_file, copied_end, first)
         file.writelines(own_lines)
@@ -107,7 +108,8 @@ def _write_updated(old_file, new, file):
 def _lines_of(old_file, name, size):
     """Return where the lines whose first cell is a name begin, and where they end.
 
-    Both are the place of such a line where there is none. The table is searched by bisection.
+    If there is none, both are the place where such a line belongs. The table is searched by
+    bisection.
     """
     old_file.seek(0)
     low = len(old_file.readline())
@@ -154,9 +156,9 @@ def _append_bytes(file, old_file, start, end):
 def _append_by_system(file, old_file, start, end):
     """Let the system append bytes of a table to a file; return the place where it stopped.
 
-    The bytes do not pass through this process: that takes a third of the time, and other threads
-    go on meanwhile. Between some disks the system does not do it, and a Python that was built for a
-    glibc before 2.27, such as those of conda, does not ask.
+    The bytes do not pass through this process. This takes a third of the time, and other threads go
+    on meanwhile. The system cannot do it between some disks, and a Python that was built for a
+    glibc before 2.27, such as those of conda, lacks the call.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ def _append_by_system(file, old_file, start, end):
         return start
     file.flush()
     with suppress(OSError):
-        # Any other error comes again where the bytes that are left are read and written.
+        # An error of the disk comes again when the other bytes are read and written.
         while start < end and (
             number := copy_range(old_file.fileno(), file.fileno(), end - start, start)
         ):
@@ -194,7 +196,7 @@ def table_rows(path):
         return list(csv.DictReader(file))
 
 
-def number_of_lines(path):
+def count_line_breaks(path):
     """Return the number of line breaks in a file."""
     with Path(path).open("rb") as file:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_PIECE), b""))
@@ -238,20 +240,20 @@ def _merge_lines(old_file, head, rows, rows_before, line):
     if old_file.readline() != head:
         raise _NotAsBefore
     yield head
-    unchanged = {name for name, row in rows_before.items() if rows.get(name) is row}
-    added = iter(sorted(rows.keys() - unchanged))
-    next_name = next(added, None)
+    unchanged_names = {name for name, row in rows_before.items() if rows.get(name) is row}
+    new_names = iter(sorted(rows.keys() - unchanged_names))
+    next_name = next(new_names, None)
     for name in sorted(rows_before):
         text = old_file.readline()
         if not text.endswith(b"\n"):
             raise _NotAsBefore
         while next_name is not None and next_name <= name:
             yield line(rows[next_name])
-            next_name = next(added, None)
-        if name in unchanged:
+            next_name = next(new_names, None)
+        if name in unchanged_names:
             yield text
     if old_file.read(1):
         raise _NotAsBefore
     while next_name is not None:
         yield line(rows[next_name])
-        next_name = next(added, None)
+        next_name = next(new_names, None)

@@ -7,7 +7,7 @@ from ccdflow.kinds.masters import group_queries
 from ccdflow.kinds.masters.makers.bias_maker import BiasMaker
 from ccdflow.kinds.masters.master import MasterKind
 from ccdflow.run.nights import archive_counts
-from ccdflow.run.rawframes.warnings_of_rows import why_no_bias
+from ccdflow.run.rawframes.warnings_of_rows import lines_on_absent_biases
 
 # Older results: biases were clipped by MAD alone. Biases with the recipe ``mad`` keep this version;
 # the others have `Bias.version`.
@@ -48,7 +48,7 @@ class Bias(MasterKind):
         """Return a run's last lines on combined biases, or why there is none."""
         lines = super().closing_lines(context, records)
         if self.configuration(context)["enabled"]:
-            lines += why_no_bias(context.store, archive_counts.type_counts(context))
+            lines += lines_on_absent_biases(context.store, archive_counts.type_counts(context))
         return lines
 
     def can_close(self, context):

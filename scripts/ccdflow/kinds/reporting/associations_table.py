@@ -126,7 +126,7 @@ class Associations(ArchiveProduct):
             return True
         n_steps = sum(len(group.steps) for group in SCIENCE.calibrated_groups(context))
         path = context.results / self.path_prefix
-        return not n_steps or (path.is_file() and tables.number_of_lines(path) == n_steps + 1)
+        return not n_steps or (path.is_file() and tables.count_line_breaks(path) == n_steps + 1)
 
     def summary(self, context, night, records):
         """Return a night's values for the table, the overview and the closing lines."""

@@ -13,7 +13,7 @@ from ccdflow.run.lines.closing_lines import closing_lines, has_strict_failure
 from ccdflow.run.lines.target_lines import lines_on_targets
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products import kept_products, removal
-from ccdflow.run.rawframes.raw_verdicts import take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
 from ccdflow.run.run_start import RunRequest, RunStart
 from ccdflow.run.sealing import seal
 from ccdflow.run.session import no_collection, reading_settings, session_of_all_nights
@@ -178,7 +178,7 @@ def _fold_records(session):
         context.results, context.ledger, checks_files=False, jobs=jobs,
         provisional_records=session.provisional_records,
     )  # fmt: skip
-    take_aside(context.store, unmade_records)
+    mark_bad_frames(context.store, unmade_records)
     session.failed_records = [
         record for record in unmade_records if record.status == job_records.FAILED
     ]

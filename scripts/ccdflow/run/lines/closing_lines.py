@@ -90,7 +90,7 @@ def closing_lines(
     }
     products_not_made |= {record.product for record in (*failed_records, *postponed_records)}
     records = records_by_kind(context.ledger)
-    noted_records, noted_products = archive_counts.records_of_closed_nights(context)
+    noted_records, noted_products = archive_counts.record_counts_of_closed_nights(context)
     counts = []
     for kind in context.chain:
         records_of_kind = records.get(kind.name, [])

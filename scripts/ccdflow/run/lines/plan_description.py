@@ -134,7 +134,7 @@ def _jobs_by_kind(plan):
 
 def _lines_on_older_headers(plan):
     """Return a line for each kind with products that keep an older version of their header."""
-    counts = archive_counts.older_headers_of_closed_nights(plan.context)
+    counts = archive_counts.older_header_counts_of_closed_nights(plan.context)
     counts.update({kind: len(products) for kind, products in plan.older_headers.items()})
     return [
         f"{count(number, *kind.nouns)} with a header of an older version: "

@@ -1,10 +1,8 @@
-"""The counts in the lines of a run, a night at a time: of the whole archive, or of closed nights.
+"""The numbers of frames, records and files that the lines of a run give.
 
-Functions named `..._of_closed_nights` count those nights alone; their callers add the others. All
-others count the archive.
-
-Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store. Their part of
-lines and tables was noted when the night was closed.
+Frames of closed nights (`ccdflow.run.nights.closed_nights`) are not in the store: their numbers
+were noted when the night was closed. Functions named `..._of_closed_nights` return these alone, and
+their callers add the open nights. All other functions count the whole archive.
 """
 
 from __future__ import annotations
@@ -14,14 +12,14 @@ from collections import Counter
 from ccdflow.run import job_records
 from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.rows import OK, plain_row, row_of
+from ccdflow.run.rawframes.rows import OK, plain_row, row_of_plain_values
 
 COUNTS_NOTE = "counts"
 """The name of this part of the notes on closed nights."""
 
 
 EXPOSURE_LIMIT = 2.0**31
-"""Exposure times are below this, seconds; a larger number is not an exposure."""
+"""Exposure times are below this, in seconds: a larger number is no exposure."""
 
 
 def counts_of_night(context, night, records, older_headers):
@@ -48,7 +46,7 @@ def counts_of_night(context, night, records, older_headers):
         "types": Counter(row.facts["type"] for row in sound_rows),
         "records": Counter(record.kind for record in records),
         "made": Counter(record.kind for record in records if record.status == job_records.MADE),
-        "disk": _files_by_folder(records),
+        "disk": _disk_use_by_folder(records),
         "older_headers": older_headers,
         "rows": [plain_row(row) for row in rows if _may_have_line(row)],
     }
@@ -56,23 +54,23 @@ def counts_of_night(context, night, records, older_headers):
 
 def _may_have_line(row):
     """Return whether a line of the run may be about a frame."""
-    is_plain = row.status == OK and not (row.gone or row.warnings or row.reason)
+    has_no_remark = row.status == OK and not (row.gone or row.warnings or row.reason)
     lacks_exposure = row.facts["type"] == "dark" and not has_exposure(row)
-    return not is_plain or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
+    return not has_no_remark or lacks_exposure or (row.is_undated and row.facts["type"] == "bias")
 
 
 def has_exposure(row):
-    """Return whether a frame has an exposure time that can be one."""
+    """Return whether a frame has an exposure time above 0 and below `EXPOSURE_LIMIT`."""
     value = row.facts["exptime"]
     return isinstance(value, int | float) and 0 < value < EXPOSURE_LIMIT
 
 
 def store_for_lines(context):
-    """Return a store with all rows, closed nights' included, that may get a last line."""
+    """Return a store with all rows that a last line may be about, also those of closed nights."""
     rows = {
         row.file: row
         for night in context.summaries(COUNTS_NOTE).values()
-        for row in map(row_of, night["rows"])
+        for row in map(row_of_plain_values, night["rows"])
     }
     if not rows:
         return context.store
@@ -91,19 +89,19 @@ def type_counts(context):
     return _add_closed_nights(context, "types", Counter(row.facts["type"] for row in rows))
 
 
-def frames_asked_of_closed_nights(context):
+def n_frames_of_closed_nights(context):
     """Return the number of frames of closed nights that the configuration asks for."""
     return sum(night["asked"] for night in context.summaries(COUNTS_NOTE).values())
 
 
-def records_of_closed_nights(context):
+def record_counts_of_closed_nights(context):
     """Return the numbers of records of closed nights by kind: of all, and of products made."""
     return _add_closed_nights(context, "records", Counter()), _add_closed_nights(
         context, "made", Counter()
     )
 
 
-def older_headers_of_closed_nights(context):
+def older_header_counts_of_closed_nights(context):
     """Return {kind: number of products of closed nights with a header of an older version}."""
     return _add_closed_nights(context, "older_headers", Counter())
 
@@ -115,24 +113,26 @@ def _add_closed_nights(context, name, counter):
     return counter
 
 
-def _files_by_folder(records):
-    """Return {folder: [files, bytes]} of products that were made."""
-    sizes = {}
+def _disk_use_by_folder(records):
+    """Return {folder: [number of files, bytes]} of the products that were made."""
+    disk_use = {}
     for record in records:
         if record.status == job_records.MADE and record.stamp:
             product = record.product
-            top = sizes.setdefault(product.partition("/")[0] if "/" in product else ".", [0, 0])
-            top[0] += 1
-            top[1] += record.stamp[0]
-    return sizes
+            folder = product.partition("/")[0] if "/" in product else "."
+            totals = disk_use.setdefault(folder, [0, 0])
+            totals[0] += 1
+            totals[1] += record.stamp[0]
+    return disk_use
 
 
 def disk_used(context):
-    """Return [[folder, files, bytes]] of the products, as their records have it."""
-    sizes = _files_by_folder(context.ledger.values())
+    """Return [[folder, number of files, bytes]] of the products, as their records have it."""
+    disk_use = _disk_use_by_folder(context.ledger.values())
     for night in context.summaries(COUNTS_NOTE).values():
-        for top, (files, size) in night["disk"].items():
-            counts = sizes.setdefault(top, [0, 0])
-            counts[0] += files
-            counts[1] += size
-    return [[top, *sizes[top]] for top in sorted(sizes, key=lambda top: -sizes[top][1])]
+        for folder, (n_files, n_bytes) in night["disk"].items():
+            totals = disk_use.setdefault(folder, [0, 0])
+            totals[0] += n_files
+            totals[1] += n_bytes
+    folders = sorted(disk_use, key=lambda folder: -disk_use[folder][1])
+    return [[folder, *disk_use[folder]] for folder in folders]

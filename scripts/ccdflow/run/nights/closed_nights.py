@@ -39,6 +39,7 @@ FORM_VERSION = 4
 _SUMMARY_PREFIX = "summary: "
 # The fields of a group in the note. Its steps, as long again and seldom used, have a column.
 _GROUP_FIELDS = ("product", "night", "camera", "shared", "files", "nights", "kind", "measurements")
+# The files of rows and records, to which the note refers.
 _FILES = (paths.HEADERS, paths.LEDGER)
 
 
@@ -71,7 +72,8 @@ class ClosedNights:
         self.changed_nights = frozenset()
         self._columns = columns
         self._index_of = {night: index for index, night in enumerate(self.nights)}
-        self._values, self._parsed, self._groups, self._cells_to_take = {}, {}, {}, {}
+        self._values_by_column, self._parsed_cells_by_column = {}, {}
+        self._groups_by_night, self._cells_to_pop = {}, {}
         # Equal values are kept once: 30,000 masters have a few cameras and setups.
         self._shared_values = {}
 
@@ -95,17 +97,20 @@ class ClosedNights:
 
     @property
     def stamps_of_notes(self):
-        """{path below the results folder: size and times of a file of notes when it was noted}."""
+        """Size and times of the files of notes, by path, when the nights were closed."""
         return dict(zip(_FILES, map(tuple, self.head["files"]), strict=True))
 
-    def is_beside(self, results):
-        """Return whether the note is about a results folder's present header values and ledger."""
-        return self.head["files"] == _stamps_of_open_notes(results)
+    def is_current_in(self, results):
+        """Return whether the note refers to the rows and records that a results folder now has."""
+        return self.head["files"] == _stamps_of_noted_files(results)
 
     def forget(self):
-        """Forget all values of the note and its nights; the next question reads them again."""
-        for store in (self._values, self._parsed, self._groups, self._cells_to_take):
-            store.clear()
+        """Forget all values of the note and its nights; they are read again when needed."""
+        for values in (
+            self._values_by_column, self._parsed_cells_by_column,
+            self._groups_by_night, self._cells_to_pop,
+        ):  # fmt: skip
+            values.clear()
         self.notes.forget()
 
     def is_closed(self, night):
@@ -118,25 +123,21 @@ class ClosedNights:
         return [night for night in self.nights if night not in self.opened_nights]
 
     @property
-    def doubted_until(self):
-        """Seconds since the epoch from which all products of closed nights are on the disk."""
+    def safe_time(self):
+        """The time from which all products of closed nights are on the disk, s since the epoch."""
         boots = self.column("boots")
         return max(
-            (
-                valid_until
-                for night in self.unopened_nights
-                for valid_until in boots[night].values()
-            ),
+            (safe_time for night in self.unopened_nights for safe_time in boots[night].values()),
             default=0,
         )
 
     def cells(self, name):
-        """Return {night: the cell of a column as it is in the note}.
+        """Return {night: the cell of a column, as bytes}.
 
         Raises
         ------
         NeedsWholePlan
-            If the note is not as it was.
+            If the note was written anew.
         """
         if name not in self._columns:
             return dict.fromkeys(self.nights, b"")
@@ -147,10 +148,10 @@ class ClosedNights:
 
     def column(self, name):
         """Return {night: value} of a column; None for a night without one."""
-        if name not in self._values:
+        if name not in self._values_by_column:
             values = note_columns.values(self.cells(name).values())
-            self._values[name] = dict(zip(self.nights, values, strict=True))
-        return self._values[name]
+            self._values_by_column[name] = dict(zip(self.nights, values, strict=True))
+        return self._values_by_column[name]
 
     def value(self, name, night):
         """Return the value of a column for one night; the others are not parsed.
@@ -166,12 +167,12 @@ class ClosedNights:
         object
             Plain; None where there is none.
         """
-        if name not in self._parsed:
-            self._parsed[name] = _ParsedCells(self.cells(name))
-        return self._parsed[name].value(night)
+        if name not in self._parsed_cells_by_column:
+            self._parsed_cells_by_column[name] = _ParsedCells(self.cells(name))
+        return self._parsed_cells_by_column[name].value(night)
 
-    def take(self, name, night):
-        """Return the value of a column for one night, once: neither it nor its text is kept.
+    def pop_value(self, name, night):
+        """Return the value of a column for one night, and keep neither it nor its cell.
 
         Parameters
         ----------
@@ -182,11 +183,11 @@ class ClosedNights:
         Returns
         -------
         object
-            Plain; None where there is none, or it was taken before.
+            Plain; None where there is none, or it was popped before.
         """
-        if name not in self._cells_to_take:
-            self._cells_to_take[name] = self.cells(name)
-        cell = self._cells_to_take[name].pop(night, b"")
+        if name not in self._cells_to_pop:
+            self._cells_to_pop[name] = self.cells(name)
+        cell = self._cells_to_pop[name].pop(night, b"")
         return json.loads(cell) if cell else None
 
     def summaries(self, name):
@@ -205,24 +206,26 @@ class ClosedNights:
 
     def groups_of(self, night):
         """Return the groups of the masters of a night."""
-        if night not in self._groups:
-            numbered = enumerate(self.take("groups", night) or ())
-            self._groups[night] = [self._group(night, *each) for each in numbered]
-        return self._groups[night]
+        if night not in self._groups_by_night:
+            numbered_values = enumerate(self.pop_value("groups", night) or ())
+            self._groups_by_night[night] = [
+                self._make_group(night, number, values) for number, values in numbered_values
+            ]
+        return self._groups_by_night[night]
 
-    def _group(self, night, number, values):
+    def _make_group(self, night, number, values):
         """Return a group of a night; its steps, the longest part, are parsed when asked for."""
         steps = lambda: _steps_of(self.value("steps", night)[number])  # noqa: E731
         return _group_of(values, steps, self._shared_values)
 
     @property
-    def names(self):
+    def column_names(self):
         """The names of all columns."""
         return list(self._columns)
 
 
 class _ParsedCells:
-    """The values of cells: each is parsed when it is asked for."""
+    """The values of the cells of a column, each parsed when it is first asked for."""
 
     def __init__(self, cells):
         self._cells, self._values = cells, {}
@@ -243,7 +246,7 @@ def read_closed_nights(results):
     NothingClosed
         If there are none.
     NeedsWholePlan
-        If they are not beside the notes that they are about.
+        If their note is damaged, of another version, or refers to other rows and records.
     """
     path = Path(results) / paths.CLOSED_NIGHTS
     columns = note_columns.read_columns(path)
@@ -254,7 +257,7 @@ def read_closed_nights(results):
     shared_values = columns.shared_values
     if not isinstance(shared_values, dict) or shared_values.get("form") != _version_of_note():
         raise NeedsWholePlan("the notes of closed nights are of another version of ccdflow")
-    if shared_values["files"] != _stamps_of_open_notes(results):
+    if shared_values["files"] != _stamps_of_noted_files(results):
         raise NeedsWholePlan("inventory or ledger are not those that nights were closed with")
     if shared_values["since"] and set(late_notes.read_late_notes(results).heads) != {
         "rows",
@@ -271,8 +274,8 @@ def _version_of_note():
     return f"{FORM_VERSION} {digest([_GROUP_FIELDS, FACTS, names])}"
 
 
-def _stamps_of_open_notes(results):
-    """Return size and times of the notes that the note of closed nights belongs to."""
+def _stamps_of_noted_files(results):
+    """Return size and times of the files of rows and records, to which the note refers."""
     return [list(atomic_write.stamp_of(Path(results) / name)) for name in _FILES]
 
 
@@ -293,16 +296,16 @@ def note_all_nights(context, state, older_headers):
     context : ccdflow.run.context.JobContext
         Context of an empty plan; its inventory and ledger are as they are on the disk.
     state : ccdflow.run.sealing.seal.State
-        From before the plan was made.
+        The state before the plan was made.
     older_headers : dict of str to list of str
         As `ccdflow.run.plan.Plan` has them.
     """
     try:
-        # An answer on one frame of a night serves the others.
+        # A `PlanContext` remembers its answers, which frames of a night share.
         context = PlanContext.of(context)
         homes = _Homes(context)
-        _refuse_open_nights(context, homes)
-        counts = homes.count(older_headers)
+        _check_independence(context, homes)
+        counts = homes.count_products(older_headers)
         notes = {
             night: _note_of_night(context, night, homes, counts[night]) for night in homes.nights
         }
@@ -326,14 +329,14 @@ def note_all_nights(context, state, older_headers):
         remove_closed_nights(context.results)
 
 
-def note_other_ranges(results, nights, ranges):
-    """Note other ranges of the rows and records of all nights.
+def note_new_ranges(results, closed_nights, ranges):
+    """Write the new ranges of the rows and records of all nights into their note.
 
     Parameters
     ----------
     results : pathlib.Path
-    nights : ClosedNights
-        As it was read before the notes were written anew.
+    closed_nights : ClosedNights
+        As it was read before the rows and records were written anew.
     ranges : dict of str to (dict of str to list of [int, int])
         Ranges of the rows and of the records, by night; of records of no single night under ''.
 
@@ -344,11 +347,11 @@ def note_other_ranges(results, nights, ranges):
     OSError
         If the note cannot be written.
     """
-    if not set().union(*ranges.values()) <= {"", *nights.nights}:
+    if not set().union(*ranges.values()) <= {"", *closed_nights.nights}:
         raise NeedsWholePlan("there are nights that were never closed")
     shared_values = {
-        **nights.head,
-        "files": _stamps_of_open_notes(results),
+        **closed_nights.head,
+        "files": _stamps_of_noted_files(results),
         "since": False,
         "late": [],
     }
@@ -356,24 +359,26 @@ def note_other_ranges(results, nights, ranges):
 
     def columns():
         """Yield (name, cells of all nights) of each column, with the new places of lines."""
-        for name in nights.names:
-            cells, ranges_of_name = nights.cells(name), ranges.get(name)
+        for name in closed_nights.column_names:
+            cells, ranges_of_name = closed_nights.cells(name), ranges.get(name)
             if ranges_of_name is not None:
                 cells = {
                     night: note_columns.cell(ranges_of_name.get(night, []))
-                    for night in nights.nights
+                    for night in closed_nights.nights
                 }
             yield name, list(cells.values())
 
     path = results / paths.CLOSED_NIGHTS
-    note_columns.write_columns(path, columns(), shared_values=shared_values, names=nights.nights)
+    note_columns.write_columns(
+        path, columns(), shared_values=shared_values, names=closed_nights.nights
+    )
 
 
-def _columns_of(earlier_nights, notes, nights):
+def _columns_of(closed_nights, notes, nights):
     """Yield name and cells of each column: cells of nights that were not opened are copied."""
-    names = () if earlier_nights is None else earlier_nights.names
+    names = () if closed_nights is None else closed_nights.column_names
     for name in dict.fromkeys(chain(names, *notes.values())):
-        cells = {} if earlier_nights is None else earlier_nights.cells(name)
+        cells = {} if closed_nights is None else closed_nights.cells(name)
         cells |= {
             night: note_columns.cell(summary[name]) if name in summary else b""
             for night, summary in notes.items()
@@ -403,7 +408,7 @@ class _Homes:
         self._night_by_segment = {paths.segment(night): night for night in self.nights}
         self.night_by_file = {row.file: row.night for row in rows}
         self._night_by_product = {paths.reduced_frame(row.file): row.night for row in rows}
-        self._reach = {kind.name: kind.reach for kind in context.chain}
+        self._reach_by_kind = {kind.name: kind.reach for kind in context.chain}
         self.records = {night: [] for night in ("", *self.nights)}
         for product, record in context.ledger.items():
             self.records[self.night_of_record(product, record.kind)].append(record)
@@ -418,7 +423,7 @@ class _Homes:
             If the product belongs to no night that is known, or its kind is not in the chain.
         """
         try:
-            reach = self._reach[kind]
+            reach = self._reach_by_kind[kind]
             if reach == OF_A_FRAME:
                 _, _, path_of_frame = product.partition("/")
                 return self._night_by_product[f"reduced/{path_of_frame}"]
@@ -429,7 +434,7 @@ class _Homes:
             raise NeedsWholePlan(f"{product} belongs to no night") from None
         return ""
 
-    def count(self, products_by_kind):
+    def count_products(self, products_by_kind):
         """Return {night: {kind: number}} of products that are planned with their night alone.
 
         Parameters
@@ -445,7 +450,7 @@ class _Homes:
         for kind, products in products_by_kind.items():
             for product in products:
                 night = self.night_of_record(product, kind)
-                if self._reach[kind] == OF_A_MASTER:
+                if self._reach_by_kind[kind] == OF_A_MASTER:
                     night = groups[product].night_of_page
                 if night:
                     counts[night][kind] += 1
@@ -467,7 +472,7 @@ class _Homes:
         return {"rows": row_ranges, "records": record_ranges}
 
 
-def _refuse_open_nights(context, homes):
+def _check_independence(context, homes):
     """Raise `NeedsWholePlan` where a night cannot be planned without the others."""
     if not all(kind.can_close(context) for kind in context.chain):
         raise NeedsWholePlan("the settings let nights depend on one another")
@@ -480,15 +485,15 @@ def _refuse_open_nights(context, homes):
 
 def _archive_values(context, state, homes):
     """Return the values on which the notes of all nights depend."""
-    earlier_nights = context.closed_nights
+    closed_nights = context.closed_nights
     always = (
         homes.ranges["records"].get("", [])
-        if earlier_nights is None
-        else earlier_nights.head["always"]
+        if closed_nights is None
+        else closed_nights.head["always"]
     )
     return {
         "form": _version_of_note(),
-        "files": _stamps_of_open_notes(context.results),
+        "files": _stamps_of_noted_files(context.results),
         "since": late_notes.has_late_notes(context.results),
         "late": late_notes.stamp_of_late_notes(context.results),
         "general": state.general,
@@ -499,13 +504,16 @@ def _archive_values(context, state, homes):
 
 
 def _safe_times_by_boot(records):
-    """Return {start of the machine: until when products made since may not be on the disk}."""
-    boots = {}
+    """Return {start of the machine: time from which the products made since are on the disk}.
+
+    The start is the identifier that the kernel gives it; the time is in seconds since the epoch.
+    """
+    safe_times = {}
     for record in records:
         if record.boot and record.stamp:
-            valid_until = record.stamp[2] / 1e9 + job_records.SETTLED_SECONDS
-            boots[record.boot] = max(boots.get(record.boot, 0), valid_until)
-    return boots
+            safe_time = record.stamp[2] / 1e9 + job_records.SETTLED_SECONDS
+            safe_times[record.boot] = max(safe_times.get(record.boot, 0), safe_time)
+    return safe_times
 
 
 def _note_of_night(context, night, homes, older_headers):
@@ -520,11 +528,11 @@ def _note_of_night(context, night, homes, older_headers):
         By kind, how many of its products have a header of an older version.
     """
     rows, records = context.rows_of(night), homes.records[night]
-    reach = {kind.name: kind.reach for kind in context.chain}
+    reach_by_kind = {kind.name: kind.reach for kind in context.chain}
     groups = [
-        g
-        for g in context.groups.values()
-        if reach[g.kind] == OF_A_MASTER and g.night_of_page == night
+        group
+        for group in context.groups.values()
+        if reach_by_kind[group.kind] == OF_A_MASTER and group.night_of_page == night
     ]
     counts = archive_counts.counts_of_night(context, night, records, older_headers)
     summaries = {archive_counts.COUNTS_NOTE: counts}
@@ -548,9 +556,9 @@ def _note_of_night(context, night, homes, older_headers):
 
 
 def _ranges_of_night(context, homes, name, night):
-    """Return (offset, length) of the parts of a file of notes that hold a night's lines, bytes.
+    """Return (offset, length) in bytes of the parts of a file of notes with a night's lines.
 
-    Those of a night that stays closed are as they were noted: its lines were not looked for.
+    The ranges of a night that was closed before are those of its note.
 
     Parameters
     ----------
@@ -575,7 +583,8 @@ def _group_of(values, steps, shared_values):
         One for each of `_GROUP_FIELDS`, as JSON has them.
     steps : callable
     shared_values : dict of object to object
-        The values of other groups by themselves: an equal one is taken from it, another is added.
+        The values of other groups, each by itself: an equal value is taken from here, a new one is
+        added.
     """
     group = dict(zip(_GROUP_FIELDS, values, strict=True))
     group |= {name: tuple(group[name]) for name in ("files", "nights", "measurements")}

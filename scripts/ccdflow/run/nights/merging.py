@@ -17,15 +17,20 @@ from ccdflow import paths
 from ccdflow.files import atomic_write
 from ccdflow.files.text_files import json_text, notes
 from ccdflow.run import late_notes, ledger
-from ccdflow.run.nights import closed_nights
+from ccdflow.run.nights.closed_nights import (
+    note_new_ranges,
+    read_closed_nights,
+    remove_closed_nights,
+)
 from ccdflow.run.nights.note_lines import NeedsWholePlan, first_values
 from ccdflow.run.rawframes import header_store
 
-# Late notes of fewer bytes are not merged: a night of 100 frames has fewer, and they take little
-# time. In the memory of a watch they are objects of several times this size.
-_MANY_BYTES = 150_000
-# Late notes of a smaller part of the notes are not merged either, for merging copies all notes.
-_MERGED_PART = 0.02
+# Late notes of fewer bytes are not merged: a night of 100 frames has fewer, and to read them takes
+# little time. In the memory of a watch they are objects of several times this size.
+_LEAST_BYTES = 150_000
+# Late notes that are a smaller fraction of the notes are not merged either, because merging copies
+# all notes.
+_LEAST_FRACTION = 0.02
 _encode = json_text.compact_encoder()
 
 
@@ -39,53 +44,52 @@ def merge_late_notes(results):
     Returns
     -------
     bool
-        Whether they were merged. They stay as they are where nobody has closed nights with them.
+        Whether they were merged. They stay as they are if there is no sound note of closed nights.
 
     Raises
     ------
     OSError
         If the notes cannot be written.
     """
-    size, *sizes = (
+    late_size, *sizes = (
         (atomic_write.stamp_of(results / name) or (0,))[0]
         for name in (paths.LATE_NOTES, paths.HEADERS, paths.LEDGER)
     )
-    if size < max(_MANY_BYTES, _MERGED_PART * sum(sizes)):
+    if late_size < max(_LEAST_BYTES, _LEAST_FRACTION * sum(sizes)):
         return False
     try:
-        nights = closed_nights.read_closed_nights(results)
-        _merge_all(results, nights)
+        _merge_all(results, read_closed_nights(results))
     except NeedsWholePlan:
         # Each file that was written is complete, and the next run plans all nights.
-        closed_nights.remove_closed_nights(results)
+        remove_closed_nights(results)
         return False
     return True
 
 
-def _merge_all(results, nights):
+def _merge_all(results, closed_nights):
     """Merge rows and records, remove the late notes, and note the new ranges of the nights."""
     late = late_notes.read_late_notes(results)
     if late.heads.keys() != {"rows", "records"}:
         raise NeedsWholePlan("the late notes are damaged, or of other notes")
-    first = first_values(results / paths.HEADERS)
-    reader = header_store.RowReader(first)
+    head = first_values(results / paths.HEADERS)
+    reader = header_store.RowReader(head)
     late_head = late.heads["rows"]
-    first["shared"] = dict(sorted({**first["shared"], **late_head["shared"]}.items()))
-    first["table"] = late_head["table"]
+    head["shared"] = dict(sorted({**head["shared"], **late_head["shared"]}.items()))
+    head["table"] = late_head["table"]
     late_rows = {_name_of(line): (line, reader.row(line).night) for line in late.rows}
-    homes = _homes_of(nights, "rows", [])
-    ranges = {"rows": _merge_lines(results / paths.HEADERS, _encode(first), late_rows, homes)}
-    homes = _homes_of(nights, "records", nights.head["always"])
+    homes = _homes_of_ranges(closed_nights, "rows", [])
+    ranges = {"rows": _merge_lines(results / paths.HEADERS, _encode(head), late_rows, homes)}
+    homes = _homes_of_ranges(closed_nights, "records", closed_nights.head["always"])
     ranges["records"] = _merge_records(results / paths.LEDGER, late, homes)
     late_notes.remove_late_notes(results)
-    closed_nights.note_other_ranges(results, nights, ranges)
+    note_new_ranges(results, closed_nights, ranges)
 
 
 def _merge_records(path, late, homes):
     """Merge the records into the ledger; return their ranges in the file.
 
-    Records share the common part of their bases, which the first line of the ledger has once: a new
-    one is put at the end, so that the numbers in all other lines still hold.
+    Records share the common parts of their bases, which the first line of the ledger has once each.
+    A new common part is put at their end, so that the numbers of the others stay.
 
     Parameters
     ----------
@@ -95,8 +99,8 @@ def _merge_records(path, late, homes):
     homes : list of (int, int, str)
         See `_merge_lines`.
     """
-    first = first_values(path)
-    bases = first["bases"]
+    head = first_values(path)
+    bases = head["bases"]
     index_by_basis = {ledger.canonical_json(basis): index for index, basis in enumerate(bases)}
 
     def index_of_common(text):
@@ -111,27 +115,28 @@ def _merge_records(path, late, homes):
         name, *fields = ledger.line_of_late_line(line, index_of_common)
         new_lines[name] = tuple(fields)
     removed_lines = dict.fromkeys(late.heads["records"]["removed"], (None, ""))
-    return _merge_lines(path, _encode(first), removed_lines | new_lines, homes)
+    return _merge_lines(path, _encode(head), removed_lines | new_lines, homes)
 
 
 def _name_of(line):
-    """Return the text that a line begins with, as its second character."""
+    """Return the name at the beginning of a line: the text behind its opening bracket and quote."""
     return scanstring(line, 2)[0]
 
 
-def _homes_of(nights, column, always):
-    """Return [(start, end, home)] of the lines of a file of notes, in order."""
+def _homes_of_ranges(closed_nights, column, always):
+    """Return [(start, end, home)] of the ranges of a file of notes, in order."""
     ranges = [(start, start + length, "") for start, length in always]
-    for night in nights.nights:
+    for night in closed_nights.nights:
         ranges += [
-            (start, start + length, night) for start, length in nights.value(column, night) or ()
+            (start, start + length, night)
+            for start, length in closed_nights.value(column, night) or ()
         ]
     return sorted(ranges)
 
 
 @dataclass
 class _PositionedLines:
-    """Lines as they are written, and the ranges of the file that they get.
+    """The ranges of a file that lines get as they are written one after the other.
 
     Attributes
     ----------
@@ -156,18 +161,17 @@ class _PositionedLines:
         return line
 
 
-def _merge_lines(path, head, late, homes):
-    """Write a file of notes with late lines in it, or in place of those of the same name.
+def _merge_lines(path, first_line, late_lines, homes):
+    """Write a file of notes with late lines, in place of earlier lines of the same name.
 
     Parameters
     ----------
     path : pathlib.Path
-    head : str
-        Its first line.
-    late : dict of str to (str or None, str)
-        Line and home by name; None for a line that goes.
+    first_line : str
+    late_lines : dict of str to (str or None, str)
+        Line and home by name; None for a line that is removed.
     homes : list of (int, int, str)
-        Where the lines of each home are, in order.
+        As `_homes_of_ranges` returns them.
 
     Returns
     -------
@@ -181,14 +185,19 @@ def _merge_lines(path, head, late, homes):
     OSError
         If the file cannot be read or written.
     """
-    positioned = _PositionedLines(notes.START + len(head.encode()) + 1)
+    positioned = _PositionedLines(notes.START + len(first_line.encode()) + 1)
     earlier_lines = (
-        (name, line, home) for name, line, home in _named_lines(path, homes) if name not in late
+        (name, line, home)
+        for name, line, home in _named_lines(path, homes)
+        if name not in late_lines
     )
-    new_lines = ((name, *late[name]) for name in sorted(late) if late[name][0] is not None)
+    new_lines = (
+        (name, *late_lines[name]) for name in sorted(late_lines) if late_lines[name][0] is not None
+    )
 
     def lines():
-        yield head
+        """Yield all lines of the new file, and note their ranges."""
+        yield first_line
         for _, line, home in merge(earlier_lines, new_lines):
             yield positioned.put(line, home)
 

@@ -1,7 +1,7 @@
 """Rows and records of single nights, as notes have them.
 
 A plan of some nights (`ccdflow.run.nights.partial_plan`) goes through the rows and records of the
-open nights. Those of closed nights are read where somebody asks for one by name.
+open nights. Those of closed nights are read where code asks for one of them by name.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ccdflow.run.rawframes import header_store
 from ccdflow.run.rawframes.inventory_table import cells
 from ccdflow.run.rawframes.rows import row_with_shared_texts
 
-# Late lines above which the notes are rewritten whole. Chosen: each plan reads all of them.
-_MOST_LINES = 50_000
+# With more late lines the whole archive is planned and noted. Chosen: each plan reads all of them.
+_MOST_LATE_LINES = 50_000
 
 
 class NightNotes:
@@ -28,18 +28,19 @@ class NightNotes:
     Parameters
     ----------
     results : pathlib.Path
-    nights : ccdflow.run.nights.closed_nights.ClosedNights
+    closed_nights : ccdflow.run.nights.closed_nights.ClosedNights
 
     Attributes
     ----------
     touched_folders : set of str
-        Folders of frames and products whose rows or records are newer than the closed nights. A
-        folder may look as it did when the nights were closed, and lack a file that came since.
+        Folders of frames and products whose rows or records are newer than the closed nights. Such
+        a folder may look as it did when the nights were closed: a file may have come and gone
+        since.
     shared : dict of str to object
         The geometries and recipes of rows, by their names.
     table_stamp : tuple of int
         The stamp of the inventory's table, () if it is to be written.
-    gone : frozenset of str
+    removed_products : frozenset of str
         Products that were removed from the ledger since the nights were closed.
 
     Raises
@@ -49,42 +50,44 @@ class NightNotes:
         cannot be read.
     """
 
-    def __init__(self, results, nights):
-        self.results, self.nights = results, nights
+    def __init__(self, results, closed_nights):
+        self.results, self.closed_nights = results, closed_nights
         self._lines = {
-            name: NoteLines(results / name, stamp) for name, stamp in nights.stamps_of_notes.items()
+            name: NoteLines(results / name, stamp)
+            for name, stamp in closed_nights.stamps_of_notes.items()
         }
         late_lines = late_notes.read_late_notes(results)
-        if len(late_lines.rows) + len(late_lines.records) > _MOST_LINES:
+        if len(late_lines.rows) + len(late_lines.records) > _MOST_LATE_LINES:
             raise NeedsWholePlan("there are many late notes")
-        first = first_values(results / paths.HEADERS)
-        first_of_records = first_values(results / paths.LEDGER)
-        late_rows = late_lines.heads.get("rows", {})
-        late_records = late_lines.heads.get("records", {})
-        self._store = header_store.RowReader(first)
-        self._ledger = ledger.RecordReader(first_of_records)
-        for is_of_another_version in (
-            self._store.is_of_another_version,
-            self._ledger.is_of_another_version,
-            header_store.RowReader(first | late_rows).is_of_another_version,
-            ledger.is_of_another_version(first_of_records | late_records),
+        head_of_rows = first_values(results / paths.HEADERS)
+        head_of_records = first_values(results / paths.LEDGER)
+        late_head_of_rows = late_lines.heads.get("rows", {})
+        late_head_of_records = late_lines.heads.get("records", {})
+        self._row_reader = header_store.RowReader(head_of_rows)
+        self._record_reader = ledger.RecordReader(head_of_records)
+        if (
+            self._row_reader.is_of_another_version
+            or self._record_reader.is_of_another_version
+            or header_store.RowReader(head_of_rows | late_head_of_rows).is_of_another_version
+            or ledger.is_of_another_version(head_of_records | late_head_of_records)
         ):
-            if is_of_another_version:
-                raise NeedsWholePlan("another version of ccdflow wrote the notes")
-        self.shared = {**first["shared"], **late_rows.get("shared", {})}
-        self.table_stamp = tuple(late_rows.get("table", self._store.table_stamp))
-        is_noted = late_notes.stamp_of_late_notes(results) == nights.head["late"]
-        self.touched_folders = set() if is_noted else set(late_rows.get("folders", ()))
+            raise NeedsWholePlan("another version of ccdflow wrote the notes")
+        self.shared = {**head_of_rows["shared"], **late_head_of_rows.get("shared", {})}
+        self.table_stamp = tuple(late_head_of_rows.get("table", self._row_reader.table_stamp))
+        is_noted = late_notes.stamp_of_late_notes(results) == closed_nights.head["late"]
+        self.touched_folders = set() if is_noted else set(late_head_of_rows.get("folders", ()))
         self._rows, self._records = {}, {}
-        self._late_rows = {row.file: row for row in map(self._store.row, late_lines.rows)}
-        late = map(self._ledger.late_record, late_lines.records)
-        self._late = {record.product: (home, record) for home, record in late}
-        self.gone = frozenset(late_lines.heads.get("records", {}).get("removed", ()))
-        # First members of masters, by night; and by file, as each is asked for several times.
-        self._firsts, self._first_rows, self._texts = {}, {}, {}
-        self._nights_by_segment = {paths.segment(night): [night] for night in nights.nights}
+        self._late_rows = {row.file: row for row in map(self._row_reader.row, late_lines.rows)}
+        late_records = map(self._record_reader.late_record, late_lines.records)
+        # Home and record of each product.
+        self._late_records = {record.product: (home, record) for home, record in late_records}
+        self.removed_products = frozenset(late_head_of_records.get("removed", ()))
+        # Rows of the first members of masters: {night: {file: row}}; and {file: row}, because each
+        # is asked for several times.
+        self._first_members, self._row_by_first_member, self._texts = {}, {}, {}
+        self._nights_by_segment = {paths.segment(night): [night] for night in closed_nights.nights}
         self._nights_by_folder = {}
-        for night, folders in nights.column("folders").items():
+        for night, folders in closed_nights.column("folders").items():
             for folder in folders:
                 self._nights_by_folder.setdefault(folder, []).append(night)
 
@@ -98,8 +101,8 @@ class NightNotes:
             written since the places were noted.
         """
         if night not in self._rows:
-            ranges = self.nights.value("rows", night) or []
-            rows = map(self._store.row, self._lines[paths.HEADERS].read_ranges(ranges))
+            ranges = self.closed_nights.value("rows", night) or []
+            rows = map(self._row_reader.row, self._lines[paths.HEADERS].read_ranges(ranges))
             rows_by_file = {row.file: row for row in rows if row.file not in self._late_rows}
             if any(row.night != night for row in rows_by_file.values()):
                 raise NeedsWholePlan(f"the rows of {night} are not where they were")
@@ -118,16 +121,19 @@ class NightNotes:
             If the file was written since the places of its lines were noted.
         """
         if night not in self._records:
-            always = self.nights.head["always"]
-            ranges = always if not night else self.nights.value("records", night) or []
-            records = map(self._ledger.record, self._lines[paths.LEDGER].read_ranges(ranges))
+            always = self.closed_nights.head["always"]
+            ranges = always if not night else self.closed_nights.value("records", night) or []
+            records = map(self._record_reader.record, self._lines[paths.LEDGER].read_ranges(ranges))
             records_by_product = {
                 record.product: record
                 for record in records
-                if record.product not in self._late and record.product not in self.gone
+                if record.product not in self._late_records
+                and record.product not in self.removed_products
             }
             records_by_product |= {
-                product: record for product, (home, record) in self._late.items() if home == night
+                product: record
+                for product, (home, record) in self._late_records.items()
+                if home == night
             }
             self._records[night] = records_by_product
         return self._records[night]
@@ -135,14 +141,16 @@ class NightNotes:
     @property
     def new_nights(self):
         """The nights with late notes that were never closed."""
-        homes = {night for night, _ in self._late.values()} - {""}
+        homes = {night for night, _ in self._late_records.values()} - {""}
         homes |= {row.night for row in self._late_rows.values()}
-        return {night for night in homes if night not in self.nights}
+        return {night for night in homes if night not in self.closed_nights}
 
     def forget(self):
         """Forget the rows and records that were read; they are read again when asked for."""
-        for read in (self._rows, self._records, self._firsts, self._first_rows):
-            read.clear()
+        for values in (
+            self._rows, self._records, self._first_members, self._row_by_first_member,
+        ):  # fmt: skip
+            values.clear()
 
     def nights_in(self, folder):
         """Return the nights of the frames in a raw folder."""
@@ -150,23 +158,23 @@ class NightNotes:
 
     def find_row(self, file):
         """Return the row of a frame of a closed night, or None."""
-        if (row := self._first_rows.get(file)) is not None:
+        if (row := self._row_by_first_member.get(file)) is not None:
             return row
         nights = self.nights_in(posixpath.dirname(file))
-        for rows in (self._firsts_of, self.rows):
+        for read_rows in (self._first_members_of, self.rows):
             for night in nights:
-                if (row := rows(night).get(file)) is not None:
+                if (row := read_rows(night).get(file)) is not None:
                     return row
         return None
 
-    def _firsts_of(self, night):
+    def _first_members_of(self, night):
         """Return {file: row} of the first members of a night's masters."""
-        if night not in self._firsts:
-            firsts = self.nights.take("firsts", night) or ()
-            rows = (row_with_shared_texts(values, self._texts) for values in firsts)
-            self._firsts[night] = {row.file: row for row in rows}
-            self._first_rows |= self._firsts[night]
-        return self._firsts[night]
+        if night not in self._first_members:
+            plain_rows = self.closed_nights.pop_value("firsts", night) or ()
+            rows = (row_with_shared_texts(values, self._texts) for values in plain_rows)
+            self._first_members[night] = {row.file: row for row in rows}
+            self._row_by_first_member |= self._first_members[night]
+        return self._first_members[night]
 
     def find_group(self, product):
         """Return None: a context of open nights holds the groups of closed ones itself."""
@@ -182,7 +190,7 @@ class NightNotes:
         else:
             return None
         for night in nights:
-            if self.nights.is_closed(night) and (record := self.records(night).get(product)):
+            if self.closed_nights.is_closed(night) and (record := self.records(night).get(product)):
                 return record
         return None
 
@@ -201,49 +209,56 @@ class NightNotes:
         stamp = atomic_write.stamp_of(table)
         if not (rows or new_records or removed_products or stamp != self.table_stamp):
             return
-        home = home_of_record(context)
+        find_home = home_finder(context)
         self.table_stamp = stamp
         self._late_rows |= rows
-        self._late = {
-            product: late for product, late in self._late.items() if product not in removed_products
+        self._late_records = {
+            product: home_and_record
+            for product, home_and_record in self._late_records.items()
+            if product not in removed_products
         }
-        self._late |= {product: (home(record), record) for product, record in new_records.items()}
-        self.gone = (self.gone | removed_products) - new_records.keys()
+        self._late_records |= {
+            product: (find_home(record), record) for product, record in new_records.items()
+        }
+        self.removed_products = (self.removed_products | removed_products) - new_records.keys()
         self.touched_folders |= {_folder_of(f"raw/{file}") for file in rows}
         self.touched_folders |= {
             _folder_of(product) for product in (*new_records, *removed_products) if "/" in product
         }
-        first = header_store.first_line_of_rows(store)
-        head = {
-            "rows": {**first, "table": stamp, "folders": sorted(self.touched_folders)},
-            "records": {"fields": job_records.SHORT_FIELDS, "removed": sorted(self.gone)},
-        }
-        late_notes.write_late_notes(
-            self.results,
-            late_notes.LateNotes(
-                head,
-                [
-                    header_store.line_of_row(self._late_rows[file])
-                    for file in sorted(self._late_rows)
-                ],
-                [
-                    ledger.late_line(record, night)
-                    for _, (night, record) in sorted(self._late.items())
-                ],
-            ),
-        )
+        late_notes.write_late_notes(self.results, self._late_notes(store))
         store.table_stamp, store.saved_rows = stamp, dict(store.rows)
         records.saved_records = dict(records)
 
+    def _late_notes(self, store):
+        """Return the late notes: all rows and records that are newer than the closed nights."""
+        heads = {
+            "rows": {
+                **header_store.first_line_of_rows(store),
+                "table": self.table_stamp,
+                "folders": sorted(self.touched_folders),
+            },
+            "records": {
+                "fields": job_records.SHORT_FIELDS,
+                "removed": sorted(self.removed_products),
+            },
+        }
+        rows = [self._late_rows[file] for file in sorted(self._late_rows)]
+        records = sorted(self._late_records.items())
+        return late_notes.LateNotes(
+            heads,
+            [header_store.line_of_row(row) for row in rows],
+            [ledger.late_line(record, night) for _, (night, record) in records],
+        )
+
 
 def _folder_of(file):
-    """Return the name of a file's folder, as a look at folders names it."""
+    """Return the folder of a file, by the name that it has in `State.folders` of the seal."""
     folder = posixpath.dirname(file)
     return folder if "/" in folder else f"{folder}/"
 
 
-def open_ledger(night_notes, nights):
-    """Return the records of open nights and of the archive.
+def ledger_of_nights(night_notes, nights):
+    """Return a ledger with the records of open nights and of the archive.
 
     Parameters
     ----------
@@ -255,11 +270,11 @@ def open_ledger(night_notes, nights):
     -------
     ccdflow.run.ledger.Ledger
     """
-    opened = ledger.Ledger()
+    records = ledger.Ledger()
     for night in ("", *nights):
-        opened.update(night_notes.records(night))
-    opened.saved_records = dict(opened)
-    return opened
+        records.update(night_notes.records(night))
+    records.saved_records = dict(records)
+    return records
 
 
 def changed_values(current, saved_values):
@@ -277,20 +292,20 @@ def changed_values(current, saved_values):
     return {name: value for name, value in current.items() if saved_values.get(name) is not value}
 
 
-def home_of_record(context):
-    """Return a function from a record to its night, '' for none."""
+def home_finder(context):
+    """Return a function that takes a record and returns its night, '' for none."""
     rows = context.store.rows.values()
-    nights = {paths.reduced_frame(row.file): row.night for row in rows}
-    nights |= {paths.calibrated_frame(row.file): row.night for row in rows}
-    segments = {paths.segment(row.night): row.night for row in rows}
-    reach = {kind.name: kind.reach for kind in context.chain}
+    night_by_product = {paths.reduced_frame(row.file): row.night for row in rows}
+    night_by_product |= {paths.calibrated_frame(row.file): row.night for row in rows}
+    night_by_segment = {paths.segment(row.night): row.night for row in rows}
+    reach_by_kind = {kind.name: kind.reach for kind in context.chain}
 
-    def home(record):
+    def find_home(record):
         """Return the night to which a record belongs; '' for those of all nights."""
-        if reach[record.kind] == OF_A_FRAME:
-            return nights[record.product]
-        if reach[record.kind] == OF_A_NIGHT:
-            return segments[record.product.split("/")[1]]
+        if reach_by_kind[record.kind] == OF_A_FRAME:
+            return night_by_product[record.product]
+        if reach_by_kind[record.kind] == OF_A_NIGHT:
+            return night_by_segment[record.product.split("/")[1]]
         return ""
 
-    return home
+    return find_home

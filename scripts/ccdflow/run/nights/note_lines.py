@@ -15,7 +15,7 @@ from ccdflow.files.text_files import notes
 
 
 class NeedsWholePlan(Exception):
-    """Some nights alone do not give the answer: a whole plan is needed.
+    """Some nights cannot be planned without the others: a whole plan is needed.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def first_values(path):
 
 
 def ranges_of(path, names, home_of):
-    """Return the places of the lines in a file of notes, by the home of each line.
+    """Return the ranges of the lines in a file of notes, by the home of each line.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ def ranges_of(path, names, home_of):
     ranges_by_home, last_home = {}, None
     try:
         # The first line is about the whole file.
-        lines = islice(notes.ranges_of_lines(path), 1, None)
-        for name, line in zip_longest(names, lines):
-            if name is None or line is None:
-                number = "more" if name is None else "fewer"
-                raise NeedsWholePlan(f"{path} has {number} lines than it should have")
-            home, (start, length) = home_of(name), line
+        line_ranges = islice(notes.ranges_of_lines(path), 1, None)
+        for name, line_range in zip_longest(names, line_ranges):
+            if name is None or line_range is None:
+                comparison = "more" if name is None else "fewer"
+                raise NeedsWholePlan(f"{path} has {comparison} lines than it should have")
+            home, (start, length) = home_of(name), line_range
             ranges = ranges_by_home.setdefault(home, [])
             if home == last_home and ranges:
                 ranges[-1][1] += length

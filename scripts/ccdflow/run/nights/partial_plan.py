@@ -3,8 +3,8 @@
 The rows and records of closed nights stay on the disk (`ccdflow.run.nights.closed_nights`). The
 kinds plan as they always do: their context lists the open nights only, finds other rows and records
 by name, and has the notes of closed nights for tables, pages and lines. Closed nights that a new
-master changes are opened as well. A doubt raises `NeedsWholePlan`, and the whole archive is
-planned.
+master changes are opened as well. Where this may not be enough, `NeedsWholePlan` is raised, and the
+whole archive is planned.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from ccdflow.files import atomic_write
 from ccdflow.run import job_records, ledger, plan
 from ccdflow.run.context import JobContext
 from ccdflow.run.job import OF_A_MASTER
-from ccdflow.run.nights import archive_counts, closed_nights
+from ccdflow.run.nights import archive_counts
+from ccdflow.run.nights.closed_nights import read_closed_nights
 from ccdflow.run.nights.night_notes import (
     NightNotes,
     changed_values,
-    home_of_record,
-    open_ledger,
+    home_finder,
+    ledger_of_nights,
 )
 from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.products.product_stamps import ProductStamps
 from ccdflow.run.rawframes import inventory, rawfolder
 from ccdflow.run.rawframes.header_store import HeaderStore
-from ccdflow.run.rawframes.raw_verdicts import take_aside
+from ccdflow.run.rawframes.raw_verdicts import mark_bad_frames
 from ccdflow.run.rawframes.rows import SET_ASIDE, is_dated
 
-# After this many attempts to plan with further nights open all nights are planned. Chosen.
+# After this many attempts, each with further nights open, all nights are planned. Chosen: each
+# attempt reads and plans the open nights anew.
 _MOST_ATTEMPTS = 5
 
 
@@ -43,36 +45,36 @@ def plan_changed_nights(run_start, archive_state):
     Parameters
     ----------
     run_start : ccdflow.run.run_start.RunStart
-        Its unsaved records are taken in if they are among those that jobs have left.
+        Its unsaved records are put into the ledger.
     archive_state : ccdflow.run.sealing.seal.State or None
         State of the archive as it is now.
 
     Returns
     -------
     ccdflow.run.plan.Plan
-    files : list of str
-        The records of jobs that are in the ledger now.
+    record_files : list of str
+        The files of records of jobs that are in the ledger now.
 
     Raises
     ------
     NeedsWholePlan
         If the whole archive has to be planned.
     """
-    nights = read_nights(run_start, archive_state)
-    changes = _Changes(run_start.raw, archive_state, nights)
-    opened = changes.nights()
-    nights.changed_nights = frozenset(opened)
+    closed_nights = read_nights(run_start, archive_state)
+    changes = _Changes(run_start.raw, archive_state, closed_nights)
+    open_nights = changes.find_nights()
+    closed_nights.changed_nights = frozenset(open_nights)
     for _ in range(_MOST_ATTEMPTS):
-        attempt = _PlanAttempt(run_start, nights.notes, changes)
-        opened_plan, further_nights = attempt.plan(opened)
+        attempt = _PlanAttempt(run_start, closed_nights.notes, changes)
+        plan_of_nights, further_nights = attempt.plan(open_nights)
         if not further_nights:
-            return opened_plan, attempt.files
-        opened |= further_nights
+            return plan_of_nights, attempt.record_files
+        open_nights |= further_nights
     raise NeedsWholePlan("the nights that have to be opened do not come to an end")
 
 
 def read_nights(run_start, archive_state):
-    """Return the closed nights of an archive with their notes, if they count at all.
+    """Return the closed nights of an archive with their notes, if they are valid.
 
     Parameters
     ----------
@@ -87,20 +89,20 @@ def read_nights(run_start, archive_state):
     Raises
     ------
     NeedsWholePlan
-        If they do not count: the whole archive has to be planned whatever has changed.
+        If they are not valid: the whole archive has to be planned.
     """
     results = run_start.results
-    nights = closed_nights.read_closed_nights(results)
-    if run_start.reading.is_folding:
+    closed_nights = read_closed_nights(results)
+    if run_start.reading.is_case_insensitive:
         raise NeedsWholePlan("the disk of the results does not distinguish capitals")
     if archive_state is None:
         raise NeedsWholePlan("an earlier run has left work, or a folder cannot be looked into")
-    if nights.head["general"] != archive_state.general:
+    if closed_nights.head["general"] != archive_state.general:
         raise NeedsWholePlan("settings, profiles or code have changed")
-    nights.notes = NightNotes(results, nights)
-    if atomic_write.stamp_of(results / paths.INVENTORY) != nights.notes.table_stamp:
+    closed_nights.notes = NightNotes(results, closed_nights)
+    if atomic_write.stamp_of(results / paths.INVENTORY) != closed_nights.notes.table_stamp:
         raise NeedsWholePlan("inventory.csv is not as it was written")
-    return nights
+    return closed_nights
 
 
 # -- what has changed ------------------------------------------------------------------------------
@@ -115,13 +117,13 @@ class _Changes:
         The raw folder.
     archive_state : ccdflow.run.sealing.seal.State
         State of the archive as it is now.
-    nights : ccdflow.run.nights.closed_nights.ClosedNights
+    closed_nights : ccdflow.run.nights.closed_nights.ClosedNights
         With their notes.
 
     Attributes
     ----------
     folders : set of str
-        The folders that changed: of raw frames behind ``raw/``, and of products.
+        The folders that changed: those of raw frames behind ``raw/``, and those of products.
     product_folders : set of str
         The folders of products among them.
     raw_folders : list of str
@@ -130,9 +132,9 @@ class _Changes:
         The stamps of the raw frames in the folders that changed.
     """
 
-    def __init__(self, raw, archive_state, nights):
-        self._raw_folder, self._notes, self._nights = raw, nights.notes, nights
-        noted_folders, current_folders = nights.head["folders"], archive_state.folders
+    def __init__(self, raw, archive_state, closed_nights):
+        self._raw_folder, self._notes, self._closed_nights = raw, closed_nights.notes, closed_nights
+        noted_folders, current_folders = closed_nights.head["folders"], archive_state.folders
         self.folders = {
             name
             for name in noted_folders.keys() | current_folders.keys()
@@ -163,27 +165,27 @@ class _Changes:
         except OSError as error:
             raise NeedsWholePlan(f"{folder} cannot be read: {error}") from None
 
-    def nights(self):
-        """Return the nights that changed, as far as names of folders show."""
-        nights = self._nights.nights
+    def find_nights(self):
+        """Return the nights that are to be opened, by the folders that changed."""
+        nights = self._closed_nights.nights
         # Products that were made shortly before the machine stopped may be missing on the disk.
-        boots = self._nights.column("boots").items()
-        changed = {night for night, boots_of_night in boots if _is_doubted(boots_of_night)}
-        # A run reports on the last night, so that one is opened; nights with new notes were never
-        # closed.
-        changed |= {max(nights), *(self._notes.new_nights)}
+        boots = self._closed_nights.column("boots").items()
+        changed_nights = {night for night, safe_times in boots if _needs_check(safe_times)}
+        # A run reports on the last night, which is therefore opened. Nights that have late notes
+        # alone were never closed.
+        changed_nights |= {max(nights), *(self._notes.new_nights)}
         for folder in self.raw_folders:
-            changed.update(self._notes.nights_in(folder))
-        segments = {paths.segment(night): night for night in nights}
+            changed_nights.update(self._notes.nights_in(folder))
+        night_by_segment = {paths.segment(night): night for night in nights}
         for name in self.product_folders:
             raw_folder, segment = paths.home_of(name)
             if raw_folder is not None:
-                changed.update(self._notes.nights_in(raw_folder))
-            elif segment in segments:
-                changed.add(segments[segment])
-        return changed
+                changed_nights.update(self._notes.nights_in(raw_folder))
+            elif segment in night_by_segment:
+                changed_nights.add(night_by_segment[segment])
+        return changed_nights
 
-    def check(self, rows):
+    def check_folders(self, rows):
         """Raise `NeedsWholePlan` where a folder changed that belongs to none of the open nights.
 
         Parameters
@@ -198,9 +200,9 @@ class _Changes:
         """
         folders = {posixpath.dirname(file) for file in rows}
         segments = {paths.segment(row.night) for row in rows.values()}
-        changed = set(self.raw_folders)
+        changed_folders = set(self.raw_folders)
         for file in rows:
-            if posixpath.dirname(file) in changed and file not in self.stamps:
+            if posixpath.dirname(file) in changed_folders and file not in self.stamps:
                 raise NeedsWholePlan(f"{file} is gone")
             if not rawfolder.is_plain_name(file):
                 raise NeedsWholePlan(f"{file!r} is not a plain name")
@@ -209,11 +211,20 @@ class _Changes:
                 raise NeedsWholePlan(f"{name} belongs to no open night")
 
 
-def _is_doubted(boots):
-    """Return whether the machine started since products were made, or all are on the disk now."""
+def _needs_check(safe_times):
+    """Return whether a night is opened to see whether its latest products are on the disk.
+
+    They may be missing if the machine has started since. Once enough time has passed they are on
+    the disk, and are noted so.
+
+    Parameters
+    ----------
+    safe_times : dict of str to float
+        Time from which products are on the disk, s since the epoch, by start of the machine.
+    """
     return any(
-        boot != job_records.boot_id() or time.time() >= valid_until
-        for boot, valid_until in boots.items()
+        boot != job_records.boot_id() or time.time() >= safe_time
+        for boot, safe_time in safe_times.items()
     )
 
 
@@ -224,7 +235,7 @@ def _is_of_open_night(name, folders, segments):
         return raw_folder in folders
     if segment is not None:
         return segment in segments
-    # A camera's folder: its products of all nights are planned in any case.
+    # The products in a camera's folder, which are of all nights, are planned in any case.
     return name.partition("/")[0] == "detector" and name.count("/") < 2
 
 
@@ -237,12 +248,12 @@ def _masters_without_steps(groups):
 
 
 class _PlanAttempt:
-    """A try to plan with some nights open.
+    """An attempt to plan with some nights open.
 
     Parameters
     ----------
     run_start : ccdflow.run.run_start.RunStart
-        All that the run begins with.
+        The state and the settings with which the run begins.
     notes : NightNotes
         Notes of the closed nights.
     changes : _Changes
@@ -250,16 +261,16 @@ class _PlanAttempt:
 
     Attributes
     ----------
-    files : list of str
-        The records of jobs that are in the ledger now.
+    record_files : list of str
+        The files of records of jobs that are in the ledger now.
     """
 
     def __init__(self, run_start, notes, changes):
         self._run_start, self._chain = run_start, run_start.chain
-        self._notes, self._nights, self._changes = notes, notes.nights, changes
-        self.files = []
+        self._notes, self._closed_nights, self._changes = notes, notes.closed_nights, changes
+        self.record_files = []
 
-    def plan(self, opened):
+    def plan(self, open_nights):
         """Return (plan, nights that have to be opened as well).
 
         Raises
@@ -268,12 +279,13 @@ class _PlanAttempt:
             If no night would stay closed, a raw file is missing, or a change belongs to no open
             night.
         """
-        nights = self._nights
-        nights.opened_nights = set(opened)
-        if not nights.unopened_nights:
+        closed_nights = self._closed_nights
+        closed_nights.opened_nights = set(open_nights)
+        if not closed_nights.unopened_nights:
             raise NeedsWholePlan("all nights have changed, or need what has changed")
-        store, records = self._store(opened), open_ledger(self._notes, sorted(opened))
-        records_taken = self._take_in(store, records)
+        store = self._store(open_nights)
+        records = ledger_of_nights(self._notes, sorted(open_nights))
+        new_records = self._add_job_records(store, records)
         inventory.update(
             store,
             self._run_start.reading,
@@ -282,49 +294,50 @@ class _PlanAttempt:
             progress=self._run_start.progress,
         )
         rows = dict(store.rows)
-        further_nights = {row.night for row in rows.values() if nights.is_closed(row.night)}
+        further_nights = {row.night for row in rows.values() if closed_nights.is_closed(row.night)}
         if further_nights:
             return None, further_nights
         if any(row.gone for row in rows.values()):
             raise NeedsWholePlan("a raw file is missing")
-        self._changes.check(rows)
+        self._changes.check_folders(rows)
         context = self._context(store, records)
-        self._check_homes(context, records_taken)
-        opened_plan = plan.make_plan(
+        self._check_homes(context, new_records)
+        plan_of_nights = plan.make_plan(
             context, stamps=ProductStamps(context.results, self._changes.product_folders)
         )
-        opened_plan.planned_counts[self._chain.first.name] = opened_plan.planned_counts.get(
-            self._chain.first.name, 0
-        ) + archive_counts.frames_asked_of_closed_nights(context)
-        return opened_plan, self._dependent_nights(context, opened_plan)
+        first_kind = self._chain.first.name
+        plan_of_nights.planned_counts[first_kind] = plan_of_nights.planned_counts.get(
+            first_kind, 0
+        ) + archive_counts.n_frames_of_closed_nights(context)
+        return plan_of_nights, self._dependent_nights(context, plan_of_nights)
 
-    def _take_in(self, store, records):
-        """Take the records that jobs have left into the ledger, and return them by product."""
+    def _add_job_records(self, store, records):
+        """Put the records that jobs have left into the ledger, and return them by product."""
         unsaved = self._run_start.unsaved_records
         if unsaved is None:
             return {}
         earlier_records = dict(records)
-        self.files, unmade = ledger.fold(
+        self.record_files, unmade = ledger.fold(
             self._notes.results, records, checks_files=True, noted_records=unsaved
         )
-        take_aside(store, unmade)
+        mark_bad_frames(store, unmade)
         return changed_values(records, earlier_records)
 
     def _check_homes(self, context, records):
         """Raise `NeedsWholePlan` where a record is not of an open night."""
-        home = home_of_record(context)
+        find_home = home_finder(context)
         for record in records.values():
             try:
-                night = home(record)
+                night = find_home(record)
             except KeyError:
                 raise NeedsWholePlan(f"{record.product} belongs to no open night") from None
-            if night and self._nights.is_closed(night):
+            if night and self._closed_nights.is_closed(night):
                 raise NeedsWholePlan(f"{record.product} belongs to a closed night")
 
-    def _store(self, opened):
+    def _store(self, open_nights):
         """Return the store of the rows of the open nights."""
         rows = {}
-        for night in sorted(opened):
+        for night in sorted(open_nights):
             rows |= self._notes.rows(night)
         store = HeaderStore(
             rows=rows, shared=dict(self._notes.shared),
@@ -347,65 +360,70 @@ class _PlanAttempt:
             chain=self._chain,
             outdated_files=frozenset(inventory.outdated_files(store, reading)),
             cameras=reading.cameras,
-            closed_nights=self._nights,
+            closed_nights=self._closed_nights,
             other_nights=self._notes,
         )
         _restore_closed_nights(context)
         return context
 
-    def _dependent_nights(self, context, partial):
+    def _dependent_nights(self, context, plan_of_nights):
         """Return the closed nights that depend on the products of this plan."""
-        nights, reach = self._nights, {kind.name: kind.reach for kind in self._chain}
-        masters = {}
+        closed_nights = self._closed_nights
+        reach_by_kind = {kind.name: kind.reach for kind in self._chain}
+        groups_by_night = {}
         for group in context.groups.values():
-            if reach[group.kind] == OF_A_MASTER:
-                masters.setdefault(group.night_of_page, {})[group.product] = group
+            if reach_by_kind[group.kind] == OF_A_MASTER:
+                groups_by_night.setdefault(group.night_of_page, []).append(group)
         nights_with_new_masters = {
-            job.night for job in partial.jobs.values() if reach[job.kind] == OF_A_MASTER
+            job.night
+            for job in plan_of_nights.jobs.values()
+            if reach_by_kind[job.kind] == OF_A_MASTER
         }
         new_groups = []
-        for night in nights.opened_nights | masters.keys():
-            current_groups = list(masters.get(night, {}).values())
-            noted_groups = nights.groups_of(night)
+        for night in closed_nights.opened_nights | groups_by_night.keys():
+            current_groups = groups_by_night.get(night, [])
+            noted_groups = closed_nights.groups_of(night)
             is_new = (
                 _masters_without_steps(noted_groups) != _masters_without_steps(current_groups)
                 or night in nights_with_new_masters
             )
-            if is_new and not nights.is_closed(night):
+            if is_new and not closed_nights.is_closed(night):
                 new_groups += current_groups + noted_groups
         if new_groups:
             self._check_order(new_groups)
             self._check_copies(context, new_groups)
         return {
             night for kind in self._chain for night in kind.nights_to_open(context, new_groups)
-        } - nights.opened_nights
+        } - closed_nights.opened_nights
 
     def _check_order(self, new_groups):
-        """Raise `NeedsWholePlan` where a master is not of a later night than all closed ones."""
-        last = max(filter(is_dated, self._nights.unopened_nights), default="")
+        """Raise `NeedsWholePlan` unless new masters are of later nights than all closed ones."""
+        last = max(filter(is_dated, self._closed_nights.unopened_nights), default="")
         if not all(
             is_dated(group.night_of_page) and group.night_of_page > last for group in new_groups
         ):
             raise NeedsWholePlan("a night with masters of its own is not the last one")
 
     def _check_copies(self, context, new_groups):
-        """Raise `NeedsWholePlan` where a new frame holds the same as one of a closed night."""
-        prints = {context.row(file).fingerprint for group in new_groups for file in group.files}
-        prints_by_night = self._nights.column("prints")
-        for night in self._nights.unopened_nights:
-            if not prints.isdisjoint(prints_by_night[night].split()):
+        """Raise `NeedsWholePlan` where a new frame is a copy of one of a closed night."""
+        fingerprints = {
+            context.row(file).fingerprint for group in new_groups for file in group.files
+        }
+        noted_fingerprints = self._closed_nights.column("prints")
+        for night in self._closed_nights.unopened_nights:
+            if not fingerprints.isdisjoint(noted_fingerprints[night].split()):
                 raise NeedsWholePlan(f"a frame is a copy of one of {night}")
 
 
 def _restore_closed_nights(context):
     """Give a context the values that the notes of its closed nights have."""
-    nights = context.closed_nights
-    for night in nights.unopened_nights:
-        for group in nights.groups_of(night):
+    closed_nights = context.closed_nights
+    for night in closed_nights.unopened_nights:
+        for group in closed_nights.groups_of(night):
             context.groups[group.product] = group
-    nights.masters = frozenset(context.groups)
+    closed_nights.masters = frozenset(context.groups)
     for kind in context.chain:
-        kind.restore(context, nights.notes_of_kind(kind.name))
+        kind.restore(context, closed_nights.notes_of_kind(kind.name))
 
 
 def plan_again(context):
@@ -425,7 +443,7 @@ def plan_again(context):
     NeedsWholePlan
         If the whole archive has to be planned.
     """
-    fresh = replace(
+    new_context = replace(
         context,
         jobs={},
         jobs_elsewhere={},
@@ -435,9 +453,9 @@ def plan_again(context):
         _lookups={},
     )
     if context.closed_nights is None:
-        return plan.make_plan(fresh)
-    _restore_closed_nights(fresh)
-    return plan.make_plan(fresh, stamps=ProductStamps(context.results))
+        return plan.make_plan(new_context)
+    _restore_closed_nights(new_context)
+    return plan.make_plan(new_context, stamps=ProductStamps(context.results))
 
 
 # -- what a run changed ----------------------------------------------------------------------------

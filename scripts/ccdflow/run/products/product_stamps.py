@@ -111,7 +111,7 @@ class _Sweep:
 
     def __init__(self, raw):
         self.stamps, self.problems = {}, {}
-        self._raw, self._kernel_mounts = raw, rawfolder.devices()
+        self._raw, self._kernel_mounts = raw, rawfolder.kernel_trees()
 
     def visit(self, folder, prefix, parents=(), *, is_link):
         """Note the stamps of the files in a folder, and of those in folders below it.

@@ -1,6 +1,6 @@
-"""Many headers read at once, by several processes.
+"""The headers of many files read at once, by several processes.
 
-A process that dies costs only time: its frames are read here.
+If a process dies, this process reads its files: nothing but time is lost.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import chain
 from ccdflow.run.processes.helper_processes import LOST_ERRORS, ask, helper_process
 
 FRAMES_A_PROCESS = 500
-"""One more process starts for each of this many frames: reading them takes as long as its start."""
+"""Frames for each further process: to read them takes as long as to start the process."""
 
-# A process gets this many files at once: one question costs as much as a few headers.
-_CHUNK = 100
-# Chosen: this many processes, at most, read headers; more would wait for the disk.
+# A process gets this many files at once: to send a list takes as long as to read a few headers.
+_FILES_PER_CHUNK = 100
+# At most this many processes read headers. Chosen: more would wait for the disk.
 _MOST_PROCESSES = 8
 
 
@@ -27,8 +27,8 @@ def read_all(read, files, *, cores):
     Parameters
     ----------
     read : callable
-        Called with a list of some of ``files``, returns a list of as many results; it and they can
-        be pickled.
+        Takes a list of some of ``files`` and returns a list of as many results. The function, its
+        argument and its results can be pickled.
     files : list of object
         Arguments of ``read``.
     cores : int
@@ -45,18 +45,20 @@ def read_all(read, files, *, cores):
             yield from chain.from_iterable(pool.map(read, ([file] for file in files)))
         return
     free_processes = queue.SimpleQueue()
-    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+    chunks = [
+        files[start : start + _FILES_PER_CHUNK] for start in range(0, len(files), _FILES_PER_CHUNK)
+    ]
 
     def read_chunk(chunk):
-        """Read the headers of some files by a free process, here if it was lost."""
-        reader = free_processes.get()
+        """Return the results of some files, by a free process; by this one if that has died."""
+        process = free_processes.get()
         try:
-            (answer,) = ask(reader, [chunk])
+            (answer,) = ask(process, [chunk])
             return answer
         except LOST_ERRORS:
             return read(chunk)
         finally:
-            free_processes.put(reader)
+            free_processes.put(process)
 
     with ExitStack() as stack:
         for _ in range(n_processes):

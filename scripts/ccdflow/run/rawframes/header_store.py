@@ -32,10 +32,11 @@ from ccdflow.run.rawframes.rows import (
 )
 
 READING_VERSION = 14
-"""Raise it when a change to the reading of headers alters a value of a row: all are read again."""
+"""Raise it when a change to the reading of headers alters a value of a row: all headers are then
+read again."""
 
 # The indices of geometry and recipe in the plain values of a row.
-_GEOMETRY, _RECIPE = (3 + OWN_TEXTS.index(name) for name in ("geometry", "recipe"))
+_GEOMETRY_INDEX, _RECIPE_INDEX = (3 + OWN_TEXTS.index(name) for name in ("geometry", "recipe"))
 
 
 @dataclass
@@ -57,10 +58,12 @@ class HeaderStore:
         Whether some of the rows are in the late notes; the next writing puts them among the others.
     tracebacks : dict of str to str
         Tracebacks of unforeseen errors in the reading of files.
-    rewritten : set of str
-        Files that keep their rows, as the last reading found them incomplete or changing.
+    rewritten_files : set of str
+        Files that keep their earlier rows, because the last reading found them incomplete or
+        changing.
     texts : dict of str to str
-        Equal texts are kept once, as thousands of rows share them.
+        The texts of the rows, each by itself: equal texts, which thousands of rows have, are kept
+        once.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class HeaderStore:
     reason_by_file: dict[str, str] = field(default_factory=dict, compare=False)
     has_late_notes: bool = field(default=False, compare=False)
     tracebacks: dict[str, str] = field(default_factory=dict, compare=False)
-    rewritten: set[str] = field(default_factory=set, compare=False)
+    rewritten_files: set[str] = field(default_factory=set, compare=False)
     texts: dict[str, str] = field(default_factory=dict, compare=False)
     _geometries: dict[str, Geometry] = field(default_factory=dict, compare=False, repr=False)
     _names: dict[object, str] = field(default_factory=dict, compare=False, repr=False)
@@ -87,13 +90,14 @@ class HeaderStore:
         """Return the `ReductionRecipe` of a name, as in ``Row.recipe``."""
         return ReductionRecipe.from_canonical(self.shared[name])
 
-    def keep(self, value):
-        """Remember a JSON-able value and return its name."""
-        # Neighbours share one object.
+    def share_value(self, value):
+        """Put a JSON-able value among the shared ones, and return its name."""
+        # Neighbouring frames have the same object.
         for known_value, name in self._last_values:
             if known_value is value:
                 return name
-        # Thousands of frames have the same few values; a canonical text takes five times longer.
+        # Thousands of frames have the same few values: to pickle one takes a fifth of the time of
+        # its canonical text.
         pickled = pickle.dumps(value)
         name = self._names.get(pickled)
         if name is None:
@@ -103,11 +107,11 @@ class HeaderStore:
         return name
 
     def add(self, row):
-        """Put a row in its place."""
+        """Put a row into the store, in place of an earlier one of its file."""
         self.rows[row.file] = row_with_shared_texts(plain_row(row), self.texts)
 
-    def add_read(self, values, geometry, recipe):
-        """Put a row that was read in its place.
+    def add_read_row(self, values, geometry, recipe):
+        """Put a row that was read from a file into the store, with its geometry and recipe.
 
         Parameters
         ----------
@@ -117,20 +121,23 @@ class HeaderStore:
             In canonical form.
         """
         if geometry is not None:
-            values[_GEOMETRY], values[_RECIPE] = self.keep(geometry), self.keep(recipe)
+            values[_GEOMETRY_INDEX], values[_RECIPE_INDEX] = (
+                self.share_value(geometry),
+                self.share_value(recipe),
+            )
         row = self.rows[values[0]] = row_with_shared_texts(values, self.texts)
         if geometry is None and row.status == OK and not row.gone:
-            self.rewritten.add(row.file)
+            self.rewritten_files.add(row.file)
 
 
 # -- the store on disk ---------------------------------------------------------------------------
 
 
 def load_store(results):
-    """Read the store of a results folder; an absent or unreadable one is an empty one.
+    """Return the store of a results folder; an empty one if it is absent or unreadable.
 
-    The loss of the store costs time, never a product: all headers are read again. They are read
-    again as well where another version read them; rows of missing raw files are kept.
+    The loss of the store costs time, never a product: all headers are read again. They are also
+    read again if another version of ccdflow read them. Rows of missing raw files are kept.
     """
     head, lines = notes.read_headed(Path(results) / paths.HEADERS)
     if not {"facts", "shared", "table"} <= head.keys():
@@ -159,12 +166,12 @@ def load_store(results):
 
 def _drop_unreadable(store):
     """Drop the rows whose geometry or recipe another version wrote in a form that is unknown."""
-    readable = {}
+    is_readable_by_names = {}
     for file, row in list(store.rows.items()):
         names = (row.geometry, row.recipe)
-        if names not in readable:
-            readable[names] = _is_readable(store, *names)
-        if not readable[names]:
+        if names not in is_readable_by_names:
+            is_readable_by_names[names] = _is_readable(store, *names)
+        if not is_readable_by_names[names]:
             del store.rows[file]
             for name in names:
                 store.shared.pop(name, None)
@@ -211,8 +218,8 @@ class RowReader:
             head.get(name, form[name]) != form[name]
             for name in ("reading", "facts", "fields", "shared_fields")
         )
-        is_table_as_now = all(head.get(n, form[n]) == form[n] for n in ("form", "columns"))
-        self.table_stamp = tuple(head["table"]) if is_table_as_now else ()
+        has_present_form = all(head.get(n, form[n]) == form[n] for n in ("form", "columns"))
+        self.table_stamp = tuple(head["table"]) if has_present_form else ()
 
     def row(self, line):
         """Return the row of a line.
@@ -223,18 +230,22 @@ class RowReader:
             If the line has not the fields that the first line names.
         """
         file, stamp, values, *texts = _decode(line)[0]
-        facts = Facts(values) if self._has_same_facts else Facts.of(_by_name(self._facts, values))
+        facts = (
+            Facts(values)
+            if self._has_same_facts
+            else Facts.of(_values_by_name(self._facts, values))
+        )
         if self._has_same_fields:
             texts = older_rows.with_later_fields(texts)
         else:
-            text_of = _by_name(self._fields, texts)
-            texts = [text_of.get(name, "") for name in OWN_TEXTS]
+            text_by_field = _values_by_name(self._fields, texts)
+            texts = [text_by_field.get(name, "") for name in OWN_TEXTS]
         stamp = ANOTHER_VERSION if self.is_of_another_version else tuple(stamp)
         return Row(file, stamp, facts, *texts)
 
 
-def _by_name(names, values):
-    """Return values by their names: as many as there are names, else `ValueError`."""
+def _values_by_name(names, values):
+    """Return values by their names; raise `ValueError` if there are more or fewer than names."""
     return dict(zip(names, values, strict=True))
 
 
@@ -242,22 +253,25 @@ def _by_name(names, values):
 def _form_of_lines():
     """Return the form of the lines of rows and of the table, as JSON gives it.
 
-    A row whose fields have other names was written by another version, so that nobody need count
-    up `READING_VERSION` for them.
+    Rows whose fields have other names are known by these names to be of another version: a new name
+    needs no higher `READING_VERSION`.
     """
-    shared = (Geometry, Amplifier, ReductionRecipe)
+    shared_classes = (Geometry, Amplifier, ReductionRecipe)
     return {
         "reading": READING_VERSION,
         "facts": list(FACTS),
         "fields": list(OWN_TEXTS),
-        "shared_fields": {kept.__name__: [each.name for each in fields(kept)] for kept in shared},
+        "shared_fields": {
+            shared_class.__name__: [each.name for each in fields(shared_class)]
+            for shared_class in shared_classes
+        },
         "form": TABLE_VERSION,
         "columns": list(COLUMNS),
     }
 
 
 def first_line_of_rows(store):
-    """Return the values of the first line above the rows of a store, whose table is as noted."""
+    """Return the values of the first line of the notes on rows, with the stamp of the table."""
     return {**_form_of_lines(), "table": store.table_stamp, "shared": store.shared}
 
 
@@ -282,12 +296,12 @@ def save_store(results, store):
     """
     earlier_stamp = store.table_stamp
     path = Path(results) / paths.INVENTORY
-    is_unchanged = _are_saved_rows(store.rows, store.saved_rows)
-    is_known = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
-    if not is_unchanged or not is_known:
-        write_inventory(results, store, earlier_rows=store.saved_rows if is_known else None)
+    has_saved_rows = _are_saved_rows(store.rows, store.saved_rows)
+    has_saved_table = earlier_stamp and atomic_write.stamp_of(path) == earlier_stamp
+    if not has_saved_rows or not has_saved_table:
+        write_inventory(results, store, earlier_rows=store.saved_rows if has_saved_table else None)
         store.table_stamp = atomic_write.stamp_of(path)
-    if is_unchanged and store.table_stamp == earlier_stamp and not store.has_late_notes:
+    if has_saved_rows and store.table_stamp == earlier_stamp and not store.has_late_notes:
         return
     names_in_use = {name for row in store.rows.values() for name in (row.geometry, row.recipe)}
     rows = map(line_of_row, sorted(store.rows.values(), key=lambda row: row.file))
@@ -299,7 +313,7 @@ def save_store(results, store):
 
 
 def _are_saved_rows(rows, saved_rows):
-    """Return whether all rows are the objects that were saved: none is changed in place."""
+    """Return whether all rows are the objects that were saved: a changed row is a new object."""
     return len(rows) == len(saved_rows) and all(
         saved_rows.get(name) is row for name, row in rows.items()
     )

@@ -1,8 +1,8 @@
 """The rows of all raw frames, brought up to date by reading only new and changed files.
 
 The store from run to run (`header_store.HeaderStore`) holds a file's size and times beside the
-values of its header, so that a file that looks untouched is not opened. `inventory.csv` is made of
-it and holds no times, so it changes only with its values.
+values of its header, so that a file that looks untouched is not opened. `inventory.csv` is written
+from the store. It holds no times, so that it changes only if a value changes.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def update(
     cores : int
         Number of processes that may read headers.
     stamps_of_files : dict of str to tuple, optional
-        The raw files of the folder, with size and times: it is not looked through then.
+        Size and times of each raw file of the folder, which is then not searched.
 
     Returns
     -------
     gone : list of str
-        Files that were there before and are not any more; their rows are still in the store.
+        Files with rows in the store that are no longer in the folder.
     """
     now = time.time() if now is None else now
-    store.rewritten.clear()
+    store.rewritten_files.clear()
     stamps, problems = (
         find_frames(settings.raw, settings.results)
         if stamps_of_files is None
@@ -59,7 +59,7 @@ def update(
         file
         for file, stamp in stamps.items()
         if not _is_current(store.rows.get(file), stamp, hashes)
-        or _is_asked_for_again(store.rows[file], products_to_reread)
+        or _is_to_be_reread(store.rows[file], products_to_reread)
     ]
     read_rows = RawRowReader(settings, hashes, now)
     files = [(file, stamps[file], _known_row(store, file)) for file in stale_files]
@@ -67,7 +67,7 @@ def update(
     for file, problem in problems.items():
         store.add(unread_row(file).with_verdict(SET_ASIDE, problem.text_with_remedy))
     refuse_twins(store, stamps)
-    if settings.is_folding:
+    if settings.is_case_insensitive:
         refuse_spellings(store, stamps)
     return sorted(set(store.rows) - set(stamps) - set(problems))
 
@@ -93,7 +93,7 @@ def _read_headers(store, read_rows, files, *, cores, progress):
     """
     answers = header_reading.read_all(read_rows, files, cores=cores)
     for count, (values, geometry, recipe, traceback) in enumerate(answers, start=1):
-        store.add_read(values, geometry, recipe)
+        store.add_read_row(values, geometry, recipe)
         if traceback:
             file, *_ = files[count - 1]
             store.tracebacks[file] = traceback
@@ -101,15 +101,15 @@ def _read_headers(store, read_rows, files, *, cores, progress):
             progress(count, len(files))
 
 
-def _is_asked_for_again(row, products_to_reread):
-    """Return whether a frame that is set aside is to be looked at once more."""
+def _is_to_be_reread(row, products_to_reread):
+    """Return whether a frame is set aside and its file is to be read once more."""
     return row.status == SET_ASIDE and (
         products_to_reread is None or paths.reduced_frame(row.file) in products_to_reread
     )
 
 
 def outdated_files(store, settings):
-    """Return the files that are gone and whose camera was edited since: nothing can be redone.
+    """Return the missing raw files whose camera was edited since: they cannot be reduced again.
 
     Parameters
     ----------
@@ -120,24 +120,25 @@ def outdated_files(store, settings):
     -------
     set of str
     """
-    gone = [row for row in store.rows.values() if row.gone]
-    if not gone:
+    rows_of_missing_files = [row for row in store.rows.values() if row.gone]
+    if not rows_of_missing_files:
         return set()
     hashes = ReadingHashes(settings)
     cameras = {camera.name: camera for camera in settings.cameras}
 
     def is_outdated(row):
+        """Return whether the present settings would reduce the frame of a row in another way."""
         if not hashes.has_same_pixels(row.basis, row.camera):
             return True
         camera = cameras.get(row.camera) or cameras_module.generic_camera([])
         recipe = camera.recipe(settings.reduction).for_geometry(store.geometry(row.geometry))
         return recipe.canonical() != store.shared[row.recipe]
 
-    return {row.file for row in gone if is_outdated(row)}
+    return {row.file for row in rows_of_missing_files if is_outdated(row)}
 
 
 def _is_current(row, stamp, hashes):
-    """Return whether a row holds for a file as it is now, and for settings and profile."""
+    """Return whether a row is that of the present file, with the present settings and profile."""
     return (
         row is not None
         and row.stamp == stamp

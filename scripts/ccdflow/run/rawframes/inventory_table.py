@@ -16,7 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of inventory.csv."""
 
-_NUMBERS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
+_NUMBER_COLUMNS = {"exptime", "naxis1", "naxis2", "gain", "rdnoise"}
 
 
 TABLE_VERSION = 1
@@ -41,7 +41,7 @@ def write_inventory(results, store, *, earlier_rows=None):
     results : path-like
     store : ccdflow.run.rawframes.header_store.HeaderStore
     earlier_rows : dict of str to ccdflow.run.rawframes.rows.Row, optional
-        The rows that the file is known to have.
+        The rows that the file has now, if they are known.
 
     Returns
     -------
@@ -54,10 +54,10 @@ def write_inventory(results, store, *, earlier_rows=None):
 
 def read_inventory(path):
     """Read an inventory: text cells as text, numbers as numbers."""
-    # Imported here, as no run reads the table so, and pandas takes 0.3 s to import.
+    # Imported here: pandas takes 0.3 s to import, and no run reads the table in this way.
     import pandas as pd
 
-    types = {name: str for name in COLUMNS if name not in _NUMBERS}
+    types = {name: str for name in COLUMNS if name not in _NUMBER_COLUMNS}
     return pd.read_csv(
-        path, dtype=types, keep_default_na=False, na_values={n: [""] for n in _NUMBERS}
+        path, dtype=types, keep_default_na=False, na_values={n: [""] for n in _NUMBER_COLUMNS}
     )

@@ -13,9 +13,9 @@ from ccdflow.camera.imagetypes import (
 from ccdflow.camera.profile_lines import condition_text, type_rule_text
 from ccdflow.run.rawframes.rows import OK, RowMark
 
-# Values that a rule of a line names at most.
+# A rule in a line names at most this many values.
 _MOST_VALUES = 8
-# The word in the place of a type that only a person knows.
+# The word for a type that only the user knows.
 _ANY_TYPE = "TYPE"
 
 
@@ -44,25 +44,25 @@ def untyped_lines(store):
 def _line_on_camera(camera, rows):
     """Return the line on the rows of a camera's frames, which are in the order of their files."""
     first = rows[0]
-    how_many = f" (the first of {len(rows)} frames)" if len(rows) > 1 else ""
-    written = first.facts["imagetyp"]
-    words = f"{written!r} is no known type" if written else "no card says it"
-    rules = _rules_of(rows)
+    number_text = f" (the first of {len(rows)} frames)" if len(rows) > 1 else ""
+    imagetyp = first.facts["imagetyp"]
+    problem = f"{imagetyp!r} is no known type" if imagetyp else "no card says it"
+    rules = _texts_of_rules(rows)
     types = ", ".join(each for each in TYPES if each != "other")
-    allowed = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
+    choice = f" ({_ANY_TYPE}: {types})" if any(_ANY_TYPE in rule for rule in rules) else ""
     return (
-        f"image type unknown: {camera}: {first.file}{how_many}: {words}, so they are in no master"
-        f" and not calibrated; if these rules are right, write into config/cameras/{camera}.yaml:"
-        f" recognise: {_condition_of(first)} and types: [{', '.join(rules)}]{allowed}"
+        f"image type unknown: {camera}: {first.file}{number_text}: {problem}, so they are in no"
+        f" master and not calibrated; if these rules are right, write into"
+        f" config/cameras/{camera}.yaml: recognise: {_condition_of(first)}"
+        f" and types: [{', '.join(rules)}]{choice}"
     )
 
 
 def biasless_lines(store):
-    """Return a line for each camera whose bias level stays in its darks, as it has no bias.
+    """Return a line for each camera without biases whose darks still hold the bias level.
 
-    Amateurs often take darks and dark flats, and no bias. A dark of a few seconds is a bias with
-    next to no dark current; with it all darks serve, as those of the frames' exposure hold the same
-    bias.
+    Amateurs often take darks and dark flats, and no bias. A dark of a few seconds has next to no
+    dark current, and can serve as a bias: with it the bias level of all other darks is known.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def biasless_lines(store):
     darks, cameras_with_bias = {}, set()
     for row in store.rows.values():
         # A bias whose overscan was subtracted does not hold the level of these darks. The notes of
-        # closed nights leave it out, so that the line would come and go with them.
+        # closed nights leave such biases out: if they counted, the line would come and go as nights
+        # are closed.
         if row.status != OK or row.gone or not row.has(RowMark.NO_OVERSCAN):
             continue
         if row.facts["type"] == "bias":
@@ -85,13 +86,15 @@ def biasless_lines(store):
     lines = []
     for camera in sorted(darks.keys() - cameras_with_bias):
         seconds = [row.facts["exptime"] for row in darks[camera]]
-        shortest = min((number for number in seconds if number not in ("", None)), default=None)
-        if shortest is not None:
-            lines.append(_line_on_biasless(camera, darks[camera], shortest))
+        shortest_exposure = min(
+            (number for number in seconds if number not in ("", None)), default=None
+        )
+        if shortest_exposure is not None:
+            lines.append(_line_on_biasless(camera, darks[camera], shortest_exposure))
     return lines
 
 
-def _line_on_biasless(camera, rows, shortest):
+def _line_on_biasless(camera, rows, shortest_exposure):
     """Return the line on a camera without biases.
 
     Parameters
@@ -99,16 +102,20 @@ def _line_on_biasless(camera, rows, shortest):
     camera : str
     rows : list of ccdflow.run.rawframes.rows.Row
         Its darks.
-    shortest : float
+    shortest_exposure : float
         The least of their exposures, seconds.
     """
-    first = min((row for row in rows if row.facts["exptime"] == shortest), key=lambda row: row.file)
-    words = sorted({row.facts["imagetyp"] for row in rows if row.facts["exptime"] == shortest})
-    rule = type_rule_text("bias", imagetyp=words, exptime=[("max", shortest)])
+    first = min(
+        (row for row in rows if row.facts["exptime"] == shortest_exposure), key=lambda row: row.file
+    )
+    imagetyps = sorted(
+        {row.facts["imagetyp"] for row in rows if row.facts["exptime"] == shortest_exposure}
+    )
+    rule = type_rule_text("bias", imagetyp=imagetyps, exptime=[("max", shortest_exposure)])
     return (
         f"no bias: {camera}: no card names the overscan of its darks, and no bias holds"
         " the same level: it stays in them, and no dark can be combined. Take biases; or let the"
-        f" shortest serve as such, as {first.file} of {shortest:g} s: write into"
+        f" shortest serve as such, as {first.file} of {shortest_exposure:g} s: write into"
         f" config/cameras/{camera}.yaml: recognise: {_condition_of(first)} and types: [{rule}]"
     )
 
@@ -123,14 +130,14 @@ def _condition_of(row):
     return f"{{NAXIS1: {row.facts['naxis1']}}}"
 
 
-def _rules_of(rows):
-    """Return the rules that give each of some rows a type, the first that holds first."""
+def _texts_of_rules(rows):
+    """Return the rules that give each of some rows a type: the first one that matches counts."""
     values_of_rules = {}
-    is_all = True
+    has_rule_for_all = True
     for row in rows:
-        rule = _rule_of(row)
+        rule = _type_keyword_and_value(row)
         if rule is None:
-            is_all = False
+            has_rule_for_all = False
         else:
             *key, value = rule
             values_of_rules.setdefault(tuple(key), {})[value] = None
@@ -138,14 +145,14 @@ def _rules_of(rows):
         _rule_text(frame_type, keyword, list(values)[:_MOST_VALUES])
         for (frame_type, keyword), values in values_of_rules.items()
     ]
-    if not is_all:
+    if not has_rule_for_all:
         # Frames that are no calibrations are science, where the calibrations are known.
         rules.append(type_rule_text("science" if rules else _ANY_TYPE, files=["*"]))
     return rules
 
 
 def _rule_text(frame_type, keyword, values):
-    """Return the rule of a type by the values of `imagetyp`, `file` or a card.
+    """Return the text of a rule that gives a type to values of `imagetyp`, `file` or a card.
 
     Parameters
     ----------
@@ -158,8 +165,8 @@ def _rule_text(frame_type, keyword, values):
     return type_rule_text(frame_type, **conditions)
 
 
-def _rule_of(row):
-    """Return the (type, keyword, value) of the rule for a row; None where nothing says its type."""
+def _type_keyword_and_value(row):
+    """Return the three parts of the rule for a row; None where nothing shows its type."""
     if row.has(RowMark.NAMED_BY_OBJECT):
         target = row.facts["object"]
         return type_of_target(target), TARGET_CARD, target

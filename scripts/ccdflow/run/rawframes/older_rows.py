@@ -1,6 +1,6 @@
-"""Rows of raw frames as earlier versions noted them, whose findings stood in words alone.
+"""Rows of raw frames as earlier versions noted them, with their findings in words alone.
 
-The words here are those of these versions, and stay as they are when a sentence of today changes.
+The constants are the words of those versions: they stay when a sentence of the present one changes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from ccdflow.run.rawframes.rows import OWN_TEXTS, SET_ASIDE, RowMark
 
 # Fields that `with_later_fields` gives to a row that lacks them.
 _LATER_FIELDS = ("amplifier_warnings", "marks")
-_FIELD_COUNT = len(OWN_TEXTS) - len(_LATER_FIELDS)
+_N_EARLIER_FIELDS = len(OWN_TEXTS) - len(_LATER_FIELDS)
 _STATUS, _REASON, _GONE = map(OWN_TEXTS.index, ("status", "reason", "gone"))
 # Older results: the words by which rows told of a finding, for which they had no other entry.
 _WARNING = "warning: "
@@ -22,7 +22,7 @@ _PRODUCT_IN_THE_WAY = "it was deleted, and its product is in the way of another"
 
 
 def with_later_fields(texts):
-    """Return the own texts of a row, with those that it lacks if an earlier version noted it.
+    """Return the texts of a row; those that an earlier version did not note are added.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def with_later_fields(texts):
     -------
     list of str
     """
-    if len(texts) != _FIELD_COUNT:
+    if len(texts) != _N_EARLIER_FIELDS:
         return texts
     reason = texts[_REASON]
     return [*texts, _amplifier_warnings_in(reason), _marks_in(texts[_STATUS], reason, texts[_GONE])]
@@ -54,14 +54,14 @@ def _amplifier_warnings_in(reason):
 
 
 def _marks_in(status, reason, gone):
-    """Return the `RowMark` of a row's words as ``Row.marks`` has them."""
-    is_aside = status == SET_ASIDE
+    """Return the marks that the words of a row show, as ``Row.marks`` has them."""
+    is_set_aside = status == SET_ASIDE
     marks = {
         RowMark.UNKNOWN_TYPE: reason.startswith(_UNKNOWN_TYPE),
         RowMark.NO_OVERSCAN: any(words in reason for words in _NO_OVERSCAN),
         RowMark.LIT_STRIP_BY_CARD: _LIT_STRIP_BY_CARD in reason,
         RowMark.TWIN: reason.startswith(_TWIN),
-        RowMark.LIT_OVERSCAN: is_aside and _LIT_OVERSCAN in reason,
+        RowMark.LIT_OVERSCAN: is_set_aside and _LIT_OVERSCAN in reason,
         RowMark.PRODUCT_IN_THE_WAY: gone == _PRODUCT_IN_THE_WAY,
     }
     return " ".join(mark for mark, is_there in marks.items() if is_there)

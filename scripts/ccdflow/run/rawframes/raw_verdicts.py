@@ -16,12 +16,12 @@ from ccdflow.run.rawframes.rows import (
     unreadable_row,
 )
 
-# The stamp of a file that went away before it could be read again; a file that is there, and counts
-# as missing, has ().
+# The stamp of a file that was removed before it could be read again. A file that is there, and
+# counts as missing because it cannot be read, has ().
 _NO_STAMP = (0, 0, 0)
 
 
-def take_aside(store, unmade):
+def mark_bad_frames(store, unmade):
     """Mark raw frames in the store that jobs found to be bad or changing.
 
     Parameters
@@ -48,10 +48,10 @@ def take_aside(store, unmade):
         elif record.status == job_records.SET_ASIDE:
             # A reading error may not happen again, and one verdict proves nothing: the next run
             # reads the file to its end.
-            is_first = store.reason_by_file.get(row.file) != record.reason
-            is_doubted = record.data.get("misread") or is_first
+            is_first_verdict = store.reason_by_file.get(row.file) != record.reason
+            needs_rereading = record.data.get("misread") or is_first_verdict
             store.reason_by_file[row.file] = record.reason
-            stamp = () if is_doubted else row.stamp
+            stamp = () if needs_rereading else row.stamp
             mark = RowMark.LIT_OVERSCAN if record.data.get("lit_overscan") else ""
             row = row.with_verdict(SET_ASIDE, record.reason, mark=mark, stamp=stamp)
         store.rows[row.file] = row
@@ -74,14 +74,16 @@ def mark_gone(store, records, gone, results):
     missing_files = {*gone, *unreadable_files}
     present_files = [file for file in store.rows if file not in missing_files]
     products_of_files = set(map(paths.reduced_frame, present_files))
-    folders = [file for file in present_files if file.endswith("/")]
-    is_in_the_way = _blocked_by(store, missing_files) if missing_files else None
+    unreadable_folders = [file for file in present_files if file.endswith("/")]
+    is_in_the_way = _blocking_test(store, missing_files) if missing_files else None
     for file in sorted(missing_files):
         row, product = store.rows[file], paths.reduced_frame(file)
         is_of_other_file = product in products_of_files
         if not is_of_other_file and _may_be_there(results / product):
             if file not in unreadable_files:
-                missing_row = _row_not_found(row, folders, is_in_the_way=is_in_the_way(product))
+                missing_row = _row_of_missing_file(
+                    row, unreadable_folders, is_in_the_way=is_in_the_way(product)
+                )
                 if row.gone != missing_row.gone or not row.stamp:
                     store.rows[file] = missing_row
             continue
@@ -93,11 +95,11 @@ def mark_gone(store, records, gone, results):
             records.pop(product, None)
 
 
-def _blocked_by(store, missing_files):
-    """Return a function of a product: whether the product of a frame that is there needs its path.
+def _blocking_test(store, missing_files):
+    """Return a function of a product: whether another frame's product needs its path.
 
-    A file cannot stand where a folder has to be: a frame `x.fits` is gone, and there is a folder of
-    its name with frames in it now, or the reverse.
+    A file cannot stand where a folder has to be. For example, a frame `x.fits` is gone, and there
+    is now a folder of this name with frames in it, or the reverse.
     """
     rows = (
         row for row in store.rows.values() if row.status == OK and row.file not in missing_files
@@ -113,19 +115,21 @@ def _folders_of(product):
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _row_not_found(row, folders, *, is_in_the_way):
-    """Return the row of a raw file that was not found.
+def _row_of_missing_file(row, unreadable_folders, *, is_in_the_way):
+    """Return the row of a raw file that is missing.
 
     Parameters
     ----------
     row : ccdflow.run.rawframes.rows.Row
-    folders : list of str
-        Raw folders that cannot be looked into.
+    unreadable_folders : list of str
+        Raw folders whose files cannot be listed.
     is_in_the_way : bool
         Whether its product stands in the place of another frame's file or folder.
     """
     marks = [mark for mark in row.marks.split() if mark != RowMark.PRODUCT_IN_THE_WAY]
-    unreadable_folder = next((name for name in folders if row.file.startswith(name)), None)
+    unreadable_folder = next(
+        (name for name in unreadable_folders if row.file.startswith(name)), None
+    )
     reason = (
         DELETED_OR_MOVED if unreadable_folder is None else f"{unreadable_folder} cannot be read"
     )
@@ -138,7 +142,7 @@ def _row_not_found(row, folders, *, is_in_the_way):
 def _may_be_there(path):
     """Return whether there is a file, or its absence is not certain.
 
-    The row of a raw folder that could not be read has no product: the folder of its name is none.
+    A folder is no product, even if it has the name of a row: an unreadable raw folder has a row.
     """
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
@@ -159,18 +163,19 @@ def note_flags(context):
     context : ccdflow.run.context.JobContext
         Its store is changed in place.
     """
-    store, records, texts = context.store, records_by_kind(context.ledger), {}
+    store, records, texts_by_product = context.store, records_by_kind(context.ledger), {}
     for kind in reversed(context.chain):
         for product, text in kind.flags(context, records.get(kind.name, [])):
-            texts.setdefault(product, []).append(text)
+            texts_by_product.setdefault(product, []).append(text)
     if context.unreadable_folders:
         for product in context.products:
             if problem := context.problem_of(product):
-                texts.setdefault(product, []).append(f"its product was not looked at: {problem}")
-    if not texts and not any(row.flags for row in store.rows.values()):
+                text = f"its product was not looked at: {problem}"
+                texts_by_product.setdefault(product, []).append(text)
+    if not texts_by_product and not any(row.flags for row in store.rows.values()):
         return
     for file, row in list(store.rows.items()):
-        flags = "; ".join(texts.get(paths.reduced_frame(file), ()))
+        flags = "; ".join(texts_by_product.get(paths.reduced_frame(file), ()))
         if flags != row.flags:
             store.rows[file] = replace(row, flags=flags)
 

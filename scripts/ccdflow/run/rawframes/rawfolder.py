@@ -14,13 +14,13 @@ from ccdflow.errors import UserError, action_of
 from ccdflow.files import atomic_write
 
 MOST_FOLDERS_DEEP = 100
-"""A tree of more levels of folders is taken for an endless one. Chosen: no archive is so deep."""
+"""A tree with more levels of folders counts as endless. Chosen: no archive is so deep."""
 
-MOST_LINKED = 10_000
+MOST_LINKED_FOLDERS = 10_000
 """One link may lead to at most this many folders. Chosen: 27 years of nights, and far fewer than a
 whole disk has."""
 
-# Types of the kernel's own trees: their entries are no files, and links there lead anywhere.
+# File systems of the kernel itself: their entries are no files, and links there lead anywhere.
 _KERNEL_FILE_SYSTEMS = frozenset((
     "proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf",
     "pstore", "efivarfs", "devpts", "mqueue", "fusectl", "binfmt_misc", "selinuxfs", "rpc_pipefs",
@@ -53,7 +53,7 @@ class FolderProblem:
     remedy : str
         The user's action against it.
     consequence : str
-        The fate of its files until then; '' where the line says it otherwise.
+        The effect on its files until then; '' if the text tells it.
     """
 
     text: str
@@ -68,7 +68,7 @@ class FolderProblem:
 
 
 def list_raw(raw, results=None):
-    """Return {relative path: stamp} of all raw frames below a folder, as `find_frames` does.
+    """Return {relative path: stamp} of all raw frames below a folder, see `find_frames`.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def list_raw(raw, results=None):
 
 
 def walk_names(raw, results, hear_folder):
-    """Return the paths of all raw frames below a folder, as `find_frames` does, without stamps.
+    """Return the paths of all raw frames below a folder, and read no stamps, see `find_frames`.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def walk_names(raw, results, hear_folder):
 def find_frames(raw, results=None):
     """Find all raw frames below a folder, links followed.
 
-    A link into the kernel's own trees or into the results is not followed, and one that leads to
-    very many folders, or folders very deep, is left there: each is a problem in one line. So is a
-    tree of the kernel's that is mounted below the raw folder.
+    Links into the kernel's own trees and into the results are not followed. A link that leads to
+    very many folders, or to very many levels of folders, is given up. Each of them is a problem in
+    one line, as is one of the kernel's own trees that is mounted below the raw folder.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _no_raw_folder(raw, problem, error_class=UserError):
 
 
 def is_plain_name(file):
-    """Return whether a raw file's name can stand unquoted in tables and is not a product folder.
+    """Return whether a file's path needs no quotes in tables and has no folder named like a frame.
 
     Examples
     --------
@@ -253,7 +253,7 @@ class _Walk:
         self.stamps, self.problems = {}, {}
         self.pending_folders = [("", frozenset(), "")]
         self.count_by_link, self.endless_links = {}, set()
-        self.systems = devices()
+        self.systems = kernel_trees()
 
     def visit_all(self):
         """Visit each folder."""
@@ -261,18 +261,18 @@ class _Walk:
             prefix, parents, link = self.pending_folders.pop()
             if link in self.endless_links:
                 continue
-            self.visit(prefix, parents, link)
+            self.visit_folder(prefix, parents, link)
 
-    def visit(self, prefix, parents, link):
+    def visit_folder(self, prefix, parents, link):
         """Note the frames of a folder, and the folders in it that are to be looked into."""
         folder = os.path.join(self.raw, prefix)  # noqa: PTH118 - 100,000 of them
         try:
             with open_folder(folder) as descriptor:
-                self.visit_open(descriptor, prefix, parents, link)
+                self.visit_open_folder(descriptor, prefix, parents, link)
         except OSError as error:
             self.problems[prefix or "/"] = problem_of_reading(error)
 
-    def visit_open(self, descriptor, prefix, parents, link):
+    def visit_open_folder(self, descriptor, prefix, parents, link):
         """Visit a folder that is open: note its frames, or why it is not looked into.
 
         Parameters
@@ -302,7 +302,7 @@ class _Walk:
             return
         if link:
             self.count_by_link[link] = self.count_by_link.get(link, 0) + 1
-            if self.count_by_link[link] > MOST_LINKED or len(parents) > MOST_FOLDERS_DEEP:
+            if self.count_by_link[link] > MOST_LINKED_FOLDERS or len(parents) > MOST_FOLDERS_DEEP:
                 self.give_up_link(link)
                 return
         if self.hear_folder:
@@ -311,13 +311,13 @@ class _Walk:
         parents = parents | {(status.st_dev, status.st_ino)}
         for entry in entries:
             if not entry.name.startswith("."):
-                self.take_entry(entry, prefix, parents, link)
+                self.note_entry(entry, prefix, parents, link)
 
     def give_up_link(self, link):
-        """Leave a link that leads to too much: note the problem, and drop the frames behind it."""
+        """Give up a link that leads to too many folders; the frames behind it are dropped."""
         self.endless_links.add(link)
         self.problems[link] = FolderProblem(
-            f"leads into a tree of more than {MOST_LINKED} folders, or {MOST_FOLDERS_DEEP}"
+            f"leads into a tree of more than {MOST_LINKED_FOLDERS} folders, or {MOST_FOLDERS_DEEP}"
             " below each other",
             *_NOT_FOLLOWED,
         )
@@ -325,11 +325,11 @@ class _Walk:
             name: stamp for name, stamp in self.stamps.items() if not name.startswith(link)
         }
 
-    def is_of_results(self, path):
-        """Return whether a link leads below the results folder, not back to the raw folder."""
+    def leads_into_results(self, path):
+        """Return whether a path leads into the results folder, and not into the raw folder."""
         return [is_below(path, folder) for folder in self.roots] == [False, True]
 
-    def take_entry(self, entry, prefix, parents, link):
+    def note_entry(self, entry, prefix, parents, link):
         """Note a frame, or a folder that is to be looked into."""
         name = prefix + entry.name
         try:
@@ -339,8 +339,8 @@ class _Walk:
             # The link leads to itself.
             self.problems[name] = problem_of_reading(error)
             return
-        # The entry of a folder that is open has its name for a path.
-        if is_link and self.is_of_results(os.path.join(self.raw, name)):  # noqa: PTH118
+        # The path of an entry of an open folder is its bare name.
+        if is_link and self.leads_into_results(os.path.join(self.raw, name)):  # noqa: PTH118
             self.problems[f"{name}/"] = FolderProblem(
                 "leads into the results folder", *_NOT_FOLLOWED
             )
@@ -353,10 +353,10 @@ class _Walk:
 
 @contextmanager
 def open_folder(path):
-    """Open a folder for a look at its files.
+    """Open a folder, so that its files can be listed and looked at by their names.
 
-    A file is then found by its name in the open folder: by its path, the system would go through
-    all folders above it, for each of millions of files.
+    By its whole path, the system would go through all folders above a file, for each of millions of
+    files.
 
     Parameters
     ----------
@@ -388,8 +388,8 @@ def _device_and_inode(folder):
     return (status.st_dev, status.st_ino) if status else None
 
 
-def devices():
-    """Return {device: path} of the kernel's own trees, {} on a system without such a list."""
+def kernel_trees():
+    """Return {device: mount point} of the kernel's own trees; {} without a table of mounts."""
     mount_points = {}
     for mount in read_mounts(_MOUNT_TABLE):
         if mount.file_system in _KERNEL_FILE_SYSTEMS:
@@ -399,7 +399,7 @@ def devices():
 
 @dataclass(frozen=True)
 class Mount:
-    """A file system in its place.
+    """A mounted file system.
 
     Attributes
     ----------
@@ -416,7 +416,7 @@ class Mount:
 
 
 def read_mounts(table=_MOUNT_TABLE):
-    """Return all mounts of this process, [] on a system without such a list.
+    """Return all mounts that this process sees; [] on a system without a table of them.
 
     Parameters
     ----------
@@ -451,8 +451,8 @@ def problem_of_reading(error):
     """Return the `FolderProblem` of a folder or file that cannot be looked at."""
     reason = os.strerror(error.errno) if error.errno else error
     # A link to itself is no fault of permissions or of the disk.
-    is_circle = error.errno == errno.ELOOP
-    remedy = action_of(error) if is_circle else "check its permissions and its disk"
+    is_loop = error.errno == errno.ELOOP
+    remedy = action_of(error) if is_loop else "check its permissions and its disk"
     return FolderProblem(f"cannot be read ({reason})", remedy)
 
 

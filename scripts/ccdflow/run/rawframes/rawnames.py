@@ -1,4 +1,4 @@
-"""Checks of raw files' names: names no product can have, and names of one product."""
+"""Checks of raw files' names: names that no product can have, and several names for one product."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ccdflow import paths
 from ccdflow.errors import FrameError
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, SET_ASIDE, RowMark, unreadable_row
 
-# Bytes of a record's path below the results folder. Linux takes 4095 of the whole path, of which
-# Snakemake makes a third more.
+# Most bytes of a record's path below the results folder. Linux allows 4095 bytes for a whole path,
+# and Snakemake makes a path longer by a third.
 _PATH_MAX = 2000
 
 
@@ -30,8 +30,8 @@ def check_name(file):
             value=file.encode("unicode_escape").decode("ascii"),
             remedy="rename it",
         )
-    # In the record's path a letter of ASCII takes three bytes at most, and all that is added fewer
-    # than a hundred.
+    # In the record's path a letter of ASCII takes three bytes at most, and the parts that are added
+    # take fewer than a hundred.
     if file.isascii() and 3 * len(file) + 100 < paths.NAME_MAX:
         return
     longest = max(map(len, paths.names_of_record(file)))
@@ -57,9 +57,9 @@ _TWIN_FOLDER = f"{_TWIN_REASON} one in the folder of"
 
 
 def refuse_twins(store, new_files):
-    """Set aside raw files that would become one product, by name, before any work.
+    """Set aside raw files whose products would have the same path.
 
-    A product may also stand where the folder of another one has to be.
+    A product would also be in the way where the folder of another product has to be.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def refuse_twins(store, new_files):
 
 
 def refuse_spellings(store, new_files):
-    """Set aside raw files whose products have the names of others but for capital letters.
+    """Set aside raw files whose products differ from others in capital letters alone.
 
-    Of two spellings of a folder the frames in the first one are reduced. Of two spellings of a file
+    Of two folders that differ in this way, the frames of the first one are reduced. Of two files,
     neither is.
 
     Parameters
@@ -120,8 +120,8 @@ def _refuse_spelling(store, file, twin, *, is_file):
     file, twin : str
         Paths relative to the raw folder.
     is_file : bool
-        Whether the names of the files differ so, and not those of their folders: then both are set
-        aside, as nobody knows which one came first.
+        Whether the names of the files differ, and not those of their folders. Both files are then
+        set aside, because nobody knows which one came first.
     """
     for name, other_file in ((file, twin), (twin, file)) if is_file else ((file, twin),):
         row = store.rows[name]
@@ -145,10 +145,10 @@ def _fold_case(path):
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def is_folding(results):
-    """Return whether capitals are small letters to the file system of a results folder.
+def is_case_insensitive(results):
+    """Return whether the file system of a results folder does not distinguish capitals.
 
-    False where the folder holds nothing yet.
+    False if the folder has no lock file yet.
     """
     lock, capitals = Path(results) / paths.LOCK, Path(results) / paths.LOCK.upper()
     try:
@@ -169,9 +169,9 @@ def _first_file_by_folder(files):
 
 
 def copied_files(rows):
-    """Return {file: the file it is a copy of} of frames that hold the same as one before them.
+    """Return {copy: original} of the raw files with the same content as another one.
 
-    The first good frame by name is the one that counts; a frame whose raw file is gone is neither.
+    The original is the first good frame by name. A frame whose raw file is missing is neither.
 
     Parameters
     ----------

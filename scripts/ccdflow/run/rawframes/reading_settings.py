@@ -27,8 +27,8 @@ class ReadingSettings:
         Bytes that a frame may ask for.
     settle : float
         Seconds during which an incomplete file counts as still being written.
-    is_folding : bool
-        Whether the results lie in a file system to which capitals are small letters.
+    is_case_insensitive : bool
+        Whether the file system of the results does not distinguish capitals.
     results : pathlib.Path, optional
         Products are no raw frames, wherever a link leads.
     """
@@ -38,21 +38,21 @@ class ReadingSettings:
     reduction: dict[str, object]
     frame_memory: int
     settle: float
-    is_folding: bool = False
+    is_case_insensitive: bool = False
     results: Path | None = None
 
 
 class ReadingHashes:
-    """The hash of the settings and the profile that the rows of each camera were read by.
+    """The hash of the settings and the profile with which the rows of each camera are read.
 
-    A camera whose profile is edited has another hash: only its own frames are read again.
+    An edited profile changes the hash of its own camera alone: only its frames are read again.
     """
 
     def __init__(self, settings):
         recognition = [repr((camera.recognise, camera.size)) for camera in settings.cameras]
         general = [READING_VERSION, settings.reduction, settings.frame_memory, recognition]
         self._reduction = settings.reduction
-        # Where the profile's file lies does not matter.
+        # The place of the profile's file does not matter.
         self._hashes_by_camera = {
             camera.name: _join_hashes(
                 digest([*general, camera.text_without_path]), self._hash_of_pixels(camera)
@@ -85,26 +85,27 @@ class ReadingHashes:
         )
 
     def remembered_of(self, camera):
-        """Return the remembered values of the frames of a camera, by its name."""
+        """Return the remembered results on the headers of a camera, by its name."""
         return self._remembered_values.setdefault(camera, Remembered())
 
     def _hash_of_pixels(self, camera):
-        """Return the hash of all by which a camera's pixels are read and reduced."""
+        """Return the hash of the settings by which a camera's pixels are read and reduced."""
         sections = {field.name for field in fields(Cards)}
         cards = [(name, repr(specs)) for name, specs in camera.cards if name in sections]
-        pixels = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
-        pixels += [each for each in (camera.gain, camera.read_noise) if each is not None]
+        pixel_settings = [camera.amplifiers, camera.overscan, camera.layout, camera.size]
+        pixel_settings += [each for each in (camera.gain, camera.read_noise) if each is not None]
         recipe = camera.recipe(self._reduction)
-        # `outdated_files` asks each row for the model that the width of its strip decides.
+        # The width of the overscan strip decides this model: `outdated_files` compares it for each
+        # row.
         recipe = replace(recipe, model=None) if recipe.model == AUTO else recipe
-        return digest([repr(pixels), cards, recipe.canonical()])
+        return digest([repr(pixel_settings), cards, recipe.canonical()])
 
     def hash_of(self, camera):
-        """Return the hash of all that the reading of a camera's frames depends on."""
+        """Return the hash of the settings and the profile with which a camera's frames are read."""
         return self._hashes_by_camera.get(camera, self._generic_hash)
 
     def has_same_pixels(self, basis, camera):
-        """Return whether a row was read by the present settings for the pixels of a camera.
+        """Return whether a row was read with the present settings for the pixels of a camera.
 
         Parameters
         ----------
@@ -117,14 +118,14 @@ class ReadingHashes:
         -------
         bool
         """
-        return _part_on_pixels(basis) == _part_on_pixels(self.hash_of(camera))
+        return _hash_for_pixels(basis) == _hash_for_pixels(self.hash_of(camera))
 
 
 def _join_hashes(hash_of_reading, hash_of_pixels):
-    """Return the hash of a row: that of all that its reading depends on, and that of its pixels."""
+    """Return the hash of a row: the hash for its reading, a hyphen, and the hash for its pixels."""
     return f"{hash_of_reading}-{hash_of_pixels}"
 
 
-def _part_on_pixels(basis):
-    """Return the part on pixels of a hash of `_join_hashes`; '' where an earlier one has none."""
+def _hash_for_pixels(basis):
+    """Return the hash for the pixels in the hash of a row; '' if an earlier version noted none."""
     return basis.partition("-")[2]

@@ -31,17 +31,18 @@ from ccdflow.run.rawframes.rows import (
 _LOG = logging.getLogger(__name__)
 
 _WENT_AWAY = "it went away while its header was read"
-# Cards of headers that are read and wait to be looked at; a card takes some 200 bytes.
+# At most this many cards of headers are read before they are interpreted; a card takes some 200
+# bytes.
 _MOST_CARDS = 100_000
 
 _facts_of = attrgetter(*FACTS)
 _TYPE = FACTS.index("type")
 
 
-# Not frozen, as jobs are not (`ccdflow.run.job`): one is made for each frame.
+# Not frozen: a frozen one takes longer to make, and each frame has one.
 @dataclass(slots=True)
 class _FileValues:
-    """The values of a file's headers, as far as they could be read.
+    """The values of a file's headers that could be read.
 
     Attributes
     ----------
@@ -72,7 +73,7 @@ class ReadRow(NamedTuple):
     ----------
     row : Row
     geometry, recipe : dict of str to object, or None
-        In canonical form; None where they could not be read, or the row before stays.
+        In canonical form; None where they could not be read, or the earlier row stays.
     traceback : str
         Traceback of an unforeseen error, with the file's name; '' for none.
     """
@@ -85,7 +86,7 @@ class ReadRow(NamedTuple):
 
 @dataclass(frozen=True)
 class RawRowReader:
-    """Reads the rows of raw files; other processes can be given it.
+    """Reads the rows of raw files; it can be pickled and sent to other processes.
 
     Attributes
     ----------
@@ -100,20 +101,22 @@ class RawRowReader:
     now: float
 
     def __call__(self, files):
-        """Return (row, geometry, recipe, traceback) of each (file, stamp, row before or None).
+        """Return (row, geometry, recipe, traceback) of each (file, stamp, earlier row or None).
 
-        The row is as `plain_row` has it: plain values are sent to another process in half the time.
+        The row has the form of `plain_row`: to send plain values to another process takes half the
+        time of a `Row`.
         """
         return [(plain_row(row), *values) for row, *values in self.read_rows(files)]
 
     def read_rows(self, files):
-        """Read the headers of some raw frames; an error sets its file aside, and no other.
+        """Read the headers of some raw frames; an error sets aside its own file alone.
 
-        A file that was known and has new times is inflated to its end: its fingerprint may be the
-        old one though its middle is damaged.
+        A file with an earlier row and new times is inflated to its end: its fingerprint may be the
+        earlier one although its middle is damaged.
 
-        First all files are opened, then all headers are split into cards, then all cards are looked
-        at: by turns, these would push each other out of the processor's caches.
+        All files are opened before headers are split into cards, and many headers are split before
+        cards are interpreted. File by file, these steps would push each other out of the
+        processor's caches.
 
         Parameters
         ----------
@@ -125,21 +128,23 @@ class RawRowReader:
         -------
         list of ReadRow
         """
-        opened_files = [(known_file, self._open(known_file[0])) for known_file in files]
-        rows, waiting, cards = [], [], 0
-        for known_file, file_values in opened_files:
+        opened_files = [(file_to_read, self._open(file_to_read[0])) for file_to_read in files]
+        rows, unjudged_files, n_cards = [], [], 0
+        for file_to_read, file_values in opened_files:
             if file_values.raw is not None:
-                self._read_headers(file_values, earlier_row=known_file[2])
-                cards += sum(map(len, file_values.raw.headers))
-            waiting.append((known_file, file_values))
-            if cards > _MOST_CARDS:
-                rows += self._judge_all(waiting)
-                waiting, cards = [], 0
-        return rows + self._judge_all(waiting)
+                self._read_headers(file_values, earlier_row=file_to_read[2])
+                n_cards += sum(map(len, file_values.raw.headers))
+            unjudged_files.append((file_to_read, file_values))
+            if n_cards > _MOST_CARDS:
+                rows += self._judge_all(unjudged_files)
+                unjudged_files, n_cards = [], 0
+        return rows + self._judge_all(unjudged_files)
 
-    def _judge_all(self, waiting):
+    def _judge_all(self, unjudged_files):
         """Return the `ReadRow` of each (file as `read_rows` takes it, its `_FileValues`)."""
-        return [self._judge(*known_file, file_values) for known_file, file_values in waiting]
+        return [
+            self._judge(*file_to_read, file_values) for file_to_read, file_values in unjudged_files
+        ]
 
     def _judge(self, file, stamp, earlier_row, file_values):
         """Return the `ReadRow` of a file whose headers were read.
@@ -162,7 +167,9 @@ class RawRowReader:
             # The fault is not the frame's: the next run reads it again.
             error = file_errors.memory_error(file)
         if isinstance(error, file_errors.UnreadableRawFile):
-            return ReadRow(_unreadable_row(row, earlier_row, error, self.settings.raw / file))
+            return ReadRow(
+                _row_of_unreadable_file(row, earlier_row, error, self.settings.raw / file)
+            )
         if self._is_arriving(row, error):
             if earlier_row is not None and earlier_row.status == OK and earlier_row.geometry:
                 # The file is written once more: until that is done its row stays.
@@ -172,7 +179,7 @@ class RawRowReader:
         elif isinstance(error, CcdflowError):
             # A frame that two profiles recognise, say, must not stop the others.
             row = row.with_verdict(SET_ASIDE, error.reason)
-            row = self._as_far_as_read(row, file_values.raw)
+            row = self._with_facts_before_fault(row, file_values.raw)
         elif error is not None:
             traceback = failures.raw_log_text(file, error)
             reason = file_errors.unforeseen_error(file, error).reason
@@ -192,7 +199,7 @@ class RawRowReader:
                 file_values.raw = rawfile.open_raw(f"{self.settings.raw}/{file}", file)
             file_values.row_values["stamp"] = file_values.raw.stamp
             file_values.raw.read_ahead()
-        # Nothing that a file holds may cost another one its row.
+        # No content of a file may cost another file its row.
         except Exception as error:
             file_values.error = error
         return file_values
@@ -257,7 +264,7 @@ class RawRowReader:
     def _is_arriving(self, row, error):
         """Return whether an error shows that a file is still being written.
 
-        One that ends early is, while it is young; a clock may be fast or slow.
+        A file that ends early counts as such while it is young.
         """
         if isinstance(error, file_errors.IncompleteRawFile):
             return self._is_young(row.stamp[:2])
@@ -265,6 +272,8 @@ class RawRowReader:
 
     def _is_young(self, stamp):
         """Return whether a file was written to, or got its name, a short while ago, by its times.
+
+        Times that lie ahead by as little count as well: the clock of another machine may be fast.
 
         Parameters
         ----------
@@ -277,10 +286,10 @@ class RawRowReader:
         """
         return any(abs(self.now - time_ns / 1e9) < self.settings.settle for time_ns in stamp[1:])
 
-    def _as_far_as_read(self, row, raw):
+    def _with_facts_before_fault(self, row, raw):
         """Return the row of a frame that is set aside, with facts of the headers before the fault.
 
-        So a file that was cut off stands on the page of its night. Its reason stays.
+        With them, a file that was cut off is on the page of its night. The reason in its row stays.
 
         Parameters
         ----------
@@ -301,8 +310,8 @@ class RawRowReader:
         except MemoryError:
             return replace(row, stamp=())
         except Exception as error:
-            # Two profiles recognise it, or its cards cannot be read, in whatever way: it has one
-            # reason already.
+            # Two profiles recognise the frame, or its cards cannot be read: its row has a reason
+            # already.
             _LOG.debug("%s: no camera for a frame that is set aside", row.file, exc_info=error)
             return row
         basis = self.hashes.hash_of(camera.name)
@@ -330,8 +339,8 @@ class RawRowReader:
         was_young = earlier_row is not None and earlier_row.stamp == () and earlier_row.packed != ""
         if is_young or was_young:
             packed = raw.bytes_checksum()
-        is_as_it_was = was_young and earlier_row.status == OK and earlier_row.packed == packed
-        if not is_as_it_was and _is_doubtful(earlier_row, raw.stamp, layout.fingerprint):
+        has_same_bytes = was_young and earlier_row.status == OK and earlier_row.packed == packed
+        if not has_same_bytes and _may_be_damaged(earlier_row, raw.stamp, layout.fingerprint):
             raw.read_all(layout, memory=self.settings.frame_memory)
         return packed if is_young else ""
 
@@ -358,30 +367,30 @@ def _values_of_cards(file, camera, headers, remembered):
     headers : sequence of ccdflow.files.rawheader.RawHeader
         Headers of all HDUs.
     remembered : ccdflow.files.remembered_results.Remembered
-        Values of equal headers of the same camera, which are found once.
+        Results on equal headers of the same camera, which are computed once.
 
     Returns
     -------
     dict of str to object
     """
-    described = camera.describe(headers, file=file, remembered=remembered)
-    facts = ["" if value is None else value for value in _facts_of(described)]
+    description = camera.describe(headers, file=file, remembered=remembered)
+    facts = ["" if value is None else value for value in _facts_of(description)]
     facts[_TYPE] = facts[_TYPE] or "other"
-    warnings = "\n".join(described.warnings)
-    # The cards leave nothing but the image type open.
-    marks = str(RowMark.UNKNOWN_TYPE) if described.reason else ""
-    if described.is_named_by_object:
+    warnings = "\n".join(description.warnings)
+    # The only reason that cards give is an unknown image type.
+    marks = str(RowMark.UNKNOWN_TYPE) if description.reason else ""
+    if description.is_named_by_object:
         marks = f"{marks} {RowMark.NAMED_BY_OBJECT}"
     return {
         "facts": Facts(facts),
-        "reason": described.reason,
+        "reason": description.reason,
         "marks": marks,
         "warnings": warnings,
     }
 
 
 def _values_of_notes(values, notes):
-    """Return the values of a row that are of the notes on its amplifiers, and of its cards.
+    """Return the fields of a row in which the notes on its amplifiers are added to its cards.
 
     Parameters
     ----------
@@ -409,8 +418,8 @@ def _values_of_notes(values, notes):
 def _geometry_and_recipe(file, camera, headers, settings):
     """Return geometry and recipe of a raw frame in canonical form, and notes on them.
 
-    Both decide how its pixels are reduced. A frame that they cannot describe is set aside here, and
-    has no job.
+    The two decide how its pixels are reduced. A frame that they cannot describe raises an error, is
+    set aside, and gets no job.
 
     Parameters
     ----------
@@ -424,7 +433,7 @@ def _geometry_and_recipe(file, camera, headers, settings):
     Returns
     -------
     geometry, recipe : dict of str to object
-        Plain values, as the row refers to them.
+        Plain values, which the row names by their hashes.
     notes : tuple of ccdflow.camera.geometry.Note
 
     Raises
@@ -445,11 +454,11 @@ def _geometry_and_recipe(file, camera, headers, settings):
     )
 
 
-def _unreadable_row(row, earlier_row, error, path):
+def _row_of_unreadable_file(row, earlier_row, error, path):
     """Return the row of a file that cannot be read.
 
-    A file that was good before keeps its values and its product: its disk may be away. The next
-    run reads each of them once more.
+    A file that was good before keeps its values and its product: its disk may be unmounted. The
+    next run reads each unreadable file once more.
 
     Parameters
     ----------
@@ -469,8 +478,8 @@ def _unreadable_row(row, earlier_row, error, path):
     return row.with_verdict(SET_ASIDE, error.reason, stamp=())
 
 
-def _is_doubtful(earlier_row, stamp, fingerprint):
-    """Return whether a file of the same fingerprint may be damaged where headers do not show it."""
+def _may_be_damaged(earlier_row, stamp, fingerprint):
+    """Return whether the pixels of a file with its earlier fingerprint may be damaged."""
     if earlier_row is None or earlier_row.fingerprint != fingerprint:
         return False
     return earlier_row.stamp != stamp or earlier_row.status == SET_ASIDE

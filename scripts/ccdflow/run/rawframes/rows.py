@@ -34,9 +34,9 @@ FACTS = (
     "ccdsec", "ccdsum", "gain", "rdnoise", "date_obs", "object", "readmode", "window", "night",
     "part", "setting", "grism", "set_temperature", "temperature", "optics",
 )  # fmt: skip
-"""The columns of a row that its header gives."""
+"""The names of the facts that the header of a frame gives."""
 
-# Facts that only distinguish groups and choose masters.
+# Facts that pages do not show: they distinguish groups and choose masters.
 _HIDDEN_FACTS = {"setting", "set_temperature", "temperature", "optics"}
 # Older results: pages made of them lack these facts. A page shows one only where it has a value, so
 # that such pages stay as they are.
@@ -56,7 +56,7 @@ _shown_facts_of = itemgetter(
 
 
 class Facts(Mapping):
-    """The facts of a frame's header: a mapping that takes a third of the room of a dict.
+    """The facts of a frame's header: a mapping that takes a third of the memory of a dict.
 
     Parameters
     ----------
@@ -95,15 +95,16 @@ class Facts(Mapping):
 
 
 def picker_of_facts(*names):
-    """Return a function that gives the values of some `Facts` under these names as a tuple."""
+    """Return a function that takes `Facts` and returns the values of these names as a tuple."""
     pick_values = value_picker(*names)
     return lambda facts: pick_values(facts.values())
 
 
 def value_picker(*names):
-    """Return a function that gives some of the ``values()`` of `Facts`: a tuple, or one value.
+    """Return a function that takes the ``values()`` of `Facts` and returns those of these names.
 
-    A loop over all frames that needs several of them asks each frame for its values once.
+    They are a tuple; for one name, the value itself. A loop over all frames that uses several such
+    functions asks each frame for its ``values()`` once.
     """
     return itemgetter(*(_INDEX_OF_FACT[name] for name in names))
 
@@ -195,11 +196,11 @@ class Row:
 
     @property
     def is_unreadable(self):
-        """Whether the file is there and cannot be read, but once could: `mark_gone` has looked."""
+        """Whether a file that was read before cannot be read now, although it is there."""
         return bool(self.gone) and self.stamp == ()
 
     def has(self, mark):
-        """Return whether it has a `RowMark`."""
+        """Return whether the row has a `RowMark`."""
         return mark in self.marks.split()
 
     @property
@@ -232,17 +233,17 @@ class Row:
             return RAW_MISSING, f"{self.gone}; its product is kept"
         if not self.warnings:
             # Most frames have no remark, or one.
-            is_both = self.reason and self.flags
+            has_both = self.reason and self.flags
             return (
                 self.status,
-                f"{self.reason}; {self.flags}" if is_both else self.reason or self.flags,
+                f"{self.reason}; {self.flags}" if has_both else self.reason or self.flags,
             )
         warnings = (f"warning: {text}" for text in self.warnings.splitlines())
         remarks = (self.reason, *warnings, self.flags)
         return self.status, "; ".join(text for text in remarks if text)
 
     def as_dict(self):
-        """Return a JSON-able form."""
+        """Return the row as a dict that JSON can hold."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**values, "facts": dict(self.facts)}
 
@@ -254,7 +255,7 @@ class Row:
 
 
 OWN_TEXTS = tuple(each.name for each in fields(Row))[3:]
-"""The short texts of a row."""
+"""The names of the fields of a row that are short texts."""
 
 # Returns these texts of a row.
 own_texts_of = attrgetter(*OWN_TEXTS)
@@ -265,14 +266,14 @@ def plain_row(row):
     return [row.file, row.stamp, row.facts.values(), *own_texts_of(row)]
 
 
-def row_of(values):
+def row_of_plain_values(values):
     """Return the row of the plain values that `plain_row` returned."""
     file, stamp, facts, *further_fields = values
     return Row(file, tuple(stamp), Facts(facts), *further_fields)
 
 
 def row_with_shared_texts(values, texts):
-    """Return the row of plain values, with texts that it shares with others: they are few.
+    """Return the row of plain values; texts that other rows have as well are the same objects.
 
     Parameters
     ----------

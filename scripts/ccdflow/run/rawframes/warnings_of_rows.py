@@ -19,13 +19,13 @@ _MEASURED_VALUE = re.compile(r"\(found .*?\)(?=$|:|;)|\(\d+\.\d degrees off\)")
 
 
 def warning_lines(store, *, most_lines=MOST_LINES):
-    """Return a line for each kind of warning, how many frames have it and the first of them.
+    """Return a line for each kind of warning, with the first frame and the number of frames.
 
     Parameters
     ----------
     store : ccdflow.run.rawframes.header_store.HeaderStore
     most_lines : int
-        Kinds that are named; the rest are counted.
+        Kinds that are named; one line counts all others.
 
     Returns
     -------
@@ -42,19 +42,19 @@ def warning_lines(store, *, most_lines=MOST_LINES):
             entries_by_text.setdefault(_MEASURED_VALUE.sub("", text), []).append((file, text))
     ranked_entries = sorted(entries_by_text.values(), key=lambda entries: -len(entries))
     lines = list(map(_warning_line, ranked_entries))
-    rest = "more kinds of warnings, see the table"
-    return [*first_lines(lines, most_lines, rest), *_line_on_undated(store)]
+    line_on_others = "more kinds of warnings, see the table"
+    return [*first_lines(lines, most_lines, line_on_others), *_lines_on_undated_biases(store)]
 
 
 def _warning_line(entries):
     """Return the line on (file, text) of frames with one warning: the first, and their number."""
     file, text = entries[0]
-    how_many = f" (the first of {len(entries)} frames)" if len(entries) > 1 else ""
-    return f"warning: {file}{how_many}: {text}"
+    number_text = f" (the first of {len(entries)} frames)" if len(entries) > 1 else ""
+    return f"warning: {file}{number_text}: {text}"
 
 
-def _line_on_undated(store):
-    """Return the line on undated biases of one folder, which may be of several nights."""
+def _lines_on_undated_biases(store):
+    """Return a line for each folder with several undated biases."""
     folders = Counter(
         row.night
         for row in store.rows.values()
@@ -69,7 +69,7 @@ def _line_on_undated(store):
 
 
 def no_overscan_lines(store):
-    """Return a line for each camera of whose frames no card names an overscan.
+    """Return a line for each camera with frames in which no card names an overscan.
 
     A camera whose profile has `overscan: none` gets no line: somebody has thought of its overscan.
 
@@ -81,16 +81,16 @@ def no_overscan_lines(store):
     -------
     list of str
     """
-    files = {}
+    files_by_camera = {}
     for file, row in store.rows.items():
         if row.status == OK and not row.gone and row.has(RowMark.NO_OVERSCAN):
-            files.setdefault(row.camera, []).append(file)
+            files_by_camera.setdefault(row.camera, []).append(file)
     return [
         f"no overscan subtracted: {camera}: {min(files_of_camera)}"
         + (f" (the first of {len(files_of_camera)} frames)" if len(files_of_camera) > 1 else "")
         + ": no card names one. If the camera has one, `make new-camera FRAME=BIAS FLAT=FLAT` finds"
         " it; if not, `overscan: none` in a profile ends this line"
-        for camera, files_of_camera in sorted(files.items())
+        for camera, files_of_camera in sorted(files_by_camera.items())
     ]
 
 
@@ -143,8 +143,8 @@ def passed_over_lines(files):
     ]
 
 
-def why_no_bias(store, types):
-    """Return [the line] on why there is no bias to combine, or [] where there are some.
+def lines_on_absent_biases(store, types):
+    """Return the line on the absence of biases as a list, [] if there are some.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class FolderLook:
     raw : str
         The raw folder. A link from a folder of products into it raises `NotPlain`.
     kernel_mounts : dict of int to str
-        The trees of the kernel, such as /proc, by device (`rawfolder.devices`).
+        The trees of the kernel, such as /proc, by device (`rawfolder.kernel_trees`).
     """
 
     raw: str
@@ -234,7 +234,7 @@ class TreeLook:
         for each in folders:
             # A link may lead into the trees of the kernel, or into the whole disk (`rawfolder`).
             self._count_by_link[each.link] += bool(each.link)
-            if self._count_by_link[each.link] > rawfolder.MOST_LINKED:
+            if self._count_by_link[each.link] > rawfolder.MOST_LINKED_FOLDERS:
                 raise NotPlain(f"{each.link}: a link to more folders than are followed")
             if len(each.parents) > rawfolder.MOST_FOLDERS_DEEP:
                 raise NotPlain(f"{each.path}: a deeper folder than are followed")

@@ -192,7 +192,7 @@ def _present_state(settings, cameras, chain, cores):
         else:
             tables.append((prefix, atomic_write.stamp_of(results / prefix)))
     tree_look = TreeLook(cores)
-    tree_look.look(FolderLook(raw, rawfolder.devices()), folders)
+    tree_look.look(FolderLook(raw, rawfolder.kernel_trees()), folders)
     parts = [
         settings,
         [camera.text for camera in cameras],
@@ -348,7 +348,7 @@ def leave_seal(plan, state_before, *, plan_lines, closing_lines, is_failure):
     if times_of_doubtful:
         valid_until = max(times_of_doubtful) / 1e9 + job_records.SETTLED_SECONDS
     if context.closed_nights is not None:
-        valid_until = max(valid_until, context.closed_nights.doubted_until)
+        valid_until = max(valid_until, context.closed_nights.safe_time)
     boot = job_records.boot_id() if valid_until else ""
     stamps = _ordered_stamps(context.results)
     lines_of_run = {

@@ -1,4 +1,4 @@
-"""The ways to notice frames: the kernel reports files of this machine, others are looked for."""
+"""The ways to notice frames: the kernel reports files on local disks, others are looked for."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ AUTO_WAY, EVENTS_WAY, POLLING_WAY = "auto", "events", "polling"
 WATCH_WAYS = (AUTO_WAY, EVENTS_WAY, POLLING_WAY)
 """All ways to notice frames."""
 
-# The kernel knows each change on these file systems; on others another machine may make changes.
+# The kernel sees each change on these file systems; on others, another machine may change files.
 _LOCAL_FILE_SYSTEMS = frozenset(
     (
         "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "reiserfs", "bcachefs",
         "tmpfs", "ramfs", "overlay", "vfat", "exfat", "msdos", "ntfs3", "hfsplus",
     )
 )  # fmt: skip
-# Events are asked for at most this many folders; with more the folder is looked through.
+# Events are asked for at most this many folders; with more, the raw folder is looked through.
 _MOST_FOLDERS = 5000
-# The kernel's limits on events, by the error: its own words name a full disk and open files.
-_LIMITS = {
+# The kernel's limits on events, by the number of the error: in its own words they are a full disk
+# and too many open files.
+_PROBLEM_BY_LIMIT = {
     errno.ENOSPC: "the kernel reports no more folders: sysctl fs.inotify.max_user_watches",
     errno.EMFILE: "the kernel reports to no more programs: sysctl fs.inotify.max_user_instances",
 }
@@ -41,15 +42,15 @@ _WANTED_EVENTS = (
 
 @dataclass
 class FolderEvents:
-    """The events since the last call.
+    """The changes of a raw folder since they were last asked for.
 
     Attributes
     ----------
     complete_files : set of str
         Files that were closed after writing, or got their name.
     begun_files : set of str
-        Files that came and were not closed: one being written, a link, or one that was in a folder
-        before its events were asked for.
+        Files that came and were not closed: files being written, links, and files that were in a
+        folder before its events were asked for.
     needs_look : bool
         Whether something else may have happened: the folder is to be looked through.
     """
@@ -67,7 +68,7 @@ class Polling:
     wait : callable
         Takes seconds.
     is_lost : bool
-        Whether the folder was not there, and may be watched in another way once it is.
+        Whether the folder was missing: the way to watch it is chosen again once it is there.
     """
 
     way = POLLING_WAY
@@ -76,16 +77,16 @@ class Polling:
         self._wait = wait
         self.is_lost = is_lost
 
-    def news(self, seconds):
+    def wait_for_news(self, seconds):
         """Wait, and return the `FolderEvents`."""
         self._wait(seconds)
         return FolderEvents(needs_look=True)
 
     def close(self):
-        """Do nothing."""
+        """Do nothing: polling has no handle of the kernel's."""
 
 
-class Events:
+class KernelEvents:
     """The kernel's events of the folders in which a look finds raw frames.
 
     Parameters
@@ -101,8 +102,8 @@ class Events:
     """
 
     way = EVENTS_WAY
-    # Whether the folder went away or was moved, or the kernel does not report all folders in it:
-    # it has to be watched anew, or in the other way.
+    # Whether the folder was removed or moved, or the kernel does not report all folders in it: the
+    # folder has to be watched anew, or in the other way.
     is_lost = False
 
     def __init__(self, raw, results=None):
@@ -139,7 +140,7 @@ class Events:
         names = rawfolder.walk_names(self.raw, self._results, watch_folder)
         if errors and raises_errors:
             raise errors[0]
-        # With the events of some folders alone, frames of the others would be late.
+        # Without the events of some folders, their frames would be noticed late.
         self.is_lost |= bool(errors)
         for number in earlier_prefixes.keys() - self._prefixes.keys():
             with suppress(OSError):
@@ -148,18 +149,18 @@ class Events:
         new_prefixes -= set().union(*earlier_prefixes.values())
         return {name for name in names if name[: name.rfind("/") + 1] in new_prefixes}
 
-    def news(self, seconds):
+    def wait_for_news(self, seconds):
         """Wait for something to happen, and return the `FolderEvents`."""
         news, are_folders_new = FolderEvents(), False
         for event in self._inotify.read(timeout=max(1, round(seconds * 1000))):
-            are_folders_new |= self._note(event, news)
+            are_folders_new |= self._add_event(event, news)
         if are_folders_new:
             news.begun_files |= self._watch_folders()
         news.begun_files -= news.complete_files
         return news
 
-    def _note(self, event, news):
-        """Note an event of the kernel among the news; return whether the folders may be others."""
+    def _add_event(self, event, news):
+        """Add an event of the kernel to the news; return whether a folder may have come or gone."""
         if event.mask & (flags.Q_OVERFLOW | flags.IGNORED | flags.UNMOUNT):
             prefixes = self._prefixes.pop(event.wd, ())
             self.is_lost |= "" in prefixes or bool(event.mask & flags.Q_OVERFLOW)
@@ -171,7 +172,7 @@ class Events:
             news.needs_look = True
         if not prefixes or not event.name or event.name.startswith("."):
             return False
-        # A link to a folder is no folder for the kernel.
+        # The kernel does not report a link to a folder as a folder.
         is_new = bool(event.mask & (flags.CREATE | flags.MOVED_TO))
         is_folder = bool(event.mask & flags.ISDIR) or (
             is_new and any((self.raw / prefix / event.name).is_dir() for prefix in prefixes)
@@ -195,7 +196,7 @@ class Events:
 
 
 def frame_source(raw, way, wait, results=None):
-    """Return how to notice frames of a folder, and why it is looked through, or ''.
+    """Return the source of news on a raw folder, and the reason for polling, or ''.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def frame_source(raw, way, wait, results=None):
 
     Returns
     -------
-    (Events or Polling, str)
+    (KernelEvents or Polling, str)
     """
     if not os.path.isdir(raw):  # noqa: PTH112 - a folder that cannot be looked at is not there yet
         return Polling(wait, is_lost=True), ""
@@ -216,9 +217,9 @@ def frame_source(raw, way, wait, results=None):
     if way == POLLING_WAY or (way == AUTO_WAY and file_system not in _LOCAL_FILE_SYSTEMS):
         return Polling(wait), f"file system {file_system or 'unknown'}" if way == AUTO_WAY else ""
     try:
-        return Events(raw, results), ""
+        return KernelEvents(raw, results), ""
     except OSError as error:
-        return Polling(wait), _LIMITS.get(error.errno, error.strerror or str(error))
+        return Polling(wait), _PROBLEM_BY_LIMIT.get(error.errno, error.strerror or str(error))
     except AttributeError:
         # Only Linux has events of files.
         return Polling(wait), "this system reports no changes of files"
@@ -240,7 +241,7 @@ def file_system_of(path, mounts="/proc/self/mountinfo"):
     path, longest_point, file_system = os.path.realpath(path), "", ""
     for mount in rawfolder.read_mounts(mounts):
         is_above = path == mount.point or path.startswith(mount.point.rstrip("/") + "/")
-        # The later one of two mounts in one place is seen.
+        # Of two mounts on one folder the later one is visible.
         if is_above and len(mount.point) >= len(longest_point):
             longest_point, file_system = mount.point, mount.file_system
     return file_system

@@ -1,4 +1,4 @@
-"""The words of a watch on problems that pass, and on frames that are set aside."""
+"""The lines of a watch on problems whose end it waits for, and on frames that are set aside."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ ROUND = "round"
 """The subject of problems of a round."""
 
 WATCH_GOES_ON = "; the watch goes on by itself"
-"""The words of a watch behind a remedy, where a line of a run asks for another run."""
+"""The end of a remedy in a watch, in place of the request for another run."""
 
 # A round names at most this many frames set aside one by one. Chosen: more would hide other lines.
 _MOST_FRAMES = 5
 
 
 class Complaints:
-    """The problems whose end a watch waits for, each said once.
+    """The problems whose end a watch waits for, each named once.
 
     Parameters
     ----------
     say : callable
         Takes a line for the observer.
-    waits : callable
+    show_problem : callable
         Called with each problem, and with '' when all have passed.
     is_last_round : callable
         Takes no argument; returns whether no other round follows.
     """
 
-    def __init__(self, say, waits, is_last_round):
+    def __init__(self, say, show_problem, is_last_round):
         self._say = say
-        self._waits = waits
+        self._show_problem = show_problem
         self._is_last_round = is_last_round
-        # The lines that `say_if_changed` and `name_failures` were given last.
+        # The lines of the last calls of `say_if_changed` and `name_failures`.
         self._lines, self._failure_lines = [], []
-        # Problems that were said, by their subject.
+        # Problems that were named and have not passed, by their subject.
         self._problems = {}
-        # Frames set aside that were named, with the reason.
+        # The reasons with which frames set aside were named.
         self._reason_by_file = {}
 
     def say(self, line):
@@ -52,7 +52,7 @@ class Complaints:
         self._say(line)
 
     def word_record(self, record):
-        """Return a record whose remedy, where another round follows, is that of a watch.
+        """Return a record with the remedy of a watch, if another round follows.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class Complaints:
         text : str
             '' where there is none.
         subject : str
-            Its subject.
+            The thing that has the problem.
         """
         former_text = self._problems.get(subject, "")
         if text == former_text:
@@ -100,7 +100,7 @@ class Complaints:
                 self._say("goes on")
         elif not is_known:
             self._say(f"waiting: {text}")
-        self._waits(next(iter(self._problems.values()), ""))
+        self._show_problem(next(iter(self._problems.values()), ""))
 
     def name_failures(self, lines):
         """Say the lines on products that failed, without those that the round before said.
@@ -124,20 +124,20 @@ class Complaints:
         reason_by_file = {
             row.file: row.reason for row in rows if row.status == SET_ASIDE and not row.gone
         }
-        new = [
+        new_files = [
             file
             for file, reason in reason_by_file.items()
             if self._reason_by_file.get(file) != reason
         ]
-        for file in new[:_MOST_FRAMES]:
+        for file in new_files[:_MOST_FRAMES]:
             self._say(f"{file}: {SET_ASIDE}: {reason_by_file[file]}")
-        for line in more_line(len(new) - _MOST_FRAMES, f"more were {SET_ASIDE}"):
+        for line in more_line(len(new_files) - _MOST_FRAMES, f"more were {SET_ASIDE}"):
             self._say(line)
         self._reason_by_file |= reason_by_file
 
 
 def problem_in_words(error, raw):
-    """Return the words for an error that a watch waits out.
+    """Return the words for an error whose end a watch waits for.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def problem_of_work(work_result):
     return "; ".join(failure.line(WATCH_GOES_ON) for failure in work_result.unrecorded.values())
 
 
-def made_in_words(chain, records, seconds):
+def line_on_made_products(chain, records, seconds):
     """Return the line on the products of frames that a round made, '' for none.
 
     Parameters

@@ -1,7 +1,7 @@
 """The claim of a watch on its results folder: no other watch is at work there.
 
-Two of them would make each frame twice: between its rounds a watch leaves the lock of runs to
-`snakemake`.
+Two watches would make each frame twice: between its rounds a watch gives up the lock of runs, so
+that `snakemake` can run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class FolderClaim:
     ----------
     results : path-like
     patience : ccdflow.run.watch.timed_calls.Patience
-        A folder that hangs is waited for no longer than this says.
+        It limits the wait for a folder that does not answer.
     """
 
     def __init__(self, results, patience):
@@ -30,7 +30,7 @@ class FolderClaim:
 
     @property
     def is_held(self):
-        """Whether the lock is taken, and still where other watches look for it."""
+        """Whether the lock is taken, and its file is where other watches look for it."""
         return self._lock is not None and lock.is_in_place(
             self._lock, self._results, paths.WATCH_LOCK
         )
@@ -47,12 +47,12 @@ class FolderClaim:
         """
         if self.is_held:
             return
-        # The folder was replaced: its new lock may be another watch's.
+        # If the folder was replaced, another watch may have the lock of the new one.
         self.give_up()
         self._lock = lock.take_lock(self._results, paths.WATCH_LOCK)
 
     def take_within_limit(self):
-        """Take the lock as far as the folder answers: the first round reports all other problems.
+        """Take the lock if the folder answers in time; the first round reports all other problems.
 
         Raises
         ------

@@ -22,12 +22,12 @@ class FrameLines:
     jobs : iterable of ccdflow.run.job.Job
         Jobs of the round.
     complaints : ccdflow.run.watch.complaints.Complaints
-        Says the lines, and gives remedies the words of a watch.
+        It says the lines, and words remedies as a watch does.
     is_short : bool
         Whether a line waits for its frame's entry in the night's list.
     begun_lines : dict of str to (list of str, list of str)
-        Texts and warnings by raw file, of lines that earlier rounds have begun; it gets those that
-        this round does not say.
+        Texts and warnings, by raw file, of lines that earlier rounds have begun. It is changed in
+        place, and keeps the lines that this round does not say.
     nights_put_off : set of str
         Nights whose lists a later round makes.
 
@@ -43,11 +43,10 @@ class FrameLines:
         self._context, self._complaints, self._chain = context, complaints, context.chain
         self.last_frame_at = time.monotonic()
         self._lock = threading.Lock()
-        # Texts and warnings by raw file.
-        self._texts = begun_lines
-        # Frames with a product that was made before.
+        self._begun_lines = begun_lines
+        # Frames of which a product was made before.
         self._frames_made_again = set()
-        # Products still to be made of each frame, and of each night where its list is waited for.
+        # Products still to be made, by frame; nights for whose lists the lines wait.
         self._products_left, self._nights_with_lists = {}, set(nights_put_off)
         for job in jobs:
             kind = self._chain.by_name(job.kind)
@@ -61,7 +60,7 @@ class FrameLines:
                 self._nights_with_lists.add(job.night)
 
     def _raw_file(self, product):
-        """Return the raw file that a product of a frame is of; of a group, its first one."""
+        """Return the raw file of a frame's product; for a group of frames, the first file."""
         group = self._context.find_group(product)
         return self._context.row_of_product(product).file if group is None else group.files[0]
 
@@ -72,7 +71,7 @@ class FrameLines:
             return
         if kind.reach == OF_A_FRAME:
             self.last_frame_at = time.monotonic()
-        # One line tells of all products that wait.
+        # All products that wait for another one have a line together, after the round.
         has_report = kind.reports_frames and record.status != job_records.WAITING
         reports = (
             kind.frame_reports(self._context, self._complaints.word_record(record))
@@ -81,34 +80,34 @@ class FrameLines:
         )
         with self._lock:
             for file, text, warnings in reports:
-                # A night's list adds to lines that were begun.
-                if kind.reach == OF_A_FRAME or file in self._texts:
+                # A night's list only adds to lines that were begun before.
+                if kind.reach == OF_A_FRAME or file in self._begun_lines:
                     first_texts = ["again"] if file in self._frames_made_again else []
-                    texts, frame_warnings = self._texts.setdefault(file, (first_texts, []))
+                    texts, frame_warnings = self._begun_lines.setdefault(file, (first_texts, []))
                     texts.append(text)
                     frame_warnings += warnings
             if kind.reach == OF_A_FRAME:
                 self._note_product(record.product)
             elif kind.reports_frames:
-                self.end()
+                self.say_all()
 
     def _note_product(self, product):
-        """Note a product of a frame that is made; say the frame's line after the last one."""
+        """Note that a product of a frame was made; after its last product, say the frame's line."""
         file = self._raw_file(product)
         self._products_left.get(file, set()).discard(product)
-        has_more = self._products_left.get(file)
-        if not has_more and self._context.row(file).night not in self._nights_with_lists:
-            self._line(file)
+        products_left = self._products_left.get(file)
+        if not products_left and self._context.row(file).night not in self._nights_with_lists:
+            self._say_line(file)
 
-    def end(self):
+    def say_all(self):
         """Say all lines that were begun, in this round or before."""
-        for file in list(self._texts):
-            self._line(file)
+        for file in list(self._begun_lines):
+            self._say_line(file)
 
-    def _line(self, file):
+    def _say_line(self, file):
         """Say the line of a frame, with the warnings at its end, if it was begun."""
-        if file in self._texts:
-            texts, warnings = self._texts.pop(file)
+        if file in self._begun_lines:
+            texts, warnings = self._begun_lines.pop(file)
             line = "  ".join([file, *filter(None, texts)])
             line += "".join(f"; {warning}" for warning in warnings)
             self._complaints.say(line)

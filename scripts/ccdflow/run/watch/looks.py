@@ -9,14 +9,13 @@ from ccdflow.run.rawframes import rawfolder
 from ccdflow.run.watch import complaints
 from ccdflow.run.watch.timed_calls import NoAnswer
 
-# Seconds after which the folder is looked through even where the kernel reports frames, for missed
-# ones.
+# Seconds after which the folder is looked through even where the kernel reports frames: it may have
+# missed one.
 _LOOK_SECONDS = 10.0
-# The time between two looks is at least this many times the time that the last one took: a look
-# goes through all frames of the archive, and with a million frames looks every ten seconds would
-# never end.
-_LOOK_TIMES = 20
-# If this many files give no answer, no other one is tried. Chosen: each holds a thread.
+# The pause between two looks is at least this many times as long as the last look, which goes
+# through all frames of the archive: with a million frames, looks every ten seconds would never end.
+_PAUSE_FACTOR = 20
+# If reading this many files hangs, no other file is tried. Chosen: each of them holds a thread.
 _MOST_HANGING = 8
 
 
@@ -32,13 +31,14 @@ class Looks:
     complain : callable
         Takes a problem, or '' when it has passed, and the name of the call.
     noticing : ccdflow.run.watch.watching.Noticing
-        A file that does not answer is waited for as long as its pause.
+        It has the clock, and the pause for which an answer on a file is waited for.
 
     Attributes
     ----------
     seen : ccdflow.run.watch.new_frames.SeenFrames
     unseen_files : dict of str to tuple or None
-        Files of the last look that no round had seen, with their stamps; None before the first.
+        Files that the last look found and no round had seen, with their stamps; None before the
+        first look.
     lost_files : set of str
         Files of earlier rounds that are gone.
     """
@@ -48,17 +48,17 @@ class Looks:
         self._raw, self._results, self.seen = raw, results, seen
         self._patience, self._complain, self._pause = patience, complain, noticing.pause
         self.unseen_files, self.lost_files = None, set()
-        # The end of the last look, 0 where the next one is due at once, and the seconds it took.
+        # The end of the last look, 0 if the next one is due at once, and the seconds that it took.
         self._last_end, self._seconds = 0.0, 0.0
 
-    def look_at_once(self):
-        """Let the next look be due now."""
+    def request_look(self):
+        """Let a look be due now."""
         self._last_end = 0.0
 
     @property
     def is_due(self):
         """Whether the folder is to be looked through now."""
-        pause = max(_LOOK_SECONDS, _LOOK_TIMES * self._seconds)
+        pause = max(_LOOK_SECONDS, _PAUSE_FACTOR * self._seconds)
         return not self._last_end or self._clock() - self._last_end >= pause
 
     def look(self):
@@ -75,8 +75,8 @@ class Looks:
                 "look", lambda: rawfolder.list_raw(self._raw, self._results)
             )
         except NoAnswer:
-            # A look that goes on has an answer to each question, however many there are.
-            if self._patience.is_held("look"):
+            # A look that gets its answers, one after the other, may take long.
+            if self._patience.is_stuck("look"):
                 complaint = f"{self._raw} has not answered for {self._patience.seconds:g} s"
                 self._complain(complaint, "look")
             return None
@@ -93,7 +93,8 @@ class Looks:
     def readable_files(self, files):
         """Return those files that can be read to their end within the limit.
 
-        Files read here come from memory afterwards. A folder of another machine may hang.
+        The folder of another machine may hang. A file that was read here comes from the memory of
+        this machine when a round reads it.
 
         Parameters
         ----------
@@ -107,8 +108,8 @@ class Looks:
         stamp_by_file, raw = {}, Path(self._raw)
         for file, stamp in files.items():
             name = f"read {file}"
-            hanging = self._patience.hanging
-            if len(hanging) >= _MOST_HANGING and name not in hanging:
+            hanging_calls = self._patience.hanging_calls
+            if len(hanging_calls) >= _MOST_HANGING and name not in hanging_calls:
                 # More files that hang would show nothing new.
                 continue
             try:
@@ -128,7 +129,7 @@ class Looks:
 
 
 def _read_through(path):
-    """Read a file to its end, so that it is in memory; a pipe would not answer, and is no frame."""
+    """Read a file to its end, so that it is in memory; not a pipe, which may have no end."""
     if path.is_file():
         with path.open("rb", buffering=0) as file:
             # 4 MB at once.

@@ -26,72 +26,72 @@ class NewFrames:
 
     def __init__(self, raw, pause):
         self.seen = SeenFrames()
-        self._settled = SettledFiles(raw, pause)
+        self._settled_files = SettledFiles(raw, pause)
         # Stamps of the frames that wait for a round, by file.
-        self._waiting = {}
+        self._waiting_stamps = {}
         # Frames that rounds found incomplete.
-        self._arriving = set()
+        self._incomplete_files = set()
         # The latest stamps of all frames that no round had seen, complete or not.
-        self._noticed = {}
+        self._noticed_stamps = {}
 
     def note_news(self, news):
         """Note the frames that a `ccdflow.run.watch.arrivals.FolderEvents` reports as complete."""
-        self._note_waiting(self._settled.closed_stamps(news))
+        self._note_waiting(self._settled_files.closed_stamps(news))
 
     def note_look(self, unseen_files, *, is_polled):
-        """Note the frames of a look; those that stayed the same for a pause are complete.
+        """Note the frames of a look; those that have not changed for a pause are complete.
 
         Parameters
         ----------
         unseen_files : dict of str to tuple
             Files that no round had seen, with their stamps.
         is_polled : bool
-            Whether looks alone tell of frames: then the next look, after a pause, shows which
-            frames have changed. Otherwise the next look comes late, and before it these files alone
-            are looked at again.
+            Whether frames are noticed by looks alone: the next look, after a pause, then shows
+            which frames have changed. Otherwise the next look comes late, and these files alone are
+            looked at again before it.
         """
-        self._noticed = dict(unseen_files)
+        self._noticed_stamps = dict(unseen_files)
         if is_polled:
-            self._note_waiting(self._settled.unchanged_stamps(unseen_files))
+            self._note_waiting(self._settled_files.unchanged_stamps(unseen_files))
         else:
-            self._settled.note_open(unseen_files)
+            self._settled_files.note_open(unseen_files)
 
     def _note_waiting(self, stamps):
         """Note complete frames."""
-        self._waiting |= stamps
-        self._noticed |= stamps
+        self._waiting_stamps |= stamps
+        self._noticed_stamps |= stamps
 
     @property
     def noticed_stamps(self):
         """The frames that no round has seen, as they were noticed last: {file: stamp}."""
-        self._noticed = self.seen.unseen_stamps(self._noticed)
-        return self._noticed
+        self._noticed_stamps = self.seen.unseen_stamps(self._noticed_stamps)
+        return self._noticed_stamps
 
-    def note_all_seen(self, stamps):
-        """Note the end of a whole round.
+    def note_whole_round(self, stamps):
+        """Note the frames that a whole round has seen, at its end.
 
         Parameters
         ----------
         stamps : dict of str to tuple
-            The frames that were noticed before it, which are not to lead to another one.
+            The frames that were noticed before the round: they lead to no other round.
         """
         self.seen.add(stamps)
-        self._waiting.clear()
+        self._waiting_stamps.clear()
 
-    def note_all_rows(self, rows, rewritten):
+    def note_rows_of_whole_round(self, rows, rewritten_files):
         """Note which frames a whole round found incomplete.
 
         Parameters
         ----------
         rows : iterable of ccdflow.run.rawframes.rows.Row
             The rows of all frames.
-        rewritten : set of str
+        rewritten_files : set of str
             Files that are being written once more.
         """
-        self._arriving = set(rewritten)
-        self.note_rows(row for row in rows if row.file not in rewritten)
+        self._incomplete_files = set(rewritten_files)
+        self.note_rows_of_short_round(row for row in rows if row.file not in rewritten_files)
 
-    def note_rows(self, rows):
+    def note_rows_of_short_round(self, rows):
         """Note which frames a short round found incomplete.
 
         Parameters
@@ -100,49 +100,51 @@ class NewFrames:
         """
         for row in rows:
             if row.status == ARRIVING_STATUS:
-                self._arriving.add(row.file)
+                self._incomplete_files.add(row.file)
             else:
-                self._arriving.discard(row.file)
+                self._incomplete_files.discard(row.file)
 
-    def waiting(self):
+    def waiting_stamps(self):
         """Return {file: stamp} of the frames that wait for a round."""
-        self._waiting = self.seen.unseen_stamps(self._waiting)
-        return self._waiting
+        self._waiting_stamps = self.seen.unseen_stamps(self._waiting_stamps)
+        return self._waiting_stamps
 
     @property
     def n_waiting(self):
         """The number of frames that no round has done: not seen, or still incomplete."""
-        return len(self.noticed_stamps.keys() | self._arriving)
+        return len(self.noticed_stamps.keys() | self._incomplete_files)
 
     def count_arriving(self, files):
         """Return how many of some files the last round that read them found incomplete."""
-        return len(self._arriving & files.keys())
+        return len(self._incomplete_files & files.keys())
 
 
 class SeenFrames:
-    """Raw frames that rounds have seen; of each stamp a hash is kept, because there are many."""
+    """Raw frames that rounds have seen, each with the hash of its stamp: there are many of them."""
 
     def __init__(self):
-        self._marks = {}
+        self._stamp_hashes = {}
 
     def unseen_stamps(self, stamps):
         """Return the entries of {file: stamp} that were not seen with this stamp."""
         return {
-            file: stamp for file, stamp in stamps.items() if self._marks.get(file) != hash(stamp)
+            file: stamp
+            for file, stamp in stamps.items()
+            if self._stamp_hashes.get(file) != hash(stamp)
         }
 
     def missing_files(self, stamps):
-        """Return the seen files that are not among all there are."""
-        return self._marks.keys() - stamps.keys()
+        """Return the seen files that are not among the present ones, given as {file: stamp}."""
+        return self._stamp_hashes.keys() - stamps.keys()
 
     def add(self, stamps):
-        """Note files as seen."""
-        self._marks.update((file, hash(stamp)) for file, stamp in stamps.items())
+        """Note files, {file: stamp}, as seen."""
+        self._stamp_hashes.update((file, hash(stamp)) for file, stamp in stamps.items())
 
     def remove(self, files):
-        """Forget files."""
+        """Forget that files were seen."""
         for file in files:
-            self._marks.pop(file, None)
+            self._stamp_hashes.pop(file, None)
 
 
 class SettledFiles:
@@ -160,11 +162,11 @@ class SettledFiles:
     def __init__(self, raw, pause, clock=time.monotonic):
         self.raw, self._pause, self._clock = Path(raw), pause, clock
         self._stamps_of_last_look = {}
-        # Of files that may still be written to: the stamp, and since when it is so.
+        # Files that may still be written to: the stamp of each, and the time since which it has it.
         self._open_files = {}
 
     def unchanged_stamps(self, stamps):
-        """Return {file: stamp} of the files that did not change since the last look."""
+        """Return {file: stamp} of the files that have not changed since the last call."""
         unchanged = {
             name: stamp
             for name, stamp in stamps.items()

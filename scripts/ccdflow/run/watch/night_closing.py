@@ -1,10 +1,11 @@
 """A watch closes nights that have ended, so that its memory holds the open ones alone.
 
-A run that finds nothing to do notes all nights beside its seal (`ccdflow.run.nights`). A telescope
-that goes on always leaves something to do, in the night that goes on. So after a round a watch
-plans the same frames once more, which finds nothing to do, and leaves the note with an empty hash
-of the folders of nights that are not done: the next plan opens these. Late notes
-(`ccdflow.run.late_notes`), which each plan reads, are merged into the others once they are many.
+A run that finds nothing to do notes all nights beside its seal (`ccdflow.run.nights`). While a
+telescope observes, there is always something to do in the present night. After a round a watch
+therefore plans the same frames once more, and finds nothing to do. It writes the note of all
+nights, but with an empty hash of the folders of nights that are not done: the next plan opens
+these. Late notes (`ccdflow.run.late_notes`), which each plan reads, are merged into the other notes
+once they are many.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from ccdflow.run.nights.note_lines import NeedsWholePlan
 from ccdflow.run.rawframes.rows import is_dated
 from ccdflow.run.sealing.seal import is_read_again
 
-# Nights are closed when they have at least this share of the frames of the nights that are open:
-# all notes are written anew each time.
-_LEAST_CLOSED_SHARE = 0.25
+# Nights are closed when they have at least this fraction of the frames of all open nights, because
+# each closing writes all notes anew.
+_LEAST_CLOSED_FRACTION = 0.25
 
 
 def close_nights(session):
-    """Close the nights that are done, where that lets enough frames go.
+    """Close the nights that are done, if they have enough frames.
 
     Parameters
     ----------
@@ -39,17 +40,17 @@ def close_nights(session):
     context, rows = session.context, session.context.store.rows.values()
     if session.archive_state is None or session.unmoved_products or context.unreadable_folders:
         return False
-    done_nights, open_nights = _nights_to_close(session)
-    if not done_nights or sum(row.night in done_nights for row in rows) < _LEAST_CLOSED_SHARE * len(
-        rows
-    ):
+    done_nights, open_nights = _done_and_open_nights(session)
+    if not done_nights or sum(
+        row.night in done_nights for row in rows
+    ) < _LEAST_CLOSED_FRACTION * len(rows):
         return False
     try:
         new_plan = partial_plan.plan_again(context)
     except NeedsWholePlan:
         return False
-    masters = {kind.name for kind in context.chain if kind.reach == OF_A_MASTER}
-    if new_plan.jobs_of_kind(*masters) or new_plan.products_to_retire:
+    master_kinds = {kind.name for kind in context.chain if kind.reach == OF_A_MASTER}
+    if new_plan.jobs_of_kind(*master_kinds) or new_plan.products_to_retire:
         return False
     open_nights |= {job.night for job in new_plan.jobs.values()}
     open_folders = {
@@ -65,11 +66,11 @@ def close_nights(session):
     return True
 
 
-def _nights_to_close(session):
-    """Return the nights that can be closed and are not, and those in which something is to be done.
+def _done_and_open_nights(session):
+    """Return the nights that are done and not closed yet, and the nights that are not done.
 
-    A night is not done if it may be the last one, if something was made of it in this round, if a
-    frame of it is read again by the next round, or if it shares a folder with such a night.
+    A night is not done if it may be the last one, if a product of it was made in this round, if the
+    next round reads a frame of it again, or if it shares a folder with a night that is not done.
     """
     context, closed_nights_of_run = session.context, session.context.closed_nights
     rows = context.store.rows.values()
@@ -77,13 +78,13 @@ def _nights_to_close(session):
     open_nights = {max(nights, default=""), max(filter(is_dated, nights), default="")}
     open_nights |= {job.night for job in session.plan.jobs.values()}
     open_nights |= {row.night for row in rows if is_read_again(row)}
-    folders = {}
+    nights_by_folder = {}
     for row in rows:
-        folders.setdefault(posixpath.dirname(row.file), set()).add(row.night)
+        nights_by_folder.setdefault(posixpath.dirname(row.file), set()).add(row.night)
     earlier_open_nights = None
     while earlier_open_nights != open_nights:
         earlier_open_nights = set(open_nights)
-        for nights_of_folder in folders.values():
+        for nights_of_folder in nights_by_folder.values():
             if not open_nights.isdisjoint(nights_of_folder):
                 open_nights |= nights_of_folder
     changed_nights = (

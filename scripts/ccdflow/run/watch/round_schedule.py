@@ -1,8 +1,8 @@
 """When a watch may begin a round, and when its next whole round is due.
 
-A whole round plans all open nights, and tables and overviews wait for it. It follows a short one
-soon where whole rounds are quick, and later where they take long. A round with a problem is tried
-again after a while.
+A whole round plans all open nights, and tables and overviews wait for it. It follows a short round
+soon if whole rounds are quick, and later if they take long. After a round with a problem, another
+one is tried after a pause.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import time
 
 # Seconds after which a lasting problem (no folder, a full disk, another run) is tried again.
 _RETRY_SECONDS = 10.0
-# Seconds after which a product that failed again and again is tried again. Chosen: its cause needs
-# somebody who removes it, and each trial is a line.
+# At most this many seconds after a product has failed again, it is tried again. Chosen: somebody
+# has to remove the cause, and each trial is a line.
 _MOST_RETRY_SECONDS = 600.0
 # Least seconds between a short round and a whole one.
 _LEAST_REST_SECONDS = 2.0
-# The pause lasts this many times the last whole round: rounds take at most a sixth of the time.
-_REST_TIMES = 5
+# The pause before a whole round lasts this many times as long as the last one, so that whole rounds
+# take at most a sixth of the time.
+_REST_FACTOR = 5
 
 
 class RoundSchedule:
@@ -33,18 +34,18 @@ class RoundSchedule:
         self._clock = clock
         # The time before which no round begins, and that at which a whole one is due.
         self._earliest_begin, self._whole_due = 0.0, None
-        # The begin of the last whole round, and the seconds that it took.
-        self._began, self._whole_seconds = 0.0, 0.0
+        # The time at which the last whole round began, and the seconds that it took.
+        self._whole_began, self._whole_seconds = 0.0, 0.0
         # The pause before products that failed are tried again.
         self._retry_seconds = _RETRY_SECONDS
 
     def may_begin(self):
-        """Return whether a round may begin: a problem lets some time pass."""
+        """Return whether a round may begin: after a problem only when some time has passed."""
         return self._clock() >= self._earliest_begin
 
     @property
     def has_whole_round(self):
-        """Whether a whole round is to come, now or later."""
+        """Whether a whole round is due, now or later."""
         return self._whole_due is not None
 
     def is_whole_due(self):
@@ -52,7 +53,7 @@ class RoundSchedule:
         return self._whole_due is not None and self._clock() >= self._whole_due
 
     def note_problem(self, *, is_busy=False):
-        """Note a problem: the next round begins after a while, or at once beside another run.
+        """Note a problem: the next round begins after a pause; at once if another run is at work.
 
         Parameters
         ----------
@@ -61,22 +62,22 @@ class RoundSchedule:
         """
         self._earliest_begin = self._clock() + (0.0 if is_busy else _RETRY_SECONDS)
 
-    def note_short(self, *, is_odd=False):
+    def note_short(self, *, has_failure=False):
         """Note a short round that leaves something to a whole one, which comes after a rest.
 
-        A whole round that is due earlier already stays so.
+        A whole round that is due earlier stays due at that time.
 
         Parameters
         ----------
-        is_odd : bool
-            Whether a product failed: the whole round, which plans it anew, is due at once.
+        has_failure : bool
+            Whether a product failed: the whole round, which plans the product anew, is due at once.
         """
-        rest = 0.0 if is_odd else max(_LEAST_REST_SECONDS, _REST_TIMES * self._whole_seconds)
+        rest = 0.0 if has_failure else max(_LEAST_REST_SECONDS, _REST_FACTOR * self._whole_seconds)
         due = self._clock() + rest
         self._whole_due = due if self._whole_due is None else min(self._whole_due, due)
 
     def note_failed_short(self, *, is_busy=False):
-        """Note a short round with a problem: a whole one tries the same after a while.
+        """Note a short round with a problem: a whole one tries the same after a pause.
 
         Parameters
         ----------
@@ -88,7 +89,7 @@ class RoundSchedule:
 
     def begin_whole(self):
         """Note that a whole round begins."""
-        self._began = self._clock()
+        self._whole_began = self._clock()
 
     def note_whole(self, *, is_open=False, may_be_repaired=False):
         """Note the end of a whole round, and the seconds since `begin_whole`.
@@ -96,18 +97,18 @@ class RoundSchedule:
         Parameters
         ----------
         is_open : bool
-            Whether it had a problem, or a frame is still being written: another whole round
-            follows after a while. Otherwise none is to come.
+            Whether the round had a problem, or a frame is still being written: another whole round
+            follows after a pause. Otherwise none is due.
         may_be_repaired : bool
-            Whether a product failed or waits for one that did: another whole round tries it again,
-            each time after twice as long a while, and after a rest.
+            Whether a product failed, or waits for one that did: another whole round tries it again,
+            after a pause that doubles each time and is no shorter than the usual rest.
         """
         now = self._clock()
         self._earliest_begin = now
-        self._whole_seconds = now - self._began
+        self._whole_seconds = now - self._whole_began
         self._whole_due = None
         if may_be_repaired:
-            self._whole_due = now + max(self._retry_seconds, _REST_TIMES * self._whole_seconds)
+            self._whole_due = now + max(self._retry_seconds, _REST_FACTOR * self._whole_seconds)
             self._retry_seconds = min(2 * self._retry_seconds, _MOST_RETRY_SECONDS)
         else:
             self._retry_seconds = _RETRY_SECONDS

@@ -1,8 +1,8 @@
-"""Calls that may not come back: a network folder that hangs holds whoever asks it for a file.
+"""Calls that may not come back: a network folder that hangs holds threads that ask it for files.
 
 A call that takes long need not hang. On a busy machine it waits for the processor, and in a folder
-of a million files it asks as many short questions. The kernel counts how often it has given a
-thread the processor: a thread that waits for one answer does not get it.
+of a million files it asks as many short questions. The kernel counts how often each thread has had
+the processor: a thread that waits for one answer does not get it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 _LOOKS_PER_LIMIT = 16
 # The file in which the kernel describes a thread: see proc_pid_status(5).
 _STATUS = "/proc/self/task/{}/status"
-# The state of a thread that has the processor, or waits for nothing else.
+# The state of a thread that has the processor, or waits for nothing but the processor.
 _RUNNING_STATE = "R"
 
 
 class NoAnswer(Exception):
-    """A call has not come back within its time. It goes on, and may be waited for again."""
+    """A call has not come back within its time. The call goes on, and can be waited for again."""
 
 
 class Patience:
@@ -41,7 +41,7 @@ class Patience:
         self._life_at = 0.0
 
     @property
-    def hanging(self):
+    def hanging_calls(self):
         """Names of the calls that have not come back."""
         return [name for name, call in self._calls.items() if call.thread.is_alive()]
 
@@ -50,16 +50,16 @@ class Patience:
         call = self._calls.get(name)
         return call is not None and time.monotonic() - call.began > self.seconds
 
-    def is_held(self, name):
+    def is_stuck(self, name):
         """Return whether one question to the system has held a call for longer than the limit.
 
-        Each time this is asked, at most an eighth of the limit is added: a machine that lets this
-        thread wait for longer lets the others wait as well. Where the system counts nothing, all
-        the time since the call began counts.
+        Between two such questions at most an eighth of the limit is counted: if this thread had to
+        wait for longer, the others had to as well. On a system that counts nothing, all the time
+        since the call began is counted.
         """
         call = self._calls.get(name)
         return (
-            call is not None and call.seconds_held(self.seconds / _LOOKS_PER_LIMIT) > self.seconds
+            call is not None and call.seconds_stuck(self.seconds / _LOOKS_PER_LIMIT) > self.seconds
         )
 
     def note_life(self):
@@ -94,9 +94,9 @@ class Patience:
         Raises
         ------
         NoAnswer
-            If it has not come back.
+            If the call has not come back.
         BaseException
-            The error that the function raised, as it is.
+            The error that the function raised.
         """
         if name not in self._calls:
             self._calls[name] = _Call(function, has_helpers=last_sign is not None)
@@ -104,7 +104,7 @@ class Patience:
         wait_seconds = self.seconds if wait_seconds is None else wait_seconds
         self._wait_for(call, 0 if last_sign is None and self.is_late(name) else wait_seconds)
         while call.thread.is_alive() and last_sign is not None:
-            if self.is_held(name) and time.monotonic() - last_sign() > self.seconds:
+            if self.is_stuck(name) and time.monotonic() - last_sign() > self.seconds:
                 break
             self._wait_for(call, wait_seconds)
         if call.thread.is_alive():
@@ -119,7 +119,7 @@ class Patience:
         end = time.monotonic() + seconds
         while (seconds_left := end - time.monotonic()) > 0 and call.thread.is_alive():
             call.thread.join(min(seconds_left, self.seconds / _LOOKS_PER_LIMIT))
-            call.seconds_held(self.seconds / _LOOKS_PER_LIMIT)
+            call.seconds_stuck(self.seconds / _LOOKS_PER_LIMIT)
 
 
 class _Call:
@@ -148,9 +148,9 @@ class _Call:
         self.value = self.error = None
         self.began = self._last_look = time.monotonic()
         self._function = function
-        # Threads that begin later are the call's; without helpers it has one.
+        # All other threads are those of the call; None if the call has one thread.
         self._earlier_threads = set(threading.enumerate()) if has_helpers else None
-        self._turns, self._held = {}, 0.0
+        self._turns, self._seconds_stuck = {}, 0.0
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -158,20 +158,22 @@ class _Call:
         """Call the function; keep its result, or its error."""
         try:
             self.value = self._function()
-        # Whoever waits for the answer gets the error, whichever it is.
+        # Any error goes to the caller of `ask`.
         except BaseException as error:
             self.error = error
 
-    def seconds_held(self, pause):
+    def seconds_stuck(self, pause):
         """Return the seconds for which no thread of the call has had the processor."""
         now = time.monotonic()
         seconds_passed = now - self._last_look
         if seconds_passed >= pause:
             turns = {thread.native_id: _turns_of(thread.native_id) for thread in self._threads()}
-            is_on = turns != self._turns or _RUNNING_STATE in turns.values()
-            self._held = 0.0 if is_on else self._held + min(seconds_passed, 2 * pause)
+            has_advanced = turns != self._turns or _RUNNING_STATE in turns.values()
+            self._seconds_stuck = (
+                0.0 if has_advanced else self._seconds_stuck + min(seconds_passed, 2 * pause)
+            )
             self._last_look, self._turns = now, turns
-        return self._held
+        return self._seconds_stuck
 
     def _threads(self):
         """Return the threads of the call."""
@@ -180,10 +182,10 @@ class _Call:
         return [each for each in threading.enumerate() if each not in self._earlier_threads]
 
 
-def _turns_of(thread):
+def _turns_of(thread_id):
     """Return how often a thread got the processor, or `_RUNNING_STATE`; None where unknown."""
     try:
-        lines = Path(_STATUS.format(thread)).read_text("ascii", "replace").splitlines()
+        lines = Path(_STATUS.format(thread_id)).read_text("ascii", "replace").splitlines()
     except OSError:
         return None
     entries = dict(line.partition(":")[::2] for line in lines)

@@ -1,9 +1,9 @@
 """The state that a watch keeps from round to round, and the plan for new frames of a night alone.
 
-A whole plan looks at all frames, for a frame of tonight may be the one that one of last year waited
-for. A new frame of the sky changes less at once: its own products, and the list, pictures and page
-of its night. The masters are as the last whole plan chose them. Every product made so has the key
-that a whole plan gives it; where one has another key, the next whole round makes it again.
+A whole plan looks at all frames, because a frame of last year may have waited for one of tonight. A
+new frame of the sky changes less at once: its own products, and the list, pictures and page of its
+night. Its masters are those that the last whole plan chose. A product made in this way has the key
+that a whole plan would give it; if not, the next whole round makes it again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ccdflow.run.rawframes.enabled_types import is_of_enabled_type
 from ccdflow.run.rawframes.header_store import HeaderStore
 from ccdflow.run.rawframes.rows import ARRIVING_STATUS, OK, Row
 
-# The notes of a results folder: any process that did something has written one of them.
+# The notes of a results folder: any process that has made a product has written one of them.
 _NOTES = (paths.HEADERS, paths.LEDGER, paths.LATE_NOTES, paths.CLOSED_NIGHTS)
 
 
@@ -42,7 +42,7 @@ class ShortPlan:
     rows : list of ccdflow.run.rawframes.rows.Row
         Rows of the new frames, as they were read.
     leaves_masters : bool
-        Whether a master has to be made of these frames by a whole plan.
+        Whether a whole plan has to make a master of these frames.
     nights_put_off : set of str
         Nights whose lists and pages are left to a later plan.
     """
@@ -55,7 +55,7 @@ class ShortPlan:
 
 
 class WarmState:
-    """The state that is kept of a whole round.
+    """The state that a watch keeps of a whole round.
 
     Parameters
     ----------
@@ -78,20 +78,20 @@ class WarmState:
         self.reading = reading
         self.leaves_masters = False
         self.made_records = {}
-        self._notes = self._stamps()
+        self._note_stamps = self._stamps_of_notes()
         if self.context.closed_nights is not None:
             self.context.closed_nights.forget()
 
-    def _stamps(self):
-        """Return size and times of the notes, by which another process is noticed."""
+    def _stamps_of_notes(self):
+        """Return size and times of the notes, which another process would change."""
         return [atomic_write.stamp_of(self.context.results / name) for name in _NOTES]
 
     def is_current(self):
         """Return whether no other process has written notes since; call it under the lock."""
-        return self._notes == self._stamps()
+        return self._note_stamps == self._stamps_of_notes()
 
     def notes(self, load):
-        """Return inventory and ledger: those kept, or as ``load`` reads them.
+        """Return inventory and ledger: those of this state, or as ``load`` reads them.
 
         Parameters
         ----------
@@ -101,11 +101,11 @@ class WarmState:
         -------
         (ccdflow.run.rawframes.header_store.HeaderStore, ccdflow.run.ledger.Ledger)
         """
-        is_known = self.is_whole and self.is_current()
-        return (self.context.store, self.context.ledger) if is_known else load()
+        is_usable = self.is_whole and self.is_current()
+        return (self.context.store, self.context.ledger) if is_usable else load()
 
     def release(self, load):
-        """Return inventory and ledger as `notes` does, and let all else go.
+        """Return inventory and ledger as `notes` does, and free the rest of this state.
 
         Parameters
         ----------
@@ -126,39 +126,39 @@ class WarmState:
         return self.context.closed_nights is None
 
     @cached_property
-    def _rows(self):
+    def _rows_by_night(self):
         """The rows of each night by file."""
-        nights = {}
+        rows_by_night = {}
         for row in self.context.store.rows.values():
-            nights.setdefault(row.night, {})[row.file] = row
-        return nights
+            rows_by_night.setdefault(row.night, {})[row.file] = row
+        return rows_by_night
 
     @cached_property
-    def _groups(self):
+    def _groups_by_night(self):
         """The groups that each night's page shows, by product."""
-        nights = {}
+        groups_by_night = {}
         for group in self.context.groups.values():
-            nights.setdefault(group.night_of_page, {})[group.product] = group
-        return nights
+            groups_by_night.setdefault(group.night_of_page, {})[group.product] = group
+        return groups_by_night
 
     @cached_property
-    def _files(self):
+    def _file_by_product(self):
         """The raw file of each reduced frame."""
         return {reduced_product(file): file for file in self.context.store.rows}
 
     @cached_property
     def _kept_lookups(self):
-        """The lookups of masters and setups by the whole plan."""
-        masters = {kind.name for kind in self.context.chain if kind.reach == OF_A_MASTER}
+        """The lookups of masters and setups that the whole plan made."""
+        master_kinds = {kind.name for kind in self.context.chain if kind.reach == OF_A_MASTER}
         return {
             name: value
             for name, value in self.context.lookups.items()
-            if name[0].is_of_setups or (name[0].is_of_masters and name[1] in masters)
+            if name[0].is_of_setups or (name[0].is_of_masters and name[1] in master_kinds)
         }
 
     # -- the plan ----------------------------------------------------------------------------------
 
-    def plan(self, new_frames, *, nights_owed=frozenset(), draws=True):
+    def plan(self, new_frames, *, nights_owed=frozenset(), makes_pages=True):
         """Read new frames and plan the products that are to be made of them now.
 
         Parameters
@@ -167,9 +167,9 @@ class WarmState:
             Raw frames that are new or were incomplete before, with their stamps.
         nights_owed : set of str
             Nights whose lists and pages were put off.
-        draws : bool
-            Whether lists and pages are planned; otherwise they are put off, and nothing goes
-            through the frames that a night has already.
+        makes_pages : bool
+            Whether lists and pages are planned; otherwise they are put off, and the earlier frames
+            of a night are not gone through.
 
         Returns
         -------
@@ -178,43 +178,43 @@ class WarmState:
         Raises
         ------
         NeedsWholePlan
-            If they may change products of others: nothing has been changed then.
+            If they may change products of other frames; nothing is changed in that case.
         """
-        rows, read_store = self._read(new_frames)
+        rows, read_store = self._read_frames(new_frames)
         sound_rows = self._sound_rows(rows)
         light_rows = [
             row for row in sound_rows if row.facts["type"] not in self.context.chain.combined_types
         ]
         if light_rows and (self.leaves_masters or len(light_rows) < len(sound_rows)):
             raise NeedsWholePlan("masters are to be made before frames are calibrated with them")
-        self._take(rows, read_store)
+        self._add_rows(rows, read_store)
         nights_of_light = nights_owed | {row.night for row in light_rows}
         nights = set()
-        if nights_of_light and draws:
+        if nights_of_light and makes_pages:
             # All frames of a night whose page is planned have to be in the context.
             nights = nights_of_light | {row.night for row in sound_rows}
-        part = ShortPlan(
+        short_plan = ShortPlan(
             self._context(nights, sound_rows), rows=rows,
             leaves_masters=len(light_rows) < len(sound_rows),
-            nights_put_off=set() if draws else set(nights_of_light),
+            nights_put_off=set() if makes_pages else set(nights_of_light),
         )  # fmt: skip
-        stamps = ProductStamps(part.context.results)
-        planner = Planner(PlanContext.of(part.context), stamps, set(), frozenset())
-        for kind in _kinds_of(part.context.chain, light_rows, nights):
+        stamps = ProductStamps(short_plan.context.results)
+        planner = Planner(PlanContext.of(short_plan.context), stamps, set(), frozenset())
+        for kind in _kinds_to_plan(short_plan.context.chain, light_rows, nights):
             kind.plan(planner)
-        self._take_back(part.context, planner.dropped_rows.values())
-        part.jobs = list(part.context.jobs.values())
-        self.leaves_masters |= part.leaves_masters
-        return part
+        self._keep_changes(short_plan.context, planner.dropped_rows.values())
+        short_plan.jobs = list(short_plan.context.jobs.values())
+        self.leaves_masters |= short_plan.leaves_masters
+        return short_plan
 
     def _sound_rows(self, rows):
-        """Return the rows of raw frames that were read whole, of the types that are processed."""
+        """Return the rows of frames that can be reduced, of the types that are processed."""
         settings = self.context.settings
         return [row for row in rows if row.status == OK and is_of_enabled_type(row, settings)]
 
-    def _read(self, new_frames):
+    def _read_frames(self, new_frames):
         """Return the rows of raw frames, and the store that they were read into."""
-        if any(self._is_taken(file) for file in new_frames):
+        if any(self._has_twin(file) for file in new_frames):
             raise NeedsWholePlan("another raw file has the same product")
         rows_of_files = map(self.context.find_row, new_frames)
         earlier_rows = {row.file: row for row in rows_of_files if row is not None}
@@ -222,57 +222,59 @@ class WarmState:
         inventory.update(store, self.reading, stamps_of_files=new_frames)
         if store.tracebacks:
             raise NeedsWholePlan("reading a frame ended in an error that was not foreseen")
-        rows = [row for row in store.rows.values() if not _is_same(row, earlier_rows.get(row.file))]
+        rows = [
+            row for row in store.rows.values() if not _is_unchanged(row, earlier_rows.get(row.file))
+        ]
         statuses_before = {
             earlier_rows[row.file].status for row in rows if row.file in earlier_rows
         }
-        # A file that is written once more keeps its row until it is whole.
-        if store.rewritten or statuses_before - {ARRIVING_STATUS}:
+        # A file that is written once more keeps its earlier row until it is complete.
+        if store.rewritten_files or statuses_before - {ARRIVING_STATUS}:
             raise NeedsWholePlan("a frame was written once more")
-        # A new folder, too, may hold frames of any night.
+        # Even a new folder may have frames of any night.
         if any(self.context.is_closed(row.night) for row in rows):
             raise NeedsWholePlan("a frame is of a closed night")
         return rows, store
 
-    def _is_taken(self, file):
-        """Return whether another raw file has the same product."""
+    def _has_twin(self, file):
+        """Return whether another raw file has, or may have, the same product."""
         product, closed = reduced_product(file), self.context.closed_nights
         nights = () if closed is None else closed.notes.nights_in(posixpath.dirname(file))
         if any(map(self.context.is_closed, nights)):
-            # The frames of closed nights are not among those kept.
+            # The frames of closed nights are not in this state.
             return True
-        if self.reading.is_folding and product not in self._files:
+        if self.reading.is_case_insensitive and product not in self._file_by_product:
             # On a disk that ignores capitals `A.fits` and `a.fits` become one product.
             folded = product.casefold()
-            return any(each.casefold() == folded for each in self._files)
-        return self._files.get(product, file) != file
+            return any(each.casefold() == folded for each in self._file_by_product)
+        return self._file_by_product.get(product, file) != file
 
-    def _take(self, rows, read_store):
-        """Put rows among those kept."""
+    def _add_rows(self, rows, read_store):
+        """Put new rows into this state."""
         store = self.context.store
         for name, value in read_store.shared.items():
             store.shared.setdefault(name, value)
         for row in rows:
             earlier_row = store.rows.get(row.file)
             if earlier_row is not None:
-                self._rows[earlier_row.night].pop(row.file, None)
-            self._files[reduced_product(row.file)] = row.file
+                self._rows_by_night[earlier_row.night].pop(row.file, None)
+            self._file_by_product[reduced_product(row.file)] = row.file
             store.add(row)
-            self._rows.setdefault(row.night, {})[row.file] = store.rows[row.file]
+            self._rows_by_night.setdefault(row.night, {})[row.file] = store.rows[row.file]
 
     def _context(self, nights, rows):
-        """Return the context of some nights; of other nights only the frames given are in it."""
+        """Return the context of some nights, with the given rows of other nights."""
         whole_context = self.context
         rows_by_file = {row.file: row for row in rows}
         for night in nights:
-            rows_by_file |= self._rows[night]
+            rows_by_file |= self._rows_by_night[night]
         rows_by_night = {}
         for file in sorted(rows_by_file):
             rows_by_night.setdefault(rows_by_file[file].night, []).append(rows_by_file[file])
         groups = {}
         for night in nights:
-            groups |= self._groups.setdefault(night, {})
-        rows_by_product = _RowsByProduct(self._files, whole_context.store.rows)
+            groups |= self._groups_by_night.setdefault(night, {})
+        rows_by_product = _RowsByProduct(self._file_by_product, whole_context.store.rows)
         return replace(
             whole_context,
             store=replace(whole_context.store, rows=rows_by_file),
@@ -288,26 +290,26 @@ class WarmState:
             },
         )
 
-    def _take_back(self, part, dropped_rows):
-        """Put the rows, records and groups that a plan of some nights changed among all."""
+    def _keep_changes(self, context, dropped_rows):
+        """Put the rows, records and groups that the plan of some nights changed into this state."""
         whole_context = self.context
-        whole_context.store.rows.update(part.store.rows)
+        whole_context.store.rows.update(context.store.rows)
         for row in dropped_rows:
             whole_context.store.rows.pop(row.file, None)
-        whole_context.groups.update(part.groups)
-        for product, record in part.ledger.items():
+        whole_context.groups.update(context.groups)
+        for product, record in context.ledger.items():
             whole_context.ledger[product] = record
-        # From now on jobs and rounds change the records of all nights.
-        part.ledger.clear()
+        # From now on jobs and rounds change the records of this state alone.
+        context.ledger.clear()
 
     # -- the work ----------------------------------------------------------------------------------
 
-    def work(self, part, *, cores, on_done):
+    def work(self, short_plan, *, cores, on_done):
         """Make the products of a plan; return the `ccdflow.run.worker.WorkResult`.
 
         Parameters
         ----------
-        part : ShortPlan
+        short_plan : ShortPlan
         cores : int
         on_done : callable
             Called with each record.
@@ -317,8 +319,8 @@ class WarmState:
         ccdflow.run.worker.WorkResult
         """
         result = worker.work_plan(
-            part.context,
-            part.jobs,
+            short_plan.context,
+            short_plan.jobs,
             threads=cores,
             on_done=on_done,
         )
@@ -326,19 +328,19 @@ class WarmState:
             if record.status in (job_records.MADE, job_records.REFUSED):
                 record = record.ledger_record()
                 self.context.ledger[record.product] = self.made_records[record.product] = record
-        for product, group in part.context.groups.items():
-            self._groups.setdefault(group.night_of_page, {})[product] = group
+        for product, group in short_plan.context.groups.items():
+            self._groups_by_night.setdefault(group.night_of_page, {})[product] = group
         return result
 
 
-def _kinds_of(chain, light_rows, nights):
-    """Return the kinds to plan: the first, the kinds of frames of the sky, the kinds of nights."""
+def _kinds_to_plan(chain, light_rows, nights):
+    """Return the first kind, and those of frames of the sky and of nights, if there are any."""
     reaches = {OF_A_FRAME, OF_A_NIGHT} if nights else {OF_A_FRAME} if light_rows else set()
     return [kind for kind in chain if kind is chain.first or kind.reach in reaches]
 
 
-def _is_same(row, earlier_row):
-    """Return whether a file that was read once more says the same: a round had seen it already."""
+def _is_unchanged(row, earlier_row):
+    """Return whether a row has the values of the earlier row: a round has seen the file already."""
     if earlier_row is None:
         return False
     new_values, earlier_values = (
@@ -354,23 +356,23 @@ class _RowsByProduct:
 
     Parameters
     ----------
-    names : dict of str to str
+    file_by_product : dict of str to str
         Raw file of each product.
     rows : dict of str to ccdflow.run.rawframes.rows.Row
         By raw file.
     """
 
-    def __init__(self, names, rows):
-        self._files, self._rows = names, rows
+    def __init__(self, file_by_product, rows):
+        self._file_by_product, self._rows = file_by_product, rows
 
     def get(self, product, default=None):
         """Return the row of a product; the default where it has none."""
-        file = self._files.get(product)
+        file = self._file_by_product.get(product)
         return default if file is None else self._rows.get(file, default)
 
     def __getitem__(self, product):
-        return self._rows[self._files[product]]
+        return self._rows[self._file_by_product[product]]
 
     def keys(self):
         """Return the products."""
-        return self._files.keys()
+        return self._file_by_product.keys()

@@ -1,10 +1,10 @@
 """Watching a raw folder: each new frame is reduced, calibrated and shown as soon as it is complete.
 
-A whole round is a run of its own: it takes the lock, plans, makes the products by the executor
-that makes batches, and lets the lock go. Between whole rounds a new frame leads to a short one:
+A whole round is a run of its own: it takes the lock, plans, makes the products with the executor
+that makes batches, and gives up the lock. Between whole rounds a new frame leads to a short one:
 its night alone is planned (`ccdflow.run.watch.warm_state`), and tables and overviews wait for the
-next whole round. So all products are those of `snakemake`, and a run beside it or after it finds
-nothing that it would do otherwise.
+next whole round. All products are therefore those of `snakemake`: a run during the watch or after
+it finds nothing to make otherwise.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ PAUSE_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
 """Seconds after which a folder that does not answer is named."""
 
-# In a round of more jobs no line waits for the width of the stars. Chosen: the list of a night with
-# more frames comes long after its first frame.
+# In a round of more jobs, lines do not wait for the widths of stars. Chosen: these are in the list
+# of the night, which with more frames comes long after its first frame.
 _MOST_JOBS = 200
 
 
@@ -70,8 +70,8 @@ class Round:
         pages were put off.
     problem : str
         Why the round could not be done, or ''.
-    arriving : int
-        Frames that are still being written.
+    n_arriving : int
+        Number of frames that are still being written.
     is_short : bool
         Whether new frames alone were planned.
     is_busy : bool
@@ -81,7 +81,7 @@ class Round:
     records: list[job_records.Record] = field(default_factory=list)
     nights: list[str] = field(default_factory=list)
     problem: str = ""
-    arriving: int = 0
+    n_arriving: int = 0
     is_short: bool = False
     is_busy: bool = False
 
@@ -107,13 +107,13 @@ class Round:
         return sum(record.status == job_records.FAILED for record in self.records)
 
     @property
-    def is_made(self):
+    def has_products(self):
         """Whether a product was made."""
         return any(record.status == job_records.MADE for record in self.records)
 
 
 def _hear_nothing(_news):
-    """Take a round or a problem without showing it."""
+    """Do nothing with a round or a problem."""
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,9 @@ class Watch:
         self._way = noticing.way
         self._patience = Patience(noticing.limit)
         self._frames = new_frames.NewFrames(settings["raw"], self.pause)
-        # The state that the last round left for a short one; None where there is none.
-        self._warm = None
-        # The profiles of the cameras as the last whole round found them.
+        # The state that the last round left for a short one, if it left one.
+        self._warm_state = None
+        # The profiles of the cameras at the beginning of the last whole round.
         self._profiles = self._profiles_now()
         self._complaints = complaints.Complaints(
             self.say, listener.show_problem, self.is_ended.is_set
@@ -230,7 +230,7 @@ class Watch:
     @property
     def is_hanging(self):
         """Whether a round has not come back."""
-        return complaints.ROUND in self._patience.hanging
+        return complaints.ROUND in self._patience.hanging_calls
 
     @property
     def n_waiting(self):
@@ -254,7 +254,7 @@ class Watch:
                     frame_source = self._open()
             # Frames that came meanwhile are counted, and the last round does them.
             if frame_source.way == arrivals.EVENTS_WAY:
-                self._frames.note_news(frame_source.news(0))
+                self._frames.note_news(frame_source.wait_for_news(0))
         finally:
             frame_source.close()
         if self.schedule.has_whole_round and not self.is_hanging:
@@ -262,9 +262,9 @@ class Watch:
         self.claim.give_up()
 
     def _open(self):
-        """Return how frames are noticed; say why the folder is looked through."""
-        # A look finds the frames that came before the source of events was opened.
-        self.looks.look_at_once()
+        """Return the source of news on the raw folder; say the reason if it is polled."""
+        # A look finds the frames that came before the source was opened.
+        self.looks.request_look()
         frame_source, reason = arrivals.frame_source(
             self.settings["raw"], self._way, self.is_ended.wait, self.settings["results"]
         )
@@ -281,15 +281,16 @@ class Watch:
             All raw frames with their times, if the folder was looked through.
         """
         has_events = frame_source.way == arrivals.EVENTS_WAY
-        # A folder that is looked through tells by the pause whether a frame still grows.
         stamps = None
-        news = frame_source.news(self.pace.wait(self.pause) if has_events else self.pause)
+        # With polling, the whole pause between two looks shows whether a frame still grows.
+        seconds = self.pace.seconds_to_wait(self.pause) if has_events else self.pause
+        news = frame_source.wait_for_news(seconds)
         self._frames.note_news(news)
         if news.needs_look or self.looks.is_due:
             stamps = self.looks.look()
             if stamps is not None:
                 self._frames.note_look(self.looks.unseen_files, is_polled=not has_events)
-        ready_frames = self._frames.waiting()
+        ready_frames = self._frames.waiting_stamps()
         if frame_source.way == arrivals.POLLING_WAY:
             ready_frames = self.looks.readable_files(ready_frames)
         is_needed = ready_frames or self.is_due() or self.pace.is_due()
@@ -303,12 +304,12 @@ class Watch:
         return bool(self.looks.lost_files or is_time or self._profiles != self._profiles_now())
 
     def _profiles_now(self):
-        """Return names, sizes and times of the cameras' profiles, as far as they can be read."""
+        """Return names, sizes and times of the cameras' profiles."""
         folder = cameras_folder(self.settings)
         return sorted((path.name, atomic_write.stamp_of(path)) for path in folder.glob("*.y*ml"))
 
     def _wait_for(self, work):
-        """Do a round; say where it does not come back, and go on waiting."""
+        """Do a round; if it does not come back in time, name the problem and go on waiting."""
         self._patience.note_life()
         while True:
             try:
@@ -332,7 +333,7 @@ class Watch:
     # -- rounds ------------------------------------------------------------------------------------
 
     def claim_and_do_round(self, ready_frames):
-        """Do a round, unless another watch has taken a results folder that was replaced."""
+        """Do a round, unless the results folder was replaced and another watch has claimed it."""
         try:
             self.claim.take()
         except (UserError, OSError) as error:
@@ -343,46 +344,48 @@ class Watch:
             self.do_round(ready_frames)
 
     def do_round(self, ready_frames):
-        """Do a short round for new frames where that is enough, else a whole one.
+        """Do a short round for new frames if that is enough, otherwise a whole one.
 
         Parameters
         ----------
         ready_frames : dict of str to tuple
-            Frames that are complete, with their stamps; {} where a page that was put off is due.
+            Frames that are complete, with their stamps; {} if only a page is due.
 
         Returns
         -------
         Round
         """
         is_short = ready_frames or self.pace.is_due()
-        if is_short and self._warm is not None and not self.is_due():
+        if is_short and self._warm_state is not None and not self.is_due():
             this_round = self._short_round(ready_frames)
             if this_round is not None:
                 return this_round
         return self.whole_round(ready_frames)
 
     def _short_round(self, ready_frames):
-        """Make the products of new frames and of their night; None where that is not enough."""
-        this_round, draws = Round(is_short=True), self.pace.may_draw()
+        """Do a short round, and return it; None if a whole one is needed."""
+        this_round, makes_pages = Round(is_short=True), self.pace.may_draw()
         try:
             with lock.take_lock(Path(self.settings["results"])):
-                if not self._warm.is_current():
+                if not self._warm_state.is_current():
                     return None
                 began = time.monotonic()
-                part = self._warm.plan(ready_frames, nights_owed=self.pace.nights_owed, draws=draws)
+                short_plan = self._warm_state.plan(
+                    ready_frames, nights_owed=self.pace.nights_owed, makes_pages=makes_pages
+                )
                 lines = frame_lines.FrameLines(
-                    part.context, part.jobs, self._complaints,
+                    short_plan.context, short_plan.jobs, self._complaints,
                     is_short=True, begun_lines=self.pace.open_lines,
-                    nights_put_off=part.nights_put_off,
+                    nights_put_off=short_plan.nights_put_off,
                 )  # fmt: skip
                 plan_time = time.monotonic()
-                work_result = self._warm.work(
-                    part, cores=self.cores, on_done=self._record_listener(lines)
+                work_result = self._warm_state.work(
+                    short_plan, cores=self.cores, on_done=self._record_listener(lines)
                 )
-                if not part.nights_put_off:
-                    lines.end()
+                if not short_plan.nights_put_off:
+                    lines.say_all()
                 seconds = time.monotonic() - lines.last_frame_at + plan_time - began
-                self.pace.note(part.nights_put_off, seconds)
+                self.pace.note_round(short_plan.nights_put_off, seconds)
         except note_lines.NeedsWholePlan as error:
             _LOG.debug("a short round is not enough: %s", error)
             return None
@@ -391,11 +394,13 @@ class Watch:
             this_round.is_busy = isinstance(error, lock.Busy)
         else:
             this_round.records = list(work_result.records.values())
-            this_round.add_nights({job.night for job in part.jobs} - part.nights_put_off)
+            this_round.add_nights(
+                {job.night for job in short_plan.jobs} - short_plan.nights_put_off
+            )
             this_round.problem = complaints.problem_of_work(work_result)
-            self._frames.note_rows(part.rows)
-            self._complaints.name_set_aside(part.rows)
-            this_round.arriving = self._frames.count_arriving(ready_frames)
+            self._frames.note_rows_of_short_round(short_plan.rows)
+            self._complaints.name_set_aside(short_plan.rows)
+            this_round.n_arriving = self._frames.count_arriving(ready_frames)
         self._note_short_round(this_round, ready_frames)
         return this_round
 
@@ -403,35 +408,35 @@ class Watch:
         """Note the end of a short round, and when a whole one is due."""
         self._complaints.complain(this_round.problem)
         if this_round.problem:
-            # At the next look the frames are new again.
-            self._warm = None
+            # The frames stay unseen, so that the next look finds them again.
+            self._warm_state = None
             self.pace.forget()
             self.schedule.note_failed_short(is_busy=this_round.is_busy)
             return
         self._frames.seen.add(ready_frames)
-        is_odd = any(
+        has_failure = any(
             record.status not in (job_records.MADE, job_records.REFUSED)
             for record in this_round.records
         )
-        if this_round.records or this_round.arriving:
-            self.schedule.note_short(is_odd=is_odd)
+        if this_round.records or this_round.n_arriving:
+            self.schedule.note_short(has_failure=has_failure)
         self._show(this_round)
 
     def whole_round(self, new_files=None):
-        """Make all that is wanted now.
+        """Do a whole round: make all products that are wanted now.
 
         Parameters
         ----------
         new_files : dict of str to tuple, optional
-            The stamps of the raw frames that led to this round: they lead to no other one as they
-            are, nor do those that led to an earlier one.
+            The stamps of the raw frames that led to this round. With these stamps they lead to no
+            other round.
 
         Returns
         -------
         Round
         """
         this_round = Round()
-        # It reads them as they are now or later.
+        # The round reads these frames as they are now, or later.
         noticed_files = {**self._frames.noticed_stamps, **(new_files or {})}
         self.schedule.begin_whole()
         self.pace.forget()
@@ -439,28 +444,28 @@ class Watch:
         try:
             self._do_whole_round(this_round)
         except (UserError, OSError) as error:
-            self._warm = None
+            self._warm_state = None
             this_round.problem = complaints.problem_in_words(error, self.settings["raw"])
             this_round.is_busy = isinstance(error, lock.Busy)
         self._complaints.complain(this_round.problem)
         if not this_round.problem:
             self._frames.seen.remove(self.looks.lost_files)
-            self._frames.note_all_seen(noticed_files)
+            self._frames.note_whole_round(noticed_files)
             self.looks.lost_files = set()
         self.n_failed = this_round.n_failed
         self.schedule.note_whole(
-            is_open=bool(this_round.problem or this_round.arriving),
+            is_open=bool(this_round.problem or this_round.n_arriving),
             may_be_repaired=this_round.may_be_repaired,
         )
         if this_round.problem:
             self.schedule.note_problem(is_busy=this_round.is_busy)
         self._show(this_round)
-        if this_round.is_made:
+        if this_round.has_products:
             self._free_memory()
         return this_round
 
     def _free_memory(self):
-        """Free the memory kept for earlier frames, which may be the last ones of their kind."""
+        """Free the memory that is kept for further frames like those of this round."""
         forget_names()
         forget_texts()
         for kind in self.chain:
@@ -472,14 +477,14 @@ class Watch:
 
     def _show(self, this_round):
         """Show the products of a round; a page that cannot be written is one line."""
-        if this_round.is_made:
+        if this_round.has_products:
             try:
                 self.show_round(this_round)
             except OSError as error:
                 self._complaints.complain(f"{error.filename}: {error.strerror}")
 
     def _do_whole_round(self, this_round):
-        """Do a whole round: plan, make, finish; once more where nights were closed after it."""
+        """Plan, make and finish; do it once more if this closed nights."""
         if self._plan_and_make(this_round, may_close=True):
             # Contexts and their lookups are reference cycles: they keep all that was planned.
             gc.collect()
@@ -493,22 +498,24 @@ class Watch:
         try:
             self._work(run_session, this_round)
             closed = run_session.context.closed_nights
-            is_stale = closed is not None and not closed.is_beside(results)
+            is_stale = closed is not None and not closed.is_current_in(results)
             if this_round.problem or is_stale:
                 return is_stale
             if may_close and night_closing.close_nights(run_session):
                 return True
-            self._warm = warm_state.WarmState(run_session, session.reading_settings(self.settings))
+            self._warm_state = warm_state.WarmState(
+                run_session, session.reading_settings(self.settings)
+            )
             return False
         finally:
             run_session.lock.close()
 
     def _start(self, results):
-        """Return the session of a whole round, for which the state of the last one is given up."""
-        is_of_some_nights = self._warm is not None and not self._warm.is_whole
+        """Return the session of a whole round; it gives up the state of the last round."""
+        is_of_some_nights = self._warm_state is not None and not self._warm_state.is_whole
         last_round = self._last_round(results)
         if is_of_some_nights:
-            # Contexts are reference cycles: the new plan needs the room of the last one.
+            # Contexts are reference cycles, and the new plan needs the memory of the last one.
             gc.collect()
         return session.start(
             self.settings,
@@ -522,8 +529,8 @@ class Watch:
         )
 
     def _last_round(self, results):
-        """Return the `LastRound` that a plan takes over; all else of the last round is let go."""
-        warm_state_of_round, self._warm = self._warm, None
+        """Return the `LastRound` that a plan takes over; give up the state of the last round."""
+        warm_state_of_round, self._warm_state = self._warm_state, None
         if warm_state_of_round is None:
             return LastRound()
         read_notes = partial(warm_state_of_round.release, partial(session.read_notes, results))
@@ -532,12 +539,12 @@ class Watch:
         )
 
     def _work(self, run_session, this_round):
-        """Make the products of a round, and return its result."""
+        """Make the products of a round, and note the result in it."""
         context, jobs = run_session.context, list(run_session.plan.jobs.values())
         rows = context.store.rows.values()
-        this_round.arriving = sum(row.status == ARRIVING_STATUS for row in rows)
-        this_round.arriving += len(context.store.rewritten)
-        self._frames.note_all_rows(rows, context.store.rewritten)
+        this_round.n_arriving = sum(row.status == ARRIVING_STATUS for row in rows)
+        this_round.n_arriving += len(context.store.rewritten_files)
+        self._frames.note_rows_of_whole_round(rows, context.store.rewritten_files)
         self._complaints.name_set_aside(rows)
         began = time.monotonic()
         if jobs:
@@ -555,7 +562,7 @@ class Watch:
                 threads=self.cores,
                 on_done=self._record_listener(lines),
             )
-            lines.end()
+            lines.say_all()
             this_round.records += work_result.records.values()
             this_round.problem = complaints.problem_of_work(work_result)
         this_round.add_nights({job.night for job in jobs})
@@ -567,7 +574,7 @@ class Watch:
             + session_end.lines_on_waiting(run_session)
         )
         if jobs:
-            line = complaints.made_in_words(
+            line = complaints.line_on_made_products(
                 self.chain, work_result.records.values(), time.monotonic() - began
             )
             if line:
@@ -577,6 +584,7 @@ class Watch:
         """Return the function that is called with each record."""
 
         def hear(record):
+            """Note a sign of life, and add the record to the lines."""
             self._patience.note_life()
             lines.add(record)
 
