@@ -520,10 +520,6 @@ PRESCRIBED_TRUTHS = {
     "cameras.py": {"overscan", "raw"},
     # A section runs backwards as `Amplifier.flip_x` says.
     "sections.py": {"flip_x", "flip_y"},
-    # Notes on closed nights and files of batches have it.
-    "master_choices.py": {"needed"},
-    # The truth of a simulated folder has it.
-    "camera.py": {"sound_header"},
     # A setting of Snakemake's workflow.
     "host.py": {"use_threads"},
     # Arguments of `ccdproc.ccdmask`, of json and of PyYAML, and a setting of astropy.

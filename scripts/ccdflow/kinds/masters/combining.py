@@ -128,7 +128,9 @@ class CombineWork:
     @property
     def facts(self):
         """The header values of the members."""
-        return [self.context.row_of_product(record.product).facts for _, record in self.records_of_files]
+        return [
+            self.context.row_of_product(record.product).facts for _, record in self.records_of_files
+        ]
 
     @property
     def dates(self):

@@ -58,10 +58,9 @@ def has_room_for_two(size, context):
     bool
     """
     half_of_memory = megabytes_allowed(context) * 1e6 / 2
-    bytes_of_master = _BYTES_A_PIXEL_OF_MASTER * size.largest
-    bytes_of_members = _BYTES_A_PIXEL_OF_MEMBER * size.pixels
-    return max(bytes_of_master, bytes_of_members)
-        <= half_of_memory
+    bytes_of_master = _BYTES_A_PIXEL_OF_MASTER * size.n_pixels_of_largest
+    bytes_of_members = _BYTES_A_PIXEL_OF_MEMBER * size.n_pixels
+    return max(bytes_of_master, bytes_of_members) <= half_of_memory
 
 
 def least_megabytes(bytes_needed):
