@@ -261,7 +261,7 @@ def test_image_only_and_unknown_gain(frame_and_masters, tmp_path):
     masters = masters_of(frame_and_masters[2], MasterStore())
     out = calibrate_file(frame_and_masters[1], target, FrameCalibration(masters, [known]))
     assert out.unit == "adu"
-    assert "gain" in out.uncertain
+    assert "gain" in out.reason_without_uncertainty
     with fits.open(target) as hdus:
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "MASK"]
         assert hdus[0].header["BUNIT"] == "adu"
@@ -407,8 +407,8 @@ def test_a_flat_that_is_saturated_in_one_half_calibrates_the_other():
     flat[:, :31], mask = 2.84, np.zeros(flat.shape, np.int16)
     mask[:, :31] = maskbits.SATURATED
     image = combined_master.master_image_of(flat, "flat", mask=mask)
-    x = image.flags.index % 60
-    assert (image.flags.value == maskbits.UNCALIBRATED).all()
+    x = image.flags.indices % 60
+    assert (image.flags.bits == maskbits.UNCALIBRATED).all()
     assert x.max() == 30
     assert len(x) == 40 * 31
     with pytest.raises(FrameError, match=r"not normalised \(found 2\.84\)"):
@@ -602,18 +602,34 @@ def test_a_frame_keeps_no_plane_that_its_masters_let_go(frame_and_masters, tmp_p
 
 
 @pytest.mark.parametrize("k", [1.0, 0.4])
-def test_planes_of_masters_are_shared_by_frames_of_other_levels(frame_and_masters, tmp_path, k):
-    """Each frame has an overscan level of its own: the noise of its masters has not."""
-    store, sizes = MasterStore(), []
+def test_planes_of_masters_are_shared_by_frames_of_other_levels(
+    frame_and_masters, tmp_path, monkeypatch, k
+):
+    """Each frame has an overscan level of its own: noise and figures of its masters have not.
+
+    The medians for SATURATE were kept by amplifier and level: each frame computed its own.
+    """
+    store, sizes, names = MasterStore(), [], set()
+    figure, counts = combined_master.MasterImage.figure, []
+
+    def note_name(image, name, make):
+        names.add((image.number, name))
+        return figure(image, name, make)
+
+    monkeypatch.setattr(combined_master.MasterImage, "figure", note_name)
     for level in (1000.0, 1000.7, 1003.2):
         used = masters_of(frame_and_masters[2], store, k=k)
         target = tmp_path / f"{level}.fits"
-        calibration = FrameCalibration(used, [readouts(level=level)])
+        calibration = FrameCalibration(used, [readouts(level=level, saturation=65535.0)])
         calibrate_file(frame_and_masters[1], target, calibration)
         sizes.append(sum(use.master.nbytes for use in used.uses))
+        counts.append(len(names))
     assert len(set(sizes)) == 1
+    # The middle of bias and dark and the top of the flat, of two amplifiers; the noise of masters.
+    assert counts == [6 + (2 if k == 1 else 3)] * 3
+    assert {name[0] for _, name in names} == {"middle", "top", "noise"}
     used = masters_of(frame_and_masters[2], MasterStore(), k=k)
-    calibration = FrameCalibration(used, [readouts(level=1003.2)])
+    calibration = FrameCalibration(used, [readouts(level=1003.2, saturation=65535.0)])
     calibrate_file(frame_and_masters[1], tmp_path / "alone.fits", calibration)
     assert (tmp_path / "alone.fits").read_bytes() == target.read_bytes()
 

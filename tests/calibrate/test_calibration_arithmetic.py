@@ -657,6 +657,19 @@ def test_rows_of_amplifiers_one_above_the_other_have_each_its_own_noise(
         assert out == pytest.approx(expected[rows], rel=1e-5)
 
 
+def test_frames_in_other_units_share_no_variance_of_their_masters():
+    """Pixels in Jy are not multiplied by the gain; the variance of a frame in adu was kept."""
+    bias = AppliedMaster(any_master("bias", np.zeros((6, 8))))
+    calibration = FrameCalibration(FrameMasters(bias), [one_readout(rounding=0.0)])
+    planes = {
+        unit: PixelVariance(ImageMasters((6, 8), calibration, unit=unit)).variance_without_light
+        for unit in ("adu", "Jy")
+    }
+    # A read noise of 3 adu and nine biases; a gain of 2.
+    assert planes["Jy"] == pytest.approx(9 + 9 / 9)
+    assert planes["adu"] == pytest.approx(4 * (9 + 9 / 9))
+
+
 @pytest.mark.parametrize(
     ("text", "gains", "unit"),
     [

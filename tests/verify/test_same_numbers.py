@@ -49,7 +49,7 @@ REPEATED_NUMBERS = (
     ("detector.night_tables", "kinds.measuring.nights.night_flats", "_MOST_LOW_PART"),
     ("calibrated.master_planes", "calibrate.master_noise", "_OWN_LIGHT_SIGMA=_OWN_SIGNAL_SIGMA"),
     ("calibrated.remade_calibration", "calibrate.arithmetic", "_SATURATION_MARGIN"),
-    ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_SHARE"),
+    ("calibrated.remade_calibration", "calibrate.image_figures", "_BRIGHTEST_PART=_TOP_FRACTION"),
     ("calibrated.remade_calibration", "calibrate.sky_level",
      "_SKY_LAG=_COLUMN_LAG _SKY_CLIP=_STAR_SIGMA _SKY_ITERATIONS=_CLIPPING_ITERATIONS"
      " _KEPT_VARIANCE=_CLIPPED_VARIANCE"),
@@ -78,7 +78,7 @@ REPEATED_NUMBERS = (
     ("reading.restated_numbers", "detector.cosmic_rays.cosmics",
      "UNDERSAMPLED_FWHM=_UNDERSAMPLED_FWHM"),
     ("reading.restated_numbers", "calibrate.combined_master", "LEAST_FLAT"),
-    ("reading.restated_numbers", "calibrate.signal", "LEAST_LIGHT"),
+    ("reading.restated_numbers", "calibrate.signal", "MOST_BELOW_ZERO"),
     ("reading.restated_numbers", "detector.dead_time",
      "MOST_CELLS=_MOST_CELLS LEAST_CELL_SIDE=_LEAST_SIDE"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from pathlib import PurePosixPath
 
 from ccdflow.calibrate.applied_masters import ELECTRON_UNITS
-from ccdflow.calibrate.master_effects import Effect, effects_of, read_row_pairs
+from ccdflow.calibrate.master_effects import Effect, effects_on_image, read_row_pairs
 from ccdflow.files.cards import card_value
 from ccdflow.files.fits_products.multi_image_products import read_stored_hdus
 from ccdflow.kinds.masters.master_names import master_names
@@ -57,18 +57,24 @@ class MasterHelp:
     def added_variance(self):
         """Variance of a pixel that the master adds; below 0 where it takes away."""
         effect = self.effect
-        return effect.noise - effect.noise_without + effect.structure - effect.structure_without
+        return (
+            effect.noise_variance
+            - effect.noise_variance_without
+            + effect.structure_variance
+            - effect.structure_variance_without
+        )
 
     def _is_significant(self, change, error):
         """Return whether a change of the variance exceeds its error and a part of the variance."""
-        return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_without)
+        return change > max(_HARM_ERRORS * error, _HARM_PART * self.effect.noise_variance_without)
 
     @property
     def harms(self):
         """Whether the master adds more noise than it takes structure away."""
         effect = self.effect
         return self._is_significant(
-            self.added_variance, math.hypot(effect.noise_error, effect.structure_error)
+            self.added_variance,
+            math.hypot(effect.noise_variance_error, effect.structure_variance_error),
         )
 
     @property
@@ -77,22 +83,28 @@ class MasterHelp:
         effect = self.effect
         if self.harms:
             return "does harm"
-        error = math.hypot(effect.noise_error, effect.structure_error)
+        error = math.hypot(effect.noise_variance_error, effect.structure_variance_error)
         # A glow in a corner is in few boxes, so its error is large; the mean of a box is known to a
         # few hundredths of a pixel's noise.
-        is_plain = effect.structure_without - effect.structure > effect.noise_without
+        is_plain = (
+            effect.structure_variance_without - effect.structure_variance
+            > effect.noise_variance_without
+        )
         if not is_plain and not self._is_significant(-self.added_variance, error):
             return "no difference"
-        adds = self._is_significant(effect.noise - effect.noise_without, effect.noise_error)
+        adds = self._is_significant(
+            effect.noise_variance - effect.noise_variance_without, effect.noise_variance_error
+        )
         return "helps, though it adds noise" if adds else "helps"
 
     def words(self):
         """Return the figures in words."""
         effect, unit = self.effect, short_unit(self.unit)
         return (
-            f"noise {effect.noise**0.5:.3g} {unit} a pixel with it and"
-            f" {effect.noise_without**0.5:.3g} without, structure {effect.structure**0.5:.2g} and"
-            f" {effect.structure_without**0.5:.2g}"
+            f"noise {effect.noise_variance**0.5:.3g} {unit} a pixel with it and"
+            f" {effect.noise_variance_without**0.5:.3g} without, structure"
+            f" {effect.structure_variance**0.5:.2g} and"
+            f" {effect.structure_variance_without**0.5:.2g}"
         )
 
 
@@ -129,7 +141,7 @@ def measure_effects(path, calibration, *, hdus, unit, is_spectrum, name):
         pairs = read_row_pairs(path, stored_hdus[hdu], name=name)
         if pairs is None:
             continue
-        image_effects = effects_of(
+        image_effects = effects_on_image(
             pairs,
             amplifiers,
             calibration.masters,
@@ -352,11 +364,14 @@ def _effect_cells(master, name):
     return (
         name,
         master.verdict,
-        *(figure_text(value**0.5) for value in (effect.noise, effect.noise_without)),
+        *(
+            figure_text(value**0.5)
+            for value in (effect.noise_variance, effect.noise_variance_without)
+        ),
         *(
             # The structure of a spectrum was set to 0.
-            figure_text(value**0.5, 3) if effect.structure_error or value else "–"
-            for value in (effect.structure, effect.structure_without)
+            figure_text(value**0.5, 3) if effect.structure_variance_error or value else "–"
+            for value in (effect.structure_variance, effect.structure_variance_without)
         ),
         str(master.frames),
     )

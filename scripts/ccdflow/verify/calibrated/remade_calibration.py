@@ -50,7 +50,7 @@ _SATURATION_MARGIN = 3.0
 # jumps.
 _SKY_PART = 1e-3
 # SATURATE follows from the response that this part of a flat's pixels does not exceed: a single
-# pixel counts for nothing. It is `ccdflow.calibrate.image_figures._TOP_SHARE`.
+# pixel counts for nothing. It is `ccdflow.calibrate.image_figures._TOP_FRACTION`.
 _BRIGHTEST_PART = 0.999
 # Every 8th row and 4th column: the sample for the product's medians.
 _SAMPLED_PIXELS = np.s_[::8, ::4]
