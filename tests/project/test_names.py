@@ -526,8 +526,6 @@ PRESCRIBED_TRUTHS = {
     "rule_values.py": {"same_night"},
     # Notes on closed nights and files of batches have it.
     "master_choices.py": {"needed"},
-    # The basis of measurements has it.
-    "night_measurement.py": {"like_ccdmask"},
     # The truth of a simulated folder has it.
     "camera.py": {"sound_header"},
     # A setting of Snakemake's workflow.

@@ -26,6 +26,9 @@ from ccdflow.run import job_records
 from ccdflow.run.rawframes.rows import digest
 
 _COUNTS = ("hot", "varies", "low", "columns")
+# Settings with another name in the basis: with a new name there all measurements would be made
+# again.
+_BASIS_NAMES = {"includes_ccdmask": "like_ccdmask"}
 _EXPLANATION = (
     "Gain by photon transfer from flats of one exposure, read noise from pairs of biases; departure"
     " from linearity at half of the full well. Hot, varying and low pixels and those in bad columns"
@@ -86,7 +89,7 @@ class NightDetector(MeasurementKind):
         masters = [[record.product, record.key, record.status] for _, record in outcomes]
         basis = {
             "arithmetic": self.version,
-            "settings": _settings_of_measurement(context),
+            "settings": _settings_in_basis(_settings_of_measurement(context)),
             "masters": masters,
         }
         if any(kind == FLAT_KIND.name and are_too_few(record) for kind, record in outcomes):
@@ -214,10 +217,15 @@ def _settings_of_measurement(context):
     options = {"hot_rate": settings["hot_rate"]}
     # A switch that is off changes no key, nor does the usual limit.
     if settings["ccdmask"]:
-        options["like_ccdmask"] = True
+        options["includes_ccdmask"] = True
     if settings["low_sigma"] != LOW_SIGMA:
         options["low_sigma"] = settings["low_sigma"]
     return options
+
+
+def _settings_in_basis(settings):
+    """Return the settings of a measurement by the names that the bases of existing ones have."""
+    return {_BASIS_NAMES.get(name, name): value for name, value in settings.items()}
 
 
 def _has_gain(figures):

@@ -27,7 +27,7 @@ def cards_of_pixels(night, findings, settings):
     cards = [
         ("HOTRATE", float(settings["hot_rate"]), "[electron/s] of a hot pixel, at least"),
         ("LOWSIGMA", float(settings.get("low_sigma", LOW_SIGMA)), "sigma of a low pixel"),
-        *([("CCDMASK", True, "pixels of ccdmask count as well")] if "like_ccdmask" in settings
+        *([("CCDMASK", True, "pixels of ccdmask count as well")] if "includes_ccdmask" in settings
           else []),
     ]  # fmt: skip
     for place, record in enumerate([*night.darks, *night.flats][:_HIGHEST_NUMBER], start=1):

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from ccdflow.combine import combined_header, moments
-from ccdflow.combine.member_noise import measured_noise, sample_members
+from ccdflow.combine.member_noise import measure_noise_model, sample_members
 from ccdflow.detector import bias_figures, bias_warnings
 from ccdflow.files.values import short_number
 from ccdflow.kinds.masters.combining import claimed_read_noise
@@ -28,7 +28,7 @@ class BiasMaker(MasterMaker):
         """Return the recipe: the deviations of a few biases are too uncertain to clip by them."""
         count, recipe = len(work.kept), super().recipe(work)
         # A single bias shows no noise, and has nothing to reject.
-        return recipe.recipe_for_number(count) if count > 1 else replace(recipe, clip_by="mad")
+        return recipe.resolve_with_noise(count) if count > 1 else replace(recipe, clip_by="mad")
 
     def noise(self, work, image, members):
         """Return the noise model by which biases are clipped, None where they are not."""
@@ -37,7 +37,7 @@ class BiasMaker(MasterMaker):
             return None
         sample = sample_members(members, threads=work.threads)
         amplifiers = [amplifier_noise(amplifier, work.reduction) for amplifier in image.amplifiers]
-        return measured_noise(
+        return measure_noise_model(
             amplifiers, members[0].shape, sample, has_light=False, threads=work.threads
         )
 

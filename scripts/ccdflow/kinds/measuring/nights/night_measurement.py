@@ -18,7 +18,7 @@ from ccdflow.kinds.measuring.nights.night_masters import positive_or_nan
 from ccdflow.maskbits import BAD_COLUMN, DEAD, HOT, VARIES
 
 
-def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, threads=1):
+def measure_night(night, hot_rate, *, includes_ccdmask=False, low_sigma=LOW_SIGMA, threads=1):
     """Measure a detector by a night's darks and flats.
 
     Parameters
@@ -26,7 +26,7 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
     night : ccdflow.kinds.measuring.nights.night_masters.NightMasters
     hot_rate : float
         A pixel is hot at this many electrons a second above the median.
-    like_ccdmask : bool
+    includes_ccdmask : bool
         Whether pixels that `ccdproc.ccdmask` finds in flats of two levels are bad as well.
     low_sigma : float
         Sigma by which a low pixel is below its neighbours in all flats together.
@@ -63,7 +63,9 @@ def measure_night(night, hot_rate, *, like_ccdmask=False, low_sigma=LOW_SIGMA, t
             rates[amplifier.name] = math.nan if rate is None else rate
             if rate is not None:
                 sources_used.add("dark")
-            if flag_by_levels(night, image, amplifier, gain, masks, includes_ccdmask=like_ccdmask):
+            if flag_by_levels(
+                night, image, amplifier, gain, masks, includes_ccdmask=includes_ccdmask
+            ):
                 sources_used.add("levels")
         images.append(bad_pixels)
         mask = np.bitwise_or.reduce(list(bad_pixels.masks.values()))
