@@ -29,7 +29,7 @@ CARDS = {"INSTRUME": "TESTCAM", "IMAGETYP": "OBJECT", "EXPTIME": 10.0, "DATE-OBS
 def test_the_lowest_pixel_at_the_end_is_that_of_all_lines(least, values, lowest):
     parts = tuple((Region(n, n + 1, 0, 9), value) for n, value in enumerate(values))
     end = ConverterEnd(65535.0, least, parts)
-    assert (end.lowest, end.has_pixels) == (lowest, lowest < np.inf)
+    assert (end.least_of_all_lines, end.has_pixels) == (lowest, lowest < np.inf)
 
 
 def lit_frame(seed=1):

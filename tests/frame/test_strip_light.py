@@ -39,7 +39,7 @@ def warnings_of(frame, *, gain=1.0, read_noise=5.0, turned=False):
         one = amplifier(f"1:{ny},33:{nx}", f"1:{ny},1:25", along="columns")
     one = replace(one, gain=gain, read_noise=read_noise)
     reduced = reduce_frame({0: (frame, 0)}, geometry(frame.shape, one), ROW_RECIPE)
-    (rows,) = reduced.rows.values()
+    (rows,) = reduced.row_noises.values()
     remedies = strip_light.REMEDIES
     texts = [f"{text}; {remedies[kind]}" for kind, text in reduced.warnings if kind in remedies]
     return texts, rows.is_strip_dark

@@ -46,8 +46,8 @@ def kinds(reduced):
 @pytest.mark.parametrize("k", [5, 9, 15, 25, 49])
 def test_the_noise_of_rows_comes_back(k):
     """The median of k columns has pi / 2 k of a pixel's variance, in the long run of k."""
-    (rows,) = reduce(raw(k), ROW_RECIPE).rows.values()
-    assert rows.pixel == pytest.approx(4, rel=0.03)
+    (rows,) = reduce(raw(k), ROW_RECIPE).row_noises.values()
+    assert rows.pixel_noise == pytest.approx(4, rel=0.03)
     assert rows.before == pytest.approx(4 / NX**0.5, rel=0.08)
     # The variance of the median of few normal values is somewhat less than that.
     medians = np.median(np.random.default_rng(2).standard_normal((20000, k)), axis=1).std()
@@ -103,7 +103,7 @@ def test_rows_that_drift_with_their_overscan_are_warned_of_where_it_is_smoothed(
 
 def test_a_smoothed_level_adds_nothing_to_the_rows():
     """Six columns, as EFOSC2: what the rows share is as before, within 1 %."""
-    (rows,) = reduce(raw(6, light=50.0), POLYNOMIAL_RECIPE).rows.values()
+    (rows,) = reduce(raw(6, light=50.0), POLYNOMIAL_RECIPE).row_noises.values()
     assert rows.after == pytest.approx(rows.before, rel=0.01)
     assert rows.with_level_per_row > 2.5 * rows.before
 

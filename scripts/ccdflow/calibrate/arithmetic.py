@@ -173,7 +173,11 @@ class ImageCalibration(ImageMasters):
         """
         for readout, block_slices, image_slices in self.pieces(rows):
             end = readout.converter
-            if end is not None and end.has_pixels and not highest < np.float32(end.lowest):
+            if (
+                end is not None
+                and end.has_pixels
+                and not highest < np.float32(end.least_of_all_lines)
+            ):
                 y, x = image_slices
                 is_full = end.full_pixels(reduced[block_slices], y.start, x.start)
                 out[block_slices][is_full] |= maskbits.SATURATED

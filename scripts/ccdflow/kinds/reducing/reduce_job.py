@@ -196,7 +196,7 @@ def _reduce_raw_file(context, job, row, raw):
             # The open file is another than the one whose header was read.
             raise file_errors.ChangedRawFile(row.file) from None
         raise
-    content = checksum.product_checksum(reduced.images[0].words, written)
+    content = checksum.product_checksum(reduced.images[0].datasum, written)
     return frame.target, content, _figures_of_frame(frame, reduced, samples, even)
 
 
@@ -254,7 +254,7 @@ def _reduce_by_rows(frame):
             writer,
             frame.geometry,
             frame.recipe,
-            sample=frame.rows(shape),
+            sample_rows=frame.rows(shape),
             small_image=image_builder,
         )
         _refuse_lit_overscan(frame, streamed.reduced)
@@ -340,10 +340,10 @@ def _figures_of_frame(frame, reduced, samples, even):
         "flags": reduced.flags,
         "converter": _ends_of_converters(reduced),
     }
-    if reduced.rows:
+    if reduced.row_noises:
         figures["rows"] = {
-            name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel)]
-            for name, rows in reduced.rows.items()
+            name: [float(f"{value:.4g}") for value in (rows.before, rows.after, rows.pixel_noise)]
+            for name, rows in reduced.row_noises.items()
         }
     if reduced.without_level:
         figures["without_level"] = _plain_regions(reduced.without_level)
@@ -351,7 +351,7 @@ def _figures_of_frame(frame, reduced, samples, even):
         figures["warnings"] = warnings
     if _is_unstated(frame):
         # Other frames beside it may show that the strip in its profile is not an overscan.
-        dark = [rows.is_strip_dark for rows in reduced.rows.values()]
+        dark = [rows.is_strip_dark for rows in reduced.row_noises.values()]
         figures["strips"] = {"axis": _axis_of_strips(frame), "dark": bool(dark) and all(dark)}
     if even:
         figures["even"] = float(f"{even:.4g}")
