@@ -31,9 +31,9 @@ _BITS = range(10, 16)
 _LOWER_TOPS = frozenset(
     top for bits in _BITS for top in ((1 << bits) - 1, (1 << 16) - (1 << (16 - bits)))
 )
-# This many pixels of an amplifier at one of `_LOWER_TOPS`, and none above it, show its converter.
-# Chosen: of some hundred frames whose brightest pixel is near such a number, one has a pixel there
-# by chance, and hardly any has two.
+# Least number of pixels of an amplifier at one of `_LOWER_TOPS`, with none above it, that shows its
+# converter. Chosen: a single pixel is there by chance in one of some hundred frames whose brightest
+# pixel is near one of `_LOWER_TOPS`, and two pixels hardly ever.
 _FEWEST_AT_LOWER_TOP = 2
 
 
