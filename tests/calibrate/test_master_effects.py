@@ -18,7 +18,7 @@ SHAPE, SKY, READ_NOISE = (32, 2048), 800.0, 6.0
 
 
 def sample(rng, *, bias=0.0, dark=0.0, flat=0.0, frames=9):
-    """Return rows of a frame and its masters, pixels of which scatter by so much in truth."""
+    """Return rows of a frame and of its masters; their true pixels scatter by these amounts."""
     pixels = {
         "bias": (rng.normal(0, bias, SHAPE), READ_NOISE / frames**0.5),
         "dark": (rng.normal(0, dark, SHAPE), READ_NOISE / frames**0.5),
@@ -88,6 +88,7 @@ def test_a_bias_that_cancels_is_not_judged_and_one_that_half_does_by_half():
 
 
 def record_of_effect(kind, product, values):
+    """Return the record of a calibrated frame with the effect of one master."""
     return SimpleNamespace(
         status="made",
         basis={"masters": [[kind, product, "key"]]},

@@ -54,6 +54,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 
 def master(pixels, **more):
+    """Return a master that is subtracted from members."""
     return SubtractedMaster(np.asarray(pixels, np.float32), **more)
 
 
@@ -160,7 +161,7 @@ def test_cosmic_rays_in_three_darks_are_gone(tmp_path):
     result = combine_darks(write(tmp_path, frames), bias=master(t.bias), amplifiers=amplifiers())
     assert result.n_clipped.sum() >= 0.99 * 900
     pull = (result.image - t.rate * DARK_SECONDS / t.gain) / result.uncertainty
-    # Two hits in one of three values look like the truth.
+    # With hits in two of three values the rejected value may be the good one.
     alone = (struck == 1) & (result.count == 2)
     assert alone.sum() > 850
     assert np.abs(pull[alone]).max() < 6
@@ -168,7 +169,7 @@ def test_cosmic_rays_in_three_darks_are_gone(tmp_path):
 
 
 def test_the_noise_of_the_bias_is_a_number_of_its_own(tmp_path):
-    """One noisy bias in all darks: pulls are too wide by what MBNOISE says."""
+    """One noisy bias in all darks: without MBNOISE the predicted errors are too small."""
     t = truth()
     rng = np.random.default_rng(5)
     errors = rng.normal(0, 3.0, SHAPE)
@@ -401,12 +402,14 @@ def test_noise_of_bias_and_dark_in_a_flat_are_numbers_of_their_own(tmp_path):
 
 
 def ccd(pixels, seconds=0.0, dtype=np.float64):
+    """Return pixels as ccdproc takes them, with an exposure time."""
     data = CCDData(np.asarray(pixels, dtype), unit="adu")
     data.header["EXPTIME"] = seconds
     return data
 
 
 def assert_within_rounding(ours, theirs, *terms):
+    """Two images differ by no more than the rounding of their terms."""
     largest = np.max([np.abs(np.asarray(term)) for term in terms], axis=0)
     assert (np.abs(ours - theirs) <= 2 * EPS * largest).all()
 
@@ -473,7 +476,7 @@ def test_a_flat_is_ccdprocs_step_by_step(tmp_path, n):
 
 @pytest.mark.parametrize("n", [3, 10])
 def test_a_flat_is_that_of_the_guides_very_call(tmp_path, n):
-    """The guide's misspelt argument means the standard deviation: of so few none is rejected."""
+    """The guide's misspelt argument gives the standard deviation: it rejects none of ten values."""
     t = truth(hot=300)
     frames = flats(t, np.linspace(18_000, 22_000, n))
     bias = t.bias.astype(np.float32)
@@ -496,7 +499,7 @@ def test_a_flat_is_that_of_the_guides_very_call(tmp_path, n):
 
 @pytest.mark.parametrize("n", [3, 9, 12])
 def test_a_clipped_flat_is_ccdprocs_with_the_guides_arguments(tmp_path, n):
-    """Every pixel; but where a value is at the limit of clipping to within its own rounding.
+    """The pixels are equal, except where a value is within its rounding of the clipping limit.
 
     `ccdproc.combine` clips before it scales: flats are scaled before they are handed to it.
     """

@@ -46,6 +46,7 @@ def noise(n, shape=SHAPE, *, seed=1, hits=0, level=3.0, sigma=4.0, whole=False):
 
 
 def combine_by_ccdproc(stack, **kwargs):
+    """Return the combination of a stack by ccdproc."""
     return ccdproc.combine([CCDData(frame, unit="adu") for frame in stack], **kwargs)
 
 
@@ -118,6 +119,7 @@ def pixels_beyond_limit(n, level, recipe, dtype, *, width=400, seed=1):
 
 
 def proven_bounds(values, recipe):
+    """Return the mask of pixels that are proved to have no rejected value."""
     return estimate_pixels(values.copy(), Ordering(*values.shape, values.dtype), recipe)[-1]
 
 

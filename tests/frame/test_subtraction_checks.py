@@ -1,4 +1,4 @@
-"""Whether subtracting an overscan did good: injected rows, strips and seams, and the warnings."""
+"""The effect of subtracting an overscan: injected rows, strips and seams, and the warnings."""
 
 import html
 import re
@@ -34,12 +34,14 @@ def raw(k, *, seed=1, noise=4.0, drift=0.0, strip_noise=None, light=0.0):
 
 
 def reduce(frame, recipe, *, amplifiers=None):
+    """Return a reduced frame whose overscan is at the right of `NX` columns."""
     k = frame.shape[1] - NX
     a = amplifiers or [amplifier(f"1:{NX},1:{NY}", f"{NX + 1}:{NX + k},1:{NY}")]
     return reduction.reduce_frame({0: (frame, 0)}, geometry(frame.shape, *a), recipe)
 
 
 def kinds(reduced):
+    """Return the kinds of a frame's warnings."""
     return [kind for kind, _ in reduced.warnings]
 
 
@@ -244,11 +246,13 @@ def test_short_strips_get_fewer_orders(ny, order):
 
 
 def profile(strip="66:", **more):
+    """Return a profile of the test camera, with further keys."""
     text = LFC_LIKE.format(name="TESTCAM").replace('"[:, 66:]"', f'"[:, {strip}]"')
     return text + "".join(f"{key}: {value}\n" for key, value in more.items())
 
 
 def write_biases(folder, frames, cards=None):
+    """Write raw biases into a folder."""
     for number, frame in enumerate(frames):
         write_raw(folder / "raw" / f"b{number}.fits", (frame, bias_cards(number, **(cards or {}))))
 
